@@ -1,0 +1,91 @@
+"""aekit: embeddings made for your own unlabelled data, and an honest answer to whether they are any good.
+
+    >>> import aekit
+    >>> encoder = aekit.fit("photos/", variants=["denoising"], dim=64)
+    >>> embeddings = encoder.embed("photos/")
+    >>> index = aekit.build_index(embeddings)
+    >>> print(aekit.evaluate(embeddings))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from aekit.data import open_data
+    from aekit.embeddings import Embeddings, embed
+    from aekit.encoder import Backbone, Encoder, load
+    from aekit.errors import AekitError
+    from aekit.estimator import AekitTransformer
+    from aekit.evaluation import evaluate
+    from aekit.export import export_encoder
+    from aekit.hookspecs import Entry, hookimpl
+    from aekit.index import build_index, open_index
+    from aekit.objective import Objective, Pretext, Variant
+    from aekit.options import Field
+    from aekit.runs import fit
+    from aekit.samples import ArraySource, SampleSpec, Source
+
+# Resolved on first use, so that `import aekit` and the hook modules of plugins stay free of torch.
+_HOME = {
+    "AekitError": "aekit.errors",
+    "AekitTransformer": "aekit.estimator",
+    "ArraySource": "aekit.samples",
+    "Backbone": "aekit.encoder",
+    "Embeddings": "aekit.embeddings",
+    "Encoder": "aekit.encoder",
+    "Entry": "aekit.hookspecs",
+    "Field": "aekit.options",
+    "Objective": "aekit.objective",
+    "Pretext": "aekit.objective",
+    "SampleSpec": "aekit.samples",
+    "Source": "aekit.samples",
+    "Variant": "aekit.objective",
+    "build_index": "aekit.index",
+    "embed": "aekit.embeddings",
+    "evaluate": "aekit.evaluation",
+    "export_encoder": "aekit.export",
+    "fit": "aekit.runs",
+    "hookimpl": "aekit.hookspecs",
+    "load": "aekit.encoder",
+    "open_data": "aekit.data",
+    "open_index": "aekit.index",
+}
+
+__all__ = [
+    "AekitError",
+    "AekitTransformer",
+    "ArraySource",
+    "Backbone",
+    "Embeddings",
+    "Encoder",
+    "Entry",
+    "Field",
+    "Objective",
+    "Pretext",
+    "SampleSpec",
+    "Source",
+    "Variant",
+    "build_index",
+    "embed",
+    "evaluate",
+    "export_encoder",
+    "fit",
+    "hookimpl",
+    "load",
+    "open_data",
+    "open_index",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'aekit' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,106 @@
+"""Progress for people: bars with rate and time left on a terminal, plain lines elsewhere, nothing if asked to be quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from aekit.progress import SILENT, Progress, Task
+
+LINE_SECONDS = 10.0
+"""Between plain lines, where there is no terminal to draw a bar on."""
+
+
+def console_progress(quiet: bool) -> Progress:
+    """Everything but results goes to standard error, so that output can be piped."""
+    if quiet:
+        return SILENT
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+class Lines(Progress):
+    """For logs and pipes."""
+
+    def say(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        line = _Line(title, total, unit, done)
+        yield line
+        line.close()
+
+
+class _Line(Task):
+    def __init__(self, title: str, total: int | None, unit: str, done: int) -> None:
+        self.title, self.total, self.unit, self.done, self.first = title, total, unit, done, done
+        self.started = self.told = time.monotonic()
+        self.note = ""
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.done, self.note = self.done + units, note
+        if time.monotonic() - self.told >= LINE_SECONDS:
+            self.told = time.monotonic()
+            click.echo(self._text(), err=True)
+
+    def close(self) -> None:
+        click.echo(self._text(), err=True)
+
+    def _text(self) -> str:
+        seconds = time.monotonic() - self.started
+        rate = (self.done - self.first) / max(seconds, 1e-9)
+        of = f" of {self.total}" if self.total else ""
+        left = ""
+        if self.total and self.done < self.total and rate:
+            left = f", {_clock((self.total - self.done) / rate)} left"
+        note = f", {self.note}" if self.note else ""
+        return f"{self.title}: {self.done}{of} {self.unit}, {rate:.0f}/s, {_clock(seconds)}{left}{note}"
+
+
+class Bars(Progress):
+    """For terminals, drawn by rich."""
+
+    def say(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description:>6}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
+            number = drawn.add_task(title, total=total, completed=done, rate="", note="")
+            yield _Bar(drawn, number, unit)
+
+
+class _Bar(Task):
+    def __init__(self, drawn: object, number: object, unit: str) -> None:
+        self.drawn, self.number, self.unit = drawn, number, unit
+        self.started, self.units = time.monotonic(), 0
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.units += units
+        rate = self.units / max(time.monotonic() - self.started, 1e-9)
+        self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)  # type: ignore[attr-defined]
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+    return f"{whole // 60}:{whole % 60:02d}" if whole >= 60 else f"{seconds:.1f} s"

@@ -1,0 +1,62 @@
+"""`aekit data`: say what is in a data set."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+import numpy as np
+
+from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.data import open_data
+from aekit.samples import read_usable
+
+
+@click.command()
+@click.argument("data")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@set_option("data.images.size=96")
+@quiet_option
+def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress) -> None:
+    """Say what is in DATA: counts, shapes, dtypes, classes, splits, and which samples cannot be used."""
+    source = open_data(data, source_options(overrides))
+    usable = 0
+    with progress.task("read", len(source)) as task:
+        for start in range(0, len(source), 256):
+            rows, ok = read_usable(source, np.arange(start, min(start + 256, len(source))))
+            usable += int(ok.sum())
+            task.advance(len(rows))
+    found = {
+        "samples": len(source),
+        "usable": usable,
+        "kind": source.spec.kind,
+        "shape": list(source.spec.shape),
+        "dtype": source.spec.dtype,
+        "note": getattr(source, "note", ""),
+        "splits": {} if source.splits is None else dict(Counter(source.splits.tolist())),
+        "labels": _labels(source.labels),
+        "skipped": source.skipped,
+    }
+    click.echo(json.dumps(found, indent=2) if as_json else _as_text(found))
+
+
+def _labels(labels: np.ndarray | None) -> dict[str, int]:
+    if labels is None:
+        return {}
+    counted = Counter(str(label) for label in labels.tolist())
+    return dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(labels)}
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    shape = "x".join(map(str, found["shape"]))
+    lines = [f"{found['samples']} samples, {found['usable']} usable: {found['kind']} {shape} {found['dtype']}"]
+    lines += [found["note"]] if found["note"] else []
+    for what in ("splits", "labels"):
+        if found[what]:
+            lines.append(f"{what}: " + ", ".join(f"{name} {count}" for name, count in found[what].items()))
+    skipped = list(found["skipped"].items())
+    lines += [f"skipped {name}: {why}" for name, why in skipped[:20]]
+    lines += [f"... and {len(skipped) - 20} more"] if len(skipped) > 20 else []
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""`aekit export`: hand the encoder to people who do not have aekit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.encoder import find, load
+from aekit.export import export_encoder
+
+
+@click.command()
+@click.argument("encoder")
+@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False), help="model.onnx or model.pt2.")
+@click.option("--data", help="Real samples to compare on; by default the data the encoder was trained on.")
+@click.option("--tolerance", type=click.FloatRange(min=0), default=1e-4, show_default=True, help="Largest difference.")
+@set_option("data.images.size=96")
+@quiet_option
+def export(
+    encoder: str, out: str, data: str | None, tolerance: float, overrides: dict[str, Any], progress: Progress
+) -> None:
+    """Export ENCODER (an encoder folder or a run folder) to ONNX or torch.export.
+
+    Raw samples go in, embeddings come out, in batches of any size. The file is written only if it agrees with the encoder.
+    """
+    made = export_encoder(
+        load(encoder),
+        out,
+        data=data,
+        options=source_options(overrides),
+        folder=find(encoder),
+        tolerance=tolerance,
+        progress=progress,
+    )
+    click.echo(
+        f"{out}: {made['format']} of encoder {made['digest'][:12]}, "
+        f"differs by {made['difference']:.1e} on {made['samples']} samples (tolerance {made['tolerance']:.0e})"
+    )

@@ -1,0 +1,61 @@
+"""`aekit fit`: train an encoder without labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aekit.cli.options import Progress, quiet_option, set_option
+from aekit.runs import fit as fit_run
+
+
+@click.command()
+@click.argument("recipe_or_data")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Run folder to write.")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Autoencoder variant; may be repeated.")
+@click.option("--pretext", "pretexts", multiple=True, metavar="NAME", help="Pretext task; may be repeated.")
+@click.option("--backbone", metavar="NAME", help="Network; by default the one made for the kind of data.")
+@click.option("--dim", type=click.IntRange(min=1), help="Width of the embedding  [default: 64]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data; by default about 3000 steps in all.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise  [default: 0]")
+@set_option("train.lr=1e-3")
+@click.option("--resume", is_flag=True, help="Go on with the interrupted run in the run folder.")
+@quiet_option
+def fit(
+    recipe_or_data: str,
+    out: str,
+    variants: tuple[str, ...],
+    pretexts: tuple[str, ...],
+    overrides: dict[str, Any],
+    progress: Progress,
+    **settings: Any,
+) -> None:
+    """Train an encoder without labels on RECIPE_OR_DATA.
+
+    RECIPE_OR_DATA is a recipe (.toml), a folder of pictures, an array file, or SOURCE:NAME such as
+    torchvision:FashionMNIST or sklearn:digits.
+    """
+    encoder = fit_run(
+        recipe_or_data,
+        variants=variants or None,
+        pretexts=pretexts or None,
+        overrides=overrides,
+        out=out,
+        progress=progress,
+        **settings,
+    )
+    click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} numbers, in {out}/encoder")
+    for name, value in encoder.record.get("metrics", {}).items():
+        click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")
+    data = encoder.record.get("data", {}).get("data", recipe_or_data)
+    click.echo(f"next: aekit embed {out} {data} -o {out}-embeddings")
+
+
+def _meaning(name: str, dim: int) -> str:
+    meanings = {
+        "explained": " of the samples' variance comes back in the reconstruction",
+        "effective_rank": f" of {dim} directions are used",
+        "dead_units": f" of {dim} numbers never change",
+    }
+    return meanings.get(name, "")

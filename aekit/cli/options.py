@@ -1,0 +1,44 @@
+"""Options that several commands share, and how a command shows where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from aekit.cli.console import console_progress
+from aekit.progress import Progress
+from aekit.recipe import nested, parse_override
+
+
+def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--quiet``, handed to the command as ``progress``."""
+    return click.option(
+        "--quiet",
+        "-q",
+        "progress",
+        is_flag=True,
+        callback=lambda ctx, parameter, quiet: console_progress(quiet),
+        help="Print results only.",
+    )(command)
+
+
+def set_option(example: str) -> Callable[..., Any]:
+    """``--set NAME=VALUE``, repeated, handed to the command as ``overrides``: dotted name -> value."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda ctx, parameter, given: dict(parse_override(text) for text in given),
+        help=f"A setting by its dotted name, such as {example}; may be repeated.",
+    )
+
+
+def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
+    """``{"data.images.size": 96}`` as the options of sources, ``{"images": {"size": 96}}``."""
+    return nested({name.removeprefix("data."): value for name, value in overrides.items()})
+
+
+__all__ = ["Progress", "quiet_option", "set_option", "source_options"]

@@ -1,0 +1,294 @@
+"""The encoder: preprocessing, backbone and head in one module. Raw samples in, embeddings out. It is all that ships.
+
+Its digest, a hash of its architecture and every weight, is its identity: embeddings, indexes, exports and results carry it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import aekit
+from aekit.artifacts import new_folder, read_json, write_json, write_text
+from aekit.errors import DataError, IdentityError, PluginError, RecipeError
+from aekit.options import validated
+from aekit.preprocess import Preprocess
+from aekit.registry import Plugin, registry
+from aekit.samples import SampleSpec
+
+if TYPE_CHECKING:
+    from aekit.embeddings import Embeddings
+
+FORMAT = 1
+CHECK_TOLERANCE = 1e-3
+
+
+class Backbone(nn.Module):
+    """A network from a preprocessed sample to features, as an ordered list of stages.
+
+    Subclasses fill `stages`, set `features_dim` and `features_shape`, and define `mirror` where they can decode.
+
+    Attributes:
+        stages: applied one after the other; what layer-wise training and partial freezing count in.
+        features_dim: F, width of the flattened output of the last stage.
+        features_shape: shape of that output before it is flattened.
+    """
+
+    stages: nn.ModuleList
+    features_dim: int
+    features_shape: tuple[int, ...]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *shape) float -> (B, F)."""
+        for stage in self.stages:
+            x = stage(x)
+        return x.flatten(1)
+
+    def mirror(self, stage: int) -> nn.Module:
+        """A module from the output of stage number `stage` back to its input; the first stage's ends without an
+        activation. Raises NotImplementedError where the network has no mirror image."""
+        raise NotImplementedError(f"{type(self).__name__} has no decoder")
+
+    def decoder(self, dim: int) -> nn.Module:
+        """(B, dim) code -> (B, *shape), on the scale of the preprocessed sample, before any output activation."""
+        mirrors = [self.mirror(number) for number in reversed(range(len(self.stages)))]
+        widen = [nn.Linear(dim, self.features_dim), nn.Unflatten(1, self.features_shape)]
+        # With no stage to mirror, the linear layer is the whole decoder and its output is the sample.
+        return nn.Sequential(*widen, *([nn.ReLU()] if mirrors else []), *mirrors)
+
+
+class Encoder(nn.Module):
+    """Raw samples in, embeddings out.
+
+    Attributes:
+        spec: of the raw samples.
+        dim: D, width of the embedding.
+        architecture: what, with the weights, defines it: backbone, head, dim, normalize. Plain JSON.
+        record: where it came from: data, plugin versions, metrics. Not part of its identity.
+    """
+
+    def __init__(
+        self, spec: SampleSpec, preprocess: Preprocess, backbone: Backbone, head: nn.Module, architecture: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.spec, self.architecture, self.dim = spec, architecture, int(architecture["dim"])
+        self.preprocess, self.backbone, self.head = preprocess, backbone, head
+        self.normalize = bool(architecture["normalize"])
+        self.record: dict[str, Any] = {}
+
+    @property
+    def features_dim(self) -> int:
+        return self.backbone.features_dim
+
+    @property
+    def device(self) -> torch.device:
+        return self.preprocess.scale.device
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """(B, *spec.shape) raw samples of spec.dtype -> (B, D) float32 embeddings."""
+        code = self.encode(self.preprocess(raw))
+        return nn.functional.normalize(code, dim=1) if self.normalize else code
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(B, *shape) preprocessed -> (B, D), before any normalization of the output."""
+        return self.head(self.backbone(x))
+
+    def embed(self, data: Any, **options: Any) -> Embeddings:
+        """Embeds a source, an array, a folder or ``SOURCE:NAME``; see `aekit.embed` for the options."""
+        from aekit.embeddings import embed
+
+        return embed(self, data, **options)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the architecture, the sample spec and every weight's name, dtype, shape and bytes."""
+        hasher = hashlib.sha256(_canonical({"architecture": self.architecture, "spec": self.spec.record()}))
+        for name, tensor in sorted(self.state_dict().items()):
+            hasher.update(_canonical([name, str(tensor.dtype), list(tensor.shape)]))
+            hasher.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return hasher.hexdigest()
+
+    def randomised(self, seed: int) -> Encoder:
+        """The same architecture and preprocessing with fresh random weights: the control every encoder must beat."""
+        fresh = assemble(self.spec, self.preprocess, self.architecture, seed=seed)
+        return fresh.to(self.device).eval()
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes ``encoder.json``, ``weights.safetensors`` and a model card into a new folder.
+
+        Raises:
+            OutputError: the folder holds something already.
+        """
+        from aekit.report.card import model_card
+
+        folder = Path(folder)
+        description = self.description()
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        with new_folder(folder) as part:
+            save_file(weights, part / "weights.safetensors")
+            write_json(part / "encoder.json", description)
+            write_text(part / "README.md", model_card(description))
+        return folder
+
+    def description(self) -> dict[str, Any]:
+        """What ``encoder.json`` holds."""
+        return {
+            "format": FORMAT,
+            "aekit": aekit.__version__,
+            "digest": self.digest,
+            "spec": self.spec.record(),
+            "architecture": self.architecture,
+            "preprocess": self.preprocess.record(),
+            "plugins": [p.record() for p in plugins_of(self.architecture)],
+            "check": _check_values(self),
+            **self.record,
+        }
+
+
+def assemble(
+    spec: SampleSpec, preprocess: Preprocess, architecture: dict[str, Any], *, seed: int, head: nn.Module | None = None
+) -> Encoder:
+    """Builds an encoder with random weights from its architecture.
+
+    Args:
+        spec: of the raw samples.
+        preprocess: its statistics; shared, not copied.
+        architecture: ``{"backbone": {"name", "options"}, "head": {"variant", "options"} or None, "dim", "normalize"}``.
+        seed: of the weights. The global random state is left alone.
+        head: an already built head, or None to build the one that the architecture names.
+    """
+    backbone_plugin, *_ = plugins_of(architecture)
+    options = validated(backbone_plugin, architecture["backbone"]["options"], "encoder.backbone")
+    with seeded(seed):
+        try:
+            backbone = backbone_plugin.load()(spec, **options)
+        except ValueError as error:
+            raise RecipeError([f"backbone {backbone_plugin.name!r} cannot take {spec}: {error}"]) from error
+        if head is None:
+            head = _build_head(architecture, backbone.features_dim)
+    return Encoder(spec, preprocess, backbone, head, architecture)
+
+
+def plugins_of(architecture: dict[str, Any]) -> list[Plugin]:
+    """The plugins whose code an architecture needs: the backbone, and the variant that gives the head, if one does."""
+    plugins = [registry().get("backbone", architecture["backbone"]["name"], wanted_by="encoder.backbone")]
+    if architecture["head"]:
+        plugins.append(registry().get("variant", architecture["head"]["variant"], wanted_by="encoder head"))
+    return plugins
+
+
+def _build_head(architecture: dict[str, Any], features_dim: int) -> nn.Module:
+    if not architecture["head"]:
+        return nn.Linear(features_dim, architecture["dim"])
+    plugin = plugins_of(architecture)[1]
+    variant = plugin.load()(**validated(plugin, architecture["head"]["options"], f"variant {plugin.name}"))
+    return variant.head(features_dim, architecture["dim"])
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Layers draw their first weights from torch's global generator: this gives them a seed and puts it back after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
+    """Loads an encoder folder, or the encoder of a run folder, and checks that it is what it was when it was saved.
+
+    Raises:
+        DataError: there is no encoder at `path`.
+        PluginError: a plugin that it needs is missing, disabled, broken, or not of the version it was made with.
+        IdentityError: weights that are damaged, or are not those that ``encoder.json`` describes.
+    """
+    folder = find(path)
+    saved = read_json(folder / "encoder.json")
+    if saved.get("format") != FORMAT:
+        raise IdentityError(f"{folder}: encoder format {saved.get('format')!r}, this aekit reads {FORMAT}")
+    moved = _version_changes(saved, wanted_by=str(folder))
+    spec = SampleSpec.from_record(saved["spec"])
+    try:
+        weights = load_file(folder / "weights.safetensors")
+        preprocess = Preprocess.from_record(saved["preprocess"], spec)
+        encoder = assemble(spec, preprocess, saved["architecture"], seed=0)
+        encoder.load_state_dict(weights, strict=True)
+    except FileNotFoundError:
+        raise IdentityError(f"{folder}: weights.safetensors is missing") from None
+    except (RuntimeError, RecipeError, SafetensorError, OSError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise (PluginError if moved else IdentityError)(f"{folder}: weights do not load{moved}: {reason}") from error
+    encoder.eval()
+    if encoder.digest != saved["digest"]:
+        raise IdentityError(f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it was changed")
+    drift = (torch.tensor(_check_values(encoder)) - torch.tensor(saved["check"])).abs().max().item()
+    if not drift <= CHECK_TOLERANCE:
+        raise PluginError(f"{folder}: gives other embeddings than when it was saved (off by {drift:.2g}){moved}")
+    known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check"}
+    encoder.record = {key: value for key, value in saved.items() if key not in known}
+    return encoder.to(device)
+
+
+def find(path: str | Path) -> Path:
+    """The encoder folder that `path` means: itself, or the ``encoder`` inside a run, embeddings or index folder."""
+    for folder in (Path(path), Path(path) / "encoder"):
+        if (folder / "encoder.json").is_file():
+            return folder
+    if (Path(path) / "recipe.toml").is_file():
+        raise DataError(f"{path}: a run that has no encoder yet; finish it with aekit fit --resume")
+    raise DataError(f"{path}: no encoder here; expected a folder with encoder.json, or a run folder")
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """``encoder.json`` alone, without building the encoder."""
+    return read_json(find(path) / "encoder.json")
+
+
+def _version_changes(saved: dict[str, Any], *, wanted_by: str) -> str:
+    """A phrase naming the plugins whose installed version is not the one that made the encoder, or ``""``."""
+    changes = []
+    for record in saved["plugins"]:
+        plugin = registry().require(record, wanted_by=wanted_by)
+        if plugin.version != record["version"] or plugin.distribution != record["distribution"]:
+            changes.append(
+                f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
+                f"the encoder was made with {record['distribution']} {record['version']}: "
+                f"pip install '{record['distribution']}=={record['version']}'"
+            )
+    return f" ({'; '.join(changes)})" if changes else ""
+
+
+def _check_values(encoder: Encoder) -> list[float]:
+    """First numbers of the embedding of a made-up sample: tells when code, not weights, has changed."""
+    training = encoder.training
+    wave = torch.sin(0.01 * torch.arange(encoder.spec.size, dtype=torch.float64)).reshape(1, *encoder.spec.shape)
+    low, high = encoder.preprocess.raw_range()
+    raw = (low.cpu() + (high - low).cpu() * (wave + 1) / 2).to(getattr(torch, encoder.spec.dtype)).to(encoder.device)
+    encoder.eval()
+    with torch.no_grad():
+        values = encoder(raw)[0, :16].double().cpu().tolist()
+    encoder.train(training)
+    return values
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def check_same(ours: str, theirs: str, *, what: str, maker: str) -> None:
+    """Refuses two things that do not come from one encoder.
+
+    Raises:
+        IdentityError: the digests differ.
+    """
+    if ours != theirs:
+        raise IdentityError(f"{what} comes from encoder {ours[:12]}, but {maker} from encoder {theirs[:12]}")
+

@@ -1,0 +1,61 @@
+"""What can be said of an encoder without labels, from a quick look at a sample of its own training data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from aekit.autoencoder import Autoencoder
+    from aekit.encoder import Encoder
+    from aekit.samples import Samples
+
+LOOK_AT = 2048
+
+
+@torch.inference_mode()
+def quick_look(encoder: Encoder, samples: Samples, autoencoder: Autoencoder | None) -> dict[str, float]:
+    """Figures of a trained encoder on at most 2048 of its training samples.
+
+    Returns:
+        ``effective_rank`` of the embedding (see `effective_rank`), ``dead_units``, the number of its entries that never
+        change, and ``explained``, the share of the samples' variance that the reconstruction explains (1 is perfect, 0 is
+        no better than the mean), where there is an autoencoder.
+    """
+    encoder.eval()
+    codes, error, variance = [], 0.0, 0.0
+    chunks = list(samples.chunks(size=256, most=LOOK_AT))
+    mean = sum(encoder.preprocess(raw).sum(0) for raw in chunks) / sum(len(raw) for raw in chunks)
+    if autoencoder is not None:
+        autoencoder.eval()
+    for raw in chunks:
+        codes.append(encoder(raw).float().cpu())
+        if autoencoder is not None:
+            clean = encoder.preprocess(raw)
+            error += (autoencoder.reconstruct(raw) - clean).square().sum().item()
+            variance += (clean - mean).square().sum().item()
+    code = torch.cat(codes)
+    spread = code.std(0) if len(code) > 1 else torch.zeros(code.shape[1])
+    figures = {
+        "effective_rank": round(effective_rank(code), 2),
+        "dead_units": float((spread <= 1e-6 * spread.max().clamp(min=1e-12)).sum()),
+    }
+    if autoencoder is not None and variance > 0:
+        figures["explained"] = round(1 - error / variance, 4)
+    return figures
+
+
+def effective_rank(code: Tensor) -> float:
+    """The number of directions that (N, D) embeddings use: exp of the entropy of their normalised singular values.
+
+    Roy and Vetterli, The effective rank, 2007. Between 1 and min(N, D); 0 if all embeddings are equal.
+    """
+    centred = (code - code.mean(0)).double()
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt()
+    if values.max() <= 1e-12:
+        return 0.0
+    share = values / values.sum()
+    share = share[share > 0]
+    return float(torch.exp(-(share * share.log()).sum()))

@@ -1,0 +1,101 @@
+"""A plugin's signature is its configuration.
+
+The keyword-only parameters of a plugin's class or function are its options: annotated with constraints and a description
+(``Annotated[float, Field(gt=0, description="...")]``), each with a default. pydantic builds the validator from them;
+nobody writes a second config class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from aekit.errors import RecipeError, nearest
+from aekit.registry import Plugin
+
+__all__ = ["Field", "describe", "model_of", "problems_in", "validated"]
+
+
+@cache
+def model_of(target: Callable[..., Any]) -> type[BaseModel]:
+    """The validator of a plugin's options, built from its keyword-only parameters.
+
+    Raises:
+        TypeError: a keyword-only parameter has no annotation.
+    """
+    signature = inspect.signature(target)
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if name not in hints:
+            raise TypeError(f"option {name!r} of {target.__qualname__} has no annotation")
+        fields[name] = (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
+    config = ConfigDict(extra="forbid", validate_default=True, arbitrary_types_allowed=True)
+    return create_model(f"{target.__qualname__}Options", __config__=config, **fields)
+
+
+def problems_in(model: type[BaseModel], values: Mapping[str, Any], place: str, owner: str = "") -> list[str]:
+    """One line for each mistake in `values`: its place, what was found, what was expected, the nearest valid name."""
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        return [_line(model, detail, place, owner) for detail in error.errors()]
+    return []
+
+
+def validated(plugin: Plugin, values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """The plugin's options with defaults filled in.
+
+    Raises:
+        RecipeError: with a line for each mistake.
+    """
+    model = model_of(plugin.load())
+    problems = problems_in(model, values, place or plugin.name, f"{plugin.distribution} {plugin.version}")
+    if problems:
+        raise RecipeError(problems)
+    return model.model_validate(dict(values)).model_dump()
+
+
+def describe(target: Callable[..., Any]) -> list[dict[str, str]]:
+    """Each option with its type, range, default and description, in words."""
+    rows = []
+    for name, info in model_of(target).model_fields.items():
+        limits = [_SIGNS[k].format(v) for m in info.metadata for k, v in _limits(m)]
+        kind = getattr(info.annotation, "__name__", None) if inspect.isclass(info.annotation) else None
+        rows.append(
+            {
+                "option": name,
+                "type": kind or str(info.annotation).replace("typing.", ""),
+                "range": ", ".join(limits),
+                "default": "required" if info.is_required() else repr(info.default),
+                "description": info.description or "",
+            }
+        )
+    return rows
+
+
+_SIGNS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}", "multiple_of": "multiple of {}"}
+_SIGNS |= {"min_length": "at least {} long", "max_length": "at most {} long", "pattern": "matching {}"}
+
+
+def _limits(constraint: Any) -> list[tuple[str, Any]]:
+    return [(key, getattr(constraint, key)) for key in _SIGNS if getattr(constraint, key, None) is not None]
+
+
+def _line(model: type[BaseModel], detail: Any, place: str, owner: str) -> str:
+    name = str(detail["loc"][0]) if detail["loc"] else ""
+    path = ".".join(str(part) for part in detail["loc"] if isinstance(part, (int, str)))
+    where = f"{place}.{path}" if place else path
+    by = f" ({owner})" if owner else ""
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: no such option{nearest(name, model.model_fields)}{by}"
+    if detail["type"] == "missing":
+        return f"{where}: is required{by}"
+    expected = detail["msg"][0].lower() + detail["msg"][1:]
+    return f"{where} = {detail['input']!r}: {expected.replace('input should', 'should')}{by}"

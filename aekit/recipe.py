@@ -1,0 +1,245 @@
+"""A recipe: one TOML file that is a whole run. It names plugins and sets their options; it never names code to import.
+
+Sections hold their own settings and one table for each plugin they name::
+
+    [data]
+    source = "torchvision:FashionMNIST"
+    [encoder]
+    backbone = "conv"
+    dim = 64
+    [encoder.conv]
+    channels = [32, 64, 128]
+    [objective]
+    variants = ["denoising"]
+    [objective.denoising]
+    noise = "masking"
+    [train]
+    epochs = 10
+    [evaluate]
+    evaluators = ["probe", "knn"]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from aekit.errors import PluginError, RecipeError, nearest
+from aekit.options import model_of, problems_in
+from aekit.registry import registry
+from aekit.training import Settings
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(_Section):
+    source: Annotated[str, Field(description="a folder, an array file, or SOURCE:NAME", min_length=1)]
+    split: Annotated[str, Field(description="what to train on, where the data has splits")] = "train"
+    strict: Annotated[bool, Field(description="stop at the first sample that cannot be used")] = False
+
+
+class EncoderSection(_Section):
+    backbone: Annotated[str, Field(description="a backbone plugin; auto: by the kind of data")] = "auto"
+    dim: Annotated[int, Field(ge=1, description="width of the embedding")] = 64
+    scaling: Annotated[
+        Literal["auto", "unit", "standard", "none"], Field(description="of raw samples; auto: by their range")
+    ] = "auto"
+    normalize: Annotated[bool, Field(description="embeddings of length 1")] = False
+
+
+class ObjectiveSection(_Section):
+    variants: Annotated[list[str], Field(description="of the autoencoder, composed in this order")] = []
+    pretexts: Annotated[list[str], Field(description="tasks trained instead of, or with, an autoencoder")] = []
+    weights: Annotated[dict[str, float], Field(description="of each pretext, and of 'autoencoder', in their sum")] = {}
+    loss: Annotated[
+        Literal["auto", "bce", "mse"], Field(description="auto: bce for data in [0, 1], mse for the rest")
+    ] = "auto"
+
+
+class EvaluateSection(_Section):
+    evaluators: Annotated[list[str], Field(description="run at the end of the fit, on all splits")] = []
+    controls: Annotated[bool, Field(description="judge raw input, PCA and a random encoder too")] = True
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataSection,
+    "encoder": EncoderSection,
+    "objective": ObjectiveSection,
+    "train": Settings,
+    "evaluate": EvaluateSection,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A validated recipe.
+
+    Attributes:
+        options: section -> plugin name -> its options, as given.
+    """
+
+    data: DataSection
+    encoder: EncoderSection
+    objective: ObjectiveSection
+    train: Settings
+    evaluate: EvaluateSection
+    options: Mapping[str, Mapping[str, dict[str, Any]]]
+
+    def options_of(self, section: str, plugin: str) -> dict[str, Any]:
+        return dict(self.options.get(section, {}).get(plugin, {}))
+
+    def with_train(self, **changes: Any) -> Recipe:
+        return replace(self, train=self.train.model_copy(update=changes))
+
+    def with_encoder(self, **changes: Any) -> Recipe:
+        return replace(self, encoder=self.encoder.model_copy(update=changes))
+
+    def record(self) -> dict[str, Any]:
+        """As nested plain values, every default written out; what is None is left out, as TOML has no word for it."""
+        sections = {name: getattr(self, name).model_dump() for name in SECTIONS}
+        for name, tables in self.options.items():
+            sections[name] |= {plugin: dict(options) for plugin, options in tables.items()}
+        return _without_none(sections)
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.record())
+
+
+def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Reads and validates a recipe file.
+
+    Args:
+        path: TOML. A relative path in ``data.source`` counts from the current folder, as on the command line.
+        overrides: dotted name -> value, such as ``{"train.lr": 1e-3}``.
+
+    Raises:
+        RecipeError: with one line for each mistake.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError([f"{path}: is not TOML: {error}"]) from None
+    return make_recipe(values, overrides, origin=str(path))
+
+
+def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:
+    """Validates nested values, with overrides applied; `origin` says in messages where they came from."""
+    merged: dict[str, Any] = {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
+    problems = _apply(merged, overrides or {})
+    sections: dict[str, BaseModel] = {}
+    options: dict[str, dict[str, dict[str, Any]]] = {}
+    problems += [f"{name}: no such section{nearest(name, SECTIONS)}" for name in merged if name not in SECTIONS]
+    for name, model in SECTIONS.items():
+        given = merged.get(name, {})
+        if not isinstance(given, Mapping):
+            problems.append(f"{name} = {given!r}: should be a section, [{name}]")
+            continue
+        own = {key: value for key, value in given.items() if key in model.model_fields or not isinstance(value, Mapping)}
+        found = problems_in(model, own, name)
+        problems += found
+        if not found:
+            sections[name] = model.model_validate(own)
+            tables = {key: dict(value) for key, value in given.items() if key not in own}
+            problems += _check_plugins(name, sections[name], tables)
+            options[name] = tables
+    if problems:
+        raise RecipeError([f"{origin}: {problem}" if origin else problem for problem in problems])
+    return Recipe(**sections, options={name: tables for name, tables in options.items() if tables})  # type: ignore[arg-type]
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``train.lr=1e-3`` as a dotted name and a value; what is not TOML is taken as a string.
+
+    Raises:
+        RecipeError: there is no ``=``.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise RecipeError([f"--set {text}: expected NAME=VALUE, such as train.lr=1e-3"])
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"images.size": 96}`` as ``{"images": {"size": 96}}``.
+
+    Raises:
+        RecipeError: two names that exclude each other.
+    """
+    values: dict[str, Any] = {}
+    problems = _apply(values, overrides)
+    if problems:
+        raise RecipeError(problems)
+    return values
+
+
+def _apply(values: dict[str, Any], overrides: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, value in overrides.items():
+        *path, last = name.split(".")
+        place: Any = values
+        for part in path:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[last] = value
+        else:
+            problems.append(f"{name} = {value!r}: {'.'.join(path)} is a value and not a section")
+    return problems
+
+
+def _named_plugins(section: str, settings: Any) -> list[tuple[str, str, str]]:
+    """Kind, name and place of each plugin that a section names."""
+    if section == "encoder":
+        return [] if settings.backbone == "auto" else [("backbone", settings.backbone, "encoder.backbone")]
+    if section == "objective":
+        variants = [("variant", name, "objective.variants") for name in settings.variants]
+        return variants + [("pretext", name, "objective.pretexts") for name in settings.pretexts]
+    if section == "evaluate":
+        return [("evaluator", name, "evaluate.evaluators") for name in settings.evaluators]
+    return []
+
+
+def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Problems with the plugins that a section names, and with the tables of options that it holds for them."""
+    problems = []
+    named = _named_plugins(section, settings)
+    for kind, name, place in named:
+        try:
+            plugin = registry().get(kind, name, wanted_by=place)
+            model = model_of(plugin.load())
+        except PluginError as error:
+            problems.append(str(error))
+            continue
+        owner = f"{plugin.distribution} {plugin.version}"
+        problems += problems_in(model, tables.get(name, {}), f"{section}.{name}", owner)
+    free = {"data": "source", "encoder": "backbone"}.get(section) if not named else None
+    allowed = {name for _, name, _ in named} | ({p.name for p in registry().of(free)} if free else set())
+    known = allowed | set(SECTIONS[section].model_fields)
+    for name in tables:
+        if name not in allowed:
+            problems.append(f"{section}.{name}: no such option, and no plugin that this recipe uses{nearest(name, known)}")
+    if section == "objective":
+        parts = {*settings.pretexts, *(["autoencoder"] if settings.variants or not settings.pretexts else [])}
+        problems += [
+            f"objective.weights.{name}: no such part{nearest(name, parts)}" for name in settings.weights if name not in parts
+        ]
+    return problems
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return value

@@ -1,0 +1,1 @@
+"""Pages and cards for people: model cards, picture grids, run reports."""

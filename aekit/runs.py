@@ -1,0 +1,380 @@
+"""A whole run: from data and a recipe to a trained, frozen encoder, in a run folder or in memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aekit.artifacts import only_writer, write_json, write_text, writing
+from aekit.autoencoder import Autoencoder
+from aekit.data import open_data
+from aekit.encoder import Encoder, assemble, load, seeded
+from aekit.errors import DataError, OutputError, RecipeError, TrainingError
+from aekit.evaluation.health import quick_look
+from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
+from aekit.options import validated
+from aekit.preprocess import Preprocess, measure
+from aekit.progress import SILENT, Progress
+from aekit.recipe import Recipe, make_recipe, read_recipe
+from aekit.registry import registry
+from aekit.samples import Samples, Source, collect
+from aekit.training import Batches, State, choose_device, train, uses_bf16
+
+STEPS_AIMED_AT = 3000
+LOG_LINES = 2000
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C after its state was saved; the message says how to go on."""
+
+
+def fit(
+    data: Any,
+    *,
+    variants: Sequence[str] | None = None,
+    pretexts: Sequence[str] | None = None,
+    backbone: str | None = None,
+    dim: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress = SILENT,
+) -> Encoder:
+    """Trains an encoder without labels, and freezes it.
+
+    Args:
+        data: what `aekit.open_data` takes, the path of a recipe (``.toml``), or a `Recipe`.
+        variants, pretexts, backbone, dim, epochs, seed: shorthands for the recipe settings of those names.
+        overrides: any recipe settings, by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
+        out: run folder, which makes the run resumable; without it nothing is written.
+        resume: go on with the interrupted run in `out`.
+        progress: receives what was chosen and why, and bars.
+
+    Returns:
+        the encoder; `encoder.record["metrics"]` says how it does on the training data.
+
+    Raises:
+        RecipeError, DataError, PluginError: what was asked for cannot be done; says why.
+        OutputError: `out` holds another run.
+        TrainingError: the loss stopped being finite, or `out` holds the checkpoint of another recipe.
+        Interrupted: Ctrl-C; the state is saved if there is a run folder.
+    """
+    shorthands = {
+        "objective.variants": None if variants is None else list(variants),
+        "objective.pretexts": None if pretexts is None else list(pretexts),
+        "encoder.backbone": backbone,
+        "encoder.dim": dim,
+        "train.epochs": epochs,
+        "train.seed": seed,
+    }
+    settings = {name: value for name, value in shorthands.items() if value is not None} | dict(overrides or {})
+    if isinstance(data, Recipe):
+        recipe, given = make_recipe(data.record(), settings), data.data.source
+    elif isinstance(data, (str, Path)) and str(data).endswith(".toml"):
+        recipe = read_recipe(data, settings)
+        given = recipe.data.source
+    else:
+        name = str(data) if isinstance(data, (str, Path)) else f"<{type(data).__name__} in memory>"
+        recipe, given = make_recipe({"data": {"source": name}}, settings), data
+    if out is None:
+        return _Run(recipe, given, None, progress).go(resume=False)
+    folder = Path(out)
+    if (folder / "encoder" / "encoder.json").exists():
+        if resume:
+            progress.say(f"{folder} is finished already; nothing to resume")
+            return load(folder)
+        raise OutputError(f"{folder}: holds a finished run; choose another folder with -o")
+    if folder.exists() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
+        what = "an unfinished run; go on with --resume" if (folder / "recipe.toml").exists() else "other things"
+        raise OutputError(f"{folder}: holds {what}, or choose another folder with -o")
+    if resume and not (folder / "recipe.toml").exists():
+        raise OutputError(f"{folder}: no run to resume there")
+    existed = folder.exists()
+    with only_writer(folder):
+        try:
+            return _Run(recipe, given, folder, progress).go(resume)
+        except (RecipeError, DataError) as error:
+            # Nothing was trained: leave no empty folder behind that would be in the way of the next try.
+            if not existed and not (folder / "recipe.toml").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise error
+
+
+class _Run:
+    """One run, step by step: data, encoder, objective, loop, results."""
+
+    def __init__(self, recipe: Recipe, data: Any, folder: Path | None, progress: Progress) -> None:
+        self.recipe, self.data, self.folder, self.progress = recipe, data, folder, progress
+        self.device = choose_device(recipe.train)
+
+    def go(self, resume: bool) -> Encoder:
+        source = open_data(self.data, dict(self.recipe.options.get("data", {})))
+        cache = {"strict": self.recipe.data.strict, "progress": self.progress}
+        samples = collect(source, source.rows_of(self.recipe.data.split), self.device, **cache)  # type: ignore[arg-type]
+        self._say_what_is_there(source, samples)
+        preprocess, scaling = measure(samples, self.recipe.encoder.scaling)
+        self._settle(samples, preprocess, scaling)
+        objective = make_objective(self.recipe, samples, preprocess.to(self.device)).to(self.device)
+        started = time.perf_counter()
+        self._train(objective, samples, resume)
+        return self._finish(objective, source, samples, time.perf_counter() - started)
+
+    def _say_what_is_there(self, source: Source, samples: Samples) -> None:
+        where = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
+        self.progress.say(f"data: {len(samples)} samples{where}, {samples.spec}")
+        if note := getattr(source, "note", ""):
+            self.progress.say(f"data: {note}")
+        if source.skipped:
+            name, why = next(iter(source.skipped.items()))
+            listed = f"; all are in {self.folder / 'skipped.csv'}" if self.folder else ""
+            self.progress.say(f"data: {len(source.skipped)} skipped, such as {name}: {why}{listed}")
+            if self.folder:
+                from aekit.embeddings import skipped_csv
+
+                write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
+
+    def _settle(self, samples: Samples, preprocess: Preprocess, scaling: str) -> None:
+        """Replaces every ``auto`` of the recipe by what follows from the data, and says what and why."""
+        recipe, spec, say = self.recipe, samples.spec, self.progress.say
+        say(f"scaling: {scaling}")
+        if recipe.encoder.backbone == "auto":
+            # The plugin that names this kind of sample first among the kinds it takes is the one made for it.
+            fitting = [p for p in registry().of("backbone") if spec.kind in p.entry.tags]
+            made_for = [p for p in fitting if p.entry.tags[0] == spec.kind and p.distribution == "aekit"]
+            if not (made_for or fitting):
+                raise RecipeError([f"no backbone for {spec.kind} samples; name one with --backbone"])
+            name = (made_for or fitting)[0].name
+            say(f"backbone: {name}, made for {spec.kind} samples")
+            recipe = recipe.with_encoder(backbone=name)
+        if recipe.objective.loss == "auto":
+            kind = "bce" if preprocess.unit else "mse"
+            why = "values lie in [0, 1]" if preprocess.unit else "values are not confined to [0, 1]"
+            if recipe.objective.variants or not recipe.objective.pretexts:
+                say(f"loss: {'binary cross-entropy' if kind == 'bce' else 'squared error'}, as {why}")
+        changes: dict[str, Any] = {}
+        if "batch_size" not in recipe.train.model_fields_set and len(samples) < 10 * recipe.train.batch_size:
+            changes["batch_size"] = max(min(16, len(samples)), len(samples) // 10)
+        if "epochs" not in recipe.train.model_fields_set:
+            per_epoch = max(1, len(samples) // changes.get("batch_size", recipe.train.batch_size))
+            changes["epochs"] = min(100, max(5, STEPS_AIMED_AT // per_epoch))
+            say(f"epochs: {changes['epochs']}, of {per_epoch} steps each")
+        precision = "bf16" if uses_bf16(recipe.train, self.device) else "fp32"
+        self.recipe = recipe.with_train(**changes, precision=precision)
+        say(f"training on {self.device.type} in {precision}")
+
+    def _train(self, objective: Objective, samples: Samples, resume: bool) -> None:
+        settings = self.recipe.train
+        batches = Batches(samples, settings.batch_size, settings.seed)
+        state = State.start(objective, settings)
+        total = settings.epochs * batches.per_epoch
+        checkpoint = self.folder / "checkpoint" if self.folder else None
+        if self.folder:
+            with writing(self.folder):
+                self._take_up(state, resume, {"samples": len(samples), "spec": samples.spec.record()})
+        log = _Log(self.folder, every=max(1, total // LOG_LINES), after=state.step)
+        saved_at, saved_step = time.monotonic(), state.step
+        first = state.step
+        try:
+            with (
+                writing(self.folder) if self.folder else nullcontext(),
+                _stoppable() as stop,
+                self.progress.task("fit", total * settings.batch_size, done=first * settings.batch_size) as task,
+            ):
+                for record in train(state, batches, settings):
+                    log.write(record, last=record["step"] == total)
+                    task.advance(settings.batch_size, f"epoch {record['epoch'] + 1:.0f} loss {record['loss']:.4g}")
+                    if checkpoint and time.monotonic() - saved_at >= settings.checkpoint_seconds:
+                        state.save(checkpoint)
+                        saved_at, saved_step = time.monotonic(), state.step
+                    if stop.is_set():
+                        break
+        except TrainingError as error:
+            kept = f"; the checkpoint of step {saved_step} is kept" if checkpoint and saved_step else ""
+            raise TrainingError(f"{error}{kept}") from None
+        finally:
+            log.close()
+        if stop.is_set() and state.step < total:
+            if checkpoint is None:
+                raise Interrupted(f"stopped at step {state.step} of {total}; there is no run folder to go on from")
+            state.save(checkpoint)
+            raise Interrupted(f"stopped at step {state.step} of {total}; the same command with --resume goes on")
+        self.loss = log.last_loss
+
+    def _take_up(self, state: State, resume: bool, facts: dict[str, Any]) -> None:
+        """Writes the resolved recipe of a new run; for a resumed one, checks that it is the same and restores it."""
+        assert self.folder is not None
+        path, text = self.folder / "recipe.toml", self.recipe.to_toml()
+        if resume:
+            before = read_recipe(path).record()
+            changed = _differences(before, self.recipe.record())
+            if changed:
+                raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
+            known = self.folder / "checkpoint" / "data.json"
+            if known.exists() and (was := json.loads(known.read_text("utf-8"))) != facts:
+                raise TrainingError(f"{self.folder}: cannot resume, the data has changed: {was} before, {facts} now")
+            if (self.folder / "checkpoint" / "state.safetensors").exists():
+                state.restore(self.folder / "checkpoint")
+                self.progress.say(f"resuming after step {state.step}")
+                return
+        (self.folder / "checkpoint").mkdir(exist_ok=True)
+        write_json(self.folder / "checkpoint" / "data.json", facts)
+        write_text(path, text)
+
+    def _finish(self, objective: Objective, source: Source, samples: Samples, seconds: float) -> Encoder:
+        encoder = objective.encoder.eval()
+        look = quick_look(encoder, samples, autoencoder_of(objective))
+        encoder.record = {
+            "data": source.origin or {"data": self.recipe.data.source},
+            "trained": {"samples": len(samples), "skipped": len(source.skipped), "seconds": round(seconds, 1)},
+            "objective": self.recipe.record()["objective"],
+            "metrics": look | ({"loss": self.loss} if self.loss is not None else {}),
+        }
+        results = {"digest": encoder.digest, "recipe": self.recipe.record(), **encoder.record}
+        if self.recipe.evaluate.evaluators:
+            from aekit.evaluation import evaluate
+
+            embeddings = encoder.embed(source, progress=self.progress)
+            judged = evaluate(
+                embeddings,
+                evaluators=self.recipe.evaluate.evaluators,
+                controls=self.recipe.evaluate.controls,
+                options=dict(self.recipe.options.get("evaluate", {})),
+                seed=self.recipe.train.seed,
+                progress=self.progress,
+            )
+            results["evaluation"] = judged.record()
+            self.progress.say(judged.text())
+        if self.folder:
+            with writing(self.folder):
+                for name in ("decoder", "encoder.part"):
+                    shutil.rmtree(self.folder / name, ignore_errors=True)
+                autoencoder = autoencoder_of(objective)
+                if autoencoder is not None:
+                    autoencoder.save_decoder(self.folder / "decoder")
+                write_json(self.folder / "results.json", results)
+                encoder.save(self.folder / "encoder")
+                shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        return encoder
+
+
+def make_objective(recipe: Recipe, samples: Samples, preprocess: Preprocess) -> Objective:
+    """Builds the encoder and what trains it, with first weights that depend on ``train.seed`` alone.
+
+    Raises:
+        RecipeError: options that do not fit the data or one another.
+    """
+    section, spec = recipe.objective, samples.spec
+    variants: dict[str, Variant] = {}
+    heads: dict[str, dict[str, Any]] = {}
+    with seeded(recipe.train.seed):
+        for name in section.variants:
+            plugin = registry().get("variant", name, wanted_by="objective.variants")
+            options = validated(plugin, recipe.options_of("objective", name), f"objective.{name}")
+            variants[plugin.name] = plugin.load()(**options)
+            variants[plugin.name].prepare(preprocess)
+            if type(variants[plugin.name]).head is not Variant.head:
+                heads[name] = options
+    if len(heads) > 1:
+        raise RecipeError([f"objective.variants: {' and '.join(heads)} each give the encoder a head; at most one can"])
+    backbone = registry().get("backbone", recipe.encoder.backbone, wanted_by="encoder.backbone")
+    architecture = {
+        "backbone": {
+            "name": recipe.encoder.backbone,
+            "options": validated(backbone, recipe.options_of("encoder", backbone.name), f"encoder.{backbone.name}"),
+        },
+        "head": next(({"variant": name, "options": options} for name, options in heads.items()), None),
+        "dim": recipe.encoder.dim,
+        "normalize": recipe.encoder.normalize,
+    }
+    encoder = assemble(spec, preprocess, architecture, seed=recipe.train.seed)
+    parts: dict[str, Objective] = {}
+    with seeded(recipe.train.seed + 1):
+        if section.variants or not section.pretexts:
+            parts["autoencoder"] = _autoencoder(encoder, variants, recipe, preprocess)
+        for name in section.pretexts:
+            plugin = registry().get("pretext", name, wanted_by="objective.pretexts")
+            options = validated(plugin, recipe.options_of("objective", name), f"objective.{name}")
+            try:
+                pretext: Pretext = plugin.load()(encoder, **options)
+            except ValueError as error:
+                raise RecipeError([f"pretext {name!r} cannot take {spec}: {error}"]) from error
+            parts[plugin.name] = PretextObjective(encoder, pretext)
+    return WeightedSum(parts, section.weights) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe, preprocess: Preprocess) -> Autoencoder:
+    try:
+        decoder = encoder.backbone.decoder(encoder.dim)
+    except NotImplementedError as error:
+        raise RecipeError([f"encoder.backbone = {recipe.encoder.backbone!r}: {error}; use a pretext task"]) from error
+    loss = recipe.objective.loss
+    if loss == "bce" and not preprocess.unit:
+        raise RecipeError(["objective.loss = 'bce': needs data in [0, 1]; set encoder.scaling = 'unit', or loss = 'mse'"])
+    return Autoencoder(encoder, decoder, variants, ("bce" if preprocess.unit else "mse") if loss == "auto" else loss)
+
+
+def autoencoder_of(objective: Objective) -> Autoencoder | None:
+    """The autoencoder in an objective, if there is one."""
+    return next((module for module in objective.modules() if isinstance(module, Autoencoder)), None)
+
+
+class _Log:
+    """``log.jsonl``: a record every few steps. Lines of steps that a kill undid are cut off on resuming."""
+
+    def __init__(self, folder: Path | None, every: int, after: int) -> None:
+        self.every, self.last_loss, self.file = every, None, None
+        if folder:
+            path = folder / "log.jsonl"
+            kept = path.read_text("utf-8").splitlines() if path.exists() and after else []
+            kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= after]
+            write_text(path, "".join(f"{line}\n" for line in kept))
+            self.file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, record: dict[str, float], last: bool) -> None:
+        self.last_loss = record["loss"]
+        if self.file and (last or record["step"] % self.every == 0):
+            self.file.write(json.dumps(record) + "\n")
+
+    def close(self) -> None:
+        if self.file:
+            self.file.close()
+
+
+@contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that training stops between two steps; a second one stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _differences(before: Any, now: Any, place: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = sorted({*before, *now})
+        inner = [_differences(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
+        return [line for lines in inner for line in lines]
+    return [] if before == now else [f"{place} was {before!r}, now {now!r}"]
+

@@ -1,0 +1,48 @@
+"""Small synthetic samples of every kind, alike at every run: three hidden factors make each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aekit.samples import Kind, SampleSpec
+
+SPECS: dict[Kind, SampleSpec] = {
+    "vector": SampleSpec("vector", (20,), "float32"),
+    "series": SampleSpec("series", (2, 16), "float32"),
+    "image": SampleSpec("image", (1, 8, 8), "uint8"),
+    "clip": SampleSpec("clip", (1, 4, 8, 8), "uint8"),
+}
+"""What plugins are tested on. Pictures are square, so that tasks which turn them can take them."""
+
+SHAPES: dict[Kind, list[tuple[int, ...]]] = {
+    "vector": [(1,), (2,), (7,), (33,)],
+    "series": [(1, 8), (3, 13), (5, 50)],
+    "image": [(1, 8, 8), (3, 13, 13), (5, 28, 20), (1, 9, 17)],
+    "clip": [(1, 4, 8, 8), (3, 5, 13, 10)],
+}
+"""What backbones must take or refuse: small, odd and lopsided ones, of one, three and five channels."""
+
+FACTORS = 3
+
+
+def low_rank(spec: SampleSpec, count: int = 256, seed: int = 0) -> np.ndarray:
+    """(count, *spec.shape) samples of spec.dtype, of rank 3 about their mean.
+
+    Integers are the same squashed to 0..255, with enough contrast for cross-entropy to have something to gain.
+    """
+    source = np.random.default_rng([seed, spec.size])
+    factors = source.standard_normal((count, FACTORS))
+    patterns = source.standard_normal((FACTORS, spec.size))
+    rows = factors @ patterns + 2 * source.standard_normal(spec.size)
+    if np.dtype(spec.dtype).kind in "ui":
+        rows = 127.5 * (1 + np.tanh(rows))
+    return rows.astype(spec.dtype).reshape(count, *spec.shape)
+
+
+def blobs(count: int = 120, dim: int = 8, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(count, dim) float32 vectors around one centre a class, and (count,) class names, in no order."""
+    source = np.random.default_rng([seed, dim, classes])
+    numbers = source.permutation(np.arange(count) % classes)
+    centres = 4 * source.standard_normal((classes, dim))
+    vectors = centres[numbers] + source.standard_normal((count, dim))
+    return vectors.astype(np.float32), np.asarray([f"class-{number}" for number in numbers])

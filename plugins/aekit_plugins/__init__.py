@@ -1,0 +1,39 @@
+"""Every method that comes with aekit, registered exactly as an outside package registers its own."""
+
+from __future__ import annotations
+
+from aekit.hookspecs import Entry, hookimpl
+
+
+@hookimpl
+def aekit_register_variants() -> list[Entry]:
+    at = "aekit_plugins.variants"
+    return [
+        Entry("none", f"{at}.none:Plain", "the plain autoencoder: nothing but its code width keeps it from copying", 1),
+        Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 1),
+    ]
+
+
+@hookimpl
+def aekit_register_backbones() -> list[Entry]:
+    at = "aekit_plugins.backbones"
+    any_kind = ("vector", "series", "image", "clip")
+    return [
+        Entry("mlp", f"{at}.mlp:MLP", "fully connected layers over the flattened sample", 1, any_kind),
+        Entry("conv", f"{at}.conv:Conv", "strided convolutions over pictures of any size and number of channels", 1, ("image",)),
+    ]
+
+
+@hookimpl
+def aekit_register_sources() -> list[Entry]:
+    return []
+
+
+@hookimpl
+def aekit_register_indexes() -> list[Entry]:
+    return []
+
+
+@hookimpl
+def aekit_register_evaluators() -> list[Entry]:
+    return []

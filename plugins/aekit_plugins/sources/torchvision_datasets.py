@@ -1,0 +1,135 @@
+"""torchvision's data sets by name. MNIST and its likes are read from their files, without torchvision."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from aekit import pictures
+from aekit.data import from_array
+from aekit.errors import DataError, nearest
+from aekit.idx import pictures_in, read_mnist_folder
+from aekit.options import Field
+from aekit.samples import RowNames, SampleSpec, Source
+
+_FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+_IDX: dict[str, tuple[str, list[str] | None]] = {
+    "FashionMNIST": ("fashion-mnist", _FASHION),
+    "KMNIST": ("kmnist", None),
+    "MNIST": ("mnist", None),
+}
+"""Sets whose files are IDX: another name of their folder, and what the labels 0, 1, ... mean."""
+_SPLITS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
+_TARGETS = ("targets", "labels", "_labels")
+_Root = Annotated[str, Field(description="folder of the files; auto: $AEKIT_DATA or ~/.cache/aekit/torchvision")]
+
+
+def open_dataset(
+    where: str,
+    like: SampleSpec | None = None,
+    *,
+    root: _Root = "auto",
+    download: Annotated[bool, Field(description="fetch the files where they are not there")] = True,
+) -> Source:
+    """All splits together; labels are the names of the classes where they are known.
+
+    Raises:
+        DataError: unknown name, files that are neither there nor to be had, or torchvision is needed and not installed.
+    """
+    cache = Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit")) / "torchvision"
+    shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
+    roots = [Path(root).expanduser()] if root != "auto" else [*shared, cache]
+    if where not in _IDX:
+        return _together(_load(where, roots, download), like)
+    other, classes = _IDX[where]
+    folders = [folder for place in roots for folder in (place / where / "raw", place / other)]
+    found = next((folder for folder in folders if pictures_in(folder)), None)
+    if found is None:
+        _load(where, roots, download)
+        found = roots[-1] / where / "raw"
+    return read_mnist_folder(found, classes)
+
+
+def _load(name: str, roots: list[Path], download: bool) -> dict[str, Any]:
+    """torchvision's objects by split, from the first root that has the files, or else downloaded into the last."""
+    what, places = f"torchvision:{name}", " or ".join(map(str, roots))
+    try:
+        from torchvision import datasets
+    except ImportError:
+        known = f"no files in {places}" if name in _IDX else f"not one of {', '.join(_IDX)}"
+        raise DataError(f"{what}: {known}, and torchvision is missing: pip install 'aekit[torchvision]'") from None
+    names = [n for n in datasets.__all__ if inspect.isclass(getattr(datasets, n)) and n not in _ABSTRACT]
+    if name not in names:
+        raise DataError(f"{what}: no such data set{nearest(name, names)}")
+    reason = ""
+    for place, fetch in [*((place, False) for place in roots), *[(roots[-1], True)] * download]:
+        try:
+            return _splits_of(getattr(datasets, name), {"root": str(place), "download": fetch})
+        # torchvision says by any of these that files are missing, that the network is, or that it needs a package
+        except (OSError, RuntimeError, ValueError, TypeError, ImportError) as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    tried = "cannot be downloaded" if download else "its files are missing and download = false"
+    raise DataError(f"{what}: {tried} ({reason}); looked in {places}")
+
+
+_ABSTRACT = ("DatasetFolder", "ImageFolder", "VisionDataset")
+
+
+def _splits_of(factory: Any, options: dict[str, Any]) -> dict[str, Any]:
+    accepted = inspect.signature(factory).parameters
+    common = {key: value for key, value in options.items() if key in accepted}
+    if "train" in accepted:
+        return {"train": factory(**common, train=True), "test": factory(**common, train=False)}
+    if "split" not in accepted:
+        return {"": factory(**common)}
+    found, problem = {}, ValueError("no split has a usual name")
+    for spelt, split in _SPLITS.items():
+        try:
+            found[split] = factory(**common, split=spelt)
+        except ValueError as error:  # this set has no such split
+            problem = error
+    if not found:
+        raise problem
+    return found
+
+
+def _together(parts: dict[str, Any], like: SampleSpec | None) -> Source:
+    counts = [len(part) for part in parts.values()]
+    splits = np.repeat(list(parts), counts) if all(parts) else None
+    targets = [next((t for t in (getattr(p, a, None) for a in _TARGETS) if np.ndim(t) == 1), None) for p in parts.values()]
+    matching = all(target is not None and len(target) == count for target, count in zip(targets, counts))
+    labels = np.concatenate([np.asarray(target) for target in targets]) if matching else None
+    classes = getattr(next(iter(parts.values())), "classes", None)
+    if labels is not None and classes and labels.dtype.kind in "ui" and labels.max() < len(classes):
+        labels = np.array(classes)[labels]
+    arrays = [getattr(part, "data", None) for part in parts.values()]
+    if all(np.ndim(array) > 1 and len(array) == count for array, count in zip(arrays, counts)):
+        return from_array(np.concatenate([np.asarray(a) for a in arrays]), like=like, labels=labels, splits=splits)
+    return Items(list(parts.values()), like, labels, splits)
+
+
+class Items(Source):
+    """Data sets that give one picture at a time."""
+
+    slow = True
+
+    def __init__(self, parts: list[Any], like: SampleSpec | None, labels: Any, splits: np.ndarray | None) -> None:
+        self.items = [(part, row) for part in parts for row in range(len(part))]
+        self.ids, self.labels, self.splits, self.skipped = RowNames(splits, len(self.items)), labels, splits, {}
+        step = max(1, -(-len(self.items) // pictures.HEADERS))
+        self.spec, notes = pictures.choose_spec([pictures.header_of(p[r][0]) for p, r in self.items[::step]], like)
+        self.note = "; ".join(notes)
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
+        for position, index in enumerate(indices):
+            part, row = self.items[index]
+            try:
+                rows[position] = pictures.to_spec(part[row][0], self.spec)
+            except (pictures.BadPicture, OSError, ValueError) as error:
+                ok[position], self.skipped[self.ids[int(index)]] = False, str(error)
+        return rows, ok

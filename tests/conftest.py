@@ -1,0 +1,27 @@
+"""What all tests share: where real data is, and a place for caches that is not the user's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
+
+if "AEKIT_DATA" not in os.environ and BESIDE.is_dir():
+    os.environ["AEKIT_DATA"] = str(BESIDE)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of real data; tests that need it are skipped where it is absent."""
+    found = os.environ.get("AEKIT_DATA")
+    if not found or not Path(found).is_dir():
+        pytest.skip("AEKIT_DATA is not set: no real data here")
+    return Path(found)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
