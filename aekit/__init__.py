@@ -1,10 +1,10 @@
 """aekit: embeddings made for your own unlabelled data, and an honest answer to whether they are any good.
 
-    >>> import aekit
-    >>> encoder = aekit.fit("photos/", variants=["denoising"], dim=64)
-    >>> embeddings = encoder.embed("photos/")
-    >>> index = aekit.build_index(embeddings)
-    >>> print(aekit.evaluate(embeddings))
+>>> import aekit
+>>> encoder = aekit.fit("photos/", variants=["denoising"], dim=64)
+>>> embeddings = encoder.embed("photos/")
+>>> index = aekit.build_index(embeddings)
+>>> print(aekit.evaluate(embeddings))
 """
 
 from __future__ import annotations

@@ -37,20 +37,19 @@ class Autoencoder(Objective):
         super().__init__()
         self.encoder, self.decoder, self.variants = encoder, decoder, nn.ModuleDict(variants)
         self.loss_kind = loss
+        self._named = tuple(variants.items())
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         clean = self.encoder.preprocess(batch.raw)
         corrupted = clean
-        for variant in self.variants.values():
+        for _, variant in self._named:
             corrupted = variant.corrupt(corrupted, generator)
         features = self.encoder.backbone(corrupted)
         code, extras = draw(self.encoder.head, features, generator)
         output = self.decoder(code).float()
         terms = {"reconstruction": reconstruction_loss(output, clean, self.loss_kind)}
-        step = Step(
-            clean, corrupted, features, code, self.activate(output), self.encoder.encode, generator, extras
-        )
-        for name, variant in self.variants.items():
+        step = Step(clean, corrupted, features, code, self.activate(output), self.encoder.encode, generator, extras)
+        for name, variant in self._named:
             terms |= {f"{name}/{term}": value for term, value in variant.penalty(step).items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
@@ -65,7 +64,7 @@ class Autoencoder(Objective):
         return self.activate(self.decoder(self.encoder.encode(self.encoder.preprocess(raw))).float())
 
     def after_step(self) -> None:
-        for variant in self.variants.values():
+        for _, variant in self._named:
             variant.after_step()
 
     def save_decoder(self, folder: str | Path) -> None:
@@ -97,9 +96,8 @@ def load_autoencoder(run: str | Path) -> Autoencoder:
 
 def draw(head: nn.Module, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
     """A code for training from (B, F) features: ``head.draw`` where the head has one, else its forward."""
-    if hasattr(head, "draw"):
-        return head.draw(features, generator)
-    return head(features), {}
+    own = getattr(head, "draw", None)
+    return (head(features), {}) if own is None else own(features, generator)
 
 
 def reconstruction_loss(output: Tensor, clean: Tensor, kind: Loss) -> Tensor:

@@ -6,6 +6,7 @@ No source is known by name here: a path is matched with what the registered sour
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,10 +83,6 @@ def from_array(
     if array.dtype == object and array.ndim == 1:
         array = _stacked(array.tolist())
     arranged, found, note = arrange(array, kind, layout, like)
-    if labels is not None:
-        labels = labels.reshape(len(labels)) if labels.size == len(labels) else labels
-        if labels.ndim != 1:
-            raise DataError(f"labels of shape {labels.shape}: expected one for each of {len(arranged)} samples")
     source = ArraySource(arranged, kind=found, labels=labels, ids=ids, splits=splits)
     source.note = note
     return source
@@ -109,7 +106,7 @@ def arrange(
     fits it, that reading wins; an array of the very shape of one sample is then one sample.
 
     Returns:
-        a view (N, *shape), channels first; its kind, None where no reading exists; a note on an uncertain choice, or "".
+        (N, *shape), channels first; its kind, None where there is no reading; a note on an uncertain choice, or "".
     """
     readings = list(_readings(array, kind, layout))
     if like is not None:
@@ -145,7 +142,7 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
     for k in kinds:
         if k == "vector":
             if array.ndim == 2 or (kind == "vector" and array.ndim > 2):
-                found.append((array.reshape(len(array), -1), k))
+                found.append((array.reshape(len(array), math.prod(array.shape[1:])), k))
         elif array.ndim == _AXES[k] - 1:
             found.append((array[:, None], k))
         elif array.ndim == _AXES[k]:
@@ -207,7 +204,7 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
     try:
         source = plugin.load()(where, like, **values)
     except OSError as error:
-        raise DataError(f"{text}: cannot be read ({error.strerror or error})") from None
+        raise DataError(f"{error.filename or text}: cannot be read ({error.strerror or error})") from None
     source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
     return _checked(source, text, like)
 

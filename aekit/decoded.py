@@ -71,18 +71,19 @@ def _write(
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            if hasattr(os, "posix_fallocate"):  # a full disk is an error here; in a mapped file it would be a crash
-                os.posix_fallocate(file.fileno(), 0, len(rows) * source.spec.nbytes)
-        raw = np.memmap(part, source.spec.dtype, "r+", shape=(len(rows), *source.spec.shape))
-        kept = fill(raw)
-        raw.flush()
-        os.replace(part, path)
-        left_out = np.delete(np.arange(len(rows)), kept).tolist()
-        part.write_text(json.dumps({row: source.skipped[source.ids[int(rows[row])]] for row in left_out}), "utf-8")
-        os.replace(part, ledger)
+        try:
+            with part.open("wb") as file:
+                if hasattr(os, "posix_fallocate"):  # a full disk is an error here; in a mapped file it would be a crash
+                    os.posix_fallocate(file.fileno(), 0, len(rows) * source.spec.nbytes)
+            raw = np.memmap(part, source.spec.dtype, "r+", shape=(len(rows), *source.spec.shape))
+            kept = fill(raw)
+            raw.flush()
+            os.replace(part, path)
+            left_out = np.delete(np.arange(len(rows)), kept).tolist()
+            part.write_text(json.dumps({row: source.skipped[source.ids[int(rows[row])]] for row in left_out}), "utf-8")
+            os.replace(part, ledger)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         advice = "AEKIT_CACHE names another folder for decoded samples"
         raise OutputError(f"{path.parent}: {error.strerror or error}; {advice}") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -1,56 +1,26 @@
-"""The only embed function, and the store it writes: a folder of Parquet parts with a manifest.
-
-Parts are written under a temporary name and renamed, so a killed run leaves whole parts or none, and the next run goes on
-after them. Each row carries a hash of its sample's content, so a second run embeds only what is new or changed.
-"""
+"""Embeddings, and the only function that makes them: in bounded memory, reading ahead, skipping what cannot be read."""
 
 from __future__ import annotations
 
-import csv
-import io
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 import aekit
-from aekit.artifacts import new_file, only_writer, read_json, sha256_of, write_json, write_text, writing
+from aekit.artifacts import only_writer, read_json, sha256_of, writing
 from aekit.data import open_data, reopen
-from aekit.encoder import Encoder, check_same, load, read_description
+from aekit.encoder import Encoder, load
 from aekit.errors import DataError, IdentityError
 from aekit.progress import SILENT, Progress
 from aekit.samples import Source, read_usable, to_tensor
+from aekit.store import Rows, Store, from_table, join
 
 FORMAT = 1
-PART_BYTES = 32 * 2**20
-PART_SECONDS = 30.0
-"""A part is closed when it holds so much, or after so long: what a kill can cost."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some embedded samples.
-
-    Attributes:
-        ids: (N,) names.
-        vectors: (N, D) float32.
-        labels: (N,) or None.
-        splits: (N,) of str or None.
-        hashes: (N,) content hashes.
-    """
-
-    ids: Sequence[str]
-    vectors: np.ndarray
-    labels: np.ndarray | None
-    splits: np.ndarray | None
-    hashes: Sequence[str]
 
 
 class Embeddings:
@@ -104,7 +74,7 @@ class Embeddings:
     def rows(self) -> Rows:
         """Everything, read into memory on first use."""
         if self._rows is None:
-            self._rows = _join(list(self.batches()), self.dim)
+            self._rows = join(list(self.batches()), self.dim)
         return self._rows
 
     @property
@@ -113,14 +83,17 @@ class Embeddings:
 
     @property
     def vectors(self) -> np.ndarray:
+        """(N, D) float32."""
         return self.rows.vectors
 
     @property
     def labels(self) -> np.ndarray | None:
+        """(N,) or None."""
         return self.rows.labels
 
     @property
     def splits(self) -> np.ndarray | None:
+        """(N,) of str or None."""
         return self.rows.splits
 
     def batches(self) -> Iterator[Rows]:
@@ -135,8 +108,10 @@ class Embeddings:
         for part in self.manifest["parts"]:
             path = self.folder / part["file"]
             if sha256_of(path) != part["sha256"]:
-                raise IdentityError(f"{path}: is damaged (its sha256 differs from the manifest); embed again to mend it")
-            yield _from_table(pq.read_table(path))
+                raise IdentityError(
+                    f"{path}: is damaged (its sha256 differs from the manifest); embed again to mend it"
+                )
+            yield from_table(pq.read_table(path))
 
     def encoder(self) -> Encoder | None:
         """The encoder that made them, where it is at hand."""
@@ -145,7 +120,7 @@ class Embeddings:
         return self._encoder
 
     def source(self) -> tuple[Source, np.ndarray] | None:
-        """The data they were made from and each row's position in it, or None where it is no longer at hand."""
+        """The data they were made from and each row's position in it (N,), or None where it is no longer at hand."""
         if self._source is None:
             encoder = self.encoder()
             try:
@@ -200,17 +175,20 @@ def embed(
     }
     if out is None:
         with progress.task("embed", len(wanted)) as task:
-            done = [rows for rows in reader.embed(wanted) if task.advance(len(rows.ids)) is None]
-        found = _join(done, encoder.dim)
+            done = []
+            for rows in reader.embed(wanted):
+                done.append(rows)
+                task.advance(len(rows.ids))
+        found = join(done, encoder.dim)
         embeddings = Embeddings(manifest | {"count": len(found.ids), "skipped": len(source.skipped)}, rows=found)
     else:
         folder = Path(out)
         with only_writer(folder):
-            store = _Store(folder, manifest, source)
+            store = Store(folder, manifest, source)
             if not (folder / "encoder").exists():
                 encoder.save(folder / "encoder")
             with writing(folder):
-                store.bring_up_to_date(reader, wanted, drop_missing, progress)
+                store.bring_up_to_date(reader.embed, wanted, drop_missing, progress)
         embeddings = Embeddings.open(folder)
     embeddings._encoder, embeddings._source = encoder, source
     return embeddings
@@ -223,7 +201,7 @@ class _Reader:
         self.encoder, self.source, self.batch_size, self.strict = encoder, source, batch_size, strict
 
     def embed(self, wanted: np.ndarray) -> Iterator[Rows]:
-        """Embeds the samples at these positions, batch by batch, leaving out what cannot be read."""
+        """Embeds the samples at (N,) positions, batch by batch, leaving out what cannot be read."""
         slices = [wanted[start : start + self.batch_size] for start in range(0, len(wanted), self.batch_size)]
         with ThreadPoolExecutor(1) as ahead:
             upcoming = ahead.submit(self._read, slices[0]) if slices else None
@@ -251,149 +229,3 @@ class _Reader:
         labels = None if source.labels is None else source.labels[indices]
         splits = None if source.splits is None else source.splits[indices]
         return Rows([source.ids[int(i)] for i in indices], vectors, labels, splits, hashes)
-
-
-class _Store:
-    """The folder: what it holds, and how it is brought up to date."""
-
-    def __init__(self, folder: Path, manifest: dict[str, Any], source: Source) -> None:
-        self.folder, self.manifest, self.source = folder, manifest, source
-        for leftover in folder.glob("part-*.part"):
-            leftover.unlink()
-        if (folder / "encoder").exists():
-            made_by = read_description(folder / "encoder")["digest"]
-            check_same(manifest["digest"], made_by, what="this embedding", maker=f"what {folder} holds is")
-        self.parts = sorted(folder.glob("part-*.parquet"))
-        self.held: dict[str, str] = {}
-        for part in self.parts:
-            table = pq.read_table(part, columns=["id", "hash"])
-            self.held |= dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
-
-    def bring_up_to_date(self, reader: _Reader, wanted: np.ndarray, drop_missing: bool, progress: Progress) -> None:
-        todo, stale = self._plan(wanted)
-        names = {self.source.ids[int(i)] for i in wanted}
-        missing = {name for name in self.held if name not in names}
-        if missing and not drop_missing:
-            progress.say(f"{len(missing)} embedded samples are no longer in the data; --drop-missing removes them")
-        gone = stale | (missing if drop_missing else set())
-        if gone or len(todo):
-            # Until the new manifest is written, the folder says of itself that it is unfinished.
-            write_json(self.folder / "manifest.json", {"unfinished": True})
-        self._drop(gone)
-        done = len(wanted) - len(todo)
-        if done:
-            progress.say(f"{done} of {len(wanted)} samples are embedded already")
-        with progress.task("embed", len(wanted), done=done) as task:
-            for rows in self._in_parts(reader.embed(todo), task.advance):
-                self._write(rows)
-        write_text(self.folder / "skipped.csv", skipped_csv(self.source.skipped))
-        self._write_manifest()
-
-    def _plan(self, wanted: np.ndarray) -> tuple[np.ndarray, set[str]]:
-        """Positions to embed, and ids of rows whose sample has changed since."""
-        if not self.held:
-            return wanted, set()
-        todo, stale = [], set()
-        for start in range(0, len(wanted), 1024):
-            indices = wanted[start : start + 1024]
-            known = [self.held.get(self.source.ids[int(i)]) for i in indices]
-            fresh = self.source.fingerprints(indices)
-            todo += [i for i, old, new in zip(indices, known, fresh) if old != new]
-            stale |= {self.source.ids[int(i)] for i, old, new in zip(indices, known, fresh) if old not in (None, new)}
-        return np.asarray(todo, np.int64), stale
-
-    def _drop(self, gone: set[str]) -> None:
-        for part in self.parts if gone else []:
-            table = pq.read_table(part)
-            keep = np.asarray([name not in gone for name in table["id"].to_pylist()], bool)
-            if keep.all():
-                continue
-            if keep.any():
-                with new_file(part) as fresh:
-                    pq.write_table(table.filter(pa.array(keep)), fresh, compression="none")
-            else:
-                part.unlink()
-
-    def _in_parts(self, batches: Iterable[Rows], advance: Any) -> Iterator[Rows]:
-        gathered: list[Rows] = []
-        count, opened = 0, time.monotonic()
-        for rows in batches:
-            gathered.append(rows)
-            count += len(rows.ids)
-            advance(len(rows.ids))
-            if count * self.manifest["dim"] * 4 >= PART_BYTES or time.monotonic() - opened > PART_SECONDS:
-                yield _join(gathered, self.manifest["dim"])
-                gathered, count, opened = [], 0, time.monotonic()
-        if gathered:
-            yield _join(gathered, self.manifest["dim"])
-
-    def _write(self, rows: Rows) -> None:
-        taken = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}
-        path = self.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
-        with new_file(path) as part:
-            pq.write_table(_to_table(rows, self.manifest["digest"]), part, compression="none")
-
-    def _write_manifest(self) -> None:
-        parts = [
-            {"file": path.name, "rows": pq.read_metadata(path).num_rows, "sha256": sha256_of(path)}
-            for path in sorted(self.folder.glob("part-*.parquet"))
-        ]
-        count = sum(part["rows"] for part in parts)
-        if not count:
-            reasons = [f"{name}: {why}" for name, why in self.source.skipped.items()]
-            raise DataError(f"none of {len(self.source)} samples can be embedded; {'; '.join(reasons[:3])}")
-        counted = {"count": count, "skipped": len(self.source.skipped), "parts": parts}
-        write_json(self.folder / "manifest.json", self.manifest | counted)
-
-
-def _to_table(rows: Rows, digest: str) -> pa.Table:
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.ravel()), rows.vectors.shape[1])
-    columns = {"id": pa.array(rows.ids, pa.string()), "vector": vectors}
-    if rows.labels is not None:
-        columns["label"] = pa.array(rows.labels.tolist())
-    if rows.splits is not None:
-        columns["split"] = pa.array(rows.splits.tolist(), pa.string())
-    columns["hash"] = pa.array(rows.hashes, pa.string())
-    return pa.table(columns).replace_schema_metadata({"aekit.digest": digest})
-
-
-def _from_table(table: pa.Table) -> Rows:
-    vectors = table["vector"].combine_chunks()
-    dim = table.schema.field("vector").type.list_size
-    flat = vectors.flatten().to_numpy(zero_copy_only=False)
-    column = {name: table[name].to_numpy() for name in ("label", "split") if name in table.column_names}
-    labels, splits = column.get("label"), column.get("split")
-    return Rows(
-        table["id"].to_pylist(),
-        flat.reshape(-1, dim),
-        labels.astype(str) if labels is not None and labels.dtype == object else labels,
-        splits.astype(str) if splits is not None else None,
-        table["hash"].to_pylist(),
-    )
-
-
-def _join(parts: list[Rows], dim: int) -> Rows:
-    """One after the other."""
-    if not parts:
-        return Rows([], np.empty((0, dim), np.float32), None, None, [])
-
-    def together(arrays: list[np.ndarray | None]) -> np.ndarray | None:
-        known = [array for array in arrays if array is not None]
-        return np.concatenate(known) if len(known) == len(arrays) else None
-
-    return Rows(
-        [name for part in parts for name in part.ids],
-        np.concatenate([part.vectors for part in parts]),
-        together([part.labels for part in parts]),
-        together([part.splits for part in parts]),
-        [stamp for part in parts for stamp in part.hashes],
-    )
-
-
-def skipped_csv(skipped: dict[str, str]) -> str:
-    """Id and reason of each sample that was left out."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "reason"))
-    writer.writerows(sorted(skipped.items()))
-    return text.getvalue()

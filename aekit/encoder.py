@@ -77,7 +77,12 @@ class Encoder(nn.Module):
     """
 
     def __init__(
-        self, spec: SampleSpec, preprocess: Preprocess, backbone: Backbone, head: nn.Module, architecture: dict[str, Any]
+        self,
+        spec: SampleSpec,
+        preprocess: Preprocess,
+        backbone: Backbone,
+        head: nn.Module,
+        architecture: dict[str, Any],
     ) -> None:
         super().__init__()
         self.spec, self.architecture, self.dim = spec, architecture, int(architecture["dim"])
@@ -291,4 +296,3 @@ def check_same(ours: str, theirs: str, *, what: str, maker: str) -> None:
     """
     if ours != theirs:
         raise IdentityError(f"{what} comes from encoder {ours[:12]}, but {maker} from encoder {theirs[:12]}")
-

@@ -95,9 +95,9 @@ def export_encoder(
 
 def _real_samples(encoder: Encoder, data: Any, options: dict[str, Any] | None) -> Tensor:
     """(N, *shape) raw, N at most 64, evenly spaced over the data."""
-    origin = encoder.record.get("data")
+    origin = encoder.record.get("data", {})
     try:
-        if data is None and (origin is None or "source" not in origin):
+        if data is None and "source" not in origin:
             raise DataError("the encoder was trained on data in memory")
         source = reopen(origin, like=encoder.spec) if data is None else open_data(data, options, like=encoder.spec)
     except DataError as error:

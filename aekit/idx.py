@@ -81,7 +81,8 @@ def read_mnist_folder(folder: Path, classes: list[str] | None = None) -> ArraySo
         if beside:
             labels.append(read_idx(beside))
             if len(labels[-1]) != len(pictures[-1]):
-                raise DataError(f"{beside}: {len(labels[-1])} labels for the {len(pictures[-1])} samples of {path.name}")
+                counts = f"{len(labels[-1])} labels for the {len(pictures[-1])} samples"
+                raise DataError(f"{beside}: {counts} of {path.name}")
     together = np.concatenate(labels).astype(np.int64) if len(labels) == len(pictures) else None
     if together is not None and classes and together.max(initial=0) < len(classes):
         together = np.array(classes)[together]

@@ -148,17 +148,18 @@ class WeightedSum(Objective):
     def __init__(self, parts: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
         super().__init__()
         self.parts = nn.ModuleDict(parts)
+        self._named = tuple(parts.items())
         self.weights = {name: float(weights.get(name, 1.0)) for name in parts}
         self.encoder = next(iter(parts.values())).encoder
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        total, logged = torch.zeros((), device=batch.raw.device), {}
-        for name, part in self.parts.items():
+        total, logged = torch.zeros((), device=batch.raw.device), dict[str, Tensor]()
+        for name, part in self._named:
             terms = part.loss(batch, generator)
             total = total + self.weights[name] * terms["loss"]
             logged |= {name if term == "loss" else f"{name}/{term}": value.detach() for term, value in terms.items()}
         return {"loss": total, **logged}
 
     def after_step(self) -> None:
-        for part in self.parts.values():
+        for _, part in self._named:
             part.after_step()

@@ -8,11 +8,13 @@ nobody writes a second config class.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
 
 from aekit.errors import RecipeError, nearest
 from aekit.registry import Plugin
@@ -45,7 +47,12 @@ def problems_in(model: type[BaseModel], values: Mapping[str, Any], place: str, o
     try:
         model.model_validate(dict(values))
     except ValidationError as error:
-        return [_line(model, detail, place, owner) for detail in error.errors()]
+        # A value that fits no member of a union is one mistake, though pydantic reports it once a member.
+        found: dict[Any, list[Any]] = {}
+        for detail in error.errors():
+            union = len(detail["loc"]) > 1 and isinstance(detail["loc"][1], str) and detail["type"] != "extra_forbidden"
+            found.setdefault(detail["loc"][0] if union else detail["loc"], []).append(detail)
+        return [_line(model, details, place, owner) for details in found.values()]
     return []
 
 
@@ -66,13 +73,11 @@ def describe(target: Callable[..., Any]) -> list[dict[str, str]]:
     """Each option with its type, range, default and description, in words."""
     rows = []
     for name, info in model_of(target).model_fields.items():
-        limits = [_SIGNS[k].format(v) for m in info.metadata for k, v in _limits(m)]
-        kind = getattr(info.annotation, "__name__", None) if inspect.isclass(info.annotation) else None
         rows.append(
             {
                 "option": name,
-                "type": kind or str(info.annotation).replace("typing.", ""),
-                "range": ", ".join(limits),
+                "type": _words(info.annotation),
+                "range": _range(info.metadata),
                 "default": "required" if info.is_required() else repr(info.default),
                 "description": info.description or "",
             }
@@ -84,18 +89,38 @@ _SIGNS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}", "multiple_of
 _SIGNS |= {"min_length": "at least {} long", "max_length": "at most {} long", "pattern": "matching {}"}
 
 
+def _words(annotation: Any) -> str:
+    """``list[Annotated[int, Field(ge=1)]] | None`` as ``list[int >= 1] | None``."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        constraints = [c for given in inner[1:] for c in (given.metadata if isinstance(given, FieldInfo) else [given])]
+        return f"{_words(inner[0])} {_range(constraints)}".rstrip()
+    if origin is Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_words, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_words, inner))}]"
+    return "None" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
+
+
+def _range(constraints: Sequence[Any]) -> str:
+    return ", ".join(_SIGNS[key].format(value) for constraint in constraints for key, value in _limits(constraint))
+
+
 def _limits(constraint: Any) -> list[tuple[str, Any]]:
     return [(key, getattr(constraint, key)) for key in _SIGNS if getattr(constraint, key, None) is not None]
 
 
-def _line(model: type[BaseModel], detail: Any, place: str, owner: str) -> str:
-    name = str(detail["loc"][0]) if detail["loc"] else ""
-    path = ".".join(str(part) for part in detail["loc"] if isinstance(part, (int, str)))
+def _line(model: type[BaseModel], details: list[Any], place: str, owner: str) -> str:
+    detail = details[0]
+    location = detail["loc"][:1] if len(details) > 1 else detail["loc"]
+    path = ".".join(str(part) for part in location)
     where = f"{place}.{path}" if place else path
     by = f" ({owner})" if owner else ""
     if detail["type"] == "extra_forbidden":
-        return f"{where}: no such option{nearest(name, model.model_fields)}{by}"
+        return f"{where}: no such option{nearest(path, model.model_fields)}{by}"
     if detail["type"] == "missing":
         return f"{where}: is required{by}"
-    expected = detail["msg"][0].lower() + detail["msg"][1:]
-    return f"{where} = {detail['input']!r}: {expected.replace('input should', 'should')}{by}"
+    expected = " or ".join(dict.fromkeys(d["msg"].replace("Input should be ", "") for d in details))
+    return f"{where} = {detail['input']!r}: expected {expected[0].lower()}{expected[1:]}{by}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from aekit.samples import Resize, SampleSpec
+from aekit.samples import Resize, RowNames, SampleSpec, Source
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 HEADERS, COMMON_LIMIT, DEFAULT_SIDE = 200, 512, 64
 
-_FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
 
 
@@ -52,12 +52,12 @@ def header_of(image: Image.Image) -> Header:
     # Asking a PNG for EXIF that it does not have would decode it.
     turned = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     wide = image.mode.startswith("I")
-    tile = getattr(image, "tile", None)
+    tiles = getattr(image, "tile", [])
     return Header(
         size=(width, height) if turned else (height, width),
         coloured=_is_coloured(image),
         dtype="float32" if image.mode == "F" else "uint16" if wide else "uint8",
-        narrowed=not wide and image.mode != "F" and bool(tile) and "16" in str(tile[0][3]),
+        narrowed=not wide and image.mode != "F" and any("16" in str(tile[3]) for tile in tiles),
     )
 
 
@@ -162,6 +162,41 @@ def to_spec(image: Image.Image, spec: SampleSpec) -> np.ndarray:
     return np.broadcast_to(values, (channels, height, width))
 
 
+class PictureItems(Source):
+    """Pictures that another library hands out one at a time.
+
+    Args:
+        count: how many there are.
+        item: gives the picture of a position, or raises where it cannot.
+        like: as in `choose_spec`.
+        labels, splits: as in `Source`.
+    """
+
+    slow = True
+
+    def __init__(
+        self,
+        count: int,
+        item: Callable[[int], Image.Image],
+        like: SampleSpec | None = None,
+        labels: np.ndarray | None = None,
+        splits: np.ndarray | None = None,
+    ) -> None:
+        self.item, self.ids, self.labels, self.splits, self.skipped = item, RowNames(splits, count), labels, splits, {}
+        sample = range(0, count, max(1, -(-count // HEADERS)))
+        self.spec, notes = choose_spec([header_of(item(index)) for index in sample], like)
+        self.note = "; ".join(notes)
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
+        for position, index in enumerate(indices.tolist()):
+            try:
+                rows[position] = to_spec(self.item(index), self.spec)
+            except (BadPicture, OSError, ValueError) as error:
+                ok[position], self.skipped[self.ids[index]] = False, _first_line(error)
+        return rows, ok
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Pillow warns of odd files and of bombs. Warnings are switched for the process, so this goes around the pool."""
@@ -254,8 +289,8 @@ def _resized(image: Image.Image, height: int, width: int, spec: SampleSpec) -> I
         ground.paste(image.resize(inner, Image.Resampling.BICUBIC), (left, top))
         return ground
     scale = max(width / image.width, height / image.height)
-    left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
-    box = (max(0.0, left), max(0.0, top), min(image.width, image.width - left), min(image.height, image.height - top))
+    x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+    box = (max(0.0, x), max(0.0, y), min(image.width, image.width - x), min(image.height, image.height - y))
     return image.resize((width, height), Image.Resampling.BICUBIC, box)
 
 

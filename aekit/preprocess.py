@@ -50,7 +50,7 @@ class Preprocess(nn.Module):
         return (x - self.shift) / self.scale
 
     def raw_range(self) -> tuple[Tensor, Tensor]:
-        """The extremes of the training data, in its own units."""
+        """The extremes of the training data in its own units, each (C, 1, ...) or (D,) float64."""
         return self.inverse(self.low).double(), self.inverse(self.high).double()
 
     def record(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from aekit.errors import PluginError, RecipeError, nearest
-from aekit.options import model_of, problems_in
+from aekit.options import model_of, problems_in, validated
 from aekit.registry import registry
 from aekit.training import Settings
 
@@ -102,6 +102,15 @@ class Recipe:
     def with_encoder(self, **changes: Any) -> Recipe:
         return replace(self, encoder=self.encoder.model_copy(update=changes))
 
+    def with_plugin_defaults(self) -> Recipe:
+        """Every option of every plugin that is named, written out."""
+        options = {section: dict(tables) for section, tables in self.options.items()}
+        for section in SECTIONS:
+            for kind, name, place in _named_plugins(section, getattr(self, section)):
+                filled = validated(registry().get(kind, name, wanted_by=place), self.options_of(section, name))
+                options.setdefault(section, {})[name] = filled
+        return replace(self, options=options)
+
     def record(self) -> dict[str, Any]:
         """As nested plain values, every default written out; what is None is left out, as TOML has no word for it."""
         sections = {name: getattr(self, name).model_dump() for name in SECTIONS}
@@ -145,7 +154,9 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
         if not isinstance(given, Mapping):
             problems.append(f"{name} = {given!r}: should be a section, [{name}]")
             continue
-        own = {key: value for key, value in given.items() if key in model.model_fields or not isinstance(value, Mapping)}
+        own = {
+            key: value for key, value in given.items() if key in model.model_fields or not isinstance(value, Mapping)
+        }
         found = problems_in(model, own, name)
         problems += found
         if not found:
@@ -230,11 +241,15 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
     known = allowed | set(SECTIONS[section].model_fields)
     for name in tables:
         if name not in allowed:
-            problems.append(f"{section}.{name}: no such option, and no plugin that this recipe uses{nearest(name, known)}")
+            problems.append(
+                f"{section}.{name}: no such option, and no plugin that this recipe uses{nearest(name, known)}"
+            )
     if section == "objective":
         parts = {*settings.pretexts, *(["autoencoder"] if settings.variants or not settings.pretexts else [])}
         problems += [
-            f"objective.weights.{name}: no such part{nearest(name, parts)}" for name in settings.weights if name not in parts
+            f"objective.weights.{name}: no such part{nearest(name, parts)}"
+            for name in settings.weights
+            if name not in parts
         ]
     return problems
 

@@ -97,6 +97,12 @@ class Registry:
         """All usable plugins of a kind, by name."""
         return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: (p.name, p.distribution))
 
+    def knows(self, kind: str, name: str) -> bool:
+        """Whether a plugin of this kind has the name, usable or not."""
+        if any(name in (p.name, p.qualified) for p in [*self.of(kind), *self.hidden] if p.kind == kind):
+            return True
+        return any(f"{kind}:{name}" in problem.names for problem in self.problems)
+
     def get(self, kind: str, name: str, *, wanted_by: str = "") -> Plugin:
         """The plugin that `name` (or ``distribution/name``) means.
 

@@ -12,16 +12,13 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from aekit.artifacts import only_writer, write_json, write_text, writing
-from aekit.autoencoder import Autoencoder
+from aekit.assembly import autoencoder_of, make_objective
 from aekit.data import open_data
-from aekit.encoder import Encoder, assemble, load, seeded
+from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.health import quick_look
-from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
-from aekit.options import validated
+from aekit.objective import Objective
 from aekit.preprocess import Preprocess, measure
 from aekit.progress import SILENT, Progress
 from aekit.recipe import Recipe, make_recipe, read_recipe
@@ -125,7 +122,7 @@ class _Run:
         self._say_what_is_there(source, samples)
         preprocess, scaling = measure(samples, self.recipe.encoder.scaling)
         self._settle(samples, preprocess, scaling)
-        objective = make_objective(self.recipe, samples, preprocess.to(self.device)).to(self.device)
+        objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
         started = time.perf_counter()
         self._train(objective, samples, resume)
         return self._finish(objective, source, samples, time.perf_counter() - started)
@@ -140,7 +137,7 @@ class _Run:
             listed = f"; all are in {self.folder / 'skipped.csv'}" if self.folder else ""
             self.progress.say(f"data: {len(source.skipped)} skipped, such as {name}: {why}{listed}")
             if self.folder:
-                from aekit.embeddings import skipped_csv
+                from aekit.store import skipped_csv
 
                 write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
 
@@ -170,7 +167,7 @@ class _Run:
             changes["epochs"] = min(100, max(5, STEPS_AIMED_AT // per_epoch))
             say(f"epochs: {changes['epochs']}, of {per_epoch} steps each")
         precision = "bf16" if uses_bf16(recipe.train, self.device) else "fp32"
-        self.recipe = recipe.with_train(**changes, precision=precision)
+        self.recipe = recipe.with_train(**changes, precision=precision).with_plugin_defaults()
         say(f"training on {self.device.type} in {precision}")
 
     def _train(self, objective: Objective, samples: Samples, resume: bool) -> None:
@@ -268,72 +265,12 @@ class _Run:
         return encoder
 
 
-def make_objective(recipe: Recipe, samples: Samples, preprocess: Preprocess) -> Objective:
-    """Builds the encoder and what trains it, with first weights that depend on ``train.seed`` alone.
-
-    Raises:
-        RecipeError: options that do not fit the data or one another.
-    """
-    section, spec = recipe.objective, samples.spec
-    variants: dict[str, Variant] = {}
-    heads: dict[str, dict[str, Any]] = {}
-    with seeded(recipe.train.seed):
-        for name in section.variants:
-            plugin = registry().get("variant", name, wanted_by="objective.variants")
-            options = validated(plugin, recipe.options_of("objective", name), f"objective.{name}")
-            variants[plugin.name] = plugin.load()(**options)
-            variants[plugin.name].prepare(preprocess)
-            if type(variants[plugin.name]).head is not Variant.head:
-                heads[name] = options
-    if len(heads) > 1:
-        raise RecipeError([f"objective.variants: {' and '.join(heads)} each give the encoder a head; at most one can"])
-    backbone = registry().get("backbone", recipe.encoder.backbone, wanted_by="encoder.backbone")
-    architecture = {
-        "backbone": {
-            "name": recipe.encoder.backbone,
-            "options": validated(backbone, recipe.options_of("encoder", backbone.name), f"encoder.{backbone.name}"),
-        },
-        "head": next(({"variant": name, "options": options} for name, options in heads.items()), None),
-        "dim": recipe.encoder.dim,
-        "normalize": recipe.encoder.normalize,
-    }
-    encoder = assemble(spec, preprocess, architecture, seed=recipe.train.seed)
-    parts: dict[str, Objective] = {}
-    with seeded(recipe.train.seed + 1):
-        if section.variants or not section.pretexts:
-            parts["autoencoder"] = _autoencoder(encoder, variants, recipe, preprocess)
-        for name in section.pretexts:
-            plugin = registry().get("pretext", name, wanted_by="objective.pretexts")
-            options = validated(plugin, recipe.options_of("objective", name), f"objective.{name}")
-            try:
-                pretext: Pretext = plugin.load()(encoder, **options)
-            except ValueError as error:
-                raise RecipeError([f"pretext {name!r} cannot take {spec}: {error}"]) from error
-            parts[plugin.name] = PretextObjective(encoder, pretext)
-    return WeightedSum(parts, section.weights) if len(parts) > 1 else next(iter(parts.values()))
-
-
-def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe, preprocess: Preprocess) -> Autoencoder:
-    try:
-        decoder = encoder.backbone.decoder(encoder.dim)
-    except NotImplementedError as error:
-        raise RecipeError([f"encoder.backbone = {recipe.encoder.backbone!r}: {error}; use a pretext task"]) from error
-    loss = recipe.objective.loss
-    if loss == "bce" and not preprocess.unit:
-        raise RecipeError(["objective.loss = 'bce': needs data in [0, 1]; set encoder.scaling = 'unit', or loss = 'mse'"])
-    return Autoencoder(encoder, decoder, variants, ("bce" if preprocess.unit else "mse") if loss == "auto" else loss)
-
-
-def autoencoder_of(objective: Objective) -> Autoencoder | None:
-    """The autoencoder in an objective, if there is one."""
-    return next((module for module in objective.modules() if isinstance(module, Autoencoder)), None)
-
-
 class _Log:
     """``log.jsonl``: a record every few steps. Lines of steps that a kill undid are cut off on resuming."""
 
     def __init__(self, folder: Path | None, every: int, after: int) -> None:
-        self.every, self.last_loss, self.file = every, None, None
+        self.every, self.file = every, None
+        self.last_loss: float | None = None
         if folder:
             path = folder / "log.jsonl"
             kept = path.read_text("utf-8").splitlines() if path.exists() and after else []
@@ -377,4 +314,3 @@ def _differences(before: Any, now: Any, place: str = "") -> list[str]:
         inner = [_differences(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
         return [line for lines in inner for line in lines]
     return [] if before == now else [f"{place} was {before!r}, now {now!r}"]
-

@@ -109,7 +109,7 @@ class Source:
         return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
 
     def rows_of(self, split: str | None) -> np.ndarray:
-        """Positions of the samples of a split; all where the source has no splits or `split` is None.
+        """(N,) positions of the samples of a split; all where the source has no splits or `split` is None.
 
         Raises:
             DataError: the source has splits, but not this one.
@@ -148,8 +148,12 @@ class ArraySource(Source):
             raise DataError(f"array of shape {array.shape}: expected 2 dimensions (vectors) to 5 (clips)")
         if labels is not None and len(labels) != len(array):
             raise DataError(f"{len(labels)} labels for {len(array)} samples: expected as many")
+        if labels is not None and labels.ndim > 1:
+            if labels.size != len(labels):
+                raise DataError(f"labels of shape {labels.shape}: expected one for each of {len(array)} samples")
+            labels = labels.reshape(len(labels))
         # torch has no arithmetic on these: the same numbers in the nearest dtype that it has.
-        native = _NATIVE.get(array.dtype.name, array.dtype.newbyteorder("="))
+        native = _NATIVE.get(array.dtype.name) or array.dtype.newbyteorder("=")
         self.array = array.astype(native, copy=False)
         self.spec = SampleSpec(kind or _KIND_OF[array.ndim], array.shape[1:], str(self.array.dtype))
         self.ids = ids if ids is not None else RowNames(splits, len(array))
@@ -159,7 +163,11 @@ class ArraySource(Source):
         return self.array[indices], np.ones(len(indices), bool)
 
 
-_NATIVE = {"bool": np.dtype(np.uint8), "uint32": np.dtype(np.int64), "uint64": np.dtype(np.int64)}
+_NATIVE: dict[str, np.dtype[Any]] = {
+    "bool": np.dtype(np.uint8),
+    "uint32": np.dtype(np.int64),
+    "uint64": np.dtype(np.int64),
+}
 _NATIVE |= {"longdouble": np.dtype(np.float64), "float128": np.dtype(np.float64)}
 _KIND_OF: dict[int, Kind] = {2: "vector", 3: "series", 4: "image", 5: "clip"}
 
@@ -168,7 +176,7 @@ class RowNames(Sequence[str]):
     """Ids of samples that have no names: ``"7"``, or ``"test-7"`` for the eighth sample of a split."""
 
     def __init__(self, splits: np.ndarray | None, count: int) -> None:
-        self.splits, self.count = splits, count
+        self.splits, self._count = splits, count
         if splits is not None:
             self._within = np.empty(count, np.int64)
             for split in set(splits.tolist()):
@@ -176,14 +184,14 @@ class RowNames(Sequence[str]):
                 self._within[rows] = np.arange(len(rows))
 
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def __getitem__(self, row: Any) -> Any:
         if isinstance(row, slice):
-            return [self[i] for i in range(*row.indices(self.count))]
-        if not -self.count <= row < self.count:
+            return [self[i] for i in range(*row.indices(self._count))]
+        if not -self._count <= row < self._count:
             raise IndexError(row)
-        row %= self.count
+        row %= self._count
         return str(row) if self.splits is None else f"{self.splits[row]}-{self._within[row]}"
 
 

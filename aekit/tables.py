@@ -16,6 +16,9 @@ ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 LABELS = ("class", "label", "target", "y")
 """Names of a column of labels, the most telling first. Columns of these names are never features."""
 
+PATHS = ("path", "file", "filename", "image")
+"""Names of a column of paths, which makes a table a list of files."""
+
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 
@@ -98,7 +101,7 @@ def splits_of(column: pa.ChunkedArray, path: Path) -> np.ndarray:
     found = texts(column)
     for row, name in enumerate(found):
         if split_named(name) is None:
-            raise DataError(f"{path}: row {row} is of split {name!r}; expected train, validation or test")
+            raise DataError(f"{path}: row {row} is of split {str(name)!r}; expected train, validation or test")
     return np.array([split_named(name) for name in found])
 
 

@@ -40,15 +40,17 @@ class Settings(BaseModel):
     optimizer: Annotated[Literal["adamw", "adam", "sgd"], Field(description="update rule")] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, description="decoupled for adamw, L2 for the others")] = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd; the first beta of the others")] = 0.9
-    schedule: Annotated[Literal["cosine", "constant"], Field(description="of the learning rate after warm-up")] = "cosine"
+    schedule: Annotated[Literal["cosine", "constant"], Field(description="of the learning rate after warm-up")] = (
+        "cosine"
+    )
     warmup: Annotated[float, Field(ge=0, lt=1, description="share of all steps in which lr rises to its peak")] = 0.05
     clip: Annotated[float, Field(ge=0, description="largest norm of the gradient; 0 leaves it alone")] = 0.0
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], Field(description="auto: bf16 where the hardware multiplies in it")
     ] = "auto"
-    device: Annotated[str, Field(description="auto: a GPU where there is one", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = (
-        "auto"
-    )
+    device: Annotated[
+        str, Field(description="auto: a GPU where there is one", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
+    ] = "auto"
     seed: Annotated[int, Field(ge=0, description="of weights, order and noise")] = 0
     checkpoint_seconds: Annotated[float, Field(ge=0, description="time between checkpoints; 0: every step")] = 60.0
 
@@ -77,7 +79,9 @@ class State:
             tensors |= {f"optimizer.{number}.{k}": v for k, v in state.items() if isinstance(v, Tensor)}
         counters = {"epoch": self.epoch, "step_in_epoch": self.step_in_epoch, "step": self.step}
         part = folder / "state.part"
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {"counters": json.dumps(counters)})
+        save_file(
+            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {"counters": json.dumps(counters)}
+        )
         os.replace(part, folder / "state.safetensors")
 
     def restore(self, folder: Path) -> None:

@@ -41,7 +41,10 @@ def test_an_empty_environment_finds_every_plugin(wheel: Path, tmp_path: Path) ->
     python = tmp_path / "venv" / "bin" / "python"
     light = ["click", "pluggy"]
     subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--no-deps", wheel, *light], check=True, capture_output=True, cwd=tmp_path
+        [python, "-m", "pip", "install", "-q", "--no-deps", wheel, *light],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
     )
     # A folder of this name in the user's directory must not shadow anything.
     (tmp_path / "plugins").mkdir()

@@ -41,11 +41,7 @@ def test_no_plugin_imports_another(path: Path) -> None:
 
 
 def test_every_file_of_plugins_is_registered() -> None:
-    files = {
-        f"aekit_plugins.{path.parent.name}.{path.stem}"
-        for path in PLUGINS
-        if path.stem != "__init__"
-    }
+    files = {f"aekit_plugins.{path.parent.name}.{path.stem}" for path in PLUGINS if path.stem != "__init__"}
     registered = {p.entry.target.partition(":")[0] for p in registry().plugins if p.distribution == "aekit"}
     assert files == registered
 
@@ -56,22 +52,20 @@ def test_every_builtin_plugin_loads() -> None:
         assert callable(plugin.load()), plugin.qualified
 
 
+PICKLES = {"pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
+
+
 def test_nothing_is_pickled() -> None:
     # torch.load and numpy's allow_pickle run code from the file; joblib and shelve are pickle by other names.
-    forbidden = re.compile(r"\b(pickle|joblib|dill|cloudpickle|shelve|marshal)\b|torch\.(load|save)\(|allow_pickle\s*=\s*True")
     for path in [*CORE, *PLUGINS]:
-        code = ast.unparse(_without_docstrings(ast.parse(path.read_text("utf-8"))))
-        found = forbidden.search(code)
-        assert not found, f"{path.relative_to(ROOT)}: {found.group()}"
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            kept = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return tree
+        assert not {name.partition(".")[0] for name in imports(path)} & PICKLES, path
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in ("torch.load", "torch.save"), f"{path}:{node.lineno}"
+                allowed = [k for k in node.keywords if k.arg == "allow_pickle"]
+                assert all(ast.unparse(k.value) == "False" for k in allowed), f"{path}:{node.lineno}"
+                if ast.unparse(node.func) in ("np.load", "numpy.load", "np.save", "numpy.save"):
+                    assert allowed or "save" in ast.unparse(node.func), f"{path}:{node.lineno}"
 
 
 def test_files_stay_small() -> None:
@@ -93,27 +87,35 @@ def test_public_names_resolve_and_are_listed_once() -> None:
         aekit.fti  # noqa: B018
 
 
-@pytest.mark.parametrize("module", ["objective", "autoencoder", "encoder", "preprocess", "samples", "embeddings", "index"])
+@pytest.mark.parametrize(
+    "module", ["objective", "autoencoder", "encoder", "preprocess", "samples", "embeddings", "index"]
+)
 def test_public_docstrings_of_tensor_code_carry_shapes(module: str) -> None:
-    """Every public function whose signature has a tensor or an array says a shape such as (B, D)."""
+    """Every public function with tensors or arrays says a shape such as (B, D); an override may leave it to its base."""
     tree = ast.parse((ROOT / "aekit" / f"{module}.py").read_text("utf-8"))
-    missing = []
+    documented, missing = set(), []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             signature = ast.unparse(node.args) + ast.unparse(node.returns or ast.Constant(None))
-            if re.search(r"\b(Tensor|ndarray)\b", signature) and not re.search(
-                r"\([A-Z]\w*[,)]|\(\)|scalar|\*shape|generator", ast.get_docstring(node) or ""
-            ):
-                missing.append(f"{module}.{node.name}")
-    assert missing == []
+            if not re.search(r"\b(Tensor|ndarray)\b", signature):
+                continue
+            text = ast.get_docstring(node) or ""
+            if re.search(r"\(([A-Z]\w*|\*\w+)[,)]|scalar", text):
+                documented.add(node.name)
+            elif text or node.name not in OVERRIDES:
+                missing.append(node.name)
+    assert set(missing) - documented == set()
+
+
+OVERRIDES = {"loss", "forward", "read"}
 
 
 def test_help_and_listings_do_not_import_torch() -> None:
     for command in (["--help"], ["plugins"]):
         code = (
-            "import sys; sys.argv = ['aekit', *%r]\nfrom aekit.cli import main\ntry: main()\nexcept SystemExit: pass\n"
-            "heavy = {'torch', 'numpy', 'pyarrow', 'pydantic', 'rich'} & set(sys.modules)\n"
-            "assert not heavy, heavy" % (command,)
+            f"import sys; sys.argv = {['aekit', *command]}\n"
+            "from aekit.cli import main\ntry: main()\nexcept SystemExit: pass\n"
+            "heavy = {'torch', 'numpy', 'pyarrow', 'pydantic', 'rich'} & set(sys.modules)\nassert not heavy, heavy"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -16,9 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 import aekit
+from aekit.assembly import make_objective
 from aekit.errors import TrainingError
 from aekit.objective import Batch, Objective
-from aekit.runs import make_objective
 from aekit.samples import ArraySource, Samples, collect
 from aekit.training import Batches, Settings, State, derive, learning_rate, train
 
@@ -50,7 +51,7 @@ def objective(settings: Settings, held: Samples) -> Objective:
             "train": settings.model_dump(),
         }
     )
-    return make_objective(recipe, held, measure(held)[0])
+    return make_objective(recipe, held.spec, measure(held)[0])
 
 
 def test_schedule_rises_linearly_and_falls_as_half_a_cosine() -> None:
@@ -59,16 +60,14 @@ def test_schedule_rises_linearly_and_falls_as_half_a_cosine() -> None:
     assert rates[0] == pytest.approx(2.0 / 11)
     assert rates[10] == pytest.approx(2.0)
     assert rates[55] == pytest.approx(1 + math.cos(math.pi * 45 / 90))
-    assert all(a > b for a, b in zip(rates[10:], rates[11:]))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert learning_rate(Settings(lr=2.0, schedule="constant", warmup=0), 99, 100) == 2.0
 
 
 def test_every_sample_is_seen_once_an_epoch_in_an_order_that_depends_on_seed_and_epoch() -> None:
     held = samples(96)
     batches = Batches(held, 32, seed=3)
-    first, again, second = (
-        torch.cat([b.raw for b in batches.epoch(e)]).flatten(1) for e in (0, 0, 1)
-    )
+    first, again, second = (torch.cat([b.raw for b in batches.epoch(e)]).flatten(1) for e in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
     everything = held.batch(torch.arange(96)).flatten(1)
@@ -134,7 +133,17 @@ def test_a_loss_that_is_not_finite_names_step_and_term() -> None:
 
 def test_gradient_clipping_bounds_the_step() -> None:
     held = samples()
-    settings = Settings(epochs=1, batch_size=96, optimizer="sgd", momentum=0, lr=1.0, clip=1e-3, warmup=0, precision="fp32")
+    settings = Settings(
+        epochs=1,
+        batch_size=96,
+        optimizer="sgd",
+        momentum=0,
+        weight_decay=0,
+        lr=1.0,
+        clip=1e-3,
+        warmup=0,
+        precision="fp32",
+    )
     state = State.start(objective(settings, held), settings)
     before = {n: p.detach().clone() for n, p in state.objective.named_parameters()}
     list(train(state, Batches(held, 96, 0), settings))
@@ -146,12 +155,32 @@ COMMAND = [sys.executable, "-c", "from aekit.cli import main; main()"]
 
 
 def fit_command(data: Path, out: Path, *more: str) -> list[str]:
-    settings = ["train.batch_size=16", "train.precision='fp32'", "train.checkpoint_seconds=0", "encoder.conv.channels=[4,8]"]
+    settings = [
+        "train.batch_size=16",
+        "train.precision='fp32'",
+        "train.checkpoint_seconds=0",
+        "encoder.conv.channels=[4,8]",
+    ]
     sets = [part for setting in settings for part in ("--set", setting)]
-    return [*COMMAND, "fit", str(data), "-o", str(out), "--variant", "denoising", "--dim", "4", "--epochs", "40", *sets, *more]
+    return [
+        *COMMAND,
+        "fit",
+        str(data),
+        "-o",
+        str(out),
+        "--variant",
+        "denoising",
+        "--dim",
+        "4",
+        "--epochs",
+        "40",
+        *sets,
+        *more,
+    ]
 
 
-def stop_in_the_middle(command: list[str], out: Path, how: int) -> subprocess.Popen[str]:
+def stop_in_the_middle(command: list[str], out: Path, how: int) -> tuple[int, str]:
+    """Exit code and error output of a command that was sent a signal after its first checkpoint."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     checkpoint = out / "checkpoint" / "state.safetensors"
     deadline = time.monotonic() + 60
@@ -159,8 +188,8 @@ def stop_in_the_middle(command: list[str], out: Path, how: int) -> subprocess.Po
         time.sleep(0.01)
     time.sleep(0.2)
     process.send_signal(how)
-    process.wait(60)
-    return process
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
@@ -170,11 +199,11 @@ def test_a_stopped_run_resumes_to_the_very_same_weights(tmp_path: Path, how: int
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     subprocess.run(fit_command(data, whole), check=True, capture_output=True)
 
-    process = stop_in_the_middle(fit_command(data, stopped), stopped, how)
-    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
+    code, errors = stop_in_the_middle(fit_command(data, stopped), stopped, how)
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (stopped / "encoder").exists(), "the run ended before it could be stopped"
     if how == signal.SIGINT:
-        assert process.stderr is not None and "--resume goes on" in process.stderr.read()
+        assert "the same command with --resume goes on" in errors
     again = subprocess.run(fit_command(data, stopped), capture_output=True, text=True)
     assert again.returncode == 2 and "--resume" in again.stderr
 

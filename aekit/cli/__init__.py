@@ -101,7 +101,8 @@ def main() -> None:
             click.echo(f"error: {line}", err=True)
         sys.exit(BAD_INPUT)
     except (KeyboardInterrupt, click.Abort) as stopped:
-        click.echo(f"\n{str(stopped) or 'stopped'}", err=True)
+        # click puts its own exception around the one that says how to go on.
+        click.echo(f"\n{str(stopped.__cause__ or stopped) or 'stopped'}", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone: nobody is left to tell.

@@ -7,20 +7,29 @@ acceptance near the end of a search is Hager & Zhang's approximate Wolfe conditi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""``(which (A,), x (A, P)) -> (value (A,), gradient (A, P))`` for the problems numbered `which`."""
-Precondition = Callable[[Tensor, Tensor], Tensor]
-"""``(which (A,), gradient (A, P)) -> (A, P)``: a guess at the inverse Hessian, symmetric and positive."""
-
 MEMORY = 10
 """Pairs of steps and gradient changes that each problem remembers."""
-_DECREASE, _CURVATURE, _NOISE, _HALVINGS = 1e-4, 0.9, 1e-9, 25
+_DECREASE, _CURVATURE, _NOISE, _HALVINGS = 1e-4, 0.9, 1e-8, 25
+
+
+class Problems(Protocol):
+    """S smooth convex functions of P numbers. `which` (A,) numbers those that are asked for; all in float64."""
+
+    def evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(A, P) -> values (A,) and gradients (A, P)."""
+
+    def precondition(self, which: Tensor, gradient: Tensor) -> Tensor:
+        """(A, P) -> (A, P) by a guess at the inverse Hessian, symmetric and positive, which the memory corrects."""
+
+    def look(self, which: Tensor, x: Tensor) -> None:
+        """Renews the guess at (A, P). Called after 4, 8, 16, ... evaluations."""
 
 
 @dataclass(frozen=True)
@@ -40,42 +49,47 @@ class Minimum:
     converged: Tensor
 
 
-def minimise(
-    function: Function, start: Tensor, precondition: Precondition, *, tolerance: float = 1e-9, max_iterations: int = 1000
-) -> Minimum:
-    """Minimises S smooth convex functions of P numbers.
+def minimise(problems: Problems, start: Tensor, *, tolerance: float, max_iterations: int) -> Minimum:
+    """Minimises each of the problems.
 
     Args:
-        function: values and gradients, in float64.
+        problems: S of them.
         start: (S, P) float64.
-        precondition: what the first direction is made with, and what the memory corrects.
         tolerance: a problem has converged when a further step would lower its value by less, by the quadratic model.
         max_iterations: accepted steps of one problem.
     """
-    count = len(start)
-    which = torch.arange(count, device=start.device)
-    end = Minimum(start.clone(), start.new_zeros(count), torch.zeros_like(which), torch.zeros_like(which, dtype=torch.bool))
-    x, (value, gradient) = start, function(which, start)
-    direction = -precondition(which, gradient)
+    which = torch.arange(len(start), device=start.device)
+    end = Minimum(
+        start.clone(), start.new_zeros(len(start)), torch.zeros_like(which), torch.zeros_like(which, dtype=torch.bool)
+    )
+    x, (value, gradient) = start, problems.evaluate(which, start)
+    direction = -problems.precondition(which, gradient)
     length, halvings, taken = torch.ones_like(value), torch.zeros_like(which), torch.zeros_like(which)
-    steps = start.new_zeros(count, MEMORY, start.shape[1])
-    changes, rho = torch.zeros_like(steps), start.new_zeros(count, MEMORY)
-    while True:
+    steps = start.new_zeros(len(start), MEMORY, start.shape[1])
+    changes, rho = torch.zeros_like(steps), start.new_zeros(len(start), MEMORY)
+    for evaluation in count(1):
         slope = _dot(gradient, direction)
         arrived = -slope / 2 <= tolerance
         over = arrived | (taken >= max_iterations) | (halvings > _HALVINGS)
         if over.any():
             at = which[over]
-            end.x[at], end.value[at], end.iterations[at], end.converged[at] = x[over], value[over], taken[over], arrived[over]
+            end.x[at], end.value[at], end.iterations[at], end.converged[at] = (
+                x[over],
+                value[over],
+                taken[over],
+                arrived[over],
+            )
             state = (which, x, value, gradient, direction, length, halvings, taken, steps, changes, rho, slope)
             which, x, value, gradient, direction, length, halvings, taken, steps, changes, rho, slope = (
                 part[~over] for part in state
             )
         if not len(which):
-            return end
+            break
+        if evaluation >= 4 and evaluation.bit_count() == 1:
+            problems.look(which, x)
 
         there = x + length[:, None] * direction
-        new_value, new_gradient = function(which, there)
+        new_value, new_gradient = problems.evaluate(which, there)
         new_slope = _dot(new_gradient, direction)
         enough = new_value <= value + _DECREASE * length * slope
         # Within rounding of the value only the slopes can be trusted.
@@ -84,10 +98,11 @@ def minimise(
 
         step, change = there - x, new_gradient - gradient
         product = _dot(step, change)
-        curved = accepted & (product > 1e-12 * (_dot(step, step) * _dot(change, change)).sqrt())
-        rows = torch.nonzero(curved)[:, 0]
+        curved = product > 1e-12 * (_dot(step, step) * _dot(change, change)).sqrt()
+        rows = torch.nonzero(accepted)[:, 0]
         slot = taken[rows] % MEMORY
-        steps[rows, slot], changes[rows, slot], rho[rows, slot] = step[rows], change[rows], 1 / product[rows]
+        steps[rows, slot], changes[rows, slot] = step[rows], change[rows]
+        rho[rows, slot] = torch.where(curved, 1 / product, torch.zeros_like(product))[rows]
 
         keep = accepted[:, None]
         x, gradient = torch.where(keep, there, x), torch.where(keep, new_gradient, gradient)
@@ -97,12 +112,13 @@ def minimise(
         halvings = torch.where(accepted, torch.zeros_like(halvings), halvings + 1)
         taken = taken + accepted
         if accepted.any():
-            turned = _direction(which, gradient, precondition, steps, changes, rho, taken)
+            turned = _direction(which, gradient, problems, steps, changes, rho, taken)
             direction = torch.where(keep, turned, direction)
+    return end
 
 
 def _direction(
-    which: Tensor, gradient: Tensor, precondition: Precondition, steps: Tensor, changes: Tensor, rho: Tensor, taken: Tensor
+    which: Tensor, gradient: Tensor, problems: Problems, steps: Tensor, changes: Tensor, rho: Tensor, taken: Tensor
 ) -> Tensor:
     """The two-loop recursion for all problems; slots that hold no pair have rho = 0 and so change nothing."""
     rows = torch.arange(len(which), device=which.device)
@@ -113,8 +129,8 @@ def _direction(
         left = left - share[:, None] * changes[rows, slot]
         shares.append(share)
     newest = changes[rows, slots[0]]
-    bent = _dot(newest, precondition(which, newest)) * rho[rows, slots[0]]
-    result = precondition(which, left) / torch.where(bent > 0, bent, torch.ones_like(bent))[:, None]
+    bent = _dot(newest, problems.precondition(which, newest)) * rho[rows, slots[0]]
+    result = problems.precondition(which, left) / torch.where(bent > 0, bent, torch.ones_like(bent))[:, None]
     for slot, share in zip(reversed(slots), reversed(shares)):
         correction = share - rho[rows, slot] * _dot(changes[rows, slot], result)
         result = result + correction[:, None] * steps[rows, slot]

@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from aekit.errors import DataError
-from aekit.evaluation.lbfgs import minimise
+from aekit.evaluation.lbfgs import MEMORY, minimise
+from aekit.samples import to_tensor
 
-TOLERANCE = 1e-9
-"""Of the mean loss: the probabilities are then right to about the third decimal."""
 _SMALL = 2**21
 """Numbers in the features up to which everything is done in float64, because it costs next to nothing."""
 _LOGITS = 2**21
 """Logits held at a time."""
 _MEMORY = 2**29
 """Bytes of L-BFGS memory at a time; more strengths than that are fitted in groups."""
+_SAMPLE = 5000
+"""Samples that the curvature is looked at with."""
 _FACTORED = 2048
 """Widest features whose covariance is factored to precondition the search."""
 
@@ -72,7 +73,8 @@ def fit_logistic(
     y: np.ndarray,
     strengths: Sequence[float] | np.ndarray,
     *,
-    max_iterations: int = 1000,
+    max_iterations: int = 200,
+    tolerance: float = 1e-9,
     device: torch.device | None = None,
 ) -> LogisticPath:
     """Fits multinomial logistic regression for all strengths at once.
@@ -81,13 +83,14 @@ def fit_logistic(
     does. Two classes have a row of `coef` each, one the negative of the other; the penalty then counts their difference,
     so that the probabilities are those of scikit-learn's binary model of equal ``C``, whose coef is ``coef[1] - coef[0]``.
 
-    The search is preconditioned by the features' covariance plus the penalty, which is the Hessian at zero.
+    The search is preconditioned by the curvature along the principal directions of the features, plus the penalty.
 
     Args:
         x: (N, D) training features.
         y: (N,) labels of any sortable type.
         strengths: (S,) values of ``C``, above 0.
         max_iterations: of L-BFGS, a strength each.
+        tolerance: of the mean cross-entropy plus penalty. By default the probabilities are right to the third decimal.
         device: where to compute; default: a GPU where there is one.
 
     Raises:
@@ -97,34 +100,17 @@ def fit_logistic(
     if len(classes) < 2:
         raise DataError(f"the labels of the {len(x)} training samples are all {classes.tolist()}: expected two classes")
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    features = torch.as_tensor(x)
-    design, mean, scale = _design(features, device)
+    design, mean, scale = _design(x if isinstance(x, Tensor) else to_tensor(np.asarray(x)), device)
     target = torch.as_tensor(codes, device=device)
-    n, width, c = len(design), design.shape[1], len(classes)
+    c, width = len(classes), design.shape[1]
     inverse = torch.as_tensor(np.asarray(strengths, np.float64), device=device)
-    penalty = (2.0 if c == 2 else 1.0) / (inverse * n)
-    eigenvalues, vectors = _spectrum(design)
-    curvature = 1 / c  # of the cross-entropy at zero, along directions that change the probabilities
-
-    def precondition(which: Tensor, gradient: Tensor) -> Tensor:
-        shaped = gradient.view(len(which), c, width)
-        damped = curvature * eigenvalues + penalty[group][which][:, None, None]  # (A, 1, D)
-        turned = (shaped[..., :-1].to(vectors.dtype) @ vectors).double() / damped
-        back = (turned.to(vectors.dtype) @ vectors.T).double()
-        return torch.cat([back, shaped[..., -1:] / curvature], dim=2).flatten(1)
-
-    def function(which: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
-        weights = flat.view(len(which), c, width)
-        value, gradient = _cross_entropy(design, target, weights)
-        decay = penalty[group][which]
-        gradient[..., :-1] += decay[:, None, None] * weights[..., :-1]
-        return value + decay / 2 * weights[..., :-1].square().sum((1, 2)), gradient.flatten(1)
-
-    together = max(1, _MEMORY // (20 * 8 * c * width))
+    penalty = (2.0 if c == 2 else 1.0) / (inverse * len(design))
+    spectrum = _spectrum(design)
     found, iterations, converged = [], [], []
-    for group in torch.arange(len(inverse), device=device).split(together):
+    for group in penalty.split(max(1, _MEMORY // (2 * MEMORY * 8 * c * width))):
         start = torch.zeros(len(group), c * width, dtype=torch.float64, device=device)
-        end = minimise(function, start, precondition, tolerance=TOLERANCE, max_iterations=max_iterations)
+        problems = _Regressions(design, target, c, group, *spectrum)
+        end = minimise(problems, start, tolerance=tolerance, max_iterations=max_iterations)
         found.append(end.x.view(len(group), c, width))
         iterations.append(end.iterations)
         converged.append(end.converged)
@@ -139,6 +125,52 @@ def fit_logistic(
         iterations=torch.cat(iterations).cpu().numpy(),
         converged=torch.cat(converged).cpu().numpy(),
     )
+
+
+class _Regressions:
+    """The S regressions as `aekit.evaluation.lbfgs.Problems`; P = C * (D + 1), the intercept last in each row.
+
+    Args:
+        design: (N, D + 1) as `_design` gives.
+        target: (N,) class numbers.
+        c: number of classes.
+        penalty: (S,) on the squared coefficients, beside the mean cross-entropy.
+        variances, directions: as `_spectrum` gives.
+    """
+
+    def __init__(
+        self, design: Tensor, target: Tensor, c: int, penalty: Tensor, variances: Tensor, directions: Tensor | None
+    ) -> None:
+        self.design, self.target, self.c, self.penalty, self.directions = design, target, c, penalty, directions
+        # At zero the cross-entropy bends by 1 / C, along whatever changes the probabilities.
+        self.curvature = (torch.cat([variances, variances.new_ones(1)]) / c).repeat(len(penalty), c, 1)
+        self.sample = design[:: -(-len(design) // _SAMPLE)]
+        self.squares = torch.cat([self._turn(self.sample[:, :-1]), self.sample[:, -1:]], dim=1).square()
+
+    def evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        weights = x.view(len(which), self.c, -1)
+        value, gradient = _cross_entropy(self.design, self.target, weights)
+        decay = self.penalty[which]
+        gradient[..., :-1] += decay[:, None, None] * weights[..., :-1]
+        return value + decay / 2 * weights[..., :-1].square().sum((1, 2)), gradient.flatten(1)
+
+    def precondition(self, which: Tensor, gradient: Tensor) -> Tensor:
+        shaped = gradient.view(len(which), self.c, -1)
+        curvature = self.curvature[which]
+        inner = self._turn(shaped[..., :-1]) / (curvature[..., :-1] + self.penalty[which][:, None, None])
+        return torch.cat([self._turn(inner, back=True), shaped[..., -1:] / curvature[..., -1:]], dim=2).flatten(1)
+
+    def look(self, which: Tensor, x: Tensor) -> None:
+        flat = x.view(len(which) * self.c, -1).to(self.sample.dtype)
+        p = (flat @ self.sample.T).view(len(which), self.c, -1).softmax(1)
+        bend = (p * (1 - p)).flatten(0, 1) @ self.squares / len(self.sample)
+        self.curvature[which] = bend.double().clamp(min=1e-8).view(len(which), self.c, -1)
+
+    def _turn(self, rows: Tensor, back: bool = False) -> Tensor:
+        """(..., D) to the principal directions, or back."""
+        if self.directions is None:
+            return rows
+        return (rows.to(self.directions.dtype) @ (self.directions.T if back else self.directions)).to(rows.dtype)
 
 
 def _design(features: Tensor, device: torch.device) -> tuple[Tensor, np.ndarray, np.ndarray]:
@@ -186,12 +218,14 @@ def _cross_entropy(design: Tensor, target: Tensor, weights: Tensor) -> tuple[Ten
     return value / len(design), (gradient / len(design)).view(a, c, width)
 
 
-def _spectrum(design: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (D,) and eigenvectors (D, D) of the features' covariance: of a sample, for it is only a guide."""
-    width = design.shape[1] - 1
-    rows = design[:: max(1, len(design) // 20_000), :-1]
-    covariance = rows.T @ rows / len(rows)
-    if width > _FACTORED:
-        return covariance.diagonal().double(), torch.eye(width, dtype=design.dtype, device=design.device)
-    eigenvalues, vectors = torch.linalg.eigh(covariance)
-    return eigenvalues.double().clamp(min=0), vectors
+def _spectrum(design: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The principal directions of the features, from a sample, for they are only a guide.
+
+    Returns:
+        (D,) variances and (D, D) directions in columns; None stands for the axes, where factoring would take too long.
+    """
+    rows = design[:: -(-len(design) // 20_000), :-1]
+    if rows.shape[1] > _FACTORED:
+        return rows.square().mean(0).double(), None
+    variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
+    return variances.double().clamp(min=0), directions

@@ -48,9 +48,12 @@ class Result:
         chosen: hyperparameters that were chosen on the validation split.
         table: rows of further figures, such as one a class.
         figures: name -> (arrays) to draw from, such as a confusion matrix.
+        scores: (N3,) one a judged sample, whose mean the first metric is; of the same samples for the same split, so that
+            two encoders can be compared in pairs. None where the metric is not such a mean.
     """
 
     metrics: Mapping[str, Metric]
     chosen: Mapping[str, Any] = field(default_factory=dict)
     table: list[dict[str, Any]] = field(default_factory=list)
     figures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    scores: np.ndarray | None = None

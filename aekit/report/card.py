@@ -32,10 +32,25 @@ def model_card(description: dict[str, Any]) -> str:
         lines.append(f"| trained on | {trained['samples']} samples of {description['data']['data']} |")
         lines.append(f"| training took | {trained['seconds']:g} s |")
     lines += [f"| {name.replace('_', ' ')} | {value:g} |" for name, value in description.get("metrics", {}).items()]
-    lines += [f"| plugin | {p['kind']} {p['name']} of {p['distribution']} {p['version']} |" for p in description["plugins"]]
-    lines += ["", "```python", "import aekit", 'encoder = aekit.load("this/folder")', 'encoder.embed("photos/")', "```", ""]
+    lines += [
+        f"| plugin | {p['kind']} {p['name']} of {p['distribution']} {p['version']} |" for p in description["plugins"]
+    ]
+    lines += [
+        "",
+        "```python",
+        "import aekit",
+        'encoder = aekit.load("this/folder")',
+        'encoder.embed("photos/")',
+        "```",
+        "",
+    ]
     if exports := description.get("exports"):
-        lines += ["## Exports", "", "| file | format | checked on | largest difference | tolerance |", "|---|---|---|---|---|"]
+        lines += [
+            "## Exports",
+            "",
+            "| file | format | checked on | largest difference | tolerance |",
+            "|---|---|---|---|---|",
+        ]
         lines += [
             f"| {e['file']} | {e['format']} | {e['samples']} samples | {e['difference']:.2g} | {e['tolerance']:.2g} |"
             for e in exports

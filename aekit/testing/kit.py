@@ -88,6 +88,11 @@ class Outcome:
             return f"did not run: {self.reason}"
         return self.reason if self.status == "failed" else ""
 
+    def __str__(self) -> str:
+        status = "NOT RUN" if self.status == "skipped" and self.fault else self.status
+        line = f"{status.upper() if self.fault else status:<8} {self.check.name:<26} {self.check.says}"
+        return f"{line}\n{'':<35} -> {self.reason}" if self.reason else line
+
 
 @dataclass(frozen=True)
 class Report:
@@ -109,22 +114,25 @@ class Report:
     def record(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         checks = [
-            {"check": o.check.name, "status": o.status, "optional": o.check.optional, "says": o.check.says, "reason": o.reason}
+            {
+                "check": o.check.name,
+                "status": o.status,
+                "optional": o.check.optional,
+                "says": o.check.says,
+                "reason": o.reason,
+            }
             for o in self.outcomes
         ]
         return {"plugin": self.plugin.record(), "ok": self.ok, "counts": self.counts, "checks": checks}
 
+    @property
+    def verdict(self) -> str:
+        """The counts, in words."""
+        counted = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        return f"{self.plugin.kind} {self.plugin.qualified} {self.plugin.version}: {counted}"
+
     def __str__(self) -> str:
-        width = max((len(o.check.name) for o in self.outcomes), default=0)
-        lines = [f"{self.plugin.kind} {self.plugin.name} of {self.plugin.distribution} {self.plugin.version}"]
-        for outcome in self.outcomes:
-            status = "NOT RUN" if outcome.status == "skipped" and outcome.fault else outcome.status
-            shown = status.upper() if outcome.fault else status
-            lines.append(f"  {shown:<8} {outcome.check.name:<{width}}  {outcome.check.says}")
-            if outcome.reason:
-                lines.append(f"  {'':<8} {'':<{width}}  -> {outcome.reason}")
-        lines.append(", ".join(f"{count} {name}" for name, count in self.counts.items() if count or name != "not run"))
-        return "\n".join(lines)
+        return "\n".join([*map(str, self.outcomes), self.verdict])
 
 
 CaseMaker = Callable[[Plugin, str, Mapping[str, Any], Path], Sequence[Case]]
@@ -176,7 +184,7 @@ class Bench:
         if one.bare:
             return _outcome(one, [Case(self.plugin, self.name, self.options, self.folder)])
         if isinstance(self.cases, str):
-            return Outcome(one, "skipped" if one.optional else "failed", self.cases)
+            return Outcome(one, "skipped", self.cases)
         return _outcome(one, self.cases)
 
     def report(self) -> Iterator[Outcome]:
@@ -220,7 +228,9 @@ def leaves_global_state_alone(what: str) -> Iterator[None]:
     before = global_state()
     yield
     for whose, old, new in zip(("torch", "numpy", "random"), before, global_state()):
-        assert old == new, f"{what} changes the global random state of {whose}; draw from the generator that is passed in"
+        assert old == new, (
+            f"{what} changes the global random state of {whose}; draw from the generator that is passed in"
+        )
 
 
 @contextmanager

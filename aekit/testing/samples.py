@@ -39,10 +39,15 @@ def low_rank(spec: SampleSpec, count: int = 256, seed: int = 0) -> np.ndarray:
     return rows.astype(spec.dtype).reshape(count, *spec.shape)
 
 
-def blobs(count: int = 120, dim: int = 8, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(count, dim) float32 vectors around one centre a class, and (count,) class names, in no order."""
+def blobs(
+    count: int, classes: int, dim: int = 8, distance: float = 1.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """(count, dim) float32 vectors around one centre a class, and (count,) class names, in no order.
+
+    At a distance of 1 classes overlap, so that choices matter; at 4 they are far apart.
+    """
     source = np.random.default_rng([seed, dim, classes])
     numbers = source.permutation(np.arange(count) % classes)
-    centres = 4 * source.standard_normal((classes, dim))
+    centres = distance * source.standard_normal((classes, dim))
     vectors = centres[numbers] + source.standard_normal((count, dim))
     return vectors.astype(np.float32), np.asarray([f"class-{number}" for number in numbers])

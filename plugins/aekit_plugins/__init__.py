@@ -26,7 +26,16 @@ def aekit_register_backbones() -> list[Entry]:
 
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
-    return []
+    at = "aekit_plugins.sources"
+    tables = (".csv", ".tsv", ".parquet")
+    pictures = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+    arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
+    return [
+        Entry("arrays", f"{at}.arrays:Arrays", "npy, npz and IDX files and numeric tables", 1, ("folder", *arrays, *tables)),
+        Entry("images", f"{at}.images:Images", "folders and lists of pictures", 1, ("folder", *tables, ".csv.gz", ".tsv.gz", *pictures)),
+        Entry("sklearn", f"{at}.sklearn_datasets:open_dataset", "data that ships with scikit-learn: digits, iris ...", 1),
+        Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "torchvision's data sets, by name", 1),
+    ]
 
 
 @hookimpl

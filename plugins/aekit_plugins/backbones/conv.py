@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from torch import nn
@@ -11,7 +13,11 @@ from aekit.options import Field
 from aekit.samples import SampleSpec
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
-NORMS = {"batch": nn.BatchNorm2d, "group": lambda width: nn.GroupNorm(8, width), "none": nn.Identity}
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "group": lambda width: nn.GroupNorm(math.gcd(8, width), width),
+    "none": nn.Identity,
+}
 SMALLEST = 4
 """Stages halve the picture until its shorter side would fall below this."""
 
@@ -58,15 +64,15 @@ class Conv(Backbone):
 
     def mirror(self, stage: int) -> nn.Module:
         outside, inside = self.channels[stage], self.channels[stage + 1]
-        odd = [2 * small - 1 for small in self.sizes[stage + 1]]
-        padding = tuple(full - short for full, short in zip(self.sizes[stage], odd))
+        (high, wide), (low, narrow) = self.sizes[stage], self.sizes[stage + 1]
+        padding = (high - (2 * low - 1), wide - (2 * narrow - 1))
         # (B, inside, h, w) -> (B, outside, 2h - 1 + padding, 2w - 1 + padding)
         widen = nn.ConvTranspose2d(inside, outside, 3, stride=2, padding=1, output_padding=padding)
         return widen if stage == 0 else nn.Sequential(widen, self.norm(outside), self.activation())
 
 
 def _default_channels(side: int) -> list[int]:
-    channels = []
+    channels: list[int] = []
     while side > SMALLEST or not channels:
         channels.append(min(32 * 2 ** len(channels), 256))
         side = (side + 1) // 2

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,12 +13,12 @@ import numpy as np
 
 from aekit import pictures, tables
 from aekit.errors import DataError
+from aekit.folders import files_below, natural
 from aekit.options import Field
 from aekit.samples import Resize, SampleSpec, Source
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
-PATHS = ("path", "file", "filename", "image")
 
 
 class Images(Source):
@@ -53,24 +51,24 @@ class Images(Source):
     ) -> None:
         root = Path(where)
         self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
-        ignored = ""
+        notes: list[str] = []
         if root.is_dir():
-            ignored = self._list_folder(root)
+            notes = self._list_folder(root)
         elif root.name.lower().endswith(tables.ENDINGS):
             self._read_list(root)
         else:
             self.ids, self.paths = [root.name], [root]
         headers = pictures.read_headers(self.paths, self._pool)
-        self.spec, notes = pictures.choose_spec(headers, like, size, resize, channels)
-        self.note = "; ".join([*notes, ignored] if ignored else notes)
+        self.spec, choices = pictures.choose_spec(headers, like, size, resize, channels)
+        self.note = "; ".join(choices + notes)
 
     @staticmethod
     def claims(path: Path) -> bool:
         """Whether it is a picture, a folder that holds one, or a list with a column of paths."""
         if path.is_dir():
-            return any(not reason for _, reason in _walk(path))
+            return any(not reason for _, reason in files_below(path, pictures.ENDINGS))
         names = tables.column_names(path) if path.name.lower().endswith(tables.ENDINGS) else ["path"]
-        return tables.find_column(names, PATHS) is not None
+        return tables.find_column(names, tables.PATHS) is not None
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, reasons = pictures.read_pictures([self.paths[i] for i in indices], self.spec, self._pool)
@@ -80,17 +78,12 @@ class Images(Source):
     def fingerprints(self, indices: np.ndarray) -> list[str]:
         return list(self._pool.map(_hash_file, [self.paths[i] for i in indices]))
 
-    def _list_folder(self, root: Path) -> str:
-        """Fills paths, ids, labels and splits; returns a note on what is ignored."""
-        found, ignored = [], Counter[str]()
-        for path, reason in _walk(root):
-            if reason:
-                ignored[reason] += 1
-            else:
-                found.append(path.relative_to(root))
+    def _list_folder(self, root: Path) -> list[str]:
+        below = list(files_below(root, pictures.ENDINGS))
+        ignored = Counter(reason for _, reason in below if reason)
+        found = sorted((path.relative_to(root) for path, reason in below if not reason), key=natural)
         if not found:
             raise DataError(f"{root}: no pictures; looked for {', '.join(pictures.ENDINGS)}")
-        found.sort(key=_natural)
         self.ids, self.paths = [path.as_posix() for path in found], [root / path for path in found]
         folders = [path.parent.parts for path in found]
         splits = [tables.split_named(parts[0]) if parts else None for parts in folders]
@@ -99,13 +92,13 @@ class Images(Source):
         labels = np.array([parts[0] if parts else "" for parts in folders])
         self.labels = labels if len(set(labels.tolist()) - {""}) > 1 else None
         kinds = ", ".join(f"{count} {reason}" for reason, count in ignored.most_common(5))
-        return f"{ignored.total()} files that are not pictures are ignored ({kinds})" if ignored else ""
+        return [f"{ignored.total()} files that are not pictures are ignored ({kinds})"] if ignored else []
 
     def _read_list(self, path: Path) -> None:
         table = tables.read_table(path)
-        column = tables.find_column(table.column_names, PATHS)
+        column = tables.find_column(table.column_names, tables.PATHS)
         if column is None:
-            raise DataError(f"{path}: no column {' or '.join(PATHS)}; there is {', '.join(table.column_names)}")
+            raise DataError(f"{path}: no column {' or '.join(tables.PATHS)}; there is {', '.join(table.column_names)}")
         names = tables.texts(table[column]).tolist()
         if "" in names:
             raise DataError(f"{path}: row {names.index('')} has no {column}")
@@ -114,34 +107,6 @@ class Images(Source):
         self.ids = tables.texts(table[ids]).tolist() if ids else names
         self.labels = tables.labels_of(table[label]) if label else None
         self.splits = tables.splits_of(table[split], path) if split else None
-
-
-def _walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """The files below a folder, each with "" or why it is ignored. A folder is entered once, whatever links to it."""
-    waiting, seen = [root], set()
-    while waiting:
-        folder = waiting.pop()
-        identity = (folder.stat().st_dev, folder.stat().st_ino)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
-                ending = os.path.splitext(entry.name)[1].lower()
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
-                    yield Path(entry.path), "hidden"
-                elif os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
-                    waiting.append(Path(entry.path))
-                elif ending in pictures.ENDINGS and (entry.is_symlink() or entry.is_file()):
-                    yield Path(entry.path), ""
-                else:
-                    yield Path(entry.path), ending or "without an ending"
-
-
-def _natural(path: Path) -> list[list[str | int]]:
-    """Sorts ``2.jpg`` before ``10.jpg``."""
-    split = [re.split(r"(\d+)", part) for part in path.parts]
-    return [[int(piece) if n % 2 else piece for n, piece in enumerate(pieces)] for pieces in split]
 
 
 def _hash_file(path: Path) -> str:

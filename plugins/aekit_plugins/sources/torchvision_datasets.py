@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from aekit import pictures
 from aekit.data import from_array
 from aekit.errors import DataError, nearest
 from aekit.idx import pictures_in, read_mnist_folder
 from aekit.options import Field
-from aekit.samples import RowNames, SampleSpec, Source
+from aekit.pictures import PictureItems
+from aekit.samples import SampleSpec, Source
 
 _FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 _IDX: dict[str, tuple[str, list[str] | None]] = {
@@ -100,36 +101,18 @@ def _splits_of(factory: Any, options: dict[str, Any]) -> dict[str, Any]:
 def _together(parts: dict[str, Any], like: SampleSpec | None) -> Source:
     counts = [len(part) for part in parts.values()]
     splits = np.repeat(list(parts), counts) if all(parts) else None
-    targets = [next((t for t in (getattr(p, a, None) for a in _TARGETS) if np.ndim(t) == 1), None) for p in parts.values()]
-    matching = all(target is not None and len(target) == count for target, count in zip(targets, counts))
-    labels = np.concatenate([np.asarray(target) for target in targets]) if matching else None
+    targets = [_targets(part) for part in parts.values()]
+    labels = np.concatenate(targets) if all(len(found) == count for found, count in zip(targets, counts)) else None
     classes = getattr(next(iter(parts.values())), "classes", None)
     if labels is not None and classes and labels.dtype.kind in "ui" and labels.max() < len(classes):
         labels = np.array(classes)[labels]
-    arrays = [getattr(part, "data", None) for part in parts.values()]
+    arrays: list[Any] = [getattr(part, "data", None) for part in parts.values()]
     if all(np.ndim(array) > 1 and len(array) == count for array, count in zip(arrays, counts)):
         return from_array(np.concatenate([np.asarray(a) for a in arrays]), like=like, labels=labels, splits=splits)
-    return Items(list(parts.values()), like, labels, splits)
+    items = [(part, row) for part in parts.values() for row in range(len(part))]
+    return PictureItems(len(items), lambda index: items[index][0][items[index][1]][0], like, labels, splits)
 
 
-class Items(Source):
-    """Data sets that give one picture at a time."""
-
-    slow = True
-
-    def __init__(self, parts: list[Any], like: SampleSpec | None, labels: Any, splits: np.ndarray | None) -> None:
-        self.items = [(part, row) for part in parts for row in range(len(part))]
-        self.ids, self.labels, self.splits, self.skipped = RowNames(splits, len(self.items)), labels, splits, {}
-        step = max(1, -(-len(self.items) // pictures.HEADERS))
-        self.spec, notes = pictures.choose_spec([pictures.header_of(p[r][0]) for p, r in self.items[::step]], like)
-        self.note = "; ".join(notes)
-
-    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
-        for position, index in enumerate(indices):
-            part, row = self.items[index]
-            try:
-                rows[position] = pictures.to_spec(part[row][0], self.spec)
-            except (pictures.BadPicture, OSError, ValueError) as error:
-                ok[position], self.skipped[self.ids[int(index)]] = False, str(error)
-        return rows, ok
+def _targets(dataset: Any) -> np.ndarray:
+    found: Iterator[Any] = (getattr(dataset, name, None) for name in _TARGETS)
+    return next((np.asarray(values) for values in found if np.ndim(values) == 1), np.empty(0))

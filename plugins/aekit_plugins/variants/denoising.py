@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from aekit.errors import RecipeError
-from aekit.options import Field
 from aekit.objective import Variant
+from aekit.options import Field
 from aekit.preprocess import Preprocess
 
 

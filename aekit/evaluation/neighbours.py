@@ -1,0 +1,68 @@
+"""Exact nearest neighbours among arrays, block by block: memory does not grow with queries x vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aekit.samples import to_tensor
+
+Metric = Literal["cosine", "l2"]
+
+_QUERIES, _BASE = 1024, 16384
+"""Rows in a block: 64 MiB of similarities."""
+
+
+def nearest(
+    queries: np.ndarray, base: np.ndarray, k: int, *, metric: Metric = "cosine", device: torch.device | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows of `base` nearest to each query, nearest first.
+
+    Args:
+        queries: (Q, D).
+        base: (N, D).
+        k: cut to N where it is larger.
+        metric: ``cosine`` or ``l2``.
+        device: where to compute; default: a GPU where there is one.
+
+    Returns:
+        (Q, k) float32 similarities, which are cosines or negative squared distances, and (Q, k) int64 positions.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    k = min(k, len(base))
+    prepared = _prepared(base, base, metric, device)
+    found = [_search(rows, prepared, k, metric) for rows in _prepared(queries, base, metric, device).split(_QUERIES)]
+    scores = torch.cat([score for score, _ in found]) if found else torch.empty(0, k)
+    positions = torch.cat([position for _, position in found]) if found else torch.empty(0, k, dtype=torch.int64)
+    return scores.cpu().numpy(), positions.cpu().numpy()
+
+
+def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric, device: torch.device) -> Tensor:
+    if metric == "l2":  # distances are the same anywhere, but float32 keeps more of them near the origin
+        rows = rows - np.asarray(base).mean(axis=0, dtype=np.float64)
+    held = to_tensor(np.asarray(rows, np.float32)).to(device)
+    return torch.nn.functional.normalize(held, dim=1) if metric == "cosine" else held
+
+
+def _search(rows: Tensor, base: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
+    """(B, D) against all of (N, D): the best of each block are merged with the best so far."""
+    best = rows.new_empty(len(rows), 0)
+    where = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
+    for start, block in _blocks(base):
+        scores = rows @ block.T
+        if metric == "l2":
+            scores = 2 * scores - block.square().sum(1) - rows.square().sum(1, keepdim=True)
+        near, local = scores.topk(min(k, len(block)), dim=1)
+        best, where = torch.cat([best, near], 1), torch.cat([where, local + start], 1)
+        best, order = best.topk(min(k, best.shape[1]), dim=1)
+        where = where.gather(1, order)
+    return (best.clamp(max=0) if metric == "l2" else best), where
+
+
+def _blocks(base: Tensor) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(base), _BASE):
+        yield start, base[start : start + _BASE]

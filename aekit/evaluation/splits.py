@@ -1,0 +1,146 @@
+"""Which samples an evaluator fits on, chooses with, and is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aekit.errors import DataError, nearest
+from aekit.evaluation.results import Split
+
+MOST_VALIDATION = 10_000
+_NAMES = ("train", "validation", "test")
+
+
+def make_split(
+    labels: Sequence[Any] | np.ndarray | None,
+    splits: Sequence[str] | np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    count: int | None = None,
+) -> Split:
+    """The data set's own splits where it has them, otherwise 60 / 20 / 20 % drawn by `seed`.
+
+    Parts are stratified by class (not for targets on a scale). Classes of one or two samples stay in the training part.
+    Samples without a label (None, NaN, "") belong to no part.
+
+    Args:
+        labels: (N,) class names or numbers, targets, or None.
+        splits: (N,) of ``"train"``, ``"validation"``, ``"test"``, or None. Where there is no validation part, a fifth of
+            the training part, at most 10,000 samples, becomes one; where there is no test part, the whole is drawn anew.
+        groups: (N,) samples of one group stay in one part, such as pictures of one patient.
+        count: N, where there are neither labels nor splits.
+
+    Raises:
+        DataError: lengths that differ, an unknown split name, a part that would be empty, or a single class.
+    """
+    arrays = {"labels": labels, "splits": splits, "groups": groups}
+    sizes = {name: len(array) for name, array in arrays.items() if array is not None}
+    sizes |= {} if count is None else {"samples": count}
+    if len(set(sizes.values())) != 1:
+        found = ", ".join(f"{size} {name}" for name, size in sizes.items())
+        raise DataError(f"{found or 'neither labels nor splits'}: expected as many of each")
+    total = next(iter(sizes.values()))
+    known = labelled(labels) if labels is not None else np.ones(total, bool)
+    rows = np.flatnonzero(known)
+    left_out = f"; {total - len(rows)} samples without a label left out" if len(rows) < total else ""
+    strata = np.zeros(len(rows), np.intp)
+    if labels is not None and is_classes(labels):
+        classes, strata = np.unique(_texts(labels)[rows], return_inverse=True)
+        if len(classes) < 2:
+            raise DataError(
+                f"all {len(rows)} labelled samples are of class {classes.tolist()}: expected two classes or more"
+            )
+    members = np.arange(len(rows)) if groups is None else np.unique(_texts(groups)[rows], return_inverse=True)[1]
+    generator = np.random.default_rng(seed)
+    names = None if splits is None else np.asarray(splits).astype(str)[rows]
+    if names is not None and (unknown := set(names.tolist()) - set(_NAMES)):
+        name = min(unknown)
+        raise DataError(f"split {name!r}: expected train, validation or test{nearest(name, _NAMES)}")
+    if names is None or not {"train", "test"} <= set(names.tolist()):
+        test, rest = _draw(np.arange(len(rows)), 0.2, strata, members, generator)
+        validation, train = _draw(rest, 0.25, strata, members, generator)
+        kind = "stratified " if strata.any() else ""
+        lack = (
+            ""
+            if names is None
+            else f", as the data has no more than {' and '.join(sorted(set(names.tolist())))} samples"
+        )
+        origin = f"{kind}60/20/20 % drawn with seed {seed}{lack}"
+    else:
+        train, validation, test = (np.flatnonzero(names == name) for name in _NAMES)
+        origin = "the data set's own"
+        if not len(validation):
+            share = min(0.2, MOST_VALIDATION / max(1, len(train)))
+            validation, train = _draw(train, share, strata, members, generator)
+            origin = f"the data set's own, with {len(validation)} of its training samples for validation (seed {seed})"
+    for name, part in zip(_NAMES, (train, validation, test)):
+        if not len(part):
+            raise DataError(
+                f"the {name} part of {len(rows)} samples ({origin}{left_out}) is empty: more samples are needed"
+            )
+    return Split(rows[train], rows[validation], rows[test], origin + left_out)
+
+
+def capped(split: Split, most: int, seed: int) -> Split:
+    """The same split with at most `most` samples, drawn by `seed`: the training part gives way first, then the others."""
+    total = len(split.train) + len(split.validation) + len(split.test)
+    if total <= most:
+        return split
+    generator = np.random.default_rng(seed)
+    held = [_some(part, most // 4, generator) for part in (split.validation, split.test)]
+    train = _some(split.train, max(1, most - len(held[0]) - len(held[1])), generator)
+    return Split(
+        train, held[0], held[1], f"{split.origin}; {len(train) + len(held[0]) + len(held[1])} of {total} samples"
+    )
+
+
+def labelled(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """(N,) bool: where there is a label, rather than None, NaN or an empty string."""
+    array = np.asarray(labels)
+    if array.dtype.kind == "f":
+        return ~np.isnan(array)
+    if array.dtype.kind in "OU":
+        return np.array([label is not None and label == label and label != "" for label in array.tolist()], bool)
+    return np.ones(len(array), bool)
+
+
+def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
+    """Whether labels name classes, rather than being targets on a scale: fractions are."""
+    array = np.asarray(labels)
+    kinds = [array[labelled(array)]] if array.dtype.kind == "f" else []
+    if array.dtype.kind == "O":
+        kinds = [np.array([label for label in array[labelled(array)] if isinstance(label, float)], float)]
+    return all((numbers == np.round(numbers)).all() for numbers in kinds)
+
+
+def _texts(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Labels of mixed types cannot be sorted; as text they can."""
+    array = np.asarray(labels)
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _draw(
+    rows: np.ndarray, share: float, strata: np.ndarray, members: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws `share` of the rows, of every stratum alike; returns what was drawn and the rest, each in order.
+
+    Rows of one member number go together, and count to the stratum of the first. A stratum of one or two gives none.
+    """
+    _, first, unit, sizes = np.unique(members[rows], return_index=True, return_inverse=True, return_counts=True)
+    stratum_of = strata[rows[first]]
+    drawn = np.zeros(len(sizes), bool)
+    for stratum in np.unique(stratum_of):
+        own = generator.permutation(np.flatnonzero(stratum_of == stratum))
+        if len(own) > 2:
+            reached = np.cumsum(sizes[own])
+            wanted = max(1, round(share * int(reached[-1])))
+            drawn[own[: max(1, int(np.searchsorted(reached, wanted, side="right")))]] = True
+    return rows[drawn[unit]], rows[~drawn[unit]]
+
+
+def _some(part: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
+    return part if len(part) <= most else np.sort(generator.choice(part, most, replace=False))

@@ -1,0 +1,82 @@
+"""The conformance kit: every plugin, ours and theirs, is held to the contracts by the same checks.
+
+In a plugin's tests, one line makes a test of each check::
+
+    from aekit.testing import conformance
+
+    test_conformance = conformance("variant", "my-variant")
+
+On the command line it is ``aekit plugins test my-variant``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from aekit.testing import backbones, entries, evaluators, indexes, objectives, sources
+from aekit.testing.evaluators import evaluator_cases
+from aekit.testing.indexes import index_cases
+from aekit.testing.kit import Bench, CaseMaker, Check, Outcome, Report
+from aekit.testing.sources import source_cases
+from aekit.testing.trials import trials
+
+__all__ = ["CHECKS", "Check", "Outcome", "Report", "check", "checks_for", "conformance", "outcomes"]
+
+CHECKS: tuple[Check, ...] = tuple(
+    found
+    for module in (entries, objectives, backbones, sources, evaluators, indexes)
+    for found in vars(module).values()
+    if isinstance(found, Check)
+)
+"""All checks, in the order in which reports show them."""
+
+MAKERS: dict[str, CaseMaker] = {
+    "variant": trials,
+    "pretext": trials,
+    "backbone": trials,
+    "source": source_cases,
+    "evaluator": evaluator_cases,
+    "index": index_cases,
+}
+
+
+def checks_for(kind: str) -> list[Check]:
+    """The checks that apply to a kind of plugin."""
+    return [found for found in CHECKS if kind in found.kinds]
+
+
+def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Report:
+    """Puts a registered plugin through all checks of its kind.
+
+    Args:
+        kind: one of `aekit.registry.KINDS`.
+        name: as a recipe would write it.
+        options: to test it with, instead of its defaults.
+
+    Raises:
+        PluginError: there is no such plugin, or it cannot be used.
+    """
+    bench = Bench(kind, name, options or {}, CHECKS, MAKERS)
+    return Report(bench.plugin, list(bench.report()))
+
+
+def outcomes(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Iterator[Outcome]:
+    """As `check`, one outcome at a time, as they come."""
+    return Bench(kind, name, options or {}, CHECKS, MAKERS).report()
+
+
+def conformance(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Callable[..., None]:
+    """A pytest test of a plugin, once for each check. Bind it to a name that begins with ``test``."""
+    import pytest
+
+    bench = Bench(kind, name, options or {}, CHECKS, MAKERS)
+
+    @pytest.mark.parametrize("check", bench.checks, ids=lambda one: one.name)
+    def test(check: Check) -> None:
+        outcome = bench.run(check)
+        assert not outcome.fault, f"{kind} {name}, {check.name} ({check.says}): {outcome.fault}"
+        if outcome.status == "skipped":
+            pytest.skip(outcome.reason)
+
+    return test

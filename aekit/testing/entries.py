@@ -1,0 +1,99 @@
+"""Checks of every plugin's entry and options, with nothing built."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from importlib import import_module
+
+import tomli_w
+
+from aekit.options import describe, model_of, validated
+from aekit.registry import KINDS, entry_points
+from aekit.testing.kit import Case, check
+
+CONFIGURED = tuple(kind for kind in KINDS if kind != "command")
+_BASES = {"variant": "aekit.objective:Variant", "pretext": "aekit.objective:Pretext", "index": "aekit.index:Index"}
+_POSITIONAL = {"variant": 0, "pretext": 1, "backbone": 1, "source": 2, "evaluator": 3}
+_HEAVY = ("torch", "pydantic", "pandas", "sklearn", "faiss")
+
+
+@check(*KINDS, bare=True)
+def entry(case: Case) -> None:
+    """its name is lower case words joined by hyphens, its summary is one line"""
+    found = case.plugin.entry
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", found.name), (
+        f"name {found.name!r}: expected lower case words joined by hyphens"
+    )
+    assert found.summary.strip(), "the summary is empty"
+    assert "\n" not in found.summary, f"the summary has {len(found.summary.splitlines())} lines: expected one"
+
+
+@check(*KINDS, bare=True)
+def entry_light(case: Case) -> None:
+    """importing its hook module imports none of torch, pydantic, pandas, sklearn, faiss"""
+    name = case.plugin.distribution
+    modules = tuple(point.module for found, point in entry_points() if found.metadata["Name"] == name)
+    heavy = _heavy_imports(modules)
+    assert not heavy, f"importing {' or '.join(modules)} imports {heavy}; import it in the module that the entry names"
+
+
+@cache
+def _heavy_imports(modules: tuple[str, ...]) -> str:
+    program = (
+        "import sys; from importlib import import_module as load\n"
+        f"sys.path[:] = {sys.path!r}\n"
+        f"for module in {modules!r}: load(module)\n"
+        f"print(*[name for name in {_HEAVY!r} if name in sys.modules], sep=', ')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, f"importing {modules} failed: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+    return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+
+
+@check(*KINDS, bare=True)
+def contract(case: Case) -> None:
+    """its target is of the type that its kind asks for, and takes the arguments it will be given"""
+    code, kind = case.code, case.plugin.kind
+    if kind in _BASES:
+        module, _, name = _BASES[kind].partition(":")
+        base = getattr(import_module(module), name)
+        assert inspect.isclass(code) and issubclass(code, base), f"{code!r}: expected a subclass of {module}.{name}"
+    if kind == "command":
+        import click
+
+        assert isinstance(code, click.Command), f"{code!r}: expected a click command"
+        assert (code.help or "").strip(), "the command has no help text"
+    if kind in _POSITIONAL:
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        given = [p.name for p in inspect.signature(code).parameters.values() if p.kind in by_place]
+        assert len(given) == _POSITIONAL[kind], (
+            f"takes {len(given)} arguments by position ({', '.join(given) or 'none'}), "
+            f"will be given {_POSITIONAL[kind]}; options are keyword-only"
+        )
+
+
+@check(*CONFIGURED, bare=True)
+def options_described(case: Case) -> None:
+    """every option is annotated, has a default that it allows, and says what it does"""
+    for row in describe(case.code):
+        assert row["default"] != "required", f"option {row['option']!r} has no default"
+        assert row["description"], (
+            f"option {row['option']!r} has no description; annotate it with Field(description=...)"
+        )
+    validated(case.plugin, {})
+
+
+@check(*CONFIGURED, bare=True)
+def options_through_toml(case: Case) -> None:
+    """its options come back from a recipe as they were written into it"""
+    model = model_of(case.code)
+    before = validated(case.plugin, case.options)
+    text = tomli_w.dumps({name: value for name, value in before.items() if value is not None})
+    after = validated(case.plugin, tomllib.loads(text))
+    changed = [name for name in model.model_fields if before[name] != after[name]]
+    assert not changed, f"option {changed[0]!r} was {before[changed[0]]!r}, came back as {after[changed[0]]!r}"

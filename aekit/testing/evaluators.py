@@ -1,0 +1,126 @@
+"""Checks of evaluators, on embeddings whose worth is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.evaluation.results import Result, Split
+from aekit.options import validated
+from aekit.registry import Plugin
+from aekit.testing.kit import Case, NotApplicableError, check, leaves_global_state_alone
+from aekit.testing.samples import blobs
+
+COUNT, CLASSES = 150, 3
+
+
+class EvaluatorCase(Case):
+    """An evaluator, with embeddings of three classes and a split of them."""
+
+    def __init__(self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> None:
+        super().__init__(plugin, name, options, folder)
+        self.embeddings, self.labels = blobs(COUNT, CLASSES)
+        order = np.random.default_rng(0).permutation(COUNT)
+        self.split = Split(order[:80], order[80:110], order[110:], "made by the kit")
+
+    @property
+    def needs_labels(self) -> bool:
+        return "labels" in self.plugin.entry.tags
+
+    def judge(self, embeddings: np.ndarray | None = None, labels: np.ndarray | None = None) -> Result:
+        """As `aekit evaluate` calls it."""
+        given = self.embeddings if embeddings is None else embeddings
+        named = self.labels if labels is None else labels
+        return self.code(given, named, self.split, **validated(self.plugin, self.options))
+
+
+def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[EvaluatorCase]:
+    return [EvaluatorCase(plugin, name, options, folder)]
+
+
+@check("evaluator")
+def result(case: EvaluatorCase) -> None:
+    """gives a Result whose metrics are finite and lie within their intervals; scores have the first as their mean"""
+    found = case.judge()
+    assert isinstance(found, Result), f"gives a {type(found).__name__}: expected an aekit.evaluation.results.Result"
+    assert found.metrics, "gives no metrics"
+    for name, metric in found.metrics.items():
+        numbers = [number for number in (metric.value, metric.low, metric.high) if number is not None]
+        assert all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers), (
+            f"{name} is {metric!r}"
+        )
+        low, high = (metric.value if end is None else end for end in (metric.low, metric.high))
+        assert low <= metric.value <= high, (
+            f"{name} is {metric.value:.4g}, outside its interval {low:.4g} to {high:.4g}"
+        )
+    if found.scores is not None:
+        (name, first), *_ = found.metrics.items()
+        mean = float(np.mean(found.scores))
+        assert math.isclose(mean, first.value, abs_tol=1e-6), (
+            f"the mean of the scores is {mean:.6g}, {name} is {first.value:.6g}"
+        )
+
+
+@check("evaluator")
+def result_same_every_time(case: EvaluatorCase) -> None:
+    """judges the same twice, whatever the global random states, and leaves those alone"""
+    found = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        with leaves_global_state_alone("judging"):
+            found.append(case.judge())
+    first, second = ({name: (m.value, m.low, m.high) for name, m in one.metrics.items()} for one in found)
+    changed = [name for name in first if first[name] != second.get(name)]
+    assert not changed, (
+        f"{changed[0]} is {found[0].metrics[changed[0]]} the first time, then {found[1].metrics[changed[0]]}"
+    )
+    assert dict(found[0].chosen) == dict(found[1].chosen), f"chooses {found[0].chosen}, then {found[1].chosen}"
+
+
+@check("evaluator")
+def inputs_untouched(case: EvaluatorCase) -> None:
+    """changes neither the embeddings nor the labels, and takes them read-only"""
+    embeddings, labels = case.embeddings.copy(), case.labels.copy()
+    case.judge(embeddings, labels)
+    assert np.array_equal(embeddings, case.embeddings), "changes the embeddings"
+    assert np.array_equal(labels, case.labels), "changes the labels"
+    embeddings.flags.writeable = labels.flags.writeable = False
+    case.judge(embeddings, labels)
+
+
+@check("evaluator")
+def chosen_without_test_labels(case: EvaluatorCase) -> None:
+    """what it chooses stays the same when the test labels are shuffled"""
+    before = dict(case.judge().chosen)
+    for seed in range(3):
+        shuffled = case.labels.copy()
+        shuffled[case.split.test] = np.random.default_rng(seed).permutation(shuffled[case.split.test])
+        after = dict(case.judge(labels=shuffled).chosen)
+        assert before == after, f"chooses {before}, and {after} with other test labels; choose with split.validation"
+
+
+@check("evaluator", optional=True)
+def oracle_beats_noise(case: EvaluatorCase) -> None:
+    """its first metric is higher for embeddings that are the labels than for noise"""
+    if not case.needs_labels:
+        raise NotApplicableError("it judges without labels: the entry has no tag 'labels'")
+    source = np.random.default_rng(2)
+    noise = source.standard_normal(case.embeddings.shape).astype(np.float32)
+    oracle = 0.1 * noise
+    oracle[np.arange(COUNT), np.unique(case.labels, return_inverse=True)[1]] += 5
+    (name, good), *_ = case.judge(oracle).metrics.items()
+    bad = case.judge(noise).metrics[name]
+    assert good.value > bad.value, f"{name} is {good} for the labels themselves, and {bad} for noise"
+
+
+@check("evaluator", optional=True)
+def without_labels(case: EvaluatorCase) -> None:
+    """judges where there are no labels, unless its tags say that it needs them"""
+    if case.needs_labels:
+        raise NotApplicableError("the entry's tags say that it needs labels")
+    found = case.code(case.embeddings, None, case.split, **validated(case.plugin, case.options))
+    assert isinstance(found, Result), f"gives a {type(found).__name__} where there are no labels"

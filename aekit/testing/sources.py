@@ -1,0 +1,184 @@
+"""Checks of sources, on a small instance that the plugin's own ``example(folder)`` makes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.data import open_data
+from aekit.errors import DataError
+from aekit.registry import Plugin
+from aekit.samples import SampleSpec, Source
+from aekit.testing.kit import Case, NotApplicableError, check, leaves_global_state_alone
+from aekit.testing.samples import SPECS
+
+LEAST = 8
+"""Samples that an example needs to have, so that there is something to permute."""
+SPLITS = {"train", "validation", "test"}
+NO_EXAMPLE = (
+    "the kit has nothing to open: define example(folder: Path) -> str, a staticmethod of the class or a function beside the "
+    "plugin's, which makes a small data set in the folder and returns what to open (or that and a dict of options)"
+)
+
+
+class SourceCase(Case):
+    """A source opened on its example."""
+
+    def __init__(self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> None:
+        super().__init__(plugin, name, options, folder)
+        example = getattr(self.code, "example", None) or getattr(sys.modules[self.code.__module__], "example", None)
+        if example is None:
+            raise ValueError(NO_EXAMPLE)
+        made = example(folder)
+        where, given = made if isinstance(made, tuple) else (made, {})
+        self.where, self.options = str(where), {**given, **self.options}
+
+    def open(self, where: str | None = None) -> Source:
+        """As `aekit fit` opens it."""
+        options = {self.plugin.name: self.options} if self.options else None
+        return open_data(f"{self.plugin.qualified}:{self.where if where is None else where}", options)
+
+    @cached_property
+    def source(self) -> Source:
+        return self.open()
+
+    @property
+    def all(self) -> np.ndarray:
+        return np.arange(len(self.source))
+
+
+def source_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[SourceCase]:
+    return [SourceCase(plugin, name, options, folder)]
+
+
+@check("source")
+def opens(case: SourceCase) -> None:
+    """its example opens as a Source with a spec and at least 8 samples, and leaves global random states alone"""
+    with leaves_global_state_alone("opening and reading"):
+        source = case.open()
+        source.read(np.arange(min(4, len(source))))
+    assert isinstance(source, Source), f"opens a {type(source).__name__}: expected a subclass of aekit.Source"
+    assert isinstance(source.spec, SampleSpec), f"spec is {source.spec!r}: expected a SampleSpec"
+    axes = len(SPECS[source.spec.kind].shape)
+    assert len(source.spec.shape) == axes, f"spec {source.spec}: {source.spec.kind} samples have {axes} axes"
+    assert np.dtype(source.spec.dtype).kind in "uif", f"spec.dtype is {source.spec.dtype}: expected numbers"
+    assert len(source) >= LEAST, f"its example has {len(source)} samples: expected at least {LEAST}"
+
+
+@check("source")
+def what_is_missing_is_named(case: SourceCase) -> None:
+    """asked for something that is not there, it raises a DataError of one line"""
+    absent = f"{case.where}-not-there"
+    try:
+        case.open(absent)
+    except DataError as error:
+        assert "\n" not in str(error), f"the message has {len(str(error).splitlines())} lines: expected one"
+    else:
+        raise AssertionError(f"opens {absent!r}, which is not there")
+
+
+@check("source")
+def ids(case: SourceCase) -> None:
+    """its ids are unique strings, one a sample"""
+    names = list(case.source.ids)
+    assert len(names) == len(case.source), f"{len(names)} ids for {len(case.source)} samples"
+    wrong = [name for name in names if not isinstance(name, str)]
+    assert not wrong, f"id {wrong[0]!r} is a {type(wrong[0]).__name__}: expected a string"
+    assert len(set(names)) == len(names), f"{len(names) - len(set(names))} ids occur twice"
+
+
+@check("source")
+def read(case: SourceCase) -> None:
+    """read gives (B, *shape) of the spec's dtype, and which rows are good; bad ones are zeros with a reason"""
+    source = case.source
+    for size in (1, 2, 7):
+        rows, ok = source.read(case.all[:size])
+        expected = (size, *source.spec.shape)
+        assert rows.shape == expected, f"read of {size} gives shape {rows.shape}: expected {expected}"
+        assert str(rows.dtype) == source.spec.dtype, f"read gives {rows.dtype}, the spec says {source.spec.dtype}"
+        assert ok.shape == (size,) and ok.dtype == bool, f"ok is {ok.dtype} {ok.shape}: expected bool ({size},)"
+    rows, ok = source.read(case.all)
+    assert ok.any(), f"none of the samples can be read: {next(iter(source.skipped.values()), 'no reason given')}"
+    for row in np.flatnonzero(~ok):
+        assert source.ids[int(row)] in source.skipped, (
+            f"{source.ids[int(row)]} cannot be read, and skipped has no reason"
+        )
+        assert not rows[row].any(), f"{source.ids[int(row)]} cannot be read, and its row is not zeros"
+
+
+@check("source")
+def order_respected(case: SourceCase) -> None:
+    """rows come in the order of the indices, and as often as asked for"""
+    rows, _ = case.source.read(case.all)
+    order = np.random.default_rng(0).permutation(len(case.source))
+    assert _same(case.source.read(order)[0], rows[order]), "indices in another order give other samples"
+    twice = np.asarray([5, 0, 5, 3])
+    assert _same(case.source.read(twice)[0], rows[twice]), "an index that is asked for twice is not read twice"
+
+
+@check("source")
+def openings_agree(case: SourceCase) -> None:
+    """opened again, it has the same spec, ids, samples, labels and splits"""
+    first, second = case.source, case.open()
+    assert first.spec == second.spec, f"the spec was {first.spec}, now {second.spec}"
+    assert list(first.ids) == list(second.ids), "the ids are others"
+    assert _same(first.read(case.all)[0], second.read(case.all)[0]), "the samples are others"
+    for name in ("labels", "splits"):
+        before, now = getattr(first, name), getattr(second, name)
+        assert (before is None) == (now is None), (
+            f"{name} were {'absent' if before is None else 'there'} the first time"
+        )
+        assert before is None or np.array_equal(before, now), f"the {name} are others"
+
+
+@check("source")
+def fingerprints(case: SourceCase) -> None:
+    """samples that differ have different fingerprints, which stay the same at every opening and in every batch"""
+    rows, ok = case.source.read(case.all)
+    prints = list(case.source.fingerprints(case.all))
+    assert prints == list(case.open().fingerprints(case.all)), "another opening gives other fingerprints"
+    singly = [case.source.fingerprints(case.all[row : row + 1])[0] for row in case.all]
+    assert prints == singly, "a fingerprint depends on the batch"
+    of: dict[str, bytes] = {}
+    for row in np.flatnonzero(ok):
+        held = of.setdefault(prints[row], rows[row].tobytes())
+        assert held == rows[row].tobytes(), f"different samples have one fingerprint, {prints[row]!r}"
+
+
+@check("source")
+def labels_and_splits(case: SourceCase) -> None:
+    """labels and splits, where there are any, are arrays with one entry a sample; splits have the known names"""
+    source = case.source
+    for name in ("labels", "splits"):
+        values = getattr(source, name)
+        if values is not None:
+            assert isinstance(values, np.ndarray), f"{name} is a {type(values).__name__}: expected an array"
+            assert values.shape == (len(source),), f"{name} have shape {values.shape}: expected ({len(source)},)"
+            assert values.dtype != object, f"{name} are Python objects: expected strings or numbers"
+    unknown = set() if source.splits is None else set(source.splits.tolist()) - SPLITS
+    assert not unknown, f"split {sorted(map(str, unknown))[0]!r}: expected {', '.join(sorted(SPLITS))}"
+
+
+@check("source", optional=True)
+def labels_are_no_feature(case: SourceCase) -> None:
+    """no column of a vector is the label under another name"""
+    source = case.source
+    if source.labels is None or source.spec.kind != "vector":
+        raise NotApplicableError("it has no labels" if source.labels is None else f"samples are {source.spec.kind}s")
+    rows, ok = source.read(case.all)
+    labels = source.labels[ok]
+    classes = len(set(labels.tolist()))
+    if not 2 <= classes <= len(labels) // 2:
+        raise NotApplicableError(f"{classes} classes among {len(labels)} samples")
+    for column, values in enumerate(rows[ok].T):
+        pairs = len(set(zip(values.tolist(), labels.tolist())))
+        assert not pairs == len(set(values.tolist())) == classes, f"column {column} says what the label is"
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.shape == second.shape and first.tobytes() == second.tobytes()

@@ -1,0 +1,98 @@
+"""Registers the deliberately broken plugins of `broken_plugins`: for each check of the kit, one that it has to catch."""
+
+from __future__ import annotations
+
+from aekit.hookspecs import Entry, hookimpl
+
+BROKEN: dict[tuple[str, str], str] = {
+    ("variant", "entry"): "Healthy",
+    ("backbone", "contract"): "options_by_position",
+    ("variant", "options-described"): "Undescribed",
+    ("variant", "options-through-toml"): "OptionUnknownToToml",
+    ("pretext", "shapes"): "LossOfOneNumberInAList",
+    ("variant", "finite"): "DividesByTheDeviation",
+    ("pretext", "gradients"): "UnusedHead",
+    ("backbone", "embedding-deterministic"): "DropoutInEvalMode",
+    ("variant", "randomness-from-generator"): "GlobalRandomness",
+    ("backbone", "batch-independence"): "CentredByTheBatch",
+    ("variant", "input-untouched"): "CorruptsInPlace",
+    ("pretext", "input-untouched"): "TurnsInPlace",
+    ("variant", "same-seed-same-losses"): "RemembersOtherRuns",
+    ("pretext", "loss-falls"): "PredictsTheDice",
+    ("backbone", "save-and-load"): "WeightsThatAreNotSaved",
+    ("backbone", "export"): "BranchesOnTheData",
+    ("variant", "export"): "HeadThatBranchesOnTheData",
+    ("variant", "autocast"): "SolvesInBfloat16",
+    ("pretext", "labels-do-not-leak"): "LooksUpTheLabels",
+    ("pretext", "hidden-values-do-not-leak"): "BlursWhatItHides",
+    ("pretext", "hidden-values-do-not-leak "): "ForgetsToHide",
+    ("backbone", "any-size"): "EvenSizesOnly",
+    ("backbone", "decoder"): "DecoderOfEvenSizes",
+    ("backbone", "stages"): "ForwardDoesMoreThanItsStages",
+    ("backbone", "mirror"): "MirrorIsFlat",
+    ("source", "opens"): "TooFew",
+    ("source", "what-is-missing-is-named"): "RaisesKeyError",
+    ("source", "ids"): "NumbersAsIds",
+    ("source", "read"): "AnotherDtypeThanItSays",
+    ("source", "order-respected"): "SortsTheIndices",
+    ("source", "openings-agree"): "NewSamplesAtEveryOpening",
+    ("source", "fingerprints"): "OneFingerprintForAll",
+    ("source", "labels-and-splits"): "UnknownSplit",
+    ("source", "labels-are-no-feature"): "LabelAmongTheFeatures",
+    ("evaluator", "result"): "not_a_number",
+    ("evaluator", "result-same-every-time"): "global_resampling",
+    ("evaluator", "inputs-untouched"): "standardises_in_place",
+    ("evaluator", "chosen-without-test-labels"): "chooses_on_the_test_split",
+    ("evaluator", "oracle-beats-noise"): "counts_errors",
+    ("evaluator", "without-labels"): "needs_labels_without_saying_so",
+}
+"""Kind and check -> what is wrong, in `broken_plugins`."""
+
+TAGS = {"variant": (), "pretext": (), "backbone": ("image",), "source": (), "index": (), "evaluator": ("labels",)}
+TAGS_OF = {"EvenSizesOnly": ("image",), "needs_labels_without_saying_so": ()}
+
+
+def name_of(check: str, attribute: str) -> str:
+    """A plugin is called as what is wrong with it; the one whose name is wrong has a name like its class."""
+    if check == "entry":
+        return attribute
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in attribute.replace("_", "-")).strip("-")
+
+
+def _entries(kind: str) -> list[Entry]:
+    return [
+        Entry(name_of(check, a), f"broken_plugins:{a}", "broken on purpose", 1, TAGS_OF.get(a, TAGS[kind]))
+        for (of, check), a in BROKEN.items()
+        if of == kind
+    ]
+
+
+@hookimpl
+def aekit_register_variants() -> list[Entry]:
+    return _entries("variant")
+
+
+@hookimpl
+def aekit_register_pretexts() -> list[Entry]:
+    return _entries("pretext")
+
+
+@hookimpl
+def aekit_register_backbones() -> list[Entry]:
+    tagless = Entry("tagless", "broken_plugins:Small", "says not what it takes", 1)
+    return [*_entries("backbone"), tagless, Entry("no-decoder", "broken_plugins:NoDecoder", "fine", 1, ("vector",))]
+
+
+@hookimpl
+def aekit_register_sources() -> list[Entry]:
+    return [*_entries("source"), Entry("no-example", "broken_plugins:no_example", "cannot be tested", 1)]
+
+
+@hookimpl
+def aekit_register_indexes() -> list[Entry]:
+    return _entries("index")
+
+
+@hookimpl
+def aekit_register_evaluators() -> list[Entry]:
+    return _entries("evaluator")
