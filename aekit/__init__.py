@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from aekit.evaluation import evaluate
     from aekit.export import export_encoder
     from aekit.hookspecs import Entry, hookimpl
-    from aekit.index import build_index, open_index
+    from aekit.index import Index, open_index
+    from aekit.indexing import build_index
     from aekit.objective import Objective, Pretext, Variant
     from aekit.options import Field
     from aekit.runs import fit
@@ -41,10 +42,11 @@ _HOME = {
     "Field": "aekit.options",
     "Objective": "aekit.objective",
     "Pretext": "aekit.objective",
+    "Index": "aekit.index",
     "SampleSpec": "aekit.samples",
     "Source": "aekit.samples",
     "Variant": "aekit.objective",
-    "build_index": "aekit.index",
+    "build_index": "aekit.indexing",
     "embed": "aekit.embeddings",
     "evaluate": "aekit.evaluation",
     "export_encoder": "aekit.export",
@@ -64,6 +66,7 @@ __all__ = [
     "Encoder",
     "Entry",
     "Field",
+    "Index",
     "Objective",
     "Pretext",
     "SampleSpec",

@@ -185,6 +185,8 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
         plugin = registry().get("source", name, wanted_by=f"data {text!r}")
         if plugin.entry.tags:  # it reads files: what it is told is a path
             where = os.path.abspath((base or Path()) / Path(os.path.expandvars(where)).expanduser())
+            if not os.path.exists(where):
+                raise _missing(Path(where))
             text = f"{name}:{where}"
     else:
         raise _missing(path)

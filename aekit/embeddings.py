@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -18,7 +20,7 @@ from aekit.encoder import Encoder, load
 from aekit.errors import DataError, IdentityError
 from aekit.progress import SILENT, Progress
 from aekit.samples import Source, read_usable, to_tensor
-from aekit.store import Rows, Store, from_table, join
+from aekit.store import Rows, Store, from_table, join, to_table
 
 FORMAT = 1
 
@@ -56,6 +58,14 @@ class Embeddings:
             if not (folder / part["file"]).is_file():
                 raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to mend it")
         return cls(manifest, folder=folder)
+
+    @classmethod
+    def from_array(cls, vectors: np.ndarray) -> Embeddings:
+        """(N, D) vectors that no aekit encoder made; their digest is that of their bytes."""
+        digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
+        ids = [str(row) for row in range(len(vectors))]
+        manifest = {"digest": digest, "dim": vectors.shape[1], "count": len(vectors), "origin": None}
+        return cls(manifest, rows=Rows(ids, vectors, None, None, ids))
 
     def __len__(self) -> int:
         return self.manifest["count"]
@@ -112,6 +122,15 @@ class Embeddings:
                     f"{path}: is damaged (its sha256 differs from the manifest); embed again to mend it"
                 )
             yield from_table(pq.read_table(path))
+
+    def names(self) -> pa.Table:
+        """A row for each vector, without it: id, hash, and label and split where there are any."""
+        if self.folder is None or self._rows is not None:
+            return to_table(self.rows, self.digest).drop_columns("vector").replace_schema_metadata()
+        columns = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
+        wanted = [name for name in columns if name != "vector"]
+        tables = [pq.read_table(self.folder / part["file"], columns=wanted) for part in self.manifest["parts"]]
+        return pa.concat_tables(tables).replace_schema_metadata()
 
     def encoder(self) -> Encoder | None:
         """The encoder that made them, where it is at hand."""

@@ -24,7 +24,7 @@ from aekit.hookspecs import API_VERSION, Entry
 GROUP = "aekit"
 KINDS = ("variant", "pretext", "backbone", "source", "index", "evaluator", "command")
 _DISABLED = "is disabled (--no-plugin, AEKIT_DISABLE_PLUGINS or AEKIT_NO_PLUGIN_AUTOLOAD)"
-_HOOK_OF = {kind: f"aekit_register_{kind}s" for kind in KINDS} | {"index": "aekit_register_indexes"}
+HOOK_OF = {kind: f"aekit_register_{kind}s" for kind in KINDS} | {"index": "aekit_register_indexes"}
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Registry:
     """Distributions that were switched off whole, and so not even imported."""
 
     def of(self, kind: str) -> list[Plugin]:
-        """All usable plugins of a kind, by name."""
-        return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: (p.name, p.distribution))
+        """All usable plugins of a kind: those of aekit first, then by distribution, each in its author's order."""
+        return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: (p.distribution != GROUP, p.distribution))
 
     def knows(self, kind: str, name: str) -> bool:
         """Whether a plugin of this kind has the name, usable or not."""
@@ -207,8 +207,8 @@ def discover(
         for reason in _misspelt(manager, module):
             found.problems.append(Problem(name, version, reason))
         for kind in KINDS:
-            hook = getattr(module, _HOOK_OF[kind], None)
-            if hook is None or manager.parse_hookimpl_opts(module, _HOOK_OF[kind]) is None:
+            hook = getattr(module, HOOK_OF[kind], None)
+            if hook is None or manager.parse_hookimpl_opts(module, HOOK_OF[kind]) is None:
                 continue
             try:
                 entries = list(hook())
@@ -216,7 +216,7 @@ def discover(
                 if stray:
                     raise TypeError(f"expected aekit.Entry objects, got {stray[0]!r}")
             except (Exception, SystemExit) as error:
-                found.problems.append(Problem(name, version, f"{_HOOK_OF[kind]} failed with {_describe(error)}"))
+                found.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
                 continue
             for entry in entries:
                 _admit(found, Plugin(kind, entry, name, version))
@@ -240,7 +240,7 @@ def _admit(found: Registry, plugin: Plugin) -> None:
 
 def _misspelt(manager: pluggy.PluginManager, module: Any) -> list[str]:
     """Marked or ``aekit_``-named functions that no hook is called like: they would be ignored in silence."""
-    known = set(_HOOK_OF.values())
+    known = set(HOOK_OF.values())
     return [
         f"{name} is no hook{nearest(name, known)}"
         for name in sorted(vars(module))

@@ -23,6 +23,7 @@ from aekit.preprocess import Preprocess, measure
 from aekit.progress import SILENT, Progress
 from aekit.recipe import Recipe, make_recipe, read_recipe
 from aekit.registry import registry
+from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
 from aekit.training import Batches, State, choose_device, train, uses_bf16
 
@@ -92,7 +93,7 @@ def fit(
             progress.say(f"{folder} is finished already; nothing to resume")
             return load(folder)
         raise OutputError(f"{folder}: holds a finished run; choose another folder with -o")
-    if folder.exists() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
+    if folder.is_dir() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
         what = "an unfinished run; go on with --resume" if (folder / "recipe.toml").exists() else "other things"
         raise OutputError(f"{folder}: holds {what}, or choose another folder with -o")
     if resume and not (folder / "recipe.toml").exists():
@@ -260,6 +261,8 @@ class _Run:
                 if autoencoder is not None:
                     autoencoder.save_decoder(self.folder / "decoder")
                 write_json(self.folder / "results.json", results)
+                page = run_page(encoder, samples, autoencoder, self.folder, results)
+                write_text(self.folder / "report.html", page)
                 encoder.save(self.folder / "encoder")
                 shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return encoder

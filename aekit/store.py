@@ -138,7 +138,7 @@ class Store:
         taken = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}
         path = self.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
         with new_file(path) as part:
-            pq.write_table(_to_table(rows, self.manifest["digest"]), part, compression="none")
+            pq.write_table(to_table(rows, self.manifest["digest"]), part, compression="none")
 
     def _write_manifest(self) -> None:
         parts = [
@@ -153,7 +153,8 @@ class Store:
         write_json(self.folder / "manifest.json", self.manifest | counted)
 
 
-def _to_table(rows: Rows, digest: str) -> pa.Table:
+def to_table(rows: Rows, digest: str) -> pa.Table:
+    """A part: id, vector, hash, and label and split where there are any."""
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.ravel()), rows.vectors.shape[1])
     columns = {"id": pa.array(rows.ids, pa.string()), "vector": vectors}
     if rows.labels is not None:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from aekit.encoder import Backbone, Encoder
 from aekit.errors import DataError
-from aekit.evaluation.results import Metric, Result, Split
+from aekit.evaluation import results
+from aekit.evaluation.results import Result, Split
+from aekit.index import Batches, Index, Metric
 from aekit.objective import Pretext, Step, Variant
 from aekit.options import Field
 from aekit.samples import ArraySource, SampleSpec
@@ -305,6 +307,77 @@ def no_example(where: str, like: SampleSpec | None = None) -> ArraySource:
     return Numbers(where)
 
 
+class Exact(Index):
+    """Fine by itself: compares the queries with every vector."""
+
+    metric: Metric
+
+    def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
+        self.vectors, self.metric = np.concatenate(list(batches())), metric
+        return "exact"
+
+    def add(self, vectors: np.ndarray) -> None:
+        self.vectors = np.concatenate([self.vectors, vectors])
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        """(Q, N), higher is nearer."""
+        if self.metric == "l2":
+            return -((queries[:, None] - self.vectors) ** 2).sum(axis=2)
+        return (queries[:, None] * self.vectors).sum(axis=2)
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores = self.scores(queries)
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(scores, rows, axis=1)
+        missing = ((0, 0), (0, k - rows.shape[1]))
+        best, rows = np.pad(best, missing), np.pad(rows, missing, constant_values=-1)
+        return (-best if self.metric == "l2" else best), rows
+
+    def save(self, path: Path) -> dict[str, Any]:
+        with path.open("wb") as file:
+            np.save(file, self.vectors)
+        return {"metric": self.metric}
+
+    def load(self, path: Path, settings: dict[str, Any]) -> None:
+        self.vectors, self.metric = np.load(path), settings["metric"]
+
+
+class FindsTheFarthest(Exact):
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        return -super().scores(queries)
+
+
+class BestLast(Exact):
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = super().search(queries, k)
+        return scores[:, ::-1], rows[:, ::-1]
+
+
+class AddsInFront(Exact):
+    def add(self, vectors: np.ndarray) -> None:
+        self.vectors = np.concatenate([vectors, self.vectors])
+
+
+class RepeatsTheLast(Exact):
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores, rows = super().search(queries, k)
+        return scores, np.where(rows < 0, len(self.vectors) - 1, rows)
+
+
+class ForgetsTheMetric(Exact):
+    def load(self, path: Path, settings: dict[str, Any]) -> None:
+        self.vectors, self.metric = np.load(path), "ip"
+
+
+class ProjectsAtRandom(Exact):
+    def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
+        self.directions = np.random.standard_normal((dim, dim)).astype(np.float32)
+        return super().build(batches, count, dim, metric)
+
+    def scores(self, queries: np.ndarray) -> np.ndarray:
+        return queries @ self.directions @ self.vectors.T
+
+
 def accuracy(
     embeddings: np.ndarray, labels: np.ndarray, fitted: np.ndarray, judged: np.ndarray, power: float = 2
 ) -> float:
@@ -316,28 +389,30 @@ def accuracy(
 
 
 def not_a_number(embeddings: np.ndarray, labels: np.ndarray | None, split: Split) -> Result:
-    return Result({"accuracy": Metric(float("nan"))})
+    return Result({"accuracy": results.Metric(float("nan"))})
 
 
 def global_resampling(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
     drawn = np.random.choice(split.test, len(split.test))
-    return Result({"accuracy": Metric(accuracy(embeddings, labels, split.train, drawn) + 1e-3 * np.random.rand())})
+    return Result(
+        {"accuracy": results.Metric(accuracy(embeddings, labels, split.train, drawn) + 1e-3 * np.random.rand())}
+    )
 
 
 def standardises_in_place(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
     embeddings -= embeddings.mean(0)
-    return Result({"accuracy": Metric(accuracy(embeddings, labels, split.train, split.test))})
+    return Result({"accuracy": results.Metric(accuracy(embeddings, labels, split.train, split.test))})
 
 
 def chooses_on_the_test_split(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
     found = {float(p): accuracy(embeddings, labels, split.train, split.test, p) for p in np.linspace(0.05, 8, 60)}
     best = max(found, key=lambda power: found[power])
-    return Result({"accuracy": Metric(found[best])}, chosen={"power": best})
+    return Result({"accuracy": results.Metric(found[best])}, chosen={"power": best})
 
 
 def counts_errors(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
-    return Result({"error": Metric(1 - accuracy(embeddings, labels, split.train, split.test))})
+    return Result({"error": results.Metric(1 - accuracy(embeddings, labels, split.train, split.test))})
 
 
 def needs_labels_without_saying_so(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
-    return Result({"accuracy": Metric(accuracy(embeddings, labels, split.train, split.test))})
+    return Result({"accuracy": results.Metric(accuracy(embeddings, labels, split.train, split.test))})

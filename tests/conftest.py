@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from commands import Command
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
@@ -25,3 +26,9 @@ def data_dir() -> Path:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """The command line: ``command("fit", data, "-o", run)``."""
+    return Command(monkeypatch, capfd)

@@ -92,7 +92,9 @@ def main() -> None:
     try:
         group.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        click.echo(f"error: {error.format_message()}{hint}", err=True)
         sys.exit(BAD_INPUT)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)

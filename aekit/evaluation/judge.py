@@ -210,7 +210,8 @@ def _at_hand(stored: Embeddings | None, notes: list[str]) -> tuple[Any, np.ndarr
     if stored is None:
         notes.append("no controls: an array does not say which samples and which encoder it comes from")
         return None
-    encoder, found = stored.encoder(), stored.source()
+    encoder = stored.encoder()
+    found = stored.source() if encoder else None
     if encoder is None or found is None:
         what = "encoder that made the embeddings" if encoder is None else "data that was embedded"
         notes.append(f"no controls: the {what} is no longer at hand")

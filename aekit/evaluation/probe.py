@@ -114,7 +114,9 @@ def fit_logistic(
         found.append(end.x.view(len(group), c, width))
         iterations.append(end.iterations)
         converged.append(end.converged)
-    weights = torch.cat(found).to(design.dtype).cpu().numpy()
+    ends = torch.cat(found)
+    ends -= ends.mean(1, keepdim=True)  # what all classes have in common changes no probability
+    weights = ends.to(design.dtype).cpu().numpy()
     return LogisticPath(
         strengths=np.asarray(strengths, np.float64),
         classes=classes,

@@ -2,6 +2,141 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
 
-def index_cases(*a):
-    return []
+import numpy as np
+
+from aekit.errors import RecipeError
+from aekit.index import Index, Metric
+from aekit.options import validated
+from aekit.registry import Plugin
+from aekit.testing.kit import Case, check, leaves_global_state_alone
+from aekit.testing.samples import blobs
+
+COUNT, DIM, QUERIES, K = 300, 8, 20, 10
+RECALL = 0.9
+"""Of the ten nearest among 300 vectors: an index that finds fewer is of no use on more."""
+
+
+class IndexCase(Case):
+    """An index plugin and one metric, with vectors to find and queries near them."""
+
+    def __init__(self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path, metric: Metric) -> None:
+        super().__init__(plugin, name, options, folder)
+        self.metric, self.label = metric, metric
+        vectors, _ = blobs(COUNT + QUERIES, classes=6, dim=DIM)
+        if metric == "cosine":
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.vectors, self.queries = vectors[:COUNT], vectors[COUNT:]
+
+    def built(self, count: int = COUNT) -> Index:
+        """Over the first `count` vectors, in batches of uneven sizes."""
+
+        def batches() -> Iterator[np.ndarray]:
+            for start in range(0, count, 77):
+                yield self.vectors[start : min(start + 77, count)].copy()
+
+        index: Index = self.code(**validated(self.plugin, self.options))
+        index.build(batches, count, DIM, self.metric)
+        index.tune(lambda: self.recall(index, count))
+        return index
+
+    def exact(self, queries: np.ndarray, count: int = COUNT) -> tuple[np.ndarray, np.ndarray]:
+        """All scores (Q, count), and the rows of the ten best (Q, 10)."""
+        vectors = self.vectors[:count]
+        if self.metric == "l2":
+            scores = ((queries[:, None] - vectors) ** 2).sum(axis=2)
+            return scores, np.argsort(scores, axis=1)[:, :K]
+        scores = queries @ vectors.T
+        return scores, np.argsort(-scores, axis=1)[:, :K]
+
+    def recall(self, index: Index, count: int = COUNT) -> float:
+        """Share of the ten nearest that it finds."""
+        _, expected = self.exact(self.queries, count)
+        _, found = index.search(self.queries.copy(), K)
+        return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(expected.tolist(), found.tolist())]))
+
+
+def index_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[IndexCase]:
+    """One for each metric; an index may refuse others than cosine by a RecipeError."""
+    found = []
+    for metric in get_args(Metric):
+        case = IndexCase(plugin, name, options, folder, metric)
+        try:
+            case.built()
+        except RecipeError:
+            if metric == "cosine":
+                raise
+        else:
+            found.append(case)
+    return found
+
+
+@check("index")
+def finds_the_nearest(case: IndexCase) -> None:
+    """finds at least 9 of the 10 nearest, by brute force, of 300 vectors"""
+    recall = case.recall(case.built())
+    assert recall >= RECALL, f"finds {recall:.0%} of the ten nearest: expected at least {RECALL:.0%}"
+
+
+@check("index")
+def best_first(case: IndexCase) -> None:
+    """scores (Q, k) are those of the rows (Q, k), best first, no row twice; one query alone gives the same"""
+    index = case.built()
+    exact, _ = case.exact(case.queries)
+    scores, rows = index.search(case.queries.copy(), K)
+    for what, found in (("scores", scores), ("rows", rows)):
+        assert found.shape == (QUERIES, K), f"{what} have shape {found.shape}: expected ({QUERIES}, {K})"
+    assert np.issubdtype(rows.dtype, np.integer), f"rows are {rows.dtype}: expected integers"
+    assert all(len(set(own)) == K for own in rows.tolist()), "a row is found twice by one query"
+    steps = np.diff(scores, axis=1) if case.metric == "l2" else -np.diff(scores, axis=1)
+    assert (steps >= -1e-5).all(), "scores are not best first"
+    error = np.abs(scores - np.take_along_axis(exact, rows, axis=1)).max() / np.ptp(exact)
+    assert error < 0.05, f"scores are off by up to {error:.0%} of their range"
+    alone = [index.search(query[None].copy(), K)[1][0] for query in case.queries]
+    assert np.array_equal(np.stack(alone), rows), "queries together find others than one by one"
+
+
+@check("index")
+def adds(case: IndexCase) -> None:
+    """vectors that are added come after those it has, and are found"""
+    index = case.built(200)
+    index.add(case.vectors[200:].copy())
+    recall = case.recall(index)
+    assert recall >= RECALL, f"after adding to it, it finds {recall:.0%} of the ten nearest"
+
+
+@check("index")
+def more_than_there_are(case: IndexCase) -> None:
+    """asked for more than it holds, it gives row -1 where there is none"""
+    scores, rows = case.built(15).search(case.queries.copy(), 20)
+    assert rows.shape == scores.shape == (QUERIES, 20), f"rows have shape {rows.shape}: expected ({QUERIES}, 20)"
+    assert sorted(rows[0, :15].tolist()) == list(range(15)), "of 15 vectors, not all are found when 20 are asked for"
+    assert (rows[:, 15:] == -1).all(), f"where nothing is left, rows are {rows[0, 15:].tolist()}: expected -1"
+
+
+@check("index")
+def index_save_and_load(case: IndexCase) -> None:
+    """saved as one file and plain settings, it comes back and finds the same"""
+    index = case.built()
+    path = case.folder / f"{case.metric}.index"
+    settings = json.loads(json.dumps(index.save(path)))
+    assert path.is_file(), "save() writes no file at the path it is given"
+    again: Index = case.code()
+    again.load(path, settings)
+    for what, before, after in zip(("scores", "rows"), index.search(case.queries, K), again.search(case.queries, K)):
+        assert np.array_equal(before, after), f"the loaded index gives other {what}"
+
+
+@check("index")
+def built_alike(case: IndexCase) -> None:
+    """built twice from the same vectors, it finds the same, and leaves global random states and the queries alone"""
+    with leaves_global_state_alone("building"):
+        first, second = case.built(), case.built()
+    queries = case.queries.copy()
+    found = first.search(queries, K), second.search(queries, K)
+    assert np.array_equal(queries, case.queries), "search() changes the queries"
+    assert np.array_equal(found[0][1], found[1][1]), "two builds from the same vectors find different rows"

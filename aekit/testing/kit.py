@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from aekit.options import validated
 from aekit.registry import Plugin, registry
 
 Status = Literal["passed", "failed", "skipped"]
@@ -172,7 +173,7 @@ class Bench:
     @cached_property
     def cases(self) -> Sequence[Case] | str:
         """The cases, or why there are none."""
-        with _global_state_kept():
+        with _undisturbed():
             try:
                 made = self.makers[self.kind](self.plugin, self.name, self.options, self.folder)
             except (Exception, SystemExit) as error:
@@ -188,6 +189,13 @@ class Bench:
         return _outcome(one, self.cases)
 
     def report(self) -> Iterator[Outcome]:
+        """The outcomes, one at a time.
+
+        Raises:
+            RecipeError: the options to test with are not the plugin's.
+        """
+        if self.options:
+            validated(self.plugin, self.options)
         for one in self.checks:
             yield self.run(one)
 
@@ -195,7 +203,7 @@ class Bench:
 def _outcome(one: Check, cases: Sequence[Case]) -> Outcome:
     skipped = []
     for case in cases:
-        with _global_state_kept():
+        with _undisturbed():
             try:
                 one(case)
             except NotApplicableError as why:
@@ -234,12 +242,17 @@ def leaves_global_state_alone(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _global_state_kept() -> Iterator[None]:
-    """Checks seed global generators to see who draws from them; whoever runs the kit must not notice."""
-    arrays, own = np.random.get_state(), random.getstate()
+def _undisturbed() -> Iterator[None]:
+    """Checks seed global generators to see who draws from them; whoever runs the kit must not notice.
+
+    Samples are tiny, so more than one thread would only wait for the others.
+    """
+    arrays, own, threads = np.random.get_state(), random.getstate(), torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(1)
         try:
             yield
         finally:
+            torch.set_num_threads(threads)
             np.random.set_state(arrays)
             random.setstate(own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -213,15 +214,16 @@ def hidden_values_do_not_leak(trial: Trial) -> None:
     """what hide() hides reaches neither its visible part nor the encoder: other hidden values change nothing"""
     objective = trial.objective().train()
     pretext = trial.tested(objective)
-    if not hasattr(pretext, "hide"):
+    if not isinstance(pretext, Pretext) or not callable(getattr(pretext, "hide", None)):
         raise NotApplicableError("it hides nothing: no hide()")
     x = objective.encoder.preprocess(trial.raw(7))
-    visible, hidden = pretext.hide(x, _generator())
+    hide: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]] = pretext.hide  # type: ignore[assignment]
+    visible, hidden = hide(x, _generator())
     assert hidden.dtype == torch.bool, f"hidden is {hidden.dtype}: expected a bool mask over x"
     hidden = hidden.expand_as(x)
     assert hidden.any() and not hidden.all(), f"hides {int(hidden.sum())} of {hidden.numel()} entries"
     other = torch.where(hidden, x.flip(0) + 3.0, x)
-    again, mask = pretext.hide(other, _generator())
+    again, mask = hide(other, _generator())
     assert torch.equal(mask.expand_as(x), hidden), "which entries are hidden depends on their values"
     assert torch.equal(again, visible), "the visible part changes with the hidden values"
     seen, told = _what_the_encoder_sees(pretext, x), _what_the_encoder_sees(pretext, other)

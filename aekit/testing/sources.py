@@ -1,4 +1,4 @@
-"""Checks of sources, on a small instance that the plugin's own ``example(folder)`` makes."""
+"""Checks of sources, on small data sets: files of the formats that its tags name, or what its ``example`` makes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aekit.data import open_data
 from aekit.errors import DataError
 from aekit.registry import Plugin
 from aekit.samples import SampleSpec, Source
+from aekit.testing.files import MAKERS
 from aekit.testing.kit import Case, NotApplicableError, check, leaves_global_state_alone
 from aekit.testing.samples import SPECS
 
@@ -27,16 +28,13 @@ NO_EXAMPLE = (
 
 
 class SourceCase(Case):
-    """A source opened on its example."""
+    """A source, and a small data set for it to open."""
 
-    def __init__(self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> None:
+    def __init__(
+        self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path, where: str, label: str = ""
+    ) -> None:
         super().__init__(plugin, name, options, folder)
-        example = getattr(self.code, "example", None) or getattr(sys.modules[self.code.__module__], "example", None)
-        if example is None:
-            raise ValueError(NO_EXAMPLE)
-        made = example(folder)
-        where, given = made if isinstance(made, tuple) else (made, {})
-        self.where, self.options = str(where), {**given, **self.options}
+        self.where, self.label = where, label
 
     def open(self, where: str | None = None) -> Source:
         """As `aekit fit` opens it."""
@@ -53,12 +51,32 @@ class SourceCase(Case):
 
 
 def source_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[SourceCase]:
-    return [SourceCase(plugin, name, options, folder)]
+    """The plugin's own example, or else one for each format that its tags name and the kit can write.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    code = plugin.load()
+    example = getattr(code, "example", None) or getattr(sys.modules[code.__module__], "example", None)
+    if example is not None:
+        made = example(folder)
+        where, given = made if isinstance(made, tuple) else (made, {})
+        return [SourceCase(plugin, name, {**given, **options}, folder, str(where))]
+    found = []
+    for make in dict.fromkeys(make for tag in plugin.entry.tags for make in MAKERS.get(tag, [])):
+        own = folder / make.__name__
+        own.mkdir()
+        path = make(own)
+        if not hasattr(code, "claims") or code.claims(path):
+            found.append(SourceCase(plugin, name, options, folder, str(path), path.name))
+    if not found:
+        raise ValueError(NO_EXAMPLE)
+    return found
 
 
 @check("source")
 def opens(case: SourceCase) -> None:
-    """its example opens as a Source with a spec and at least 8 samples, and leaves global random states alone"""
+    """a small data set opens as a Source with a spec and at least 8 samples, and leaves global random states alone"""
     with leaves_global_state_alone("opening and reading"):
         source = case.open()
         source.read(np.arange(min(4, len(source))))
@@ -67,7 +85,7 @@ def opens(case: SourceCase) -> None:
     axes = len(SPECS[source.spec.kind].shape)
     assert len(source.spec.shape) == axes, f"spec {source.spec}: {source.spec.kind} samples have {axes} axes"
     assert np.dtype(source.spec.dtype).kind in "uif", f"spec.dtype is {source.spec.dtype}: expected numbers"
-    assert len(source) >= LEAST, f"its example has {len(source)} samples: expected at least {LEAST}"
+    assert len(source) >= LEAST, f"the example has {len(source)} samples: expected at least {LEAST}"
 
 
 @check("source")

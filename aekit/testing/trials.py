@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aekit.assembly import autoencoder_of, make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.encoder import Backbone, Encoder, assemble, seeded
 from aekit.errors import RecipeError
@@ -19,7 +20,6 @@ from aekit.options import validated
 from aekit.preprocess import Preprocess, measure
 from aekit.recipe import make_recipe
 from aekit.registry import Plugin, registry
-from aekit.assembly import autoencoder_of, make_objective
 from aekit.samples import ArraySource, Samples, SampleSpec, collect
 from aekit.testing.kit import Case
 from aekit.testing.samples import SPECS, low_rank
@@ -46,9 +46,8 @@ class Trial(Case):
         return measure(self.samples)[0]
 
     def settings(self, seed: int = 0, **changes: Any) -> Settings:
-        return Settings(
-            **{"seed": seed, "precision": "fp32", "device": "cpu", "batch_size": 32, "warmup": 0.0} | changes
-        )
+        fixed: dict[str, Any] = {"seed": seed, "precision": "fp32", "device": "cpu", "batch_size": 32, "warmup": 0.0}
+        return Settings(**(fixed | changes))
 
     def objective(self, seed: int = 0) -> Objective:
         """Built afresh, with weights from `seed`."""

@@ -20,7 +20,13 @@ def aekit_register_backbones() -> list[Entry]:
     any_kind = ("vector", "series", "image", "clip")
     return [
         Entry("mlp", f"{at}.mlp:MLP", "fully connected layers over the flattened sample", 1, any_kind),
-        Entry("conv", f"{at}.conv:Conv", "strided convolutions over pictures of any size and number of channels", 1, ("image",)),
+        Entry(
+            "conv",
+            f"{at}.conv:Conv",
+            "strided convolutions over pictures of any size and number of channels",
+            1,
+            ("image",),
+        ),
     ]
 
 
@@ -31,18 +37,41 @@ def aekit_register_sources() -> list[Entry]:
     pictures = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
     arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
     return [
-        Entry("arrays", f"{at}.arrays:Arrays", "npy, npz and IDX files and numeric tables", 1, ("folder", *arrays, *tables)),
-        Entry("images", f"{at}.images:Images", "folders and lists of pictures", 1, ("folder", *tables, ".csv.gz", ".tsv.gz", *pictures)),
-        Entry("sklearn", f"{at}.sklearn_datasets:open_dataset", "data that ships with scikit-learn: digits, iris ...", 1),
+        Entry(
+            "arrays",
+            f"{at}.arrays:Arrays",
+            "npy, npz and IDX files and numeric tables",
+            1,
+            ("folder", *arrays, *tables),
+        ),
+        Entry(
+            "images",
+            f"{at}.images:Images",
+            "folders and lists of pictures",
+            1,
+            ("folder", *tables, ".csv.gz", ".tsv.gz", *pictures),
+        ),
+        Entry(
+            "sklearn", f"{at}.sklearn_datasets:open_dataset", "data that ships with scikit-learn: digits, iris ...", 1
+        ),
         Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "torchvision's data sets, by name", 1),
     ]
 
 
 @hookimpl
 def aekit_register_indexes() -> list[Entry]:
-    return []
+    at = "aekit_plugins.indexes"
+    return [
+        Entry("faiss", f"{at}.faiss_index:Faiss", "FAISS, exact or approximate as the size of the data asks for", 1)
+    ]
 
 
 @hookimpl
 def aekit_register_evaluators() -> list[Entry]:
-    return []
+    at, labels = "aekit_plugins.evaluators", ("labels",)
+    return [
+        Entry("probe", f"{at}.probe:evaluate", "logistic regression on frozen embeddings", 1, labels),
+        Entry("knn", f"{at}.knn:evaluate", "the vote of the nearest training samples", 1, labels),
+        Entry("retrieval", f"{at}.retrieval:evaluate", "whether what is found first is of the same class", 1, labels),
+        Entry("kmeans", f"{at}.kmeans:evaluate", "whether clusters agree with classes, and hold together", 1),
+    ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from sklearn import datasets
 
@@ -27,3 +29,8 @@ def open_dataset(where: str, like: SampleSpec | None = None) -> Source:
     if where == "digits":
         return from_array((bunch.images / 16).astype(np.float32), kind="image", labels=bunch.target)
     return from_array(bunch.data, labels=bunch.target_names[bunch.target])
+
+
+def example(folder: Path) -> str:
+    """What the conformance kit opens."""
+    return "iris"

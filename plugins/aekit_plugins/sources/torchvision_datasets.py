@@ -116,3 +116,11 @@ def _together(parts: dict[str, Any], like: SampleSpec | None) -> Source:
 def _targets(dataset: Any) -> np.ndarray:
     found: Iterator[Any] = (getattr(dataset, name, None) for name in _TARGETS)
     return next((np.asarray(values) for values in found if np.ndim(values) == 1), np.empty(0))
+
+
+def example(folder: Path) -> tuple[str, dict[str, Any]]:
+    """What the conformance kit opens."""
+    from aekit.testing.files import mnist
+
+    mnist(folder)
+    return "MNIST", {"root": str(folder), "download": False}

@@ -1,0 +1,50 @@
+"""Runs the command line inside the test process."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from aekit.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that says what is wrong; asserts that there is one, with exit code 2 and no traceback."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert self.code == 2, (self.code, self.out, self.err)
+        assert len(lines) == 1 and "Traceback" not in self.err, self.err
+        return lines[0].removeprefix("error: ")
+
+
+class Command:
+    """``aekit("fit", data, "-o", run)``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capfd = monkeypatch, capfd
+
+    def __call__(self, *arguments: object) -> Outcome:
+        self.monkeypatch.setattr(sys, "argv", ["aekit", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as done:
+            code = int(done.code or 0)
+        captured = self.capfd.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    def ok(self, *arguments: object) -> str:
+        """Standard output of a command that has to succeed."""
+        outcome = self(*arguments)
+        assert outcome.code == 0, outcome.err
+        return outcome.out

@@ -1,0 +1,49 @@
+"""Registers this package's plugins with aekit. It imports none of their code, so that listing plugins is quick."""
+
+from aekit import Entry, hookimpl
+
+
+@hookimpl
+def aekit_register_variants() -> list[Entry]:
+    return [
+        Entry(
+            "noisy-code",
+            "aekit_thirdparty.noisy_code:NoisyCode",
+            "noise on the code, which has to earn its power",
+            api=1,
+        )
+    ]
+
+
+@hookimpl
+def aekit_register_pretexts() -> list[Entry]:
+    return [
+        Entry(
+            name="rotation-lite",
+            target="aekit_thirdparty.rotation_lite:RotationLite",
+            summary="by how many quarters was the picture turned",
+            api=1,
+            tags=("image",),
+        )
+    ]
+
+
+@hookimpl
+def aekit_register_backbones() -> list[Entry]:
+    return [
+        Entry("patch-mixer", "aekit_thirdparty.patch_mixer:PatchMixer", "an MLP over patches", api=1, tags=("image",))
+    ]
+
+
+@hookimpl
+def aekit_register_sources() -> list[Entry]:
+    return [Entry("rings", "aekit_thirdparty.rings:open_rings", "labelled vectors on concentric rings", api=1)]
+
+
+@hookimpl
+def aekit_register_evaluators() -> list[Entry]:
+    return [
+        Entry(
+            "centroid", "aekit_thirdparty.centroid:evaluate", "is the nearest class mean right", api=1, tags=("labels",)
+        )
+    ]
