@@ -300,33 +300,36 @@ class $camel(Index):
         self.block = block
 
     def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
-        self.vectors = np.concatenate(list(batches()))
+        self.held = np.concatenate(list(batches()))
         self.metric = metric
         return "exact, as that is simplest"
 
     def add(self, vectors: np.ndarray) -> None:
-        self.vectors = np.concatenate([self.vectors, vectors])
+        self.held = np.concatenate([self.held, vectors])
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores = np.zeros((len(queries), k), np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         for start in range(0, len(queries), self.block):
             part = slice(start, start + self.block)
-            found = queries[part] @ self.vectors.T  # (Q, N)
+            found = queries[part] @ self.held.T  # (Q, N)
             if self.metric == "l2":
-                found = (queries[part] ** 2).sum(1)[:, None] - 2 * found + (self.vectors**2).sum(1)
+                found = (queries[part] ** 2).sum(1)[:, None] - 2 * found + (self.held**2).sum(1)
             best = np.argsort(found if self.metric == "l2" else -found, axis=1, kind="stable")[:, :k]
             rows[part, : best.shape[1]] = best
             scores[part, : best.shape[1]] = np.take_along_axis(found, best, axis=1)
         return scores, rows
 
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        return self.held[rows]
+
     def save(self, path: Path) -> dict[str, Any]:
         with path.open("wb") as file:
-            np.save(file, self.vectors, allow_pickle=False)
+            np.save(file, self.held, allow_pickle=False)
         return {"metric": self.metric}
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.vectors, self.metric = np.load(path, allow_pickle=False), settings["metric"]
+        self.held, self.metric = np.load(path, allow_pickle=False), settings["metric"]
 '''
 
 _KINDS = '\n            tags=("vector", "series", "image", "clip"),'

@@ -42,6 +42,7 @@ BROKEN: dict[tuple[str, str], str] = {
     ("index", "finds-the-nearest"): "FindsTheFarthest",
     ("index", "best-first"): "BestLast",
     ("index", "adds"): "AddsInFront",
+    ("index", "gives-vectors-back"): "VectorsInAnyOrder",
     ("index", "more-than-there-are"): "RepeatsTheLast",
     ("index", "index-save-and-load"): "ForgetsTheMetric",
     ("index", "built-alike"): "ProjectsAtRandom",

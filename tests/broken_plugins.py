@@ -313,17 +313,17 @@ class Exact(Index):
     metric: Metric
 
     def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
-        self.vectors, self.metric = np.concatenate(list(batches())), metric
+        self.held, self.metric = np.concatenate(list(batches())), metric
         return "exact"
 
     def add(self, vectors: np.ndarray) -> None:
-        self.vectors = np.concatenate([self.vectors, vectors])
+        self.held = np.concatenate([self.held, vectors])
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
         """(Q, N), higher is nearer."""
         if self.metric == "l2":
-            return -((queries[:, None] - self.vectors) ** 2).sum(axis=2)
-        return (queries[:, None] * self.vectors).sum(axis=2)
+            return -((queries[:, None] - self.held) ** 2).sum(axis=2)
+        return (queries[:, None] * self.held).sum(axis=2)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores = self.scores(queries)
@@ -333,13 +333,16 @@ class Exact(Index):
         best, rows = np.pad(best, missing), np.pad(rows, missing, constant_values=-1)
         return (-best if self.metric == "l2" else best), rows
 
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        return self.held[rows]
+
     def save(self, path: Path) -> dict[str, Any]:
         with path.open("wb") as file:
-            np.save(file, self.vectors)
+            np.save(file, self.held)
         return {"metric": self.metric}
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.vectors, self.metric = np.load(path), settings["metric"]
+        self.held, self.metric = np.load(path), settings["metric"]
 
 
 class FindsTheFarthest(Exact):
@@ -355,18 +358,23 @@ class BestLast(Exact):
 
 class AddsInFront(Exact):
     def add(self, vectors: np.ndarray) -> None:
-        self.vectors = np.concatenate([vectors, self.vectors])
+        self.held = np.concatenate([vectors, self.held])
+
+
+class VectorsInAnyOrder(Exact):
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        return self.held[np.sort(rows)]
 
 
 class RepeatsTheLast(Exact):
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores, rows = super().search(queries, k)
-        return scores, np.where(rows < 0, len(self.vectors) - 1, rows)
+        return scores, np.where(rows < 0, len(self.held) - 1, rows)
 
 
 class ForgetsTheMetric(Exact):
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.vectors, self.metric = np.load(path), "ip"
+        self.held, self.metric = np.load(path), "ip"
 
 
 class ProjectsAtRandom(Exact):
@@ -375,7 +383,7 @@ class ProjectsAtRandom(Exact):
         return super().build(batches, count, dim, metric)
 
     def scores(self, queries: np.ndarray) -> np.ndarray:
-        return queries @ self.directions @ self.vectors.T
+        return queries @ self.directions @ self.held.T
 
 
 def accuracy(

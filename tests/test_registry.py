@@ -119,7 +119,9 @@ def test_an_entry_of_another_api_is_explained_when_it_is_asked_for(tmp_path: Pat
     install(tmp_path, "bad", module="bad_hooks", files={"bad_hooks.py": code})
     with found(tmp_path, "bad_hooks") as known:
         for name in ("late", "bad/late"):
-            with pytest.raises(PluginError, match="recipe: variant '.*late' cannot be used: bad 1.0: .* upgrade aekit"):
+            with pytest.raises(
+                PluginError, match=r"recipe: variant '.*late' cannot be used: bad 1.0: .* upgrade aekit"
+            ):
                 known.get("variant", name, wanted_by="recipe")
 
 
@@ -152,7 +154,7 @@ def test_a_plugin_is_disabled_by_name(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AEKIT_DISABLE_PLUGINS", f"other, {named}")
     with found(install_quiet(tmp_path), "aekit_quiet") as known:
         assert "quiet" not in [plugin.name for plugin in known.of("variant")]
-        with pytest.raises(PluginError, match="variant 'quiet' of aekit-quiet 1.0 is disabled"):
+        with pytest.raises(PluginError, match=r"variant 'quiet' of aekit-quiet 1.0 is disabled"):
             known.get("variant", "quiet")
 
 
@@ -191,7 +193,7 @@ def test_strict_raises_the_first_problem(tmp_path: Path, monkeypatch: pytest.Mon
 def test_an_unknown_name_is_answered_with_the_nearest_and_the_problems(tmp_path: Path) -> None:
     install(tmp_path, "bad", module="bad_hooks", files={"bad_hooks.py": "import not_there"})
     with found(tmp_path, "bad_hooks") as known:
-        with pytest.raises(PluginError, match="no variant 'denoisng'; did you mean 'denoising'?"):
+        with pytest.raises(PluginError, match=r"no variant 'denoisng'; did you mean 'denoising'\?"):
             known.get("variant", "denoisng")
         with pytest.raises(PluginError, match=r"1 plugin problem\(s\): bad 1.0: importing bad_hooks failed"):
             known.get("variant", "xyz")
@@ -260,7 +262,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_new_package_of_every_kind_passes_its_own_test_at_once(written: Path) -> None:
     assert set(_PLUGINS) == set(KINDS) - {"command"}
     path = os.pathsep.join([str(written / "site"), os.environ.get("PYTHONPATH", "")])
-    tests = [written / kind / "tests" for kind in _PLUGINS]
+    tests = [written / kind / "tests" / "test_conformance.py" for kind in _PLUGINS]
     pytest_command = [
         sys.executable,
         "-m",

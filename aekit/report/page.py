@@ -18,8 +18,8 @@ h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.1rem; margin: 2.2
 p { margin: .3rem 0 .8rem; } .faint { color: var(--faint); }
 .row { display: flex; flex-wrap: wrap; gap: .6rem; align-items: flex-start; padding: .7rem 0;
   border-top: 1px solid var(--line); }
-figure { margin: 0; width: 96px; font-size: 11px; line-height: 1.3; color: var(--faint); overflow-wrap: anywhere; }
-figure img { width: 96px; height: 96px; object-fit: contain; display: block; border-radius: 4px; background: #8882; }
+figure { margin: 0; width: 92px; font-size: 11px; line-height: 1.3; color: var(--faint); overflow-wrap: anywhere; }
+figure img { width: 92px; height: 92px; object-fit: contain; display: block; border-radius: 4px; background: #8882; }
 figure.query img { outline: 3px solid var(--mark); }
 img.small { image-rendering: pixelated; }
 figure b { color: var(--ink); font-weight: 600; }

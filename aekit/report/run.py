@@ -42,7 +42,7 @@ def run_page(
         heading("How to make it again"),
         preformatted((folder / "recipe.toml").read_text("utf-8")),
     ]
-    return page(f"Run {folder.name}", f"encoder {encoder.digest}", *parts)
+    return page(f"Run: {folder.name}", f"encoder {encoder.digest}", *parts)
 
 
 def _terms(log: Path) -> dict[str, list[tuple[float, float]]]:

@@ -110,6 +110,20 @@ def adds(case: IndexCase) -> None:
 
 
 @check("index")
+def gives_vectors_back(case: IndexCase) -> None:
+    """vectors(rows) are those it was given, in the order asked for, but for what its storage rounds off"""
+    index = case.built(200)
+    index.add(case.vectors[200:].copy())
+    rows = np.asarray([250, 3, 3, 199, 0])
+    found = index.vectors(rows)
+    assert found.shape == (len(rows), DIM), (
+        f"vectors of {len(rows)} rows have shape {found.shape}: expected ({len(rows)}, {DIM})"
+    )
+    error = np.abs(found - case.vectors[rows]).max() / np.abs(case.vectors).max()
+    assert error < 0.05, f"they are off by up to {error:.0%} of the largest number"
+
+
+@check("index")
 def more_than_there_are(case: IndexCase) -> None:
     """asked for more than it holds, it gives row -1 where there is none"""
     scores, rows = case.built(15).search(case.queries.copy(), 20)

@@ -1,0 +1,69 @@
+"""`aekit search`: find the nearest neighbours of files, arrays or ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aekit.artifacts import write_text
+from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.encoder import load
+from aekit.index import open_index
+from aekit.report.neighbours import neighbours_page
+
+
+@click.command()
+@click.argument("index")
+@click.argument("query", nargs=-1, required=True)
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours a query.")
+@click.option("--encoder", help="Instead of the one inside the index; must be the one that made it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write a page of pictures of the neighbours.")
+@set_option("data.images.resize=pad")
+@quiet_option
+def search(
+    index: str,
+    query: tuple[str, ...],
+    k: int,
+    encoder: str | None,
+    as_json: bool,
+    html: str | None,
+    overrides: dict[str, Any],
+    progress: Progress,
+) -> None:
+    """Find what is nearest to each QUERY in INDEX.
+
+    QUERY is a file such as a picture, a folder, an array file, or id:NAME for a sample that is in the index.
+    """
+    opened = open_index(index)
+    own = load(encoder) if encoder else None
+    hits = []
+    for text in query:
+        if text.startswith("id:"):
+            names = [text.removeprefix("id:")]
+            scores, rows = opened.search_ids(names, k)
+        else:
+            names, scores, rows = opened.search_data(text, k, encoder=own, options=source_options(overrides))
+        hits += opened.hits([text] if len(names) == 1 else names, scores, rows)
+    if html:
+        write_text(Path(html), neighbours_page(opened, hits, options=source_options(overrides)))
+        progress.say(f"pictures of the neighbours are in {html}")
+    if as_json:
+        click.echo(json.dumps(hits, indent=2, ensure_ascii=False))
+    elif not html or hits:
+        click.echo(_as_table(hits))
+
+
+def _as_table(hits: list[dict[str, Any]]) -> str:
+    lines, query = [], None
+    width = max((len(hit["id"]) for hit in hits), default=0)
+    for hit in hits:
+        if hit["query"] != query:
+            query = hit["query"]
+            lines.append(query)
+        label = f"  {hit['label']}" if hit.get("label") is not None else ""
+        lines.append(f"{hit['rank']:4}  {hit['score']:8.4f}  {hit['id']:{width}}{label}".rstrip())
+    return "\n".join(lines)
