@@ -34,13 +34,12 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
                 heads[name] = options
     if len(heads) > 1:
         raise RecipeError([f"objective.variants: {' and '.join(heads)} each give the encoder a head; at most one can"])
-    backbone = registry().get("backbone", recipe.encoder.backbone, wanted_by="encoder.backbone")
+    name = recipe.encoder.backbone
+    backbone = registry().get("backbone", name, wanted_by="encoder.backbone")
+    options = validated(backbone, recipe.options_of("encoder", name), f"encoder.{name}")
     architecture = {
-        "backbone": {
-            "name": recipe.encoder.backbone,
-            "options": validated(backbone, recipe.options_of("encoder", backbone.name), f"encoder.{backbone.name}"),
-        },
-        "head": next(({"variant": name, "options": options} for name, options in heads.items()), None),
+        "backbone": {"name": name, "options": options},
+        "head": next(({"variant": variant, "options": chosen} for variant, chosen in heads.items()), None),
         "dim": recipe.encoder.dim,
         "normalize": recipe.encoder.normalize,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,8 @@ class Encoder(nn.Module):
         spec: of the raw samples.
         dim: D, width of the embedding.
         architecture: what, with the weights, defines it: backbone, head, dim, normalize. Plain JSON.
-        record: where it came from: data, plugin versions, metrics. Not part of its identity.
+        plugins: whose code it needs: the backbone, and the variant that gives the head, if one does.
+        record: where it came from: data, metrics. Not part of its identity.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Encoder(nn.Module):
         backbone: Backbone,
         head: nn.Module,
         architecture: dict[str, Any],
+        plugins: Sequence[Plugin],
     ) -> None:
         super().__init__()
         self.spec, self.architecture, self.dim = spec, architecture, int(architecture["dim"])
         self.preprocess, self.backbone, self.head = preprocess, backbone, head
         self.normalize = bool(architecture["normalize"])
+        self.plugins = tuple(plugins)
         self.record: dict[str, Any] = {}
 
     @property
@@ -124,7 +127,7 @@ class Encoder(nn.Module):
 
     def randomised(self, seed: int) -> Encoder:
         """The same architecture and preprocessing with fresh random weights: the control every encoder must beat."""
-        fresh = assemble(self.spec, self.preprocess, self.architecture, seed=seed)
+        fresh = assemble(self.spec, self.preprocess, self.architecture, seed=seed, plugins=self.plugins)
         return fresh.to(self.device).eval()
 
     def save(self, folder: str | Path) -> Path:
@@ -153,14 +156,20 @@ class Encoder(nn.Module):
             "spec": self.spec.record(),
             "architecture": self.architecture,
             "preprocess": self.preprocess.record(),
-            "plugins": [p.record() for p in plugins_of(self.architecture)],
+            "plugins": [plugin.record() for plugin in self.plugins],
             "check": _check_values(self),
             **self.record,
         }
 
 
 def assemble(
-    spec: SampleSpec, preprocess: Preprocess, architecture: dict[str, Any], *, seed: int, head: nn.Module | None = None
+    spec: SampleSpec,
+    preprocess: Preprocess,
+    architecture: dict[str, Any],
+    *,
+    seed: int,
+    plugins: Sequence[Plugin] | None = None,
+    head: nn.Module | None = None,
 ) -> Encoder:
     """Builds an encoder with random weights from its architecture.
 
@@ -169,18 +178,19 @@ def assemble(
         preprocess: its statistics; shared, not copied.
         architecture: ``{"backbone": {"name", "options"}, "head": {"variant", "options"} or None, "dim", "normalize"}``.
         seed: of the weights. The global random state is left alone.
+        plugins: as `Encoder.plugins`; by default looked up by the names in the architecture.
         head: an already built head, or None to build the one that the architecture names.
     """
-    backbone_plugin, *_ = plugins_of(architecture)
-    options = validated(backbone_plugin, architecture["backbone"]["options"], "encoder.backbone")
+    plugins = plugins_of(architecture) if plugins is None else plugins
+    options = validated(plugins[0], architecture["backbone"]["options"], "encoder.backbone")
     with seeded(seed):
         try:
-            backbone = backbone_plugin.load()(spec, **options)
+            backbone = plugins[0].load()(spec, **options)
         except ValueError as error:
-            raise RecipeError([f"backbone {backbone_plugin.name!r} cannot take {spec}: {error}"]) from error
+            raise RecipeError([f"backbone {plugins[0].name!r} cannot take {spec}: {error}"]) from error
         if head is None:
-            head = _build_head(architecture, backbone.features_dim)
-    return Encoder(spec, preprocess, backbone, head, architecture)
+            head = _build_head(architecture, plugins, backbone.features_dim)
+    return Encoder(spec, preprocess, backbone, head, architecture, plugins)
 
 
 def plugins_of(architecture: dict[str, Any]) -> list[Plugin]:
@@ -191,12 +201,14 @@ def plugins_of(architecture: dict[str, Any]) -> list[Plugin]:
     return plugins
 
 
-def _build_head(architecture: dict[str, Any], features_dim: int) -> nn.Module:
+def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], features_dim: int) -> nn.Module:
     if not architecture["head"]:
         return nn.Linear(features_dim, architecture["dim"])
-    plugin = plugins_of(architecture)[1]
-    variant = plugin.load()(**validated(plugin, architecture["head"]["options"], f"variant {plugin.name}"))
-    return variant.head(features_dim, architecture["dim"])
+    options = validated(plugins[1], architecture["head"]["options"], f"variant {plugins[1].name}")
+    head = plugins[1].load()(**options).head(features_dim, architecture["dim"])
+    if head is None:
+        raise RecipeError([f"variant {plugins[1].name!r} was to give the encoder its head, but gives none"])
+    return head
 
 
 @contextmanager
@@ -219,12 +231,13 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     saved = read_json(folder / "encoder.json")
     if saved.get("format") != FORMAT:
         raise IdentityError(f"{folder}: encoder format {saved.get('format')!r}, this aekit reads {FORMAT}")
-    moved = _version_changes(saved, wanted_by=str(folder))
+    plugins = [registry().require(record, wanted_by=str(folder)) for record in saved["plugins"]]
+    moved = _version_changes(saved["plugins"], plugins)
     spec = SampleSpec.from_record(saved["spec"])
     try:
         weights = load_file(folder / "weights.safetensors")
         preprocess = Preprocess.from_record(saved["preprocess"], spec)
-        encoder = assemble(spec, preprocess, saved["architecture"], seed=0)
+        encoder = assemble(spec, preprocess, saved["architecture"], seed=0, plugins=plugins)
         encoder.load_state_dict(weights, strict=True)
     except FileNotFoundError:
         raise IdentityError(f"{folder}: weights.safetensors is missing") from None
@@ -257,17 +270,15 @@ def read_description(path: str | Path) -> dict[str, Any]:
     return read_json(find(path) / "encoder.json")
 
 
-def _version_changes(saved: dict[str, Any], *, wanted_by: str) -> str:
+def _version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:
     """A phrase naming the plugins whose installed version is not the one that made the encoder, or ``""``."""
-    changes = []
-    for record in saved["plugins"]:
-        plugin = registry().require(record, wanted_by=wanted_by)
-        if plugin.version != record["version"] or plugin.distribution != record["distribution"]:
-            changes.append(
-                f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
-                f"the encoder was made with {record['distribution']} {record['version']}: "
-                f"pip install '{record['distribution']}=={record['version']}'"
-            )
+    changes = [
+        f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
+        f"the encoder was made with {record['distribution']} {record['version']}: "
+        f"pip install '{record['distribution']}=={record['version']}'"
+        for record, plugin in zip(records, plugins)
+        if (plugin.distribution, plugin.version) != (record["distribution"], record["version"])
+    ]
     return f" ({'; '.join(changes)})" if changes else ""
 
 

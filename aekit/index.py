@@ -41,7 +41,7 @@ class Index(ABC):
 
     @abstractmethod
     def add(self, vectors: np.ndarray) -> None:
-        """(n, D) float32, as the rows after those it has."""
+        """(N, D) float32, as the rows after those it has."""
 
     @abstractmethod
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +58,7 @@ class Index(ABC):
 
     @abstractmethod
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """(n,) rows -> (n, D) float32, as exactly as they are stored."""
+        """(N,) rows -> (N, D) float32, as exactly as they are stored."""
 
     def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (doing nothing is a good answer)
         """May adjust how thoroughly it searches; `recall` measures (0..1) with the present settings."""
@@ -83,7 +83,9 @@ class VectorIndex:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return f"<VectorIndex {len(self)} x {self.dim} {self.manifest['settings']} of encoder {self.digest[:12]}>"
+        return (
+            f"<VectorIndex {len(self)} x {self.dim} by {self.manifest['engine']['name']} of encoder {self.digest[:12]}>"
+        )
 
     @property
     def digest(self) -> str:
@@ -112,8 +114,10 @@ class VectorIndex:
 
         Raises:
             IdentityError: `queries` are embeddings of another encoder.
-            DataError: another width than the index has.
+            DataError: another width than the index has, numbers that are not finite, or k below 1.
         """
+        if k < 1:
+            raise DataError(f"k = {k}: expected at least 1")
         if isinstance(queries, Embeddings):
             check_same(self.digest, queries.digest, what="this index", maker="the query is")
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
@@ -164,7 +168,7 @@ class VectorIndex:
         return list(found.ids), *self.search(found, k)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
-        """One record for each neighbour: ``query``, ``rank`` from 1, ``id``, ``score``, and ``label`` and ``split``."""
+        """A record for each of (Q, k) neighbours: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""
         labels, splits = (
             self.names[n].to_pylist() if n in self.names.column_names else None for n in ("label", "split")
         )
@@ -208,8 +212,15 @@ def open_index(folder: str | Path) -> VectorIndex:
 
 
 def scaled(vectors: np.ndarray, metric: Metric) -> np.ndarray:
-    """(N, D) as engines take them: of length 1 for the cosine; a vector of zeros stays one."""
+    """(N, D) as engines take them: float32, of length 1 for the cosine; a vector of zeros stays one.
+
+    Raises:
+        DataError: a number is not finite.
+    """
     vectors = np.ascontiguousarray(vectors, np.float32)
+    if not np.isfinite(vectors).all():
+        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+        raise DataError(f"vector {row}: has numbers that are not finite")
     if metric != "cosine":
         return vectors
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

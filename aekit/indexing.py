@@ -4,26 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import aekit
-from aekit.artifacts import copy_encoder, new_file, only_writer, sha256_of, write_json, writing
+from aekit.artifacts import copy_encoder, new_file, only_writer, read_json, sha256_of, write_json, writing
 from aekit.embeddings import Embeddings
-from aekit.encoder import check_same
-from aekit.errors import DataError, OutputError
+from aekit.encoder import check_same, read_description
+from aekit.errors import DataError, IdentityError, OutputError, RecipeError, nearest
 from aekit.index import FORMAT, Index, Metric, VectorIndex, open_index, scaled
 from aekit.options import validated
 from aekit.progress import SILENT, Progress
+from aekit.recall import Exact
 from aekit.registry import Plugin, registry
 
 RECALL_AT = 10
 RECALL_QUERIES = 200
 
-_OWN = {".lock", "encoder", "index.faiss", "index.bin", "ids.parquet", "manifest.json"}
+CHUNK = 16384
+"""Vectors compared at a time."""
+GROWTH = 2
+"""An index that has grown by more is built again: its kind was chosen for less, and its parts trained on less."""
+
+_OWN = {".lock", "encoder", "ids.parquet", "manifest.json"}
 
 
 def build_index(
@@ -52,20 +59,17 @@ def build_index(
     embeddings = _as_embeddings(embeddings)
     if not len(embeddings):
         raise DataError("no embeddings to index")
+    if metric not in get_args(Metric):
+        raise RecipeError([f"index metric {metric!r}: there is no such metric{nearest(metric, get_args(Metric))}"])
     plugin = registry().get("index", engine)
     settings = validated(plugin, options or {}, f"index {engine}")
     if out is None:
         return _built(embeddings, plugin, settings, metric, progress)
     folder = Path(out)
-    known = folder.exists() and any(path.name != ".lock" for path in folder.iterdir())
-    if known and not ((folder / "manifest.json").exists() and (folder / "ids.parquet").exists()):
-        if any(path.name not in _OWN for path in folder.iterdir()):
-            raise OutputError(f"{folder}: holds other things than an index; choose another folder with -o")
-        known = False  # what an interrupted build left
+    _refuse_other_content(folder)
     with only_writer(folder):
-        index = None
-        if known:
-            index = _extended(open_index(folder), embeddings, plugin, settings, metric, progress)
+        _refuse_other_encoder(folder, embeddings)
+        index = _extended(folder, embeddings, plugin, settings, metric, progress)
         if index is None:
             index = _built(embeddings, plugin, settings, metric, progress)
         with writing(folder):
@@ -73,12 +77,31 @@ def build_index(
     return index
 
 
+def _refuse_other_content(folder: Path) -> None:
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    for name in found:
+        if name not in _OWN and not name.startswith("index.") and not name.endswith(".part"):
+            raise OutputError(f"{folder}: holds {name!r} and so is no index; choose another folder with -o")
+    if "manifest.json" in found and "engine" not in read_json(folder / "manifest.json"):
+        raise OutputError(f"{folder}: holds a manifest.json that is not an index's; choose another folder with -o")
+
+
+def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
+    held = [read_json(folder / "manifest.json")["digest"]] if (folder / "manifest.json").exists() else []
+    held += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
+    for digest in held:
+        check_same(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
+
+
 def _as_embeddings(given: Any) -> Embeddings:
     if isinstance(given, Embeddings):
         return given
     if isinstance(given, (str, Path)):
         return Embeddings.open(given)
-    return Embeddings.from_array(np.asarray(given, np.float32))
+    vectors = np.asarray(given)
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+        raise DataError(f"array of shape {vectors.shape} and dtype {vectors.dtype}: expected vectors (N, D)")
+    return Embeddings.from_array(vectors.astype(np.float32, copy=False))
 
 
 def _built(
@@ -98,9 +121,11 @@ def _built(
         "aekit": aekit.__version__,
         "digest": embeddings.digest,
         "engine": plugin.record(),
+        "options": settings,
         "metric": metric,
         "count": len(embeddings),
         "dim": embeddings.dim,
+        "built_with": len(embeddings),
         "why": why,
         "origin": embeddings.manifest.get("origin"),
     }
@@ -110,90 +135,85 @@ def _built(
 
 
 def _extended(
-    index: VectorIndex,
+    folder: Path,
     embeddings: Embeddings,
     plugin: Plugin,
     settings: dict[str, Any],
     metric: Metric,
     progress: Progress,
 ) -> VectorIndex | None:
-    """The index with the new rows added, or None where it has to be built again."""
-    check_same(index.digest, embeddings.digest, what=f"the index in {index.folder}", maker="these embeddings are")
-    names = embeddings.names()
-    before = dict(zip(index.ids, index.names["hash"].to_pylist()))
-    now = dict(zip(names["id"].to_pylist(), names["hash"].to_pylist()))
-    asked = {name: value for name, value in settings.items() if name in index.manifest["settings"]}
-    same_kind = all(value in ("auto", None, index.manifest["settings"][name]) for name, value in asked.items())
-    if any(now.get(name) != stamp for name, stamp in before.items()):
-        progress.say("some indexed samples have changed or are gone: building the index again")
+    """What the folder holds with the new rows added, or None where it has to be built, having said why."""
+    if not (folder / "manifest.json").exists():
         return None
-    if metric != index.manifest["metric"] or not same_kind or index.manifest["engine"]["name"] != plugin.name:
-        progress.say("another kind or metric is asked for: building the index again")
+    try:
+        index = open_index(folder)
+    except IdentityError as error:
+        progress.say(f"building the index again: {error}")
         return None
-    fresh = np.asarray([name not in before for name in now], bool)
-    if not fresh.any():
+    held, names = index.manifest, embeddings.names()
+    same_engine = all(held["engine"][key] == plugin.record()[key] for key in ("name", "distribution"))
+    if not same_engine or held["metric"] != metric or held["options"] != settings:
+        progress.say("building the index again: another engine, metric or option is asked for")
+        return None
+    places = pc.index_in(index.names["id"], value_set=names["id"])
+    changed = pc.sum(pc.not_equal(names["hash"].take(places), index.names["hash"])).as_py() or 0
+    if changed or places.null_count:
+        progress.say(f"building the index again: {changed} samples have changed and {places.null_count} are gone")
+        return None
+    if len(names) > GROWTH * held["built_with"]:
+        progress.say(f"building the index again: it was built for {held['built_with']} vectors, there are {len(names)}")
+        return None
+    old = places.to_numpy()
+    fresh = np.setdiff1d(np.arange(len(names)), old)
+    # Taken from the embeddings whole: labels may have been mended since.
+    grown = VectorIndex(index.engine, held, names.take(pa.array(np.concatenate([old, fresh]))), folder)
+    if not len(fresh):
         progress.say("nothing new to index")
-        return index
-    progress.say(f"adding {int(fresh.sum())} new vectors to the {len(index)} indexed ones")
-    added = names.filter(pa.array(fresh))
-    for rows in embeddings.batches():
-        new = np.asarray([name not in before for name in rows.ids], bool)
-        if new.any():
-            index.engine.add(scaled(rows.vectors[new], metric))
-    grown = VectorIndex(
-        index.engine, index.manifest | {"count": len(now)}, pa.concat_tables([index.names, added]), index.folder
-    )
+        return grown
+    progress.say(f"adding {len(fresh)} new vectors to the {len(index)} indexed ones")
+    for start, vectors in _chunks(index, embeddings):
+        new = fresh[(fresh >= start) & (fresh < start + len(vectors))] - start
+        if len(new):
+            index.engine.add(vectors[new])
+    grown.manifest = held | {"count": len(names)}
     _measure(grown, embeddings, progress)
     return grown
 
 
 def _measure(index: VectorIndex, embeddings: Embeddings, progress: Progress) -> None:
-    """Compares the ten nearest neighbours of some samples with those of exact search; the engine may tune itself by it."""
-    metric = index.manifest["metric"]
-    rows = np.unique(np.linspace(0, len(index) - 1, RECALL_QUERIES).astype(np.int64))
+    """Lets the engine tune itself by its recall on some samples, and measures it on as many others."""
+    row_of = pc.index_in(embeddings.names()["id"], value_set=index.names["id"]).to_numpy()
+    places = np.sort(np.random.default_rng(0).permutation(len(index))[: 2 * RECALL_QUERIES])
     k = min(RECALL_AT, len(index) - 1)
     if k < 1:
-        index.manifest |= {"recall": 1.0, "settings": {}}
+        index.manifest |= {"recall": 1.0, "recall_queries": 0}
         return
-    queries, truth = _exact(embeddings, rows, k, metric)
+    queries = np.empty((len(places), index.dim), np.float32)
+    for start, vectors in _chunks(index, embeddings):
+        inside = (places >= start) & (places < start + len(vectors))
+        queries[inside] = vectors[places[inside] - start]
+    exact = Exact(queries, row_of[places], k, index.manifest["metric"])
+    for start, vectors in _chunks(index, embeddings):
+        exact.see(vectors, row_of[start : start + len(vectors)])
 
-    def recall() -> float:
-        _, found = index.engine.search(queries, k + 1)
-        kept = [[row for row in near if row != own][:k] for near, own in zip(found.tolist(), rows.tolist())]
-        return sum(len(set(near) & set(true)) for near, true in zip(kept, truth)) / (k * len(rows))
+    def recall(which: slice) -> float:
+        return exact.recall(index.engine.search(queries[which], k + 1)[1], which)
 
-    index.engine.tune(recall)
-    index.manifest |= {"recall": round(recall(), 4), "recall_queries": len(rows)}
-    progress.say(f"recall@{k} is {index.manifest['recall']:.3f} against exact search, on {len(rows)} samples")
+    tuning, measuring = (slice(0, None, 2), slice(1, None, 2)) if len(queries) > 2 else (slice(None), slice(None))
+    index.engine.tune(lambda: recall(tuning))
+    index.manifest |= {"recall": round(recall(measuring), 4), "recall_queries": len(queries[measuring])}
+    said = f"recall@{k} is {index.manifest['recall']:.3f} against exact search"
+    progress.say(f"{said}, on {index.manifest['recall_queries']} samples that it was not tuned by")
 
 
-def _exact(embeddings: Embeddings, rows: np.ndarray, k: int, metric: Metric) -> tuple[np.ndarray, list[list[int]]]:
-    """The vectors (Q, D) at these rows and their k nearest others, found by comparing with everything, part by part."""
-    queries = np.concatenate(list(_picked(embeddings, rows, metric)))
-    best_scores = np.full((len(rows), k + 1), -np.inf, np.float32)
-    best_rows = np.full((len(rows), k + 1), -1, np.int64)
+def _chunks(index: VectorIndex, embeddings: Embeddings) -> Iterator[tuple[int, np.ndarray]]:
+    """Position of the first, and (B, D) vectors as the engine has them, in the order of the embeddings."""
     start = 0
     for part in embeddings.batches():
-        for offset in range(0, len(part.ids), 8192):
-            vectors = scaled(part.vectors[offset : offset + 8192], metric)
-            scores = queries @ vectors.T
-            if metric == "l2":
-                scores = 2 * scores - np.square(vectors).sum(1)  # the order of minus the squared distance
-            scores = np.concatenate([best_scores, scores], axis=1)
-            here = np.broadcast_to(np.arange(start, start + len(vectors)), (len(rows), len(vectors)))
-            candidates = np.concatenate([best_rows, here], axis=1)
-            order = np.argsort(-scores, axis=1, kind="stable")[:, : k + 1]
-            best_scores, best_rows = np.take_along_axis(scores, order, 1), np.take_along_axis(candidates, order, 1)
+        for offset in range(0, len(part.ids), CHUNK):
+            vectors = scaled(part.vectors[offset : offset + CHUNK], index.manifest["metric"])
+            yield start, vectors
             start += len(vectors)
-    return queries, [[r for r in near if r != own][:k] for near, own in zip(best_rows.tolist(), rows.tolist())]
-
-
-def _picked(embeddings: Embeddings, rows: np.ndarray, metric: Metric) -> Iterator[np.ndarray]:
-    start = 0
-    for part in embeddings.batches():
-        inside = rows[(rows >= start) & (rows < start + len(part.ids))] - start
-        yield scaled(part.vectors[inside], metric)
-        start += len(part.ids)
 
 
 def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
@@ -203,11 +223,12 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     elif (encoder := embeddings.encoder()) is not None and not (folder / "encoder").exists():
         encoder.save(folder / "encoder")
     name = f"index.{index.manifest['engine']['name']}"
-    with new_file(folder / name) as part:
-        index.manifest["settings"] = index.engine.save(part)
-    with new_file(folder / "ids.parquet") as part:
-        pq.write_table(index.names, part, compression="none")
-    sums = {file: sha256_of(folder / file) for file in (name, "ids.parquet")}
+    ids = folder / "ids.parquet"
+    with new_file(folder / name) as new_index, new_file(ids) as new_ids:
+        index.manifest["settings"] = index.engine.save(new_index)
+        pq.write_table(index.names, new_ids, compression="none")
+        sums = {name: sha256_of(new_index), ids.name: sha256_of(new_ids)}
+    # Killed between here and the next line, the old manifest calls the new files damaged: the next run builds again.
     index.manifest |= {"file": name, "sha256": sums}
     write_json(folder / "manifest.json", index.manifest)
     index.folder, index._encoder = folder, None

@@ -21,9 +21,12 @@ VARIABLE = "OPENBLAS_CORETYPE"
 _NEEDS = {"SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "Haswell": {"avx2", "fma"}}
 """Core -> flags of the processors that it runs on, the fastest first. On others it ends in an illegal instruction."""
 
-_SLOWER = {"Haswell": frozenset(["prescott", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "atom", "nano"])}
-_SLOWER["Haswell"] |= frozenset(["opteron", "opteron_sse3", "barcelona", "bobcat", "bulldozer", "piledriver", "steamroller", "excavator"])
-_SLOWER["SkylakeX"] = _SLOWER["Haswell"] | {"haswell", "zen"}
+_OLDEST = "prescott core2 penryn dunnington nehalem sandybridge atom nano opteron opteron_sse3 barcelona bobcat"
+_OLD = frozenset([*_OLDEST.split(), "bulldozer", "piledriver", "steamroller", "excavator"])
+_OLD_INTEL = {"prescott", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "atom", "nano"}
+_OLD_AMD = {"opteron", "opteron_sse3", "barcelona", "bobcat", "bulldozer", "piledriver", "steamroller", "excavator"}
+_SLOWER = {"Haswell": _OLD_INTEL | _OLD_AMD, "SkylakeX": _OLD_INTEL | _OLD_AMD | {"haswell", "zen"}}
+"""Core -> the cores whose kernels are slower, by OpenBLAS's names for them."""
 
 
 def better_core(reported: str | None, flags: Set[str], environment: Mapping[str, str]) -> str | None:
@@ -67,7 +70,7 @@ def import_with_better_core(package: str, libraries: str) -> tuple[ModuleType, s
     if core is None:
         return import_module(package), ""
     if package in sys.modules:
-        note = f"{package} was imported before aekit could mend its matrix products; {VARIABLE}={core} makes them faster"
+        note = f"{package} was imported too early for aekit to mend its matrix products: set {VARIABLE}={core}"
         return sys.modules[package], note
     os.environ[VARIABLE] = core
     try:

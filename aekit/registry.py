@@ -95,7 +95,9 @@ class Registry:
 
     def of(self, kind: str) -> list[Plugin]:
         """All usable plugins of a kind: those of aekit first, then by distribution, each in its author's order."""
-        return sorted((p for p in self.plugins if p.kind == kind), key=lambda p: (p.distribution != GROUP, p.distribution))
+        return sorted(
+            (p for p in self.plugins if p.kind == kind), key=lambda p: (p.distribution != GROUP, p.distribution)
+        )
 
     def knows(self, kind: str, name: str) -> bool:
         """Whether a plugin of this kind has the name, usable or not."""

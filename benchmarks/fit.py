@@ -110,7 +110,9 @@ def main() -> None:
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.precision}, 28x28 pictures,")
     print(f"median of {arguments.repeats} epochs of {len(pictures)} samples after one to warm up; samples a second\n")
-    print(f"{'network':8} {'batch':>5}  {'bare':>8} {'aekit':>8} {'DataLoader':>10}  {'aekit/bare':>10} {'aekit/DataLoader':>16}")
+    print(
+        f"{'network':8} {'batch':>5}  {'bare':>8} {'aekit':>8} {'DataLoader':>10}  {'aekit/bare':>10} {'aekit/DataLoader':>16}"
+    )
     for backbone in ("mlp", "conv"):
         for size in (128, 512):
             settings = Settings(epochs=1, batch_size=size, precision=arguments.precision, schedule="constant", warmup=0)

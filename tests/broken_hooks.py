@@ -4,56 +4,57 @@ from __future__ import annotations
 
 from aekit.hookspecs import Entry, hookimpl
 
-BROKEN: dict[tuple[str, str], str] = {
-    ("variant", "entry"): "Healthy",
-    ("backbone", "contract"): "options_by_position",
-    ("variant", "options-described"): "Undescribed",
-    ("variant", "options-through-toml"): "OptionUnknownToToml",
-    ("pretext", "shapes"): "LossOfOneNumberInAList",
-    ("variant", "finite"): "DividesByTheDeviation",
-    ("pretext", "gradients"): "UnusedHead",
-    ("backbone", "embedding-deterministic"): "DropoutInEvalMode",
-    ("variant", "randomness-from-generator"): "GlobalRandomness",
-    ("backbone", "batch-independence"): "CentredByTheBatch",
-    ("variant", "input-untouched"): "CorruptsInPlace",
-    ("pretext", "input-untouched"): "TurnsInPlace",
-    ("variant", "same-seed-same-losses"): "RemembersOtherRuns",
-    ("pretext", "loss-falls"): "PredictsTheDice",
-    ("backbone", "save-and-load"): "WeightsThatAreNotSaved",
-    ("backbone", "export"): "BranchesOnTheData",
-    ("variant", "export"): "HeadThatBranchesOnTheData",
-    ("variant", "autocast"): "SolvesInBfloat16",
-    ("pretext", "labels-do-not-leak"): "LooksUpTheLabels",
-    ("pretext", "hidden-values-do-not-leak"): "BlursWhatItHides",
-    ("pretext", "hidden-values-do-not-leak "): "ForgetsToHide",
-    ("backbone", "any-size"): "EvenSizesOnly",
-    ("backbone", "decoder"): "DecoderOfEvenSizes",
-    ("backbone", "stages"): "ForwardDoesMoreThanItsStages",
-    ("backbone", "mirror"): "MirrorIsFlat",
-    ("source", "opens"): "TooFew",
-    ("source", "what-is-missing-is-named"): "RaisesKeyError",
-    ("source", "ids"): "NumbersAsIds",
-    ("source", "read"): "AnotherDtypeThanItSays",
-    ("source", "order-respected"): "SortsTheIndices",
-    ("source", "openings-agree"): "NewSamplesAtEveryOpening",
-    ("source", "fingerprints"): "OneFingerprintForAll",
-    ("source", "labels-and-splits"): "UnknownSplit",
-    ("source", "labels-are-no-feature"): "LabelAmongTheFeatures",
-    ("index", "finds-the-nearest"): "FindsTheFarthest",
-    ("index", "best-first"): "BestLast",
-    ("index", "adds"): "AddsInFront",
-    ("index", "gives-vectors-back"): "VectorsInAnyOrder",
-    ("index", "more-than-there-are"): "RepeatsTheLast",
-    ("index", "index-save-and-load"): "ForgetsTheMetric",
-    ("index", "built-alike"): "ProjectsAtRandom",
-    ("evaluator", "result"): "not_a_number",
-    ("evaluator", "result-same-every-time"): "global_resampling",
-    ("evaluator", "inputs-untouched"): "standardises_in_place",
-    ("evaluator", "chosen-without-test-labels"): "chooses_on_the_test_split",
-    ("evaluator", "oracle-beats-noise"): "counts_errors",
-    ("evaluator", "without-labels"): "needs_labels_without_saying_so",
-}
-"""Kind and check -> what is wrong, in `broken_plugins`."""
+BROKEN = [
+    ("variant", "entry", "Healthy"),
+    ("backbone", "contract", "options_by_position"),
+    ("variant", "options-described", "Undescribed"),
+    ("variant", "options-through-toml", "OptionUnknownToToml"),
+    ("pretext", "shapes", "LossOfOneNumberInAList"),
+    ("variant", "finite", "DividesByTheDeviation"),
+    ("pretext", "gradients", "UnusedHead"),
+    ("backbone", "embedding-deterministic", "DropoutInEvalMode"),
+    ("variant", "randomness-from-generator", "GlobalRandomness"),
+    ("backbone", "batch-independence", "CentredByTheBatch"),
+    ("variant", "input-untouched", "CorruptsInPlace"),
+    ("pretext", "input-untouched", "TurnsInPlace"),
+    ("variant", "same-seed-same-losses", "RemembersOtherRuns"),
+    ("pretext", "loss-falls", "PredictsTheDice"),
+    ("backbone", "save-and-load", "WeightsThatAreNotSaved"),
+    ("backbone", "export", "BranchesOnTheData"),
+    ("variant", "export", "HeadThatBranchesOnTheData"),
+    ("variant", "autocast", "SolvesInBfloat16"),
+    ("pretext", "labels-do-not-leak", "LooksUpTheLabels"),
+    ("pretext", "hidden-values-do-not-leak", "BlursWhatItHides"),
+    ("pretext", "hidden-values-do-not-leak", "ForgetsToHide"),
+    ("pretext", "hidden-values-do-not-leak", "NeverHides"),
+    ("backbone", "any-size", "EvenSizesOnly"),
+    ("backbone", "decoder", "DecoderOfEvenSizes"),
+    ("backbone", "stages", "ForwardDoesMoreThanItsStages"),
+    ("backbone", "mirror", "MirrorIsFlat"),
+    ("source", "opens", "TooFew"),
+    ("source", "what-is-missing-is-named", "RaisesKeyError"),
+    ("source", "ids", "NumbersAsIds"),
+    ("source", "read", "AnotherDtypeThanItSays"),
+    ("source", "order-respected", "SortsTheIndices"),
+    ("source", "openings-agree", "NewSamplesAtEveryOpening"),
+    ("source", "fingerprints", "OneFingerprintForAll"),
+    ("source", "labels-and-splits", "UnknownSplit"),
+    ("source", "labels-are-no-feature", "LabelAmongTheFeatures"),
+    ("index", "finds-the-nearest", "FindsTheFarthest"),
+    ("index", "best-first", "BestLast"),
+    ("index", "adds", "AddsInFront"),
+    ("index", "gives-vectors-back", "VectorsInAnyOrder"),
+    ("index", "more-than-there-are", "RepeatsTheLast"),
+    ("index", "index-save-and-load", "ForgetsTheMetric"),
+    ("index", "built-alike", "ProjectsAtRandom"),
+    ("evaluator", "result", "not_a_number"),
+    ("evaluator", "result-same-every-time", "global_resampling"),
+    ("evaluator", "inputs-untouched", "standardises_in_place"),
+    ("evaluator", "chosen-without-test-labels", "chooses_on_the_test_split"),
+    ("evaluator", "oracle-beats-noise", "counts_errors"),
+    ("evaluator", "without-labels", "needs_labels_without_saying_so"),
+]
+"""Kind, check, and what is wrong, in `broken_plugins`."""
 
 TAGS = {"variant": (), "pretext": (), "backbone": ("image",), "source": (), "index": (), "evaluator": ("labels",)}
 TAGS_OF = {"EvenSizesOnly": ("image",), "needs_labels_without_saying_so": ()}
@@ -69,7 +70,7 @@ def name_of(check: str, attribute: str) -> str:
 def _entries(kind: str) -> list[Entry]:
     return [
         Entry(name_of(check, a), f"broken_plugins:{a}", "broken on purpose", 1, TAGS_OF.get(a, TAGS[kind]))
-        for (of, check), a in BROKEN.items()
+        for of, check, a in BROKEN
         if of == kind
     ]
 
@@ -81,7 +82,7 @@ def aekit_register_variants() -> list[Entry]:
 
 @hookimpl
 def aekit_register_pretexts() -> list[Entry]:
-    return _entries("pretext")
+    return [*_entries("pretext"), Entry("masking", "broken_plugins:Masking", "fine", 1)]
 
 
 @hookimpl

@@ -62,7 +62,9 @@ def huge_png() -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
 
 
 def test_bad_pictures_are_skipped_listed_and_counted(command: Command, photos: Path, tmp_path: Path) -> None:
@@ -94,7 +96,9 @@ def test_nan_in_an_array(command: Command, table: Path, tmp_path: Path) -> None:
     rows[3, 2], rows[7, 0] = np.nan, np.inf
     np.save(table, rows)
     outcome = command("fit", table, "-o", tmp_path / "run", *FAST[:-1])
-    assert outcome.code == 0 and "data: 38 samples" in outcome.err and "2 skipped, such as 3: nan at (2,)" in outcome.err
+    assert (
+        outcome.code == 0 and "data: 38 samples" in outcome.err and "2 skipped, such as 3: nan at (2,)" in outcome.err
+    )
 
 
 def test_ragged_arrays(command: Command, tmp_path: Path) -> None:
@@ -227,7 +231,9 @@ def test_a_full_disk(command: Command, photos: Path, small_disk: Path, tmp_path:
     assert not (small_disk / "run" / "encoder").exists()
     command.ok("fit", photos, "-o", tmp_path / "run", *FAST)
 
-    (small_disk / "filler").write_bytes(b"\0" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize - 8192))
+    (small_disk / "filler").write_bytes(
+        b"\0" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize - 8192)
+    )
     assert "the disk is full" in command("embed", tmp_path / "run", photos, "-o", small_disk / "emb", "-q").error
     assert "the disk is full" in command("export", tmp_path / "run", "-o", small_disk / "m.onnx", "-q").error
     assert not (small_disk / "m.onnx").exists() and not list(small_disk.glob("*.part"))

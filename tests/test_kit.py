@@ -61,7 +61,7 @@ def test_other_options_are_tested_too(noise: str) -> None:
     assert report.ok, report
 
 
-@pytest.mark.parametrize(("kind", "check_name", "attribute"), [(k, c.strip(), a) for (k, c), a in BROKEN.items()])
+@pytest.mark.parametrize(("kind", "check_name", "attribute"), BROKEN)
 def test_the_fault_is_found(kind: str, check_name: str, attribute: str) -> None:
     name = name_of(check_name, attribute)
     found = fault(kind, name, check_name)
@@ -82,10 +82,16 @@ def test_faults_of_entries_are_found(kind: str, name: str, check_name: str, expe
 
 
 def test_every_check_has_a_broken_plugin() -> None:
-    caught = {(kind, name.strip()) for kind, name in BROKEN} | {("variant", "entry-light")}
+    caught = {(kind, name) for kind, name, _ in BROKEN} | {("variant", "entry-light")}
     assert {one.name for one in CHECKS} == {name for _, name in caught}
     for kind, name in caught:
         assert name in [one.name for one in checks_for(kind)], f"{name} does not apply to {kind}"
+
+
+def test_every_check_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text("utf-8")
+    for one in CHECKS:
+        assert f"| `{one.name}` | {one.says} |" in text, f"docs/plugins.md lacks {one.name}, or says something else"
 
 
 def test_every_kind_has_checks_that_must_run() -> None:
@@ -108,6 +114,10 @@ def test_an_optional_check_that_does_not_apply_says_why() -> None:
     skipped = {o.check.name: o.reason for o in report.outcomes if o.status == "skipped"}
     assert report.ok, report
     assert skipped == {"decoder": "no decoder: it has none", "mirror": "no mirror: it has none"}
+
+
+def test_a_task_that_hides_and_keeps_it_hidden_passes() -> None:
+    assert fault("pretext", "masking", "hidden-values-do-not-leak") == ""
 
 
 def test_the_kit_leaves_global_randomness_as_it_was() -> None:

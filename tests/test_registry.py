@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from fake_distributions import hooks, install, seen
 
 from aekit import registry as registry_module
+from aekit.cli import group
 from aekit.cli.plugins import find
 from aekit.cli.plugins import plugins as command
 from aekit.errors import OutputError, PluginError
@@ -317,3 +318,14 @@ def test_listing_imports_no_plugin_and_nothing_heavy(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "changes nothing" in done.stdout
+
+
+def test_a_plugin_adds_a_command(tmp_path: Path) -> None:
+    code = "import click\n\n@click.command()\ndef hello():\n    'Greet.'\n    click.echo('hello there')\n"
+    entry = "Entry('hello', 'hello_command:hello', 'greet', 1)"
+    files = {"hello_hooks.py": hooks(entry, kind="commands"), "hello_command.py": code}
+    install(tmp_path, "hello", module="hello_hooks", files=files)
+    with found(tmp_path, "hello_hooks", "hello_command"):
+        assert "hello     greet" in CliRunner().invoke(group, ["--help"]).output
+        assert "hello_command" not in sys.modules
+        assert CliRunner().invoke(group, ["hello"]).output == "hello there\n"

@@ -90,14 +90,14 @@ def main() -> None:
     """Runs a command; what a person can cause is one line and exit code 2, and anything else is a bug."""
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     try:
-        group.main(standalone_mode=False)
+        # Without its standalone mode click returns the code of `ctx.exit` instead of exiting.
+        code = group.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
         click.echo(f"error: {error.format_message()}{hint}", err=True)
         sys.exit(BAD_INPUT)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
     except AekitError as error:
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)

@@ -25,12 +25,16 @@ def index(
 
     Run again over embeddings that have grown, it adds only what is new.
     """
-    chosen = ({"kind": kind} if kind != "auto" else {}) | {k.removeprefix(f"{engine}."): v for k, v in overrides.items()}
+    chosen = ({"kind": kind} if kind != "auto" else {}) | {
+        k.removeprefix(f"{engine}."): v for k, v in overrides.items()
+    }
     built = build_index(embeddings, out, engine=engine, metric=metric, options=chosen, progress=progress)
     found = built.manifest
     settings = ", ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in found["settings"].items())
     click.echo(f"{len(built)} vectors of {built.dim} in {out}: {settings} ({found['why']})")
-    click.echo(f"recall of the 10 nearest: {found['recall']:.3f}, on {found['recall_queries']} samples against exact search")
+    click.echo(
+        f"recall of the 10 nearest: {found['recall']:.3f}, on {found['recall_queries']} samples against exact search"
+    )
     click.echo(f"next: aekit search {out} {_example(built.ids[0])} -k 10 --html neighbours.html")
 
 

@@ -64,7 +64,11 @@ def _reconstructions(spec: SampleSpec, samples: Samples, autoencoder: Autoencode
     small = max(spec.shape[-2:]) <= SMALL
     above = [Picture(thumbnail(sample, spec, reach), "sample", small=small) for sample in given]
     below = [Picture(thumbnail(sample, spec, reach), "reconstruction", small=small) for sample in back]
-    return [heading("What comes back", "Samples, and what the decoder makes of their codes."), pictures(above), pictures(below)]
+    return [
+        heading("What comes back", "Samples, and what the decoder makes of their codes."),
+        pictures(above),
+        pictures(below),
+    ]
 
 
 def _judgement(evaluation: dict[str, Any] | None) -> list[str]:

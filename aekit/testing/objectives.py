@@ -216,36 +216,57 @@ def hidden_values_do_not_leak(trial: Trial) -> None:
     pretext = trial.tested(objective)
     if not isinstance(pretext, Pretext) or not callable(getattr(pretext, "hide", None)):
         raise NotApplicableError("it hides nothing: no hide()")
+    hide: Hide = pretext.hide  # type: ignore[assignment]
     x = objective.encoder.preprocess(trial.raw(7))
-    hide: Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]] = pretext.hide  # type: ignore[assignment]
     visible, hidden = hide(x, _generator())
     assert hidden.dtype == torch.bool, f"hidden is {hidden.dtype}: expected a bool mask over x"
     hidden = hidden.expand_as(x)
     assert hidden.any() and not hidden.all(), f"hides {int(hidden.sum())} of {hidden.numel()} entries"
-    other = torch.where(hidden, x.flip(0) + 3.0, x)
-    again, mask = hide(other, _generator())
+    again, mask = hide(_with_other_values(x, hidden), _generator())
     assert torch.equal(mask.expand_as(x), hidden), "which entries are hidden depends on their values"
     assert torch.equal(again, visible), "the visible part changes with the hidden values"
-    seen, told = _what_the_encoder_sees(pretext, x), _what_the_encoder_sees(pretext, other)
+    seen, masks = _what_the_encoder_sees(pretext, x)
+    assert masks is not None, "loss() never calls hide()"
+    told, _ = _what_the_encoder_sees(pretext, _with_other_values(x, masks))
     assert len(seen) == len(told) and all(torch.equal(a, b) for a, b in zip(seen, told)), (
-        "what the encoder is shown in loss() changes with the hidden values; loss() begins with hide()"
+        "what the encoder is shown in loss() changes with the hidden values"
     )
 
 
-def _what_the_encoder_sees(pretext: Pretext, x: Tensor) -> list[Tensor]:
-    """Inputs of the backbone in the passes that train it."""
+Hide = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+def _with_other_values(x: Tensor, hidden: Tensor) -> Tensor:
+    return torch.where(hidden, x.flip(0) + 3.0, x)
+
+
+def _what_the_encoder_sees(pretext: Pretext, x: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    """Inputs of the backbone in the passes that train it, and the entries of `x` that every call of hide() hid.
+
+    Where the task changes samples before it hides parts of them, nothing of `x` itself counts as hidden.
+    """
     seen: list[Tensor] = []
+    masks: list[Tensor] = []
+    hide: Hide = pretext.hide  # type: ignore[assignment]
 
     def look(module: nn.Module, given: Any) -> None:
         if torch.is_grad_enabled():  # targets may be made from the whole sample
             seen.append(given[0].detach().clone())
 
+    def watch(sample: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        visible, hidden = hide(sample, generator)
+        same = sample.shape == x.shape and torch.equal(sample, x)
+        masks.append(hidden.expand_as(x) if same else torch.zeros_like(x, dtype=torch.bool))
+        return visible, hidden
+
     handle = pretext.encoder.backbone.register_forward_pre_hook(look)
+    pretext.hide = watch  # type: ignore[assignment]
     try:
         pretext.loss(x, _generator())
     finally:
         handle.remove()
-    return seen
+        del pretext.hide
+    return seen, torch.stack(masks).all(0) if masks else None
 
 
 def _mean_loss(objective: Objective, trial: Trial) -> float:

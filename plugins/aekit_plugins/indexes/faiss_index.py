@@ -7,20 +7,23 @@ Search in a forked child hangs once the parent has searched: start workers by sp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.errors import IdentityError, RecipeError
+from aekit.errors import DataError, IdentityError, RecipeError
 from aekit.index import Batches, Index, Metric
 from aekit.openblas import import_with_better_core
 from aekit.options import Field
 
 TRAINING_PER_LIST = 64
 """Vectors that k-means sees for each of its centres; FAISS warns below 39."""
+LINKING = 200
+"""HNSW's efConstruction. FAISS's 40 fails on clustered vectors, which is what trained encoders make."""
+MAPPED = 2**30
+"""Bytes from which a file is mapped into memory rather than read."""
 
 
 class Faiss(Index):
@@ -42,74 +45,96 @@ class Faiss(Index):
         target_recall: Annotated[float, Field(gt=0, le=1, description="of the ten nearest neighbours")] = 0.95,
     ) -> None:
         self.kind, self.nprobe, self.target_recall = kind, nprobe, target_recall
+        self.effort: dict[str, int] = {}
+        self.mapped: Path | None = None
         self.index: Any = None
 
     def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
-        faiss = _faiss()
+        faiss, note = _faiss()
         self.kind, why = choose_kind(count, dim) if self.kind == "auto" else (self.kind, "as asked for")
         how = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
         try:
             self.index = faiss.index_factory(dim, self.kind, how)
+            if hasattr(self.index, "hnsw"):
+                self.index.hnsw.efConstruction = LINKING
+            if not self.index.is_trained:
+                self._train(batches(), count)
         except RuntimeError as error:
-            reason = str(error).rpartition(": ")[2]
+            reason = str(error).strip().rpartition(": ")[2]
             raise RecipeError([f"index kind {self.kind!r}: FAISS cannot make it: {reason}"]) from None
-        ivf = self._ivf()
-        if not self.index.is_trained:
-            wanted = max(10_000, TRAINING_PER_LIST * (ivf.nlist if ivf else 256))
-            sample = _sample(batches(), count, wanted)
-            if ivf is not None and len(sample) < ivf.nlist:
-                raise RecipeError([f"index kind {self.kind!r}: needs {ivf.nlist} vectors or more, found {len(sample)}"])
-            with _few_training_vectors(ivf):
-                self.index.train(sample)
         for batch in batches():
             self.add(batch)
-        if ivf is not None:
-            ivf.nprobe = min(self.nprobe or 16, ivf.nlist)
-        return why
+        return f"{why}; {note}" if note else why
+
+    def _train(self, batches: Iterable[np.ndarray], count: int) -> None:
+        ivf = _faiss()[0].try_extract_index_ivf(self.index)
+        wanted = max(65_536, TRAINING_PER_LIST * ivf.nlist if ivf else 0)
+        step = max(1, count // wanted)
+        if ivf:
+            ivf.cp.min_points_per_centroid = 1  # below 39, FAISS prints a warning: small data is not a mistake
+        self.index.train(np.ascontiguousarray(np.concatenate([batch[::step] for batch in batches])))
 
     def add(self, vectors: np.ndarray) -> None:
+        if self.mapped:  # FAISS ends the process when a mapped index is added to
+            self._read(self.mapped, 0)
         self.index.add(np.ascontiguousarray(vectors, np.float32))
 
     def tune(self, recall: Callable[[], float]) -> None:
-        ivf = self._ivf()
-        if ivf is None or self.nprobe is not None:
-            return
-        ivf.nprobe = 1
-        while recall() < self.target_recall and ivf.nprobe < ivf.nlist:
-            ivf.nprobe = min(2 * ivf.nprobe, ivf.nlist)
+        for effort in self._efforts():
+            self.effort = effort
+            self._set_effort()
+            if recall() >= self.target_recall:
+                return
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         return self.index.search(np.ascontiguousarray(queries, np.float32), k)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        ivf = self._ivf()
-        if ivf is not None:
+        ivf = _faiss()[0].try_extract_index_ivf(self.index)
+        if ivf and ivf.direct_map.no():
             ivf.make_direct_map()
-        return self.index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+        try:
+            return self.index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+        except RuntimeError:
+            raise DataError(f"index kind {self.kind!r} keeps no vectors: search by file, not by id") from None
 
     def save(self, path: Path) -> dict[str, Any]:
-        _faiss().write_index(self.index, str(path))
-        ivf = self._ivf()
-        return {"kind": self.kind} | ({"nprobe": ivf.nprobe} if ivf is not None else {})
+        _faiss()[0].write_index(self.index, str(path))
+        return {"kind": self.kind, **self.effort}
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        faiss = _faiss()
+        faiss, _ = _faiss()
+        # Only inverted lists can be mapped; of other kinds FAISS reads everything all the same.
+        large = path.stat().st_size >= MAPPED and "IVF" in settings["kind"]
+        self._read(path, faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if large else 0)
+        self.kind, self.effort = settings["kind"], {k: v for k, v in settings.items() if k != "kind"}
+        self._set_effort()
+
+    def _read(self, path: Path, flags: int) -> None:
+        faiss, _ = _faiss()
         if hasattr(faiss, "set_deserialization_vector_byte_limit"):
             # A length in a hostile file must not make FAISS ask for more memory than the file could fill.
             faiss.set_deserialization_vector_byte_limit(path.stat().st_size + 2**20)
         try:
-            self.index = faiss.read_index(str(path))
+            self.index, self.mapped = faiss.read_index(str(path), flags), path if flags else None
         except RuntimeError as error:
-            raise IdentityError(f"{path}: FAISS cannot read it: {str(error).rpartition(': ')[2]}") from None
-        self.kind = settings["kind"]
-        if "nprobe" in settings:
-            self._ivf().nprobe = settings["nprobe"]
+            raise IdentityError(f"{path}: FAISS cannot read it: {str(error).strip().rpartition(': ')[2]}") from None
 
-    def _ivf(self) -> Any:
-        try:
-            return _faiss().extract_index_ivf(self.index)
-        except RuntimeError:
-            return None
+    def _efforts(self) -> Iterator[dict[str, int]]:
+        """How thoroughly to search, from the quickest; the steps are about the square root of two."""
+        steps = [1, *(n for power in range(1, 17) for n in (2**power, 3 * 2 ** (power - 1)))]
+        ivf = _faiss()[0].try_extract_index_ivf(self.index)
+        if ivf:
+            # A refining index looks again, at better precision, at four times as many as are asked for.
+            refine = {"k_factor_rf": 4} if hasattr(self.index, "refine_index") else {}
+            every = [self.nprobe] if self.nprobe else [n for n in steps if n < ivf.nlist] + [ivf.nlist]
+            yield from ({"nprobe": min(n, ivf.nlist), **refine} for n in every)
+        elif hasattr(self.index, "hnsw"):
+            yield from ({"efSearch": n} for n in steps if 16 <= n <= 2048)
+
+    def _set_effort(self) -> None:
+        for name, value in self.effort.items():
+            _faiss()[0].ParameterSpace().set_index_parameter(self.index, name, value)
 
 
 def choose_kind(count: int, dim: int) -> tuple[str, str]:
@@ -134,25 +159,11 @@ def choose_kind(count: int, dim: int) -> tuple[str, str]:
     raise RecipeError([f"{count:,} vectors of {dim} are too many for one FAISS index: use a server such as Milvus"])
 
 
-def _sample(batches: Iterable[np.ndarray], count: int, wanted: int) -> np.ndarray:
-    """About `wanted` vectors, evenly spaced over all (N, D)."""
-    step = max(1, count // wanted)
-    return np.ascontiguousarray(np.concatenate([batch[::step] for batch in batches]), np.float32)
-
-
-@contextmanager
-def _few_training_vectors(ivf: Any) -> Iterator[None]:
-    # FAISS prints a warning to the terminal where there are fewer than 39 a list; small data is not a mistake.
-    if ivf is not None:
-        ivf.cp.min_points_per_centroid = 1
-    yield
-
-
 @cache
-def _faiss() -> Any:
-    """FAISS, imported with the matrix kernels that the processor has: a factor of four on new ones (`aekit.openblas`)."""
-    faiss, _ = import_with_better_core("faiss", "faiss_cpu.libs")
+def _faiss() -> tuple[Any, str]:
+    """FAISS, imported with the matrix kernels that the processor has, and a note where it was too late for that."""
+    faiss, note = import_with_better_core("faiss", "faiss_cpu.libs")
     # Above so many queries times dimensions FAISS uses the matrix product. Its default of 128000 leaves batches of 16
     # to 999 queries at 128 dimensions on a path that is several times slower.
     faiss.cvar.distance_compute_blas_threshold = min(faiss.cvar.distance_compute_blas_threshold, 2048)
-    return faiss
+    return faiss, note
