@@ -64,7 +64,9 @@ def build_index(
     plugin = registry().get("index", engine)
     settings = validated(plugin, options or {}, f"index {engine}")
     if out is None:
-        return _built(embeddings, plugin, settings, metric, progress)
+        index = _built(embeddings, plugin, settings, metric, progress)
+        index._encoder = embeddings.encoder()
+        return index
     folder = Path(out)
     _refuse_other_content(folder)
     with only_writer(folder):

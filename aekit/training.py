@@ -36,7 +36,7 @@ class Settings(BaseModel):
 
     epochs: Annotated[int, Field(ge=1, description="passes over the training samples")] = 10
     batch_size: Annotated[int, Field(ge=1, description="samples a step")] = 128
-    lr: Annotated[float, Field(gt=0, description="peak learning rate")] = 1e-3
+    lr: Annotated[float, Field(gt=0, description="peak learning rate")] = 2e-3
     optimizer: Annotated[Literal["adamw", "adam", "sgd"], Field(description="update rule")] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, description="decoupled for adamw, L2 for the others")] = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd; the first beta of the others")] = 0.9

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aekit_plugins.indexes.faiss_index import choose_kind
 
 import aekit
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError
 from aekit.openblas import better_core
-from aekit_plugins.indexes.faiss_index import choose_kind
 
 RNG = np.random.default_rng(0)
 CENTRES = RNG.normal(size=(40, 12))
@@ -85,7 +85,9 @@ def test_recall_of_an_approximate_index_is_measured_and_tuned() -> None:
     tuned = aekit.build_index(VECTORS, options={"kind": "IVF64,Flat", "target_recall": 0.99})
     assert low.manifest["recall"] < 0.99 <= tuned.manifest["recall"]
     rows = np.linspace(0, 2999, 200).astype(int)
-    truth = [[r for r in near if r != own][:10] for near, own in zip(brute_force(VECTORS[rows], VECTORS, 11, "cosine"), rows)]
+    truth = [
+        [r for r in near if r != own][:10] for near, own in zip(brute_force(VECTORS[rows], VECTORS, 11, "cosine"), rows)
+    ]
     _, found = low.search(VECTORS[rows], 11)
     near = [[r for r in line if r != own][:10] for line, own in zip(found.tolist(), rows)]
     measured = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(near, truth)])
@@ -184,7 +186,10 @@ def spoil_manifest(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: (f / "index.faiss").write_bytes((f / "index.faiss").read_bytes()[:100]), r"index\.faiss: is damaged"),
+        (
+            lambda f: (f / "index.faiss").write_bytes((f / "index.faiss").read_bytes()[:100]),
+            r"index\.faiss: is damaged",
+        ),
         (lambda f: (f / "index.faiss").unlink(), r"index\.faiss: is missing"),
         (lambda f: (f / "ids.parquet").write_bytes(b"x"), r"ids\.parquet: is damaged"),
         (lambda f: (f / "manifest.json").write_text("{"), r"manifest\.json: is damaged"),
@@ -192,7 +197,9 @@ def spoil_manifest(folder: Path) -> None:
     ],
     ids=["truncated", "no index file", "damaged ids", "damaged manifest", "another digest"],
 )
-def test_damage_is_found_before_faiss_opens_anything(embedded: aekit.Embeddings, tmp_path: Path, damage, message) -> None:
+def test_damage_is_found_before_faiss_opens_anything(
+    embedded: aekit.Embeddings, tmp_path: Path, damage, message
+) -> None:
     folder = tmp_path / "index"
     aekit.build_index(embedded, folder)
     damage(folder)

@@ -27,7 +27,7 @@ def test_defaults_are_written_out_and_survive_the_round_trip(tmp_path: Path) -> 
     (tmp_path / "recipe.toml").write_text(recipe.to_toml())
     again = read_recipe(tmp_path / "recipe.toml")
     assert again.record() == recipe.record()
-    assert again.record()["train"]["lr"] == 1e-3
+    assert again.record()["train"]["lr"] == 2e-3
     assert again.options_of("encoder", "conv") == {"channels": [8, 16]}
 
 

@@ -36,7 +36,7 @@ class Conv(Backbone):
             list[Annotated[int, Field(ge=1)]] | None,
             Field(description="of each stage; by default 32, 64, 128, 256, 256, ... until the map is about 4 x 4"),
         ] = None,
-        activation: Annotated[Literal["relu", "gelu", "silu"], Field(description="after each convolution")] = "relu",
+        activation: Annotated[Literal["relu", "gelu", "silu"], Field(description="after each convolution")] = "gelu",
         norm: Annotated[Literal["batch", "group", "none"], Field(description="between the two")] = "batch",
     ) -> None:
         super().__init__()

@@ -1,0 +1,108 @@
+"""The documents tell the truth: commands, options, names and files that they mention are there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+import aekit
+from aekit.cli import COMMANDS, group
+from aekit.recipe import make_recipe
+from aekit.registry import registry
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS += sorted((ROOT / "recipes").rglob("*.md"))
+ids = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+
+
+def shell_lines(path: Path) -> list[str]:
+    """Lines of shell blocks, and inline code, that call aekit."""
+    text = path.read_text("utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    lines = [
+        line.split(" #")[0].removeprefix("$ ") for block in blocks for line in block.replace("\\\n", " ").splitlines()
+    ]
+    lines += re.findall(r"`(aekit [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
+    return [part.strip() for line in lines for part in line.split("&&") if part.strip().startswith("aekit ")]
+
+
+def options_of(command: click.Command) -> set[str]:
+    found = {"-h", "--help"}
+    for parameter in command.params:
+        found |= {*parameter.opts, *parameter.secondary_opts}
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
+def test_documented_commands_and_options_are_the_real_ones(path: Path) -> None:
+    for line in shell_lines(path):
+        words = line.split()[1:]
+        command: click.Command = group
+        while words and isinstance(command, click.Group) and not words[0].startswith("-"):
+            if words[0].isupper():  # a placeholder
+                words = []
+                break
+            found = command.get_command(click.Context(command), words[0].strip(","))
+            assert found is not None, f"{path.name}: {line}"
+            command, words = found, words[1:]
+        known = options_of(command) | options_of(group)
+        for word in words:
+            if re.fullmatch(r"--?[a-z][a-z-]*", word.strip(".,;")):
+                assert word.strip(".,;") in known, f"{path.name}: {line}: {word}"
+
+
+def test_every_command_is_documented_and_has_help() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for name in COMMANDS:
+        command = getattr(import_module(f"aekit.cli.{name}"), name)
+        assert f"aekit {name}" in readme, name
+        assert command.help, name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert parameter.help or parameter.name == "metric", f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
+        assert target.startswith("http") or (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
+def test_recipes_in_documents_are_valid(path: Path) -> None:
+    for block in re.findall(r"```toml\n(.*?)```", path.read_text("utf-8"), re.S):
+        values = tomllib.loads(block)
+        if "data" in values:
+            make_recipe(values)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda p: p.parent.name)
+def test_kept_recipes_are_valid_and_described(path: Path) -> None:
+    make_recipe(tomllib.loads(path.read_text("utf-8")))
+    text = (path.parent / "README.md").read_text("utf-8")
+    assert f"aekit fit recipes/{path.relative_to(ROOT / 'recipes')}" in text, "its command is not there"
+
+
+def test_public_names_in_python_examples_exist() -> None:
+    text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
+        for name in re.findall(r"\baekit\.(\w+)\b", block):
+            assert hasattr(aekit, name) or name in ("digest", "testing", "errors", "options", "hookspecs"), name
+
+
+def test_built_in_plugins_are_in_the_changelog() -> None:
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for plugin in registry().plugins:
+        if plugin.distribution == "aekit":
+            assert plugin.name in changes or plugin.kind in ("source", "index"), plugin.qualified
+
+
+def test_nothing_in_the_repository_speaks_of_somebodys_machine() -> None:
+    for path in [*DOCUMENTS, *ROOT.glob("aekit/**/*.py"), *ROOT.glob("plugins/**/*.py"), *ROOT.glob("benchmarks/*.py")]:
+        assert not re.search(r"/work/|/tmp/|/root/", path.read_text("utf-8")), path

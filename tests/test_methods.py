@@ -1,0 +1,156 @@
+"""Backbones and variants: shapes of any size, and the mathematics against written-out references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from aekit_plugins.backbones.conv import Conv
+from aekit_plugins.backbones.mlp import MLP
+from aekit_plugins.variants.denoising import Denoising
+from torch import nn
+
+from aekit.assembly import make_objective
+from aekit.autoencoder import Autoencoder, load_autoencoder, reconstruction_loss
+from aekit.encoder import seeded
+from aekit.errors import RecipeError
+from aekit.objective import Batch
+from aekit.preprocess import Preprocess, measure
+from aekit.recipe import make_recipe
+from aekit.samples import ArraySource, SampleSpec, collect
+
+SIZES = [(8, 8), (9, 13), (28, 28), (31, 64), (50, 17), (100, 96)]
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"),
+    [*((size, channels) for size in SIZES for channels in (1, 3, 5)), ((512, 512), 3), ((8, 512), 3)],
+)
+def test_conv_takes_any_picture_and_its_mirror_gives_it_back(size: tuple[int, int], channels: int) -> None:
+    with seeded(0):
+        backbone = Conv(SampleSpec("image", (channels, *size), "uint8"))
+        decoder = backbone.decoder(7)
+    features = backbone.eval()(torch.rand(2, channels, *size))
+    assert features.shape == (2, backbone.features_dim)
+    assert min(backbone.sizes[-1]) <= 4
+    assert decoder.eval()(torch.rand(2, 7)).shape == (2, channels, *size)
+
+
+def test_each_mirror_undoes_the_shape_of_its_stage() -> None:
+    for backbone in (Conv(SampleSpec("image", (2, 21, 34), "uint8")), MLP(SampleSpec("vector", (9,), "float32"))):
+        x = torch.rand(3, *((2, 21, 34) if isinstance(backbone, Conv) else (9,)))
+        for number, stage in enumerate(backbone.stages):
+            y = stage(x)
+            assert backbone.mirror(number)(y).shape == x.shape
+            x = y
+
+
+def test_widths_and_channels_come_from_the_options() -> None:
+    conv = Conv(SampleSpec("image", (1, 28, 28), "uint8"), channels=[5, 7], norm="group", activation="gelu")
+    assert conv.features_shape == (7, 7, 7)
+    linear = MLP(SampleSpec("image", (1, 4, 5), "uint8"), hidden=[])
+    assert linear.features_dim == 20 and not linear.stages
+    assert linear.decoder(3)(torch.rand(2, 3)).shape == (2, 1, 4, 5)
+    assert [type(m) for m in linear.decoder(3)] == [nn.Linear, nn.Unflatten], "a linear decoder has no activation"
+    with pytest.raises(ValueError, match="expected pictures"):
+        Conv(SampleSpec("vector", (9,), "float32"))
+
+
+def scaling(scale: list[float], unit: bool) -> Preprocess:
+    tensor = torch.tensor(scale)
+    return Preprocess("unit", unit, tensor, torch.zeros_like(tensor), torch.zeros_like(tensor), torch.ones_like(tensor))
+
+
+def corrupted(x: torch.Tensor, seed: int = 0, **options) -> torch.Tensor:
+    variant = Denoising(**options)
+    variant.prepare(scaling([0.5] * x.shape[1], unit=True))
+    return variant.corrupt(x, torch.Generator().manual_seed(seed))
+
+
+def test_gaussian_noise_has_its_level_in_the_units_of_the_data() -> None:
+    x = torch.zeros(20000, 2)
+    variant = Denoising(noise="gaussian", level=30.0)
+    variant.prepare(scaling([1 / 255, 1 / 10], unit=True))
+    seen = variant.corrupt(x, torch.Generator().manual_seed(0))
+    assert seen.std(0).tolist() == pytest.approx([30 / 255, 3.0], rel=0.02)
+    assert seen.mean(0).tolist() == pytest.approx([0, 0], abs=0.07)
+    assert corrupted(x, noise="gaussian").std().item() == pytest.approx(0.25, rel=0.02), "a quarter of the range"
+
+
+def test_masking_sets_its_share_of_entries_to_zero_and_leaves_the_rest() -> None:
+    x = torch.rand(500, 40) + 0.5
+    seen = corrupted(x, noise="masking", level=0.3)
+    assert (seen == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert torch.equal(seen[seen != 0], x[seen != 0])
+
+
+def test_salt_and_pepper_go_to_both_extremes_equally_often() -> None:
+    x = torch.full((500, 40), 0.4)
+    seen = corrupted(x, noise="salt-and-pepper", level=0.2)
+    assert seen.unique().tolist() == pytest.approx([0.0, 0.4, 1.0])
+    assert (seen == 0).float().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert (seen == 1).float().mean().item() == pytest.approx(0.1, abs=0.01)
+
+
+def test_noise_is_new_at_every_presentation_and_follows_the_generator() -> None:
+    x = torch.rand(8, 10)
+    assert not torch.equal(corrupted(x, seed=0), corrupted(x, seed=1))
+    assert torch.equal(corrupted(x, seed=5), corrupted(x, seed=5))
+
+
+def test_a_share_cannot_exceed_one() -> None:
+    with pytest.raises(RecipeError, match=r"denoising\.level = 20: is a share of the entries with masking noise"):
+        Denoising(noise="masking", level=20)
+
+
+def test_losses_against_written_out_sums() -> None:
+    output, clean = torch.randn(3, 2, 4, dtype=torch.float64), torch.rand(3, 2, 4, dtype=torch.float64)
+    p = 1 / (1 + np.exp(-output.numpy()))
+    t = clean.numpy()
+    bce = -(t * np.log(p) + (1 - t) * np.log(1 - p)).sum() / 3
+    assert reconstruction_loss(output, clean, "bce").item() == pytest.approx(bce)
+    assert reconstruction_loss(output, clean, "mse").item() == pytest.approx(((output.numpy() - t) ** 2).sum() / 3)
+
+
+def test_the_clean_sample_is_the_target_and_the_corrupted_one_the_input() -> None:
+    table = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    held = collect(ArraySource(table), np.arange(50), torch.device("cpu"))
+    values = {
+        "data": {"source": "memory"},
+        "encoder": {"backbone": "mlp", "dim": 3, "mlp": {"hidden": [5]}},
+        "objective": {"variants": ["denoising"], "denoising": {"noise": "gaussian", "level": 2.0}},
+    }
+    objective = make_objective(make_recipe(values), held.spec, measure(held)[0])
+    assert isinstance(objective, Autoencoder)
+    raw = held.batch(torch.arange(50))
+    logged = objective.loss(Batch(raw), torch.Generator().manual_seed(3))
+    clean = objective.encoder.preprocess(raw)
+    noisy = objective.variants["denoising"].corrupt(clean, torch.Generator().manual_seed(3))
+    expected = (objective.decoder(objective.encoder.encode(noisy)) - clean).square().sum() / 50
+    assert logged["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert set(logged) == {"loss", "reconstruction"}
+
+
+def test_a_linear_autoencoder_comes_close_to_pca() -> None:
+    """Its error cannot be below that of as many principal components, and approaches it."""
+    import aekit
+
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(600, 3)) @ rng.normal(size=(3, 12)) + 0.1 * rng.normal(size=(600, 12))
+    settings = {"encoder.mlp.hidden": [], "train.lr": 0.02, "train.precision": "fp32", "train.weight_decay": 0.0}
+    encoder = aekit.fit(table, backbone="mlp", dim=3, epochs=150, overrides=settings)
+    scaled = (table - table.mean(0)) / table.std(0)
+    values = np.linalg.svd(scaled, compute_uv=False) ** 2
+    best = values[:3].sum() / values.sum()
+    assert best - 0.01 < encoder.record["metrics"]["explained"] <= best + 1e-4
+
+
+def test_a_run_keeps_its_decoder(tmp_path) -> None:
+    import aekit
+
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+    encoder = aekit.fit(pictures, dim=4, epochs=1, out=tmp_path / "run")
+    again = load_autoencoder(tmp_path / "run")
+    assert again.encoder.digest == encoder.digest
+    back = again.reconstruct(torch.from_numpy(pictures))
+    assert back.shape == (40, 1, 8, 8) and back.min() >= 0 and back.max() <= 1
