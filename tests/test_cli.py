@@ -95,7 +95,7 @@ def test_the_same_in_python(shapes: Path) -> None:
     labels = ["even" if number % 2 == 0 else "odd" for number in range(60)]
     judged = aekit.evaluate(np.asarray(z), labels, evaluators=["probe"])
     assert 0 <= judged.results["encoder"]["probe"].metrics["accuracy"].value <= 1
-    assert list(aekit.evaluate(z, evaluators=["knn"]).results) == ["encoder", "raw", "pca-8", "random"]
+    assert list(aekit.evaluate(z, evaluators=["knn"]).results) == ["encoder", "raw 32x32", "pca-8", "random"]
 
 
 def test_a_recipe_with_its_evaluation(command: Command, tmp_path: Path) -> None:
