@@ -1,4 +1,4 @@
-"""Runs the command line inside the test process."""
+"""Runs the command line inside the test process, and listens to what is said."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from aekit.cli import main
+from aekit.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,16 @@ class Command:
         outcome = self(*arguments)
         assert outcome.code == 0, outcome.err
         return outcome.out
+
+
+class Said(Progress):
+    """Remembers what was said: ``"built again" in said``."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def __contains__(self, part: str) -> bool:
+        return any(part in line for line in self.lines)

@@ -11,30 +11,17 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from aekit_plugins.indexes import faiss_index
+from commands import Said
 
 import aekit
 from aekit.embeddings import Embeddings
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError
 from aekit.index import Metric, VectorIndex
 from aekit.openblas import VARIABLE, better_core
-from aekit.progress import Progress
 from aekit.recall import Exact
 from aekit.store import Rows
 
 FAST = {"train.epochs": 1, "train.precision": "fp32"}
-
-
-class Said(Progress):
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def __contains__(self, part: str) -> bool:
-        return any(part in line for line in self.lines)
 
 
 def clusters(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:

@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from aekit import pictures
 from aekit.data import arrange, from_array, open_data, reopen
 from aekit.errors import DataError, PluginError, RecipeError
+from aekit.reading import pictures
 from aekit.registry import registry
 from aekit.samples import ArraySource, SampleSpec, Source, collect
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import numpy as np
 
-from aekit import idx, tables
 from aekit.data import KindOption, Layout, arrange
 from aekit.errors import DataError, nearest
-from aekit.npfiles import read_npy, read_npz
 from aekit.options import Field
+from aekit.reading import idx, tables
+from aekit.reading.npfiles import read_npy, read_npz
 from aekit.samples import ArraySource, SampleSpec
 
 _X = Field(description="the array in an .npz, or the columns of a table; auto: the usual names")

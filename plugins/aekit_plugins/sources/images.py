@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit import pictures, tables
 from aekit.errors import DataError
-from aekit.folders import files_below, natural
 from aekit.options import Field
+from aekit.reading import pictures, tables
+from aekit.reading.folders import files_below, natural
 from aekit.samples import Resize, SampleSpec, Source
 
 Side = Annotated[int, Field(ge=1, le=8192)]

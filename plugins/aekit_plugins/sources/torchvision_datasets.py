@@ -12,9 +12,9 @@ import numpy as np
 
 from aekit.data import from_array
 from aekit.errors import DataError, nearest
-from aekit.idx import pictures_in, read_mnist_folder
 from aekit.options import Field
-from aekit.pictures import PictureItems
+from aekit.reading.idx import pictures_in, read_mnist_folder
+from aekit.reading.pictures import PictureItems
 from aekit.samples import SampleSpec, Source
 
 _FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]

@@ -1,0 +1,1 @@
+"""Reading files: pictures, IDX, numpy's formats, tables, and the folders that hold them. Sources are built from these."""
