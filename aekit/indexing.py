@@ -64,9 +64,9 @@ def build_index(
     plugin = registry().get("index", engine)
     settings = validated(plugin, options or {}, f"index {engine}")
     if out is None:
-        index = _built(embeddings, plugin, settings, metric, progress)
-        index._encoder = embeddings.encoder()
-        return index
+        in_memory = _built(embeddings, plugin, settings, metric, progress)
+        in_memory._encoder = embeddings.encoder()
+        return in_memory
     folder = Path(out)
     _refuse_other_content(folder)
     with only_writer(folder):

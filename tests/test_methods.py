@@ -8,6 +8,7 @@ import torch
 from aekit_plugins.backbones.conv import Conv
 from aekit_plugins.backbones.mlp import MLP
 from aekit_plugins.variants.denoising import Denoising
+from aekit_plugins.variants.displacing import Displacing
 from torch import nn
 
 from aekit.assembly import make_objective
@@ -154,3 +155,43 @@ def test_a_run_keeps_its_decoder(tmp_path) -> None:
     assert again.encoder.digest == encoder.digest
     back = again.reconstruct(torch.from_numpy(pictures))
     assert back.shape == (40, 1, 8, 8) and back.min() >= 0 and back.max() <= 1
+
+
+def displaced(x: torch.Tensor, **options: float) -> torch.Tensor:
+    return Displacing(**options).corrupt(x, torch.Generator().manual_seed(0))
+
+
+def test_without_displacement_the_picture_stays_as_it_is() -> None:
+    x = torch.rand(4, 3, 10, 14)
+    assert torch.allclose(displaced(x, shift=0, turn=0, resize=0), x, atol=1e-5)
+
+
+def test_each_picture_is_moved_by_its_own_distance_within_the_largest() -> None:
+    x = torch.zeros(200, 1, 41, 41)
+    x[:, :, 19:22, 19:22] = 1
+    seen = displaced(x, shift=0.2, turn=0, resize=0)
+    rows, columns = torch.meshgrid(torch.arange(41.0), torch.arange(41.0), indexing="ij")
+    mass = seen.sum((1, 2, 3))
+    assert mass.numpy() == pytest.approx(np.full(200, 9), rel=1e-3), "moving keeps what is there"
+    for axis in (rows, columns):
+        moved = (seen[:, 0] * axis).sum((1, 2)) / mass - 20
+        assert moved.abs().max() <= 0.2 * 41 + 1e-3
+        assert moved.std().item() == pytest.approx(0.2 * 41 / 3**0.5, rel=0.15), "uniform over the range"
+
+
+def test_a_quarter_turn_is_a_quarter_turn() -> None:
+    """The largest angle is reached by a drawn number of 1: written out with the map that it must then apply."""
+    variant = Displacing(shift=0, turn=180, resize=0)
+    x = torch.rand(64, 1, 9, 9)
+    seen = variant.corrupt(x, torch.Generator().manual_seed(1))
+    drawn = 2 * torch.rand(4, 64, generator=torch.Generator().manual_seed(1)) - 1
+    near = int((drawn[2].abs() - 0.5).abs().argmin())
+    turned = torch.rot90(x[near], 1 if drawn[2, near] > 0 else -1, (1, 2))
+    assert (seen[near] - turned).abs().mean() < (seen[near] - x[near]).abs().mean() / 3
+
+
+def test_resizing_about_the_centre_keeps_it_there() -> None:
+    x = torch.zeros(100, 1, 41, 41)
+    x[:, :, 15:26, 15:26] = 1
+    mass = displaced(x, shift=0, turn=0, resize=0.3).sum((1, 2, 3)) / 121
+    assert mass.min() >= 0.7**2 - 0.05 and mass.max() <= 1.3**2 + 0.05 and mass.std() > 0.2

@@ -30,7 +30,15 @@ def demo(out: str, progress: Progress) -> None:
     started = time.monotonic()
     folder = Path(out)
     with new_folder(folder) as part:
-        encoder = fit(DATA, variants=["denoising"], dim=32, epochs=60, out=part / "run", progress=progress)
+        encoder = fit(
+            DATA,
+            variants=["denoising"],
+            dim=32,
+            epochs=100,
+            overrides={"objective.denoising.noise": "gaussian", "objective.denoising.level": 0.3},
+            out=part / "run",
+            progress=progress,
+        )
         embeddings = encoder.embed(DATA, out=part / "embeddings", progress=progress)
         index = build_index(embeddings, part / "index", progress=progress)
         asked = embeddings.ids[:: len(embeddings) // ASKED][:ASKED]

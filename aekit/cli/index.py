@@ -14,7 +14,9 @@ from aekit.indexing import build_index
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Index folder to write or bring up to date.")
 @click.option("--kind", default="auto", show_default=True, help="auto, or a factory string such as IVF1024,SQfp16.")
-@click.option("--metric", type=click.Choice(["cosine", "l2", "ip"]), default="cosine", show_default=True)
+@click.option(
+    "--metric", type=click.Choice(["cosine", "l2", "ip"]), default="cosine", show_default=True, help="Nearness."
+)
 @click.option("--engine", default="faiss", show_default=True, metavar="NAME", help="Index plugin.")
 @set_option("target_recall=0.99")
 @quiet_option

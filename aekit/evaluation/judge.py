@@ -119,6 +119,9 @@ def evaluate(
     if at_hand:
         split = capped(split, RAW_BYTES // (4 * raw_dim(at_hand[2].spec)), seed)
 
+        if _saw_everything(stored, at_hand[2]):
+            notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
+
     rows = np.sort(np.concatenate([split.train, split.validation, split.test]))
     train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))
     inner = Split(train, validation, test, split.origin)
@@ -217,6 +220,13 @@ def _at_hand(stored: Embeddings | None, notes: list[str]) -> tuple[Any, np.ndarr
         notes.append(f"no controls: the {what} is no longer at hand")
         return None
     return *found, encoder
+
+
+def _saw_everything(stored: Embeddings | None, encoder: Any) -> bool:
+    """Whether the data had no splits, so that what the encoder was trained on includes what is its test here."""
+    origin = stored.manifest.get("origin") if stored else None
+    same = bool(origin) and origin["data"] == encoder.record.get("data", {}).get("data")
+    return same and stored is not None and stored.splits is None
 
 
 def _subjects(

@@ -11,6 +11,7 @@ def aekit_register_variants() -> list[Entry]:
     return [
         Entry("none", f"{at}.none:Plain", "the plain autoencoder: nothing but its code width keeps it from copying", 1),
         Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 1),
+        Entry("displacing", f"{at}.displacing:Displacing", "restores a picture from a displaced one", 1, ("image",)),
     ]
 
 

@@ -19,7 +19,7 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": nn.Identity,
 }
 SMALLEST = 4
-"""Stages halve the picture until its shorter side would fall below this."""
+"""Stages halve the picture until its shorter side is at most this; there are two at least, as one alone is nearly linear."""
 
 
 class Conv(Backbone):
@@ -73,7 +73,7 @@ class Conv(Backbone):
 
 def _default_channels(side: int) -> list[int]:
     channels: list[int] = []
-    while side > SMALLEST or not channels:
+    while side > SMALLEST or len(channels) < 2:
         channels.append(min(32 * 2 ** len(channels), 256))
         side = (side + 1) // 2
     return channels
