@@ -190,6 +190,14 @@ def test_a_quarter_turn_is_a_quarter_turn() -> None:
     assert (seen[near] - turned).abs().mean() < (seen[near] - x[near]).abs().mean() / 3
 
 
+def test_turning_keeps_shapes_in_a_picture_that_is_not_square() -> None:
+    x = torch.zeros(100, 1, 30, 90)
+    x[:, :, 10:21, 40:51] = 1  # a square stays one: as tall as it is wide, whatever its angle
+    seen = displaced(x, shift=0, turn=180, resize=0)[:, 0]
+    tall, wide = (seen.amax(axis) > 0.5 for axis in (2, 1))
+    assert (tall.sum(1) - wide.sum(1)).abs().max() <= 2
+
+
 def test_resizing_about_the_centre_keeps_it_there() -> None:
     x = torch.zeros(100, 1, 41, 41)
     x[:, :, 15:26, 15:26] = 1

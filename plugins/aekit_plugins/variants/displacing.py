@@ -36,8 +36,11 @@ class Displacing(Variant):
         drawn = 2 * torch.rand(4, len(x), generator=generator, device=x.device) - 1
         angle, size = drawn[2] * math.radians(self.turn), 1 + drawn[3] * self.resize
         cosine, sine = angle.cos() / size, angle.sin() / size
-        # In a grid's units a side is 2 long.
+        # In a grid's units either side is 2 long, so that turning a picture that is not square needs its proportion.
         across, down = 2 * self.shift * drawn[0], 2 * self.shift * drawn[1]
-        maps = torch.stack([torch.stack([cosine, -sine, across], 1), torch.stack([sine, cosine, down], 1)], 1)
+        tall = x.shape[-2] / x.shape[-1]
+        maps = torch.stack(
+            [torch.stack([cosine, -sine * tall, across], 1), torch.stack([sine / tall, cosine, down], 1)], 1
+        )
         grid = F.affine_grid(maps, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid.to(x.dtype), align_corners=False)
