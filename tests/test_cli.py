@@ -170,3 +170,12 @@ def test_photographs_of_all_sizes(data_dir: Path, command: Command, tmp_path: Pa
     )
     assert len(hits) == 10 and test not in {hit["id"] for hit in hits}
     assert (tmp_path / "g.html").read_text().count("data:image/png") == 11
+
+
+def test_it_says_when_the_encoder_was_trained_on_what_it_is_judged_on(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=np.random.default_rng(0).normal(size=(60, 4)), y=np.arange(60) % 2)
+    np.savez(tmp_path / "b.npz", X=np.random.default_rng(1).normal(size=(60, 4)), y=np.arange(60) % 2)
+    encoder = aekit.fit(tmp_path / "a.npz", dim=2, epochs=1)
+    seen, unseen = (aekit.evaluate(encoder.embed(tmp_path / name), evaluators=["knn"]) for name in ("a.npz", "b.npz"))
+    assert any("on the very samples that it is judged on" in note for note in seen.notes)
+    assert not any("very samples" in note for note in unseen.notes)

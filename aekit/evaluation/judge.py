@@ -118,7 +118,6 @@ def evaluate(
     at_hand = _at_hand(stored, notes) if controls else None
     if at_hand:
         split = capped(split, RAW_BYTES // (4 * raw_dim(at_hand[2].spec)), seed)
-
         if _saw_everything(stored, at_hand[2]):
             notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
 
@@ -224,9 +223,10 @@ def _at_hand(stored: Embeddings | None, notes: list[str]) -> tuple[Any, np.ndarr
 
 def _saw_everything(stored: Embeddings | None, encoder: Any) -> bool:
     """Whether the data had no splits, so that what the encoder was trained on includes what is its test here."""
-    origin = stored.manifest.get("origin") if stored else None
-    same = bool(origin) and origin["data"] == encoder.record.get("data", {}).get("data")
-    return same and stored is not None and stored.splits is None
+    if stored is None or stored.splits is not None:
+        return False
+    origin, trained_on = stored.manifest.get("origin") or {}, encoder.record.get("data", {})
+    return "data" in origin and origin["data"] == trained_on.get("data")
 
 
 def _subjects(
