@@ -232,10 +232,7 @@ class _Reader:
                     yield self._embed(indices, raw, hashes)
 
     def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        raw, ok = read_usable(self.source, indices)
-        if self.strict and not ok.all():
-            name = self.source.ids[int(indices[~ok][0])]
-            raise DataError(f"{name}: {self.source.skipped[name]} (--strict)")
+        raw, ok = read_usable(self.source, indices, self.strict)
         return indices[ok], raw[ok], self.source.fingerprints(indices[ok])
 
     @torch.inference_mode()

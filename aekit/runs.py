@@ -25,6 +25,7 @@ from aekit.recipe import Recipe, make_recipe, read_recipe
 from aekit.registry import registry
 from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
+from aekit.store import skipped_csv
 from aekit.training import Batches, State, choose_device, train, uses_bf16
 
 STEPS_AIMED_AT = 3000
@@ -102,11 +103,11 @@ def fit(
     with only_writer(folder):
         try:
             return _Run(recipe, given, folder, progress).go(resume)
-        except (RecipeError, DataError) as error:
+        except (RecipeError, DataError):
             # Nothing was trained: leave no empty folder behind that would be in the way of the next try.
             if not existed and not (folder / "recipe.toml").exists():
                 shutil.rmtree(folder, ignore_errors=True)
-            raise error
+            raise
 
 
 class _Run:
@@ -118,8 +119,8 @@ class _Run:
 
     def go(self, resume: bool) -> Encoder:
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
-        cache = {"strict": self.recipe.data.strict, "progress": self.progress}
-        samples = collect(source, source.rows_of(self.recipe.data.split), self.device, **cache)  # type: ignore[arg-type]
+        rows = source.rows_of(self.recipe.data.split)
+        samples = collect(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
         self._say_what_is_there(source, samples)
         preprocess, scaling = measure(samples, self.recipe.encoder.scaling)
         self._settle(samples, preprocess, scaling)
@@ -131,15 +132,13 @@ class _Run:
     def _say_what_is_there(self, source: Source, samples: Samples) -> None:
         where = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
         self.progress.say(f"data: {len(samples)} samples{where}, {samples.spec}")
-        if note := getattr(source, "note", ""):
-            self.progress.say(f"data: {note}")
+        if source.note:
+            self.progress.say(f"data: {source.note}")
         if source.skipped:
             name, why = next(iter(source.skipped.items()))
             listed = f"; all are in {self.folder / 'skipped.csv'}" if self.folder else ""
             self.progress.say(f"data: {len(source.skipped)} skipped, such as {name}: {why}{listed}")
             if self.folder:
-                from aekit.store import skipped_csv
-
                 write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
 
     def _settle(self, samples: Samples, preprocess: Preprocess, scaling: str) -> None:

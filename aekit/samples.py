@@ -195,11 +195,14 @@ class RowNames(Sequence[str]):
         return str(row) if self.splits is None else f"{self.splits[row]}-{self._within[row]}"
 
 
-def read_usable(source: Source, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_usable(source: Source, indices: np.ndarray, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """`source.read`, with samples that are not finite turned away too.
 
     Returns:
         (B, *shape) and (B,) bool, as `Source.read`.
+
+    Raises:
+        DataError: `strict`, and a sample cannot be used.
     """
     rows, ok = source.read(indices)
     if rows.dtype.kind == "f":
@@ -209,6 +212,8 @@ def read_usable(source: Source, indices: np.ndarray) -> tuple[np.ndarray, np.nda
             bad = np.argwhere(~np.isfinite(row))[0]
             source.skipped[source.ids[int(indices[position])]] = f"{row[tuple(bad)]} at {tuple(bad.tolist())}"
         ok = ok & finite
+    if strict and not ok.all():
+        _stop_at(source, int(indices[np.flatnonzero(~ok)[0]]))
     return rows, ok
 
 
@@ -308,9 +313,7 @@ def _into(held: np.ndarray, source: Source, rows: np.ndarray, strict: bool, prog
         step = 64 if source.slow else CHUNK
         for start in range(0, len(rows), step):
             indices = rows[start : start + step]
-            batch, ok = read_usable(source, indices)
-            if strict and not ok.all():
-                _stop_at(source, int(indices[np.flatnonzero(~ok)[0]]))
+            batch, ok = read_usable(source, indices, strict)
             good = batch if ok.all() else batch[ok]
             held[filled : filled + len(good)] = good
             filled += len(good)

@@ -34,7 +34,7 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
         "kind": source.spec.kind,
         "shape": list(source.spec.shape),
         "dtype": source.spec.dtype,
-        "note": getattr(source, "note", ""),
+        "note": source.note,
         "splits": {} if source.splits is None else dict(Counter(source.splits.tolist())),
         "labels": _labels(source.labels),
         "skipped": source.skipped,
