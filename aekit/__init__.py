@@ -17,7 +17,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from aekit.data import open_data
     from aekit.embeddings import Embeddings, embed
-    from aekit.encoder import Backbone, Encoder, load
+    from aekit.backbone import Backbone
+    from aekit.encoder import Encoder, load
     from aekit.errors import AekitError
     from aekit.estimator import AekitTransformer
     from aekit.evaluation import evaluate

@@ -6,11 +6,12 @@ from typing import Any
 
 from aekit.autoencoder import Autoencoder
 from aekit.encoder import Encoder, assemble, seeded
-from aekit.errors import RecipeError
+from aekit.errors import RecipeError, nearest
 from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
 from aekit.options import validated
 from aekit.preprocess import Preprocess
 from aekit.recipe import Recipe
+from aekit.reconstruction import LOSSES
 from aekit.registry import registry
 from aekit.samples import SampleSpec
 
@@ -32,8 +33,10 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
             variants[plugin.name].prepare(preprocess)
             if type(variants[plugin.name]).head is not Variant.head:
                 heads[name] = options
-    if len(heads) > 1:
-        raise RecipeError([f"objective.variants: {' and '.join(heads)} each give the encoder a head; at most one can"])
+    bounds = [name for name, variant in variants.items() if type(variant).bound is not Variant.bound]
+    for what, names in {"give the encoder a head": list(heads), "replace the reconstruction error": bounds}.items():
+        if len(names) > 1:
+            raise RecipeError([f"objective.variants: {' and '.join(names)} each {what}; at most one can"])
     name = recipe.encoder.backbone
     backbone = registry().get("backbone", name, wanted_by="encoder.backbone")
     options = validated(backbone, recipe.options_of("encoder", name), f"encoder.{name}")
@@ -61,15 +64,27 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
 
 def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe, preprocess: Preprocess) -> Autoencoder:
     try:
-        decoder = encoder.backbone.decoder(encoder.dim)
+        decoder = encoder.decoder()
     except NotImplementedError as error:
         raise RecipeError([f"encoder.backbone = {recipe.encoder.backbone!r}: {error}; use a pretext task"]) from error
     loss = recipe.objective.loss
-    if loss == "bce" and not preprocess.unit:
+    if loss == "auto":
+        loss = auto_loss(preprocess)
+    if loss not in LOSSES:
+        raise RecipeError([f"objective.loss = {loss!r}: no such loss{nearest(loss, LOSSES)}"])
+    if LOSSES[loss].unit and not preprocess.unit:
         raise RecipeError(
-            ["objective.loss = 'bce': needs data in [0, 1]; set encoder.scaling = 'unit', or loss = 'mse'"]
+            [f"objective.loss = {loss!r}: needs data in [0, 1]; set encoder.scaling = 'unit', or loss = 'mse'"]
         )
-    return Autoencoder(encoder, decoder, variants, ("bce" if preprocess.unit else "mse") if loss == "auto" else loss)
+    try:
+        return Autoencoder(encoder, decoder, variants, loss)
+    except ValueError as error:
+        raise RecipeError([f"objective.loss = {loss!r}: {error}"]) from error
+
+
+def auto_loss(preprocess: Preprocess) -> str:
+    """What ``objective.loss = "auto"`` means for data that is scaled so."""
+    return "bce" if preprocess.unit else "mse"
 
 
 def autoencoder_of(objective: Objective) -> Autoencoder | None:

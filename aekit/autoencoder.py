@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from aekit.artifacts import new_folder, read_json, write_json
 from aekit.encoder import Encoder, check_same, load, seeded
-from aekit.errors import DataError
+from aekit.errors import DataError, IdentityError
 from aekit.objective import Batch, Objective, Step, Variant
-
-Loss = Literal["bce", "mse"]
+from aekit.reconstruction import LOSSES
+from aekit.samples import Samples
 
 
 class Autoencoder(Objective):
@@ -29,39 +28,74 @@ class Autoencoder(Objective):
         encoder: to train.
         decoder: (B, D) -> (B, *shape), before the output activation.
         variants: name -> variant, in the order in which they corrupt.
-        loss: ``bce``: sigmoid output and binary cross-entropy, for data in [0, 1]; ``mse``: linear output and squared
-            error.
+        loss: name of the reconstruction loss, as in `aekit.reconstruction.LOSSES`.
     """
 
-    def __init__(self, encoder: Encoder, decoder: nn.Module, variants: Mapping[str, Variant], loss: Loss) -> None:
+    def __init__(self, encoder: Encoder, decoder: nn.Module, variants: Mapping[str, Variant], loss: str) -> None:
         super().__init__()
         self.encoder, self.decoder, self.variants = encoder, decoder, nn.ModuleDict(variants)
-        self.loss_kind = loss
+        self.likelihood, self.loss_name = LOSSES[loss](encoder.spec), loss
         self._named = tuple(variants.items())
+        self.progress = 0.0
+        self.deterministic = not hasattr(encoder.head, "draw") and all(v.deterministic for v in variants.values())
+
+    def start(self, samples: Samples) -> None:
+        for _, variant in self._named:
+            variant.start(self.encoder, self.decoder, samples)
+
+    def at(self, progress: float) -> None:
+        self.progress = progress
+        for _, variant in self._named:
+            variant.progress = progress
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        clean = self.encoder.preprocess(batch.raw)
-        corrupted = clean
+        encoder = self.encoder
+        corrupted = encoder.preprocess(batch.raw)
+        clean = corrupted if batch.target is None else encoder.preprocess(batch.target)
         for _, variant in self._named:
             corrupted = variant.corrupt(corrupted, generator)
-        features = self.encoder.backbone(corrupted)
-        code, extras = draw(self.encoder.head, features, generator)
+        features = encoder.backbone(corrupted)
+        code, extras = draw(encoder.head, features, generator)
         output = self.decoder(code).float()
-        terms = {"reconstruction": reconstruction_loss(output, clean, self.loss_kind)}
-        step = Step(clean, corrupted, features, code, self.activate(output), self.encoder.encode, generator, extras)
+        weights, draws = self._emphasis(clean, corrupted), len(code) // len(clean)
+        errors = self.likelihood(
+            output, _repeated(clean, draws), None if weights is None else _repeated(weights, draws)
+        )
+        step = Step(
+            clean=clean,
+            corrupted=corrupted,
+            features=features,
+            code=code,
+            reconstruction=self.likelihood.activate(output),
+            errors=errors,
+            encode=encoder.encode,
+            generator=generator,
+            extras=extras,
+            progress=self.progress,
+        )
+        bounds = [b for _, variant in self._named if (b := variant.bound(step)) is not None]
+        terms = {"reconstruction": bounds[0] if bounds else errors.mean()}
         for name, variant in self._named:
             terms |= {f"{name}/{term}": value for term, value in variant.penalty(step).items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
-    def activate(self, output: Tensor) -> Tensor:
-        """The decoder's output on the scale of the preprocessed sample."""
-        return torch.sigmoid(output) if self.loss_kind == "bce" else output
+    def _emphasis(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
+        given = [w for _, variant in self._named if (w := variant.emphasis(clean, corrupted)) is not None]
+        return torch.stack(given).prod(0) if given else None
 
     @torch.no_grad()
     def reconstruct(self, raw: Tensor) -> Tensor:
         """(B, *shape) raw -> (B, *shape) float32 on the preprocessed scale, without corruption."""
-        return self.activate(self.decoder(self.encoder.encode(self.encoder.preprocess(raw))).float())
+        return self.likelihood.activate(self._output(raw))
+
+    @torch.no_grad()
+    def errors(self, raw: Tensor) -> Tensor:
+        """(B, *shape) raw -> (B,) errors of the reconstruction, summed over entries, without corruption."""
+        return self.likelihood(self._output(raw), self.encoder.preprocess(raw))
+
+    def _output(self, raw: Tensor) -> Tensor:
+        return self.decoder(self.encoder.encode(self.encoder.preprocess(raw))).float()
 
     def after_step(self) -> None:
         for _, variant in self._named:
@@ -69,10 +103,13 @@ class Autoencoder(Objective):
 
     def save_decoder(self, folder: str | Path) -> None:
         """Writes ``decoder.json`` and ``weights.safetensors`` into a new folder."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.decoder.state_dict().items()}
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self._decoding().state_dict().items()}
         with new_folder(Path(folder)) as part:
             save_file(weights, part / "weights.safetensors")
-            write_json(part / "decoder.json", {"format": 1, "encoder": self.encoder.digest, "loss": self.loss_kind})
+            write_json(part / "decoder.json", {"format": 1, "encoder": self.encoder.digest, "loss": self.loss_name})
+
+    def _decoding(self) -> nn.ModuleDict:
+        return nn.ModuleDict({"decoder": self.decoder, "likelihood": self.likelihood})
 
 
 def load_autoencoder(run: str | Path) -> Autoencoder:
@@ -80,7 +117,7 @@ def load_autoencoder(run: str | Path) -> Autoencoder:
 
     Raises:
         DataError: the run has no decoder.
-        IdentityError: the decoder belongs to another encoder.
+        IdentityError: the decoder belongs to another encoder, or is damaged.
     """
     folder = Path(run) / "decoder"
     if not (folder / "decoder.json").is_file():
@@ -89,9 +126,12 @@ def load_autoencoder(run: str | Path) -> Autoencoder:
     encoder = load(run)
     check_same(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
     with seeded(0):
-        decoder = encoder.backbone.decoder(encoder.dim)
-    decoder.load_state_dict(load_file(folder / "weights.safetensors"), strict=True)
-    return Autoencoder(encoder, decoder, {}, described["loss"]).eval()
+        autoencoder = Autoencoder(encoder, encoder.decoder(), {}, described["loss"])
+    try:
+        autoencoder._decoding().load_state_dict(load_file(folder / "weights.safetensors"), strict=True)
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise IdentityError(f"{folder}: weights do not load: {str(error).strip().splitlines()[-1].strip()}") from error
+    return autoencoder.eval()
 
 
 def draw(head: nn.Module, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -100,8 +140,6 @@ def draw(head: nn.Module, features: Tensor, generator: torch.Generator) -> tuple
     return (head(features), {}) if own is None else own(features, generator)
 
 
-def reconstruction_loss(output: Tensor, clean: Tensor, kind: Loss) -> Tensor:
-    """Of (B, *shape) outputs before their activation: summed over entries, averaged over the batch."""
-    if kind == "bce":
-        return F.binary_cross_entropy_with_logits(output, clean, reduction="sum") / len(clean)
-    return F.mse_loss(output, clean, reduction="sum") / len(clean)
+def _repeated(x: Tensor, draws: int) -> Tensor:
+    """(B, ...) -> (draws * B, ...), one draw after the other."""
+    return x if draws == 1 else x.repeat(draws, *(1 for _ in x.shape[1:]))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import aekit
 from aekit.artifacts import new_folder, read_json, write_json, write_text
+from aekit.backbone import Backbone, Tied
 from aekit.errors import DataError, IdentityError, PluginError, RecipeError
 from aekit.options import validated
 from aekit.preprocess import Preprocess
@@ -30,40 +31,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CHECK_TOLERANCE = 1e-3
-
-
-class Backbone(nn.Module):
-    """A network from a preprocessed sample to features, as an ordered list of stages.
-
-    Subclasses fill `stages`, set `features_dim` and `features_shape`, and define `mirror` where they can decode.
-
-    Attributes:
-        stages: applied one after the other; what layer-wise training and partial freezing count in.
-        features_dim: F, width of the flattened output of the last stage.
-        features_shape: shape of that output before it is flattened.
-    """
-
-    stages: nn.ModuleList
-    features_dim: int
-    features_shape: tuple[int, ...]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, *shape) float -> (B, F)."""
-        for stage in self.stages:
-            x = stage(x)
-        return x.flatten(1)
-
-    def mirror(self, stage: int) -> nn.Module:
-        """A module from the output of stage number `stage` back to its input; the first stage's ends without an
-        activation. Raises NotImplementedError where the network has no mirror image."""
-        raise NotImplementedError(f"{type(self).__name__} has no decoder")
-
-    def decoder(self, dim: int) -> nn.Module:
-        """(B, dim) code -> (B, *shape), on the scale of the preprocessed sample, before any output activation."""
-        mirrors = [self.mirror(number) for number in reversed(range(len(self.stages)))]
-        widen = [nn.Linear(dim, self.features_dim), nn.Unflatten(1, self.features_shape)]
-        # With no stage to mirror, the linear layer is the whole decoder and its output is the sample.
-        return nn.Sequential(*widen, *([nn.ReLU()] if mirrors else []), *mirrors)
 
 
 class Encoder(nn.Module):
@@ -87,7 +54,8 @@ class Encoder(nn.Module):
         plugins: Sequence[Plugin],
     ) -> None:
         super().__init__()
-        self.spec, self.architecture, self.dim = spec, architecture, int(architecture["dim"])
+        self.spec, self.architecture = spec, architecture
+        self.dim = int(architecture["dim"]) or backbone.features_dim
         self.preprocess, self.backbone, self.head = preprocess, backbone, head
         self.normalize = bool(architecture["normalize"])
         self.plugins = tuple(plugins)
@@ -96,6 +64,19 @@ class Encoder(nn.Module):
     @property
     def features_dim(self) -> int:
         return self.backbone.features_dim
+
+    def decoder(self) -> nn.Module:
+        """A decoder with first weights, (B, D) -> (B, *shape), on the scale of the preprocessed sample, before any output
+        activation. Raises NotImplementedError where the backbone has no mirror image."""
+        shape = self.backbone.features_shape
+        if hasattr(self.head, "mirror"):
+            return self.backbone.decoder(self.dim, self.head.mirror(shape))
+        if isinstance(self.head, nn.Identity):
+            return self.backbone.decoder(self.dim, nn.Unflatten(1, shape))
+        if self.backbone.tied and isinstance(self.head, nn.Linear):
+            widen = nn.Sequential(Tied(self.head, self.features_dim), nn.Unflatten(1, shape))
+            return self.backbone.decoder(self.dim, widen)
+        return self.backbone.decoder(self.dim)
 
     @property
     def device(self) -> torch.device:
@@ -176,7 +157,8 @@ def assemble(
     Args:
         spec: of the raw samples.
         preprocess: its statistics; shared, not copied.
-        architecture: ``{"backbone": {"name", "options"}, "head": {"variant", "options"} or None, "dim", "normalize"}``.
+        architecture: ``{"backbone": {"name", "options"}, "head": {"variant", "options"} or None, "dim", "normalize"}``;
+            a dim of 0 stands for the features themselves.
         seed: of the weights. The global random state is left alone.
         plugins: as `Encoder.plugins`; by default looked up by the names in the architecture.
         head: an already built head, or None to build the one that the architecture names.
@@ -189,7 +171,7 @@ def assemble(
         except ValueError as error:
             raise RecipeError([f"backbone {plugins[0].name!r} cannot take {spec}: {error}"]) from error
         if head is None:
-            head = _build_head(architecture, plugins, backbone.features_dim)
+            head = _build_head(architecture, plugins, backbone)
     return Encoder(spec, preprocess, backbone, head, architecture, plugins)
 
 
@@ -201,11 +183,15 @@ def plugins_of(architecture: dict[str, Any]) -> list[Plugin]:
     return plugins
 
 
-def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], features_dim: int) -> nn.Module:
+def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], backbone: Backbone) -> nn.Module:
+    dim = architecture["dim"]
     if not architecture["head"]:
-        return nn.Linear(features_dim, architecture["dim"])
+        return nn.Linear(backbone.features_dim, dim) if dim else nn.Identity()
     options = validated(plugins[1], architecture["head"]["options"], f"variant {plugins[1].name}")
-    head = plugins[1].load()(**options).head(features_dim, architecture["dim"])
+    try:
+        head = plugins[1].load()(**options).head(tuple(backbone.features_shape), dim or backbone.features_dim)
+    except ValueError as error:
+        raise RecipeError([f"variant {plugins[1].name!r}: {error}"]) from error
     if head is None:
         raise RecipeError([f"variant {plugins[1].name!r} was to give the encoder its head, but gives none"])
     return head

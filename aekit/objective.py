@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aekit.encoder import Encoder
 from aekit.preprocess import Preprocess
+from aekit.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,12 @@ class Batch:
     Attributes:
         raw: (B, *shape) in the data's own dtype, on the training device.
         labels: (B,), only in supervised runs.
+        target: (B, *shape) raw, what is to be restored from `raw` where that is not the sample itself.
     """
 
     raw: Tensor
     labels: Tensor | None = None
+    target: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ class Step:
         clean: (B, *shape) the sample.
         corrupted: (B, *shape) what the encoder was shown.
         features: (B, F) of the backbone.
-        code: (B, D) that the decoder was given.
-        reconstruction: (B, *shape), after the output activation.
+        code: (B, D) that the decoder was given; (K * B, D) where a head draws K codes a sample, one draw after the other.
+        reconstruction: (K * B, *shape), after the output activation.
+        errors: (K * B,) of the reconstruction, summed over the entries of a sample.
         encode: (B, *shape) -> (B, D), the encoder, for penalties that differentiate it.
         extras: what a variant's head returned beside the code, such as the mean and log-variance of a Gaussian.
         generator: the randomness of this step.
+        progress: share of the training that is done, 0 at the first step.
     """
 
     clean: Tensor
@@ -48,30 +53,50 @@ class Step:
     features: Tensor
     code: Tensor
     reconstruction: Tensor
+    errors: Tensor
     encode: Callable[[Tensor], Tensor]
     generator: torch.Generator
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    progress: float = 0.0
 
 
 class Variant(nn.Module):
     """One way to keep an autoencoder from copying. Options are the keyword-only parameters of ``__init__``.
 
-    A variant may change what the encoder is shown (`corrupt`), how features become a code (`head`) and what is minimised
-    (`penalty`); each does nothing unless overridden, so that variants compose.
+    A variant may change what the encoder is shown (`corrupt`), which errors count (`emphasis`), how features become a code
+    (`head`) and what is minimised (`penalty`, `bound`); each does nothing unless overridden, so that variants compose.
+
+    Attributes:
+        progress: share of the training that is done, 0 at the first step; set before each, for what is annealed.
     """
+
+    progress: float = 0.0
 
     def prepare(self, preprocess: Preprocess) -> None:
         """Called once before training, with the scaling of the data, for levels given in the data's units."""
+
+    def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
+        """Called once before the first step, with the network at its first weights and the training samples: to set first
+        weights, to look at the network, or to keep hold of samples."""
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """(B, *shape) -> (B, *shape). Never in place."""
         return x
 
-    def head(self, features_dim: int, dim: int) -> nn.Module | None:
-        """A module (B, F) -> (B, D), or None. At most one variant of a run may give one.
+    def emphasis(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
+        """Factors (B, *shape) on the errors of the entries; None stands for ones."""
+        return None
+
+    def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module | None:
+        """A module (B, F) -> (B, D) for features of `features_shape`, or None. At most one variant of a run may give one.
 
         It ships with the encoder, so its `forward` must be deterministic. Where training differs, the module also has
-        ``draw(features, generator) -> (code, extras)``.
+        ``draw(features, generator) -> (code, extras)``. Further methods that it may have:
+
+        - ``mirror(features_shape) -> nn.Module``: the decoder's first part, back to (B, *features_shape). Without it, that is a
+          linear map.
+        - ``sample(count, generator) -> (count, D)``: codes from a prior, which make the autoencoder a generative one.
+        - ``divergence(features) -> (B,)``: nats of a sample's posterior against that prior.
         """
         return None
 
@@ -79,8 +104,17 @@ class Variant(nn.Module):
         """Named scalar terms that are added to the loss."""
         return {}
 
+    def bound(self, step: Step) -> Tensor | None:
+        """A scalar that takes the place of the mean of `step.errors`. At most one variant of a run may give one."""
+        return None
+
     def after_step(self) -> None:
         """Called after each optimizer step."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the loss is the same at every call. Override where a penalty draws random numbers."""
+        return type(self).corrupt is Variant.corrupt
 
 
 class Pretext(nn.Module):
@@ -88,7 +122,12 @@ class Pretext(nn.Module):
 
     Subclasses take the encoder first (``def __init__(self, encoder, *, ways: ... = 4)``), pass it to
     ``super().__init__(encoder)`` and own whatever heads their task needs.
+
+    Attributes:
+        progress: share of the training that is done, as `Variant.progress`.
     """
+
+    progress: float = 0.0
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -111,9 +150,20 @@ class Pretext(nn.Module):
 
 
 class Objective(nn.Module):
-    """What fit sees: a loss over batches, and the encoder that it trains."""
+    """What fit sees: a loss over batches, and the encoder that it trains.
+
+    Attributes:
+        deterministic: whether the loss of a batch is the same at every call, as second-order optimizers need it.
+    """
 
     encoder: Encoder
+    deterministic: bool = False
+
+    def start(self, samples: Samples) -> None:
+        """Called once before the first step, with the training samples."""
+
+    def at(self, progress: float) -> None:
+        """Called before each step with the share of the training that is done, 0 at the first."""
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``"loss"``, the scalar to minimise, and detached scalars to log by name."""
@@ -129,6 +179,9 @@ class PretextObjective(Objective):
     def __init__(self, encoder: Encoder, pretext: Pretext) -> None:
         super().__init__()
         self.encoder, self.pretext = encoder, pretext
+
+    def at(self, progress: float) -> None:
+        self.pretext.progress = progress
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return self.pretext.loss(self.encoder.preprocess(batch.raw), generator)
@@ -151,6 +204,15 @@ class WeightedSum(Objective):
         self._named = tuple(parts.items())
         self.weights = {name: float(weights.get(name, 1.0)) for name in parts}
         self.encoder = next(iter(parts.values())).encoder
+        self.deterministic = all(part.deterministic for part in parts.values())
+
+    def start(self, samples: Samples) -> None:
+        for _, part in self._named:
+            part.start(samples)
+
+    def at(self, progress: float) -> None:
+        for _, part in self._named:
+            part.at(progress)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         total, logged = torch.zeros((), device=batch.raw.device), dict[str, Tensor]()

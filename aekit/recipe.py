@@ -48,7 +48,7 @@ class DataSection(_Section):
 
 class EncoderSection(_Section):
     backbone: Annotated[str, Field(description="a backbone plugin; auto: by the kind of data")] = "auto"
-    dim: Annotated[int, Field(ge=1, description="width of the embedding")] = 64
+    dim: Annotated[int, Field(ge=0, description="width of the embedding; 0: the backbone's features themselves")] = 64
     scaling: Annotated[
         Literal["auto", "unit", "standard", "none"], Field(description="of raw samples; auto: by their range")
     ] = "auto"
@@ -60,7 +60,8 @@ class ObjectiveSection(_Section):
     pretexts: Annotated[list[str], Field(description="tasks trained instead of, or with, an autoencoder")] = []
     weights: Annotated[dict[str, float], Field(description="of each pretext, and of 'autoencoder', in their sum")] = {}
     loss: Annotated[
-        Literal["auto", "bce", "mse"], Field(description="auto: bce for data in [0, 1], mse for the rest")
+        Literal["auto", "bce", "mse", "gaussian", "logistic", "huber", "ssim"],
+        Field(description="of the reconstruction; auto: bce for data in [0, 1], mse for the rest"),
     ] = "auto"
 
 

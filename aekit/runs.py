@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.artifacts import only_writer, write_json, write_text, writing
-from aekit.assembly import autoencoder_of, make_objective
+from aekit.assembly import auto_loss, autoencoder_of, make_objective
 from aekit.data import open_data
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
@@ -125,6 +125,7 @@ class _Run:
         preprocess, scaling = measure(samples, self.recipe.encoder.scaling)
         self._settle(samples, preprocess, scaling)
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
+        objective.start(samples)
         started = time.perf_counter()
         self._train(objective, samples, resume)
         return self._finish(objective, source, samples, time.perf_counter() - started)
@@ -146,16 +147,15 @@ class _Run:
         recipe, spec, say = self.recipe, samples.spec, self.progress.say
         say(f"scaling: {scaling}")
         if recipe.encoder.backbone == "auto":
-            # The plugin that names this kind of sample first among the kinds it takes is the one made for it.
+            # Backbones are registered in the order of preference, and those that come along are preferred.
             fitting = [p for p in registry().of("backbone") if spec.kind in p.entry.tags]
-            made_for = [p for p in fitting if p.entry.tags[0] == spec.kind and p.distribution == "aekit"]
-            if not (made_for or fitting):
+            if not fitting:
                 raise RecipeError([f"no backbone for {spec.kind} samples; name one with --backbone"])
-            name = (made_for or fitting)[0].name
+            name = next((p for p in fitting if p.distribution == "aekit"), fitting[0]).name
             say(f"backbone: {name}, made for {spec.kind} samples")
             recipe = recipe.with_encoder(backbone=name)
         if recipe.objective.loss == "auto":
-            kind = "bce" if preprocess.unit else "mse"
+            kind = auto_loss(preprocess)
             why = "values lie in [0, 1]" if preprocess.unit else "values are not confined to [0, 1]"
             if recipe.objective.variants or not recipe.objective.pretexts:
                 say(f"loss: {'binary cross-entropy' if kind == 'bce' else 'squared error'}, as {why}")

@@ -206,10 +206,13 @@ class $camel(Backbone):
         self.features_dim, self.features_shape = width, (width,)
 
     def mirror(self, stage: int) -> nn.Module:
-        """From the output of a stage back to its input. Without a mirror there is no decoder, only pretext tasks."""
+        """From the output of a stage back to its input, before any activation: `between` adds a ReLU where one belongs.
+
+        Without a mirror there is no decoder, only pretext tasks.
+        """
         if stage == 0:
             return nn.Sequential(nn.Linear(self.width, self.spec.size), nn.Unflatten(1, self.spec.shape))
-        return nn.Sequential(nn.Linear(self.width, self.width), nn.ReLU())
+        return nn.Linear(self.width, self.width)
 '''
 
 _SOURCE = '''

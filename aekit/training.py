@@ -156,6 +156,7 @@ def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[s
             for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_scale", 1.0)
 
+            objective.at(state.step / total)
             with autocast:
                 terms = objective.loss(batch, generator)
             optimizer.zero_grad(set_to_none=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder import Backbone, Encoder
+from aekit.backbone import Backbone
+from aekit.encoder import Encoder
 from aekit.errors import DataError
 from aekit.evaluation import results
 from aekit.evaluation.results import Result, Split
@@ -61,12 +63,12 @@ class RemembersOtherRuns(Variant):
 
 
 class HeadThatBranchesOnTheData(Variant):
-    def head(self, features_dim: int, dim: int) -> nn.Module:
+    def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module:
         class Head(nn.Linear):
             def forward(self, x: Tensor) -> Tensor:
                 return -super().forward(x) if x.mean().item() > 1e9 else super().forward(x)
 
-        return Head(features_dim, dim)
+        return Head(math.prod(features_shape), dim)
 
 
 class SolvesInBfloat16(Variant):
@@ -165,7 +167,7 @@ class Small(Backbone):
 
     def mirror(self, stage: int) -> nn.Module:
         if stage == 1:
-            return nn.Sequential(nn.Linear(24, 32), nn.ReLU())
+            return nn.Linear(24, 32)
         return nn.Sequential(nn.Linear(32, self.spec.size), nn.Unflatten(1, self.spec.shape))
 
 

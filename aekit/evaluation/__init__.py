@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aekit.evaluation.judge import Evaluation, evaluate
     from aekit.evaluation.neighbours import nearest
     from aekit.evaluation.probe import LogisticPath, fit_logistic
-    from aekit.evaluation.splits import make_split
+    from aekit.evaluation.splits import as_classes, few_labels, make_split, stratified
 
 __all__ = [
     "Evaluation",
@@ -20,12 +20,15 @@ __all__ = [
     "Metric",
     "Result",
     "Split",
+    "as_classes",
     "bootstrap",
     "difference",
     "evaluate",
+    "few_labels",
     "fit_logistic",
     "make_split",
     "nearest",
+    "stratified",
 ]
 
 _HOME = {
@@ -35,7 +38,10 @@ _HOME = {
     "fit_logistic": "probe",
     "bootstrap": "intervals",
     "difference": "intervals",
+    "as_classes": "splits",
+    "few_labels": "splits",
     "make_split": "splits",
+    "stratified": "splits",
     "nearest": "neighbours",
 }
 

@@ -13,7 +13,7 @@ from aekit.errors import DataError, PluginError, RecipeError, nearest
 from aekit.evaluation.controls import controls as control_features
 from aekit.evaluation.controls import raw_dim
 from aekit.evaluation.results import Result, Split
-from aekit.evaluation.splits import capped, is_classes, labelled, make_split
+from aekit.evaluation.splits import as_classes, capped, make_split
 from aekit.evaluation.verdict import ENCODER, first, verdict
 from aekit.options import model_of, validated
 from aekit.progress import SILENT, Progress
@@ -96,7 +96,8 @@ def evaluate(
     Args:
         embeddings: `aekit.Embeddings`, or any (N, D) array; an array has no controls, as it has no samples.
         labels: (N,) classes; default: those stored with the embeddings. None, NaN and "" stand for no label.
-        evaluators: names; default: all. Those that need labels are left out where there are none.
+        evaluators: names; default: all but those that are tagged as slow. Those that need labels are left out where there
+            are none.
         controls: whether to judge the controls too.
         split: default: the data set's own where it has one, otherwise drawn by `seed`.
         seed: of the split, the random encoder and whatever the evaluators draw.
@@ -111,7 +112,8 @@ def evaluate(
     stored = embeddings if isinstance(embeddings, Embeddings) else None
     vectors = _checked(embeddings)
     given = labels if labels is not None else stored.labels if stored else None
-    classes, notes = _classes(given, len(vectors))
+    classes, why_not = as_classes(given, len(vectors), of="embeddings")
+    notes = [why_not] if why_not else []
     if split is None:
         split = make_split(classes, stored.splits if stored else None, seed=seed, count=len(vectors))
     chosen = _chosen(evaluators, classes is not None, options or {}, seed, notes)
@@ -149,24 +151,6 @@ def _checked(embeddings: Any) -> np.ndarray:
     return vectors
 
 
-def _classes(labels: Any, count: int) -> tuple[np.ndarray | None, list[str]]:
-    """Labels as an array where they name classes, and a note where they do not."""
-    if labels is None:
-        return None, []
-    labels = np.asarray(labels)
-    if labels.shape != (count,):
-        raise DataError(f"labels of shape {labels.shape} for {count} embeddings: expected one for each")
-    known = labelled(labels)
-    if not known.any():
-        return None, ["none of the samples has a label"]
-    if not is_classes(labels):
-        return None, ["the labels are numbers on a scale rather than classes, so they were not used"]
-    if labels.dtype.kind != "O":
-        return labels, []
-    # Text, for None cannot be sorted among names; what has no label stays recognisable as such.
-    return np.where(known, labels.astype(str), ""), []
-
-
 def _chosen(
     names: Iterable[str] | None,
     have_labels: bool,
@@ -177,6 +161,10 @@ def _chosen(
     """Name -> the function and its options."""
     if names is None:
         plugins = registry().of("evaluator")
+        slow = [plugin.name for plugin in plugins if "slow" in plugin.entry.tags]
+        plugins = [plugin for plugin in plugins if "slow" not in plugin.entry.tags]
+        if slow:
+            notes.append(f"not run, as they take long: {', '.join(slow)}; they run where they are named")
     else:
         plugins = [registry().get("evaluator", name, wanted_by="evaluate") for name in names]
     titles = _titles(plugins)

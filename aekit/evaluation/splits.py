@@ -98,6 +98,73 @@ def capped(split: Split, most: int, seed: int) -> Split:
     )
 
 
+def few_labels(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -> Split:
+    """A split whose training and validation parts have only `per_class` labels of each class between them.
+
+    They are drawn from the training part, and a fifth of them, at least one, is for validation, so that no choice is made
+    with labels that one would not have. One or two labels a class leave none for validation. By the same seed fewer
+    labels are a part of more. The test part stays as it is.
+
+    Args:
+        split: positions into `labels`.
+        labels: (N,) classes.
+        per_class: labels of each class.
+        seed: of what is drawn.
+
+    Raises:
+        DataError: a class has fewer; says which has how many.
+    """
+    classes, strata, counts = np.unique(labels[split.train], return_inverse=True, return_counts=True)
+    if counts.min() < per_class:
+        short = ", ".join(f"{counts[i]} of {str(classes[i])!r}" for i in np.flatnonzero(counts < per_class)[:10])
+        raise DataError(f"per_class = {per_class}: more than there are; the training part has {short} ({split.origin})")
+    generator = np.random.default_rng(seed)
+    drawn = np.flatnonzero(_ranks(strata, generator) < per_class)
+    validation, train = _draw(drawn, 0.2, strata, np.arange(len(strata)), generator)
+    origin = f"{per_class} labels a class drawn with seed {seed}, validation included; {split.origin}"
+    return Split(split.train[train], split.train[validation], split.test, origin)
+
+
+def stratified(rows: np.ndarray, labels: np.ndarray, most: int, *, seed: int) -> np.ndarray:
+    """At most `most` of (N,) rows, drawn by `seed` in the proportions of their classes, in order.
+
+    Args:
+        rows: (N,) positions into `labels`.
+        labels: of all samples.
+    """
+    if len(rows) <= most:
+        return rows
+    _, strata, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
+    # The middle of each class's first so many samples, as a share of the class: what comes first is taken of each alike.
+    share = (_ranks(strata, np.random.default_rng(seed)) + 0.5) / counts[strata]
+    return rows[np.sort(np.argsort(share, kind="stable")[:most])]
+
+
+def as_classes(labels: Any, count: int, *, of: str) -> tuple[np.ndarray | None, str]:
+    """Labels as an array (N,) of one type, "" where there is none; or None where they name no classes, and why.
+
+    Args:
+        labels: (N,) names, numbers, or None.
+        count: N.
+        of: what is labelled, in the plural, for messages.
+
+    Raises:
+        DataError: not one for each.
+    """
+    if labels is None:
+        return None, ""
+    labels = np.asarray(labels)
+    if labels.shape != (count,):
+        raise DataError(f"labels of shape {labels.shape} for {count} {of}: expected one for each")
+    known = labelled(labels)
+    if not known.any():
+        return None, "none of the samples has a label"
+    if not is_classes(labels):
+        return None, "the labels are numbers on a scale rather than classes, so they were not used"
+    # Text, for None cannot be sorted among names; what has no label stays recognisable as such.
+    return (np.where(known, labels.astype(str), "") if labels.dtype.kind == "O" else labels), ""
+
+
 def labelled(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     """(N,) bool: where there is a label, rather than None, NaN or an empty string."""
     array = np.asarray(labels)
@@ -121,6 +188,16 @@ def _texts(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     """Labels of mixed types cannot be sorted; as text they can."""
     array = np.asarray(labels)
     return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _ranks(strata: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(N,) the place of each sample in a random order of its stratum, from 0."""
+    order = generator.permutation(len(strata))
+    order = order[np.argsort(strata[order], kind="stable")]
+    ranks = np.empty(len(strata), np.intp)
+    starts = np.cumsum(np.bincount(strata)) - np.bincount(strata)
+    ranks[order] = np.arange(len(strata)) - starts[strata[order]]
+    return ranks
 
 
 def _draw(

@@ -1,4 +1,4 @@
-"""A small picture of any sample, to be put into a page: a PNG for images and clips, a line for series and vectors."""
+"""A small picture of any sample: a PNG for images and clips, a line for series and vectors."""
 
 from __future__ import annotations
 
@@ -22,11 +22,25 @@ def thumbnail(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, fl
         value_range: what to draw as black and white (or as the bottom and top of a line); by default the natural range of
             8-bit samples, and the sample's own extremes for others.
     """
-    low, high = value_range or _range_of(sample, spec)
-    scaled = np.clip((sample.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
+    if spec.kind in ("image", "clip"):
+        return _png(pixels(sample, spec, value_range))
+    return _line(scaled(sample, spec, value_range))
+
+
+def pixels(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> np.ndarray:
+    """(C, H, W), or (C, T, H, W) of which the middle is shown, as (H, W, 3) uint8. Two channels show the first; more than
+    three show the first three."""
+    inside = scaled(sample, spec, value_range)
     if spec.kind == "clip":
-        return _png(scaled[:, scaled.shape[1] // 2])
-    return _png(scaled) if spec.kind == "image" else _line(scaled)
+        inside = inside[:, inside.shape[1] // 2]
+    channels = inside[:3] if len(inside) >= 3 else inside[:1].repeat(3, axis=0)
+    return (channels.transpose(1, 2, 0) * 255).round().astype(np.uint8)
+
+
+def scaled(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> np.ndarray:
+    """A sample of any shape with `value_range` mapped to 0..1; what lies outside is cut."""
+    low, high = value_range or _range_of(sample, spec)
+    return np.clip((sample.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
 
 
 def _range_of(sample: np.ndarray, spec: SampleSpec) -> tuple[float, float]:
@@ -36,10 +50,9 @@ def _range_of(sample: np.ndarray, spec: SampleSpec) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
-def _png(scaled: np.ndarray) -> str:
-    """(C, H, W) in [0, 1]. Two channels show the first; more than three show the first three."""
-    channels = scaled[:3] if len(scaled) >= 3 else scaled[:1].repeat(3, axis=0)
-    picture = Image.fromarray((channels.transpose(1, 2, 0) * 255).round().astype(np.uint8))
+def _png(shown: np.ndarray) -> str:
+    """(H, W, 3) uint8."""
+    picture = Image.fromarray(shown)
     if max(picture.size) > 2 * SIDE:
         picture.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
     stored = io.BytesIO()
@@ -47,9 +60,9 @@ def _png(scaled: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode()
 
 
-def _line(scaled: np.ndarray) -> str:
+def _line(inside: np.ndarray) -> str:
     """(C, T) or (D,) in [0, 1]: a line for each channel, or bars for a short vector."""
-    rows = np.atleast_2d(scaled)
+    rows = np.atleast_2d(inside)
     paths = []
     for row in rows[:4]:
         points = row[:: max(1, len(row) // 200)]

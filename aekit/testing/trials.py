@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from aekit.assembly import autoencoder_of, make_objective
 from aekit.autoencoder import Autoencoder
-from aekit.encoder import Backbone, Encoder, assemble, seeded
+from aekit.backbone import Backbone
+from aekit.encoder import Encoder, assemble, seeded
 from aekit.errors import RecipeError
 from aekit.objective import Batch, Objective, Pretext, PretextObjective, Variant
 from aekit.options import validated
@@ -59,7 +60,9 @@ class Trial(Case):
             "objective": {f"{self.plugin.kind}s": [self.name], self.name: self.options},
             "train": {"seed": seed},
         }
-        return make_objective(make_recipe(values), self.samples.spec, self.preprocess)
+        objective = make_objective(make_recipe(values), self.samples.spec, self.preprocess)
+        objective.start(self.samples)
+        return objective
 
     def encoder_with(self, spec: SampleSpec, preprocess: Preprocess, seed: int = 0) -> Encoder:
         """An encoder around the backbone that is tested."""
@@ -131,7 +134,7 @@ def _around(encoder: Encoder) -> Autoencoder:
     """An autoencoder, with a linear decoder where the backbone has no mirror image."""
     with seeded(1):
         try:
-            decoder = encoder.backbone.decoder(encoder.dim)
+            decoder = encoder.decoder()
         except NotImplementedError:
             decoder = nn.Sequential(nn.Linear(encoder.dim, encoder.spec.size), nn.Unflatten(1, encoder.spec.shape))
     return Autoencoder(encoder, decoder, {}, "bce" if encoder.preprocess.unit else "mse")

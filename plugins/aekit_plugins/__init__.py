@@ -20,14 +20,14 @@ def aekit_register_backbones() -> list[Entry]:
     at = "aekit_plugins.backbones"
     any_kind = ("vector", "series", "image", "clip")
     return [
-        Entry("mlp", f"{at}.mlp:MLP", "fully connected layers over the flattened sample", 1, any_kind),
         Entry(
             "conv",
             f"{at}.conv:Conv",
-            "strided convolutions over pictures of any size and number of channels",
+            "strided convolutions over pictures, series and clips of any size",
             1,
-            ("image",),
+            ("image", "series", "clip"),
         ),
+        Entry("mlp", f"{at}.mlp:MLP", "fully connected layers over the flattened sample", 1, any_kind),
     ]
 
 

@@ -1,29 +1,31 @@
-"""Strided convolutions over pictures: any size from 8 to 512 and beyond, any number of channels."""
+"""Strided convolutions over series, pictures and clips of any size and number of channels."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from torch import nn
 
-from aekit.encoder import Backbone
+from aekit.backbone import Backbone, Tied
 from aekit.options import Field
 from aekit.samples import SampleSpec
 
-ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU}
-NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "batch": nn.BatchNorm2d,
-    "group": lambda width: nn.GroupNorm(math.gcd(8, width), width),
-    "none": nn.Identity,
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+LAYERS: dict[str, tuple[Any, Any, Any]] = {
+    "series": (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d),
+    "image": (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),
+    "clip": (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d),
 }
+"""Kind of sample -> convolution, its way back, batch norm."""
 SMALLEST = 4
-"""Stages halve the picture until its shorter side is at most this; there are two at least, as one alone is nearly linear."""
+"""Stages halve the sample until its shorter side is at most this; there are two at least, as one alone is nearly linear."""
 
 
 class Conv(Backbone):
-    """Stages of a 3x3 convolution with stride 2, a norm and an activation; each halves the picture, rounding up.
+    """Stages of a convolution with stride 2, a norm and an activation; each halves the sample, rounding up.
+
+    Series are convolved along time, pictures over height and width, clips over all three.
 
     Masci, Meier, Ciresan and Schmidhuber, Stacked convolutional auto-encoders, 2011.
     """
@@ -36,39 +38,47 @@ class Conv(Backbone):
             list[Annotated[int, Field(ge=1)]] | None,
             Field(description="of each stage; by default 32, 64, 128, 256, 256, ... until the map is about 4 x 4"),
         ] = None,
-        activation: Annotated[Literal["relu", "gelu", "silu"], Field(description="after each convolution")] = "gelu",
+        activation: Annotated[
+            Literal["relu", "gelu", "silu", "sigmoid", "tanh"], Field(description="after each convolution")
+        ] = "gelu",
         norm: Annotated[Literal["batch", "group", "none"], Field(description="between the two")] = "batch",
+        tied: Annotated[bool, Field(description="the decoder uses the encoder's weights, transposed")] = False,
     ) -> None:
         super().__init__()
-        if spec.kind != "image":
-            raise ValueError(f"expected pictures (C, H, W), found {spec.kind}")
-        self.norm, self.activation = NORMS[norm], ACTIVATIONS[activation]
+        if spec.kind not in LAYERS:
+            raise ValueError(f"expected series (C, T), pictures (C, H, W) or clips (C, T, H, W), found {spec.kind}")
+        self.layers, self.norm, self.activation, self.tied = LAYERS[spec.kind], norm, ACTIVATIONS[activation], tied
         inside, *size = spec.shape
         # sizes[i] is what stage i takes in; its mirror has to give back exactly that, odd or even.
         self.sizes = [tuple(size)]
         self.channels = [inside]
-        for width in _default_channels(min(size)) if channels is None else channels:
+        for width in _default_channels(min(size[-2:])) if channels is None else channels:
             if max(self.sizes[-1]) == 1:
-                raise ValueError(f"{len(channels or [])} stages, but {len(self.channels) - 1} leave one pixel")
+                raise ValueError(f"{len(channels or [])} stages, but {len(self.channels) - 1} leave one entry")
             self.channels.append(width)
             self.sizes.append(tuple((side + 1) // 2 for side in self.sizes[-1]))
         self.stages = nn.ModuleList(self._stage(number) for number in range(len(self.channels) - 1))
         self.features_shape = (self.channels[-1], *self.sizes[-1])
-        self.features_dim = self.channels[-1] * self.sizes[-1][0] * self.sizes[-1][1]
+        self.features_dim = math.prod(self.features_shape)
 
     def _stage(self, number: int) -> nn.Module:
         inside, outside = self.channels[number], self.channels[number + 1]
-        # (B, inside, H, W) -> (B, outside, ceil(H / 2), ceil(W / 2))
-        convolution = nn.Conv2d(inside, outside, 3, stride=2, padding=1, bias=self.norm is NORMS["none"])
-        return nn.Sequential(convolution, self.norm(outside), self.activation())
+        # (B, inside, ..., W) -> (B, outside, ..., ceil(W / 2))
+        convolution = self.layers[0](inside, outside, 3, stride=2, padding=1, bias=self.norm == "none")
+        return nn.Sequential(convolution, *self.between(number).children())
 
     def mirror(self, stage: int) -> nn.Module:
         outside, inside = self.channels[stage], self.channels[stage + 1]
-        (high, wide), (low, narrow) = self.sizes[stage], self.sizes[stage + 1]
-        padding = (high - (2 * low - 1), wide - (2 * narrow - 1))
-        # (B, inside, h, w) -> (B, outside, 2h - 1 + padding, 2w - 1 + padding)
-        widen = nn.ConvTranspose2d(inside, outside, 3, stride=2, padding=1, output_padding=padding)
-        return widen if stage == 0 else nn.Sequential(widen, self.norm(outside), self.activation())
+        # (B, inside, ..., w) -> (B, outside, ..., 2w - 1 + padding)
+        padding = tuple(big - (2 * small - 1) for big, small in zip(self.sizes[stage], self.sizes[stage + 1]))
+        if self.tied:
+            return Tied(self.stages[stage][0], outside, padding)
+        return self.layers[1](inside, outside, 3, stride=2, padding=1, output_padding=padding)
+
+    def between(self, stage: int) -> nn.Module:
+        width = self.channels[stage + 1]
+        norms = {"batch": self.layers[2], "group": lambda width: nn.GroupNorm(math.gcd(8, width), width)}
+        return nn.Sequential(norms.get(self.norm, lambda width: nn.Identity())(width), self.activation())
 
 
 def _default_channels(side: int) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from aekit.encoder import Backbone
+from aekit.backbone import Backbone, Tied
 from aekit.options import Field
 from aekit.samples import SampleSpec
 
@@ -27,11 +27,12 @@ class MLP(Backbone):
         activation: Annotated[
             Literal["relu", "gelu", "sigmoid", "tanh", "none"], Field(description="after each hidden layer")
         ] = "relu",
+        tied: Annotated[bool, Field(description="the decoder uses the encoder's weights, transposed")] = False,
     ) -> None:
         super().__init__()
         # Between the sample and a usual code, but never so wide that small data is drowned in weights.
         widths = [min(1024, max(64, spec.size)), min(256, max(32, spec.size // 2))] if hidden is None else list(hidden)
-        self.spec, self.activation = spec, ACTIVATIONS[activation]
+        self.spec, self.activation, self.tied = spec, ACTIVATIONS[activation], tied
         self.widths = [spec.size, *widths]
         self.stages = nn.ModuleList()
         for number, (inside, outside) in enumerate(zip(self.widths, self.widths[1:])):
@@ -41,5 +42,11 @@ class MLP(Backbone):
         self.features_shape = (self.features_dim,) if widths else spec.shape
 
     def mirror(self, stage: int) -> nn.Module:
-        linear = nn.Linear(self.widths[stage + 1], self.widths[stage])
-        return nn.Sequential(linear, nn.Unflatten(1, self.spec.shape) if stage == 0 else self.activation())
+        linear: nn.Module = nn.Linear(self.widths[stage + 1], self.widths[stage])
+        if self.tied:
+            own = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
+            linear = Tied(own, self.widths[stage])
+        return nn.Sequential(linear, nn.Unflatten(1, self.spec.shape)) if stage == 0 else linear
+
+    def between(self, stage: int) -> nn.Module:
+        return self.activation()

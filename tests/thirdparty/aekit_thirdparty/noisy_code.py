@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -26,8 +27,8 @@ class NoisyCode(Variant):
         super().__init__()
         self.deviation, self.price = deviation, price
 
-    def head(self, features_dim: int, dim: int) -> nn.Module:
-        return NoisyLinear(features_dim, dim, self.deviation)
+    def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module:
+        return NoisyLinear(math.prod(features_shape), dim, self.deviation)
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         return {"power": self.price * step.extras["sent"].square().sum(1).mean()}

@@ -1,0 +1,119 @@
+"""Pictures of numbers: clouds of points in the plane, and histograms. Drawn by Pillow, so that nothing need be installed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from aekit.report.grid import FAINT, INK, MARGIN, PAPER, TEXT, shortened
+
+COLOURS = (
+    ("#3a7bd5", "#e2733b", "#3aa76d", "#cf3f4f", "#8f62c9", "#8c6a4f", "#dd6fb5", "#767b80", "#a8a31d", "#24a9b8")
+    + ("#9cc1ef", "#f3b995", "#9bd5b5", "#eba0a7", "#c9b3e6", "#c7b3a5", "#f1bfe0", "#bcc0c4", "#d6d387", "#95d6de")
+)  # fmt: skip
+GREY = "#b9bec4"
+SIDE, _FINER = 520, 2
+
+
+def draw_points(clouds: Mapping[str, np.ndarray], labels: Sequence[Any] | np.ndarray | None, title: str) -> Image.Image:
+    """Clouds of the same points, side by side, with one legend.
+
+    Args:
+        clouds: title -> (N, 2).
+        labels: (N,) that colour them, or None. Of more than twenty, the most frequent are coloured and the rest is grey.
+        title: above it all.
+    """
+    font = ImageFont.load_default(TEXT)
+    colours, legend = _coloured(labels, len(next(iter(clouds.values()))))
+    key = max((round(font.getlength(name)) for name in legend), default=0) + (40 if legend else 0)
+    top = 2 * MARGIN + 2 * TEXT + 6
+    size = (MARGIN + len(clouds) * (SIDE + MARGIN) + key + (MARGIN if key else 0), top + SIDE + MARGIN)
+    canvas = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(canvas)
+    pen.text((MARGIN, MARGIN - 2), title, INK, font)
+    for number, (name, points) in enumerate(clouds.items()):
+        x = MARGIN + number * (SIDE + MARGIN)
+        pen.text((x, top - TEXT - 6), shortened(name, font, SIDE), FAINT, font)
+        canvas.paste(_cloud(points, colours), (x, top))
+    for number, (name, colour) in enumerate(legend.items()):
+        x, y = size[0] - key - MARGIN + 10, top + number * (TEXT + 8)
+        pen.ellipse((x, y + 2, x + 10, y + 12), colour)
+        pen.text((x + 18, y), name, INK, font)
+    return canvas
+
+
+def draw_histogram(
+    groups: Mapping[str, np.ndarray], title: str, across: str, *, marks: Mapping[str, float] | None = None
+) -> Image.Image:
+    """Histograms of groups of numbers, each as shares of its own group, over one another.
+
+    Args:
+        groups: name -> (N,) finite numbers.
+        title: above it.
+        across: what the numbers are.
+        marks: name -> where a line is drawn, such as a threshold.
+    """
+    font, wide, high, bins = ImageFont.load_default(TEXT), 640, 200, 60
+    every = np.concatenate(list(groups.values()))
+    low, most = float(every.min()), float(every.max())
+    edges = np.linspace(low, most if most > low else low + 1, bins + 1)
+    counted = {name: np.histogram(values, edges)[0] / max(1, len(values)) for name, values in groups.items()}
+    tallest = max(float(counts.max()) for counts in counted.values()) or 1.0
+    top = 2 * MARGIN + 2 * TEXT + 8
+    canvas = Image.new("RGBA", (wide + 2 * MARGIN, top + high + TEXT + 2 * MARGIN), PAPER)
+    pen = ImageDraw.Draw(canvas)
+    pen.text((MARGIN, MARGIN - 2), title, INK, font)
+    x = float(MARGIN)
+    for (name, counts), colour in zip(counted.items(), COLOURS):
+        layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
+        brush = ImageDraw.Draw(layer)
+        for number, share in enumerate(counts):
+            left, right = MARGIN + number * wide / bins, MARGIN + (number + 1) * wide / bins - 1
+            if share > 0:
+                brush.rectangle((left, top + high * (1 - share / tallest), right, top + high), f"{colour}a0")
+        canvas.alpha_composite(layer)
+        pen.rectangle((x, top - TEXT - 8, x + 10, top - TEXT + 2), colour)
+        pen.text((x + 16, top - TEXT - 10), name, INK, font)
+        x += font.getlength(name) + 40
+    for name, place in (marks or {}).items():
+        at = MARGIN + wide * (place - edges[0]) / (edges[-1] - edges[0])
+        pen.line((at, top, at, top + high), INK)
+        pen.text((at + 4, top), name, INK, font)
+    pen.line((MARGIN, top + high, MARGIN + wide, top + high), FAINT)
+    pen.text((MARGIN, top + high + 4), f"{edges[0]:.3g}", FAINT, font)
+    end = f"{across}  {edges[-1]:.3g}"
+    pen.text((MARGIN + wide - font.getlength(end), top + high + 4), end, FAINT, font)
+    return canvas.convert("RGB")
+
+
+def _coloured(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[list[str], dict[str, str]]:
+    """A colour for each point, and the legend."""
+    if labels is None:
+        return [COLOURS[0]] * count, {}
+    names = ["" if label is None else str(label) for label in np.asarray(labels).tolist()]
+    counts = Counter(name for name in names if name)
+    kept = {name for name, _ in counts.most_common(len(COLOURS) - (len(counts) > len(COLOURS)))}
+    shown = [name for name in dict.fromkeys(np.unique(np.asarray(labels)).astype(str).tolist()) if name in kept]
+    legend = dict(zip(shown, COLOURS))
+    if len(kept) < len(counts):
+        legend[f"{len(counts) - len(kept)} others"] = GREY
+    return [legend.get(name, GREY) for name in names], legend
+
+
+def _cloud(points: np.ndarray, colours: list[str]) -> Image.Image:
+    """(N, 2) in a square whose two axes have one scale."""
+    canvas = Image.new("RGB", (SIDE * _FINER, SIDE * _FINER), "#f7f8f9")
+    pen = ImageDraw.Draw(canvas)
+    centre = (points.max(0) + points.min(0)) / 2
+    reach = max(float((points.max(0) - points.min(0)).max()) / 2, 1e-12) * 1.06
+    places = ((points - centre) / reach * [1, -1] + 1) / 2 * canvas.width
+    radius = _FINER * float(np.clip(60 / np.sqrt(len(points)), 1.3, 4.0))
+    # In an order of its own, so that no class covers all others.
+    for number in np.random.default_rng(0).permutation(len(points)):
+        x, y = places[number]
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), colours[number])
+    return canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
