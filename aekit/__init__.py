@@ -15,14 +15,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from aekit.data import open_data
-    from aekit.embeddings import Embeddings, embed
+    from aekit.applying import apply
     from aekit.backbone import Backbone
+    from aekit.benching import bench
+    from aekit.classifier import load_classifier
+    from aekit.comparison import Comparison, compare
+    from aekit.data import open_data
+    from aekit.detecting import find_anomalies
+    from aekit.embeddings import Embeddings, embed
     from aekit.encoder import Encoder, load
     from aekit.errors import AekitError
     from aekit.estimator import AekitTransformer
     from aekit.evaluation import evaluate
     from aekit.export import export_encoder
+    from aekit.finetuning import finetune
     from aekit.hookspecs import Entry, hookimpl
     from aekit.index import Index, open_index
     from aekit.indexing import build_index
@@ -36,7 +42,8 @@ _HOME = {
     "AekitError": "aekit.errors",
     "AekitTransformer": "aekit.estimator",
     "ArraySource": "aekit.samples",
-    "Backbone": "aekit.encoder",
+    "Backbone": "aekit.backbone",
+    "Comparison": "aekit.comparison",
     "Embeddings": "aekit.embeddings",
     "Encoder": "aekit.encoder",
     "Entry": "aekit.hookspecs",
@@ -47,13 +54,19 @@ _HOME = {
     "SampleSpec": "aekit.samples",
     "Source": "aekit.samples",
     "Variant": "aekit.objective",
+    "apply": "aekit.applying",
+    "bench": "aekit.benching",
     "build_index": "aekit.indexing",
+    "compare": "aekit.comparison",
     "embed": "aekit.embeddings",
     "evaluate": "aekit.evaluation",
     "export_encoder": "aekit.export",
+    "find_anomalies": "aekit.detecting",
+    "finetune": "aekit.finetuning",
     "fit": "aekit.runs",
     "hookimpl": "aekit.hookspecs",
     "load": "aekit.encoder",
+    "load_classifier": "aekit.classifier",
     "open_data": "aekit.data",
     "open_index": "aekit.index",
 }
@@ -63,6 +76,7 @@ __all__ = [
     "AekitTransformer",
     "ArraySource",
     "Backbone",
+    "Comparison",
     "Embeddings",
     "Encoder",
     "Entry",
@@ -73,13 +87,19 @@ __all__ = [
     "SampleSpec",
     "Source",
     "Variant",
+    "apply",
+    "bench",
     "build_index",
+    "compare",
     "embed",
     "evaluate",
     "export_encoder",
+    "find_anomalies",
+    "finetune",
     "fit",
     "hookimpl",
     "load",
+    "load_classifier",
     "open_data",
     "open_index",
 ]

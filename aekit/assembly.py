@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aekit.autoencoder import Autoencoder
+from aekit.backbone import Decoder
 from aekit.encoder import Encoder, assemble, seeded
 from aekit.errors import RecipeError, nearest
+from aekit.greedy import Layer, count_layers
 from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
 from aekit.options import validated
 from aekit.preprocess import Preprocess
-from aekit.recipe import Recipe
+from aekit.recipe import LayerSettings, Recipe
 from aekit.reconstruction import LOSSES
 from aekit.registry import registry
 from aekit.samples import SampleSpec
@@ -23,17 +26,12 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
         RecipeError: options that do not fit the data or one another.
     """
     section = recipe.objective
-    variants: dict[str, Variant] = {}
-    heads: dict[str, dict[str, Any]] = {}
     with seeded(recipe.train.seed):
-        for name in section.variants:
-            plugin = registry().get("variant", name, wanted_by="objective.variants")
-            options = validated(plugin, recipe.options_of("objective", name), f"objective.{name}")
-            variants[plugin.name] = plugin.load()(**options)
-            variants[plugin.name].prepare(preprocess)
-            if type(variants[plugin.name]).head is not Variant.head:
-                heads[name] = options
-    bounds = [name for name, variant in variants.items() if type(variant).bound is not Variant.bound]
+        variants = make_variants(section.variants, recipe.options.get("objective", {}), place="objective")
+    heads = {name: options for name, (variant, options) in variants.items() if _overrides(variant, "head")}
+    for variant, _ in variants.values():
+        variant.prepare(preprocess)
+    bounds = [name for name, (variant, _) in variants.items() if _overrides(variant, "bound")]
     for what, names in {"give the encoder a head": list(heads), "replace the reconstruction error": bounds}.items():
         if len(names) > 1:
             raise RecipeError([f"objective.variants: {' and '.join(names)} each {what}; at most one can"])
@@ -50,7 +48,8 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     parts: dict[str, Objective] = {}
     with seeded(recipe.train.seed + 1):
         if section.variants or not section.pretexts:
-            parts["autoencoder"] = _autoencoder(encoder, variants, recipe, preprocess)
+            given = {name: variant for name, (variant, _) in variants.items()}
+            parts["autoencoder"] = _autoencoder(encoder, given, recipe, preprocess)
         for name in section.pretexts:
             plugin = registry().get("pretext", name, wanted_by="objective.pretexts")
             options = validated(plugin, recipe.options_of("objective", name), f"objective.{name}")
@@ -62,12 +61,61 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     return WeightedSum(parts, section.weights) if len(parts) > 1 else next(iter(parts.values()))
 
 
+def make_variants(
+    names: list[str], tables: Mapping[str, Mapping[str, Any]], place: str
+) -> dict[str, tuple[Variant, dict[str, Any]]]:
+    """Name -> variant and its options, from a table each; `place` is where in the recipe they stand."""
+    made = {}
+    for name in names:
+        plugin = registry().get("variant", name, wanted_by=f"{place}.variants")
+        options = validated(plugin, dict(tables.get(name, {})), f"{place}.{name}")
+        made[plugin.name] = plugin.load()(**options), options
+    return made
+
+
+def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, LayerSettings]]:
+    """What layer-wise training trains before the whole, in order; nothing where the recipe does not ask for it.
+
+    Raises:
+        RecipeError: an objective or a backbone without layers, or settings for more layers than there are.
+    """
+    greedy = recipe.greedy
+    wanted = [greedy.layer(number)[0].epochs for number in range(len(greedy.layers))]
+    if not greedy.epochs and not any(wanted):
+        return []
+    whole = autoencoder_of(objective)
+    if whole is None or whole is not objective or not isinstance(whole.decoder, Decoder):
+        raise RecipeError(
+            ["greedy: only an autoencoder whose backbone mirrors its stages can be trained layer by layer"]
+        )
+    count = count_layers(whole.encoder)
+    if len(greedy.layers) > count:
+        raise RecipeError([f"greedy.layers: has {len(greedy.layers)} tables, but the encoder has {count} layers"])
+    layers = []
+    for number in range(count):
+        settings, tables = greedy.layer(number)
+        names, place = settings.variants, f"greedy.layers.{number}"
+        if names is None:
+            names, tables, place = recipe.objective.variants, recipe.options.get("objective", {}), "objective"
+        with seeded(recipe.train.seed + 2 + number):
+            made = make_variants(names, tables, place)
+        variants = {name: variant for name, (variant, _) in made.items()}
+        epochs = greedy.epochs if settings.epochs is None else settings.epochs
+        layer = Layer(whole, number, variants, whole.loss_name)
+        layers.append((layer.to(whole.encoder.device), settings.model_copy(update={"epochs": epochs})))
+    return layers
+
+
+def _overrides(variant: Variant, method: str) -> bool:
+    return getattr(type(variant), method) is not getattr(Variant, method)
+
+
 def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe, preprocess: Preprocess) -> Autoencoder:
     try:
         decoder = encoder.decoder()
     except NotImplementedError as error:
         raise RecipeError([f"encoder.backbone = {recipe.encoder.backbone!r}: {error}; use a pretext task"]) from error
-    loss = recipe.objective.loss
+    loss: str = recipe.objective.loss
     if loss == "auto":
         loss = auto_loss(preprocess)
     if loss not in LOSSES:

@@ -37,11 +37,17 @@ class Autoencoder(Objective):
         self.likelihood, self.loss_name = LOSSES[loss](encoder.spec), loss
         self._named = tuple(variants.items())
         self.progress = 0.0
-        self.deterministic = not hasattr(encoder.head, "draw") and all(v.deterministic for v in variants.values())
+
+    def randomness(self) -> list[str]:
+        heads = ["the head that draws its code"] if hasattr(self.encoder.head, "draw") else []
+        return heads + [f"variant {name!r}" for name, variant in self._named if not variant.deterministic]
 
     def start(self, samples: Samples) -> None:
         for _, variant in self._named:
             variant.start(self.encoder, self.decoder, samples)
+
+    def notes(self) -> list[str]:
+        return [f"{name}: {variant.note}" for name, variant in self._named if variant.note]
 
     def at(self, progress: float) -> None:
         self.progress = progress

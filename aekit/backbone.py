@@ -91,12 +91,6 @@ class Tied(nn.Module):
         output_padding: of the transposed convolution, which makes up for sizes that the stride does not divide.
     """
 
-    _BACK: dict[type[nn.Module], Callable[..., Tensor]] = {
-        nn.Conv1d: F.conv_transpose1d,
-        nn.Conv2d: F.conv_transpose2d,
-        nn.Conv3d: F.conv_transpose3d,
-    }
-
     def __init__(self, layer: nn.Module, width: int, output_padding: tuple[int, ...] = ()) -> None:
         super().__init__()
         # In a tuple, so that the layer does not become a part of this module.
@@ -108,5 +102,12 @@ class Tied(nn.Module):
         (layer,) = self._layer
         if isinstance(layer, nn.Linear):
             return F.linear(x, layer.weight.t(), self.bias)
-        back = self._BACK[type(layer)]
-        return back(x, layer.weight, self.bias, layer.stride, layer.padding, self.output_padding)  # type: ignore[arg-type]
+        back = _BACK[type(layer)]
+        return back(x, layer.weight, self.bias, layer.stride, layer.padding, self.output_padding)
+
+
+_BACK: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Conv1d: F.conv_transpose1d,
+    nn.Conv2d: F.conv_transpose2d,
+    nn.Conv3d: F.conv_transpose3d,
+}

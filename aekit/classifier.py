@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ import aekit
 from aekit.artifacts import new_file, read_json, sha256_of, write_json
 from aekit.data import open_data
 from aekit.embeddings import _Reader
-from aekit.encoder import Encoder, check_same, load
+from aekit.encoder import Encoder, check_same, load, seeded
 from aekit.errors import DataError, IdentityError
+from aekit.evaluation import Metric
 from aekit.progress import SILENT, Progress
+from aekit.report.text import columns
 from aekit.samples import Source
 
 FORMAT = 1
+TITLES = {"finetuned": "fine-tuned", "random": "random weights", "frozen": "frozen + logistic regression"}
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,54 @@ class Classifier:
         write_json(folder / "classifier.json", described)
 
 
+@dataclass(frozen=True)
+class Finetuned:
+    """A fine-tuned encoder with its classifier, and what came of it on test samples that were read once.
+
+    Attributes:
+        classifier: names the classes of new samples; `classifier.encoder` is the fine-tuned encoder.
+        accuracy: ``finetuned`` and, beside it, ``random`` (the same network from random weights) and ``frozen`` (the
+            encoder as it was, with logistic regression), each with its 95 % interval.
+        gains: ``random`` and ``frozen`` -> how much higher the fine-tuned accuracy is, in pairs of the same samples.
+        results: everything, as ``results.json`` holds it.
+    """
+
+    classifier: Classifier
+    accuracy: Mapping[str, Metric]
+    gains: Mapping[str, Metric]
+    results: dict[str, Any]
+
+    @classmethod
+    def of(cls, classifier: Classifier, results: dict[str, Any]) -> Finetuned:
+        """From what ``results.json`` holds."""
+        accuracy, gains = ({n: Metric(**m) for n, m in results[part].items()} for part in ("accuracy", "gains"))
+        return cls(classifier, accuracy, gains, results)
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.classifier.encoder
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return self.results
+
+    def text(self) -> str:
+        """Accuracies, what the differences say, and what was chosen on which labels, for a terminal."""
+        lines = [columns([{"": TITLES[name], "test accuracy": str(m)} for name, m in self.accuracy.items()]), ""]
+        counts, chosen = self.results["counts"], self.results["chosen"]
+        for name, gain in self.gains.items():
+            low, high = gain.low or 0.0, gain.high or 0.0
+            words = (
+                "better" if low > 0 else "worse" if high < 0 else f"{counts['test']:,} test samples tell no difference"
+            )
+            lines.append(f"fine-tuned against {TITLES[name]}: {gain.value:+.3f} [{low:+.3f}, {high:+.3f}], {words}")
+        parts = f"{counts['train']:,} to train on, {counts['validation']:,} to choose with, {counts['test']:,} to test"
+        epochs = [f"{TITLES[name]} {own['epoch']} of {own['run']}" for name, own in chosen.items() if "epoch" in own]
+        lines += [f"labels: {parts}", f"split: {self.results['split']}"]
+        lines += [f"epochs: {', '.join(epochs)}; {chosen['finetuned']['by']}", *self.results["notes"]]
+        return "\n".join(lines)
+
+
 def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> Classifier:
     """Loads what `aekit.finetune` left in a folder.
 
@@ -139,7 +190,8 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
     encoder = load(folder, device=device)
     check_same(described["digest"], encoder.digest, what=f"{folder}/classifier.json", maker="the encoder beside it is")
     classes = np.array(described["classes"], described["dtype"])
-    linear = nn.Linear(encoder.dim, len(classes), device=device)
+    with seeded(0):
+        linear = nn.Linear(encoder.dim, len(classes)).to(device)
     weights = folder / "classifier.safetensors"
     try:
         if sha256_of(weights) != described["sha256"]:

@@ -69,8 +69,9 @@ class Encoder(nn.Module):
         """A decoder with first weights, (B, D) -> (B, *shape), on the scale of the preprocessed sample, before any output
         activation. Raises NotImplementedError where the backbone has no mirror image."""
         shape = self.backbone.features_shape
-        if hasattr(self.head, "mirror"):
-            return self.backbone.decoder(self.dim, self.head.mirror(shape))
+        mirror = getattr(self.head, "mirror", None)
+        if mirror is not None:
+            return self.backbone.decoder(self.dim, mirror(shape))
         if isinstance(self.head, nn.Identity):
             return self.backbone.decoder(self.dim, nn.Unflatten(1, shape))
         if self.backbone.tied and isinstance(self.head, nn.Linear):

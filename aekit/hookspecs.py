@@ -31,7 +31,7 @@ class Entry:
     """The plugin API version that its author wrote it for, as a literal."""
     tags: tuple[str, ...] = ()
     """What it handles: sample kinds for backbones, ``folder`` or file endings for sources, ``labels`` for evaluators
-    that need them."""
+    that need them, ``slow`` for those that run only where they are named."""
 
 
 @hookspec

@@ -5,7 +5,7 @@ All tensors are (B, ...). All randomness comes from the generator that is passed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -68,9 +68,11 @@ class Variant(nn.Module):
 
     Attributes:
         progress: share of the training that is done, 0 at the first step; set before each, for what is annealed.
+        note: one line about a choice that `start` made, or "".
     """
 
     progress: float = 0.0
+    note: str = ""
 
     def prepare(self, preprocess: Preprocess) -> None:
         """Called once before training, with the scaling of the data, for levels given in the data's units."""
@@ -150,17 +152,24 @@ class Pretext(nn.Module):
 
 
 class Objective(nn.Module):
-    """What fit sees: a loss over batches, and the encoder that it trains.
-
-    Attributes:
-        deterministic: whether the loss of a batch is the same at every call, as second-order optimizers need it.
-    """
+    """What fit sees: a loss over batches, and the encoder that it trains."""
 
     encoder: Encoder
-    deterministic: bool = False
+
+    def randomness(self) -> list[str]:
+        """What draws random numbers in the loss, in words. Second-order optimizers need a loss that is always the same."""
+        return ["the objective"]
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """The parameters that training changes."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
     def start(self, samples: Samples) -> None:
         """Called once before the first step, with the training samples."""
+
+    def notes(self) -> list[str]:
+        """What `start` chose, in a line each, for people."""
+        return []
 
     def at(self, progress: float) -> None:
         """Called before each step with the share of the training that is done, 0 at the first."""
@@ -179,6 +188,9 @@ class PretextObjective(Objective):
     def __init__(self, encoder: Encoder, pretext: Pretext) -> None:
         super().__init__()
         self.encoder, self.pretext = encoder, pretext
+
+    def randomness(self) -> list[str]:
+        return ["the pretext task"]
 
     def at(self, progress: float) -> None:
         self.pretext.progress = progress
@@ -204,11 +216,16 @@ class WeightedSum(Objective):
         self._named = tuple(parts.items())
         self.weights = {name: float(weights.get(name, 1.0)) for name in parts}
         self.encoder = next(iter(parts.values())).encoder
-        self.deterministic = all(part.deterministic for part in parts.values())
+
+    def randomness(self) -> list[str]:
+        return [what for _, part in self._named for what in part.randomness()]
 
     def start(self, samples: Samples) -> None:
         for _, part in self._named:
             part.start(samples)
+
+    def notes(self) -> list[str]:
+        return [note for _, part in self._named for note in part.notes()]
 
     def at(self, progress: float) -> None:
         for _, part in self._named:

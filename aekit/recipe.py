@@ -44,6 +44,16 @@ class DataSection(_Section):
     source: Annotated[str, Field(description="a folder, an array file, or SOURCE:NAME", min_length=1)]
     split: Annotated[str, Field(description="what to train on, where the data has splits")] = "train"
     strict: Annotated[bool, Field(description="stop at the first sample that cannot be used")] = False
+    only: Annotated[list[str], Field(description="labels to train on, such as that of normal samples; empty: all")] = []
+    target: Annotated[
+        str | None,
+        Field(
+            description="what is to be restored, where that is not the sample itself: data with the same ids as source"
+        ),
+    ] = None
+    targets: Annotated[
+        dict[str, dict[str, Any]], Field(description="options of the source that opens target; the rest as for source")
+    ] = {}
 
 
 class EncoderSection(_Section):
@@ -65,6 +75,28 @@ class ObjectiveSection(_Section):
     ] = "auto"
 
 
+class LayerSettings(_Section):
+    epochs: Annotated[int | None, Field(ge=0, description="passes for this layer; by default greedy.epochs")] = None
+    lr: Annotated[float | None, Field(gt=0, description="peak learning rate; by default train.lr")] = None
+    variants: Annotated[list[str] | None, Field(description="of this layer; by default objective.variants")] = None
+
+
+class GreedySection(_Section):
+    epochs: Annotated[
+        int, Field(ge=0, description="passes for each layer, from the first, before the whole is trained; 0: none")
+    ] = 0
+    layers: Annotated[
+        list[dict[str, Any]],
+        Field(description="a table for each layer, from the first: epochs, lr, variants, and a table for each variant"),
+    ] = []
+
+    def layer(self, number: int) -> tuple[LayerSettings, Mapping[str, Mapping[str, Any]]]:
+        """Settings of a layer, from 0, and the options of its variants."""
+        given = self.layers[number] if number < len(self.layers) else {}
+        own = {name: value for name, value in given.items() if not isinstance(value, Mapping)}
+        return LayerSettings.model_validate(own), {name: given[name] for name in given if name not in own}
+
+
 class EvaluateSection(_Section):
     evaluators: Annotated[list[str], Field(description="run at the end of the fit, on all splits")] = []
     controls: Annotated[bool, Field(description="judge raw input, PCA and a random encoder too")] = True
@@ -74,6 +106,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSection,
     "encoder": EncoderSection,
     "objective": ObjectiveSection,
+    "greedy": GreedySection,
     "train": Settings,
     "evaluate": EvaluateSection,
 }
@@ -90,6 +123,7 @@ class Recipe:
     data: DataSection
     encoder: EncoderSection
     objective: ObjectiveSection
+    greedy: GreedySection
     train: Settings
     evaluate: EvaluateSection
     options: Mapping[str, Mapping[str, dict[str, Any]]]
@@ -110,7 +144,11 @@ class Recipe:
             for kind, name, place in _named_plugins(section, getattr(self, section)):
                 filled = validated(registry().get(kind, name, wanted_by=place), self.options_of(section, name))
                 options.setdefault(section, {})[name] = filled
-        return replace(self, options=options)
+        layers = [
+            _layer_with_defaults(table, f"greedy.layers.{number}") for number, table in enumerate(self.greedy.layers)
+        ]
+        greedy = self.greedy.model_copy(update={"layers": layers})
+        return replace(self, options=options, greedy=greedy)
 
     def record(self) -> dict[str, Any]:
         """As nested plain values, every default written out; what is None is left out, as TOML has no word for it."""
@@ -164,6 +202,8 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
             sections[name] = model.model_validate(own)
             tables = {key: dict(value) for key, value in given.items() if key not in own}
             problems += _check_plugins(name, sections[name], tables)
+            if name == "greedy":
+                problems += _check_layers(own.get("layers", []))
             options[name] = tables
     if problems:
         raise RecipeError([f"{origin}: {problem}" if origin else problem for problem in problems])
@@ -255,7 +295,38 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
     return problems
 
 
+def _check_layers(layers: list[dict[str, Any]]) -> list[str]:
+    """Problems in the tables of ``greedy.layers``."""
+    problems = []
+    for number, table in enumerate(layers):
+        place = f"greedy.layers.{number}"
+        own = {name: value for name, value in table.items() if not isinstance(value, Mapping)}
+        problems += problems_in(LayerSettings, own, place)
+        variants = own.get("variants") or []
+        for name in [name for name in table if name not in own]:
+            if name not in variants:
+                problems.append(f"{place}.{name}: not among the variants of this layer{nearest(name, variants)}")
+        for name in variants if isinstance(variants, list) else []:
+            try:
+                plugin = registry().get("variant", name, wanted_by=f"{place}.variants")
+                model = model_of(plugin.load())
+            except PluginError as error:
+                problems.append(str(error))
+                continue
+            problems += problems_in(model, table.get(name, {}), f"{place}.{name}", plugin.distribution)
+    return problems
+
+
+def _layer_with_defaults(table: Mapping[str, Any], place: str) -> dict[str, Any]:
+    filled = dict(table)
+    for name in table.get("variants") or []:
+        filled[name] = validated(registry().get("variant", name, wanted_by=place), dict(table.get(name, {})))
+    return filled
+
+
 def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_none(inner) for inner in value]
     return value

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aekit.artifacts import only_writer, write_json, write_text, writing
-from aekit.assembly import auto_loss, autoencoder_of, make_objective
+from aekit.assembly import auto_loss, autoencoder_of, make_layers, make_objective
 from aekit.data import open_data
 from aekit.encoder import Encoder, load
-from aekit.errors import DataError, OutputError, RecipeError, TrainingError
+from aekit.errors import DataError, OutputError, RecipeError, TrainingError, nearest
 from aekit.evaluation.health import quick_look
 from aekit.objective import Objective
+from aekit.phases import Interrupted, Phase, Trained, train_phases
 from aekit.preprocess import Preprocess, measure
 from aekit.progress import SILENT, Progress
 from aekit.recipe import Recipe, make_recipe, read_recipe
@@ -26,14 +25,11 @@ from aekit.registry import registry
 from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
 from aekit.store import skipped_csv
-from aekit.training import Batches, State, choose_device, train, uses_bf16
+from aekit.training import Batches, choose_device, derive, uses_bf16
+
+__all__ = ["Interrupted", "fit"]
 
 STEPS_AIMED_AT = 3000
-LOG_LINES = 2000
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C after its state was saved; the message says how to go on."""
 
 
 def fit(
@@ -119,16 +115,15 @@ class _Run:
 
     def go(self, resume: bool) -> Encoder:
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
-        rows = source.rows_of(self.recipe.data.split)
+        rows = _only(source, source.rows_of(self.recipe.data.split), self.recipe.data.only)
         samples = collect(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
+        targets = self._targets(source, samples)
         self._say_what_is_there(source, samples)
         preprocess, scaling = measure(samples, self.recipe.encoder.scaling)
         self._settle(samples, preprocess, scaling)
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
-        objective.start(samples)
-        started = time.perf_counter()
-        self._train(objective, samples, resume)
-        return self._finish(objective, source, samples, time.perf_counter() - started)
+        trained = self._train(objective, samples, targets, resume)
+        return self._finish(objective, source, samples, trained)
 
     def _say_what_is_there(self, source: Source, samples: Samples) -> None:
         where = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
@@ -170,46 +165,43 @@ class _Run:
         self.recipe = recipe.with_train(**changes, precision=precision).with_plugin_defaults()
         say(f"training on {self.device.type} in {precision}")
 
-    def _train(self, objective: Objective, samples: Samples, resume: bool) -> None:
+    def _targets(self, source: Source, samples: Samples) -> Samples | None:
+        """What is to be restored from each sample, where the recipe names it."""
+        section = self.recipe.data
+        if section.target is None:
+            return None
+        options = {name: dict(table) for name, table in self.recipe.options.get("data", {}).items()}
+        for name, table in section.targets.items():
+            options[name] = options.get(name, {}) | table
+        wanted = open_data(section.target, options, like=source.spec)
+        places = {name: row for row, name in enumerate(wanted.ids)}
+        missing = [name for row in samples.rows if (name := source.ids[row]) not in places]
+        if missing:
+            raise DataError(f"data.target = {section.target!r}: has no {missing[0]!r}, one of {len(missing)} that lack")
+        rows = np.asarray([places[source.ids[row]] for row in samples.rows])
+        return collect(wanted, rows, self.device, strict=True, progress=self.progress)
+
+    def _train(self, objective: Objective, samples: Samples, targets: Samples | None, resume: bool) -> Trained:
         settings = self.recipe.train
-        batches = Batches(samples, settings.batch_size, settings.seed)
-        state = State.start(objective, settings)
-        total = settings.epochs * batches.per_epoch
-        checkpoint = self.folder / "checkpoint" if self.folder else None
+        phases = []
+        for number, (layer, own) in enumerate(make_layers(self.recipe, objective)):
+            changed = settings.model_copy(update={"epochs": own.epochs, "lr": own.lr or settings.lr})
+            batches = Batches(samples, settings.batch_size, derive(settings.seed, number))
+            phases.append(Phase(f"layer {number + 1}", layer, batches, changed))
+        phases.append(
+            Phase("fit", objective, Batches(samples, settings.batch_size, settings.seed, None, targets), settings)
+        )
+        phases = [phase for phase in phases if phase.steps]
+        if not phases:
+            raise RecipeError(["train.epochs = 0: there is nothing to train; expected epochs here or in [greedy]"])
         if self.folder:
             with writing(self.folder):
-                self._take_up(state, resume, {"samples": len(samples), "spec": samples.spec.record()})
-        log = _Log(self.folder, every=max(1, total // LOG_LINES), after=state.step)
-        saved_at, saved_step = time.monotonic(), state.step
-        first = state.step
-        try:
-            with (
-                writing(self.folder) if self.folder else nullcontext(),
-                _stoppable() as stop,
-                self.progress.task("fit", total * settings.batch_size, done=first * settings.batch_size) as task,
-            ):
-                for record in train(state, batches, settings):
-                    log.write(record, last=record["step"] == total)
-                    task.advance(settings.batch_size, f"epoch {record['epoch'] + 1:.0f} loss {record['loss']:.4g}")
-                    if checkpoint and time.monotonic() - saved_at >= settings.checkpoint_seconds:
-                        state.save(checkpoint)
-                        saved_at, saved_step = time.monotonic(), state.step
-                    if stop.is_set():
-                        break
-        except TrainingError as error:
-            kept = f"; the checkpoint of step {saved_step} is kept" if checkpoint and saved_step else ""
-            raise TrainingError(f"{error}{kept}") from None
-        finally:
-            log.close()
-        if stop.is_set() and state.step < total:
-            if checkpoint is None:
-                raise Interrupted(f"stopped at step {state.step} of {total}; there is no run folder to go on from")
-            state.save(checkpoint)
-            raise Interrupted(f"stopped at step {state.step} of {total}; the same command with --resume goes on")
-        self.loss = log.last_loss
+                self._take_up(resume, {"samples": len(samples), "spec": samples.spec.record()})
+        self.seen = sum(phase.samples for phase in phases)
+        return train_phases(phases, self.folder, resume=resume, progress=self.progress)
 
-    def _take_up(self, state: State, resume: bool, facts: dict[str, Any]) -> None:
-        """Writes the resolved recipe of a new run; for a resumed one, checks that it is the same and restores it."""
+    def _take_up(self, resume: bool, facts: dict[str, Any]) -> None:
+        """Writes the resolved recipe of a new run; for a resumed one, checks that it is the same."""
         assert self.folder is not None
         path, text = self.folder / "recipe.toml", self.recipe.to_toml()
         if resume:
@@ -221,23 +213,27 @@ class _Run:
             if known.exists() and (was := json.loads(known.read_text("utf-8"))) != facts:
                 raise TrainingError(f"{self.folder}: cannot resume, the data has changed: {was} before, {facts} now")
             if (self.folder / "checkpoint" / "state.safetensors").exists():
-                state.restore(self.folder / "checkpoint")
-                self.progress.say(f"resuming after step {state.step}")
                 return
         (self.folder / "checkpoint").mkdir(exist_ok=True)
         write_json(self.folder / "checkpoint" / "data.json", facts)
         write_text(path, text)
 
-    def _finish(self, objective: Objective, source: Source, samples: Samples, seconds: float) -> Encoder:
+    def _finish(self, objective: Objective, source: Source, samples: Samples, trained: Trained) -> Encoder:
         encoder = objective.encoder.eval()
         look = quick_look(encoder, samples, autoencoder_of(objective))
         encoder.record = {
             "data": source.origin or {"data": self.recipe.data.source},
-            "trained": {"samples": len(samples), "skipped": len(source.skipped), "seconds": round(seconds, 1)},
+            "trained": {"samples": len(samples), "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)},
             "objective": self.recipe.record()["objective"],
-            "metrics": look | ({"loss": self.loss} if self.loss is not None else {}),
+            "metrics": look | ({"loss": trained.loss} if trained.loss is not None else {}),
         }
         results = {"digest": encoder.digest, "recipe": self.recipe.record(), **encoder.record}
+        results["cost"] = {
+            "seconds": round(trained.seconds, 1),
+            "samples_per_second": round(self.seen / max(trained.seconds, 1e-9), 1),
+            "parameters": sum(p.numel() for p in encoder.parameters()),
+            "embedding_bytes": 4 * encoder.dim,
+        }
         if self.recipe.evaluate.evaluators:
             from aekit.evaluation import evaluate
 
@@ -267,47 +263,17 @@ class _Run:
         return encoder
 
 
-class _Log:
-    """``log.jsonl``: a record every few steps. Lines of steps that a kill undid are cut off on resuming."""
-
-    def __init__(self, folder: Path | None, every: int, after: int) -> None:
-        self.every, self.file = every, None
-        self.last_loss: float | None = None
-        if folder:
-            path = folder / "log.jsonl"
-            kept = path.read_text("utf-8").splitlines() if path.exists() and after else []
-            kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= after]
-            write_text(path, "".join(f"{line}\n" for line in kept))
-            self.file = path.open("a", encoding="utf-8", buffering=1)
-
-    def write(self, record: dict[str, float], last: bool) -> None:
-        self.last_loss = record["loss"]
-        if self.file and (last or record["step"] % self.every == 0):
-            self.file.write(json.dumps(record) + "\n")
-
-    def close(self) -> None:
-        if self.file:
-            self.file.close()
-
-
-@contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that training stops between two steps; a second one stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def ask(number: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _only(source: Source, rows: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
+    """Those of (N,) positions whose label is among `wanted`; all where none is named."""
+    if not wanted:
+        return rows
+    if source.labels is None:
+        raise DataError(f"data.only = {list(wanted)}: the data has no labels")
+    labels = source.labels[rows].astype(str)
+    for name in wanted:
+        if name not in labels:
+            raise DataError(f"data.only: no sample with label {name!r}{nearest(name, np.unique(labels).tolist())}")
+    return rows[np.isin(labels, list(wanted))]
 
 
 def _differences(before: Any, now: Any, place: str = "") -> list[str]:

@@ -8,13 +8,31 @@ import numpy as np
 
 from aekit.data import reopen
 from aekit.encoder import Encoder
-from aekit.errors import AekitError, DataError
+from aekit.errors import AekitError, DataError, nearest
 from aekit.progress import SILENT, Progress
-from aekit.recipe import read_recipe
-from aekit.samples import Samples, collect
+from aekit.recipe import DataSection, read_recipe
+from aekit.samples import Samples, Source, collect
 
 MOST = 20_000
 """Samples that are read again, evenly spaced."""
+
+
+def training_rows(source: Source, section: DataSection) -> np.ndarray:
+    """(N,) positions of the samples that a ``[data]`` section trains on: of its split, with the labels it names.
+
+    Raises:
+        DataError: no such split or label, or no labels.
+    """
+    rows = source.rows_of(section.split)
+    if not section.only:
+        return rows
+    if source.labels is None:
+        raise DataError(f"data.only = {list(section.only)}: the data has no labels")
+    labels = source.labels.astype(str)
+    for name in section.only:
+        if name not in labels:
+            raise DataError(f"data.only: no sample with label {name!r}{nearest(name, np.unique(labels).tolist())}")
+    return rows[np.isin(labels[rows], section.only)]
 
 
 def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = SILENT) -> Samples:
@@ -29,7 +47,7 @@ def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = 
     recipe = Path(run) / "recipe.toml"
     try:
         source = reopen(origin, like=encoder.spec)
-        rows = source.rows_of(read_recipe(recipe).data.split if recipe.is_file() else None)
+        rows = training_rows(source, read_recipe(recipe).data) if recipe.is_file() else np.arange(len(source))
     except AekitError as error:
         raise DataError(f"the data that {run} was trained on is not at hand: {error}") from None
     rows = rows[np.arange(0, len(rows), max(1, -(-len(rows) // MOST)))]

@@ -28,16 +28,23 @@ from aekit.samples import Samples
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
 """Steps between looks at the loss. A look makes the processor wait for the GPU, so there it is seldom."""
 
+LBFGS_ITERATIONS = 20
+
 
 class Settings(BaseModel):
     """How to train: the ``[train]`` section of a recipe."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: Annotated[int, Field(ge=1, description="passes over the training samples")] = 10
+    epochs: Annotated[int, Field(ge=0, description="passes over the training samples")] = 10
     batch_size: Annotated[int, Field(ge=1, description="samples a step")] = 128
     lr: Annotated[float, Field(gt=0, description="peak learning rate")] = 2e-3
-    optimizer: Annotated[Literal["adamw", "adam", "sgd"], Field(description="update rule")] = "adamw"
+    optimizer: Annotated[
+        Literal["adamw", "adam", "sgd", "lbfgs"],
+        Field(
+            description="update rule; lbfgs: full batch, an epoch is 20 of its iterations, lr is left to its line search"
+        ),
+    ] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, description="decoupled for adamw, L2 for the others")] = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd; the first beta of the others")] = 0.9
     schedule: Annotated[Literal["cosine", "constant"], Field(description="of the learning rate after warm-up")] = (
@@ -65,6 +72,10 @@ class State:
     step_in_epoch: int = 0
     step: int = 0
     """Steps done in all."""
+    phase: int = 0
+    """Which stretch of a training in several ones this is."""
+    seconds: float = 0.0
+    """Time spent so far, by all phases, interruptions left out."""
 
     @classmethod
     def start(cls, objective: Objective, settings: Settings) -> State:
@@ -73,16 +84,30 @@ class State:
     def save(self, folder: Path) -> None:
         """Writes all of it, and replaces the former checkpoint in one step."""
         folder.mkdir(exist_ok=True)
-        tensors = {f"objective.{k}": v.contiguous() for k, v in self.objective.state_dict().items()}
-        saved = self.optimizer.state_dict()
-        for number, state in saved["state"].items():
-            tensors |= {f"optimizer.{number}.{k}": v for k, v in state.items() if isinstance(v, Tensor)}
-        counters = {"epoch": self.epoch, "step_in_epoch": self.step_in_epoch, "step": self.step}
+        tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
+        numbers: dict[str, Any] = {}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                name = f"optimizer.{number}.{key}"
+                # L-BFGS remembers lists of tensors, and plain numbers.
+                listed = isinstance(value, list) and any(isinstance(part, Tensor) for part in value)
+                if isinstance(value, Tensor):
+                    tensors[name] = value
+                elif listed:
+                    tensors |= {f"{name}.{i}": part for i, part in enumerate(value) if part is not None}
+                    numbers[name] = {"list": len(value)}
+                else:
+                    numbers[name] = value
+        counters = {name: getattr(self, name) for name in _COUNTERS} | {"optimizer": numbers}
         part = folder / "state.part"
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {"counters": json.dumps(counters)}
-        )
+        save_file(_apart(tensors), part, {"counters": json.dumps(counters)})
         os.replace(part, folder / "state.safetensors")
+
+    @staticmethod
+    def phase_of(folder: Path) -> int:
+        """The phase whose state was saved."""
+        with safe_open(folder / "state.safetensors", "pt") as file:
+            return json.loads(file.metadata()["counters"])["phase"]
 
     def restore(self, folder: Path) -> None:
         """Takes up what `save` wrote, strictly.
@@ -93,19 +118,39 @@ class State:
         try:
             with safe_open(folder / "state.safetensors", "pt") as file:
                 counters = json.loads(file.metadata()["counters"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                # Copied, as dot products of what is mapped from a file at an odd address round in another order.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             own = {k.removeprefix("objective."): v for k, v in tensors.items() if k.startswith("objective.")}
             self.objective.load_state_dict(own, strict=True)
         except Exception as error:
             raise TrainingError(f"{folder}: checkpoint does not load: {str(error).splitlines()[0]}") from error
         saved: dict[int, dict[str, Any]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".", 2)
-                saved.setdefault(int(number), {})[key] = tensor
+        entries: dict[str, Any] = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
+        for name, value in counters["optimizer"].items():
+            if isinstance(value, dict):
+                value = [entries.pop(f"{name}.{i}", None) for i in range(value["list"])]
+            entries[name] = value
+        for name, value in entries.items():
+            _, number, key = name.split(".", 2)
+            saved.setdefault(int(number), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
-        self.epoch, self.step_in_epoch, self.step = (counters[k] for k in ("epoch", "step_in_epoch", "step"))
+        for name in _COUNTERS:
+            setattr(self, name, counters[name])
+
+
+_COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds")
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, each in memory of its own: an encoder may be a part of several objectives, but a file holds no links."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
 
 
 class Batches:
@@ -116,10 +161,18 @@ class Batches:
         batch_size: a last batch that is smaller is left out, so that every step sees as much.
         seed: of the order.
         labels: (N,) for supervised objectives.
+        targets: as many samples in the same order, where what is to be restored is not the sample itself.
     """
 
-    def __init__(self, samples: Samples, batch_size: int, seed: int, labels: Tensor | None = None) -> None:
-        self.samples, self.labels, self.seed = samples, labels, seed
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        seed: int,
+        labels: Tensor | None = None,
+        targets: Samples | None = None,
+    ) -> None:
+        self.samples, self.labels, self.targets, self.seed = samples, labels, targets, seed
         self.batch_size = min(batch_size, len(samples))
         self.per_epoch = len(samples) // self.batch_size
 
@@ -127,8 +180,17 @@ class Batches:
         """Batches of one epoch from number `start` on."""
         order = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(derive(self.seed, epoch)))
         for number in range(start, self.per_epoch):
-            positions = order[number * self.batch_size : (number + 1) * self.batch_size]
-            yield Batch(self.samples.batch(positions), None if self.labels is None else self.labels[positions])
+            yield self._at(order[number * self.batch_size : (number + 1) * self.batch_size])
+
+    def all(self) -> Iterator[Batch]:
+        """All samples once, in their order."""
+        for positions in torch.arange(len(self.samples)).split(self.batch_size):
+            yield self._at(positions)
+
+    def _at(self, positions: Tensor) -> Batch:
+        labels = None if self.labels is None else self.labels[positions]
+        targets = None if self.targets is None else self.targets.batch(positions)
+        return Batch(self.samples.batch(positions), labels, targets)
 
 
 def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
@@ -139,11 +201,14 @@ def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[s
     Raises:
         TrainingError: a term of the loss is not finite; names the step and the term.
     """
+    if settings.optimizer == "lbfgs":
+        yield from _train_full_batch(state, batches, settings)
+        return
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings, device))
     generator = torch.Generator(device)
-    parameters = [p for p in objective.parameters() if p.requires_grad]
+    parameters = list(objective.trained())
     total = settings.epochs * batches.per_epoch
     look = FINITE_EVERY.get(device.type, 1)
     pending: list[tuple[dict[str, float], dict[str, Tensor]]] = []
@@ -176,6 +241,41 @@ def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[s
                 pending.clear()
 
 
+def _train_full_batch(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
+    """A record for each epoch, which is up to `LBFGS_ITERATIONS` iterations over all samples.
+
+    Batches are only how many samples are held at a time; where the objective compares samples of a batch, they matter.
+    """
+    objective = state.objective
+    generator = torch.Generator(objective.encoder.device)
+    matrices = [p for p in objective.trained() if p.ndim > 1]
+    logged: dict[str, Tensor] = {}
+
+    def evaluate() -> Tensor:
+        """Loss and gradient over all samples."""
+        state.optimizer.zero_grad(set_to_none=True)
+        logged.clear()
+        for batch in batches.all():
+            share = len(batch.raw) / len(batches.samples)
+            terms = objective.loss(batch, generator)
+            (share * terms["loss"]).backward()
+            for name, value in terms.items():
+                logged[name] = logged.get(name, torch.zeros(())) + share * value.detach()
+        decay = settings.weight_decay / 2 * torch.stack([p.square().sum() for p in matrices]).sum()
+        decay.backward()
+        return logged["loss"] + decay.detach()
+
+    objective.train()
+    while state.epoch < settings.epochs:
+        objective.at(state.epoch / settings.epochs)
+        # What is logged is of the last point that the line search looked at, which is the one it took or near it.
+        state.optimizer.step(evaluate)  # type: ignore[arg-type]
+        objective.after_step()
+        state.step, state.epoch = state.step + 1, state.epoch + 1
+        head = {"step": state.step, "epoch": state.epoch - 1, "lr": 1.0}
+        yield from _read([(head, dict(logged))])
+
+
 def _read(pending: list[tuple[dict[str, float], dict[str, Tensor]]]) -> Iterator[dict[str, float]]:
     """Brings the terms of several steps over from the device in one go, and checks them."""
     names = [list(terms) for _, terms in pending]
@@ -194,7 +294,11 @@ def _read(pending: list[tuple[dict[str, float], dict[str, Tensor]]]) -> Iterator
 
 def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Optimizer:
     """Norms, biases and other vectors are not decayed: only matrices are weights in that sense."""
-    trainable = [p for p in objective.parameters() if p.requires_grad]
+    trainable = list(objective.trained())
+    if settings.optimizer == "lbfgs":
+        return torch.optim.LBFGS(
+            trainable, lr=1.0, max_iter=LBFGS_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+        )
     groups = [
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
@@ -233,6 +337,8 @@ def choose_device(settings: Settings) -> torch.device:
 
 def uses_bf16(settings: Settings, device: torch.device) -> bool:
     """Whether to compute in bfloat16: if asked to, or if the hardware has units for it."""
+    if settings.optimizer == "lbfgs":
+        return False  # its line search would follow the rounding
     if settings.precision != "auto":
         return settings.precision == "bf16"
     if device.type == "cuda":

@@ -125,7 +125,7 @@ def test_a_recipe_with_three_mistakes(command: Command, tmp_path: Path) -> None:
     outcome = command("fit", recipe, "-o", tmp_path / "run", "-q")
     errors = [line for line in outcome.err.splitlines() if line.startswith("error: ")]
     assert outcome.code == 2 and len(errors) == 3
-    assert any("recipe.toml: encoder.dim = -3: expected greater than or equal to 1" in line for line in errors)
+    assert any("recipe.toml: encoder.dim = -3: expected greater than or equal to 0" in line for line in errors)
     assert any("train.epohcs: no such option; did you mean 'epochs'?" in line for line in errors)
     assert any("train.lr = 'high'" in line for line in errors)
     assert not (tmp_path / "run").exists()

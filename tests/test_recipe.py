@@ -37,14 +37,14 @@ def test_three_mistakes_are_three_lines_with_place_value_and_nearest_name() -> N
             "data": {"source": "sklearn:digits"},
             "encoder": {"backbone": "konv"},
             "objective": {"variants": ["denoising"], "denoising": {"level": -1, "nois": "gaussian"}},
-            "train": {"epochs": 0, "lr": "fast"},
+            "train": {"epochs": -1, "lr": "fast"},
         }
     )
     text = "\n".join(found)
     assert "encoder.backbone: no backbone 'konv'; did you mean 'conv'?" in text
     assert "objective.denoising.level = -1: expected greater than 0 (aekit 0.1.0)" in text
     assert "objective.denoising.nois: no such option; did you mean 'noise'? (aekit 0.1.0)" in text
-    assert "train.epochs = 0" in text and "train.lr = 'fast'" in text
+    assert "train.epochs = -1" in text and "train.lr = 'fast'" in text
     assert len(found) == 5
 
 

@@ -17,7 +17,13 @@ from aekit.recipe import nested
 
 @click.command()
 @click.argument("embeddings")
-@click.option("--evaluator", "evaluators", multiple=True, metavar="NAME", help="Only this one; may be repeated.")
+@click.option(
+    "--evaluator",
+    "evaluators",
+    multiple=True,
+    metavar="NAME",
+    help="Only this one; may be repeated; by default all but the slow.",
+)
 @click.option("--controls/--no-controls", default=True, show_default=True, help="Judge raw, PCA and random too.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of splits and resampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")

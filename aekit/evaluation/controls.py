@@ -58,7 +58,7 @@ def controls(
     with progress.task("read for the controls", len(rows)) as task, torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             batch = _read(source, rows[start : start + BATCH]).to(encoder.device)
-            raw[start : start + BATCH] = _flattened(encoder.preprocess(batch), shape).cpu().numpy()
+            raw[start : start + BATCH] = flattened(encoder.preprocess(batch), shape).cpu().numpy()
             random[start : start + BATCH] = random_encoder(batch).float().cpu().numpy()
             task.advance(len(batch))
     yield name, raw
@@ -83,7 +83,7 @@ def raw_shape(spec: SampleSpec) -> tuple[int, ...] | None:
     return (min(side, spec.shape[1]), min(side, spec.shape[2])) if side else (WIDEST,)
 
 
-def _flattened(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+def flattened(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
     """(B, *shape) -> (B, F)."""
     if shape is None:
         return x.flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,8 +22,9 @@ def quick_look(encoder: Encoder, samples: Samples, autoencoder: Autoencoder | No
 
     Returns:
         ``effective_rank`` of the embedding (see `effective_rank`), ``dead_units``, the number of its entries that never
-        change, and ``explained``, the share of the samples' variance that the reconstruction explains (1 is perfect, 0 is
-        no better than the mean), where there is an autoencoder.
+        change, and, where there is an autoencoder, ``explained``, the share of the samples' variance that the
+        reconstruction explains (1 is perfect, 0 is no better than the mean), ``mse``, the mean squared error of an entry
+        on the network's scale, and ``psnr`` in decibels where that scale is 0..1.
     """
     encoder.eval()
     codes, error, variance = [], 0.0, 0.0
@@ -44,6 +46,10 @@ def quick_look(encoder: Encoder, samples: Samples, autoencoder: Autoencoder | No
     }
     if autoencoder is not None and variance > 0:
         figures["explained"] = round(1 - error / variance, 4)
+        mse = error / (len(code) * encoder.spec.size)
+        figures["mse"] = float(f"{mse:.4g}")
+        if encoder.preprocess.unit and mse > 0:
+            figures["psnr"] = round(-10 * math.log10(mse), 2)
     return figures
 
 
@@ -53,7 +59,9 @@ def effective_rank(code: Tensor) -> float:
     Roy and Vetterli, The effective rank, 2007. Between 1 and min(N, D); 0 if all embeddings are equal.
     """
     centred = (code - code.mean(0)).double()
-    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt()
+    # Both products have the same eigenvalues but for zeros: the smaller one is quicker.
+    product = centred.T @ centred if code.shape[1] <= len(code) else centred @ centred.T
+    values = torch.linalg.eigvalsh(product).clamp(min=0).sqrt()
     if values.max() <= 1e-12:
         return 0.0
     share = values / values.sum()

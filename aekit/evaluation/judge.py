@@ -122,6 +122,10 @@ def evaluate(
         split = capped(split, RAW_BYTES // (4 * raw_dim(at_hand[2].spec)), seed)
         if _saw_everything(stored, at_hand[2]):
             notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
+        if tuned := at_hand[2].record.get("finetuned"):
+            notes.append(
+                f"the encoder was fine-tuned with labels of {tuned['data']}: on those it is no longer judged fairly"
+            )
 
     rows = np.sort(np.concatenate([split.train, split.validation, split.test]))
     train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aekit.evaluation.intervals import difference
 from aekit.evaluation.results import Metric, Result
@@ -38,7 +38,7 @@ def _sentences(name: str, own: Result, others: Mapping[str, Result]) -> list[str
     for word in ("above", "level with", "below"):
         named = [f"{s} ({first(others[s])[1].value:.3f})" for s in others if standing[s] == word]
         if named:
-            parts.append(f"{word} {_listed(named)}")
+            parts.append(f"{word} {listed(named)}")
     apart = all(_apart(figure, first(other)[1]) for other in others.values())
     if figure.low is None:
         tail = ""
@@ -46,7 +46,7 @@ def _sentences(name: str, own: Result, others: Mapping[str, Result]) -> list[str
         tail = "; the intervals do not overlap" if len(others) == 1 else "; no interval overlaps with the encoder's"
     else:
         near = [subject for subject, other in others.items() if not _apart(figure, first(other)[1])]
-        tail = f"; the intervals of {_listed([ENCODER, *near])} overlap"
+        tail = f"; the intervals of {listed([ENCODER, *near])} overlap"
     lines = [f"{title}, {', '.join(parts)}{tail}"]
     if standing.get("random", "above") != "above":
         lines.append(
@@ -75,5 +75,6 @@ def _apart(a: Metric, b: Metric) -> bool:
     return a.low > b.high or b.low > a.high
 
 
-def _listed(words: list[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -64,8 +64,13 @@ def header_of(image: Image.Image) -> Header:
 def read_headers(paths: Sequence[Path], pool: Executor) -> list[Header]:
     """The headers of about `HEADERS` evenly spaced picture files, without those that are not readable."""
     sample = paths[:: max(1, -(-len(paths) // HEADERS))]
+    return [header for header in all_headers(sample, pool) if header is not None]
+
+
+def all_headers(paths: Sequence[Path], pool: Executor) -> list[Header | None]:
+    """The header of each of (B,) picture files, None where it is not readable."""
     with _quiet():
-        return [header for header in pool.map(_header, sample) if header is not None]
+        return list(pool.map(_header, paths))
 
 
 def choose_spec(
@@ -130,6 +135,46 @@ def read_pictures(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tu
     with _quiet():
         reasons = list(pool.map(decode, range(len(paths)))) if len(paths) > 1 else [decode(0)] if paths else []
     return rows, reasons
+
+
+def read_whole(path: Path, like: SampleSpec) -> np.ndarray:
+    """A picture at its own size: (C, H, W) with the channels and dtype of `like`.
+
+    Raises:
+        BadPicture: it cannot be read.
+    """
+    with _quiet():
+        return _whole(path, like)
+
+
+def each_whole(
+    paths: Sequence[Path], like: SampleSpec, pool: Executor, use: Callable[[int, np.ndarray], None]
+) -> list[str | None]:
+    """Decodes (B,) picture files in parallel, each as `read_whole` does, and keeps none of them.
+
+    Args:
+        pool: of threads, each of which holds one picture at a time.
+        use: receives the position in `paths` and the picture (C, H, W), in one of the threads.
+
+    Returns:
+        (B,) reasons: None, or why the picture could not be read and was not handed to `use`.
+    """
+
+    def decode(position: int) -> str | None:
+        try:
+            whole = _whole(paths[position], like)
+        except BadPicture as error:
+            return str(error)
+        use(position, whole)
+        return None
+
+    with _quiet():
+        return list(pool.map(decode, range(len(paths))))
+
+
+def _whole(path: Path, like: SampleSpec) -> np.ndarray:
+    with _opened(path) as image:
+        return to_spec(image, SampleSpec("image", (like.shape[0], *header_of(image).size), like.dtype))
 
 
 def to_spec(image: Image.Image, spec: SampleSpec) -> np.ndarray:

@@ -31,6 +31,8 @@ def model_card(description: dict[str, Any]) -> str:
     if trained := description.get("trained"):
         lines.append(f"| trained on | {trained['samples']} samples of {description['data']['data']} |")
         lines.append(f"| training took | {trained['seconds']:g} s |")
+    if tuned := description.get("finetuned"):
+        lines.append(f"| fine-tuned with | {tuned['labels']} labels of {tuned['data']} |")
     lines += [f"| {name.replace('_', ' ')} | {value:g} |" for name, value in description.get("metrics", {}).items()]
     lines += [
         f"| plugin | {p['kind']} {p['name']} of {p['distribution']} {p['version']} |" for p in description["plugins"]

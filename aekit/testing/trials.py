@@ -60,7 +60,8 @@ class Trial(Case):
             "objective": {f"{self.plugin.kind}s": [self.name], self.name: self.options},
             "train": {"seed": seed},
         }
-        objective = make_objective(make_recipe(values), self.samples.spec, self.preprocess)
+        recipe = make_recipe(values, getattr(self.code, "needs", {}))
+        objective = make_objective(recipe, self.samples.spec, self.preprocess)
         objective.start(self.samples)
         return objective
 

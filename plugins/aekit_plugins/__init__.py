@@ -10,8 +10,18 @@ def aekit_register_variants() -> list[Entry]:
     at = "aekit_plugins.variants"
     return [
         Entry("none", f"{at}.none:Plain", "the plain autoencoder: nothing but its code width keeps it from copying", 1),
+        Entry("linear", f"{at}.linear:Linear", "the linear autoencoder, which finds PCA's subspace", 1),
         Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 1),
         Entry("displacing", f"{at}.displacing:Displacing", "restores a picture from a displaced one", 1, ("image",)),
+        Entry("contractive", f"{at}.contractive:Contractive", "the code moves little when the sample does", 1),
+        Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "each unit costs its absolute activation", 1),
+        Entry("sparse-kl", f"{at}.sparse_kl:SparseKL", "each unit is to be active for a small share of the samples", 1),
+        Entry("k-sparse", f"{at}.k_sparse:KSparse", "each sample keeps the k largest units of its code", 1),
+        Entry("winner-take-all", f"{at}.winner_take_all:WinnerTakeAll", "each unit keeps its winners in the batch", 1),
+        Entry("vae", f"{at}.vae:VAE", "codes drawn from posteriors near a normal distribution; beta, free bits", 1),
+        Entry("iwae", f"{at}.iwae:IWAE", "a VAE with a tighter bound, from several weighted codes of each sample", 1),
+        Entry("beta-tc", f"{at}.beta_tc:BetaTC", "a VAE whose dimensions are to be independent, by total correlation", 1),
+        Entry("dip", f"{at}.dip:DIP", "a VAE whose dimensions are to be uncorrelated, by their covariance", 1),
     ]
 
 
@@ -28,6 +38,7 @@ def aekit_register_backbones() -> list[Entry]:
             ("image", "series", "clip"),
         ),
         Entry("mlp", f"{at}.mlp:MLP", "fully connected layers over the flattened sample", 1, any_kind),
+        Entry("linear", f"{at}.linear:Linear", "no layers: the head and its mirror are the whole network", 1, any_kind),
     ]
 
 
@@ -53,6 +64,19 @@ def aekit_register_sources() -> list[Entry]:
             ("folder", *tables, ".csv.gz", ".tsv.gz", *pictures),
         ),
         Entry(
+            "patches",
+            f"{at}.patches:Patches",
+            "a grid of patches of pictures at their natural size",
+            1,
+            ("folder", *tables),
+        ),
+        Entry(
+            "mnist-variations",
+            f"{at}.mnist_variations:Variations",
+            "MNIST's digits turned, or on noise: basic, rot, bg-rand, rot-bg-rand",
+            1,
+        ),
+        Entry(
             "sklearn", f"{at}.sklearn_datasets:open_dataset", "data that ships with scikit-learn: digits, iris ...", 1
         ),
         Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "torchvision's data sets, by name", 1),
@@ -75,4 +99,6 @@ def aekit_register_evaluators() -> list[Entry]:
         Entry("knn", f"{at}.knn:evaluate", "the vote of the nearest training samples", 1, labels),
         Entry("retrieval", f"{at}.retrieval:evaluate", "whether what is found first is of the same class", 1, labels),
         Entry("kmeans", f"{at}.kmeans:evaluate", "whether clusters agree with classes, and hold together", 1),
+        Entry("svm", f"{at}.svm:evaluate", "a support vector machine, linear or rbf", 1, ("labels", "slow")),
+        Entry("mlp-head", f"{at}.mlp_head:evaluate", "a small network on frozen embeddings", 1, ("labels", "slow")),
     ]

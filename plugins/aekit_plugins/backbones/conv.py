@@ -72,7 +72,7 @@ class Conv(Backbone):
         # (B, inside, ..., w) -> (B, outside, ..., 2w - 1 + padding)
         padding = tuple(big - (2 * small - 1) for big, small in zip(self.sizes[stage], self.sizes[stage + 1]))
         if self.tied:
-            return Tied(self.stages[stage][0], outside, padding)
+            return Tied(next(self.stages[stage].children()), outside, padding)
         return self.layers[1](inside, outside, 3, stride=2, padding=1, output_padding=padding)
 
     def between(self, stage: int) -> nn.Module:

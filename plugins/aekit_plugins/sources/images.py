@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit.errors import DataError
 from aekit.options import Field
 from aekit.reading import pictures, tables
-from aekit.reading.folders import files_below, natural
+from aekit.reading.folders import files_below
+from aekit.reading.listing import list_pictures
 from aekit.samples import Resize, SampleSpec, Source
 
 Side = Annotated[int, Field(ge=1, le=8192)]
@@ -24,8 +23,8 @@ Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_le
 class Images(Source):
     """Reads pictures by the batch, with a pool of threads, as (C, H, W) of their own depth: uint8, uint16 or float32.
 
-    In a folder, ids are relative paths, folders are classes, and ``train``, ``val``, ``test`` at the top are splits. A
-    list has a column ``path``, and may have ``class`` or ``label``, ``split``, ``id``; paths are relative to the list.
+    `aekit.reading.listing.list_pictures` says what folders and lists mean. A list with two columns of paths gives pairs:
+    opened with one `column` and with the other, it has the same ids in the same order.
 
     Args:
         where: the folder, list or picture.
@@ -48,19 +47,16 @@ class Images(Source):
         channels: Annotated[
             Literal["auto", 1, 3, 4], Field(description="1 grey, 3 RGB, 4 RGBA; auto: RGB if any picture is coloured")
         ] = "auto",
+        column: Annotated[
+            str, Field(description="of a list, the one with the paths; auto: path, file, filename or image")
+        ] = "auto",
     ) -> None:
-        root = Path(where)
         self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
-        notes: list[str] = []
-        if root.is_dir():
-            notes = self._list_folder(root)
-        elif root.name.lower().endswith(tables.ENDINGS):
-            self._read_list(root)
-        else:
-            self.ids, self.paths = [root.name], [root]
+        listing = list_pictures(where, column)
+        self.ids, self.paths, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
         headers = pictures.read_headers(self.paths, self._pool)
         self.spec, choices = pictures.choose_spec(headers, like, size, resize, channels)
-        self.note = "; ".join(choices + notes)
+        self.note = "; ".join([*choices, *filter(None, [listing.note])])
 
     @staticmethod
     def claims(path: Path) -> bool:
@@ -77,36 +73,6 @@ class Images(Source):
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
         return list(self._pool.map(_hash_file, [self.paths[i] for i in indices]))
-
-    def _list_folder(self, root: Path) -> list[str]:
-        below = list(files_below(root, pictures.ENDINGS))
-        ignored = Counter(reason for _, reason in below if reason)
-        found = sorted((path.relative_to(root) for path, reason in below if not reason), key=natural)
-        if not found:
-            raise DataError(f"{root}: no pictures; looked for {', '.join(pictures.ENDINGS)}")
-        self.ids, self.paths = [path.as_posix() for path in found], [root / path for path in found]
-        folders = [path.parent.parts for path in found]
-        splits = [tables.split_named(parts[0]) if parts else None for parts in folders]
-        if all(splits):
-            self.splits, folders = np.array(splits), [parts[1:] for parts in folders]
-        labels = np.array([parts[0] if parts else "" for parts in folders])
-        self.labels = labels if len(set(labels.tolist()) - {""}) > 1 else None
-        kinds = ", ".join(f"{count} {reason}" for reason, count in ignored.most_common(5))
-        return [f"{ignored.total()} files that are not pictures are ignored ({kinds})"] if ignored else []
-
-    def _read_list(self, path: Path) -> None:
-        table = tables.read_table(path)
-        column = tables.find_column(table.column_names, tables.PATHS)
-        if column is None:
-            raise DataError(f"{path}: no column {' or '.join(tables.PATHS)}; there is {', '.join(table.column_names)}")
-        names = tables.texts(table[column]).tolist()
-        if "" in names:
-            raise DataError(f"{path}: row {names.index('')} has no {column}")
-        ids, label, split = (tables.find_column(table.column_names, w) for w in (("id",), tables.LABELS, ("split",)))
-        self.paths = [path.parent / name for name in names]
-        self.ids = tables.texts(table[ids]).tolist() if ids else names
-        self.labels = tables.labels_of(table[label]) if label else None
-        self.splits = tables.splits_of(table[split], path) if split else None
 
 
 def _hash_file(path: Path) -> str:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from aekit.blur import blurred
 from aekit.errors import RecipeError
 from aekit.objective import Variant
 from aekit.options import Field
 from aekit.preprocess import Preprocess
 
+USUAL = {"gaussian": 1.0, "masking": 0.25, "salt-and-pepper": 0.25, "speckle": 0.25, "blur": 1.0}
+"""Noise -> its level where none is set; that of the Gaussian is in units of its own."""
+SHARES = ("masking", "salt-and-pepper")
+"""Noises that leave a part of the entries alone; their level is the share of the others."""
+
 
 class Denoising(Variant):
-    """New corruption at every presentation.
+    """New corruption at every presentation, of one level, of one drawn for each sample, or of one that falls with training.
 
-    Vincent, Larochelle, Bengio and Manzagol, Extracting and composing robust features with denoising autoencoders, 2008.
+    Masked entries are 0: black in pictures, the mean in standardised data. With `alpha` and `beta` unequal, errors count by
+    whether the entry was corrupted (emphasis; the 2010 paper takes 1 and 0.5, or 1 and 0).
+
+    Vincent, Larochelle, Bengio and Manzagol, Extracting and composing robust features with denoising autoencoders, 2008;
+    Vincent, Larochelle, Lajoie, Bengio and Manzagol, Stacked denoising autoencoders, 2010; Geras and Sutton, Scheduled
+    denoising autoencoders, 2015.
     """
 
-    sigma: Tensor
+    scale: Tensor
+    shift: Tensor
     low: Tensor
     high: Tensor
 
@@ -27,7 +40,8 @@ class Denoising(Variant):
         self,
         *,
         noise: Annotated[
-            Literal["gaussian", "masking", "salt-and-pepper"], Field(description="what the corruption does to an entry")
+            Literal["gaussian", "masking", "salt-and-pepper", "speckle", "blur"],
+            Field(description="what becomes of an entry; speckle multiplies it, blur mixes it with those around it"),
         ] = "masking",
         level: Annotated[
             float | None,
@@ -35,31 +49,69 @@ class Denoising(Variant):
                 gt=0,
                 description="gaussian: standard deviation in the data's own units (grey levels for 8-bit pictures), by "
                 "default a quarter of their range or half their deviation; masking and salt-and-pepper: share of the "
-                "entries, by default 0.25",
+                "entries, by default 0.25; speckle: deviation of the factor from 1, by default 0.25; blur: deviation of "
+                "the Gaussian in entries, by default 1",
             ),
         ] = None,
+        levels: Annotated[
+            list[Annotated[float, Field(ge=0)]] | None,
+            Field(min_length=2, max_length=2, description="lowest and highest level: each sample draws one in between"),
+        ] = None,
+        anneal: Annotated[
+            bool, Field(description="one level, which falls from the highest to the lowest, or from level to 0")
+        ] = False,
+        alpha: Annotated[float, Field(gt=0, description="factor on the errors of corrupted entries")] = 1.0,
+        beta: Annotated[float, Field(ge=0, description="factor on the errors of the other entries")] = 1.0,
     ) -> None:
         super().__init__()
-        if level is not None and noise != "gaussian" and level > 1:
-            raise RecipeError([f"denoising.level = {level}: is a share of the entries with {noise} noise; at most 1"])
-        self.noise, self.level = noise, level
-        self.share = 0.25 if level is None else level
-        for name in ("sigma", "low", "high"):
+        most = level or USUAL[noise]
+        self.low_level, self.high_level = levels or (0.0 if anneal else most, most)
+        self.noise, self.anneal, self.alpha, self.beta = noise, anneal, alpha, beta
+        self.usual = level is None and levels is None
+        written = f"denoising.level = {level}" if levels is None else f"denoising.levels = {levels}"
+        if level is not None and levels is not None:
+            raise RecipeError([f"{written}: and denoising.level = {level}; expected one of them"])
+        if self.low_level > self.high_level:
+            raise RecipeError([f"{written}: expected the lower one first"])
+        if noise in SHARES and self.high_level > 1:
+            raise RecipeError([f"{written}: is a share of the entries with {noise} noise; at most 1"])
+        if noise not in SHARES and (alpha, beta) != (1, 1):
+            raise RecipeError([f"denoising.alpha, beta: {noise} corrupts every entry; expected {' or '.join(SHARES)}"])
+        for name in ("scale", "shift", "low", "high"):
             self.register_buffer(name, torch.zeros(()), persistent=False)
 
     def prepare(self, preprocess: Preprocess) -> None:
-        if self.level is None:
-            self.sigma = torch.full_like(preprocess.scale, 0.25 if preprocess.unit else 0.5)
-        else:
-            self.sigma = self.level * preprocess.scale.abs()
-        self.low, self.high = preprocess.low, preprocess.high
+        if self.noise == "blur" and preprocess.scale.ndim == 1:
+            # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
+            problem = "denoising.noise = 'blur': needs series, pictures or clips; a vector's entries have no neighbours"
+            raise RecipeError([problem]) from ValueError("vector")
+        usual = torch.full_like(preprocess.scale, 0.25 if preprocess.unit else 0.5)
+        self.scale = usual if self.usual else preprocess.scale.abs()
+        self.shift, self.low, self.high = preprocess.shift, preprocess.low, preprocess.high
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        if self.noise == "gaussian":
-            return x + self.sigma * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        level = self._level(x, generator)
+        if self.noise == "blur":
+            return blurred(x, level.flatten(), math.ceil(3 * self.high_level))
+        if self.noise not in SHARES:
+            drawn = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            # Without the shift, a sample is a multiple of what it was in the data's own units.
+            return x + level * drawn * (self.scale if self.noise == "gaussian" else x - self.shift)
         chance = torch.rand(x.shape, generator=generator, device=x.device)
         if self.noise == "masking":
-            # Zero is black for pictures in [0, 1] and the mean for standardised data.
-            return x.masked_fill(chance < self.share, 0.0)
-        salted = torch.where(chance < self.share / 2, self.low, x)
-        return torch.where(chance > 1 - self.share / 2, self.high, salted)
+            self.touched = chance < level
+            return x.masked_fill(self.touched, 0.0)
+        pepper, salt = chance < level / 2, chance > 1 - level / 2
+        self.touched = pepper | salt
+        return torch.where(salt, self.high, torch.where(pepper, self.low, x))
+
+    def emphasis(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
+        # By what was drawn and not by what changed: a black entry that is masked is a corrupted one.
+        return None if self.alpha == self.beta == 1 else torch.where(self.touched, self.alpha, self.beta)
+
+    def _level(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, 1, ...) level of each sample of this step."""
+        low, high, shape = self.low_level, self.high_level, (len(x),) + (1,) * (x.ndim - 1)
+        if self.anneal or low == high:
+            return torch.full(shape, high - self.progress * (high - low), device=x.device)
+        return low + (high - low) * torch.rand(shape, generator=generator, device=x.device)

@@ -1,0 +1,154 @@
+"""What a trained autoencoder does for you: reconstruct, denoise, sample, interpolate. A task is a function and a line here."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aekit.applying.generating import interpolate, sample
+from aekit.applying.job import Job, Outcome
+from aekit.applying.reconstructing import reconstruct
+from aekit.applying.restoring import denoise
+from aekit.artifacts import new_folder, write_json, write_text
+from aekit.errors import DataError, RecipeError, nearest
+from aekit.options import model_of, problems_in
+from aekit.progress import SILENT, Progress
+from aekit.report.text import columns
+from aekit.store import skipped_csv
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something that a trained run is applied for.
+
+    Attributes:
+        run: ``(job, *, options) -> Outcome``; it writes what it makes to ``job.outputs``.
+        summary: one line.
+        needs_data: whether it starts from samples.
+    """
+
+    run: Callable[..., Outcome]
+    summary: str
+    needs_data: bool = True
+
+
+TASKS: dict[str, Task] = {
+    "reconstruct": Task(reconstruct, "through the code and back: errors, and bytes beside PCA, JPEG and PNG"),
+    "denoise": Task(denoise, "damaged samples restored, at the natural size of pictures where the network can"),
+    "sample": Task(sample, "new samples from the prior of a generative autoencoder", needs_data=False),
+    "interpolate": Task(interpolate, "what lies between two samples, by way of their codes"),
+}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What applying a run gave.
+
+    Attributes:
+        task: its name.
+        digest: of the encoder.
+        values: (N, *shape) samples in the data's units, or a list of them where sizes differ; None where they were written.
+        folder: that holds them, ``results.json``, ``samples.csv`` and ``picture.png``, or None.
+        place: what in the folder `aekit.open_data` opens.
+        rows: the figures, the network's own first.
+        samples: figures of each sample.
+        facts: further figures.
+        notes: what was left out, and why.
+        picture: to look at.
+    """
+
+    task: str
+    digest: str
+    values: np.ndarray | list[np.ndarray] | None
+    folder: Path | None
+    place: str | None
+    count: int
+    rows: list[dict[str, Any]]
+    samples: list[dict[str, Any]]
+    facts: Mapping[str, Any]
+    notes: list[str]
+    picture: Image.Image
+
+    def text(self) -> str:
+        """The figures and the notes, for a terminal."""
+        return "\n".join([*([columns(self.rows)] if self.rows else []), *self.notes])
+
+    def record(self) -> dict[str, Any]:
+        """All but the samples, as plain JSON."""
+        told = {"task": self.task, "digest": self.digest, "samples": self.count, **self.facts}
+        return told | {"place": self.place, "rows": self.rows, "notes": self.notes}
+
+
+def apply(
+    run: str | Path,
+    data: Any = None,
+    *,
+    task: str = "reconstruct",
+    out: str | Path | None = None,
+    split: str | None = None,
+    options: dict[str, Any] | None = None,
+    progress: Progress = SILENT,
+    **settings: Any,
+) -> Applied:
+    """Applies a trained run to data.
+
+    Args:
+        run: folder of a run with a decoder.
+        data: what `aekit.open_data` takes; not needed to ``sample``.
+        task: ``reconstruct``, ``denoise``, ``sample`` or ``interpolate``.
+        out: new folder; without it everything stays in memory.
+        split: only these samples of data that has splits.
+        options: of the source that opens the data, by its name.
+        settings: of the task, such as ``count=16`` to sample.
+
+    Raises:
+        RecipeError: no such task, or a setting that it does not have.
+        DataError: the run has no decoder, the data does not fit it, or cannot be used.
+        OutputError: `out` exists already.
+    """
+    if task not in TASKS:
+        raise RecipeError([f"task {task!r}: no such task{nearest(task, TASKS)}"])
+    chosen = TASKS[task]
+    model = model_of(chosen.run)
+    if problems := problems_in(model, settings, task):
+        raise RecipeError(problems)
+    if data is None and chosen.needs_data:
+        raise DataError(f"{task} needs data: a folder, a file or SOURCE:NAME")
+    with new_folder(Path(out)) if out is not None else nullcontext() as folder:
+        job = Job(run, data, options, split, folder, progress)
+        found = chosen.run(job, **model.model_validate(settings).model_dump())
+        made = Applied(
+            task=task,
+            digest=job.encoder.digest,
+            values=job.made.close(),
+            folder=None if out is None else Path(out),
+            place=job.made.place,
+            count=job.made.count,
+            rows=found.rows,
+            samples=found.samples,
+            facts=found.facts,
+            notes=found.notes + job.left_out(),
+            picture=found.picture,
+        )
+        if folder is not None:
+            write_json(folder / "results.json", made.record())
+            found.picture.save(folder / "picture.png")
+            if found.samples:
+                _write_csv(folder / "samples.csv", found.samples)
+            if skipped := job.skipped():
+                write_text(folder / "skipped.csv", skipped_csv(skipped))
+    return made
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)

@@ -1,0 +1,92 @@
+"""A network without a dense layer on pictures of any size, whole or in tiles that overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aekit.autoencoder import Autoencoder
+
+OVERLAP = 64
+"""Pixels that a tile sees beyond its own on each side."""
+
+
+@dataclass(frozen=True)
+class FullSize:
+    """An autoencoder whose code is a map over the picture.
+
+    Attributes:
+        multiple: what the sides of a picture are padded to a multiple of.
+    """
+
+    autoencoder: Autoencoder
+    multiple: int
+
+    def restore(self, x: Tensor, tile: int = 0) -> Tensor:
+        """Runs the network on one picture.
+
+        Args:
+            x: (C, H, W) of any size, preprocessed.
+            tile: side of the pieces that it is done in, with 64 pixels around them; 0: all at once.
+
+        Returns:
+            (C, H, W) on the same scale.
+        """
+        high, wide = x.shape[1:]
+        padded = _padded(x, -high % self.multiple, -wide % self.multiple)
+        # Pieces begin at multiples of the stride, so that each entry is computed exactly as it would be in the whole.
+        step = -(-tile // self.multiple) * self.multiple or max(padded.shape)
+        around = -(-OVERLAP // self.multiple) * self.multiple
+        out = torch.empty_like(padded)
+        for top in range(0, padded.shape[1], step):
+            for left in range(0, padded.shape[2], step):
+                y, z = max(0, top - around), max(0, left - around)
+                piece = self._run(padded[:, y : top + step + around, z : left + step + around])
+                inner = piece[:, top - y : top - y + step, left - z : left - z + step]
+                out[:, top : top + step, left : left + step] = inner
+        return out[:, :high, :wide]
+
+    def _run(self, x: Tensor) -> Tensor:
+        output = _through(self.autoencoder, x[None])
+        return self.autoencoder.likelihood.activate(output.float())[0]
+
+
+@torch.inference_mode()
+def full_size(autoencoder: Autoencoder) -> FullSize | str:
+    """The autoencoder for pictures of any size, or why it runs on those of one size only."""
+    encoder, spec = autoencoder.encoder, autoencoder.encoder.spec
+    if spec.kind != "image":
+        return f"it takes {spec}"
+    if encoder.architecture["dim"] or not isinstance(getattr(autoencoder.decoder, "widen", None), nn.Unflatten):
+        return f"its code is a dense layer of {encoder.dim} numbers; encoder.dim = 0 leaves that out"
+    (high, wide), features = spec.shape[1:], encoder.backbone.features_shape
+    if len(features) != 3 or high % features[1] or wide % features[2] or high // features[1] != wide // features[2]:
+        return f"its stages do not divide the {wide}x{high} pixels that it was trained on evenly"
+    multiple = high // features[1]
+    probe = torch.zeros(1, spec.shape[0], high + multiple, wide + 2 * multiple, device=encoder.device)
+    try:
+        shape = _through(autoencoder, probe).shape
+    except RuntimeError:
+        shape = torch.Size()
+    return FullSize(autoencoder, multiple) if shape == probe.shape else "its backbone is not made of convolutions alone"
+
+
+def _through(autoencoder: Autoencoder, x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, C, H, W) before the output activation, by the stages and mirrors alone."""
+    for stage in autoencoder.encoder.backbone.stages:
+        x = stage(x)
+    decoder = autoencoder.decoder
+    for between, mirror in zip(reversed(decoder.between), reversed(decoder.mirrors)):  # type: ignore[arg-type]
+        x = mirror(between(x))
+    return x
+
+
+def _padded(x: Tensor, below: int, right: int) -> Tensor:
+    if not (below or right):
+        return x
+    # Reflection needs more pixels than it adds.
+    mode = "reflect" if below < x.shape[1] and right < x.shape[2] else "replicate"
+    return F.pad(x[None], (0, right, 0, below), mode=mode)[0]

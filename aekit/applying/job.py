@@ -1,0 +1,147 @@
+"""A trained run at work: its data by the batch, the way from codes back to the data's own units, and what a task found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from aekit.applying.outputs import Outputs
+from aekit.autoencoder import load_autoencoder
+from aekit.data import open_data
+from aekit.progress import SILENT, Progress
+from aekit.report.grid import draw_grid
+from aekit.report.showing import Drawn
+from aekit.samples import Source
+from aekit.streaming import stream
+
+SHOWN = 10
+"""Samples in a picture."""
+
+
+@dataclass
+class Outcome:
+    """What a task found.
+
+    Attributes:
+        picture: to look at.
+        rows: a table of figures, the network's own first.
+        samples: a row of figures for each sample, by its id.
+        facts: further figures.
+        notes: what was left out, and why.
+    """
+
+    picture: Image.Image
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+class Job:
+    """A run and the data that it is applied to.
+
+    Args:
+        run: folder of a run with a decoder.
+        data: what `aekit.open_data` takes, or None.
+        options: of the source that opens it.
+        split: only these samples.
+        folder: that outputs go to, or None for memory.
+
+    Attributes:
+        made: where the outputs of the task are, once it has asked for that.
+        pictures: whether samples are pictures or clips, whose values share one range.
+        peak: that range: what a ratio of signal to noise counts from.
+
+    Raises:
+        DataError: the run has no decoder.
+    """
+
+    def __init__(
+        self,
+        run: str | Path,
+        data: Any,
+        options: dict[str, Any] | None = None,
+        split: str | None = None,
+        folder: Path | None = None,
+        progress: Progress = SILENT,
+    ) -> None:
+        self.run, self.data, self.options, self.split = Path(run), data, options, split
+        self.folder, self.progress = folder, progress
+        self.made: Outputs
+        self.autoencoder = load_autoencoder(run)
+        self.encoder = self.autoencoder.encoder
+        self.spec = self.encoder.spec
+        self.pictures = self.spec.kind in ("image", "clip")
+        low, high = self.encoder.preprocess.raw_range()
+        whole = {"uint8": 255.0, "uint16": 65535.0}
+        self.peak = whole.get(self.spec.dtype) or max(float(high.max()) - float(low.min()), 1e-12)
+
+    @cached_property
+    def source(self) -> Source:
+        """The data, brought to what the encoder takes."""
+        return open_data(self.data, self.options, like=self.spec)
+
+    @cached_property
+    def source_as_it_is(self) -> Source:
+        """The data at its own size."""
+        return open_data(self.data, self.options)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """(N,) positions in the source."""
+        return self.source.rows_of(self.split)
+
+    def batches(self, title: str, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Positions (B,) in the source and raw samples (B, *shape), without those that cannot be read.
+
+        Raises:
+            DataError: none can be read.
+        """
+        wanted = self.rows if rows is None else rows
+        return stream(self.source, wanted, self.encoder.device, title=title, progress=self.progress)
+
+    def grid(self, rows: Sequence[Sequence[np.ndarray]], **titles: Any) -> Image.Image:
+        """A picture of samples in the data's units; titles as in `aekit.report.grid.draw_grid`."""
+        drawn = Drawn(self.spec, self.encoder.preprocess)
+        cells = [[drawn.of(sample) for sample in row] for row in rows]
+        return draw_grid(cells, self.spec, value_range=drawn.reach, **titles)
+
+    def encode(self, raw: Tensor) -> Tensor:
+        """(B, *shape) raw -> (B, D), what the decoder takes."""
+        return self.encoder.encode(self.encoder.preprocess(raw)).float()
+
+    def decode(self, code: Tensor) -> Tensor:
+        """(B, D) -> (B, *shape) on the network's scale."""
+        return self.autoencoder.likelihood.activate(self.autoencoder.decoder(code).float())
+
+    def in_units(self, x: Tensor) -> np.ndarray:
+        """(B, *shape) on the network's scale -> (B, *shape) in the data's units and dtype."""
+        raw = self.encoder.preprocess.inverse(x).cpu().numpy()
+        dtype = np.dtype(self.spec.dtype)
+        if dtype.kind in "ui":
+            limits = np.iinfo(dtype)
+            raw = raw.astype(np.float64).round().clip(limits.min, limits.max)
+        return raw.astype(dtype)
+
+    def outputs(self, names: Sequence[str]) -> Outputs:
+        """Where samples of these names are put; a task has one such place."""
+        self.made = Outputs(self.folder, self.spec, names)
+        return self.made
+
+    def skipped(self) -> dict[str, str]:
+        """Id -> reason, of samples that could not be used."""
+        opened = [self.__dict__[name].skipped for name in ("source", "source_as_it_is") if name in self.__dict__]
+        return {name: why for one in opened for name, why in one.items()}
+
+    def left_out(self) -> list[str]:
+        """A line on the samples that could not be used, if there are any."""
+        found = self.skipped()
+        name, why = next(iter(found.items()), ("", ""))
+        return [f"{len(found)} samples skipped, such as {name}: {why}"] if found else []

@@ -1,0 +1,115 @@
+"""The undamaged samples that go with damaged ones: another data set, a folder of the same names, or a column of paths."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aekit.data import open_data
+from aekit.errors import DataError, nearest
+from aekit.reading import tables
+from aekit.reading.folders import files_below
+from aekit.reading.listing import list_pictures
+from aekit.reading.pictures import ENDINGS, BadPicture, read_whole
+from aekit.samples import Source
+
+if TYPE_CHECKING:
+    from aekit.applying.job import Job
+
+
+class Originals:
+    """The clean sample of each damaged one.
+
+    Args:
+        clean: what `aekit.open_data` takes; or a folder of pictures, matched by their paths, whole or from the right, with
+            or without their endings; or the name of a column of DATA, a list of pictures.
+        job: whose data is damaged.
+        source: the damaged samples.
+        own_size: whether pictures are read at their own size.
+
+    Raises:
+        DataError: a sample without its clean one, or there is no such place.
+    """
+
+    def __init__(self, clean: Any, job: Job, source: Source, own_size: bool) -> None:
+        self.spec, self.source, self.own_size = job.spec, source, own_size
+        self.paths: dict[int, Path] = {}
+        column = _column(clean, job.data)
+        if column is not None:
+            self.paths = dict(enumerate(column))
+        elif files_of(source) and isinstance(clean, (str, os.PathLike)) and os.path.isdir(clean):
+            self.paths = _matched(Path(clean), source)
+        else:
+            self.other = open_data(clean, like=None if own_size else job.spec)
+            self.rows = _paired(clean, self.other, source)
+
+    def of(self, row: int, shape: tuple[int, ...]) -> np.ndarray:
+        """(*shape) for the damaged sample at a position of the source.
+
+        Raises:
+            DataError: it cannot be read, or has another shape.
+        """
+        if row in self.paths:
+            path = self.paths[row]
+            try:
+                found = read_whole(path, self.spec) if self.own_size else self._sized(path)
+            except BadPicture as error:
+                raise DataError(f"{path}: {error}; it is the clean one of {self.source.ids[row]}") from None
+        else:
+            rows, ok = self.other.read(np.asarray([self.rows[row]]))
+            name = self.other.ids[int(self.rows[row])]
+            if not ok[0]:
+                raise DataError(f"{name}: {self.other.skipped[name]}; it is the clean one of {self.source.ids[row]}")
+            found = rows[0]
+        if found.shape != tuple(shape):
+            sizes = " and ".join("x".join(map(str, size)) for size in (tuple(shape), found.shape))
+            raise DataError(f"{self.source.ids[row]}: the damaged and the clean one are of shapes {sizes}")
+        return found
+
+    def _sized(self, path: Path) -> np.ndarray:
+        return open_data(path, like=self.spec).read(np.asarray([0]))[0][0]
+
+
+def files_of(source: Source) -> list[Path]:
+    """The files of a source each of whose samples is a whole picture file; none for others."""
+    paths = getattr(source, "paths", [])
+    return paths if len(paths) == len(source) else []
+
+
+def _column(clean: Any, data: Any) -> list[Path] | None:
+    """The files in a column of a list of pictures, where `clean` is the name of one."""
+    table = isinstance(data, (str, os.PathLike)) and os.fspath(data).lower().endswith(tables.ENDINGS)
+    if not table or not isinstance(clean, str) or os.path.exists(clean) or ":" in clean:
+        return None
+    names = tables.column_names(Path(data))
+    if clean not in names:
+        raise DataError(f"{clean}: neither a file or folder nor a column of {data}{nearest(clean, names)}")
+    return list_pictures(os.fspath(data), clean).paths
+
+
+def _matched(folder: Path, source: Source) -> dict[int, Path]:
+    """Row -> the file whose path agrees with the row's id from the right."""
+    files = sorted(path for path, reason in files_below(folder, ENDINGS) if not reason)
+    whole = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    found = {}
+    for row, name in enumerate(source.ids):
+        parts = PurePosixPath(name).with_suffix("").parts
+        tails = ["/".join(parts[start:]) for start in range(len(parts))]
+        match = next((whole[tail] for tail in tails if tail in whole), None)
+        if match is None:
+            raise DataError(f"{folder}: no clean picture for {name}{nearest(tails[-1], whole)}")
+        found[row] = match
+    return found
+
+
+def _paired(clean: Any, other: Source, source: Source) -> np.ndarray:
+    """(N,) rows of the clean samples: by their ids where these agree, else by their order."""
+    places = {name: row for row, name in enumerate(other.ids)}
+    if all(name in places for name in source.ids):
+        return np.asarray([places[name] for name in source.ids])
+    if len(other) != len(source):
+        raise DataError(f"{clean}: {len(other)} clean samples for {len(source)} damaged ones; expected as many")
+    return np.arange(len(source))

@@ -1,0 +1,199 @@
+"""Cross-entropy as an objective: a linear classifier on an encoder, the layers that are trained, and the best epoch."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from aekit.encoder import Encoder, seeded
+from aekit.evaluation import fit_logistic
+from aekit.objective import Batch, Objective
+from aekit.samples import Samples
+
+STRENGTHS = np.geomspace(1e-4, 1e3, 10)
+FIGURES = ("loss", "accuracy", "validation_accuracy", "validation_cross_entropy")
+
+
+class Classification(Objective):
+    """Cross-entropy of a linear classifier on the encoder's code, before any normalization of the output.
+
+    What is frozen has no gradient and stays in eval mode, so that the statistics of its BatchNorm stay too.
+
+    Args:
+        encoder: to train.
+        classes: C.
+        layers: how many are trained, from the top, of the backbone's stages and, if it has weights, the head; None: all.
+        seed: of the classifier's first weights.
+    """
+
+    def __init__(self, encoder: Encoder, classes: int, *, layers: int | None = None, seed: int = 0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        with seeded(seed):
+            self.classifier = nn.Linear(encoder.dim, classes)
+        units = layers_of(encoder)
+        self._trained = None if layers is None else units[len(units) - layers :]
+        if self._trained is not None:
+            encoder.requires_grad_(False)
+            for unit in self._trained:
+                unit.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Classification:
+        super().train(mode)
+        if self._trained is not None:
+            self.encoder.eval()
+            for unit in self._trained:
+                unit.train(mode)
+        return self
+
+    def randomness(self) -> list[str]:
+        return []
+
+    def logits(self, raw: Tensor) -> Tensor:
+        """(B, *shape) raw -> (B, C)."""
+        return self.classifier(self.encoder.encode(self.encoder.preprocess(raw)))
+
+    @torch.inference_mode()
+    def logits_of(self, samples: Samples) -> Tensor:
+        """(N, C) logits of all samples, in eval mode, on the CPU."""
+        training = self.training
+        self.eval()
+        found = torch.cat([self.logits(raw).float().cpu() for raw in samples.chunks(256)])
+        self.train(training)
+        return found
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        assert batch.labels is not None
+        logits = self.logits(batch.raw).float()
+        labels = batch.labels.to(logits.device)
+        right = (logits.detach().argmax(1) == labels).float().mean()
+        return {"loss": cross_entropy(logits, labels), "accuracy": right}
+
+
+def score(logits: Tensor, codes: Tensor) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy of (N, C) logits, given (N,) numbers of the true classes.
+
+    A number of -1 stands for a class that is not among the C: it is never found, and has no cross-entropy.
+    """
+    right = float((logits.argmax(1) == codes).double().mean())
+    known = codes >= 0
+    return right, float(cross_entropy(logits[known], codes[known])) if known.any() else 0.0
+
+
+def numbers(classes: np.ndarray, labels: np.ndarray) -> Tensor:
+    """(N,) labels as their places in the sorted (C,) classes, -1 where they are none of them."""
+    found = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    return torch.from_numpy(np.where(classes[found] == labels, found, -1))
+
+
+def layers_of(encoder: Encoder) -> list[nn.Module]:
+    """What `layers` counts, from the bottom: the stages of the backbone and, if it has weights, the head."""
+    head = [encoder.head] if any(True for _ in encoder.head.parameters()) else []
+    return [*encoder.backbone.stages, *head]
+
+
+def decayed(optimizer: torch.optim.Optimizer, objective: Classification, decay: float) -> None:
+    """Gives each layer its own learning rate: that of the classifier times ``decay ** depth``, 1 for the layer below it.
+
+    Clark et al., ELECTRA, 2020. What belongs to no layer goes with the lowest.
+    """
+    units = [objective.classifier, *reversed(layers_of(objective.encoder))]
+    depth_of = {id(p): depth for depth, unit in reversed(list(enumerate(units))) for p in unit.parameters()}
+    groups = [dict(group) for group in optimizer.param_groups]
+    optimizer.param_groups.clear()
+    for group in groups:
+        for depth in range(len(units)):
+            own = [p for p in group["params"] if depth_of.get(id(p), len(units) - 1) == depth]
+            if own:
+                optimizer.add_param_group({**group, "params": own, "lr_scale": decay**depth})
+
+
+class BestEpoch(nn.Module):
+    """The best epoch so far, and what was seen of each. Kept within the objective, so that a checkpoint holds it too.
+
+    Attributes:
+        objective: with the weights of that epoch.
+        seen: (epochs, 4) as FIGURES names them: means over the steps, then of the validation samples; NaN where there is none.
+        sums: (2,) loss and accuracy of the steps of the present epoch, added up.
+    """
+
+    seen: Tensor
+    sums: Tensor
+
+    def __init__(self, objective: Classification, epochs: int) -> None:
+        super().__init__()
+        self.objective = deepcopy(objective).requires_grad_(False)
+        self.register_buffer("seen", torch.full((epochs, 4), torch.nan, dtype=torch.float64))
+        self.register_buffer("sums", torch.zeros(2, dtype=torch.float64))
+
+    @property
+    def epochs(self) -> int:
+        return int((~self.seen[:, 0].isnan()).sum())
+
+    @property
+    def chosen(self) -> int:
+        """The best epoch, from 0: of the highest accuracy, then the lowest cross-entropy; the last without validation."""
+        accuracy, entropy = self.seen[: self.epochs, 2:].T.tolist()
+        if math.isnan(accuracy[-1]):
+            return self.epochs - 1
+        return max(range(self.epochs), key=lambda epoch: (accuracy[epoch], -entropy[epoch]))
+
+    def figures(self, epoch: int) -> dict[str, float]:
+        """What was seen of an epoch, counted from 0, by name; without what there is none of."""
+        return {name: value for name, value in zip(FIGURES, self.seen[epoch].tolist()) if not math.isnan(value)}
+
+    def add(self, objective: Classification, steps: int, on_validation: tuple[float, float]) -> None:
+        """An epoch of so many steps, and the weights that it ended with."""
+        self.seen[self.epochs] = torch.cat([self.sums / steps, self.sums.new_tensor(on_validation)])
+        self.sums.zero_()
+        if self.chosen == self.epochs - 1:
+            own = objective.state_dict()
+            self.objective.load_state_dict({name: own[name] for name in self.objective.state_dict()})
+
+    def over(self, patience: int) -> bool:
+        """Whether there is nothing more to do."""
+        waited = bool(patience) and self.epochs > 0 and self.epochs - 1 - self.chosen >= patience
+        return waited or self.epochs == len(self.seen)
+
+
+class Frozen:
+    """Logistic regression on the embeddings of an encoder as it is: what fine-tuning has to beat.
+
+    Of several strengths of regularisation it is the one of the highest accuracy on the validation samples, then of the
+    lowest cross-entropy; without validation samples, C = 1.
+
+    Attributes:
+        strength: scikit-learn's ``C``.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        samples: Samples,
+        labels: np.ndarray,
+        validation: Samples | None,
+        validation_labels: np.ndarray,
+    ) -> None:
+        self.encoder = encoder.eval()
+        strengths = STRENGTHS if validation else np.ones(1)
+        self._path = fit_logistic(self._embedded(samples), labels, strengths)
+        self._best = 0
+        if validation:
+            codes, truth = self._embedded(validation), numbers(self._path.classes, validation_labels)
+            found = [self._path.probabilities(codes, i) for i in range(len(strengths))]
+            right, entropy = zip(*(score(torch.from_numpy(p).clamp(min=1e-12).log(), truth) for p in found))
+            self._best = max(range(len(strengths)), key=lambda i: (right[i], -entropy[i]))
+        self.strength = float(strengths[self._best])
+
+    def answers(self, samples: Samples) -> Tensor:
+        """(N,) numbers of the classes."""
+        return torch.from_numpy(self._path.probabilities(self._embedded(samples), self._best).argmax(axis=1))
+
+    @torch.inference_mode()
+    def _embedded(self, samples: Samples) -> np.ndarray:
+        return torch.cat([self.encoder(raw).float().cpu() for raw in samples.chunks(256)]).numpy()

@@ -1,0 +1,63 @@
+"""`aekit apply`: use a trained autoencoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aekit.applying import TASKS
+from aekit.applying import apply as apply_run
+from aekit.cli.options import Progress, quiet_option, set_option, source_options
+
+
+@click.command()
+@click.argument("run")
+@click.argument("data", required=False)
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
+@click.option("--task", default="reconstruct", show_default=True, metavar="NAME", help=f"{', '.join(TASKS)}.")
+@click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
+@click.option("--clean", metavar="TARGET", help="denoise: the undamaged samples, as data or as a column of DATA.")
+@click.option("--baselines/--no-baselines", default=None, help="denoise: a median filter and non-local means too.")
+@click.option("--tile", type=int, help="denoise: side of the pieces that large pictures are done in.")
+@click.option("--controls/--no-controls", default=None, help="reconstruct: PCA of the same width too.")
+@click.option("--count", type=int, help="sample, interpolate: how many samples, or pairs.")
+@click.option("--seed", type=int, help="sample, interpolate: of what is drawn.")
+@click.option("--pair", "pairs", nargs=2, multiple=True, metavar="ID ID", help="interpolate: these; may be repeated.")
+@click.option("--steps", type=int, help="interpolate: from one sample to the other.")
+@click.option("--way", metavar="linear|spherical", help="interpolate: along the line or the arc.")
+@click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
+@set_option("data.images.size=96")
+@quiet_option
+def apply(
+    run: str,
+    data: str | None,
+    out: str,
+    task: str,
+    split: str | None,
+    pairs: tuple[tuple[str, str], ...],
+    as_json: bool,
+    overrides: dict[str, Any],
+    progress: Progress,
+    **settings: Any,
+) -> None:
+    """Apply the autoencoder of RUN to DATA.
+
+    It reconstructs, denoises, interpolates between samples, or samples new ones, for which no DATA is needed.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    made = apply_run(
+        run,
+        data,
+        task=task,
+        out=out,
+        split=split,
+        options=source_options(overrides),
+        progress=progress,
+        **given | ({"pairs": [list(pair) for pair in pairs]} if pairs else {}),
+    )
+    place, picture = Path(out) / str(made.place), Path(out) / "picture.png"
+    told = [made.text(), f"{made.count} samples in {place}, a picture in {picture}"]
+    click.echo(json.dumps(made.record(), indent=2) if as_json else "\n".join(filter(None, told)))

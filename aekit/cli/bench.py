@@ -1,0 +1,32 @@
+"""`aekit bench`: recipes over seeds, side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aekit.benching import bench as run_bench
+from aekit.cli.compare import terminal_width
+from aekit.cli.options import Progress, quiet_option, set_option
+from aekit.errors import RecipeError
+
+
+@click.command()
+@click.argument("recipes", nargs=-1, required=True, type=click.Path())
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder for the runs.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each recipe.")
+@set_option("train.epochs=5")
+@quiet_option
+def bench(recipes: tuple[str, ...], out: str, seeds: int, overrides: dict[str, Any], progress: Progress) -> None:
+    """Fit RECIPES, each with several seeds, and put them side by side.
+
+    A recipe is a .toml file, or a folder of them. The runs are OUT/RECIPE-seed-0 and so on. The same command again goes on
+    where it was stopped, and does not repeat what is finished.
+    """
+    result = run_bench(recipes, out, seeds=seeds, overrides=overrides, progress=progress)
+    if result.comparison:
+        click.echo(result.comparison.text(terminal_width()))
+        click.echo(f"next: aekit compare {out} --html comparison.html")
+    if result.failed:
+        raise RecipeError([f"{name}: {line}" for name, why in result.failed.items() for line in why.splitlines()])

@@ -1,0 +1,73 @@
+"""`aekit classify`: name the classes of new samples."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aekit.artifacts import new_file
+from aekit.classifier import load_classifier
+from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.data import open_data
+
+Row = tuple[str, Any, float]
+
+
+@click.command()
+@click.argument("finetuned")
+@click.argument("data")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="CSV to write; by default a table is printed.")
+@click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples at a time.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, or cuda.")
+@click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line a sample.")
+@set_option("data.images.size=96")
+@quiet_option
+def classify(
+    finetuned: str,
+    data: str,
+    out: str | None,
+    device: str,
+    as_json: bool,
+    overrides: dict[str, Any],
+    progress: Progress,
+    **settings: Any,
+) -> None:
+    """Say which class each sample of DATA is of, and with what probability, by FINETUNED (of `aekit finetune`)."""
+    classifier = load_classifier(finetuned, device=device)
+    source = open_data(data, source_options(overrides), like=classifier.encoder.spec)
+
+    def rows() -> Iterator[Row]:
+        for batch in classifier.classify(source, progress=progress, **settings):
+            yield from zip(batch.ids, batch.labels.tolist(), batch.probabilities.max(axis=1).tolist())
+
+    if out:
+        with new_file(Path(out)) as part, part.open("w", encoding="utf-8", newline="") as file:
+            count = _write_csv(file, rows())
+        click.echo(f"{count} predictions in {out}")
+    elif as_json:
+        for name, label, probability in rows():
+            click.echo(json.dumps({"id": name, "label": label, "probability": probability}, ensure_ascii=False))
+    else:
+        wide = max(len(str(label)) for label in classifier.classes)
+        for name, label, probability in rows():
+            click.echo(f"{probability:6.4f}  {label!s:{wide}}  {name}")
+    if source.skipped:
+        name, why = next(iter(source.skipped.items()))
+        progress.say(f"{len(source.skipped)} skipped, such as {name}: {why}")
+
+
+def _write_csv(file: Any, rows: Iterator[Row]) -> int:
+    writer = csv.writer(file)
+    writer.writerow(["id", "label", "probability"])
+    count = 0
+    for name, label, probability in rows:
+        writer.writerow([name, label, f"{probability:.6f}"])
+        count += 1
+    return count

@@ -1,0 +1,66 @@
+"""Detectors that need no training of a network: what an autoencoder's scores must beat to be worth it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aekit.detecting.detector import NEIGHBOURS, REMEMBERED
+from aekit.encoder import Encoder
+from aekit.evaluation.controls import flattened, raw_shape
+from aekit.evaluation.fidelity import squared_errors
+from aekit.evaluation.neighbours import nearest
+from aekit.principal import Principal, fit_principal
+from aekit.samples import Samples
+
+
+class Controls:
+    """Fitted on the samples that the detector was fitted on, on the network's scale.
+
+    - ``pca-K``: squared error of the reconstruction from as many principal components as the code has numbers.
+    - ``isolation forest``: Liu, Ting and Zhou, Isolation forest, 2008, of scikit-learn, with its usual settings.
+    - ``raw neighbours``: mean distance of the sample itself to the 5 nearest of 10,000 training samples.
+
+    Wide pictures are averaged down for the last two, as for the raw control of `aekit.evaluate`.
+
+    Args:
+        encoder: whose preprocessing and code width they share.
+        samples: training samples.
+        seed: of the forest.
+
+    Attributes:
+        note: why there is no PCA, or "".
+    """
+
+    def __init__(self, encoder: Encoder, samples: Samples, seed: int) -> None:
+        from sklearn.ensemble import IsolationForest
+
+        self.encoder, self.shape, self.note = encoder, raw_shape(encoder.spec), ""
+        self.principal: Principal | None = None
+        if encoder.dim < encoder.spec.size:
+            self.principal = fit_principal(samples, encoder.preprocess, encoder.dim)
+        else:
+            self.note = (
+                f"no PCA: {encoder.dim} components of samples of {encoder.spec.size} numbers would leave no error"
+            )
+        kept = samples.chunks(size=256, most=REMEMBERED)
+        self.base = np.concatenate([self._features(encoder.preprocess(raw)) for raw in kept])
+        self.forest: Any = IsolationForest(random_state=seed).fit(self.base)
+
+    @torch.inference_mode()
+    def scores(self, raw: Tensor) -> dict[str, np.ndarray]:
+        """(B, *shape) raw samples -> name -> (B,) float64, higher for what is less like the training samples."""
+        x = self.encoder.preprocess(raw)
+        features = self._features(x)
+        found = {}
+        if self.principal is not None:
+            found[f"pca-{self.principal.dim}"] = squared_errors(self.principal.reconstruct(x), x).cpu().numpy()
+        found["isolation forest"] = -self.forest.score_samples(features)
+        similar, _ = nearest(features, self.base, NEIGHBOURS, metric="l2", device=raw.device)
+        return found | {"raw neighbours": np.sqrt(np.maximum(-similar, 0)).mean(1).astype(np.float64)}
+
+    def _features(self, x: Tensor) -> np.ndarray:
+        return flattened(x, self.shape).cpu().numpy()

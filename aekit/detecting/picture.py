@@ -1,0 +1,67 @@
+"""The picture of a search for anomalies: the oddest and the most usual samples, and how their scores are spread."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from aekit.autoencoder import Autoencoder
+from aekit.encoder import Encoder
+from aekit.report.grid import draw_grid, stacked
+from aekit.report.plots import draw_histogram
+from aekit.report.showing import Drawn
+from aekit.samples import Source, read_usable, to_tensor
+
+SHOWN = 10
+
+
+@torch.inference_mode()
+def anomalies_picture(
+    encoder: Encoder,
+    autoencoder: Autoencoder | None,
+    source: Source,
+    rows: np.ndarray,
+    scores: np.ndarray,
+    labels: np.ndarray | None,
+    anomalous: np.ndarray | None,
+) -> Image.Image:
+    """The picture.
+
+    Args:
+        encoder, autoencoder: trained; without an autoencoder no reconstructions are shown.
+        source: of the samples.
+        rows: (N,) positions in it, the oddest first.
+        scores: (N,) combined.
+        labels, anomalous: (N,), or None.
+    """
+    drawn = Drawn(encoder.spec, encoder.preprocess)
+    cells, titles, captions = [], [], []
+    ends = {"most anomalous": np.arange(min(SHOWN, len(rows))), "most usual": np.arange(len(rows))[::-1][:SHOWN]}
+    for title, places in ends.items():
+        raw, _ = read_usable(source, rows[places])
+        cells.append([drawn.of(sample) for sample in raw])
+        titles.append(title)
+        captions.append([f"{scores[p]:.1f} {'' if labels is None else labels[p]}".strip() for p in places])
+        if autoencoder is not None:
+            back = encoder.preprocess.inverse(autoencoder.reconstruct(to_tensor(raw).to(encoder.device))).cpu().numpy()
+            cells.append([drawn.of(sample) for sample in back])
+            titles.append("reconstructed")
+            captions.append([""] * len(places))
+    said = "" if labels is None else " and label"
+    grid = draw_grid(
+        cells,
+        encoder.spec,
+        row_titles=titles,
+        captions=captions,
+        title=f"{len(rows)} samples by combined score; below each its score{said}",
+        value_range=drawn.reach,
+    )
+    spread = np.log10(np.maximum(scores, 1e-3))
+    groups = {"all": spread}
+    if anomalous is not None:
+        groups = {
+            f"normal ({(~anomalous).sum()})": spread[~anomalous],
+            f"anomalies ({anomalous.sum()})": spread[anomalous],
+        }
+    return stacked([grid, draw_histogram(groups, "combined score, as shares of each group", "log10 of the score")])

@@ -1,0 +1,62 @@
+"""The DIP-VAE: over all samples, the dimensions of the code are to be uncorrelated and of variance 1."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from aekit.gaussian import GaussianHead, kl_to_standard
+from aekit.objective import Step, Variant
+from aekit.options import Field
+
+
+class DIP(Variant):
+    """A VAE with a penalty on the covariance of the code over the batch: of the posteriors' means (``i``), or of the codes
+    that are drawn from the posteriors (``ii``), which leaves the means more freedom.
+
+    Kumar, Sattigeri and Balakrishnan, Variational inference of disentangled latent concepts from unlabeled observations, 2018.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: Annotated[Literal["i", "ii"], Field(description="of the means, or of what is drawn")] = "ii",
+        off_diagonal: Annotated[float, Field(ge=0, description="weight of the squared covariances")] = 10.0,
+        diagonal: Annotated[
+            float | None,
+            Field(
+                ge=0,
+                description="weight of the variances' squared distances from 1; by default ten times the other for i, and "
+                "the same for ii",
+            ),
+        ] = None,
+    ) -> None:
+        super().__init__()
+        self.kind, self.off_diagonal = kind, off_diagonal
+        self.diagonal = off_diagonal * {"i": 10, "ii": 1}[kind] if diagonal is None else diagonal
+
+    def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module:
+        return GaussianHead(math.prod(features_shape), dim)
+
+    def penalty(self, step: Step) -> dict[str, Tensor]:
+        mean, logvar = step.extras["mean"], step.extras["logvar"]
+        covariance = _covariance(mean)
+        if self.kind == "ii":
+            covariance = covariance + torch.diag(logvar.exp().mean(0))
+        variances = covariance.diagonal()
+        between = covariance - torch.diag(variances)
+        return {
+            "kl": kl_to_standard(mean, logvar).sum(1).mean(),
+            "covariance": self.off_diagonal * between.square().sum(),
+            "variance": self.diagonal * (variances - 1).square().sum(),
+        }
+
+
+def _covariance(codes: Tensor) -> Tensor:
+    """(B, D) -> (D, D), over the batch."""
+    centred = codes - codes.mean(0)
+    with torch.autocast(codes.device.type, enabled=False):
+        return centred.T @ centred / len(codes)

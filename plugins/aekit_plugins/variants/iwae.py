@@ -1,0 +1,36 @@
+"""The importance-weighted autoencoder: several codes of each sample, weighted, give a tighter bound than the VAE's."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from aekit.gaussian import GaussianHead, log_ratio
+from aekit.objective import Step, Variant
+from aekit.options import Field
+
+
+class IWAE(Variant):
+    """The loss is the negative of an evidence bound that rises to log p(x) with the number of draws. With one draw it is the
+    VAE's bound, with the divergence estimated from that draw. The decoder's work grows with the draws.
+
+    `objective.loss` should be a likelihood: ``bce``, ``gaussian`` or ``logistic``.
+
+    Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2015.
+    """
+
+    def __init__(
+        self, *, draws: Annotated[int, Field(ge=1, description="codes of each sample; the paper has 5 and 50")] = 5
+    ) -> None:
+        super().__init__()
+        self.draws = draws
+
+    def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module:
+        return GaussianHead(math.prod(features_shape), dim, self.draws)
+
+    def bound(self, step: Step) -> Tensor:
+        # (K, B) log p(x, z) - log q(z | x) of each draw z
+        weights = log_ratio(step.code, step.extras["mean"], step.extras["logvar"]) - step.errors.view(self.draws, -1)
+        return math.log(self.draws) - weights.logsumexp(0).mean()

@@ -1,0 +1,44 @@
+"""The variational autoencoder: the code is drawn from a posterior that is held near a standard normal distribution."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from aekit.gaussian import GaussianHead, kl_to_standard
+from aekit.objective import Step, Variant
+from aekit.options import Field
+
+
+class VAE(Variant):
+    """The loss is the negative evidence lower bound if `beta` is 1 and `objective.loss` is a likelihood.
+
+    Kingma and Welling, Auto-encoding variational Bayes, 2014; beta: Higgins et al., beta-VAE, 2017; annealing: Bowman et al.,
+    Generating sentences from a continuous space, 2016; free bits: Kingma et al., Improved variational inference with inverse
+    autoregressive flow, 2016.
+    """
+
+    def __init__(
+        self,
+        *,
+        beta: Annotated[float, Field(ge=0, description="weight of the divergence from the prior")] = 1.0,
+        anneal: Annotated[
+            float, Field(ge=0, le=1, description="share of the training in which beta rises from 0, linearly")
+        ] = 0.0,
+        free_bits: Annotated[
+            float,
+            Field(ge=0, description="nats of divergence that each dimension has for nothing, on average over a batch"),
+        ] = 0.0,
+    ) -> None:
+        super().__init__()
+        self.beta, self.anneal, self.free_bits = beta, anneal, free_bits
+
+    def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module:
+        return GaussianHead(math.prod(features_shape), dim)
+
+    def penalty(self, step: Step) -> dict[str, Tensor]:
+        risen = min(1.0, self.progress / self.anneal) if self.anneal else 1.0
+        divergences = kl_to_standard(step.extras["mean"], step.extras["logvar"]).mean(0)  # (D,)
+        return {"kl": self.beta * risen * divergences.clamp(min=self.free_bits).sum()}
