@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aekit.backbone import Backbone
     from aekit.benching import bench
     from aekit.classifier import load_classifier
+    from aekit.clustering import find_clusters
     from aekit.comparison import Comparison, compare
     from aekit.data import open_data
     from aekit.detecting import find_anomalies
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from aekit.hookspecs import Entry, hookimpl
     from aekit.index import Index, open_index
     from aekit.indexing import build_index
+    from aekit.mapping import draw_map
     from aekit.objective import Objective, Pretext, Variant
     from aekit.options import Field
     from aekit.runs import fit
@@ -58,10 +60,12 @@ _HOME = {
     "bench": "aekit.benching",
     "build_index": "aekit.indexing",
     "compare": "aekit.comparison",
+    "draw_map": "aekit.mapping",
     "embed": "aekit.embeddings",
     "evaluate": "aekit.evaluation",
     "export_encoder": "aekit.export",
     "find_anomalies": "aekit.detecting",
+    "find_clusters": "aekit.clustering",
     "finetune": "aekit.finetuning",
     "fit": "aekit.runs",
     "hookimpl": "aekit.hookspecs",
@@ -91,10 +95,12 @@ __all__ = [
     "bench",
     "build_index",
     "compare",
+    "draw_map",
     "embed",
     "evaluate",
     "export_encoder",
     "find_anomalies",
+    "find_clusters",
     "finetune",
     "fit",
     "hookimpl",

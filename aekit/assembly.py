@@ -9,7 +9,7 @@ from aekit.autoencoder import Autoencoder
 from aekit.backbone import Decoder
 from aekit.encoder import Encoder, assemble, seeded
 from aekit.errors import RecipeError, nearest
-from aekit.greedy import Layer, count_layers
+from aekit.greedy import Layer
 from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
 from aekit.options import validated
 from aekit.preprocess import Preprocess
@@ -88,7 +88,7 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, Layer
         raise RecipeError(
             ["greedy: only an autoencoder whose backbone mirrors its stages can be trained layer by layer"]
         )
-    count = count_layers(whole.encoder)
+    count = len(whole.encoder.layers)
     if len(greedy.layers) > count:
         raise RecipeError([f"greedy.layers: has {len(greedy.layers)} tables, but the encoder has {count} layers"])
     layers = []

@@ -57,6 +57,8 @@ class Autoencoder(Objective):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         encoder = self.encoder
         corrupted = encoder.preprocess(batch.raw)
+        for _, variant in self._named:
+            corrupted = variant.present(corrupted, generator)
         clean = corrupted if batch.target is None else encoder.preprocess(batch.target)
         for _, variant in self._named:
             corrupted = variant.corrupt(corrupted, generator)

@@ -36,7 +36,7 @@ class Classification(Objective):
         self.encoder = encoder
         with seeded(seed):
             self.classifier = nn.Linear(encoder.dim, classes)
-        units = layers_of(encoder)
+        units = encoder.layers
         self._trained = None if layers is None else units[len(units) - layers :]
         if self._trained is not None:
             encoder.requires_grad_(False)
@@ -91,18 +91,12 @@ def numbers(classes: np.ndarray, labels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.where(classes[found] == labels, found, -1))
 
 
-def layers_of(encoder: Encoder) -> list[nn.Module]:
-    """What `layers` counts, from the bottom: the stages of the backbone and, if it has weights, the head."""
-    head = [encoder.head] if any(True for _ in encoder.head.parameters()) else []
-    return [*encoder.backbone.stages, *head]
-
-
 def decayed(optimizer: torch.optim.Optimizer, objective: Classification, decay: float) -> None:
     """Gives each layer its own learning rate: that of the classifier times ``decay ** depth``, 1 for the layer below it.
 
     Clark et al., ELECTRA, 2020. What belongs to no layer goes with the lowest.
     """
-    units = [objective.classifier, *reversed(layers_of(objective.encoder))]
+    units = [objective.classifier, *reversed(objective.encoder.layers)]
     depth_of = {id(p): depth for depth, unit in reversed(list(enumerate(units))) for p in unit.parameters()}
     groups = [dict(group) for group in optimizer.param_groups]
     optimizer.param_groups.clear()

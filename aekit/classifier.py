@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import aekit
 from aekit.artifacts import new_file, read_json, sha256_of, write_json
 from aekit.data import open_data
-from aekit.embeddings import _Reader
+from aekit.embeddings import Reader
 from aekit.encoder import Encoder, check_same, load, seeded
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation import Metric
@@ -94,7 +94,7 @@ class Classifier:
         wanted = source.rows_of(split)
         found = 0
         with progress.task("classify", len(wanted)) as task:
-            for rows in _Reader(self.network.eval(), source, batch_size, strict).embed(wanted):
+            for rows in Reader(self.network.eval(), source, batch_size, strict).embed(wanted):
                 found += len(rows.ids)
                 task.advance(len(rows.ids))
                 yield Predictions(list(rows.ids), *self.decide(torch.from_numpy(rows.vectors)))

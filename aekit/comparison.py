@@ -264,8 +264,8 @@ def _plain(name: str, runs: Sequence[FinishedRun]) -> Figure | None:
 def _pooled(scores: Sequence[Score]) -> Figure | None:
     if not scores:
         return None
-    values, lows, highs = ([s[i] for s in scores] for i in range(3))
-    ends = [end for end in (*lows, *highs) if end is not None]
+    values = [value for value, _, _ in scores]
+    ends = [end for _, *interval in scores for end in interval if end is not None]
     low, high = (min(ends), max(ends)) if len(ends) == 2 * len(scores) else (None, None)
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Figure(statistics.mean(values), deviation, low, high, len(values))

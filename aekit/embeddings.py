@@ -183,7 +183,7 @@ def embed(
     """
     source = open_data(data, options, like=encoder.spec)
     wanted = source.rows_of(split)
-    reader = _Reader(encoder.eval(), source, batch_size, strict)
+    reader = Reader(encoder.eval(), source, batch_size, strict)
     manifest = {
         "format": FORMAT,
         "aekit": aekit.__version__,
@@ -213,7 +213,7 @@ def embed(
     return embeddings
 
 
-class _Reader:
+class Reader:
     """Reads ahead by one batch while the encoder works on another."""
 
     def __init__(self, encoder: Encoder, source: Source, batch_size: int, strict: bool) -> None:

@@ -80,6 +80,11 @@ class Encoder(nn.Module):
         return self.backbone.decoder(self.dim)
 
     @property
+    def layers(self) -> list[nn.Module]:
+        """What can be trained one by one, from the bottom: the stages of the backbone and, if it has weights, the head."""
+        return [*self.backbone.stages, *([self.head] if next(self.head.parameters(), None) is not None else [])]
+
+    @property
     def device(self) -> torch.device:
         return self.preprocess.scale.device
 

@@ -22,16 +22,17 @@ import numpy as np
 import torch
 
 from aekit.artifacts import only_writer, read_json, write_json, write_text, writing
-from aekit.classification import BestEpoch, Classification, Frozen, decayed, layers_of, numbers, score
+from aekit.classification import BestEpoch, Classification, Frozen, decayed, numbers, score
 from aekit.classifier import TITLES, Classifier, Finetuned, load_classifier
 from aekit.data import open_data
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation import Split, as_classes, bootstrap, difference, few_labels, make_split
 from aekit.options import problems_in
-from aekit.phases import Interrupted, Phase, _stoppable
+from aekit.phases import Interrupted, Phase, stoppable
 from aekit.progress import SILENT, Progress
-from aekit.runs import STEPS_AIMED_AT, _differences
+from aekit.recipe import changes
+from aekit.runs import STEPS_AIMED_AT
 from aekit.samples import Samples, Source, collect
 from aekit.training import Batches, Settings, State, choose_device, train, uses_bf16
 
@@ -87,7 +88,7 @@ def finetune(
         progress.say(f"{folder} is finished already; nothing to resume")
         return Finetuned.of(load_classifier(folder), read_json(folder / "results.json"))
     encoder = encoder if isinstance(encoder, Encoder) else load(encoder)
-    there = len(layers_of(encoder))
+    there = len(encoder.layers)
     expected = {
         f"layers = {layers}: expected 0 to {there}, as the network has {there} layers": 0 <= (layers or 0) <= there,
         f"layer_decay = {layer_decay}: expected above 0, and at most 1": 0 < layer_decay <= 1,
@@ -119,8 +120,8 @@ def _is_finished(folder: Path, resume: bool) -> bool:
     if resume and not (finished or unfinished):
         raise OutputError(f"{folder}: nothing to resume there")
     if not resume and folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {".lock"}):
-        what = "interrupted fine-tuning; go on with --resume" if unfinished else "something already"
-        raise OutputError(f"{folder}: holds {what}, or choose another folder with -o")
+        what = "interrupted fine-tuning; go on with --resume, or" if unfinished else "something already;"
+        raise OutputError(f"{folder}: holds {what} choose another folder with -o")
     return resume and finished
 
 
@@ -235,7 +236,7 @@ class _Work:
             "train": self.settings.model_dump(),
         }
         if resume:
-            if changed := _differences(read_json(path), record):
+            if changed := changes(read_json(path), record):
                 raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
             return
         path.parent.mkdir()
@@ -260,7 +261,7 @@ class _Work:
             self.progress.say(f"{phase.title}: resuming after step {state.step}")
         steps, saved_at = phase.steps // settings.epochs, time.monotonic()
         seen = phase.samples // phase.steps
-        with _stoppable() as stop, self.progress.task(phase.title, phase.samples, done=state.step * seen) as task:
+        with stoppable() as stop, self.progress.task(phase.title, phase.samples, done=state.step * seen) as task:
             for record in train(state, batches, settings) if not best.over(patience) else ():
                 best.sums += best.sums.new_tensor([record["loss"], record["accuracy"]])
                 if record["step"] % steps == 0:

@@ -99,11 +99,6 @@ class Layer(Objective):
         self._own[0].after_step()
 
 
-def count_layers(encoder: Encoder) -> int:
-    """Layers that can be trained one by one: the stages, and the head if it has weights."""
-    return len(encoder.backbone.stages) + (next(encoder.head.parameters(), None) is not None)
-
-
 class _View(nn.Module):
     """One layer of an encoder, with an encoder's face: `preprocess` is all that lies below it.
 

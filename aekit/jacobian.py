@@ -44,12 +44,14 @@ class SingleLayer:
 
 def single_layer(encoder: Encoder) -> SingleLayer | None:
     """What the encoder is if all it does is one linear layer and an activation in `SLOPES`, else None."""
-    own_way = type(encoder.backbone).forward is not Backbone.forward
-    found = [*_layers([*encoder.backbone.stages, encoder.head])]
-    linear, act = (found + [nn.Identity()])[:2] if found else (None, None)
-    if own_way or len(found) > 2 or type(linear) is not nn.Linear or type(act) not in SLOPES:
+    if type(encoder.backbone).forward is not Backbone.forward:
         return None
-    return SingleLayer(linear, act)
+    match [*_layers([*encoder.backbone.stages, encoder.head])]:
+        case [nn.Linear() as linear] if type(linear) is nn.Linear:
+            return SingleLayer(linear, nn.Identity())
+        case [nn.Linear() as linear, act] if type(linear) is nn.Linear and type(act) in SLOPES:
+            return SingleLayer(linear, act)
+    return None
 
 
 def _layers(modules: Iterable[nn.Module]) -> Iterable[nn.Module]:

@@ -63,8 +63,9 @@ class Step:
 class Variant(nn.Module):
     """One way to keep an autoencoder from copying. Options are the keyword-only parameters of ``__init__``.
 
-    A variant may change what the encoder is shown (`corrupt`), which errors count (`emphasis`), how features become a code
-    (`head`) and what is minimised (`penalty`, `bound`); each does nothing unless overridden, so that variants compose.
+    A variant may change the sample (`present`) and what the encoder is shown of it (`corrupt`), which errors count
+    (`emphasis`), how features become a code (`head`) and what is minimised (`penalty`, `bound`); each does nothing unless
+    overridden, so that variants compose.
 
     Attributes:
         progress: share of the training that is done, 0 at the first step; set before each, for what is annealed.
@@ -81,8 +82,12 @@ class Variant(nn.Module):
         """Called once before the first step, with the network at its first weights and the training samples: to set first
         weights, to look at the network, or to keep hold of samples."""
 
+    def present(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, *shape) -> (B, *shape): the sample as it is at this presentation, to be encoded and to be restored."""
+        return x
+
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, *shape) -> (B, *shape). Never in place."""
+        """(B, *shape) -> (B, *shape): what the encoder is shown of the sample that is to be restored. Never in place."""
         return x
 
     def emphasis(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
@@ -116,7 +121,7 @@ class Variant(nn.Module):
     @property
     def deterministic(self) -> bool:
         """Whether the loss is the same at every call. Override where a penalty draws random numbers."""
-        return type(self).corrupt is Variant.corrupt
+        return type(self).corrupt is Variant.corrupt and type(self).present is Variant.present
 
 
 class Pretext(nn.Module):

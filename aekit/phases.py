@@ -124,7 +124,7 @@ def _train(
     try:
         with (
             writing(checkpoint) if checkpoint else nullcontext(),
-            _stoppable() as stop,
+            stoppable() as stop,
             progress.task(phase.title, phase.samples, done=state.step * per_step) as task,
         ):
             for record in train(state, phase.batches, phase.settings):
@@ -177,7 +177,7 @@ class _Log:
 
 
 @contextmanager
-def _stoppable() -> Iterator[threading.Event]:
+def stoppable() -> Iterator[threading.Event]:
     """Ctrl-C sets the event, so that training stops between two steps; a second one stops at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -42,7 +42,7 @@ class _Section(BaseModel):
 
 class DataSection(_Section):
     source: Annotated[str, Field(description="a folder, an array file, or SOURCE:NAME", min_length=1)]
-    split: Annotated[str, Field(description="what to train on, where the data has splits")] = "train"
+    split: Annotated[str, Field(description="what to train on, where the data has splits; all: everything")] = "train"
     strict: Annotated[bool, Field(description="stop at the first sample that cannot be used")] = False
     only: Annotated[list[str], Field(description="labels to train on, such as that of normal samples; empty: all")] = []
     target: Annotated[
@@ -236,6 +236,15 @@ def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise RecipeError(problems)
     return values
+
+
+def changes(before: Any, now: Any, place: str = "") -> list[str]:
+    """What differs between two records of plain nested values, a line each, such as ``train.lr was 0.001, now 0.002``."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = sorted({*before, *now})
+        inner = [changes(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
+        return [line for lines in inner for line in lines]
+    return [] if before == now else [f"{place} was {before!r}, now {now!r}"]
 
 
 def _apply(values: dict[str, Any], overrides: Mapping[str, Any]) -> list[str]:

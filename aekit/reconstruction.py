@@ -77,32 +77,47 @@ class Huber(Reconstruction):
         return F.huber_loss(output, clean, reduction="none", delta=self.delta)
 
 
+class LogScale(nn.Module):
+    """The logarithm of a learned scale for each channel (for each column of vectors).
+
+    Args:
+        spec: of the samples.
+        start: its first value.
+        lowest: where it bends before it falls below.
+    """
+
+    PACE = 10.0
+    """How much faster than other weights it moves: data may be finer than the start by several powers of e."""
+
+    def __init__(self, spec: SampleSpec, start: float, lowest: float) -> None:
+        super().__init__()
+        self.lowest, self.rank = lowest, len(spec.shape)
+        # As a vector, so that weight decay leaves it alone.
+        self.free = nn.Parameter(torch.full((spec.shape[0],), start / self.PACE))
+
+    def forward(self) -> Tensor:
+        """(C, 1, ...) or (D,), to go with samples."""
+        bent = self.lowest + F.softplus(self.PACE * self.free - self.lowest)
+        return bent.view(-1, *[1] * (self.rank - 1))
+
+
 class Gaussian(Reconstruction):
     """Negative log-density of a normal distribution about the output, with one learned deviation for each channel (for each
     column of vectors), on the scale of the preprocessed sample.
 
     What the weight between reconstruction and penalties would be is learned with the rest. Rybkin, Daniilidis and Levine,
-    Simple and effective VAE training with calibrated decoders, 2021, whose lower limit keeps a channel that is reproduced
-    exactly from growing beyond all bounds.
+    Simple and effective VAE training with calibrated decoders, 2021, whose lower limit of e^-6 keeps a channel that is
+    reproduced exactly from growing beyond all bounds.
     """
 
     normalised = True
-    LOWEST = -6.0
-    """Of the logarithm of a deviation."""
 
     def __init__(self, spec: SampleSpec) -> None:
         super().__init__(spec)
-        # As a vector, so that weight decay leaves it alone.
-        self.free = nn.Parameter(torch.zeros(spec.shape[0]))
-        self.rank = len(spec.shape)
-
-    @property
-    def log_deviation(self) -> Tensor:
-        """(C, 1, ...) or (D,)."""
-        return _of_channels(_above(self.LOWEST, self.free), self.rank)
+        self.log_deviation = LogScale(spec, start=0.0, lowest=-6.0)
 
     def entries(self, output: Tensor, clean: Tensor) -> Tensor:
-        log_deviation = self.log_deviation
+        log_deviation = self.log_deviation()
         return (((output - clean) / log_deviation.exp()).square() + math.log(2 * math.pi)) / 2 + log_deviation
 
 
@@ -111,7 +126,8 @@ class Logistic(Reconstruction):
     many bins as there are levels; the lowest and the highest bin hold the tails. One learned scale for each channel.
 
     Kingma et al., Improved variational inference with inverse autoregressive flow, 2016; Salimans et al., PixelCNN++, 2017.
-    Levels are those of the dtype spread over [0, 1], as ``unit`` scaling of 8-bit data does it.
+    Levels are those of the dtype spread over [0, 1], as ``unit`` scaling of 8-bit data does it. At the lower limit of the
+    scale, a level in the middle of its bin has probability 0.76.
 
     Raises:
         ValueError: for data that has no such levels.
@@ -127,16 +143,10 @@ class Logistic(Reconstruction):
             )
         self.width = 1.0 / np.iinfo(spec.dtype).max
         """Of a level."""
-        self.free = nn.Parameter(torch.full((spec.shape[0],), math.log(0.1)))
-        self.rank = len(spec.shape)
-
-    @property
-    def log_scale(self) -> Tensor:
-        """(C, 1, ...) or (D,). At the lower limit a level in the middle of its bin has probability 0.76."""
-        return _of_channels(_above(math.log(self.width / 4), self.free), self.rank)
+        self.log_scale = LogScale(spec, start=math.log(0.1), lowest=math.log(self.width / 4))
 
     def entries(self, output: Tensor, clean: Tensor) -> Tensor:
-        scale = self.log_scale.exp()
+        scale = self.log_scale().exp()
         above, below = (clean - output + self.width / 2) / scale, (clean - output - self.width / 2) / scale
         # log(sigmoid(above) - sigmoid(below)), without the difference of two numbers that may round to the same.
         inside = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(-self.width / scale))
@@ -208,28 +218,21 @@ def _similarity(a: Tensor, b: Tensor, *, mirrored: bool) -> Tensor:
     """(B, C, H, W) in [0, 1] -> SSIM of each window; (B, C, H, W) if the border is mirrored, else only inside windows."""
     size = min(11, *a.shape[-2:])
     size -= 1 - size % 2
+    down, along = (_blur(side, size, mirrored).to(a) for side in a.shape[-2:])
     with torch.autocast(a.device.type, enabled=False):  # variances as differences of means need all digits
-        offsets = torch.arange(size, device=a.device, dtype=a.dtype) - size // 2
-        window = torch.exp(-0.5 * (offsets / 1.5).square())
-        window = window / window.sum()
-        # (5, B, C, H, W) -> (5BC, 1, H, W), blurred down the columns and along the rows
-        fields = torch.stack([a, b, a * a, b * b, a * b])
-        flat = fields.flatten(0, 2).unsqueeze(1)
-        if mirrored:
-            flat = F.pad(flat, [size // 2] * 4, mode="reflect")
-        means = F.conv2d(F.conv2d(flat, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
-        mean_a, mean_b, aa, bb, ab = means.view(*fields.shape[:3], *means.shape[-2:])
+        # (5, B, C, H, W) -> five of (B, C, h, w)
+        mean_a, mean_b, aa, bb, ab = down @ torch.stack([a, b, a * a, b * b, a * b]) @ along.T
     c1, c2 = 0.01**2, 0.03**2
     of_means = (2 * mean_a * mean_b + c1) / (mean_a.square() + mean_b.square() + c1)
     of_shapes = (2 * (ab - mean_a * mean_b) + c2) / (aa - mean_a.square() + bb - mean_b.square() + c2)
     return of_means * of_shapes
 
 
-def _above(lowest: float, free: Tensor) -> Tensor:
-    """A number that follows `free` and bends before it falls below `lowest`."""
-    return lowest + F.softplus(free - lowest)
-
-
-def _of_channels(values: Tensor, rank: int) -> Tensor:
-    """(C,) -> (C, 1, ...) with `rank` dimensions, to go with samples."""
-    return values.view(-1, *[1] * (rank - 1))
+def _blur(side: int, size: int, mirrored: bool) -> Tensor:
+    """A Gaussian window of `size` at each place along a side, as a matrix (places, side) float64: for one channel, products
+    with it are many times faster than convolutions."""
+    window = torch.exp(-0.5 * ((torch.arange(size, dtype=torch.float64) - size // 2) / 1.5).square())
+    first, places = (-(size // 2), side) if mirrored else (0, side - size + 1)
+    seen = first + torch.arange(places).unsqueeze(1) + torch.arange(size)  # (places, size)
+    seen = side - 1 - (side - 1 - seen.abs()).abs()
+    return torch.zeros(places, side, dtype=torch.float64).scatter_add_(1, seen, (window / window.sum()).expand_as(seen))

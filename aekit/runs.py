@@ -14,17 +14,18 @@ from aekit.artifacts import only_writer, write_json, write_text, writing
 from aekit.assembly import auto_loss, autoencoder_of, make_layers, make_objective
 from aekit.data import open_data
 from aekit.encoder import Encoder, load
-from aekit.errors import DataError, OutputError, RecipeError, TrainingError, nearest
+from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.health import quick_look
 from aekit.objective import Objective
 from aekit.phases import Interrupted, Phase, Trained, train_phases
 from aekit.preprocess import Preprocess, measure
 from aekit.progress import SILENT, Progress
-from aekit.recipe import Recipe, make_recipe, read_recipe
+from aekit.recipe import Recipe, changes, make_recipe, read_recipe
 from aekit.registry import registry
 from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
 from aekit.store import skipped_csv
+from aekit.trained_on import training_rows
 from aekit.training import Batches, choose_device, derive, uses_bf16
 
 __all__ = ["Interrupted", "fit"]
@@ -115,7 +116,7 @@ class _Run:
 
     def go(self, resume: bool) -> Encoder:
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
-        rows = _only(source, source.rows_of(self.recipe.data.split), self.recipe.data.only)
+        rows = training_rows(source, self.recipe.data)
         samples = collect(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
         targets = self._targets(source, samples)
         self._say_what_is_there(source, samples)
@@ -123,7 +124,7 @@ class _Run:
         self._settle(samples, preprocess, scaling)
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
         trained = self._train(objective, samples, targets, resume)
-        return self._finish(objective, source, samples, trained)
+        return self._finish(objective, source, samples, targets, trained)
 
     def _say_what_is_there(self, source: Source, samples: Samples) -> None:
         where = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
@@ -206,7 +207,7 @@ class _Run:
         path, text = self.folder / "recipe.toml", self.recipe.to_toml()
         if resume:
             before = read_recipe(path).record()
-            changed = _differences(before, self.recipe.record())
+            changed = changes(before, self.recipe.record())
             if changed:
                 raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
             known = self.folder / "checkpoint" / "data.json"
@@ -218,9 +219,11 @@ class _Run:
         write_json(self.folder / "checkpoint" / "data.json", facts)
         write_text(path, text)
 
-    def _finish(self, objective: Objective, source: Source, samples: Samples, trained: Trained) -> Encoder:
+    def _finish(
+        self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: Trained
+    ) -> Encoder:
         encoder = objective.encoder.eval()
-        look = quick_look(encoder, samples, autoencoder_of(objective))
+        look = quick_look(encoder, samples, autoencoder_of(objective), targets)
         encoder.record = {
             "data": source.origin or {"data": self.recipe.data.source},
             "trained": {"samples": len(samples), "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)},
@@ -261,24 +264,3 @@ class _Run:
                 encoder.save(self.folder / "encoder")
                 shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return encoder
-
-
-def _only(source: Source, rows: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
-    """Those of (N,) positions whose label is among `wanted`; all where none is named."""
-    if not wanted:
-        return rows
-    if source.labels is None:
-        raise DataError(f"data.only = {list(wanted)}: the data has no labels")
-    labels = source.labels[rows].astype(str)
-    for name in wanted:
-        if name not in labels:
-            raise DataError(f"data.only: no sample with label {name!r}{nearest(name, np.unique(labels).tolist())}")
-    return rows[np.isin(labels, list(wanted))]
-
-
-def _differences(before: Any, now: Any, place: str = "") -> list[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = sorted({*before, *now})
-        inner = [_differences(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
-        return [line for lines in inner for line in lines]
-    return [] if before == now else [f"{place} was {before!r}, now {now!r}"]

@@ -109,12 +109,12 @@ class Source:
         return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
 
     def rows_of(self, split: str | None) -> np.ndarray:
-        """(N,) positions of the samples of a split; all where the source has no splits or `split` is None.
+        """(N,) positions of the samples of a split; all where the source has no splits or `split` is None or ``"all"``.
 
         Raises:
             DataError: the source has splits, but not this one.
         """
-        if split is None or self.splits is None:
+        if split in (None, "all") or self.splits is None:
             return np.arange(len(self))
         rows = np.flatnonzero(self.splits == split)
         if not len(rows):

@@ -28,11 +28,11 @@ def training_rows(source: Source, section: DataSection) -> np.ndarray:
         return rows
     if source.labels is None:
         raise DataError(f"data.only = {list(section.only)}: the data has no labels")
-    labels = source.labels.astype(str)
+    labels = source.labels[rows].astype(str)
     for name in section.only:
         if name not in labels:
             raise DataError(f"data.only: no sample with label {name!r}{nearest(name, np.unique(labels).tolist())}")
-    return rows[np.isin(labels[rows], section.only)]
+    return rows[np.isin(labels, section.only)]
 
 
 def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = SILENT) -> Samples:

@@ -236,7 +236,7 @@ def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[s
             if state.step_in_epoch == batches.per_epoch:
                 state.epoch, state.step_in_epoch = state.epoch + 1, 0
             pending.append(({"step": state.step, "epoch": (state.step - 1) // batches.per_epoch, "lr": lr}, terms))
-            if len(pending) == look or state.step == total:
+            if len(pending) == look or state.step_in_epoch == 0:
                 yield from _read(pending)
                 pending.clear()
 

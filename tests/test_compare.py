@@ -192,7 +192,11 @@ def test_names_that_would_be_too_long_are_those_of_the_folders() -> None:
 
 
 def test_options_of_a_plugin_differ_only_among_those_who_use_it() -> None:
-    recipes = [recipe(), recipe(**{"objective.vae.beta": 2.0}), recipe(**{"objective.vae.beta": 2.0, "objective.vae.k": 1})]
+    recipes = [
+        recipe(),
+        recipe(**{"objective.vae.beta": 2.0}),
+        recipe(**{"objective.vae.beta": 2.0, "objective.vae.k": 1}),
+    ]
     assert differing(recipes) == ["objective.vae.k"]
     layers = flat({"greedy": {"layers": [{"lr": 0.1}, {"denoising": {"level": 0.2}}], "epochs": 3}})
     assert layers == {"greedy.layers.0.lr": 0.1, "greedy.layers.1.denoising.level": 0.2, "greedy.epochs": 3}
@@ -300,7 +304,7 @@ def test_the_text_fits_the_terminal_and_loses_nothing(tmp_path: Path) -> None:
         "0.7000 ± 0.0000 [0.6000, 0.7500]",
         "0.9000 ± 0.0000",
         "21.50 ± 0.00",
-        "0.01235 ± 0",
+        "0.01235 ± 0 ",
         "11.0 ± 1.0",
         "12,345",
         "6,789",
@@ -309,6 +313,9 @@ def test_the_text_fits_the_terminal_and_loses_nothing(tmp_path: Path) -> None:
         assert cell in table, cell
     assert len(table.split("\n\n")) == 2, "what does not fit goes below"
     assert len(comparison.text(1000).split("\n\nprobe")[0].split("\n\n")) == 1
+    widest = [max(map(len, comparison.text(width).split("\n\nprobe")[0].splitlines())) for width in range(50, 200)]
+    assert all(found <= width for width, found in zip(range(50, 200), widest))
+    assert any(found == width for width, found in zip(range(50, 200), widest))
     assert words.startswith("dim=8 lies above raw; dim=64 lies level with raw\n")
 
 
@@ -363,7 +370,8 @@ def test_the_page_is_self_contained_and_draws_each_interval(tmp_path: Path) -> N
 
 def test_the_command(command: Command, tmp_path: Path) -> None:
     study = small_study(tmp_path / "study")
-    out = command.ok("compare", study, "--csv", tmp_path / "c.csv", "--markdown", tmp_path / "c.md", "--html", tmp_path / "c.html")
+    files = {"--csv": "c.csv", "--markdown": "c.md", "--html": "c.html"}
+    out = command.ok("compare", study, *(word for option, name in files.items() for word in (option, tmp_path / name)))
     found = compare(study)
     assert out == found.text(120) + "\n"
     for name, text in {"c.csv": found.csv(), "c.md": found.markdown(), "c.html": found.html()}.items():

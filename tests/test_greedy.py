@@ -18,7 +18,7 @@ import aekit
 from aekit.assembly import make_layers, make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.errors import RecipeError
-from aekit.greedy import Layer, count_layers
+from aekit.greedy import Layer
 from aekit.objective import Batch
 from aekit.phases import Interrupted
 from aekit.preprocess import measure
@@ -50,7 +50,7 @@ def stack(**overrides: object) -> tuple[Autoencoder, list[Layer], Samples]:
 def test_a_layer_changes_its_own_weights_and_nothing_else(network: dict[str, object]) -> None:
     whole, layers, held = stack(**network)
     stages = whole.encoder.backbone.stages
-    assert len(layers) == count_layers(whole.encoder) == len(stages) + (network["encoder.dim"] != 0)
+    assert len(layers) == len(whole.encoder.layers) == len(stages) + (network["encoder.dim"] != 0)
     settings = Settings(epochs=2, batch_size=32, precision="fp32", weight_decay=0.1)
     for number, layer in enumerate(layers):
         before = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
@@ -213,3 +213,20 @@ def test_pairs_are_restored_and_labels_select(tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", x=clean[:50])
     with pytest.raises(aekit.errors.DataError, match=r"data\.target = .*few\.npz'?: has no '50'"):
         aekit.fit(tmp_path / "dirty.npz", overrides={"data.target": str(tmp_path / "few.npz")})
+
+
+def test_layers_below_the_last_leave_out_variants_that_give_a_head() -> None:
+    _, layers, _ = stack(**MLP, **{"objective.variants": ["denoising", "k-sparse"]})
+    assert [list(layer.variants) for layer in layers] == [["denoising"], ["denoising"], ["denoising", "k-sparse"]]
+    with pytest.raises(RecipeError, match=r"variant 'k-sparse' gives a head; name it in objective\.variants"):
+        stack(**MLP, **{"greedy.layers": [{"variants": ["k-sparse"]}]})
+
+
+def test_a_run_whose_variant_refuses_the_network_leaves_nothing_behind(tmp_path: Path) -> None:
+    settings = {"encoder.backbone": "mlp", "objective.variants": ["linear"]}
+    with pytest.raises(RecipeError, match="the network is not linear"):
+        aekit.fit(pictures(), epochs=1, overrides=settings, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    encoder = aekit.fit(pictures(), epochs=1, variants=["linear"], dim=3, out=tmp_path / "run")
+    assert encoder.architecture["backbone"]["name"] == "linear"
+    assert 'loss = "mse"' in (tmp_path / "run" / "recipe.toml").read_text()

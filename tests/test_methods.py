@@ -209,3 +209,17 @@ def test_resizing_about_the_centre_keeps_it_there() -> None:
     x[:, :, 15:26, 15:26] = 1
     mass = displaced(x, shift=0, turn=0, resize=0.3).sum((1, 2, 3)) / 121
     assert mass.min() >= 0.7**2 - 0.05 and mass.max() <= 1.3**2 + 0.05 and mass.std() > 0.2
+
+
+def test_binarised_samples_are_drawn_anew_and_are_what_is_to_be_restored() -> None:
+    held = collect(ArraySource(np.full((64, 1, 8, 8), 51, np.uint8)), np.arange(64), torch.device("cpu"))
+    values = {"data": {"source": "memory"}, "objective": {"variants": ["binarising"]}, "encoder": {"backbone": "mlp"}}
+    objective = make_objective(make_recipe(values), held.spec, measure(held)[0])
+    assert isinstance(objective, Autoencoder) and objective.randomness() == ["variant 'binarising'"]
+    x = objective.encoder.preprocess(held.batch(torch.arange(64)))
+    drawn = objective.variants["binarising"].present(x, torch.Generator().manual_seed(3))
+    assert drawn.unique().tolist() == [0, 1] and drawn.mean().item() == pytest.approx(51 / 255, abs=0.02)
+    assert not torch.equal(drawn, objective.variants["binarising"].present(x, torch.Generator().manual_seed(4)))
+    logged = objective.loss(Batch(held.batch(torch.arange(64))), torch.Generator().manual_seed(3))
+    expected = objective.likelihood(objective.decoder(objective.encoder.encode(drawn)), drawn).mean()
+    assert logged["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)

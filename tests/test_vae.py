@@ -335,7 +335,8 @@ def principal(count: int = 6) -> tuple[Autoencoder, Tensor, Tensor]:
         head.mean.bias.copy_(-back @ offset)
         head.spread.weight.zero_()
         head.spread.bias.copy_(LARGEST * torch.atanh((deviation**2 / precision.diagonal()).log() / LARGEST))
-        loss.free.fill_(loss.LOWEST + math.log(math.expm1(math.log(deviation) - loss.LOWEST)))
+        scale = loss.log_deviation
+        scale.free.fill_((scale.lowest + math.log(math.expm1(math.log(deviation) - scale.lowest))) / scale.PACE)
     x = offset + torch.randn(count, 6, generator=seeded(9))
     known = MultivariateNormal(offset, weights @ weights.T + deviation**2 * torch.eye(6)).log_prob(x)
     return made, x, known

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from aekit.evaluation.fidelity import psnr, squared_errors
+from aekit.evaluation.fidelity import decibels, squared_errors
 from aekit.samples import SampleSpec
 
 COMPARED = 200
@@ -82,7 +82,7 @@ def as_files(pictures: np.ndarray, wanted: float) -> Files:
     def jpeg(quality: int) -> tuple[float, float]:
         packed = [_packed(picture, "JPEG", quality=quality) for picture in shown]
         back = torch.from_numpy(np.stack([np.asarray(Image.open(io.BytesIO(one))) for one in packed]))
-        ratios = psnr(squared_errors(back, true), 255)
+        ratios = decibels(squared_errors(back, true), 255)
         return float(np.mean([len(one) for one in packed])), float(ratios.mean())
 
     low, high = 1, 95

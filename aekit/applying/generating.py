@@ -36,7 +36,7 @@ def sample(
         )
     generator = torch.Generator(job.encoder.device).manual_seed(seed)
     names = [f"sample-{number}" for number in range(count)]
-    outputs, shown = job.outputs(names), []
+    outputs, shown = job.outputs(names), list[np.ndarray]()
     with job.progress.task("sample", count) as task:
         for start in range(0, count, BATCH):
             made = job.in_units(job.decode(draw(min(BATCH, count - start), generator)))

@@ -11,9 +11,10 @@ from torch import Tensor
 from aekit.applying.compressing import COMPARED, EightBit, as_files, has_files
 from aekit.applying.job import SHOWN, Job, Outcome
 from aekit.errors import DataError
-from aekit.evaluation.fidelity import psnr, squared_errors, ssim
+from aekit.evaluation.fidelity import decibels, squared_errors
 from aekit.options import Field
 from aekit.principal import Principal, fit_principal
+from aekit.reconstruction import ssim
 from aekit.trained_on import training_samples
 
 RANGED = 4096
@@ -95,9 +96,9 @@ def _figures(job: Job, x: Tensor, raw: Tensor, back: Tensor, written: np.ndarray
     found = {"mse": squared_errors(back, x)}
     given, true = torch.from_numpy(written), raw.cpu()
     if job.pictures:
-        found["psnr"] = psnr(squared_errors(given, true), job.peak)
+        found["psnr"] = decibels(squared_errors(given, true), job.peak)
     if job.spec.kind == "image":
-        found["ssim"] = ssim(given, true, job.peak)
+        found["ssim"] = ssim(given.double(), true.double(), job.peak)
     return found
 
 

@@ -14,9 +14,10 @@ from aekit.applying.job import Job, Outcome
 from aekit.applying.originals import Originals, files_of
 from aekit.applying.outputs import can_be_png
 from aekit.errors import DataError
-from aekit.evaluation.fidelity import psnr, squared_errors, ssim
+from aekit.evaluation.fidelity import decibels, squared_errors
 from aekit.options import Field
 from aekit.reading.pictures import BadPicture, read_whole
+from aekit.reconstruction import ssim
 from aekit.samples import Source, to_tensor
 
 SHOWN, TRIED = 6, 4
@@ -139,9 +140,9 @@ def _figures(job: Job, given: np.ndarray, true: np.ndarray) -> dict[str, float]:
         first, second = (job.encoder.preprocess(raw.to(job.encoder.device)) for raw in (one, other))
         return {"rmse": float(squared_errors(first, second).sqrt())}
     error = squared_errors(one, other)
-    found = {"rmse": float(error.sqrt()) / job.peak, "psnr": float(psnr(error, job.peak))}
+    found = {"rmse": float(error.sqrt()) / job.peak, "psnr": float(decibels(error, job.peak))}
     if job.spec.kind == "image":
-        found["ssim"] = float(ssim(one, other, job.peak))
+        found["ssim"] = float(ssim(one.double(), other.double(), job.peak))
     return found
 
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "apply": "reconstruct, denoise, sample or interpolate with a trained autoencoder",
     "compare": "put runs side by side, and say which orderings are real",
     "bench": "fit several recipes over several seeds, and compare them",
+    "map": "draw embeddings as points in the plane",
+    "cluster": "group embeddings",
     "anomalies": "find the odd ones, by reconstruction and by code",
     "export": "hand the encoder to people who do not have aekit",
     "data": "say what is in a data set: counts, shapes, dtypes, bad files",

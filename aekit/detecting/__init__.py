@@ -64,12 +64,11 @@ class Anomalies:
 
     def text(self, most: int = 10) -> str:
         """The figures, or without labels the oddest samples, and the notes."""
-        if self.metrics:
-            rows = [
-                {"score": name, **{k.replace("_", " "): str(m) for k, m in own.items()}}
-                for name, own in self.metrics.items()
-            ]
-        else:
+        rows: list[dict[str, Any]] = [
+            {"score": score, **{name.replace("_", " "): str(metric) for name, metric in own.items()}}
+            for score, own in self.metrics.items()
+        ]
+        if not rows:
             rows = [
                 {"id": name, **{score: float(values[place]) for score, values in self.scores.items()}}
                 for place, name in enumerate(self.ids[:most])

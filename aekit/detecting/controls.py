@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aekit.detecting.detector import NEIGHBOURS, REMEMBERED
+from aekit.detecting.detector import REMEMBERED, neighbour_distances
 from aekit.encoder import Encoder
 from aekit.evaluation.controls import flattened, raw_shape
 from aekit.evaluation.fidelity import squared_errors
-from aekit.evaluation.neighbours import nearest
 from aekit.principal import Principal, fit_principal
 from aekit.samples import Samples
 
@@ -22,7 +21,8 @@ class Controls:
 
     - ``pca-K``: squared error of the reconstruction from as many principal components as the code has numbers.
     - ``isolation forest``: Liu, Ting and Zhou, Isolation forest, 2008, of scikit-learn, with its usual settings.
-    - ``raw neighbours``: mean distance of the sample itself to the 5 nearest of 10,000 training samples.
+    - ``raw neighbours``: mean distance of the sample itself to the 5 nearest of 10,000 training samples,
+      itself not counted.
 
     Wide pictures are averaged down for the last two, as for the raw control of `aekit.evaluate`.
 
@@ -59,8 +59,7 @@ class Controls:
         if self.principal is not None:
             found[f"pca-{self.principal.dim}"] = squared_errors(self.principal.reconstruct(x), x).cpu().numpy()
         found["isolation forest"] = -self.forest.score_samples(features)
-        similar, _ = nearest(features, self.base, NEIGHBOURS, metric="l2", device=raw.device)
-        return found | {"raw neighbours": np.sqrt(np.maximum(-similar, 0)).mean(1).astype(np.float64)}
+        return found | {"raw neighbours": neighbour_distances(features, self.base)}
 
     def _features(self, x: Tensor) -> np.ndarray:
         return flattened(x, self.shape).cpu().numpy()

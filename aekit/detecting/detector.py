@@ -25,6 +25,8 @@ WIDEST = 2048
 """Numbers in a code up to which its covariance is held."""
 REMEMBERED = 10_000
 """Training codes that are kept for the distance to the nearest."""
+EQUAL = 1e-4
+"""Deviations an entry, within which two samples are one."""
 TAIL = 0.1
 """Share of the training samples whose scores the tail is fitted to."""
 _LEVELS = 1001
@@ -37,7 +39,8 @@ class Detector:
     - ``reconstruction``: mean squared error of the reconstruction, on the network's scale.
     - ``code``: Mahalanobis distance of the code to the training codes, whose covariance is shrunk (Ledoit and Wolf, A
       well-conditioned estimator for large-dimensional covariance matrices, 2004). Not for codes of over 2048 numbers.
-    - ``neighbours``: mean distance of the code, each entry in deviations, to the 5 nearest of 10,000 training codes.
+    - ``neighbours``: mean distance of the code, each entry in deviations, to the 5 nearest of 10,000 training codes, itself
+      not counted.
     - ``bound``: the negative evidence bound, in nats: the error plus the divergence of the posterior from the prior, where
       the encoder's head gives one (An and Cho, Variational autoencoder based anomaly detection, 2015).
     - ``combined``: the mean surprise of ``reconstruction`` and ``code`` (of ``neighbours`` where there is no ``code``): the
@@ -86,7 +89,7 @@ class Detector:
             tensors["whitening"] = vectors[:, known] / values[known].sqrt()
         detector = cls(encoder.digest, [], tensors)
         own = {name: torch.cat([scores[name] for _, scores in found]).numpy() for name in found[0][1]}
-        scores = own | detector._distances(codes, known_ones=kept)
+        scores = own | detector._distances(codes)
         levels = torch.linspace(0, 1, _LEVELS, dtype=torch.float64)
         for name, values_ in scores.items():
             tensors[f"tail.{name}"] = torch.quantile(torch.from_numpy(values_).double(), levels)
@@ -100,9 +103,7 @@ class Detector:
         """(B, *shape) raw samples -> name -> (B,) float64."""
         codes, own = _looked_at(encoder, autoencoder, raw)
         found = {name: values.numpy() for name, values in own.items()} | self._distances(codes.double())
-        parts = [name for name in ("reconstruction", "code") if name in found]
-        if "code" not in found:
-            parts.append("neighbours")
+        parts = [name for name in ("reconstruction", "code" if "code" in found else "neighbours") if name in found]
         found["combined"] = np.mean([self.surprise(name, found[name]) for name in parts], axis=0)
         return {name: found[name].astype(np.float64) for name in self.names if name in found}
 
@@ -115,20 +116,13 @@ class Detector:
         excess = max(float(self.tensors[f"excess.{name}"]), 1e-9 * max(1.0, abs(start)))
         return np.where(values <= start, below, -np.log(TAIL) + (values - start) / excess)
 
-    def _distances(self, codes: Tensor, known_ones: Tensor | None = None) -> dict[str, np.ndarray]:
-        """Scores of (B, D) codes by themselves; `known_ones` are rows that are among the codes kept."""
-        away = codes - self.tensors["mean"]
-        found = {}
+    def _distances(self, codes: Tensor) -> dict[str, np.ndarray]:
+        """Scores of (B, D) codes by themselves."""
+        away, found = codes - self.tensors["mean"], {}
         if "whitening" in self.tensors:
             found["code"] = (away @ self.tensors["whitening"]).norm(dim=1).numpy()
-        scaled, base = (away * self.tensors["scale"]).float().numpy(), self.tensors["codes"].numpy()
-        similar, _ = nearest(scaled, base, NEIGHBOURS + (known_ones is not None), metric="l2", device=codes.device)
-        distances = np.sqrt(np.maximum(-similar, 0))
-        means = distances[:, :NEIGHBOURS].mean(1)
-        if known_ones is not None:  # a training sample is not its own neighbour
-            means[known_ones.numpy()] = distances[known_ones.numpy(), 1:].mean(1)
-        found["neighbours"] = means
-        return found
+        scaled = (away * self.tensors["scale"]).float().numpy()
+        return found | {"neighbours": neighbour_distances(scaled, self.tensors["codes"].numpy())}
 
     def save(self, folder: Path) -> None:
         """Writes ``detector.json`` and ``detector.safetensors`` into a folder that is there."""
@@ -159,6 +153,27 @@ class Detector:
                 f"{folder}: detector.safetensors does not load: {str(error).splitlines()[0]}"
             ) from error
         return cls(described["encoder"], described["scores"], tensors)
+
+
+def neighbour_distances(rows: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """The mean distance of each row to its 5 nearest in `base`.
+
+    A sample is not its own neighbour: where one of `base` is equal to the row, it is left out once. Without that, samples
+    that a detector was fitted on would pass for the most usual of all.
+
+    Args:
+        rows: (B, D) float32, each column in deviations.
+        base: (N, D) float32.
+
+    Returns:
+        (B,) float64.
+    """
+    _, places = nearest(rows, base, NEIGHBOURS + 1, metric="l2", device=torch.device("cpu"))
+    # Measured again by differences: products of float32 do not tell equal from almost equal.
+    gaps = [np.square(rows.astype(np.float64) - base[column]).sum(1) for column in places.T]
+    distances = np.sort(np.sqrt(np.stack(gaps, 1)), axis=1)
+    equal = distances[:, 0] <= EQUAL * np.sqrt(rows.shape[1])
+    return np.where(equal, distances[:, 1:].mean(1), distances[:, :NEIGHBOURS].mean(1))
 
 
 @torch.inference_mode()

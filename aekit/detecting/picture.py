@@ -42,7 +42,7 @@ def anomalies_picture(
         raw, _ = read_usable(source, rows[places])
         cells.append([drawn.of(sample) for sample in raw])
         titles.append(title)
-        captions.append([f"{scores[p]:.1f} {'' if labels is None else labels[p]}".strip() for p in places])
+        captions.append([f"{scores[p]:.1f}" + ("" if labels is None else f" · {labels[p]}") for p in places])
         if autoencoder is not None:
             back = encoder.preprocess.inverse(autoencoder.reconstruct(to_tensor(raw).to(encoder.device))).cpu().numpy()
             cells.append([drawn.of(sample) for sample in back])

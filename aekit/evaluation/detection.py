@@ -51,8 +51,8 @@ def detection(
 
 def _figures(weights: np.ndarray, truth: np.ndarray, last: np.ndarray) -> np.ndarray:
     """(3, R) figures for R data sets, given how often each of N samples, best first, is in them: (R, N)."""
-    hits = np.cumsum(weights * truth, axis=1)[:, last].astype(np.float64)
-    alarms = np.cumsum(weights * ~truth, axis=1)[:, last].astype(np.float64)
+    hits = np.cumsum(weights * truth, axis=1, dtype=np.int32)[:, last].astype(np.float64)
+    alarms = np.cumsum(weights, axis=1, dtype=np.int32)[:, last] - hits
     found, wrong = hits / hits[:, -1:], alarms / alarms[:, -1:]
     before_found = np.concatenate([np.zeros((len(found), 1)), found[:, :-1]], axis=1)
     before_wrong = np.concatenate([np.zeros((len(found), 1)), wrong[:, :-1]], axis=1)

@@ -17,8 +17,16 @@ LOOK_AT = 2048
 
 
 @torch.inference_mode()
-def quick_look(encoder: Encoder, samples: Samples, autoencoder: Autoencoder | None) -> dict[str, float]:
+def quick_look(
+    encoder: Encoder, samples: Samples, autoencoder: Autoencoder | None, targets: Samples | None = None
+) -> dict[str, float]:
     """Figures of a trained encoder on at most 2048 of its training samples.
+
+    Args:
+        encoder: that is trained.
+        samples: that it was trained on.
+        autoencoder: around the encoder, if there is one.
+        targets: what is to be restored, where that is not the samples.
 
     Returns:
         ``effective_rank`` of the embedding (see `effective_rank`), ``dead_units``, the number of its entries that never
@@ -29,13 +37,14 @@ def quick_look(encoder: Encoder, samples: Samples, autoencoder: Autoencoder | No
     encoder.eval()
     codes, error, variance = [], 0.0, 0.0
     chunks = list(samples.chunks(size=256, most=LOOK_AT))
-    mean = sum(encoder.preprocess(raw).sum(0) for raw in chunks) / sum(len(raw) for raw in chunks)
+    wanted = chunks if targets is None else list(targets.chunks(size=256, most=LOOK_AT))
+    mean = sum(encoder.preprocess(raw).sum(0) for raw in wanted) / sum(len(raw) for raw in wanted)
     if autoencoder is not None:
         autoencoder.eval()
-    for raw in chunks:
+    for raw, target in zip(chunks, wanted):
         codes.append(encoder(raw).float().cpu())
         if autoencoder is not None:
-            clean = encoder.preprocess(raw)
+            clean = encoder.preprocess(target)
             error += (autoencoder.reconstruct(raw) - clean).square().sum().item()
             variance += (clean - mean).square().sum().item()
     code = torch.cat(codes)

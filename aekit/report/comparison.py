@@ -39,7 +39,8 @@ def as_csv(comparison: Comparison) -> str:
     out.writeheader()
     for one in comparison.tables:
         for row in one.rows:
-            line = {"data": one.data, "name": row.name, "control": str(row.control).lower(), "seeds": _seeds(row.seeds)}
+            line: dict[str, object] = {"data": one.data, "name": row.name, "control": str(row.control).lower()}
+            line["seeds"] = _seeds(row.seeds)
             for name, figure in row.figures.items():
                 found = {"": figure.mean, " sd": figure.deviation, " low": figure.low, " high": figure.high}
                 line |= {f"{name}{part}": value for part, value in found.items() if f"{name}{part}" in head}
@@ -68,7 +69,9 @@ def as_page(comparison: Comparison) -> str:
         parts += [_intervals(one.rows, column) for column in one.columns if column.kind == "score"]
         parts.append(table([dict(zip(head, row)) for row in rows]))
         parts.append(_paragraphs(one.words()))
-        differs = [{"row": row.name, "runs": ", ".join(row.runs), **_settings(row, one)} for row in one.rows]
+        differs: list[dict[str, object]] = [
+            {"row": row.name, "runs": ", ".join(row.runs), **_settings(row, one)} for row in one.rows
+        ]
         parts += [
             heading("What differs", "Settings in which the recipes differ, and the runs of each row."),
             table(differs),
@@ -114,7 +117,7 @@ def _said(row: Row, column: Column) -> str:
         return ""
     # That the runs of one recipe have equally many parameters goes without saying.
     silent = figure.deviation is None or (column.kind == "count" and not figure.deviation)
-    sure = "" if silent else f" ± {format(figure.deviation, how)}"
+    sure = "" if silent else f" ± {format(figure.deviation, '.2g' if column.kind == 'error' else how)}"
     interval = "" if figure.low is None else f" [{format(figure.low, how)}, {format(figure.high, how)}]"
     return f"{format(figure.mean, how)}{sure}{interval}"
 

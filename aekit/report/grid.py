@@ -45,8 +45,11 @@ def draw_grid(
     font, columns = ImageFont.load_default(TEXT), max((len(row) for row in cells), default=0)
     known = [cell for row in cells for cell in row if cell is not None]
     wide = max((cell.width for cell in known), default=SMALLEST)
-    below = TEXT + 4 if captions else 0
-    high = [max((cell.height for cell in row if cell is not None), default=SMALLEST) + below for row in cells]
+    below = [TEXT + 4 if number < len(captions) and any(captions[number]) else 0 for number in range(len(cells))]
+    high = [
+        max((cell.height for cell in row if cell is not None), default=SMALLEST) + text
+        for row, text in zip(cells, below)
+    ]
     left = MARGIN + max((round(font.getlength(text)) + 2 * GAP for text in row_titles), default=0)
     top = MARGIN + (TEXT + 12 if title else 0) + (TEXT + 6 if column_titles else 0)
     whole = max(left + columns * (wide + GAP), MARGIN + round(font.getlength(title))) + MARGIN
@@ -58,14 +61,14 @@ def draw_grid(
         pen.text((left + number * (wide + GAP), top - TEXT - 6), shortened(text, font, wide), FAINT, font)
     for number, (row, height) in enumerate(zip(cells, high)):
         if number < len(row_titles):
-            middle = top + (height - below - TEXT) // 2
+            middle = top + (height - below[number] - TEXT) // 2
             pen.text((MARGIN, middle - 2), row_titles[number], INK, font)
         for place, cell in enumerate(row):
             x = left + place * (wide + GAP)
             if cell is not None:
                 canvas.paste(cell, (x, top))
-            if captions and place < len(captions[number]):
-                under = top + (cell.height if cell is not None else height - below)
+            if below[number] and place < len(captions[number]):
+                under = top + (cell.height if cell is not None else height - below[number])
                 pen.text((x, under + 1), shortened(captions[number][place], font, wide), FAINT, font)
         top += height + GAP
     return canvas

@@ -12,15 +12,23 @@ def aekit_register_variants() -> list[Entry]:
         Entry("none", f"{at}.none:Plain", "the plain autoencoder: nothing but its code width keeps it from copying", 1),
         Entry("linear", f"{at}.linear:Linear", "the linear autoencoder, which finds PCA's subspace", 1),
         Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 1),
+        Entry("binarising", f"{at}.binarising:Binarising", "draws black and white samples from grey ones", 1),
         Entry("displacing", f"{at}.displacing:Displacing", "restores a picture from a displaced one", 1, ("image",)),
         Entry("contractive", f"{at}.contractive:Contractive", "the code moves little when the sample does", 1),
         Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "each unit costs its absolute activation", 1),
         Entry("sparse-kl", f"{at}.sparse_kl:SparseKL", "each unit is to be active for a small share of the samples", 1),
         Entry("k-sparse", f"{at}.k_sparse:KSparse", "each sample keeps the k largest units of its code", 1),
         Entry("winner-take-all", f"{at}.winner_take_all:WinnerTakeAll", "each unit keeps its winners in the batch", 1),
+        Entry("vq", f"{at}.vq:VectorQuantised", "the code is made of a few entries of a learned codebook", 1),
+        Entry("wae-mmd", f"{at}.wae_mmd:WassersteinMMD", "all codes together are distributed like a prior's draws", 1),
+        Entry(
+            "adversarial", f"{at}.adversarial:Adversarial", "codes that a discriminator takes for a prior's draws", 1
+        ),
         Entry("vae", f"{at}.vae:VAE", "codes drawn from posteriors near a normal distribution; beta, free bits", 1),
         Entry("iwae", f"{at}.iwae:IWAE", "a VAE with a tighter bound, from several weighted codes of each sample", 1),
-        Entry("beta-tc", f"{at}.beta_tc:BetaTC", "a VAE whose dimensions are to be independent, by total correlation", 1),
+        Entry(
+            "beta-tc", f"{at}.beta_tc:BetaTC", "a VAE whose dimensions are to be independent, by total correlation", 1
+        ),
         Entry("dip", f"{at}.dip:DIP", "a VAE whose dimensions are to be uncorrelated, by their covariance", 1),
     ]
 

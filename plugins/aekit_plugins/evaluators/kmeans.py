@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from aekit.clustering import GRID, fit_kmeans, silhouettes
 from aekit.evaluation import Metric, Result, Split, bootstrap
 from aekit.options import Field
-
-MANY = 100_000
-"""Samples above which the centres are fitted by mini-batches."""
-GRID = (2, 3, 5, 8, 10, 15, 20, 30)
-SILHOUETTES = 2000
 
 
 def evaluate(
@@ -44,20 +39,21 @@ def evaluate(
     tried = [clusters] if clusters else [k for k in GRID if k < len(seen)]
     if labels is not None and not clusters:
         tried = [len(np.unique(labels[seen]))]
-    fitted = {k: _fit(embeddings[seen], min(k, len(seen)), starts, seed) for k in tried}
+    fitted = {k: fit_kmeans(embeddings[seen], min(k, len(seen)), starts, seed) for k in tried}
     chosen = tried[0]
     if len(tried) > 1:
-        chosen = max(tried, key=lambda k: _silhouettes(fitted[k], embeddings[split.validation], seed).mean())
+        held = embeddings[split.validation]
+        chosen = max(tried, key=lambda k: silhouettes(held, fitted[k].predict(held), seed).mean())
     metrics: dict[str, Metric] = {}
-    silhouettes = _silhouettes(fitted[chosen], embeddings[rows], seed)
-    scores = silhouettes
+    found = fitted[chosen].predict(embeddings[rows])
+    apart = silhouettes(embeddings[rows], found, seed)
+    scores = apart
     if labels is not None:
-        found = fitted[chosen].predict(embeddings[rows])
         scores = matched(found, labels[rows])
         metrics["matched_accuracy"] = bootstrap(scores, seed=seed)
         metrics["nmi"] = Metric(float(normalized_mutual_info_score(labels[rows], found)))
         metrics["ari"] = Metric(float(adjusted_rand_score(labels[rows], found)))
-    metrics["silhouette"] = bootstrap(silhouettes, seed=seed)
+    metrics["silhouette"] = bootstrap(apart, seed=seed)
     return Result(metrics, {"clusters": chosen, "judged": judged}, scores=scores)
 
 
@@ -72,27 +68,3 @@ def matched(clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
     which, what = linear_sum_assignment(counts.reshape(len(names), len(classes)), maximize=True)
     stands_for[which] = what
     return (stands_for[found] == truth).astype(np.float64)
-
-
-def _fit(x: np.ndarray, clusters: int, starts: int, seed: int) -> Any:
-    from sklearn.cluster import KMeans, MiniBatchKMeans
-    from sklearn.exceptions import ConvergenceWarning
-
-    if len(x) > MANY:
-        model: Any = MiniBatchKMeans(clusters, n_init=starts, random_state=seed, batch_size=8192)
-    else:
-        model = KMeans(clusters, n_init=starts, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: the figures say it
-        return model.fit(x)
-
-
-def _silhouettes(model: Any, x: np.ndarray, seed: int) -> np.ndarray:
-    """(min(N, SILHOUETTES),) of a sample; zeros where all of it is in one cluster or each in its own."""
-    from sklearn.metrics import silhouette_samples
-
-    some = np.random.default_rng(seed).permutation(len(x))[:SILHOUETTES]
-    found = model.predict(x[some])
-    if not 1 < len(np.unique(found)) < len(some):
-        return np.zeros(len(some))
-    return silhouette_samples(x[some], found)

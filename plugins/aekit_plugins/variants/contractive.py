@@ -91,8 +91,7 @@ class Contractive(Variant):
             x = x[: max(2, math.ceil(self.share * len(x)))]  # any of them, as their order is random
         image = self._image(x, step)
         with without_statistics(self._norms):
-            known = {"code": step.code} if self.way == "closed-form" and step.corrupted is x else {}
-            here = image(x, **known)
+            here = image(x)
             terms = {"jacobian": self.weight * squared_norms(here).mean()}
             if self.higher:
                 changes = []
@@ -104,9 +103,10 @@ class Contractive(Variant):
 
     def _image(self, x: Tensor, step: Step) -> Callable[[Tensor], Tensor]:
         """What takes (B, *shape) samples near x to an image (K, B, ...) of their Jacobians; see `aekit.jacobian`."""
-        if self._layer is not None and self.way == "closed-form":
-            return self._layer.image
-        dim = step.code.shape[1]
+        layer, dim = self._layer, step.code.shape[1]
+        if layer is not None and self.way == "closed-form":
+            at_hand = step.code if step.corrupted is x else None
+            return lambda near: layer.image(near, at_hand if near is x else None)
         exact = self.way == "exact"
         probes = unit_probes(x, dim) if exact else random_probes(x, dim, self.probes, step.generator)
         return partial(pull_back, step.encode, probes=probes)

@@ -6,13 +6,15 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aekit.blur import blurred
+from aekit.encoder import Encoder
 from aekit.errors import RecipeError
 from aekit.objective import Variant
 from aekit.options import Field
 from aekit.preprocess import Preprocess
+from aekit.samples import Samples
 
 USUAL = {"gaussian": 1.0, "masking": 0.25, "salt-and-pepper": 0.25, "speckle": 0.25, "blur": 1.0}
 """Noise -> its level where none is set; that of the Gaussian is in units of its own."""
@@ -57,37 +59,37 @@ class Denoising(Variant):
             list[Annotated[float, Field(ge=0)]] | None,
             Field(min_length=2, max_length=2, description="lowest and highest level: each sample draws one in between"),
         ] = None,
-        anneal: Annotated[
-            bool, Field(description="one level, which falls from the highest to the lowest, or from level to 0")
-        ] = False,
+        anneal: Annotated[bool, Field(description="the level falls in training, from high to low or to 0")] = False,
         alpha: Annotated[float, Field(gt=0, description="factor on the errors of corrupted entries")] = 1.0,
         beta: Annotated[float, Field(ge=0, description="factor on the errors of the other entries")] = 1.0,
     ) -> None:
         super().__init__()
-        most = level or USUAL[noise]
+        self.usual, most = level is None and levels is None, level or USUAL[noise]
         self.low_level, self.high_level = levels or (0.0 if anneal else most, most)
         self.noise, self.anneal, self.alpha, self.beta = noise, anneal, alpha, beta
-        self.usual = level is None and levels is None
-        written = f"denoising.level = {level}" if levels is None else f"denoising.levels = {levels}"
-        if level is not None and levels is not None:
-            raise RecipeError([f"{written}: and denoising.level = {level}; expected one of them"])
-        if self.low_level > self.high_level:
-            raise RecipeError([f"{written}: expected the lower one first"])
-        if noise in SHARES and self.high_level > 1:
-            raise RecipeError([f"{written}: is a share of the entries with {noise} noise; at most 1"])
-        if noise not in SHARES and (alpha, beta) != (1, 1):
-            raise RecipeError([f"denoising.alpha, beta: {noise} corrupts every entry; expected {' or '.join(SHARES)}"])
+        level_is = f"denoising.level = {level}" if levels is None else f"denoising.levels = {levels}"
+        part, plain = noise in SHARES, alpha == beta == 1
+        problems = {
+            f"{level_is}: expected it without denoising.level": level is not None and levels is not None,
+            f"{level_is}: expected the lower one first": self.low_level > self.high_level,
+            f"{level_is}: is a share of the entries with {noise} noise; at most 1": part and self.high_level > 1,
+            f"denoising.alpha, beta: {noise} corrupts every entry, expected 1": not part and not plain,
+        }
+        if any(problems.values()):
+            raise RecipeError(problem for problem, found in problems.items() if found)
         for name in ("scale", "shift", "low", "high"):
             self.register_buffer(name, torch.zeros(()), persistent=False)
 
     def prepare(self, preprocess: Preprocess) -> None:
-        if self.noise == "blur" and preprocess.scale.ndim == 1:
-            # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
-            problem = "denoising.noise = 'blur': needs series, pictures or clips; a vector's entries have no neighbours"
-            raise RecipeError([problem]) from ValueError("vector")
         usual = torch.full_like(preprocess.scale, 0.25 if preprocess.unit else 0.5)
         self.scale = usual if self.usual else preprocess.scale.abs()
         self.shift, self.low, self.high = preprocess.shift, preprocess.low, preprocess.high
+
+    def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
+        if self.noise == "blur" and encoder.spec.kind == "vector":
+            # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
+            problem = "denoising.noise = 'blur': needs series, pictures or clips; a vector's entries have no neighbours"
+            raise RecipeError([problem]) from ValueError("vector")
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         level = self._level(x, generator)

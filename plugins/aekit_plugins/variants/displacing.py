@@ -17,8 +17,10 @@ class Displacing(Variant):
     """A denoising autoencoder whose noise is geometry: a new small displacement at every presentation.
 
     What is where a thing lies, and not what it is, need not be in the code, as the decoder cannot use it. For pictures whose
-    things lie in a usual place, such as centred ones. The displacement of the transforming autoencoder (Hinton, Krizhevsky and
-    Wang, Transforming auto-encoders, 2011), with the clean picture as the target (Vincent et al., 2008).
+    things lie in a usual place, such as centred ones.
+
+    Hinton, Krizhevsky and Wang, Transforming auto-encoders, 2011, for the displacement; Vincent, Larochelle, Bengio and
+    Manzagol, 2008, for the clean picture as the target.
     """
 
     def __init__(

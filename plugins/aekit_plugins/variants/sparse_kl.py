@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
+from aekit.modes import looking_at
 from aekit.objective import Step, Variant
 from aekit.options import Field
 from aekit.samples import Samples
@@ -80,7 +81,7 @@ class SparseKL(Variant):
             if self.age.item() % self.every == 0:
                 self.average.copy_(self._over_all())
             value = self.average
-        return {"kl": self.weight * divergence(self.target, value + share - share.detach()).sum()}
+        return {"kl": self.weight * divergence(self.target, value + (share - share.detach())).sum()}
 
     def after_step(self) -> None:
         if self.over != "batch":
@@ -101,15 +102,12 @@ class SparseKL(Variant):
         totals, lows, highs = torch.stack(parts, 1)
         return self._share(totals.double().sum(0).float() / len(samples), lows.amin(0), highs.amax(0))
 
-    @torch.no_grad()
     def _activations(self, raw: Tensor) -> Tensor:
         """(B, *shape) raw -> (B, D) activations in eval mode."""
-        encoder, training = self._kept[0], self._kept[0].training
-        encoder.eval()
-        x = encoder.preprocess(raw)
-        units = (encoder.encode(x) if self.what == "code" else encoder.backbone(x)).float()
-        encoder.train(training)
-        return units
+        encoder = self._kept[0]
+        with looking_at(encoder):
+            x = encoder.preprocess(raw)
+            return (encoder.encode(x) if self.what == "code" else encoder.backbone(x)).float()
 
 
 def divergence(target: float, share: Tensor) -> Tensor:

@@ -16,8 +16,10 @@ class WinnerTakeAll(Variant):
     """ReLU units of which each keeps, in training, its largest activations in the batch: a `share` of the samples, one at least.
 
     As every unit wins for some samples, none is dead, whatever the width of the code. Embeddings are the ReLU code without any
-    competition. Where the code is as wide as the features, as with ``encoder.dim = 0``, the features themselves compete; if
-    they are maps (C, ...), first only the largest entry of each map is kept, and then each map competes by its winner.
+    competition, for which the decoder was not trained: what it makes of them is too strong.
+
+    Where the code is as wide as the features, as with ``encoder.dim = 0``, the features themselves compete; if they are maps
+    (C, ...), first only the largest entry of each map is kept, and then each map competes by its winner.
 
     Makhzani and Frey, Winner-take-all autoencoders, 2015.
     """

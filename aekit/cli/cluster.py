@@ -1,0 +1,34 @@
+"""`aekit cluster`: groups that nobody named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aekit.cli.options import Progress, quiet_option
+from aekit.clustering import find_clusters
+from aekit.report.text import columns
+
+
+@click.command()
+@click.argument("embeddings")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
+@click.option("-k", "--clusters", type=click.IntRange(min=2), help="How many; by default chosen by the silhouette.")
+@click.option(
+    "--method",
+    type=click.Choice(["kmeans", "hdbscan"]),
+    default="kmeans",
+    show_default=True,
+    help="How they are found.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first centres.")
+@quiet_option
+def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: int, progress: Progress) -> None:
+    """Group EMBEDDINGS (a folder that `aekit embed` wrote)."""
+    found = find_clusters(embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress)
+    click.echo(columns(found.rows()))
+    none = int((found.clusters < 0).sum())
+    click.echo(f"silhouette {found.silhouette:.3f}" + (f"; {none} samples are in no cluster" if none else ""))
+    picture = f", a picture in {out}/picture.png" if found.picture else ""
+    click.echo(f"the cluster of each sample in {out}/clusters.csv{picture}")

@@ -1,0 +1,118 @@
+"""Seconds a step of every variant, against the same network's plain step, in one run.
+
+    python benchmarks/variants.py [--repeats 15] [--batch 128] [--precision fp32] [--only contractive]
+
+A step is the loss, its gradient, the optimizer and what the variant does after it, on one batch of 28x28 pictures that stays in
+memory. Variant and plain step take turns, so that a machine that slows down slows both; each ratio is of two neighbours, and
+the table has their medians. Variants come with their defaults, and with the settings that they say they need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from aekit.assembly import make_objective
+from aekit.objective import Batch
+from aekit.preprocess import measure
+from aekit.recipe import make_recipe
+from aekit.registry import registry
+from aekit.samples import ArraySource, Samples, collect
+from aekit.training import make_optimizer
+
+Network = Mapping[str, Any]
+ONE_LAYER: Network = {"backbone": "mlp", "dim": 0, "mlp": {"hidden": [1000], "activation": "sigmoid"}}
+MLP: Network = {"backbone": "mlp", "dim": 32}
+DEEP: Network = {"backbone": "mlp", "dim": 30, "mlp": {"hidden": [1000, 500, 250], "activation": "sigmoid"}}
+CONV: Network = {"backbone": "conv", "dim": 32}
+GROUP: Network = {"backbone": "conv", "dim": 32, "conv": {"norm": "group"}}
+NETWORKS = {"784-1000": ONE_LAYER, "mlp": MLP, "784-1000-500-250-30": DEEP, "conv": CONV, "conv, group norm": GROUP}
+CONTRACTIVE: list[tuple[str, dict[str, Any]]] = [
+    ("784-1000", {"method": "closed-form"}),
+    ("784-1000", {"method": "closed-form", "higher": 0.1}),
+    ("784-1000", {"method": "hutchinson"}),
+    ("mlp", {"method": "hutchinson"}),
+    ("mlp", {"method": "hutchinson", "share": 1.0}),
+    ("784-1000-500-250-30", {"method": "hutchinson"}),
+    ("conv", {"method": "hutchinson"}),
+    ("conv, group norm", {"method": "hutchinson"}),
+]
+"""Network and options of the cases of which there are several ways."""
+
+
+def steppers(
+    variant: str, network: Network, options: Mapping[str, Any], held: Samples, settings: argparse.Namespace
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """What takes a step of the variant, and a plain one of the same network."""
+    needs = getattr(registry().get("variant", variant, wanted_by="the benchmark").load(), "needs", {})
+    raw = held.batch(torch.arange(settings.batch))
+
+    def one(name: str, options: Mapping[str, Any]) -> Callable[[], None]:
+        values = {
+            "data": {"source": "memory"},
+            "encoder": dict(network),
+            "objective": {"variants": [name], name: dict(options)},
+            "train": {"precision": settings.precision},
+        }
+        recipe = make_recipe(values, needs)
+        objective = make_objective(recipe, held.spec, measure(held)[0])
+        objective.start(held)
+        objective.train()
+        optimizer, generator = make_optimizer(objective, recipe.train), torch.Generator()
+
+        def step() -> None:
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
+                loss = objective.loss(Batch(raw), generator)["loss"]
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            objective.after_step()
+
+        return step
+
+    return one(variant, options), one("none", {})
+
+
+def seconds(step: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--only", help="one variant")
+    settings = parser.parse_args()
+    pictures = np.random.default_rng(0).integers(0, 256, (settings.batch, 1, 28, 28), dtype=np.uint8)
+    held = collect(ArraySource(pictures), np.arange(settings.batch), torch.device("cpu"))
+    cases = [("contractive", network, options) for network, options in CONTRACTIVE]
+    names = [plugin.name for plugin in registry().of("variant") if plugin.distribution == "aekit"]
+    cases += [(name, "mlp", {}) for name in names if name not in ("none", "contractive")]
+
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {settings.precision}, batch {settings.batch},"
+    )
+    print(f"medians of {settings.repeats} steps after two to warm up; milliseconds a step\n")
+    print(f"{'variant':16} {'network':20} {'options':36} {'plain':>7} {'variant':>8} {'ratio':>6}")
+    for variant, network, options in cases:
+        if settings.only not in (None, variant):
+            continue
+        step, plain = steppers(variant, NETWORKS[network], options, held, settings)
+        times = [(seconds(plain), seconds(step)) for _ in range(settings.repeats + 2)][2:]
+        before, after = (1000 * statistics.median(side) for side in zip(*times))
+        ratio = statistics.median(ours / theirs for theirs, ours in times)
+        chosen = ", ".join(f"{name}={value}" for name, value in options.items())
+        print(f"{variant:16} {network:20} {chosen:36} {before:7.1f} {after:8.1f} {ratio:6.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
