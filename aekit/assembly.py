@@ -97,6 +97,8 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, Layer
         names, place = settings.variants, f"greedy.layers.{number}"
         if names is None:
             names, tables, place = recipe.objective.variants, recipe.options.get("objective", {}), "objective"
+            if number < count - 1:  # only the last layer has a head
+                names = [name for name in names if not gives_head(name)]
         with seeded(recipe.train.seed + 2 + number):
             made = make_variants(names, tables, place)
         variants = {name: variant for name, (variant, _) in made.items()}
@@ -104,6 +106,11 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, Layer
         layer = Layer(whole, number, variants, whole.loss_name)
         layers.append((layer.to(whole.encoder.device), settings.model_copy(update={"epochs": epochs})))
     return layers
+
+
+def gives_head(name: str) -> bool:
+    """Whether a variant gives the encoder a head."""
+    return registry().get("variant", name, wanted_by="objective.variants").load().head is not Variant.head
 
 
 def _overrides(variant: Variant, method: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,10 @@ class Variant(nn.Module):
     Attributes:
         progress: share of the training that is done, 0 at the first step; set before each, for what is annealed.
         note: one line about a choice that `start` made, or "".
+        needs: recipe settings that it cannot do without, by dotted name, which are taken where the recipe leaves them open.
     """
+
+    needs: ClassVar[Mapping[str, Any]] = {}
 
     progress: float = 0.0
     note: str = ""

@@ -134,6 +134,9 @@ class Recipe:
     def with_train(self, **changes: Any) -> Recipe:
         return replace(self, train=self.train.model_copy(update=changes))
 
+    def with_objective(self, **changes: Any) -> Recipe:
+        return replace(self, objective=self.objective.model_copy(update=changes))
+
     def with_encoder(self, **changes: Any) -> Recipe:
         return replace(self, encoder=self.encoder.model_copy(update=changes))
 

@@ -101,8 +101,8 @@ def fit(
         try:
             return _Run(recipe, given, folder, progress).go(resume)
         except (RecipeError, DataError):
-            # Nothing was trained: leave no empty folder behind that would be in the way of the next try.
-            if not existed and not (folder / "recipe.toml").exists():
+            # Nothing was trained: leave nothing behind that would be in the way of the next try.
+            if not existed and not (folder / "checkpoint" / "state.safetensors").exists():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -142,6 +142,10 @@ class _Run:
         """Replaces every ``auto`` of the recipe by what follows from the data, and says what and why."""
         recipe, spec, say = self.recipe, samples.spec, self.progress.say
         say(f"scaling: {scaling}")
+        wanted = _needs_of(recipe.objective.variants)
+        if recipe.encoder.backbone == "auto" and (backbone := wanted.get("encoder.backbone")):
+            recipe = recipe.with_encoder(backbone=backbone)
+            say(f"backbone: {backbone}, as the variant needs it")
         if recipe.encoder.backbone == "auto":
             # Backbones are registered in the order of preference, and those that come along are preferred.
             fitting = [p for p in registry().of("backbone") if spec.kind in p.entry.tags]
@@ -151,19 +155,22 @@ class _Run:
             say(f"backbone: {name}, made for {spec.kind} samples")
             recipe = recipe.with_encoder(backbone=name)
         if recipe.objective.loss == "auto":
-            kind = auto_loss(preprocess)
-            why = "values lie in [0, 1]" if preprocess.unit else "values are not confined to [0, 1]"
+            kind, why = wanted.get("objective.loss"), "the variant needs it"
+            if kind is None:
+                kind = auto_loss(preprocess)
+                why = "values lie in [0, 1]" if preprocess.unit else "values are not confined to [0, 1]"
             if recipe.objective.variants or not recipe.objective.pretexts:
                 say(f"loss: {'binary cross-entropy' if kind == 'bce' else 'squared error'}, as {why}")
-        changes: dict[str, Any] = {}
+            recipe = recipe.with_objective(loss=kind)
+        train: dict[str, Any] = {}
         if "batch_size" not in recipe.train.model_fields_set and len(samples) < 10 * recipe.train.batch_size:
-            changes["batch_size"] = max(min(16, len(samples)), len(samples) // 10)
+            train["batch_size"] = max(min(16, len(samples)), len(samples) // 10)
         if "epochs" not in recipe.train.model_fields_set:
-            per_epoch = max(1, len(samples) // changes.get("batch_size", recipe.train.batch_size))
-            changes["epochs"] = min(100, max(5, STEPS_AIMED_AT // per_epoch))
-            say(f"epochs: {changes['epochs']}, of {per_epoch} steps each")
+            per_epoch = max(1, len(samples) // train.get("batch_size", recipe.train.batch_size))
+            train["epochs"] = min(100, max(5, STEPS_AIMED_AT // per_epoch))
+            say(f"epochs: {train['epochs']}, of {per_epoch} steps each")
         precision = "bf16" if uses_bf16(recipe.train, self.device) else "fp32"
-        self.recipe = recipe.with_train(**changes, precision=precision).with_plugin_defaults()
+        self.recipe = recipe.with_train(**train, precision=precision).with_plugin_defaults()
         say(f"training on {self.device.type} in {precision}")
 
     def _targets(self, source: Source, samples: Samples) -> Samples | None:
@@ -264,3 +271,11 @@ class _Run:
                 encoder.save(self.folder / "encoder")
                 shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return encoder
+
+
+def _needs_of(variants: Sequence[str]) -> dict[str, Any]:
+    """Recipe settings that the named variants cannot do without, for those that are left to aekit."""
+    found: dict[str, Any] = {}
+    for name in variants:
+        found |= getattr(registry().get("variant", name, wanted_by="objective.variants").load(), "needs", {})
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,8 +35,7 @@ class Linear(Variant):
         RecipeError: the network or the error is another; says what to set.
     """
 
-    needs: ClassVar[dict[str, Any]] = {"encoder.backbone": "linear", "objective.loss": "mse"}
-    """Recipe settings under which it can be tried."""
+    needs = {"encoder.backbone": "linear", "objective.loss": "mse"}  # noqa: RUF012
 
     def __init__(
         self,
