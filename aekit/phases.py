@@ -76,15 +76,6 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
         TrainingError: the loss stopped being finite, or the checkpoint does not load.
         Interrupted: Ctrl-C; the state is saved if there is a folder.
     """
-    for phase in phases:
-        random = phase.objective.randomness()
-        if phase.settings.optimizer == "lbfgs" and random:
-            raise RecipeError(
-                [
-                    f"train.optimizer = 'lbfgs': needs a loss that is the same at every call, but {' and '.join(random)} "
-                    f"draws random numbers; use 'adamw'"
-                ]
-            )
     checkpoint = folder / "checkpoint" if folder else None
     reached = _saved_phase(checkpoint) if resume and checkpoint else None
     total = sum(phase.steps for phase in phases)
@@ -94,6 +85,7 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
         if number < (reached or 0):
             continue
         phase.objective.start(phase.batches.samples)
+        _check(phase)  # only now has the objective seen the network and the data
         for note in phase.objective.notes():
             progress.say(note)
         state = State.start(phase.objective, phase.settings)
@@ -114,6 +106,17 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
     if log:
         log.close()
     return Trained(log.last_loss if log else None, seconds)
+
+
+def _check(phase: Phase) -> None:
+    random = phase.objective.randomness()
+    if phase.settings.optimizer == "lbfgs" and random:
+        raise RecipeError(
+            [
+                f"train.optimizer = 'lbfgs': needs a loss that is the same at every call, but {' and '.join(random)} "
+                f"draws random numbers; use 'adamw'"
+            ]
+        )
 
 
 def _train(

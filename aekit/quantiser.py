@@ -6,6 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+NEVER = 1e-12
+"""Use of an entry below which its mean would be a ratio of two vanishing numbers."""
+
 
 class Quantiser(nn.Module):
     """(B, F) -> (B, D), whose G parts are each an entry of their codebook (K, D / G).
@@ -51,7 +54,7 @@ class Quantiser(nn.Module):
         parts, taken = self._parts(whole), F.one_hot(chosen, self.use.shape[1]).float()  # (G, B, D / G), (G, B, K)
         use = decay * self.use + (1 - decay) * taken.sum(1)
         sums = decay * self.use[..., None] * self.codebook + (1 - decay) * taken.mT @ parts
-        codebook = torch.where(use[..., None] > 0, sums / use[..., None], self.codebook)
+        codebook = torch.where(use[..., None] > NEVER, sums / use[..., None], self.codebook)
         mean = use.mean(1, keepdim=True)
         place = (use <= revive * mean).cumsum(1) - 1
         moved = (use <= revive * mean) & (place < len(order))

@@ -143,6 +143,21 @@ def test_commitment_is_the_distance_of_code_and_entries() -> None:
     assert logged["vq/commitment"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_commitment_pulls_the_code_to_its_entries_and_the_reconstruction_pulls_as_through_them() -> None:
+    objective, raw = started("vq", 4, commitment=0.5)
+    encoder = objective.encoder
+    head = encoder.head
+    assert isinstance(head, Quantiser)
+    objective.loss(Batch(raw), generator())["loss"].backward()
+    x = encoder.preprocess(raw)
+    whole = head.linear(encoder.backbone(x)).detach().requires_grad_()
+    entries = head(encoder.backbone(x)).detach().requires_grad_()
+    (pull,) = torch.autograd.grad(objective.likelihood(objective.decoder(entries), x).mean(), entries)
+    expected = pull + 0.5 * 2 * (whole - entries) / 64
+    assert torch.allclose(head.linear.bias.grad, expected.sum(0), rtol=1e-4, atol=1e-6)
+    assert (0.5 * 2 * (whole - entries) / 64).sum(0).abs().max() > 1e-3, "commitment has a part in it"
+
+
 def test_codes_are_drawn_as_often_as_they_are_used() -> None:
     head = quantiser(groups=2, dim=2, entries=3)
     head.use.copy_(torch.tensor([[1.0, 3, 0], [0, 0, 5]]))

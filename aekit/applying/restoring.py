@@ -32,7 +32,7 @@ def denoise(
     job: Job,
     *,
     clean: Annotated[
-        str | None, Field(description="the undamaged samples: data, a folder of the same names, or a column of DATA")
+        Any, Field(description="the undamaged samples: data, a folder of the same names, or a column of DATA")
     ] = None,
     baselines: Annotated[bool, Field(description="a median filter and non-local means beside it")] = True,
     tile: Annotated[
