@@ -84,7 +84,7 @@ def draw_map(
     """
     if out is not None and Path(out).suffix.lower() != ".png":
         raise OutputError(f"{out}: expected a name that ends in .png")
-    embeddings = _embeddings(data, most, progress)
+    embeddings = _embeddings(data, progress)
     chosen = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // most)))
     code = np.asarray(embeddings.vectors, np.float64)[chosen]
     if len(code) < 3 or code.shape[1] < 2:
@@ -113,7 +113,7 @@ def draw_map(
     return found
 
 
-def _embeddings(data: Any, most: int, progress: Progress) -> Embeddings:
+def _embeddings(data: Any, progress: Progress) -> Embeddings:
     if isinstance(data, Embeddings):
         return data
     if not isinstance(data, (str, Path)):

@@ -265,7 +265,11 @@ def test_clean_pages_named_by_a_column(page_run: Path, pages: Path) -> None:
     by_folder = aekit.apply(page_run, pages / "dirty", task="denoise", clean=str(pages / "clean"), baselines=False)
     by_column = aekit.apply(page_run, pages / "list.csv", task="denoise", clean="truth", baselines=False)
     assert by_column.rows == by_folder.rows and [row["id"] for row in by_column.samples] == ["p0", "p1", "p2"]
-    assert isinstance(by_column.values, list) and [v.shape for v in by_column.values] == [(1, 37, 60), (1, 50, 41), (1, 50, 41)]
+    assert isinstance(by_column.values, list) and [v.shape for v in by_column.values] == [
+        (1, 37, 60),
+        (1, 50, 41),
+        (1, 50, 41),
+    ]
 
 
 def test_without_clean_pages_nothing_is_judged(page_run: Path, pages: Path) -> None:
@@ -294,6 +298,11 @@ def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pa
     assert full_size(load_autoencoder(digits_run)) == (
         "its code is a dense layer of 6 numbers; encoder.dim = 0 leaves that out"
     )
+    # A head that competes over the picture it was trained on is no dense layer, but must not be passed over.
+    small = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), dtype=np.uint8)
+    sparse = {"variants": ["k-sparse"], "overrides": FAST | {"encoder.dim": 0}}
+    aekit.fit(small, epochs=1, out=tmp_path / "sparse", **sparse)
+    assert "by the head of 'k-sparse'" in str(full_size(load_autoencoder(tmp_path / "sparse")))
     odd = np.random.default_rng(0).integers(0, 256, (20, 1, 14, 14), dtype=np.uint8)
     aekit.fit(odd, epochs=1, out=tmp_path / "odd", overrides=FAST | {"encoder.dim": 0})
     assert "do not divide the 14x14 pixels" in str(full_size(load_autoencoder(tmp_path / "odd")))
@@ -304,7 +313,9 @@ def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pa
     large = np.stack([text_picture(seed, 20, 24) for seed in range(4)])[:, None]
     made = aekit.apply(page_run, large, task="denoise", clean=large)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (4, 1, 20, 24)
-    assert made.rows[1]["rmse"] == 0 and made.rows[1]["psnr"] == MOST_DECIBELS and made.rows[1]["ssim"] == pytest.approx(1)
+    assert (
+        made.rows[1]["rmse"] == 0 and made.rows[1]["psnr"] == MOST_DECIBELS and made.rows[1]["ssim"] == pytest.approx(1)
+    )
 
 
 def test_without_scikit_image_a_baseline_is_left_out(

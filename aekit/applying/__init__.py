@@ -57,6 +57,7 @@ class Applied:
         values: (N, *shape) samples in the data's units, or a list of them where sizes differ; None where they were written.
         folder: that holds them, ``results.json``, ``samples.csv`` and ``picture.png``, or None.
         place: what in the folder `aekit.open_data` opens.
+        count: of the samples that were made.
         rows: the figures, the network's own first.
         samples: figures of each sample.
         facts: further figures.

@@ -60,7 +60,9 @@ def full_size(autoencoder: Autoencoder) -> FullSize | str:
     encoder, spec = autoencoder.encoder, autoencoder.encoder.spec
     if spec.kind != "image":
         return f"it takes {spec}"
-    if encoder.architecture["dim"] or not isinstance(getattr(autoencoder.decoder, "widen", None), nn.Unflatten):
+    if encoder.architecture["head"]:
+        return f"its code is made for that size by the head of {encoder.architecture['head']['variant']!r}"
+    if not isinstance(encoder.head, nn.Identity) or not isinstance(autoencoder.decoder.widen, nn.Unflatten):
         return f"its code is a dense layer of {encoder.dim} numbers; encoder.dim = 0 leaves that out"
     (high, wide), features = spec.shape[1:], encoder.backbone.features_shape
     if len(features) != 3 or high % features[1] or wide % features[2] or high // features[1] != wide // features[2]:

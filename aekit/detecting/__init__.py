@@ -49,6 +49,7 @@ class Anomalies:
         notes: what was left out, and why.
         picture: the oddest and the most usual samples, and how the scores are spread.
         detector: that gave the scores.
+        skipped: id -> reason, of samples that could not be read.
     """
 
     digest: str

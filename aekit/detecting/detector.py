@@ -25,6 +25,8 @@ WIDEST = 2048
 """Numbers in a code up to which its covariance is held."""
 REMEMBERED = 10_000
 """Training codes that are kept for the distance to the nearest."""
+_SEEN, _KEPT = 2**26, 2**24
+"""Numbers in the codes that are held while fitting, and in those that are kept: wide codes are fewer."""
 EQUAL = 1e-4
 """Deviations an entry, within which two samples are one."""
 TAIL = 0.1
@@ -73,12 +75,14 @@ class Detector:
         """
         if len(samples) < 10:
             raise DataError(f"{len(samples)} samples to fit a detector on: expected 10 at least")
-        found = [_looked_at(encoder, autoencoder, raw) for raw in samples.chunks(size=256)]
+        most = max(100, _SEEN // encoder.dim)
+        found = [_looked_at(encoder, autoencoder, raw) for raw in samples.chunks(size=256, most=most)]
         codes = torch.cat([code for code, _ in found]).double()
         deviation = codes.std(0)
         tensors = {"mean": codes.mean(0), "scale": torch.where(deviation > 1e-12, 1 / deviation, 0.0)}
-        kept = torch.linspace(0, len(codes) - 1, min(len(codes), REMEMBERED)).long()
-        tensors["codes"] = ((codes - tensors["mean"]) * tensors["scale"])[kept].float()
+        remembered = min(len(codes), REMEMBERED, max(100, _KEPT // encoder.dim))
+        kept = torch.linspace(0, len(codes) - 1, remembered).long()
+        tensors["codes"] = ((codes[kept] - tensors["mean"]) * tensors["scale"]).float()
         if codes.shape[1] <= WIDEST:
             from sklearn.covariance import ledoit_wolf
 
