@@ -17,10 +17,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from aekit.applying import apply
     from aekit.backbone import Backbone
-    from aekit.benching import bench
-    from aekit.classifier import load_classifier
     from aekit.clustering import find_clusters
-    from aekit.comparison import Comparison, compare
+    from aekit.comparing.benching import bench
+    from aekit.comparing.comparison import Comparison, compare
     from aekit.data import open_data
     from aekit.detecting import find_anomalies
     from aekit.embeddings import Embeddings, embed
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from aekit.evaluation import evaluate
     from aekit.export import export_encoder
     from aekit.finetuning import finetune
+    from aekit.finetuning.classifier import load_classifier
     from aekit.hookspecs import Entry, hookimpl
     from aekit.index import Index, open_index
     from aekit.indexing import build_index
@@ -45,7 +45,7 @@ _HOME = {
     "AekitTransformer": "aekit.estimator",
     "ArraySource": "aekit.samples",
     "Backbone": "aekit.backbone",
-    "Comparison": "aekit.comparison",
+    "Comparison": "aekit.comparing.comparison",
     "Embeddings": "aekit.embeddings",
     "Encoder": "aekit.encoder",
     "Entry": "aekit.hookspecs",
@@ -57,9 +57,9 @@ _HOME = {
     "Source": "aekit.samples",
     "Variant": "aekit.objective",
     "apply": "aekit.applying",
-    "bench": "aekit.benching",
+    "bench": "aekit.comparing.benching",
     "build_index": "aekit.indexing",
-    "compare": "aekit.comparison",
+    "compare": "aekit.comparing.comparison",
     "draw_map": "aekit.mapping",
     "embed": "aekit.embeddings",
     "evaluate": "aekit.evaluation",
@@ -70,7 +70,7 @@ _HOME = {
     "fit": "aekit.runs",
     "hookimpl": "aekit.hookspecs",
     "load": "aekit.encoder",
-    "load_classifier": "aekit.classifier",
+    "load_classifier": "aekit.finetuning.classifier",
     "open_data": "aekit.data",
     "open_index": "aekit.index",
 }

@@ -21,8 +21,8 @@ from aekit.applying.fullsize import full_size
 from aekit.applying.generating import between
 from aekit.autoencoder import load_autoencoder
 from aekit.evaluation.fidelity import MOST_DECIBELS, decibels, squared_errors
+from aekit.mathematics.principal import fit_principal
 from aekit.preprocess import Preprocess
-from aekit.principal import fit_principal
 from aekit.samples import ArraySource, Samples, collect
 
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
@@ -93,7 +93,7 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
 
 
 def test_principal_components_of_wide_samples_are_iterated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aekit.principal.EXACT", 20)
+    monkeypatch.setattr("aekit.mathematics.principal.EXACT", 20)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200, 60)) * 0.8 ** np.arange(60) + 3
     found, pca = fit_principal(*as_samples(rows), 6), PCA(6, svd_solver="full").fit(rows)

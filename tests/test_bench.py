@@ -15,7 +15,7 @@ from fake_distributions import hooks, install, seen
 
 import aekit
 from aekit import bench
-from aekit.benching import Bench
+from aekit.comparing.benching import Bench
 from aekit.errors import RecipeError
 from aekit.progress import Progress, Task
 from aekit.runs import Interrupted
@@ -119,7 +119,7 @@ def test_a_variant_that_shapes_the_encoder_has_controls_of_its_own(tmp_path: Pat
     files = {"headed_hooks.py": hooks("Entry('headed', 'headed:Headed', 'tanh at the end', 1)"), "headed.py": HEADED}
     install(tmp_path / "site", "headed", module="headed_hooks", files=files)
     with seen(tmp_path / "site"):
-        from aekit.benching import _controls_of
+        from aekit.comparing.benching import _controls_of
         from aekit.recipe import read_recipe
 
         names = ("none", "denoising", "headed")
@@ -188,13 +188,13 @@ def test_a_fault_that_is_nobodys_mistake_is_named_with_its_place(
     def broken(*given: object, **options: object) -> None:
         raise ZeroDivisionError("by zero\nand so on")
 
-    monkeypatch.setattr("aekit.benching.fit", broken)
+    monkeypatch.setattr("aekit.comparing.benching.fit", broken)
     result = bench(write_recipe(tmp_path / "a.toml"), tmp_path / "runs", seeds=1)
     assert result.failed["a-seed-0"].startswith("ZeroDivisionError: by zero (test_bench.py:")
 
 
 def test_recipes_are_named_by_their_files_or_folders(tmp_path: Path) -> None:
-    from aekit.benching import _named
+    from aekit.comparing.benching import _named
 
     first, second = (write_recipe(tmp_path / name / "recipe.toml") for name in ("mnist", "letters"))
     third = write_recipe(tmp_path / "letters" / "wide.toml")

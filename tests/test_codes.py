@@ -18,10 +18,10 @@ from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.encoder import Encoder, load
 from aekit.errors import RecipeError
+from aekit.mathematics.priors import NormalHead
+from aekit.mathematics.quantiser import Quantiser
 from aekit.objective import Batch
 from aekit.preprocess import measure
-from aekit.priors import NormalHead
-from aekit.quantiser import Quantiser
 from aekit.recipe import make_recipe
 from aekit.samples import ArraySource, collect
 from aekit.testing import conformance

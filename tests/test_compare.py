@@ -16,8 +16,8 @@ import pytest
 from commands import Command
 
 from aekit import compare
-from aekit.comparison import Comparison, Row
-from aekit.differences import differing, flat, titles
+from aekit.comparing.comparison import Comparison, Row
+from aekit.comparing.differences import differing, flat, titles
 from aekit.errors import DataError, RecipeError
 
 Score = tuple[float, float, float]
@@ -394,7 +394,7 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path) -> None:
 
 def test_comparing_does_not_wait_for_torch() -> None:
     code = (
-        "import sys, aekit.cli.compare, aekit.ordering, aekit.report.comparison\n"
+        "import sys, aekit.cli.compare, aekit.comparing.ordering, aekit.report.comparison\n"
         "heavy = {'torch', 'pyarrow', 'pydantic'} & set(sys.modules)\nassert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.errors import RecipeError
-from aekit.jacobian import pull_back, random_probes, single_layer, squared_norms, unit_probes
+from aekit.mathematics.jacobian import pull_back, random_probes, single_layer, squared_norms, unit_probes
 from aekit.objective import Batch
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
-from aekit.blur import blurred
 from aekit.errors import RecipeError
+from aekit.mathematics.blur import blurred
 from aekit.objective import Batch
 from aekit.preprocess import Preprocess, measure
 from aekit.recipe import make_recipe

@@ -19,9 +19,9 @@ from commands import Command, Said
 from sklearn.linear_model import LogisticRegression
 
 import aekit
-from aekit.classification import BestEpoch, Classification, decayed
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, TrainingError
 from aekit.evaluation import few_labels, make_split
+from aekit.finetuning.classification import BestEpoch, Classification, decayed
 from aekit.objective import Batch
 from aekit.phases import Interrupted
 from aekit.progress import Progress, Task

@@ -19,8 +19,8 @@ from aekit import likelihood
 from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.errors import DataError, RecipeError
-from aekit.gaussian import LARGEST, GaussianHead, draw_codes, kl_to_standard, log_normal
-from aekit.likelihood import log_likelihood
+from aekit.mathematics.gaussian import LARGEST, GaussianHead, draw_codes, kl_to_standard, log_normal
+from aekit.mathematics.likelihood import log_likelihood
 from aekit.objective import Batch, Step
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe

@@ -12,8 +12,8 @@ from aekit.applying.compressing import COMPARED, EightBit, as_files, has_files
 from aekit.applying.job import SHOWN, Job, Outcome
 from aekit.errors import DataError
 from aekit.evaluation.fidelity import decibels, squared_errors
+from aekit.mathematics.principal import Principal, fit_principal
 from aekit.options import Field
-from aekit.principal import Principal, fit_principal
 from aekit.reconstruction import ssim
 from aekit.trained_on import training_samples
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from aekit.benching import bench as run_bench
 from aekit.cli.compare import terminal_width
 from aekit.cli.options import Progress, quiet_option, set_option
+from aekit.comparing.benching import bench as run_bench
 from aekit.errors import RecipeError
 
 

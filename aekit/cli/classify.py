@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from aekit.artifacts import new_file
-from aekit.classifier import load_classifier
 from aekit.cli.options import Progress, quiet_option, set_option, source_options
 from aekit.data import open_data
+from aekit.finetuning.classifier import load_classifier
 
 Row = tuple[str, Any, float]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from aekit.artifacts import write_text
-from aekit.comparison import compare as compare_runs
+from aekit.comparing.comparison import compare as compare_runs
 
 LEAST, WIDEST = 80, 200
 

@@ -12,7 +12,7 @@ from aekit.detecting.detector import REMEMBERED, neighbour_distances
 from aekit.encoder import Encoder
 from aekit.evaluation.controls import flattened, raw_shape
 from aekit.evaluation.fidelity import squared_errors
-from aekit.principal import Principal, fit_principal
+from aekit.mathematics.principal import Principal, fit_principal
 from aekit.samples import Samples
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 
-from aekit.comparison import Column, Comparison, Row, Table
+from aekit.comparing.comparison import Column, Comparison, Row, Table
 from aekit.report.page import heading, page, table
 
 _FORMAT = {

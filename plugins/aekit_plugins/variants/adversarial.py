@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.encoder import Encoder, seeded
+from aekit.mathematics.priors import NormalHead
 from aekit.objective import Step, Variant
 from aekit.options import Field
-from aekit.priors import NormalHead
 from aekit.samples import Samples
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.encoder import Encoder
-from aekit.gaussian import GaussianHead, log_normal
+from aekit.mathematics.gaussian import GaussianHead, log_normal
 from aekit.objective import Step, Variant
 from aekit.options import Field
 from aekit.samples import Samples

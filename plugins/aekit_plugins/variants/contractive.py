@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
-from aekit.jacobian import pull_back, random_probes, single_layer, squared_norms, unit_probes, without_statistics
+from aekit.mathematics.jacobian import (
+    pull_back,
+    random_probes,
+    single_layer,
+    squared_norms,
+    unit_probes,
+    without_statistics,
+)
 from aekit.objective import Step, Variant
 from aekit.options import Field
 from aekit.samples import Samples
@@ -102,7 +109,7 @@ class Contractive(Variant):
         return terms
 
     def _image(self, x: Tensor, step: Step) -> Callable[[Tensor], Tensor]:
-        """What takes (B, *shape) samples near x to an image (K, B, ...) of their Jacobians; see `aekit.jacobian`."""
+        """What takes (B, *shape) samples near x to an image (K, B, ...) of their Jacobians; see `aekit.mathematics.jacobian`."""
         layer, dim = self._layer, step.code.shape[1]
         if layer is not None and self.way == "closed-form":
             at_hand = step.code if step.corrupted is x else None

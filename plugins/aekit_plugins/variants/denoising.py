@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.blur import blurred
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
+from aekit.mathematics.blur import blurred
 from aekit.objective import Variant
 from aekit.options import Field
 from aekit.preprocess import Preprocess

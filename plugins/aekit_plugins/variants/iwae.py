@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from aekit.gaussian import GaussianHead, log_ratio
+from aekit.mathematics.gaussian import GaussianHead, log_ratio
 from aekit.objective import Step, Variant
 from aekit.options import Field
 

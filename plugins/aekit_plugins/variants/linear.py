@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from aekit.backbone import Tied
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
+from aekit.mathematics.principal import fit_principal
 from aekit.modes import looking_at
 from aekit.objective import Step, Variant
 from aekit.options import Field
-from aekit.principal import fit_principal
 from aekit.samples import Samples
 
 TOLERANCE = 1e-3

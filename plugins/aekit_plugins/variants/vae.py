@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from aekit.gaussian import GaussianHead, kl_to_standard
+from aekit.mathematics.gaussian import GaussianHead, kl_to_standard
 from aekit.objective import Step, Variant
 from aekit.options import Field
 

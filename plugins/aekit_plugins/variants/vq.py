@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
+from aekit.mathematics.quantiser import Quantiser
 from aekit.objective import Step, Variant
 from aekit.options import Field
-from aekit.quantiser import Quantiser
 from aekit.samples import Samples
 
 PART = 4

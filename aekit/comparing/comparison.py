@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aekit.differences import differing, titles
+from aekit.comparing.differences import differing, titles
+from aekit.comparing.finished import ENCODER, FinishedRun, Score, runs_in
 from aekit.errors import DataError, RecipeError, nearest
-from aekit.finished import ENCODER, FinishedRun, Score, runs_in
 
 RANDOM = "random"
 
@@ -106,7 +106,7 @@ class Table:
 
     def words(self) -> list[str]:
         """What the figures say, in sentences, and the notes."""
-        from aekit.ordering import orderings
+        from aekit.comparing.ordering import orderings
 
         return [*orderings(self), *self.notes]
 

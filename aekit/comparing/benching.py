@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from aekit.artifacts import read_json
-from aekit.comparison import Comparison, compare
-from aekit.differences import flat
+from aekit.comparing.comparison import Comparison, compare
+from aekit.comparing.differences import flat
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.objective import Variant
 from aekit.progress import SILENT, Progress

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.artifacts import read_json
-from aekit.differences import flat
+from aekit.comparing.differences import flat
 from aekit.errors import DataError, IdentityError
 from aekit.reading.folders import natural
 

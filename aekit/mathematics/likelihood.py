@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aekit.autoencoder import Autoencoder
 from aekit.errors import DataError
-from aekit.gaussian import GaussianHead, draw_codes, log_ratio
+from aekit.mathematics.gaussian import GaussianHead, draw_codes, log_ratio
 from aekit.reconstruction import LOSSES
 
 ENTRIES = 2**21

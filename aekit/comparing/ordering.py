@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aekit.comparison import Row, Table
+from aekit.comparing.comparison import Row, Table
 from aekit.evaluation.verdict import listed
 
 

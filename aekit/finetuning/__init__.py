@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from aekit.artifacts import only_writer, read_json, write_json, write_text, writing
-from aekit.classification import BestEpoch, Classification, Frozen, decayed, numbers, score
-from aekit.classifier import TITLES, Classifier, Finetuned, load_classifier
 from aekit.data import open_data
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation import Split, as_classes, bootstrap, difference, few_labels, make_split
+from aekit.finetuning.classification import BestEpoch, Classification, Frozen, decayed, numbers, score
+from aekit.finetuning.classifier import TITLES, Classifier, Finetuned, load_classifier
 from aekit.options import problems_in
 from aekit.phases import Interrupted, Phase, stoppable
 from aekit.progress import SILENT, Progress
