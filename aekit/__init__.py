@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from aekit.applying import apply
+    from aekit.autoencoder import load_autoencoder
     from aekit.backbone import Backbone
     from aekit.clustering import find_clusters
     from aekit.comparing.benching import bench
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from aekit.index import Index, open_index
     from aekit.indexing import build_index
     from aekit.mapping import draw_map
+    from aekit.mathematics.likelihood import log_likelihood
     from aekit.objective import Objective, Pretext, Variant
     from aekit.options import Field
     from aekit.runs import fit
@@ -70,7 +72,9 @@ _HOME = {
     "fit": "aekit.runs",
     "hookimpl": "aekit.hookspecs",
     "load": "aekit.encoder",
+    "load_autoencoder": "aekit.autoencoder",
     "load_classifier": "aekit.finetuning.classifier",
+    "log_likelihood": "aekit.mathematics.likelihood",
     "open_data": "aekit.data",
     "open_index": "aekit.index",
 }
@@ -105,7 +109,9 @@ __all__ = [
     "fit",
     "hookimpl",
     "load",
+    "load_autoencoder",
     "load_classifier",
+    "log_likelihood",
     "open_data",
     "open_index",
 ]

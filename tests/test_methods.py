@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,10 @@ from aekit_plugins.variants.denoising import Denoising
 from aekit_plugins.variants.displacing import Displacing
 from torch import nn
 
+import aekit
 from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder, load_autoencoder
+from aekit.backbone import Tied
 from aekit.encoder import seeded
 from aekit.errors import RecipeError
 from aekit.objective import Batch
@@ -140,8 +144,6 @@ def test_the_clean_sample_is_the_target_and_the_corrupted_one_the_input() -> Non
 
 def test_a_linear_autoencoder_comes_close_to_pca() -> None:
     """Its error cannot be below that of as many principal components, and approaches it."""
-    import aekit
-
     rng = np.random.default_rng(0)
     table = rng.normal(size=(600, 3)) @ rng.normal(size=(3, 12)) + 0.1 * rng.normal(size=(600, 12))
     settings = {"encoder.mlp.hidden": [], "train.lr": 0.02, "train.precision": "fp32", "train.weight_decay": 0.0}
@@ -153,8 +155,6 @@ def test_a_linear_autoencoder_comes_close_to_pca() -> None:
 
 
 def test_a_run_keeps_its_decoder(tmp_path) -> None:
-    import aekit
-
     pictures = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
     encoder = aekit.fit(pictures, dim=4, epochs=1, out=tmp_path / "run")
     again = load_autoencoder(tmp_path / "run")
@@ -223,3 +223,55 @@ def test_binarised_samples_are_drawn_anew_and_are_what_is_to_be_restored() -> No
     logged = objective.loss(Batch(held.batch(torch.arange(64))), torch.Generator().manual_seed(3))
     expected = objective.likelihood(objective.decoder(objective.encoder.encode(drawn)), drawn).mean()
     assert logged["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+TIED = {
+    "mlp": ({"hidden": [7], "tied": True}, (9,)),
+    "conv over series": ({"channels": [4, 6], "tied": True}, (2, 13)),
+    "conv over pictures": ({"channels": [4, 6], "tied": True}, (3, 9, 14)),
+    "conv over clips": ({"channels": [4, 6], "tied": True}, (1, 5, 8, 9)),
+}
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_a_tied_decoder_uses_the_encoders_weights_transposed(name: str, tmp_path: Path) -> None:
+    options, shape = TIED[name]
+    backbone = name.split()[0]
+    data = np.random.default_rng(0).random((40, *shape), np.float32)
+    settings = {"encoder.backbone": backbone, f"encoder.{backbone}": options, "encoder.dim": 5, "objective.loss": "mse"}
+    encoder = aekit.fit(data, epochs=1, overrides=settings, out=tmp_path / "run")
+    autoencoder = load_autoencoder(tmp_path / "run")
+    matrices = [p for p in autoencoder.decoder.parameters() if p.ndim > 1]
+    assert not matrices, "all weights of a tied decoder but its biases are the encoder's"
+    assert autoencoder.encoder.digest == encoder.digest
+    size = shape
+    # The way back is the adjoint of the way there: <W x, y> = <x, W' y>, without biases.
+    for stage, mirror in zip(autoencoder.encoder.backbone.stages, autoencoder.decoder.mirrors):
+        layer = next(m for m in stage.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd)))
+        back = next(m for m in mirror.modules() if isinstance(m, Tied))
+        with torch.no_grad():
+            back.bias.zero_()
+            if layer.bias is not None:
+                layer.bias.zero_()
+            x = torch.randn(2, *size)
+            there = layer(x)
+            y = torch.randn_like(there)
+            assert (there * y).sum().item() == pytest.approx((x * back(y)).sum().item(), rel=1e-4, abs=1e-4)
+        size = tuple(there.shape[1:])
+
+
+def test_features_can_be_the_code() -> None:
+    encoder = aekit.fit(
+        np.zeros((20, 1, 12, 12), np.uint8), dim=0, epochs=1, overrides={"encoder.conv.channels": [3, 5]}
+    )
+    assert encoder.dim == encoder.features_dim == 5 * 3 * 3 and isinstance(encoder.head, nn.Identity)
+    x = torch.randint(0, 255, (4, 1, 12, 12), dtype=torch.uint8)
+    assert torch.equal(encoder(x), encoder.backbone(encoder.preprocess(x)))
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("series", (3, 50)), ("clip", (3, 6, 20, 30))])
+def test_series_and_clips_get_a_convolutional_backbone(kind: str, shape: tuple[int, ...]) -> None:
+    data = np.random.default_rng(0).random((24, *shape), np.float32)
+    encoder = aekit.fit(ArraySource(data, kind=kind), epochs=1, dim=6)
+    assert encoder.architecture["backbone"]["name"] == "conv"
+    assert encoder.embed(ArraySource(data, kind=kind)).vectors.shape == (24, 6)

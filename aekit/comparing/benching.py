@@ -155,6 +155,8 @@ def _changed(recipe: Recipe, was: Mapping[str, Any], seed: int) -> list[str]:
     free = {"evaluate.controls", *(f"train.{name}" for name in left_open)}
     if recipe.train.precision == "auto":
         free.add("train.precision")
+    if recipe.objective.loss == "auto":
+        free.add("objective.loss")
     if recipe.encoder.backbone == "auto":
         free |= {name for name in before if name.startswith("encoder.") and name.count(".") > 1} | {"encoder.backbone"}
     names = sorted({*now, *before} - free)
