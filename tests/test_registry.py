@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -230,10 +231,11 @@ def test_plugins_are_listed_with_their_problems_below(tmp_path: Path) -> None:
 
 def test_show_prints_every_option_with_range_and_default() -> None:
     shown = CliRunner().invoke(command, ["show", "variant", "denoising"]).stdout
-    assert "  noise = 'masking'  ('gaussian' | 'masking' | 'salt-and-pepper')\n      what the corruption" in shown
+    noises = "'gaussian' | 'masking' | 'salt-and-pepper' | 'speckle' | 'blur'"
+    assert f"  noise = 'masking'  ({noises})\n      what becomes" in shown
     assert "  level = None  (float | None, > 0)\n" in shown
     options = json.loads(CliRunner().invoke(command, ["show", "denoising", "--json"]).stdout)["options"]
-    assert [option["option"] for option in options] == ["noise", "level"]
+    assert [option["option"] for option in options][:2] == ["noise", "level"]
     assert "no options" in CliRunner().invoke(command, ["show", "none"]).stdout
 
 
@@ -326,6 +328,6 @@ def test_a_plugin_adds_a_command(tmp_path: Path) -> None:
     files = {"hello_hooks.py": hooks(entry, kind="commands"), "hello_command.py": code}
     install(tmp_path, "hello", module="hello_hooks", files=files)
     with found(tmp_path, "hello_hooks", "hello_command"):
-        assert "hello     greet" in CliRunner().invoke(group, ["--help"]).output
+        assert re.search(r"hello\s+greet", CliRunner().invoke(group, ["--help"]).output)
         assert "hello_command" not in sys.modules
         assert CliRunner().invoke(group, ["hello"]).output == "hello there\n"
