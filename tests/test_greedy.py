@@ -101,6 +101,8 @@ def test_the_layers_own_epochs_rates_and_noise_are_used(tmp_path: Path) -> None:
     counts = [sum(f"layer-{n}/reconstruction" in record for record in records) for n in (1, 2, 3)]
     assert counts == [9, 3, 6] and sum("reconstruction" in record for record in records) == 12
     assert max(r["lr"] for r in records[:9]) == pytest.approx(0.01, rel=0.1)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert all(f"layer-{n}/reconstruction" in page for n in (1, 2, 3)), "each layer has its curve in the report"
     saved = (tmp_path / "run" / "recipe.toml").read_text()
     assert "[greedy.layers.denoising]" in saved and 'noise = "masking"' in saved
 

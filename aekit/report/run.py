@@ -48,9 +48,10 @@ def run_page(
 def _terms(log: Path) -> dict[str, list[tuple[float, float]]]:
     records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     step = max(1, len(records) // 400)
-    names = [name for name in records[-1] if name not in ("step", "epoch", "lr")] if records else []
-    if "loss" in names and len(names) == 2:
-        names.remove("loss")  # with a single term the two are one line
+    # Layer-wise training has terms of its own for each layer, one after the other.
+    names = dict.fromkeys(name for r in records for name in r if name not in ("step", "epoch", "lr"))
+    if all(len(r.keys() & names.keys()) == 2 for r in records):
+        names.pop("loss", None)  # where there is a single term the two are one line
     return {name: [(r["step"], r[name]) for r in records[::step] if name in r] for name in names}
 
 
