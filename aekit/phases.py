@@ -100,7 +100,7 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
             log.close()
             raise
         done, seconds = done + phase.steps, state.seconds
-        if checkpoint and number + 1 < len(phases):
+        if checkpoint:  # after the last one too: what follows training may be interrupted as well
             with writing(checkpoint):
                 state.save(checkpoint)
     if log:
@@ -165,6 +165,7 @@ class _Log:
             path = folder / "log.jsonl"
             kept = path.read_text("utf-8").splitlines() if path.exists() and after else []
             kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= after]
+            self.last_loss = json.loads(kept[-1])["loss"] if kept else None
             with writing(folder):
                 write_text(path, "".join(f"{line}\n" for line in kept))
                 self.file = path.open("a", encoding="utf-8", buffering=1)

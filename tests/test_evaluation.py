@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from aekit_plugins.evaluators import kmeans, knn, probe, retrieval
 
 import aekit
@@ -173,6 +174,14 @@ def test_nearest_agrees_with_all_pairs(metric: neighbours.Metric, monkeypatch: p
     order = np.argsort(-all_pairs, axis=1)[:, :13]
     assert np.array_equal(positions, order)
     np.testing.assert_allclose(scores, np.take_along_axis(all_pairs, order, axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "k"), [(5, 5), (640, 7), (1000, 7), (1000, 40), (4096, 20)])
+def test_the_largest_are_those_of_a_full_sort(count: int, k: int) -> None:
+    scores = torch.randn(9, count, generator=torch.Generator().manual_seed(0))
+    values, places = neighbours.largest(scores, k)
+    assert torch.equal(values, scores.sort(dim=1, descending=True).values[:, :k])
+    assert torch.equal(scores.gather(1, places), values)
 
 
 def test_nearest_gives_no_more_than_there_are_and_takes_read_only_arrays() -> None:

@@ -232,3 +232,31 @@ def test_a_run_whose_variant_refuses_the_network_leaves_nothing_behind(tmp_path:
     encoder = aekit.fit(pictures(), epochs=1, variants=["linear"], dim=3, out=tmp_path / "run")
     assert encoder.architecture["backbone"]["name"] == "linear"
     assert 'loss = "mse"' in (tmp_path / "run" / "recipe.toml").read_text()
+
+
+class StopsBeforeTheEnd(Progress):
+    """Presses Ctrl-C when what follows training begins."""
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        if title == "embed":
+            raise KeyboardInterrupt
+        yield Task()
+
+
+def test_an_interrupted_evaluation_does_not_train_again(tmp_path: Path) -> None:
+    settings = MLP | {"train.batch_size": 32, "train.epochs": 2, "evaluate.evaluators": ["kmeans"]}
+    with pytest.raises(KeyboardInterrupt):
+        aekit.fit(pictures(), overrides=settings, out=tmp_path / "run", progress=StopsBeforeTheEnd())
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    before = (tmp_path / "run" / "checkpoint" / "state.safetensors").read_bytes()
+    said: list[str] = []
+
+    class Listens(Progress):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    encoder = aekit.fit(pictures(), overrides=settings, out=tmp_path / "run", resume=True, progress=Listens())
+    assert "resuming after step 6" in said and before
+    assert (tmp_path / "run" / "log.jsonl").read_text() == log
+    assert encoder.record["metrics"]["loss"] == json.loads(log.splitlines()[-1])["loss"]

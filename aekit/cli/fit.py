@@ -17,7 +17,7 @@ from aekit.runs import fit as fit_run
 @click.option("--pretext", "pretexts", multiple=True, metavar="NAME", help="Pretext task; may be repeated.")
 @click.option("--backbone", metavar="NAME", help="Network; by default the one made for the kind of data.")
 @click.option("--dim", type=click.IntRange(min=0), help="Width of the embedding; 0: the features  [default: 64]")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data; by default about 3000 steps in all.")
+@click.option("--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in all.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise  [default: 0]")
 @set_option("train.lr=1e-3")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in the run folder.")

@@ -13,8 +13,10 @@ from aekit.samples import to_tensor
 
 Metric = Literal["cosine", "l2"]
 
-_QUERIES, _BASE = 1024, 16384
-"""Rows in a block: 64 MiB of similarities."""
+_QUERIES, _BASE = 1024, 4096
+"""Rows in a block: 16 MiB of similarities, which stay in the cache until the largest are found."""
+_GROUP = 32
+"""Neighbouring entries of which first only the largest is looked at."""
 
 
 def nearest(
@@ -56,11 +58,29 @@ def _search(rows: Tensor, base: Tensor, k: int, metric: Metric) -> tuple[Tensor,
         scores = rows @ block.T
         if metric == "l2":
             scores = 2 * scores - block.square().sum(1) - rows.square().sum(1, keepdim=True)
-        near, local = scores.topk(min(k, len(block)), dim=1)
+        near, local = largest(scores, min(k, len(block)))
         best, where = torch.cat([best, near], 1), torch.cat([where, local + start], 1)
         best, order = best.topk(min(k, best.shape[1]), dim=1)
         where = where.gather(1, order)
     return (best.clamp(max=0) if metric == "l2" else best), where
+
+
+def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row of (B, N), largest first, and where they are: what ``scores.topk(k)`` gives, several times faster
+    for k far below N.
+
+    The k largest entries lie in the k groups of the largest maxima, and a maximum is found without sorting.
+    """
+    count = scores.shape[1]
+    whole = count - count % _GROUP
+    if whole // _GROUP < 2 * k:
+        return scores.topk(k, dim=1)
+    groups = scores[:, :whole].unflatten(1, (-1, _GROUP)).amax(2).topk(k, dim=1, sorted=False).indices
+    within = torch.arange(_GROUP, device=scores.device)
+    rest = torch.arange(whole, count, device=scores.device).expand(len(scores), -1)
+    candidates = torch.cat([(groups[:, :, None] * _GROUP + within).flatten(1), rest], 1)
+    values, places = scores.gather(1, candidates).topk(k, dim=1)
+    return values, candidates.gather(1, places)
 
 
 def _blocks(base: Tensor) -> Iterator[tuple[int, Tensor]]:

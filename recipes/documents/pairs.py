@@ -17,7 +17,7 @@ def main() -> None:
         sys.exit("expected the folder with dirty/, clean/ and index.csv")
     folder = Path(sys.argv[1]).resolve()
     table = csv.writer(sys.stdout)
-    table.writerow(["dirty", "clean", "split"])
+    table.writerow(["path", "clean", "split"])
     with open(folder / "index.csv", newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             part = {2: "validation", 3: "test"}.get(int(row["clean_page"]) % 4, "train")
