@@ -181,7 +181,9 @@ def fit_command(data: Path, out: Path, *more: str) -> list[str]:
 
 def stop_in_the_middle(command: list[str], out: Path, how: int) -> tuple[int, str]:
     """Exit code and error output of a command that was sent a signal after its first checkpoint."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # As in the background of a script, where the shell makes its jobs ignore Ctrl-C: those are ended by SIGTERM.
+    ignore = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if how == signal.SIGTERM else None
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignore)
     checkpoint = out / "checkpoint" / "state.safetensors"
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -192,7 +194,9 @@ def stop_in_the_middle(command: list[str], out: Path, how: int) -> tuple[int, st
     return process.returncode, errors
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill -9", "Ctrl-C", "kill in the background"]
+)
 def test_a_stopped_run_resumes_to_the_very_same_weights(tmp_path: Path, how: int) -> None:
     data = tmp_path / "pictures.npy"
     np.save(data, pictures(200))
@@ -202,7 +206,7 @@ def test_a_stopped_run_resumes_to_the_very_same_weights(tmp_path: Path, how: int
     code, errors = stop_in_the_middle(fit_command(data, stopped), stopped, how)
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (stopped / "encoder").exists(), "the run ended before it could be stopped"
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert "the same command with --resume goes on" in errors
     again = subprocess.run(fit_command(data, stopped), capture_output=True, text=True)
     assert again.returncode == 2 and "--resume" in again.stderr
@@ -229,3 +233,15 @@ def test_settings_of_a_resumed_run_may_not_differ(tmp_path: Path) -> None:
             },
         )  # fmt: skip
     assert os.path.exists(out / "checkpoint" / "state.safetensors")
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler], ids=["ignored", "usual"])
+def test_being_ended_interrupts_whether_or_not_ctrl_c_does(handler: object) -> None:
+    from aekit.cli import _terminate
+
+    before = signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _terminate(signal.SIGTERM, None)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -94,9 +94,18 @@ def group() -> None:
     """Embeddings made for your own unlabelled data, and an honest answer to whether they are any good."""
 
 
+def _terminate(number: int, frame: Any) -> None:
+    """To be ended is to be interrupted: what is under way is saved. A shell lets its background jobs ignore the latter."""
+    interrupted = signal.getsignal(signal.SIGINT)
+    if callable(interrupted):
+        interrupted(signal.SIGINT, frame)
+    else:
+        raise KeyboardInterrupt
+
+
 def main() -> None:
     """Runs a command; what a person can cause is one line and exit code 2, and anything else is a bug."""
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         # Without its standalone mode click returns the code of `ctx.exit` instead of exiting.
         code = group.main(standalone_mode=False)
