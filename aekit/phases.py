@@ -81,30 +81,28 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
     total = sum(phase.steps for phase in phases)
     done, seconds = sum(phase.steps for phase in phases[: reached or 0]), 0.0
     log: _Log | None = None
-    for number, phase in enumerate(phases):
-        if number < (reached or 0):
-            continue
-        phase.objective.start(phase.batches.samples)
-        _check(phase)  # only now has the objective seen the network and the data
-        for note in phase.objective.notes():
-            progress.say(note)
-        state = State.start(phase.objective, phase.settings)
-        state.phase, state.seconds = number, seconds
-        if number == reached and checkpoint:
-            state.restore(checkpoint)
-            progress.say(f"resuming after step {done + state.step}")
-        log = log or _Log(folder, every=max(1, total // LOG_LINES), after=done + state.step)
-        try:
+    try:
+        for number, phase in enumerate(phases):
+            if number < (reached or 0):
+                continue
+            phase.objective.start(phase.batches.samples)
+            _check(phase)  # only now has the objective seen the network and the data
+            for note in phase.objective.notes():
+                progress.say(note)
+            state = State.start(phase.objective, phase.settings)
+            state.phase, state.seconds = number, seconds
+            if number == reached and checkpoint:
+                state.restore(checkpoint)
+                progress.say(f"resuming after step {done + state.step}")
+            log = log or _Log(folder, every=max(1, total // LOG_LINES), after=done + state.step)
             _train(phase, state, log, done, total, checkpoint, progress)
-        except BaseException:
+            done, seconds = done + phase.steps, state.seconds
+            if checkpoint:  # after the last one too: what follows training may be interrupted as well
+                with writing(checkpoint):
+                    state.save(checkpoint)
+    finally:
+        if log:
             log.close()
-            raise
-        done, seconds = done + phase.steps, state.seconds
-        if checkpoint:  # after the last one too: what follows training may be interrupted as well
-            with writing(checkpoint):
-                state.save(checkpoint)
-    if log:
-        log.close()
     return Trained(log.last_loss if log else None, seconds)
 
 
