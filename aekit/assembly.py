@@ -8,7 +8,7 @@ from typing import Any
 from aekit.autoencoder import Autoencoder
 from aekit.backbone import Decoder
 from aekit.encoder import Encoder, assemble, seeded
-from aekit.errors import RecipeError, nearest
+from aekit.errors import RecipeError
 from aekit.greedy import Layer
 from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
 from aekit.options import validated
@@ -28,10 +28,10 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     section = recipe.objective
     with seeded(recipe.train.seed):
         variants = make_variants(section.variants, recipe.options.get("objective", {}), place="objective")
-    heads = {name: options for name, (variant, options) in variants.items() if _overrides(variant, "head")}
+    heads = {name: options for name, (variant, options) in variants.items() if variant.overrides("head")}
     for variant, _ in variants.values():
         variant.prepare(preprocess)
-    bounds = [name for name, (variant, _) in variants.items() if _overrides(variant, "bound")]
+    bounds = [name for name, (variant, _) in variants.items() if variant.overrides("bound")]
     for what, names in {"give the encoder a head": list(heads), "replace the reconstruction error": bounds}.items():
         if len(names) > 1:
             raise RecipeError([f"objective.variants: {' and '.join(names)} each {what}; at most one can"])
@@ -97,24 +97,15 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, Layer
         names, place = settings.variants, f"greedy.layers.{number}"
         if names is None:
             names, tables, place = recipe.objective.variants, recipe.options.get("objective", {}), "objective"
-            if number < count - 1:  # only the last layer has a head
-                names = [name for name in names if not gives_head(name)]
         with seeded(recipe.train.seed + 2 + number):
             made = make_variants(names, tables, place)
         variants = {name: variant for name, (variant, _) in made.items()}
+        if settings.variants is None and number < count - 1:  # only the last layer has a head
+            variants = {name: variant for name, variant in variants.items() if not variant.overrides("head")}
         epochs = greedy.epochs if settings.epochs is None else settings.epochs
         layer = Layer(whole, number, variants, whole.loss_name)
         layers.append((layer.to(whole.encoder.device), settings.model_copy(update={"epochs": epochs})))
     return layers
-
-
-def gives_head(name: str) -> bool:
-    """Whether a variant gives the encoder a head."""
-    return registry().get("variant", name, wanted_by="objective.variants").load().head is not Variant.head
-
-
-def _overrides(variant: Variant, method: str) -> bool:
-    return getattr(type(variant), method) is not getattr(Variant, method)
 
 
 def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe, preprocess: Preprocess) -> Autoencoder:
@@ -125,8 +116,6 @@ def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe,
     loss: str = recipe.objective.loss
     if loss == "auto":
         loss = auto_loss(preprocess)
-    if loss not in LOSSES:
-        raise RecipeError([f"objective.loss = {loss!r}: no such loss{nearest(loss, LOSSES)}"])
     if LOSSES[loss].unit and not preprocess.unit:
         raise RecipeError(
             [f"objective.loss = {loss!r}: needs data in [0, 1]; set encoder.scaling = 'unit', or loss = 'mse'"]

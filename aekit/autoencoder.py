@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from aekit.artifacts import new_folder, read_json, write_json
 from aekit.encoder import Encoder, check_same, load, seeded
-from aekit.errors import DataError, IdentityError
+from aekit.errors import DataError
 from aekit.objective import Batch, Objective, Step, Variant
 from aekit.reconstruction import LOSSES
 from aekit.samples import Samples
+from aekit.weights import load_weights, save_weights
 
 
 class Autoencoder(Objective):
@@ -66,9 +65,7 @@ class Autoencoder(Objective):
         code, extras = draw(encoder.head, features, generator)
         output = self.decoder(code).float()
         weights, draws = self._emphasis(clean, corrupted), len(code) // len(clean)
-        errors = self.likelihood(
-            output, _repeated(clean, draws), None if weights is None else _repeated(weights, draws)
-        )
+        errors = self.likelihood(output, repeated(clean, draws), None if weights is None else repeated(weights, draws))
         step = Step(
             clean=clean,
             corrupted=corrupted,
@@ -111,9 +108,8 @@ class Autoencoder(Objective):
 
     def save_decoder(self, folder: str | Path) -> None:
         """Writes ``decoder.json`` and ``weights.safetensors`` into a new folder."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self._decoding().state_dict().items()}
         with new_folder(Path(folder)) as part:
-            save_file(weights, part / "weights.safetensors")
+            save_weights(self._decoding(), part / "weights.safetensors")
             write_json(part / "decoder.json", {"format": 1, "encoder": self.encoder.digest, "loss": self.loss_name})
 
     def _decoding(self) -> nn.ModuleDict:
@@ -135,10 +131,7 @@ def load_autoencoder(run: str | Path) -> Autoencoder:
     check_same(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
     with seeded(0):
         autoencoder = Autoencoder(encoder, encoder.decoder(), {}, described["loss"])
-    try:
-        autoencoder._decoding().load_state_dict(load_file(folder / "weights.safetensors"), strict=True)
-    except (RuntimeError, OSError, SafetensorError) as error:
-        raise IdentityError(f"{folder}: weights do not load: {str(error).strip().splitlines()[-1].strip()}") from error
+    load_weights(autoencoder._decoding(), folder / "weights.safetensors")
     return autoencoder.eval()
 
 
@@ -148,6 +141,6 @@ def draw(head: nn.Module, features: Tensor, generator: torch.Generator) -> tuple
     return (head(features), {}) if own is None else own(features, generator)
 
 
-def _repeated(x: Tensor, draws: int) -> Tensor:
+def repeated(x: Tensor, draws: int) -> Tensor:
     """(B, ...) -> (draws * B, ...), one draw after the other."""
     return x if draws == 1 else x.repeat(draws, *(1 for _ in x.shape[1:]))

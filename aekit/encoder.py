@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import aekit
@@ -25,6 +25,7 @@ from aekit.options import validated
 from aekit.preprocess import Preprocess
 from aekit.registry import Plugin, registry
 from aekit.samples import SampleSpec
+from aekit.weights import reason, save_weights
 
 if TYPE_CHECKING:
     from aekit.embeddings import Embeddings
@@ -127,9 +128,8 @@ class Encoder(nn.Module):
 
         folder = Path(folder)
         description = self.description()
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with new_folder(folder) as part:
-            save_file(weights, part / "weights.safetensors")
+            save_weights(self, part / "weights.safetensors")
             write_json(part / "encoder.json", description)
             write_text(part / "README.md", model_card(description))
         return folder
@@ -234,8 +234,9 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     except FileNotFoundError:
         raise IdentityError(f"{folder}: weights.safetensors is missing") from None
     except (RuntimeError, RecipeError, SafetensorError, OSError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise (PluginError if moved else IdentityError)(f"{folder}: weights do not load{moved}: {reason}") from error
+        raise (PluginError if moved else IdentityError)(
+            f"{folder}: weights do not load{moved}: {reason(error)}"
+        ) from error
     encoder.eval()
     if encoder.digest != saved["digest"]:
         raise IdentityError(f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it was changed")

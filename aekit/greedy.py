@@ -16,6 +16,7 @@ from aekit.autoencoder import Autoencoder
 from aekit.backbone import Backbone, Decoder
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
+from aekit.modes import looking_at
 from aekit.objective import Batch, Objective, Variant
 from aekit.preprocess import Preprocess
 from aekit.samples import Kind, Samples, SampleSpec
@@ -47,9 +48,9 @@ class Layer(Objective):
         self.whole, self.number, self.variants = whole, number, nn.ModuleDict(variants)
         self.is_head = number == len(stages)
         view = _View(whole.encoder, number)
+        own_head = (whole.encoder.architecture["head"] or {}).get("variant")
         for name, variant in variants.items():
-            gives_head = type(variant).head is not Variant.head
-            if gives_head and not (self.is_head and name == (whole.encoder.architecture["head"] or {}).get("variant")):
+            if variant.overrides("head") and not (self.is_head and name == own_head):
                 raise RecipeError(
                     [f"greedy.layers: variant {name!r} gives a head; name it in objective.variants, for the last layer"]
                 )
@@ -114,14 +115,11 @@ class _View(nn.Module):
         is_head = number == len(stages)
         backbone = Backbone()
         backbone.stages = nn.ModuleList([] if is_head else [stages[number]])
-        with torch.no_grad():
-            x = torch.zeros(2, *encoder.spec.shape, device=encoder.device)
-            shapes = []
-            for stage in (nn.Identity(), *stages):
-                modes = [(module, module.training) for module in stage.modules()]
-                x = stage.eval()(x)
-                for module, training in modes:
-                    module.training = training
+        x = torch.zeros(2, *encoder.spec.shape, device=encoder.device)
+        shapes = [tuple(x.shape[1:])]
+        with looking_at(stages):
+            for stage in stages:
+                x = stage(x)
                 shapes.append(tuple(x.shape[1:]))
         shape = shapes[number]
         self.out = backbone.features_shape = shape if is_head else shapes[number + 1]

@@ -125,7 +125,12 @@ class Variant(nn.Module):
     @property
     def deterministic(self) -> bool:
         """Whether the loss is the same at every call. Override where a penalty draws random numbers."""
-        return type(self).corrupt is Variant.corrupt and type(self).present is Variant.present
+        return not (self.overrides("corrupt") or self.overrides("present"))
+
+    @classmethod
+    def overrides(cls, method: str) -> bool:
+        """Whether this kind of variant has a `method` of its own, such as ``head``, rather than the one that does nothing."""
+        return getattr(cls, method) is not getattr(Variant, method)
 
 
 class Pretext(nn.Module):

@@ -92,9 +92,8 @@ class GreedySection(_Section):
 
     def layer(self, number: int) -> tuple[LayerSettings, Mapping[str, Mapping[str, Any]]]:
         """Settings of a layer, from 0, and the options of its variants."""
-        given = self.layers[number] if number < len(self.layers) else {}
-        own = {name: value for name, value in given.items() if not isinstance(value, Mapping)}
-        return LayerSettings.model_validate(own), {name: given[name] for name in given if name not in own}
+        own, tables = _parted(self.layers[number] if number < len(self.layers) else {})
+        return LayerSettings.model_validate(own), tables
 
 
 class EvaluateSection(_Section):
@@ -281,14 +280,7 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
     problems = []
     named = _named_plugins(section, settings)
     for kind, name, place in named:
-        try:
-            plugin = registry().get(kind, name, wanted_by=place)
-            model = model_of(plugin.load())
-        except PluginError as error:
-            problems.append(str(error))
-            continue
-        owner = f"{plugin.distribution} {plugin.version}"
-        problems += problems_in(model, tables.get(name, {}), f"{section}.{name}", owner)
+        problems += _check_options(kind, name, place, tables.get(name, {}), f"{section}.{name}")
     free = {"data": "source", "encoder": "backbone"}.get(section) if not named else None
     allowed = {name for _, name, _ in named} | ({p.name for p in registry().of(free)} if free else set())
     known = allowed | set(SECTIONS[section].model_fields)
@@ -307,26 +299,35 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
     return problems
 
 
+def _check_options(kind: str, name: str, named_in: str, options: Mapping[str, Any], place: str) -> list[str]:
+    """Problems with a plugin that a recipe names, and with the options that it gives it."""
+    try:
+        plugin = registry().get(kind, name, wanted_by=named_in)
+        return problems_in(model_of(plugin.load()), options, place, f"{plugin.distribution} {plugin.version}")
+    except PluginError as error:
+        return [str(error)]
+
+
 def _check_layers(layers: list[dict[str, Any]]) -> list[str]:
     """Problems in the tables of ``greedy.layers``."""
     problems = []
     for number, table in enumerate(layers):
         place = f"greedy.layers.{number}"
-        own = {name: value for name, value in table.items() if not isinstance(value, Mapping)}
+        own, tables = _parted(table)
         problems += problems_in(LayerSettings, own, place)
         variants = own.get("variants") or []
-        for name in [name for name in table if name not in own]:
+        for name in tables:
             if name not in variants:
                 problems.append(f"{place}.{name}: not among the variants of this layer{nearest(name, variants)}")
         for name in variants if isinstance(variants, list) else []:
-            try:
-                plugin = registry().get("variant", name, wanted_by=f"{place}.variants")
-                model = model_of(plugin.load())
-            except PluginError as error:
-                problems.append(str(error))
-                continue
-            problems += problems_in(model, table.get(name, {}), f"{place}.{name}", plugin.distribution)
+            problems += _check_options("variant", name, f"{place}.variants", table.get(name, {}), f"{place}.{name}")
     return problems
+
+
+def _parted(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+    """A layer's own settings, and the tables of its variants."""
+    tables = {name: value for name, value in table.items() if isinstance(value, Mapping)}
+    return {name: value for name, value in table.items() if name not in tables}, tables
 
 
 def _layer_with_defaults(table: Mapping[str, Any], place: str) -> dict[str, Any]:

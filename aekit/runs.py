@@ -277,5 +277,5 @@ def _needs_of(variants: Sequence[str]) -> dict[str, Any]:
     """Recipe settings that the named variants cannot do without, for those that are left to aekit."""
     found: dict[str, Any] = {}
     for name in variants:
-        found |= getattr(registry().get("variant", name, wanted_by="objective.variants").load(), "needs", {})
+        found |= registry().get("variant", name, wanted_by="objective.variants").load().needs
     return found

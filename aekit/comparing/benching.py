@@ -14,7 +14,6 @@ from aekit.artifacts import read_json
 from aekit.comparing.comparison import Comparison, compare
 from aekit.comparing.differences import flat
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
-from aekit.objective import Variant
 from aekit.progress import SILENT, Progress
 from aekit.reading.folders import natural
 from aekit.recipe import Recipe, read_recipe
@@ -142,7 +141,7 @@ def _controls_of(recipe: Recipe, seed: int) -> str:
     heads = [
         (name, recipe.options_of("objective", name))
         for name in recipe.objective.variants
-        if getattr(registry().get("variant", name).load(), "head", None) is not Variant.head
+        if registry().get("variant", name).load().overrides("head")
     ]
     evaluate = {name: value for name, value in record["evaluate"].items() if name != "controls"}
     return json.dumps([record["data"], record["encoder"], heads, evaluate, seed], sort_keys=True)

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import aekit
@@ -23,6 +21,7 @@ from aekit.evaluation import Metric
 from aekit.progress import SILENT, Progress
 from aekit.report.text import columns
 from aekit.samples import Source
+from aekit.weights import load_weights, save_weights
 
 FORMAT = 1
 TITLES = {"finetuned": "fine-tuned", "random": "random weights", "frozen": "frozen + logistic regression"}
@@ -108,10 +107,9 @@ class Classifier:
 
     def save(self, folder: Path) -> None:
         """Writes ``classifier.safetensors`` and ``classifier.json``; the encoder is saved on its own."""
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.linear.state_dict().items()}
         path = folder / "classifier.safetensors"
         with new_file(path) as part:
-            save_file(weights, part)
+            save_weights(self.linear, part)
         described = {
             "format": FORMAT,
             "aekit": aekit.__version__,
@@ -193,10 +191,7 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
     with seeded(0):
         linear = nn.Linear(encoder.dim, len(classes)).to(device)
     weights = folder / "classifier.safetensors"
-    try:
-        if sha256_of(weights) != described["sha256"]:
-            raise IdentityError(f"{weights}: is damaged (its sha256 differs from classifier.json)")
-        linear.load_state_dict(load_file(weights), strict=True)
-    except (RuntimeError, OSError, SafetensorError) as error:
-        raise IdentityError(f"{weights}: does not load: {str(error).strip().splitlines()[-1].strip()}") from error
+    if weights.exists() and sha256_of(weights) != described["sha256"]:
+        raise IdentityError(f"{weights}: is damaged (its sha256 differs from classifier.json)")
+    load_weights(linear, weights)
     return Classifier(encoder, linear, classes)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from aekit.autoencoder import Autoencoder
+from aekit.autoencoder import Autoencoder, repeated
 from aekit.errors import DataError
 from aekit.mathematics.gaussian import GaussianHead, draw_codes, log_ratio
 from aekit.reconstruction import LOSSES
@@ -53,7 +53,7 @@ def log_likelihood(autoencoder: Autoencoder, raw: Tensor, generator: torch.Gener
             codes = draw_codes(mean, logvar, min(at_once, draws - start), generator)
             count = len(codes) // len(rows)
             output = autoencoder.decoder(codes).float()
-            errors = autoencoder.likelihood(output, clean.repeat(count, *[1] * (clean.ndim - 1)))
+            errors = autoencoder.likelihood(output, repeated(clean, count))
             weights = log_ratio(codes, mean, logvar) - errors.view(count, -1)
             total = torch.logaddexp(total, weights.logsumexp(0))
         found.append(total - math.log(draws))

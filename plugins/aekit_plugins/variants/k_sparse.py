@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.encoder import Encoder
+from aekit.mathematics.competition import keep_largest
 from aekit.objective import Variant
 from aekit.options import Field
 from aekit.samples import Samples
@@ -67,12 +68,12 @@ class Largest(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, D) with `kept` entries a sample."""
-        return largest(super().forward(features), self.kept)
+        return keep_largest(super().forward(features), self.kept, dim=1)
 
     def draw(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, F) -> (B, D) with as many entries a sample as training has come down to."""
         active = round(self.dim + (self.k - self.dim) * min(1.0, 2 * self.progress()))
-        return largest(super().forward(features), active), {}
+        return keep_largest(super().forward(features), active, dim=1), {}
 
 
 class SparseLinear(Largest, nn.Linear):
@@ -81,9 +82,3 @@ class SparseLinear(Largest, nn.Linear):
 
 class SparseFeatures(Largest, nn.Identity):
     """The features' largest entries."""
-
-
-def largest(code: Tensor, count: int) -> Tensor:
-    """(B, D) with all but each row's `count` largest entries set to zero."""
-    values, places = code.topk(count, dim=1)
-    return torch.zeros_like(code).scatter(1, places, values)

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from aekit.mathematics.competition import keep_largest
 from aekit.objective import Variant
 from aekit.options import Field
 
@@ -64,9 +65,9 @@ class Winners(nn.Module):
     def draw(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, F) -> (B, D) with the winners alone."""
         code = self(features).unflatten(1, (self.maps, -1))
-        code = _largest(code, 1, dim=2)
+        code = keep_largest(code, 1, dim=2)
         # A map competes by its winner, and loses whole.
-        winners = _largest(code.amax(2), max(1, round(self.share * len(code))), dim=0)
+        winners = keep_largest(code.amax(2), max(1, round(self.share * len(code))), dim=0)
         return (code * (winners > 0)[..., None]).flatten(1), {}
 
 
@@ -76,9 +77,3 @@ class LinearWinners(Winners, nn.Linear):
 
 class FeatureWinners(Winners, nn.Identity):
     """The features, which compete."""
-
-
-def _largest(x: Tensor, count: int, dim: int) -> Tensor:
-    """`x` with all but the `count` largest entries along a dimension set to zero."""
-    values, places = x.topk(count, dim)
-    return torch.zeros_like(x).scatter(dim, places, values)
