@@ -141,9 +141,11 @@ class Pretext(nn.Module):
 
     Attributes:
         progress: share of the training that is done, as `Variant.progress`.
+        note: one line about a choice that `start` made, or "".
     """
 
     progress: float = 0.0
+    note: str = ""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -154,12 +156,24 @@ class Pretext(nn.Module):
     def encoder(self) -> Encoder:
         return self._shared[0]
 
+    def start(self, samples: Samples) -> None:
+        """Called once before the first step, with the training samples: to count what the task depends on."""
+
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """(B, *shape) preprocessed -> ``"loss"`` and detached scalars to log."""
         raise NotImplementedError
 
     def after_step(self) -> None:
         """Called after each optimizer step, for a momentum teacher."""
+
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        """What the network sees of these samples and what it says, for a picture. Called in eval mode, without gradients.
+
+        Returns:
+            rows by title, from the top: samples (B, *shape) on the preprocessed scale, or B short texts. Nothing where there is
+            nothing to see.
+        """
+        return {}
 
     # Optionally: transform(x: Tensor) -> Tensor, where the trained task is itself an application; and
     # hide(x, generator) -> (visible, hidden), with hidden a bool mask over x, where the task predicts what it hides.
@@ -205,6 +219,12 @@ class PretextObjective(Objective):
 
     def randomness(self) -> list[str]:
         return ["the pretext task"]
+
+    def start(self, samples: Samples) -> None:
+        self.pretext.start(samples)
+
+    def notes(self) -> list[str]:
+        return [self.pretext.note] if self.pretext.note else []
 
     def at(self, progress: float) -> None:
         self.pretext.progress = progress

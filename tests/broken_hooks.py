@@ -27,6 +27,7 @@ BROKEN = [
     ("pretext", "hidden-values-do-not-leak", "BlursWhatItHides"),
     ("pretext", "hidden-values-do-not-leak", "ForgetsToHide"),
     ("pretext", "hidden-values-do-not-leak", "NeverHides"),
+    ("pretext", "shows", "ShowsTooFew"),
     ("backbone", "any-size", "EvenSizesOnly"),
     ("backbone", "decoder", "DecoderOfEvenSizes"),
     ("backbone", "stages", "ForwardDoesMoreThanItsStages"),

@@ -156,6 +156,11 @@ class NeverHides(Masking):
         return {"loss": (told - x.flatten(1).mean(1)).square().mean()}
 
 
+class ShowsTooFew(Masking):
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        return {"sample": x, "seen": self.hide(x, generator)[0][1:]}
+
+
 class Small(Backbone):
     """Fine by itself: two layers."""
 

@@ -234,6 +234,29 @@ def hidden_values_do_not_leak(trial: Trial) -> None:
     )
 
 
+@check("pretext", optional=True)
+def shows(trial: Trial) -> None:
+    """show() gives rows of finite samples or of short texts, as many as it was given, the same from the same generator"""
+    objective = trial.objective().eval()
+    pretext = trial.tested(objective)
+    if not isinstance(pretext, Pretext) or type(pretext).show is Pretext.show:
+        raise NotApplicableError("it shows nothing: no show()")
+    x = objective.encoder.preprocess(trial.raw(7))
+    kept = x.clone()
+    with torch.no_grad(), leaves_global_state_alone("show()"):
+        rows, again = pretext.show(x, _generator()), pretext.show(x, _generator())
+    assert torch.equal(x, kept), "show() changes its input; work on a copy"
+    assert rows, "show() gives no rows; leave it out where there is nothing to see"
+    for title, row in rows.items():
+        if isinstance(row, Tensor):
+            _has_shape(f"row {title!r}", row, (7, *trial.spec.shape))
+            assert torch.isfinite(row).all(), f"row {title!r} has numbers that are not finite"
+            assert torch.equal(row, again[title]), f"row {title!r} differs from one call to the next"  # type: ignore[arg-type]
+        else:
+            assert len(row) == 7 and all(isinstance(text, str) for text in row), f"row {title!r}: expected 7 texts"
+            assert row == again[title], f"row {title!r} differs from one call to the next"
+
+
 Hide = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 
