@@ -12,6 +12,7 @@ from aekit.errors import RecipeError
 from aekit.greedy import Layer
 from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
 from aekit.options import validated
+from aekit.parts import freeze, trained_part
 from aekit.preprocess import Preprocess
 from aekit.recipe import LayerSettings, Recipe
 from aekit.reconstruction import LOSSES
@@ -29,8 +30,6 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     with seeded(recipe.train.seed):
         variants = make_variants(section.variants, recipe.options.get("objective", {}), place="objective")
     heads = {name: options for name, (variant, options) in variants.items() if variant.overrides("head")}
-    for variant, _ in variants.values():
-        variant.prepare(preprocess)
     bounds = [name for name, (variant, _) in variants.items() if variant.overrides("bound")]
     for what, names in {"give the encoder a head": list(heads), "replace the reconstruction error": bounds}.items():
         if len(names) > 1:
@@ -38,18 +37,21 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     name = recipe.encoder.backbone
     backbone = registry().get("backbone", name, wanted_by="encoder.backbone")
     options = validated(backbone, recipe.options_of("encoder", name), f"encoder.{name}")
-    architecture = {
+    architecture: dict[str, Any] = {
         "backbone": {"name": name, "options": options},
         "head": next(({"variant": variant, "options": chosen} for variant, chosen in heads.items()), None),
         "dim": recipe.encoder.dim,
         "normalize": recipe.encoder.normalize,
     }
-    encoder = assemble(spec, preprocess, architecture, seed=recipe.train.seed)
+    if recipe.encoder.hidden:
+        architecture["hidden"] = list(recipe.encoder.hidden)
+    encoder = assemble(spec, preprocess, architecture, seed=recipe.train.seed).to(preprocess.scale.device)
+    freeze(encoder, _frozen(recipe, encoder))
     parts: dict[str, Objective] = {}
     with seeded(recipe.train.seed + 1):
         if section.variants or not section.pretexts:
             given = {name: variant for name, (variant, _) in variants.items()}
-            parts["autoencoder"] = _autoencoder(encoder, given, recipe, preprocess)
+            parts["autoencoder"] = _autoencoder(encoder, given, recipe)
         for name in section.pretexts:
             plugin = registry().get("pretext", name, wanted_by="objective.pretexts")
             options = validated(plugin, recipe.options_of("objective", name), f"objective.{name}")
@@ -57,7 +59,7 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
                 pretext: Pretext = plugin.load()(encoder, **options)
             except ValueError as error:
                 raise RecipeError([f"pretext {name!r} cannot take {spec}: {error}"]) from error
-            parts[plugin.name] = PretextObjective(encoder, pretext)
+            parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
     return WeightedSum(parts, section.weights) if len(parts) > 1 else next(iter(parts.values()))
 
 
@@ -88,7 +90,7 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, Layer
         raise RecipeError(
             ["greedy: only an autoencoder whose backbone mirrors its stages can be trained layer by layer"]
         )
-    count = len(whole.encoder.layers)
+    count = len(whole.encoder.layers) - whole.encoder.frozen
     if len(greedy.layers) > count:
         raise RecipeError([f"greedy.layers: has {len(greedy.layers)} tables, but the encoder has {count} layers"])
     layers = []
@@ -108,20 +110,37 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, Layer
     return layers
 
 
-def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe, preprocess: Preprocess) -> Autoencoder:
+def _frozen(recipe: Recipe, encoder: Encoder) -> int:
+    """How many of the encoder's lowest layers ``encoder.frozen`` means."""
+    given, stages = recipe.encoder.frozen, len(encoder.backbone.stages)
+    count = stages - len(recipe.encoder.hidden) if given == "all" else given
+    if count > stages:
+        raise RecipeError(
+            [f"encoder.frozen = {given}: expected 0 to {stages}, as the backbone has {stages} stages, or 'all'"]
+        )
+    if count and count == len(encoder.layers):
+        raise RecipeError(
+            [f"encoder.frozen = {given!r}: leaves nothing of the encoder to train; set encoder.dim or encoder.hidden"]
+        )
+    return count
+
+
+def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe) -> Autoencoder:
     try:
-        decoder = encoder.decoder()
+        part = trained_part(encoder)
+        decoder = part.decoder()
     except NotImplementedError as error:
         raise RecipeError([f"encoder.backbone = {recipe.encoder.backbone!r}: {error}; use a pretext task"]) from error
+    for variant in variants.values():
+        variant.prepare(part.preprocess)
     loss: str = recipe.objective.loss
     if loss == "auto":
-        loss = auto_loss(preprocess)
-    if LOSSES[loss].unit and not preprocess.unit:
-        raise RecipeError(
-            [f"objective.loss = {loss!r}: needs data in [0, 1]; set encoder.scaling = 'unit', or loss = 'mse'"]
-        )
+        loss = auto_loss(part.preprocess)
+    if LOSSES[loss].unit and not part.preprocess.unit:
+        needs = "set encoder.scaling = 'unit', or" if part is encoder else "what the frozen stages give is not; set"
+        raise RecipeError([f"objective.loss = {loss!r}: needs data in [0, 1]; {needs} loss = 'mse'"])
     try:
-        return Autoencoder(encoder, decoder, variants, loss)
+        return Autoencoder(encoder, decoder, variants, loss, part, recipe.options_of("objective", loss))
     except ValueError as error:
         raise RecipeError([f"objective.loss = {loss!r}: {error}"]) from error
 

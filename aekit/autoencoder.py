@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from aekit.artifacts import new_folder, read_json, write_json
 from aekit.encoder import Encoder, check_same, load, seeded
 from aekit.errors import DataError
 from aekit.objective import Batch, Objective, Step, Variant
+from aekit.parts import Below, freeze, trained_part
 from aekit.reconstruction import LOSSES
 from aekit.samples import Samples
 from aekit.weights import load_weights, save_weights
@@ -23,19 +25,50 @@ class Autoencoder(Objective):
     Terms are summed over the entries of a sample and averaged over the batch, as in the literature's nats per sample, so
     that a penalty's weight means the same for every sample size.
 
+    Where the lowest layers of the encoder are frozen, the sample is what they give: that is corrupted, encoded and restored.
+
     Args:
         encoder: to train.
-        decoder: (B, D) -> (B, *shape), before the output activation.
+        decoder: (B, D) -> (B, *shape) of `part`, before the output activation.
         variants: name -> variant, in the order in which they corrupt.
-        loss: name of the reconstruction loss, as in `aekit.reconstruction.LOSSES`.
+        loss: name of the reconstruction loss, as in `aekit.reconstruction.LOSSES`; `options` are its own.
+        part: what of the encoder is trained, as `aekit.parts.trained_part`; None: all of it.
     """
 
-    def __init__(self, encoder: Encoder, decoder: nn.Module, variants: Mapping[str, Variant], loss: str) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: nn.Module,
+        variants: Mapping[str, Variant],
+        loss: str,
+        part: Encoder | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.variants = encoder, decoder, nn.ModuleDict(variants)
-        self.likelihood, self.loss_name = LOSSES[loss](encoder.spec), loss
+        # In a tuple, as its networks are the encoder's.
+        self._part = (part or encoder,)
+        self.loss_name, self.loss_options = loss, dict(options or {})
+        self.likelihood = LOSSES[loss](self.part.spec, **self.loss_options)
         self._named = tuple(variants.items())
         self.progress = 0.0
+
+    @property
+    def part(self) -> Encoder:
+        """What of the encoder is trained: `part.preprocess` makes what is restored from a raw sample."""
+        return self._part[0]
+
+    @property
+    def restores_samples(self) -> bool:
+        """Whether what comes back is the sample, and not what frozen layers make of it."""
+        return self.part is self.encoder
+
+    def below(self) -> Below | None:
+        below = self.part.preprocess
+        return below if isinstance(below, Below) else None
+
+    def networks(self) -> list[nn.Module]:
+        return [self.part.backbone, self.decoder]
 
     def randomness(self) -> list[str]:
         heads = ["the head that draws its code"] if hasattr(self.encoder.head, "draw") else []
@@ -43,7 +76,7 @@ class Autoencoder(Objective):
 
     def start(self, samples: Samples) -> None:
         for _, variant in self._named:
-            variant.start(self.encoder, self.decoder, samples)
+            variant.start(self.part, self.decoder, samples)
 
     def notes(self) -> list[str]:
         return [f"{name}: {variant.note}" for name, variant in self._named if variant.note]
@@ -54,13 +87,8 @@ class Autoencoder(Objective):
             variant.progress = progress
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        encoder = self.encoder
-        corrupted = encoder.preprocess(batch.raw)
-        for _, variant in self._named:
-            corrupted = variant.present(corrupted, generator)
-        clean = corrupted if batch.target is None else encoder.preprocess(batch.target)
-        for _, variant in self._named:
-            corrupted = variant.corrupt(corrupted, generator)
+        encoder = self.part
+        clean, corrupted = self._seen(batch, generator)
         features = encoder.backbone(corrupted)
         code, extras = draw(encoder.head, features, generator)
         output = self.decoder(code).float()
@@ -83,7 +111,29 @@ class Autoencoder(Objective):
         for name, variant in self._named:
             terms |= {f"{name}/{term}": value for term, value in variant.penalty(step).items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
+        for name, variant in self._named:
+            terms |= {f"{name}/{figure}": value for figure, value in variant.figures(step).items()}
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
+
+    def _seen(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """What is to be restored, and what the encoder is shown of it, each (B, *shape) of `part`."""
+        shown, target = batch.through(self.part.preprocess)
+        for _, variant in self._named:
+            shown = variant.present(shown, generator)
+        clean = shown if target is None else target
+        for _, variant in self._named:
+            shown = variant.corrupt(shown, generator)
+        return clean, shown
+
+    def show(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
+        if not self.restores_samples:
+            return {}
+        clean, shown = self._seen(batch, generator)
+        restored = self.likelihood.activate(self.decoder(self.encoder.encode(shown)).float())
+        rows: dict[str, Tensor | list[str]] = {"sample" if batch.target is None else "what is wanted": clean}
+        if not torch.equal(clean, shown):
+            rows["what the encoder is shown"] = shown
+        return {"autoencoder": rows | {"what comes back": restored, "error": (restored - clean).abs()}}
 
     def _emphasis(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
         given = [w for _, variant in self._named if (w := variant.emphasis(clean, corrupted)) is not None]
@@ -91,16 +141,17 @@ class Autoencoder(Objective):
 
     @torch.no_grad()
     def reconstruct(self, raw: Tensor) -> Tensor:
-        """(B, *shape) raw -> (B, *shape) float32 on the preprocessed scale, without corruption."""
+        """(B, *shape) raw -> (B, *shape) float32 on the preprocessed scale, or (B, *shape) of what frozen layers give; without
+        corruption."""
         return self.likelihood.activate(self._output(raw))
 
     @torch.no_grad()
     def errors(self, raw: Tensor) -> Tensor:
         """(B, *shape) raw -> (B,) errors of the reconstruction, summed over entries, without corruption."""
-        return self.likelihood(self._output(raw), self.encoder.preprocess(raw))
+        return self.likelihood(self._output(raw), self.part.preprocess(raw))
 
     def _output(self, raw: Tensor) -> Tensor:
-        return self.decoder(self.encoder.encode(self.encoder.preprocess(raw))).float()
+        return self.decoder(self.part.encode(self.part.preprocess(raw))).float()
 
     def after_step(self) -> None:
         for _, variant in self._named:
@@ -110,14 +161,19 @@ class Autoencoder(Objective):
         """Writes ``decoder.json`` and ``weights.safetensors`` into a new folder."""
         with new_folder(Path(folder)) as part:
             save_weights(self._decoding(), part / "weights.safetensors")
-            write_json(part / "decoder.json", {"format": 1, "encoder": self.encoder.digest, "loss": self.loss_name})
+            loss = {"loss": self.loss_name, "options": self.loss_options}
+            frozen = below.number if (below := self.below()) else 0
+            described = {"format": 1, "encoder": self.encoder.digest, **loss, "frozen": frozen}
+            write_json(part / "decoder.json", described)
 
     def _decoding(self) -> nn.ModuleDict:
         return nn.ModuleDict({"decoder": self.decoder, "likelihood": self.likelihood})
 
 
-def load_autoencoder(run: str | Path) -> Autoencoder:
+def load_autoencoder(run: str | Path, *, device: str | torch.device = "cpu") -> Autoencoder:
     """The encoder and decoder of a run, without its variants: to reconstruct, not to train on.
+
+    Where the run was trained on frozen layers, what is reconstructed is what those give.
 
     Raises:
         DataError: the run has no decoder.
@@ -127,12 +183,15 @@ def load_autoencoder(run: str | Path) -> Autoencoder:
     if not (folder / "decoder.json").is_file():
         raise DataError(f"{run}: has no decoder; only runs with an autoencoder objective have one")
     described = read_json(folder / "decoder.json")
-    encoder = load(run)
+    encoder = load(run, device=device)
     check_same(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
     with seeded(0):
-        autoencoder = Autoencoder(encoder, encoder.decoder(), {}, described["loss"])
+        freeze(encoder, described.get("frozen", 0))
+        part = trained_part(encoder)
+        options = described.get("options", {})
+        autoencoder = Autoencoder(encoder, part.decoder(), {}, described["loss"], part, options)
     load_weights(autoencoder._decoding(), folder / "weights.safetensors")
-    return autoencoder.eval()
+    return autoencoder.eval().to(device)
 
 
 def draw(head: nn.Module, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

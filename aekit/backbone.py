@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,18 +18,34 @@ class Backbone(nn.Module):
         features_dim: F, width of the flattened output of the last stage.
         features_shape: shape of that output before it is flattened.
         tied: whether the decoder uses the encoder's weights, transposed.
+        patch: size of the patches that it makes tokens of, such as (16, 16); None where it does not, or cannot `encode_visible`.
+        tokens_dim: W, width of those tokens.
     """
 
     stages: nn.ModuleList
     features_dim: int
     features_shape: tuple[int, ...]
     tied: bool = False
+    patch: tuple[int, ...] | None = None
+    tokens_dim: int = 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *shape) float -> (B, F)."""
         for stage in self.stages:
             x = stage(x)
         return x.flatten(1)
+
+    def encode_visible(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes some patches of each sample and leaves the others out, where `patch` says that it can.
+
+        Args:
+            x: (B, *shape); what it holds in the other patches does not matter.
+            places: (B, V) numbers of the patches, counted row by row.
+
+        Returns:
+            their tokens (B, V, W), and the features (B, F) of these patches alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not made of patches")
 
     def mirror(self, stage: int) -> nn.Module:
         """A module from the output of stage number `stage` back to its input, before any norm and activation. Raises
@@ -50,6 +66,51 @@ class Backbone(nn.Module):
         if widen is None:
             widen = nn.Sequential(nn.Linear(dim, self.features_dim), nn.Unflatten(1, self.features_shape))
         return Decoder(self, widen)
+
+
+class Deepened(Backbone):
+    """A backbone with dense layers on top, which are stages like its own: what makes a head on frozen features more than a
+    linear map.
+
+    Args:
+        own: the backbone below; its stages come first, under the names that they have.
+        hidden: widths of the dense layers, each a linear map, a layer norm and a GELU.
+    """
+
+    def __init__(self, own: Backbone, hidden: Sequence[int]) -> None:
+        super().__init__()
+        # In a tuple, as its stages are this one's.
+        self._own, self.tied = (own,), own.tied
+        self.widths = [own.features_dim, *hidden]
+        self.stages = nn.ModuleList(own.stages)
+        for number, width in enumerate(hidden):
+            linear = nn.Linear(self.widths[number], width)
+            self.stages.append(nn.Sequential(*([] if number else [nn.Flatten()]), linear, *_dense(width)))
+        self.features_dim, self.features_shape = self.widths[-1], (self.widths[-1],)
+
+    @property
+    def own(self) -> Backbone:
+        """The backbone below."""
+        return self._own[0]
+
+    def mirror(self, stage: int) -> nn.Module:
+        number = stage - len(self.own.stages)
+        if number < 0:
+            return self.own.mirror(stage)
+        linear: nn.Module = nn.Linear(self.widths[number + 1], self.widths[number])
+        if self.tied:
+            layer = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
+            linear = Tied(layer, self.widths[number])
+        return linear if number else nn.Sequential(linear, nn.Unflatten(1, self.own.features_shape))
+
+    def between(self, stage: int) -> nn.Module:
+        number = stage - len(self.own.stages)
+        return self.own.between(stage) if number < 0 else nn.Sequential(*_dense(self.widths[number + 1]))
+
+
+def _dense(width: int) -> tuple[nn.Module, nn.Module]:
+    """What follows the linear map of a dense layer; the norm knows no batch, as few labels make small ones."""
+    return nn.LayerNorm(width), nn.GELU()
 
 
 class Decoder(nn.Module):
@@ -78,6 +139,16 @@ class Decoder(nn.Module):
         for between, mirror in zip(reversed(self.between), reversed(self.mirrors)):
             x = mirror(between(x))
         return x
+
+
+def through(backbone: Backbone, decoder: nn.Module, x: Tensor) -> Tensor:
+    """(B, C, H, W) of any size -> the same, before the output activation: by the stages and their mirrors alone, for networks
+    of convolutions whose code is the features themselves."""
+    for stage in backbone.stages:
+        x = stage(x)
+    for between, mirror in zip(reversed(decoder.between), reversed(decoder.mirrors)):  # type: ignore[arg-type]
+        x = mirror(between(x))
+    return x
 
 
 class Tied(nn.Module):

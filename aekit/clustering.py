@@ -126,7 +126,7 @@ def find_clusters(
         with progress.task("cluster", len(vectors)) as task:
             tried: dict[int, float] = {}
             if method == "hdbscan":
-                found = _dense(vectors)
+                found = fit_dense(vectors, vectors, DENSE)
             else:
                 found, tried = _round(vectors, clusters, seed)
             task.advance(len(vectors))
@@ -183,17 +183,20 @@ def _round(vectors: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, d
     return every[max(scores, key=lambda k: scores[k])], scores
 
 
-def _dense(vectors: np.ndarray) -> np.ndarray:
-    """(N,) groups by density, -1 for what lies in none."""
+def fit_dense(rows: np.ndarray, others: np.ndarray, most: int) -> np.ndarray:
+    """(M,) groups of (M, D) others, by the density of (N, D) rows, -1 for what lies in none.
+
+    Densities are estimated from `most` of the rows at most, evenly spaced; each of the others joins the nearest of these.
+    """
     from sklearn.cluster import HDBSCAN
 
     from aekit.evaluation.neighbours import nearest
 
-    some = np.linspace(0, len(vectors) - 1, min(len(vectors), DENSE)).astype(np.intp)
-    own = HDBSCAN(min_cluster_size=max(5, len(some) // 100), copy=True).fit_predict(vectors[some])
-    if len(some) == len(vectors):
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)]
+    own = HDBSCAN(min_cluster_size=max(5, len(some) // 100), copy=True).fit_predict(some)
+    if some.shape == others.shape and np.array_equal(some, others):
         return own
-    _, places = nearest(vectors, vectors[some], 1, metric="l2")
+    _, places = nearest(others, some, 1, metric="l2")
     return own[places[:, 0]]
 
 

@@ -34,11 +34,18 @@ class Embeddings:
         manifest: what ``manifest.json`` holds.
     """
 
-    def __init__(self, manifest: dict[str, Any], *, folder: Path | None = None, rows: Rows | None = None) -> None:
+    def __init__(
+        self,
+        manifest: dict[str, Any],
+        *,
+        folder: Path | None = None,
+        rows: Rows | None = None,
+        encoder: Encoder | None = None,
+        source: Source | None = None,
+    ) -> None:
         self.manifest, self.folder, self._rows = manifest, folder, rows
         self.digest: str = manifest["digest"]
-        self._encoder: Encoder | None = None
-        self._source: Source | None = None
+        self._encoder, self._source = encoder, source
 
     @classmethod
     def open(cls, folder: str | Path) -> Embeddings:

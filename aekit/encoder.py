@@ -6,9 +6,9 @@ Its digest, a hash of its architecture and every weight, is its identity: embedd
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 import aekit
 from aekit.artifacts import new_folder, read_json, write_json, write_text
-from aekit.backbone import Backbone, Tied
+from aekit.backbone import Backbone, Deepened, Tied
 from aekit.errors import DataError, IdentityError, PluginError, RecipeError
 from aekit.options import validated
 from aekit.preprocess import Preprocess
 from aekit.registry import Plugin, registry
 from aekit.samples import SampleSpec
-from aekit.weights import reason, save_weights
+from aekit.weights import add_weights, canonical, reason, save_weights
 
 if TYPE_CHECKING:
     from aekit.embeddings import Embeddings
@@ -42,6 +42,7 @@ class Encoder(nn.Module):
         dim: D, width of the embedding.
         architecture: what, with the weights, defines it: backbone, head, dim, normalize. Plain JSON.
         plugins: whose code it needs: the backbone, and the variant that gives the head, if one does.
+        frozen: how many of its lowest `layers` stand still in training, and `held`, their weights; see `aekit.parts.freeze`.
         record: where it came from: data, metrics. Not part of its identity.
     """
 
@@ -60,30 +61,60 @@ class Encoder(nn.Module):
         self.preprocess, self.backbone, self.head = preprocess, backbone, head
         self.normalize = bool(architecture["normalize"])
         self.plugins = tuple(plugins)
+        self.frozen, self.held = 0, list[nn.Parameter]()
         self.record: dict[str, Any] = {}
 
     @property
     def features_dim(self) -> int:
         return self.backbone.features_dim
 
-    def decoder(self) -> nn.Module:
+    def decoder(self, channels: int | None = None) -> nn.Module:
         """A decoder with first weights, (B, D) -> (B, *shape), on the scale of the preprocessed sample, before any output
-        activation. Raises NotImplementedError where the backbone has no mirror image."""
+        activation.
+
+        Args:
+            channels: (B, D) -> (B, channels, ...) instead, for what is not the sample itself.
+
+        Raises:
+            NotImplementedError: the backbone has no mirror image, or none for so many channels.
+        """
         shape = self.backbone.features_shape
+        backbone = self.backbone if channels is None else self._alike(channels)
         mirror = getattr(self.head, "mirror", None)
         if mirror is not None:
-            return self.backbone.decoder(self.dim, mirror(shape))
+            return backbone.decoder(self.dim, mirror(shape))
         if isinstance(self.head, nn.Identity):
-            return self.backbone.decoder(self.dim, nn.Unflatten(1, shape))
-        if self.backbone.tied and isinstance(self.head, nn.Linear):
+            return backbone.decoder(self.dim, nn.Unflatten(1, shape))
+        if backbone.tied and isinstance(self.head, nn.Linear):
             widen = nn.Sequential(Tied(self.head, self.features_dim), nn.Unflatten(1, shape))
-            return self.backbone.decoder(self.dim, widen)
-        return self.backbone.decoder(self.dim)
+            return backbone.decoder(self.dim, widen)
+        return backbone.decoder(self.dim)
+
+    def _alike(self, channels: int) -> Backbone:
+        """The same backbone for samples of so many channels, for its mirrors alone."""
+        if self.backbone.tied:
+            raise NotImplementedError("a tied decoder gives back the sample, and nothing of other channels")
+        spec = replace(self.spec, shape=(channels, *self.spec.shape[1:]))
+        backbone = _build_backbone(spec, self.architecture, self.plugins[0])
+        # A code that is the features, or from which a head's own mirror makes them, leads back from those alone.
+        bound = isinstance(self.head, nn.Identity) or hasattr(self.head, "mirror")
+        if bound and backbone.features_shape != self.backbone.features_shape:
+            raise NotImplementedError(
+                f"its features for {channels} channels are of shape {backbone.features_shape}, "
+                f"for the sample {self.backbone.features_shape}"
+            )
+        return backbone
 
     @property
     def layers(self) -> list[nn.Module]:
         """What can be trained one by one, from the bottom: the stages of the backbone and, if it has weights, the head."""
         return [*self.backbone.stages, *([self.head] if next(self.head.parameters(), None) is not None else [])]
+
+    def train(self, mode: bool = True) -> Encoder:
+        super().train(mode)
+        for layer in self.layers[: self.frozen]:
+            layer.eval()
+        return self
 
     @property
     def device(self) -> torch.device:
@@ -107,10 +138,8 @@ class Encoder(nn.Module):
     @property
     def digest(self) -> str:
         """sha256 of the architecture, the sample spec and every weight's name, dtype, shape and bytes."""
-        hasher = hashlib.sha256(_canonical({"architecture": self.architecture, "spec": self.spec.record()}))
-        for name, tensor in sorted(self.state_dict().items()):
-            hasher.update(_canonical([name, str(tensor.dtype), list(tensor.shape)]))
-            hasher.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        hasher = hashlib.sha256(canonical({"architecture": self.architecture, "spec": self.spec.record()}))
+        add_weights(hasher, self)
         return hasher.hexdigest()
 
     def randomised(self, seed: int) -> Encoder:
@@ -164,16 +193,16 @@ def assemble(
         spec: of the raw samples.
         preprocess: its statistics; shared, not copied.
         architecture: ``{"backbone": {"name", "options"}, "head": {"variant", "options"} or None, "dim", "normalize"}``;
-            a dim of 0 stands for the features themselves.
+            a dim of 0 stands for the features themselves; ``"hidden"``, widths of dense layers above the backbone's own stages,
+            is there only where there are any.
         seed: of the weights. The global random state is left alone.
         plugins: as `Encoder.plugins`; by default looked up by the names in the architecture.
         head: an already built head, or None to build the one that the architecture names.
     """
     plugins = plugins_of(architecture) if plugins is None else plugins
-    options = validated(plugins[0], architecture["backbone"]["options"], "encoder.backbone")
     with seeded(seed):
         try:
-            backbone = plugins[0].load()(spec, **options)
+            backbone = _build_backbone(spec, architecture, plugins[0])
         except ValueError as error:
             raise RecipeError([f"backbone {plugins[0].name!r} cannot take {spec}: {error}"]) from error
         if head is None:
@@ -187,6 +216,11 @@ def plugins_of(architecture: dict[str, Any]) -> list[Plugin]:
     if architecture["head"]:
         plugins.append(registry().get("variant", architecture["head"]["variant"], wanted_by="encoder head"))
     return plugins
+
+
+def _build_backbone(spec: SampleSpec, architecture: dict[str, Any], plugin: Plugin) -> Backbone:
+    own: Backbone = plugin.load()(spec, **validated(plugin, architecture["backbone"]["options"], "encoder.backbone"))
+    return Deepened(own, architecture["hidden"]) if architecture.get("hidden") else own
 
 
 def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], backbone: Backbone) -> nn.Module:
@@ -286,10 +320,6 @@ def _check_values(encoder: Encoder) -> list[float]:
         values = encoder(raw)[0, :16].double().cpu().tolist()
     encoder.train(training)
     return values
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def check_same(ours: str, theirs: str, *, what: str, maker: str) -> None:

@@ -11,17 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from aekit.artifacts import new_file
+from aekit.artifacts import new_file, write_text
 from aekit.data import reopen
 from aekit.embeddings import Embeddings, embed
 from aekit.encoder import load
 from aekit.errors import DataError, OutputError
+from aekit.layouts import lay_out, principal
 from aekit.progress import SILENT, Progress
 from aekit.report.plots import draw_points
-from aekit.samples import read_usable
+from aekit.samples import Source, read_usable, to_tensor
+
+__all__ = ["Map", "draw_map", "lay_out"]
 
 MOST = 5000
-PERPLEXITY = 30.0
+_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Map:
     Attributes:
         digest: of the encoder.
         ids: (N,) names of the samples that are shown.
-        points: (N, 2), the code itself where it has two numbers, else t-SNE of it.
+        points: (N, 2), the code itself where it has two numbers, else what the method makes of it.
         principal: (N, 2), the first two principal components: of the code, or, where the code has two numbers and the
             samples are at hand, of the samples.
         labels: (N,) or None.
@@ -61,25 +64,27 @@ def draw_map(
     data: Any,
     *,
     out: str | Path | None = None,
+    html: str | Path | None = None,
+    method: str = "auto",
     most: int = MOST,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Map:
     """Draws samples as points.
 
-    A code of two numbers is drawn as it is. One of more is laid out by t-SNE (van der Maaten and Hinton, Visualizing data
-    using t-SNE, 2008), which starts from the principal components and keeps neighbours together: distances between far
-    groups, and their sizes, mean little.
-
     Args:
         data: embeddings or their folder, a run (the data that it was trained on is embedded), or vectors (N, D).
         out: picture to write, ``.png``; the coordinates go beside it, as ``.parquet``.
+        html: page to write, in which the map can be looked through: every point shows its sample and its neighbours.
+        method: ``auto``, a code of two numbers as it is and t-SNE of one of more; ``tsne``, ``umap`` or ``pca``.
         most: samples shown; more are thinned evenly.
-        seed: of t-SNE.
+        seed: of t-SNE and UMAP.
         progress: receives what was chosen.
 
     Raises:
         DataError: no embeddings, fewer than 3, or vectors of one number.
+        RecipeError: another method.
+        AekitError: UMAP without its package.
         OutputError: `out` is no ``.png``, or cannot be written.
     """
     if out is not None and Path(out).suffix.lower() != ".png":
@@ -87,30 +92,58 @@ def draw_map(
     embeddings = _embeddings(data, progress)
     chosen = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // most)))
     code = np.asarray(embeddings.vectors, np.float64)[chosen]
-    if len(code) < 3 or code.shape[1] < 2:
-        raise DataError(f"embeddings of shape {embeddings.vectors.shape}: a map needs 3 samples of 2 numbers at least")
     some = f"{len(code):,} samples" if len(code) == len(embeddings) else f"{len(code):,} of {len(embeddings):,} samples"
     progress.say(f"map: {some}")
-    if code.shape[1] == 2:
-        points, title = code, "the code itself"
+    points, layout = lay_out(code, method, seed=seed)
+    what, title = f"the code, of {code.shape[1]:,} numbers", layout
+    seen = code
+    if title == "the code itself":
         samples = _samples(embeddings, chosen)
-        principal, share = _principal(code if samples is None else samples)
+        seen = code if samples is None else samples
         what = "the code" if samples is None else f"the samples, of {samples.shape[1]:,} numbers"
-    else:
-        principal, share = _principal(code)
-        what = f"the code, of {code.shape[1]:,} numbers"
-        points, title = _neighbourly(code, principal, seed), f"t-SNE of {what}"
+    elif method != "pca":
+        title = f"{layout} of {what}"
+    plane, share = principal(seen)
     beside = f"first two principal components of {what} ({100 * share:.0f} % of its variance)"
     labels = None if embeddings.labels is None else embeddings.labels[chosen]
-    picture = draw_points({beside: principal, title: points}, labels, f"{some} by encoder {embeddings.digest[:12]}")
     ids = [embeddings.ids[int(row)] for row in chosen]
-    found = Map(embeddings.digest, ids, points, principal, labels, (title, beside), picture)
+    clouds = {beside: plane} if method == "pca" else {beside: plane, title: points}
+    picture = draw_points(clouds, labels, f"{some} by encoder {embeddings.digest[:12]}")
+    found = Map(embeddings.digest, ids, points, plane, labels, (title, beside), picture)
     if out is not None:
         with new_file(Path(out)) as part:
             picture.save(part, "PNG")
         with new_file(Path(out).with_suffix(".parquet")) as part:
             pq.write_table(found.table(), part)
+    if html is not None:
+        layouts = {layout: points} | ({} if method == "pca" else {"principal components": plane})
+        write_text(Path(html), _page(embeddings, chosen, layouts, some, seed))
     return found
+
+
+def _page(embeddings: Embeddings, chosen: np.ndarray, layouts: dict[str, np.ndarray], some: str, seed: int) -> str:
+    from aekit.clustering import find_clusters
+    from aekit.report.look import FEWEST, NEAR, nearest_others
+    from aekit.report.maps import coloured, described
+    from aekit.report.page import Page, card
+    from aekit.report.sheets import Painter, side_for
+
+    code = np.asarray(embeddings.vectors, np.float32)[chosen]
+    labels, splits = (None if x is None else x[chosen] for x in (embeddings.labels, embeddings.splits))
+    clusters = find_clusters(code, seed=seed).clusters if len(code) >= FEWEST else None
+    ids = [str(embeddings.ids[int(row)]) for row in chosen]
+    drawn = described(ids, layouts, coloured(labels, splits, clusters), nearest_others(code, NEAR)[1])
+    sheet, told = None, "Each point is a sample: point at it, or tap it, to see it and its neighbours."
+    found, encoder = _at_hand(embeddings, chosen), embeddings.encoder()
+    if found is not None and encoder is not None:
+        painter = Painter(encoder)
+        side = side_for(len(chosen))
+        sheet = painter.sheet([painter.of_raw(raw, side) for raw in _read(*found)])
+    else:
+        told += " The samples are not at hand, so that there are no pictures."
+    page = Page("A map of embeddings", f"{some}, {code.shape[1]} numbers each, by encoder {embeddings.digest[:12]}")
+    page.add("", card("", told, page.map(drawn, sheet)))
+    return page.html()
 
 
 def _embeddings(data: Any, progress: Progress) -> Embeddings:
@@ -129,36 +162,27 @@ def _embeddings(data: Any, progress: Progress) -> Embeddings:
     return Embeddings.open(data)
 
 
-def _samples(embeddings: Embeddings, chosen: np.ndarray) -> np.ndarray | None:
-    """(N, F) of the raw samples, on the network's scale, where they are at hand."""
+def _at_hand(embeddings: Embeddings, chosen: np.ndarray) -> tuple[Source, np.ndarray] | None:
+    """The source and the positions in it of the samples, where they are at hand."""
     encoder = embeddings.encoder()
     found = embeddings.source() if encoder else None
-    if encoder is None or found is None:
+    return None if found is None else (found[0], found[1][chosen])
+
+
+def _read(source: Source, rows: np.ndarray) -> list[np.ndarray]:
+    """Raw samples by the batch; what can no longer be read is zeros."""
+    return [read_usable(source, rows[start : start + _BATCH])[0] for start in range(0, len(rows), _BATCH)]
+
+
+def _samples(embeddings: Embeddings, chosen: np.ndarray) -> np.ndarray | None:
+    """(N, F) of the raw samples, on the network's scale, where they are at hand."""
+    found, encoder = _at_hand(embeddings, chosen), embeddings.encoder()
+    if found is None or encoder is None:
         return None
     from aekit.evaluation.controls import flattened, raw_shape
-    from aekit.samples import to_tensor
 
-    source, places = found
-    parts = []
-    for start in range(0, len(chosen), 512):
-        raw, _ = read_usable(source, places[chosen[start : start + 512]])
-        parts.append(flattened(encoder.preprocess(to_tensor(raw).to(encoder.device)), raw_shape(encoder.spec)).cpu())
+    parts = [
+        flattened(encoder.preprocess(to_tensor(raw).to(encoder.device)), raw_shape(encoder.spec)).cpu()
+        for raw in _read(*found)
+    ]
     return np.concatenate([part.numpy() for part in parts]).astype(np.float64)
-
-
-def _principal(rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """(N, D) -> (N, 2), and the share of the variance that they hold."""
-    centred = rows - rows.mean(0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    total = float(np.square(sizes).sum())
-    return left[:, :2] * sizes[:2], float(np.square(sizes[:2]).sum()) / total if total > 0 else 1.0
-
-
-def _neighbourly(code: np.ndarray, principal: np.ndarray, seed: int) -> np.ndarray:
-    from sklearn.manifold import TSNE
-
-    # Started from the principal components, so that what lies apart at large stays so (Kobak and Berens, 2019).
-    start = principal / max(float(principal[:, 0].std()), 1e-12) * 1e-4
-    perplexity = min(PERPLEXITY, (len(code) - 1) / 3)
-    layout = TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=-1)
-    return layout.fit_transform(code.astype(np.float32))

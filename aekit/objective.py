@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from aekit.encoder import Encoder
+from aekit.parts import Below
 from aekit.preprocess import Preprocess
+from aekit.registry import Plugin
 from aekit.samples import Samples
 
 
@@ -25,11 +27,19 @@ class Batch:
         raw: (B, *shape) in the data's own dtype, on the training device.
         labels: (B,), only in supervised runs.
         target: (B, *shape) raw, what is to be restored from `raw` where that is not the sample itself.
+        ready: whether `raw` and `target` have been through the layers that stand still, once for the whole training.
     """
 
     raw: Tensor
     labels: Tensor | None = None
     target: Tensor | None = None
+    ready: bool = False
+
+    def through(self, preprocess: Preprocess) -> tuple[Tensor, Tensor | None]:
+        """(B, *shape) that the network is trained on, and the targets, as `preprocess` makes them unless they are ready."""
+        if self.ready:
+            return self.raw, self.target
+        return preprocess(self.raw), None if self.target is None else preprocess(self.target)
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,10 @@ class Variant(nn.Module):
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         """Named scalar terms that are added to the loss."""
+        return {}
+
+    def figures(self, step: Step) -> dict[str, Tensor]:
+        """Named scalars that are logged and not minimised."""
         return {}
 
     def bound(self, step: Step) -> Tensor | None:
@@ -202,6 +216,14 @@ class Objective(nn.Module):
     def at(self, progress: float) -> None:
         """Called before each step with the share of the training that is done, 0 at the first."""
 
+    def below(self) -> Below | None:
+        """What stands still and sees every sample the same at each step, so that one pass is enough; None: nothing."""
+        return None
+
+    def networks(self) -> list[nn.Module]:
+        """Where the time of a step goes: what can be compiled, each by itself."""
+        return [self.encoder.backbone]
+
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``"loss"``, the scalar to minimise, and detached scalars to log by name."""
         raise NotImplementedError
@@ -209,13 +231,29 @@ class Objective(nn.Module):
     def after_step(self) -> None:
         """Called after each optimizer step."""
 
+    def show(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
+        """What the network sees of these samples and what it says, for a picture: for each part that has something to show,
+        by its name, rows as `Pretext.show` gives them. Called in eval mode, without gradients."""
+        return {}
+
 
 class PretextObjective(Objective):
-    """A pretext task as an objective."""
+    """A pretext task as an objective.
 
-    def __init__(self, encoder: Encoder, pretext: Pretext) -> None:
+    Attributes:
+        plugin, options: what made the task, for those that save it.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        pretext: Pretext,
+        plugin: Plugin | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.encoder, self.pretext = encoder, pretext
+        self.plugin, self.options = plugin, dict(options or {})
 
     def randomness(self) -> list[str]:
         return ["the pretext task"]
@@ -229,11 +267,18 @@ class PretextObjective(Objective):
     def at(self, progress: float) -> None:
         self.pretext.progress = progress
 
+    def networks(self) -> list[nn.Module]:
+        return [self.encoder.backbone, *self.pretext.children()]
+
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         return self.pretext.loss(self.encoder.preprocess(batch.raw), generator)
 
     def after_step(self) -> None:
         self.pretext.after_step()
+
+    def show(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
+        rows = self.pretext.show(self.encoder.preprocess(batch.raw), generator)
+        return {"pretext task": rows} if rows else {}
 
 
 class WeightedSum(Objective):
@@ -265,6 +310,9 @@ class WeightedSum(Objective):
         for _, part in self._named:
             part.at(progress)
 
+    def networks(self) -> list[nn.Module]:
+        return list(dict.fromkeys(network for _, part in self._named for network in part.networks()))
+
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         total, logged = torch.zeros((), device=batch.raw.device), dict[str, Tensor]()
         for name, part in self._named:
@@ -276,3 +324,6 @@ class WeightedSum(Objective):
     def after_step(self) -> None:
         for _, part in self._named:
             part.after_step()
+
+    def show(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
+        return {name: rows for name, part in self._named for rows in part.show(batch, generator).values()}

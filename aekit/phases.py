@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 from aekit.artifacts import write_text, writing
 from aekit.errors import RecipeError, TrainingError
+from aekit.features import computed_once
 from aekit.objective import Objective
 from aekit.progress import Progress
 from aekit.training import Batches, Settings, State, train
@@ -95,11 +96,9 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
                 state.restore(checkpoint)
                 progress.say(f"resuming after step {done + state.step}")
             log = log or _Log(folder, every=max(1, total // LOG_LINES), after=done + state.step)
-            _train(phase, state, log, done, total, checkpoint, progress)
+            for record in steps(phase, state, checkpoint, progress, before=done, total=total):
+                log.write(record, last=record["step"] == total)
             done, seconds = done + phase.steps, state.seconds
-            if checkpoint:  # after the last one too: what follows training may be interrupted as well
-                with writing(checkpoint):
-                    state.save(checkpoint)
     finally:
         if log:
             log.close()
@@ -117,36 +116,62 @@ def _check(phase: Phase) -> None:
         )
 
 
-def _train(
-    phase: Phase, state: State, log: _Log, before: int, total: int, checkpoint: Path | None, progress: Progress
-) -> None:
+def steps(
+    phase: Phase,
+    state: State,
+    checkpoint: Path | None,
+    progress: Progress,
+    *,
+    before: int = 0,
+    total: int | None = None,
+    enough: Callable[[], bool] = lambda: False,
+) -> Iterator[dict[str, float]]:
+    """Trains through a phase, with a bar, a checkpoint from time to time, and a stop between two steps on Ctrl-C.
+
+    Yields a record a step, before the state after that step is saved: what is done with it may change the objective.
+
+    Args:
+        phase: to train through.
+        state: at its beginning, or where it was left.
+        checkpoint: folder for the state, or None.
+        progress: receives a bar.
+        before: steps of the phases before this one, after which its own are counted.
+        total: steps of all phases, after which nothing is left to be interrupted; None: other work follows this phase.
+        enough: asked before the first step and after each whether to end here.
+
+    Raises:
+        TrainingError: the loss stopped being finite.
+        Interrupted: Ctrl-C; the state is saved if there is a folder.
+    """
+    if enough() or state.epoch == phase.settings.epochs:
+        return
     saved_at, saved_step, clock = time.monotonic(), state.step, time.monotonic() - state.seconds
-    per_step = phase.samples // max(1, phase.steps)
+    per_step = phase.samples // phase.steps
+    batches = computed_once(phase.objective, phase.batches, phase.settings, phase.title, progress)
     try:
         with (
             writing(checkpoint) if checkpoint else nullcontext(),
             stoppable() as stop,
             progress.task(phase.title, phase.samples, done=state.step * per_step) as task,
         ):
-            for record in train(state, phase.batches, phase.settings):
-                state.seconds = time.monotonic() - clock
+            for record in train(state, batches, phase.settings):
                 record["step"] += before
-                log.write(record, last=record["step"] == total)
+                yield record
+                state.seconds = time.monotonic() - clock
                 task.advance(per_step, f"epoch {record['epoch'] + 1:.0f} loss {record['loss']:.4g}")
+                if stop.is_set() or enough():
+                    break
                 if checkpoint and time.monotonic() - saved_at >= phase.settings.checkpoint_seconds:
                     state.save(checkpoint)
                     saved_at, saved_step = time.monotonic(), state.step
-                if stop.is_set():
-                    break
+            if checkpoint:  # at the end too, as what follows may be interrupted as well
+                state.save(checkpoint)
     except TrainingError as error:
         kept = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
         raise TrainingError(f"{error}{kept}") from None
-    if stop.is_set() and before + state.step < total:
-        at = f"stopped at step {before + state.step} of {total}"
-        if checkpoint is None:
-            raise Interrupted(f"{at}; there is no run folder to go on from")
-        state.save(checkpoint)
-        raise Interrupted(f"{at}; the same command with --resume goes on")
+    if stop.is_set() and before + state.step != total:
+        how = "the same command with --resume goes on" if checkpoint else "there is no folder to go on from"
+        raise Interrupted(f"stopped at step {before + state.step} of {total or phase.steps}, {phase.title}; {how}")
 
 
 def _saved_phase(checkpoint: Path) -> int | None:

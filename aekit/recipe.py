@@ -32,6 +32,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aekit.errors import PluginError, RecipeError, nearest
 from aekit.options import model_of, problems_in, validated
+from aekit.overrides import apply_overrides
+from aekit.reconstruction import LOSSES
 from aekit.registry import registry
 from aekit.training import Settings
 
@@ -63,6 +65,14 @@ class EncoderSection(_Section):
         Literal["auto", "unit", "standard", "none"], Field(description="of raw samples; auto: by their range")
     ] = "auto"
     normalize: Annotated[bool, Field(description="embeddings of length 1")] = False
+    hidden: Annotated[
+        list[Annotated[int, Field(ge=1)]],
+        Field(description="widths of dense layers above the backbone's own stages, which count as stages"),
+    ] = []
+    frozen: Annotated[
+        Literal["all"] | Annotated[int, Field(ge=0)],
+        Field(description="stages, from the lowest, that keep their weights; all: the backbone's own"),
+    ] = 0
 
 
 class ObjectiveSection(_Section):
@@ -146,6 +156,10 @@ class Recipe:
             for kind, name, place in _named_plugins(section, getattr(self, section)):
                 filled = validated(registry().get(kind, name, wanted_by=place), self.options_of(section, name))
                 options.setdefault(section, {})[name] = filled
+        loss = self.objective.loss
+        if loss != "auto" and (own := model_of(LOSSES[loss])).model_fields:
+            filled = own.model_validate(self.options_of("objective", loss)).model_dump()
+            options.setdefault("objective", {})[loss] = filled
         layers = [
             _layer_with_defaults(table, f"greedy.layers.{number}") for number, table in enumerate(self.greedy.layers)
         ]
@@ -186,7 +200,7 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:
     """Validates nested values, with overrides applied; `origin` says in messages where they came from."""
     merged: dict[str, Any] = {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
-    problems = _apply(merged, overrides or {})
+    problems = apply_overrides(merged, overrides or {})
     sections: dict[str, BaseModel] = {}
     options: dict[str, dict[str, dict[str, Any]]] = {}
     problems += [f"{name}: no such section{nearest(name, SECTIONS)}" for name in merged if name not in SECTIONS]
@@ -212,57 +226,6 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
     return Recipe(**sections, options={name: tables for name, tables in options.items() if tables})  # type: ignore[arg-type]
 
 
-def parse_override(text: str) -> tuple[str, Any]:
-    """``train.lr=1e-3`` as a dotted name and a value; what is not TOML is taken as a string.
-
-    Raises:
-        RecipeError: there is no ``=``.
-    """
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise RecipeError([f"--set {text}: expected NAME=VALUE, such as train.lr=1e-3"])
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()
-
-
-def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"images.size": 96}`` as ``{"images": {"size": 96}}``.
-
-    Raises:
-        RecipeError: two names that exclude each other.
-    """
-    values: dict[str, Any] = {}
-    problems = _apply(values, overrides)
-    if problems:
-        raise RecipeError(problems)
-    return values
-
-
-def changes(before: Any, now: Any, place: str = "") -> list[str]:
-    """What differs between two records of plain nested values, a line each, such as ``train.lr was 0.001, now 0.002``."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = sorted({*before, *now})
-        inner = [changes(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
-        return [line for lines in inner for line in lines]
-    return [] if before == now else [f"{place} was {before!r}, now {now!r}"]
-
-
-def _apply(values: dict[str, Any], overrides: Mapping[str, Any]) -> list[str]:
-    problems = []
-    for name, value in overrides.items():
-        *path, last = name.split(".")
-        place: Any = values
-        for part in path:
-            place = place.setdefault(part, {}) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place[last] = value
-        else:
-            problems.append(f"{name} = {value!r}: {'.'.join(path)} is a value and not a section")
-    return problems
-
-
 def _named_plugins(section: str, settings: Any) -> list[tuple[str, str, str]]:
     """Kind, name and place of each plugin that a section names."""
     if section == "encoder":
@@ -283,6 +246,10 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
         problems += _check_options(kind, name, place, tables.get(name, {}), f"{section}.{name}")
     free = {"data": "source", "encoder": "backbone"}.get(section) if not named else None
     allowed = {name for _, name, _ in named} | ({p.name for p in registry().of(free)} if free else set())
+    if section == "objective" and settings.loss != "auto":
+        allowed.add(settings.loss)
+        loss = model_of(LOSSES[settings.loss])
+        problems += problems_in(loss, tables.get(settings.loss, {}), f"objective.{settings.loss}")
     known = allowed | set(SECTIONS[section].model_fields)
     for name in tables:
         if name not in allowed:

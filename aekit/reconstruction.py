@@ -7,19 +7,21 @@ sample, as in the literature's nats per sample, so that the weight of a penalty 
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aekit.options import Field
 from aekit.samples import SampleSpec
 
 
 class Reconstruction(nn.Module):
     """A loss between a decoder's output, before its activation, and the sample.
 
-    What it learns is trained and saved with the decoder.
+    What it learns is trained and saved with the decoder. Its keyword-only parameters are its options, as those of plugins.
 
     Attributes:
         unit: whether it needs samples in [0, 1].
@@ -46,6 +48,10 @@ class Reconstruction(nn.Module):
         """(B, *shape) outputs on the scale of the preprocessed sample: the mean of the likelihood."""
         return torch.sigmoid(output) if self.unit else output
 
+    def before(self, x: Tensor) -> Tensor:
+        """(B, *shape) samples -> the outputs (B, *shape) whose activation they are, as nearly as finite numbers allow."""
+        return torch.logit(x, 1e-3) if self.unit else x
+
 
 class Bernoulli(Reconstruction):
     """Binary cross-entropy: each entry in [0, 1] is read as a probability."""
@@ -69,7 +75,14 @@ class Huber(Reconstruction):
     Huber, Robust estimation of a location parameter, 1964. The default is a tenth of the range of data in [0, 1].
     """
 
-    def __init__(self, spec: SampleSpec, delta: float = 0.1) -> None:
+    def __init__(
+        self,
+        spec: SampleSpec,
+        *,
+        delta: Annotated[
+            float, Field(gt=0, description="distance from which on errors are linear, on the network's scale")
+        ] = 0.1,
+    ) -> None:
         super().__init__(spec)
         self.delta = delta
 
@@ -156,6 +169,9 @@ class Logistic(Reconstruction):
     def activate(self, output: Tensor) -> Tensor:
         # Linear, as a sigmoid would hold back the gradient at black and white; what lies outside is cut into the end bins.
         return output.clamp(0, 1)
+
+    def before(self, x: Tensor) -> Tensor:
+        return x
 
 
 class Dissimilarity(Reconstruction):

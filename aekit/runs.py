@@ -13,20 +13,24 @@ import numpy as np
 from aekit.artifacts import only_writer, write_json, write_text, writing
 from aekit.assembly import auto_loss, autoencoder_of, make_layers, make_objective
 from aekit.data import open_data
+from aekit.devices import choose_device
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.health import quick_look
 from aekit.objective import Objective
+from aekit.overrides import changes
+from aekit.parts import freeze
 from aekit.phases import Interrupted, Phase, Trained, train_phases
 from aekit.preprocess import Preprocess, measure
+from aekit.pretexts import save_pretexts
 from aekit.progress import SILENT, Progress
-from aekit.recipe import Recipe, changes, make_recipe, read_recipe
+from aekit.recipe import Recipe, make_recipe, read_recipe
 from aekit.registry import registry
 from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
 from aekit.store import skipped_csv
 from aekit.trained_on import training_rows
-from aekit.training import Batches, choose_device, derive, uses_bf16
+from aekit.training import Batches, derive, uses_bf16
 
 __all__ = ["Interrupted", "fit"]
 
@@ -112,7 +116,7 @@ class _Run:
 
     def __init__(self, recipe: Recipe, data: Any, folder: Path | None, progress: Progress) -> None:
         self.recipe, self.data, self.folder, self.progress = recipe, data, folder, progress
-        self.device = choose_device(recipe.train)
+        self.device = choose_device(recipe.train.device, "train.device")
 
     def go(self, resume: bool) -> Encoder:
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
@@ -123,8 +127,11 @@ class _Run:
         preprocess, scaling = measure(samples, self.recipe.encoder.scaling)
         self._settle(samples, preprocess, scaling)
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
+        self._settle_frozen(objective)
         trained = self._train(objective, samples, targets, resume)
-        return self._finish(objective, source, samples, targets, trained)
+        encoder = self._finish(objective, source, samples, targets, trained)
+        freeze(encoder, 0)
+        return encoder
 
     def _say_what_is_there(self, source: Source, samples: Samples) -> None:
         where = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
@@ -154,7 +161,7 @@ class _Run:
             name = next((p for p in fitting if p.distribution == "aekit"), fitting[0]).name
             say(f"backbone: {name}, made for {spec.kind} samples")
             recipe = recipe.with_encoder(backbone=name)
-        if recipe.objective.loss == "auto":
+        if recipe.objective.loss == "auto" and not recipe.encoder.frozen:
             kind, why = wanted.get("objective.loss"), "the variant needs it"
             if kind is None:
                 kind = auto_loss(preprocess)
@@ -172,6 +179,18 @@ class _Run:
         precision = "bf16" if uses_bf16(recipe.train, self.device) else "fp32"
         self.recipe = recipe.with_train(**train, precision=precision).with_plugin_defaults()
         say(f"training on {self.device.type} in {precision}")
+
+    def _settle_frozen(self, objective: Objective) -> None:
+        """Says what is restored above frozen stages, and settles the loss, which follows from what they give."""
+        if not objective.encoder.frozen:
+            return
+        encoder = objective.encoder
+        self.progress.say(f"frozen: {encoder.frozen} of {len(encoder.backbone.stages)} stages, from the lowest")
+        autoencoder = autoencoder_of(objective)
+        if autoencoder is not None:
+            self.recipe = self.recipe.with_objective(loss=autoencoder.loss_name)
+            what, loss = autoencoder.part.spec, autoencoder.loss_name
+            self.progress.say(f"what is restored: their output, {what}, and not the samples; loss: {loss}")
 
     def _targets(self, source: Source, samples: Samples) -> Samples | None:
         """What is to be restored from each sample, where the recipe names it."""
@@ -193,7 +212,8 @@ class _Run:
         settings = self.recipe.train
         phases = []
         for number, (layer, own) in enumerate(make_layers(self.recipe, objective)):
-            changed = settings.model_copy(update={"epochs": own.epochs, "lr": own.lr or settings.lr})
+            own_rate = {"lr": own.lr or settings.lr, "layer_decay": 1.0}  # one layer has no others to be slower than
+            changed = settings.model_copy(update={"epochs": own.epochs, **own_rate})
             batches = Batches(samples, settings.batch_size, derive(settings.seed, number))
             phases.append(Phase(f"layer {number + 1}", layer, batches, changed))
         phases.append(
@@ -244,6 +264,7 @@ class _Run:
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "embedding_bytes": 4 * encoder.dim,
         }
+        judged, places = None, None
         if self.recipe.evaluate.evaluators:
             from aekit.evaluation import evaluate
 
@@ -257,16 +278,22 @@ class _Run:
                 progress=self.progress,
             )
             results["evaluation"] = judged.record()
+            found = embeddings.source()
+            places = found[1] if found else None
             self.progress.say(judged.text())
         if self.folder:
             with writing(self.folder):
-                for name in ("decoder", "encoder.part"):
+                for name in ("decoder", "pretexts", "encoder.part"):
                     shutil.rmtree(self.folder / name, ignore_errors=True)
                 autoencoder = autoencoder_of(objective)
                 if autoencoder is not None:
                     autoencoder.save_decoder(self.folder / "decoder")
+                save_pretexts(objective, self.folder)
                 write_json(self.folder / "results.json", results)
-                page = run_page(encoder, samples, autoencoder, self.folder, results)
+                with self.progress.task("report", None, "parts"):
+                    page = run_page(
+                        objective, source, samples, self.folder, results, targets=targets, judged=judged, rows=places
+                    )
                 write_text(self.folder / "report.html", page)
                 encoder.save(self.folder / "encoder")
                 shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -19,50 +18,10 @@ import torch
 from aekit.decoded import decoded
 from aekit.errors import DataError
 from aekit.progress import SILENT, Progress
-
-Kind = Literal["vector", "series", "image", "clip"]
-Resize = Literal["crop", "pad", "stretch"]
+from aekit.specs import Kind, SampleSpec
 
 CHUNK = 1024
 """Samples read at a time where nothing else sets the pace."""
-
-
-@dataclass(frozen=True)
-class SampleSpec:
-    """The shape and type of one raw sample.
-
-    Attributes:
-        kind: ``vector`` (D,), ``series`` (C, T), ``image`` (C, H, W) or ``clip`` (C, T, H, W).
-        shape: without the batch dimension, channels first.
-        dtype: numpy's name of the raw dtype.
-        resize: how a picture of another size is brought to `shape`: ``crop`` (shorter side resized, centre kept),
-            ``pad`` (longer side resized, edges filled with zeros) or ``stretch``. None where sizes must agree already.
-    """
-
-    kind: Kind
-    shape: tuple[int, ...]
-    dtype: str
-    resize: Resize | None = None
-
-    @property
-    def size(self) -> int:
-        """Numbers in one sample."""
-        return int(np.prod(self.shape))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of one sample."""
-        return self.size * np.dtype(self.dtype).itemsize
-
-    def record(self) -> dict[str, Any]:
-        return {"kind": self.kind, "shape": list(self.shape), "dtype": self.dtype, "resize": self.resize}
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> SampleSpec:
-        return cls(record["kind"], tuple(record["shape"]), record["dtype"], record["resize"])
-
-    def __str__(self) -> str:
-        return f"{self.kind} {'x'.join(map(str, self.shape))} {self.dtype}"
 
 
 class Source:
@@ -278,7 +237,7 @@ def collect(
         DataError: no sample can be used, or, if `strict`, one cannot.
     """
     total = len(rows) * source.spec.nbytes
-    if total <= _room(device):
+    if total <= room(device):
         held = np.empty((len(rows), *source.spec.shape), source.spec.dtype)
         kept = _into(held, source, rows, strict, progress)
         return Samples(source.spec, rows[kept], _bits(to_tensor(held[: len(kept)])).to(device), device)
@@ -330,7 +289,7 @@ def _stop_at(source: Source, row: int) -> NoReturn:
     raise DataError(f"{name}: {source.skipped[name]} (--strict)")
 
 
-def _room(device: torch.device) -> int:
+def room(device: torch.device) -> int:
     """Bytes of raw samples that may live on the device: 40 % of what is free there, and in memory on the way."""
     if "AEKIT_MEMORY" in os.environ:
         return int(os.environ["AEKIT_MEMORY"])

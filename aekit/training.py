@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from aekit.compiling import compiled
 from aekit.errors import TrainingError
 from aekit.objective import Batch, Objective
+from aekit.optimizing import learning_rate, make_optimizer
+from aekit.parts import Features
 from aekit.samples import Samples
 
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
 """Steps between looks at the loss. A look makes the processor wait for the GPU, so there it is seldom."""
-
-LBFGS_ITERATIONS = 20
 
 
 class Settings(BaseModel):
@@ -59,7 +61,19 @@ class Settings(BaseModel):
         str, Field(description="auto: a GPU where there is one", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
     ] = "auto"
     seed: Annotated[int, Field(ge=0, description="of weights, order and noise")] = 0
+    layer_decay: Annotated[
+        float,
+        Field(gt=0, le=1, description="learning rate of each of the encoder's layers, as a share of the one above it"),
+    ] = 1.0
+    compile: Annotated[bool, Field(description="torch.compile of the network: slow to begin, then faster")] = False
     checkpoint_seconds: Annotated[float, Field(ge=0, description="time between checkpoints; 0: every step")] = 60.0
+
+    @field_validator("layer_decay")
+    @classmethod
+    def _has_learning_rates(cls, value: float, others: ValidationInfo) -> float:
+        if value < 1 and others.data.get("optimizer") == "lbfgs":
+            raise PydanticCustomError("lbfgs", "1 with optimizer = 'lbfgs', which knows no learning rates")
+        return value
 
 
 @dataclass
@@ -190,7 +204,7 @@ class Batches:
     def _at(self, positions: Tensor) -> Batch:
         labels = None if self.labels is None else self.labels[positions]
         targets = None if self.targets is None else self.targets.batch(positions)
-        return Batch(self.samples.batch(positions), labels, targets)
+        return Batch(self.samples.batch(positions), labels, targets, isinstance(self.samples, Features))
 
 
 def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
@@ -201,9 +215,13 @@ def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[s
     Raises:
         TrainingError: a term of the loss is not finite; names the step and the term.
     """
-    if settings.optimizer == "lbfgs":
-        yield from _train_full_batch(state, batches, settings)
-        return
+    steps = _train_full_batch if settings.optimizer == "lbfgs" else _train_by_batch
+    with compiled(state.objective.networks() if settings.compile else []):
+        yield from steps(state, batches, settings)
+
+
+def _train_by_batch(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
+    """A record for each batch."""
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings, device))
@@ -292,47 +310,10 @@ def _read(pending: list[tuple[dict[str, float], dict[str, Tensor]]]) -> Iterator
     yield from records
 
 
-def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Optimizer:
-    """Norms, biases and other vectors are not decayed: only matrices are weights in that sense."""
-    trainable = list(objective.trained())
-    if settings.optimizer == "lbfgs":
-        return torch.optim.LBFGS(
-            trainable, lr=1.0, max_iter=LBFGS_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
-        )
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=True)
-
-
-def learning_rate(settings: Settings, step: int, total: int) -> float:
-    """Linear warm-up, then constant or a half cosine down to zero."""
-    warmup = settings.warmup * total
-    if step < warmup:
-        return settings.lr * (step + 1) / (warmup + 1)
-    if settings.schedule == "constant":
-        return settings.lr
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-
 def derive(*parts: int) -> int:
     """A seed from several numbers, such as (seed, epoch, step): neighbours give unrelated ones."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-def choose_device(settings: Settings) -> torch.device:
-    """The device that ``train.device`` means here."""
-    if settings.device != "auto":
-        if settings.device.startswith("cuda") and not torch.cuda.is_available():
-            raise TrainingError(f"train.device = {settings.device!r}: no CUDA device here; expected 'auto' or 'cpu'")
-        return torch.device(settings.device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def uses_bf16(settings: Settings, device: torch.device) -> bool:

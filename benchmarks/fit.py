@@ -23,10 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
+from aekit.optimizing import make_optimizer
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.samples import ArraySource, Samples, collect
-from aekit.training import Batches, Settings, State, make_optimizer, train
+from aekit.training import Batches, Settings, State, train
 
 CPU = torch.device("cpu")
 

@@ -20,11 +20,11 @@ import torch
 
 from aekit.assembly import make_objective
 from aekit.objective import Batch
+from aekit.optimizing import make_optimizer
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.registry import registry
 from aekit.samples import ArraySource, Samples, collect
-from aekit.training import make_optimizer
 
 Network = Mapping[str, Any]
 ONE_LAYER: Network = {"backbone": "mlp", "dim": 0, "mlp": {"hidden": [1000], "activation": "sigmoid"}}

@@ -17,9 +17,10 @@ from sklearn.decomposition import PCA
 
 import aekit
 from aekit.applying.compressing import EightBit, as_files
-from aekit.applying.fullsize import full_size
+from aekit.applying.fullsize import FullSize, full_size
 from aekit.applying.generating import between
 from aekit.autoencoder import load_autoencoder
+from aekit.backbone import through
 from aekit.evaluation.fidelity import MOST_DECIBELS, decibels, squared_errors
 from aekit.mathematics.principal import fit_principal
 from aekit.preprocess import Preprocess
@@ -76,6 +77,13 @@ def as_samples(rows: np.ndarray) -> tuple[Samples, Preprocess]:
     held = collect(ArraySource(rows), np.arange(len(rows)), torch.device("cpu"))
     ones, zeros = torch.ones(rows.shape[1]), torch.zeros(rows.shape[1])
     return held, Preprocess("none", False, ones, zeros, zeros, ones)
+
+
+def sized(run: Path) -> FullSize | str:
+    """The autoencoder of a run for pictures of any size, or why it is none."""
+    autoencoder = load_autoencoder(run)
+    encoder, decoder = autoencoder.encoder, autoencoder.decoder
+    return full_size(encoder, decoder, lambda x: autoencoder.likelihood.activate(through(encoder.backbone, decoder, x)))
 
 
 # Mathematics
@@ -278,7 +286,7 @@ def test_without_clean_pages_nothing_is_judged(page_run: Path, pages: Path) -> N
 
 
 def test_pieces_are_the_whole(page_run: Path) -> None:
-    full = full_size(load_autoencoder(page_run))
+    full = sized(page_run)
     assert not isinstance(full, str) and full.multiple == 4
     x = torch.rand(1, 203, 150, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -289,23 +297,22 @@ def test_pieces_are_the_whole(page_run: Path) -> None:
         small = torch.rand(1, 2, 3, generator=torch.Generator().manual_seed(0))
         assert full.restore(small).shape == small.shape
         patch = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-        own = full.autoencoder.reconstruct((patch * 255).to(torch.uint8))
-        raw = full.autoencoder.encoder.preprocess((patch * 255).to(torch.uint8))
+        autoencoder = load_autoencoder(page_run)
+        own = autoencoder.reconstruct((patch * 255).to(torch.uint8))
+        raw = autoencoder.encoder.preprocess((patch * 255).to(torch.uint8))
         assert torch.allclose(torch.stack([full.restore(one) for one in raw]), own, atol=1e-5)
 
 
 def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pages: Path, tmp_path: Path) -> None:
-    assert full_size(load_autoencoder(digits_run)) == (
-        "its code is a dense layer of 6 numbers; encoder.dim = 0 leaves that out"
-    )
+    assert sized(digits_run) == ("its code is a dense layer of 6 numbers; encoder.dim = 0 leaves that out")
     # A head that competes over the picture it was trained on is no dense layer, but must not be passed over.
     small = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), dtype=np.uint8)
     sparse = {"variants": ["k-sparse"], "overrides": FAST | {"encoder.dim": 0}}
     aekit.fit(small, epochs=1, out=tmp_path / "sparse", **sparse)
-    assert "by the head of 'k-sparse'" in str(full_size(load_autoencoder(tmp_path / "sparse")))
+    assert "by the head of 'k-sparse'" in str(sized(tmp_path / "sparse"))
     odd = np.random.default_rng(0).integers(0, 256, (20, 1, 14, 14), dtype=np.uint8)
     aekit.fit(odd, epochs=1, out=tmp_path / "odd", overrides=FAST | {"encoder.dim": 0})
-    assert "do not divide the 14x14 pixels" in str(full_size(load_autoencoder(tmp_path / "odd")))
+    assert "do not divide the 14x14 pixels" in str(sized(tmp_path / "odd"))
     made = aekit.apply(tmp_path / "odd", pages / "dirty", task="denoise", clean=str(pages / "clean"))
     assert any("at the network's own 14x14 pixels" in note for note in made.notes)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (3, 1, 14, 14)
@@ -403,7 +410,7 @@ def test_mistakes_with_places(command: Command, digits_run: Path, page_run: Path
     (tmp_path / "some").mkdir()
     Image.open(pages / "clean" / "0.png").save(tmp_path / "some" / "0.png")
     error = command(*denoise, pages / "dirty", "--clean", tmp_path / "some").error
-    assert "no clean picture for 1.png" in error
+    assert "no clean one for 1.png" in error
     assert "nor a column of" in command(*denoise, pages / "list.csv", "--clean", "trut").error
     for number in (1, 2):
         Image.open(pages / "clean" / "0.png").save(tmp_path / "some" / f"{number}.png")

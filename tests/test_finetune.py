@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 import aekit
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, TrainingError
 from aekit.evaluation import few_labels, make_split
-from aekit.finetuning.classification import BestEpoch, Classification, decayed
+from aekit.finetuning.classification import BestEpoch, Classification
 from aekit.objective import Batch
 from aekit.phases import Interrupted
 from aekit.progress import Progress, Task
@@ -116,14 +116,11 @@ def test_each_layer_moves_by_its_own_learning_rate(
     pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     """One step of plain gradient descent, written out with autograd's gradient."""
-    settings = Settings(
-        epochs=1, batch_size=210, lr=0.1, optimizer="sgd", momentum=0, weight_decay=0, schedule="constant", warmup=0
-    )
-    settings = settings.model_copy(update={"precision": "fp32"})
+    fixed: dict[str, Any] = {"optimizer": "sgd", "momentum": 0, "weight_decay": 0, "schedule": "constant", "warmup": 0}
+    settings = Settings(epochs=1, batch_size=210, lr=0.1, layer_decay=0.5, precision="fp32", **fixed)
     samples = collect(ArraySource(pictures[0]), np.arange(210), CPU)
     objective = Classification(encoder.randomised(3), 3).train()
     state = State.start(objective, settings)
-    decayed(state.optimizer, objective, 0.5)
     batches = Batches(samples, 210, 0, torch.arange(210) % 3)
     names = [name for name, _ in objective.named_parameters()]
     first = [p.detach().clone() for p in objective.parameters()]
@@ -144,8 +141,7 @@ def test_each_layer_moves_by_its_own_learning_rate(
 
 def test_matrices_alone_are_decayed_in_every_layer(encoder: aekit.Encoder) -> None:
     objective = Classification(encoder.randomised(0), 3)
-    state = State.start(objective, Settings(weight_decay=0.3))
-    decayed(state.optimizer, objective, 0.5)
+    state = State.start(objective, Settings(weight_decay=0.3, layer_decay=0.5))
     grouped = [p for group in state.optimizer.param_groups for p in group["params"]]
     assert len(grouped) == len({id(p) for p in grouped}) == len(list(objective.parameters()))
     for group in state.optimizer.param_groups:
@@ -507,10 +503,10 @@ def test_without_a_folder_an_interruption_says_so(
         ({"per_class": 0}, RecipeError, "per_class = 0: expected 1 or more"),
         ({"layers": 4}, RecipeError, "layers = 4: expected 0 to 3, as the network has 3 layers"),
         ({"layers": -1}, RecipeError, "layers = -1: expected 0 to 3"),
-        ({"layer_decay": 1.5}, RecipeError, "layer_decay = 1.5: expected above 0, and at most 1"),
+        ({"layer_decay": 1.5}, RecipeError, r"train\.layer_decay = 1\.5: expected less than or equal to 1"),
         ({"patience": -1}, RecipeError, "patience = -1: expected 0 or more"),
         ({"epochs": 0}, RecipeError, r"train\.epochs = 0: expected 1 or more"),
-        ({"optimizer": "lbfgs", "layer_decay": 0.5}, RecipeError, "lbfgs knows no learning rates"),
+        ({"optimizer": "lbfgs", "layer_decay": 0.5}, RecipeError, "'lbfgs', which knows no learning rates"),
         ({"epoch": 3}, RecipeError, r"train\.epoch: no such option; did you mean 'epochs'"),
         ({"lr": -1.0}, RecipeError, r"train\.lr = -1\.0: expected greater than 0"),
     ],

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from aekit.errors import DataError
-from aekit.evaluation import probe
+from aekit.evaluation import design, probe, regressions
 from aekit.evaluation.lbfgs import minimise
 from aekit.evaluation.probe import LogisticPath, fit_logistic
 
@@ -81,8 +81,8 @@ def test_float32_blocks_and_groups_give_what_float64_gives(monkeypatch: pytest.M
     x, y = load_digits(return_X_y=True)
     strengths = [1e-3, 1e-1, 1e1]
     exact = fit_logistic(x, y, strengths, device=CPU)
-    monkeypatch.setattr(probe, "_SMALL", 0)
-    monkeypatch.setattr(probe, "_LOGITS", 0)  # blocks of 256
+    monkeypatch.setattr(design, "SMALL", 0)
+    monkeypatch.setattr(regressions, "_LOGITS", 0)  # blocks of 256
     monkeypatch.setattr(probe, "_MEMORY", 0)  # one strength at a time
     rough = fit_logistic(x.astype(np.float32), y, strengths, device=CPU)
     assert rough.coef.dtype == np.float32
@@ -94,7 +94,7 @@ def test_float32_blocks_and_groups_give_what_float64_gives(monkeypatch: pytest.M
 def test_features_too_wide_to_factor_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = load_wine(return_X_y=True)
     exact = fit_logistic(x, y, [1.0], device=CPU)
-    monkeypatch.setattr(probe, "_FACTORED", 4)
+    monkeypatch.setattr(regressions, "_FACTORED", 4)
     assert np.abs(fit_logistic(x, y, [1.0], device=CPU).probabilities(x) - exact.probabilities(x)).max() < 5e-4
 
 

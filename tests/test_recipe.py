@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aekit.errors import RecipeError
-from aekit.recipe import make_recipe, nested, parse_override, read_recipe
+from aekit.overrides import nested, parse_override
+from aekit.recipe import make_recipe, read_recipe
 
 GOOD = {
     "data": {"source": "sklearn:digits"},

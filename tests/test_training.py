@@ -20,8 +20,9 @@ import aekit
 from aekit.assembly import make_objective
 from aekit.errors import TrainingError
 from aekit.objective import Batch, Objective
+from aekit.optimizing import learning_rate
 from aekit.samples import ArraySource, Samples, collect
-from aekit.training import Batches, Settings, State, derive, learning_rate, train
+from aekit.training import Batches, Settings, State, derive, train
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,7 @@
-"""What a trained autoencoder does for you: reconstruct, denoise, sample, interpolate. A task is a function and a line here."""
+"""What a trained run does for you: an autoencoder reconstructs, denoises, samples, interpolates; a pretext task may do more.
+
+A task of every autoencoder is a function and a line here; those of pretext tasks come with the run.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ from PIL import Image
 
 from aekit.applying.generating import interpolate, sample
 from aekit.applying.job import Job, Outcome
+from aekit.applying.mending import mend, no_such_task
 from aekit.applying.reconstructing import reconstruct
 from aekit.applying.restoring import denoise
 from aekit.artifacts import new_folder, write_json, write_text
-from aekit.errors import DataError, RecipeError, nearest
+from aekit.errors import DataError, RecipeError
 from aekit.options import model_of, problems_in
 from aekit.progress import SILENT, Progress
 from aekit.report.text import columns
@@ -45,6 +49,7 @@ TASKS: dict[str, Task] = {
     "sample": Task(sample, "new samples from the prior of a generative autoencoder", needs_data=False),
     "interpolate": Task(interpolate, "what lies between two samples, by way of their codes"),
 }
+OWN = Task(mend, "what a pretext task of the run was trained for")
 
 
 @dataclass(frozen=True)
@@ -95,18 +100,21 @@ def apply(
     out: str | Path | None = None,
     split: str | None = None,
     options: dict[str, Any] | None = None,
+    device: str = "cpu",
     progress: Progress = SILENT,
     **settings: Any,
 ) -> Applied:
     """Applies a trained run to data.
 
     Args:
-        run: folder of a run with a decoder.
+        run: folder of a run.
         data: what `aekit.open_data` takes; not needed to ``sample``.
-        task: ``reconstruct``, ``denoise``, ``sample`` or ``interpolate``.
+        task: ``reconstruct``, ``denoise``, ``sample`` or ``interpolate``, for runs with a decoder; or what a pretext task of the
+            run is called, such as ``inpaint``.
         out: new folder; without it everything stays in memory.
         split: only these samples of data that has splits.
         options: of the source that opens the data, by its name.
+        device: to compute on, such as ``cuda``.
         settings: of the task, such as ``count=16`` to sample.
 
     Raises:
@@ -114,16 +122,17 @@ def apply(
         DataError: the run has no decoder, the data does not fit it, or cannot be used.
         OutputError: `out` exists already.
     """
-    if task not in TASKS:
-        raise RecipeError([f"task {task!r}: no such task{nearest(task, TASKS)}"])
-    chosen = TASKS[task]
+    job = Job(run, task, data, options, split, progress, device)
+    if task not in TASKS and task not in job.own_tasks:
+        raise RecipeError([no_such_task(job, TASKS)])
+    chosen = TASKS.get(task, OWN)
     model = model_of(chosen.run)
     if problems := problems_in(model, settings, task):
         raise RecipeError(problems)
     if data is None and chosen.needs_data:
         raise DataError(f"{task} needs data: a folder, a file or SOURCE:NAME")
     with new_folder(Path(out)) if out is not None else nullcontext() as folder:
-        job = Job(run, data, options, split, folder, progress)
+        job.folder = folder
         found = chosen.run(job, **model.model_validate(settings).model_dump())
         made = Applied(
             task=task,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.autoencoder import Autoencoder
+from aekit.encoder import Encoder
 
 OVERLAP = 64
 """Pixels that a tile sees beyond its own on each side."""
@@ -16,13 +17,14 @@ OVERLAP = 64
 
 @dataclass(frozen=True)
 class FullSize:
-    """An autoencoder whose code is a map over the picture.
+    """A network whose code is a map over the picture.
 
     Attributes:
+        run: (B, C, H, W) preprocessed -> the same on that scale, for sides that are multiples.
         multiple: what the sides of a picture are padded to a multiple of.
     """
 
-    autoencoder: Autoencoder
+    run: Callable[[Tensor], Tensor]
     multiple: int
 
     def restore(self, x: Tensor, tile: int = 0) -> Tensor:
@@ -44,25 +46,26 @@ class FullSize:
         for top in range(0, padded.shape[1], step):
             for left in range(0, padded.shape[2], step):
                 y, z = max(0, top - around), max(0, left - around)
-                piece = self._run(padded[:, y : top + step + around, z : left + step + around])
+                piece = self.run(padded[None, :, y : top + step + around, z : left + step + around])[0]
                 inner = piece[:, top - y : top - y + step, left - z : left - z + step]
                 out[:, top : top + step, left : left + step] = inner
         return out[:, :high, :wide]
 
-    def _run(self, x: Tensor) -> Tensor:
-        output = _through(self.autoencoder, x[None])
-        return self.autoencoder.likelihood.activate(output.float())[0]
-
 
 @torch.inference_mode()
-def full_size(autoencoder: Autoencoder) -> FullSize | str:
-    """The autoencoder for pictures of any size, or why it runs on those of one size only."""
-    encoder, spec = autoencoder.encoder, autoencoder.encoder.spec
+def full_size(encoder: Encoder, decoder: nn.Module, run: Callable[[Tensor], Tensor]) -> FullSize | str:
+    """The network for pictures of any size, or why it runs on those of one size only.
+
+    Args:
+        encoder, decoder: of the network.
+        run: (B, C, H, W) preprocessed -> the same, by stages and mirrors alone (`aekit.backbone.through`).
+    """
+    spec = encoder.spec
     if spec.kind != "image":
         return f"it takes {spec}"
     if encoder.architecture["head"]:
         return f"its code is made for that size by the head of {encoder.architecture['head']['variant']!r}"
-    if not isinstance(encoder.head, nn.Identity) or not isinstance(autoencoder.decoder.widen, nn.Unflatten):
+    if not isinstance(encoder.head, nn.Identity) or not isinstance(getattr(decoder, "widen", None), nn.Unflatten):
         return f"its code is a dense layer of {encoder.dim} numbers; encoder.dim = 0 leaves that out"
     (high, wide), features = spec.shape[1:], encoder.backbone.features_shape
     if len(features) != 3 or high % features[1] or wide % features[2] or high // features[1] != wide // features[2]:
@@ -70,20 +73,10 @@ def full_size(autoencoder: Autoencoder) -> FullSize | str:
     multiple = high // features[1]
     probe = torch.zeros(1, spec.shape[0], high + multiple, wide + 2 * multiple, device=encoder.device)
     try:
-        shape = _through(autoencoder, probe).shape
+        shape = run(probe).shape
     except RuntimeError:
         shape = torch.Size()
-    return FullSize(autoencoder, multiple) if shape == probe.shape else "its backbone is not made of convolutions alone"
-
-
-def _through(autoencoder: Autoencoder, x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, H, W) before the output activation, by the stages and mirrors alone."""
-    for stage in autoencoder.encoder.backbone.stages:
-        x = stage(x)
-    decoder = autoencoder.decoder
-    for between, mirror in zip(reversed(decoder.between), reversed(decoder.mirrors)):  # type: ignore[arg-type]
-        x = mirror(between(x))
-    return x
+    return FullSize(run, multiple) if shape == probe.shape else "its backbone is not made of convolutions alone"
 
 
 def _padded(x: Tensor, below: int, right: int) -> Tensor:

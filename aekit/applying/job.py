@@ -13,8 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from aekit.applying.outputs import Outputs
-from aekit.autoencoder import load_autoencoder
+from aekit.autoencoder import Autoencoder, load_autoencoder
 from aekit.data import open_data
+from aekit.encoder import Encoder, load
+from aekit.errors import DataError
+from aekit.objective import Pretext
+from aekit.pretexts import load_pretexts
 from aekit.progress import SILENT, Progress
 from aekit.report.grid import draw_grid
 from aekit.report.showing import Drawn
@@ -48,40 +52,64 @@ class Job:
     """A run and the data that it is applied to.
 
     Args:
-        run: folder of a run with a decoder.
+        run: folder of a run.
+        task: what it is applied for.
         data: what `aekit.open_data` takes, or None.
         options: of the source that opens it.
         split: only these samples.
-        folder: that outputs go to, or None for memory.
+        device: to compute on.
 
     Attributes:
+        folder: that outputs go to, or None for memory.
         made: where the outputs of the task are, once it has asked for that.
         pictures: whether samples are pictures or clips, whose values share one range.
         peak: that range: what a ratio of signal to noise counts from.
-
-    Raises:
-        DataError: the run has no decoder.
     """
 
     def __init__(
         self,
         run: str | Path,
+        task: str,
         data: Any,
         options: dict[str, Any] | None = None,
         split: str | None = None,
-        folder: Path | None = None,
         progress: Progress = SILENT,
+        device: str = "cpu",
     ) -> None:
-        self.run, self.data, self.options, self.split = Path(run), data, options, split
-        self.folder, self.progress = folder, progress
+        self.run, self.task, self.data, self.options, self.split = Path(run), task, data, options, split
+        self.folder: Path | None = None
+        self.progress, self.device = progress, device
         self.made: Outputs
-        self.autoencoder = load_autoencoder(run)
-        self.encoder = self.autoencoder.encoder
         self.spec = self.encoder.spec
         self.pictures = self.spec.kind in ("image", "clip")
         low, high = self.encoder.preprocess.raw_range()
         whole = {"uint8": 255.0, "uint16": 65535.0}
         self.peak = whole.get(self.spec.dtype) or max(float(high.max()) - float(low.min()), 1e-12)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        return self._decoding.encoder if self._decoding else load(self.run, device=self.device)
+
+    @cached_property
+    def _decoding(self) -> Autoencoder | None:
+        return load_autoencoder(self.run, device=self.device) if (self.run / "decoder").is_dir() else None
+
+    @cached_property
+    def autoencoder(self) -> Autoencoder:
+        """Raises DataError where the run has no decoder of samples."""
+        found = self._decoding
+        if found is not None and found.restores_samples:
+            return found
+        problem = "has no decoder; only runs with an autoencoder objective have one"
+        if found is not None:
+            problem = "its decoder ends at the output of the frozen stages (encoder.frozen), and not at samples"
+        own = f"; this one was trained for --task {' or '.join(self.own_tasks)}" if self.own_tasks else ""
+        raise DataError(f"{self.run}: {problem}{own}")
+
+    @cached_property
+    def own_tasks(self) -> dict[str, Pretext]:
+        """Pretext tasks that the run was trained for and that are applications of their own, by what they are called."""
+        return load_pretexts(self.run, self.encoder)
 
     @cached_property
     def source(self) -> Source:

@@ -14,7 +14,7 @@ from aekit.reading import tables
 from aekit.reading.folders import files_below
 from aekit.reading.listing import list_pictures
 from aekit.reading.pictures import ENDINGS, BadPicture, read_whole
-from aekit.samples import Source
+from aekit.samples import SampleSpec, Source
 
 if TYPE_CHECKING:
     from aekit.applying.job import Job
@@ -29,25 +29,40 @@ class Originals:
         job: whose data is damaged.
         source: the damaged samples.
         own_size: whether pictures are read at their own size.
+        like: what they are brought to; by default what the encoder takes.
+        what: they are, for messages.
+        shared: whether a single one may stand for all.
 
     Raises:
         DataError: a sample without its clean one, or there is no such place.
     """
 
-    def __init__(self, clean: Any, job: Job, source: Source, own_size: bool) -> None:
-        self.spec, self.source, self.own_size = job.spec, source, own_size
+    def __init__(
+        self,
+        clean: Any,
+        job: Job,
+        source: Source,
+        own_size: bool,
+        like: SampleSpec | None = None,
+        what: str = "clean one",
+        shared: bool = False,
+    ) -> None:
+        self.spec, self.source, self.own_size, self.what = like or job.spec, source, own_size, what
         self.paths: dict[int, Path] = {}
         column = _column(clean, job.data)
         if column is not None:
             self.paths = dict(enumerate(column))
         elif files_of(source) and isinstance(clean, (str, os.PathLike)) and os.path.isdir(clean):
-            self.paths = _matched(Path(clean), source)
+            self.paths = _matched(Path(clean), source, what)
         else:
-            self.other = open_data(clean, like=None if own_size else job.spec)
-            self.rows = _paired(clean, self.other, source)
+            self.other = open_data(clean, like=None if own_size else self.spec)
+            one = shared and len(self.other) == 1
+            self.rows = np.zeros(len(source), int) if one else _paired(clean, self.other, source, what)
+            if own_size and (files := files_of(self.other)):
+                self.paths = {row: files[place] for row, place in enumerate(self.rows.tolist())}
 
-    def of(self, row: int, shape: tuple[int, ...]) -> np.ndarray:
-        """(*shape) for the damaged sample at a position of the source.
+    def of(self, row: int, shape: tuple[int, ...] | None) -> np.ndarray:
+        """(*shape) for the damaged sample at a position of the source; of any shape where that is None.
 
         Raises:
             DataError: it cannot be read, or has another shape.
@@ -57,16 +72,16 @@ class Originals:
             try:
                 found = read_whole(path, self.spec) if self.own_size else self._sized(path)
             except BadPicture as error:
-                raise DataError(f"{path}: {error}; it is the clean one of {self.source.ids[row]}") from None
+                raise DataError(f"{path}: {error}; it is the {self.what} of {self.source.ids[row]}") from None
         else:
             rows, ok = self.other.read(np.asarray([self.rows[row]]))
             name = self.other.ids[int(self.rows[row])]
             if not ok[0]:
-                raise DataError(f"{name}: {self.other.skipped[name]}; it is the clean one of {self.source.ids[row]}")
+                raise DataError(f"{name}: {self.other.skipped[name]}; it is the {self.what} of {self.source.ids[row]}")
             found = rows[0]
-        if found.shape != tuple(shape):
+        if shape is not None and found.shape != tuple(shape):
             sizes = " and ".join("x".join(map(str, size)) for size in (tuple(shape), found.shape))
-            raise DataError(f"{self.source.ids[row]}: the damaged and the clean one are of shapes {sizes}")
+            raise DataError(f"{self.source.ids[row]}: the damaged and the {self.what} are of shapes {sizes}")
         return found
 
     def _sized(self, path: Path) -> np.ndarray:
@@ -90,7 +105,7 @@ def _column(clean: Any, data: Any) -> list[Path] | None:
     return list_pictures(os.fspath(data), clean).paths
 
 
-def _matched(folder: Path, source: Source) -> dict[int, Path]:
+def _matched(folder: Path, source: Source, what: str) -> dict[int, Path]:
     """Row -> the file whose path agrees with the row's id from the right."""
     files = sorted(path for path, reason in files_below(folder, ENDINGS) if not reason)
     whole = {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
@@ -100,16 +115,16 @@ def _matched(folder: Path, source: Source) -> dict[int, Path]:
         tails = ["/".join(parts[start:]) for start in range(len(parts))]
         match = next((whole[tail] for tail in tails if tail in whole), None)
         if match is None:
-            raise DataError(f"{folder}: no clean picture for {name}{nearest(tails[-1], whole)}")
+            raise DataError(f"{folder}: no {what} for {name}{nearest(tails[-1], whole)}")
         found[row] = match
     return found
 
 
-def _paired(clean: Any, other: Source, source: Source) -> np.ndarray:
+def _paired(clean: Any, other: Source, source: Source, what: str) -> np.ndarray:
     """(N,) rows of the clean samples: by their ids where these agree, else by their order."""
     places = {name: row for row, name in enumerate(other.ids)}
     if all(name in places for name in source.ids):
         return np.asarray([places[name] for name in source.ids])
     if len(other) != len(source):
-        raise DataError(f"{clean}: {len(other)} clean samples for {len(source)} damaged ones; expected as many")
+        raise DataError(f"{clean}: {len(other)} samples for {len(source)} damaged ones; expected a {what} for each")
     return np.arange(len(source))

@@ -18,6 +18,7 @@ COMMANDS = {
     "embed": "turn data into embeddings",
     "index": "build a search index from embeddings",
     "search": "find the nearest neighbours of files, arrays or ids",
+    "serve": "look through an index in a browser",
     "evaluate": "say how good embeddings are, beside raw input, PCA and a random encoder",
     "finetune": "train a classifier, and the encoder with it, on few labels",
     "classify": "name the classes of new samples",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
 from aekit.detecting import find_anomalies
 
 
@@ -21,6 +21,7 @@ from aekit.detecting import find_anomalies
 @click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
 @click.option("--controls/--no-controls", default=True, show_default=True, help="PCA, forest, raw distances too.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of forest and resampling.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")
 @quiet_option

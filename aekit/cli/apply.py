@@ -1,4 +1,4 @@
-"""`aekit apply`: use a trained autoencoder."""
+"""`aekit apply`: use what a run has trained."""
 
 from __future__ import annotations
 
@@ -10,24 +10,42 @@ import click
 
 from aekit.applying import TASKS
 from aekit.applying import apply as apply_run
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
 
 
 @click.command()
 @click.argument("run")
 @click.argument("data", required=False)
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
-@click.option("--task", default="reconstruct", show_default=True, metavar="NAME", help=f"{', '.join(TASKS)}.")
+@click.option(
+    "--task",
+    default="reconstruct",
+    show_default=True,
+    metavar="NAME",
+    help=f"{', '.join(TASKS)}; or what a pretext task of the run restores, such as inpaint.",
+)
 @click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
-@click.option("--clean", metavar="TARGET", help="denoise: the undamaged samples, as data or as a column of DATA.")
-@click.option("--baselines/--no-baselines", default=None, help="denoise: a median filter and non-local means too.")
-@click.option("--tile", type=int, help="denoise: side of the pieces that large pictures are done in.")
+@click.option("--clean", metavar="TARGET", help="To restore: the undamaged samples, as data or as a column of DATA.")
+@click.option(
+    "--mask", metavar="TARGET", help="inpaint: the holes, as one picture or array, as data or as a column of DATA."
+)
+@click.option(
+    "--hole", metavar="VALUE", help="inpaint: what a hole is: transparent, or a value of DATA such as 255,0,255."
+)
+@click.option(
+    "--demonstrate/--no-demonstrate",
+    default=None,
+    help="Pretext tasks: DATA is undamaged; damage it as in training, restore it, and compare.",
+)
+@click.option("--baselines/--no-baselines", default=None, help="To restore: simple ways to do it too.")
+@click.option("--tile", type=int, help="To restore: side of the pieces that large pictures are done in.")
 @click.option("--controls/--no-controls", default=None, help="reconstruct: PCA of the same width too.")
 @click.option("--count", type=int, help="sample, interpolate: how many samples, or pairs.")
-@click.option("--seed", type=int, help="sample, interpolate: of what is drawn.")
+@click.option("--seed", type=int, help="sample, interpolate, --demonstrate: of what is drawn.")
 @click.option("--pair", "pairs", nargs=2, multiple=True, metavar="ID ID", help="interpolate: these; may be repeated.")
 @click.option("--steps", type=int, help="interpolate: from one sample to the other.")
 @click.option("--way", metavar="linear|spherical", help="interpolate: along the line or the arc.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")
 @quiet_option
@@ -43,9 +61,10 @@ def apply(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Apply the autoencoder of RUN to DATA.
+    """Apply what RUN has trained to DATA.
 
-    It reconstructs, denoises, interpolates between samples, or samples new ones, for which no DATA is needed.
+    An autoencoder reconstructs, denoises, interpolates between samples, or samples new ones, for which no DATA is
+    needed. A pretext task that restores samples does so: it fills holes, colours pictures, removes marks, enlarges.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     made = apply_run(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from aekit.artifacts import new_file
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
 from aekit.data import open_data
 from aekit.finetuning.classifier import load_classifier
 
@@ -24,7 +24,7 @@ Row = tuple[str, Any, float]
 @click.option("-o", "--out", type=click.Path(dir_okay=False), help="CSV to write; by default a table is printed.")
 @click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples at a time.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, or cuda.")
+@device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line a sample.")
 @set_option("data.images.size=96")

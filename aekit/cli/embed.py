@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
 from aekit.embeddings import embed as embed_data
 from aekit.encoder import load
 
@@ -17,7 +17,7 @@ from aekit.encoder import load
 @click.option("-o", "--out", required=True, type=click.Path(), help="Embeddings folder to write or bring up to date.")
 @click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples at a time.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, or cuda.")
+@device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--drop-missing", is_flag=True, help="Remove rows whose sample is no longer in the data.")
 @set_option("data.images.size=96")

@@ -12,7 +12,7 @@ from aekit.artifacts import write_json
 from aekit.cli.options import Progress, quiet_option, set_option
 from aekit.embeddings import Embeddings
 from aekit.evaluation import evaluate as evaluate_embeddings
-from aekit.recipe import nested
+from aekit.overrides import nested
 
 
 @click.command()

@@ -15,7 +15,7 @@ from aekit.finetuning import finetune as finetune_encoder
 @click.argument("labelled")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @click.option("--layers", type=int, help="Train this many from the top, 0: the classifier alone; by default all.")
-@click.option("--layer-decay", type=float, default=1.0, show_default=True, help="Of the learning rate, layer by layer.")
+@click.option("--layer-decay", type=float, help="Of the learning rate, from layer to layer down  [default: 1.0]")
 @click.option("--per-class", type=int, metavar="N", help="Make do with N labels of each class; by default all.")
 @click.option("--epochs", type=int, help="Passes over the labels; by default about 3000 steps in all.")
 @click.option("--lr", type=float, help="Peak learning rate  [default: 0.001]")
@@ -31,7 +31,6 @@ def finetune(
     labelled: str,
     out: str,
     layers: int | None,
-    layer_decay: float,
     per_class: int | None,
     patience: int,
     control: bool,
@@ -50,7 +49,6 @@ def finetune(
         encoder,
         labelled,
         layers=layers,
-        layer_decay=layer_decay,
         per_class=per_class,
         patience=patience,
         control=control,

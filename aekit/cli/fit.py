@@ -55,6 +55,7 @@ def fit(
 def _meaning(name: str, dim: int) -> str:
     meanings = {
         "explained": " of the samples' variance comes back in the reconstruction",
+        "features_explained": " of the variance of what the frozen stages give comes back in the reconstruction",
         "effective_rank": f" of {dim} directions are used",
         "dead_units": f" of {dim} numbers never change",
     }

@@ -12,16 +12,32 @@ from aekit.mapping import draw_map
 
 @click.command()
 @click.argument("embeddings")
-@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False), help="Picture to write, .png.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Picture to write, .png.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Page to write, to look through the map in a browser.")
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "pca", "tsne", "umap"]),
+    default="auto",
+    show_default=True,
+    help="How the plane is made; auto: t-SNE, or the code itself where it has two numbers.",
+)
 @click.option("--most", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples shown.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of t-SNE.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of t-SNE and UMAP.")
 @quiet_option
-def map(embeddings: str, out: str, most: int, seed: int, progress: Progress) -> None:
+def map(
+    embeddings: str, out: str | None, html: str | None, method: str, most: int, seed: int, progress: Progress
+) -> None:
     """Draw EMBEDDINGS, or the data that a RUN was trained on, as a map in two dimensions.
 
-    A code of two numbers is drawn as it is, beside principal components of the samples; one of more by t-SNE, beside
-    principal components of the code. The coordinates go into a Parquet file beside the picture.
+    A picture shows the map beside principal components; the coordinates go into a Parquet file beside the picture. A page
+    shows each sample and its neighbours at its point.
     """
-    found = draw_map(embeddings, out=out, most=most, seed=seed, progress=progress)
-    click.echo(f"{len(found.ids)} samples in {out}: {found.titles[0]}, beside the {found.titles[1]}")
-    click.echo(f"coordinates in {Path(out).with_suffix('.parquet')}")
+    if out is None and html is None:
+        raise click.UsageError("expected -o PICTURE.png, --html PAGE.html or both")
+    found = draw_map(embeddings, out=out, html=html, method=method, most=most, seed=seed, progress=progress)
+    if out is not None:
+        beside = "" if found.titles[0].startswith("principal") else f", beside the {found.titles[1]}"
+        click.echo(f"{len(found.ids)} samples in {out}: {found.titles[0]}{beside}")
+        click.echo(f"coordinates in {Path(out).with_suffix('.parquet')}")
+    if html is not None:
+        click.echo(f"{len(found.ids)} samples in {html}: {found.titles[0]}")

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from aekit.cli.console import console_progress
+from aekit.devices import choose_device
+from aekit.overrides import nested, parse_override
 from aekit.progress import Progress
-from aekit.recipe import nested, parse_override
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,6 +22,18 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         callback=lambda ctx, parameter, quiet: console_progress(quiet),
         help="Print results only.",
+    )(command)
+
+
+def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--device``, handed to the command as ``device``, the name of one that is there."""
+    return click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        callback=lambda ctx, parameter, name: str(choose_device(name, "--device")),
+        help="cpu, cuda, cuda:1 or mps; auto: a GPU where there is one.",
     )(command)
 
 
@@ -41,4 +54,4 @@ def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
     return nested({name.removeprefix("data."): value for name, value in overrides.items()})
 
 
-__all__ = ["Progress", "quiet_option", "set_option", "source_options"]
+__all__ = ["Progress", "device_option", "quiet_option", "set_option", "source_options"]

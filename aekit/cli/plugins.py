@@ -74,7 +74,7 @@ def test(name: str, kind: str | None, given: tuple[str, ...], as_json: bool) -> 
     """Hold a plugin to its contract: run the conformance kit. Exit code 1 if it fails, or could not all be run."""
     plugin = find(name, kind)
 
-    from aekit.recipe import parse_override
+    from aekit.overrides import parse_override
     from aekit.testing import Report, outcomes
 
     report = Report(plugin)

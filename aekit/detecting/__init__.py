@@ -117,6 +117,7 @@ def find_anomalies(
     options: dict[str, Any] | None = None,
     controls: bool = True,
     seed: int = 0,
+    device: str = "cpu",
     progress: Progress = SILENT,
 ) -> Anomalies:
     """Scores how odd each sample is for an encoder and what it was trained on.
@@ -132,6 +133,7 @@ def find_anomalies(
         options: of the sources that open `data` and `reference`, by their names.
         controls: whether to judge PCA, an isolation forest and the distance between raw samples too.
         seed: of the forest and of the bootstrap.
+        device: to compute on, such as ``cuda``.
         progress: receives a bar.
 
     Raises:
@@ -140,7 +142,7 @@ def find_anomalies(
         OutputError: `out` exists already.
     """
     with new_folder(Path(out)) if out is not None else nullcontext() as folder:
-        encoder, autoencoder, notes = _loaded(run)
+        encoder, autoencoder, notes = _loaded(run, device)
         source = open_data(data, options, like=encoder.spec)
         rows = source.rows_of(split)
         judges = _judges(run, encoder, autoencoder, detector, reference, options, controls, seed, progress, notes)
@@ -177,11 +179,11 @@ def find_anomalies(
     return found
 
 
-def _loaded(run: str | Path) -> tuple[Encoder, Autoencoder | None, list[str]]:
+def _loaded(run: str | Path, device: str) -> tuple[Encoder, Autoencoder | None, list[str]]:
     if (Path(run) / "decoder").is_dir():
-        autoencoder = load_autoencoder(run)
+        autoencoder = load_autoencoder(run, device=device)
         return autoencoder.encoder, autoencoder, []
-    return load(run), None, ["no reconstruction error: the run has no decoder"]
+    return load(run, device=device), None, ["no reconstruction error: the run has no decoder"]
 
 
 def _judges(

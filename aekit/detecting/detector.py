@@ -38,7 +38,8 @@ _LEVELS = 1001
 class Detector:
     """Scores of samples, higher for what is less like the training samples.
 
-    - ``reconstruction``: mean squared error of the reconstruction, on the network's scale.
+    - ``reconstruction``: mean squared error of the reconstruction, on the network's scale; of the features that frozen layers
+      give, where the autoencoder was trained on those.
     - ``code``: Mahalanobis distance of the code to the training codes, whose covariance is shrunk (Ledoit and Wolf, A
       well-conditioned estimator for large-dimensional covariance matrices, 2004). Not for codes of over 2048 numbers.
     - ``neighbours``: mean distance of the code, each entry in deviations, to the 5 nearest of 10,000 training codes, itself
@@ -183,14 +184,15 @@ def neighbour_distances(rows: np.ndarray, base: np.ndarray) -> np.ndarray:
 @torch.inference_mode()
 def _looked_at(encoder: Encoder, autoencoder: Autoencoder | None, raw: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Codes (B, D) and what the network says of its samples itself, each (B,) float64, on the CPU."""
-    x = encoder.preprocess(raw)
-    features = encoder.backbone(x)
-    code = encoder.head(features).float()
+    part = encoder if autoencoder is None else autoencoder.part
+    x = part.preprocess(raw)
+    features = part.backbone(x)
+    code = part.head(features).float()
     scores: dict[str, Tensor] = {}
     if autoencoder is not None:
         output = autoencoder.decoder(code).float()
         scores["reconstruction"] = squared_errors(autoencoder.likelihood.activate(output), x).cpu()
-        divergence = getattr(encoder.head, "divergence", None)
+        divergence = getattr(part.head, "divergence", None)
         if divergence is not None:
             scores["bound"] = (autoencoder.likelihood(output, x) + divergence(features)).double().cpu()
     return code.cpu(), scores

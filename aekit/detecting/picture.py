@@ -29,7 +29,7 @@ def anomalies_picture(
     """The picture.
 
     Args:
-        encoder, autoencoder: trained; without an autoencoder no reconstructions are shown.
+        encoder, autoencoder: trained; without an autoencoder of samples no reconstructions are shown.
         source: of the samples.
         rows: (N,) positions in it, the oddest first.
         scores: (N,) combined.
@@ -43,7 +43,7 @@ def anomalies_picture(
         cells.append([drawn.of(sample) for sample in raw])
         titles.append(title)
         captions.append([f"{scores[p]:.1f}" + ("" if labels is None else f" · {labels[p]}") for p in places])
-        if autoencoder is not None:
+        if autoencoder is not None and autoencoder.restores_samples:
             back = encoder.preprocess.inverse(autoencoder.reconstruct(to_tensor(raw).to(encoder.device))).cpu().numpy()
             cells.append([drawn.of(sample) for sample in back])
             titles.append("reconstructed")

@@ -5,29 +5,39 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aekit.evaluation.results import Metric, Result, Split
+from aekit.evaluation.results import Findings, Metric, Result, Split
 
 if TYPE_CHECKING:
+    from aekit.evaluation.choosing import choose, folds_of
     from aekit.evaluation.intervals import bootstrap, difference
     from aekit.evaluation.judge import Evaluation, evaluate
-    from aekit.evaluation.neighbours import nearest
-    from aekit.evaluation.probe import LogisticPath, fit_logistic
-    from aekit.evaluation.splits import as_classes, few_labels, make_split, stratified
+    from aekit.evaluation.neighbours import nearest, rankings
+    from aekit.evaluation.probe import SEARCH, LogisticPath, fit_logistic
+    from aekit.evaluation.ridge import RidgePath, fit_ridge
+    from aekit.evaluation.splits import as_classes, few_labels, few_of_each, make_split, stratified
 
 __all__ = [
+    "SEARCH",
     "Evaluation",
+    "Findings",
     "LogisticPath",
     "Metric",
     "Result",
+    "RidgePath",
     "Split",
     "as_classes",
     "bootstrap",
+    "choose",
     "difference",
     "evaluate",
     "few_labels",
+    "few_of_each",
     "fit_logistic",
+    "fit_ridge",
+    "folds_of",
     "make_split",
     "nearest",
+    "rankings",
     "stratified",
 ]
 
@@ -35,14 +45,21 @@ _HOME = {
     "Evaluation": "judge",
     "evaluate": "judge",
     "LogisticPath": "probe",
+    "SEARCH": "probe",
     "fit_logistic": "probe",
+    "RidgePath": "ridge",
+    "fit_ridge": "ridge",
+    "choose": "choosing",
+    "folds_of": "choosing",
     "bootstrap": "intervals",
     "difference": "intervals",
     "as_classes": "splits",
     "few_labels": "splits",
+    "few_of_each": "splits",
     "make_split": "splits",
     "stratified": "splits",
     "nearest": "neighbours",
+    "rankings": "neighbours",
 }
 
 

@@ -1,4 +1,5 @@
-"""What an encoder must beat to have learned something: the raw samples, their principal components, random weights."""
+"""What an encoder must beat to have learned something: the raw samples, their principal components, random weights; for series,
+random convolutions too."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
 
 from aekit.encoder import Encoder
 from aekit.errors import DataError
+from aekit.evaluation.random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
 from aekit.progress import SILENT, Progress
 from aekit.samples import SampleSpec, Source, read_usable, to_tensor
@@ -41,11 +43,11 @@ def controls(
         encoder: whose preprocessing and architecture they share.
         split: principal components are fitted on its training part alone. Positions into `rows`.
         dim: D, width of the embeddings.
-        seed: of the random encoder.
+        seed: of the random encoder, and of the random convolutions.
 
     Yields:
-        ``("raw", (N, F))``, where wide samples were averaged down and the name says to what, ``("pca-D", (N, D))`` and
-        ``("random", (N, D))``; float32.
+        ``("raw", (N, F))``, where wide samples were averaged down and the name says to what, ``("pca-D", (N, D))``,
+        ``("random", (N, D))`` and for series ``("rocket-2000", (N, 2000))``; float32.
 
     Raises:
         DataError: a sample can no longer be read.
@@ -55,16 +57,28 @@ def controls(
     random_encoder = encoder.randomised(seed)
     raw = np.empty((len(rows), raw_dim(encoder.spec)), np.float32)
     random = np.empty((len(rows), dim), np.float32)
+    convolutions = RandomConvolutions(*encoder.spec.shape, seed) if encoder.spec.kind == "series" else None
+    convolved = np.empty((len(rows) if convolutions else 0, 2 * KERNELS), np.float32)
     with progress.task("read for the controls", len(rows)) as task, torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             batch = _read(source, rows[start : start + BATCH]).to(encoder.device)
-            raw[start : start + BATCH] = flattened(encoder.preprocess(batch), shape).cpu().numpy()
+            x = encoder.preprocess(batch)
+            raw[start : start + BATCH] = flattened(x, shape).cpu().numpy()
             random[start : start + BATCH] = random_encoder(batch).float().cpu().numpy()
+            if convolutions:
+                convolved[start : start + BATCH] = convolutions(x).cpu().numpy()
             task.advance(len(batch))
     yield name, raw
     yield _principal(raw, split.train, dim, seed)
     del raw
     yield "random", random
+    if convolutions:
+        yield f"rocket-{2 * KERNELS}", convolved
+
+
+def widest(spec: SampleSpec) -> int:
+    """The width of the widest control whose width does not depend on the encoder."""
+    return max(raw_dim(spec), 2 * KERNELS if spec.kind == "series" else 0)
 
 
 def raw_dim(spec: SampleSpec) -> int:

@@ -32,19 +32,21 @@ def quick_look(
         ``effective_rank`` of the embedding (see `effective_rank`), ``dead_units``, the number of its entries that never
         change, and, where there is an autoencoder, ``explained``, the share of the samples' variance that the
         reconstruction explains (1 is perfect, 0 is no better than the mean), ``mse``, the mean squared error of an entry
-        on the network's scale, and ``psnr`` in decibels where that scale is 0..1.
+        on the network's scale, and ``psnr`` in decibels where that scale is 0..1. Where it restores what frozen layers give,
+        the two are of that, and are named ``features_explained`` and ``features_mse``.
     """
     encoder.eval()
     codes, error, variance = [], 0.0, 0.0
     chunks = list(samples.chunks(size=256, most=LOOK_AT))
     wanted = chunks if targets is None else list(targets.chunks(size=256, most=LOOK_AT))
-    mean = sum(encoder.preprocess(raw).sum(0) for raw in wanted) / sum(len(raw) for raw in wanted)
+    preprocess = encoder.preprocess if autoencoder is None else autoencoder.part.preprocess
+    mean = sum(preprocess(raw).sum(0) for raw in wanted) / sum(len(raw) for raw in wanted)
     if autoencoder is not None:
         autoencoder.eval()
     for raw, target in zip(chunks, wanted):
         codes.append(encoder(raw).float().cpu())
         if autoencoder is not None:
-            clean = encoder.preprocess(target)
+            clean = preprocess(target)
             error += (autoencoder.reconstruct(raw) - clean).square().sum().item()
             variance += (clean - mean).square().sum().item()
     code = torch.cat(codes)
@@ -54,10 +56,11 @@ def quick_look(
         "dead_units": float((spread <= 1e-6 * spread.max().clamp(min=1e-12)).sum()),
     }
     if autoencoder is not None and variance > 0:
-        figures["explained"] = round(1 - error / variance, 4)
-        mse = error / (len(code) * encoder.spec.size)
-        figures["mse"] = float(f"{mse:.4g}")
-        if encoder.preprocess.unit and mse > 0:
+        of = "" if autoencoder.restores_samples else "features_"
+        figures[f"{of}explained"] = round(1 - error / variance, 4)
+        mse = error / (len(code) * autoencoder.part.spec.size)
+        figures[f"{of}mse"] = float(f"{mse:.4g}")
+        if autoencoder.restores_samples and preprocess.unit and mse > 0:
             figures["psnr"] = round(-10 * math.log10(mse), 2)
     return figures
 

@@ -11,12 +11,20 @@ _AT_ONCE = 2**22
 """Drawn numbers held at a time."""
 
 
-def bootstrap(scores: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95) -> Metric:
+def bootstrap(
+    scores: np.ndarray,
+    *,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> Metric:
     """The mean of per-sample scores with its percentile interval.
 
     Args:
         scores: (N,) one a test sample, such as 1 where the answer was right; NaN-free.
         seed: of the resampling.
+        groups: (N,) samples of one group are drawn together, as they do not vary by themselves.
         resamples: data sets drawn, with replacement, each of N samples.
         level: share of the resampled means that lie within the interval.
 
@@ -26,6 +34,8 @@ def bootstrap(scores: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, 
     if not len(scores):
         raise ValueError("no scores to take the mean of")
     scores = np.asarray(scores, np.float64)
+    if groups is not None:
+        return _by_groups(scores, groups, seed, resamples, level)
     # How often each distinct value is drawn is multinomial: for 0/1 scores that is two numbers instead of N.
     values, counts = np.unique(scores, return_counts=True)
     generator = np.random.default_rng(seed)
@@ -35,12 +45,17 @@ def bootstrap(scores: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, 
         size = min(step, resamples - start)
         drawn = generator.multinomial(len(scores), counts / len(scores), size)
         means[start : start + size] = drawn @ values / len(scores)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Metric(float(scores.mean()), float(low), float(high))
+    return _between(scores, means, level)
 
 
 def difference(
-    ours: np.ndarray, theirs: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    *,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
 ) -> Metric:
     """The mean of `ours - theirs` with its interval, resampling the samples in pairs.
 
@@ -55,4 +70,18 @@ def difference(
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} scores against {len(theirs)}: expected those of the same samples")
     gaps = np.asarray(ours, np.float64) - np.asarray(theirs, np.float64)
-    return bootstrap(gaps, seed=seed, resamples=resamples, level=level)
+    return bootstrap(gaps, seed=seed, groups=groups, resamples=resamples, level=level)
+
+
+def _by_groups(scores: np.ndarray, groups: np.ndarray, seed: int, resamples: int, level: float) -> Metric:
+    """The same where groups of samples are drawn: the mean is a ratio of sums."""
+    _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    sums = np.bincount(member, scores)
+    generator = np.random.default_rng(seed)
+    drawn = [generator.integers(len(sizes), size=len(sizes)) for _ in range(resamples)]
+    return _between(scores, np.array([sums[own].sum() / sizes[own].sum() for own in drawn]), level)
+
+
+def _between(scores: np.ndarray, means: np.ndarray, level: float) -> Metric:
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Metric(float(scores.mean()), float(low), float(high))

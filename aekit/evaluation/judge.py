@@ -11,7 +11,7 @@ import numpy as np
 from aekit.embeddings import Embeddings
 from aekit.errors import DataError, PluginError, RecipeError, nearest
 from aekit.evaluation.controls import controls as control_features
-from aekit.evaluation.controls import raw_dim
+from aekit.evaluation.controls import widest
 from aekit.evaluation.results import Result, Split
 from aekit.evaluation.splits import as_classes, capped, make_split
 from aekit.evaluation.verdict import ENCODER, first, verdict
@@ -35,6 +35,7 @@ class Evaluation:
         split: where the split came from, in words.
         results: ``encoder`` and the controls (``raw``, ``pca-64``, ``random``) -> evaluator -> what it found.
         notes: what was left out, and why.
+        judged: (N3,) positions into the embeddings of the samples that the scores and answers are of.
     """
 
     digest: str | None
@@ -42,6 +43,7 @@ class Evaluation:
     split: str
     results: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    judged: np.ndarray | None = None
 
     def table(self) -> list[dict[str, str]]:
         """A row for each subject, with the first metric of each evaluator."""
@@ -119,7 +121,7 @@ def evaluate(
     chosen = _chosen(evaluators, classes is not None, options or {}, seed, notes)
     at_hand = _at_hand(stored, notes) if controls else None
     if at_hand:
-        split = capped(split, RAW_BYTES // (4 * raw_dim(at_hand[2].spec)), seed)
+        split = capped(split, RAW_BYTES // (4 * widest(at_hand[2].spec)), seed)
         if _saw_everything(stored, at_hand[2]):
             notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
         if tuned := at_hand[2].record.get("finetuned"):
@@ -142,7 +144,7 @@ def evaluate(
     counts = {"samples": len(vectors), "dim": vectors.shape[1]}
     counts["classes"] = 0 if truth is None else len(np.unique(truth))
     counts |= {"train": len(train), "validation": len(validation), "test": len(test)}
-    return Evaluation(stored.digest if stored else None, counts, split.origin, results, notes)
+    return Evaluation(stored.digest if stored else None, counts, split.origin, results, notes, rows[test])
 
 
 def _checked(embeddings: Any) -> np.ndarray:

@@ -29,7 +29,7 @@ class Problems(Protocol):
         """(A, P) -> (A, P) by a guess at the inverse Hessian, symmetric and positive, which the memory corrects."""
 
     def look(self, which: Tensor, x: Tensor) -> None:
-        """Renews the guess at (A, P). Called after 4, 8, 16, ... evaluations."""
+        """Renews the guess at (A, P). Called after 4, 8, 16, ... evaluations, and at a start that is not the origin."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ class Minimum:
     converged: Tensor
 
 
-def minimise(problems: Problems, start: Tensor, *, tolerance: float, max_iterations: int) -> Minimum:
+def minimise(
+    problems: Problems, start: Tensor, *, tolerance: float, max_iterations: int, gradient_tolerance: float = 0.0
+) -> Minimum:
     """Minimises each of the problems.
 
     Args:
@@ -57,19 +59,22 @@ def minimise(problems: Problems, start: Tensor, *, tolerance: float, max_iterati
         start: (S, P) float64.
         tolerance: a problem has converged when a further step would lower its value by less, by the quadratic model.
         max_iterations: accepted steps of one problem.
+        gradient_tolerance: it has converged, too, when no entry of its gradient is larger.
     """
     which = torch.arange(len(start), device=start.device)
     end = Minimum(
         start.clone(), start.new_zeros(len(start)), torch.zeros_like(which), torch.zeros_like(which, dtype=torch.bool)
     )
     x, (value, gradient) = start, problems.evaluate(which, start)
+    if start.any():
+        problems.look(which, start)
     direction = -problems.precondition(which, gradient)
     length, halvings, taken = torch.ones_like(value), torch.zeros_like(which), torch.zeros_like(which)
     steps = start.new_zeros(len(start), MEMORY, start.shape[1])
     changes, rho = torch.zeros_like(steps), start.new_zeros(len(start), MEMORY)
     for evaluation in count(1):
         slope = _dot(gradient, direction)
-        arrived = -slope / 2 <= tolerance
+        arrived = (-slope / 2 <= tolerance) | (gradient.abs().amax(1) <= gradient_tolerance)
         over = arrived | (taken >= max_iterations) | (halvings > _HALVINGS)
         if over.any():
             at = which[over]

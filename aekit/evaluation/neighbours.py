@@ -15,6 +15,8 @@ Metric = Literal["cosine", "l2"]
 
 _QUERIES, _BASE = 1024, 4096
 """Rows in a block: 16 MiB of similarities, which stay in the cache until the largest are found."""
+_RANKED = 2**22
+"""Places of whole rankings that are made at a time."""
 _GROUP = 32
 """Neighbouring entries of which first only the largest is looked at."""
 
@@ -41,6 +43,30 @@ def nearest(
     scores = torch.cat([score for score, _ in found]) if found else torch.empty(0, k)
     positions = torch.cat([position for _, position in found]) if found else torch.empty(0, k, dtype=torch.int64)
     return scores.cpu().numpy(), positions.cpu().numpy()
+
+
+def rankings(
+    queries: np.ndarray, base: np.ndarray, *, metric: Metric = "cosine", device: torch.device | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """All rows of `base`, nearest first, for a few queries at a time.
+
+    Args:
+        queries: (Q, D).
+        base: (N, D).
+        metric: ``cosine`` or ``l2``.
+        device: where to compute; default: a GPU where there is one.
+
+    Yields:
+        Which queries, and (B, N) int64 positions.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    asked, held = _prepared(queries, base, metric, device), _prepared(base, base, metric, device)
+    step = max(1, _RANKED // len(base))
+    for start in range(0, len(asked), step):
+        scores = asked[start : start + step] @ held.T
+        if metric == "l2":
+            scores = 2 * scores - held.square().sum(1)
+        yield slice(start, start + step), scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
 
 
 def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric, device: torch.device) -> Tensor:

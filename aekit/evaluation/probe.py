@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from aekit.errors import DataError
-from aekit.evaluation.lbfgs import MEMORY, minimise
-from aekit.samples import to_tensor
+from aekit.evaluation.design import design_of
+from aekit.evaluation.lbfgs import MEMORY, Minimum, minimise
+from aekit.evaluation.regressions import Regressions, sigmoid_loss, softmax_loss, spectrum
 
-_SMALL = 2**21
-"""Numbers in the features up to which everything is done in float64, because it costs next to nothing."""
-_LOGITS = 2**21
-"""Logits held at a time."""
+SEARCH = 1e-4
+"""Largest entry of the gradient at which a fit is good enough to choose a strength by: scikit-learn's default."""
+_PARTS = ("x", "value", "iterations", "converged")
 _MEMORY = 2**29
 """Bytes of L-BFGS memory at a time; more strengths than that are fitted in groups."""
-_SAMPLE = 5000
-"""Samples that the curvature is looked at with."""
-_FACTORED = 2048
-"""Widest features whose covariance is factored to precondition the search."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +28,14 @@ class LogisticPath:
 
     Attributes:
         strengths: (S,) inverse regularisation, scikit-learn's ``C``.
-        classes: (C,) labels in the order of the columns.
+        classes: (C,) labels in the order of the columns; for several labels a sample, their numbers.
         coef: (S, C, D) on standardised features.
         intercept: (S, C).
         mean: (D,) of the training features.
         scale: (D,) one over their deviation; 0 for constant columns.
         iterations: (S,) steps taken.
         converged: (S,) bool.
+        several: whether a sample has any number of the labels, rather than one of them.
     """
 
     strengths: np.ndarray
@@ -48,22 +46,28 @@ class LogisticPath:
     scale: np.ndarray
     iterations: np.ndarray
     converged: np.ndarray
+    several: bool = False
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """(N, D) -> (S, N) labels."""
-        found = np.empty((len(self.strengths), len(x)), np.intp)
+        """(N, D) -> (S, N) labels, or (S, N, C) bool for several labels a sample."""
+        shape = (len(self.strengths), len(x), len(self.classes)) if self.several else (len(self.strengths), len(x))
+        found = np.empty(shape, bool if self.several else np.intp)
         for start in range(0, len(x), 4096):
             for number in range(len(self.strengths)):
-                found[number, start : start + 4096] = self._logits(x[start : start + 4096], number).argmax(axis=1)
-        return self.classes[found]
+                logits = self.logits(x[start : start + 4096], number)
+                found[number, start : start + 4096] = logits > 0 if self.several else logits.argmax(axis=1)
+        return found if self.several else self.classes[found]
 
     def probabilities(self, x: np.ndarray, number: int = 0) -> np.ndarray:
-        """(N, D) -> (N, C) by the strength at position `number`."""
-        logits = self._logits(x, number)
+        """(N, D) -> (N, C) by the strength at position `number`; several labels have a probability each."""
+        logits = self.logits(x, number)
+        if self.several:
+            return 1 / (1 + np.exp(-logits.clip(-500, 500)))
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
-    def _logits(self, x: np.ndarray, number: int) -> np.ndarray:
+    def logits(self, x: np.ndarray, number: int = 0) -> np.ndarray:
+        """(N, D) -> (N, C) by the strength at position `number`."""
         rows = (x - self.mean) * self.scale
         return rows.astype(self.coef.dtype) @ self.coef[number].T + self.intercept[number]
 
@@ -75,159 +79,154 @@ def fit_logistic(
     *,
     max_iterations: int = 200,
     tolerance: float = 1e-9,
+    gradient_tolerance: float = 0.0,
+    left_out: np.ndarray | None = None,
+    standardise: bool = True,
     device: torch.device | None = None,
 ) -> LogisticPath:
-    """Fits multinomial logistic regression for all strengths at once.
+    """Fits multinomial logistic regression for all strengths at once; one against the rest for several labels a sample.
 
     Minimises ``C * sum of cross-entropies + |coef|^2 / 2`` with a free intercept, as scikit-learn's LogisticRegression
     does. Two classes have a row of `coef` each, one the negative of the other; the penalty then counts their difference,
     so that the probabilities are those of scikit-learn's binary model of equal ``C``, whose coef is ``coef[1] - coef[0]``.
 
-    The search is preconditioned by the curvature along the principal directions of the features, plus the penalty.
+    The search is preconditioned by the curvature along the principal directions of the features, plus the penalty. The
+    weakest, the strongest and the middle strength are fitted first, as one batch; those between two that are known then
+    start between their solutions, as the next batch, and so on.
 
     Args:
         x: (N, D) training features.
-        y: (N,) labels of any sortable type.
+        y: (N,) labels of any sortable type, or (N, C) bool, which of C labels each sample has.
         strengths: (S,) values of ``C``, above 0.
         max_iterations: of L-BFGS, a strength each.
         tolerance: of the mean cross-entropy plus penalty. By default the probabilities are right to the third decimal.
+        gradient_tolerance: a fit has converged, too, when no entry of its gradient is larger; `SEARCH` is enough to
+            choose a strength by.
+        left_out: (N,) numbers 0 to F - 1, for cross-validation: the path then has F * S models, the first S of which are
+            fitted without the samples of number 0, and so on.
+        standardise: otherwise the features are taken as they are.
         device: where to compute; default: a GPU where there is one.
 
     Raises:
         DataError: fewer than two classes, or features that are not finite.
     """
-    classes, codes = np.unique(np.asarray(y), return_inverse=True)
-    if len(classes) < 2:
+    y = np.asarray(y)
+    several = y.ndim == 2
+    classes, codes = (np.arange(y.shape[1]), y.astype(np.float32)) if several else np.unique(y, return_inverse=True)
+    if len(classes) < 2 and not several:
         raise DataError(f"the labels of the {len(x)} training samples are all {classes.tolist()}: expected two classes")
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    design, mean, scale = _design(x if isinstance(x, Tensor) else to_tensor(np.asarray(x)), device)
-    target = torch.as_tensor(codes, device=device)
-    c, width = len(classes), design.shape[1]
-    inverse = torch.as_tensor(np.asarray(strengths, np.float64), device=device)
-    penalty = (2.0 if c == 2 else 1.0) / (inverse * len(design))
-    spectrum = _spectrum(design)
-    found, iterations, converged = [], [], []
-    for group in penalty.split(max(1, _MEMORY // (2 * MEMORY * 8 * c * width))):
-        start = torch.zeros(len(group), c * width, dtype=torch.float64, device=device)
-        problems = _Regressions(design, target, c, group, *spectrum)
-        end = minimise(problems, start, tolerance=tolerance, max_iterations=max_iterations)
-        found.append(end.x.view(len(group), c, width))
-        iterations.append(end.iterations)
-        converged.append(end.converged)
-    ends = torch.cat(found)
-    ends -= ends.mean(1, keepdim=True)  # what all classes have in common changes no probability
-    weights = ends.to(design.dtype).cpu().numpy()
+    design, mean, scale = design_of(x, device, standardise=standardise)
+    target = torch.as_tensor(codes, device=design.device)
+    ordered = np.sort(np.asarray(strengths, np.float64))
+    search = _Search(design, target.to(design.dtype) if several else target, len(classes), several, ordered, left_out)
+    ends = search.run(tolerance, gradient_tolerance, max_iterations)
+    found = ends.x.view(len(ends.x), len(classes), -1)
+    if not several:
+        found = found - found.mean(1, keepdim=True)  # what all classes have in common changes no probability
+    weights = found.to(design.dtype).cpu().numpy()
+    # As asked for, not in order.
+    places = np.searchsorted(ordered, np.asarray(strengths, np.float64))
+    places = (np.arange(search.folds)[:, None] * len(ordered) + places).ravel()
     return LogisticPath(
-        strengths=np.asarray(strengths, np.float64),
+        strengths=np.tile(np.asarray(strengths, np.float64), search.folds),
         classes=classes,
-        coef=weights[..., :-1],
-        intercept=weights[..., -1],
+        coef=weights[places, :, :-1],
+        intercept=weights[places, :, -1],
         mean=mean,
         scale=scale,
-        iterations=torch.cat(iterations).cpu().numpy(),
-        converged=torch.cat(converged).cpu().numpy(),
+        iterations=ends.iterations.cpu().numpy()[places],
+        converged=ends.converged.cpu().numpy()[places],
+        several=several,
     )
 
 
-class _Regressions:
-    """The S regressions as `aekit.evaluation.lbfgs.Problems`; P = C * (D + 1), the intercept last in each row.
-
-    Args:
-        design: (N, D + 1) as `_design` gives.
-        target: (N,) class numbers.
-        c: number of classes.
-        penalty: (S,) on the squared coefficients, beside the mean cross-entropy.
-        variances, directions: as `_spectrum` gives.
-    """
-
-    def __init__(
-        self, design: Tensor, target: Tensor, c: int, penalty: Tensor, variances: Tensor, directions: Tensor | None
-    ) -> None:
-        self.design, self.target, self.c, self.penalty, self.directions = design, target, c, penalty, directions
-        # At zero the cross-entropy bends by 1 / C, along whatever changes the probabilities.
-        self.curvature = (torch.cat([variances, variances.new_ones(1)]) / c).repeat(len(penalty), c, 1)
-        self.sample = design[:: -(-len(design) // _SAMPLE)]
-        self.squares = torch.cat([self._turn(self.sample[:, :-1]), self.sample[:, -1:]], dim=1).square()
-
-    def evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        weights = x.view(len(which), self.c, -1)
-        value, gradient = _cross_entropy(self.design, self.target, weights)
-        decay = self.penalty[which]
-        gradient[..., :-1] += decay[:, None, None] * weights[..., :-1]
-        return value + decay / 2 * weights[..., :-1].square().sum((1, 2)), gradient.flatten(1)
-
-    def precondition(self, which: Tensor, gradient: Tensor) -> Tensor:
-        shaped = gradient.view(len(which), self.c, -1)
-        curvature = self.curvature[which]
-        inner = self._turn(shaped[..., :-1]) / (curvature[..., :-1] + self.penalty[which][:, None, None])
-        return torch.cat([self._turn(inner, back=True), shaped[..., -1:] / curvature[..., -1:]], dim=2).flatten(1)
-
-    def look(self, which: Tensor, x: Tensor) -> None:
-        flat = x.view(len(which) * self.c, -1).to(self.sample.dtype)
-        p = (flat @ self.sample.T).view(len(which), self.c, -1).softmax(1)
-        bend = (p * (1 - p)).flatten(0, 1) @ self.squares / len(self.sample)
-        self.curvature[which] = bend.double().clamp(min=1e-8).view(len(which), self.c, -1)
-
-    def _turn(self, rows: Tensor, back: bool = False) -> Tensor:
-        """(..., D) to the principal directions, or back."""
-        if self.directions is None:
-            return rows
-        return (rows.to(self.directions.dtype) @ (self.directions.T if back else self.directions)).to(rows.dtype)
-
-
-def _design(features: Tensor, device: torch.device) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Standardised features with a last column of ones (N, D + 1), their mean (D,) and one over their deviation (D,)."""
-    count, width = features.shape
-    mean, square = torch.zeros(width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64)
-    for rows in features.split(4096):
-        mean += rows.double().cpu().sum(0) / count
-    for rows in features.split(4096):
-        square += (rows.double().cpu() - mean).square().sum(0) / count
-    if not mean.isfinite().all() or not square.isfinite().all():
-        raise DataError(f"features of shape ({count}, {width}): some are not finite; expected finite numbers")
-    deviation = square.sqrt()
-    scale = torch.where(deviation > 1e-6 * mean.abs(), 1 / deviation.clamp(min=1e-300), torch.zeros(()).double())
-    dtype = torch.float64 if features.numel() <= _SMALL and device.type != "mps" else torch.float32
-    design = torch.ones(count, width + 1, dtype=dtype, device=device)
-    for start, rows in zip(range(0, count, 4096), features.split(4096)):
-        design[start : start + 4096, :-1] = ((rows.double().cpu() - mean) * scale).to(dtype)
-    return design, mean.numpy(), scale.numpy()
-
-
-def _cross_entropy(design: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the samples of the cross-entropy, and its gradient.
+class _Search:
+    """The F * S fits, in batches of which each starts from what the ones before it found.
 
     Args:
         design: (N, D + 1).
-        target: (N,) class numbers.
-        weights: (A, C, D + 1) float64.
-
-    Returns:
-        (A,) and (A, C, D + 1), added up in float64 block by block.
+        target: (N,) class numbers, or (N, C) of 0 and 1.
+        c: number of classes.
+        several: whether samples have several labels.
+        strengths: (S,) rising.
+        left_out: (N,) numbers of folds, or None.
     """
-    a, c, width = weights.shape
-    flat = weights.reshape(a * c, width).to(design.dtype)
-    value = weights.new_zeros(a)
-    gradient = weights.new_zeros(a * c, width)
-    block = max(256, _LOGITS // (a * c))
-    for rows, own in zip(design.split(block), target.split(block)):
-        logits = (flat @ rows.T).view(a, c, len(rows))  # classes before samples: sums over classes run along memory
-        picked = own.expand(a, 1, len(rows))
-        log_p = logits.log_softmax(1)
-        value -= log_p.gather(1, picked)[:, 0].sum(1, dtype=torch.float64)
-        residual = log_p.exp_().scatter_add_(1, picked, log_p.new_full(picked.shape, -1.0))
-        gradient += residual.view(a * c, len(rows)) @ rows
-    return value / len(design), (gradient / len(design)).view(a, c, width)
+
+    def __init__(
+        self, design: Tensor, target: Tensor, c: int, several: bool, strengths: np.ndarray, left_out: np.ndarray | None
+    ) -> None:
+        self.design, self.target, self.c, self.several = design, target, c, several
+        self.logs = np.log(strengths)
+        self.spectrum = spectrum(design)
+        self.seen: Tensor | None = None
+        self.folds, counts = 1, torch.tensor([len(design)], device=design.device)
+        if left_out is not None:
+            numbers = torch.as_tensor(np.asarray(left_out), device=design.device)
+            self.folds = int(numbers.max()) + 1
+            seen = torch.arange(self.folds, device=design.device)[:, None] != numbers
+            self.seen, counts = seen.to(design.dtype), seen.sum(1)
+        inverse = torch.as_tensor(strengths, device=design.device)
+        self.counts = counts.double()
+        self.penalty = (2.0 if c == 2 and not several else 1.0) / (inverse * self.counts[:, None])  # (F, S)
+
+    def run(self, tolerance: float, gradient_tolerance: float, max_iterations: int) -> Minimum:
+        """The minima in order, fold by fold, x: (F * S, C * (D + 1))."""
+        known: dict[int, Minimum] = {}
+        last = len(self.logs) - 1
+        wave = sorted({0, last // 2, last})
+        while wave:
+            starts = torch.cat([self._start(place, known) for place in wave])  # (W * F, P)
+            at_once = max(1, _MEMORY // (2 * MEMORY * 8 * starts.shape[1]))
+            ends = []
+            for some, places in zip(starts.split(at_once), self._numbered(wave).split(at_once)):
+                ends.append(
+                    minimise(
+                        self._problems(places),
+                        some,
+                        tolerance=tolerance,
+                        gradient_tolerance=gradient_tolerance,
+                        max_iterations=max_iterations,
+                    )
+                )
+            end = _joined(ends)
+            for number, place in enumerate(wave):
+                own = slice(number * self.folds, (number + 1) * self.folds)
+                known[place] = Minimum(end.x[own], end.value[own], end.iterations[own], end.converged[own])
+            done = sorted(known)
+            wave = [(a + b) // 2 for a, b in pairwise(done) if b - a > 1]
+        ends = [known[place] for place in sorted(known)]
+        return Minimum(*(torch.stack([getattr(end, part) for end in ends], 1).flatten(0, 1) for part in _PARTS))
+
+    def _start(self, place: int, known: dict[int, Minimum]) -> Tensor:
+        """(F, P): between the solutions of the next strengths on both sides, or zero."""
+        below, above = [p for p in known if p < place], [p for p in known if p > place]
+        if not below or not above:
+            width = self.c * self.design.shape[1]
+            return torch.zeros(self.folds, width, dtype=torch.float64, device=self.design.device)
+        low, high = max(below), min(above)
+        gap = self.logs[high] - self.logs[low]
+        share = (self.logs[place] - self.logs[low]) / gap if gap > 0 else 0.5
+        return (1 - share) * known[low].x + share * known[high].x
+
+    def _numbered(self, wave: Sequence[int]) -> Tensor:
+        """(W * F, 2) fold and strength of each problem."""
+        pairs = [(fold, place) for place in wave for fold in range(self.folds)]
+        return torch.tensor(pairs, device=self.design.device)
+
+    def _problems(self, numbered: Tensor) -> Regressions:
+        folds, places = numbered[:, 0], numbered[:, 1]
+        seen = None if self.seen is None else self.seen[folds]
+        return Regressions(
+            self.design,
+            self.target,
+            self.c,
+            self.penalty[folds, places],
+            *self.spectrum,
+            loss=sigmoid_loss if self.several else softmax_loss,
+            seen=seen,
+            counts=self.counts[folds],
+        )
 
 
-def _spectrum(design: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The principal directions of the features, from a sample, for they are only a guide.
-
-    Returns:
-        (D,) variances and (D, D) directions in columns; None stands for the axes, where factoring would take too long.
-    """
-    rows = design[:: -(-len(design) // 20_000), :-1]
-    if rows.shape[1] > _FACTORED:
-        return rows.square().mean(0).double(), None
-    variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
-    return variances.double().clamp(min=0), directions
+def _joined(parts: Sequence[Minimum]) -> Minimum:
+    return Minimum(*(torch.cat([getattr(one, part) for one in parts]) for part in _PARTS))

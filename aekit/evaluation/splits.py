@@ -24,11 +24,11 @@ def make_split(
 ) -> Split:
     """The data set's own splits where it has them, otherwise 60 / 20 / 20 % drawn by `seed`.
 
-    Parts are stratified by class (not for targets on a scale). Classes of one or two samples stay in the training part.
-    Samples without a label (None, NaN, "") belong to no part.
+    Parts are stratified by class (not for targets on a scale, nor for several labels a sample). Classes of one or two
+    samples stay in the training part. Samples without a label (None, NaN, "") belong to no part.
 
     Args:
-        labels: (N,) class names or numbers, targets, or None.
+        labels: (N,) class names or numbers, targets, or None; or (N, L) bool, which of L labels each has.
         splits: (N,) of ``"train"``, ``"validation"``, ``"test"``, or None. Where there is no validation part, a fifth of
             the training part, at most 10,000 samples, becomes one; where there is no test part, the whole is drawn anew.
         groups: (N,) samples of one group stay in one part, such as pictures of one patient.
@@ -54,7 +54,8 @@ def make_split(
             raise DataError(
                 f"all {len(rows)} labelled samples are of class {classes.tolist()}: expected two classes or more"
             )
-    members = np.arange(len(rows)) if groups is None else np.unique(_texts(groups)[rows], return_inverse=True)[1]
+    numbers = None if groups is None else np.unique(_texts(groups), return_inverse=True)[1]
+    members = np.arange(len(rows)) if numbers is None else numbers[rows]
     generator = np.random.default_rng(seed)
     names = None if splits is None else np.asarray(splits).astype(str)[rows]
     if names is not None and (unknown := set(names.tolist()) - set(_NAMES)):
@@ -79,10 +80,12 @@ def make_split(
             origin = f"the data set's own, with {len(validation)} of its training samples for validation (seed {seed})"
     for name, part in zip(_NAMES, (train, validation, test)):
         if not len(part):
+            few = f"{len(np.unique(members))} groups of " if groups is not None else ""
             raise DataError(
-                f"the {name} part of {len(rows)} samples ({origin}{left_out}) is empty: more samples are needed"
+                f"the {name} part of {few}{len(rows)} samples ({origin}{left_out}) is empty: more samples are needed"
             )
-    return Split(rows[train], rows[validation], rows[test], origin + left_out)
+    together = "" if numbers is None else f"; {len(np.unique(members))} groups, each in one part"
+    return Split(rows[train], rows[validation], rows[test], origin + together + left_out, numbers)
 
 
 def capped(split: Split, most: int, seed: int) -> Split:
@@ -93,9 +96,8 @@ def capped(split: Split, most: int, seed: int) -> Split:
     generator = np.random.default_rng(seed)
     held = [_some(part, most // 4, generator) for part in (split.validation, split.test)]
     train = _some(split.train, max(1, most - len(held[0]) - len(held[1])), generator)
-    return Split(
-        train, held[0], held[1], f"{split.origin}; {len(train) + len(held[0]) + len(held[1])} of {total} samples"
-    )
+    kept = len(train) + len(held[0]) + len(held[1])
+    return Split(train, held[0], held[1], f"{split.origin}; {kept} of {total} samples", split.groups)
 
 
 def few_labels(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -> Split:
@@ -122,7 +124,19 @@ def few_labels(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -
     drawn = np.flatnonzero(_ranks(strata, generator) < per_class)
     validation, train = _draw(drawn, 0.2, strata, np.arange(len(strata)), generator)
     origin = f"{per_class} labels a class drawn with seed {seed}, validation included; {split.origin}"
-    return Split(split.train[train], split.train[validation], split.test, origin)
+    return Split(split.train[train], split.train[validation], split.test, origin, split.groups)
+
+
+def few_of_each(rows: np.ndarray, labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """`count` of (N,) rows of each class, drawn by `seed`, in order. By the same seed fewer are a part of more.
+
+    Args:
+        rows: (N,) positions into `labels`.
+        labels: of all samples.
+        count: of each class; a class that has fewer gives what it has.
+    """
+    _, strata = np.unique(labels[rows], return_inverse=True)
+    return rows[np.flatnonzero(_ranks(strata, np.random.default_rng(seed)) < count)]
 
 
 def stratified(rows: np.ndarray, labels: np.ndarray, most: int, *, seed: int) -> np.ndarray:
@@ -169,19 +183,27 @@ def labelled(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     """(N,) bool: where there is a label, rather than None, NaN or an empty string."""
     array = np.asarray(labels)
     if array.dtype.kind == "f":
-        return ~np.isnan(array)
+        return ~np.isnan(array) if array.ndim == 1 else ~np.isnan(array).any(axis=1)
     if array.dtype.kind in "OU":
         return np.array([label is not None and label == label and label != "" for label in array.tolist()], bool)
     return np.ones(len(array), bool)
 
 
 def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
-    """Whether labels name classes, rather than being targets on a scale: fractions are."""
+    """Whether labels name classes, rather than being targets on a scale, or several a sample.
+
+    Fractions are on a scale. So are floats of more than 20 different values that have fewer than 5 samples each.
+    """
     array = np.asarray(labels)
-    kinds = [array[labelled(array)]] if array.dtype.kind == "f" else []
-    if array.dtype.kind == "O":
-        kinds = [np.array([label for label in array[labelled(array)] if isinstance(label, float)], float)]
-    return all((numbers == np.round(numbers)).all() for numbers in kinds)
+    if array.ndim > 1:
+        return False
+    numbers = np.empty(0)
+    if array.dtype.kind == "f":
+        numbers = array[labelled(array)]
+    elif array.dtype.kind == "O":
+        numbers = np.array([label for label in array[labelled(array)] if isinstance(label, float)], float)
+    values = len(np.unique(numbers))
+    return bool((numbers == np.round(numbers)).all()) and not (values > 20 and len(numbers) < 5 * values)
 
 
 def _texts(labels: Sequence[Any] | np.ndarray) -> np.ndarray:

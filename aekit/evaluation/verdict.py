@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from aekit.evaluation.intervals import difference
 from aekit.evaluation.results import Metric, Result
 
 ENCODER = "encoder"
+Grade = Literal["good", "notice", "bad"]
 
 
 def verdict(results: Mapping[str, Mapping[str, Result]]) -> list[str]:
@@ -16,6 +18,12 @@ def verdict(results: Mapping[str, Mapping[str, Result]]) -> list[str]:
     Args:
         results: ``encoder`` and the controls -> evaluator -> what it found.
     """
+    return [sentence for _, sentence in graded(results)]
+
+
+def graded(results: Mapping[str, Mapping[str, Result]]) -> list[tuple[Grade, str]]:
+    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random weights;
+    ``notice`` in between."""
     lines = []
     for name, own in results.get(ENCODER, {}).items():
         others = {subject: found[name] for subject, found in results.items() if subject != ENCODER and name in found}
@@ -28,11 +36,11 @@ def first(result: Result) -> tuple[str, Metric]:
     return next(iter(result.metrics.items()))
 
 
-def _sentences(name: str, own: Result, others: Mapping[str, Result]) -> list[str]:
+def _sentences(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[Grade, str]]:
     metric, figure = first(own)
     title = f"{name}: {metric.replace('_', ' ')} {figure}"
     if not others:
-        return [f"{title}, with no control beside it to say what that is worth"]
+        return [("notice", f"{title}, with no control beside it to say what that is worth")]
     standing = {subject: _standing(own, other) for subject, other in others.items()}
     parts = []
     for word in ("above", "level with", "below"):
@@ -47,13 +55,16 @@ def _sentences(name: str, own: Result, others: Mapping[str, Result]) -> list[str
     else:
         near = [subject for subject, other in others.items() if not _apart(figure, first(other)[1])]
         tail = f"; the intervals of {listed([ENCODER, *near])} overlap"
-    lines = [f"{title}, {', '.join(parts)}{tail}"]
+    best = all(word == "above" for word in standing.values())
+    lines: list[tuple[Grade, str]] = [("good" if best else "notice", f"{title}, {', '.join(parts)}{tail}")]
     if standing.get("random", "above") != "above":
         lines.append(
-            f"{name}: no better than the same encoder with random weights: this shows nothing that was learned"
+            ("bad", f"{name}: no better than the same encoder with random weights: this shows nothing that was learned")
         )
     elif all(word != "above" for subject, word in standing.items() if subject != "random") and len(others) > 1:
-        lines.append(f"{name}: better than random weights, but no better than features that need no training")
+        lines.append(
+            ("notice", f"{name}: better than random weights, but no better than features that need no training")
+        )
     return lines
 
 

@@ -23,18 +23,21 @@ import torch
 
 from aekit.artifacts import only_writer, read_json, write_json, write_text, writing
 from aekit.data import open_data
+from aekit.devices import choose_device
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation import Split, as_classes, bootstrap, difference, few_labels, make_split
-from aekit.finetuning.classification import BestEpoch, Classification, Frozen, decayed, numbers, score
+from aekit.features import features_of
+from aekit.finetuning.classification import BestEpoch, Classification, Frozen, numbers, score
 from aekit.finetuning.classifier import TITLES, Classifier, Finetuned, load_classifier
 from aekit.options import problems_in
-from aekit.phases import Interrupted, Phase, stoppable
+from aekit.overrides import changes
+from aekit.parts import freeze
+from aekit.phases import Phase, steps
 from aekit.progress import SILENT, Progress
-from aekit.recipe import changes
 from aekit.runs import STEPS_AIMED_AT
 from aekit.samples import Samples, Source, collect
-from aekit.training import Batches, Settings, State, choose_device, train, uses_bf16
+from aekit.training import Batches, Settings, State, uses_bf16
 
 
 def finetune(
@@ -43,7 +46,6 @@ def finetune(
     *,
     labels: Any = None,
     layers: int | None = None,
-    layer_decay: float = 1.0,
     per_class: int | None = None,
     patience: int = 20,
     control: bool = True,
@@ -64,7 +66,6 @@ def finetune(
         labels: (N,) classes of the samples; default: the data's own. None, NaN and "" stand for no label.
         layers: how many are trained, counted from the top, of the backbone's stages and the head; 0: the classifier alone;
             None: the whole network.
-        layer_decay: learning rate of each layer as a share of that of the layer above it.
         per_class: labels of each class to make do with, those for validation included; None: all of the training part.
         patience: epochs without a better one after which training stops; 0: never.
         control: whether to train the same network from random weights, and judge the frozen encoder.
@@ -72,9 +73,9 @@ def finetune(
         out: folder to write, which makes it resumable; without it nothing is written.
         resume: go on with what was interrupted in `out`.
         progress: receives what was chosen and why, and bars.
-        settings: of the training, as in a recipe's ``[train]``: ``epochs``, ``lr``, ``batch_size``, ``weight_decay``,
-            ``seed`` ... Unless given, lr is 1e-3, batches are of a tenth of the samples within 16 to 128, and epochs as
-            many as make about 3000 steps, at most 100.
+        settings: of the training, as in a recipe's ``[train]``: ``epochs``, ``lr``, ``layer_decay``, ``batch_size``,
+            ``weight_decay``, ``seed`` ... Unless given, lr is 1e-3, batches are of a tenth of the samples within 16 to 128, and
+            epochs as many as make about 3000 steps, at most 100.
 
     Raises:
         DataError: no labels, a single class, fewer labels than asked for, or data that the encoder does not take.
@@ -91,11 +92,9 @@ def finetune(
     there = len(encoder.layers)
     expected = {
         f"layers = {layers}: expected 0 to {there}, as the network has {there} layers": 0 <= (layers or 0) <= there,
-        f"layer_decay = {layer_decay}: expected above 0, and at most 1": 0 < layer_decay <= 1,
         f"per_class = {per_class}: expected 1 or more": per_class is None or per_class >= 1,
         f"patience = {patience}: expected 0 or more": patience >= 0,
         "train.epochs = 0: expected 1 or more": settings.get("epochs") != 0,
-        "layer_decay: lbfgs knows no learning rates": layer_decay == 1 or settings.get("optimizer") != "lbfgs",
     }
     problems = [problem for problem, holds in expected.items() if not holds]
     if problems := problems + problems_in(Settings, settings, "train"):
@@ -103,7 +102,7 @@ def finetune(
     source = open_data(data, dict(options or {}), like=encoder.spec)
     seed = settings.get("seed", 0)
     truth, split = _labels_and_split(source, labels, per_class, seed)
-    given = {"layers": layers, "layer_decay": layer_decay, "per_class": per_class, "patience": patience}
+    given = {"layers": layers, "per_class": per_class, "patience": patience}
     work = _Work(encoder, source, truth, split, given, settings, folder, progress)
     with only_writer(folder) if folder else nullcontext(), writing(folder) if folder else nullcontext():
         return work.go(control, resume)
@@ -154,7 +153,7 @@ class _Work:
         self.encoder, self.source, self.labels, self.split = encoder, source, labels, split
         self.given, self.folder, self.progress = given, folder, progress
         asked = Settings(**{"lr": 1e-3, **settings})
-        self.device = choose_device(asked)
+        self.device = choose_device(asked.device, "train.device")
         self.train_on, self.train_labels = self._read(split.train)
         self.choose_on, self.choose_labels = self._read(split.validation)
         self.classes, codes = np.unique(self.train_labels, return_inverse=True)
@@ -193,6 +192,7 @@ class _Work:
             answers["frozen"] = frozen.answers(test_on)
         right = {name: (self.classes[answer.numpy()] == truth).astype(float) for name, answer in answers.items()}
         objective = trained["finetuned"].objective.requires_grad_(True)
+        freeze(objective.encoder, 0)
         encoder = self._described(objective.encoder)
         seed = self.settings.seed
         results = {
@@ -244,49 +244,39 @@ class _Work:
 
     def _fit(self, name: str, encoder: Encoder, resume: bool) -> BestEpoch:
         """Trains until the epochs or the patience run out."""
-        started, settings = time.perf_counter(), self.settings
-        layers, patience = self.given["layers"], self.given["patience"]
-        objective = Classification(encoder, len(self.classes), layers=layers, seed=settings.seed).to(self.device)
+        settings, patience = self.settings, self.given["patience"]
+        encoder = encoder.to(self.device)
+        objective = Classification(encoder, len(self.classes), layers=self.given["layers"], seed=settings.seed)
+        objective.to(self.device)
         best = BestEpoch(objective, settings.epochs)
         objective.add_module("best", best)
         assert self.train_on is not None
         batches = Batches(self.train_on, settings.batch_size, settings.seed, self.codes)
         phase = Phase(TITLES[name], objective, batches, settings)
         state = State.start(objective, settings)
-        if self.given["layer_decay"] < 1:
-            decayed(state.optimizer, objective, self.given["layer_decay"])
         checkpoint = self.folder / "checkpoint" / name if self.folder else None
         if resume and checkpoint and (checkpoint / "state.safetensors").exists():
             state.restore(checkpoint)
             self.progress.say(f"{phase.title}: resuming after step {state.step}")
-        steps, saved_at = phase.steps // settings.epochs, time.monotonic()
-        seen = phase.samples // phase.steps
-        with stoppable() as stop, self.progress.task(phase.title, phase.samples, done=state.step * seen) as task:
-            for record in train(state, batches, settings) if not best.over(patience) else ():
-                best.sums += best.sums.new_tensor([record["loss"], record["accuracy"]])
-                if record["step"] % steps == 0:
-                    best.add(objective, steps, self._score(objective))
-                    self._log(name, best)
-                task.advance(seen, f"epoch {record['epoch'] + 1:.0f} loss {record['loss']:.4g}")
-                if stop.is_set() or best.over(patience):
-                    break
-                if checkpoint and time.monotonic() - saved_at >= settings.checkpoint_seconds:
-                    state.save(checkpoint)
-                    saved_at = time.monotonic()
-        if checkpoint:
-            state.save(checkpoint)
-        if stop.is_set():
-            how = "the same command with --resume goes on" if checkpoint else "there is no folder to go on from"
-            raise Interrupted(f"stopped at step {state.step} of {phase.steps}, {phase.title}; {how}")
+        began, choose_on = time.monotonic(), self.choose_on
+        if choose_on is not None:
+            choose_on = features_of(objective, choose_on, self.progress) or choose_on
+        state.seconds += time.monotonic() - began
+        per_epoch = phase.steps // settings.epochs
+        for record in steps(phase, state, checkpoint, self.progress, enough=lambda: best.over(patience)):
+            best.sums += best.sums.new_tensor([record["loss"], record["accuracy"]])
+            if record["step"] % per_epoch == 0:
+                best.add(objective, per_epoch, self._score(objective, choose_on))
+                self._log(name, best)
         self._log(name, best)
-        self.seconds[name] = time.perf_counter() - started
+        self.seconds[name] = state.seconds
         return best
 
-    def _score(self, objective: Classification) -> tuple[float, float]:
-        """Accuracy and cross-entropy on the validation samples; NaN where there are none."""
-        if self.choose_on is None:
+    def _score(self, objective: Classification, choose_on: Samples | None) -> tuple[float, float]:
+        """Accuracy and cross-entropy on the validation samples, or on their features; NaN where there are none."""
+        if choose_on is None:
             return math.nan, math.nan
-        return score(objective.logits_of(self.choose_on), numbers(self.classes, self.choose_labels))
+        return score(objective.logits_of(choose_on), numbers(self.classes, self.choose_labels))
 
     def _fit_frozen(self) -> Frozen:
         started = time.perf_counter()

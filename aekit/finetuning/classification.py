@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from aekit.encoder import Encoder, seeded
 from aekit.evaluation import fit_logistic
 from aekit.objective import Batch, Objective
+from aekit.parts import Below, Features, freeze, trained_part
 from aekit.samples import Samples
 
 STRENGTHS = np.geomspace(1e-4, 1e3, 10)
@@ -22,7 +23,7 @@ FIGURES = ("loss", "accuracy", "validation_accuracy", "validation_cross_entropy"
 class Classification(Objective):
     """Cross-entropy of a linear classifier on the encoder's code, before any normalization of the output.
 
-    What is frozen has no gradient and stays in eval mode, so that the statistics of its BatchNorm stay too.
+    Layers that are not trained are frozen, see `aekit.parts.freeze`.
 
     Args:
         encoder: to train.
@@ -36,40 +37,38 @@ class Classification(Objective):
         self.encoder = encoder
         with seeded(seed):
             self.classifier = nn.Linear(encoder.dim, classes)
-        units = encoder.layers
-        self._trained = None if layers is None else units[len(units) - layers :]
-        if self._trained is not None:
-            encoder.requires_grad_(False)
-            for unit in self._trained:
-                unit.requires_grad_(True)
-
-    def train(self, mode: bool = True) -> Classification:
-        super().train(mode)
-        if self._trained is not None:
-            self.encoder.eval()
-            for unit in self._trained:
-                unit.train(mode)
-        return self
+        freeze(encoder, 0 if layers is None else len(encoder.layers) - layers)
+        # In a tuple, as its networks are the encoder's.
+        self._part = (trained_part(encoder),)
 
     def randomness(self) -> list[str]:
         return []
 
-    def logits(self, raw: Tensor) -> Tensor:
-        """(B, *shape) raw -> (B, C)."""
-        return self.classifier(self.encoder.encode(self.encoder.preprocess(raw)))
+    def below(self) -> Below | None:
+        below = self._part[0].preprocess
+        return below if isinstance(below, Below) else None
+
+    def networks(self) -> list[nn.Module]:
+        return [self._part[0].backbone]
+
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, *shape) samples -> (B, C)."""
+        (part,) = self._part
+        x, _ = batch.through(part.preprocess)
+        return self.classifier(part.encode(x))
 
     @torch.inference_mode()
     def logits_of(self, samples: Samples) -> Tensor:
-        """(N, C) logits of all samples, in eval mode, on the CPU."""
-        training = self.training
+        """(N, C) logits of all samples, or of their features, in eval mode, on the CPU."""
+        training, ready = self.training, isinstance(samples, Features)
         self.eval()
-        found = torch.cat([self.logits(raw).float().cpu() for raw in samples.chunks(256)])
+        found = torch.cat([self.logits(Batch(raw, ready=ready)).float().cpu() for raw in samples.chunks(256)])
         self.train(training)
         return found
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         assert batch.labels is not None
-        logits = self.logits(batch.raw).float()
+        logits = self.logits(batch).float()
         labels = batch.labels.to(logits.device)
         right = (logits.detach().argmax(1) == labels).float().mean()
         return {"loss": cross_entropy(logits, labels), "accuracy": right}
@@ -89,22 +88,6 @@ def numbers(classes: np.ndarray, labels: np.ndarray) -> Tensor:
     """(N,) labels as their places in the sorted (C,) classes, -1 where they are none of them."""
     found = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     return torch.from_numpy(np.where(classes[found] == labels, found, -1))
-
-
-def decayed(optimizer: torch.optim.Optimizer, objective: Classification, decay: float) -> None:
-    """Gives each layer its own learning rate: that of the classifier times ``decay ** depth``, 1 for the layer below it.
-
-    Clark et al., ELECTRA, 2020. What belongs to no layer goes with the lowest.
-    """
-    units = [objective.classifier, *reversed(objective.encoder.layers)]
-    depth_of = {id(p): depth for depth, unit in reversed(list(enumerate(units))) for p in unit.parameters()}
-    groups = [dict(group) for group in optimizer.param_groups]
-    optimizer.param_groups.clear()
-    for group in groups:
-        for depth in range(len(units)):
-            own = [p for p in group["params"] if depth_of.get(id(p), len(units) - 1) == depth]
-            if own:
-                optimizer.add_param_group({**group, "params": own, "lr_scale": decay**depth})
 
 
 class BestEpoch(nn.Module):

@@ -30,12 +30,12 @@ def log_likelihood(autoencoder: Autoencoder, raw: Tensor, generator: torch.Gener
 
     Returns:
         (B,) nats: the logarithm of a probability (``bce``, ``logistic``), or of a density on the preprocessed scale
-        (``gaussian``).
+        (``gaussian``). Where lower layers were frozen, of what they give.
 
     Raises:
         DataError: the autoencoder has no Gaussian head, or its loss is not the logarithm of a likelihood.
     """
-    encoder, head = autoencoder.encoder, autoencoder.encoder.head
+    encoder, head = autoencoder.part, autoencoder.part.head
     if not isinstance(head, GaussianHead):
         raise DataError(f"a head of {type(head).__name__} gives no likelihoods; only a Gaussian one, as of 'vae', does")
     if not autoencoder.likelihood.normalised:

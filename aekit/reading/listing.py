@@ -53,16 +53,21 @@ def list_pictures(where: str, column: str = "auto") -> Listing:
     if column != "auto" and not listed:
         raise DataError(f"{root}: column = {column!r}: expected a list of pictures such as pairs.csv")
     if root.is_dir():
-        return _folder(root)
+        return list_folder(root)
     return _list(root, column) if listed else Listing([root.name], [root])
 
 
-def _folder(root: Path) -> Listing:
-    below = list(files_below(root, ENDINGS))
+def list_folder(root: Path, endings: tuple[str, ...] = ENDINGS, what: str = "pictures") -> Listing:
+    """The files of these endings below a folder; names, classes and splits as `list_pictures` finds them.
+
+    Raises:
+        DataError: there are none.
+    """
+    below = list(files_below(root, endings))
     ignored = Counter(reason for _, reason in below if reason)
     found = sorted((path.relative_to(root) for path, reason in below if not reason), key=natural)
     if not found:
-        raise DataError(f"{root}: no pictures; looked for {', '.join(ENDINGS)}")
+        raise DataError(f"{root}: no {what}; looked for {', '.join(endings)}")
     folders = [path.parent.parts for path in found]
     names = [tables.split_named(parts[0]) if parts else None for parts in folders]
     splits = np.array(names) if all(names) else None
@@ -75,7 +80,7 @@ def _folder(root: Path) -> Listing:
         paths=[root / path for path in found],
         labels=labels if len(set(labels.tolist()) - {""}) > 1 else None,
         splits=splits,
-        note=f"{ignored.total()} files that are not pictures are ignored ({kinds})" if ignored else "",
+        note=f"{ignored.total()} files that are not {what} are ignored ({kinds})" if ignored else "",
     )
 
 

@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from aekit.samples import Resize, RowNames, SampleSpec, Source
+from aekit.mathematics.resampling import Kernel
+from aekit.reading.resizing import resized
+from aekit.samples import RowNames, SampleSpec, Source
+from aekit.specs import Resize
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -79,6 +82,8 @@ def choose_spec(
     size: Literal["auto"] | int | Sequence[int] = "auto",
     resize: Resize = "crop",
     channels: Literal["auto", 1, 3, 4] = "auto",
+    share: float = 1.0,
+    interpolation: Kernel = "bicubic",
 ) -> tuple[SampleSpec, list[str]]:
     """What pictures with these headers are brought to, and notes on what that costs them.
 
@@ -87,7 +92,7 @@ def choose_spec(
         like: what an encoder takes. It goes before the rest, except that whole numbers are never made floats.
         size: pixels, one side or [height, width]; ``auto``: the common size where all agree on one of at most
             `COMMON_LIMIT`, else `DEFAULT_SIDE` squared.
-        resize: as in `SampleSpec`.
+        resize, share, interpolation: as in `SampleSpec`.
         channels: ``auto``: 3 where any picture is coloured, else 1.
     """
     counts = Counter(header.dtype for header in headers) or Counter([like.dtype if like else "uint8"])
@@ -97,7 +102,8 @@ def choose_spec(
         notes.append("16-bit colour is read as 8-bit, which is all that Pillow gives")
     if like is not None and like.kind == "image" and like.shape[0] in (1, 3, 4):
         kept = dtype if "float32" in (dtype, like.dtype) else like.dtype
-        return SampleSpec("image", like.shape, kept, like.resize or resize), notes
+        how = like if like.resize else SampleSpec("image", like.shape, kept, resize, share, interpolation)
+        return replace(how, dtype=kept), notes
     if channels == "auto":
         channels = 3 if any(header.coloured for header in headers) or not headers else 1
     if size == "auto":
@@ -108,7 +114,7 @@ def choose_spec(
             notes.append(f"pictures are large or differ in size: brought to {width}x{height} pixels ({resize})")
     else:
         height, width = (size, size) if isinstance(size, int) else size
-    return SampleSpec("image", (channels, height, width), dtype, resize), notes
+    return SampleSpec("image", (channels, height, width), dtype, resize, share, interpolation), notes
 
 
 def read_pictures(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tuple[np.ndarray, list[str | None]]:
@@ -187,7 +193,8 @@ def to_spec(image: Image.Image, spec: SampleSpec) -> np.ndarray:
         BadPicture: the values are of a kind that the spec's dtype cannot hold.
     """
     channels, height, width = spec.shape
-    _draft(image, channels, 2 * height, 2 * width)
+    if spec.resize != "torchvision":  # which knows no such shortcut
+        _draft(image, channels, 2 * height, 2 * width)
     image.load()
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -198,7 +205,7 @@ def to_spec(image: Image.Image, spec: SampleSpec) -> np.ndarray:
         image = Image.fromarray(plane)
     else:
         dtype, image = "uint8", _flattened(image, channels)
-    values = np.asarray(_resized(image, height, width, spec))
+    values = np.asarray(resized(image, spec))
     values = _in_depth(values, dtype, spec.dtype)
     if values.ndim == 3:
         return values.transpose(2, 0, 1)
@@ -318,25 +325,6 @@ def _flattened(image: Image.Image, channels: int) -> Image.Image:
     elif image.mode in ("P", "CMYK", "LAB", "HSV", "YCbCr"):
         image = image.convert("RGB")
     return image.convert("L" if channels == 1 else "RGB")
-
-
-def _resized(image: Image.Image, height: int, width: int, spec: SampleSpec) -> Image.Image:
-    """Bicubic; Pillow widens the kernel when shrinking, which is what keeps fine patterns from aliasing."""
-    if image.size == (width, height):
-        return image
-    if spec.resize == "stretch":
-        return image.resize((width, height), Image.Resampling.BICUBIC)
-    if spec.resize == "pad":
-        scale = min(width / image.width, height / image.height)
-        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        ground = Image.new(image.mode, (width, height))
-        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-        ground.paste(image.resize(inner, Image.Resampling.BICUBIC), (left, top))
-        return ground
-    scale = max(width / image.width, height / image.height)
-    x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
-    box = (max(0.0, x), max(0.0, y), min(image.width, image.width - x), min(image.height, image.height - y))
-    return image.resize((width, height), Image.Resampling.BICUBIC, box)
 
 
 def _in_depth(values: np.ndarray, found: str, wanted: str) -> np.ndarray:

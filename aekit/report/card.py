@@ -24,7 +24,8 @@ def model_card(description: dict[str, Any]) -> str:
         f"| scaling | {description['preprocess']['mode']}, inside the encoder |",
     ]
     if spec["resize"]:
-        lines.append(f"| pictures of another size | {spec['resize']} to {spec['shape'][1]} x {spec['shape'][2]} |")
+        what, sides = ("series", 1) if spec["kind"] == "series" else ("pictures", 2)
+        lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")
     if objective := description.get("objective"):
         parts = [*objective.get("variants", []), *objective.get("pretexts", [])] or ["plain autoencoder"]
         lines.append(f"| trained by | {', '.join(parts)} |")

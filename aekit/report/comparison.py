@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from html import escape
 
 from aekit.comparing.comparison import Column, Comparison, Row, Table
-from aekit.report.page import heading, page, table
+from aekit.report.charts import intervals
+from aekit.report.page import Page, beside, card, paragraphs, table
 
 _FORMAT = {
     "score": ".4f",
@@ -62,25 +62,24 @@ def as_markdown(comparison: Comparison) -> str:
 
 def as_page(comparison: Comparison) -> str:
     """A self-contained page, with the intervals drawn."""
-    parts = []
+    encoders = sum(not row.control for one in comparison.tables for row in one.rows)
+    subtitle = f"{encoders} encoders; mean, standard deviation and outermost 95 % interval over the seeds of each"
+    page = Page("Runs side by side", subtitle)
     for one in comparison.tables:
         head, *rows = _cells(one)
-        parts.append(heading(one.data))
-        parts += [_intervals(one.rows, column) for column in one.columns if column.kind == "score"]
-        parts.append(table([dict(zip(head, row)) for row in rows]))
-        parts.append(_paragraphs(one.words()))
+        figures = table([dict(zip(head, row)) for row in rows])
+        page.add("", card(one.data, "", figures, paragraphs(one.words())))
+        drawn = [_intervals(one.rows, column) for column in one.columns if column.kind == "score"]
+        if drawn:
+            page.add("", card("Intervals", "The dot is the mean; controls are grey.", beside(*drawn)))
         differs: list[dict[str, object]] = [
             {"row": row.name, "runs": ", ".join(row.runs), **_settings(row, one)} for row in one.rows
         ]
-        parts += [
-            heading("What differs", "Settings in which the recipes differ, and the runs of each row."),
-            table(differs),
-        ]
+        below = "Settings in which the recipes differ, and the runs of each row."
+        page.add("", card("What differs", below, table(differs)))
     if comparison.left_out:
-        parts += [heading("Left out"), _paragraphs(_left_out(comparison))]
-    encoders = sum(not row.control for one in comparison.tables for row in one.rows)
-    subtitle = f"{encoders} encoders; mean, standard deviation and outermost 95 % interval over the seeds of each"
-    return page("Runs side by side", subtitle, *parts)
+        page.add("", card("Left out", "", paragraphs(_left_out(comparison))))
+    return page.html()
 
 
 def _blocks(one: Table, width: int) -> list[str]:
@@ -137,31 +136,6 @@ def _settings(row: Row, one: Table) -> dict[str, str]:
     return {name: str(row.settings.get(name, "")) for name in names}
 
 
-def _paragraphs(lines: Sequence[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)
-
-
 def _intervals(rows: Sequence[Row], column: Column) -> str:
-    """A line from end to end of each interval, with the mean on it; grey for controls."""
-    found = [(row, row.figures[column.name]) for row in rows if column.name in row.figures]
-    reach = [(f.mean if f.low is None else f.low, f.mean if f.high is None else f.high) for _, f in found]
-    left, right = min(low for low, _ in reach), max(high for _, high in reach)
-    names, wide, step, top = 20 + 7 * max(len(row.name) for row, _ in found), 960, 22, 26
-
-    def across(value: float) -> float:
-        return names + (value - left) / max(right - left, 1e-12) * (wide - names - 20)
-
-    drawn = [
-        f'<text x="{names}" y="14" font-size="13" font-weight="600" fill="currentColor">{escape(column.name)}</text>'
-    ]
-    for number, ((row, figure), (low, high)) in enumerate(zip(found, reach)):
-        y, colour = top + step * number + 8, "#8a9097" if row.control else "#3a7bd5"
-        drawn.append(f'<text x="0" y="{y + 4}" font-size="12" fill="currentColor">{escape(row.name)}</text>')
-        drawn.append(f'<path d="M{across(low):.1f} {y}H{across(high):.1f}" stroke="{colour}" stroke-width="3"/>')
-        drawn.append(f'<circle cx="{across(figure.mean):.1f}" cy="{y}" r="5" fill="{colour}"/>')
-    foot = top + step * len(found) + 12
-    for value, anchor in ((left, "start"), (right, "end")):
-        place = f'x="{across(value):.1f}" y="{foot}" text-anchor="{anchor}"'
-        drawn.append(f'<text {place} font-size="11" fill="currentColor">{value:.4f}</text>')
-    box = f'viewBox="0 0 {wide} {foot + 6}" style="max-width:{wide}px"'
-    return f'<svg class="chart" {box} role="img" aria-label="{escape(column.name)}">{"".join(drawn)}</svg>'
+    found = {row.name: (row.figures[column.name], row.control) for row in rows if column.name in row.figures}
+    return intervals({who: (f.mean, f.low, f.high, control) for who, (f, control) in found.items()}, column.name, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 from aekit.data import open_data, reopen
 from aekit.errors import DataError
 from aekit.index import VectorIndex
-from aekit.report.page import Picture, heading, page, pictures
-from aekit.report.thumbnails import thumbnail
+from aekit.report.page import Page, card, figure, gallery
+from aekit.report.sheets import Painter
 from aekit.samples import Source, read_usable
 
-SMALL = 64
+_BATCH = 256
+_METRICS = {"cosine": "cosine similarity", "ip": "inner product", "l2": "squared distance"}
 
 
 def neighbours_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict[str, Any] | None = None) -> str:
@@ -25,39 +27,56 @@ def neighbours_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: 
         hits: from `VectorIndex.hits`, in the order to be shown.
         options: of the source that opens the queries.
     """
+    asked = [(query, list(found)) for query, found in groupby(hits, key=lambda hit: hit["query"])]
     source = _source_of(index)
-    drawn = _Drawn(source)
-    rows = []
-    for query, found in groupby(hits, key=lambda hit: hit["query"]):
-        ask = drawn.by_id(query.removeprefix("id:")) if query.startswith("id:") else _file(index, query, options)
-        small = source is not None and max(source.spec.shape[-2:]) <= SMALL
-        row = [Picture(ask, "query", query.removeprefix("id:"), query=True, small=small)]
+    cells = _cells(index, source, asked, options)
+    sheet, places = None, {name: place for place, name in enumerate(cells)}
+    if cells and (encoder := index.encoder()):
+        sheet = Painter(encoder).sheet(np.stack(list(cells.values())))
+
+    subtitle = f"{len(index)} samples indexed by encoder {index.digest[:12]}; the figure is the "
+    page = Page("Nearest neighbours", subtitle + _METRICS[index.manifest["metric"]])
+
+    def drawn(name: str, title: str) -> str:
+        return page.thumbnail(sheet, places[name], title) if sheet is not None and name in places else ""
+
+    if source is None:
+        page.add("", card("", "The data of this index is not at hand, so that only names can be shown."))
+    wide = 1.0 if sheet is None else sheet.aspect
+    for query, found in asked:
+        title = query.removeprefix("id:")
+        figures = [figure(drawn(query, f"query {title}"), "query", title, kind="query")]
         for hit in found:
             name = hit["id"] if hit.get("label") in (None, "") else f"{hit['label']}"
-            row.append(Picture(drawn.by_id(hit["id"]), name, f"{hit['score']:.3f}  {hit['id']}", small=small))
-        rows.append(pictures(row))
-    metric = {"cosine": "cosine similarity", "ip": "inner product", "l2": "squared distance"}[index.manifest["metric"]]
-    subtitle = f"{len(index)} samples indexed by encoder {index.digest[:12]}; the figure is the {metric}"
-    lost = [] if source else [heading("", "The data of this index is not at hand, so that only names can be shown.")]
-    return page("Nearest neighbours", subtitle, *lost, *rows)
+            figures.append(figure(drawn(f"id:{hit['id']}", name), name, f"{hit['score']:.3f}  {hit['id']}"))
+        page.add("", card(title, "", gallery(figures, wide=wide)))
+    return page.html()
 
 
-class _Drawn:
-    """Thumbnails of samples by id, each drawn once."""
-
-    def __init__(self, source: Source | None) -> None:
-        self.source = source
-        self.places = {name: place for place, name in enumerate(source.ids)} if source else {}
-        self.known: dict[str, str] = {}
-
-    def by_id(self, name: str) -> str:
-        """A data URI, or "" where the sample is gone."""
-        if self.source is None or name not in self.places:
-            return ""
-        if name not in self.known:
-            raw, ok = read_usable(self.source, np.asarray([self.places[name]]))
-            self.known[name] = thumbnail(raw[0], self.source.spec) if ok[0] else ""
-        return self.known[name]
+def _cells(
+    index: VectorIndex,
+    source: Source | None,
+    asked: Iterable[tuple[str, list[dict[str, Any]]]],
+    options: dict[str, Any] | None,
+) -> dict[str, np.ndarray]:
+    """``id:NAME`` or the query as it was given -> its thumbnail; nothing for what is not at hand."""
+    encoder = index.encoder()
+    if encoder is None:
+        return {}
+    painter = Painter(encoder)
+    cells: dict[str, np.ndarray] = {}
+    wanted = dict.fromkeys(name for query, found in asked for name in [query, *(f"id:{hit['id']}" for hit in found)])
+    for query in wanted:
+        if not query.startswith("id:") and (raw := _file(query, index, options)) is not None:
+            cells[query] = painter.of_raw(raw)[0]
+    if source is not None:
+        known = {name: place for place, name in enumerate(source.ids)}
+        rows = {name: known[name[3:]] for name in wanted if name.startswith("id:") and name[3:] in known}
+        for start in range(0, len(rows), _BATCH):
+            names = list(rows)[start : start + _BATCH]
+            raw, ok = read_usable(source, np.asarray([rows[name] for name in names]))
+            cells |= {name: cell for name, cell, good in zip(names, painter.of_raw(raw), ok) if good}
+    return cells
 
 
 def _source_of(index: VectorIndex) -> Source | None:
@@ -68,11 +87,12 @@ def _source_of(index: VectorIndex) -> Source | None:
         return None
 
 
-def _file(index: VectorIndex, query: str, options: dict[str, Any] | None) -> str:
+def _file(query: str, index: VectorIndex, options: dict[str, Any] | None) -> np.ndarray | None:
+    """(1, *shape), or None for what has no file of its own, such as a row of an array file."""
     encoder = index.encoder()
     try:
         source = open_data(query, options, like=encoder.spec if encoder else None)
-    except DataError:  # a row of an array file, say, which has no file of its own
-        return ""
+    except DataError:
+        return None
     raw, ok = read_usable(source, np.arange(1))
-    return thumbnail(raw[0], source.spec) if ok[0] and len(source) == 1 else ""
+    return raw if ok[0] and len(source) == 1 else None

@@ -1,117 +1,186 @@
-"""Self-contained pages: one HTML file that needs no network, light or dark as the reader's system is."""
+"""Self-contained pages: one HTML file that needs no network, light or dark, for a desk and for a phone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2024; --paper: #fbfbfa; --faint: #6b7178; --line: #e1e3e6; --mark: #2f6fd0; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --paper: #16181b; --faint: #9aa0a7; --line: #2c3036; --mark: #7fb0ff; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
-p { margin: .3rem 0 .8rem; } .faint { color: var(--faint); }
-.row { display: flex; flex-wrap: wrap; gap: .6rem; align-items: flex-start; padding: .7rem 0;
-  border-top: 1px solid var(--line); }
-figure { margin: 0; width: 92px; font-size: 11px; line-height: 1.3; color: var(--faint); overflow-wrap: anywhere; }
-figure img { width: 92px; height: 92px; object-fit: contain; display: block; border-radius: 4px; background: #8882; }
-figure.query img { outline: 3px solid var(--mark); }
-img.small { image-rendering: pixelated; }
-figure b { color: var(--ink); font-weight: 600; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .9rem .3rem 0; text-align: left; border-bottom: 1px solid var(--line); white-space: nowrap; }
-pre { overflow-x: auto; padding: .7rem; border: 1px solid var(--line); border-radius: 4px; }
-svg.chart { width: 100%; max-width: 640px; height: auto; }
-"""
+if TYPE_CHECKING:
+    from aekit.report.sheets import Sheet
+
+_ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""What a browser lets the page do: nothing that leaves it."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A thumbnail with a caption.
+class Page:
+    """A page that is filled part by part, under tabs where there are several.
 
-    Attributes:
-        uri: from `aekit.report.thumbnails.thumbnail`, or "" where the sample is not at hand.
-        title, caption: a line each.
-        query: whether it is what was asked for, and so marked.
-        small: whether the original is so small that its pixels should be shown as squares.
+    Parts are texts of HTML, made by the functions below; `keep` takes the thumbnails and maps that they draw from.
     """
 
-    uri: str
-    title: str
-    caption: str = ""
-    query: bool = False
-    small: bool = False
+    def __init__(self, title: str, subtitle: str = "") -> None:
+        self.title, self.subtitle = title, subtitle
+        self._tabs: dict[str, list[str]] = {}
+        self._sheets: list[Sheet] = []
+        self._maps: list[dict[str, Any]] = []
+
+    def add(self, tab: str, *parts: str) -> None:
+        """Appends to a tab, after those that are there; empty parts are nothing."""
+        kept = [part for part in parts if part]
+        if kept:
+            self._tabs.setdefault(tab, []).extend(kept)
+
+    def thumbnail(self, sheet: Sheet, number: int, title: str) -> str:
+        """One of a sheet's thumbnails; `title` says what it is to those who do not see it."""
+        return (
+            f'<canvas class="thumb" role="img" aria-label="{escape(title)}" '
+            f'data-sheet="{self._number(sheet)}" data-number="{number}"></canvas>'
+        )
+
+    def map(self, described: Mapping[str, Any], sheet: Sheet | None) -> str:
+        """A map of what ``map.js`` describes."""
+        self._maps.append({**described, "sheet": None if sheet is None else self._number(sheet)})
+        return f'<div class="map" data-map="{len(self._maps) - 1}"></div>'
+
+    def html(self) -> str:
+        """The whole text."""
+        held = {"sheets": [sheet.described for sheet in self._sheets], "maps": self._maps}
+        # Inside a script element only "</" would end it; as JSON it may be written so.
+        data = json.dumps(held, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_ALONE}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<link rel="icon" href="data:,">'
+            f"<title>{escape(self.title)}</title><style>{_asset('page.css')}</style></head><body>"
+            f'<div class="page"><header class="top"><div><h1>{escape(self.title)}</h1>'
+            f'<p class="faint">{escape(self.subtitle)}</p></div><button type="button" class="theme" hidden></button></header>'
+            f"{self._body()}</div>"
+            f'<script type="application/json" id="held">{data}</script>'
+            f"<script>{_asset('page.js')}</script><script>{_asset('map.js') if self._maps else ''}</script>"
+            "</body></html>\n"
+        )
+
+    def _number(self, sheet: Sheet) -> int:
+        if not any(sheet is known for known in self._sheets):
+            self._sheets.append(sheet)
+        return next(n for n, known in enumerate(self._sheets) if known is sheet)
+
+    def _body(self) -> str:
+        if len(self._tabs) < 2:
+            return f"<main>{''.join(part for parts in self._tabs.values() for part in parts)}</main>"
+        names = {tab: re.sub(r"\W+", "-", tab.lower()) for tab in self._tabs}
+        bar = "".join(
+            f'<button type="button" role="tab" id="tab-{name}" aria-controls="{name}">{escape(tab)}</button>'
+            for tab, name in names.items()
+        )
+        panels = "".join(
+            f'<div role="tabpanel" id="{names[tab]}" aria-labelledby="tab-{names[tab]}">{"".join(parts)}</div>'
+            for tab, parts in self._tabs.items()
+        )
+        return f'<div role="tablist" aria-label="Parts of the page">{bar}</div><main>{panels}</main>'
 
 
-def page(title: str, subtitle: str, *parts: str) -> str:
-    """The whole HTML text around parts made by the functions below."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
-        f'<h1>{escape(title)}</h1><p class="faint">{escape(subtitle)}</p>{"".join(parts)}</body></html>\n'
-    )
+def _asset(name: str) -> str:
+    return files("aekit.report").joinpath(name).read_text("utf-8")
 
 
-def heading(text: str, below: str = "") -> str:
-    return f"<h2>{escape(text)}</h2>" + (f"<p>{escape(below)}</p>" if below else "")
+def card(title: str, below: str, *parts: str) -> str:
+    """A part with a frame around it: a heading, a sentence or two, and what there is to see."""
+    told = f'<p class="faint">{escape(below)}</p>' if below else ""
+    named = f"<h2>{escape(title)}</h2>" if title else ""
+    return f'<section class="card">{named}{told}{"".join(parts)}</section>'
 
 
-def pictures(row: Sequence[Picture]) -> str:
-    """One row of thumbnails."""
-    return f'<div class="row">{"".join(map(_figure, row))}</div>'
-
-
-def table(rows: Sequence[dict[str, object]]) -> str:
-    """Rows of equal keys."""
-    if not rows:
-        return ""
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(v))}</td>" for v in row.values()) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def paragraphs(lines: Iterable[str]) -> str:
+    return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
 def preformatted(text: str) -> str:
     return f"<pre>{escape(text)}</pre>"
 
 
-def chart(lines: dict[str, list[tuple[float, float]]], across: str) -> str:
-    """Named lines of (x, y) points in one frame, as SVG."""
-    points = [point for line in lines.values() for point in line]
-    if len(points) < 2:
-        return ""
-    left, right = min(x for x, _ in points), max(x for x, _ in points)
-    bottom, top = min(y for _, y in points), max(y for _, y in points)
-    wide, high, pad = 640, 260, 34
-    colours = ("#3a7bd5", "#d5653a", "#3aa76d", "#a55ad5", "#b58a00", "#777")
+def folded(title: str, *parts: str) -> str:
+    """Parts that open on a click."""
+    return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
 
-    def place(x: float, y: float) -> str:
-        inside = (x - left) / max(right - left, 1e-12), (y - bottom) / max(top - bottom, 1e-12)
-        return f"{pad + inside[0] * (wide - 2 * pad):.1f},{high - pad - inside[1] * (high - 2 * pad):.1f}"
 
-    drawn = []
-    for number, (name, line) in enumerate(lines.items()):
-        colour = colours[number % len(colours)]
-        path = " ".join(place(*point) for point in line)
-        drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        drawn.append(f'<text x="{pad + 120 * number}" y="14" fill="{colour}" font-size="12">{escape(name)}</text>')
-    marks = (
-        f'<text x="2" y="{pad}" font-size="11" fill="currentColor">{top:.4g}</text>'
-        f'<text x="2" y="{high - pad}" font-size="11" fill="currentColor">{bottom:.4g}</text>'
-        f'<text x="{wide - pad}" y="{high - 8}" font-size="11" text-anchor="end" fill="currentColor">'
-        f"{escape(across)} {right:g}</text>"
+def beside(*parts: str) -> str:
+    """Parts next to each other where there is room."""
+    return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
+
+
+def tiles(figures: Mapping[str, tuple[str, str]]) -> str:
+    """Title -> a figure and a few words beside it."""
+    drawn = [
+        f'<div class="tile"><dt>{escape(title)}</dt><dd class="figure">{escape(figure)}</dd>'
+        f'<dd class="beside">{escape(words)}</dd></div>'
+        for title, (figure, words) in figures.items()
+    ]
+    return f'<dl class="tiles">{"".join(drawn)}</dl>'
+
+
+def facts(rows: Mapping[str, object]) -> str:
+    """A table of two columns."""
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>' for name, value in rows.items()
     )
-    return f'<svg class="chart" viewBox="0 0 {wide} {high}" role="img">{"".join(drawn)}{marks}</svg>'
+    return f'<div class="scroll"><table class="facts"><tbody>{body}</tbody></table></div>'
 
 
-def _figure(picture: Picture) -> str:
-    kind = ' class="query"' if picture.query else ""
-    small = ' class="small"' if picture.small else ""
-    shown = f'<img{small} src="{picture.uri}" alt="{escape(picture.title)}" loading="lazy">' if picture.uri else ""
-    return f"<figure{kind}>{shown}<b>{escape(picture.title)}</b><br>{escape(picture.caption)}</figure>"
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A row each; a figure that a row lacks is left empty. Columns of numbers are aligned at the right."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        return ""
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    kinds = [' class="number"' if all(_number(row[at]) for row in cells) else "" for at in range(len(names))]
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(names, kinds))
+    lines = ["".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds)) for row in cells]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 0.1 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return "" if value is None else str(value)
+
+
+def _number(text: str) -> bool:
+    return bool(re.fullmatch(r"|[-+]?[\d,.]+(e[-+]?\d+)?", text))
+
+
+def figure(drawn: str, title: str = "", caption: str = "", *, kind: str = "") -> str:
+    """A thumbnail with its caption; `kind` is ``query`` for what was asked for, ``wrong`` for a mistake, or ""."""
+    named = f' class="{kind}"' if kind else ""
+    shown = drawn or '<div class="blank" aria-hidden="true">?</div>'
+    return (
+        f"<figure{named}>{shown}<figcaption><b>{escape(title)}</b>{'<br>' if title and caption else ''}"
+        f"{escape(caption)}</figcaption></figure>"
+    )
+
+
+def gallery(figures: Iterable[str], *, wide: float = 1.0) -> str:
+    """Figures in rows that fill the width; `wide` is the ratio of a thumbnail's sides."""
+    return f'<div class="gallery" style="--cell: {cell_width(wide)}px">{"".join(figures)}</div>'
+
+
+def cell_width(aspect: float) -> int:
+    """Pixels that a thumbnail of this ratio of width to height is given at least."""
+    return 92 if aspect <= 1.3 else 140 if aspect <= 2.5 else 250
+
+
+def strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0) -> str:
+    """Titled rows whose columns belong together; on a narrow screen they scroll sideways as one."""
+    count = max((len(cells) for _, cells in rows), default=0)
+    style = f"--count: {count}; --cell: {cell_width(wide)}px"
+    drawn = [
+        f'<div class="strip" style="{style}"><div class="title">{escape(title)}</div>{"".join(cells)}</div>'
+        for title, cells in rows
+    ]
+    return f'<div class="strips" tabindex="0">{"".join(drawn)}</div>'

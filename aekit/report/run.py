@@ -1,87 +1,238 @@
-"""``report.html`` of a run: what was trained on what, how the loss fell, what comes back, and how good it is."""
+"""``report.html`` of a run: what was trained on what, what it learned, how good that is, and how to make it again."""
 
 from __future__ import annotations
 
 import json
+import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from aekit.autoencoder import Autoencoder
+import aekit
+from aekit.assembly import autoencoder_of
 from aekit.encoder import Encoder
-from aekit.report.page import Picture, chart, heading, page, pictures, preformatted, table
-from aekit.report.thumbnails import thumbnail
-from aekit.samples import Samples, SampleSpec
+from aekit.errors import DataError
+from aekit.evaluation.judge import Evaluation, evaluate
+from aekit.objective import Objective
+from aekit.report import charts
+from aekit.report.findings import as_list, findings
+from aekit.report.judged import judgement
+from aekit.report.look import Look, look_at
+from aekit.report.maps import map_of
+from aekit.report.nearby import driving, neighbourhoods
+from aekit.report.page import Page, beside, card, facts, preformatted, tiles
+from aekit.report.seen import filters, seen
+from aekit.samples import Samples, Source
 
-SHOWN = 8
-SMALL = 64
+WORTH_IT = 5.0
+"""Seconds of training above which the page may take some of its own, for t-SNE and a quick judgement."""
+BARS = 64
+_HOW = "aekit embed RUN DATA -o embeddings, and then aekit evaluate embeddings, judges an encoder beside its controls."
+
+Terms = dict[str, list[tuple[float, float]]]
 
 
 def run_page(
-    encoder: Encoder, samples: Samples, autoencoder: Autoencoder | None, folder: Path, results: dict[str, Any]
+    objective: Objective,
+    source: Source,
+    samples: Samples,
+    folder: Path,
+    results: Mapping[str, Any],
+    *,
+    targets: Samples | None = None,
+    judged: Evaluation | None = None,
+    rows: np.ndarray | None = None,
 ) -> str:
     """The page as HTML text.
 
     Args:
-        encoder: trained.
-        samples: that it was trained on; a few are shown.
-        autoencoder: whose reconstructions are shown, where there is one.
+        objective: trained, with its encoder.
+        source: of the data, training samples and others.
+        samples: that it was trained on.
         folder: of the run, for its log and recipe.
         results: what ``results.json`` holds.
+        targets: what is to be restored from each sample, where that is not the sample.
+        judged: the evaluation at the end of the run, if there was one.
+        rows: (N,) positions in the source of the embeddings that were judged.
     """
-    metrics = {name.replace("_", " "): f"{value:g}" for name, value in encoder.record["metrics"].items()}
-    facts = {"samples": results["trained"]["samples"], "kind": str(encoder.spec), "embedding": encoder.dim, **metrics}
-    parts = [
-        table([facts]),
-        heading("Loss", "By term, at each step that was logged."),
-        chart(_terms(folder / "log.jsonl"), "step"),
-        *(_reconstructions(encoder.spec, samples, autoencoder) if autoencoder else []),
-        *_judgement(results.get("evaluation")),
-        heading("How to make it again"),
-        preformatted((folder / "recipe.toml").read_text("utf-8")),
-    ]
-    return page(f"Run: {folder.name}", f"encoder {encoder.digest}", *parts)
+    encoder = objective.encoder
+    autoencoder = autoencoder_of(objective) if targets is None else None
+    if autoencoder is not None and not autoencoder.restores_samples:
+        autoencoder = None
+    seed, trained = int(results["recipe"]["train"]["seed"]), results["trained"]
+    look = look_at(encoder, source, samples, autoencoder=autoencoder, seed=seed)
+    thorough = trained["seconds"] >= WORTH_IT
+    # A code of two numbers is its own map.
+    for method in ["auto"] * (thorough or encoder.dim == 2) + ["pca"]:
+        look.lay_out(method)
+    terms = _terms(folder / "log.jsonl")
+
+    page = Page(folder.name, _summary(encoder, results))
+    quick, why_not = (None, "") if judged is not None else _quick(look, thorough, seed)
+    found = judged or quick
+    page.add("Overview", tiles(_figures(encoder, results, found)))
+    page.add("Overview", card("What is noticeable", "", as_list(findings(results, terms, look, found))))
+    page.add("Overview", *seen(page, objective, samples, targets, look.painter, seed))
+    page.add("Map", *_map(page, look, thorough))
+    page.add("Neighbours", *neighbourhoods(page, look, seed))
+    if judged is not None and rows is not None:
+        page.add("Judgement", *judgement(page, judged, source, rows, look.painter))
+    elif quick is not None:
+        below = f"The recipe names no evaluators: this is a quick look at {len(look):,} samples, for this page alone. {_HOW}"
+        page.add("Judgement", *judgement(page, quick, source, look.rows, look.painter, below=below))
+    else:
+        page.add("Judgement", card("Is it any good?", f"{why_not} {_HOW}"))
+    page.add("Training", *_training(terms))
+    page.add("Network", filters(page, encoder), _spectrum(look), driving(page, look))
+    page.add("Reproduce", *_reproduce(encoder, folder, results))
+    return page.html()
 
 
-def _terms(log: Path) -> dict[str, list[tuple[float, float]]]:
-    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-    step = max(1, len(records) // 400)
-    # Layer-wise training has terms of its own for each layer, one after the other.
-    names = dict.fromkeys(name for r in records for name in r if name not in ("step", "epoch", "lr"))
-    if all(len(r.keys() & names.keys()) == 2 for r in records):
-        names.pop("loss", None)  # where there is a single term the two are one line
-    return {name: [(r["step"], r[name]) for r in records[::step] if name in r] for name in names}
+def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
+    objective, recipe = results["objective"], results["recipe"]
+    how = " + ".join([*objective["variants"], *objective["pretexts"]]) or "plain autoencoder"
+    return (
+        f"{how}, {recipe['encoder']['backbone']} to {encoder.dim} numbers, trained without labels on "
+        f"{results['trained']['samples']:,} samples of {_name_of(results)} ({encoder.spec}) in "
+        f"{_duration(results['trained']['seconds'])}"
+    )
 
 
-@torch.inference_mode()
-def _reconstructions(spec: SampleSpec, samples: Samples, autoencoder: Autoencoder) -> list[str]:
-    positions = torch.linspace(0, len(samples) - 1, min(SHOWN, len(samples))).long()
-    raw = samples.batch(positions)
-    back = autoencoder.encoder.preprocess.inverse(autoencoder.reconstruct(raw)).cpu().numpy()
-    given = raw.cpu().numpy().astype(np.float64)
-    reach = (0.0, 255.0) if spec.dtype == "uint8" else (float(given.min()), float(given.max()))
-    small = max(spec.shape[-2:]) <= SMALL
-    above = [Picture(thumbnail(sample, spec, reach), "sample", small=small) for sample in given]
-    below = [Picture(thumbnail(sample, spec, reach), "reconstruction", small=small) for sample in back]
-    return [
-        heading("What comes back", "Samples, and what the decoder makes of their codes."),
-        pictures(above),
-        pictures(below),
-    ]
+def _name_of(results: Mapping[str, Any]) -> str:
+    text = str(results["data"]["data"])
+    return text if len(text) < 60 else f"…{text[-58:]}"
 
 
-def _judgement(evaluation: dict[str, Any] | None) -> list[str]:
-    if evaluation is None:
+def _figures(encoder: Encoder, results: Mapping[str, Any], judged: Evaluation | None) -> dict[str, tuple[str, str]]:
+    """Title -> a figure and what it stands beside."""
+    found = {"trained on": (f"{results['trained']['samples']:,}", f"samples, {encoder.spec}")}
+    found["trained in"] = (
+        _duration(results["trained"]["seconds"]),
+        f"{results['cost']['samples_per_second']:,.0f} samples/s",
+    )
+    found["embedding"] = (f"{encoder.dim}", f"numbers, from {encoder.spec.size:,}")
+    metrics = results["metrics"]
+    if judged is not None:
+        for name, result in judged.results["encoder"].items():
+            metric, own = next(iter(result.metrics.items()))
+            others = [
+                f"{who} {next(iter(r[name].metrics.values())).value:.3f}"
+                for who, r in judged.results.items()
+                if who != "encoder" and name in r
+            ]
+            found[f"{name} {metric.replace('_', ' ')}"] = (f"{own.value:.3f}", ", ".join(others))
+    if "explained" in metrics:
+        psnr = f", PSNR {metrics['psnr']:g} dB" if "psnr" in metrics else ""
+        found["explained"] = (f"{100 * metrics['explained']:.1f} %", f"of the variance{psnr}")
+    if "effective_rank" in metrics:
+        found["effective rank"] = (f"{metrics['effective_rank']:g}", f"of {encoder.dim} directions")
+    return found
+
+
+def _map(page: Page, look: Look, thorough: bool) -> list[str]:
+    if not look.layouts:
         return []
-    rows = []
-    for subject, found in evaluation["results"].items():
-        row: dict[str, object] = {"": subject}
-        for name, result in found.items():
-            metric, figure = next(iter(result["metrics"].items()))
-            low, high = figure.get("low"), figure.get("high")
-            spread = f" [{low:.3f}, {high:.3f}]" if low is not None else ""
-            row[f"{name} {metric.replace('_', ' ')}"] = f"{figure['value']:.3f}{spread}"
-        rows.append(row)
-    return [heading("Is it any good?", " ".join(evaluation["verdict"])), table(rows)]
+    told = [_sampled(look), "Each point is a sample: point at it, or tap it, to see it and its neighbours."]
+    if "t-SNE" in look.layouts:
+        told.append("t-SNE keeps neighbours together: distances between far groups, and their sizes, mean little.")
+    elif not thorough and look.vectors.shape[1] > 2:
+        told.append(
+            "As the run was a short one, only principal components are shown; aekit map RUN --html lays it out by t-SNE."
+        )
+    return [card("The embedding as a map", " ".join(told), page.map(map_of(look), look.sheet))]
+
+
+def _sampled(look: Look) -> str:
+    total = len(look.source)
+    if len(look) == total:
+        return f"All {total:,} samples."
+    splits = "" if look.splits is None else ", of each split as many as there are or fit"
+    return f"{len(look):,} of {total:,} samples, evenly spaced{splits}."
+
+
+def _quick(look: Look, thorough: bool, seed: int) -> tuple[Evaluation | None, str]:
+    """An evaluation of the samples of this page, where the recipe asked for none of all; or why there is none."""
+    if look.classes is None or len(np.unique(look.classes[look.classes != ""])) < 2:
+        return None, "There are no labels to judge it by."
+    if not thorough:
+        return None, "The recipe names no evaluators."
+    try:
+        return evaluate(look.embeddings(), seed=seed), ""
+    except DataError as error:
+        return None, f"These samples could not be judged: {error}."
+
+
+def _terms(log: Path) -> Terms:
+    """Name -> (step, value), the loss first, the learning rate last."""
+    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    names = dict.fromkeys(name for r in records for name in r if name not in ("step", "epoch", "lr"))
+    # Where there is a single term, that is the loss. Layer-wise training has terms of its own for each layer.
+    if all(len(r.keys() & names.keys()) == 2 for r in records):
+        names.pop("loss", None)
+    terms = {name: [(r["step"], r[name]) for r in records if name in r and np.isfinite(r[name])] for name in names}
+    return terms | {"learning rate": [(r["step"], r["lr"]) for r in records if "lr" in r]}
+
+
+def _training(terms: Terms) -> list[str]:
+    drawn = [
+        charts.curve(name, [x for x, _ in line], [y for _, y in line], "step", smooth=name != "learning rate")
+        for name, line in terms.items()
+    ]
+    below = "By term, at each step that was logged; the bold line is a running mean. Point at a curve to read it."
+    return [card("Loss", below, charts.charts(*drawn))]
+
+
+def _spectrum(look: Look) -> str:
+    """How the variance of the embedding is shared out among its directions."""
+    centred = (look.vectors - look.vectors.mean(0)).astype(np.float64)
+    sizes = np.square(np.linalg.svd(centred, compute_uv=False))
+    if len(sizes) < 2 or not sizes.sum() > 0:
+        return ""
+    shares = 100 * sizes / sizes.sum()
+    deviation = np.sort(look.vectors.std(0))[::-1]
+    below = "A few high bars and nothing after them are an embedding that has collapsed."
+    some = f", the first {BARS}" if len(shares) > BARS else ""
+    return card(
+        "How the embedding uses its width",
+        below,
+        charts.charts(
+            charts.bars(f"Share of the variance by direction, %{some}", shares[:BARS].tolist(), "direction"),
+            charts.bars(f"Deviation of single numbers, the largest first{some}", deviation[:BARS].tolist(), "number"),
+        ),
+    )
+
+
+def _reproduce(encoder: Encoder, folder: Path, results: Mapping[str, Any]) -> list[str]:
+    recipe = (folder / "recipe.toml").read_text("utf-8")
+    made = {
+        "encoder": encoder.digest,
+        "data": results["data"]["data"],
+        "aekit": aekit.__version__,
+        "plugins": ", ".join(f"{p.kind} {p.name} ({p.distribution} {p.version})" for p in encoder.plugins),
+        "Python, torch": f"{platform.python_version()}, {torch.__version__}, on {platform.machine()}",
+        "parameters": f"{results['cost']['parameters']:,}",
+    }
+    use = (
+        f"aekit embed {folder.name} DATA -o embeddings   # of any data of this kind\n"
+        "aekit index embeddings -o index && aekit search index QUERY\n"
+        "aekit evaluate embeddings                  # beside raw input, PCA and random weights"
+    )
+    in_python = f'import aekit\n\nencoder = aekit.load("{folder.name}")\nembeddings = encoder.embed("photos/")'
+    again = "The recipe, with every default written out. Saved as recipe.toml, it makes the same run:"
+    return [
+        card(
+            "How to make it again", again, preformatted(f"aekit fit recipe.toml -o {folder.name}"), preformatted(recipe)
+        ),
+        card("What made it", "", facts(made)),
+        card("How to use it", "", beside(preformatted(use), preformatted(in_python))),
+    ]
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{seconds:.1f} s"

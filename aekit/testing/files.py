@@ -73,6 +73,31 @@ def mnist(folder: Path) -> Path:
     return root
 
 
+def series(folder: Path) -> Path:
+    """``Waves/Waves_TRAIN.ts`` and ``Waves_TEST.ts``: series of two channels and 12 to 15 steps, with one that is damaged."""
+    root = folder / "Waves"
+    root.mkdir()
+    header = "# waves\n@problemName Waves\n@univariate false\n@dimensions 2\n@equalLength false\n@classLabel true a b c\n@data\n"
+    lines = []
+    for row, (phase, label) in enumerate(zip(_numbers()[:, 0], _classes())):
+        steps = np.arange(12 + row % 4)
+        channels = [",".join(f"{value:.4f}" for value in wave(steps + phase)) for wave in (np.sin, np.cos)]
+        lines.append(":".join([*channels, "abc"[label]]))
+    lines[-1] = "0.5,half:0.1,0.2:a"
+    (root / "Waves_TRAIN.ts").write_text(header + "\n".join(lines[:8]), "utf-8")
+    (root / "Waves_TEST.ts").write_text(header + "\n".join(lines[8:]), "utf-8")
+    return root
+
+
+def film(folder: Path) -> Path:
+    """24 grey frames of 8 x 8, in which a bright square moves, in a .npz file."""
+    frames = np.zeros((2 * COUNT, SIDE, SIDE), np.uint8)
+    for number, frame in enumerate(frames):
+        frame[number % 6 : number % 6 + 3, number // 4 : number // 4 + 3] = 100 + 5 * number
+    np.savez(folder / "film.npz", frames=frames)
+    return folder / "film.npz"
+
+
 MAKERS: dict[str, list[Callable[[Path], Path]]] = {
     "folder": [pictures, mnist],
     ".npy": [array],

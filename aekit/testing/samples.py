@@ -14,6 +14,9 @@ SPECS: dict[Kind, SampleSpec] = {
 }
 """What plugins are tested on. Pictures are square, so that tasks which turn them can take them."""
 
+COLOURED = SampleSpec("image", (3, 8, 8), "uint8")
+"""What a plugin for pictures is tested on that refuses grey ones."""
+
 SHAPES: dict[Kind, list[tuple[int, ...]]] = {
     "vector": [(1,), (2,), (7,), (33,)],
     "series": [(1, 8), (3, 13), (5, 50)],

@@ -187,7 +187,9 @@ def labels_are_no_feature(case: SourceCase) -> None:
     """no column of a vector is the label under another name"""
     source = case.source
     if source.labels is None or source.spec.kind != "vector":
-        raise NotApplicableError("it has no labels" if source.labels is None else f"samples are {source.spec.kind}s")
+        raise NotApplicableError(
+            "it has no labels" if source.labels is None else f"samples are {source.spec.kind}, not vector"
+        )
     rows, ok = source.read(case.all)
     labels = source.labels[ok]
     classes = len(set(labels.tolist()))

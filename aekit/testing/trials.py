@@ -23,7 +23,7 @@ from aekit.recipe import make_recipe
 from aekit.registry import Plugin, registry
 from aekit.samples import ArraySource, Samples, SampleSpec, collect
 from aekit.testing.kit import Case
-from aekit.testing.samples import SPECS, low_rank
+from aekit.testing.samples import COLOURED, SPECS, low_rank
 from aekit.training import Batches, Settings, State, train
 
 DIM = 16
@@ -113,16 +113,21 @@ def trials(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) 
     tagged = [spec for kind, spec in SPECS.items() if kind in plugin.entry.tags]
     if plugin.kind == "backbone" and not tagged:
         raise ValueError(f"the entry's tags name no kind of sample; expected some of {', '.join(SPECS)}")
-    found, refusals = [], {}
-    for spec in tagged or SPECS.values():
+    found: list[Trial] = []
+    refusals: dict[str, RecipeError] = {}
+    wanted = tagged or list(SPECS.values())
+    for spec in [*wanted, *([COLOURED] if SPECS["image"] in wanted else [])]:
+        if any(trial.spec.kind == spec.kind for trial in found):
+            continue
         trial = Trial(plugin, name, options, folder, spec)
         try:
             trial.objective()
             found.append(trial)
+            refusals.pop(spec.kind, None)
         except RecipeError as error:
             if not isinstance(error.__cause__, ValueError):
                 raise
-            refusals[spec.kind] = error
+            refusals.setdefault(spec.kind, error)
     if tagged and refusals:
         kind, refusal = next(iter(refusals.items()))
         raise ValueError(f"the entry's tags name {kind} samples, but it refuses them: {refusal}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aekit.hookspecs import Entry, hookimpl
 
+from .pretexts import aekit_register_pretexts as aekit_register_pretexts
+
 
 @hookimpl
 def aekit_register_variants() -> list[Entry]:
@@ -56,6 +58,7 @@ def aekit_register_sources() -> list[Entry]:
     tables = (".csv", ".tsv", ".parquet")
     pictures = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
     arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
+    films = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
     return [
         Entry(
             "arrays",
@@ -78,6 +81,14 @@ def aekit_register_sources() -> list[Entry]:
             1,
             ("folder", *tables),
         ),
+        Entry("series", f"{at}.series:Series", "series in .ts files of the UCR and UEA archives", 1, ("folder", ".ts")),
+        Entry(
+            "clips",
+            f"{at}.clips:Clips",
+            "windows of frames of films, animated pictures and arrays of frames",
+            1,
+            ("folder", *films, ".apng", ".gif", ".webp", ".npy", ".npz"),
+        ),
         Entry(
             "mnist-variations",
             f"{at}.mnist_variations:Variations",
@@ -87,6 +98,7 @@ def aekit_register_sources() -> list[Entry]:
         Entry(
             "sklearn", f"{at}.sklearn_datasets:open_dataset", "data that ships with scikit-learn: digits, iris ...", 1
         ),
+        Entry("aeon", f"{at}.aeon:open_dataset", "series data sets that come inside aeon: GunPoint, ArrowHead ...", 1),
         Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "torchvision's data sets, by name", 1),
     ]
 

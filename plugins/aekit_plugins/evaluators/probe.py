@@ -1,4 +1,4 @@
-"""Linear probe: how well a linear classifier on frozen embeddings finds the classes (Alain & Bengio, 2016)."""
+"""Linear probe: how well a linear model on frozen embeddings finds what the labels say (Alain & Bengio, 2016)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.evaluation import Metric, Result, Split, bootstrap, fit_logistic
+from aekit.evaluation import SEARCH, Metric, Result, Split, bootstrap, choose, fit_logistic, fit_ridge
+from aekit.evaluation.classes import by_class, commonest, confusion
+from aekit.evaluation.detection import average_precisions, mean_detection
 from aekit.options import Field
 
 
@@ -18,62 +20,91 @@ def evaluate(
     lowest: Annotated[float, Field(gt=0, description="smallest C tried: the strongest regularisation")] = 1e-4,
     highest: Annotated[float, Field(gt=0, description="largest C tried")] = 1e3,
     steps: Annotated[int, Field(ge=1, le=96, description="values of C tried, evenly spaced in the logarithm")] = 10,
-    max_iterations: Annotated[int, Field(ge=1, description="of L-BFGS, for each C")] = 200,
-    seed: Annotated[int, Field(ge=0, description="of the bootstrap")] = 0,
+    folds: Annotated[
+        int, Field(ge=0, le=20, description="of a cross-validation that chooses C; 0: the validation split chooses")
+    ] = 0,
+    max_iterations: Annotated[int, Field(ge=1, description="of L-BFGS, for each C")] = 1000,
+    seed: Annotated[int, Field(ge=0, description="of the folds and the bootstrap")] = 0,
 ) -> Result:
-    """Logistic regression on standardised embeddings.
+    """On standardised embeddings: logistic regression for classes, one against the rest for several labels a sample, and
+    ridge regression for numbers on a scale.
 
-    C is chosen on the validation split; the figure is of the model fitted again, at that C, on train and validation.
+    C is chosen by accuracy, mean average precision or R2; the figure is of the model fitted again, at that C, on train and
+    validation.
 
     Args:
         embeddings: (N, D) float32.
-        labels: (N,) classes.
+        labels: (N,) classes, of any type but float; (N,) float targets; or (N, L) bool.
         split: positions into both.
     """
     strengths = np.geomspace(lowest, highest, steps)
-    path = fit_logistic(embeddings[split.train], labels[split.train], strengths, max_iterations=max_iterations)
-    on_validation = (path.predict(embeddings[split.validation]) == labels[split.validation]).mean(axis=1)
-    best = int(on_validation.argmax())  # of equals the most regularised
-    seen = np.concatenate([split.train, split.validation])
-    model = fit_logistic(embeddings[seen], labels[seen], strengths[[best]], max_iterations=max_iterations)
-    truth, answer = labels[split.test], model.predict(embeddings[split.test])[0]
+    on_a_scale = labels.dtype.kind == "f"
+    scored = _r2 if on_a_scale else _mean_precision if labels.ndim == 2 else _accuracy
+
+    def fitted(rows: np.ndarray, values: np.ndarray, **stop: float) -> Any:
+        if on_a_scale:
+            return fit_ridge(embeddings[rows], labels[rows], values)
+        return fit_logistic(embeddings[rows], labels[rows], values, max_iterations=max_iterations, **stop)
+
+    def judge(own: np.ndarray, held: np.ndarray) -> np.ndarray:
+        path = fitted(own, strengths, gradient_tolerance=SEARCH)
+        return scored(path, embeddings[held], labels[held])
+
+    strata = labels if scored is _accuracy else None
+    choice = choose(judge, split, strata, folds=folds, seed=seed)
+    model = fitted(np.concatenate([split.train, split.validation]), strengths[[choice.best]])
+    judged = _judged_scale if on_a_scale else _judged_several if labels.ndim == 2 else _judged_classes
+    found = judged(model, embeddings, labels, split, seed)
+    chosen = {"C": float(strengths[choice.best]), "of": steps}
+    chosen |= {} if on_a_scale else {"converged": bool(model.converged[0])}
+    curve = {"C": strengths, "validation": choice.scores}
+    return Result(**found | {"chosen": chosen, "chosen_on": choice.on, "figures": found.get("figures", {}) | curve})
+
+
+def _judged_classes(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
+    truth, odds = y[split.test], model.probabilities(x[split.test])
+    answer = model.classes[odds.argmax(axis=1)]
     right = (answer == truth).astype(np.float64)
-    classes, confusion = _confusion(truth, answer)
-    table = _by_class(classes, confusion)
-    return Result(
-        metrics={
-            "accuracy": bootstrap(right, seed=seed),
-            "balanced_accuracy": Metric(float(np.mean([row["recall"] for row in table if row["samples"]]))),
-            "largest_class": Metric(_largest_class(labels[seen], truth)),
-        },
-        chosen={"C": float(strengths[best]), "of": steps, "converged": bool(model.converged[0])},
-        table=table,
-        figures={"confusion": confusion, "classes": classes.astype(str), "C": strengths, "validation": on_validation},
-        scores=right,
-    )
+    classes, counts = confusion(truth, answer)
+    table, chance = by_class(classes, counts), commonest(y, split)
+    balanced = float(np.mean([row["recall"] for row in table if row["samples"]]))
+    metrics = {"accuracy": bootstrap(right, seed=seed, groups=split.test_groups)}
+    metrics |= {"balanced_accuracy": Metric(balanced), "largest_class": Metric(chance)}
+    figures = {"confusion": counts, "classes": classes.astype(str)}
+    found = {"metrics": metrics, "table": table, "figures": figures, "scores": right, "chance": chance}
+    return found | {"answers": answer, "confidence": odds.max(axis=1)}
 
 
-def _largest_class(seen: np.ndarray, truth: np.ndarray) -> float:
-    """Accuracy of always answering the commonest class."""
-    classes, counts = np.unique(seen, return_counts=True)
-    return float((truth == classes[counts.argmax()]).mean())
+def _judged_scale(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
+    errors = model.predict(x[split.test])[0] - y[split.test]
+    spread = float(np.var(y[split.test]))
+    scores = 1 - np.square(errors) / (spread if spread > 0 else 1.0)  # their mean is R2
+    metrics = {"r2": bootstrap(scores, seed=seed, groups=split.test_groups)}
+    metrics["mean_absolute_error"] = bootstrap(np.abs(errors), seed=seed, groups=split.test_groups)
+    return {"metrics": metrics, "scores": scores, "chance": 0.0}
 
 
-def _confusion(truth: np.ndarray, answer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes (C,) and counts (C, C): rows are true, columns are answers."""
-    classes, codes = np.unique(np.concatenate([truth, answer]), return_inverse=True)
-    pairs = codes[: len(truth)] * len(classes) + codes[len(truth) :]
-    return classes, np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
-
-
-def _by_class(classes: np.ndarray, confusion: np.ndarray) -> list[dict[str, Any]]:
-    samples, answers, right = confusion.sum(axis=1), confusion.sum(axis=0), confusion.diagonal()
-    return [
-        {
-            "class": str(name),
-            "samples": int(samples[i]),
-            "recall": float(right[i] / max(1, samples[i])),
-            "precision": float(right[i] / max(1, answers[i])),
-        }
-        for i, name in enumerate(classes)
+def _judged_several(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
+    truth, logits = y[split.test].T, model.logits(x[split.test]).T
+    found, single = mean_detection(logits, truth, seed=seed, groups=split.test_groups)
+    table = [
+        {"label": number, "samples": int(own.sum()), "average precision": float(figures[1]), "auroc": float(figures[0])}
+        for number, (own, figures) in enumerate(zip(truth, single))
+        if np.isfinite(figures).all()
     ]
+    chance = float(np.mean([row["samples"] for row in table]) / len(split.test))
+    metrics = {"map": found["average_precision"], "mean_auroc": found["auroc"]}
+    return {"metrics": metrics, "table": table, "chance": chance}
+
+
+def _accuracy(path: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return (path.predict(x) == y).mean(axis=1)
+
+
+def _r2(path: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return -np.square(path.predict(x) - y).mean(axis=1) / max(float(np.var(y)), 1e-300) + 1
+
+
+def _mean_precision(path: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    every = [average_precisions(path.logits(x, number).T, y.T) for number in range(len(path.strengths))]
+    return np.nan_to_num(np.array(every)).mean(axis=1)

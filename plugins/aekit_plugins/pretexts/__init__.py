@@ -1,0 +1,73 @@
+"""The pretext tasks that come with aekit, registered for `aekit_plugins`."""
+
+from __future__ import annotations
+
+from aekit.hookspecs import Entry, hookimpl
+
+
+@hookimpl
+def aekit_register_pretexts() -> list[Entry]:
+    at = "aekit_plugins.pretexts"
+    seen = ("series", "image", "clip")
+    return [
+        Entry(
+            "rotation", f"{at}.rotation:Rotation", "says by which angle the picture was turned", 1, ("image", "clip")
+        ),
+        Entry("jigsaw", f"{at}.jigsaw:Jigsaw", "says in which order the tiles of the picture are", 1, ("image",)),
+        Entry(
+            "relative-position",
+            f"{at}.relative_position:RelativePosition",
+            "says where one patch of the picture lies, seen from another",
+            1,
+            ("image",),
+        ),
+        Entry(
+            "temporal-order",
+            f"{at}.temporal_order:TemporalOrder",
+            "says in which order the segments of the series or clip are",
+            1,
+            ("series", "clip"),
+        ),
+        Entry("masked", f"{at}.masked:Masked", "random patches are hidden, and asked for from the others", 1, seen),
+        Entry(
+            "predict-part",
+            f"{at}.predict_part:PredictPart",
+            "one part from another: future from past, top from bottom",
+            1,
+            seen,
+        ),
+        Entry(
+            "inpainting", f"{at}.inpainting:Inpainting", "a hole in the sample, filled from what surrounds it", 1, seen
+        ),
+        Entry(
+            "colourisation",
+            f"{at}.colourisation:Colourisation",
+            "the colours of a picture, from its lightness",
+            1,
+            ("image",),
+        ),
+        Entry(
+            "super-resolution",
+            f"{at}.super_resolution:SuperResolution",
+            "the fine detail of samples that were made smaller",
+            1,
+            seen,
+        ),
+        Entry(
+            "mark-removal",
+            f"{at}.mark_removal:MarkRemoval",
+            "clean pictures from those with text and logos laid over",
+            1,
+            ("image",),
+        ),
+        Entry("simclr", f"{at}.simclr:SimCLR", "finds a sample's other view among all views of the batch", 1),
+        Entry("byol", f"{at}.byol:BYOL", "predicts a slow teacher's projection of the other view", 1),
+        Entry("simsiam", f"{at}.simsiam:SimSiam", "predicts its own projection of the other view", 1),
+        Entry(
+            "barlow-twins", f"{at}.barlow_twins:BarlowTwins", "two views agree, entry by entry, without redundancy", 1
+        ),
+        Entry("vicreg", f"{at}.vicreg:VICReg", "two views agree, while entries vary and do not go together", 1),
+        Entry(
+            "dino", f"{at}.dino:DINO", "from small parts, the prototypes to which a slow teacher assigns large ones", 1
+        ),
+    ]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
@@ -68,6 +69,11 @@ class VectorQuantised(Variant):
         order = torch.randperm(len(whole), generator=step.generator, device=whole.device)
         self._seen = (whole.detach(), chosen, order)
         return {"commitment": self.commitment * (whole - step.code.detach()).square().sum(1).mean()}
+
+    def figures(self, step: Step) -> dict[str, Tensor]:
+        """``perplexity``: how many entries of a codebook a batch uses, if it used them alike; the mean over the parts."""
+        shares = F.one_hot(step.extras["chosen"], self.entries).float().mean(1)  # (G, B, K) -> (G, K)
+        return {"perplexity": torch.special.entr(shares).sum(1).exp().mean()}
 
     @torch.no_grad()
     def after_step(self) -> None:

@@ -1,0 +1,157 @@
+"""What the run's own pretext tasks do once they are trained: samples restored, beside simple ways to do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+
+from aekit.applying.fullsize import FullSize, full_size
+from aekit.applying.holes import Holes
+from aekit.applying.job import Job, Outcome
+from aekit.applying.originals import Originals, files_of
+from aekit.applying.restored import Restored, judged, opened, read_one
+from aekit.errors import DataError, PluginError, RecipeError, nearest
+from aekit.options import Field
+from aekit.registry import registry
+from aekit.restoring import Baseline, Damaged, Restoring
+from aekit.samples import Source, to_tensor
+from aekit.training import derive
+
+
+@torch.inference_mode()
+def mend(
+    job: Job,
+    *,
+    clean: Annotated[
+        Any, Field(description="the undamaged samples: data, a folder of the same names, or a column of DATA")
+    ] = None,
+    mask: Annotated[
+        Any, Field(description="where the holes are: one picture or array for all, a folder of the same names, or data")
+    ] = None,
+    hole: Annotated[str | None, Field(description="what a hole is: transparent, or a value of DATA")] = None,
+    demonstrate: Annotated[
+        bool | None,
+        Field(description="DATA is undamaged: damage it as in training; by default where a task is not told of holes"),
+    ] = None,
+    baselines: Annotated[bool, Field(description="simple ways to restore beside it")] = True,
+    tile: Annotated[
+        int, Field(ge=0, description="side of the pieces that large pictures are done in; 0: whole")
+    ] = 1024,
+    seed: Annotated[int, Field(ge=0, description="of the damage, to demonstrate")] = 0,
+) -> Outcome:
+    """Writes what a pretext task that the run was trained for makes of damaged samples, at the natural size of pictures where
+    it can.
+
+    Raises:
+        RecipeError: settings that this task has no use for, or that exclude each other.
+    """
+    name, task, notes = job.task, job.own_tasks[job.task], list[str]()
+    own = task if isinstance(task, Restoring) else None
+    pierced = callable(getattr(task, "hide", None))
+    _check(name, own, pierced, {"clean": clean, "mask": mask, "hole": hole}, demonstrate)
+    if demonstrate is None and pierced and mask is None and hole is None:
+        demonstrate = True
+        notes.append("no holes are named: DATA is taken as undamaged, and the holes are the task's own")
+    larger = own is not None and own.enlarges and not demonstrate
+    full = full_size(job.encoder, own.decoder, own.transform) if own else "the task does not say that it takes others"
+    source, sized = _as_it_is(job, full) if larger else opened(job, full, notes)
+    rows = source.rows_of(job.split)
+    holes = Holes(mask, hole, job, source, sized is not None) if mask is not None or hole is not None else None
+    truth = Originals(clean, job, source, own_size=sized is not None) if clean is not None else None
+    ways: Mapping[str, Baseline] = {"as they are": lambda damaged: damaged.visible}
+    if own is not None:
+        known = own.baselines(notes)
+        ways = known if baselines else dict(list(known.items())[:1])
+
+    def damaged(number: int, positions: list[int], raw: np.ndarray) -> Damaged:
+        x = job.encoder.preprocess(to_tensor(raw).to(job.encoder.device))
+        if demonstrate and own is not None:
+            return own.damage(x, torch.Generator(x.device).manual_seed(derive(seed, number)))
+        hidden = None
+        if holes is not None:
+            found = np.stack([holes.of(row, one) for row, one in zip(positions, raw)])
+            hidden = torch.from_numpy(found).to(x.device)
+        return own.take(x, hidden) if own else Damaged(x, hidden)
+
+    def steps() -> Iterator[Restored]:
+        for number, (positions, raw) in enumerate(_batches(job, source, rows, one_by_one=larger or sized is not None)):
+            seen = damaged(number, positions, raw)
+            if larger and sized is None and seen.visible.shape[1:] != job.spec.shape:
+                wrong, wanted = ("x".join(map(str, shape)) for shape in (seen.visible.shape[1:], job.spec.shape))
+                raise DataError(
+                    f"{source.ids[positions[0]]}: enlarged it is {wrong}, the network takes {wanted}: {full}"
+                )
+            restored = sized.restore(seen.visible[0], tile)[None] if sized else task.transform(seen.visible)  # type: ignore[operator]
+            others = {t: job.in_units(way(seen)) for t, way in ways.items()} if demonstrate or truth else {}
+            given, made = job.in_units(seen.visible), job.in_units(seen.finished(restored))
+            for place, row in enumerate(positions):
+                true = raw[place] if demonstrate else truth.of(row, made[place].shape) if truth else None
+                hidden = None if seen.hidden is None else seen.hidden[place].cpu().numpy()
+                yield Restored(row, given[place], made[place], {t: v[place] for t, v in others.items()}, true, hidden)
+
+    found = judged(job, source, rows, steps(), "seen", notes)
+    if holes is not None and holes.empty:
+        notes.append(f"{holes.empty} of {len(found.samples)} samples have no hole")
+    found.facts |= {"own size": sized is not None, "demonstration": bool(demonstrate)}
+    return found
+
+
+def no_such_task(job: Job, known: Mapping[str, Any]) -> str:
+    """Why the job's task cannot be done: which pretext task trains it, or the nearest name."""
+    name = job.task
+    for plugin in registry().of("pretext"):
+        try:
+            if getattr(plugin.load(), "task", None) == name:
+                return f"task {name!r}: {job.run} was not trained for it; train with --pretext {plugin.name}"
+        except PluginError:  # reported by `aekit plugins`
+            continue
+    return f"task {name!r}: no such task{nearest(name, [*known, *job.own_tasks])}"
+
+
+def _check(name: str, own: Restoring | None, pierced: bool, given: dict[str, Any], demonstrate: bool | None) -> None:
+    named = [option for option, value in given.items() if value is not None]
+    holes = [option for option in named if option != "clean"]
+    problem = ""
+    if demonstrate and named:
+        problem = f"{name}.demonstrate: DATA is taken as undamaged, and damaged by the task; leave out {named[0]}"
+    elif demonstrate and own is None:
+        problem = f"{name}.demonstrate: the task has no way to damage samples"
+    elif holes and not pierced:
+        problem = f"{name}.{holes[0]}: the task is not told where to restore; leave it out"
+    elif len(holes) == 2:
+        problem = f"{name}.mask, hole: expected one of the two"
+    elif pierced and demonstrate is False and not holes:
+        problem = f"{name}.demonstrate = False: expected mask or hole, to say where to restore"
+    if problem:
+        raise RecipeError([problem])
+
+
+def _as_it_is(job: Job, full: FullSize | str) -> tuple[Source, FullSize | None]:
+    """Samples that are yet to be enlarged."""
+    source, wanted = job.source_as_it_is, job.spec
+    found = source.spec
+    if not files_of(source) and (found.kind, found.shape[0], found.dtype) != (
+        wanted.kind,
+        wanted.shape[0],
+        wanted.dtype,
+    ):
+        what = f"{wanted.kind} samples of {wanted.shape[0]} channels, {wanted.dtype}"
+        raise DataError(f"{job.data}: samples are {found}, the task enlarges {what}")
+    return source, None if isinstance(full, str) else full
+
+
+def _batches(job: Job, source: Source, rows: np.ndarray, one_by_one: bool) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Rows, and raw samples (B, *shape): at the network's size, or one after the other at their own."""
+    if not one_by_one:
+        for positions, raw in job.batches("apply", rows):
+            yield positions.tolist(), raw.cpu().numpy()
+        return
+    with job.progress.task("apply", len(rows)) as task:
+        for row in rows.tolist():
+            task.advance()
+            one = read_one(source, row, job)
+            if one is not None:
+                yield [row], one[None]

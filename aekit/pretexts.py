@@ -1,0 +1,77 @@
+"""Trained pretext tasks that are applications of their own, kept in the folder of their run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aekit.artifacts import new_folder, read_json, write_json
+from aekit.encoder import Encoder, check_same, seeded
+from aekit.errors import IdentityError, PluginError
+from aekit.objective import Objective, Pretext, PretextObjective
+from aekit.options import validated
+from aekit.registry import registry
+from aekit.weights import load_weights, save_weights
+
+FORMAT = 1
+FOLDER = "pretexts"
+
+
+def save_pretexts(objective: Objective, run: str | Path) -> list[Path]:
+    """Writes each task of an objective that has a `transform` to ``pretexts/NAME``, with the digest of its encoder.
+
+    Returns:
+        the folders; none where there is nothing to be applied.
+    """
+    written = []
+    for part in objective.modules():
+        if isinstance(part, PretextObjective) and part.plugin and callable(getattr(part.pretext, "transform", None)):
+            folder = Path(run) / FOLDER / part.plugin.name
+            with new_folder(folder) as half:
+                save_weights(part.pretext, half / "weights.safetensors")
+                described = {"plugin": part.plugin.record(), "options": part.options}
+                write_json(half / "pretext.json", {"format": FORMAT, "encoder": part.encoder.digest, **described})
+            written.append(folder)
+    return written
+
+
+def load_pretexts(run: str | Path, encoder: Encoder) -> dict[str, Pretext]:
+    """The tasks of a run by what they are called, frozen: their own `task`, or the name of their plugin.
+
+    Args:
+        run: folder of a run.
+        encoder: of that run.
+
+    Raises:
+        PluginError: a plugin is missing, or is of another version that does not fit.
+        IdentityError: a task belongs to another encoder, or is damaged.
+    """
+    found: dict[str, Pretext] = {}
+    for folder in sorted((Path(run) / FOLDER).glob("*")):
+        if (folder / "pretext.json").is_file():
+            name, pretext = folder.name, load_pretext(folder, encoder)
+            task = str(getattr(pretext, "task", name))
+            found[name if task in found else task] = pretext
+    return found
+
+
+def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
+    """One task from its own folder; raises as `load_pretexts`."""
+    described = read_json(folder / "pretext.json")
+    if described.get("format") != FORMAT:
+        raise IdentityError(f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}")
+    check_same(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
+    record = described["plugin"]
+    plugin = registry().require(record, wanted_by=str(folder))
+    options = validated(plugin, described["options"], str(folder))
+    try:
+        with seeded(0):
+            pretext: Pretext = plugin.load()(encoder, **options)
+        load_weights(pretext, folder / "weights.safetensors")
+    except (ValueError, IdentityError) as error:
+        if (plugin.distribution, plugin.version) == (record["distribution"], record["version"]):
+            raise IdentityError(str(error)) from error
+        wanted = f"{record['distribution']}=={record['version']}"
+        raise PluginError(
+            f"{error} (it was made with {wanted}, here is {plugin.version}: pip install {wanted!r})"
+        ) from error
+    return pretext.to(encoder.device).eval()

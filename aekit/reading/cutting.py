@@ -1,0 +1,85 @@
+"""Which clips films are cut into, and which of them are held out: numbers of frames alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aekit.errors import DataError
+from aekit.reading.footage import Film
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How films are cut into clips.
+
+    Attributes:
+        length: frames of a clip.
+        step: frames from one of a clip to its next.
+        stride: frames from the start of a clip to that of the next.
+    """
+
+    length: int
+    step: int
+    stride: int
+
+    @property
+    def span(self) -> int:
+        """Frames from the first of a clip to its last, both counted."""
+        return (self.length - 1) * self.step + 1
+
+    def frames(self, first: int) -> range:
+        """Numbers of the frames of the clip that starts at `first`."""
+        return range(first, first + self.span, self.step)
+
+    def starts(self, begin: int, end: int) -> np.ndarray:
+        """(N,) first frames of the clips in frames `begin` to `end`, which is left out."""
+        return np.arange(begin, max(begin, end - self.span + 1), self.stride)
+
+    def in_time(self, film: Film, test: float, gap: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """First frames (N,) and splits (N,) of the clips of a film whose end is held out. No frame is in two splits.
+
+        Args:
+            film: that is cut.
+            test: share that is held out; 0: nothing, and there are no splits.
+            gap: frames before it that are in no clip.
+
+        Raises:
+            DataError: the film cannot be read, or a part is too short for a clip.
+        """
+        if film.reason:
+            raise DataError(f"{film.path}: {film.reason}")
+        cut = film.count - round(test * film.count)
+        parts = {"train": (0, cut - gap), "test": (cut, film.count)} if test else {"": (0, film.count)}
+        for split, (begin, end) in parts.items():
+            if end - begin < self.span:
+                part = f", {max(0, end - begin)} of them in the {split} part" if split else ""
+                raise DataError(f"{film.path}: {film.count} frames{part}; expected {self.span}, which a clip spans")
+        starts = {split: self.starts(*part) for split, part in parts.items()}
+        splits = np.repeat(list(starts), [len(own) for own in starts.values()]) if test else None
+        return np.concatenate(list(starts.values())), splits
+
+    def by_film(
+        self, films: Sequence[Film], classes: np.ndarray | None, splits: np.ndarray | None, test: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Numbers of the films (N,), first frames (N,) and splits (N,) of the clips of several films, each in one split.
+
+        A film that cannot be read, or is too short, has one clip, which cannot be read.
+
+        Args:
+            films: F of them.
+            classes: (F,) of the films, or None.
+            splits: (F,) of the films; None: the last `test` of each class are held out, at least one of two or more.
+            test: share; 0: nothing, and there are no splits.
+        """
+        starts = [self.starts(0, max(film.count, self.span)) for film in films]
+        if splits is None and test:
+            splits = np.full(len(films), "train")
+            for name in set(classes.tolist()) if classes is not None else {None}:
+                own = np.flatnonzero(classes == name) if classes is not None else np.arange(len(films))
+                held = min(len(own) - 1, max(1, round(test * len(own))))
+                splits[own[len(own) - held :]] = "test"
+        numbers = np.repeat(np.arange(len(films)), [len(own) for own in starts])
+        return numbers, np.concatenate(starts), None if splits is None else splits[numbers]

@@ -1,0 +1,32 @@
+"""A Pillow picture brought to the size of a spec, in the way that the spec says."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from aekit.framing import framed
+from aekit.specs import SampleSpec
+
+
+def resized(image: Image.Image, spec: SampleSpec) -> Image.Image:
+    """Pillow widens the kernel when shrinking, which is what keeps fine patterns from aliasing."""
+    height, width = spec.shape[-2:]
+    kernel = Image.Resampling[spec.interpolation.upper()]
+    if image.size == (width, height) and spec.share == 1:
+        return image
+    if spec.resize == "stretch":
+        return image.resize((width, height), kernel)
+    if spec.resize == "torchvision":
+        (tall, wide), (top, left) = framed((image.height, image.width), (height, width), spec.share)
+        return image.resize((wide, tall), kernel).crop((left, top, left + width, top + height))
+    if spec.resize == "pad":
+        scale = min(width / image.width, height / image.height)
+        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        ground = Image.new(image.mode, (width, height))
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        ground.paste(image.resize(inner, kernel), (left, top))
+        return ground
+    scale = max(width / image.width, height / image.height) / spec.share
+    x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+    box = (max(0.0, x), max(0.0, y), min(image.width, image.width - x), min(image.height, image.height - y))
+    return image.resize((width, height), kernel, box)

@@ -1,0 +1,94 @@
+"""The .ts files of the UCR and UEA archives: comments, a header of tags, then a series a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from aekit.errors import DataError
+
+_TAG = re.compile(r"@(\w+)\s*(.*)")
+
+
+@dataclass(frozen=True)
+class SeriesFile:
+    """What a .ts file holds.
+
+    Attributes:
+        series: N arrays (C, T) float32, of lengths that may differ, with NaN where a value is missing; or, where a line
+            cannot be used, why.
+        labels: (N,) names of classes, or targets (float64); None where the file has neither.
+    """
+
+    series: list[np.ndarray | str]
+    labels: np.ndarray | None
+
+
+def read_ts(path: Path) -> SeriesFile:
+    """Reads a .ts file.
+
+    Raises:
+        DataError: it is no such file, it has time stamps, or there is not a single series in it.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = ((number, line.strip()) for number, line in enumerate(file, 1))
+        tags = _header(path, lines)
+        if tags.get("timestamps") == "true":
+            raise DataError(f"{path}: has a time stamp for every value, which is not read; expected plain values")
+        targets = tags.get("targetlabel", "").startswith("true")
+        labelled = targets or tags.get("classlabel", "").startswith("true")
+        series: list[np.ndarray | str] = []
+        labels: list[str] = []
+        for number, line in lines:
+            if line and not line.startswith("#"):
+                values, _, label = line.rpartition(":") if labelled else (line, "", "")
+                series.append(_values(values, number))
+                labels.append(label.strip())
+    if not series:
+        raise DataError(f"{path}: no series after its @data line")
+    if not labelled:
+        return SeriesFile(series, None)
+    return SeriesFile(series, _numbers(path, labels) if targets else np.array(labels))
+
+
+def looks_like_ts(path: Path) -> bool:
+    """Whether a file begins as .ts files of series do; the ending is also that of TypeScript and of films."""
+    with path.open("rb") as file:
+        return file.read(4096).lstrip()[:1] in (b"#", b"@")
+
+
+def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
+    """Tag in lower case -> its value in lower case; goes on to the line after ``@data``."""
+    tags: dict[str, str] = {}
+    for number, line in lines:
+        if line and not line.startswith("#"):
+            found = _TAG.fullmatch(line)
+            if found is None:
+                raise DataError(f"{path}: line {number} is {line[:40]!r}: expected a tag such as @data")
+            if found[1].lower() == "data":
+                return tags
+            tags[found[1].lower()] = found[2].strip().lower()
+    raise DataError(f"{path}: has no @data line; expected a .ts file of the UCR and UEA archives")
+
+
+def _values(text: str, number: int) -> np.ndarray | str:
+    """``1,2,?:4,5,6`` as (2, 3), or why not."""
+    try:
+        channels = [np.array(channel.split(","), np.float32) for channel in text.replace("?", "nan").split(":")]
+    except ValueError as error:
+        return f"line {number}: {error}"
+    lengths = sorted({len(channel) for channel in channels})
+    return (
+        np.stack(channels) if len(lengths) == 1 else f"line {number}: channels of {lengths[0]} and {lengths[-1]} steps"
+    )
+
+
+def _numbers(path: Path, labels: list[str]) -> np.ndarray:
+    try:
+        return np.array(labels, np.float64)
+    except ValueError as error:
+        raise DataError(f"{path}: a target that is no number ({error})") from None

@@ -1,0 +1,200 @@
+"""A look at a trained encoder: some samples embedded and drawn small, with their neighbours, groups and places in a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aekit.autoencoder import Autoencoder
+from aekit.clustering import find_clusters
+from aekit.embeddings import Embeddings
+from aekit.encoder import Encoder
+from aekit.evaluation.neighbours import nearest
+from aekit.evaluation.splits import as_classes
+from aekit.layouts import lay_out
+from aekit.modes import looking_at
+from aekit.report.sheets import Painter, Sheet, side_for
+from aekit.samples import Samples, Source, read_usable, to_tensor
+from aekit.store import Rows
+
+MOST = 2000
+MOST_DECODED = 600
+"""Samples that are read anew where reading is slow."""
+NEAR = 8
+"""Neighbours that are shown of a sample."""
+FEWEST = 30
+"""Samples below which no groups are looked for."""
+_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Some samples and what an encoder makes of them.
+
+    Attributes:
+        encoder, source: whose.
+        rows: (M,) positions in the source, rising.
+        vectors: (M, D) float32.
+        trained: (M,) bool, whether the encoder was trained on the sample.
+        errors: (M,) of the reconstruction, a mean over the entries of a sample; None without an autoencoder.
+        painter: how they are drawn.
+        cells: their thumbnails, of which `sheet` is made.
+        seed: of groups and layouts.
+    """
+
+    encoder: Encoder
+    source: Source
+    rows: np.ndarray
+    vectors: np.ndarray
+    trained: np.ndarray
+    errors: np.ndarray | None
+    painter: Painter
+    cells: np.ndarray
+    seed: int = 0
+    layouts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [str(self.source.ids[int(row)]) for row in self.rows]
+
+    @cached_property
+    def classes(self) -> np.ndarray | None:
+        """(M,) labels as text, "" where there is none; None where the labels name no classes."""
+        found, _ = as_classes(self.labels, len(self), of="samples")
+        return None if found is None else found.astype(str)
+
+    @cached_property
+    def splits(self) -> np.ndarray | None:
+        """(M,) names, or None."""
+        return None if self.source.splits is None else np.asarray(self.source.splits)[self.rows].astype(str)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """(M,) as the source has them, or None."""
+        return None if self.source.labels is None else np.asarray(self.source.labels)[self.rows]
+
+    @cached_property
+    def sheet(self) -> Sheet:
+        """A thumbnail of each."""
+        return self.painter.sheet(self.cells)
+
+    @cached_property
+    def near(self) -> tuple[np.ndarray, np.ndarray]:
+        """(M, K) cosines and (M, K) positions in this look of the nearest others, the nearest first."""
+        return nearest_others(self.vectors, NEAR)
+
+    @cached_property
+    def clusters(self) -> np.ndarray | None:
+        """(M,) groups by k-means, as many as have the highest silhouette; None of too few samples."""
+        return find_clusters(self.vectors, seed=self.seed).clusters if len(self) >= FEWEST else None
+
+    def lay_out(self, method: str) -> None:
+        """Adds places in the plane to `layouts`, if there are enough samples for that."""
+        if len(self) >= 3 and self.vectors.shape[1] >= 2:
+            places, title = lay_out(self.vectors, method, seed=self.seed)
+            self.layouts[title] = places
+
+    def embeddings(self) -> Embeddings:
+        """The same as embeddings, to be judged."""
+        source = self.source
+        labels, splits = (None if x is None else np.asarray(x)[self.rows] for x in (source.labels, source.splits))
+        manifest = {"digest": self.encoder.digest, "dim": self.vectors.shape[1], "count": len(self)}
+        rows = Rows([source.ids[int(row)] for row in self.rows], self.vectors, labels, splits, self.ids)
+        return Embeddings(manifest | {"origin": source.origin}, rows=rows, encoder=self.encoder, source=source)
+
+
+def look_at(
+    encoder: Encoder,
+    source: Source,
+    samples: Samples,
+    *,
+    autoencoder: Autoencoder | None = None,
+    most: int = MOST,
+    seed: int = 0,
+) -> Look:
+    """Embeds samples of every split alike, evenly spaced, and draws them.
+
+    Args:
+        encoder: trained.
+        source: that the samples came from.
+        samples: that it was trained on, which need not be read again.
+        autoencoder: around the encoder, if there is one.
+        most: samples; fewer where they have to be decoded first.
+        seed: of groups and layouts.
+    """
+    wanted = _chosen(source, samples, most)
+    painter = Painter(encoder)
+    side = side_for(len(wanted))
+    kept, vectors, errors, cells = [], [], [], []
+    with looking_at(encoder if autoencoder is None else autoencoder):
+        for raw, rows in _raw(source, samples, wanted):
+            kept.append(rows)
+            vectors.append(encoder(raw).float().cpu().numpy())
+            cells.append(painter.of_raw(raw, side))
+            if autoencoder is not None:
+                errors.append(autoencoder.errors(raw).cpu().numpy() / encoder.spec.size)
+    rows = np.concatenate(kept)
+    order = np.argsort(rows)
+    return Look(
+        encoder=encoder,
+        source=source,
+        rows=rows[order],
+        vectors=np.concatenate(vectors)[order],
+        trained=np.isin(rows[order], samples.rows),
+        errors=np.concatenate(errors)[order] if errors else None,
+        painter=painter,
+        cells=np.concatenate(cells)[order],
+        seed=seed,
+    )
+
+
+def nearest_others(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N, D) -> (N, K) cosines and (N, K) positions of the others that are nearest, the nearest first; K is at most N - 1."""
+    k = min(k, len(vectors) - 1)
+    scores, found = nearest(vectors, vectors, k + 1)
+    # A sample itself is left out, wherever it stands among samples that are equal to it.
+    other = found != np.arange(len(vectors))[:, None]
+    other[other.all(1), -1] = False
+    return scores[other].reshape(-1, k), found[other].reshape(-1, k)
+
+
+def _chosen(source: Source, samples: Samples, most: int) -> np.ndarray:
+    """(M,) positions, rising: of each split as many, but all of a small one."""
+    groups = [source.rows_of(None)]
+    if source.splits is not None:
+        groups = [np.flatnonzero(source.splits == name) for name in np.unique(source.splits)]
+    chosen, left = [], most
+    for number, rows in enumerate(sorted(groups, key=len)):
+        share = min(len(rows), left // (len(groups) - number))
+        some = rows[np.linspace(0, len(rows) - 1, share).round().astype(int)]
+        known = np.isin(some, samples.rows)
+        if source.slow and (unread := some[~known]).size > MOST_DECODED:
+            unread = unread[np.linspace(0, len(unread) - 1, MOST_DECODED).round().astype(int)]
+            some = np.concatenate([some[known], unread])
+        chosen.append(some)
+        left -= len(some)
+    return np.unique(np.concatenate(chosen))
+
+
+def _raw(source: Source, samples: Samples, wanted: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Raw samples on the encoder's device by the batch, and their positions: first those that are at hand from training."""
+    order = np.argsort(samples.rows, kind="stable")
+    at = np.searchsorted(samples.rows, wanted, sorter=order).clip(max=len(order) - 1)
+    known = samples.rows[order[at]] == wanted
+    held, unread = order[at[known]], wanted[~known]
+    for start in range(0, len(held), _BATCH):
+        some = held[start : start + _BATCH]
+        yield samples.batch(torch.from_numpy(some)), samples.rows[some]
+    for start in range(0, len(unread), _BATCH):
+        rows = unread[start : start + _BATCH]
+        raw, ok = read_usable(source, rows)
+        if ok.any():
+            yield to_tensor(raw[ok]).to(samples.device), rows[ok]

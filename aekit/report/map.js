@@ -1,0 +1,292 @@
+// A map: samples as points in a plane, to hover, choose, zoom and colour. Needs page.js.
+"use strict";
+
+const GREY = "#9aa1a8", RAMP = ["#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f"];
+const REACH = 18;  // pixels from the pointer in which a point is found
+const PICTURE = 34;  // side of a picture that stands for its point
+
+/* place: an element to draw into. sheet: a Sheet with the thumbnail of each point, or null.
+   map: {
+     ids: [id, ...],
+     layouts: {title: {x: [...], y: [...]}, ...}   with coordinates 0..1, y upwards
+     colours: {title: {names: [...], codes: [...]} | {values: [0..1, ...], low, high}, ...}   code -1: none
+     near: [[number, ...], ...] or null             the neighbours of each point, the nearest first
+   }
+   onChoose(number) is called when a point is chosen. */
+function drawMap(place, map, sheet, onChoose = () => {}) {
+  const canvas = make("canvas", {tabindex: 0, role: "application", "aria-roledescription": "map",
+    "aria-label": `Map of ${map.ids.length} samples. Arrow keys go from point to point, plus and minus zoom, 0 shows all.`});
+  const tip = make("div", {class: "tip", hidden: true});
+  const legend = make("div", {class: "legend", role: "group", "aria-label": "Legend"});
+  const hint = make("p", {class: "faint"}, "Choose a point to see it beside what is nearest to it.");
+  const chosenBox = make("div", {"aria-live": "polite"}, hint);
+  const layouts = Object.keys(map.layouts), colourings = Object.keys(map.colours);
+  // Drawn in an order of its own, so that no class covers all others.
+  const order = map.ids.map((_, i) => i).sort((a, b) => ((a * 7919) % 10007) - ((b * 7919) % 10007));
+  const state = {layout: layouts[0], colour: colourings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, pictures: false};
+  let width = 0, height = 0, asked = false;
+
+  const later = () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; draw(); });
+  };
+  const colouring = () => map.colours[state.colour];
+  const OTHERS = COLOURS.length;  // categories beyond the palette are one entry of the legend, and grey
+  const slot = (i) => Math.min(colouring().codes[i], OTHERS);
+  const visible = (i) => !(colouring() && colouring().codes && state.hidden.has(slot(i)));
+  const colourOf = (i) => {
+    const {codes, values} = colouring() || {};
+    if (codes) return COLOURS[codes[i]] || GREY;
+    return values ? ramp(values[i]) : COLOURS[0];
+  };
+  const side = () => Math.min(width, height) - 2 * 14;
+  const at = (i) => {
+    const {x, y} = map.layouts[state.layout];
+    return [width / 2 + state.x + (x[i] - 0.5) * side() * state.zoom, height / 2 + state.y - (y[i] - 0.5) * side() * state.zoom];
+  };
+
+  function draw() {
+    const bounds = canvas.getBoundingClientRect(), dense = Math.min(3, window.devicePixelRatio || 1);
+    if (!bounds.width) return;
+    [width, height] = [bounds.width, bounds.height];
+    [canvas.width, canvas.height] = [Math.round(width * dense), Math.round(height * dense)];
+    const pen = canvas.getContext("2d"), style = getComputedStyle(canvas);
+    pen.scale(dense, dense);
+    const radius = Math.min(9, Math.max(1.8, 90 / Math.sqrt(map.ids.length)) * Math.sqrt(state.zoom));
+    const taken = new Set();
+    for (const i of order) {
+      if (!visible(i)) continue;
+      const [x, y] = at(i);
+      if (x < -PICTURE || y < -PICTURE || x > width + PICTURE || y > height + PICTURE) continue;
+      const cell = `${Math.floor(x / PICTURE)} ${Math.floor(y / PICTURE)}`;
+      if (state.pictures && !taken.has(cell)) {
+        taken.add(cell);
+        paintPoint(pen, i);
+      } else if (!state.pictures) {
+        pen.globalAlpha = 0.82;
+        pen.fillStyle = colourOf(i);
+        pen.beginPath();
+        pen.arc(x, y, radius, 0, 7);
+        pen.fill();
+      }
+    }
+    pen.globalAlpha = 1;
+    const near = state.chosen >= 0 && map.near ? map.near[state.chosen] : [];
+    for (const [i, size, line] of [...near.map((i) => [i, 3, 1.5]), [state.chosen, 5, 3], [state.hover, 4, 2]]) {
+      if (i < 0) continue;
+      const [x, y] = at(i);
+      pen.strokeStyle = style.color;
+      pen.lineWidth = line;
+      pen.beginPath();
+      pen.arc(x, y, radius + size, 0, 7);
+      pen.stroke();
+    }
+  }
+
+  // Pictures that would lie over another are left out: zooming in shows them.
+  function paintPoint(pen, i) {
+    const [x, y] = at(i), wide = sheet.aspect >= 1 ? PICTURE : PICTURE * sheet.aspect, high = wide / sheet.aspect;
+    const [left, top] = [Math.floor(x / PICTURE) * PICTURE + (PICTURE - wide) / 2, Math.floor(y / PICTURE) * PICTURE + (PICTURE - high) / 2];
+    sheet.paint(pen, i, left + 1, top + 1, wide - 4, high - 4);
+    pen.strokeStyle = colourOf(i);
+    pen.lineWidth = 1.6;
+    pen.strokeRect(left + 0.5, top + 0.5, wide - 3, high - 3);
+  }
+
+  function found(x, y) {
+    let best = -1, least = REACH ** 2;
+    for (const i of order) {
+      if (!visible(i)) continue;
+      const [px, py] = at(i), away = (px - x) ** 2 + (py - y) ** 2;
+      if (away < least) [best, least] = [i, away];
+    }
+    return best;
+  }
+
+  // [["label", "7"], ...]: everything that the map knows of a point.
+  function facts(i) {
+    return Object.entries(map.colours).map(([title, {names, codes, values, low, high}]) =>
+      [title, codes ? (codes[i] < 0 ? "none" : names[codes[i]]) : Number((low + values[i] * (high - low)).toPrecision(3)).toString()]);
+  }
+  const words = (i) => `${map.ids[i]}, ${facts(i).map(([title, value]) => `${title} ${value}`).join(", ")}`;
+
+  function hover(i) {
+    if (i === state.hover) return;
+    state.hover = i;
+    tip.hidden = i < 0;
+    if (i >= 0) {
+      tip.replaceChildren(...(sheet ? [thumbnail(sheet, i, "")] : []), make("b", {}, map.ids[i]),
+        ...facts(i).map(([title, value]) => make("div", {}, `${title}: ${value}`)));
+      const [x, y] = at(i), {offsetWidth: wide, offsetHeight: high} = tip;
+      tip.style.left = `${Math.max(4, Math.min(width - wide - 4, x + 14 + wide < width ? x + 14 : x - wide - 14))}px`;
+      tip.style.top = `${Math.max(4, Math.min(height - high - 4, y - high / 2))}px`;
+      tip.querySelectorAll("canvas").forEach(paintThumbnail);
+    }
+    later();
+  }
+
+  function choose(i) {
+    state.chosen = i;
+    hover(-1);
+    if (i < 0) chosenBox.replaceChildren(hint);
+    else {
+      const first = facts(i)[0], near = map.near ? map.near[i] : [];
+      const name = (j) => (first ? facts(j)[0][1] : map.ids[j]);
+      const neighbour = (j) => make("figure", {},
+        make("button", {type: "button", "aria-label": `Choose ${words(j)}`, onclick: () => choose(j)},
+          sheet ? thumbnail(sheet, j, "") : make("div", {class: "blank"}, "·")),
+        make("figcaption", {}, make("b", {}, name(j)), make("br"), first ? map.ids[j] : ""));
+      chosenBox.replaceChildren(
+        ...(sheet ? [make("div", {class: "first"}, thumbnail(sheet, i, words(i)))] : []),
+        make("p", {}, make("b", {}, map.ids[i]), ...facts(i).flatMap((pair) => [make("br"), pair.join(": ")])),
+        ...(near.length ? [make("p", {class: "faint"}, "Nearest to it in the embedding:")] : []),
+        make("div", {class: sheet && sheet.aspect > 1.3 ? "gallery wide" : "gallery"}, ...near.map(neighbour)));
+      onChoose(i);
+    }
+    later();
+  }
+
+  function zoom(factor, x = width / 2, y = height / 2) {
+    const before = state.zoom;
+    state.zoom = Math.min(60, Math.max(1, state.zoom * factor));
+    const by = state.zoom / before;
+    state.x = (state.x - (x - width / 2)) * by + (x - width / 2);
+    state.y = (state.y - (y - height / 2)) * by + (y - height / 2);
+    if (state.zoom === 1) [state.x, state.y] = [0, 0];
+    hover(-1);
+    later();
+  }
+  const whole = () => { Object.assign(state, {zoom: 1, x: 0, y: 0}); hover(-1); later(); };
+
+  function explainColours() {
+    const {names, codes, low, high} = colouring() || {};
+    state.hidden.clear();
+    if (!state.colour) return legend.replaceChildren();
+    if (!names) {
+      return legend.replaceChildren(make("span", {class: "ends"}, Number(low.toPrecision(3)).toString(),
+        make("i", {class: "ramp", style: `background: linear-gradient(to right, ${RAMP.join(",")})`}), Number(high.toPrecision(3)).toString()));
+    }
+    const counts = new Map();
+    codes.forEach((_, i) => counts.set(slot(i), (counts.get(slot(i)) || 0) + 1));
+    const entries = [...COLOURS.keys(), OTHERS, -1].filter((code) => counts.has(code));
+    const title = (code) => (code < 0 ? "none" : code === OTHERS ? `${names.length - OTHERS} others` : names[code]);
+    const buttons = entries.map((code) => make("button", {type: "button", "aria-pressed": "true", title: "Click to hide or show, double-click to show it alone"},
+      make("i", {style: `background: ${COLOURS[code] || GREY}`}), `${title(code)} (${counts.get(code)})`));
+    const press = () => buttons.forEach((button, n) => button.setAttribute("aria-pressed", !state.hidden.has(entries[n])));
+    buttons.forEach((button, n) => {
+      const code = entries[n];
+      button.addEventListener("click", () => {
+        if (!state.hidden.delete(code)) state.hidden.add(code);
+        press();
+        later();
+      });
+      button.addEventListener("dblclick", () => {
+        state.hidden = new Set(entries.filter((other) => other !== code));
+        press();
+        later();
+      });
+    });
+    const all = make("button", {type: "button", "aria-pressed": "true", onclick: () => { state.hidden.clear(); press(); later(); }}, "all");
+    legend.replaceChildren(...buttons, ...(buttons.length > 2 ? [all] : []));
+    return undefined;
+  }
+
+  // Pointers: a mouse hovers, drags and chooses; one finger chooses and drags sideways, two zoom.
+  const down = new Map();
+  let moved = 0, apart = 0;
+  const local = (event) => {
+    const bounds = canvas.getBoundingClientRect();
+    return [event.clientX - bounds.left, event.clientY - bounds.top];
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    down.set(event.pointerId, local(event));
+    canvas.setPointerCapture(event.pointerId);
+    [moved, apart] = [0, 0];
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const [x, y] = local(event);
+    if (!down.has(event.pointerId)) return hover(found(x, y));
+    const [fromX, fromY] = down.get(event.pointerId);
+    down.set(event.pointerId, [x, y]);
+    moved += Math.abs(x - fromX) + Math.abs(y - fromY);
+    if (down.size === 2) {
+      const [[ax, ay], [bx, by]] = [...down.values()], away = Math.hypot(ax - bx, ay - by);
+      if (apart) zoom(away / apart, (ax + bx) / 2, (ay + by) / 2);
+      apart = away;
+    } else if (moved > 6) {
+      state.x += x - fromX;
+      state.y += y - fromY;
+      hover(-1);
+      later();
+    }
+    return undefined;
+  });
+  const lift = (event) => {
+    const [x, y] = local(event);
+    if (down.delete(event.pointerId) && event.type === "pointerup" && moved <= 6) choose(found(x, y));
+  };
+  canvas.addEventListener("pointerup", lift);
+  canvas.addEventListener("pointercancel", lift);
+  canvas.addEventListener("pointerleave", () => hover(-1));
+  canvas.addEventListener("dblclick", (event) => zoom(2, ...local(event)));
+  // A wheel scrolls the page, unless the map has been clicked into.
+  canvas.addEventListener("wheel", (event) => {
+    if (document.activeElement !== canvas && !event.ctrlKey) return;
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY / 300), ...local(event));
+  }, {passive: false});
+  canvas.addEventListener("keydown", (event) => {
+    const way = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+    if (way) choose(onwards(way));
+    else if (event.key === "+" || event.key === "=") zoom(1.4);
+    else if (event.key === "-") zoom(1 / 1.4);
+    else if (event.key === "0") whole();
+    else if (event.key === "Escape") choose(-1);
+    else return;
+    event.preventDefault();
+  });
+
+  // The nearest point that lies that way of the chosen one.
+  function onwards([right, downwards]) {
+    const [x, y] = state.chosen >= 0 ? at(state.chosen) : [width / 2, height / 2];
+    let best = state.chosen, least = Infinity;
+    for (const i of order) {
+      const [px, py] = at(i), along = (px - x) * right + (py - y) * downwards, aside = Math.abs((px - x) * downwards) + Math.abs((py - y) * right);
+      if (i === state.chosen || !visible(i) || along <= 0 || aside > along) continue;
+      if (along + aside < least) [best, least] = [i, along + aside];
+    }
+    return best;
+  }
+
+  const select = (title, names, changed) => names.length < 2 ? [] : [make("label", {}, title, make("select", {onchange: (event) => changed(event.target.value)},
+    ...names.map((name) => make("option", {}, name))))];
+  const toggle = make("button", {type: "button", "aria-pressed": "false", onclick: () => {
+    state.pictures = !state.pictures;
+    toggle.setAttribute("aria-pressed", state.pictures);
+    later();
+  }}, sheet && sheet.kind === "pictures" ? "Pictures" : "Thumbnails");
+  place.replaceChildren(
+    make("div", {class: "controls"},
+      ...select("Layout", layouts, (name) => { state.layout = name; whole(); }),
+      ...select("Colour", colourings, (name) => { state.colour = name; explainColours(); later(); }),
+      ...(sheet ? [toggle] : [])),
+    make("div", {class: "stage"},
+      make("div", {class: "plane"}, canvas, tip, make("div", {class: "zoom"},
+        make("button", {type: "button", "aria-label": "Zoom in", onclick: () => zoom(1.5)}, "+"),
+        make("button", {type: "button", "aria-label": "Zoom out", onclick: () => zoom(1 / 1.5)}, "−"),
+        make("button", {type: "button", "aria-label": "Show all", onclick: whole}, "⤢"))),
+      make("div", {class: "aside"}, legend, chosenBox)));
+  explainColours();
+  new ResizeObserver(later).observe(canvas);
+  document.addEventListener("theme", later);
+  if (sheet) sheet.ready.then(later);
+  place.map = {state, at, choose, facts};  // for scripts that drive it
+}
+
+// A colour for 0..1.
+function ramp(value) {
+  const scaled = Math.min(0.9999, Math.max(0, value)) * (RAMP.length - 1), step = Math.floor(scaled), share = scaled - step;
+  const parts = [RAMP[step], RAMP[step + 1]].map((text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)));
+  return `rgb(${parts[0].map((from, i) => Math.round(from + share * (parts[1][i] - from))).join(",")})`;
+}

@@ -1,0 +1,102 @@
+"""What ``map.js`` draws of samples: places in a plane, colours, names and neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aekit.evaluation.splits import as_classes
+from aekit.report.look import Look
+
+FEW = 20
+"""Categories that have a colour each."""
+
+
+def map_of(look: Look) -> dict[str, Any]:
+    """Of a look at a run."""
+    colours = coloured(look.labels, look.splits, look.clusters)
+    if "split" not in colours and look.trained.any() and not look.trained.all():
+        colours["trained on"] = categories(np.where(look.trained, "yes", "no"))
+    if look.errors is not None:
+        colours["error"] = numbers(look.errors)
+    return described(look.ids, look.layouts, colours, look.near[1] if len(look) > 1 else None)
+
+
+def coloured(labels: np.ndarray | None, splits: np.ndarray | None, clusters: np.ndarray | None) -> dict[str, Any]:
+    """Title -> colours of N samples, by whatever of these there is and tells them apart.
+
+    Args:
+        labels: (N,) classes, or numbers on a scale.
+        splits: (N,) names.
+        clusters: (N,) numbers, -1 for none.
+    """
+    colours: dict[str, Any] = {}
+    if labels is not None:
+        classes, _ = as_classes(labels, len(labels), of="samples")
+        if classes is not None:
+            colours["label"] = categories(classes.astype(str))
+        elif (scale := _scale(labels)) is not None:
+            colours["label"] = numbers(scale)
+    if clusters is not None:
+        colours["cluster"] = categories(np.array([str(n) if n >= 0 else "" for n in clusters]))
+    if splits is not None and len(np.unique(splits)) > 1:
+        colours["split"] = categories(splits.astype(str))
+    return colours
+
+
+def described(
+    ids: list[str], layouts: Mapping[str, np.ndarray], colours: Mapping[str, Any], near: np.ndarray | None
+) -> dict[str, Any]:
+    """All of a map.
+
+    Args:
+        ids: N names.
+        layouts: title -> (N, 2) places.
+        colours: title -> what `categories` or `numbers` gives.
+        near: (N, K) the neighbours of each, or None.
+    """
+    placed = {title: _placed(places) for title, places in layouts.items()}
+    return {
+        "ids": ids,
+        "layouts": placed,
+        "colours": dict(colours),
+        "near": None if near is None else near.tolist(),
+    }
+
+
+def categories(names: np.ndarray) -> dict[str, Any]:
+    """(N,) texts, "" for none -> a colour for each; of more than twenty the most frequent come first."""
+    known, counts = np.unique(names[names != ""], return_counts=True)
+    if len(known) > FEW:
+        known = known[np.argsort(-counts, kind="stable")]
+    elif all(name.lstrip("-").isdigit() for name in known.tolist()):
+        known = known[np.argsort(known.astype(int), kind="stable")]
+    codes = {name: code for code, name in enumerate(known.tolist())}
+    return {"names": known.tolist(), "codes": [codes.get(name, -1) for name in names.tolist()]}
+
+
+def numbers(values: np.ndarray) -> dict[str, Any]:
+    """(N,) numbers -> a place on a scale that a few outliers do not stretch; NaN stands at its bottom."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99])) if len(finite) else (0.0, 1.0)
+    inside = np.nan_to_num((values - low) / max(high - low, 1e-300), nan=0.0, posinf=1.0, neginf=0.0)
+    return {"values": [round(v, 4) for v in np.clip(inside, 0, 1).tolist()], "low": low, "high": high}
+
+
+def _scale(labels: np.ndarray) -> np.ndarray | None:
+    """(N,) float64, NaN where there is no label; None where labels are no numbers."""
+    try:
+        values = np.array([np.nan if x is None or x == "" else float(x) for x in np.asarray(labels).tolist()])
+    except ValueError:
+        return None
+    return values if np.isfinite(values).any() else None
+
+
+def _placed(places: np.ndarray) -> dict[str, list[float]]:
+    """(N, 2) -> both axes on one scale, 0..1, around the middle."""
+    middle = (places.max(0) + places.min(0)) / 2
+    reach = max(float((places.max(0) - places.min(0)).max()), 1e-12)
+    inside = ((places - middle) / reach + 0.5).round(4)
+    return {"x": inside[:, 0].tolist(), "y": inside[:, 1].tolist()}

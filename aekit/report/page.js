@@ -1,0 +1,222 @@
+// What every page does: light and dark, tabs, thumbnails out of their sheets, and reading a value off a curve.
+"use strict";
+
+const COLOURS = ["#3a7bd5", "#e2733b", "#3aa76d", "#cf3f4f", "#8f62c9", "#8c6a4f", "#dd6fb5", "#767b80", "#a8a31d", "#24a9b8",
+  "#9cc1ef", "#f3b995", "#9bd5b5", "#eba0a7", "#c9b3e6", "#c7b3a5", "#f1bfe0", "#bcc0c4", "#d6d387", "#95d6de"];
+
+function make(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== false && value != null) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+/* A sheet holds many thumbnails: one picture that is cut up, or numbers that are drawn as lines or bars.
+   described: {kind: "pictures", uri, width, height, columns} with the size of a cell in pixels, or
+   {kind: "lines" | "bars", values, channels, points, zero} with bytes 0..255 in base64, one thumbnail after the other. */
+class Sheet {
+  constructor(described) {
+    Object.assign(this, described);
+    if (this.kind === "pictures") {
+      this.picture = new Image();
+      this.picture.src = this.uri;
+      this.ready = this.picture.decode();
+    } else {
+      this.bytes = bytesOf(this.values);
+      this.ready = Promise.resolve();
+    }
+  }
+
+  get aspect() {
+    return this.kind === "pictures" ? this.width / this.height : 1.6;
+  }
+
+  // Draws thumbnail `number` into a rectangle, as large as it fits.
+  paint(pen, number, x, y, width, height) {
+    if (this.kind === "pictures") this.paintPicture(pen, number, x, y, width, height);
+    else if (this.kind === "lines") this.paintLines(pen, number, x, y, width, height);
+    else this.paintBars(pen, number, x, y, width, height);
+  }
+
+  paintPicture(pen, number, x, y, width, height) {
+    const scale = Math.min(width / this.width, height / this.height);
+    const [wide, high] = [this.width * scale, this.height * scale];
+    const [column, row] = [number % this.columns, Math.floor(number / this.columns)];
+    pen.imageSmoothingEnabled = scale < 2;  // small pictures show their pixels
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(this.picture, column * this.width, row * this.height, this.width, this.height,
+      x + (width - wide) / 2, y + (height - high) / 2, wide, high);
+  }
+
+  paintLines(pen, number, x, y, width, height) {
+    const gap = height * 0.08;
+    for (let channel = 0; channel < this.channels; channel++) {
+      const start = (number * this.channels + channel) * this.points;
+      pen.beginPath();
+      for (let i = 0; i < this.points; i++) {
+        const up = this.bytes[start + i] / 255;
+        pen.lineTo(x + 2 + (width - 4) * (this.points > 1 ? i / (this.points - 1) : 0.5), y + height - gap - up * (height - 2 * gap));
+      }
+      pen.strokeStyle = COLOURS[channel];
+      pen.lineWidth = Math.max(1, Math.min(width, 240) / 90);
+      pen.lineJoin = "round";
+      pen.stroke();
+    }
+  }
+
+  paintBars(pen, number, x, y, width, height) {
+    const gap = height * 0.06, step = (width - 4) / this.points, level = (value) => y + height - gap - value * (height - 2 * gap);
+    for (let i = 0; i < this.points; i++) {
+      const value = this.bytes[number * this.points + i] / 255;
+      const [top, bottom] = [level(Math.max(value, this.zero)), level(Math.min(value, this.zero))];
+      pen.fillStyle = value >= this.zero ? COLOURS[0] : COLOURS[1];
+      pen.fillRect(x + 2 + i * step, top, Math.max(0.6, step * 0.82), Math.max(0.8, bottom - top));
+    }
+  }
+}
+
+// A canvas of its own for one thumbnail. It is drawn once it comes into view, as sharp as the screen is.
+function thumbnail(sheet, number, title) {
+  const canvas = make("canvas", {class: "thumb", role: "img", "aria-label": title});
+  adopt(canvas, sheet, number);
+  return canvas;
+}
+
+const inView = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) paintThumbnail(entry.target);
+}, {rootMargin: "300px"});
+
+function adopt(canvas, sheet, number) {
+  canvas.drawn = {sheet, number};
+  canvas.style.aspectRatio = sheet.aspect;
+  inView.observe(canvas);
+}
+
+async function paintThumbnail(canvas) {
+  const {sheet, number} = canvas.drawn, wide = canvas.clientWidth;
+  if (!wide) return;
+  await sheet.ready;
+  const dense = Math.min(3, window.devicePixelRatio || 1), size = Math.round(wide * dense);
+  if (canvas.width === size && canvas.painted === number) return;
+  canvas.width = size;
+  canvas.height = Math.round(size / sheet.aspect);
+  canvas.painted = number;
+  sheet.paint(canvas.getContext("2d"), number, 0, 0, canvas.width, canvas.height);
+}
+
+function paintAll() {
+  document.querySelectorAll("canvas.thumb").forEach((canvas) => canvas.drawn && paintThumbnail(canvas));
+}
+
+// Light and dark: the reader's system decides until the button does. A file may not be allowed to remember it.
+function themes(button) {
+  const dark = () => {
+    const set = document.documentElement.dataset.theme;
+    return set ? set === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  };
+  const show = (theme) => {
+    if (theme) document.documentElement.dataset.theme = theme;
+    const [sign, name] = dark() ? ["☀", "Light"] : ["☾", "Dark"];
+    button.replaceChildren(sign, make("span", {}, ` ${name}`));
+    button.setAttribute("aria-label", `Show the page in ${name.toLowerCase()} colours`);
+    document.dispatchEvent(new Event("theme"));
+  };
+  let kept = null;
+  try { kept = localStorage.getItem("aekit-theme"); } catch { /* private windows have no storage */ }
+  show(kept);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const theme = dark() ? "light" : "dark";
+    try { localStorage.setItem("aekit-theme", theme); } catch { /* as above */ }
+    show(theme);
+  });
+}
+
+// Tabs as the ARIA practices ask for: arrows move, and the address keeps the one that is open.
+function tabs(list) {
+  const all = [...list.querySelectorAll("[role=tab]")];
+  const panel = (tab) => document.getElementById(tab.getAttribute("aria-controls"));
+  const open = (tab, focus) => {
+    for (const other of all) {
+      const chosen = other === tab;
+      other.setAttribute("aria-selected", chosen);
+      other.tabIndex = chosen ? 0 : -1;
+      panel(other).hidden = !chosen;
+    }
+    list.scrollTo({left: tab.offsetLeft - 40});
+    if (focus) tab.focus();
+    document.dispatchEvent(new Event("shown"));
+  };
+  const named = (hash) => all.find((tab) => `#${panel(tab).id}` === hash);
+  for (const tab of all) {
+    tab.addEventListener("click", () => {
+      open(tab);
+      history.replaceState(null, "", `#${panel(tab).id}`);
+    });
+  }
+  list.addEventListener("keydown", (event) => {
+    const at = all.indexOf(document.activeElement), last = all.length - 1;
+    const to = {ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at === 0 ? last : at - 1, Home: 0, End: last}[event.key];
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    open(all[to], true);
+  });
+  window.addEventListener("hashchange", () => named(location.hash) && open(named(location.hash)));
+  open(named(location.hash) || all[0]);
+}
+
+// A curve tells its value where the pointer is. data-curve: {xs, ys, box: [left, top, width, height], span: [x0, x1, y0, y1], log}.
+function curve(figure) {
+  const {xs, ys, box, span, log, across} = JSON.parse(figure.dataset.curve), svg = figure.querySelector("svg");
+  const output = figure.querySelector("output"), kept = output.textContent;
+  const [line, spot] = ["line", "circle"].map((tag) => svg.appendChild(document.createElementNS(svg.namespaceURI, tag)));
+  line.setAttribute("class", "cross");
+  spot.setAttribute("class", "spot");
+  spot.setAttribute("r", 3.5);
+  const scaled = (value, from, to) => (to > from ? (value - from) / (to - from) : 0.5), level = (y) => (log ? Math.log10(y) : y);
+  const off = () => {
+    line.style.display = spot.style.display = "none";
+    output.textContent = kept;
+  };
+  svg.addEventListener("pointermove", (event) => {
+    const bounds = svg.getBoundingClientRect(), wide = svg.viewBox.baseVal.width;
+    const share = ((event.clientX - bounds.left) / bounds.width * wide - box[0]) / box[2];
+    const wanted = span[0] + share * (span[1] - span[0]);
+    let best = 0;
+    xs.forEach((x, i) => { if (Math.abs(x - wanted) < Math.abs(xs[best] - wanted)) best = i; });
+    const x = box[0] + box[2] * scaled(xs[best], span[0], span[1]);
+    const y = box[1] + box[3] * (1 - scaled(level(ys[best]), level(span[2]), level(span[3])));
+    for (const [key, value] of [["x1", x], ["x2", x], ["y1", box[1]], ["y2", box[1] + box[3]]]) line.setAttribute(key, value);
+    spot.setAttribute("cx", x);
+    spot.setAttribute("cy", y);
+    line.style.display = spot.style.display = "";
+    output.textContent = `${across} ${xs[best].toLocaleString("en")}: ${Number(ys[best].toPrecision(4))}`;
+  });
+  svg.addEventListener("pointerleave", off);
+  off();
+}
+
+document.documentElement.classList.add("js");
+document.addEventListener("DOMContentLoaded", () => {
+  const held = document.getElementById("held"), {sheets, maps} = held ? JSON.parse(held.textContent) : {sheets: [], maps: []};
+  const ready = sheets.map((described) => new Sheet(described));
+  document.querySelectorAll("canvas[data-sheet]").forEach((canvas) => {
+    adopt(canvas, ready[canvas.dataset.sheet], Number(canvas.dataset.number));
+  });
+  document.querySelectorAll(".theme").forEach(themes);
+  document.querySelectorAll("[data-map]").forEach((place) => {
+    const map = maps[place.dataset.map];
+    drawMap(place, map, map.sheet == null ? null : ready[map.sheet]);
+  });
+  document.querySelectorAll("[role=tablist]").forEach(tabs);
+  document.querySelectorAll("[data-curve]").forEach(curve);
+  window.addEventListener("resize", paintAll);
+  window.addEventListener("beforeprint", paintAll);
+});

@@ -1,0 +1,180 @@
+"""The page and its small JSON interface, over HTTP.
+
+| path | gives |
+|---|---|
+| ``GET /api/index`` | what is indexed |
+| ``GET /api/map`` | rows, places and labels of the samples on the map |
+| ``GET /api/picture/ROW`` | a thumbnail |
+| ``GET /api/find?text=`` | samples by a part of their id |
+| ``GET /api/search?row=&k=&label=`` | neighbours of a sample |
+| ``POST /api/search?k=&label=`` | neighbours of the picture or array that is sent as the body |
+| ``POST /api/describe``, ``/api/csv`` | ids and labels of ``{"rows": [...]}``, as JSON or as CSV |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from aekit.errors import AekitError, DataError
+from aekit.serving.catalogue import Catalogue
+
+MOST_BYTES = 20 * 2**20
+"""Of what is sent."""
+MOST_ROWS = 100_000
+"""In one selection."""
+
+_SAFE = {
+    # Nothing from elsewhere is loaded, nothing of this page is shown inside another, and no script is in the HTML.
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_ASSETS = {
+    "/": ("aekit.serving", "page.html", "text/html"),
+    "/serve.css": ("aekit.serving", "serve.css", "text/css"),
+    "/serve.js": ("aekit.serving", "serve.js", "text/javascript"),
+    "/page.css": ("aekit.report", "page.css", "text/css"),
+    "/page.js": ("aekit.report", "page.js", "text/javascript"),
+    "/map.js": ("aekit.report", "map.js", "text/javascript"),
+}
+
+
+class _TooLargeError(DataError):
+    """A body over the limit."""
+
+
+def make_app(catalogue: Catalogue, *, hosts: list[str], most_bytes: int = MOST_BYTES) -> Starlette:
+    """The application.
+
+    Args:
+        catalogue: what it answers from.
+        hosts: names that it may be called by. A page elsewhere whose name was made to point here is refused by this.
+        most_bytes: of what is sent to it.
+    """
+
+    async def search(request: Request) -> Any:
+        k, label = _number(request, "k", 24), request.query_params.get("label") or None
+        if request.method == "POST":
+            _same_origin(request)
+            content = await _body(request, most_bytes)
+            return await run_in_threadpool(catalogue.like_file, content, k, label)
+        return await run_in_threadpool(catalogue.like_row, _number(request, "row"), k, label)
+
+    async def find(request: Request) -> Any:
+        return await run_in_threadpool(catalogue.find, request.query_params.get("text", ""), 20)
+
+    async def describe(request: Request) -> Any:
+        return await run_in_threadpool(catalogue.describe, await _rows(request, most_bytes))
+
+    async def table(request: Request) -> Response:
+        text = await run_in_threadpool(catalogue.table, await _rows(request, most_bytes))
+        head = {"Content-Disposition": 'attachment; filename="selection.csv"'}
+        return Response(text, media_type="text/csv", headers=head)
+
+    async def picture(request: Request) -> Response:
+        kind, content = await run_in_threadpool(catalogue.picture, request.path_params["row"])
+        # A row of an index stays what it is for as long as it is served.
+        return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
+
+    async def index(request: Request) -> Any:
+        return catalogue.about()
+
+    drawn = JSONResponse(catalogue.map).body  # megabytes that stay the same
+
+    async def places(request: Request) -> Any:
+        return Response(drawn, media_type="application/json")
+
+    def asset(path: str) -> Callable[..., Any]:
+        package, name, kind = _ASSETS[path]
+        content = (files(package) / name).read_bytes()
+
+        async def send(request: Request) -> Response:
+            return Response(content, media_type=kind)
+
+        return send
+
+    routes = [Route(path, _answer(asset(path))) for path in _ASSETS]
+    routes += [
+        Route("/api/index", _answer(index)),
+        Route("/api/map", _answer(places)),
+        Route("/api/picture/{row:int}", _answer(picture)),
+        Route("/api/find", _answer(find)),
+        Route("/api/search", _answer(search), methods=["GET", "POST"]),
+        Route("/api/describe", _answer(describe), methods=["POST"]),
+        Route("/api/csv", _answer(table), methods=["POST"]),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+
+
+def _answer(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """What a person can cause is one line of JSON; headers that keep the page to itself go on everything."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            found = await handler(request)
+            response = found if isinstance(found, Response) else JSONResponse(found)
+        except AekitError as error:
+            status = 413 if isinstance(error, _TooLargeError) else 400
+            response = JSONResponse({"error": str(error)}, status_code=status)
+        for name, value in _SAFE.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return answer
+
+
+def _number(request: Request, name: str, default: int | None = None) -> int:
+    text = request.query_params.get(name)
+    if text is None and default is not None:
+        return default
+    try:
+        return int(text or "")
+    except ValueError:
+        raise DataError(f"{name} = {text!r}: expected a whole number") from None
+
+
+def _same_origin(request: Request) -> None:
+    """Refuses what another page makes the reader's browser send."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise DataError(f"origin {origin}: only this page may send")
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """What was sent, read no further than the limit."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise _TooLargeError(f"more than {most:,} bytes: expected less")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _rows(request: Request, most: int) -> list[int]:
+    _same_origin(request)
+    try:
+        rows = json.loads(await _body(request, most))["rows"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataError('expected {"rows": [0, 1, ...]}') from None
+    if not isinstance(rows, list) or not all(type(row) is int for row in rows):
+        raise DataError('expected {"rows": [0, 1, ...]}, whole numbers')
+    if len(rows) > MOST_ROWS:
+        raise DataError(f"{len(rows)} rows: expected at most {MOST_ROWS}")
+    return rows

@@ -1,0 +1,128 @@
+"""DINO: from any part of a sample, the student says to which prototypes the teacher assigns its large parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aekit.encoder import Encoder
+from aekit.joint_embedding import Momentum, Teacher, TwoViews, perceptron, projections, risen, spread
+from aekit.options import Field
+from aekit.samples import Samples
+from aekit.views import Flip, Strength, views_for
+
+
+FIRST = 256
+"""Samples whose mean output is the first centre."""
+
+
+class DINO(TwoViews):
+    """Self-distillation: the teacher, a moving average of the student, sees two large parts of each sample, the student these
+    and several small ones, resized to the size that the encoder takes. What keeps outputs from becoming all alike is that the
+    teacher's are centred, by a moving average, and sharpened, by a low temperature.
+
+    Logged: ``undecided``, the entropy of the teacher's assignments, 1 where all prototypes are as good; ``used``, the entropy
+    of their mean over the batch, 0 where one prototype has all samples; both as a share of the most. ``spread`` of the
+    student's outputs, which is 0 where they are all alike.
+
+    Caron et al., Emerging properties in self-supervised vision transformers, 2021. There, the prototypes stay as they are in
+    the first epoch, and the teacher's temperature rises; here they do not.
+    """
+
+    centre: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        momentum: Momentum = 0.99,
+        student_temperature: Annotated[float, Field(gt=0, description="of the student's softmax")] = 0.1,
+        teacher_temperature: Annotated[float, Field(gt=0, description="of the teacher's; lower is sharper")] = 0.04,
+        centring: Annotated[float, Field(ge=0, lt=1, description="momentum of the centre")] = 0.9,
+        parts: Annotated[int, Field(ge=0, description="small parts of each sample that the student sees")] = 2,
+        least: Annotated[
+            float, Field(gt=0, le=1, description="smallest share of a sample that a small part has")
+        ] = 0.1,
+        large: Annotated[
+            float, Field(gt=0, le=1, description="share of a sample that a large part has at least")
+        ] = 0.4,
+        prototypes: Annotated[int, Field(ge=2, description="that samples are assigned to")] = 1024,
+        hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
+        width: Annotated[int, Field(ge=1, description="of what is compared with the prototypes")] = 64,
+        strength: Strength = "usual",
+        flip: Flip = None,
+    ) -> None:
+        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=large, flip=flip)
+        head = nn.Sequential(perceptron(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
+        super().__init__(encoder, head, views)
+        self.small_views, self.parts = replace(views, share=(min(least, large), large)), parts
+        self.momentum, self.centring = momentum, centring
+        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
+        self.teacher = Teacher(encoder, head)
+        self.register_buffer("centre", torch.zeros(prototypes))
+
+    @torch.no_grad()
+    def start(self, samples: Samples) -> None:
+        self.teacher.follow(0.0)  # first weights may have been set since it was made
+        # Of what an untrained network says, most is the same for all samples. The centre begins there, and not at 0.
+        raw = samples.batch(torch.arange(min(len(samples), FIRST)))
+        self.centre.copy_(self.teacher(self.encoder.preprocess(raw)).mean(0))
+
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        large = self.two_views(x, generator)
+        small = [self.small_views(x, generator) for _ in range(self.parts)]
+        told = projections(self.project, *large, *small)
+        outputs = projections(self.teacher, *large)
+        self.batch_mean = torch.stack(outputs).mean((0, 1))
+        targets = [((output - self.centre) / self.teacher_temperature).softmax(1) for output in outputs]
+        most = torch.tensor(float(len(self.centre))).log()
+        return {
+            "loss": cross_entropy(targets, told, self.student_temperature),
+            "undecided": entropy(torch.cat(targets)).mean() / most,
+            "used": entropy(torch.cat(targets).mean(0)) / most,
+            "spread": spread(told[0]),
+        }
+
+    def after_step(self) -> None:
+        self.centre.lerp_(self.batch_mean, 1 - self.centring)
+        self.teacher.follow(risen(self.momentum, self.progress))
+
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        large, small = self.views(x, generator), self.small_views(x, generator)
+        assigned, told = (self.teacher(large) - self.centre).argmax(1), self.project(small).argmax(1)
+        answers = [f"{theirs} / {ours}" for theirs, ours in zip(assigned.tolist(), told.tolist())]
+        return {"sample": x, "large part": large, "small part": small, "prototype: teacher / student": answers}
+
+
+class Prototypes(nn.Module):
+    """(B, P) -> (B, K): cosine similarities to K learned directions."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
+
+
+def cross_entropy(targets: Sequence[Tensor], told: Sequence[Tensor], temperature: float) -> Tensor:
+    """A mean over all pairs of a target (B, K) of probabilities and an output (B, K) float32 of the student for another part.
+
+    Args:
+        targets: of the parts that come first among `told`.
+        told: outputs before the student's softmax.
+    """
+    logarithms = [(output / temperature).log_softmax(1) for output in told]
+    pairs = [(t, s) for (i, t), (j, s) in product(enumerate(targets), enumerate(logarithms)) if i != j]
+    return torch.stack([-(target * logarithm).sum(1).mean() for target, logarithm in pairs]).mean()
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """(..., K) -> (...), in nats."""
+    return -torch.special.xlogy(probabilities, probabilities).sum(-1)

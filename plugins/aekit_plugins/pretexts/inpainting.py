@@ -1,0 +1,94 @@
+"""Inpainting: a hole is cut into each sample, and the encoder's code of what surrounds it has to say what was there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from aekit.encoder import Encoder
+from aekit.hiding import mean_of
+from aekit.mathematics.holes import biharmonic_fill, blocks, nearest_fill, shapes, widened
+from aekit.options import Field
+from aekit.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
+from aekit.samples import Samples
+
+CELLS = 4
+"""Of the coarse noise that random shapes are cut from, along each side of a sample."""
+
+
+class Inpainting(Restoring):
+    """The context encoder. Holes go through all channels and are filled with the mean of the training samples.
+
+    Errors count in the hole and, more, in a band of what is visible around it, so that the edges of the two fit together. Its
+    adversarial loss is left out. A gap in a series is a hole along time; that in a clip goes over time and space.
+
+    Pathak, Krähenbühl, Donahue, Darrell and Efros, Context encoders: feature learning by inpainting, 2016.
+
+    Raises:
+        ValueError: vectors, whose entries have no neighbours.
+    """
+
+    task, left = "inpaint", "the mean"
+    fill: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        hole: Annotated[
+            Literal["centre", "block", "shapes"],
+            Field(description="a block in the centre, a block anywhere of random proportions, or random shapes"),
+        ] = "shapes",
+        share: Annotated[float, Field(gt=0, lt=1, description="of the sample that is hidden")] = 0.25,
+        overlap: Annotated[int, Field(ge=0, description="width in entries of the visible band around the hole")] = 2,
+        overlap_weight: Annotated[float, Field(ge=0, description="factor on the errors in that band")] = 10.0,
+        loss: LossOption = "mse",
+        residual: ResidualOption = None,
+    ) -> None:
+        if encoder.spec.kind == "vector":
+            raise ValueError(f"expected series, pictures or clips, whose entries have neighbours, found {encoder.spec}")
+        super().__init__(encoder, loss, residual)
+        self.hole, self.share, self.overlap, self.overlap_weight = hole, share, overlap, overlap_weight
+        self.register_buffer("fill", torch.zeros_like(encoder.preprocess.scale))
+
+    def start(self, samples: Samples) -> None:
+        self.fill.copy_(mean_of(samples, self.encoder))
+
+    def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(B, *shape) -> the sample with the mean in its hole, and the hole, bool (B, 1, ...)."""
+        size, sides = x.shape[2:], self.encoder.spec.shape[1:]
+        if self.hole == "shapes":
+            cells = [max(2, round(CELLS * now / side)) for now, side in zip(size, sides)]
+            hidden = shapes(size, cells, self.share, len(x), generator)
+        else:
+            hidden = blocks(size, sides, self.share, len(x), generator, central=self.hole == "centre")
+        return torch.where(hidden, self.fill, x), hidden
+
+    def damage(self, x: Tensor, generator: torch.Generator) -> Damaged:
+        visible, hidden = self.hide(x, generator)
+        band = widened(hidden, self.overlap) & ~hidden
+        return Damaged(visible, hidden, hidden + self.overlap_weight * band)
+
+    def take(self, x: Tensor, hidden: Tensor | None = None) -> Damaged:
+        return Damaged(x if hidden is None else torch.where(hidden, self.fill, x), hidden)
+
+    def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
+        ways = {**super().baselines(notes), "nearest neighbour": _filled_by(nearest_fill)}
+        if self.encoder.spec.kind == "image":
+            try:
+                import skimage.restoration  # noqa: F401
+            except ImportError:
+                notes.append("no biharmonic inpainting: it needs scikit-image (pip install 'aekit[pictures]')")
+            else:
+                ways["biharmonic"] = _filled_by(biharmonic_fill)
+        return ways
+
+
+def _filled_by(fill: Callable[[Tensor, Tensor], Tensor]) -> Baseline:
+    def way(damaged: Damaged) -> Tensor:
+        return damaged.visible if damaged.hidden is None else fill(damaged.visible, damaged.hidden)
+
+    return way

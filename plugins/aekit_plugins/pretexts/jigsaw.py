@@ -1,0 +1,103 @@
+"""Jigsaw puzzles: in which of a set of orders are the tiles of the picture?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from aekit.encoder import Encoder
+from aekit.mathematics.answers import answering_head, in_words, judged
+from aekit.mathematics.permutations import distant_permutations
+from aekit.mathematics.tiles import Cells, cut, enlarged, evened, greyed, laid
+from aekit.objective import Pretext
+from aekit.options import Field
+
+SMALL = 48
+"""Pictures of shorter sides are cut into 2 x 2 tiles, as there is little to see in a ninth of them."""
+
+
+class Jigsaw(Pretext):
+    """The tiles of a grid are shuffled, each is encoded by itself, and the network names the order from all their codes.
+
+    Between tiles there are gaps, their places vary, each has the mean and the deviation of the whole picture, and a share of
+    colour pictures is seen in grey: neither edges nor brightness nor the colour fringes of a lens tell what belongs where.
+    A tile is enlarged to the size that the encoder takes; a step costs that of as many samples as there are tiles.
+
+    Raises:
+        ValueError: samples that are not pictures, or too small to be cut.
+
+    Noroozi and Favaro, Unsupervised learning of visual representations by solving jigsaw puzzles, 2016.
+    """
+
+    orders: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        grid: Annotated[
+            Literal[2, 3] | None,
+            Field(description=f"tiles along each side; by default 3, and 2 for pictures under {SMALL} entries"),
+        ] = None,
+        orders: Annotated[
+            int, Field(ge=2, le=2000, description="to tell apart, far from one another; a 2 x 2 grid has at most 24")
+        ] = 100,
+        gap: Annotated[float, Field(ge=0, le=0.5, description="between tiles, as a share of a cell of the grid")] = 0.1,
+        jitter: Annotated[float, Field(ge=0, le=0.5, description="of a tile's place, as a share of a cell")] = 0.1,
+        grey: Annotated[float, Field(ge=0, le=1, description="share of colour pictures that are seen in grey")] = 0.3,
+        width: Annotated[int, Field(ge=0, description="of the hidden layer that answers; 0: none")] = 1024,
+    ) -> None:
+        super().__init__(encoder)
+        spec = encoder.spec
+        if spec.kind != "image":
+            raise ValueError(f"expected pictures (C, H, W), found {spec}")
+        self.grid = grid or (2 if min(spec.shape[1:]) < SMALL else 3)
+        self.rows, self.columns = (Cells.of(side, self.grid, gap, jitter) for side in spec.shape[1:])
+        self.grey = grey
+        self.register_buffer("orders", distant_permutations(self.grid**2, orders).clone(), persistent=False)
+        self.head = answering_head(self.grid**2 * encoder.dim, width, len(self.orders))
+
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        tiles, drawn = self.shuffled(x, generator)
+        return judged(self.told(tiles), drawn)
+
+    def shuffled(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Tiles (B, N, C, h, w) in the order in which they are shown, and (B,) which of the orders that is."""
+        tops, lefts = self._corners(x, generator)
+        x = greyed(x, self.grey, generator)
+        tiles = evened(cut(x, tops, lefts, self.rows.piece, self.columns.piece), x)
+        drawn = torch.randint(0, len(self.orders), (len(x),), generator=generator, device=x.device)
+        return _taken(tiles, self.orders[drawn]), drawn
+
+    def told(self, tiles: Tensor) -> Tensor:
+        """(B, N, C, h, w) -> (B, orders) logits."""
+        codes = self.encoder.encode(enlarged(tiles, self.encoder.spec.shape[1:]))
+        return self.head(codes.view(len(tiles), -1))
+
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        tiles, drawn = self.shuffled(x, generator)
+        told = self.told(tiles)
+        blank, (tops, lefts) = torch.zeros_like(x), self._corners(x, None)
+        # Place i shows tile order[i]; sorted by the order, tile i is at place i again.
+        answer = _taken(tiles, self.orders[told.argmax(1)].argsort(1))
+        names = [f"order {number + 1}" for number in range(len(self.orders))]
+        return {
+            "sample": x,
+            "shuffled": laid(tiles, tops, lefts, blank),
+            "network puts it so": laid(answer, tops, lefts, blank),
+            "is": [names[number] for number in drawn.tolist()],
+            "network says": in_words(told, names),
+        }
+
+    def _corners(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """(B, N) each: top and left of every tile, drawn, or in the middle of its cell without a generator."""
+        cells = torch.arange(self.grid**2, device=x.device).expand(len(x), -1)
+        tops = self.rows.starts(cells // self.grid, generator)
+        return tops, self.columns.starts(cells % self.grid, generator)
+
+
+def _taken(tiles: Tensor, order: Tensor) -> Tensor:
+    """(B, N, ...) with tile `order[b, i]` of each sample at its place i."""
+    return tiles[torch.arange(len(tiles), device=tiles.device)[:, None], order]

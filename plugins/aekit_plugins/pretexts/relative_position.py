@@ -1,0 +1,84 @@
+"""Relative position: where does the second patch lie, seen from the first?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from aekit.encoder import Encoder
+from aekit.mathematics.answers import answering_head, in_words, judged
+from aekit.mathematics.tiles import Cells, cut, enlarged, evened, greyed, laid
+from aekit.objective import Pretext
+from aekit.options import Field
+
+NAMES = ("up left", "up", "up right", "left", "right", "down left", "down", "down right")
+"""Where the cells about the middle of a 3 x 3 grid lie, in reading order."""
+MIDDLE = 4
+
+
+class RelativePosition(Pretext):
+    """The network sees the middle one of 3 x 3 patches and one of its 8 neighbours, each by itself, and says which one.
+
+    The middle patch lies where it lies whichever neighbour is asked for, so that it alone tells nothing. Between patches there
+    are gaps, their places vary, each has the mean and the deviation of the whole picture, and a share of colour pictures is
+    seen in grey, against the colour fringes of lenses. A patch is enlarged to the size that the encoder takes.
+
+    Raises:
+        ValueError: samples that are not pictures, or too small to be cut.
+
+    Doersch, Gupta and Efros, Unsupervised visual representation learning by context prediction, 2015.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        gap: Annotated[
+            float, Field(ge=0, le=0.5, description="between patches, as a share of a third of a side")
+        ] = 0.1,
+        jitter: Annotated[float, Field(ge=0, le=0.5, description="of a patch's place, as a share of a third")] = 0.1,
+        grey: Annotated[float, Field(ge=0, le=1, description="share of colour pictures that are seen in grey")] = 0.3,
+        width: Annotated[int, Field(ge=0, description="of the hidden layer that answers; 0: none")] = 1024,
+    ) -> None:
+        super().__init__(encoder)
+        spec = encoder.spec
+        if spec.kind != "image":
+            raise ValueError(f"expected pictures (C, H, W), found {spec}")
+        self.rows, self.columns = (Cells.of(side, 3, gap, jitter) for side in spec.shape[1:])
+        self.grey = grey
+        self.head = answering_head(2 * encoder.dim, width, len(NAMES))
+
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        patches, _, neighbours = self.pairs(x, generator)
+        return judged(self.told(patches), neighbours)
+
+    def pairs(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """Patches (B, 2, C, h, w), the middle one first; top and left of each, (B, 2); and (B,) which neighbour it is."""
+        neighbours = torch.randint(0, len(NAMES), (len(x),), generator=generator, device=x.device)
+        # In reading order, the middle cell stands between the fourth neighbour and the fifth.
+        other = neighbours + (neighbours >= MIDDLE)
+        cells = torch.stack([torch.full_like(other, MIDDLE), other], 1)
+        corners = self.rows.starts(cells // 3, generator), self.columns.starts(cells % 3, generator)
+        x = greyed(x, self.grey, generator)
+        return evened(cut(x, *corners, self.rows.piece, self.columns.piece), x), corners, neighbours
+
+    def told(self, patches: Tensor) -> Tensor:
+        """(B, 2, C, h, w) -> (B, 8) logits."""
+        codes = self.encoder.encode(enlarged(patches, self.encoder.spec.shape[1:]))
+        return self.head(codes.view(len(patches), -1))
+
+    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        patches, corners, neighbours = self.pairs(x, generator)
+        seen = enlarged(patches, x.shape[2:]).unflatten(0, patches.shape[:2])
+        places = cut(x, *corners, self.rows.piece, self.columns.piece)
+        # The rest is drawn pale, so that the patches stand out, dark ones too.
+        middle = (x.amin((-2, -1), keepdim=True) + x.amax((-2, -1), keepdim=True)) / 2
+        return {
+            "two patches": laid(places, *corners, middle + 0.35 * (x - middle)),
+            "middle patch": seen[:, 0],
+            "other patch": seen[:, 1],
+            "other lies": [NAMES[number] for number in neighbours.tolist()],
+            "network says": in_words(self.told(patches), NAMES),
+        }

@@ -1,0 +1,54 @@
+"""SimSiam: from one view, the projection of the other is predicted, which itself gets no gradient."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aekit.encoder import Encoder
+from aekit.joint_embedding import TwoViews, in_float32, perceptron, projections, spread
+from aekit.options import Field
+from aekit.views import Flip, Share, Strength, views_for
+
+
+class SimSiam(TwoViews):
+    """The loss is minus the cosine similarity of prediction and projection, the mean of both directions: from 1 to -1. What
+    keeps embeddings from becoming all alike is that a target gets no gradient, and that a predictor stands between.
+
+    Logged: ``spread`` of the projections, which is 0 where they are all alike.
+
+    Chen and He, Exploring simple Siamese representation learning, 2021. As there, the projector has three layers and ends in a
+    batch norm, and the predictor is narrower inside than outside.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
+        width: Annotated[int, Field(ge=1, description="of the projections")] = 512,
+        bottleneck: Annotated[int, Field(ge=1, description="width of the predictor's hidden layer")] = 128,
+        strength: Strength = "usual",
+        share: Share = None,
+        flip: Flip = None,
+    ) -> None:
+        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=share, flip=flip)
+        super().__init__(encoder, perceptron(encoder.dim, hidden, hidden, width, norm_last=True), views)
+        self.predictor = perceptron(width, bottleneck, width)
+
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        projected = projections(self.project, *self.two_views(x, generator))
+        first, second = projections(self.predictor, *projected)
+        return {
+            "loss": -(likeness(first, projected[1]) + likeness(second, projected[0])) / 2,
+            "spread": spread(projected[0]),
+        }
+
+
+@in_float32
+def likeness(predicted: Tensor, target: Tensor) -> Tensor:
+    """The mean cosine similarity of predictions (B, P) and targets (B, P). Targets get no gradient."""
+    return F.cosine_similarity(predicted, target.detach(), dim=1).mean()

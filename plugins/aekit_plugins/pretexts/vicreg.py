@@ -1,0 +1,67 @@
+"""VICReg: two views' projections agree, while over a batch their entries vary, and do not go together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aekit.encoder import Encoder
+from aekit.joint_embedding import TwoViews, in_float32, perceptron, projections, spread
+from aekit.options import Field
+from aekit.views import Flip, Share, Strength, views_for
+
+
+class VICReg(TwoViews):
+    """The loss has three terms: the squared difference of two views' projections, by entry; by how much the deviation of an
+    entry falls short of 1; the squared covariances of different entries. Only the first compares the views.
+
+    Logged: the three terms, before their weights; ``spread`` of the projections, which is 0 where they are all alike.
+
+    Bardes, Ponce and LeCun, VICReg: variance-invariance-covariance regularization for self-supervised learning, 2022.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        invariance: Annotated[float, Field(ge=0, description="weight of the difference of the views")] = 25.0,
+        variance: Annotated[float, Field(ge=0, description="weight of deviations that fall short of 1")] = 25.0,
+        covariance: Annotated[float, Field(ge=0, description="weight of covariances")] = 1.0,
+        hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
+        width: Annotated[int, Field(ge=2, description="of the projections")] = 512,
+        strength: Strength = "usual",
+        share: Share = None,
+        flip: Flip = None,
+    ) -> None:
+        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=share, flip=flip)
+        super().__init__(encoder, perceptron(encoder.dim, hidden, hidden, width), views)
+        self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        first, second = projections(self.project, *self.two_views(x, generator))
+        terms = {
+            "invariance": F.mse_loss(first, second),
+            "variance": shortfall(first, second),
+            "covariance": covariances(first, second),
+        }
+        loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, "spread": spread(first)}
+
+
+@in_float32
+def shortfall(first: Tensor, second: Tensor) -> Tensor:
+    """By how much the deviation of an entry of (B, P) over the batch falls short of 1: a mean over entries and both views."""
+    return torch.stack([F.relu(1 - (z.var(0) + 1e-4).sqrt()).mean() for z in (first, second)]).mean()
+
+
+@in_float32
+def covariances(first: Tensor, second: Tensor) -> Tensor:
+    """The squared covariances of different entries of (B, P), summed and divided by P; the sum of both views'."""
+    total = first.new_zeros(())
+    for z in (first, second):
+        matrix = (z - z.mean(0)).T @ (z - z.mean(0)) / (len(z) - 1)
+        total = total + (matrix.square().sum() - matrix.diagonal().square().sum()) / z.shape[1]
+    return total

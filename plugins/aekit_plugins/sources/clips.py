@@ -1,0 +1,121 @@
+"""Clips: windows of frames cut from films, so that no frame is in two splits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from aekit.options import Field
+from aekit.reading.cutting import Cutting
+from aekit.reading.folders import files_below
+from aekit.reading.footage import VIDEOS, Film, Player
+from aekit.reading.listing import Listing, list_folder
+from aekit.reading.pictures import BadPicture, choose_spec
+from aekit.samples import SampleSpec, Source
+from aekit.specs import Resize
+
+Side = Annotated[int, Field(ge=1, le=8192)]
+Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
+Count = Annotated[int, Field(ge=1)]
+
+_STEP = Field(description="frames from one of a clip to its next: 2 takes every second, so that more happens in a clip")
+_STRIDE = Field(description="frames from the start of a clip to that of the next; auto: clips follow one another")
+_SIZE = Field(description="pixels, one side or [height, width]; auto: the common one of at most 512, or 64")
+_TEST = Field(ge=0, lt=1, description="held out: the end of a film; of a folder, the last films of each class; 0: none")
+_GAP = Field(description="frames before the held-out end of a film that are in no clip; auto: as many as a clip spans")
+
+
+class Clips(Source):
+    """Cuts films into clips (C, T, H, W) of the films' own depth: video files, animated pictures, arrays of frames.
+
+    Ids are ``name@first``, from the film's name and the number of the clip's first frame. One film is split in time. In a
+    folder, folders are classes, and ``train``, ``val``, ``test`` at the top are splits, as for pictures. Films are decoded in
+    order when a batch asks for them, and never kept whole.
+
+    Args:
+        where: a film, an array of frames (T, H, W) or (T, H, W, C) in .npy or .npz, or a folder of films.
+        like: what an encoder takes: clips are of its length, size, channels and depth, whatever the options say.
+
+    Raises:
+        DataError: there are no films, or the only one cannot be read or is too short. In a folder, such a film is one clip
+            ``name@0`` that is skipped, with a reason; so are clips of frames that are damaged.
+    """
+
+    slow = True
+    looks_for = f"films: {', '.join(VIDEOS)}"
+
+    def __init__(
+        self,
+        where: str,
+        like: SampleSpec | None = None,
+        *,
+        frames: Annotated[int, Field(ge=2, description="of a clip")] = 8,
+        step: Annotated[Count, _STEP] = 1,
+        stride: Annotated[Literal["auto"] | Count, _STRIDE] = "auto",
+        size: Annotated[Size, _SIZE] = "auto",
+        resize: Annotated[Resize, Field(description="crop the centre, pad with black, or stretch")] = "crop",
+        grey: Annotated[bool, Field(description="clips of one channel, whatever the film has")] = False,
+        test: Annotated[float, _TEST] = 0.2,
+        gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
+    ) -> None:
+        root, self.skipped = Path(where), {}
+        listing = list_folder(root, VIDEOS, "films") if root.is_dir() else Listing([root.name], [root])
+        self.films = [Film(path) for path in listing.paths]
+        picture = None
+        if like is not None and like.kind == "clip":
+            channels, frames, *sides = like.shape
+            picture = SampleSpec("image", (channels, *sides), like.dtype, like.resize)
+        headers = [film.header for film in self.films if not film.reason]
+        self._frame, notes = choose_spec(headers, picture, size, resize, 1 if grey else "auto")
+        self.spec = replace(self._frame, kind="clip", shape=(self._frame.shape[0], frames, *self._frame.shape[1:]))
+        self.cutting = Cutting(frames, step, frames * step if stride == "auto" else stride)
+        if root.is_dir():
+            cut = self.cutting.by_film(self.films, listing.labels, listing.splits, test)
+            self._film, self._start, self.splits = cut
+        else:
+            gap = self.cutting.span if gap == "auto" else gap
+            self._start, self.splits = self.cutting.in_time(self.films[0], test, gap)
+            self._film = np.zeros_like(self._start)
+        self.labels = None if listing.labels is None else listing.labels[self._film]
+        self.ids = [f"{listing.ids[film]}@{first}" for film, first in zip(self._film.tolist(), self._start.tolist())]
+        self.note = "; ".join(filter(None, [*notes, listing.note]))
+        self._player: tuple[int, Player | None] = (-1, None)
+
+    @staticmethod
+    def claims(path: Path) -> bool:
+        """Whether it is a video file, or a folder that holds one. Other films are opened as ``clips:PATH``."""
+        if path.is_dir():
+            return any(not reason for _, reason in files_below(path, VIDEOS))
+        return path.name.lower().endswith(VIDEOS)
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.zeros(len(indices), bool)
+        # In the order of films and frames, so that each film is decoded once a batch.
+        for position in np.lexsort((self._start[indices], self._film[indices])).tolist():
+            index = int(indices[position])
+            try:
+                rows[position], ok[position] = self._clip(int(self._film[index]), int(self._start[index])), True
+            except BadPicture as error:
+                self.skipped[self.ids[index]] = str(error)
+        return rows, ok
+
+    def _clip(self, film: int, first: int) -> np.ndarray:
+        playing, player = self._player
+        if player is None or playing != film:
+            player = Player(self.films[film], self._frame, self.cutting.span)
+            self._player = film, player
+        return np.stack([player.frame(number) for number in self.cutting.frames(first)], 1)
+
+    def fingerprints(self, indices: np.ndarray) -> list[str]:
+        # Of the film's file, as the frames of a clip are gone when it has been read.
+        return [f"{self.films[self._film[i]].fingerprint}@{self._start[i]}/{self.cutting.step}" for i in indices]
+
+    @staticmethod
+    def example(folder: Path) -> tuple[str, dict[str, Any]]:
+        """What the conformance kit opens."""
+        from aekit.testing.files import film
+
+        return str(film(folder)), {"frames": 3, "stride": 1}
