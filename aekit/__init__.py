@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aekit.errors import AekitError
     from aekit.estimator import AekitTransformer
     from aekit.evaluation import evaluate
+    from aekit.exploring import explore
     from aekit.export import export_encoder
     from aekit.finetuning import finetune
     from aekit.finetuning.classifier import load_classifier
@@ -65,6 +66,7 @@ _HOME = {
     "draw_map": "aekit.mapping",
     "embed": "aekit.embeddings",
     "evaluate": "aekit.evaluation",
+    "explore": "aekit.exploring",
     "export_encoder": "aekit.export",
     "find_anomalies": "aekit.detecting",
     "find_clusters": "aekit.clustering",
@@ -102,6 +104,7 @@ __all__ = [
     "draw_map",
     "embed",
     "evaluate",
+    "explore",
     "export_encoder",
     "find_anomalies",
     "find_clusters",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
 
 from aekit.autoencoder import Autoencoder
 from aekit.backbone import Decoder
 from aekit.encoder import Encoder, assemble, seeded
 from aekit.errors import RecipeError
+from aekit.first_weights import take_weights
 from aekit.greedy import Layer
-from aekit.objective import Objective, Pretext, PretextObjective, Variant, WeightedSum
+from aekit.objective import Objective, Pretext, PretextObjective, Untrained, Variant, WeightedSum
 from aekit.options import validated
 from aekit.parts import freeze, trained_part
 from aekit.preprocess import Preprocess
 from aekit.recipe import LayerSettings, Recipe
 from aekit.reconstruction import LOSSES
 from aekit.registry import registry
-from aekit.samples import SampleSpec
+from aekit.samples import Kind, SampleSpec
 
 
 def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> Objective:
@@ -46,6 +47,9 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     if recipe.encoder.hidden:
         architecture["hidden"] = list(recipe.encoder.hidden)
     encoder = assemble(spec, preprocess, architecture, seed=recipe.train.seed).to(preprocess.scale.device)
+    take_weights(encoder, recipe.encoder.weights)
+    if not recipe.trains:
+        return Untrained(encoder)
     freeze(encoder, _frozen(recipe, encoder))
     parts: dict[str, Objective] = {}
     with seeded(recipe.train.seed + 1):
@@ -106,8 +110,21 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[Layer, Layer
             variants = {name: variant for name, variant in variants.items() if not variant.overrides("head")}
         epochs = greedy.epochs if settings.epochs is None else settings.epochs
         layer = Layer(whole, number, variants, whole.loss_name)
+        used = [name for name in names if registry().get("variant", name).name in variants]
+        _check_kind(used, layer.spec, f"layer {number + 1}")
         layers.append((layer.to(whole.encoder.device), settings.model_copy(update={"epochs": epochs})))
     return layers
+
+
+def _check_kind(names: Iterable[str], spec: SampleSpec, what: str) -> None:
+    """Refuses variants that are not made for the kind of sample that `what` takes in, which may be the output of layers."""
+    for name in names:
+        tags = registry().get("variant", name).entry.tags
+        kinds = [tag for tag in tags if tag in get_args(Kind)]
+        if kinds and spec.kind not in kinds:
+            raise RecipeError(
+                [f"variant {name!r} cannot take {spec}, as {what} does: made for {', '.join(kinds)} samples"]
+            )
 
 
 def _frozen(recipe: Recipe, encoder: Encoder) -> int:
@@ -131,6 +148,7 @@ def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe)
         decoder = part.decoder()
     except NotImplementedError as error:
         raise RecipeError([f"encoder.backbone = {recipe.encoder.backbone!r}: {error}; use a pretext task"]) from error
+    _check_kind(recipe.objective.variants, part.spec, "the autoencoder")
     for variant in variants.values():
         variant.prepare(part.preprocess)
     loss: str = recipe.objective.loss

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from aekit.preprocess import Preprocess
 
 
 class Backbone(nn.Module):
@@ -18,6 +21,7 @@ class Backbone(nn.Module):
         features_dim: F, width of the flattened output of the last stage.
         features_shape: shape of that output before it is flattened.
         tied: whether the decoder uses the encoder's weights, transposed.
+        note: one line about a choice that building it made, or "".
         patch: size of the patches that it makes tokens of, such as (16, 16); None where it does not, or cannot `encode_visible`.
         tokens_dim: W, width of those tokens.
     """
@@ -26,6 +30,7 @@ class Backbone(nn.Module):
     features_dim: int
     features_shape: tuple[int, ...]
     tied: bool = False
+    note: str = ""
     patch: tuple[int, ...] | None = None
     tokens_dim: int = 0
 
@@ -46,6 +51,22 @@ class Backbone(nn.Module):
             their tokens (B, V, W), and the features (B, F) of these patches alone.
         """
         raise NotImplementedError(f"{type(self).__name__} is not made of patches")
+
+    def take(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
+        """Takes up weights that somebody else trained, all of them or none.
+
+        Args:
+            where: a file, or a word that the backbone knows.
+            preprocess: scaling of what it will be given.
+
+        Returns:
+            what is known of them, as plain values, for the encoder's record.
+
+        Raises:
+            NotImplementedError: it knows of no other weights.
+            RecipeError, DataError: these do not fit it, or cannot be had; says why.
+        """
+        raise NotImplementedError(f"{type(self).__name__} takes up no weights of others")
 
     def mirror(self, stage: int) -> nn.Module:
         """A module from the output of stage number `stage` back to its input, before any norm and activation. Raises
@@ -80,7 +101,7 @@ class Deepened(Backbone):
     def __init__(self, own: Backbone, hidden: Sequence[int]) -> None:
         super().__init__()
         # In a tuple, as its stages are this one's.
-        self._own, self.tied = (own,), own.tied
+        self._own, self.tied, self.note = (own,), own.tied, own.note
         self.widths = [own.features_dim, *hidden]
         self.stages = nn.ModuleList(own.stages)
         for number, width in enumerate(hidden):
@@ -106,6 +127,20 @@ class Deepened(Backbone):
     def between(self, stage: int) -> nn.Module:
         number = stage - len(self.own.stages)
         return self.own.between(stage) if number < 0 else nn.Sequential(*_dense(self.widths[number + 1]))
+
+    def take(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
+        return self.own.take(where, preprocess)
+
+    def decoder(self, dim: int, widen: nn.Module | None = None) -> nn.Module:
+        if type(self.own).decoder is Backbone.decoder:
+            return super().decoder(dim, widen)
+        # A decoder of the own stages that is no mirror image takes their features.
+        dense = [] if isinstance(widen, nn.Unflatten) else [widen or nn.Linear(dim, self.features_dim)]
+        for stage in reversed(range(len(self.own.stages), len(self.stages))):
+            dense += [self.between(stage)] if dense else []
+            dense += [self.mirror(stage)]
+        back = self.own.decoder(self.own.features_dim, nn.Unflatten(1, self.own.features_shape))
+        return nn.Sequential(*dense, nn.Flatten(), back)
 
 
 def _dense(width: int) -> tuple[nn.Module, nn.Module]:

@@ -191,8 +191,9 @@ def fit_dense(rows: np.ndarray, others: np.ndarray, most: int) -> np.ndarray:
     from sklearn.cluster import HDBSCAN
 
     from aekit.evaluation.neighbours import nearest
+    from aekit.evaluation.splits import evenly
 
-    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)]
+    some = evenly(rows, most)
     own = HDBSCAN(min_cluster_size=max(5, len(some) // 100), copy=True).fit_predict(some)
     if some.shape == others.shape and np.array_equal(some, others):
         return own

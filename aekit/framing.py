@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.mathematics.resampling import Kernel, resampling_weights
+from aekit.specs import SampleSpec
 
 Size = tuple[int, int]
 
@@ -37,6 +38,30 @@ def framed(given: Size, wanted: Size, share: float, *, squash: bool = False) -> 
         ratio = min(side / space for side, space in zip(given, room))
         tall, wide = (round(side / ratio) for side in given)
     return (tall, wide), (round((tall - wanted[0]) / 2), round((wide - wanted[1]) / 2))
+
+
+def advice(spec: SampleSpec, wanted: Size, share: float, squash: bool, kernel: Kernel) -> str:
+    """How pictures are to be read so that a pretrained network sees of them what it was trained to see; "" where they are.
+
+    Args:
+        spec: of the samples as they are.
+        wanted, share, squash, kernel: as `Framing`.
+    """
+    found = []
+    if spec.shape[1:] != wanted:
+        found.append(f"it sees samples of {spec.shape[1]}x{spec.shape[2]} at {wanted[0]}x{wanted[1]}")
+    resize = "stretch" if squash and share == 1 else "torchvision"
+    if spec.resize and (spec.shape[1:], spec.resize, spec.share, spec.interpolation) != (wanted, resize, share, kernel):
+        side = wanted[0] if wanted[0] == wanted[1] else list(wanted)
+        settings = {"size": side, "resize": resize, "share": share, "interpolation": kernel}
+        given = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
+        found.append(f"pretrained weights go with pictures read with {given}")
+    return "; ".join(found)
+
+
+def per_channel(values: Sequence[float], channels: int) -> list[float]:
+    """A value for each channel: those that are given, or their mean where there are not as many."""
+    return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
 
 
 class Framing(nn.Module):

@@ -18,7 +18,7 @@ from aekit.encoder import Encoder
 from aekit.errors import RecipeError
 from aekit.objective import Batch, Objective, Variant
 from aekit.parts import Below, Part, ends_in_sigmoid
-from aekit.samples import Samples
+from aekit.samples import Samples, SampleSpec
 
 
 class Layer(Objective):
@@ -57,16 +57,22 @@ class Layer(Objective):
             if self.is_head
             else [nn.Unflatten(1, part.backbone.features_shape), decoder.mirrors[number]]
         )
+        options = whole.loss_options
         if number:
             between = decoder.between[number - 1]
-            loss = "bce" if ends_in_sigmoid(between) else "mse"
+            loss, options = "bce" if ends_in_sigmoid(between) else "mse", {}
             back += [] if loss == "bce" else [between]
         # In a tuple, as all its networks are parts of the whole.
-        self._own = (Autoencoder(part, nn.Sequential(*back), variants, loss),)
+        self._own = (Autoencoder(part, nn.Sequential(*back), variants, loss, options=options),)
 
     @property
     def encoder(self) -> Encoder:  # type: ignore[override]
         return self.whole.encoder
+
+    @property
+    def spec(self) -> SampleSpec:
+        """Of what the layer takes in."""
+        return self._own[0].part.spec
 
     def trained(self) -> Iterator[nn.Parameter]:
         own = self._own[0]

@@ -123,7 +123,8 @@ def draw_map(
 
 def _page(embeddings: Embeddings, chosen: np.ndarray, layouts: dict[str, np.ndarray], some: str, seed: int) -> str:
     from aekit.clustering import find_clusters
-    from aekit.report.look import FEWEST, NEAR, nearest_others
+    from aekit.evaluation.neighbours import nearest_others
+    from aekit.report.look import FEWEST, NEAR
     from aekit.report.maps import coloured, described
     from aekit.report.page import Page, card
     from aekit.report.sheets import Painter, side_for

@@ -237,6 +237,14 @@ class Objective(nn.Module):
         return {}
 
 
+class Untrained(Objective):
+    """What a run ends with that trains nothing: the encoder, with the weights that it was given."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+
 class PretextObjective(Objective):
     """A pretext task as an objective.
 

@@ -1,9 +1,9 @@
-"""Samples as grids of patches, and a decoder for networks that encode some of the patches alone."""
+"""Samples as grids of patches, networks that encode some of the patches alone, and a decoder for these."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +107,44 @@ class PatchDecoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return self.grid.joined(self.out(x[:, 1:]), self.channels)
+
+
+class TokenPass:
+    """A network made of patches as steps that follow one another: what it takes to leave patches out.
+
+    Args:
+        stages: of the network; plain sequences among them are taken apart. The last step is the pooling.
+        places: of a step, whether it gives the tokens their places; what follows it sees (B, prefix + N, W).
+        prefix: tokens that stand for no patch, before the others.
+
+    Raises:
+        ValueError: no step does.
+    """
+
+    def __init__(self, stages: Iterable[nn.Module], places: Callable[[nn.Module], bool], prefix: int) -> None:
+        self.steps = tuple(step for stage in stages for step in _steps(stage))
+        found = [number for number, step in enumerate(self.steps) if places(step)]
+        if len(found) != 1:
+            raise ValueError("no step of the network gives tokens their places")
+        self.placed, self.prefix = found[0], prefix
+
+    def __call__(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, *shape) and numbers of patches (B, V) -> their tokens (B, V, W) and the features (B, F)."""
+        *steps, pooling = self.steps
+        for number, step in enumerate(steps):
+            x = step(x)
+            if number == self.placed:
+                visible = x[:, self.prefix :].gather(1, places[..., None].expand(-1, -1, x.shape[2]))
+                x = torch.cat([x[:, : self.prefix], visible], 1)
+        return x[:, self.prefix :], pooling(x).flatten(1)
+
+
+def _steps(module: nn.Module) -> Iterator[nn.Module]:
+    if type(module) is nn.Sequential:
+        for inner in module:
+            yield from _steps(inner)
+    else:
+        yield module
 
 
 def waves(grid: Sequence[int], width: int) -> Tensor:

@@ -69,6 +69,10 @@ class EncoderSection(_Section):
         list[Annotated[int, Field(ge=1)]],
         Field(description="widths of dense layers above the backbone's own stages, which count as stages"),
     ] = []
+    weights: Annotated[
+        str,
+        Field(description="first weights: the folder of an aekit encoder or run, or what the backbone takes; else random"),
+    ] = ""
     frozen: Annotated[
         Literal["all"] | Annotated[int, Field(ge=0)],
         Field(description="stages, from the lowest, that keep their weights; all: the backbone's own"),
@@ -109,6 +113,9 @@ class GreedySection(_Section):
 class EvaluateSection(_Section):
     evaluators: Annotated[list[str], Field(description="run at the end of the fit, on all splits")] = []
     controls: Annotated[bool, Field(description="judge raw input, PCA and a random encoder too")] = True
+    groups: Annotated[
+        str | None, Field(description="regular expression: samples whose ids agree in what it finds stay in one part")
+    ] = None
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -137,6 +144,13 @@ class Recipe:
     evaluate: EvaluateSection
     options: Mapping[str, Mapping[str, dict[str, Any]]]
 
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train: epochs, of the whole or of a layer."""
+        greedy = self.greedy
+        layers = any(greedy.layer(number)[0].epochs for number in range(len(greedy.layers)))
+        return bool(self.train.epochs or greedy.epochs or layers)
+
     def options_of(self, section: str, plugin: str) -> dict[str, Any]:
         return dict(self.options.get(section, {}).get(plugin, {}))
 
@@ -157,7 +171,7 @@ class Recipe:
                 filled = validated(registry().get(kind, name, wanted_by=place), self.options_of(section, name))
                 options.setdefault(section, {})[name] = filled
         loss = self.objective.loss
-        if loss != "auto" and (own := model_of(LOSSES[loss])).model_fields:
+        if loss != "auto" and (own := _loss_model(loss)).model_fields:
             filled = own.model_validate(self.options_of("objective", loss)).model_dump()
             options.setdefault("objective", {})[loss] = filled
         layers = [
@@ -248,8 +262,8 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
     allowed = {name for _, name, _ in named} | ({p.name for p in registry().of(free)} if free else set())
     if section == "objective" and settings.loss != "auto":
         allowed.add(settings.loss)
-        loss = model_of(LOSSES[settings.loss])
-        problems += problems_in(loss, tables.get(settings.loss, {}), f"objective.{settings.loss}")
+        own = tables.get(settings.loss, {})
+        problems += problems_in(_loss_model(settings.loss), own, f"objective.{settings.loss}")
     known = allowed | set(SECTIONS[section].model_fields)
     for name in tables:
         if name not in allowed:
@@ -264,6 +278,12 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
             if name not in parts
         ]
     return problems
+
+
+def _loss_model(name: str) -> type[BaseModel]:
+    """The validator of a loss's own options."""
+    kind: Any = LOSSES[name]
+    return model_of(kind)
 
 
 def _check_options(kind: str, name: str, named_in: str, options: Mapping[str, Any], place: str) -> list[str]:

@@ -17,15 +17,17 @@ from aekit.devices import choose_device
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.health import quick_look
+from aekit.first_weights import first_scaling
 from aekit.objective import Objective
 from aekit.overrides import changes
 from aekit.parts import freeze
 from aekit.phases import Interrupted, Phase, Trained, train_phases
-from aekit.preprocess import Preprocess, measure
+from aekit.preprocess import Preprocess
 from aekit.pretexts import save_pretexts
 from aekit.progress import SILENT, Progress
 from aekit.recipe import Recipe, make_recipe, read_recipe
 from aekit.registry import registry
+from aekit.report.card import figures_of
 from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
 from aekit.store import skipped_csv
@@ -124,9 +126,11 @@ class _Run:
         samples = collect(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
         targets = self._targets(source, samples)
         self._say_what_is_there(source, samples)
-        preprocess, scaling = measure(samples, self.recipe.encoder.scaling)
+        preprocess, scaling = first_scaling(self.recipe.encoder, samples)
         self._settle(samples, preprocess, scaling)
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
+        if objective.encoder.backbone.note:
+            self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._settle_frozen(objective)
         trained = self._train(objective, samples, targets, resume)
         encoder = self._finish(objective, source, samples, targets, trained)
@@ -166,7 +170,7 @@ class _Run:
             if kind is None:
                 kind = auto_loss(preprocess)
                 why = "values lie in [0, 1]" if preprocess.unit else "values are not confined to [0, 1]"
-            if recipe.objective.variants or not recipe.objective.pretexts:
+            if recipe.trains and (recipe.objective.variants or not recipe.objective.pretexts):
                 say(f"loss: {'binary cross-entropy' if kind == 'bce' else 'squared error'}, as {why}")
             recipe = recipe.with_objective(loss=kind)
         train: dict[str, Any] = {}
@@ -178,7 +182,8 @@ class _Run:
             say(f"epochs: {train['epochs']}, of {per_epoch} steps each")
         precision = "bf16" if uses_bf16(recipe.train, self.device) else "fp32"
         self.recipe = recipe.with_train(**train, precision=precision).with_plugin_defaults()
-        say(f"training on {self.device.type} in {precision}")
+        if recipe.trains:
+            say(f"training on {self.device.type} in {precision}")
 
     def _settle_frozen(self, objective: Objective) -> None:
         """Says what is restored above frozen stages, and settles the loss, which follows from what they give."""
@@ -210,6 +215,8 @@ class _Run:
 
     def _train(self, objective: Objective, samples: Samples, targets: Samples | None, resume: bool) -> Trained:
         settings = self.recipe.train
+        if not self.recipe.trains:
+            return self._keep(objective, samples, resume)
         phases = []
         for number, (layer, own) in enumerate(make_layers(self.recipe, objective)):
             own_rate = {"lr": own.lr or settings.lr, "layer_decay": 1.0}  # one layer has no others to be slower than
@@ -222,15 +229,29 @@ class _Run:
         phases = [phase for phase in phases if phase.steps]
         if not phases:
             raise RecipeError(["train.epochs = 0: there is nothing to train; expected epochs here or in [greedy]"])
-        if self.folder:
-            with writing(self.folder):
-                self._take_up(resume, {"samples": len(samples), "spec": samples.spec.record()})
+        self._take_up(resume, samples)
         self.seen = sum(phase.samples for phase in phases)
         return train_phases(phases, self.folder, resume=resume, progress=self.progress)
 
-    def _take_up(self, resume: bool, facts: dict[str, Any]) -> None:
+    def _keep(self, objective: Objective, samples: Samples, resume: bool) -> Trained:
+        """Trains nothing: the encoder is what it was given."""
+        if not self.recipe.encoder.weights:
+            raise RecipeError(
+                ["train.epochs = 0: there is nothing to train; expected epochs here or in [greedy], or encoder.weights"]
+            )
+        found = objective.encoder.record["weights"]["from"]
+        self.progress.say(f"nothing is trained: the encoder keeps the weights of {found}")
+        self._take_up(resume, samples)
+        if self.folder:
+            write_text(self.folder / "log.jsonl", "")
+        self.seen = 0
+        return Trained(None, 0.0)
+
+    def _take_up(self, resume: bool, samples: Samples) -> None:
         """Writes the resolved recipe of a new run; for a resumed one, checks that it is the same."""
-        assert self.folder is not None
+        if self.folder is None:
+            return
+        facts = {"samples": len(samples), "spec": samples.spec.record()}
         path, text = self.folder / "recipe.toml", self.recipe.to_toml()
         if resume:
             before = read_recipe(path).record()
@@ -242,22 +263,31 @@ class _Run:
                 raise TrainingError(f"{self.folder}: cannot resume, the data has changed: {was} before, {facts} now")
             if (self.folder / "checkpoint" / "state.safetensors").exists():
                 return
-        (self.folder / "checkpoint").mkdir(exist_ok=True)
-        write_json(self.folder / "checkpoint" / "data.json", facts)
-        write_text(path, text)
+        with writing(self.folder):
+            (self.folder / "checkpoint").mkdir(exist_ok=True)
+            write_json(self.folder / "checkpoint" / "data.json", facts)
+            write_text(path, text)
 
     def _finish(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: Trained
     ) -> Encoder:
         encoder = objective.encoder.eval()
         look = quick_look(encoder, samples, autoencoder_of(objective), targets)
-        encoder.record = {
-            "data": source.origin or {"data": self.recipe.data.source},
-            "trained": {"samples": len(samples), "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)},
+        trains = self.recipe.trains
+        made = {
+            "trained": {
+                "samples": len(samples) if trains else 0,
+                "skipped": len(source.skipped),
+                "seconds": round(trained.seconds, 1),
+            },
             "objective": self.recipe.record()["objective"],
+        }
+        encoder.record |= {
+            "data": source.origin or {"data": self.recipe.data.source},
+            **(made if trains else {}),
             "metrics": look | ({"loss": trained.loss} if trained.loss is not None else {}),
         }
-        results = {"digest": encoder.digest, "recipe": self.recipe.record(), **encoder.record}
+        results = {"digest": encoder.digest, "recipe": self.recipe.record(), **made, **encoder.record}
         results["cost"] = {
             "seconds": round(trained.seconds, 1),
             "samples_per_second": round(self.seen / max(trained.seconds, 1e-9), 1),
@@ -266,13 +296,16 @@ class _Run:
         }
         judged, places = None, None
         if self.recipe.evaluate.evaluators:
-            from aekit.evaluation import evaluate
+            from aekit.evaluation import evaluate, groups_of
 
             embeddings = encoder.embed(source, progress=self.progress)
+            groups = self.recipe.evaluate.groups
             judged = evaluate(
                 embeddings,
                 evaluators=self.recipe.evaluate.evaluators,
                 controls=self.recipe.evaluate.controls,
+                groups=groups_of(embeddings.ids, groups) if groups else None,
+                run=autoencoder_of(objective) if targets is None else None,
                 options=dict(self.recipe.options.get("evaluate", {})),
                 seed=self.recipe.train.seed,
                 progress=self.progress,
@@ -280,6 +313,7 @@ class _Run:
             results["evaluation"] = judged.record()
             found = embeddings.source()
             places = found[1] if found else None
+            encoder.record["judged"] = figures_of(judged)
             self.progress.say(judged.text())
         if self.folder:
             with writing(self.folder):
@@ -291,10 +325,11 @@ class _Run:
                 save_pretexts(objective, self.folder)
                 write_json(self.folder / "results.json", results)
                 with self.progress.task("report", None, "parts"):
-                    page = run_page(
+                    report = run_page(
                         objective, source, samples, self.folder, results, targets=targets, judged=judged, rows=places
                     )
-                write_text(self.folder / "report.html", page)
+                write_text(self.folder / "report.html", report.html)
+                encoder.record["findings"] = report.findings
                 encoder.save(self.folder / "encoder")
                 shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return encoder

@@ -54,11 +54,16 @@ BROKEN = [
     ("evaluator", "chosen-without-test-labels", "chooses_on_the_test_split"),
     ("evaluator", "oracle-beats-noise", "counts_errors"),
     ("evaluator", "without-labels", "needs_labels_without_saying_so"),
+    ("evaluator", "labels-of-its-tags", "takes_classes_alone"),
 ]
 """Kind, check, and what is wrong, in `broken_plugins`."""
 
 TAGS = {"variant": (), "pretext": (), "backbone": ("image",), "source": (), "index": (), "evaluator": ("labels",)}
-TAGS_OF = {"EvenSizesOnly": ("image",), "needs_labels_without_saying_so": ()}
+TAGS_OF = {
+    "EvenSizesOnly": ("image",),
+    "needs_labels_without_saying_so": (),
+    "takes_classes_alone": ("labels", "targets"),
+}
 
 
 def name_of(check: str, attribute: str) -> str:

@@ -44,10 +44,17 @@ def held(array: np.ndarray, kind: Kind | None = None) -> Samples:
     return collect(ArraySource(array, kind=kind), np.arange(len(array)), torch.device("cpu"))
 
 
-def objective_of(name: str, samples: Samples, dim: int = 8, backbone: str = "mlp", **options: Any) -> Objective:
+def objective_of(
+    name: str,
+    samples: Samples,
+    dim: int = 8,
+    backbone: str = "mlp",
+    network: dict[str, Any] | None = None,
+    **options: Any,
+) -> Objective:
     values = {
         "data": {"source": "memory"},
-        "encoder": {"backbone": backbone, "dim": dim},
+        "encoder": {"backbone": backbone, "dim": dim, **({backbone: network} if network else {})},
         "objective": {"pretexts": [name], name: options},
     }
     objective = make_objective(make_recipe(values), samples.spec, measure(samples)[0])
@@ -270,6 +277,37 @@ def test_a_network_of_patches_learns_all_of_itself() -> None:
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:3])
     with pytest.raises(ValueError, match="patch = 3: expected that of the network, 4 x 4"):
         made_of_patches(patch=3)
+
+
+@pytest.mark.parametrize(("model", "normalise", "dim"), [("test_vit", True, 8), ("vit_tiny_patch16_224", False, 0)])
+def test_a_transformer_of_timm_is_not_shown_what_is_hidden(model: str, normalise: bool, dim: int) -> None:
+    pytest.importorskip("timm")
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 3, 64, 48), np.uint8)
+    network = {"model": model, "size": [64, 48]}
+    objective = objective_of("masked", held(pictures), dim, "timm", network, normalise=normalise, share=0.75)
+    assert isinstance(objective, PretextObjective)
+    task, backbone = objective.pretext, objective.encoder.backbone
+    assert isinstance(task, Masked) and task.grid.patch == backbone.patch == (16, 16) and task.grid.grid == (4, 3)
+    x = objective.encoder.preprocess(torch.from_numpy(pictures))
+    backbone.eval()
+    tokens, features = backbone.encode_visible(x, torch.arange(12).expand(6, -1))
+    assert torch.allclose(features, backbone(x), atol=1e-5), "all patches visible is the network itself"
+    assert tokens.shape == (6, 12, backbone.tokens_dim)
+    visible, hidden = task.hide(x, generator())
+    other = torch.where(hidden, 1 - x, x)
+    assert torch.equal(task.predict(other, hidden), task.predict(visible, hidden))
+    task.loss(x, generator())["loss"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in objective.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("network", [{"model": "test_vit", "size": 64}, {"model": "resnet10t", "size": 48}])
+def test_other_networks_of_timm_are_shown_a_filling(network: dict[str, Any]) -> None:
+    """One that sees the sample resized has patches of its own, which are none of the sample; the other has none."""
+    pytest.importorskip("timm")
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 48, 48), np.uint8)
+    task, x = task_of("masked", held(pictures), backbone="timm", network=network)
+    assert task.encoder.backbone.patch is None and task.grid.patch == (6, 6)
+    assert task.loss(x, generator())["loss"].isfinite()
 
 
 def test_positions_are_waves_that_differ_from_place_to_place() -> None:

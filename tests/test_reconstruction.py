@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,18 @@ def test_huber_is_a_parabola_that_goes_on_as_lines() -> None:
     loss = Huber(VECTOR, delta=0.5)
     errors = loss.entries(torch.tensor([[0.3, -0.5, 2.0]]), torch.zeros(1, 3))
     assert errors[0].tolist() == pytest.approx([0.3**2 / 2, 0.5**2 / 2, 0.5 * (2.0 - 0.25)])
+
+
+def test_where_huber_turns_is_an_option_that_is_kept_with_the_decoder(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 255, (40, 1, 6, 6)).astype(np.uint8)
+    settings = {"objective.loss": "huber", "objective.huber.delta": 0.3}
+    aekit.fit(pictures, epochs=1, overrides=settings, out=tmp_path / "run")
+    assert "[objective.huber]\ndelta = 0.3" in (tmp_path / "run" / "recipe.toml").read_text()
+    loss = aekit.load_autoencoder(tmp_path / "run").likelihood
+    assert isinstance(loss, Huber) and loss.delta == 0.3
+    for name, value in {"objective.huber.delta": 0, "objective.huber.detla": 1, "objective.mse": {"delta": 1}}.items():
+        with pytest.raises(RecipeError, match=name.replace(".", r"\.")):
+            aekit.fit(pictures, epochs=1, overrides=settings | {name: value})
 
 
 def written_out_ssim(a: np.ndarray, b: np.ndarray, size: int = 11) -> np.ndarray:

@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "put runs side by side, and say which orderings are real",
     "bench": "fit several recipes over several seeds, and compare them",
     "map": "draw embeddings as points in the plane",
+    "explore": "hand embeddings, with thumbnails, to Embedding Atlas or TensorBoard",
     "cluster": "group embeddings",
     "anomalies": "find the odd ones, by reconstruction and by code",
     "export": "hand the encoder to people who do not have aekit",

@@ -12,6 +12,8 @@ from aekit.artifacts import write_json
 from aekit.cli.options import Progress, quiet_option, set_option
 from aekit.embeddings import Embeddings
 from aekit.evaluation import evaluate as evaluate_embeddings
+from aekit.evaluation import groups_of
+from aekit.evaluation.truth import read_labels
 from aekit.overrides import nested
 
 
@@ -22,9 +24,14 @@ from aekit.overrides import nested
     "evaluators",
     multiple=True,
     metavar="NAME",
-    help="Only this one; may be repeated; by default all but the slow.",
+    help="Only this one; may be repeated; all: the slow ones, too; by default all but those.",
 )
+@click.option("--labels", metavar="FILE", help="Table with an id and labels, targets, or columns of 0 and 1; or .npy.")
+@click.option("--groups", metavar="REGEX", help="Samples whose ids agree in what this finds stay in one part.")
+@click.option("--beside", multiple=True, metavar="FOLDER", help="Embeddings of the same samples to compare; repeatable.")
+@click.option("--run", metavar="FOLDER", help="Run of the encoder: judge what its decoder gives back, too.")
 @click.option("--controls/--no-controls", default=True, show_default=True, help="Judge raw, PCA and random too.")
+@click.option("--checks/--no-checks", default=True, show_default=True, help="Look for collapse, dead units and leaks.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of splits and resampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("knn.metric=cosine")
@@ -32,17 +39,30 @@ from aekit.overrides import nested
 def evaluate(
     embeddings: str,
     evaluators: tuple[str, ...],
+    labels: str | None,
+    groups: str | None,
+    beside: tuple[str, ...],
+    run: str | None,
     controls: bool,
+    checks: bool,
     seed: int,
     as_json: bool,
     overrides: dict[str, Any],
     progress: Progress,
 ) -> None:
     """Judge EMBEDDINGS, beside raw input, PCA and a random encoder. Writes EMBEDDINGS/results.json."""
+    opened = Embeddings.open(embeddings)
+    given, names = read_labels(labels, opened.ids) if labels else (None, ())
     judged = evaluate_embeddings(
-        Embeddings.open(embeddings),
+        opened,
+        given,
+        label_names=names,
         evaluators=evaluators or None,
+        groups=groups_of(opened.ids, groups) if groups else None,
+        beside={path.rstrip("/"): Embeddings.open(path) for path in beside},
+        run=run,
         controls=controls,
+        checks=checks,
         seed=seed,
         options=nested({name.removeprefix("evaluate."): value for name, value in overrides.items()}),
         progress=progress,

@@ -7,7 +7,10 @@ from typing import Any
 import click
 
 from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.errors import RecipeError
 from aekit.finetuning import finetune as finetune_encoder
+from aekit.options import problems_in
+from aekit.training import Settings
 
 
 @click.command()
@@ -45,6 +48,8 @@ def finetune(
     """
     given = {name: value for name, value in settings.items() if value is not None}
     train = {name.removeprefix("train."): value for name, value in overrides.items() if name.startswith("train.")}
+    if problems := problems_in(Settings, train, "train"):
+        raise RecipeError(problems)
     found = finetune_encoder(
         encoder,
         labelled,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aekit.evaluation.neighbours import nearest, rankings
     from aekit.evaluation.probe import SEARCH, LogisticPath, fit_logistic
     from aekit.evaluation.ridge import RidgePath, fit_ridge
-    from aekit.evaluation.splits import as_classes, few_labels, few_of_each, make_split, stratified
+    from aekit.evaluation.splits import as_classes, few_labels, few_of_each, groups_of, make_split, stratified
 
 __all__ = [
     "SEARCH",
@@ -35,6 +35,7 @@ __all__ = [
     "fit_logistic",
     "fit_ridge",
     "folds_of",
+    "groups_of",
     "make_split",
     "nearest",
     "rankings",
@@ -56,6 +57,7 @@ _HOME = {
     "as_classes": "splits",
     "few_labels": "splits",
     "few_of_each": "splits",
+    "groups_of": "splits",
     "make_split": "splits",
     "stratified": "splits",
     "nearest": "neighbours",

@@ -87,4 +87,3 @@ def number_of_groups(
     )
     scores = {k: score(train, held, k) for k in GRID if k < len(train)}
     return max(scores, key=lambda k: scores[k]), scores
-

@@ -7,8 +7,8 @@ import numpy as np
 from aekit.evaluation.results import Metric
 
 RESAMPLES = 1000
-_AT_ONCE = 2**22
-"""Drawn numbers held at a time."""
+_DISTINCT = 64
+"""Different scores up to which it is quicker to draw how often each is there than to draw samples."""
 
 
 def bootstrap(
@@ -36,16 +36,14 @@ def bootstrap(
     scores = np.asarray(scores, np.float64)
     if groups is not None:
         return _by_groups(scores, groups, seed, resamples, level)
-    # How often each distinct value is drawn is multinomial: for 0/1 scores that is two numbers instead of N.
     values, counts = np.unique(scores, return_counts=True)
     generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    step = max(1, _AT_ONCE // len(values))
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        drawn = generator.multinomial(len(scores), counts / len(scores), size)
-        means[start : start + size] = drawn @ values / len(scores)
-    return _between(scores, means, level)
+    if len(values) > _DISTINCT:
+        drawn = (generator.integers(len(scores), size=len(scores)) for _ in range(resamples))
+        return _between(scores, np.array([scores[own].mean() for own in drawn]), level)
+    # How often each distinct value is drawn is multinomial: for 0/1 scores that is two numbers instead of N.
+    often = generator.multinomial(len(scores), counts / len(scores), resamples)
+    return _between(scores, often @ values / len(scores), level)
 
 
 def difference(

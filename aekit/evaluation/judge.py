@@ -3,83 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from aekit.autoencoder import Autoencoder, load_autoencoder
 from aekit.embeddings import Embeddings
+from aekit.encoder import Encoder, check_same
 from aekit.errors import DataError, PluginError, RecipeError, nearest
 from aekit.evaluation.controls import controls as control_features
 from aekit.evaluation.controls import widest
-from aekit.evaluation.results import Result, Split
-from aekit.evaluation.splits import as_classes, capped, make_split
-from aekit.evaluation.verdict import ENCODER, first, verdict
+from aekit.evaluation.geometry import health, neighbour_overlap, subspace_angles
+from aekit.evaluation.judgement import Evaluation
+from aekit.evaluation.leaks import find_leaks
+from aekit.evaluation.restoring import NAME as RECONSTRUCTION
+from aekit.evaluation.restoring import reconstruction
+from aekit.evaluation.results import Findings, Result, Split
+from aekit.evaluation.splits import capped, make_split
+from aekit.evaluation.stability import stability
+from aekit.evaluation.truth import SAID, TAKEN_BY, Truth, truth_of
+from aekit.evaluation.verdict import ENCODER
 from aekit.options import model_of, validated
 from aekit.progress import SILENT, Progress
 from aekit.registry import Plugin, registry
+from aekit.samples import Source
+
+__all__ = ["ALL", "Evaluation", "evaluate"]
 
 RAW_BYTES = 2**31
 """Raw features that the controls may hold."""
-_FIGURE = 2**16
-"""Numbers in a figure up to which `Evaluation.record` keeps it."""
+ALL = "all"
+"""Stands for every evaluator, also those that are tagged as slow."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What was found out about embeddings.
+class AtHand(NamedTuple):
+    """The samples that embeddings are of, and what made them.
 
     Attributes:
-        digest: of the encoder that made them, or None.
-        counts: ``samples``, ``dim``, ``classes``, ``train``, ``validation``, ``test``.
-        split: where the split came from, in words.
-        results: ``encoder`` and the controls (``raw``, ``pca-64``, ``random``) -> evaluator -> what it found.
-        notes: what was left out, and why.
-        judged: (N3,) positions into the embeddings of the samples that the scores and answers are of.
+        places: (N,) the position in the source of each embedding.
     """
 
-    digest: str | None
-    counts: Mapping[str, int]
-    split: str
-    results: Mapping[str, Mapping[str, Result]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    judged: np.ndarray | None = None
-
-    def table(self) -> list[dict[str, str]]:
-        """A row for each subject, with the first metric of each evaluator."""
-        return [
-            {"subject": subject}
-            | {f"{name} {first(result)[0]}": str(first(result)[1]) for name, result in found.items()}
-            for subject, found in self.results.items()
-        ]
-
-    def verdict(self) -> list[str]:
-        """What the figures say about the encoder, in sentences."""
-        return verdict(self.results)
-
-    def text(self) -> str:
-        """The table, the verdict and the notes, for a terminal."""
-        rows = self.table()
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        lines = [columns, *([row.get(column, "") for column in columns] for row in rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-        shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
-        counts = ", ".join(f"{self.counts[part]:,} {part}" for part in ("train", "validation", "test"))
-        return "\n".join([*shown, "", f"split: {self.split} ({counts})", *self.verdict(), *self.notes])
-
-    def record(self) -> dict[str, Any]:
-        """All of it as plain JSON, as ``results.json`` holds it."""
-        return {
-            "digest": self.digest,
-            "counts": dict(self.counts),
-            "split": self.split,
-            "verdict": self.verdict(),
-            "notes": self.notes,
-            "results": {
-                subject: {name: _plain(result) for name, result in found.items()}
-                for subject, found in self.results.items()
-            },
-        }
+    source: Source
+    places: np.ndarray
+    encoder: Encoder
 
 
 def evaluate(
@@ -88,7 +56,12 @@ def evaluate(
     *,
     evaluators: Iterable[str] | None = None,
     controls: bool = True,
+    checks: bool = True,
+    beside: Mapping[str, Any] | None = None,
+    run: str | Path | Autoencoder | None = None,
     split: Split | None = None,
+    groups: Any = None,
+    label_names: Iterable[str] = (),
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress = SILENT,
@@ -97,57 +70,81 @@ def evaluate(
 
     Args:
         embeddings: `aekit.Embeddings`, or any (N, D) array; an array has no controls, as it has no samples.
-        labels: (N,) classes; default: those stored with the embeddings. None, NaN and "" stand for no label.
-        evaluators: names; default: all but those that are tagged as slow. Those that need labels are left out where there
-            are none.
+        labels: (N,) classes, or numbers on a scale; (N, L) of 0 and 1, several a sample; default: those stored with the
+            embeddings. None, NaN and "" stand for no label.
+        evaluators: names, or ``all``; default: all but those that are tagged as slow. Those that need labels are left out
+            where there are none of their kind.
         controls: whether to judge the controls too.
+        checks: whether to look at the health of the embeddings, and for leaks between the parts.
+        beside: name -> embeddings of the same samples by other encoders, to be compared in pairs.
+        run: that the encoder is of, or its autoencoder: then it is judged, too, how much of the samples comes back.
         split: default: the data set's own where it has one, otherwise drawn by `seed`.
+        groups: (N,) samples of one group stay in one part, such as pictures of one patient.
+        label_names: (L,) of several labels.
         seed: of the split, the random encoder and whatever the evaluators draw.
         options: of evaluators, by their names.
         progress: receives a bar for each subject.
 
     Raises:
-        DataError: vectors that are not finite, labels that are not as many, too few samples, or a single class.
+        DataError: vectors that are not finite, labels that are not as many, too few samples, a single class, or embeddings
+            beside these that are of other samples.
+        IdentityError: the run is of another encoder.
         PluginError: no such evaluator, or it cannot be used.
         RecipeError: options that an evaluator does not have.
     """
     stored = embeddings if isinstance(embeddings, Embeddings) else None
-    vectors = _checked(embeddings)
+    vectors = _finite(embeddings)
     given = labels if labels is not None else stored.labels if stored else None
-    classes, why_not = as_classes(given, len(vectors), of="embeddings")
+    truth, why_not = truth_of(given, len(vectors), of="embeddings", names=tuple(label_names))
     notes = [why_not] if why_not else []
     if split is None:
-        split = make_split(classes, stored.splits if stored else None, seed=seed, count=len(vectors))
-    chosen = _chosen(evaluators, classes is not None, options or {}, seed, notes)
-    at_hand = _at_hand(stored, notes) if controls else None
-    if at_hand:
-        split = capped(split, RAW_BYTES // (4 * widest(at_hand[2].spec)), seed)
-        if _saw_everything(stored, at_hand[2]):
-            notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
-        if tuned := at_hand[2].record.get("finetuned"):
-            notes.append(
-                f"the encoder was fine-tuned with labels of {tuned['data']}: on those it is no longer judged fairly"
-            )
+        split = make_split(
+            _strata(truth), stored.splits if stored else None, seed=seed, groups=groups, count=len(vectors)
+        )
+    chosen = _chosen(evaluators, truth, options or {}, seed, notes)
+    rivals = {name: _aligned(name, other, stored, len(vectors)) for name, other in (beside or {}).items()}
+    at_hand = _at_hand(stored, notes) if controls or checks or run is not None else None
+    if at_hand and controls:
+        split = capped(split, RAW_BYTES // (4 * widest(at_hand.encoder.spec)), seed)
+    notes += _seen(stored, at_hand)
 
-    rows = np.sort(np.concatenate([split.train, split.validation, split.test]))
+    rows = np.unique(np.concatenate([split.train, split.validation, split.test]))
     train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))
-    inner = Split(train, validation, test, split.origin)
-    subjects = _subjects(vectors[rows], rows, inner, at_hand, seed, progress)
-    truth = None if classes is None else classes[rows]
+    inner = Split(train, validation, test, split.origin, None if split.groups is None else split.groups[rows])
+    values = None if truth is None else truth.values[rows]
     results: dict[str, dict[str, Result]] = {}
+    found: dict[str, Findings] = {}
+    if checks:
+        found = _checks(vectors[rows], rows, inner, values, stored, at_hand, rivals, seed)
+    subjects = _subjects(vectors[rows], rows, inner, rivals, at_hand if controls else None, seed, progress)
     for subject, features in subjects:
         results[subject] = {}
+        if checks and subject.startswith("pca-"):
+            found["health"] = _with_angles(found["health"], vectors[rows], features, seed)
         with progress.task(f"judge {subject}", len(chosen), "judgements") as task:
-            for name, (function, settings) in chosen.items():
-                results[subject][name] = function(features, truth, inner, **settings)
+            for name, (function, settings, takes) in chosen.items():
+                results[subject][name] = function(features, values if takes else None, inner, **settings)
                 task.advance(note=name)
-    counts = {"samples": len(vectors), "dim": vectors.shape[1]}
-    counts["classes"] = 0 if truth is None else len(np.unique(truth))
+    if run is not None and at_hand:
+        _add_reconstruction(results, run, at_hand, rows, inner, controls, seed, notes, progress)
+    counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
+    if truth is not None and truth.kind == "classes":
+        counts["classes"] = len(np.unique(truth.values[rows]))
     counts |= {"train": len(train), "validation": len(validation), "test": len(test)}
-    return Evaluation(stored.digest if stored else None, counts, split.origin, results, notes, rows[test])
+    return Evaluation(
+        digest=stored.digest if stored else None,
+        counts=counts,
+        split=split.origin,
+        results=results,
+        notes=notes,
+        judged=rows[test],
+        rivals=tuple(rivals),
+        checks=found,
+        groups=inner.test_groups,
+    )
 
 
-def _checked(embeddings: Any) -> np.ndarray:
+def _finite(embeddings: Any) -> np.ndarray:
     vectors = np.asarray(embeddings, np.float32)
     if vectors.ndim != 2 or not vectors.size:
         raise DataError(f"embeddings of shape {vectors.shape}: expected (samples, width)")
@@ -157,42 +154,75 @@ def _checked(embeddings: Any) -> np.ndarray:
     return vectors
 
 
+def _strata(truth: Truth | None) -> np.ndarray | None:
+    """What a split is drawn by: the labels, with None or NaN where nothing is known."""
+    if truth is None:
+        return None
+    if truth.kind == "classes":
+        return np.where(truth.known, truth.values.astype(str), "")
+    if truth.kind == "targets":
+        return truth.values
+    return np.where(truth.known[:, None], truth.values.astype(np.float64), np.nan)
+
+
+def _aligned(name: str, other: Any, stored: Embeddings | None, count: int) -> np.ndarray:
+    """Embeddings by another encoder, in the order of these: (N, E)."""
+    vectors = _finite(other)
+    if not isinstance(other, Embeddings) or stored is None:
+        if len(vectors) != count:
+            raise DataError(f"{name}: {len(vectors)} embeddings beside {count}: expected those of the same samples")
+        return vectors
+    if other.digest == stored.digest:
+        raise DataError(f"{name}: is of the very encoder that it is to stand beside")
+    places = {sample: place for place, sample in enumerate(other.ids)}
+    missing = [sample for sample in stored.ids if sample not in places]
+    if missing:
+        raise DataError(f"{name}: has no embedding of {missing[0]!r}, one of {len(missing)} samples that it lacks")
+    return vectors[[places[sample] for sample in stored.ids]]
+
+
 def _chosen(
     names: Iterable[str] | None,
-    have_labels: bool,
+    truth: Truth | None,
     options: Mapping[str, Mapping[str, Any]],
     seed: int,
     notes: list[str],
-) -> dict[str, tuple[Any, dict[str, Any]]]:
-    """Name -> the function and its options."""
-    if names is None:
+) -> dict[str, tuple[Any, dict[str, Any], bool]]:
+    """Name -> the function, its options, and whether it takes labels of this kind."""
+    named = None if names is None else list(names)
+    if named is None or ALL in named:
         plugins = registry().of("evaluator")
-        slow = [plugin.name for plugin in plugins if "slow" in plugin.entry.tags]
-        plugins = [plugin for plugin in plugins if "slow" not in plugin.entry.tags]
+        slow = [plugin.name for plugin in plugins if "slow" in plugin.entry.tags and named is None]
+        plugins = [plugin for plugin in plugins if plugin.name not in slow]
         if slow:
-            notes.append(f"not run, as they take long: {', '.join(slow)}; they run where they are named")
+            notes.append(f"not run, as they take long: {', '.join(slow)}; they run where they, or all, are named")
     else:
-        plugins = [registry().get("evaluator", name, wanted_by="evaluate") for name in names]
+        plugins = [registry().get("evaluator", name, wanted_by="evaluate") for name in named]
     titles = _titles(plugins)
     unknown = [name for name in options if name not in titles]
     if unknown:
         raise RecipeError([f"evaluate.{name}: is not among the evaluators{nearest(name, titles)}" for name in unknown])
-    chosen = {}
+    chosen, left_out = {}, []
     for title, plugin in titles.items():
-        if "labels" in plugin.entry.tags and not have_labels:
-            notes.append(f"{title} was left out: it needs labels")
+        takes = truth is not None and TAKEN_BY[truth.kind] in plugin.entry.tags
+        takes = takes or (truth is not None and truth.kind == "classes")
+        if "labels" in plugin.entry.tags and not takes:
+            left_out.append(title)
             continue
         try:
             function = plugin.load()
         except PluginError as error:
-            if names is not None:
+            if named is not None and title in named:
                 raise
             notes.append(f"{title} was left out: {error}")
             continue
         settings = dict(options.get(title, {}))
         if "seed" in model_of(function).model_fields:
             settings.setdefault("seed", seed)
-        chosen[title] = (function, validated(plugin, settings, f"evaluate.{title}"))
+        chosen[title] = (function, validated(plugin, settings, f"evaluate.{title}"), takes)
+    if left_out:
+        why = "labels" if truth is None else f"{SAID['classes']}, and the labels are {SAID[truth.kind]}"
+        notes.append(f"left out, as they need {why}: {', '.join(left_out)}")
     return chosen
 
 
@@ -201,8 +231,8 @@ def _titles(plugins: list[Plugin]) -> dict[str, Plugin]:
     return {plugin.qualified if names.count(plugin.name) > 1 else plugin.name: plugin for plugin in plugins}
 
 
-def _at_hand(stored: Embeddings | None, notes: list[str]) -> tuple[Any, np.ndarray, Any] | None:
-    """Source, positions and encoder, or None and a note why there are no controls."""
+def _at_hand(stored: Embeddings | None, notes: list[str]) -> AtHand | None:
+    """What the embeddings come from, or None and a note why there are no controls."""
     if stored is None:
         notes.append("no controls: an array does not say which samples and which encoder it comes from")
         return None
@@ -212,38 +242,107 @@ def _at_hand(stored: Embeddings | None, notes: list[str]) -> tuple[Any, np.ndarr
         what = "encoder that made the embeddings" if encoder is None else "data that was embedded"
         notes.append(f"no controls: the {what} is no longer at hand")
         return None
-    return *found, encoder
+    return AtHand(*found, encoder)
 
 
-def _saw_everything(stored: Embeddings | None, encoder: Any) -> bool:
-    """Whether the data had no splits, so that what the encoder was trained on includes what is its test here."""
-    if stored is None or stored.splits is not None:
-        return False
-    origin, trained_on = stored.manifest.get("origin") or {}, encoder.record.get("data", {})
-    return "data" in origin and origin["data"] == trained_on.get("data")
+def _seen(stored: Embeddings | None, at_hand: AtHand | None) -> list[str]:
+    """Notes on what the encoder knows of the samples that it is judged on."""
+    if stored is None or at_hand is None:
+        return []
+    notes, record = [], at_hand.encoder.record
+    origin, trained_on = stored.manifest.get("origin") or {}, record.get("data", {})
+    # Where the data has splits, the encoder was trained on one of them.
+    if stored.splits is None and "data" in origin and origin["data"] == trained_on.get("data"):
+        notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
+    if tuned := record.get("finetuned"):
+        notes.append(
+            f"the encoder was fine-tuned with labels of {tuned['data']}: on those it is no longer judged fairly"
+        )
+    return notes
+
+
+def _checks(
+    vectors: np.ndarray,
+    rows: np.ndarray,
+    split: Split,
+    values: np.ndarray | None,
+    stored: Embeddings | None,
+    at_hand: AtHand | None,
+    rivals: Mapping[str, np.ndarray],
+    seed: int,
+) -> dict[str, Findings]:
+    """What is to be known beside the figures, of the embeddings at `rows` that are in a part of the split."""
+    stamps, ids = None, None
+    if stored is not None:
+        ids = [stored.ids[row] for row in rows.tolist()]
+        hashes = [stored.rows.hashes[row] for row in rows.tolist()]
+        stamps = None if hashes == ids else hashes  # vectors that no encoder made have no hashes of samples
+    labels = values if values is not None and values.ndim == 1 and values.dtype.kind != "f" else None
+    own = health(vectors, seed=seed)
+    kept = {
+        f"neighbours_shared_with_{name}": neighbour_overlap(vectors, r[rows], seed=seed) for name, r in rivals.items()
+    }
+    found = {"health": replace(own, figures={**own.figures, **kept})}
+    found["leaks"] = find_leaks(vectors, split, stamps=stamps, ids=ids, labels=labels, seed=seed)
+    if at_hand is not None:
+        found["stability"] = stability(at_hand.encoder, at_hand.source, at_hand.places[rows[split.test]], seed=seed)
+    return found
+
+
+def _with_angles(found: Findings, vectors: np.ndarray, components: np.ndarray, seed: int) -> Findings:
+    """Health with how far the embeddings are from what PCA of the same width tells."""
+    angles = subspace_angles(vectors, components, seed=seed)
+    if not len(angles):
+        return found
+    figures = {"mean_angle_to_pca": float(angles.mean()), "largest_angle_to_pca": float(angles.max())}
+    return replace(found, figures={**found.figures, **figures})
 
 
 def _subjects(
     vectors: np.ndarray,
     rows: np.ndarray,
     split: Split,
-    at_hand: tuple[Any, np.ndarray, Any] | None,
+    rivals: Mapping[str, np.ndarray],
+    at_hand: AtHand | None,
     seed: int,
     progress: Progress,
 ) -> Iterator[tuple[str, np.ndarray]]:
     yield ENCODER, vectors
+    for name, theirs in rivals.items():
+        yield name, theirs[rows]
     if at_hand:
         source, places, encoder = at_hand
         dim = vectors.shape[1]
         yield from control_features(source, places[rows], encoder, split, dim=dim, seed=seed, progress=progress)
 
 
-def _plain(result: Result) -> dict[str, Any]:
-    return {
-        "metrics": {n: {"value": m.value, "low": m.low, "high": m.high} for n, m in result.metrics.items()},
-        "chosen": {
-            name: value.item() if isinstance(value, np.generic) else value for name, value in result.chosen.items()
-        },
-        "table": result.table,
-        "figures": {name: array.tolist() for name, array in result.figures.items() if array.size <= _FIGURE},
-    }
+def _add_reconstruction(
+    results: dict[str, dict[str, Result]],
+    run: str | Path | Autoencoder,
+    at_hand: AtHand,
+    rows: np.ndarray,
+    split: Split,
+    controls: bool,
+    seed: int,
+    notes: list[str],
+    progress: Progress,
+) -> None:
+    """Adds what comes back of the test samples, where the run has a decoder."""
+    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run)
+    check_same(autoencoder.encoder.digest, at_hand.encoder.digest, what="the run", maker="the embeddings are")
+    if not autoencoder.restores_samples:
+        notes.append("no reconstruction: the decoder ends at the output of frozen stages, and not at samples")
+        return
+    places = at_hand.places[rows]
+    found = reconstruction(
+        autoencoder,
+        at_hand.source,
+        places[split.train],
+        places[split.test],
+        controls=controls,
+        groups=split.test_groups,
+        seed=seed,
+        progress=progress,
+    )
+    for subject, result in found.items():
+        results.setdefault(subject, {})[RECONSTRUCTION] = result

@@ -127,7 +127,8 @@ def _direction(
 ) -> Tensor:
     """The two-loop recursion for all problems; slots that hold no pair have rho = 0 and so change nothing."""
     rows = torch.arange(len(which), device=which.device)
-    slots = [(taken - 1 - age) % MEMORY for age in range(MEMORY)]  # from the newest pair to the oldest
+    known = min(MEMORY, int(taken.max()))
+    slots = [(taken - 1 - age) % MEMORY for age in range(known)]  # from the newest pair to the oldest
     left, shares = gradient, []
     for slot in slots:
         share = rho[rows, slot] * _dot(steps[rows, slot], left)

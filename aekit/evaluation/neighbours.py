@@ -69,6 +69,20 @@ def rankings(
         yield slice(start, start + step), scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
 
 
+def nearest_others(vectors: np.ndarray, k: int, *, metric: Metric = "cosine") -> tuple[np.ndarray, np.ndarray]:
+    """The k others that are nearest to each of (N, D), nearest first; at most N - 1.
+
+    Returns:
+        (N, k) similarities and (N, k) positions, as `nearest`.
+    """
+    k = min(k, len(vectors) - 1)
+    scores, found = nearest(vectors, vectors, k + 1, metric=metric)
+    # A sample itself is left out, wherever it stands among samples that are equal to it.
+    other = found != np.arange(len(vectors))[:, None]
+    other[other.all(1), -1] = False
+    return scores[other].reshape(len(vectors), k), found[other].reshape(len(vectors), k)
+
+
 def _prepared(rows: np.ndarray, base: np.ndarray, metric: Metric, device: torch.device) -> Tensor:
     if metric == "l2":  # distances are the same anywhere, but float32 keeps more of them near the origin
         rows = rows - np.asarray(base).mean(axis=0, dtype=np.float64)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from aekit.errors import DataError, nearest
+from aekit.errors import DataError, RecipeError, nearest
 from aekit.evaluation.results import Split
 
 MOST_VALIDATION = 10_000
@@ -88,6 +89,27 @@ def make_split(
     return Split(rows[train], rows[validation], rows[test], origin + together + left_out, numbers)
 
 
+def groups_of(ids: Sequence[str], pattern: str) -> np.ndarray:
+    """(N,) the group of each sample, from its id: what the pattern's first group finds, or all that it finds.
+
+    Args:
+        ids: (N,) names.
+        pattern: a regular expression, such as ``^[^/]+`` for the folder that a file is in.
+
+    Raises:
+        RecipeError: not a regular expression.
+        DataError: it finds nothing in an id.
+    """
+    try:
+        searched = re.compile(pattern)
+    except re.error as error:
+        raise RecipeError([f"groups = {pattern!r}: not a regular expression ({error})"]) from None
+    found = [searched.search(name) for name in ids]
+    if None in found:
+        raise DataError(f"groups = {pattern!r}: finds nothing in {ids[found.index(None)]!r}")
+    return np.array([match[1 if searched.groups else 0] or "" for match in found if match is not None])
+
+
 def capped(split: Split, most: int, seed: int) -> Split:
     """The same split with at most `most` samples, drawn by `seed`: the training part gives way first, then the others."""
     total = len(split.train) + len(split.validation) + len(split.test)
@@ -125,6 +147,11 @@ def few_labels(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -
     validation, train = _draw(drawn, 0.2, strata, np.arange(len(strata)), generator)
     origin = f"{per_class} labels a class drawn with seed {seed}, validation included; {split.origin}"
     return Split(split.train[train], split.train[validation], split.test, origin, split.groups)
+
+
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of (N,) rows, evenly spaced, the first and the last among them."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)]
 
 
 def few_of_each(rows: np.ndarray, labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from aekit.evaluation.intervals import difference
+from aekit.evaluation.pairs import Pair, pairs
 from aekit.evaluation.results import Metric, Result
 
 ENCODER = "encoder"
 Grade = Literal["good", "notice", "bad"]
+Results = Mapping[str, Mapping[str, Result]]
 
 
-def verdict(results: Mapping[str, Mapping[str, Result]]) -> list[str]:
+def verdict(results: Results, rivals: Collection[str] = ()) -> list[str]:
     """A sentence or two for each evaluator.
 
     Args:
-        results: ``encoder`` and the controls -> evaluator -> what it found.
+        results: ``encoder``, other encoders and the controls -> evaluator -> what it found.
+        rivals: which of them are other encoders, and no controls.
     """
-    return [sentence for _, sentence in graded(results)]
+    return [sentence for _, sentence in graded(results, rivals)]
 
 
-def graded(results: Mapping[str, Mapping[str, Result]]) -> list[tuple[Grade, str]]:
-    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random weights;
-    ``notice`` in between."""
+def graded(
+    results: Results, rivals: Collection[str] = (), standing: Mapping[tuple[str, str], Pair] | None = None
+) -> list[tuple[Grade, str]]:
+    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random weights,
+    or than guessing; ``notice`` in between. `standing` is what `pairs` gives, where that is known already."""
+    compared = pairs(results, ENCODER) if standing is None else standing
     lines = []
     for name, own in results.get(ENCODER, {}).items():
         others = {subject: found[name] for subject, found in results.items() if subject != ENCODER and name in found}
-        lines += _sentences(name, own, others)
+        lines += _sentences(name, own, others, {subject: compared[name, subject] for subject in others}, rivals)
     return lines
 
 
@@ -36,48 +41,57 @@ def first(result: Result) -> tuple[str, Metric]:
     return next(iter(result.metrics.items()))
 
 
-def _sentences(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[Grade, str]]:
+def _sentences(
+    name: str, own: Result, others: Mapping[str, Result], standing: Mapping[str, Pair], rivals: Collection[str]
+) -> list[tuple[Grade, str]]:
     metric, figure = first(own)
     title = f"{name}: {metric.replace('_', ' ')} {figure}"
+    blind = _blind(name, own, others)
     if not others:
-        return [("notice", f"{title}, with no control beside it to say what that is worth")]
-    standing = {subject: _standing(own, other) for subject, other in others.items()}
+        return [("notice", f"{title}, with no control beside it to say what that is worth"), *blind]
     parts = []
     for word in ("above", "level with", "below"):
-        named = [f"{s} ({first(others[s])[1].value:.3f})" for s in others if standing[s] == word]
+        named = [f"{s} ({first(others[s])[1].value:.3f})" for s in others if standing[s].word == word]
         if named:
             parts.append(f"{word} {listed(named)}")
-    apart = all(_apart(figure, first(other)[1]) for other in others.values())
+    near = [subject for subject, other in others.items() if not _apart(figure, first(other)[1])]
     if figure.low is None:
         tail = ""
-    elif apart:
-        tail = "; the intervals do not overlap" if len(others) == 1 else "; no interval overlaps with the encoder's"
-    else:
-        near = [subject for subject, other in others.items() if not _apart(figure, first(other)[1])]
+    elif near:
         tail = f"; the intervals of {listed([ENCODER, *near])} overlap"
-    best = all(word == "above" for word in standing.values())
+    else:
+        tail = "; the intervals do not overlap" if len(others) == 1 else "; no interval overlaps with the encoder's"
+    controls = {subject: pair.word for subject, pair in standing.items() if subject not in rivals}
+    best = bool(controls) and all(word == "above" for word in controls.values())
     lines: list[tuple[Grade, str]] = [("good" if best else "notice", f"{title}, {', '.join(parts)}{tail}")]
-    if standing.get("random", "above") != "above":
+    if blind:
+        return [*lines, *blind]
+    if controls.get("random", "above") != "above":
         lines.append(
             ("bad", f"{name}: no better than the same encoder with random weights: this shows nothing that was learned")
         )
-    elif all(word != "above" for subject, word in standing.items() if subject != "random") and len(others) > 1:
+    elif all(word != "above" for subject, word in controls.items() if subject != "random") and len(controls) > 1:
         lines.append(
             ("notice", f"{name}: better than random weights, but no better than features that need no training")
         )
     return lines
 
 
-def _standing(own: Result, other: Result) -> str:
-    """Where the encoder stands: by the interval of the difference in pairs, where there are scores of the same samples."""
-    ours, theirs = first(own)[1], first(other)[1]
-    if own.scores is not None and other.scores is not None and len(own.scores) == len(other.scores):
-        gap = difference(own.scores, other.scores)
-        low, high = gap.low or 0.0, gap.high or 0.0
-        return "above" if low > 0 else "below" if high < 0 else "level with"
-    if ours.low is not None and theirs.low is not None and not _apart(ours, theirs):
-        return "level with"
-    return "above" if ours.value > theirs.value else "below" if ours.value < theirs.value else "level with"
+def _blind(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[Grade, str]]:
+    """Where the encoder is no better than answers that look at no sample."""
+    if own.chance is None or not _guessed(own):
+        return []
+    sentence = f"{name}: no better than guessing ({own.chance:.3f})"
+    seeing = [subject for subject, other in others.items() if not _guessed(other)]
+    if seeing:
+        return [("bad", f"{sentence}, where {listed(seeing)} {'is' if len(seeing) == 1 else 'are'}")]
+    nor = f", nor is {' or '.join(others)}" if others else ""
+    return [("bad", f"{sentence}{nor}: the labels seem to have nothing to do with the samples")]
+
+
+def _guessed(result: Result) -> bool:
+    figure = first(result)[1]
+    return result.chance is not None and (figure.value if figure.low is None else figure.low) <= result.chance
 
 
 def _apart(a: Metric, b: Metric) -> bool:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aekit.evaluation.judgement import Evaluation
+
+_SIGNS = {"good": "✓", "notice": "!", "bad": "✕"}
+_KINDS = {"image": "Pictures", "vector": "Rows of a table", "series": "Series", "clip": "Clips"}
+
+
+def figures_of(judged: Evaluation) -> dict[str, Any]:
+    """What a card says of an evaluation: the split, the verdict, and the first metric of each evaluator by subject."""
+    rows = {
+        row["subject"]: {k.replace("_", " "): v for k, v in row.items() if k != "subject"} for row in judged.table()
+    }
+    return {"split": judged.split, "verdict": [line for _, line in judged.graded()], "table": rows}
 
 
 def model_card(description: dict[str, Any]) -> str:
@@ -11,6 +25,12 @@ def model_card(description: dict[str, Any]) -> str:
     shape = " x ".join(map(str, spec["shape"]))
     head = architecture["head"]
     lines = [
+        "---",
+        "library_name: aekit",
+        "tags:",
+        *(f"- {tag}" for tag in ("embeddings", "self-supervised-learning", spec["kind"])),
+        "---",
+        "",
         f"# Encoder {description['digest'][:12]}",
         "",
         f"Made by aekit {description['aekit']}. Maps {spec['kind']} samples, {shape} {spec['dtype']} (channels first), "
@@ -26,6 +46,8 @@ def model_card(description: dict[str, Any]) -> str:
     if spec["resize"]:
         what, sides = ("series", 1) if spec["kind"] == "series" else ("pictures", 2)
         lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")
+    if weights := description.get("weights"):
+        lines.append(f"| first weights | {_options(weights)} |")
     if objective := description.get("objective"):
         parts = [*objective.get("variants", []), *objective.get("pretexts", [])] or ["plain autoencoder"]
         lines.append(f"| trained by | {', '.join(parts)} |")
@@ -47,6 +69,18 @@ def model_card(description: dict[str, Any]) -> str:
         "```",
         "",
     ]
+    lines += _judged(description.get("judged"))
+    if found := description.get("findings"):
+        lines += ["## What is noticeable", "", *(f"- {_SIGNS[grade]} {text}" for grade, text in found), ""]
+    lines += [
+        "## What it is for",
+        "",
+        f"{_KINDS[spec['kind']]} like those it was trained on: finding similar ones, grouping them, finding the odd ones, and "
+        "classifying with few labels. Embeddings can be compared with those of this encoder alone, by its digest. Of other data "
+        "nothing is promised, and nothing was tried with people in mind: what it holds to be alike is what the training data "
+        "made alike.",
+        "",
+    ]
     if exports := description.get("exports"):
         lines += [
             "## Exports",
@@ -60,6 +94,19 @@ def model_card(description: dict[str, Any]) -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def _judged(judged: dict[str, Any] | None) -> list[str]:
+    """The table with controls, and what it says."""
+    if not judged:
+        return []
+    rows: dict[str, dict[str, str]] = judged["table"]
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = ["## How good it is", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {subject} | {' | '.join(row.get(column, '') for column in columns)} |" for subject, row in rows.items()
+    ]
+    return [*lines, "", f"Split: {judged['split']}.", "", *(f"- {line}" for line in judged["verdict"]), ""]
 
 
 def _options(options: dict[str, Any]) -> str:

@@ -104,7 +104,9 @@ def intervals(rows: Mapping[str, tuple[float, float | None, float | None, bool]]
 def confusion(counts: np.ndarray, classes: Sequence[str]) -> str:
     """(C, C) counts, rows true and columns answered, as a table whose cells are as deep as their share of the row."""
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    head = "".join(f'<th scope="col" title="{escape(name)}">{escape(_clipped(name, 9))}</th>' for name in classes)
+    head = "".join(
+        f'<th scope="col" title="{escape(name)}"><span>{escape(_clipped(name, 16))}</span></th>' for name in classes
+    )
     lines = []
     for row, name in enumerate(classes):
         cells = []
@@ -261,7 +263,7 @@ def _running(values: np.ndarray) -> np.ndarray:
 
 
 def _short(value: float) -> str:
-    if value and (abs(value) >= 10_000 or abs(value) < 0.001):
+    if value and (abs(value) >= 10_000 or abs(value) < 0.0001):
         return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
     return f"{value:.4g}"
 

@@ -8,13 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aekit.evaluation.judge import Evaluation
-from aekit.evaluation.verdict import Grade, graded
+from aekit.evaluation.geometry import health
+from aekit.evaluation.judgement import Evaluation
+from aekit.evaluation.verdict import Grade
 from aekit.report.look import Look
 
-LOW_RANK, DEAD, FALLING, SKIPPED, HUB, NARROW = 0.1, 0.05, 0.03, 0.01, 0.2, 0.9
-"""Above or below which something is noticeable: effective rank and dead numbers as shares of the width, the fall of the loss
-over the last tenth of training, skipped samples, the share of samples that have one among their neighbours, the mean cosine."""
+FALLING = 0.03
+"""Share of the loss's whole fall: more than that in the last tenth of training is unfinished."""
+SKIPPED = 0.01
+"""Share of the samples that could not be read, above which that is bad."""
+NARROW = 0.9
+"""Mean cosine of all pairs above which a search by cosine suffers."""
+AGREE = 0.3
+"""How far from chance to certainty neighbours share a label, above which that is good."""
+_FEW_STEPS = 40
 
 
 class Finding(NamedTuple):
@@ -26,24 +33,26 @@ class Finding(NamedTuple):
 
 def findings(
     results: Mapping[str, Any],
-    terms: Mapping[str, Sequence[tuple[float, float]]],
-    look: Look | None = None,
+    losses: Sequence[float],
+    look: Look,
     judged: Evaluation | None = None,
 ) -> list[Finding]:
     """Everything that was found, the worst first.
 
     Args:
         results: what ``results.json`` holds.
-        terms: name -> (step, value) as they were logged.
-        look: at some samples, or None.
+        losses: as they were logged, of the last phase of training.
+        look: at some samples.
         judged: an evaluation beside controls, or None.
     """
-    found = [*_embedding(results), *_loss(terms), *_data(results)]
+    found = [*_embedding(results, look), *_loss(losses), *_data(results)]
     if judged is not None:
         # Of an evaluator's sentences the last is the conclusion; all of them stand beside the figures.
-        last = {text.partition(":")[0]: Finding(grade, f"{text}.") for grade, text in graded(judged.results)}
+        last = {text.partition(":")[0]: Finding(grade, f"{text}.") for grade, text in judged.graded()}
         found += last.values()
-    if look is not None and len(look) > 2:
+    else:
+        found += [Finding("bad", f"{text}.") for text in health(look.vectors, seed=look.seed).warnings]
+    if len(look) > 2:
         found += _neighbourhood(look)
     order = ("bad", "notice", "good")
     return sorted(found, key=lambda finding: order.index(finding.grade))
@@ -55,43 +64,24 @@ def as_list(found: Iterable[Finding]) -> str:
     return f'<ul class="findings">{"".join(lines)}</ul>' if lines else ""
 
 
-def _embedding(results: Mapping[str, Any]) -> list[Finding]:
-    metrics, dim = results.get("metrics", {}), _width(results)
+def _embedding(results: Mapping[str, Any], look: Look) -> list[Finding]:
+    metrics, dim = results.get("metrics", {}), look.vectors.shape[1]
     found = []
-    if dim and (rank := metrics.get("effective_rank")) is not None:
-        if rank < LOW_RANK * dim or rank < 1.5:
-            found.append(
-                Finding(
-                    "bad",
-                    f"The embedding uses about {rank:g} of its {dim} directions: it has collapsed, or nearly. Most of its "
-                    f"numbers say the same.",
-                )
-            )
-        else:
-            found.append(Finding("good", f"The embedding spreads over about {rank:g} of its {dim} directions."))
+    if (rank := metrics.get("effective_rank", 0)) > dim / 4:
+        found.append(Finding("good", f"The embedding spreads over about {rank:g} of its {dim} directions."))
     if dead := int(metrics.get("dead_units", 0)):
-        grade: Grade = "bad" if dead > DEAD * dim else "notice"
-        found.append(Finding(grade, f"{dead} of the {dim} numbers of the embedding never change."))
+        found.append(Finding("notice", f"{dead} of the {dim} numbers of the embedding never change."))
     explained = metrics.get("explained")
-    if explained is not None and explained <= 0.05:
-        found.append(
-            Finding(
-                "bad", f"The reconstruction explains {100 * explained:.1f} % of the variance: it is hardly a sample."
-            )
-        )
+    if explained is not None and explained <= 0:
+        found.append(Finding("bad", "What comes back is no nearer to the samples than their mean is."))
     elif explained is not None:
         found.append(Finding("good", f"The reconstruction explains {100 * explained:.1f} % of the samples' variance."))
     return found
 
 
-def _width(results: Mapping[str, Any]) -> int:
-    return int(results.get("cost", {}).get("embedding_bytes", 0)) // 4
-
-
-def _loss(terms: Mapping[str, Sequence[tuple[float, float]]]) -> list[Finding]:
-    # The last of several phases counts: each starts anew.
-    values = np.array([value for _, value in terms.get("loss", next(iter(terms.values()), []))])
-    if len(values) < 40:
+def _loss(losses: Sequence[float]) -> list[Finding]:
+    values = np.asarray(losses, np.float64)
+    if len(values) < _FEW_STEPS:
         return []
     tenth = len(values) // 10
     start, before, last = (
@@ -99,21 +89,12 @@ def _loss(terms: Mapping[str, Sequence[tuple[float, float]]]) -> list[Finding]:
     )
     fallen = start - last
     if fallen <= 0:
-        return [
-            Finding(
-                "bad",
-                f"The loss did not fall: {start:.4g} over the first tenth of the steps, {last:.4g} over the last.",
-            )
-        ]
+        text = f"The loss did not fall: {start:.4g} over the first tenth of the steps, {last:.4g} over the last."
+        return [Finding("bad", text)]
     if before - last > FALLING * fallen:
         share = 100 * (before - last) / fallen
-        return [
-            Finding(
-                "notice",
-                f"The loss was still falling at the end: {share:.0f} % of its whole fall came with the last tenth of the "
-                f"steps. More epochs may help.",
-            )
-        ]
+        text = f"The loss was still falling at the end: {share:.0f} % of its whole fall came with the last tenth of the steps."
+        return [Finding("notice", f"{text} More epochs may help.")]
     if last - before > FALLING * fallen:
         return [
             Finding("notice", f"The loss rose at the end, from {before:.4g} to {last:.4g}: a lower train.lr may help.")
@@ -137,48 +118,20 @@ def _neighbourhood(look: Look) -> list[Finding]:
     total = unit.sum(0, dtype=np.float64)
     mean = float((total @ total - len(unit)) / (len(unit) * (len(unit) - 1)))  # over all pairs
     if mean > NARROW:
-        found.append(
-            Finding(
-                "notice",
-                f"All embeddings point nearly the same way: two of them have a cosine of {mean:.3f} on average. Search by "
-                f"l2, or subtract the mean first.",
-            )
-        )
+        text = f"All embeddings point nearly the same way: two of them have a cosine of {mean:.3f} on average."
+        found.append(Finding("notice", f"{text} Search by l2, or subtract the mean first."))
     near = np.linalg.norm(look.vectors - look.vectors[places[:, 0]], axis=1)
     size = float(np.linalg.norm(look.vectors - look.vectors.mean(0), axis=1).mean())
     same = int((near <= 1e-5 * max(size, 1e-12)).sum())
     if same:
-        grade: Grade = "bad" if same > 0.5 * len(look) else "notice"
-        found.append(
-            Finding(
-                grade,
-                f"{same:,} of the {len(look):,} samples that were looked at have the very embedding of another: they are "
-                f"duplicates, or the encoder cannot tell them apart.",
-            )
-        )
-    crowd = np.bincount(places.ravel(), minlength=len(look))
-    if len(look) >= 200 and (share := crowd.max() / len(look)) > HUB:
-        found.append(
-            Finding(
-                "notice",
-                f"{look.ids[int(crowd.argmax())]} is among the {places.shape[1]} nearest of {100 * share:.0f} % of the other "
-                f"samples: a hub, which searches will find too often.",
-            )
-        )
+        text = f"{same:,} of the {len(look):,} samples that were looked at have the very embedding of another"
+        found.append(Finding("notice", f"{text}: they are duplicates, or the encoder cannot tell them apart."))
     if look.classes is not None and len(np.unique(look.classes)) > 1:
         known = look.classes != ""
-        own, others = look.classes[known], look.classes[places[known]]
-        agree, chance = float((others == own[:, None]).mean()), float(_by_chance(own))
-        found.append(
-            Finding(
-                "good" if agree > 2 * chance else "notice",
-                f"Of the {places.shape[1]} nearest neighbours of a sample {100 * agree:.0f} % have its label, where chance "
-                f"would give {100 * chance:.0f} %.",
-            )
-        )
+        agree = float((look.classes[places[known]] == look.classes[known][:, None]).mean())
+        _, counts = np.unique(look.classes[known], return_counts=True)
+        chance = float(np.square(counts / counts.sum()).sum())
+        grade: Grade = "good" if agree - chance > AGREE * (1 - chance) else "notice"
+        text = f"Of the {places.shape[1]} nearest neighbours of a sample {100 * agree:.0f} % have its label"
+        found.append(Finding(grade, f"{text}, where chance would give {100 * chance:.0f} %."))
     return found
-
-
-def _by_chance(labels: np.ndarray) -> float:
-    _, counts = np.unique(labels, return_counts=True)
-    return float(np.square(counts / counts.sum()).sum())

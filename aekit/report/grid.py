@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +15,8 @@ PAPER, INK, FAINT, LINES = "#ffffff", "#1c2024", "#6b7178", ("#3a7bd5", "#d5653a
 GAP, MARGIN, TEXT = 6, 14, 13
 SMALLEST, LARGEST = 72, 360
 """Sides of a cell: small pictures are enlarged by a whole factor, large ones reduced."""
+FRAMES = 6
+"""Most that are shown of a clip, from its first to its last."""
 _FINER = 3
 """Lines are drawn so many times larger and reduced, which smooths them."""
 
@@ -41,7 +44,7 @@ def draw_grid(
         title: above it all.
         value_range: what is drawn as black and white, or as the bottom and top of a line.
     """
-    cells = [[None if sample is None else _cell(sample, spec, value_range) for sample in row] for row in rows]
+    cells = [[None if sample is None else picture_of(sample, spec, value_range) for sample in row] for row in rows]
     font, columns = ImageFont.load_default(TEXT), max((len(row) for row in cells), default=0)
     known = [cell for row in cells for cell in row if cell is not None]
     wide = max((cell.width for cell in known), default=SMALLEST)
@@ -93,13 +96,20 @@ def stacked(parts: Sequence[Image.Image]) -> Image.Image:
     return canvas
 
 
-def _cell(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None) -> Image.Image:
+def picture_of(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> Image.Image:
+    """One sample (*shape) as it stands in a grid: a picture, frames of a clip side by side, or a line for each channel of a
+    series and for a vector."""
     if spec.kind not in ("image", "clip"):
         return _line(scaled(sample, spec, value_range))
+    largest = LARGEST
+    if spec.kind == "clip":
+        frames = np.linspace(0, sample.shape[1] - 1, min(FRAMES, sample.shape[1])).round().astype(int)
+        sample, spec = np.concatenate([sample[:, frame] for frame in frames], 2), replace(spec, kind="image")
+        largest = 2 * LARGEST
     picture = Image.fromarray(pixels(sample, spec, value_range))
     side = max(picture.size)
-    if side > LARGEST:
-        size = (max(1, picture.width * LARGEST // side), max(1, picture.height * LARGEST // side))
+    if side > largest:
+        size = (max(1, picture.width * largest // side), max(1, picture.height * largest // side))
         return picture.resize(size, Image.Resampling.LANCZOS)
     factor = max(1, -(-SMALLEST // side))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)

@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from aekit.evaluation.judge import Evaluation
-from aekit.evaluation.results import Result
-from aekit.evaluation.verdict import ENCODER, graded
+from aekit.evaluation.judgement import Evaluation
+from aekit.evaluation.results import Findings, Result
+from aekit.evaluation.verdict import ENCODER, first
 from aekit.report.charts import binned, confusion, intervals, reliability
 from aekit.report.findings import Finding, as_list
-from aekit.report.page import Page, beside, card, facts, figure, folded, gallery, paragraphs, table
+from aekit.report.page import Page, beside, card, facts, figure, folded, gallery, paragraphs, table, wrapped
 from aekit.report.sheets import Painter
 from aekit.samples import Source, read_usable
 
 CLASSES = 40
 """Up to which a confusion matrix can be read."""
 MISTAKES, ROWS = 24, 60
+_SIGNS = {"above": "▼", "below": "▲", "level with": ""}
 
 
 def judgement(
@@ -35,22 +36,47 @@ def judgement(
     """
     counts = ", ".join(f"{found.counts[part]:,} {part}" for part in ("train", "validation", "test"))
     told = " ".join(filter(None, [below, f"Split: {found.split} ({counts})."]))
-    shown = [{key.replace("_", " "): cell for key, cell in row.items()} for row in found.table()]
     verdict = as_list(
-        [*(Finding(*line) for line in graded(found.results)), *(Finding("notice", n) for n in found.notes)]
+        [*(Finding(*line) for line in found.graded()), *(Finding("notice", note) for note in found.notes)]
     )
-    parts = [card("Is it any good?", told, table(shown), verdict)]
-    parts.append(card("Figures and their 95 % intervals", "", _intervals(found)))
+    signs = (
+        "▼ and ▲: below and above the encoder, by a paired test over the test samples; without a sign: not told apart."
+    )
+    parts = [card("Is it any good?", told, table(_beside_each_other(found)), f'<p class="faint">{signs}</p>', verdict)]
+    firsts, others = _intervals(found)
+    more = [folded("All other figures", beside(*others))] if others else []
+    below = "Of the encoder, and in grey of the controls."
+    parts.append(card("Figures and their 95 % intervals", below, beside(*firsts), *more))
     for name, result in found.results.get(ENCODER, {}).items():
         parts += [_confusion(name, result), *_answers(page, name, result, found, source, rows, painter)]
     details = [folded(name, _details(found, name)) for name in found.results.get(ENCODER, {})]
-    return [*parts, card("Everything that was found", "By evaluator.", *details)]
+    details += [folded(name, _check(check)) for name, check in found.checks.items()]
+    return [*parts, card("Everything that was found", "By evaluator, and what was checked beside them.", *details)]
 
 
-def _intervals(found: Evaluation) -> str:
-    parts = []
+def _beside_each_other(found: Evaluation) -> list[dict[str, str]]:
+    """A row for each evaluator, with the first metric of each subject."""
+    rows = []
     for name, own in found.results.get(ENCODER, {}).items():
-        for metric in own.metrics:
+        row = {"": f"{name} {first(own)[0].replace('_', ' ')}"}
+        for subject, results in found.results.items():
+            pair = found.standing.get((name, subject))
+            sign = _SIGNS[pair.word] if pair else ""
+            row[subject] = f"{first(results[name])[1]} {sign}".rstrip() if name in results else ""
+        rows.append(row)
+    return rows
+
+
+def _check(found: Findings) -> str:
+    rows = [dict(row) for row in found.table[:ROWS]]
+    return facts({key.replace("_", " "): f"{value:.4g}" for key, value in found.figures.items()}) + table(rows)
+
+
+def _intervals(found: Evaluation) -> tuple[list[str], list[str]]:
+    """Of the first metric of each evaluator, and of all others."""
+    firsts, others = [], []
+    for name, own in found.results.get(ENCODER, {}).items():
+        for number, metric in enumerate(own.metrics):
             figures = {
                 subject: results[name].metrics[metric]
                 for subject, results in found.results.items()
@@ -58,9 +84,9 @@ def _intervals(found: Evaluation) -> str:
             }
             if len(figures) > 1 and len({m.value for m in figures.values()}) == 1:
                 continue  # says something of the data alone
-            rows = {who: (m.value, m.low, m.high, who != ENCODER) for who, m in figures.items()}
-            parts.append(intervals(rows, f"{name}: {metric.replace('_', ' ')}"))
-    return beside(*parts)
+            rows = {who: (m.value, m.low, m.high, who not in (ENCODER, *found.rivals)) for who, m in figures.items()}
+            (others if number else firsts).append(intervals(rows, f"{name}: {metric.replace('_', ' ')}"))
+    return firsts, others
 
 
 def _confusion(name: str, result: Result) -> str:
@@ -78,7 +104,9 @@ def _confusion(name: str, result: Result) -> str:
     ]
     matrix = confusion(counts, names) if len(names) <= CLASSES else ""
     below = "Rows are the labels, columns what was answered; the depth of a cell is its share of the row."
-    return card(f"Confusion ({name})", below if matrix else "The most frequent mistakes.", beside(matrix, table(lines)))
+    return card(
+        f"Confusion ({name})", below if matrix else "The most frequent mistakes.", wrapped(matrix, table(lines))
+    )
 
 
 def _answers(

@@ -14,7 +14,7 @@ from aekit.autoencoder import Autoencoder
 from aekit.clustering import find_clusters
 from aekit.embeddings import Embeddings
 from aekit.encoder import Encoder
-from aekit.evaluation.neighbours import nearest
+from aekit.evaluation.neighbours import nearest_others
 from aekit.evaluation.splits import as_classes
 from aekit.layouts import lay_out
 from aekit.modes import looking_at
@@ -154,16 +154,6 @@ def look_at(
         cells=np.concatenate(cells)[order],
         seed=seed,
     )
-
-
-def nearest_others(vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D) -> (N, K) cosines and (N, K) positions of the others that are nearest, the nearest first; K is at most N - 1."""
-    k = min(k, len(vectors) - 1)
-    scores, found = nearest(vectors, vectors, k + 1)
-    # A sample itself is left out, wherever it stands among samples that are equal to it.
-    other = found != np.arange(len(vectors))[:, None]
-    other[other.all(1), -1] = False
-    return scores[other].reshape(-1, k), found[other].reshape(-1, k)
 
 
 def _chosen(source: Source, samples: Samples, most: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 
 const GREY = "#9aa1a8", RAMP = ["#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f"];
 const REACH = 18;  // pixels from the pointer in which a point is found
-const PICTURE = 34;  // side of a picture that stands for its point
 
 /* place: an element to draw into. sheet: a Sheet with the thumbnail of each point, or null.
    map: {
@@ -12,18 +11,22 @@ const PICTURE = 34;  // side of a picture that stands for its point
      colours: {title: {names: [...], codes: [...]} | {values: [0..1, ...], low, high}, ...}   code -1: none
      near: [[number, ...], ...] or null             the neighbours of each point, the nearest first
    }
-   onChoose(number) is called when a point is chosen. */
-function drawMap(place, map, sheet, onChoose = () => {}) {
+   on.choose(number) is called when a point is chosen, on.loop([number, ...]) when a loop was drawn around points; without
+   on.choose the map shows what it knows of the chosen point itself, without on.loop there are no loops.
+   Gives {mark}: mark([number, ...], chosen) puts rings around points, a thicker one around `chosen` unless it is -1. */
+function drawMap(place, map, sheet, on = {}) {
   const canvas = make("canvas", {tabindex: 0, role: "application", "aria-roledescription": "map",
     "aria-label": `Map of ${map.ids.length} samples. Arrow keys go from point to point, plus and minus zoom, 0 shows all.`});
   const tip = make("div", {class: "tip", hidden: true});
   const legend = make("div", {class: "legend", role: "group", "aria-label": "Legend"});
   const hint = make("p", {class: "faint"}, "Choose a point to see it beside what is nearest to it.");
   const chosenBox = make("div", {"aria-live": "polite"}, hint);
+  const PICTURE = sheet && sheet.kind !== "pictures" ? 54 : 34;  // side of a thumbnail that stands for its point
   const layouts = Object.keys(map.layouts), colourings = Object.keys(map.colours);
   // Drawn in an order of its own, so that no class covers all others.
   const order = map.ids.map((_, i) => i).sort((a, b) => ((a * 7919) % 10007) - ((b * 7919) % 10007));
-  const state = {layout: layouts[0], colour: colourings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, pictures: false};
+  const state = {layout: layouts[0], colour: colourings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, pictures: false,
+    looping: false, loop: [], marked: []};
   let width = 0, height = 0, asked = false;
 
   const later = () => {
@@ -73,7 +76,7 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
     }
     pen.globalAlpha = 1;
     const near = state.chosen >= 0 && map.near ? map.near[state.chosen] : [];
-    for (const [i, size, line] of [...near.map((i) => [i, 3, 1.5]), [state.chosen, 5, 3], [state.hover, 4, 2]]) {
+    for (const [i, size, line] of [...[...near, ...state.marked].map((i) => [i, 3, 1.5]), [state.chosen, 5, 3], [state.hover, 4, 2]]) {
       if (i < 0) continue;
       const [x, y] = at(i);
       pen.strokeStyle = style.color;
@@ -81,6 +84,17 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
       pen.beginPath();
       pen.arc(x, y, radius + size, 0, 7);
       pen.stroke();
+    }
+    if (state.loop.length > 1) {
+      pen.beginPath();
+      for (const [x, y] of state.loop) pen.lineTo(x, y);
+      pen.closePath();
+      pen.fillStyle = pen.strokeStyle = style.getPropertyValue("--mark");
+      pen.lineWidth = 2;
+      pen.stroke();
+      pen.globalAlpha = 0.12;
+      pen.fill();
+      pen.globalAlpha = 1;
     }
   }
 
@@ -129,7 +143,9 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
   function choose(i) {
     state.chosen = i;
     hover(-1);
-    if (i < 0) chosenBox.replaceChildren(hint);
+    if (on.choose) {
+      if (i >= 0) on.choose(i);
+    } else if (i < 0) chosenBox.replaceChildren(hint);
     else {
       const first = facts(i)[0], near = map.near ? map.near[i] : [];
       const name = (j) => (first ? facts(j)[0][1] : map.ids[j]);
@@ -142,9 +158,17 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
         make("p", {}, make("b", {}, map.ids[i]), ...facts(i).flatMap((pair) => [make("br"), pair.join(": ")])),
         ...(near.length ? [make("p", {class: "faint"}, "Nearest to it in the embedding:")] : []),
         make("div", {class: sheet && sheet.aspect > 1.3 ? "gallery wide" : "gallery"}, ...near.map(neighbour)));
-      onChoose(i);
     }
     later();
+  }
+
+  // Points inside the loop that was drawn: of those, a line to the right crosses it an odd number of times.
+  function enclosed() {
+    const crosses = ([ax, ay], [bx, by], x, y) => (ay > y) !== (by > y) && x < ax + (y - ay) / (by - ay) * (bx - ax);
+    return order.filter((i) => {
+      const [x, y] = at(i);
+      return visible(i) && state.loop.filter((corner, n) => crosses(corner, state.loop[(n + 1) % state.loop.length], x, y)).length % 2;
+    });
   }
 
   function zoom(factor, x = width / 2, y = height / 2) {
@@ -203,6 +227,7 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
     down.set(event.pointerId, local(event));
     canvas.setPointerCapture(event.pointerId);
     [moved, apart] = [0, 0];
+    state.loop = on.loop && (state.looping || event.shiftKey) ? [local(event)] : [];
   });
   canvas.addEventListener("pointermove", (event) => {
     const [x, y] = local(event);
@@ -210,7 +235,11 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
     const [fromX, fromY] = down.get(event.pointerId);
     down.set(event.pointerId, [x, y]);
     moved += Math.abs(x - fromX) + Math.abs(y - fromY);
-    if (down.size === 2) {
+    if (state.loop.length) {
+      state.loop.push([x, y]);
+      hover(-1);
+      later();
+    } else if (down.size === 2) {
       const [[ax, ay], [bx, by]] = [...down.values()], away = Math.hypot(ax - bx, ay - by);
       if (apart) zoom(away / apart, (ax + bx) / 2, (ay + by) / 2);
       apart = away;
@@ -224,7 +253,11 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
   });
   const lift = (event) => {
     const [x, y] = local(event);
-    if (down.delete(event.pointerId) && event.type === "pointerup" && moved <= 6) choose(found(x, y));
+    if (!down.delete(event.pointerId)) return;
+    if (event.type === "pointerup" && moved <= 6) choose(found(x, y));
+    else if (event.type === "pointerup" && state.loop.length) on.loop(enclosed());
+    state.loop = [];
+    later();
   };
   canvas.addEventListener("pointerup", lift);
   canvas.addEventListener("pointercancel", lift);
@@ -266,11 +299,17 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
     toggle.setAttribute("aria-pressed", state.pictures);
     later();
   }}, sheet && sheet.kind === "pictures" ? "Pictures" : "Thumbnails");
+  const lasso = make("button", {type: "button", "aria-pressed": "false", title: "Draw a loop around points; or hold Shift and draw", onclick: () => {
+    state.looping = !state.looping;
+    lasso.setAttribute("aria-pressed", state.looping);
+    canvas.style.touchAction = state.looping ? "none" : "";
+  }}, "Lasso");
+  chosenBox.hidden = Boolean(on.choose);
   place.replaceChildren(
     make("div", {class: "controls"},
       ...select("Layout", layouts, (name) => { state.layout = name; whole(); }),
       ...select("Colour", colourings, (name) => { state.colour = name; explainColours(); later(); }),
-      ...(sheet ? [toggle] : [])),
+      ...(sheet ? [toggle] : []), ...(on.loop ? [lasso] : [])),
     make("div", {class: "stage"},
       make("div", {class: "plane"}, canvas, tip, make("div", {class: "zoom"},
         make("button", {type: "button", "aria-label": "Zoom in", onclick: () => zoom(1.5)}, "+"),
@@ -282,6 +321,7 @@ function drawMap(place, map, sheet, onChoose = () => {}) {
   document.addEventListener("theme", later);
   if (sheet) sheet.ready.then(later);
   place.map = {state, at, choose, facts};  // for scripts that drive it
+  return {mark: (numbers, chosen) => { Object.assign(state, {marked: numbers, chosen}); later(); }};
 }
 
 // A colour for 0..1.

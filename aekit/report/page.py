@@ -114,14 +114,20 @@ def beside(*parts: str) -> str:
     return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
 
 
+def wrapped(*parts: str) -> str:
+    """Parts of their own widths next to each other where there is room."""
+    return f'<div class="wrapped">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
+
+
 def tiles(figures: Mapping[str, tuple[str, str]]) -> str:
-    """Title -> a figure and a few words beside it."""
+    """Title -> a figure and a few words beside it; in rows of at most seven, all about as long."""
+    columns = -(-len(figures) // max(1, -(-len(figures) // 7)))
     drawn = [
         f'<div class="tile"><dt>{escape(title)}</dt><dd class="figure">{escape(figure)}</dd>'
         f'<dd class="beside">{escape(words)}</dd></div>'
         for title, (figure, words) in figures.items()
     ]
-    return f'<dl class="tiles">{"".join(drawn)}</dl>'
+    return f'<dl class="tiles" style="--columns: {columns}">{"".join(drawn)}</dl>'
 
 
 def facts(rows: Mapping[str, object]) -> str:
@@ -165,14 +171,14 @@ def figure(drawn: str, title: str = "", caption: str = "", *, kind: str = "") ->
     )
 
 
-def gallery(figures: Iterable[str], *, wide: float = 1.0) -> str:
-    """Figures in rows that fill the width; `wide` is the ratio of a thumbnail's sides."""
-    return f'<div class="gallery" style="--cell: {cell_width(wide)}px">{"".join(figures)}</div>'
+def gallery(figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None) -> str:
+    """Figures in rows that fill the width. `wide` is the ratio of a thumbnail's sides, `cell` its least width in pixels."""
+    return f'<div class="gallery" style="--cell: {cell or cell_width(wide)}px">{"".join(figures)}</div>'
 
 
 def cell_width(aspect: float) -> int:
     """Pixels that a thumbnail of this ratio of width to height is given at least."""
-    return 92 if aspect <= 1.3 else 140 if aspect <= 2.5 else 250
+    return 92 if aspect <= 1.3 else 100 if aspect <= 2.5 else 230
 
 
 def strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0) -> str:

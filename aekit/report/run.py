@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +15,12 @@ import aekit
 from aekit.assembly import autoencoder_of
 from aekit.encoder import Encoder
 from aekit.errors import DataError
-from aekit.evaluation.judge import Evaluation, evaluate
+from aekit.evaluation.judge import evaluate
+from aekit.evaluation.judgement import Evaluation
 from aekit.objective import Objective
+from aekit.registry import registry
 from aekit.report import charts
-from aekit.report.findings import as_list, findings
+from aekit.report.findings import Finding, as_list, findings
 from aekit.report.judged import judgement
 from aekit.report.look import Look, look_at
 from aekit.report.maps import map_of
@@ -32,7 +34,15 @@ WORTH_IT = 5.0
 BARS = 64
 _HOW = "aekit embed RUN DATA -o embeddings, and then aekit evaluate embeddings, judges an encoder beside its controls."
 
+_NO_TERMS = ("step", "epoch", "lr")
 Terms = dict[str, list[tuple[float, float]]]
+
+
+class Report(NamedTuple):
+    """The HTML text of a run's page, and what is noticeable about the run."""
+
+    html: str
+    findings: list[Finding]
 
 
 def run_page(
@@ -45,8 +55,8 @@ def run_page(
     targets: Samples | None = None,
     judged: Evaluation | None = None,
     rows: np.ndarray | None = None,
-) -> str:
-    """The page as HTML text.
+) -> Report:
+    """The page, and what it found to be noticeable.
 
     Args:
         objective: trained, with its encoder.
@@ -68,13 +78,14 @@ def run_page(
     # A code of two numbers is its own map.
     for method in ["auto"] * (thorough or encoder.dim == 2) + ["pca"]:
         look.lay_out(method)
-    terms = _terms(folder / "log.jsonl")
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
 
     page = Page(folder.name, _summary(encoder, results))
     quick, why_not = (None, "") if judged is not None else _quick(look, thorough, seed)
     found = judged or quick
     page.add("Overview", tiles(_figures(encoder, results, found)))
-    page.add("Overview", card("What is noticeable", "", as_list(findings(results, terms, look, found))))
+    noticed = findings(results, _last_losses(records), look, found)
+    page.add("Overview", card("What is noticeable", "", as_list(noticed)))
     page.add("Overview", *seen(page, objective, samples, targets, look.painter, seed))
     page.add("Map", *_map(page, look, thorough))
     page.add("Neighbours", *neighbourhoods(page, look, seed))
@@ -85,14 +96,17 @@ def run_page(
         page.add("Judgement", *judgement(page, quick, source, look.rows, look.painter, below=below))
     else:
         page.add("Judgement", card("Is it any good?", f"{why_not} {_HOW}"))
-    page.add("Training", *_training(terms))
+    page.add("Training", *_training(_terms(records)))
     page.add("Network", filters(page, encoder), _spectrum(look), driving(page, look))
     page.add("Reproduce", *_reproduce(encoder, folder, results))
-    return page.html()
+    return Report(page.html(), noticed)
 
 
 def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
     objective, recipe = results["objective"], results["recipe"]
+    if not results["trained"]["samples"]:
+        given = results["weights"]["from"]
+        return f"{recipe['encoder']['backbone']} to {encoder.dim} numbers, with the weights of {given}, not trained further"
     how = " + ".join([*objective["variants"], *objective["pretexts"]]) or "plain autoencoder"
     return (
         f"{how}, {recipe['encoder']['backbone']} to {encoder.dim} numbers, trained without labels on "
@@ -103,7 +117,7 @@ def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
 
 def _name_of(results: Mapping[str, Any]) -> str:
     text = str(results["data"]["data"])
-    return text if len(text) < 60 else f"…{text[-58:]}"
+    return Path(text).name if Path(text).is_absolute() else text
 
 
 def _figures(encoder: Encoder, results: Mapping[str, Any], judged: Evaluation | None) -> dict[str, tuple[str, str]]:
@@ -159,21 +173,26 @@ def _quick(look: Look, thorough: bool, seed: int) -> tuple[Evaluation | None, st
         return None, "There are no labels to judge it by."
     if not thorough:
         return None, "The recipe names no evaluators."
+    quick = [plugin.qualified for plugin in registry().of("evaluator") if "quick" in plugin.entry.tags]
     try:
-        return evaluate(look.embeddings(), seed=seed), ""
+        return evaluate(look.embeddings(), evaluators=quick, seed=seed), ""
     except DataError as error:
         return None, f"These samples could not be judged: {error}."
 
 
-def _terms(log: Path) -> Terms:
+def _terms(records: list[dict[str, float]]) -> Terms:
     """Name -> (step, value), the loss first, the learning rate last."""
-    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
-    names = dict.fromkeys(name for r in records for name in r if name not in ("step", "epoch", "lr"))
-    # Where there is a single term, that is the loss. Layer-wise training has terms of its own for each layer.
-    if all(len(r.keys() & names.keys()) == 2 for r in records):
+    names = dict.fromkeys(name for r in records for name in r if name not in _NO_TERMS)
+    # A loss of one term is that term. Layer-wise training has terms of its own for each layer.
+    if all(any(r[name] == r["loss"] for name in r if name not in ("loss", *_NO_TERMS)) for r in records):
         names.pop("loss", None)
     terms = {name: [(r["step"], r[name]) for r in records if name in r and np.isfinite(r[name])] for name in names}
     return terms | {"learning rate": [(r["step"], r["lr"]) for r in records if "lr" in r]}
+
+
+def _last_losses(records: list[dict[str, float]]) -> list[float]:
+    """Of the last of several phases: each starts anew, with terms of its own."""
+    return [r["loss"] for r in records if r.keys() == records[-1].keys()]
 
 
 def _training(terms: Terms) -> list[str]:

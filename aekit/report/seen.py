@@ -73,9 +73,7 @@ def filters(page: Page, encoder: Encoder) -> str:
     below = f"{some} filters, over {weights.shape[1]} channel{'s' if weights.shape[1] > 1 else ''} of {size}. "
     below += "Grey is 0, white positive, black negative." if weights.ndim > 3 else "The middle of the height is 0."
     drawn = [figure(page.thumbnail(sheet, n, f"filter {n + 1}")) for n in range(len(weights))]
-    small = "" if sheet.aspect > 1.3 else ' style="--cell: 56px"'
-    body = f'<div class="gallery"{small}>{"".join(drawn)}</div>' if small else gallery(drawn, wide=sheet.aspect)
-    return card("First layer", below, body)
+    return card("First layer", below, gallery(drawn, cell=56 if sheet.aspect <= 1.3 else 80))
 
 
 @torch.no_grad()

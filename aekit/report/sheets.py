@@ -24,7 +24,7 @@ PIXELS = 6_000_000
 """Of all cells of a sheet: about a megabyte of photographs."""
 LARGEST = 112
 """Side of a cell."""
-FRAMES = 4
+FRAMES = 3
 """Of a clip, side by side."""
 POINTS = 120
 """Of a line; of longer series its highest and lowest values are kept."""
@@ -140,7 +140,9 @@ def picture_sheet(cells: np.ndarray, *, frames: int = 1) -> Sheet:
     whole = np.zeros((columns * rows, high, wide, 3), np.uint8)
     whole[:count] = cells
     joined = whole.reshape(rows, columns, high, wide, 3).swapaxes(1, 2).reshape(rows * high, columns * wide, 3)
-    uri = data_uri(Image.fromarray(joined), exact=max(high, wide // frames) <= 16)
+    side = max(high, wide // frames)
+    # Pixels that are shown as squares must be right; those of photographs need not be.
+    uri = data_uri(Image.fromarray(joined), quality=100 if side <= 16 else 92 if side <= 32 else 80)
     described = {"kind": "pictures", "uri": uri, "width": wide, "height": high, "columns": columns}
     return Sheet(described, wide / high)
 
@@ -157,11 +159,11 @@ def number_sheet(cells: np.ndarray, *, bars: bool, zero: float = 0.0) -> Sheet:
     return Sheet(described, 1.6)
 
 
-def data_uri(picture: Image.Image, *, exact: bool) -> str:
-    """The picture inside the page. Where pixels are seen one by one it is kept `exact`."""
+def data_uri(picture: Image.Image, *, quality: int) -> str:
+    """The picture inside the page; a quality of 100 keeps it exactly."""
     stored = io.BytesIO()
     if features.check("webp"):
-        picture.save(stored, "WEBP", lossless=exact, quality=80, method=4)
+        picture.save(stored, "WEBP", lossless=quality == 100, quality=quality, method=4)
         kind = "webp"
     else:
         picture.save(stored, "PNG", optimize=True)

@@ -24,7 +24,7 @@ from aekit.errors import DataError
 from aekit.index import VectorIndex
 from aekit.layouts import lay_out
 from aekit.progress import SILENT, Progress
-from aekit.report.look import categories, described_map
+from aekit.report.maps import coloured, described
 from aekit.report.sheets import Painter, side_for
 from aekit.report.thumbnails import thumbnail
 from aekit.samples import Source, read_usable
@@ -228,12 +228,11 @@ class Catalogue:
             return {"rows": [], "map": None, "sheet": None}, "too few samples or numbers for a map"
         progress.say(f"map: laying out {len(rows):,} of {len(self.index):,} samples")
         places, layout = lay_out(np.asarray(self.index.engine.vectors(self.on_map), np.float64), method)
-        told = {"label": self.labels, "split": self.splits}
-        colours = {
-            title: categories(texts[self.on_map].astype(str)) for title, texts in told.items() if texts is not None
-        }
-        described = described_map([str(self.index.ids[row]) for row in rows], {layout: places}, colours, None)
-        return {"rows": rows, "map": described, "sheet": self._sheet(progress)}, layout
+        labels, splits = (None if texts is None else texts[self.on_map] for texts in (self.labels, self.splits))
+        drawn = described(
+            [str(self.index.ids[row]) for row in rows], {layout: places}, coloured(labels, splits, None), None
+        )
+        return {"rows": rows, "map": drawn, "sheet": self._sheet(progress)}, layout
 
     def _sheet(self, progress: Progress) -> dict[str, Any] | None:
         """Thumbnails of the samples on the map; those that are gone are left blank."""

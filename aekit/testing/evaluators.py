@@ -57,6 +57,8 @@ def result(case: EvaluatorCase) -> None:
         assert low <= metric.value <= high, (
             f"{name} is {metric.value:.4g}, outside its interval {low:.4g} to {high:.4g}"
         )
+    assert found.chance is None or math.isfinite(found.chance), f"chance is {found.chance!r}: expected a number or None"
+    assert all(isinstance(note, str) and "\n" not in note for note in found.notes), f"notes are {found.notes!r}"
     if found.scores is not None:
         (name, first), *_ = found.metrics.items()
         mean = float(np.mean(found.scores))
@@ -124,3 +126,19 @@ def without_labels(case: EvaluatorCase) -> None:
         raise NotApplicableError("the entry's tags say that it needs labels")
     found = case.code(case.embeddings, None, case.split, **validated(case.plugin, case.options))
     assert isinstance(found, Result), f"gives a {type(found).__name__} where there are no labels"
+
+
+@check("evaluator", optional=True)
+def labels_of_its_tags(case: EvaluatorCase) -> None:
+    """takes numbers on a scale, and several labels a sample, if its tags say that it does"""
+    numbers = case.embeddings[:, 0].astype(np.float64) + 0.1
+    several = np.unique(case.labels, return_inverse=True)[1][:, None] <= np.arange(CLASSES - 1)
+    given = {"targets": numbers, "multi-label": several}
+    told = [tag for tag in given if tag in case.plugin.entry.tags]
+    if not told:
+        raise NotApplicableError("the entry's tags say that it takes classes alone")
+    for tag in told:
+        found = case.judge(labels=given[tag])
+        assert isinstance(found, Result), f"gives a {type(found).__name__} for {tag}"
+        (name, first), *_ = found.metrics.items()
+        assert math.isfinite(first.value), f"{name} of {tag} is {first}"

@@ -171,7 +171,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "usual": {"share": (0.2, 1.0), "light": 0.4, "hue": 0.1, "grey": 0.2, "blur": 0.5, "solarise": 0.0},
     "strong": {"share": (0.08, 1.0), "light": 0.8, "hue": 0.2, "grey": 0.2, "blur": 0.5, "solarise": 0.2},
 }
-"""Strong is what Chen et al. take for ImageNet, but for solarising; usual is what they take for CIFAR-10."""
+"""Strong is what Chen et al. take for ImageNet, and solarising; usual has their light and colour for CIFAR-10."""
+GREY_SHARE = {"weak": 0.7, "usual": 0.5, "strong": 0.2}
+"""Without colour, of which small boxes of one picture have the same, there is less to tell by what such a box belongs to."""
 
 
 def image_views(
@@ -185,7 +187,7 @@ def image_views(
     colour = spec.shape[0] == 3
     preset = dict(PRESETS[strength])
     if not colour:
-        preset |= {"hue": 0.0, "grey": 0.0, "solarise": 0.0}
+        preset |= {"share": (GREY_SHARE[strength], 1.0), "hue": 0.0, "grey": 0.0, "solarise": 0.0}
     side = min(spec.shape[-2:])
     return PictureViews(
         **preset,

@@ -38,6 +38,7 @@ def aekit_register_variants() -> list[Entry]:
 @hookimpl
 def aekit_register_backbones() -> list[Entry]:
     at = "aekit_plugins.backbones"
+    seen = ("image", "series", "clip")
     any_kind = ("vector", "series", "image", "clip")
     return [
         Entry(
@@ -47,8 +48,10 @@ def aekit_register_backbones() -> list[Entry]:
             1,
             ("image", "series", "clip"),
         ),
+        Entry("resnet", f"{at}.resnet:ResNet", "residual networks, for large samples and small ones", 1, seen),
         Entry("mlp", f"{at}.mlp:MLP", "fully connected layers over the flattened sample", 1, any_kind),
         Entry("linear", f"{at}.linear:Linear", "no layers: the head and its mirror are the whole network", 1, any_kind),
+        Entry("timm", f"{at}.timm_backbone:Timm", "any network of timm, with pretrained weights", 1, ("image",)),
     ]
 
 
@@ -113,12 +116,22 @@ def aekit_register_indexes() -> list[Entry]:
 
 @hookimpl
 def aekit_register_evaluators() -> list[Entry]:
-    at, labels = "aekit_plugins.evaluators", ("labels",)
+    at, labels, quick = "aekit_plugins.evaluators", ("labels",), ("labels", "quick")
     return [
-        Entry("probe", f"{at}.probe:evaluate", "logistic regression on frozen embeddings", 1, labels),
-        Entry("knn", f"{at}.knn:evaluate", "the vote of the nearest training samples", 1, labels),
-        Entry("retrieval", f"{at}.retrieval:evaluate", "whether what is found first is of the same class", 1, labels),
-        Entry("kmeans", f"{at}.kmeans:evaluate", "whether clusters agree with classes, and hold together", 1),
+        Entry(
+            "probe",
+            f"{at}.probe:evaluate",
+            "a linear model on frozen embeddings, for classes, several labels or numbers",
+            1,
+            ("labels", "targets", "multi-label", "quick"),
+        ),
+        Entry("knn", f"{at}.knn:evaluate", "the vote of the nearest training samples", 1, quick),
+        Entry("few-labels", f"{at}.few_labels:evaluate", "a linear model with 1 to 100 labels a class", 1, labels),
+        Entry("retrieval", f"{at}.retrieval:evaluate", "whether what is found first is of the same class", 1, quick),
+        Entry("anomaly", f"{at}.anomaly:evaluate", "whether other classes lie far from a normal one", 1, labels),
+        Entry("kmeans", f"{at}.kmeans:evaluate", "whether clusters agree with classes, and hold together", 1, ("quick",)),
+        Entry("gaussian-mixture", f"{at}.gaussian_mixture:evaluate", "the same for groups of any extent", 1),
+        Entry("hdbscan", f"{at}.hdbscan:evaluate", "the same for dense groups of any form and number", 1),
         Entry("svm", f"{at}.svm:evaluate", "a support vector machine, linear or rbf", 1, ("labels", "slow")),
         Entry("mlp-head", f"{at}.mlp_head:evaluate", "a small network on frozen embeddings", 1, ("labels", "slow")),
     ]

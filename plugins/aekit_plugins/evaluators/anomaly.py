@@ -19,7 +19,8 @@ def evaluate(
     split: Split,
     *,
     normal: Annotated[
-        list[str] | None, Field(description="classes that are normal together; by default each in turn against the rest")
+        list[str] | None,
+        Field(description="classes that are normal together; by default each in turn against the rest"),
     ] = None,
     most: Annotated[int, Field(ge=10, description="normal training samples above which some are used")] = 3000,
     classes: Annotated[int, Field(ge=1, description="of more classes only the most frequent are normal in turn")] = 20,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from aekit.errors import DataError
-from aekit.evaluation import SEARCH, Metric, Result, Split, bootstrap, few_of_each, fit_logistic, folds_of
+from aekit.evaluation import Metric, Result, Split, bootstrap, few_of_each, fit_logistic, folds_of
 from aekit.evaluation.classes import commonest
 from aekit.options import Field
 
@@ -15,6 +15,8 @@ COUNTS = (1, 5, 10, 50, 100)
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SINGLE = 1e-2
 """C where one label a class leaves none to choose it with."""
+ENOUGH = 1e-3
+"""Largest entry of the gradient that is left: what is beyond changes less than another draw of the labels."""
 SHOWN = 10
 """Labels of each class in the figure that tables show, where there are as many."""
 
@@ -26,7 +28,7 @@ def evaluate(
     *,
     most: Annotated[int, Field(ge=1, description="labels of each class at most, of 1, 5, 10, 50 and 100")] = 100,
     repeats: Annotated[int, Field(ge=1, description="draws of the labels")] = 10,
-    folds: Annotated[int, Field(ge=2, description="of the cross-validation within the few labels, at most")] = 5,
+    folds: Annotated[int, Field(ge=2, description="of the cross-validation within the few labels, at most")] = 3,
     seed: Annotated[int, Field(ge=0, description="of the draws, the folds and the bootstrap")] = 0,
 ) -> Result:
     """Logistic regression on a few labelled training samples, drawn ten times.
@@ -61,7 +63,7 @@ def evaluate(
             rows = few_of_each(split.train, labels, count, seed=seed + draw)
             x, y = ready(rows), labels[rows]
             strength = SINGLE if count == 1 else _chosen(x, y, min(folds, count), seed + draw)
-            model = fit_logistic(x, y, [strength], gradient_tolerance=SEARCH, standardise=False)
+            model = fit_logistic(x, y, [strength], gradient_tolerance=ENOUGH, standardise=False)
             right.append(model.predict(test)[0] == truth)
             chosen.append(strength)
         scores[count] = np.mean(right, axis=0)
@@ -89,7 +91,7 @@ def evaluate(
 def _chosen(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:
     """The best C of a cross-validation, of equals the smallest."""
     numbers = folds_of(y, len(y), folds, seed)
-    path = fit_logistic(x, y, STRENGTHS, gradient_tolerance=SEARCH, left_out=numbers, standardise=False)
+    path = fit_logistic(x, y, STRENGTHS, gradient_tolerance=ENOUGH, left_out=numbers, standardise=False)
     right = (path.predict(x) == y).reshape(folds, len(STRENGTHS), len(y))
     held = numbers == np.arange(folds)[:, None]
     return STRENGTHS[int((right & held[:, None]).sum(axis=(0, 2)).argmax())]

@@ -23,7 +23,9 @@ def evaluate(
     covariance: Annotated[
         Literal["full", "tied", "diag", "spherical"], Field(description="of each group, as scikit-learn names them")
     ] = "full",
-    components: Annotated[int, Field(ge=1, description="principal components that wider embeddings are reduced to")] = 32,
+    components: Annotated[
+        int, Field(ge=1, description="principal components that wider embeddings are reduced to")
+    ] = 32,
     most: Annotated[int, Field(ge=10, description="samples above which it is fitted on some")] = 10_000,
     starts: Annotated[int, Field(ge=1, description="runs from other centres, of which the best counts")] = 2,
     seed: Annotated[int, Field(ge=0, description="of those samples, the centres and the bootstrap")] = 0,

@@ -12,6 +12,7 @@ from aekit.evaluation import Result, Split
 from aekit.evaluation.grouping import CHOOSING, judge_groups, number_of_groups
 from aekit.options import Field
 
+
 def evaluate(
     embeddings: np.ndarray,
     labels: np.ndarray | None,

@@ -25,14 +25,14 @@ FIRST = 256
 class DINO(TwoViews):
     """Self-distillation: the teacher, a moving average of the student, sees two large parts of each sample, the student these
     and several small ones, resized to the size that the encoder takes. What keeps outputs from becoming all alike is that the
-    teacher's are centred, by a moving average, and sharpened, by a low temperature.
+    teacher's are centred, by a moving average, and sharpened, by a low temperature. Unlike in the paper, the projector has batch
+    norms, the prototypes learn from the first step on, and the teacher's temperature stays as it is.
 
     Logged: ``undecided``, the entropy of the teacher's assignments, 1 where all prototypes are as good; ``used``, the entropy
     of their mean over the batch, 0 where one prototype has all samples; both as a share of the most. ``spread`` of the
     student's outputs, which is 0 where they are all alike.
 
-    Caron et al., Emerging properties in self-supervised vision transformers, 2021. There, the prototypes stay as they are in
-    the first epoch, and the teacher's temperature rises; here they do not.
+    Caron et al., Emerging properties in self-supervised vision transformers, 2021.
     """
 
     centre: Tensor

@@ -25,6 +25,8 @@ class MarkRemoval(Restoring):
 
     Raises:
         ValueError: samples that are not pictures.
+
+    Dekel, Rubinstein, Liu and Freeman, On the effectiveness of visible watermarks, 2017, for how marks are laid over.
     """
 
     task, left = "clean", "marks left"

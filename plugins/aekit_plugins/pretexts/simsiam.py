@@ -16,12 +16,12 @@ from aekit.views import Flip, Share, Strength, views_for
 
 class SimSiam(TwoViews):
     """The loss is minus the cosine similarity of prediction and projection, the mean of both directions: from 1 to -1. What
-    keeps embeddings from becoming all alike is that a target gets no gradient, and that a predictor stands between.
+    keeps embeddings from becoming all alike is that a target gets no gradient, and that a predictor stands between. As in the
+    paper, the projector has three layers and ends in a batch norm, and the predictor is narrower inside than outside.
 
     Logged: ``spread`` of the projections, which is 0 where they are all alike.
 
-    Chen and He, Exploring simple Siamese representation learning, 2021. As there, the projector has three layers and ends in a
-    batch norm, and the predictor is narrower inside than outside.
+    Chen and He, Exploring simple Siamese representation learning, 2021.
     """
 
     def __init__(

@@ -1,0 +1,38 @@
+"""`aekit explore`: embeddings for other people's explorers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aekit.cli.options import Progress, quiet_option
+from aekit.exploring import explore as write_for
+
+
+@click.command()
+@click.argument("embeddings")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["atlas", "projector"]),
+    default="atlas",
+    show_default=True,
+    help="Embedding Atlas, or TensorBoard's projector.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "pca", "tsne", "umap"]),
+    default="auto",
+    show_default=True,
+    help="How the plane is made, as in aekit map; the projector makes its own.",
+)
+@click.option("--most", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the plane and the clusters.")
+@quiet_option
+def explore(embeddings: str, out: str, form: Any, method: str, most: int, seed: int, progress: Progress) -> None:
+    """Write EMBEDDINGS, with thumbnails, in a form that an explorer of embeddings opens directly."""
+    made = write_for(embeddings, out, form=form, method=method, most=most, seed=seed, progress=progress)
+    click.echo(f"{made.count} samples in {made.folder}")
+    click.echo(f"next: {made.command}")

@@ -1,0 +1,74 @@
+"""First weights from elsewhere: of an encoder that aekit trained before, or what the backbone knows how to take up.
+
+They are taken up once, at the beginning of a run. An encoder that is loaded, and the random one that it is compared with,
+never ask for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aekit.encoder import Encoder, load
+from aekit.errors import RecipeError
+from aekit.overrides import changes
+from aekit.preprocess import Preprocess, measure
+from aekit.recipe import EncoderSection
+from aekit.samples import Samples
+
+
+def take_weights(encoder: Encoder, where: str) -> None:
+    """Gives an encoder the weights that ``encoder.weights`` names, all or none, and notes in its record where they came from.
+
+    Args:
+        encoder: with random weights.
+        where: the folder of an encoder or a run; else what the backbone takes. ``""``: the random weights are kept.
+
+    Raises:
+        RecipeError, DataError: they do not fit, or cannot be had; says why.
+    """
+    if not where:
+        return
+    if Path(where).is_dir():
+        earlier = load(where)
+        _check_same(earlier, encoder, where)
+        encoder.backbone.load_state_dict(earlier.backbone.state_dict(), strict=True)
+        encoder.head.load_state_dict(earlier.head.state_dict(), strict=True)
+        found = {"digest": earlier.digest}
+    else:
+        try:
+            found = encoder.backbone.take(where, encoder.preprocess)
+        except NotImplementedError:
+            name = encoder.architecture["backbone"]["name"]
+            raise RecipeError(
+                [
+                    f"encoder.weights = {where!r}: backbone {name!r} takes up those of an aekit encoder alone; "
+                    f"expected the folder of one, or of a run"
+                ]
+            ) from None
+    encoder.record["weights"] = {"from": where, **found}
+
+
+def first_scaling(section: EncoderSection, samples: Samples) -> tuple[Preprocess, str]:
+    """Chooses the scaling of a run, and says why: that of the encoder which it begins from, unless the recipe names one.
+
+    Args:
+        section: of the recipe.
+        samples: of the training split only.
+    """
+    if section.weights and section.scaling == "auto" and Path(section.weights).is_dir():
+        earlier = load(section.weights)
+        if earlier.spec.shape == samples.spec.shape and earlier.spec.dtype == samples.spec.dtype:
+            return earlier.preprocess, f"as that of {section.weights}"
+    return measure(samples, section.scaling)
+
+
+def _check_same(earlier: Encoder, now: Encoder, where: str) -> None:
+    """Refuses weights that would mean something else here.
+
+    Raises:
+        RecipeError: another kind of sample, or another architecture.
+    """
+    if (earlier.spec.kind, earlier.spec.shape, earlier.spec.dtype) != (now.spec.kind, now.spec.shape, now.spec.dtype):
+        raise RecipeError([f"encoder.weights = {where!r}: is of {earlier.spec}, but the data is {now.spec}"])
+    if found := changes(earlier.architecture, now.architecture):
+        raise RecipeError([f"encoder.weights = {where!r}: is of another architecture: {'; '.join(found)}"])

@@ -1,0 +1,35 @@
+"""From the output of a network's stage to features, whatever its axes are."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+Pooling = Literal["avg", "max", "token", "none"]
+
+
+class Pool(nn.Module):
+    """Maps (B, C, H, W) or (B, H, W, C) and tokens (B, N, C) -> (B, C).
+
+    Args:
+        how: ``avg`` and ``max`` of all places, or of all tokens but the prefix; ``token``, the first of the prefix; ``none``, all
+            that there is, maps as (B, C, H, W).
+        channels_last: whether maps are (B, H, W, C).
+        prefix: how many tokens stand for no place, before the others.
+    """
+
+    def __init__(self, how: Pooling, *, channels_last: bool = False, prefix: int = 0) -> None:
+        super().__init__()
+        self.how, self.channels_last, self.prefix = how, channels_last, prefix
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, C), or (B, C, H, W) or (B, N, C)."""
+        if x.ndim == 4 and self.channels_last:
+            x = x.permute(0, 3, 1, 2)
+        if self.how == "none":
+            return x
+        if self.how == "token":
+            return x[:, 0]
+        places = x.flatten(2) if x.ndim == 4 else x[:, self.prefix :].transpose(1, 2)
+        return places.mean(2) if self.how == "avg" else places.amax(2)
