@@ -47,7 +47,7 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     if recipe.encoder.hidden:
         architecture["hidden"] = list(recipe.encoder.hidden)
     encoder = assemble(spec, preprocess, architecture, seed=recipe.train.seed).to(preprocess.scale.device)
-    take_weights(encoder, recipe.encoder.weights)
+    take_weights(encoder, recipe.encoder.weights, frozen=bool(recipe.encoder.frozen))
     if not recipe.trains:
         return Untrained(encoder)
     freeze(encoder, _frozen(recipe, encoder))

@@ -41,10 +41,14 @@ class TrainingError(AekitError):
     """A run that cannot go on, such as one whose loss is no longer finite."""
 
 
+LISTED = 50
+"""Names that a message lists at most."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A phrase such as ``"; did you mean 'conv'?"``, or what there is if nothing comes near."""
+    """A phrase such as ``"; did you mean 'conv'?"``, or what there is if nothing comes near and it is not too much to list."""
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there is {', '.join(known)}" if known else ""
+    return f"; there is {', '.join(known)}" if 0 < len(known) <= LISTED else ""

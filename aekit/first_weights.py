@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aekit.backbone import Backbone, Deepened
 from aekit.encoder import Encoder, load
 from aekit.errors import RecipeError
 from aekit.overrides import changes
@@ -16,12 +17,14 @@ from aekit.recipe import EncoderSection
 from aekit.samples import Samples
 
 
-def take_weights(encoder: Encoder, where: str) -> None:
+def take_weights(encoder: Encoder, where: str, *, frozen: bool = False) -> None:
     """Gives an encoder the weights that ``encoder.weights`` names, all or none, and notes in its record where they came from.
 
     Args:
         encoder: with random weights.
         where: the folder of an encoder or a run; else what the backbone takes. ``""``: the random weights are kept.
+        frozen: whether stages will be frozen: then an encoder whose backbone alone is the same will do, and what lies above that
+            keeps its random weights.
 
     Raises:
         RecipeError, DataError: they do not fit, or cannot be had; says why.
@@ -30,9 +33,12 @@ def take_weights(encoder: Encoder, where: str) -> None:
         return
     if Path(where).is_dir():
         earlier = load(where)
-        _check_same(earlier, encoder, where)
-        encoder.backbone.load_state_dict(earlier.backbone.state_dict(), strict=True)
-        encoder.head.load_state_dict(earlier.head.state_dict(), strict=True)
+        _check_same(earlier, encoder, where, frozen)
+        if earlier.architecture == encoder.architecture:
+            encoder.backbone.load_state_dict(earlier.backbone.state_dict(), strict=True)
+            encoder.head.load_state_dict(earlier.head.state_dict(), strict=True)
+        else:
+            _own(encoder).load_state_dict(_own(earlier).state_dict(), strict=True)
         found = {"digest": earlier.digest}
     else:
         try:
@@ -62,7 +68,13 @@ def first_scaling(section: EncoderSection, samples: Samples) -> tuple[Preprocess
     return measure(samples, section.scaling)
 
 
-def _check_same(earlier: Encoder, now: Encoder, where: str) -> None:
+def _own(encoder: Encoder) -> Backbone:
+    """The backbone itself, without dense layers on top."""
+    backbone = encoder.backbone
+    return backbone.own if isinstance(backbone, Deepened) else backbone
+
+
+def _check_same(earlier: Encoder, now: Encoder, where: str, frozen: bool) -> None:
     """Refuses weights that would mean something else here.
 
     Raises:
@@ -70,5 +82,7 @@ def _check_same(earlier: Encoder, now: Encoder, where: str) -> None:
     """
     if (earlier.spec.kind, earlier.spec.shape, earlier.spec.dtype) != (now.spec.kind, now.spec.shape, now.spec.dtype):
         raise RecipeError([f"encoder.weights = {where!r}: is of {earlier.spec}, but the data is {now.spec}"])
-    if found := changes(earlier.architecture, now.architecture):
-        raise RecipeError([f"encoder.weights = {where!r}: is of another architecture: {'; '.join(found)}"])
+    needed = ["backbone"] if frozen else {*earlier.architecture, *now.architecture}
+    before, after = ({name: one.architecture.get(name) for name in needed} for one in (earlier, now))
+    if found := changes(before, after):
+        raise RecipeError([f"encoder.weights = {where!r}: is of another architecture: {'; '.join(found[:3])}"])

@@ -54,9 +54,14 @@ def lay_out(code: np.ndarray, method: str = "auto", *, seed: int = 0) -> tuple[n
 def principal(rows: np.ndarray) -> tuple[np.ndarray, float]:
     """(N, D) -> (N, 2), the two directions of the largest variance, and the share of the variance that they hold."""
     centred = rows - rows.mean(0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    total = float(np.square(sizes).sum())
-    return left[:, :2] * sizes[:2], float(np.square(sizes[:2]).sum()) / total if total > 0 else 1.0
+    total = float(np.square(centred).sum())
+    if len(rows) < rows.shape[1]:  # the smaller of the two products has the same directions
+        values, left = np.linalg.eigh(centred @ centred.T)
+        plane = left[:, :-3:-1] * np.sqrt(values[:-3:-1].clip(0))
+    else:
+        left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+        plane = left[:, :2] * sizes[:2]
+    return plane, float(np.square(plane).sum()) / total if total > 0 else 1.0
 
 
 def _tsne(code: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:

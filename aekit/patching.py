@@ -51,6 +51,12 @@ class PatchGrid:
             patches = patches.repeat_interleave(side, axis).narrow(axis, 0, whole)
         return patches
 
+    def gathered(self, x: Tensor) -> Tensor:
+        """(B, 1, *size) of one value in each patch -> (B, N), those values: the way back from `spread`."""
+        for axis, side in enumerate(self.patch, 2):
+            x = x.index_select(axis, torch.arange(0, x.shape[axis], side, device=x.device))
+        return x.flatten(1)
+
     def means(self, x: Tensor) -> Tensor:
         """(B, C, *size) -> (B, N), the mean of each patch over all channels."""
         pool = _POOLS[len(self.grid)]
@@ -68,7 +74,9 @@ class PatchGrid:
         order = [0, axes + 1, *(place for axis in range(axes) for place in (1 + axis, axes + 2 + axis))]
         whole = [count * side for count, side in zip(self.grid, self.patch)]
         joined = parted.permute(order).reshape(len(patches), channels, *whole)
-        return joined[(..., *(slice(side) for side in self.size))]
+        for axis, side in enumerate(self.size, 2):
+            joined = joined.narrow(axis, 0, side)
+        return joined
 
 
 class PatchDecoder(nn.Module):
@@ -83,6 +91,8 @@ class PatchDecoder(nn.Module):
         channels: C, of the sample.
         depth: layers. Their width is half of W.
     """
+
+    positions: Tensor
 
     def __init__(self, tokens_dim: int, dim: int, grid: PatchGrid, channels: int, depth: int = 2) -> None:
         super().__init__()

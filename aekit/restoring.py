@@ -61,6 +61,7 @@ class Restoring(Pretext):
         task: what `aekit apply --task` calls it.
         left: what samples are called whose damage is left, as a baseline.
         enlarges: whether `take` makes samples larger.
+        directed: whether it can be told where to restore; otherwise that is the same in every sample, or all of it.
         decoder: (B, D) -> (B, *shape), before the activation of `likelihood`.
         likelihood: how restored and whole samples are compared.
 
@@ -75,6 +76,7 @@ class Restoring(Pretext):
     task: ClassVar[str]
     left: ClassVar[str] = "as they are"
     enlarges: ClassVar[bool] = False
+    directed: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, loss: str = "mse", residual: bool | None = None) -> None:
         super().__init__(encoder)

@@ -190,7 +190,8 @@ class _Run:
         if not objective.encoder.frozen:
             return
         encoder = objective.encoder
-        self.progress.say(f"frozen: {encoder.frozen} of {len(encoder.backbone.stages)} stages, from the lowest")
+        of = encoder.record["weights"]["from"] if "weights" in encoder.record else "random first weights"
+        self.progress.say(f"frozen: {encoder.frozen} of {len(encoder.backbone.stages)} stages, from the lowest, of {of}")
         autoencoder = autoencoder_of(objective)
         if autoencoder is not None:
             self.recipe = self.recipe.with_objective(loss=autoencoder.loss_name)

@@ -8,7 +8,7 @@ can be a step too, if it is a method.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,23 @@ class Call:
         return self.made[0] if self.is_method and isinstance(self.made, tuple) else self.made
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How a network is cut into stages.
+
+    Attributes:
+        stages: the steps of each.
+        called: names of the network's children that are called in a pass, be it by steps or within a method.
+    """
+
+    stages: list[list[Call]]
+    called: frozenset[str]
+
+    def first(self, count: int | None) -> Plan:
+        """The lowest stages alone; None: all."""
+        return replace(self, stages=self.stages[:count])
+
+
 def planned(
     network: nn.Module,
     run: Callable[[Tensor], Tensor],
@@ -57,7 +74,7 @@ def planned(
     tries: Sequence[Sequence[str]],
     carried: Sequence[str] = (),
     without: Sequence[str] = (),
-) -> list[list[Call]]:
+) -> Plan:
     """The stages that a pass through a network consists of, and the steps of each.
 
     Args:
@@ -76,13 +93,14 @@ def planned(
         of = _Groups(groups, methods)
         try:
             top = _watch(network, run, x, methods)
-            steps = _taken_apart(top, x, top.before, lambda name, of=of: len(of(name)) < 2, carried)
+            steps = _taken_apart(top, x, top.before, of.are_one, carried)
         except NotAChainError:
             if methods is tries[-1]:
                 raise
         else:
             break
-    return _grouped([step for step in steps if step.name not in without], of)
+    called = {_child(inner.name) for step in steps for inner in ([step] if not step.is_method else step.inner)}
+    return Plan(_grouped([step for step in steps if step.name not in without], of), frozenset(called))
 
 
 def groups_by_name(names: Sequence[str]) -> dict[str, int]:
@@ -96,27 +114,23 @@ def groups_by_name(names: Sequence[str]) -> dict[str, int]:
     return groups
 
 
-def modules_of(
-    network: nn.Module, stages: Sequence[Sequence[Call]], adapted: Callable[[Call], nn.Module | None]
-) -> list[nn.Module]:
+def modules_of(network: nn.Module, plan: Plan, adapted: Callable[[Call], nn.Module | None]) -> list[nn.Module]:
     """Each stage as a module that holds its own part of the network, and no part is held twice.
 
     Args:
         network: built like the one that was watched.
-        stages: of steps, as `grouped`.
+        plan: of its stages.
         adapted: gives a module for a step that is called in a way of its own, or None.
     """
-    steps = [step for stage in stages for step in stage]
-    methods = [step for step in steps if step.is_method]
-    free = {name for name, _ in network.named_children()} - {
-        _child(step.name) for step in steps if step not in methods
-    }
-    used = [{_child(inner.name) for inner in step.inner} & free for step in methods]
+    steps = [step for stage in plan.stages for step in stage]
+    taken = {_child(step.name) for step in steps if not step.is_method}
+    # What is never called, such as a table of positions, goes with the first method.
+    uncalled = {name for name, _ in network.named_children()} - plan.called
     built: dict[str, nn.Module] = {}
-    for number, (step, own) in enumerate(zip(methods, used)):
-        # What no call was seen of, such as a table of positions, goes with the first.
-        parts = own - set().union(*used[:number]) if number else free - (set().union(*used[1:]) - own)
-        built[step.name] = _Method(network, step.name, parts, weights=not number, named=step.named)
+    for step in (step for step in steps if step.is_method):
+        parts = {_child(inner.name) for inner in step.inner} - taken | (set() if built else uncalled)
+        built[step.name] = _Method(network, step.name, parts, weights=not built, named=step.named)
+        taken |= parts
 
     def module(step: Call) -> nn.Module:
         if step.name in built:
@@ -124,7 +138,7 @@ def modules_of(
         found = network.get_submodule(step.name)
         return adapted(step) or (_Called(found, step.named) if step.named else found)
 
-    made = [[module(step) for step in stage] for stage in stages]
+    made = [[module(step) for step in stage] for stage in plan.stages]
     return [nn.Sequential(*modules) if len(modules) > 1 else modules[0] for modules in made]
 
 
@@ -188,6 +202,10 @@ class _Groups:
             return {group for weight, group in self.groups.items() if "." not in weight and name == self.methods[0]}
         return {group for weight, group in self.groups.items() if weight.startswith(f"{name}.")}
 
+    def are_one(self, name: str) -> bool:
+        """Whether a step of that name need not be taken apart."""
+        return len(self(name)) < 2
+
 
 def _grouped(steps: Sequence[Call], groups_of: Callable[[str], set[int]]) -> list[list[Call]]:
     """Joins neighbouring steps of one group; what has no weights, and so no group, goes with what comes before it."""
@@ -235,7 +253,9 @@ def _watch(network: nn.Module, run: Callable[[Tensor], Tensor], x: Tensor, metho
     hooks = []
     for module, name in names.items():
         hooks.append(
-            module.register_forward_pre_hook(lambda _, given, named, name=name: begin(name, given, named), with_kwargs=True)
+            module.register_forward_pre_hook(
+                lambda _, given, named, name=name: begin(name, given, named), with_kwargs=True
+            )
         )
         hooks.append(module.register_forward_hook(lambda _, given, made: end(made)))
     network.__dict__.update({name: watched(name) for name in methods})
@@ -254,9 +274,7 @@ def _writes(value: Any) -> int:
     return value._version if isinstance(value, Tensor) else 0
 
 
-def _taken_apart(
-    call: Call, now: Any, writes: int, whole: Callable[[str], bool], carried: Sequence[str]
-) -> list[Call]:
+def _taken_apart(call: Call, now: Any, writes: int, whole: Callable[[str], bool], carried: Sequence[str]) -> list[Call]:
     """The steps from `now`, as it is after so many writes, to what the call gave."""
     steps: list[Call] = []
     for inner in call.inner:

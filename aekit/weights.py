@@ -55,10 +55,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     Raises:
         DataError: there is no such file, or it holds something else.
     """
-    if path.suffix not in (".safetensors", *TORCH_FILES):
-        raise DataError(f"{path}: ending {path.suffix!r}; expected one of .safetensors, {', '.join(TORCH_FILES)}")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
+    if path.suffix not in (".safetensors", *TORCH_FILES):
+        raise DataError(f"{path}: ending {path.suffix!r}; expected one of .safetensors, {', '.join(TORCH_FILES)}")
     try:
         if path.suffix == ".safetensors":
             return _bare(load_file(path)), ""
@@ -90,9 +90,9 @@ def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> 
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
-    kinds = {"missing": missing, "not known to the network": extra, "of another shape": shapes}
+    kinds = {"missing": missing, "not of the network": extra, "of another shape": shapes}
     return [
-        f"{len(names)} weights {kind}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+        f"weights {kind} ({len(names)}): {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
         for kind, names in kinds.items()
         if names
     ]

@@ -127,6 +127,23 @@ def test_frozen_weights_are_bit_equal_after_a_run_and_the_others_are_not(
     assert torch.equal(again(raw), encoder.eval()(raw))
 
 
+def test_a_new_head_is_trained_on_the_frozen_backbone_of_an_earlier_run(tmp_path: Path) -> None:
+    first = aekit.fit(pictures(), overrides=CONV | FAST, out=tmp_path / "first")
+    given = CONV | FAST | ALL | {"encoder.dim": 3, "encoder.weights": str(tmp_path / "first"), "train.seed": 4}
+    said = Said()
+    above = aekit.fit(pictures(), overrides=given | {"objective.variants": ["vae"]}, progress=said)
+    assert f"frozen: 2 of 3 stages, from the lowest, of {tmp_path / 'first'}" in said
+    theirs = first.backbone.state_dict()
+    assert theirs and all(torch.equal(above.backbone.state_dict()[name], tensor) for name, tensor in theirs.items())
+    assert (above.dim, above.record["weights"]["digest"]) == (3, first.digest)
+    with pytest.raises(RecipeError, match=r"is of another architecture: dim was 5, now 3; hidden was None"):
+        aekit.fit(pictures(), overrides=given | {"encoder.frozen": 0})
+    with pytest.raises(
+        RecipeError, match=r"is of another architecture: backbone\.options\.norm was 'batch', now 'none'"
+    ):
+        aekit.fit(pictures(), overrides=given | {"encoder.conv.norm": "none"})
+
+
 def test_freezing_changes_neither_the_digest_nor_the_embedding() -> None:
     encoder = built(**CONV)[0].encoder.eval()
     raw = torch.from_numpy(pictures())

@@ -1,4 +1,4 @@
-"""What is wrong is said: planted leaks, collapses, dead units, shuffled labels and useless encoders are each called out in words."""
+"""What is wrong is said: planted leaks, collapses, dead units, shuffled labels and useless encoders are called out in words."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ def test_groups_that_a_split_tears_apart_are_called_out() -> None:
     x = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32)
     torn = make_split(y)
     torn = Split(torn.train, torn.validation, torn.test, torn.origin, groups)
-    assert any("groups have samples in the test part and in the others" in line for line in find_leaks(x, torn).warnings)
+    assert any(
+        "groups have samples in the test part and in the others" in line for line in find_leaks(x, torn).warnings
+    )
     kept = make_split(y, groups=groups)
     assert "30 groups, each in one part" in kept.origin and find_leaks(x, kept).warnings == []
 
@@ -134,7 +136,9 @@ def test_groups_that_a_split_tears_apart_are_called_out() -> None:
 def test_a_collapsed_encoder_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
     collapsed = np.full((len(digits[0]), 16), 3.0, np.float32)
     found = judged(collapsed, digits[1], ["probe", "knn"])
-    assert any("the encoder has collapsed: all 1,797 embeddings are the same point" in line for line in found.warnings())
+    assert any(
+        "the encoder has collapsed: all 1,797 embeddings are the same point" in line for line in found.warnings()
+    )
     assert any("probe: no better than guessing" in line for line in found.verdict())
     assert not any("equal a training" in line for line in found.warnings()), "that is no leak"
     jitter = collapsed + 1e-6 * np.random.default_rng(0).standard_normal(collapsed.shape).astype(np.float32)

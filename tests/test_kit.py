@@ -28,6 +28,8 @@ COMMANDS = hooks(
     kind="commands",
 )
 MUTE = "import click\n\n@click.command()\ndef run(): pass\n\ndef no_command(): pass\n"
+SMALL = {"timm": {"model": "test_resnet", "size": 32}}
+"""Options of plugins whose defaults are too large for a test."""
 BUILTIN = [(plugin.kind, plugin.name) for plugin in registry().plugins if plugin.distribution == "aekit"]
 
 
@@ -50,7 +52,7 @@ def fault(kind: str, name: str, check_name: str) -> str:
 
 @pytest.mark.parametrize(("kind", "name"), BUILTIN)
 def test_builtin_plugins_pass(kind: str, name: str) -> None:
-    report = check(kind, f"aekit/{name}")
+    report = check(kind, f"aekit/{name}", SMALL.get(name, {}))
     assert report.ok, str(report)
     assert report.counts["passed"] > report.counts["skipped"]
 

@@ -450,3 +450,23 @@ def test_from_the_command_line(command: Command, tmp_path: Path) -> None:
     assert (
         told.error == "pretext 'masked' cannot take series 1x40 float32: patch = 99: expected 1 sides no larger than 40"
     )
+
+
+def test_prediction_as_an_application(command: Command, tmp_path: Path) -> None:
+    steps, phases = np.arange(32), np.random.default_rng(0).uniform(0, 6, (200, 1, 1))
+    waves_of = np.sin(steps * np.pi / 8 + phases).astype(np.float32)
+    np.savez(tmp_path / "waves.npz", X_train=waves_of[:150], X_test=waves_of[150:])
+    run, where = tmp_path / "run", tmp_path / "waves.npz"
+    command.ok("fit", where, "-o", run, "--pretext", "predict-part", "--epochs", "40", "--dim", "4")
+    told = command.ok("apply", run, where, "-o", tmp_path / "told", "--task", "predict", "--split", "test")
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.startswith(("network", "repeated"))}
+    assert float(rows["network"][1]) < 0.3 * float(rows["repeated"][1])
+    unknown = waves_of[150:].copy()
+    unknown[:, :, 24:] = 0
+    np.save(tmp_path / "unknown.npy", unknown)
+    command.ok("apply", run, tmp_path / "unknown.npy", "-o", tmp_path / "new", "--task", "predict", "--no-demonstrate")
+    found = np.load(tmp_path / "new" / "samples.npy")
+    np.testing.assert_allclose(found[:, :, :24], unknown[:, :, :24], atol=1e-6)
+    assert np.square(found - waves_of[150:])[:, :, 24:].mean() < 0.1 * np.square(waves_of[150:, :, 24:]).mean()
+    wrong = command("apply", run, where, "-o", tmp_path / "no", "--task", "predict", "--mask", where)
+    assert wrong.error == "predict.mask: the task is not told where to restore; leave it out"

@@ -549,6 +549,13 @@ def test_the_command_line_fits_by_a_task_and_a_variant_with_weights(command: Com
     assert wrong.error.endswith("objective.weights.rotaton: no such part; did you mean 'rotation'?")
 
 
+def test_fashion_mnist_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:
+    few = ("--set", "data.only=['Sneaker']", "--set", "encoder.conv.channels=[4,8]", "--epochs", 1, "-q")
+    command.ok("fit", "torchvision:FashionMNIST", "--pretext", "rotation", "-o", tmp_path / "run", *few)
+    assert logged_by(tmp_path / "run")["accuracy"] > 0.8
+    assert "network says" in (tmp_path / "run" / "report.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

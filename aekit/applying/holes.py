@@ -52,7 +52,7 @@ class Holes:
         elif value != TRANSPARENT:
             self.colour = _numbers(str(value), self.spec.shape[0])
         elif not files_of(source):
-            raise DataError(f"{job.data}: only picture files have transparent parts; give the holes as a mask")
+            raise DataError(f"hole = {value!r}: only picture files have transparent parts; give the holes as a mask")
         elif not own_size:
             see_through = SampleSpec("image", (4, *self.spec.shape[1:]), "uint8", self.spec.resize)
             self.layers = open_data(job.data, job.options, like=see_through)

@@ -51,7 +51,8 @@ def mend(
     name, task, notes = job.task, job.own_tasks[job.task], list[str]()
     own = task if isinstance(task, Restoring) else None
     pierced = callable(getattr(task, "hide", None))
-    _check(name, own, pierced, {"clean": clean, "mask": mask, "hole": hole}, demonstrate)
+    told = pierced and (own is None or own.directed)
+    _check(name, own, told, {"clean": clean, "mask": mask, "hole": hole}, demonstrate)
     if demonstrate is None and pierced and mask is None and hole is None:
         demonstrate = True
         notes.append("no holes are named: DATA is taken as undamaged, and the holes are the task's own")
@@ -111,7 +112,7 @@ def no_such_task(job: Job, known: Mapping[str, Any]) -> str:
     return f"task {name!r}: no such task{nearest(name, [*known, *job.own_tasks])}"
 
 
-def _check(name: str, own: Restoring | None, pierced: bool, given: dict[str, Any], demonstrate: bool | None) -> None:
+def _check(name: str, own: Restoring | None, told: bool, given: dict[str, Any], demonstrate: bool | None) -> None:
     named = [option for option, value in given.items() if value is not None]
     holes = [option for option in named if option != "clean"]
     problem = ""
@@ -119,11 +120,11 @@ def _check(name: str, own: Restoring | None, pierced: bool, given: dict[str, Any
         problem = f"{name}.demonstrate: DATA is taken as undamaged, and damaged by the task; leave out {named[0]}"
     elif demonstrate and own is None:
         problem = f"{name}.demonstrate: the task has no way to damage samples"
-    elif holes and not pierced:
+    elif holes and not told:
         problem = f"{name}.{holes[0]}: the task is not told where to restore; leave it out"
     elif len(holes) == 2:
         problem = f"{name}.mask, hole: expected one of the two"
-    elif pierced and demonstrate is False and not holes:
+    elif told and demonstrate is False and not holes:
         problem = f"{name}.demonstrate = False: expected mask or hole, to say where to restore"
     if problem:
         raise RecipeError([problem])
@@ -139,7 +140,7 @@ def _as_it_is(job: Job, full: FullSize | str) -> tuple[Source, FullSize | None]:
         wanted.dtype,
     ):
         what = f"{wanted.kind} samples of {wanted.shape[0]} channels, {wanted.dtype}"
-        raise DataError(f"{job.data}: samples are {found}, the task enlarges {what}")
+        raise DataError(f"samples are {found}, the task enlarges {what}")
     return source, None if isinstance(full, str) else full
 
 

@@ -126,5 +126,6 @@ def _paired(clean: Any, other: Source, source: Source, what: str) -> np.ndarray:
     if all(name in places for name in source.ids):
         return np.asarray([places[name] for name in source.ids])
     if len(other) != len(source):
-        raise DataError(f"{clean}: {len(other)} samples for {len(source)} damaged ones; expected a {what} for each")
+        where = clean if isinstance(clean, (str, os.PathLike)) else f"the {what}s"
+        raise DataError(f"{where}: {len(other)} samples for {len(source)} damaged ones; expected a {what} for each")
     return np.arange(len(source))

@@ -28,7 +28,9 @@ from aekit.overrides import nested
 )
 @click.option("--labels", metavar="FILE", help="Table with an id and labels, targets, or columns of 0 and 1; or .npy.")
 @click.option("--groups", metavar="REGEX", help="Samples whose ids agree in what this finds stay in one part.")
-@click.option("--beside", multiple=True, metavar="FOLDER", help="Embeddings of the same samples to compare; repeatable.")
+@click.option(
+    "--beside", multiple=True, metavar="FOLDER", help="Embeddings of the same samples to compare; repeatable."
+)
 @click.option("--run", metavar="FOLDER", help="Run of the encoder: judge what its decoder gives back, too.")
 @click.option("--controls/--no-controls", default=True, show_default=True, help="Judge raw, PCA and random too.")
 @click.option("--checks/--no-checks", default=True, show_default=True, help="Look for collapse, dead units and leaks.")

@@ -57,7 +57,8 @@ def controls(
     random_encoder = encoder.randomised(seed)
     raw = np.empty((len(rows), raw_dim(encoder.spec)), np.float32)
     random = np.empty((len(rows), dim), np.float32)
-    convolutions = RandomConvolutions(*encoder.spec.shape, seed) if encoder.spec.kind == "series" else None
+    series = encoder.spec.kind == "series"
+    convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
     convolved = np.empty((len(rows) if convolutions else 0, 2 * KERNELS), np.float32)
     with progress.task("read for the controls", len(rows)) as task, torch.inference_mode():
         for start in range(0, len(rows), BATCH):

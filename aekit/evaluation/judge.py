@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from aekit.autoencoder import Autoencoder, load_autoencoder
 from aekit.embeddings import Embeddings
-from aekit.encoder import Encoder, check_same
-from aekit.errors import DataError, PluginError, RecipeError, nearest
+from aekit.encoder import check_same
+from aekit.errors import PluginError, RecipeError, nearest
+from aekit.evaluation.at_hand import AtHand, aligned, at_hand, finite, seen
 from aekit.evaluation.controls import controls as control_features
 from aekit.evaluation.controls import widest
 from aekit.evaluation.geometry import health, neighbour_overlap, subspace_angles
@@ -28,7 +29,6 @@ from aekit.evaluation.verdict import ENCODER
 from aekit.options import model_of, validated
 from aekit.progress import SILENT, Progress
 from aekit.registry import Plugin, registry
-from aekit.samples import Source
 
 __all__ = ["ALL", "Evaluation", "evaluate"]
 
@@ -36,18 +36,6 @@ RAW_BYTES = 2**31
 """Raw features that the controls may hold."""
 ALL = "all"
 """Stands for every evaluator, also those that are tagged as slow."""
-
-
-class AtHand(NamedTuple):
-    """The samples that embeddings are of, and what made them.
-
-    Attributes:
-        places: (N,) the position in the source of each embedding.
-    """
-
-    source: Source
-    places: np.ndarray
-    encoder: Encoder
 
 
 def evaluate(
@@ -93,7 +81,7 @@ def evaluate(
         RecipeError: options that an evaluator does not have.
     """
     stored = embeddings if isinstance(embeddings, Embeddings) else None
-    vectors = _finite(embeddings)
+    vectors = finite(embeddings)
     given = labels if labels is not None else stored.labels if stored else None
     truth, why_not = truth_of(given, len(vectors), of="embeddings", names=tuple(label_names))
     notes = [why_not] if why_not else []
@@ -102,11 +90,11 @@ def evaluate(
             _strata(truth), stored.splits if stored else None, seed=seed, groups=groups, count=len(vectors)
         )
     chosen = _chosen(evaluators, truth, options or {}, seed, notes)
-    rivals = {name: _aligned(name, other, stored, len(vectors)) for name, other in (beside or {}).items()}
-    at_hand = _at_hand(stored, notes) if controls or checks or run is not None else None
-    if at_hand and controls:
-        split = capped(split, RAW_BYTES // (4 * widest(at_hand.encoder.spec)), seed)
-    notes += _seen(stored, at_hand)
+    rivals = {name: aligned(name, other, stored, len(vectors)) for name, other in (beside or {}).items()}
+    origin = at_hand(stored, notes) if controls or checks or run is not None else None
+    if origin and controls:
+        split = capped(split, RAW_BYTES // (4 * widest(origin.encoder.spec)), seed)
+    notes += seen(stored, origin)
 
     rows = np.unique(np.concatenate([split.train, split.validation, split.test]))
     train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))
@@ -115,18 +103,19 @@ def evaluate(
     results: dict[str, dict[str, Result]] = {}
     found: dict[str, Findings] = {}
     if checks:
-        found = _checks(vectors[rows], rows, inner, values, stored, at_hand, rivals, seed)
-    subjects = _subjects(vectors[rows], rows, inner, rivals, at_hand if controls else None, seed, progress)
+        found = _checks(vectors[rows], rows, inner, values, stored, origin, rivals, seed)
+    subjects = _subjects(vectors[rows], rows, inner, rivals, origin if controls else None, seed, progress)
     for subject, features in subjects:
         results[subject] = {}
         if checks and subject.startswith("pca-"):
             found["health"] = _with_angles(found["health"], vectors[rows], features, seed)
         with progress.task(f"judge {subject}", len(chosen), "judgements") as task:
             for name, (function, settings, takes) in chosen.items():
-                results[subject][name] = function(features, values if takes else None, inner, **settings)
+                result = function(features, values if takes else None, inner, **settings)
+                results[subject][name] = _with_names(result, truth)
                 task.advance(note=name)
-    if run is not None and at_hand:
-        _add_reconstruction(results, run, at_hand, rows, inner, controls, seed, notes, progress)
+    if run is not None and origin:
+        _add_reconstruction(results, run, origin, rows, inner, controls, seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
     if truth is not None and truth.kind == "classes":
         counts["classes"] = len(np.unique(truth.values[rows]))
@@ -144,16 +133,6 @@ def evaluate(
     )
 
 
-def _finite(embeddings: Any) -> np.ndarray:
-    vectors = np.asarray(embeddings, np.float32)
-    if vectors.ndim != 2 or not vectors.size:
-        raise DataError(f"embeddings of shape {vectors.shape}: expected (samples, width)")
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise DataError(f"{len(bad)} of {len(vectors)} embeddings are not finite, the first in row {bad[0]}")
-    return vectors
-
-
 def _strata(truth: Truth | None) -> np.ndarray | None:
     """What a split is drawn by: the labels, with None or NaN where nothing is known."""
     if truth is None:
@@ -163,22 +142,6 @@ def _strata(truth: Truth | None) -> np.ndarray | None:
     if truth.kind == "targets":
         return truth.values
     return np.where(truth.known[:, None], truth.values.astype(np.float64), np.nan)
-
-
-def _aligned(name: str, other: Any, stored: Embeddings | None, count: int) -> np.ndarray:
-    """Embeddings by another encoder, in the order of these: (N, E)."""
-    vectors = _finite(other)
-    if not isinstance(other, Embeddings) or stored is None:
-        if len(vectors) != count:
-            raise DataError(f"{name}: {len(vectors)} embeddings beside {count}: expected those of the same samples")
-        return vectors
-    if other.digest == stored.digest:
-        raise DataError(f"{name}: is of the very encoder that it is to stand beside")
-    places = {sample: place for place, sample in enumerate(other.ids)}
-    missing = [sample for sample in stored.ids if sample not in places]
-    if missing:
-        raise DataError(f"{name}: has no embedding of {missing[0]!r}, one of {len(missing)} samples that it lacks")
-    return vectors[[places[sample] for sample in stored.ids]]
 
 
 def _chosen(
@@ -231,43 +194,13 @@ def _titles(plugins: list[Plugin]) -> dict[str, Plugin]:
     return {plugin.qualified if names.count(plugin.name) > 1 else plugin.name: plugin for plugin in plugins}
 
 
-def _at_hand(stored: Embeddings | None, notes: list[str]) -> AtHand | None:
-    """What the embeddings come from, or None and a note why there are no controls."""
-    if stored is None:
-        notes.append("no controls: an array does not say which samples and which encoder it comes from")
-        return None
-    encoder = stored.encoder()
-    found = stored.source() if encoder else None
-    if encoder is None or found is None:
-        what = "encoder that made the embeddings" if encoder is None else "data that was embedded"
-        notes.append(f"no controls: the {what} is no longer at hand")
-        return None
-    return AtHand(*found, encoder)
-
-
-def _seen(stored: Embeddings | None, at_hand: AtHand | None) -> list[str]:
-    """Notes on what the encoder knows of the samples that it is judged on."""
-    if stored is None or at_hand is None:
-        return []
-    notes, record = [], at_hand.encoder.record
-    origin, trained_on = stored.manifest.get("origin") or {}, record.get("data", {})
-    # Where the data has splits, the encoder was trained on one of them.
-    if stored.splits is None and "data" in origin and origin["data"] == trained_on.get("data"):
-        notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
-    if tuned := record.get("finetuned"):
-        notes.append(
-            f"the encoder was fine-tuned with labels of {tuned['data']}: on those it is no longer judged fairly"
-        )
-    return notes
-
-
 def _checks(
     vectors: np.ndarray,
     rows: np.ndarray,
     split: Split,
     values: np.ndarray | None,
     stored: Embeddings | None,
-    at_hand: AtHand | None,
+    origin: AtHand | None,
     rivals: Mapping[str, np.ndarray],
     seed: int,
 ) -> dict[str, Findings]:
@@ -284,8 +217,8 @@ def _checks(
     }
     found = {"health": replace(own, figures={**own.figures, **kept})}
     found["leaks"] = find_leaks(vectors, split, stamps=stamps, ids=ids, labels=labels, seed=seed)
-    if at_hand is not None:
-        found["stability"] = stability(at_hand.encoder, at_hand.source, at_hand.places[rows[split.test]], seed=seed)
+    if origin is not None:
+        found["stability"] = stability(origin.encoder, origin.source, origin.places[rows[split.test]], seed=seed)
     return found
 
 
@@ -298,20 +231,28 @@ def _with_angles(found: Findings, vectors: np.ndarray, components: np.ndarray, s
     return replace(found, figures={**found.figures, **figures})
 
 
+def _with_names(result: Result, truth: Truth | None) -> Result:
+    """The result with the names of several labels in its table, where that has their numbers."""
+    if truth is None or truth.kind != "multi-label":
+        return result
+    rows = [row | {"label": truth.names[row["label"]]} if "label" in row else row for row in result.table]
+    return replace(result, table=rows)
+
+
 def _subjects(
     vectors: np.ndarray,
     rows: np.ndarray,
     split: Split,
     rivals: Mapping[str, np.ndarray],
-    at_hand: AtHand | None,
+    origin: AtHand | None,
     seed: int,
     progress: Progress,
 ) -> Iterator[tuple[str, np.ndarray]]:
     yield ENCODER, vectors
     for name, theirs in rivals.items():
         yield name, theirs[rows]
-    if at_hand:
-        source, places, encoder = at_hand
+    if origin:
+        source, places, encoder = origin
         dim = vectors.shape[1]
         yield from control_features(source, places[rows], encoder, split, dim=dim, seed=seed, progress=progress)
 
@@ -319,7 +260,7 @@ def _subjects(
 def _add_reconstruction(
     results: dict[str, dict[str, Result]],
     run: str | Path | Autoencoder,
-    at_hand: AtHand,
+    origin: AtHand,
     rows: np.ndarray,
     split: Split,
     controls: bool,
@@ -329,14 +270,14 @@ def _add_reconstruction(
 ) -> None:
     """Adds what comes back of the test samples, where the run has a decoder."""
     autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run)
-    check_same(autoencoder.encoder.digest, at_hand.encoder.digest, what="the run", maker="the embeddings are")
+    check_same(autoencoder.encoder.digest, origin.encoder.digest, what="the run", maker="the embeddings are")
     if not autoencoder.restores_samples:
         notes.append("no reconstruction: the decoder ends at the output of frozen stages, and not at samples")
         return
-    places = at_hand.places[rows]
+    places = origin.places[rows]
     found = reconstruction(
         autoencoder,
-        at_hand.source,
+        origin.source,
         places[split.train],
         places[split.test],
         controls=controls,

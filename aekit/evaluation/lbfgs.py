@@ -49,9 +49,7 @@ class Minimum:
     converged: Tensor
 
 
-def minimise(
-    problems: Problems, start: Tensor, *, tolerance: float, max_iterations: int, gradient_tolerance: float = 0.0
-) -> Minimum:
+def minimise(problems: Problems, start: Tensor, *, tolerance: float, max_iterations: int) -> Minimum:
     """Minimises each of the problems.
 
     Args:
@@ -59,7 +57,6 @@ def minimise(
         start: (S, P) float64.
         tolerance: a problem has converged when a further step would lower its value by less, by the quadratic model.
         max_iterations: accepted steps of one problem.
-        gradient_tolerance: it has converged, too, when no entry of its gradient is larger.
     """
     which = torch.arange(len(start), device=start.device)
     end = Minimum(
@@ -74,7 +71,7 @@ def minimise(
     changes, rho = torch.zeros_like(steps), start.new_zeros(len(start), MEMORY)
     for evaluation in count(1):
         slope = _dot(gradient, direction)
-        arrived = (-slope / 2 <= tolerance) | (gradient.abs().amax(1) <= gradient_tolerance)
+        arrived = -slope / 2 <= tolerance
         over = arrived | (taken >= max_iterations) | (halvings > _HALVINGS)
         if over.any():
             at = which[over]

@@ -81,7 +81,7 @@ def find_leaks(
     if len(rest) and len(seen) > 2:
         near, found = _near(vectors, rest, seen, seed)
         figures["near_in_train"] = float(near.mean()) if len(near) else 0.0
-        table += [_pair("near", *pair, ids, share) for *pair, share in found[:SHOWN]]
+        table += [_pair("near", a, b, ids, share) for a, b, share in found[:SHOWN]]
         if near.any():
             of = len(near)
             said = (

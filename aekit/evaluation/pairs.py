@@ -56,14 +56,13 @@ def pairs(
     corrected = dict(zip(scores, holm([paired_p(*both) for both in scores.values()])))
     found = {}
     for place in places:
-        ours, theirs = (next(iter(results[who][place[0]].metrics.values())) for who in (own, place[1]))
+        figure, other = (next(iter(results[who][place[0]].metrics.values())) for who in (own, place[1]))
         if place in scores:
             gap = difference(*scores[place][:2], groups=scores[place][2])
             real = corrected[place] < LEVEL
         else:
-            gap, real = None, _apart(ours, theirs)
-        higher = ours.value > theirs.value
-        word: Word = ("above" if higher else "below") if real else "level with"
+            gap, real = None, _apart(figure, other)
+        word: Word = ("above" if figure.value > other.value else "below") if real else "level with"
         found[place] = Pair(gap, corrected.get(place), word)
     return found
 

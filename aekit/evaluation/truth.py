@@ -61,7 +61,7 @@ def truth_of(labels: Any, count: int, *, of: str, names: Sequence[str] = ()) -> 
         if array is None or not labelled(array).any():
             return None, why_not
         numbers = np.array([np.nan if label in (None, "") else label for label in array.tolist()], np.float64)
-        return Truth("targets", numbers, ~np.isnan(numbers), ()), ""
+        return Truth("targets", numbers, np.asarray(~np.isnan(numbers)), ()), ""
     known = labelled(classes)
     if classes.dtype.kind == "f":  # whole numbers, as floats only because NaN stands for no label
         classes = np.where(known, classes, -1).astype(np.int64)
@@ -73,7 +73,7 @@ def _several(array: np.ndarray, names: Sequence[str]) -> tuple[Truth, str]:
         numbers = array.astype(np.float64)
     except (TypeError, ValueError):
         raise DataError(f"labels of shape {array.shape} and type {array.dtype}: expected 0 and 1") from None
-    known = ~np.isnan(numbers).any(axis=1)
+    known = np.asarray(~np.isnan(numbers).any(axis=1))
     odd = numbers[known][~np.isin(numbers[known], (0, 1))]
     if len(odd):
         raise DataError(f"labels of shape {array.shape}: found {odd[0]:g}; several labels a sample are 0 and 1 each")

@@ -314,7 +314,9 @@ class _Work:
     def _described(self, encoder: Encoder) -> Encoder:
         """The fine-tuned encoder, with what is known of where it came from."""
         kept = {
-            name: self.encoder.record[name] for name in ("data", "trained", "objective") if name in self.encoder.record
+            name: self.encoder.record[name]
+            for name in ("weights", "data", "trained", "objective")
+            if name in self.encoder.record
         }
         origin = (self.source.origin or {"data": "<data in memory>"})["data"]
         labels = len(self.codes) + len(self.choose_labels)

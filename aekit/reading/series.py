@@ -98,7 +98,7 @@ class SeriesSource(ArraySource):
         for (width, steps), count in known.items():
             lengths[steps] += count * (width == channels)
         if like is not None and like.kind == "series":
-            length, unequal = like.shape[1], like.resize if like.resize in ("stretch", "pad") else unequal  # type: ignore[assignment]
+            length, unequal = like.shape[1], like.resize if like.resize in ("stretch", "pad") else unequal
         if length == "auto":
             length = lengths.most_common(1)[0][0] if unequal == "skip" else max(+lengths)
         rows = [_brought(one, channels, int(length), unequal) for one in series]

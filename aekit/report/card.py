@@ -70,7 +70,9 @@ def model_card(description: dict[str, Any]) -> str:
         "",
     ]
     lines += _judged(description.get("judged"))
-    if found := description.get("findings"):
+    said = (description.get("judged") or {}).get("verdict", [])
+    found = [(grade, text) for grade, text in description.get("findings", []) if text.rstrip(".") not in said]
+    if found:
         lines += ["## What is noticeable", "", *(f"- {_SIGNS[grade]} {text}" for grade, text in found), ""]
     lines += [
         "## What it is for",

@@ -243,8 +243,11 @@ def _ticks(low: float, high: float, about: int = 4) -> list[float]:
 def _enclosing(low: float, high: float) -> tuple[float, float]:
     """Round numbers below and above."""
     ticks = _ticks(low, high)
+    if not high > low:
+        return ticks[0], ticks[-1]
     step = ticks[1] - ticks[0]
-    return tuple(float(f"{end:.10g}") for end in (math.floor(low / step) * step, math.ceil(high / step) * step))  # type: ignore[return-value]
+    first, last = math.floor(round(low / step, 9)), math.ceil(round(high / step, 9))
+    return float(f"{first * step:.10g}"), float(f"{last * step:.10g}")
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

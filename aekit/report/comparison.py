@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from aekit.comparing.comparison import Column, Comparison, Row, Table
 from aekit.report.charts import intervals
-from aekit.report.page import Page, beside, card, paragraphs, table
+from aekit.report.page import Page, beside, card, sentences, table
 
 _FORMAT = {
     "score": ".4f",
@@ -68,17 +68,17 @@ def as_page(comparison: Comparison) -> str:
     for one in comparison.tables:
         head, *rows = _cells(one)
         figures = table([dict(zip(head, row)) for row in rows])
-        page.add("", card(one.data, "", figures, paragraphs(one.words())))
+        page.add("", card(one.data, "", figures, sentences(one.words())))
         drawn = [_intervals(one.rows, column) for column in one.columns if column.kind == "score"]
         if drawn:
-            page.add("", card("Intervals", "The dot is the mean; controls are grey.", beside(*drawn)))
+            page.add("", card("Intervals", "The dot is the mean; controls are grey.", beside(*drawn, least=390)))
         differs: list[dict[str, object]] = [
             {"row": row.name, "runs": ", ".join(row.runs), **_settings(row, one)} for row in one.rows
         ]
         below = "Settings in which the recipes differ, and the runs of each row."
         page.add("", card("What differs", below, table(differs)))
     if comparison.left_out:
-        page.add("", card("Left out", "", paragraphs(_left_out(comparison))))
+        page.add("", card("Left out", "", sentences(_left_out(comparison))))
     return page.html()
 
 

@@ -101,16 +101,15 @@ def picture_of(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, f
     series and for a vector."""
     if spec.kind not in ("image", "clip"):
         return _line(scaled(sample, spec, value_range))
-    largest = LARGEST
+    largest, side = LARGEST, max(sample.shape[-2:])
     if spec.kind == "clip":
         frames = np.linspace(0, sample.shape[1] - 1, min(FRAMES, sample.shape[1])).round().astype(int)
         sample, spec = np.concatenate([sample[:, frame] for frame in frames], 2), replace(spec, kind="image")
         largest = 2 * LARGEST
     picture = Image.fromarray(pixels(sample, spec, value_range))
-    side = max(picture.size)
-    if side > largest:
-        size = (max(1, picture.width * largest // side), max(1, picture.height * largest // side))
-        return picture.resize(size, Image.Resampling.LANCZOS)
+    if max(picture.size) > largest:
+        width, height = (max(1, length * largest // max(picture.size)) for length in picture.size)
+        return picture.resize((width, height), Image.Resampling.LANCZOS)
     factor = max(1, -(-SMALLEST // side))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 

@@ -11,7 +11,7 @@ from aekit.evaluation.results import Findings, Result
 from aekit.evaluation.verdict import ENCODER, first
 from aekit.report.charts import binned, confusion, intervals, reliability
 from aekit.report.findings import Finding, as_list
-from aekit.report.page import Page, beside, card, facts, figure, folded, gallery, paragraphs, table, wrapped
+from aekit.report.page import Page, beside, card, facts, figure, folded, gallery, sentences, table, wrapped
 from aekit.report.sheets import Painter
 from aekit.samples import Source, read_usable
 
@@ -168,5 +168,5 @@ def _details(found: Evaluation, name: str) -> str:
     own = found.results[ENCODER][name]
     chosen = facts({f"chosen: {key}": value for key, value in own.chosen.items()}) if own.chosen else ""
     shown = own.table[:ROWS]
-    more = paragraphs([f"and {len(own.table) - ROWS} more rows"]) if len(own.table) > ROWS else ""
+    more = sentences([f"and {len(own.table) - ROWS} more rows"]) if len(own.table) > ROWS else ""
     return table(rows) + chosen + table(shown) + more

@@ -49,8 +49,8 @@ class Page:
     def html(self) -> str:
         """The whole text."""
         held = {"sheets": [sheet.described for sheet in self._sheets], "maps": self._maps}
-        # Inside a script element only "</" would end it; as JSON it may be written so.
-        data = json.dumps(held, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("</", "<\\/")
+        # A name may hold what would end the element that it stands in.
+        data = json.dumps(held, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             f'<meta http-equiv="Content-Security-Policy" content="{_ALONE}">'
@@ -96,8 +96,10 @@ def card(title: str, below: str, *parts: str) -> str:
     return f'<section class="card">{named}{told}{"".join(parts)}</section>'
 
 
-def paragraphs(lines: Iterable[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in lines)
+def sentences(lines: Iterable[str]) -> str:
+    """A list of them."""
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<ul class="sentences">{listed}</ul>' if listed else ""
 
 
 def preformatted(text: str) -> str:
@@ -109,9 +111,9 @@ def folded(title: str, *parts: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
 
 
-def beside(*parts: str) -> str:
-    """Parts next to each other where there is room."""
-    return f'<div class="beside">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
+def beside(*parts: str, least: int = 300) -> str:
+    """Parts of equal width next to each other where there is room; `least` is their width in pixels at least."""
+    return f'<div class="beside" style="--least: {least}px">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
 
 
 def wrapped(*parts: str) -> str:

@@ -31,6 +31,8 @@ from aekit.samples import Samples, Source
 
 WORTH_IT = 5.0
 """Seconds of training above which the page may take some of its own, for t-SNE and a quick judgement."""
+WIDEST = 4096
+"""Numbers in an embedding up to which it does: those of features themselves (encoder.dim = 0) would take it many minutes."""
 BARS = 64
 _HOW = "aekit embed RUN DATA -o embeddings, and then aekit evaluate embeddings, judges an encoder beside its controls."
 
@@ -74,7 +76,7 @@ def run_page(
         autoencoder = None
     seed, trained = int(results["recipe"]["train"]["seed"]), results["trained"]
     look = look_at(encoder, source, samples, autoencoder=autoencoder, seed=seed)
-    thorough = trained["seconds"] >= WORTH_IT
+    thorough = trained["seconds"] >= WORTH_IT and encoder.dim <= WIDEST
     # A code of two numbers is its own map.
     for method in ["auto"] * (thorough or encoder.dim == 2) + ["pca"]:
         look.lay_out(method)

@@ -22,11 +22,11 @@ SMALL = 64
 
 
 class ResNet(Backbone):
-    """A stem, then groups of residual blocks, each group but the first halving the sample and doubling the channels; the mean over
-    all places is the features. By default ResNet-18; ``blocks = [3, 4, 6, 3]`` is ResNet-34. It has no decoder.
+    """A stem, then groups of residual blocks, each group but the first halving the sample and doubling the channels; the mean
+    over all places is the features. By default ResNet-18; ``blocks = [3, 4, 6, 3]`` is ResNet-34. It has no decoder.
 
-    The small stem is a convolution of 3 entries without stride or pooling, as is usual for CIFAR-10; the large one, of 7 entries
-    with stride and pooling, is for samples that can do with a quarter of their resolution.
+    The small stem is a convolution of 3 entries without stride or pooling, as is usual for CIFAR-10; the large one, of 7
+    entries with stride and pooling, is for samples that can do with a quarter of their resolution.
 
     He, Zhang, Ren and Sun, Deep residual learning for image recognition, 2016.
     """
@@ -35,12 +35,10 @@ class ResNet(Backbone):
         self,
         spec: SampleSpec,
         *,
-        blocks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, description="in each group")] = [
-            2,
-            2,
-            2,
-            2,
-        ],  # noqa: B006
+        blocks: Annotated[
+            list[Annotated[int, Field(ge=1)]] | None,
+            Field(min_length=1, description="residual blocks in each group; by default 2, 2, 2, 2"),
+        ] = None,
         width: Annotated[int, Field(ge=1, description="channels of the first group")] = 64,
         stem: Annotated[
             Literal["auto", "small", "large"], Field(description="auto: small if the shorter side is at most 64")
@@ -52,24 +50,22 @@ class ResNet(Backbone):
         convolution, norm, most, mean = self.layers = LAYERS[spec.kind]
         channels, *size = spec.shape
         small = min(size[-2:]) <= SMALL if stem == "auto" else stem == "small"
-        first: list[nn.Module] = [
-            convolution(
-                channels, width, 3 if small else 7, stride=1 if small else 2, padding=1 if small else 3, bias=False
-            ),
+        wide, stride = (3, 1) if small else (7, 2)
+        stem_layers = [
+            convolution(channels, width, wide, stride=stride, padding=wide // 2, bias=False),
             norm(width),
             nn.ReLU(),
+            *([] if small else [most(3, stride=2, padding=1)]),
         ]
-        self.stages = nn.ModuleList([nn.Sequential(*first, *([] if small else [most(3, stride=2, padding=1)]))])
-        inside = width
-        for group, count in enumerate(blocks):
-            outside, stride = width * 2**group, 1 if group == 0 else 2
-            parts = [
-                Block(self.layers, inside if n == 0 else outside, outside, stride if n == 0 else 1)
-                for n in range(count)
-            ]
-            self.stages.append(nn.Sequential(*parts))
+        stages, inside = [nn.Sequential(*stem_layers)], width
+        for group, count in enumerate(blocks or [2, 2, 2, 2]):
+            outside = width * 2**group
+            first = Block(self.layers, inside, outside, stride=1 if group == 0 else 2)
+            others = [Block(self.layers, outside, outside, stride=1) for _ in range(count - 1)]
+            stages.append(nn.Sequential(first, *others))
             inside = outside
-        self.stages[-1].append(mean(1)).append(nn.Flatten())
+        stages[-1].extend([mean(1), nn.Flatten()])
+        self.stages = nn.ModuleList(stages)
         self.features_dim, self.features_shape = inside, (inside,)
         for module in self.modules():
             if isinstance(module, convolution):
@@ -79,7 +75,7 @@ class ResNet(Backbone):
 class Block(nn.Module):
     """(B, inside, ...) -> (B, outside, ...): two convolutions, to whose output the input is added."""
 
-    def __init__(self, layers: tuple[Any, ...], inside: int, outside: int, stride: int) -> None:
+    def __init__(self, layers: tuple[Any, ...], inside: int, outside: int, *, stride: int) -> None:
         super().__init__()
         convolution, norm = layers[:2]
         self.changes = nn.Sequential(

@@ -20,7 +20,7 @@ from aekit.patching import TokenPass
 from aekit.pooling import Pool, Pooling
 from aekit.preprocess import Preprocess
 from aekit.samples import SampleSpec
-from aekit.staging import Call, groups_by_name, modules_of, planned, without_chance
+from aekit.staging import Call, Plan, groups_by_name, modules_of, planned, without_chance
 from aekit.upsampling import Upsampling
 from aekit.weights import differences, read_weights, reason
 
@@ -66,13 +66,16 @@ class Timm(Backbone):
             "squash": self.config.crop_mode == "squash",
             "kernel": self.config.interpolation if interpolation == "auto" else interpolation,
         }
+        if any(values and len(values) not in (1, 3, spec.shape[0]) for values in (mean, std)):
+            raise ValueError(f"mean = {mean}, std = {std}: expected a number for each of {spec.shape[0]} channels, or one")
         self.normal = [
             per_channel(values, spec.shape[0]) for values in (mean or self.config.mean, std or self.config.std)
         ]
         self.stages, self.features_shape = self._cut(self._network())
         self.features_dim = torch.Size(self.features_shape).numel()
-        stages = f"{model}: {len(self.stages)} stages" if len(self.stages) > 1 else f"{model}: one stage"
-        self.note = "; ".join(filter(None, [stages, advice(spec, self.size, **self.frame)]))
+        count = len(self.stages)
+        stages = f"{count} stages" if count > 1 else "one stage, as its parts do not simply follow one another"
+        self.note = "; ".join(filter(None, [f"{model}: {stages}", advice(spec, self.size, **self.frame)]))
 
     def take(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
         place = f"encoder.weights = {where!r}"
@@ -85,12 +88,15 @@ class Timm(Backbone):
             except Exception as error:  # whatever timm, the hub's client and the network between have to say
                 raise RecipeError([f"{place}: {self.model} cannot be had: {reason(error)}"]) from error
             found: dict[str, Any] = {"hub": self.config.hf_hub_id or self.config.url}
+        elif not Path(where).is_file():
+            raise RecipeError([f"{place}: expected 'pretrained', a file of weights, or the folder of an aekit encoder"])
         else:
             weights, part = read_weights(Path(where))
             weights = _adapted(weights, network, self.config, place)
             found = {"sha256": sha256_of(Path(where))} | ({"part": part} if part else {})
-        heads = self.config.classifier if isinstance(self.config.classifier, tuple) else (self.config.classifier,)
-        own = {name: tensor for name, tensor in weights.items() if name.rpartition(".")[0] not in heads}
+        with torch.device("meta"):  # the classifier is what a network without classes lacks
+            head = self._network(num_classes=2).state_dict().keys() - network.state_dict().keys()
+        own = {name: tensor for name, tensor in weights.items() if name not in head}
         if problems := differences(network.state_dict(), own):
             raise RecipeError([f"{place}, for {self.model}: {problem}" for problem in problems])
         network.load_state_dict(own)
@@ -103,7 +109,7 @@ class Timm(Backbone):
         return nn.Sequential(widen, Upsampling(self.features_shape, self.spec.shape))
 
     def _network(self, **more: Any) -> nn.Module:
-        building = {"num_classes": 0, "in_chans": self.spec.shape[0]}
+        building: dict[str, Any] = {"num_classes": 0, "in_chans": self.spec.shape[0]}
         if self.config.fixed_input_size:
             building["img_size"] = self.size
         return without_chance(_timm().create_model(self.model, **building | more))
@@ -124,7 +130,7 @@ class Timm(Backbone):
             size = "x".join(map(str, self.size))
             raise ValueError(f"{self.model} cannot be used on pictures of {size}: {reason(error)}") from error
         first, *rest = self._built(network.to(memory_format=torch.channels_last), plan)
-        framing = Framing(self.spec.shape[1:], self.size, *self.normal, **self.frame)
+        framing = Framing(self.spec.shape[1:], self.size, *self.normal, **self.frame)  # type: ignore[arg-type]
         return nn.ModuleList([nn.Sequential(framing, first), *rest]), tuple(x.shape[1:])
 
     def _see_patches(self, sketch: Any, stages: list[nn.Module], features: Tensor) -> None:
@@ -144,7 +150,7 @@ class Timm(Backbone):
     def encode_visible(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         return _token_pass(self.stages, self.prefix)(x, places)
 
-    def _plan(self, sketch: Any, x: Tensor) -> list[list[Call]]:
+    def _plan(self, sketch: Any, x: Tensor) -> Plan:
         """The steps of each stage that is used."""
         plan = planned(
             sketch,
@@ -158,11 +164,11 @@ class Timm(Backbone):
             carried=[] if getattr(sketch, "rope_mixed", False) else ["rope"],
             without=[] if self.pooling == "auto" else ["forward_head"],
         )
-        if self.layer and self.layer > len(plan):
-            raise RecipeError([f"encoder.timm.layer = {self.layer}: {self.model} has {len(plan)} stages, so 1 to that"])
-        return plan[: self.layer]
+        if self.layer and self.layer > (count := len(plan.stages)):
+            raise RecipeError([f"encoder.timm.layer = {self.layer}: expected 1 to {count}, the stages of {self.model}"])
+        return plan.first(self.layer)
 
-    def _built(self, network: Any, plan: list[list[Call]]) -> list[nn.Module]:
+    def _built(self, network: Any, plan: Plan) -> list[nn.Module]:
         def adapted(step: Call) -> nn.Module | None:
             turned = step.named.get("rope") is not None
             return _Turned(network, step, network.patch_embed.dynamic_feat_size(self.size)) if turned else None

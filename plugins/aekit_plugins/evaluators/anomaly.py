@@ -45,8 +45,8 @@ def evaluate(
         own = split.train[np.isin(labels[split.train], names)]
         if len(own) > most:
             own, cut = np.sort(np.random.default_rng([seed, number]).choice(own, most, replace=False)), True
-        for name, values in outlying(embeddings[own], embeddings[judged], seed).items():
-            scores[name].append(values)
+        for name, found in outlying(embeddings[own], embeddings[judged], seed).items():
+            scores[name].append(found)
     odd = np.stack([~np.isin(labels[judged], names) for names in questions])
     tried = {n: _auroc(np.stack(values)[:, :held], odd[:, :held]) for n, values in scores.items()}
     chosen = max(tried, key=lambda name: tried[name])

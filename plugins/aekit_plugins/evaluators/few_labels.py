@@ -15,8 +15,8 @@ COUNTS = (1, 5, 10, 50, 100)
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SINGLE = 1e-2
 """C where one label a class leaves none to choose it with."""
-ENOUGH = 1e-3
-"""Largest entry of the gradient that is left: what is beyond changes less than another draw of the labels."""
+ENOUGH = 1e-4
+"""Tolerance of the fits: what is beyond changes less than another draw of the labels."""
 SHOWN = 10
 """Labels of each class in the figure that tables show, where there are as many."""
 
@@ -63,7 +63,7 @@ def evaluate(
             rows = few_of_each(split.train, labels, count, seed=seed + draw)
             x, y = ready(rows), labels[rows]
             strength = SINGLE if count == 1 else _chosen(x, y, min(folds, count), seed + draw)
-            model = fit_logistic(x, y, [strength], gradient_tolerance=ENOUGH, standardise=False)
+            model = fit_logistic(x, y, [strength], tolerance=ENOUGH, standardise=False)
             right.append(model.predict(test)[0] == truth)
             chosen.append(strength)
         scores[count] = np.mean(right, axis=0)
@@ -91,7 +91,7 @@ def evaluate(
 def _chosen(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:
     """The best C of a cross-validation, of equals the smallest."""
     numbers = folds_of(y, len(y), folds, seed)
-    path = fit_logistic(x, y, STRENGTHS, gradient_tolerance=ENOUGH, left_out=numbers, standardise=False)
+    path = fit_logistic(x, y, STRENGTHS, tolerance=ENOUGH, left_out=numbers, standardise=False)
     right = (path.predict(x) == y).reshape(folds, len(STRENGTHS), len(y))
     held = numbers == np.arange(folds)[:, None]
     return STRENGTHS[int((right & held[:, None]).sum(axis=(0, 2)).argmax())]

@@ -27,11 +27,11 @@ def evaluate(
         int, Field(ge=1, description="principal components that wider embeddings are reduced to")
     ] = 32,
     most: Annotated[int, Field(ge=10, description="samples above which it is fitted on some")] = 10_000,
-    starts: Annotated[int, Field(ge=1, description="runs from other centres, of which the best counts")] = 2,
+    starts: Annotated[int, Field(ge=1, description="runs from other centres, of which the best counts")] = 3,
     seed: Annotated[int, Field(ge=0, description="of those samples, the centres and the bootstrap")] = 0,
 ) -> Result:
-    """scikit-learn's GaussianMixture, fitted on train and validation; the test samples go to the group that most probably made
-    them.
+    """scikit-learn's GaussianMixture on whitened principal components, fitted on train and validation; the test samples go to
+    the group that most probably made them.
 
     With labels: accuracy under the best one-to-one matching of groups and classes, NMI and ARI. Always the silhouette, and
     how many groups the likelihood of the validation part would choose.
@@ -46,13 +46,14 @@ def evaluate(
     x = _reduced(embeddings, some, components)
 
     def score(train: np.ndarray, held: np.ndarray, k: int) -> float:
-        return float(_fitted(train, k, covariance, 1, seed).score(held))
+        return float(_fitted(train, k, covariance, starts, seed).score(held))
 
     alone, scores = number_of_groups(score, x, split, seed)
     count, on = clusters, "the option"
-    if not count:
-        classes = labels is not None and not unaided
-        count, on = (len(np.unique(labels[seen])), "the number of classes") if classes else (alone, "validation")
+    if not count and labels is not None and not unaided:
+        count, on = len(np.unique(labels[seen])), "the number of classes"
+    elif not count:
+        count, on = alone, "validation"
     model = _fitted(x[some], min(count, len(some)), covariance, starts, seed)
     result = judge_groups(model.predict(x[split.test]), embeddings, labels, split.test, split, seed)
     notes = []
@@ -70,17 +71,16 @@ def evaluate(
 
 
 def _reduced(embeddings: np.ndarray, rows: np.ndarray, components: int) -> np.ndarray:
-    """(N, min(D, K)) principal components as far as the rows have any, on one scale, so that it does not matter."""
+    """(N, min(D, K)) principal components as far as the rows have any, each with variance 1, so that long groups are not cut
+    before the mixture has seen them."""
     mean = embeddings[rows].mean(axis=0, dtype=np.float64)
     centred = embeddings[rows] - mean
     values, axes = np.linalg.eigh(centred.T @ centred / len(rows))
     kept = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-30))[::-1][:components]
     if not len(kept):
         return np.zeros((len(embeddings), 1))
-    scale = np.sqrt(values[kept].sum() / len(kept))
-    return np.concatenate(
-        [(embeddings[at : at + 8192] - mean) @ axes[:, kept] / scale for at in range(0, len(embeddings), 8192)]
-    )
+    whitening = axes[:, kept] / np.sqrt(values[kept])
+    return np.concatenate([(embeddings[at : at + 8192] - mean) @ whitening for at in range(0, len(embeddings), 8192)])
 
 
 def _fitted(rows: np.ndarray, count: int, covariance: str, starts: int, seed: int) -> Any:

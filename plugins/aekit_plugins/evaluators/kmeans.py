@@ -44,9 +44,10 @@ def evaluate(
 
     alone, scores = number_of_groups(score, embeddings, split, seed)
     count, on = clusters, "the option"
-    if not count:
-        classes = labels is not None and not unaided
-        count, on = (len(np.unique(labels[seen])), "the number of classes") if classes else (alone, "validation")
+    if not count and labels is not None and not unaided:
+        count, on = len(np.unique(labels[seen])), "the number of classes"
+    elif not count:
+        count, on = alone, "validation"
     model: Any = fit_kmeans(embeddings[seen], min(count, len(seen)), starts, seed)
     result = judge_groups(model.predict(embeddings[rows]), embeddings, labels, rows, split, seed)
     sampled = f"the number of clusters without labels: by {CHOOSING:,} of {len(split.train):,} training samples"

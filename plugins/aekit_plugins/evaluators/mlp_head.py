@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from aekit.evaluation import Metric, Result, Split, bootstrap
+from aekit.evaluation.classes import commonest
 from aekit.options import Field
 
 
@@ -45,8 +46,14 @@ def evaluate(
     for _ in range(best):
         again.epoch()
     scores, _ = again.judged(split.test)
-    metrics: dict[str, Metric] = {"accuracy": bootstrap(scores, seed=seed)}
-    return Result(metrics, {"epochs": best, "tried": len(table), "hidden": hidden}, table, scores=scores)
+    metrics: dict[str, Metric] = {"accuracy": bootstrap(scores, seed=seed, groups=split.test_groups)}
+    return Result(
+        metrics,
+        {"epochs": best, "tried": len(table), "hidden": hidden},
+        table,
+        scores=scores,
+        chance=commonest(labels, split),
+    )
 
 
 def _best(table: list[dict[str, Any]]) -> int:

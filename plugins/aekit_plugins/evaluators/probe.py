@@ -11,6 +11,9 @@ from aekit.evaluation.classes import by_class, commonest, confusion
 from aekit.evaluation.detection import average_precisions, mean_detection
 from aekit.options import Field
 
+EXACT = 1e-9
+"""At which probabilities are right to the third decimal."""
+
 
 def evaluate(
     embeddings: np.ndarray,
@@ -41,18 +44,19 @@ def evaluate(
     on_a_scale = labels.dtype.kind == "f"
     scored = _r2 if on_a_scale else _mean_precision if labels.ndim == 2 else _accuracy
 
-    def fitted(rows: np.ndarray, values: np.ndarray, **stop: float) -> Any:
+    def fitted(rows: np.ndarray, values: np.ndarray, tolerance: float) -> Any:
         if on_a_scale:
             return fit_ridge(embeddings[rows], labels[rows], values)
-        return fit_logistic(embeddings[rows], labels[rows], values, max_iterations=max_iterations, **stop)
+        x, y = embeddings[rows], labels[rows]
+        return fit_logistic(x, y, values, max_iterations=max_iterations, tolerance=tolerance)
 
     def judge(own: np.ndarray, held: np.ndarray) -> np.ndarray:
-        path = fitted(own, strengths, gradient_tolerance=SEARCH)
+        path = fitted(own, strengths, SEARCH)
         return scored(path, embeddings[held], labels[held])
 
     strata = labels if scored is _accuracy else None
     choice = choose(judge, split, strata, folds=folds, seed=seed)
-    model = fitted(np.concatenate([split.train, split.validation]), strengths[[choice.best]])
+    model = fitted(np.concatenate([split.train, split.validation]), strengths[[choice.best]], EXACT)
     judged = _judged_scale if on_a_scale else _judged_several if labels.ndim == 2 else _judged_classes
     found = judged(model, embeddings, labels, split, seed)
     chosen = {"C": float(strengths[choice.best]), "of": steps}

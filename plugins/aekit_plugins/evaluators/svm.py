@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from aekit.evaluation import Metric, Result, Split, bootstrap, stratified
+from aekit.evaluation.classes import commonest
 from aekit.options import Field
 
 STRENGTHS = {"linear": (0.001, 0.01, 0.1, 1.0), "rbf": (0.1, 1.0, 10.0, 100.0)}
@@ -23,7 +24,9 @@ def evaluate(
     kernel: Annotated[Literal["rbf", "linear"], Field(description="of the support vector machine")] = "rbf",
     most: Annotated[
         int,
-        Field(ge=10, description="training samples above which it is fitted on some, by class: its cost is quadratic"),
+        Field(
+            ge=10, description="samples above which it is fitted, and chosen, on some, by class: its cost is quadratic"
+        ),
     ] = 5000,
     seed: Annotated[int, Field(ge=0, description="of those samples and the bootstrap")] = 0,
 ) -> Result:
@@ -37,12 +40,12 @@ def evaluate(
         labels: (N,) classes.
         split: positions into both.
     """
-    rows = stratified(split.train, labels, most, seed=seed)
+    rows, held = (stratified(part, labels, most, seed=seed) for part in (split.train, split.validation))
     table = []
     for c in STRENGTHS[kernel]:
         for width in WIDTHS[kernel]:
             machine = _fitted(embeddings, labels, rows, kernel, c, width)
-            right = (machine.predict(embeddings[split.validation]) == labels[split.validation]).mean()
+            right = (machine.predict(embeddings[held]) == labels[held]).mean()
             table.append({"C": c, "gamma": width / embeddings.shape[1], "validation accuracy": float(right)})
     # Of equals the smoothest.
     best = max(table, key=lambda row: (row["validation accuracy"], -row["C"], -row["gamma"]))
@@ -51,8 +54,9 @@ def evaluate(
     scores = (machine.predict(embeddings[split.test]) == labels[split.test]).astype(np.float64)
     chosen = {"kernel": kernel, "C": best["C"]} | ({"gamma": best["gamma"]} if kernel == "rbf" else {})
     chosen |= {"fitted_on": len(seen), "of": len(split.train) + len(split.validation)}
-    metrics: dict[str, Metric] = {"accuracy": bootstrap(scores, seed=seed)}
-    return Result(metrics, chosen, table, scores=scores)
+    metrics: dict[str, Metric] = {"accuracy": bootstrap(scores, seed=seed, groups=split.test_groups)}
+    notes = [f"fitted on {len(seen):,} of {chosen['of']:,} samples"] if len(seen) < chosen["of"] else []
+    return Result(metrics, chosen, table, scores=scores, chance=commonest(labels, split), notes=notes)
 
 
 def _fitted(embeddings: np.ndarray, labels: np.ndarray, rows: np.ndarray, kernel: str, c: float, width: float) -> Any:

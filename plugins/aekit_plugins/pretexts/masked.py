@@ -85,8 +85,8 @@ class Masked(Pretext):
         encoder = self.encoder
         if not encoder.backbone.patch:
             return self.decoder(encoder.encode(visible)).float()
-        corners = hidden[(..., *(slice(None, None, side) for side in self.grid.patch))].flatten(1)  # (B, N)
-        places = corners.to(torch.uint8).argsort(dim=1, stable=True)[:, : self.grid.count - self.count]
+        hidden = self.grid.gathered(hidden)  # (B, N)
+        places = hidden.to(torch.uint8).argsort(dim=1, stable=True)[:, : self.grid.count - self.count]
         tokens, features = encoder.backbone.encode_visible(visible, places)
         return self.decoder(tokens, places, encoder.head(features)).float()
 

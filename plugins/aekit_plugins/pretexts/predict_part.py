@@ -29,10 +29,7 @@ SIDES = {
 _PART = Field(description="a side, or the axis of what lies between; auto: the future, or the bottom of pictures")
 _BETWEEN = Field(min_length=2, max_length=2, description="first and last share of the axis, where part is an axis")
 _GIVEN = Field(gt=0, le=1, description="share of the axis, next to the part, that is shown; by default all the rest")
-_FILL = Field(
-    description="what stands in place of what is not shown: the nearest step, row or column that is, or as in inpainting and "
-    "masking a learned value for each channel, the mean of the training samples, or zero"
-)
+_FILL = Field(description="what stands in place: the nearest step, row or column that is shown, or as for masked")
 
 
 class PredictPart(Restoring):
@@ -47,7 +44,7 @@ class PredictPart(Restoring):
         ValueError: vectors, a part that the samples do not have, or that leaves nothing to see; a backbone without a decoder.
     """
 
-    task = "predict"
+    task, directed = "predict", False
 
     def __init__(
         self,

@@ -31,9 +31,8 @@ _GAP = Field(description="frames before the held-out end of a film that are in n
 class Clips(Source):
     """Cuts films into clips (C, T, H, W) of the films' own depth: video files, animated pictures, arrays of frames.
 
-    Ids are ``name@first``, from the film's name and the number of the clip's first frame. One film is split in time. In a
-    folder, folders are classes, and ``train``, ``val``, ``test`` at the top are splits, as for pictures. Films are decoded in
-    order when a batch asks for them, and never kept whole.
+    Ids are ``name@first``, by the clip's first frame. One film is split in time; in a folder, folders are classes, and
+    ``train``, ``val``, ``test`` at the top are splits. Films are decoded in order, and never kept whole.
 
     Args:
         where: a film, an array of frames (T, H, W) or (T, H, W, C) in .npy or .npz, or a folder of films.

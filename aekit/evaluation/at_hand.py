@@ -1,0 +1,81 @@
+"""What embeddings come from: the samples and the encoder, where they are at hand, and embeddings that stand beside them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aekit.embeddings import Embeddings
+from aekit.encoder import Encoder
+from aekit.errors import DataError
+from aekit.samples import Source
+
+
+class AtHand(NamedTuple):
+    """The samples that embeddings are of, and what made them.
+
+    Attributes:
+        places: (N,) the position in the source of each embedding.
+    """
+
+    source: Source
+    places: np.ndarray
+    encoder: Encoder
+
+
+def at_hand(stored: Embeddings | None, notes: list[str]) -> AtHand | None:
+    """What the embeddings come from, or None and a note why there are no controls."""
+    if stored is None:
+        notes.append("no controls: an array does not say which samples and which encoder it comes from")
+        return None
+    encoder = stored.encoder()
+    found = stored.source() if encoder else None
+    if encoder is None or found is None:
+        what = "encoder that made the embeddings" if encoder is None else "data that was embedded"
+        notes.append(f"no controls: the {what} is no longer at hand")
+        return None
+    return AtHand(*found, encoder)
+
+
+def seen(stored: Embeddings | None, found: AtHand | None) -> list[str]:
+    """Notes on what the encoder knows of the samples that it is judged on."""
+    if stored is None or found is None:
+        return []
+    notes, record = [], found.encoder.record
+    origin, trained_on = stored.manifest.get("origin") or {}, record.get("data", {})
+    # Where the data has splits, the encoder was trained on one of them.
+    if stored.splits is None and "data" in origin and origin["data"] == trained_on.get("data"):
+        notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
+    if tuned := record.get("finetuned"):
+        notes.append(
+            f"the encoder was fine-tuned with labels of {tuned['data']}: on those it is no longer judged fairly"
+        )
+    return notes
+
+
+def finite(embeddings: Any) -> np.ndarray:
+    """Vectors (N, D) float32. Raises DataError where they are of another shape, or not finite."""
+    vectors = np.asarray(embeddings, np.float32)
+    if vectors.ndim != 2 or not vectors.size:
+        raise DataError(f"embeddings of shape {vectors.shape}: expected (samples, width)")
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise DataError(f"{len(bad)} of {len(vectors)} embeddings are not finite, the first in row {bad[0]}")
+    return vectors
+
+
+def aligned(name: str, other: Any, stored: Embeddings | None, count: int) -> np.ndarray:
+    """Embeddings by another encoder, in the order of these: (N, E)."""
+    vectors = finite(other)
+    if not isinstance(other, Embeddings) or stored is None:
+        if len(vectors) != count:
+            raise DataError(f"{name}: {len(vectors)} embeddings beside {count}: expected those of the same samples")
+        return vectors
+    if other.digest == stored.digest:
+        raise DataError(f"{name}: is of the very encoder that it is to stand beside")
+    places = {sample: place for place, sample in enumerate(other.ids)}
+    missing = [sample for sample in stored.ids if sample not in places]
+    if missing:
+        raise DataError(f"{name}: has no embedding of {missing[0]!r}, one of {len(missing)} samples that it lacks")
+    return vectors[[places[sample] for sample in stored.ids]]
