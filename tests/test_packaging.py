@@ -26,10 +26,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_every_module(wheel: Path) -> None:
+def test_the_wheel_holds_every_module_and_page(wheel: Path) -> None:
     # hatchling ships nothing, silently, for a mistyped path.
     held = set(zipfile.ZipFile(wheel).namelist())
-    core = {str(p.relative_to(ROOT)) for p in (ROOT / "aekit").rglob("*.py")}
+    shipped = (".py", ".css", ".js", ".html")
+    core = {str(p.relative_to(ROOT)) for p in (ROOT / "aekit").rglob("*") if p.suffix in shipped}
     plugins = {str(p.relative_to(ROOT / "plugins")) for p in (ROOT / "plugins" / "aekit_plugins").rglob("*.py")}
     assert core | plugins <= held
     assert not [name for name in held if name.startswith(("tests/", "plugins/", "benchmarks/"))]

@@ -589,6 +589,7 @@ def test_the_card_has_the_same_figures(labelled: Path) -> None:
 
 def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"train.precision": "fp32", "evaluate.controls": False}
+    monkeypatch.setattr("aekit.report.run.WORTH_IT", np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
     assert "The recipe names no evaluators. aekit embed" in short and "only principal components" in short

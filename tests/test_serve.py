@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,3 +214,51 @@ def test_an_index_without_its_data_or_encoder() -> None:
         bare.like_file(b"x", 5)
     with pytest.raises(DataError, match="not at hand"):
         bare.picture(3)
+
+
+def test_in_a_browser(port: int, index: VectorIndex, tmp_path: Path) -> None:
+    """It opens without errors; a file, a point and a filter give neighbours; a loop selects; the selection comes as CSV."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium here")
+    picture = Path(index.manifest["origin"]["data"]) / index.ids[11]
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"http://127.0.0.1:{port}")
+        canvas = page.locator("#map .plane > canvas")
+        canvas.wait_for()
+        page.set_input_files("#file", picture)
+        page.wait_for_selector("#results figure:nth-child(25)")
+        assert page.inner_text("#title") == f"24 nearest to {picture.name}"
+        page.select_option("#label", "blue")
+        sync_api.expect(page.locator("#results figure")).to_have_count(21)  # and the query
+
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in _AROUND]
+        page.get_by_role("button", name="Lasso").click()
+        page.mouse.move(*corners[0])
+        page.mouse.down()
+        for x, y in corners[1:]:
+            page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+        sync_api.expect(page.locator("#count")).to_have_text(str(len(index)))
+        sync_api.expect(page.locator("#composition")).to_have_text("red (40), blue (20)")
+        with page.expect_download() as download:
+            page.click("#csv")
+        download.value.save_as(tmp_path / "selection.csv")
+        assert len((tmp_path / "selection.csv").read_text().splitlines()) == 1 + len(index)
+
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        chromium.close()
+    assert not wrong, wrong
+
+
+_AROUND = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99))
