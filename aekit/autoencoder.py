@@ -126,6 +126,7 @@ class Autoencoder(Objective):
         return clean, shown
 
     def show(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
+        """Rows (B, *shape): the sample, what the encoder is shown of it, what comes back, and the error; none of features."""
         if not self.restores_samples:
             return {}
         clean, shown = self._seen(batch, generator)

@@ -71,7 +71,9 @@ class EncoderSection(_Section):
     ] = []
     weights: Annotated[
         str,
-        Field(description="first weights: the folder of an aekit encoder or run, or what the backbone takes; else random"),
+        Field(
+            description="first weights: the folder of an aekit encoder or run, or what the backbone takes; else random"
+        ),
     ] = ""
     frozen: Annotated[
         Literal["all"] | Annotated[int, Field(ge=0)],

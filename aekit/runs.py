@@ -191,7 +191,9 @@ class _Run:
             return
         encoder = objective.encoder
         of = encoder.record["weights"]["from"] if "weights" in encoder.record else "random first weights"
-        self.progress.say(f"frozen: {encoder.frozen} of {len(encoder.backbone.stages)} stages, from the lowest, of {of}")
+        self.progress.say(
+            f"frozen: {encoder.frozen} of {len(encoder.backbone.stages)} stages, from the lowest, of {of}"
+        )
         autoencoder = autoencoder_of(objective)
         if autoencoder is not None:
             self.recipe = self.recipe.with_objective(loss=autoencoder.loss_name)
@@ -286,6 +288,7 @@ class _Run:
         encoder.record |= {
             "data": source.origin or {"data": self.recipe.data.source},
             **(made if trains else {}),
+            **({"frozen": encoder.frozen} if encoder.frozen else {}),
             "metrics": look | ({"loss": trained.loss} if trained.loss is not None else {}),
         }
         results = {"digest": encoder.digest, "recipe": self.recipe.record(), **made, **encoder.record}

@@ -16,6 +16,7 @@ import aekit
 from aekit.data import open_data, reopen
 from aekit.errors import DataError
 from aekit.reading.footage import Film, Player
+from aekit.report.grid import picture_of
 from aekit.samples import SampleSpec, Source
 from aekit.testing import conformance
 
@@ -260,3 +261,11 @@ def test_clips_from_the_command_line(command: Command, tmp_path: Path) -> None:
     assert embeddings.vectors.shape == (4, 8) and list(embeddings.ids) == [
         f"a.npz@{first}" for first in (64, 68, 72, 76)
     ]
+
+
+def test_a_clip_is_drawn_as_its_frames_from_first_to_last() -> None:
+    spec = SampleSpec("clip", (1, 11, 40, 30), "uint8")
+    sample = np.broadcast_to(np.arange(11, dtype=np.uint8)[None, :, None, None] * 20, spec.shape)
+    drawn = np.asarray(picture_of(sample, spec))
+    assert drawn.shape == (80, 360, 3), "six frames, twice as large"
+    assert drawn[40, 30::60, 0].tolist() == [0, 40, 80, 120, 160, 200]

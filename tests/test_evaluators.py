@@ -37,6 +37,7 @@ from aekit.evaluation.detection import detection, mean_detection
 from aekit.evaluation.grouping import matched
 from aekit.evaluation.outlying import outlying
 from aekit.evaluation.restoring import reconstruction
+from aekit.evaluation.transfer import before_the_head
 from aekit.evaluation.truth import read_labels, truth_of
 from aekit.samples import ArraySource
 from aekit.testing import conformance
@@ -536,6 +537,21 @@ def test_a_run_judges_what_its_decoder_gives_back_and_keeps_groups_together(tmp_
     assert "groups, each in one part" in found["split"]
 
 
+def test_what_frozen_weights_of_others_give_stands_beside_what_was_trained_on_them(digits: Data, tmp_path: Path) -> None:
+    pictures = (15 * digits[0][:300]).astype(np.uint8).reshape(-1, 1, 8, 8)
+    fast = {"train.epochs": 1, "train.precision": "fp32"}
+    first = aekit.fit(pictures, dim=6, out=tmp_path / "first", overrides=fast)
+    transfer = {"encoder.weights": str(tmp_path / "first"), "encoder.frozen": "all"}
+    second = aekit.fit(pictures, dim=3, overrides=fast | transfer)
+    found = evaluate(second.embed(pictures), digits[1][:300], evaluators=["quick"], checks=False)
+    assert list(found.results) == ["encoder", "raw", "pca-3", "random", "features"]
+    features = before_the_head(ArraySource(pictures), np.arange(7), second)
+    with torch.no_grad():
+        expected = first.backbone(first.preprocess(torch.from_numpy(pictures[:7])))
+    np.testing.assert_allclose(features, expected.numpy(), atol=1e-5)
+    assert "features" not in evaluate(first.embed(pictures), digits[1][:300], evaluators=["knn"], checks=False).results
+
+
 def test_a_run_of_another_encoder_is_refused(digits: Data) -> None:
     from aekit.autoencoder import Autoencoder
 
@@ -550,3 +566,5 @@ def test_all_names_every_evaluator_and_the_slow_ones_run_where_they_are_named(di
     every = evaluate(x, y, evaluators=["all"], options={"few-labels": {"repeats": 2, "most": 10}}, checks=False)
     assert {"svm", "mlp-head", "few-labels", "anomaly", "hdbscan"} <= set(every.results["encoder"])
     assert not any("not run" in note for note in every.notes) and not every.checks
+    quick = evaluate(x, y, evaluators=["quick", "hdbscan"], checks=False)
+    assert set(quick.results["encoder"]) == {"probe", "knn", "retrieval", "kmeans", "hdbscan"}

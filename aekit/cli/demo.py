@@ -45,13 +45,13 @@ def demo(out: str, progress: Progress) -> None:
         scores, rows = index.search_ids(asked, 10)
         hits = index.hits([f"id:{name}" for name in asked], scores, rows)
         write_text(part / "neighbours.html", neighbours_page(index, hits))
-        judged = evaluate(embeddings, progress=progress)
+        judged = evaluate(embeddings, evaluators=["quick"], progress=progress)
         write_json(part / "embeddings" / "results.json", judged.record())
     click.echo(judged.text())
     click.echo(f"\nall of it took {time.monotonic() - started:.0f} s; in {folder}:")
     for name, what in {
         "neighbours.html": "pictures of the nearest neighbours",
-        "run/report.html": "how the loss fell and what comes back",
+        "run/report.html": "what was learned: a map, neighbours, figures, curves",
         "run/encoder": "the encoder, to use: aekit embed, aekit export, aekit.load",
         "embeddings": "the embeddings, as Parquet",
         "index": f"the index, to search: aekit search {folder}/index id:7",

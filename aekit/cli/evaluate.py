@@ -24,7 +24,7 @@ from aekit.overrides import nested
     "evaluators",
     multiple=True,
     metavar="NAME",
-    help="Only this one; may be repeated; all: the slow ones, too; by default all but those.",
+    help="Only this one; may be repeated; or all, or quick; by default all but the slow.",
 )
 @click.option("--labels", metavar="FILE", help="Table with an id and labels, targets, or columns of 0 and 1; or .npy.")
 @click.option("--groups", metavar="REGEX", help="Samples whose ids agree in what this finds stay in one part.")

@@ -24,18 +24,20 @@ from aekit.evaluation.restoring import reconstruction
 from aekit.evaluation.results import Findings, Result, Split
 from aekit.evaluation.splits import capped, make_split
 from aekit.evaluation.stability import stability
+from aekit.evaluation.transfer import NAME as FEATURES
+from aekit.evaluation.transfer import before_the_head, has_features
 from aekit.evaluation.truth import SAID, TAKEN_BY, Truth, truth_of
 from aekit.evaluation.verdict import ENCODER
 from aekit.options import model_of, validated
 from aekit.progress import SILENT, Progress
 from aekit.registry import Plugin, registry
 
-__all__ = ["ALL", "Evaluation", "evaluate"]
+__all__ = ["ALL", "QUICK", "Evaluation", "evaluate"]
 
 RAW_BYTES = 2**31
 """Raw features that the controls may hold."""
-ALL = "all"
-"""Stands for every evaluator, also those that are tagged as slow."""
+ALL, QUICK = "all", "quick"
+"""Stand for every evaluator, also those that are tagged as slow, and for those that are tagged as quick."""
 
 
 def evaluate(
@@ -60,8 +62,8 @@ def evaluate(
         embeddings: `aekit.Embeddings`, or any (N, D) array; an array has no controls, as it has no samples.
         labels: (N,) classes, or numbers on a scale; (N, L) of 0 and 1, several a sample; default: those stored with the
             embeddings. None, NaN and "" stand for no label.
-        evaluators: names, or ``all``; default: all but those that are tagged as slow. Those that need labels are left out
-            where there are none of their kind.
+        evaluators: names, ``all`` or ``quick``; default: all but those that are tagged as slow. Those that need labels are
+            left out where there are none of their kind.
         controls: whether to judge the controls too.
         checks: whether to look at the health of the embeddings, and for leaks between the parts.
         beside: name -> embeddings of the same samples by other encoders, to be compared in pairs.
@@ -153,12 +155,14 @@ def _chosen(
 ) -> dict[str, tuple[Any, dict[str, Any], bool]]:
     """Name -> the function, its options, and whether it takes labels of this kind."""
     named = None if names is None else list(names)
-    if named is None or ALL in named:
-        plugins = registry().of("evaluator")
-        slow = [plugin.name for plugin in plugins if "slow" in plugin.entry.tags and named is None]
-        plugins = [plugin for plugin in plugins if plugin.name not in slow]
+    every = registry().of("evaluator")
+    if named is None:
+        slow = [plugin.name for plugin in every if "slow" in plugin.entry.tags]
+        plugins = [plugin for plugin in every if plugin.name not in slow]
         if slow:
             notes.append(f"not run, as they take long: {', '.join(slow)}; they run where they, or all, are named")
+    elif ALL in named or QUICK in named:
+        plugins = [plugin for plugin in every if ALL in named or "quick" in plugin.entry.tags or plugin.name in named]
     else:
         plugins = [registry().get("evaluator", name, wanted_by="evaluate") for name in named]
     titles = _titles(plugins)
@@ -255,6 +259,8 @@ def _subjects(
         source, places, encoder = origin
         dim = vectors.shape[1]
         yield from control_features(source, places[rows], encoder, split, dim=dim, seed=seed, progress=progress)
+        if has_features(encoder):
+            yield FEATURES, before_the_head(source, places[rows], encoder, progress=progress)
 
 
 def _add_reconstruction(

@@ -74,7 +74,8 @@ def _check(found: Findings) -> str:
 
 def _intervals(found: Evaluation) -> tuple[list[str], list[str]]:
     """Of the first metric of each evaluator, and of all others."""
-    firsts, others = [], []
+    firsts: list[str] = []
+    others: list[str] = []
     for name, own in found.results.get(ENCODER, {}).items():
         for number, metric in enumerate(own.metrics):
             figures = {

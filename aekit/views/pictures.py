@@ -1,6 +1,7 @@
 """Views of pictures and clips: a part of it at full size, perhaps mirrored, in other light, blurred or solarised.
 
-Written out for batches in few operations: a library took most of the time of a step on small pictures.
+Written out for batches, in few operations: kornia took four times as long in grey and seven times in colour, where that is as long as a
+small network takes.
 """
 
 from __future__ import annotations
