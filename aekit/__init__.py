@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from aekit.mathematics.likelihood import log_likelihood
     from aekit.objective import Objective, Pretext, Variant
     from aekit.options import Field
+    from aekit.restoring import Restoring
     from aekit.runs import fit
     from aekit.samples import ArraySource, SampleSpec, Source
 
@@ -56,6 +57,7 @@ _HOME = {
     "Objective": "aekit.objective",
     "Pretext": "aekit.objective",
     "Index": "aekit.index",
+    "Restoring": "aekit.restoring",
     "SampleSpec": "aekit.samples",
     "Source": "aekit.samples",
     "Variant": "aekit.objective",
@@ -94,6 +96,7 @@ __all__ = [
     "Index",
     "Objective",
     "Pretext",
+    "Restoring",
     "SampleSpec",
     "Source",
     "Variant",

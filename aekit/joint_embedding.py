@@ -128,6 +128,23 @@ def in_float32(
     return exact
 
 
+class Prototypes(nn.Module):
+    """(B, P) -> (B, K): cosine similarities to K learned directions."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cosines(x, self.weight)
+
+
+@in_float32
+def cosines(x: Tensor, directions: Tensor) -> Tensor:
+    """(B, P) and (K, P) -> (B, K)."""
+    return F.normalize(x, dim=1) @ F.normalize(directions, dim=1).T
+
+
 @torch.no_grad()
 def spread(projected: Tensor) -> Tensor:
     """How far projections (B, P) of unit length are from being all alike: a scalar, 0 where they are, about 1 where they lie

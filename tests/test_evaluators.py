@@ -537,7 +537,9 @@ def test_a_run_judges_what_its_decoder_gives_back_and_keeps_groups_together(tmp_
     assert "groups, each in one part" in found["split"]
 
 
-def test_what_frozen_weights_of_others_give_stands_beside_what_was_trained_on_them(digits: Data, tmp_path: Path) -> None:
+def test_what_frozen_weights_of_others_give_stands_beside_what_was_trained_on_them(
+    digits: Data, tmp_path: Path
+) -> None:
     pictures = (15 * digits[0][:300]).astype(np.uint8).reshape(-1, 1, 8, 8)
     fast = {"train.epochs": 1, "train.precision": "fp32"}
     first = aekit.fit(pictures, dim=6, out=tmp_path / "first", overrides=fast)

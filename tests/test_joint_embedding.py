@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 import aekit
 from aekit.assembly import make_objective
-from aekit.joint_embedding import Teacher, TwoViews, matched, perceptron, projections, risen, spread
+from aekit.errors import RecipeError
+from aekit.joint_embedding import Teacher, TwoViews, cosines, matched, perceptron, projections, risen, spread
 from aekit.objective import Batch, Objective, PretextObjective
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
@@ -197,7 +198,7 @@ def test_dino_says_the_teachers_assignment_of_large_parts_and_moves_the_centre()
     assert torch.equal(pretext.centre, before), "the centre moves after the step"
     pretext.after_step()
     assert torch.allclose(pretext.centre, 0.7 * before + 0.3 * mean, atol=1e-6)
-    assert pretext.small_views.share == (0.1, 0.4) and pretext.views.share == (0.4, 1.0)
+    assert pretext.small_views.share == (0.2, 0.5) and pretext.views.share == (0.5, 1.0)
 
 
 def test_dinos_centre_begins_at_the_mean_output() -> None:
@@ -214,6 +215,12 @@ def test_dinos_prototypes_are_directions_and_its_entropies_those_of_shares() -> 
     x = torch.randn(7, 5)
     assert head(x).abs().max() <= 1 + 1e-6
     assert entropy(torch.tensor([[0.25] * 4, [1.0, 0.0, 0.0, 0.0]])).tolist() == pytest.approx([math.log(4), 0.0])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (cosines(x, x).diagonal() - 1).abs().max() < 1e-6, "in float32"
+    with pytest.raises(
+        RecipeError, match=r"^objective\.dino\.least = 0\.6: expected at most objective\.dino\.large = 0\.5$"
+    ):
+        task("dino", least=0.6)
     certain = torch.eye(3)
     assert cross_entropy([certain], [certain, 100 * certain], 1.0).item() == pytest.approx(0, abs=1e-6)
 

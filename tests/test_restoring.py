@@ -250,7 +250,7 @@ def test_the_loss_counts_in_the_hole_and_in_the_band_around_it() -> None:
     mean = x.mean((0, 2, 3)).view(1, 3, 1, 1)
     visible = torch.where(hole, mean, x)
     loss = made.eval().loss(x, drawn())
-    assert torch.allclose(made.fill, mean[0], atol=1e-6)
+    assert torch.allclose(made.filling.value, mean[0], atol=1e-6)
     errors = (made.decoder(made.encoder.encode(visible)) - x).square().detach()
     assert loss["loss"].item() == pytest.approx(((weights * errors).sum() / weights.sum()).item(), rel=1e-5)
     left, before = (errors * hole).sum(), ((visible - x).square()).sum()
@@ -688,7 +688,8 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
             {"task": "inpaint", "mask": np.ones((3, 16, 16), bool)},
             "3 samples for 4 damaged ones; expected a mask for each",
         ),
-        ({"task": "inpaint", "demonstrate": False}, "inpaint.demonstrate = False: expected mask or hole"),
+        ({"task": "inpaint", "demonstrate": False}, "inpaint: expected mask or hole, to say where to restore"),
+        ({"task": "inpaint", "clean": "x"}, "inpaint: expected mask or hole, to say where to restore"),
         ({"task": "clean", "demonstrate": True, "clean": "x"}, "DATA is taken as undamaged, and damaged by the task"),
         ({"task": "clean", "tiles": 3}, "clean.tiles: no such option; did you mean 'tile'?"),
     ],

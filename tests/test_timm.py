@@ -113,6 +113,10 @@ def test_a_copy_is_whole_and_shares_nothing(model: str) -> None:
         for parameter in copy.parameters():
             parameter.zero_()
         assert torch.equal(encoder(raw), before) and not torch.equal(copy(raw), before)
+        moved = deepcopy(
+            encoder
+        ).backbone.double()  # as to another device: what it needs moves with it, tables included
+        assert torch.allclose(moved(encoder.preprocess(raw).double()).float(), before, atol=1e-4)
 
 
 @pytest.mark.parametrize("layer", [1, 3])

@@ -50,10 +50,15 @@ def mend(
     """
     name, task, notes = job.task, job.own_tasks[job.task], list[str]()
     own = task if isinstance(task, Restoring) else None
-    pierced = callable(getattr(task, "hide", None))
-    told = pierced and (own is None or own.directed)
-    _check(name, own, told, {"clean": clean, "mask": mask, "hole": hole}, demonstrate)
-    if demonstrate is None and pierced and mask is None and hole is None:
+    pierced = own is not None and callable(getattr(own, "hide", None))
+    _check(
+        name,
+        own,
+        pierced and own is not None and own.directed,
+        {"clean": clean, "mask": mask, "hole": hole},
+        demonstrate,
+    )
+    if demonstrate is None and pierced and clean is None and mask is None and hole is None:
         demonstrate = True
         notes.append("no holes are named: DATA is taken as undamaged, and the holes are the task's own")
     larger = own is not None and own.enlarges and not demonstrate
@@ -124,8 +129,8 @@ def _check(name: str, own: Restoring | None, told: bool, given: dict[str, Any], 
         problem = f"{name}.{holes[0]}: the task is not told where to restore; leave it out"
     elif len(holes) == 2:
         problem = f"{name}.mask, hole: expected one of the two"
-    elif told and demonstrate is False and not holes:
-        problem = f"{name}.demonstrate = False: expected mask or hole, to say where to restore"
+    elif told and not holes and (named or demonstrate is False):
+        problem = f"{name}: expected mask or hole, to say where to restore; or demonstrate alone"
     if problem:
         raise RecipeError([problem])
 

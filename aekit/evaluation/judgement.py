@@ -141,7 +141,7 @@ class Evaluation:
         by: dict[str, list[str]] = {}
         for name, result in self.results.get(ENCODER, {}).items():
             if result.chosen:
-                said = ", ".join(f"{key} {_worded(value)}" for key, value in result.chosen.items())
+                said = ", ".join(f"{key.replace('_', ' ')} {_worded(value)}" for key, value in result.chosen.items())
                 by.setdefault(result.chosen_on, []).append(f"{name} {said}")
         return [f"chosen on {on}: {'; '.join(said)}" for on, said in by.items()]
 

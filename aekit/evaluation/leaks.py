@@ -70,9 +70,10 @@ def find_leaks(
     if len(equal):
         order = np.argsort(marks[seen], kind="stable")
         other = seen[order[np.searchsorted(marks[seen][order], marks[equal])]]
-        said = _said(len(equal), len(split.test), "equal a training or validation sample")
+        what = "equal a training or validation sample"
         if labels is not None and (differ := int((labels[equal] != labels[other]).sum())):
-            said += f", {differ:,} of them with another label"
+            what += f", {differ:,} of them with another label"
+        said = _said(len(equal), len(split.test), what)
         (warnings if len(equal) >= NOTICED * len(split.test) else notes).append(said)
         table += [_pair("equal", a, b, ids, 0.0) for a, b in zip(equal[:SHOWN].tolist(), other[:SHOWN].tolist())]
     if repeats := int(figures["equal_in_train"]):

@@ -112,11 +112,11 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> str:
         cells = []
         for column, count in enumerate(counts[row]):
             share, right = float(shares[row, column]), row == column
-            dark = ' class="dark"' if share > 0.6 else ""
             told = f"{name} answered as {classes[column]}: {count} ({100 * share:.1f} %)"
             shade = "var(--mark)" if right else "var(--bad)"
             # Mistakes are rarer than right answers: their scale is finer.
             depth = share if right else min(1.0, share * 2.5)
+            dark = ' class="dark"' if depth > 0.6 else ""
             cells.append(
                 f'<td{dark} style="--share:{depth:.3f};--shade:{shade}" title="{escape(told)}">{count or ""}</td>'
             )

@@ -90,7 +90,11 @@ function thumbnail(sheet, number, title) {
 }
 
 const inView = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) paintThumbnail(entry.target);
+  for (const {isIntersecting, target} of entries) {
+    if (!isIntersecting) continue;
+    inView.unobserve(target);
+    paintThumbnail(target);
+  }
 }, {rootMargin: "300px"});
 
 function adopt(canvas, sheet, number) {
@@ -111,8 +115,11 @@ async function paintThumbnail(canvas) {
   sheet.paint(canvas.getContext("2d"), number, 0, 0, canvas.width, canvas.height);
 }
 
-function paintAll() {
-  document.querySelectorAll("canvas.thumb").forEach((canvas) => canvas.drawn && paintThumbnail(canvas));
+// Those that were drawn already fit their new size; for paper, all are drawn.
+function repaint(all) {
+  document.querySelectorAll("canvas.thumb").forEach((canvas) => {
+    if (canvas.drawn && (all || canvas.painted !== undefined)) paintThumbnail(canvas);
+  });
 }
 
 // Light and dark: the reader's system decides until the button does. A file may not be allowed to remember it.
@@ -217,6 +224,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   document.querySelectorAll("[role=tablist]").forEach(tabs);
   document.querySelectorAll("[data-curve]").forEach(curve);
-  window.addEventListener("resize", paintAll);
-  window.addEventListener("beforeprint", paintAll);
+  window.addEventListener("resize", () => repaint(false));
+  document.addEventListener("shown", () => repaint(false));
+  window.addEventListener("beforeprint", () => repaint(true));
 });

@@ -126,7 +126,7 @@ def tiles(figures: Mapping[str, tuple[str, str]]) -> str:
     columns = -(-len(figures) // max(1, -(-len(figures) // 7)))
     drawn = [
         f'<div class="tile"><dt>{escape(title)}</dt><dd class="figure">{escape(figure)}</dd>'
-        f'<dd class="beside">{escape(words)}</dd></div>'
+        f'<dd class="words">{escape(words)}</dd></div>'
         for title, (figure, words) in figures.items()
     ]
     return f'<dl class="tiles" style="--columns: {columns}">{"".join(drawn)}</dl>'
@@ -191,4 +191,4 @@ def strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0) -> s
         f'<div class="strip" style="{style}"><div class="title">{escape(title)}</div>{"".join(cells)}</div>'
         for title, cells in rows
     ]
-    return f'<div class="strips" tabindex="0">{"".join(drawn)}</div>'
+    return f'<div class="strips" role="group" tabindex="0">{"".join(drawn)}</div>'

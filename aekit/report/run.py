@@ -241,7 +241,7 @@ def _reproduce(encoder: Encoder, folder: Path, results: Mapping[str, Any]) -> li
         "aekit index embeddings -o index && aekit search index QUERY\n"
         "aekit evaluate embeddings                  # beside raw input, PCA and random weights"
     )
-    in_python = f'import aekit\n\nencoder = aekit.load("{folder.name}")\nembeddings = encoder.embed("photos/")'
+    in_python = f'import aekit\n\nencoder = aekit.load("{folder.name}")\nembeddings = encoder.embed(DATA)'
     again = "The recipe, with every default written out. Saved as recipe.toml, it makes the same run:"
     return [
         card(

@@ -129,7 +129,9 @@ def aekit_register_evaluators() -> list[Entry]:
         Entry("few-labels", f"{at}.few_labels:evaluate", "a linear model with 1 to 100 labels a class", 1, labels),
         Entry("retrieval", f"{at}.retrieval:evaluate", "whether what is found first is of the same class", 1, quick),
         Entry("anomaly", f"{at}.anomaly:evaluate", "whether other classes lie far from a normal one", 1, labels),
-        Entry("kmeans", f"{at}.kmeans:evaluate", "whether clusters agree with classes, and hold together", 1, ("quick",)),
+        Entry(
+            "kmeans", f"{at}.kmeans:evaluate", "whether clusters agree with classes, and hold together", 1, ("quick",)
+        ),
         Entry("gaussian-mixture", f"{at}.gaussian_mixture:evaluate", "the same for groups of any extent", 1),
         Entry("hdbscan", f"{at}.hdbscan:evaluate", "the same for dense groups of any form and number", 1),
         Entry("svm", f"{at}.svm:evaluate", "a support vector machine, linear or rbf", 1, ("labels", "slow")),

@@ -1,6 +1,6 @@
 """The error of the last frame that is shown, as it is and blurred, as a forecast of the next: what a network has to beat.
 
-    python recipes/clips/blurred.py
+python recipes/clips/blurred.py
 """
 
 import tomllib
@@ -19,4 +19,6 @@ for split in ("train", "test"):
     for deviation in (0.0, 0.25, 0.5, 0.75, 1.0):
         forecast = gaussian_filter(last, (0, 0, deviation, deviation))
         error = np.square(forecast - true).mean((1, 2, 3))
-        print(f"{split:5}  blurred by {deviation:4} pixels: {np.mean(-10 * np.log10(error)):.1f} dB, mse {error.mean():.5f}")
+        print(
+            f"{split:5}  blurred by {deviation:4} pixels: {np.mean(-10 * np.log10(error)):.1f} dB, mse {error.mean():.5f}"
+        )

@@ -67,7 +67,9 @@ class Timm(Backbone):
             "kernel": self.config.interpolation if interpolation == "auto" else interpolation,
         }
         if any(values and len(values) not in (1, 3, spec.shape[0]) for values in (mean, std)):
-            raise ValueError(f"mean = {mean}, std = {std}: expected a number for each of {spec.shape[0]} channels, or one")
+            raise ValueError(
+                f"mean = {mean}, std = {std}: expected a number for each of {spec.shape[0]} channels, or one"
+            )
         self.normal = [
             per_channel(values, spec.shape[0]) for values in (mean or self.config.mean, std or self.config.std)
         ]

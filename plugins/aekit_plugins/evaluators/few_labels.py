@@ -62,9 +62,11 @@ def evaluate(
         for draw in range(repeats):
             rows = few_of_each(split.train, labels, count, seed=seed + draw)
             x, y = ready(rows), labels[rows]
+            within = _span(x)
+            x = x @ within
             strength = SINGLE if count == 1 else _chosen(x, y, min(folds, count), seed + draw)
             model = fit_logistic(x, y, [strength], tolerance=ENOUGH, standardise=False)
-            right.append(model.predict(test)[0] == truth)
+            right.append(model.predict(test @ within)[0] == truth)
             chosen.append(strength)
         scores[count] = np.mean(right, axis=0)
         metrics[f"accuracy@{count}"] = bootstrap(scores[count], seed=seed, groups=split.test_groups)
@@ -86,6 +88,13 @@ def evaluate(
         chance=commonest(labels, split),
         notes=notes,
     )
+
+
+def _span(x: np.ndarray) -> np.ndarray:
+    """(N, D) -> (D, min(N, D)), an orthonormal basis in which few wide samples are narrow: the best coefficients lie in it."""
+    if len(x) >= x.shape[1]:
+        return np.eye(x.shape[1], dtype=np.float32)
+    return np.linalg.svd(x, full_matrices=False)[2].T
 
 
 def _chosen(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:

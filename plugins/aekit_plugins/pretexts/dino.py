@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -9,14 +10,13 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from aekit.encoder import Encoder
-from aekit.joint_embedding import Momentum, Teacher, TwoViews, perceptron, projections, risen, spread
+from aekit.errors import RecipeError
+from aekit.joint_embedding import Momentum, Prototypes, Teacher, TwoViews, perceptron, projections, risen, spread
 from aekit.options import Field
 from aekit.samples import Samples
 from aekit.views import Flip, Strength, views_for
-
 
 FIRST = 256
 """Samples whose mean output is the first centre."""
@@ -47,21 +47,21 @@ class DINO(TwoViews):
         centring: Annotated[float, Field(ge=0, lt=1, description="momentum of the centre")] = 0.9,
         parts: Annotated[int, Field(ge=0, description="small parts of each sample that the student sees")] = 2,
         least: Annotated[
-            float, Field(gt=0, le=1, description="smallest share of a sample that a small part has")
-        ] = 0.1,
-        large: Annotated[
-            float, Field(gt=0, le=1, description="share of a sample that a large part has at least")
-        ] = 0.4,
+            float, Field(gt=0, le=1, description="share of a sample that a small part has at least")
+        ] = 0.2,
+        large: Annotated[float, Field(gt=0, le=1, description="share that a large part has at least")] = 0.5,
         prototypes: Annotated[int, Field(ge=2, description="that samples are assigned to")] = 1024,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
         width: Annotated[int, Field(ge=1, description="of what is compared with the prototypes")] = 64,
         strength: Strength = "usual",
         flip: Flip = None,
     ) -> None:
+        if least > large:
+            raise RecipeError([f"objective.dino.least = {least}: expected at most objective.dino.large = {large}"])
         views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=large, flip=flip)
         head = nn.Sequential(perceptron(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
         super().__init__(encoder, head, views)
-        self.small_views, self.parts = replace(views, share=(min(least, large), large)), parts
+        self.small_views, self.parts = replace(views, share=(least, large)), parts
         self.momentum, self.centring = momentum, centring
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
         self.teacher = Teacher(encoder, head)
@@ -81,7 +81,7 @@ class DINO(TwoViews):
         outputs = projections(self.teacher, *large)
         self.batch_mean = torch.stack(outputs).mean((0, 1))
         targets = [((output - self.centre) / self.teacher_temperature).softmax(1) for output in outputs]
-        most = torch.tensor(float(len(self.centre))).log()
+        most = math.log(len(self.centre))
         return {
             "loss": cross_entropy(targets, told, self.student_temperature),
             "undecided": entropy(torch.cat(targets)).mean() / most,
@@ -98,17 +98,6 @@ class DINO(TwoViews):
         assigned, told = (self.teacher(large) - self.centre).argmax(1), self.project(small).argmax(1)
         answers = [f"{theirs} / {ours}" for theirs, ours in zip(assigned.tolist(), told.tolist())]
         return {"sample": x, "large part": large, "small part": small, "prototype: teacher / student": answers}
-
-
-class Prototypes(nn.Module):
-    """(B, P) -> (B, K): cosine similarities to K learned directions."""
-
-    def __init__(self, width: int, count: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(count, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(F.normalize(x, dim=1), F.normalize(self.weight, dim=1))
 
 
 def cross_entropy(targets: Sequence[Tensor], told: Sequence[Tensor], temperature: float) -> Tensor:

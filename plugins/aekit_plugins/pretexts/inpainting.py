@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aekit.encoder import Encoder
-from aekit.hiding import mean_of
+from aekit.hiding import Filling
 from aekit.mathematics.holes import biharmonic_fill, blocks, nearest_fill, shapes, widened
 from aekit.options import Field
 from aekit.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
@@ -32,7 +32,6 @@ class Inpainting(Restoring):
     """
 
     task, left = "inpaint", "the mean"
-    fill: Tensor
 
     def __init__(
         self,
@@ -52,10 +51,10 @@ class Inpainting(Restoring):
             raise ValueError(f"expected series, pictures or clips, whose entries have neighbours, found {encoder.spec}")
         super().__init__(encoder, loss, residual)
         self.hole, self.share, self.overlap, self.overlap_weight = hole, share, overlap, overlap_weight
-        self.register_buffer("fill", torch.zeros_like(encoder.preprocess.scale))
+        self.filling = Filling(encoder, "mean")
 
     def start(self, samples: Samples) -> None:
-        self.fill.copy_(mean_of(samples, self.encoder))
+        self.filling.start(samples, self.encoder)
 
     def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(B, *shape) -> the sample with the mean in its hole, and the hole, bool (B, 1, ...)."""
@@ -65,7 +64,7 @@ class Inpainting(Restoring):
             hidden = shapes(size, cells, self.share, len(x), generator)
         else:
             hidden = blocks(size, sides, self.share, len(x), generator, central=self.hole == "centre")
-        return torch.where(hidden, self.fill, x), hidden
+        return self.filling(x, hidden), hidden
 
     def damage(self, x: Tensor, generator: torch.Generator) -> Damaged:
         visible, hidden = self.hide(x, generator)
@@ -73,7 +72,7 @@ class Inpainting(Restoring):
         return Damaged(visible, hidden, hidden + self.overlap_weight * band)
 
     def take(self, x: Tensor, hidden: Tensor | None = None) -> Damaged:
-        return Damaged(x if hidden is None else torch.where(hidden, self.fill, x), hidden)
+        return Damaged(x if hidden is None else self.filling(x, hidden), hidden)
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
         ways = {**super().baselines(notes), "nearest neighbour": _filled_by(nearest_fill)}

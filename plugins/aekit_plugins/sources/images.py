@@ -47,9 +47,12 @@ class Images(Source):
         *,
         size: Annotated[Size, Field(description="one side or [height, width]; auto: the common one, or 64")] = "auto",
         resize: Annotated[
-            Resize, Field(description="crop the centre, pad with black, stretch, or crop in whole pixels as torchvision")
+            Resize,
+            Field(description="crop the centre, pad with black, stretch, or crop in whole pixels as torchvision"),
         ] = "crop",
-        share: Annotated[float, Field(gt=0, le=1, description="of the shorter side that crop and torchvision keep")] = 1.0,
+        share: Annotated[
+            float, Field(gt=0, le=1, description="of the shorter side that crop and torchvision keep")
+        ] = 1.0,
         interpolation: Annotated[Kernel, Field(description="where pictures are resized")] = "bicubic",
         channels: Annotated[
             Literal["auto", 1, 3, 4], Field(description="1 grey, 3 RGB, 4 RGBA; auto: RGB if any picture is coloured")
