@@ -74,7 +74,7 @@ class Restoring(Pretext):
     """
 
     task: ClassVar[str]
-    left: ClassVar[str] = "as they are"
+    left: str = "as they are"
     enlarges: ClassVar[bool] = False
     directed: ClassVar[bool] = True
 

@@ -250,19 +250,51 @@ def test_colours_by_what_there_is() -> None:
     assert "split" not in coloured(None, np.array(["train", "train"]), None)
 
 
-def test_layouts_are_seeded_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.concatenate([RNG.normal(size=(30, 6)), RNG.normal(size=(30, 6)) + 8])
-    for method, name in {"pca": "principal components", "tsne": "t-SNE", "umap": "UMAP", "auto": "t-SNE"}.items():
-        places, title = lay_out(rows, method, seed=1)
-        again, _ = lay_out(rows, method, seed=1)
-        assert places.shape == (60, 2) and np.array_equal(places, again) and title.startswith(name), method
-        apart = np.linalg.norm(places[:30].mean(0) - places[30:].mean(0))
-        assert apart > 2 * places[:30].std(), f"{method} keeps two groups apart"
+def two_groups() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    return np.concatenate([rng.normal(size=(30, 6)), rng.normal(size=(30, 6)) + 8])
+
+
+def seeded_and_apart(method: str, title: str) -> None:
+    rows = two_groups()
+    places, found = lay_out(rows, method, seed=1)
+    assert (
+        places.shape == (60, 2) and np.array_equal(places, lay_out(rows, method, seed=1)[0]) and found.startswith(title)
+    )
+    assert np.linalg.norm(places[:30].mean(0) - places[30:].mean(0)) > 2 * places[:30].std(), "two groups stay apart"
+
+
+def test_layouts_are_seeded_and_named() -> None:
+    rows = two_groups()
+    for method, title in {"pca": "principal components", "tsne": "t-SNE", "auto": "t-SNE"}.items():
+        seeded_and_apart(method, title)
     assert lay_out(rows[:, :2])[1] == "the code itself" and np.array_equal(lay_out(rows[:, :2])[0], rows[:, :2])
     with pytest.raises(RecipeError, match="expected auto, pca, tsne, umap"):
         lay_out(rows, "mds")
     with pytest.raises(DataError, match="3 samples of 2 numbers"):
         lay_out(rows[:2])
+
+
+@pytest.mark.slow
+def test_umap_is_seeded_too() -> None:
+    seeded_and_apart("umap", "UMAP")  # half a minute, in which numba compiles it
+
+
+def test_umap_is_asked_for_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    class Stub:
+        def __init__(self, **settings: Any) -> None:
+            asked.update(settings)
+
+        def fit_transform(self, rows: np.ndarray) -> np.ndarray:
+            return rows[:, :2]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Stub))
+    rows = two_groups()[:9]
+    places, title = lay_out(rows, "umap", seed=4)
+    assert title == "UMAP" and places.dtype == np.float64 and asked["n_neighbors"] == 8 and asked["random_state"] == 4
+    assert asked["init"].shape == (9, 2) and np.abs(asked["init"]).max() == 10, "from the principal components"
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(AekitError, match=r"pip install 'aekit\[maps\]'"):
         lay_out(rows, "umap")

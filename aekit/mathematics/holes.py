@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MODES = ("linear", "bilinear", "trilinear")
+POOLS = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
 def blocks(
@@ -66,6 +68,27 @@ def widened(inside: Tensor, by: int) -> Tensor:
         lines = near.movedim(axis, -1)
         near = F.max_pool1d(lines.flatten(1, -2), 2 * by + 1, 1, by).reshape(lines.shape).movedim(-1, axis)
     return near > 0
+
+
+def smooth_fill(x: Tensor, hidden: Tensor) -> Tensor:
+    """(B, C, ...) and bool (B, 1, ...) -> (B, C, ...) with a blend of what is visible around in each hidden entry.
+
+    Averages of what is visible, over twice the side at each step, and back by interpolation. Gortler,
+    Grzeszczuk, Szeliski and Cohen, The lumigraph, 1996, who call it push-pull.
+    """
+    return _blended(x, (~hidden).to(x.dtype))
+
+
+def _blended(x: Tensor, known: Tensor) -> Tensor:
+    """(B, C, ...) of which a share `known` (B, 1, ...) in 0..1 is."""
+    if max(x.shape[2:]) == 1:
+        return x
+    pool = partial(POOLS[x.ndim - 3], kernel_size=[min(2, side) for side in x.shape[2:]], ceil_mode=True)
+    below = pool(known, count_include_pad=False)
+    averages = pool(x * known, count_include_pad=False) / below.clamp(min=1e-6)
+    # A cell with a quarter of its entries known is as good as known.
+    blended = _blended(averages, (below * 4).clamp(max=1))
+    return x * known + F.interpolate(blended, x.shape[2:], mode=MODES[x.ndim - 3]) * (1 - known)
 
 
 def nearest_fill(x: Tensor, hidden: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aekit.encoder import Encoder
 from aekit.hiding import Filling
-from aekit.mathematics.holes import biharmonic_fill, blocks, nearest_fill, shapes, widened
+from aekit.mathematics.holes import biharmonic_fill, blocks, nearest_fill, shapes, smooth_fill, widened
 from aekit.options import Field
 from aekit.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
 from aekit.samples import Samples
@@ -20,7 +20,8 @@ CELLS = 4
 
 
 class Inpainting(Restoring):
-    """The context encoder. Holes go through all channels and are filled with the mean of the training samples.
+    """The context encoder. Holes go through all channels. In their place the network sees the mean of the training samples, as in
+    the paper, or, where it adds to what it sees, a blend of what surrounds them.
 
     Errors count in the hole and, more, in a band of what is visible around it, so that the edges of the two fit together. Its
     adversarial loss is left out. A gap in a series is a hole along time; that in a clip goes over time and space.
@@ -31,7 +32,7 @@ class Inpainting(Restoring):
         ValueError: vectors, whose entries have no neighbours.
     """
 
-    task, left = "inpaint", "the mean"
+    task = "inpaint"
 
     def __init__(
         self,
@@ -42,6 +43,10 @@ class Inpainting(Restoring):
             Field(description="a block in the centre, a block anywhere of random proportions, or random shapes"),
         ] = "shapes",
         share: Annotated[float, Field(gt=0, lt=1, description="of the sample that is hidden")] = 0.25,
+        fill: Annotated[
+            Literal["mean", "surroundings"] | None,
+            Field(description="what the network sees in the hole; by default surroundings where residual"),
+        ] = None,
         overlap: Annotated[int, Field(ge=0, description="width in entries of the visible band around the hole")] = 2,
         overlap_weight: Annotated[float, Field(ge=0, description="factor on the errors in that band")] = 10.0,
         loss: LossOption = "mse",
@@ -52,19 +57,25 @@ class Inpainting(Restoring):
         super().__init__(encoder, loss, residual)
         self.hole, self.share, self.overlap, self.overlap_weight = hole, share, overlap, overlap_weight
         self.filling = Filling(encoder, "mean")
+        self.smooth = self.residual if fill is None else fill == "surroundings"
+        self.left = "surroundings" if self.smooth else "the mean"
 
     def start(self, samples: Samples) -> None:
         self.filling.start(samples, self.encoder)
 
     def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(B, *shape) -> the sample with the mean in its hole, and the hole, bool (B, 1, ...)."""
+        """(B, *shape) -> the sample with its hole filled, and the hole, bool (B, 1, ...)."""
         size, sides = x.shape[2:], self.encoder.spec.shape[1:]
         if self.hole == "shapes":
             cells = [max(2, round(CELLS * now / side)) for now, side in zip(size, sides)]
             hidden = shapes(size, cells, self.share, len(x), generator)
         else:
             hidden = blocks(size, sides, self.share, len(x), generator, central=self.hole == "centre")
-        return self.filling(x, hidden), hidden
+        return self.filled(x, hidden), hidden
+
+    def filled(self, x: Tensor, hidden: Tensor) -> Tensor:
+        """(B, *shape) and its hole -> (B, *shape) as the network sees it."""
+        return smooth_fill(x, hidden) if self.smooth else self.filling(x, hidden)
 
     def damage(self, x: Tensor, generator: torch.Generator) -> Damaged:
         visible, hidden = self.hide(x, generator)
@@ -72,22 +83,19 @@ class Inpainting(Restoring):
         return Damaged(visible, hidden, hidden + self.overlap_weight * band)
 
     def take(self, x: Tensor, hidden: Tensor | None = None) -> Damaged:
-        return Damaged(x if hidden is None else self.filling(x, hidden), hidden)
+        return Damaged(x if hidden is None else self.filled(x, hidden), hidden)
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
-        ways = {**super().baselines(notes), "nearest neighbour": _filled_by(nearest_fill)}
+        ways = {**super().baselines(notes), "the mean": self._by(self.filling)}
+        ways["nearest neighbour"] = self._by(nearest_fill)
         if self.encoder.spec.kind == "image":
             try:
                 import skimage.restoration  # noqa: F401
             except ImportError:
                 notes.append("no biharmonic inpainting: it needs scikit-image (pip install 'aekit[pictures]')")
             else:
-                ways["biharmonic"] = _filled_by(biharmonic_fill)
+                ways["biharmonic"] = self._by(biharmonic_fill)
         return ways
 
-
-def _filled_by(fill: Callable[[Tensor, Tensor], Tensor]) -> Baseline:
-    def way(damaged: Damaged) -> Tensor:
-        return damaged.visible if damaged.hidden is None else fill(damaged.visible, damaged.hidden)
-
-    return way
+    def _by(self, fill: Callable[[Tensor, Tensor], Tensor]) -> Baseline:
+        return lambda damaged: damaged.visible if damaged.hidden is None else fill(damaged.visible, damaged.hidden)
