@@ -28,6 +28,8 @@ MANY = 100_000
 """Samples above which the centres are fitted by mini-batches."""
 DENSE = 20_000
 """Samples that densities are estimated from."""
+ALL_PAIRS = 5000
+"""Samples whose distances may be held at once."""
 GRID = (2, 3, 5, 8, 10, 15, 20, 30)
 """Numbers of clusters that are tried where none is given."""
 SILHOUETTES, SHOWN, ROWS = 2000, 10, 30
@@ -194,7 +196,9 @@ def fit_dense(rows: np.ndarray, others: np.ndarray, most: int) -> np.ndarray:
     from aekit.evaluation.splits import evenly
 
     some = evenly(rows, most)
-    own = HDBSCAN(min_cluster_size=max(5, len(some) // 100), copy=True).fit_predict(some)
+    # Trees find no shorter way in many dimensions; all pairs of few samples are quicker, and still small.
+    algorithm = "brute" if some.shape[1] >= 64 and len(some) <= ALL_PAIRS else "auto"
+    own = HDBSCAN(min_cluster_size=max(5, len(some) // 100), algorithm=algorithm, copy=True).fit_predict(some)
     if some.shape == others.shape and np.array_equal(some, others):
         return own
     _, places = nearest(others, some, 1, metric="l2")

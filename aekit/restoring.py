@@ -60,6 +60,7 @@ class Restoring(Pretext):
     Attributes:
         task: what `aekit apply --task` calls it.
         left: what samples are called whose damage is left, as a baseline.
+        any_size: whether `transform` brings pictures of any size to that of the network by itself.
         enlarges: whether `take` makes samples larger.
         directed: whether it can be told where to restore; otherwise that is the same in every sample, or all of it.
         decoder: (B, D) -> (B, *shape), before the activation of `likelihood`.
@@ -75,6 +76,7 @@ class Restoring(Pretext):
 
     task: ClassVar[str]
     left: str = "as they are"
+    any_size: ClassVar[bool] = False
     enlarges: ClassVar[bool] = False
     directed: ClassVar[bool] = True
 

@@ -81,7 +81,9 @@ def test_stages_one_after_the_other_are_timms_own_pass(model: str, tmp_path: Pat
     with torch.no_grad():
         shown = backbone.stages[0][0](x)  # type: ignore[index]
         expected = network.forward_head(network.forward_features(shown), pre_logits=True)
-        assert expected.isfinite().all() and torch.equal(backbone(x), expected.flatten(1))
+        assert expected.isfinite().all()
+        # Not to the last bit: which kernel multiplies depends on where in memory a tensor lies.
+        torch.testing.assert_close(backbone(x), expected.flatten(1), rtol=1e-4, atol=1e-5)
     assert shown.shape[1:] == network.pretrained_cfg["input_size"]
     left_out = encoder.record["weights"]["left out"]
     held = [parameter.numel() for name, parameter in network.named_parameters() if name not in left_out]

@@ -17,15 +17,17 @@ OVERLAP = 64
 
 @dataclass(frozen=True)
 class FullSize:
-    """A network whose code is a map over the picture.
+    """A network for pictures of any size.
 
     Attributes:
         run: (B, C, H, W) preprocessed -> the same on that scale, for sides that are multiples.
         multiple: what the sides of a picture are padded to a multiple of.
+        whole: whether it has to see all of a picture at once.
     """
 
     run: Callable[[Tensor], Tensor]
     multiple: int
+    whole: bool = False
 
     def restore(self, x: Tensor, tile: int = 0) -> Tensor:
         """Runs the network on one picture.
@@ -40,7 +42,7 @@ class FullSize:
         high, wide = x.shape[1:]
         padded = _padded(x, -high % self.multiple, -wide % self.multiple)
         # Pieces begin at multiples of the stride, so that each entry is computed exactly as it would be in the whole.
-        step = -(-tile // self.multiple) * self.multiple or max(padded.shape)
+        step = (0 if self.whole else -(-tile // self.multiple) * self.multiple) or max(padded.shape)
         around = -(-OVERLAP // self.multiple) * self.multiple
         out = torch.empty_like(padded)
         for top in range(0, padded.shape[1], step):

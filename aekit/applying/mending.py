@@ -62,7 +62,7 @@ def mend(
         demonstrate = True
         notes.append("no holes are named: DATA is taken as undamaged, and the holes are the task's own")
     larger = own is not None and own.enlarges and not demonstrate
-    full = full_size(job.encoder, own.decoder, own.transform) if own else "the task does not say that it takes others"
+    full = _full_size(job, own)
     source, sized = _as_it_is(job, full) if larger else opened(job, full, notes)
     rows = source.rows_of(job.split)
     holes = Holes(mask, hole, job, source, sized is not None) if mask is not None or hole is not None else None
@@ -133,6 +133,15 @@ def _check(name: str, own: Restoring | None, told: bool, given: dict[str, Any], 
         problem = f"{name}: expected mask or hole, to say where to restore; or demonstrate alone"
     if problem:
         raise RecipeError([problem])
+
+
+def _full_size(job: Job, own: Restoring | None) -> FullSize | str:
+    """The task for pictures of any size, or why it runs on those of one size only."""
+    if own is None:
+        return "the task does not say that it takes others"
+    if own.any_size and job.spec.kind == "image":
+        return FullSize(own.transform, 1, whole=True)
+    return full_size(job.encoder, own.decoder, own.transform)
 
 
 def _as_it_is(job: Job, full: FullSize | str) -> tuple[Source, FullSize | None]:

@@ -26,7 +26,7 @@ def evaluate(
     folds: Annotated[
         int, Field(ge=0, le=20, description="of a cross-validation that chooses C; 0: the validation split chooses")
     ] = 0,
-    max_iterations: Annotated[int, Field(ge=1, description="of L-BFGS, for each C")] = 1000,
+    max_iterations: Annotated[int, Field(ge=1, description="of L-BFGS, for each C")] = 200,
     seed: Annotated[int, Field(ge=0, description="of the folds and the bootstrap")] = 0,
 ) -> Result:
     """On standardised embeddings: logistic regression for classes, one against the rest for several labels a sample, and

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from aekit.encoder import Encoder
 from aekit.mathematics.colour import bins_of, greys_of, lab_of, rarity_of, rgb_of, spread
+from aekit.mathematics.resampling import resampled
 from aekit.options import Field
 from aekit.restoring import Damaged, Restoring
 from aekit.samples import Samples
@@ -25,7 +26,8 @@ class Colourisation(Restoring):
 
     ``classes`` predicts a distribution over bins of a and b for each small square of pixels: wherever a thing may have several
     colours, it names one of them, where the mean of regression is grey. Rare colours, which are the vivid ones, count more.
-    The colour shown is the mean of the distribution, sharpened.
+    The colour shown is the mean of the distribution, sharpened. Pictures of other sizes get the colours of a picture of the
+    network's size.
     The encoder learns from pictures without colour; embed pictures without colour with it.
 
     Zhang, Isola and Efros, Colorful image colorization, 2016.
@@ -34,7 +36,7 @@ class Colourisation(Restoring):
         ValueError: samples other than pictures in red, green and blue, or values that have no white.
     """
 
-    task, left = "colourise", "left grey"
+    task, left, any_size = "colourise", "left grey", True
     bins: Tensor
     rarity: Tensor
 
@@ -86,8 +88,8 @@ class Colourisation(Restoring):
         lab, given = lab_of(self._rgb(x)), self._given(x)
         if self.way == "classes":
             given = torch.einsum("bq...,qc->bc...", (given / self.temperature).softmax(1), self.bins)
-            given = F.interpolate(given, x.shape[2:], mode="bilinear", align_corners=False)
-        return self._scaled(rgb_of(torch.cat([lab[:, :1], given], 1)))
+        colours = F.interpolate(given, x.shape[2:], mode="bilinear", align_corners=False)
+        return self._scaled(rgb_of(torch.cat([lab[:, :1], colours], 1)))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """(B, 3, H, W) -> cross-entropy of a square's colour, weighted by rarity, or squared error of a and b, in tens."""
@@ -104,7 +106,7 @@ class Colourisation(Restoring):
 
     def _given(self, visible: Tensor) -> Tensor:
         """(B, 3, H, W) -> a and b (B, 2, H, W), or logits (B, Q, h, w)."""
-        decoded = self.decoded(visible)
+        decoded = self.decoded(resampled(visible, self.encoder.spec.shape[1:]))
         # The decoder starts with outputs of about 1, colours are of the order of 10.
         return 10 * decoded if self.way == "regression" else self.told(self._reduced(decoded)).float()
 
