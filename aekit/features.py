@@ -46,7 +46,7 @@ def computed_once(
             progress.say(f"{title}: {_output_of(frozen)} is computed at every step, {why}")
         return batches
     size = f"{len(batches.samples):,} x {below.out.size:,} numbers"
-    bf16 = uses_bf16(settings, batches.samples.device)
+    bf16 = uses_bf16(settings, objective.encoder.spec.kind, batches.samples.device)
     held = features_of(objective, batches.samples, progress, bf16=bf16)
     targets = None if batches.targets is None else features_of(objective, batches.targets, progress, bf16=bf16)
     if held is None or (targets is None) != (batches.targets is None):

@@ -180,10 +180,12 @@ class _Run:
             per_epoch = max(1, len(samples) // train.get("batch_size", recipe.train.batch_size))
             train["epochs"] = min(100, max(5, STEPS_AIMED_AT // per_epoch))
             say(f"epochs: {train['epochs']}, of {per_epoch} steps each")
-        precision = "bf16" if uses_bf16(recipe.train, self.device) else "fp32"
+        precision = "bf16" if uses_bf16(recipe.train, spec.kind, self.device) else "fp32"
         self.recipe = recipe.with_train(**train, precision=precision).with_plugin_defaults()
         if recipe.trains:
-            say(f"training on {self.device.type} in {precision}")
+            wrong = precision == "bf16" and (spec.kind, self.device.type) == ("clip", "cpu")
+            doubt = ", as asked; gradients of clips may be wrong, which auto avoids" if wrong else ""
+            say(f"training on {self.device.type} in {precision}{doubt}")
 
     def _settle_frozen(self, objective: Objective) -> None:
         """Says what is restored above frozen stages, and settles the loss, which follows from what they give."""

@@ -103,7 +103,9 @@ def waited(device: torch.device) -> float:
 def bare(objective: PretextObjective, both: Tensor, settings: Settings, steps: int) -> Callable[[], None]:
     """Passes of one batch (2 B, *shape), scaled, through the encoder."""
     encoder, optimizer = objective.encoder, make_optimizer(objective, settings)
-    autocast = torch.autocast(both.device.type, torch.bfloat16, enabled=uses_bf16(settings, both.device))
+    autocast = torch.autocast(
+        both.device.type, torch.bfloat16, enabled=uses_bf16(settings, encoder.spec.kind, both.device)
+    )
 
     def run() -> None:
         for _ in range(steps):
@@ -180,7 +182,7 @@ def main() -> None:
         sys.exit("AEKIT_DATA names no folder: expected one with fashion-mnist/ and caltech10/")
     device = choose_device(arguments.device, "--device")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    precision = "bf16" if uses_bf16(Settings(precision=arguments.precision), device) else "fp32"
+    precision = "bf16" if uses_bf16(Settings(precision=arguments.precision), "image", device) else "fp32"
     print(f"torch {torch.__version__}, {name}, {precision}; medians of {arguments.repeats} after one to warm up\n")
     head = f"{'network':28} {'pictures':>11} {'batch':>5} {'bare /s':>10} {'aekit /s':>10}"
     print(f"{head} {'aekit/bare':>11} {'views ms':>9} {'GiB':>8}")

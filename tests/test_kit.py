@@ -28,7 +28,7 @@ COMMANDS = hooks(
     kind="commands",
 )
 MUTE = "import click\n\n@click.command()\ndef run(): pass\n\ndef no_command(): pass\n"
-SMALL = {"timm": {"model": "test_resnet", "size": 32}}
+SMALL = {"timm": {"model": "test_resnet", "size": 32}, "resnet": {"width": 8}}
 """Options of plugins whose defaults are too large for a test."""
 BUILTIN = [(plugin.kind, plugin.name) for plugin in registry().plugins if plugin.distribution == "aekit"]
 

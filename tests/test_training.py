@@ -22,7 +22,7 @@ from aekit.errors import TrainingError
 from aekit.objective import Batch, Objective
 from aekit.optimizing import learning_rate
 from aekit.samples import ArraySource, Samples, collect
-from aekit.training import Batches, Settings, State, derive, train
+from aekit.training import Batches, Settings, State, derive, train, uses_bf16
 
 CPU = torch.device("cpu")
 
@@ -246,3 +246,9 @@ def test_being_ended_interrupts_whether_or_not_ctrl_c_does(handler: object) -> N
             _terminate(signal.SIGTERM, None)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_clips_are_not_trained_in_bf16_on_a_cpu_unless_asked() -> None:
+    assert not uses_bf16(Settings(), "clip", CPU)
+    assert uses_bf16(Settings(precision="bf16"), "clip", CPU)
+    assert uses_bf16(Settings(), "image", CPU) == uses_bf16(Settings(), "vector", CPU)
