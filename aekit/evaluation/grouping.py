@@ -66,7 +66,11 @@ def matched(clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def number_of_groups(
-    score: Callable[[np.ndarray, np.ndarray, int], float], embeddings: np.ndarray, split: Split, seed: int
+    score: Callable[[np.ndarray, np.ndarray, int], float],
+    embeddings: np.ndarray,
+    split: Split,
+    seed: int,
+    most: int = CHOOSING,
 ) -> tuple[int, dict[int, float]]:
     """How many groups there are, found without labels: that of the highest score among 2, 3, 5, 8, 10, 15, 20 and 30.
 
@@ -74,7 +78,7 @@ def number_of_groups(
         score: of training samples (N1, D) for fitting, validation samples (N2, D) for judging, and a number of groups;
             higher for better ones.
         embeddings: (N, D).
-        split: of whose parts at most 5,000 samples each are used.
+        split: of whose parts at most `most` samples each are used.
         seed: of which.
 
     Returns:
@@ -82,7 +86,7 @@ def number_of_groups(
     """
     generator = np.random.default_rng(seed)
     train, held = (
-        embeddings[part if len(part) <= CHOOSING else np.sort(generator.choice(part, CHOOSING, replace=False))]
+        embeddings[part if len(part) <= most else np.sort(generator.choice(part, most, replace=False))]
         for part in (split.train, split.validation)
     )
     scores = {k: score(train, held, k) for k in GRID if k < len(train)}

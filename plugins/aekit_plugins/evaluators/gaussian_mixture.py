@@ -9,8 +9,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from aekit.evaluation import Result, Split
-from aekit.evaluation.grouping import CHOOSING, judge_groups, number_of_groups
+from aekit.evaluation.grouping import judge_groups, number_of_groups
 from aekit.options import Field
+
+CHOOSING = 2500
+"""Samples that the number of groups is chosen with: 30 groups of full covariance take long."""
 
 
 def evaluate(
@@ -48,7 +51,7 @@ def evaluate(
     def score(train: np.ndarray, held: np.ndarray, k: int) -> float:
         return float(_fitted(train, k, covariance, starts, seed).score(held))
 
-    alone, scores = number_of_groups(score, x, split, seed)
+    alone, scores = number_of_groups(score, x, split, seed, CHOOSING)
     count, on = clusters, "the option"
     if not count and labels is not None and not unaided:
         count, on = len(np.unique(labels[seen])), "the number of classes"
@@ -71,16 +74,17 @@ def evaluate(
 
 
 def _reduced(embeddings: np.ndarray, rows: np.ndarray, components: int) -> np.ndarray:
-    """(N, min(D, K)) principal components as far as the rows have any, each with variance 1, so that long groups are not cut
-    before the mixture has seen them."""
+    """(N, min(D, K)) float32 principal components as far as the rows have any, each with variance 1, so that long groups are
+    not cut before the mixture has seen them."""
     mean = embeddings[rows].mean(axis=0, dtype=np.float64)
     centred = embeddings[rows] - mean
     values, axes = np.linalg.eigh(centred.T @ centred / len(rows))
     kept = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-30))[::-1][:components]
     if not len(kept):
-        return np.zeros((len(embeddings), 1))
+        return np.zeros((len(embeddings), 1), np.float32)
     whitening = axes[:, kept] / np.sqrt(values[kept])
-    return np.concatenate([(embeddings[at : at + 8192] - mean) @ whitening for at in range(0, len(embeddings), 8192)])
+    blocks = (embeddings[at : at + 8192] - mean for at in range(0, len(embeddings), 8192))
+    return np.concatenate([(block @ whitening).astype(np.float32) for block in blocks])
 
 
 def _fitted(rows: np.ndarray, count: int, covariance: str, starts: int, seed: int) -> Any:
