@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from aekit.errors import AekitError
     from aekit.estimator import AekitTransformer
     from aekit.evaluation import evaluate
-    from aekit.exploring import explore
     from aekit.export import export_encoder
     from aekit.finetuning import finetune
     from aekit.finetuning.classifier import load_classifier
@@ -36,12 +35,13 @@ if TYPE_CHECKING:
     from aekit.index import Index, open_index
     from aekit.indexing import build_index
     from aekit.mapping import draw_map
+    from aekit.mapping.exploring import explore
     from aekit.mathematics.likelihood import log_likelihood
     from aekit.objective import Objective, Pretext, Variant
     from aekit.options import Field
-    from aekit.restoring import Restoring
     from aekit.runs import fit
     from aekit.samples import ArraySource, SampleSpec, Source
+    from aekit.tasks.restoring import Restoring
 
 # Resolved on first use, so that `import aekit` and the hook modules of plugins stay free of torch.
 _HOME = {
@@ -57,7 +57,7 @@ _HOME = {
     "Objective": "aekit.objective",
     "Pretext": "aekit.objective",
     "Index": "aekit.index",
-    "Restoring": "aekit.restoring",
+    "Restoring": "aekit.tasks.restoring",
     "SampleSpec": "aekit.samples",
     "Source": "aekit.samples",
     "Variant": "aekit.objective",
@@ -68,7 +68,7 @@ _HOME = {
     "draw_map": "aekit.mapping",
     "embed": "aekit.embeddings",
     "evaluate": "aekit.evaluation",
-    "explore": "aekit.exploring",
+    "explore": "aekit.mapping.exploring",
     "export_encoder": "aekit.export",
     "find_anomalies": "aekit.detecting",
     "find_clusters": "aekit.clustering",

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from aekit.artifacts import new_folder, read_json, write_json
 from aekit.encoder import Encoder, check_same, load, seeded
 from aekit.errors import DataError
+from aekit.networks.parts import Below, freeze, trained_part
+from aekit.networks.weights import load_weights, save_weights
 from aekit.objective import Batch, Objective, Step, Variant
-from aekit.parts import Below, freeze, trained_part
 from aekit.reconstruction import LOSSES
 from aekit.samples import Samples
-from aekit.weights import load_weights, save_weights
 
 
 class Autoencoder(Objective):
@@ -32,7 +32,7 @@ class Autoencoder(Objective):
         decoder: (B, D) -> (B, *shape) of `part`, before the output activation.
         variants: name -> variant, in the order in which they corrupt.
         loss: name of the reconstruction loss, as in `aekit.reconstruction.LOSSES`; `options` are its own.
-        part: what of the encoder is trained, as `aekit.parts.trained_part`; None: all of it.
+        part: what of the encoder is trained, as `aekit.networks.parts.trained_part`; None: all of it.
     """
 
     def __init__(
@@ -118,11 +118,12 @@ class Autoencoder(Objective):
     def _seen(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """What is to be restored, and what the encoder is shown of it, each (B, *shape) of `part`."""
         shown, target = batch.through(self.part.preprocess)
-        for _, variant in self._named:
-            shown = variant.present(shown, generator)
-        clean = shown if target is None else target
-        for _, variant in self._named:
-            shown = variant.corrupt(shown, generator)
+        with torch.autocast(shown.device.type, enabled=False):  # places and samples need all digits
+            for _, variant in self._named:
+                shown = variant.present(shown, generator)
+            clean = shown if target is None else target
+            for _, variant in self._named:
+                shown = variant.corrupt(shown, generator)
         return clean, shown
 
     def show(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:

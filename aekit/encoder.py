@@ -21,11 +21,11 @@ import aekit
 from aekit.artifacts import new_folder, read_json, write_json, write_text
 from aekit.backbone import Backbone, Deepened, Tied
 from aekit.errors import DataError, IdentityError, PluginError, RecipeError
+from aekit.networks.weights import add_weights, canonical, reason, save_weights
 from aekit.options import validated
 from aekit.preprocess import Preprocess
 from aekit.registry import Plugin, registry
 from aekit.samples import SampleSpec
-from aekit.weights import add_weights, canonical, reason, save_weights
 
 if TYPE_CHECKING:
     from aekit.embeddings import Embeddings
@@ -42,7 +42,8 @@ class Encoder(nn.Module):
         dim: D, width of the embedding.
         architecture: what, with the weights, defines it: backbone, head, dim, normalize. Plain JSON.
         plugins: whose code it needs: the backbone, and the variant that gives the head, if one does.
-        frozen: how many of its lowest `layers` stand still in training, and `held`, their weights; see `aekit.parts.freeze`.
+        frozen: how many of its lowest `layers` stand still in training, and `held`, their weights; see
+            `aekit.networks.parts.freeze`.
         record: where it came from: data, metrics. Not part of its identity.
     """
 

@@ -16,8 +16,8 @@ from aekit.autoencoder import Autoencoder
 from aekit.backbone import Decoder
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
+from aekit.networks.parts import Below, Part, ends_in_sigmoid
 from aekit.objective import Batch, Objective, Variant
-from aekit.parts import Below, Part, ends_in_sigmoid
 from aekit.samples import Samples, SampleSpec
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.encoder import Encoder
-from aekit.parts import Below
+from aekit.networks.parts import Below
 from aekit.preprocess import Preprocess
 from aekit.registry import Plugin
 from aekit.samples import Samples

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from aekit.artifacts import only_writer, write_json, write_text, writing
-from aekit.assembly import auto_loss, autoencoder_of, make_layers, make_objective
 from aekit.data import open_data
 from aekit.devices import choose_device
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.health import quick_look
-from aekit.first_weights import first_scaling
+from aekit.fitting.assembly import auto_loss, autoencoder_of, make_layers, make_objective
+from aekit.fitting.phases import Interrupted, Phase, Trained, train_phases
+from aekit.fitting.trained_on import training_rows
+from aekit.networks.first_weights import first_scaling
+from aekit.networks.parts import freeze
 from aekit.objective import Objective
 from aekit.overrides import changes
-from aekit.parts import freeze
-from aekit.phases import Interrupted, Phase, Trained, train_phases
 from aekit.preprocess import Preprocess
-from aekit.pretexts import save_pretexts
 from aekit.progress import SILENT, Progress
 from aekit.recipe import Recipe, make_recipe, read_recipe
 from aekit.registry import registry
@@ -31,7 +31,7 @@ from aekit.report.card import figures_of
 from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
 from aekit.store import skipped_csv
-from aekit.trained_on import training_rows
+from aekit.tasks.saved import save_pretexts
 from aekit.training import Batches, derive, uses_bf16
 
 __all__ = ["Interrupted", "fit"]

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from aekit.decoded import decoded
 from aekit.errors import DataError
 from aekit.progress import SILENT, Progress
+from aekit.reading.decoded import decoded
 from aekit.specs import Kind, SampleSpec
 
 CHUNK = 1024

@@ -22,11 +22,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from aekit.compiling import compiled
 from aekit.errors import TrainingError
+from aekit.fitting.compiling import compiled
+from aekit.fitting.optimizing import learning_rate, make_optimizer
+from aekit.networks.parts import Features
 from aekit.objective import Batch, Objective
-from aekit.optimizing import learning_rate, make_optimizer
-from aekit.parts import Features
 from aekit.samples import Samples
 
 FINITE_EVERY = {"cpu": 1, "cuda": 16}

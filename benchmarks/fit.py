@@ -21,9 +21,9 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
-from aekit.optimizing import make_optimizer
+from aekit.fitting.assembly import make_objective
+from aekit.fitting.optimizing import make_optimizer
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.samples import ArraySource, Samples, collect

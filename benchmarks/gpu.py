@@ -29,11 +29,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aekit.assembly import make_objective
 from aekit.data import open_data
 from aekit.devices import choose_device
+from aekit.fitting.assembly import make_objective
+from aekit.fitting.optimizing import make_optimizer
 from aekit.objective import PretextObjective
-from aekit.optimizing import make_optimizer
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.samples import Samples, collect

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from aekit.assembly import make_objective
+from aekit.fitting.assembly import make_objective
+from aekit.fitting.optimizing import make_optimizer
 from aekit.objective import Batch
-from aekit.optimizing import make_optimizer
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.registry import registry

@@ -14,10 +14,10 @@ from aekit_plugins.variants.wae_mmd import discrepancy
 from torch import Tensor, nn
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.encoder import Encoder, load
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.mathematics.priors import NormalHead
 from aekit.mathematics.quantiser import Quantiser
 from aekit.objective import Batch

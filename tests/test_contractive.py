@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.mathematics.jacobian import pull_back, random_probes, single_layer, squared_norms, unit_probes
 from aekit.objective import Batch
 from aekit.preprocess import measure

@@ -11,9 +11,9 @@ from aekit_plugins.variants.denoising import Denoising
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from torch import Tensor
 
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.mathematics.blur import blurred
 from aekit.objective import Batch
 from aekit.preprocess import Preprocess, measure

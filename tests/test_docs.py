@@ -70,8 +70,15 @@ def test_every_command_is_documented_and_has_help() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8")):
-        assert target.startswith("http") or (path.parent / target).exists(), target
+    for target, _, section in re.findall(r"\]\(([^)#]*)(#([^)]+))?\)", path.read_text("utf-8")):
+        if target.startswith("http"):
+            continue
+        place = path.parent / target if target else path
+        assert place.exists(), target
+        if section:
+            headings = re.findall(r"^#+ (.+)$", place.read_text("utf-8"), re.M)
+            slugs = [re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings]
+            assert section in slugs, f"{target}#{section}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)

@@ -22,8 +22,8 @@ import aekit
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, TrainingError
 from aekit.evaluation import few_labels, make_split
 from aekit.finetuning.classification import BestEpoch, Classification
+from aekit.fitting.phases import Interrupted
 from aekit.objective import Batch
-from aekit.phases import Interrupted
 from aekit.progress import Progress, Task
 from aekit.samples import ArraySource, collect
 from aekit.training import Batches, Settings, State, train

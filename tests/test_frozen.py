@@ -21,16 +21,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import aekit
-from aekit import features, finetuning, parts
-from aekit.assembly import make_layers, make_objective
+from aekit import finetuning
 from aekit.autoencoder import Autoencoder, load_autoencoder
-from aekit.compiling import compiled
 from aekit.encoder import assemble
 from aekit.errors import RecipeError, TrainingError
+from aekit.fitting import features
+from aekit.fitting.assembly import make_layers, make_objective
+from aekit.fitting.compiling import compiled
+from aekit.fitting.optimizing import make_optimizer
+from aekit.fitting.phases import Interrupted
+from aekit.networks import parts
+from aekit.networks.parts import Features, Part, freeze, trained_part
 from aekit.objective import Batch, Objective, Pretext, PretextObjective
-from aekit.optimizing import make_optimizer
-from aekit.parts import Features, Part, freeze, trained_part
-from aekit.phases import Interrupted
 from aekit.preprocess import measure
 from aekit.progress import SILENT, Progress, Task
 from aekit.recipe import make_recipe

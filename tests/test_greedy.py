@@ -15,12 +15,12 @@ import torch
 from torch.nn import functional as F
 
 import aekit
-from aekit.assembly import make_layers, make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_layers, make_objective
+from aekit.fitting.phases import Interrupted
 from aekit.greedy import Layer
 from aekit.objective import Batch
-from aekit.phases import Interrupted
 from aekit.preprocess import measure
 from aekit.progress import Progress, Task
 from aekit.recipe import make_recipe

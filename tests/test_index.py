@@ -17,8 +17,8 @@ import aekit
 from aekit.embeddings import Embeddings
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError
 from aekit.index import Metric, VectorIndex
-from aekit.openblas import VARIABLE, better_core
-from aekit.recall import Exact
+from aekit.indexing.openblas import VARIABLE, better_core
+from aekit.indexing.recall import Exact
 from aekit.store import Rows
 
 FAST = {"train.epochs": 1, "train.precision": "fp32"}
@@ -402,7 +402,7 @@ import os, sys
 before = dict(os.environ)
 sys.path[:0] = {path!r}
 {first}
-from aekit.openblas import better_core_for, import_with_better_core
+from aekit.indexing.openblas import better_core_for, import_with_better_core
 faiss, note = import_with_better_core("faiss", "faiss_cpu.libs")
 assert dict(os.environ) == before, "the environment is put back"
 print(better_core_for("faiss", "faiss_cpu.libs") is not None, bool(note))
@@ -426,7 +426,7 @@ def test_faiss_is_imported_with_the_environment_put_back() -> None:
 
 
 def test_a_package_without_such_a_library_is_only_imported() -> None:
-    from aekit.openblas import better_core_for, import_with_better_core
+    from aekit.indexing.openblas import better_core_for, import_with_better_core
 
     assert better_core_for("json", "json.libs") is None and better_core_for("no_such_package", "x") is None
     module, note = import_with_better_core("json", "json.libs")

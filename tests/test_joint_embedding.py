@@ -20,13 +20,13 @@ from commands import Command
 from torch import Tensor, nn
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.errors import RecipeError
-from aekit.joint_embedding import Teacher, TwoViews, cosines, matched, perceptron, projections, risen, spread
+from aekit.fitting.assembly import make_objective
 from aekit.objective import Batch, Objective, PretextObjective
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.samples import ArraySource, Samples, collect
+from aekit.tasks.joint_embedding import Teacher, TwoViews, cosines, matched, perceptron, projections, risen, spread
 from aekit.training import Batches, Settings, State, train
 
 NAMES = ["simclr", "byol", "simsiam", "barlow-twins", "vicreg", "dino"]

@@ -14,10 +14,10 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder, load_autoencoder
 from aekit.backbone import Tied
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.objective import Batch
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe

@@ -14,15 +14,15 @@ from commands import Command
 from torch import Tensor, nn
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.backbone import Backbone
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.objective import Objective, Pretext, PretextObjective
-from aekit.patching import PatchDecoder, PatchGrid, waves
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.samples import ArraySource, Kind, Samples, SampleSpec, collect
+from aekit.tasks.patching import PatchDecoder, PatchGrid, waves
 from aekit.testing import conformance
 from aekit.testing.samples import SPECS, low_rank
 from aekit.training import Batches, Settings, State, train

@@ -14,11 +14,11 @@ from aekit_plugins.variants.displacing import Displacing
 from torch import nn
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder, load_autoencoder
 from aekit.backbone import Tied
 from aekit.encoder import seeded
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.objective import Batch
 from aekit.preprocess import Preprocess, measure
 from aekit.recipe import make_recipe
@@ -275,3 +275,17 @@ def test_series_and_clips_get_a_convolutional_backbone(kind: str, shape: tuple[i
     encoder = aekit.fit(ArraySource(data, kind=kind), epochs=1, dim=6)
     assert encoder.architecture["backbone"]["name"] == "conv"
     assert encoder.embed(ArraySource(data, kind=kind)).vectors.shape == (24, 6)
+
+
+def test_samples_are_corrupted_with_all_digits_where_networks_compute_in_bfloat16() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 1, 64, 64), np.uint8)
+    samples = collect(ArraySource(pictures), np.arange(8), torch.device("cpu"))
+    recipe = make_recipe({"data": {"source": "memory"}, "objective": {"variants": ["displacing"]}})
+    recipe = recipe.with_encoder(backbone="conv").with_objective(loss="bce")
+    objective = make_objective(recipe, samples.spec, measure(samples)[0])
+    seen = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled), torch.no_grad():
+            shown = objective.show(Batch(samples.batch(torch.arange(8))), torch.Generator().manual_seed(0))
+        seen.append(shown["autoencoder"]["what the encoder is shown"])
+    assert torch.equal(*seen)

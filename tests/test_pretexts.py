@@ -20,7 +20,7 @@ from scipy.ndimage import rotate
 from torch import Tensor, nn
 
 import aekit
-from aekit.assembly import make_objective
+from aekit.fitting.assembly import make_objective
 from aekit.mathematics.answers import answering_head, in_words, judged
 from aekit.mathematics.permutations import distant_permutations
 from aekit.mathematics.tiles import Cells, cut, enlarged, evened, greyed, laid, segments

@@ -13,9 +13,9 @@ from scipy import stats
 from torch import Tensor
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.autoencoder import load_autoencoder
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.reconstruction import LOSSES, Gaussian, Huber, Logistic, LogScale, psnr, ssim

@@ -22,11 +22,11 @@ from sklearn.calibration import calibration_curve
 from torch import Tensor
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.encoder import Encoder
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.evaluation.neighbours import nearest_others
-from aekit.layouts import lay_out
+from aekit.fitting.assembly import make_objective
+from aekit.mapping.layouts import lay_out
 from aekit.objective import Batch, Objective, Pretext, PretextObjective, WeightedSum
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe

@@ -17,21 +17,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.backbone import through
 from aekit.errors import AekitError, DataError, IdentityError, PluginError, RecipeError
-from aekit.marks import PROPORTION, draw_bank, fonts_in, placed
+from aekit.fitting.assembly import make_objective
 from aekit.mathematics.colour import SPREAD, bins_of, greys_of, lab_of, rarity_of, rgb_of, spread
 from aekit.mathematics.holes import biharmonic_fill, blocks, nearest_fill, shapes, smooth_fill, widened
 from aekit.mathematics.resampling import resampled
 from aekit.objective import Pretext, PretextObjective
 from aekit.preprocess import measure
-from aekit.pretexts import load_pretexts, save_pretexts
 from aekit.recipe import make_recipe
 from aekit.reconstruction import LOSSES
 from aekit.registry import registry
-from aekit.restoring import Restoring
 from aekit.samples import ArraySource, SampleSpec, collect
+from aekit.tasks.marks import PROPORTION, draw_bank, fonts_in, placed
+from aekit.tasks.restoring import Restoring
+from aekit.tasks.saved import load_pretexts, save_pretexts
 from aekit.testing import check
 
 TASKS = ("inpainting", "colourisation", "super-resolution", "mark-removal")

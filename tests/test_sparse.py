@@ -13,10 +13,10 @@ from aekit_plugins.variants.sparse_l1 import SparseL1
 from scipy.stats import entropy
 from torch import Tensor, nn
 
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.backbone import Tied
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.objective import Batch, Step
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe

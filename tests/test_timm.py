@@ -19,14 +19,14 @@ from torch import Tensor, nn
 import aekit
 from aekit.encoder import Encoder, assemble
 from aekit.errors import AekitError, DataError, RecipeError
-from aekit.first_weights import take_weights
-from aekit.framing import Framing, framed
+from aekit.networks.first_weights import take_weights
+from aekit.networks.framing import Framing, framed
+from aekit.networks.staging import NotAChainError, groups_by_name, modules_of, planned, without_chance
+from aekit.networks.upsampling import Upsampling
+from aekit.networks.weights import read_weights
 from aekit.preprocess import Preprocess
 from aekit.samples import SampleSpec
-from aekit.staging import NotAChainError, groups_by_name, modules_of, planned, without_chance
 from aekit.testing import check
-from aekit.upsampling import Upsampling
-from aekit.weights import read_weights
 
 timm = pytest.importorskip("timm", reason="the extra 'timm' is not installed")
 

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 import aekit
-from aekit.assembly import make_objective
 from aekit.errors import TrainingError
+from aekit.fitting.assembly import make_objective
+from aekit.fitting.optimizing import learning_rate
 from aekit.objective import Batch, Objective
-from aekit.optimizing import learning_rate
 from aekit.samples import ArraySource, Samples, collect
 from aekit.training import Batches, Settings, State, derive, train, uses_bf16
 

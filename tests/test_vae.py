@@ -15,9 +15,9 @@ from aekit_plugins.variants.vae import VAE
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
-from aekit.assembly import make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.errors import DataError, RecipeError
+from aekit.fitting.assembly import make_objective
 from aekit.mathematics import likelihood
 from aekit.mathematics.gaussian import LARGEST, GaussianHead, draw_codes, kl_to_standard, log_normal
 from aekit.mathematics.likelihood import log_likelihood

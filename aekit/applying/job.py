@@ -18,12 +18,12 @@ from aekit.data import open_data
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError
 from aekit.objective import Pretext
-from aekit.pretexts import load_pretexts
 from aekit.progress import SILENT, Progress
+from aekit.reading.streaming import stream
 from aekit.report.grid import draw_grid
 from aekit.report.showing import Drawn
 from aekit.samples import Source
-from aekit.streaming import stream
+from aekit.tasks.saved import load_pretexts
 
 SHOWN = 10
 """Samples in a picture."""

@@ -16,8 +16,8 @@ from aekit.applying.restored import Restored, judged, opened, read_one
 from aekit.errors import DataError, PluginError, RecipeError, nearest
 from aekit.options import Field
 from aekit.registry import registry
-from aekit.restoring import Baseline, Damaged, Restoring
 from aekit.samples import Source, to_tensor
+from aekit.tasks.restoring import Baseline, Damaged, Restoring
 from aekit.training import derive
 
 

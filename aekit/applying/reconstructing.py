@@ -12,10 +12,10 @@ from aekit.applying.compressing import COMPARED, EightBit, as_files, has_files
 from aekit.applying.job import SHOWN, Job, Outcome
 from aekit.errors import DataError
 from aekit.evaluation.fidelity import decibels, squared_errors
+from aekit.fitting.trained_on import training_samples
 from aekit.mathematics.principal import Principal, fit_principal
 from aekit.options import Field
 from aekit.reconstruction import ssim
-from aekit.trained_on import training_samples
 
 RANGED = 4096
 """Samples whose codes set the ranges of the 8-bit code."""

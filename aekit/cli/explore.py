@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from aekit.cli.options import Progress, quiet_option
-from aekit.exploring import explore as write_for
+from aekit.mapping.exploring import explore as write_for
 
 
 @click.command()

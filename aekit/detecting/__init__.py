@@ -22,13 +22,13 @@ from aekit.encoder import Encoder, load
 from aekit.errors import DataError, nearest
 from aekit.evaluation.detection import detection
 from aekit.evaluation.results import Metric
+from aekit.fitting.trained_on import training_rows, training_samples
 from aekit.progress import SILENT, Progress
+from aekit.reading.streaming import stream
 from aekit.recipe import read_recipe
 from aekit.report.text import columns
 from aekit.samples import Source, collect
 from aekit.store import skipped_csv
-from aekit.streaming import stream
-from aekit.trained_on import training_rows, training_samples
 
 __all__ = ["Anomalies", "Detector", "find_anomalies"]
 

@@ -15,11 +15,11 @@ from aekit.evaluation.intervals import bootstrap
 from aekit.evaluation.results import Metric, Result
 from aekit.evaluation.splits import evenly
 from aekit.mathematics.principal import fit_principal
-from aekit.modes import looking_at
+from aekit.networks.modes import looking_at
 from aekit.progress import SILENT, Progress
+from aekit.reading.streaming import stream
 from aekit.reconstruction import ssim
 from aekit.samples import Source, collect
-from aekit.streaming import stream
 
 NAME = "reconstruction"
 FITTED = 20_000

@@ -12,7 +12,7 @@ from aekit.evaluation.geometry import NEIGHBOURS, others
 from aekit.evaluation.neighbours import nearest
 from aekit.evaluation.results import Findings
 from aekit.evaluation.splits import evenly
-from aekit.modes import looking_at
+from aekit.networks.modes import looking_at
 from aekit.samples import Source, read_usable, to_tensor
 
 MOST = 2000

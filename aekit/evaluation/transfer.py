@@ -7,7 +7,7 @@ import torch
 
 from aekit.encoder import Encoder
 from aekit.errors import DataError
-from aekit.modes import looking_at
+from aekit.networks.modes import looking_at
 from aekit.progress import SILENT, Progress
 from aekit.samples import Source, read_usable, to_tensor
 

@@ -27,13 +27,13 @@ from aekit.devices import choose_device
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation import Split, as_classes, bootstrap, difference, few_labels, make_split
-from aekit.features import features_of
 from aekit.finetuning.classification import BestEpoch, Classification, Frozen, numbers, score
 from aekit.finetuning.classifier import TITLES, Classifier, Finetuned, load_classifier
+from aekit.fitting.features import features_of
+from aekit.fitting.phases import Phase, steps
+from aekit.networks.parts import freeze
 from aekit.options import problems_in
 from aekit.overrides import changes
-from aekit.parts import freeze
-from aekit.phases import Phase, steps
 from aekit.progress import SILENT, Progress
 from aekit.runs import STEPS_AIMED_AT
 from aekit.samples import Samples, Source, collect

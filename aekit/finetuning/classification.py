@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 
 from aekit.encoder import Encoder, seeded
 from aekit.evaluation import fit_logistic
+from aekit.networks.parts import Below, Features, freeze, trained_part
 from aekit.objective import Batch, Objective
-from aekit.parts import Below, Features, freeze, trained_part
 from aekit.samples import Samples
 
 STRENGTHS = np.geomspace(1e-4, 1e3, 10)
@@ -23,7 +23,7 @@ FIGURES = ("loss", "accuracy", "validation_accuracy", "validation_cross_entropy"
 class Classification(Objective):
     """Cross-entropy of a linear classifier on the encoder's code, before any normalization of the output.
 
-    Layers that are not trained are frozen, see `aekit.parts.freeze`.
+    Layers that are not trained are frozen, see `aekit.networks.parts.freeze`.
 
     Args:
         encoder: to train.

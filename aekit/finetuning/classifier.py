@@ -18,10 +18,10 @@ from aekit.embeddings import Reader
 from aekit.encoder import Encoder, check_same, load, seeded
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation import Metric
+from aekit.networks.weights import load_weights, save_weights
 from aekit.progress import SILENT, Progress
 from aekit.report.text import columns
 from aekit.samples import Source
-from aekit.weights import load_weights, save_weights
 
 FORMAT = 1
 TITLES = {"finetuned": "fine-tuned", "random": "random weights", "frozen": "frozen + logistic regression"}

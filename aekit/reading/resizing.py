@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from aekit.framing import framed
+from aekit.networks.framing import framed
 from aekit.specs import SampleSpec
 
 

@@ -16,8 +16,8 @@ from aekit.embeddings import Embeddings
 from aekit.encoder import Encoder
 from aekit.evaluation.neighbours import nearest_others
 from aekit.evaluation.splits import as_classes
-from aekit.layouts import lay_out
-from aekit.modes import looking_at
+from aekit.mapping.layouts import lay_out
+from aekit.networks.modes import looking_at
 from aekit.report.sheets import Painter, Sheet, side_for
 from aekit.samples import Samples, Source, read_usable, to_tensor
 from aekit.store import Rows

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 import aekit
-from aekit.assembly import autoencoder_of
 from aekit.encoder import Encoder
 from aekit.errors import DataError
 from aekit.evaluation.judge import evaluate
 from aekit.evaluation.judgement import Evaluation
+from aekit.fitting.assembly import autoencoder_of
 from aekit.objective import Objective
 from aekit.registry import registry
 from aekit.report import charts

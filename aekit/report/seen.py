@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.encoder import Encoder
-from aekit.modes import looking_at
+from aekit.networks.modes import looking_at
 from aekit.objective import Batch, Objective
 from aekit.report.page import Page, card, figure, gallery, preformatted, strips
 from aekit.report.sheets import Painter, Sheet, number_sheet, picture_sheet

@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from aekit.data import reopen
 from aekit.errors import DataError
 from aekit.index import VectorIndex
-from aekit.layouts import lay_out
+from aekit.mapping.layouts import lay_out
 from aekit.progress import SILENT, Progress
 from aekit.report.maps import coloured, described
 from aekit.report.sheets import Painter, side_for
@@ -50,7 +50,7 @@ class Catalogue:
     Args:
         index: that was opened.
         most: points on the map.
-        method: of the map, as in `aekit.layouts.lay_out`.
+        method: of the map, as in `aekit.mapping.layouts.lay_out`.
         progress: receives what was chosen.
 
     Attributes:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aekit.assembly import autoencoder_of, make_objective
 from aekit.autoencoder import Autoencoder
 from aekit.backbone import Backbone
 from aekit.encoder import Encoder, assemble, seeded
 from aekit.errors import RecipeError
+from aekit.fitting.assembly import autoencoder_of, make_objective
 from aekit.objective import Batch, Objective, Pretext, PretextObjective, Variant
 from aekit.options import validated
 from aekit.preprocess import Preprocess, measure

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from aekit.artifacts import sha256_of
 from aekit.backbone import Backbone
 from aekit.errors import AekitError, RecipeError, nearest
-from aekit.framing import Framing, advice, per_channel
+from aekit.networks.framing import Framing, advice, per_channel
+from aekit.networks.pooling import Pool, Pooling
+from aekit.networks.staging import Call, Plan, groups_by_name, modules_of, planned, without_chance
+from aekit.networks.upsampling import Upsampling
+from aekit.networks.weights import differences, read_weights, reason
 from aekit.options import Field
-from aekit.patching import TokenPass
-from aekit.pooling import Pool, Pooling
 from aekit.preprocess import Preprocess
 from aekit.samples import SampleSpec
-from aekit.staging import Call, Plan, groups_by_name, modules_of, planned, without_chance
-from aekit.upsampling import Upsampling
-from aekit.weights import differences, read_weights, reason
+from aekit.tasks.patching import TokenPass
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 Kept = Annotated[float, Field(gt=0, le=1)]

@@ -15,7 +15,7 @@ import numpy as np
 
 from aekit.errors import DataError, IdentityError, RecipeError
 from aekit.index import Batches, Index, Metric
-from aekit.openblas import import_with_better_core
+from aekit.indexing.openblas import import_with_better_core
 from aekit.options import Field
 
 TRAINING_PER_LIST = 64

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.encoder import Encoder
-from aekit.joint_embedding import Momentum, Teacher, TwoViews, in_float32, perceptron, projections, risen, spread
 from aekit.options import Field
 from aekit.samples import Samples
+from aekit.tasks.joint_embedding import Momentum, Teacher, TwoViews, in_float32, perceptron, projections, risen, spread
 from aekit.views import Flip, Share, Strength, views_for
 
 

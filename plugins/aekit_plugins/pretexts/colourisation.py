@@ -12,8 +12,8 @@ from aekit.encoder import Encoder
 from aekit.mathematics.colour import bins_of, greys_of, lab_of, rarity_of, rgb_of, spread
 from aekit.mathematics.resampling import resampled
 from aekit.options import Field
-from aekit.restoring import Damaged, Restoring
 from aekit.samples import Samples
+from aekit.tasks.restoring import Damaged, Restoring
 
 WIDTH = 32
 """Channels that the decoder ends with, for classes, before each pixel is told its class."""

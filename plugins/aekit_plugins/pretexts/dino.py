@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
-from aekit.joint_embedding import Momentum, Prototypes, Teacher, TwoViews, perceptron, projections, risen, spread
 from aekit.options import Field
 from aekit.samples import Samples
+from aekit.tasks.joint_embedding import Momentum, Prototypes, Teacher, TwoViews, perceptron, projections, risen, spread
 from aekit.views import Flip, Strength, views_for
 
 FIRST = 256

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from aekit.encoder import Encoder
-from aekit.hiding import Filling
 from aekit.mathematics.holes import biharmonic_fill, blocks, nearest_fill, shapes, smooth_fill, widened
 from aekit.options import Field
-from aekit.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
 from aekit.samples import Samples
+from aekit.tasks.hiding import Filling
+from aekit.tasks.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
 
 CELLS = 4
 """Of the coarse noise that random shapes are cut from, along each side of a sample."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from aekit.encoder import Encoder
-from aekit.marks import PROPORTION, draw_bank, fonts_in, placed
 from aekit.options import Field
-from aekit.restoring import Damaged, LossOption, ResidualOption, Restoring
 from aekit.samples import Samples
+from aekit.tasks.marks import PROPORTION, draw_bank, fonts_in, placed
+from aekit.tasks.restoring import Damaged, LossOption, ResidualOption, Restoring
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from aekit.encoder import Encoder
-from aekit.hiding import Filling, FillOption, mean_where
 from aekit.objective import Pretext
 from aekit.options import Field
-from aekit.patching import PatchDecoder, PatchGrid
 from aekit.reconstruction import LOSSES
 from aekit.samples import Samples
+from aekit.tasks.hiding import Filling, FillOption, mean_where
+from aekit.tasks.patching import PatchDecoder, PatchGrid
 
 Side = Annotated[int, Field(ge=1)]
 _PATCH = Field(

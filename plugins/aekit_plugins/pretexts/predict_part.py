@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from aekit.encoder import Encoder
-from aekit.hiding import Filling
 from aekit.options import Field
-from aekit.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
 from aekit.samples import Samples
+from aekit.tasks.hiding import Filling
+from aekit.tasks.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
 
 AXES = {"series": ["time"], "image": ["height", "width"], "clip": ["time", "height", "width"]}
 """Kind of sample -> its axes after that of the channels."""

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.encoder import Encoder
-from aekit.joint_embedding import TwoViews, in_float32, matched, perceptron, projections, spread
 from aekit.options import Field
+from aekit.tasks.joint_embedding import TwoViews, in_float32, matched, perceptron, projections, spread
 from aekit.views import Flip, Share, Strength, views_for
 
 

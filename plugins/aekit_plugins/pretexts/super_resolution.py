@@ -10,7 +10,7 @@ from torch import Tensor
 from aekit.encoder import Encoder
 from aekit.mathematics.resampling import resampled
 from aekit.options import Field
-from aekit.restoring import Damaged, LossOption, ResidualOption, Restoring
+from aekit.tasks.restoring import Damaged, LossOption, ResidualOption, Restoring
 
 
 class SuperResolution(Restoring):

@@ -12,7 +12,7 @@ from aekit.backbone import Tied
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
 from aekit.mathematics.principal import fit_principal
-from aekit.modes import looking_at
+from aekit.networks.modes import looking_at
 from aekit.objective import Step, Variant
 from aekit.options import Field
 from aekit.samples import Samples

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from aekit.encoder import Encoder
 from aekit.errors import RecipeError
-from aekit.modes import looking_at
+from aekit.networks.modes import looking_at
 from aekit.objective import Step, Variant
 from aekit.options import Field
 from aekit.samples import Samples

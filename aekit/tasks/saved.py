@@ -7,10 +7,10 @@ from pathlib import Path
 from aekit.artifacts import new_folder, read_json, write_json
 from aekit.encoder import Encoder, check_same, seeded
 from aekit.errors import IdentityError, PluginError
+from aekit.networks.weights import load_weights, save_weights
 from aekit.objective import Objective, Pretext, PretextObjective
 from aekit.options import validated
 from aekit.registry import registry
-from aekit.weights import load_weights, save_weights
 
 FORMAT = 1
 FOLDER = "pretexts"

@@ -14,7 +14,7 @@ from typing import Any
 
 from aekit.artifacts import write_text, writing
 from aekit.errors import RecipeError, TrainingError
-from aekit.features import computed_once
+from aekit.fitting.features import computed_once
 from aekit.objective import Objective
 from aekit.progress import Progress
 from aekit.training import Batches, Settings, State, train

@@ -9,11 +9,11 @@ from aekit.autoencoder import Autoencoder
 from aekit.backbone import Decoder
 from aekit.encoder import Encoder, assemble, seeded
 from aekit.errors import RecipeError
-from aekit.first_weights import take_weights
 from aekit.greedy import Layer
+from aekit.networks.first_weights import take_weights
+from aekit.networks.parts import freeze, trained_part
 from aekit.objective import Objective, Pretext, PretextObjective, Untrained, Variant, WeightedSum
 from aekit.options import validated
-from aekit.parts import freeze, trained_part
 from aekit.preprocess import Preprocess
 from aekit.recipe import LayerSettings, Recipe
 from aekit.reconstruction import LOSSES

@@ -16,7 +16,7 @@ from aekit.data import reopen
 from aekit.embeddings import Embeddings, embed
 from aekit.encoder import load
 from aekit.errors import DataError, OutputError
-from aekit.layouts import lay_out, principal
+from aekit.mapping.layouts import lay_out, principal
 from aekit.progress import SILENT, Progress
 from aekit.report.plots import draw_points
 from aekit.samples import Source, read_usable, to_tensor

@@ -19,7 +19,7 @@ from aekit.clustering import find_clusters
 from aekit.embeddings import Embeddings
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbours import nearest_others
-from aekit.layouts import lay_out
+from aekit.mapping.layouts import lay_out
 from aekit.progress import SILENT, Progress
 from aekit.report.grid import picture_of
 from aekit.report.look import FEWEST
@@ -71,7 +71,7 @@ def explore(
         embeddings: `aekit.Embeddings`, or their folder.
         out: new folder.
         form: ``atlas`` or ``projector``.
-        method: of the plane for ``atlas``, as in `aekit.layouts.lay_out`; the projector makes its own.
+        method: of the plane for ``atlas``, as in `aekit.mapping.layouts.lay_out`; the projector makes its own.
         most: samples; more are thinned evenly.
         seed: of the plane and the clusters.
         progress: receives what was left out, and a bar.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aekit.backbone import Backbone
 from aekit.encoder import Encoder
-from aekit.modes import looking_at
+from aekit.networks.modes import looking_at
 from aekit.preprocess import Preprocess
 from aekit.samples import Kind, Samples, SampleSpec
 

@@ -17,9 +17,9 @@ from aekit.embeddings import Embeddings
 from aekit.encoder import check_same, read_description
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, nearest
 from aekit.index import FORMAT, Index, Metric, VectorIndex, open_index, scaled
+from aekit.indexing.recall import Exact
 from aekit.options import validated
 from aekit.progress import SILENT, Progress
-from aekit.recall import Exact
 from aekit.registry import Plugin, registry
 
 RECALL_AT = 10

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aekit.decoded import decoded
 from aekit.encoder import Encoder
 from aekit.errors import TrainingError
+from aekit.networks.parts import Below, Features
+from aekit.networks.weights import add_weights, canonical
 from aekit.objective import Objective
-from aekit.parts import Below, Features
 from aekit.progress import Progress
+from aekit.reading.decoded import decoded
 from aekit.samples import RowNames, Samples, Source, room
 from aekit.training import Batches, Settings, uses_bf16
-from aekit.weights import add_weights, canonical
 
 AT_ONCE = 256
 """Samples a pass."""

@@ -1,0 +1,1 @@
+"""What networks are made of, and what is done to them: stages, frozen parts, first weights, weights in files."""
