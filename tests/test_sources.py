@@ -7,6 +7,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -354,7 +355,7 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.labels.tolist() == ["cat", "dog", "cat"]
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
-    assert source.note == "column 'class' is the label, y left out"
+    assert source.note == "column 'class' is the label; y left out"
     assert collect(source, np.arange(3), torch.device("cpu")).rows.tolist() == [0, 2]
     assert source.skipped == {"r2": "nan at (0,)"}
 
@@ -377,7 +378,8 @@ def test_tables_of_other_makes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("a,name,town\n1,x,y\n", {}, "not numbers in 'name', 'town'; x chooses columns"),
+        ("name,town\nx,y\n", {}, "not numbers in 'name', 'town'; x chooses columns"),
+        ("a,name\n1,x\n", {"x": ["a", "name"]}, "not numbers in 'name'; x chooses columns"),
         ("a,b\n1,2\n", {"y": "aa"}, "no column 'aa'; did you mean 'a'"),
         ("a,b\n", {}, "a table without rows"),
         ("", {}, "an empty file"),
@@ -386,10 +388,17 @@ def test_tables_of_other_makes(tmp_path: Path) -> None:
         ("a,split\n1,other\n", {}, "row 0 is of split 'other'; expected train"),
     ],
 )
-def test_bad_tables(tmp_path: Path, text: str, options: dict[str, str], message: str) -> None:
+def test_bad_tables(tmp_path: Path, text: str, options: dict[str, Any], message: str) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         open_data(tmp_path / "t.csv", {"arrays": options})
+
+
+def test_columns_of_words_are_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("name,a,town,target\nx,1,y,0\nz,2,y,1\n")
+    source = open_data(tmp_path / "t.csv")
+    assert source.spec.shape == (1,)
+    assert source.note == "column 'target' is the label; left out, as they hold no numbers: 'name', 'town'"
 
 
 # Pictures

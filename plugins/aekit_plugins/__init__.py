@@ -59,7 +59,21 @@ def aekit_register_backbones() -> list[Entry]:
 def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
     tables = (".csv", ".tsv", ".parquet")
-    pictures = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+    pictures = (
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".jp2",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    )
     arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
     films = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
     return [

@@ -92,12 +92,16 @@ class Arrays(ArraySource):
             if name not in names:
                 raise DataError(f"{path}: no column {name!r}{nearest(name, names)}")
         words = [n for n in features if not tables.is_numeric(table[n])]
-        if words or not features:
+        if x == "auto":
+            features = [n for n in features if n not in words]
+        if not features or (words and x != "auto"):
             found = f"not numbers in {', '.join(map(repr, words))}" if words else "no columns of numbers"
             raise DataError(f"{path}: {found}; x chooses columns, y names the labels")
-        if label:
-            others = sorted(n for n in kept_out - {label, ids, split} if n)
-            self.note = f"column {label!r} is the label" + (f", {', '.join(others)} left out" if others else "")
+        others = sorted(n for n in kept_out - {label, ids, split} if n)
+        said = [f"column {label!r} is the label"] if label else []
+        said += [f"{', '.join(others)} left out"] if others else []
+        said += [f"left out, as they hold no numbers: {', '.join(map(repr, words))}"] if words else []
+        self.note = "; ".join(said)
         array = np.column_stack([tables.numbers(table[n]) for n in features])
         labels = tables.labels_of(table[label]) if label else None
         splits = tables.splits_of(table[split], path) if split else None
