@@ -59,21 +59,8 @@ def aekit_register_backbones() -> list[Entry]:
 def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
     tables = (".csv", ".tsv", ".parquet")
-    pictures = (
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".jp2",
-        ".jpeg",
-        ".jpg",
-        ".pbm",
-        ".pgm",
-        ".png",
-        ".ppm",
-        ".tif",
-        ".tiff",
-        ".webp",
-    )
+    netpbm = (".pbm", ".pgm", ".ppm")
+    pictures = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", *netpbm)
     arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
     films = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
     return [
