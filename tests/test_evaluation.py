@@ -442,7 +442,12 @@ def test_the_verdict_says_what_the_figures_do_and_no_more() -> None:
     assert "above pca-64 (0.850) and random (0.700); the intervals of encoder and pca-64 overlap" in close[0]
     useless = verdict({"encoder": scored(right=700), "raw": scored(right=800), "random": scored(right=700)})
     assert "level with random (0.700), below raw (0.800)" in useless[0]
-    assert "no better than the same encoder with random weights" in useless[1]
+    assert useless[1].endswith("random weights: this shows nothing that was learned")
+    shuffled = np.roll(scored(right=690)["probe"].scores, 200)
+    other = {"probe": Result({"accuracy": bootstrap(shuffled)}, scores=shuffled)}
+    unsure = verdict({"encoder": scored(right=700), "random": other})
+    assert "level with random (0.690)" in unsure[0]
+    assert unsure[1].endswith("no better than the same encoder with random weights, as far as 1,000 test samples can tell")
     idle = verdict({"encoder": scored(right=800), "raw": scored(right=800), "random": scored(right=700)})
     assert "no better than features that need no training" in idle[1]
 

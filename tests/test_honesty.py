@@ -166,7 +166,7 @@ def test_an_untrained_encoder_is_said_to_be_no_better_than_random(
     found = judged(untrained.embed(pictures), digits[1], ["probe", "knn", "retrieval"])
     said = [line for line in found.verdict() if "no better than the same encoder with random weights" in line]
     assert len(said) >= 2, found.text()
-    assert all(grade == "bad" for grade, line in found.graded() if line in said)
+    assert all(grade in ("bad", "notice") for grade, line in found.graded() if line in said)
 
 
 def test_an_encoder_whose_neighbours_do_not_survive_a_nudge_is_called_out(pictures: np.ndarray) -> None:

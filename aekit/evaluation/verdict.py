@@ -26,8 +26,8 @@ def verdict(results: Results, rivals: Collection[str] = ()) -> list[str]:
 def graded(
     results: Results, rivals: Collection[str] = (), standing: Mapping[tuple[str, str], Pair] | None = None
 ) -> list[tuple[Grade, str]]:
-    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random weights,
-    or than guessing; ``notice`` in between. `standing` is what `pairs` gives, where that is known already."""
+    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random weights
+    by the figure itself, or than guessing; ``notice`` in between. `standing` is what `pairs` gives, where that is known already."""
     compared = pairs(results, ENCODER) if standing is None else standing
     lines = []
     for name, own in results.get(ENCODER, {}).items():
@@ -67,14 +67,21 @@ def _sentences(
     if blind:
         return [*lines, *blind]
     if controls.get("random", "above") != "above":
-        lines.append(
-            ("bad", f"{name}: no better than the same encoder with random weights: this shows nothing that was learned")
-        )
+        lines.append(_no_better_than_random(name, own, others["random"]))
     elif all(word != "above" for subject, word in controls.items() if subject != "random") and len(controls) > 1:
         lines.append(
             ("notice", f"{name}: better than random weights, but no better than features that need no training")
         )
     return lines
+
+
+def _no_better_than_random(name: str, own: Result, random: Result) -> tuple[Grade, str]:
+    """What is level with random weights by its mean, or only as far as so few samples can tell."""
+    sentence = f"{name}: no better than the same encoder with random weights"
+    if first(own)[1].value <= first(random)[1].value:
+        return "bad", f"{sentence}: this shows nothing that was learned"
+    count = "these" if own.scores is None else f"{len(own.scores):,}"
+    return "notice", f"{sentence}, as far as {count} test samples can tell"
 
 
 def _blind(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[Grade, str]]:
