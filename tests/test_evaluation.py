@@ -447,7 +447,9 @@ def test_the_verdict_says_what_the_figures_do_and_no_more() -> None:
     other = {"probe": Result({"accuracy": bootstrap(shuffled)}, scores=shuffled)}
     unsure = verdict({"encoder": scored(right=700), "random": other})
     assert "level with random (0.690)" in unsure[0]
-    assert unsure[1].endswith("no better than the same encoder with random weights, as far as 1,000 test samples can tell")
+    assert unsure[1].endswith(
+        "no better than the same encoder with random weights, as far as 1,000 test samples can tell"
+    )
     idle = verdict({"encoder": scored(right=800), "raw": scored(right=800), "random": scored(right=700)})
     assert "no better than features that need no training" in idle[1]
 

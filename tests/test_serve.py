@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -214,6 +215,19 @@ def test_an_index_without_its_data_or_encoder() -> None:
         bare.like_file(b"x", 5)
     with pytest.raises(DataError, match="not at hand"):
         bare.picture(3)
+
+
+def test_a_row_of_a_table_has_a_bar_for_each_column_on_one_scale(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((40, 3)) * (1, 1000, 1e6) + (0, 5, -1e6)
+    np.save(tmp_path / "table.npy", rows)
+    encoder = aekit.fit(str(tmp_path / "table.npy"), dim=2, epochs=2, out=tmp_path / "run")
+    aekit.build_index(encoder.embed(str(tmp_path / "table.npy"), out=tmp_path / "embeddings"), tmp_path / "index")
+    kind, content = Catalogue(open_index(tmp_path / "index"), method="pca").picture(7)
+    heights = [float(height) for height in re.findall(r'height="([\d.]+)" fill', content.decode())]
+    assert kind == "image/svg+xml" and len(heights) == 3
+    # Each bar is as high as its column is far from the mean, in deviations.
+    expected = np.abs((rows[7] - rows.mean(0)) / rows.std(0))
+    assert np.array(heights) / heights[0] == pytest.approx(expected / expected[0], rel=0.1)
 
 
 def test_in_a_browser(port: int, index: VectorIndex, tmp_path: Path) -> None:

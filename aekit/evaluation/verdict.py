@@ -26,8 +26,9 @@ def verdict(results: Results, rivals: Collection[str] = ()) -> list[str]:
 def graded(
     results: Results, rivals: Collection[str] = (), standing: Mapping[tuple[str, str], Pair] | None = None
 ) -> list[tuple[Grade, str]]:
-    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random weights
-    by the figure itself, or than guessing; ``notice`` in between. `standing` is what `pairs` gives, where that is known already."""
+    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random
+    weights by the figure itself, or than guessing; ``notice`` in between. `standing` is what `pairs` gives, where that is known
+    already."""
     compared = pairs(results, ENCODER) if standing is None else standing
     lines = []
     for name, own in results.get(ENCODER, {}).items():

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 
 from aekit.encoder import Encoder
 from aekit.report.showing import Drawn
+from aekit.report.thumbnails import BARS
 from aekit.samples import to_tensor
 
 PIXELS = 6_000_000
@@ -28,8 +29,6 @@ FRAMES = 3
 """Of a clip, side by side."""
 POINTS = 120
 """Of a line; of longer series its highest and lowest values are kept."""
-BARS = 64
-"""Numbers of a vector up to which each is a bar of its own; more are drawn as a line."""
 LINES = 4
 """Channels of a series that are drawn."""
 

@@ -1,4 +1,4 @@
-"""A small picture of any sample: a PNG for images and clips, a line for series and vectors."""
+"""A small picture of any sample: a PNG for images and clips, lines for series, bars for vectors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from PIL import Image
 from aekit.samples import SampleSpec
 
 SIDE = 96
+BARS = 64
+"""Numbers of a vector up to which each is a bar of its own; more are drawn as a line."""
 
 
 def thumbnail(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> str:
@@ -24,7 +26,10 @@ def thumbnail(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, fl
     """
     if spec.kind in ("image", "clip"):
         return _png(pixels(sample, spec, value_range))
-    return _line(scaled(sample, spec, value_range))
+    inside = scaled(sample, spec, value_range)
+    if spec.kind == "vector" and spec.size <= BARS:
+        return _svg(_bars(inside, float(scaled(np.zeros(1), spec, value_range or _range_of(sample, spec))[0])))
+    return _svg(_lines(inside))
 
 
 def pixels(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> np.ndarray:
@@ -60,8 +65,8 @@ def _png(shown: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode()
 
 
-def _line(inside: np.ndarray) -> str:
-    """(C, T) or (D,) in [0, 1]: a line for each channel, or bars for a short vector."""
+def _lines(inside: np.ndarray) -> list[str]:
+    """(C, T) or (D,) in [0, 1]: a line for each channel."""
     rows = np.atleast_2d(inside)
     paths = []
     for row in rows[:4]:
@@ -69,5 +74,22 @@ def _line(inside: np.ndarray) -> str:
         across = np.linspace(2, SIDE - 2, len(points)) if len(points) > 1 else np.asarray([SIDE / 2])
         drawn = " ".join(f"{x:.1f},{SIDE - 4 - y * (SIDE - 8):.1f}" for x, y in zip(across, points))
         paths.append(f'<polyline points="{drawn}" fill="none" stroke="#3a7bd5" stroke-width="1.5"/>')
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">{"".join(paths)}</svg>'
+    return paths
+
+
+def _bars(inside: np.ndarray, zero: float) -> list[str]:
+    """(D,) in [0, 1]: a bar for each number, up or down from `zero`."""
+    wide = (SIDE - 4) / len(inside)
+    bars = []
+    for number, value in enumerate(inside):
+        top, bottom = (SIDE - 4 - end * (SIDE - 8) for end in (max(value, zero), min(value, zero)))
+        place = (
+            f'x="{2 + number * wide:.1f}" y="{top:.1f}" width="{0.8 * wide:.1f}" height="{max(bottom - top, 0.5):.1f}"'
+        )
+        bars.append(f'<rect {place} fill="#3a7bd5"/>')
+    return bars
+
+
+def _svg(shapes: list[str]) -> str:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">{"".join(shapes)}</svg>'
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -26,6 +26,7 @@ from aekit.mapping.layouts import lay_out
 from aekit.progress import SILENT, Progress
 from aekit.report.maps import coloured, described
 from aekit.report.sheets import Painter, side_for
+from aekit.report.showing import Drawn
 from aekit.report.thumbnails import thumbnail
 from aekit.samples import Source, read_usable
 
@@ -199,7 +200,11 @@ class Catalogue:
             raw, ok = read_usable(self.source, np.asarray([place]))
         if not ok[0]:
             raise DataError(f"row {row}: its sample cannot be read")
-        head, _, data = thumbnail(raw[0], self.source.spec).partition(",")
+        encoder, sample, reach = self.index.encoder(), raw[0], None
+        if encoder is not None and encoder.spec.kind == "vector":  # columns in units of their own
+            drawn = Drawn(encoder.spec, encoder.preprocess)
+            sample, reach = drawn.of(sample), drawn.reach
+        head, _, data = thumbnail(sample, self.source.spec, reach).partition(",")
         return head.removeprefix("data:").partition(";")[0], base64.b64decode(data)
 
     def _check(self, row: int) -> None:
