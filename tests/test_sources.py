@@ -678,6 +678,35 @@ def test_torchvision_sets_of_single_pictures(tmp_path: Path) -> None:
     assert rows.std() > 1
 
 
+class Pets:
+    """A set of torchvision's that calls its parts otherwise, and whose pictures differ in size."""
+
+    classes = ("cat", "dog")
+
+    def __init__(self, root: str, split: str = "trainval", download: bool = False) -> None:
+        if split not in ("trainval", "test"):
+            raise ValueError(f"unknown split {split}")
+        self._labels = [0, 1, 1] if split == "trainval" else [0]
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, row: int) -> tuple[Image.Image, int]:
+        return Image.new("RGB", (40 + 10 * row, 50), "white"), self._labels[row]
+
+
+def test_torchvision_sets_of_files_are_brought_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("torchvision").datasets
+    monkeypatch.setattr(datasets, "Pets", Pets, raising=False)
+    monkeypatch.setattr(datasets, "__all__", (*datasets.__all__, "Pets"))
+    options = {"root": str(tmp_path), "size": 24, "resize": "torchvision", "share": 0.875}
+    source = open_data("torchvision:Pets", {"torchvision": options})
+    assert source.spec == SampleSpec("image", (3, 24, 24), "uint8", "torchvision", 0.875)
+    assert (everything(source)[0] == 255).all()
+    assert source.labels is not None and source.labels.tolist() == ["cat", "dog", "dog", "cat"]
+    assert source.splits is not None and source.splits.tolist() == ["train", "train", "train", "test"]
+
+
 # Real data
 
 

@@ -195,15 +195,20 @@ def stop_in_the_middle(command: list[str], out: Path, how: int) -> tuple[int, st
     return process.returncode, errors
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody stopped; its data lies beside it."""
+    folder = tmp_path_factory.mktemp("whole")
+    np.save(folder / "pictures.npy", pictures(200))
+    subprocess.run(fit_command(folder / "pictures.npy", folder / "run"), check=True, capture_output=True)
+    return folder / "run"
+
+
 @pytest.mark.parametrize(
     "how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill -9", "Ctrl-C", "kill in the background"]
 )
-def test_a_stopped_run_resumes_to_the_very_same_weights(tmp_path: Path, how: int) -> None:
-    data = tmp_path / "pictures.npy"
-    np.save(data, pictures(200))
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    subprocess.run(fit_command(data, whole), check=True, capture_output=True)
-
+def test_a_stopped_run_resumes_to_the_very_same_weights(whole: Path, tmp_path: Path, how: int) -> None:
+    data, stopped = whole.parent / "pictures.npy", tmp_path / "stopped"
     code, errors = stop_in_the_middle(fit_command(data, stopped), stopped, how)
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (stopped / "encoder").exists(), "the run ended before it could be stopped"

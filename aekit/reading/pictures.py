@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from aekit.errors import DataError
 from aekit.mathematics.resampling import Kernel
 from aekit.reading.resizing import resized
 from aekit.samples import RowNames, SampleSpec, Source
@@ -94,7 +95,12 @@ def choose_spec(
             `COMMON_LIMIT`, else `DEFAULT_SIDE` squared.
         resize, share, interpolation: as in `SampleSpec`.
         channels: ``auto``: 3 where any picture is coloured, else 1.
+
+    Raises:
+        DataError: a share below 1 where nothing is cropped.
     """
+    if share < 1 and resize not in ("crop", "torchvision"):
+        raise DataError(f"share = {share}: expected 1 with resize = {resize!r}, which crops nothing")
     counts = Counter(header.dtype for header in headers) or Counter([like.dtype if like else "uint8"])
     dtype = "uint16" if set(counts) == {"uint8", "uint16"} else counts.most_common(1)[0][0]
     notes = []
@@ -220,7 +226,7 @@ class PictureItems(Source):
     Args:
         count: how many there are.
         item: gives the picture of a position, or raises where it cannot.
-        like: as in `choose_spec`.
+        like: and `how`, by name: as in `choose_spec`.
         labels, splits: as in `Source`.
     """
 
@@ -233,10 +239,11 @@ class PictureItems(Source):
         like: SampleSpec | None = None,
         labels: np.ndarray | None = None,
         splits: np.ndarray | None = None,
+        how: Mapping[str, Any] | None = None,
     ) -> None:
         self.item, self.ids, self.labels, self.splits, self.skipped = item, RowNames(splits, count), labels, splits, {}
         sample = range(0, count, max(1, -(-count // HEADERS)))
-        self.spec, notes = choose_spec([header_of(item(index)) for index in sample], like)
+        self.spec, notes = choose_spec([header_of(item(index)) for index in sample], like, **(how or {}))
         self.note = "; ".join(notes)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from PIL import Image
 
+from aekit.mathematics.resampling import Kernel
 from aekit.networks.framing import framed
-from aekit.specs import SampleSpec
+from aekit.options import Field
+from aekit.specs import Resize, SampleSpec
+
+Side = Annotated[int, Field(ge=1, le=8192)]
+Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
+
+# Options of the sources that bring pictures to one size.
+SizeOption = Annotated[Size, Field(description="one side or [height, width]; auto: the common one, or 64")]
+ResizeOption = Annotated[
+    Resize, Field(description="crop the centre, pad with black, stretch, or crop in whole pixels as torchvision")
+]
+ShareOption = Annotated[float, Field(gt=0, le=1, description="of the shorter side that crop and torchvision keep")]
+InterpolationOption = Annotated[Kernel, Field(description="where pictures are resized")]
 
 
 def resized(image: Image.Image, spec: SampleSpec) -> Image.Image:

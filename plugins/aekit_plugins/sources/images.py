@@ -10,17 +10,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit.errors import DataError
-from aekit.mathematics.resampling import Kernel
 from aekit.options import Field
 from aekit.reading import pictures, tables
 from aekit.reading.folders import files_below
 from aekit.reading.listing import list_pictures
+from aekit.reading.resizing import InterpolationOption, ResizeOption, ShareOption, SizeOption
 from aekit.samples import SampleSpec, Source
-from aekit.specs import Resize
-
-Side = Annotated[int, Field(ge=1, le=8192)]
-Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
 
 class Images(Source):
@@ -45,15 +40,10 @@ class Images(Source):
         where: str,
         like: SampleSpec | None = None,
         *,
-        size: Annotated[Size, Field(description="one side or [height, width]; auto: the common one, or 64")] = "auto",
-        resize: Annotated[
-            Resize,
-            Field(description="crop the centre, pad with black, stretch, or crop in whole pixels as torchvision"),
-        ] = "crop",
-        share: Annotated[
-            float, Field(gt=0, le=1, description="of the shorter side that crop and torchvision keep")
-        ] = 1.0,
-        interpolation: Annotated[Kernel, Field(description="where pictures are resized")] = "bicubic",
+        size: SizeOption = "auto",
+        resize: ResizeOption = "crop",
+        share: ShareOption = 1.0,
+        interpolation: InterpolationOption = "bicubic",
         channels: Annotated[
             Literal["auto", 1, 3, 4], Field(description="1 grey, 3 RGB, 4 RGBA; auto: RGB if any picture is coloured")
         ] = "auto",
@@ -62,8 +52,6 @@ class Images(Source):
         ] = "auto",
     ) -> None:
         self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
-        if share < 1 and resize not in ("crop", "torchvision"):
-            raise DataError(f"images.share = {share}: expected 1 with resize = {resize!r}, which crops nothing")
         listing = list_pictures(where, column)
         self.ids, self.paths, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
         headers = pictures.read_headers(self.paths, self._pool)

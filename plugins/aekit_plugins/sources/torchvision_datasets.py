@@ -15,6 +15,7 @@ from aekit.errors import DataError, nearest
 from aekit.options import Field
 from aekit.reading.idx import pictures_in, read_mnist_folder
 from aekit.reading.pictures import PictureItems
+from aekit.reading.resizing import InterpolationOption, ResizeOption, ShareOption, SizeOption
 from aekit.samples import SampleSpec, Source
 
 _FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -24,7 +25,7 @@ _IDX: dict[str, tuple[str, list[str] | None]] = {
     "MNIST": ("mnist", None),
 }
 """Sets whose files are IDX: another name of their folder, and what the labels 0, 1, ... mean."""
-_SPLITS = {"train": "train", "val": "validation", "valid": "validation", "test": "test"}
+_SPLITS = {"train": "train", "trainval": "train", "val": "validation", "valid": "validation", "test": "test"}
 _TARGETS = ("targets", "labels", "_labels")
 _Root = Annotated[str, Field(description="folder of the files; auto: $AEKIT_DATA or ~/.cache/aekit/torchvision")]
 
@@ -35,17 +36,23 @@ def open_dataset(
     *,
     root: _Root = "auto",
     download: Annotated[bool, Field(description="fetch the files where they are not there")] = True,
+    size: SizeOption = "auto",
+    resize: ResizeOption = "crop",
+    share: ShareOption = 1.0,
+    interpolation: InterpolationOption = "bicubic",
 ) -> Source:
-    """All splits together; labels are the names of the classes where they are known.
+    """All splits together; labels are the names of the classes where they are known. `size`, `resize`, `share` and
+    `interpolation` are of sets whose pictures are files, which may differ in size.
 
     Raises:
         DataError: unknown name, files that are neither there nor to be had, or torchvision is needed and not installed.
     """
+    how = {"size": size, "resize": resize, "share": share, "interpolation": interpolation}
     cache = Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit")) / "torchvision"
     shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
     roots = [Path(root).expanduser()] if root != "auto" else [*shared, cache]
     if where not in _IDX:
-        return _together(_load(where, roots, download), like)
+        return _together(_load(where, roots, download), like, how)
     other, classes = _IDX[where]
     folders = [folder for place in roots for folder in (place / where / "raw", place / other)]
     found = next((folder for folder in folders if pictures_in(folder)), None)
@@ -89,6 +96,8 @@ def _splits_of(factory: Any, options: dict[str, Any]) -> dict[str, Any]:
         return {"": factory(**common)}
     found, problem = {}, ValueError("no split has a usual name")
     for spelt, split in _SPLITS.items():
+        if split in found:  # "trainval" is what there is of "train", or holds the validation samples too
+            continue
         try:
             found[split] = factory(**common, split=spelt)
         except ValueError as error:  # this set has no such split
@@ -98,7 +107,7 @@ def _splits_of(factory: Any, options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _together(parts: dict[str, Any], like: SampleSpec | None) -> Source:
+def _together(parts: dict[str, Any], like: SampleSpec | None, how: dict[str, Any]) -> Source:
     counts = [len(part) for part in parts.values()]
     splits = np.repeat(list(parts), counts) if all(parts) else None
     targets = [_targets(part) for part in parts.values()]
@@ -110,7 +119,7 @@ def _together(parts: dict[str, Any], like: SampleSpec | None) -> Source:
     if all(np.ndim(array) > 1 and len(array) == count for array, count in zip(arrays, counts)):
         return from_array(np.concatenate([np.asarray(a) for a in arrays]), like=like, labels=labels, splits=splits)
     items = [(part, row) for part in parts.values() for row in range(len(part))]
-    return PictureItems(len(items), lambda index: items[index][0][items[index][1]][0], like, labels, splits)
+    return PictureItems(len(items), lambda index: items[index][0][items[index][1]][0], like, labels, splits, how)
 
 
 def _targets(dataset: Any) -> np.ndarray:
