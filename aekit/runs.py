@@ -320,7 +320,7 @@ class _Run:
             found = embeddings.source()
             places = found[1] if found else None
             encoder.record["judged"] = figures_of(judged)
-            self.progress.say(judged.text())
+            self.progress.found(judged.text())
         if self.folder:
             with writing(self.folder):
                 for name in ("decoder", "pretexts", "encoder.part"):

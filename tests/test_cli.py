@@ -105,13 +105,13 @@ def test_a_recipe_with_its_evaluation(command: Command, tmp_path: Path) -> None:
     )
     out = tmp_path / "run"
     outcome = command("fit", recipe, "-o", out, "--seed", 3, "--set", "train.lr=1e-3")
-    assert outcome.code == 0 and "knn accuracy" in outcome.err
+    assert outcome.code == 0 and "knn accuracy" in outcome.out
     results = json.loads((out / "results.json").read_text())
     assert results["recipe"]["train"]["seed"] == 3 and results["recipe"]["train"]["lr"] == 1e-3
     assert set(results["evaluation"]["results"]) == {"encoder", "raw", "pca-16", "random"}
     assert "Is it any good?" in (out / "report.html").read_text()
     again = tmp_path / "again"
-    command.ok("fit", out / "recipe.toml", "-o", again, "-q")
+    assert "knn accuracy" in command.ok("fit", out / "recipe.toml", "-o", again, "-q")
     assert aekit.load(again).digest == aekit.load(out).digest, "a resolved recipe makes the same encoder again"
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from aekit.progress import SILENT, Progress, Task
+from aekit.progress import Progress, Task
 
 LINE_SECONDS = 10.0
 """Between plain lines, where there is no terminal to draw a bar on."""
@@ -18,11 +18,18 @@ LINE_SECONDS = 10.0
 def console_progress(quiet: bool) -> Progress:
     """Everything but results goes to standard error, so that output can be piped."""
     if quiet:
-        return SILENT
+        return Results()
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-class Lines(Progress):
+class Results(Progress):
+    """Says nothing, and prints what is found."""
+
+    def found(self, text: str) -> None:
+        click.echo(text)
+
+
+class Lines(Results):
     """For logs and pipes."""
 
     def say(self, text: str) -> None:
@@ -61,7 +68,7 @@ class _Line(Task):
         return f"{self.title}: {self.done}{of} {self.unit}, {rate:.0f}/s, {_clock(seconds)}{left}{note}"
 
 
-class Bars(Progress):
+class Bars(Results):
     """For terminals, drawn by rich."""
 
     def say(self, text: str) -> None:

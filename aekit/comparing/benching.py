@@ -14,7 +14,7 @@ from aekit.artifacts import read_json
 from aekit.comparing.comparison import Comparison, compare
 from aekit.comparing.differences import flat
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
-from aekit.progress import SILENT, Progress
+from aekit.progress import SILENT, Progress, Within
 from aekit.reading.folders import natural
 from aekit.recipe import Recipe, read_recipe
 from aekit.registry import registry
@@ -131,7 +131,7 @@ def _bring_about(
         settings = settings | {"evaluate.controls": begun["evaluate"]["controls"]}
     elif judged:
         settings = settings | {"evaluate.controls": False}
-    fit(path, overrides=settings, out=run, resume=resume, progress=progress)
+    fit(path, overrides=settings, out=run, resume=resume, progress=Within(progress))
     return settings.get("evaluate.controls", recipe.evaluate.controls)
 
 
