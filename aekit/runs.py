@@ -16,27 +16,24 @@ from aekit.devices import choose_device
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.health import quick_look
-from aekit.fitting.assembly import auto_loss, autoencoder_of, make_layers, make_objective
+from aekit.fitting.assembly import autoencoder_of, make_layers, make_objective
 from aekit.fitting.phases import Interrupted, Phase, Trained, train_phases
+from aekit.fitting.settling import settled
 from aekit.fitting.trained_on import training_rows
 from aekit.networks.first_weights import first_scaling
 from aekit.networks.parts import freeze
 from aekit.objective import Objective
 from aekit.overrides import changes
-from aekit.preprocess import Preprocess
 from aekit.progress import SILENT, Progress
 from aekit.recipe import Recipe, make_recipe, read_recipe
-from aekit.registry import registry
 from aekit.report.card import figures_of
 from aekit.report.run import run_page
 from aekit.samples import Samples, Source, collect
 from aekit.store import skipped_csv
 from aekit.tasks.saved import save_pretexts
-from aekit.training import Batches, derive, uses_bf16
+from aekit.training import Batches, derive
 
 __all__ = ["Interrupted", "fit"]
-
-STEPS_AIMED_AT = 3000
 
 
 def fit(
@@ -127,7 +124,8 @@ class _Run:
         targets = self._targets(source, samples)
         self._say_what_is_there(source, samples)
         preprocess, scaling = first_scaling(self.recipe.encoder, samples)
-        self._settle(samples, preprocess, scaling)
+        self.progress.say(f"scaling: {scaling}")
+        self.recipe = settled(self.recipe, samples, preprocess, targets, self.device, self.progress.say)
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
         if objective.encoder.backbone.note:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
@@ -148,44 +146,6 @@ class _Run:
             self.progress.say(f"data: {len(source.skipped)} skipped, such as {name}: {why}{listed}")
             if self.folder:
                 write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
-
-    def _settle(self, samples: Samples, preprocess: Preprocess, scaling: str) -> None:
-        """Replaces every ``auto`` of the recipe by what follows from the data, and says what and why."""
-        recipe, spec, say = self.recipe, samples.spec, self.progress.say
-        say(f"scaling: {scaling}")
-        wanted = _needs_of(recipe.objective.variants)
-        if recipe.encoder.backbone == "auto" and (backbone := wanted.get("encoder.backbone")):
-            recipe = recipe.with_encoder(backbone=backbone)
-            say(f"backbone: {backbone}, as the variant needs it")
-        if recipe.encoder.backbone == "auto":
-            # Backbones are registered in the order of preference, and those that come along are preferred.
-            fitting = [p for p in registry().of("backbone") if spec.kind in p.entry.tags]
-            if not fitting:
-                raise RecipeError([f"no backbone for {spec.kind} samples; name one with --backbone"])
-            name = next((p for p in fitting if p.distribution == "aekit"), fitting[0]).name
-            say(f"backbone: {name}, made for {spec.kind} samples")
-            recipe = recipe.with_encoder(backbone=name)
-        if recipe.objective.loss == "auto" and not recipe.encoder.frozen:
-            kind, why = wanted.get("objective.loss"), "the variant needs it"
-            if kind is None:
-                kind = auto_loss(preprocess)
-                why = "values lie in [0, 1]" if preprocess.unit else "values are not confined to [0, 1]"
-            if recipe.trains and (recipe.objective.variants or not recipe.objective.pretexts):
-                say(f"loss: {'binary cross-entropy' if kind == 'bce' else 'squared error'}, as {why}")
-            recipe = recipe.with_objective(loss=kind)
-        train: dict[str, Any] = {}
-        if "batch_size" not in recipe.train.model_fields_set and len(samples) < 10 * recipe.train.batch_size:
-            train["batch_size"] = max(min(16, len(samples)), len(samples) // 10)
-        if "epochs" not in recipe.train.model_fields_set:
-            per_epoch = max(1, len(samples) // train.get("batch_size", recipe.train.batch_size))
-            train["epochs"] = min(100, max(5, STEPS_AIMED_AT // per_epoch))
-            say(f"epochs: {train['epochs']}, of {per_epoch} steps each")
-        precision = "bf16" if uses_bf16(recipe.train, spec.kind, self.device) else "fp32"
-        self.recipe = recipe.with_train(**train, precision=precision).with_plugin_defaults()
-        if recipe.trains:
-            wrong = precision == "bf16" and (spec.kind, self.device.type) == ("clip", "cpu")
-            doubt = ", as asked; gradients of clips may be wrong, which auto avoids" if wrong else ""
-            say(f"training on {self.device.type} in {precision}{doubt}")
 
     def _settle_frozen(self, objective: Objective) -> None:
         """Says what is restored above frozen stages, and settles the loss, which follows from what they give."""
@@ -339,11 +299,3 @@ class _Run:
                 encoder.save(self.folder / "encoder")
                 shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return encoder
-
-
-def _needs_of(variants: Sequence[str]) -> dict[str, Any]:
-    """Recipe settings that the named variants cannot do without, for those that are left to aekit."""
-    found: dict[str, Any] = {}
-    for name in variants:
-        found |= registry().get("variant", name, wanted_by="objective.variants").load().needs
-    return found

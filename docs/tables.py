@@ -8,8 +8,10 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
+from typing import get_args
 
 from aekit.registry import Plugin, registry
+from aekit.specs import Kind
 
 PAGES = {kind: Path(__file__).with_name(f"{kind}s.md") for kind in ("variant", "pretext")}
 """Kind of plugin -> the page with its table."""
@@ -37,7 +39,7 @@ def page(kind: str, text: str) -> str:
 
 
 def _row(plugin: Plugin) -> str:
-    kinds = ", ".join(plugin.entry.tags) or "any"
+    kinds = ", ".join(tag for tag in plugin.entry.tags if tag in get_args(Kind)) or "any"
     return f"| `{plugin.name}` | {plugin.entry.summary} | {kinds} | {literature(plugin)} |"
 
 

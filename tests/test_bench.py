@@ -139,6 +139,17 @@ def test_what_is_finished_is_not_run_again(study: tuple[Path, Bench]) -> None:
     assert f"{before.runs[0]} is finished already" in said
 
 
+def test_a_recipe_that_leaves_all_open_is_not_run_again(tmp_path: Path) -> None:
+    recipe = tmp_path / "open.toml"
+    recipe.write_text(
+        '[data]\nsource = "sklearn:digits"\n[encoder]\ndim = 4\n[train]\nepochs = 1\n[evaluate]\nevaluators = ["knn"]\n'
+    )
+    first, second = (bench(recipe, tmp_path / "runs", seeds=1) for _ in range(2))
+    assert not first.failed and not second.failed
+    recipe.write_text(recipe.read_text() + '[objective]\nvariants = ["none"]\n')
+    assert "objective.pretexts was ['simclr'], is []" in bench(recipe, tmp_path / "runs", seeds=1).failed["open-seed-0"]
+
+
 def test_a_recipe_that_was_changed_is_not_taken_for_finished(study: tuple[Path, Bench]) -> None:
     folder, _ = study
     result = bench(folder / "recipes" / "plain.toml", folder / "runs", seeds=[0], overrides={"train.lr": 0.5})

@@ -210,7 +210,7 @@ def test_pictures_are_read_as_timm_reads_them(tmp_path: Path, size: tuple[int, i
 def test_a_spec_of_before_is_written_as_it_was() -> None:
     spec = SampleSpec("image", (3, 8, 8), "uint8", "crop")
     assert spec.record() == {"kind": "image", "shape": [3, 8, 8], "dtype": "uint8", "resize": "crop"}
-    with pytest.raises(DataError, match=r"images.share = 0.5: expected 1 with resize = 'pad'"):
+    with pytest.raises(DataError, match=r"share = 0.5: expected 1 with resize = 'pad'"):
         aekit.open_data("images:.", {"images": {"share": 0.5, "resize": "pad"}})
 
 

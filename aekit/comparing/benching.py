@@ -156,6 +156,8 @@ def _changed(recipe: Recipe, was: Mapping[str, Any], seed: int) -> list[str]:
         free.add("train.precision")
     if recipe.objective.loss == "auto":
         free.add("objective.loss")
+    if not recipe.objective.variants and not recipe.objective.pretexts:
+        free |= {name for name in before if name.startswith("objective.")} - {"objective.loss"}
     if recipe.encoder.backbone == "auto":
         free |= {name for name in before if name.startswith("encoder.") and name.count(".") > 1} | {"encoder.backbone"}
     names = sorted({*now, *before} - free)

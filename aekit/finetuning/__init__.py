@@ -31,11 +31,11 @@ from aekit.finetuning.classification import BestEpoch, Classification, Frozen, n
 from aekit.finetuning.classifier import TITLES, Classifier, Finetuned, load_classifier
 from aekit.fitting.features import features_of
 from aekit.fitting.phases import Phase, steps
+from aekit.fitting.settling import STEPS_AIMED_AT
 from aekit.networks.parts import freeze
 from aekit.options import problems_in
 from aekit.overrides import changes
 from aekit.progress import SILENT, Progress
-from aekit.runs import STEPS_AIMED_AT
 from aekit.samples import Samples, Source, collect
 from aekit.training import Batches, Settings, State, uses_bf16
 

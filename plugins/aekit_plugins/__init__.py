@@ -11,7 +11,13 @@ from .pretexts import aekit_register_pretexts as aekit_register_pretexts
 def aekit_register_variants() -> list[Entry]:
     at = "aekit_plugins.variants"
     return [
-        Entry("none", f"{at}.none:Plain", "the plain autoencoder: nothing but its code width keeps it from copying", 1),
+        Entry(
+            "none",
+            f"{at}.none:Plain",
+            "the plain autoencoder: nothing but its code width keeps it from copying",
+            1,
+            ("usual",),
+        ),
         Entry("linear", f"{at}.linear:Linear", "the linear autoencoder, which finds PCA's subspace", 1),
         Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 1),
         Entry("binarising", f"{at}.binarising:Binarising", "draws black and white samples from grey ones", 1),

@@ -60,7 +60,13 @@ def aekit_register_pretexts() -> list[Entry]:
             1,
             ("image",),
         ),
-        Entry("simclr", f"{at}.simclr:SimCLR", "finds a sample's other view among all views of the batch", 1),
+        Entry(
+            "simclr",
+            f"{at}.simclr:SimCLR",
+            "finds a sample's other view among all views of the batch",
+            1,
+            ("usual-image", "usual-series"),
+        ),
         Entry("byol", f"{at}.byol:BYOL", "predicts a slow teacher's projection of the other view", 1),
         Entry("simsiam", f"{at}.simsiam:SimSiam", "predicts its own projection of the other view", 1),
         Entry(
