@@ -57,4 +57,4 @@ def demo(out: str, progress: Progress) -> None:
         "index": f"the index, to search: aekit search {folder}/index id:7",
     }.items():
         click.echo(f"  {name:16} {what}")
-    click.echo("next, on your own data: aekit fit FOLDER_OF_PICTURES -o run --variant denoising")
+    click.echo("next, on your own data: aekit fit FOLDER_OF_PICTURES -o run")
