@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from aekit.artifacts import new_folder, write_json
 from aekit.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
+from aekit.mathematics.span import in_their_span
 from aekit.progress import SILENT, Progress
 from aekit.report.grid import draw_grid
 from aekit.report.showing import Drawn
@@ -127,10 +128,11 @@ def find_clusters(
     with new_folder(Path(out)) if out is not None else nullcontext() as folder:
         with progress.task("cluster", len(vectors)) as task:
             tried: dict[int, float] = {}
+            points = in_their_span(vectors)
             if method == "hdbscan":
-                found = fit_dense(vectors, vectors, DENSE)
+                found = fit_dense(points, points, DENSE)
             else:
-                found, tried = _round(vectors, clusters, seed)
+                found, tried = _round(points, clusters, seed)
             task.advance(len(vectors))
         found, centres = _ordered(vectors, found)
         if tried:
@@ -142,7 +144,7 @@ def find_clusters(
             clusters=found,
             distances=distances,
             centres=centres,
-            silhouette=float(silhouettes(vectors[inside], found[inside], seed).mean()),
+            silhouette=float(silhouettes(points[inside], found[inside], seed).mean()),
             tried=tried,
             labels=embeddings.labels,
             picture=_picture(embeddings, found, distances, len(centres)),

@@ -19,7 +19,9 @@ from sklearn.manifold import trustworthiness
 import aekit
 from aekit.clustering import find_clusters
 from aekit.errors import DataError, OutputError, RecipeError
+from aekit.evaluation.geometry import health
 from aekit.mapping import draw_map
+from aekit.mathematics.span import in_their_span
 from aekit.report.plots import COLOURS, GREY, draw_points
 
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
@@ -173,3 +175,22 @@ def test_mistakes_with_groups(command: Command, digits: Path, tmp_path: Path) ->
         find_clusters(blobs()[0], method="dbscan")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="none of 40 samples lies in a dense group"):
         find_clusters(np.random.default_rng(0).uniform(size=(40, 20)), method="hdbscan")
+
+
+def test_few_wide_embeddings_are_grouped_and_judged_in_their_span() -> None:
+    generator = np.random.default_rng(0)
+    narrow = (generator.normal(size=(60, 12)) + 4 * generator.integers(0, 3, (60, 1))).astype(np.float32)
+    turn = np.linalg.qr(generator.normal(size=(6000, 12)))[0].astype(np.float32)
+    wide = narrow @ turn.T
+    inside = in_their_span(wide)
+    assert inside.shape == (60, 60) and inside.dtype == np.float32
+    np.testing.assert_allclose(inside @ inside.T, narrow @ narrow.T, rtol=1e-4, atol=1e-3)
+    assert in_their_span(narrow) is narrow
+    assert in_their_span(np.zeros((2, 9), np.float32)).tolist() == [[0, 0], [0, 0]]
+    few, many = (find_clusters(z, clusters=3) for z in (narrow, wide))
+    np.testing.assert_array_equal(few.clusters, many.clusters)
+    np.testing.assert_allclose(few.centres @ turn.T, many.centres, atol=1e-4)
+    assert few.silhouette == pytest.approx(many.silhouette, abs=1e-4)
+    ours, theirs = health(narrow).figures, health(wide).figures
+    for name in ("effective_rank", "mean_cosine", "uniformity", "hubness"):
+        assert ours[name] == pytest.approx(theirs[name], abs=1e-3), name

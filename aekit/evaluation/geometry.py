@@ -8,10 +8,11 @@ import torch
 from aekit.evaluation.health import effective_rank
 from aekit.evaluation.neighbours import nearest_others
 from aekit.evaluation.results import Findings
+from aekit.mathematics.span import in_their_span
 
 MOST = 10_000
 """Embeddings that are looked at."""
-PAIRS, SPANNED = 20_000, 5000
+PAIRS, AT_ONCE, SPANNED = 20_000, 1000, 5000
 NEIGHBOURS = 10
 LOW_RANK, DEAD, HUBS, ORPHANS = 0.1, 0.05, 0.5, 0.5
 """From where on something is a warning: effective rank and dead numbers as shares of the width, the share of all neighbour
@@ -45,6 +46,7 @@ def health(vectors: np.ndarray, *, seed: int = 0) -> Findings:
     if float(np.linalg.norm(deviation)) <= 1e-5 * max(size, 1e-12):
         warning = f"the encoder has collapsed: all {len(rows):,} embeddings are the same point, whatever the sample"
         return Findings({"effective_rank": 0.0, "dead_units": float(width)}, [warning], notes)
+    rows = in_their_span(rows)
     figures = {"effective_rank": effective_rank(torch.from_numpy(rows)), "dead_units": float(dead)}
     warnings = []
     if figures["effective_rank"] < min(max(1.5, LOW_RANK * width), 0.75 * width):
@@ -117,7 +119,10 @@ def _spread(rows: np.ndarray, seed: int) -> dict[str, float]:
     first = generator.integers(len(rows), size=PAIRS)
     second = (first + generator.integers(1, max(2, len(rows)), size=PAIRS)) % len(rows)
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    cosines = (unit[first] * unit[second]).sum(axis=1, dtype=np.float64)
+    cosines = np.empty(PAIRS)
+    for start in range(0, PAIRS, AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        cosines[some] = (unit[first[some]] * unit[second[some]]).sum(axis=1, dtype=np.float64)
     return {
         "mean_cosine": float(cosines.mean()),
         "uniformity": float(np.log(np.exp(-2 * (2 - 2 * cosines)).mean())),

@@ -17,6 +17,7 @@ from aekit.errors import DataError
 from aekit.evaluation.judge import evaluate
 from aekit.evaluation.judgement import Evaluation
 from aekit.fitting.assembly import autoencoder_of
+from aekit.mathematics.span import in_their_span
 from aekit.objective import Objective
 from aekit.registry import registry
 from aekit.report import charts
@@ -209,7 +210,7 @@ def _training(terms: Terms) -> list[str]:
 def _spectrum(look: Look) -> str:
     """How the variance of the embedding is shared out among its directions."""
     centred = (look.vectors - look.vectors.mean(0)).astype(np.float64)
-    sizes = np.square(np.linalg.svd(centred, compute_uv=False))
+    sizes = np.square(np.linalg.svd(in_their_span(centred), compute_uv=False))
     if len(sizes) < 2 or not sizes.sum() > 0:
         return ""
     shares = 100 * sizes / sizes.sum()
