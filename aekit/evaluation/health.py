@@ -70,12 +70,17 @@ def effective_rank(code: Tensor) -> float:
 
     Roy and Vetterli, The effective rank, 2007. Between 1 and min(N, D); 0 if all embeddings are equal.
     """
-    centred = (code - code.mean(0)).double()
-    # Both products have the same eigenvalues but for zeros: the smaller one is quicker.
-    product = centred.T @ centred if code.shape[1] <= len(code) else centred @ centred.T
-    values = torch.linalg.eigvalsh(product).clamp(min=0).sqrt()
+    values = spectrum(code).sqrt()
     if values.max() <= 1e-12:
         return 0.0
     share = values / values.sum()
     share = share[share > 0]
     return float(torch.exp(-(share * share.log()).sum()))
+
+
+def spectrum(code: Tensor) -> Tensor:
+    """(N, D) -> (min(N, D),) float64, the squared singular values of the centred embeddings, the smallest first."""
+    centred = (code - code.mean(0)).double()
+    # Both products have the same eigenvalues but for zeros: the smaller one is quicker.
+    product = centred.T @ centred if code.shape[1] <= len(code) else centred @ centred.T
+    return torch.linalg.eigvalsh(product).clamp(min=0)

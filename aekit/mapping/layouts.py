@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from aekit.errors import AekitError, DataError, RecipeError
-from aekit.mathematics.span import in_their_span
 
 Method = Literal["auto", "pca", "tsne", "umap"]
 
@@ -56,8 +55,12 @@ def principal(rows: np.ndarray) -> tuple[np.ndarray, float]:
     """(N, D) -> (N, 2), the two directions of the largest variance, and the share of the variance that they hold."""
     centred = rows - rows.mean(0)
     total = float(np.square(centred).sum())
-    left, sizes, _ = np.linalg.svd(in_their_span(centred), full_matrices=False)
-    plane = left[:, :2] * sizes[:2]
+    if len(rows) < rows.shape[1]:  # the smaller of the two products has the same directions
+        values, left = np.linalg.eigh(centred @ centred.T)
+        plane = left[:, :-3:-1] * np.sqrt(values[:-3:-1].clip(0))
+    else:
+        left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+        plane = left[:, :2] * sizes[:2]
     return plane, float(np.square(plane).sum()) / total if total > 0 else 1.0
 
 

@@ -14,10 +14,10 @@ import torch
 import aekit
 from aekit.encoder import Encoder
 from aekit.errors import DataError
+from aekit.evaluation.health import spectrum
 from aekit.evaluation.judge import evaluate
 from aekit.evaluation.judgement import Evaluation
 from aekit.fitting.assembly import autoencoder_of
-from aekit.mathematics.span import in_their_span
 from aekit.objective import Objective
 from aekit.registry import registry
 from aekit.report import charts
@@ -209,8 +209,7 @@ def _training(terms: Terms) -> list[str]:
 
 def _spectrum(look: Look) -> str:
     """How the variance of the embedding is shared out among its directions."""
-    centred = (look.vectors - look.vectors.mean(0)).astype(np.float64)
-    sizes = np.square(np.linalg.svd(in_their_span(centred), compute_uv=False))
+    sizes = spectrum(torch.from_numpy(look.vectors)).flip(0).numpy()
     if len(sizes) < 2 or not sizes.sum() > 0:
         return ""
     shares = 100 * sizes / sizes.sum()
