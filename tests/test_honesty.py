@@ -206,6 +206,16 @@ def test_shuffled_labels_are_called_out(
     assert any("nor is" in line and "the labels seem to have nothing to do with the samples" in line for line in said)
 
 
+def test_a_few_test_samples_say_no_more_than_they_can_about_the_labels(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits[0], np.random.default_rng(0).permutation(digits[1])
+    whole = make_split(y)
+    few = Split(whole.train, whole.validation, whole.test[:36], "few")
+    found = judged(x, y, ["probe", "knn"], split=few)
+    said = [(grade, line) for grade, line in found.graded() if "no better than guessing" in line]
+    assert said and all(grade == "notice" and "as far as 36 test samples can tell" in line for grade, line in said)
+    assert not any("nothing to do with" in line for line in found.verdict())
+
+
 def test_targets_that_have_nothing_to_do_with_the_samples_are_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
     noise = np.random.default_rng(0).standard_normal(len(digits[0]))
     found = judged(digits[0], noise)

@@ -32,7 +32,7 @@ COMMANDS = {
     "export": "hand the encoder to people who do not have aekit",
     "data": "say what is in a data set: counts, shapes, dtypes, bad files",
     "plugins": "list, show, test and start plugins",
-    "demo": "the whole way on data that comes along, in under a minute",
+    "demo": "the whole way on data that comes along, in a minute",
 }
 """Command -> one line of help. The code is ``aekit.cli.NAME:NAME``."""
 

@@ -22,7 +22,7 @@ ASKED = 6
 @click.option("-o", "--out", default="aekit-demo", show_default=True, type=click.Path(), help="Folder to write.")
 @quiet_option
 def demo(out: str, progress: Progress) -> None:
-    """The whole way on data that comes along, offline, in under a minute.
+    """The whole way on data that comes along, offline, in a minute.
 
     Trains a denoising autoencoder on scikit-learn's 1797 handwritten digits, embeds them, indexes them, finds neighbours and
     says how good the embedding is.

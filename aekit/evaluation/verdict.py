@@ -10,6 +10,7 @@ from aekit.evaluation.results import Metric, Result
 
 ENCODER = "encoder"
 Grade = Literal["good", "notice", "bad"]
+ENOUGH = 100  # test samples
 Results = Mapping[str, Mapping[str, Result]]
 
 
@@ -81,8 +82,12 @@ def _no_better_than_random(name: str, own: Result, random: Result) -> tuple[Grad
     sentence = f"{name}: no better than the same encoder with random weights"
     if first(own)[1].value <= first(random)[1].value:
         return "bad", f"{sentence}: this shows nothing that was learned"
+    return "notice", f"{sentence}, {_as_far_as(own)}"
+
+
+def _as_far_as(own: Result) -> str:
     count = "these" if own.scores is None else f"{len(own.scores):,}"
-    return "notice", f"{sentence}, as far as {count} test samples can tell"
+    return f"as far as {count} test samples can tell"
 
 
 def _blind(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[Grade, str]]:
@@ -92,9 +97,20 @@ def _blind(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[G
     sentence = f"{name}: no better than guessing ({own.chance:.3f})"
     seeing = [subject for subject, other in others.items() if not _guessed(other)]
     if seeing:
-        return [("bad", f"{sentence}, where {listed(seeing)} {'is' if len(seeing) == 1 else 'are'}")]
-    nor = f", nor is {' or '.join(others)}" if others else ""
-    return [("bad", f"{sentence}{nor}: the labels seem to have nothing to do with the samples")]
+        sentence += f", where {listed(seeing)} {'is' if len(seeing) == 1 else 'are'}"
+    elif others:
+        sentence += f", nor is {' or '.join(others)}"
+    if not all(_near_guessing(found) for found in ([own] if seeing else [own, *others.values()])):
+        return [("notice", f"{sentence}, {_as_far_as(own)}")]
+    return [("bad", sentence if seeing else f"{sentence}: the labels seem to have nothing to do with the samples")]
+
+
+def _near_guessing(result: Result) -> bool:
+    """Whether there were enough samples to find out: 100, as the interval of fewer is itself a guess, and its upper end within
+    a tenth of the way from guessing to no mistake."""
+    figure, chance = first(result)[1], result.chance or 0.0
+    enough = result.scores is None or len(result.scores) >= ENOUGH
+    return enough and (figure.value if figure.high is None else figure.high) <= chance + 0.1 * (1 - chance)
 
 
 def _guessed(result: Result) -> bool:
