@@ -121,7 +121,7 @@ def find_clusters(
     if isinstance(embeddings, (str, Path)):
         embeddings = Embeddings.open(embeddings)
     elif not isinstance(embeddings, Embeddings):
-        embeddings = Embeddings.from_array(np.asarray(embeddings, np.float32))
+        embeddings = Embeddings.from_array(embeddings)
     vectors = np.asarray(embeddings.vectors, np.float32)
     if len(vectors) < max(3, clusters + 1):
         raise DataError(f"{len(vectors)} embeddings for {clusters or 2} clusters: more samples are needed")

@@ -67,8 +67,13 @@ class Embeddings:
         return cls(manifest, folder=folder)
 
     @classmethod
-    def from_array(cls, vectors: np.ndarray) -> Embeddings:
-        """(N, D) vectors that no aekit encoder made; their digest is that of their bytes."""
+    def from_array(cls, vectors: Any) -> Embeddings:
+        """(N, D) vectors that no aekit encoder made; their digest is that of their bytes.
+
+        Raises:
+            DataError: they are of another shape, or not finite.
+        """
+        vectors = finite(vectors)
         digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
         ids = [str(row) for row in range(len(vectors))]
         manifest = {"digest": digest, "dim": vectors.shape[1], "count": len(vectors), "origin": None}
@@ -157,6 +162,24 @@ class Embeddings:
         if not all(name in places for name in self.ids):
             return None
         return self._source, np.asarray([places[name] for name in self.ids], np.int64)
+
+
+def finite(embeddings: Any) -> np.ndarray:
+    """Vectors (N, D) float32.
+
+    Raises:
+        DataError: they are of another shape, no numbers, or not finite.
+    """
+    try:
+        vectors = np.asarray(embeddings, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"embeddings that are no numbers: {error}") from error
+    if vectors.ndim != 2 or not vectors.size:
+        raise DataError(f"embeddings of shape {vectors.shape}: expected (samples, width)")
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise DataError(f"{len(bad)} of {len(vectors)} embeddings are not finite, the first in row {bad[0]}")
+    return vectors
 
 
 def embed(

@@ -89,11 +89,13 @@ def test_queries_that_cannot_be_answered() -> None:
 
 
 def test_what_cannot_be_indexed() -> None:
-    with pytest.raises(DataError, match=r"array of shape \(5,\)"):
+    with pytest.raises(DataError, match=r"embeddings of shape \(5,\)"):
         aekit.build_index(np.zeros(5))
-    with pytest.raises(DataError, match="no embeddings"):
+    with pytest.raises(DataError, match=r"embeddings of shape \(0, 4\)"):
         aekit.build_index(np.empty((0, 4), np.float32))
-    with pytest.raises(DataError, match="vector 3: has numbers that are not finite"):
+    with pytest.raises(DataError, match="embeddings that are no numbers: could not convert string to float: 'a'"):
+        aekit.build_index([["a", "b"]])
+    with pytest.raises(DataError, match="1 of 10 embeddings are not finite, the first in row 3"):
         aekit.build_index(np.where(np.arange(10)[:, None] == 3, np.inf, np.ones((10, 4))))
     with pytest.raises(RecipeError, match=r"index metric 'cosin'.*did you mean 'cosine'"):
         aekit.build_index(clusters(30), metric="cosin")  # type: ignore[arg-type]

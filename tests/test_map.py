@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,16 @@ def test_mistakes_with_groups(command: Command, digits: Path, tmp_path: Path) ->
         find_clusters(blobs()[0], method="dbscan")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="none of 40 samples lies in a dense group"):
         find_clusters(np.random.default_rng(0).uniform(size=(40, 20)), method="hdbscan")
+
+
+@pytest.mark.parametrize("work", [find_clusters, draw_map, health])
+def test_vectors_that_cannot_be_worked_on(work: Callable[[np.ndarray], object]) -> None:
+    rows = blobs()[0]
+    rows[7, 1] = np.nan
+    with pytest.raises(DataError, match=f"1 of {len(rows)} embeddings are not finite, the first in row 7"):
+        work(rows)
+    with pytest.raises(DataError, match=r"embeddings of shape \(3,\): expected \(samples, width\)"):
+        work(rows[0, :3])
 
 
 def test_few_wide_embeddings_are_grouped_and_judged_in_their_span() -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aekit.embeddings import Embeddings
+from aekit.embeddings import Embeddings, finite
 from aekit.encoder import Encoder
 from aekit.errors import DataError
 from aekit.samples import Source
@@ -52,17 +52,6 @@ def seen(stored: Embeddings | None, found: AtHand | None) -> list[str]:
             f"the encoder was fine-tuned with labels of {tuned['data']}: on those it is no longer judged fairly"
         )
     return notes
-
-
-def finite(embeddings: Any) -> np.ndarray:
-    """Vectors (N, D) float32. Raises DataError where they are of another shape, or not finite."""
-    vectors = np.asarray(embeddings, np.float32)
-    if vectors.ndim != 2 or not vectors.size:
-        raise DataError(f"embeddings of shape {vectors.shape}: expected (samples, width)")
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise DataError(f"{len(bad)} of {len(vectors)} embeddings are not finite, the first in row {bad[0]}")
-    return vectors
 
 
 def aligned(name: str, other: Any, stored: Embeddings | None, count: int) -> np.ndarray:

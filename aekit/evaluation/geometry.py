@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from aekit.embeddings import finite
 from aekit.evaluation.health import effective_rank
 from aekit.evaluation.neighbours import nearest_others
 from aekit.evaluation.results import Findings
@@ -28,6 +29,9 @@ def health(vectors: np.ndarray, *, seed: int = 0) -> Findings:
         vectors: (N, D); at most 10,000 are looked at.
         seed: of which, and of the pairs.
 
+    Raises:
+        DataError: they are of another shape, or not finite.
+
     Returns:
         ``effective_rank`` (Roy and Vetterli, 2007), ``dead_units``, numbers that never change; ``mean_cosine`` of two samples,
         1 where all point the same way; ``uniformity``, the logarithm of the mean of ``exp(-2 d^2)`` over pairs on the unit
@@ -36,8 +40,8 @@ def health(vectors: np.ndarray, *, seed: int = 0) -> Findings:
         10 nearest of others (Radovanovic, Nanopoulos and Ivanovic, Hubs in space, 2010), ``hubs``, the share of those places that
         one hundredth of the samples takes, and ``orphans``, the share that is among the nearest of none.
     """
-    some = _some(len(vectors), MOST, seed)
-    rows = np.ascontiguousarray(vectors[some], np.float32)
+    vectors = finite(vectors)
+    rows = np.ascontiguousarray(vectors[_some(len(vectors), MOST, seed)])
     width = rows.shape[1]
     deviation = rows.std(axis=0, dtype=np.float64)
     size = float(np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1).mean()))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from aekit.autoencoder import Autoencoder, load_autoencoder
-from aekit.embeddings import Embeddings
+from aekit.embeddings import Embeddings, finite
 from aekit.encoder import check_same
 from aekit.errors import PluginError, RecipeError, nearest
-from aekit.evaluation.at_hand import AtHand, aligned, at_hand, finite, seen
+from aekit.evaluation.at_hand import AtHand, aligned, at_hand, seen
 from aekit.evaluation.controls import controls as control_features
 from aekit.evaluation.controls import widest
 from aekit.evaluation.geometry import health, neighbour_overlap, subspace_angles

@@ -100,10 +100,7 @@ def _as_embeddings(given: Any) -> Embeddings:
         return given
     if isinstance(given, (str, Path)):
         return Embeddings.open(given)
-    vectors = np.asarray(given)
-    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
-        raise DataError(f"array of shape {vectors.shape} and dtype {vectors.dtype}: expected vectors (N, D)")
-    return Embeddings.from_array(vectors.astype(np.float32, copy=False))
+    return Embeddings.from_array(given)
 
 
 def _built(

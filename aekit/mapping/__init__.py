@@ -151,10 +151,7 @@ def _embeddings(data: Any, progress: Progress) -> Embeddings:
     if isinstance(data, Embeddings):
         return data
     if not isinstance(data, (str, Path)):
-        vectors = np.asarray(data, np.float32)
-        if vectors.ndim != 2:
-            raise DataError(f"vectors of shape {vectors.shape}: expected (samples, width)")
-        return Embeddings.from_array(vectors)
+        return Embeddings.from_array(data)
     if (Path(data) / "recipe.toml").is_file():
         encoder = load(data)
         if "source" not in encoder.record.get("data", {}):
