@@ -14,6 +14,12 @@ if "AEKIT_DATA" not in os.environ and BESIDE.is_dir():
     os.environ["AEKIT_DATA"] = str(BESIDE)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[object]) -> None:
+    """The workers share the cores: of two with as many threads each as there are cores, both are slower than one alone."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // len(specs))))
+
+
 @pytest.fixture
 def data_dir() -> Path:
     """The folder of real data; tests that need it are skipped where it is absent."""
@@ -30,5 +36,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """The command line: ``command("fit", data, "-o", run)``."""
+    """The command line: ``command("fit", data, "-o", run)``, on no terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # a test process has that of the terminal that it was started from
     return Command(monkeypatch, capfd)
