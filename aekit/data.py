@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.options import validated
+from aekit.reading.columns import read_columns
 from aekit.registry import Plugin, registry
 from aekit.samples import ArraySource, Kind, RowNames, SampleSpec, Source
 
@@ -31,8 +33,8 @@ def open_data(
     """Opens data of any form.
 
     Args:
-        data: a `Source`, a numpy array or torch tensor (N, ...), a list of arrays of one shape, the path of a folder or
-            a file, or ``SOURCE:NAME``, such as ``sklearn:digits``. A path that exists wins.
+        data: a `Source`, a numpy array or torch tensor (N, ...), a list of arrays of one shape, a table of pandas, polars
+            or pyarrow, the path of a folder or a file, or ``SOURCE:NAME``, such as ``sklearn:digits``. A path that exists wins.
         options: of the source that opens it, by the source's name: ``{"images": {"size": 96}}``.
         like: what an encoder takes. Pictures are brought to it; samples that cannot be are refused.
         base: folder that relative paths start from; default: the working directory.
@@ -53,8 +55,11 @@ def open_data(
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
+    if hasattr(data, "__arrow_c_stream__"):
+        return _checked(from_table(pa.table(data), like=like), "the table", like)
     if not isinstance(data, np.ndarray):
-        raise DataError(f"data of type {type(data).__name__}: expected a path, SOURCE:NAME, an array or a Source")
+        what = "a path, SOURCE:NAME, an array, a table or a Source"
+        raise DataError(f"data of type {type(data).__name__}: expected {what}")
     return _checked(from_array(data, like=like), "the array", like)
 
 
@@ -84,6 +89,14 @@ def from_array(
         array = _stacked(array.tolist())
     arranged, found, note = arrange(array, kind, layout, like)
     source = ArraySource(arranged, kind=found, labels=labels, ids=ids, splits=splits)
+    source.note = note
+    return source
+
+
+def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySource:
+    """A source over the rows of a table, as `aekit.reading.columns.read_columns` takes it apart."""
+    array, columns, labels, ids, splits, note = read_columns(table, "the table", like=like)
+    source = ArraySource(array, kind="vector", labels=labels, ids=ids, splits=splits, columns=columns)
     source.note = note
     return source
 

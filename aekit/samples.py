@@ -18,7 +18,7 @@ import torch
 from aekit.errors import DataError
 from aekit.progress import SILENT, Progress
 from aekit.reading.decoded import decoded
-from aekit.specs import Kind, SampleSpec
+from aekit.specs import Column, Kind, SampleSpec
 
 CHUNK = 1024
 """Samples read at a time where nothing else sets the pace."""
@@ -88,6 +88,7 @@ class ArraySource(Source):
         array: (N, *shape).
         kind: of the samples; None lets the number of dimensions decide (2: vector, 3: series, 4: image, 5: clip).
         ids, labels, splits: as in `Source`; ids default to the row numbers.
+        columns: that the entries of vectors are of.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class ArraySource(Source):
         ids: Sequence[str] | None = None,
         labels: np.ndarray | None = None,
         splits: np.ndarray | None = None,
+        columns: tuple[Column, ...] = (),
     ) -> None:
         if array.dtype == object:
             raise DataError(f"array of shape {array.shape}: rows differ in shape; expected equal shapes")
@@ -114,7 +116,8 @@ class ArraySource(Source):
         # torch has no arithmetic on these: the same numbers in the nearest dtype that it has.
         native = _NATIVE.get(array.dtype.name) or array.dtype.newbyteorder("=")
         self.array = array.astype(native, copy=False)
-        self.spec = SampleSpec(kind or _KIND_OF[array.ndim], array.shape[1:], str(self.array.dtype))
+        found = kind or _KIND_OF[array.ndim]
+        self.spec = SampleSpec(found, array.shape[1:], str(self.array.dtype), columns=columns)
         self.ids = ids if ids is not None else RowNames(splits, len(array))
         self.labels, self.splits, self.skipped = labels, splits, {}
 
@@ -168,8 +171,8 @@ def read_usable(source: Source, indices: np.ndarray, strict: bool = False) -> tu
         finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
         for position in np.flatnonzero(ok & ~finite):
             row = rows[position]
-            bad = np.argwhere(~np.isfinite(row))[0]
-            source.skipped[source.ids[int(indices[position])]] = f"{row[tuple(bad)]} at {tuple(bad.tolist())}"
+            bad = tuple(np.argwhere(~np.isfinite(row))[0].tolist())
+            source.skipped[source.ids[int(indices[position])]] = f"{row[bad]} {source.spec.place(bad)}"
         ok = ok & finite
     if strict and not ok.all():
         _stop_at(source, int(indices[np.flatnonzero(~ok)[0]]))

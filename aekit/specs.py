@@ -14,6 +14,37 @@ Resize = Literal["crop", "pad", "stretch", "torchvision"]
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column of a table, and what it becomes in a vector.
+
+    Attributes:
+        name: in the table.
+        words: what a column of words may hold: an entry of 0 or 1 for each, all 0 where a row holds none of them. None: a
+            column of numbers, one entry.
+        fill: what stands in for a missing number; None: a row that lacks it cannot be used.
+    """
+
+    name: str
+    words: tuple[str, ...] | None = None
+    fill: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Entries of the vector."""
+        return 1 if self.words is None else len(self.words)
+
+    def record(self) -> dict[str, Any]:
+        """As plain values."""
+        words = {} if self.words is None else {"words": list(self.words)}
+        return {"name": self.name} | words | ({} if self.fill is None else {"fill": self.fill})
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Column:
+        words = record.get("words")
+        return cls(record["name"], None if words is None else tuple(words), record.get("fill"))
+
+
+@dataclass(frozen=True)
 class SampleSpec:
     """The shape and type of one raw sample.
 
@@ -27,6 +58,7 @@ class SampleSpec:
             agree already.
         share: of the shorter side that ``crop`` and ``torchvision`` keep.
         interpolation: of pictures that are resized.
+        columns: of the table that vectors are rows of, in the order of their entries; () where the entries have no names.
     """
 
     kind: Kind
@@ -35,6 +67,7 @@ class SampleSpec:
     resize: Resize | None = None
     share: float = 1.0
     interpolation: Kernel = "bicubic"
+    columns: tuple[Column, ...] = ()
 
     @property
     def size(self) -> int:
@@ -47,15 +80,27 @@ class SampleSpec:
         return self.size * np.dtype(self.dtype).itemsize
 
     def record(self) -> dict[str, Any]:
-        """As plain values; how pictures are resized is left out where it is as usual."""
+        """As plain values; how pictures are resized is left out where it is as usual, and columns where there are none."""
         found = {"kind": self.kind, "shape": list(self.shape), "dtype": self.dtype, "resize": self.resize}
         unusual = {name: getattr(self, name) for name in ("share", "interpolation")}
-        return found | {name: value for name, value in unusual.items() if value != getattr(SampleSpec, name)}
+        columns = {"columns": [column.record() for column in self.columns]} if self.columns else {}
+        return found | {name: value for name, value in unusual.items() if value != getattr(SampleSpec, name)} | columns
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> SampleSpec:
         share, interpolation = record.get("share", cls.share), record.get("interpolation", cls.interpolation)
-        return cls(record["kind"], tuple(record["shape"]), record["dtype"], record["resize"], share, interpolation)
+        columns = tuple(map(Column.from_record, record.get("columns", ())))
+        shape, resize = tuple(record["shape"]), record["resize"]
+        return cls(record["kind"], shape, record["dtype"], resize, share, interpolation, columns)
+
+    def place(self, at: tuple[int, ...]) -> str:
+        """Where in a sample an entry is, for people."""
+        entry, name = 0, ""
+        for column in self.columns:
+            entry, name = entry + column.size, column.name
+            if entry > at[0]:
+                break
+        return f"in column {name!r}" if self.columns else f"at {at}"
 
     def __str__(self) -> str:
         return f"{self.kind} {'x'.join(map(str, self.shape))} {self.dtype}"

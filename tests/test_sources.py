@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import struct
 import zlib
@@ -16,11 +17,13 @@ import pytest
 import torch
 from PIL import Image
 
+import aekit
 from aekit.data import arrange, from_array, open_data, reopen
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.reading import pictures
 from aekit.registry import registry
 from aekit.samples import ArraySource, SampleSpec, Source, collect
+from aekit.specs import Column
 
 GREY = SampleSpec("image", (1, 28, 28), "uint8", "crop")
 
@@ -349,15 +352,17 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
         "id,a,b,class,split,y\nr1,1,0.5,cat,train,3\nr2,,2,dog,val,4\nr3,3,true,cat,test,5\n".replace("true", "1")
     )
     source = open_data(path)
-    assert source.spec == SampleSpec("vector", (2,), "float64")
+    assert source.spec == SampleSpec("vector", (2,), "float64", columns=(Column("a"), Column("b")))
+    assert SampleSpec.from_record(json.loads(json.dumps(source.spec.record()))) == source.spec
     assert list(source.ids) == ["r1", "r2", "r3"]
     assert source.labels is not None
     assert source.labels.tolist() == ["cat", "dog", "cat"]
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
-    assert source.note == "column 'class' is the label; y left out"
+    said = "column 'class' is the label; y left out; 1 rows lack a number and are left out; missing = 'median' fills such gaps"
+    assert source.note == said
     assert collect(source, np.arange(3), torch.device("cpu")).rows.tolist() == [0, 2]
-    assert source.skipped == {"r2": "nan at (0,)"}
+    assert source.skipped == {"r2": "nan in column 'a'"}
 
 
 def test_tables_of_other_makes(tmp_path: Path) -> None:
@@ -399,6 +404,80 @@ def test_columns_of_words_are_left_out_and_named(tmp_path: Path) -> None:
     source = open_data(tmp_path / "t.csv")
     assert source.spec.shape == (1,)
     assert source.note == "column 'target' is the label; left out, as they hold no numbers: 'name', 'town'"
+
+
+PEOPLE = "name,age,town,smokes,class\nann,30,Rome,yes,a\nbob,,Oslo,no,b\ncid,50,,no,a\ndan,44,Rome,yes,b\n"
+
+
+def table_of(text: str, path: Path) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_few_words_become_entries_of_0_and_1_and_gaps_are_filled(tmp_path: Path) -> None:
+    path = table_of(PEOPLE.replace("ann,30", "ann,?"), tmp_path / "people.csv")
+    source = open_data(path, {"arrays": {"missing": "median"}})
+    town, smokes = Column("town", ("Oslo", "Rome")), Column("smokes", ("no", "yes"))
+    assert source.spec.columns == (Column("age", fill=47.0), town, smokes)
+    assert everything(source)[0].tolist() == [
+        [47, 0, 1, 0, 1], [47, 1, 0, 1, 0], [50, 0, 0, 1, 0], [44, 0, 1, 0, 1],
+    ]  # fmt: skip
+    assert "left out, as they hold no numbers: 'name'" in source.note, "another one in every row"
+    assert "the median stands in for what is missing in 'age' (2 of 4)" in source.note
+    assert open_data(path, {"arrays": {"words": "none"}}).spec.columns == (Column("age"),)
+
+
+def test_words_and_medians_are_of_the_training_part(tmp_path: Path) -> None:
+    text = "a,b,split\n1,x,train\n3,y,train\n2,x,train\n2,y,train\n,z,test\n900,z,test\n"
+    source = open_data(table_of(text, tmp_path / "t.csv"), {"arrays": {"missing": "median"}})
+    assert source.spec.columns == (Column("a", fill=2.0), Column("b", ("x", "y")))
+    assert everything(source)[0].tolist()[4] == [2, 0, 0]
+
+
+def test_an_encoder_finds_its_columns_by_name(tmp_path: Path) -> None:
+    first = open_data(table_of(PEOPLE, tmp_path / "people.csv"), {"arrays": {"missing": "median"}})
+    like = SampleSpec.from_record(first.spec.record())
+    rows = everything(first)[0]
+    other = "more,town,age,smokes\n1,Rome,30,yes\n2,Paris,,no\n"
+    second = open_data(table_of(other, tmp_path / "other.csv"), like=like)
+    assert everything(second)[0].tolist() == [rows[0].tolist(), [44, 0, 0, 1, 0]]
+    assert "words in 'town' that the encoder does not know: 'Paris'" in second.note
+    assert second.spec.columns == like.columns
+    for text, message in {
+        "agee,town,smokes\n1,a,b\n": "no column 'age', which the encoder takes; did you mean 'agee'",
+        "age,town,smokes\nold,a,b\n": "column 'age' holds no numbers; the encoder takes numbers there",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            open_data(table_of(text, tmp_path / "bad.csv"), like=like)
+
+
+def test_columns_without_names_are_taken_in_order(tmp_path: Path) -> None:
+    like = open_data(table_of("a,b\n1,2\n3,4\n", tmp_path / "t.csv")).spec
+    assert everything(open_data(table_of("5,6\n7,8\n", tmp_path / "nameless.csv"), like=like))[0].tolist() == [
+        [5, 6],
+        [7, 8],
+    ]
+    assert everything(open_data(np.array([[5.0, 6.0]]), like=like))[0].tolist() == [[5, 6]]
+    other = table_of("c,d,e\n1,2,3\n", tmp_path / "other.csv")
+    assert everything(open_data(other, {"arrays": {"x": ["e", "c"]}}, like=like))[0].tolist() == [[3, 1]]
+    with pytest.raises(DataError, match="1 columns, the encoder takes 2: a, b"):
+        open_data(other, {"arrays": {"x": ["e"]}}, like=like)
+
+
+def test_tables_in_memory() -> None:
+    table = pa.table(
+        {"b": np.arange(4.0), "town": pa.array(list("xyxy")).dictionary_encode(), "y": list("pqpq"), "none": [None] * 4}
+    )
+    source = open_data(table)
+    assert source.spec.columns == (Column("b"), Column("town", ("x", "y")))
+    assert source.labels is not None and source.labels.tolist() == list("pqpq")
+    assert "left out, as they are empty: 'none'" in source.note
+    encoder = aekit.fit(
+        pa.table({"a": np.arange(20.0), "b": np.arange(20.0) % 3}), dim=2, overrides={"train.epochs": 1}
+    )
+    turned = encoder.embed(pa.table({"b": np.arange(20.0) % 3, "a": np.arange(20.0)}))
+    straight = encoder.embed(np.column_stack([np.arange(20.0), np.arange(20.0) % 3]))
+    assert np.array_equal(turned.vectors, straight.vectors)
 
 
 # Pictures

@@ -27,7 +27,7 @@ def read_table(path: Path) -> pa.Table:
     """The whole table.
 
     A CSV file without a line of names gets the names "0", "1", ...; columns are separated by commas, or by semicolons
-    or tabs where the first line has those.
+    or tabs where the first line has those. A number may be missing: "", "?", "NA", "NaN" and the like.
 
     Raises:
         DataError: it cannot be parsed, or it is empty.
@@ -41,7 +41,8 @@ def read_table(path: Path) -> pa.Table:
             names = first.split(parse.delimiter)
             nameless = all(_is_number(name) for name in names)
             read = csv.ReadOptions(column_names=[str(n) for n in range(len(names))]) if nameless else None
-            table = csv.read_csv(path, parse_options=parse, read_options=read)
+            convert = csv.ConvertOptions(null_values=[*csv.ConvertOptions().null_values, "?"])
+            table = csv.read_csv(path, parse_options=parse, read_options=read, convert_options=convert)
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
     if not table.num_rows:
@@ -73,6 +74,12 @@ def is_numeric(column: pa.ChunkedArray) -> bool:
     return any(is_one(column.type) for is_one in checks)
 
 
+def is_words(column: pa.ChunkedArray) -> bool:
+    """Whether its values are strings, each by itself or out of a list of categories."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 def numbers(column: pa.ChunkedArray) -> np.ndarray:
     """(N,) floats, NaN where a value is missing; float32 stays what it is, and the rest becomes float64."""
     wanted = column.type if pa.types.is_float32(column.type) else pa.float64()
@@ -92,7 +99,7 @@ def labels_of(column: pa.ChunkedArray) -> np.ndarray:
     return column.cast(pa.int64()).to_numpy() if whole else numbers(column)
 
 
-def splits_of(column: pa.ChunkedArray, path: Path) -> np.ndarray:
+def splits_of(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:
     """(N,) of ``"train"``, ``"validation"``, ``"test"``.
 
     Raises:

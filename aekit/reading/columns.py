@@ -1,0 +1,196 @@
+"""Rows of a table as vectors: which columns are features, which name classes, rows and splits, and what becomes of words and
+of what is missing.
+
+A trained encoder knows its columns by name, so that another table may have them in another order and others besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aekit.errors import DataError, nearest
+from aekit.reading import tables
+from aekit.specs import Column, SampleSpec
+
+Words = Literal["few", "none"]
+Missing = Literal["skip", "median"]
+
+FEW = 20
+"""Different words that a column may hold to become features of its own accord."""
+MANY = 1000
+"""Different words that a column may hold where it is asked for by name."""
+
+
+class Tabular(NamedTuple):
+    """What a file holds, as samples.
+
+    Attributes:
+        array: (N, ...); of a table (N, D) floats, NaN where a number is missing and nothing stands in for it.
+        columns: of the D entries, in their order.
+        labels: (N,) or None.
+        ids: (N,) or None.
+        splits: (N,) of ``"train"``, ``"validation"``, ``"test"``, or None.
+        note: what was chosen and what was left out, in a line.
+    """
+
+    array: np.ndarray
+    columns: tuple[Column, ...] = ()
+    labels: np.ndarray | None = None
+    ids: list[str] | None = None
+    splits: np.ndarray | None = None
+    note: str = ""
+
+
+def read_columns(
+    table: pa.Table,
+    where: str,
+    *,
+    x: str | Sequence[str] = "auto",
+    y: str = "auto",
+    words: Words = "few",
+    missing: Missing = "skip",
+    like: SampleSpec | None = None,
+) -> Tabular:
+    """Takes a table apart.
+
+    Args:
+        table: of N rows.
+        where: it is from, for messages.
+        x: names of the features; ``auto``: all columns of numbers and of few words, but for the label, ``id`` and ``split``.
+        y: name of the labels; ``auto``: one of the usual names; ``none``: there are none.
+        words: ``few``: a column of 2 to 20 different words becomes an entry of 0 or 1 for each; ``none``: it is left out.
+        missing: ``skip``: a row that lacks a number cannot be used; ``median``: the column's median stands in for it.
+        like: what an encoder takes: where it knows its columns, they are looked for by name, and `words` and `missing` are
+            as they were when it was trained.
+
+    Raises:
+        DataError: a column that is named is not there or is of no use, or there is nothing to take.
+    """
+    names = table.column_names
+    label = None if y == "none" else tables.find_column(names, tables.LABELS) if y == "auto" else y
+    ids, split = tables.find_column(names, ["id"]), tables.find_column(names, ["split"])
+    asked = [x] if isinstance(x, str) and x != "auto" else list(x) if x != "auto" else None
+    for name in [*(asked or []), *([label] if label else [])]:
+        if name not in names:
+            raise DataError(f"{where}: no column {name!r}{nearest(name, names)}")
+    splits = tables.splits_of(table[split], where) if split else None
+    said = [f"column {label!r} is the label"] if label else []
+    # A second column of labels among the features would tell the encoder what it is judged by.
+    kept_out = {label, ids, split} | ({n for n in names if n.lower() in tables.LABELS} if label else set())
+    others = [n for n in names if n not in kept_out]
+    if like is not None and like.kind == "vector" and like.columns:
+        columns = _known(like.columns, asked, others, table, where)
+        said += _strangers(table, columns)
+    else:
+        aside = sorted(n for n in kept_out - {label, ids, split} if n)
+        said += [f"{', '.join(aside)} left out"] if aside else []
+        seen = table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
+        # An encoder that knows no columns was not trained on words.
+        columns, found = _described(seen, asked, others, "none" if like is not None else words, missing, where)
+        said += found
+    features = [_entries(table[column.name], column) for column in columns]
+    said += _gaps(columns, features)
+    array = np.column_stack(features)
+    labels = tables.labels_of(table[label]) if label else None
+    return Tabular(array, columns, labels, tables.texts(table[ids]).tolist() if ids else None, splits, "; ".join(said))
+
+
+def _described(
+    table: pa.Table, asked: list[str] | None, others: list[str], words: Words, missing: Missing, where: str
+) -> tuple[tuple[Column, ...], list[str]]:
+    """The columns to take, and what there is to say of them."""
+    columns, worded, empty, useless = [], [], [], []
+    for name in others if asked is None else asked:
+        column = table[name]
+        if tables.is_numeric(column):
+            if asked is None and column.null_count == len(column):
+                empty.append(name)
+                continue
+            fill = None
+            if missing == "median" and column.null_count < len(column):
+                fill = float(np.nanmedian(tables.numbers(column)))
+            columns.append(Column(name, fill=fill))
+            continue
+        different = _different(column) if words == "few" and tables.is_words(column) else []
+        # A column with another word in nearly every row names the rows.
+        if 2 <= len(different) <= (min(FEW, len(table) // 2) if asked is None else MANY):
+            columns.append(Column(name, tuple(different)))
+            worded.append(name)
+        else:
+            useless.append(name)
+    if not columns or (useless and asked is not None):
+        found = f"not numbers in {_listed(useless)}" if useless else "no columns of numbers"
+        raise DataError(f"{where}: {found}; x chooses columns, y names the labels")
+    said = [f"an entry of 0 or 1 for each word in {_listed(worded)}"] if worded else []
+    said += [f"left out, as they hold no numbers: {_listed(useless)}"] if useless else []
+    said += [f"left out, as they are empty: {_listed(empty)}"] if empty else []
+    return tuple(columns), said
+
+
+def _known(
+    columns: tuple[Column, ...], asked: list[str] | None, others: list[str], table: pa.Table, where: str
+) -> tuple[Column, ...]:
+    """The columns that an encoder takes, as a table names them: in their order where they are asked for by name or have none."""
+    names = table.column_names
+    nameless = names == [str(number) for number in range(len(names))]  # as `tables.read_table` calls them
+    instead = asked if asked is not None else others if nameless else None
+    if instead is not None:
+        if len(instead) != len(columns):
+            taken = ", ".join(column.name for column in columns)
+            raise DataError(f"{where}: {len(instead)} columns, the encoder takes {len(columns)}: {taken}")
+        columns = tuple(replace(column, name=name) for column, name in zip(columns, instead))
+    for column in columns:
+        if column.name not in names:
+            raise DataError(f"{where}: no column {column.name!r}, which the encoder takes{nearest(column.name, names)}")
+        if column.words is None and not tables.is_numeric(table[column.name]):
+            raise DataError(f"{where}: column {column.name!r} holds no numbers; the encoder takes numbers there")
+    return columns
+
+
+def _entries(column: pa.ChunkedArray, described: Column) -> np.ndarray:
+    """(N,) numbers, NaN where one is missing, or (N, words) of 0 and 1."""
+    if described.words is not None:
+        return (tables.texts(column)[:, None] == np.array(described.words)).astype(np.float64)
+    return tables.numbers(column)
+
+
+def _gaps(columns: tuple[Column, ...], features: list[np.ndarray]) -> list[str]:
+    """Fills what is missing, in place, where something stands in for it, and says what there is to say."""
+    filled, lacking = [], np.zeros(len(features[0]), bool)
+    for number, (column, own) in enumerate(zip(columns, features)):
+        if column.words is not None or not (gaps := np.isnan(own)).any():
+            continue
+        if column.fill is None:
+            lacking |= gaps
+        else:
+            features[number] = np.where(gaps, np.asarray(column.fill, own.dtype), own)
+            filled.append(f"{column.name!r} ({gaps.sum():,} of {len(own):,})")
+    said = [f"the median stands in for what is missing in {', '.join(filled)}"] if filled else []
+    if lacking.any():
+        said.append(f"{lacking.sum():,} rows lack a number and are left out; missing = 'median' fills such gaps")
+    return said
+
+
+def _strangers(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
+    """What a table holds that an encoder does not know."""
+    said = []
+    for column in columns:
+        if column.words is not None:
+            new = [word for word in _different(table[column.name]) if word not in column.words]
+            said += [f"words in {column.name!r} that the encoder does not know: {_listed(new[:5])}"] if new else []
+    return said
+
+
+def _different(column: pa.ChunkedArray) -> list[str]:
+    """The words of a column, sorted; what is missing or empty is none."""
+    return sorted({str(word) for word in pc.unique(column).to_pylist() if word not in (None, "")})
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names))
