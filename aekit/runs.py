@@ -290,10 +290,17 @@ class _Run:
                     autoencoder.save_decoder(self.folder / "decoder")
                 save_pretexts(objective, self.folder)
                 write_json(self.folder / "results.json", results)
-                with self.progress.task("report", None, "parts"):
-                    report = run_page(
-                        objective, source, samples, self.folder, results, targets=targets, judged=judged, rows=places
-                    )
+                report = run_page(
+                    objective,
+                    source,
+                    samples,
+                    self.folder,
+                    results,
+                    targets=targets,
+                    judged=judged,
+                    rows=places,
+                    progress=self.progress,
+                )
                 write_text(self.folder / "report.html", report.html)
                 encoder.record["findings"] = report.findings
                 encoder.save(self.folder / "encoder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from aekit.evaluation.judge import evaluate
 from aekit.evaluation.judgement import Evaluation
 from aekit.fitting.assembly import autoencoder_of
 from aekit.objective import Objective
+from aekit.progress import SILENT, Progress
 from aekit.registry import registry
 from aekit.report import charts
 from aekit.report.findings import Finding, as_list, findings
@@ -35,6 +36,8 @@ WORTH_IT = 5.0
 WIDEST = 4096
 """Numbers in an embedding up to which it does: those of features themselves (encoder.dim = 0) would take it many minutes."""
 BARS = 64
+PARTS = 9
+"""Of the work: the samples, their layout, and the page's seven tabs."""
 _HOW = "aekit embed RUN DATA -o embeddings, and then aekit evaluate embeddings, judges an encoder beside its controls."
 
 _NO_TERMS = ("step", "epoch", "lr")
@@ -58,6 +61,7 @@ def run_page(
     targets: Samples | None = None,
     judged: Evaluation | None = None,
     rows: np.ndarray | None = None,
+    progress: Progress = SILENT,
 ) -> Report:
     """The page, and what it found to be noticeable.
 
@@ -70,39 +74,48 @@ def run_page(
         targets: what is to be restored from each sample, where that is not the sample.
         judged: the evaluation at the end of the run, if there was one.
         rows: (N,) positions in the source of the embeddings that were judged.
+        progress: receives a bar.
     """
     encoder = objective.encoder
     autoencoder = autoencoder_of(objective) if targets is None else None
     if autoencoder is not None and not autoencoder.restores_samples:
         autoencoder = None
     seed, trained = int(results["recipe"]["train"]["seed"]), results["trained"]
-    look = look_at(encoder, source, samples, autoencoder=autoencoder, seed=seed)
-    thorough = trained["seconds"] >= WORTH_IT and encoder.dim <= WIDEST
-    # A code of two numbers is its own map.
-    for method in ["auto"] * (thorough or encoder.dim == 2) + ["pca"]:
-        look.lay_out(method)
-    records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
-
     page = Page(folder.name, _summary(encoder, results))
-    quick, why_not = (None, "") if judged is not None else _quick(look, thorough, seed)
-    found = judged or quick
-    page.add("Overview", tiles(_figures(encoder, results, found)))
-    noticed = findings(results, _last_losses(records), look, found)
-    page.add("Overview", card("What is noticeable", "", as_list(noticed)))
-    page.add("Overview", *seen(page, objective, samples, targets, look.painter, seed))
-    page.add("Map", *_map(page, look, thorough))
-    page.add("Neighbours", *neighbourhoods(page, look, seed))
-    if judged is not None and rows is not None:
-        page.add("Judgement", *judgement(page, judged, source, rows, look.painter))
-    elif quick is not None:
-        below = f"The recipe names no evaluators: this is a quick look at {len(look):,} samples, for this page alone. {_HOW}"
-        page.add("Judgement", *judgement(page, quick, source, look.rows, look.painter, below=below))
-    else:
-        page.add("Judgement", card("Is it any good?", f"{why_not} {_HOW}"))
-    page.add("Training", *_training(_terms(records)))
-    page.add("Network", filters(page, encoder), _spectrum(look), driving(page, look))
-    page.add("Reproduce", *_reproduce(encoder, folder, results))
-    return Report(page.html(), noticed)
+    with progress.task("report", PARTS, "parts") as task:
+        look = look_at(encoder, source, samples, autoencoder=autoencoder, seed=seed)
+        task.advance(note="samples")
+        thorough = trained["seconds"] >= WORTH_IT and encoder.dim <= WIDEST
+        # A code of two numbers is its own map.
+        for method in ["auto"] * (thorough or encoder.dim == 2) + ["pca"]:
+            look.lay_out(method)
+        task.advance(note="layout")
+        records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+        quick, why_not = (None, "") if judged is not None else _quick(look, thorough, seed)
+        found = judged or quick
+        noticed = findings(results, _last_losses(records), look, found)
+
+        def tabs() -> Iterator[tuple[str, Sequence[str]]]:
+            noticeable = card("What is noticeable", "", as_list(noticed))
+            figures = tiles(_figures(encoder, results, found))
+            yield "Overview", [figures, noticeable, *seen(page, objective, samples, targets, look.painter, seed)]
+            yield "Map", _map(page, look, thorough)
+            yield "Neighbours", neighbourhoods(page, look, seed)
+            if judged is not None and rows is not None:
+                yield "Judgement", judgement(page, judged, source, rows, look.painter)
+            elif quick is not None:
+                below = f"The recipe names no evaluators: this is a quick look at {len(look):,} samples, for this page alone."
+                yield "Judgement", judgement(page, quick, source, look.rows, look.painter, below=f"{below} {_HOW}")
+            else:
+                yield "Judgement", [card("Is it any good?", f"{why_not} {_HOW}")]
+            yield "Training", _training(_terms(records))
+            yield "Network", [filters(page, encoder), _spectrum(look), driving(page, look)]
+            yield "Reproduce", _reproduce(encoder, folder, results)
+
+        for title, cards in tabs():
+            page.add(title, *cards)
+            task.advance(note=title)
+        return Report(page.html(), noticed)
 
 
 def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
