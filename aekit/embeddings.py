@@ -212,6 +212,8 @@ def embed(
         IdentityError: `out` holds embeddings of another encoder.
     """
     source = open_data(data, options, like=encoder.spec)
+    if source.note and source is not data:
+        progress.say(f"data: {source.note}")
     wanted = source.rows_of(split)
     reader = Reader(encoder.eval(), source, batch_size, strict)
     manifest = {

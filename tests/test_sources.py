@@ -359,7 +359,7 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.labels.tolist() == ["cat", "dog", "cat"]
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
-    said = "column 'class' is the label; y left out; 1 rows lack a number and are left out; missing = 'median' fills such gaps"
+    said = "column 'class' is the label; y left out; 1 row lacks a number and cannot be used; missing = 'median' fills such gaps"
     assert source.note == said
     assert collect(source, np.arange(3), torch.device("cpu")).rows.tolist() == [0, 2]
     assert source.skipped == {"r2": "nan in column 'a'"}

@@ -173,7 +173,8 @@ def _gaps(columns: tuple[Column, ...], features: list[np.ndarray]) -> list[str]:
             filled.append(f"{column.name!r} ({gaps.sum():,} of {len(own):,})")
     said = [f"the median stands in for what is missing in {', '.join(filled)}"] if filled else []
     if lacking.any():
-        said.append(f"{lacking.sum():,} rows lack a number and are left out; missing = 'median' fills such gaps")
+        rows = "1 row lacks" if lacking.sum() == 1 else f"{lacking.sum():,} rows lack"
+        said.append(f"{rows} a number and cannot be used; missing = 'median' fills such gaps")
     return said
 
 
