@@ -11,6 +11,7 @@ from aekit.mathematics.resampling import Kernel
 
 Kind = Literal["vector", "series", "image", "clip"]
 Resize = Literal["crop", "pad", "stretch", "torchvision"]
+_UNUSUAL = ("share", "interpolation", "every")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SampleSpec:
             agree already.
         share: of the shorter side that ``crop`` and ``torchvision`` keep.
         interpolation: of pictures that are resized.
+        every: frames of a film, or steps of a recording, from one of a clip or window to its next.
         columns: of the table that vectors are rows of, in the order of their entries; () where the entries have no names.
     """
 
@@ -67,6 +69,7 @@ class SampleSpec:
     resize: Resize | None = None
     share: float = 1.0
     interpolation: Kernel = "bicubic"
+    every: int = 1
     columns: tuple[Column, ...] = ()
 
     @property
@@ -80,18 +83,19 @@ class SampleSpec:
         return self.size * np.dtype(self.dtype).itemsize
 
     def record(self) -> dict[str, Any]:
-        """As plain values; how pictures are resized is left out where it is as usual, and columns where there are none."""
+        """As plain values; those with a default are left out where they are as usual."""
         found = {"kind": self.kind, "shape": list(self.shape), "dtype": self.dtype, "resize": self.resize}
-        unusual = {name: getattr(self, name) for name in ("share", "interpolation")}
+        unusual = {name: getattr(self, name) for name in _UNUSUAL}
         columns = {"columns": [column.record() for column in self.columns]} if self.columns else {}
         return found | {name: value for name, value in unusual.items() if value != getattr(SampleSpec, name)} | columns
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> SampleSpec:
-        share, interpolation = record.get("share", cls.share), record.get("interpolation", cls.interpolation)
         columns = tuple(map(Column.from_record, record.get("columns", ())))
-        shape, resize = tuple(record["shape"]), record["resize"]
-        return cls(record["kind"], shape, record["dtype"], resize, share, interpolation, columns)
+        unusual = {name: record[name] for name in _UNUSUAL if name in record}
+        return cls(
+            record["kind"], tuple(record["shape"]), record["dtype"], record["resize"], columns=columns, **unusual
+        )
 
     def place(self, at: tuple[int, ...]) -> str:
         """Where in a sample an entry is, for people."""

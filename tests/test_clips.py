@@ -66,7 +66,7 @@ def test_clips_are_windows_of_the_film(tmp_path: Path, options: dict[str, Any]) 
     frames = moving(100)
     source = open_data(saved(tmp_path / "a.npz", frames), {"clips": options})
     length, step = options.get("frames", 8), options.get("step", 1)
-    assert source.spec == SampleSpec("clip", (3, length, 12, 16), "uint8", "crop")
+    assert source.spec == SampleSpec("clip", (3, length, 12, 16), "uint8", "crop", every=step)
     rows, ok = everything(source)
     assert ok.all()
     for name, row in zip(source.ids, rows):
@@ -121,6 +121,9 @@ def test_size_and_channels(tmp_path: Path) -> None:
     like = SampleSpec("clip", (3, 4, 6, 6), "uint8", "stretch")
     taken = open_data(saved(tmp_path / "grey.npz", frames[..., 0]), {"clips": {"frames": 2, "size": 9}}, like=like)
     assert taken.spec == like and everything(taken)[0].shape[1:] == like.shape
+    slow = SampleSpec("clip", (3, 4, 12, 16), "uint8", every=3)
+    third = open_data(saved(tmp_path / "a.npz", frames), {"clips": {"test": 0.0}}, like=slow)
+    np.testing.assert_array_equal(everything(third)[0][0], np.moveaxis(frames[0:12:3], -1, 0))
 
 
 def test_arrays_of_other_depths_keep_them(tmp_path: Path) -> None:

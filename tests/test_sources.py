@@ -444,11 +444,17 @@ def test_an_encoder_finds_its_columns_by_name(tmp_path: Path) -> None:
     assert "words in 'town' that the encoder does not know: 'Paris'" in second.note
     assert second.spec.columns == like.columns
     for text, message in {
-        "agee,town,smokes\n1,a,b\n": "no column 'age', which the encoder takes; did you mean 'agee'",
-        "age,town,smokes\nold,a,b\n": "column 'age' holds no numbers; the encoder takes numbers there",
+        "agee,town,smokes\n1,a,b\n": "no column 'age', which is expected; did you mean 'agee'",
+        "age,town,smokes\nold,a,b\n": "column 'age' holds no numbers, which are expected",
     }.items():
         with pytest.raises(DataError, match=message):
             open_data(table_of(text, tmp_path / "bad.csv"), like=like)
+
+
+def test_three_directions_are_no_label(tmp_path: Path) -> None:
+    assert open_data(table_of("x,y\n1,2\n3,4\n", tmp_path / "a.csv")).labels is not None
+    three = open_data(table_of("x,y,z\n1,2,3\n4,5,6\n", tmp_path / "b.csv"))
+    assert three.labels is None and three.spec.shape == (3,)
 
 
 def test_columns_without_names_are_taken_in_order(tmp_path: Path) -> None:
@@ -460,7 +466,7 @@ def test_columns_without_names_are_taken_in_order(tmp_path: Path) -> None:
     assert everything(open_data(np.array([[5.0, 6.0]]), like=like))[0].tolist() == [[5, 6]]
     other = table_of("c,d,e\n1,2,3\n", tmp_path / "other.csv")
     assert everything(open_data(other, {"arrays": {"x": ["e", "c"]}}, like=like))[0].tolist() == [[3, 1]]
-    with pytest.raises(DataError, match="1 columns, the encoder takes 2: a, b"):
+    with pytest.raises(DataError, match="1 columns, expected 2: a, b"):
         open_data(other, {"arrays": {"x": ["e"]}}, like=like)
 
 

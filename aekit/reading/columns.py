@@ -54,8 +54,10 @@ def read_columns(
     x: str | Sequence[str] = "auto",
     y: str = "auto",
     words: Words = "few",
-    missing: Missing = "skip",
+    missing: Missing | Literal["keep"] = "skip",
     like: SampleSpec | None = None,
+    usual: Sequence[str] = tables.LABELS,
+    without: Sequence[str] = (),
 ) -> Tabular:
     """Takes a table apart.
 
@@ -65,15 +67,20 @@ def read_columns(
         x: names of the features; ``auto``: all columns of numbers and of few words, but for the label, ``id`` and ``split``.
         y: name of the labels; ``auto``: one of the usual names; ``none``: there are none.
         words: ``few``: a column of 2 to 20 different words becomes an entry of 0 or 1 for each; ``none``: it is left out.
-        missing: ``skip``: a row that lacks a number cannot be used; ``median``: the column's median stands in for it.
+        missing: ``skip``: a row that lacks a number cannot be used; ``median``: the column's median stands in for it; ``keep``:
+            that is left to the caller.
         like: what an encoder takes: where it knows its columns, they are looked for by name, and `words` and `missing` are
             as they were when it was trained.
+        usual: names (lower case) of labels; ``y`` is none of them beside ``x`` and ``z``, which are three directions.
+        without: names (lower case) of columns that are no features unless they are asked for.
 
     Raises:
         DataError: a column that is named is not there or is of no use, or there is nothing to take.
     """
     names = table.column_names
-    label = None if y == "none" else tables.find_column(names, tables.LABELS) if y == "auto" else y
+    if {"x", "z"} <= {name.strip().lower() for name in names}:
+        usual = [name for name in usual if name != "y"]
+    label = None if y == "none" else tables.find_column(names, usual) if y == "auto" else y
     ids, split = tables.find_column(names, ["id"]), tables.find_column(names, ["split"])
     asked = [x] if isinstance(x, str) and x != "auto" else list(x) if x != "auto" else None
     for name in [*(asked or []), *([label] if label else [])]:
@@ -82,9 +89,10 @@ def read_columns(
     splits = tables.splits_of(table[split], where) if split else None
     said = [f"column {label!r} is the label"] if label else []
     # A second column of labels among the features would tell the encoder what it is judged by.
-    kept_out = {label, ids, split} | ({n for n in names if n.lower() in tables.LABELS} if label else set())
+    kept_out = {label, ids, split} | ({n for n in names if n.lower() in usual} if label else set())
+    kept_out |= {n for n in names if n.lower() in without}
     others = [n for n in names if n not in kept_out]
-    if like is not None and like.kind == "vector" and like.columns:
+    if like is not None and like.columns:
         columns = _known(like.columns, asked, others, table, where)
         said += _strangers(table, columns)
     else:
@@ -95,14 +103,14 @@ def read_columns(
         columns, found = _described(seen, asked, others, "none" if like is not None else words, missing, where)
         said += found
     features = [_entries(table[column.name], column) for column in columns]
-    said += _gaps(columns, features)
+    said += _gaps(columns, features) if missing != "keep" else []
     array = np.column_stack(features)
     labels = tables.labels_of(table[label]) if label else None
     return Tabular(array, columns, labels, tables.texts(table[ids]).tolist() if ids else None, splits, "; ".join(said))
 
 
 def _described(
-    table: pa.Table, asked: list[str] | None, others: list[str], words: Words, missing: Missing, where: str
+    table: pa.Table, asked: list[str] | None, others: list[str], words: Words, missing: str, where: str
 ) -> tuple[tuple[Column, ...], list[str]]:
     """The columns to take, and what there is to say of them."""
     columns, worded, empty, useless = [], [], [], []
@@ -143,13 +151,13 @@ def _known(
     if instead is not None:
         if len(instead) != len(columns):
             taken = ", ".join(column.name for column in columns)
-            raise DataError(f"{where}: {len(instead)} columns, the encoder takes {len(columns)}: {taken}")
+            raise DataError(f"{where}: {len(instead)} columns, expected {len(columns)}: {taken}")
         columns = tuple(replace(column, name=name) for column, name in zip(columns, instead))
     for column in columns:
         if column.name not in names:
-            raise DataError(f"{where}: no column {column.name!r}, which the encoder takes{nearest(column.name, names)}")
+            raise DataError(f"{where}: no column {column.name!r}, which is expected{nearest(column.name, names)}")
         if column.words is None and not tables.is_numeric(table[column.name]):
-            raise DataError(f"{where}: column {column.name!r} holds no numbers; the encoder takes numbers there")
+            raise DataError(f"{where}: column {column.name!r} holds no numbers, which are expected")
     return columns
 
 

@@ -1,29 +1,46 @@
-"""Which clips films are cut into, and which of them are held out: numbers of frames alone."""
+"""Which pieces long things are cut into, clips of films and windows of recordings, and which of them are held out: numbers
+alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from aekit.errors import DataError
-from aekit.reading.footage import Film
+
+
+class Long(Protocol):
+    """What is cut: a file of frames, or of steps.
+
+    Attributes:
+        count: of them; 0 where it cannot be read.
+        reason: why it cannot be read, or "".
+    """
+
+    path: Path
+    count: int
+    reason: str
 
 
 @dataclass(frozen=True)
 class Cutting:
-    """How films are cut into clips.
+    """How films are cut into clips, or recordings into windows.
 
     Attributes:
         length: frames of a clip.
         step: frames from one of a clip to its next.
         stride: frames from the start of a clip to that of the next.
+        words: what frames and clips are called.
     """
 
     length: int
     step: int
     stride: int
+    words: tuple[str, str] = ("frames", "clip")
 
     @property
     def span(self) -> int:
@@ -38,7 +55,7 @@ class Cutting:
         """(N,) first frames of the clips in frames `begin` to `end`, which is left out."""
         return np.arange(begin, max(begin, end - self.span + 1), self.stride)
 
-    def in_time(self, film: Film, test: float, gap: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def in_time(self, film: Long, test: float, gap: int) -> tuple[np.ndarray, np.ndarray | None]:
         """First frames (N,) and splits (N,) of the clips of a film whose end is held out. No frame is in two splits.
 
         Args:
@@ -56,13 +73,14 @@ class Cutting:
         for split, (begin, end) in parts.items():
             if end - begin < self.span:
                 part = f", {max(0, end - begin)} of them in the {split} part" if split else ""
-                raise DataError(f"{film.path}: {film.count} frames{part}; expected {self.span}, which a clip spans")
+                frames, clip = self.words
+                raise DataError(f"{film.path}: {film.count} {frames}{part}; expected {self.span}, which a {clip} spans")
         starts = {split: self.starts(*part) for split, part in parts.items()}
         splits = np.repeat(list(starts), [len(own) for own in starts.values()]) if test else None
         return np.concatenate(list(starts.values())), splits
 
     def by_film(
-        self, films: Sequence[Film], classes: np.ndarray | None, splits: np.ndarray | None, test: float
+        self, films: Sequence[Long], classes: np.ndarray | None, splits: np.ndarray | None, test: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Numbers of the films (N,), first frames (N,) and splits (N,) of the clips of several films, each in one split.
 

@@ -87,7 +87,7 @@ class SeriesSource(ArraySource):
         self, files: Mapping[str, Path], like: SampleSpec | None, length: str | int, unequal: Unequal, missing: Missing
     ) -> None:
         parts = [read_ts(path) for path in files.values()]
-        series = [_complete(one, missing) for part in parts for one in part.series]
+        series = [complete(one, missing) for part in parts for one in part.series]
         known = Counter(one.shape for one in series if not isinstance(one, str))
         if not known:
             first = next(one for one in series if isinstance(one, str))
@@ -140,7 +140,7 @@ def _gaps(one: np.ndarray | str) -> int:
     return 0 if isinstance(one, str) else int(np.isnan(one).sum())
 
 
-def _complete(one: np.ndarray | str, missing: Missing) -> np.ndarray | str:
+def complete(one: np.ndarray | str, missing: Missing) -> np.ndarray | str:
     """(C, T) without missing values, or why not."""
     gaps = _gaps(one)
     if isinstance(one, str) or not gaps:

@@ -98,6 +98,14 @@ def film(folder: Path) -> Path:
     return folder / "film.npz"
 
 
+def recording(folder: Path) -> Path:
+    """40 steps of two channels and a label in a .csv file."""
+    steps = [f"{t},{np.sin(t):.4f},{np.cos(t / 2):.4f},{'ab'[t // 10 % 2]}" for t in range(40)]
+    lines = ["time,left,right,label", *steps]
+    (folder / "recording.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder / "recording.csv"
+
+
 MAKERS: dict[str, list[Callable[[Path], Path]]] = {
     "folder": [pictures, mnist],
     ".npy": [array],

@@ -93,6 +93,13 @@ def aekit_register_sources() -> list[Entry]:
         ),
         Entry("series", f"{at}.series:Series", "series in .ts files of the UCR and UEA archives", 1, ("folder", ".ts")),
         Entry(
+            "recordings",
+            f"{at}.recordings:Recordings",
+            "windows of long series: tables with a row for each step, arrays, sound",
+            1,
+            ("folder", ".csv", ".tsv", ".parquet", ".npy", ".wav"),
+        ),
+        Entry(
             "clips",
             f"{at}.clips:Clips",
             "windows of frames of films, animated pictures and arrays of frames",

@@ -13,6 +13,7 @@ from aekit.options import Field
 from aekit.reading import idx, tables
 from aekit.reading.columns import Missing, Tabular, Words, read_columns
 from aekit.reading.npfiles import read_npy, read_npz
+from aekit.reading.recordings import TIMES
 from aekit.samples import ArraySource, SampleSpec
 
 _X = Field(description="the array in an .npz, or the columns of a table; auto: the usual names")
@@ -64,7 +65,9 @@ class Arrays(ArraySource):
         array, arranged, note = arrange(found.array, kind, layout, like)
         columns = found.columns if arranged == "vector" else ()
         super().__init__(array, kind=arranged, labels=own, ids=found.ids, splits=found.splits, columns=columns)
-        self.note = "; ".join(filter(None, [found.note, note]))
+        steps = like is None and any(name.lower() in TIMES for name in tables.column_names(path)) if columns else False
+        hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if steps else ""
+        self.note = "; ".join(filter(None, [found.note, note, hint]))
 
     @staticmethod
     def claims(path: Path) -> bool:

@@ -36,7 +36,7 @@ class Clips(Source):
 
     Args:
         where: a film, an array of frames (T, H, W) or (T, H, W, C) in .npy or .npz, or a folder of films.
-        like: what an encoder takes: clips are of its length, size, channels and depth, whatever the options say.
+        like: what an encoder takes: clips are of its length, step, size, channels and depth, whatever the options say.
 
     Raises:
         DataError: there are no films, or the only one cannot be read or is too short. In a folder, such a film is one clip
@@ -66,10 +66,12 @@ class Clips(Source):
         picture = None
         if like is not None and like.kind == "clip":
             channels, frames, *sides = like.shape
+            step = like.every
             picture = SampleSpec("image", (channels, *sides), like.dtype, like.resize)
         headers = [film.header for film in self.films if not film.reason]
         self._frame, notes = choose_spec(headers, picture, size, resize, 1 if grey else "auto")
-        self.spec = replace(self._frame, kind="clip", shape=(self._frame.shape[0], frames, *self._frame.shape[1:]))
+        shape = (self._frame.shape[0], frames, *self._frame.shape[1:])
+        self.spec = replace(self._frame, kind="clip", shape=shape, every=step)
         self.cutting = Cutting(frames, step, frames * step if stride == "auto" else stride)
         if root.is_dir():
             cut = self.cutting.by_film(self.films, listing.labels, listing.splits, test)

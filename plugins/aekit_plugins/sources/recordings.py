@@ -1,0 +1,133 @@
+"""Recordings: windows cut from long series, so that no step is in two splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from aekit.errors import DataError
+from aekit.options import Field
+from aekit.reading.cutting import Cutting
+from aekit.reading.folders import files_below
+from aekit.reading.listing import Listing, list_folder
+from aekit.reading.recordings import ENDINGS, SOUND, TABLES, Recording
+from aekit.reading.series import MissingOption
+from aekit.samples import SampleSpec, Source
+
+Count = Annotated[int, Field(ge=1)]
+
+_X = Field(description="the columns that are channels; auto: all of numbers, but for labels and times")
+_Y = Field(description="the column of the steps' labels; auto: of a usual name, unless folders are classes; none: none")
+_LABEL = Field(description="of a window whose steps have several labels: the most frequent, or the largest")
+_EVERY = Field(description="steps from one of a window to its next: 10 takes every tenth")
+_STRIDE = Field(description="steps from the start of a window to that of the next; auto: windows follow one another")
+_TEST = Field(ge=0, lt=1, description="held out: the end of a recording; of a folder, the last of each class; 0: none")
+_GAP = Field(description="steps before the held-out end that are in no window; auto: as many as a window spans")
+_BESIDE = ("without an ending", "hidden", ".txt", ".md", ".json", ".pdf")
+
+
+class Recordings(Source):
+    """Cuts recordings into windows (C, T) float32: tables with a row for each step, arrays (T,) or (T, C) in .npy, sound in .wav.
+
+    Ids are ``name@first``, by the window's first step. One recording is split in time; in a folder, folders are classes, and
+    ``train``, ``val``, ``test`` at the top are splits. An encoder finds its channels by their names.
+
+    Args:
+        where: a recording, or a folder of them.
+        like: what an encoder takes: windows are of its channels, length and step, whatever the options say.
+
+    Raises:
+        DataError: there are no recordings, or the only one cannot be read or is too short. In a folder, such a recording is one
+            window ``name@0`` that is skipped, with a reason; so are windows in which a value is missing.
+    """
+
+    looks_for = f"recordings in {', '.join((*TABLES, *SOUND))} and nothing else"
+
+    def __init__(
+        self,
+        where: str,
+        like: SampleSpec | None = None,
+        *,
+        steps: Annotated[int, Field(ge=2, description="of a window")] = 128,
+        every: Annotated[Count, _EVERY] = 1,
+        stride: Annotated[Literal["auto"] | Count, _STRIDE] = "auto",
+        x: Annotated[str | list[str], _X] = "auto",
+        y: Annotated[str, _Y] = "auto",
+        label: Annotated[Literal["most", "largest"], _LABEL] = "most",
+        missing: MissingOption = "skip",
+        test: Annotated[float, _TEST] = 0.2,
+        gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
+    ) -> None:
+        root, self.skipped = Path(where), {}
+        listing = list_folder(root, ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
+        if like is not None and like.kind == "series":
+            steps, every = like.shape[1], like.every
+        else:
+            like = None
+        self.recordings: list[Recording] = []
+        for path in listing.paths:
+            self.recordings.append(Recording(path, x, y, missing, like))
+            first = self.recordings[-1]
+            if like is None and not first.reason:
+                # The first that can be read decides which channels there are.
+                like = SampleSpec("series", (len(first.values), steps), "float32", columns=first.columns)
+        if like is None:
+            raise DataError(f"{listing.paths[0]}: {self.recordings[0].reason}")
+        self.spec = SampleSpec("series", like.shape, "float32", every=every, columns=like.columns)
+        self.cutting = Cutting(steps, every, steps * every if stride == "auto" else stride, ("steps", "window"))
+        if root.is_dir():
+            cut = self.cutting.by_film(self.recordings, listing.labels, listing.splits, test)
+            self._recording, self._start, self.splits = cut
+        else:
+            gap = self.cutting.span if gap == "auto" else gap
+            self._start, self.splits = self.cutting.in_time(self.recordings[0], test, gap)
+            self._recording = np.zeros_like(self._start)
+        of_steps = all(one.labels is not None or one.reason for one in self.recordings)
+        if listing.labels is not None and not (of_steps and y != "auto"):
+            self.labels = listing.labels[self._recording]
+        elif of_steps:
+            self.labels = self._labels(label)
+        self.ids = [f"{listing.ids[one]}@{first}" for one, first in zip(self._recording.tolist(), self._start.tolist())]
+        said = next(one.note for one in self.recordings if not one.reason)
+        self.note = "; ".join(filter(None, [f"windows of {steps} steps", said, listing.note]))
+
+    @staticmethod
+    def claims(path: Path) -> bool:
+        """Whether it is sound, or a folder of tables or sound and of nothing else. Other recordings are opened as
+        ``recordings:PATH``."""
+        if not path.is_dir():
+            return path.name.lower().endswith(SOUND)
+        found = [reason for _, reason in files_below(path, (*TABLES, *SOUND)) if reason not in _BESIDE]
+        return bool(found) and not any(found)
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
+        for position, index in enumerate(indices.tolist()):
+            one, frames = self.recordings[self._recording[index]], self.cutting.frames(int(self._start[index]))
+            if one.reason or frames[-1] >= one.count:
+                self.skipped[self.ids[index]] = one.reason or f"{one.count} steps, expected {self.cutting.span}"
+                ok[position] = False
+            else:
+                rows[position] = one.values[:, frames.start : frames.stop : frames.step]
+        return rows, ok
+
+    def _labels(self, rule: str) -> np.ndarray:
+        """(N,) of the windows."""
+        found = []
+        for number, start in zip(self._recording.tolist(), self._start.tolist()):
+            frames, own = self.cutting.frames(start), self.recordings[number].labels
+            if own is None or frames[-1] >= len(own):
+                found.append("")  # a recording that cannot be read
+                continue
+            values, counts = np.unique(own[frames.start : frames.stop : frames.step], return_counts=True)
+            found.append(values[-1 if rule == "largest" else counts.argmax()])
+        return np.array(found)
+
+    @staticmethod
+    def example(folder: Path) -> tuple[str, dict[str, Any]]:
+        """What the conformance kit opens."""
+        from aekit.testing.files import recording
+
+        return str(recording(folder)), {"steps": 6, "stride": 3}
