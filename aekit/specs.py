@@ -97,14 +97,18 @@ class SampleSpec:
             record["kind"], tuple(record["shape"]), record["dtype"], record["resize"], columns=columns, **unusual
         )
 
+    @property
+    def names(self) -> list[str]:
+        """Of a vector's entries or a series' channels, such as ``age`` and ``town: Oslo``; [] where they have none."""
+        return [
+            name
+            for column in self.columns
+            for name in ([column.name] if column.words is None else [f"{column.name}: {w}" for w in column.words])
+        ]
+
     def place(self, at: tuple[int, ...]) -> str:
         """Where in a sample an entry is, for people."""
-        entry, name = 0, ""
-        for column in self.columns:
-            entry, name = entry + column.size, column.name
-            if entry > at[0]:
-                break
-        return f"in column {name!r}" if self.columns else f"at {at}"
+        return f"in column {self.names[at[0]]!r}" if self.columns else f"at {at}"
 
     def __str__(self) -> str:
         return f"{self.kind} {'x'.join(map(str, self.shape))} {self.dtype}"

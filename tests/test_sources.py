@@ -427,6 +427,16 @@ def test_few_words_become_entries_of_0_and_1_and_gaps_are_filled(tmp_path: Path)
     assert open_data(path, {"arrays": {"words": "none"}}).spec.columns == (Column("age"),)
 
 
+def test_pages_and_cards_name_the_entries(tmp_path: Path) -> None:
+    path = table_of("age,<town>\n" + "30,Rome\n40,Oslo\n" * 20, tmp_path / "people.csv")
+    aekit.fit(path, dim=2, overrides={"train.epochs": 1}, out=tmp_path / "run")
+    assert aekit.load(tmp_path / "run").spec.names == ["age", "<town>: Oslo", "<town>: Rome"]
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "The bars are, from the left: age, &lt;town&gt;: Oslo, &lt;town&gt;: Rome." in page
+    card = (tmp_path / "run" / "encoder" / "README.md").read_text("utf-8")
+    assert "| entries, in this order | age, <town>: Oslo, <town>: Rome |" in card
+
+
 def test_words_and_medians_are_of_the_training_part(tmp_path: Path) -> None:
     text = "a,b,split\n1,x,train\n3,y,train\n2,x,train\n2,y,train\n,z,test\n900,z,test\n"
     source = open_data(table_of(text, tmp_path / "t.csv"), {"arrays": {"missing": "median"}})

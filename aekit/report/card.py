@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aekit.specs import SampleSpec
+
 if TYPE_CHECKING:
     from aekit.evaluation.judgement import Evaluation
 
@@ -43,6 +45,9 @@ def model_card(description: dict[str, Any]) -> str:
         f"| head | {head['variant'] + ' ' + _options(head['options']) if head else 'linear'} |",
         f"| scaling | {description['preprocess']['mode']}, inside the encoder |",
     ]
+    if names := SampleSpec.from_record(spec).names:
+        listed = ", ".join(names).replace("|", "\\|")
+        lines.append(f"| {'entries' if spec['kind'] == 'vector' else 'channels'}, in this order | {listed} |")
     if spec["resize"]:
         what, sides = ("series", 1) if spec["kind"] == "series" else ("pictures", 2)
         lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")

@@ -14,7 +14,8 @@ from aekit.networks.modes import looking_at
 from aekit.objective import Batch, Objective
 from aekit.report.page import Page, card, figure, gallery, preformatted, strips
 from aekit.report.sheets import Painter, Sheet, number_sheet, picture_sheet
-from aekit.samples import Samples
+from aekit.report.thumbnails import BARS
+from aekit.samples import Samples, SampleSpec
 
 SHOWN = 8
 FILTERS = 64
@@ -40,12 +41,18 @@ def seen(
     try:
         with looking_at(objective):
             parts = objective.show(batch, generator)
-            return [_part(page, name, rows, painter) for name, rows in parts.items()]
+            return [_part(page, name, rows, painter, _legend(samples.spec)) for name, rows in parts.items()]
     except Exception as error:
         return [card("What the task sees and says", "This could not be shown:", preformatted(repr(error)))]
 
 
-def _part(page: Page, name: str, rows: dict[str, Tensor | list[str]], painter: Painter) -> str:
+def _legend(spec: SampleSpec) -> str:
+    """What the bars of a vector with few entries stand for, where they have names."""
+    names = spec.names if spec.kind == "vector" and spec.size <= BARS else []
+    return f" The bars are, from the left: {', '.join(names)}." if names else ""
+
+
+def _part(page: Page, name: str, rows: dict[str, Tensor | list[str]], painter: Painter, legend: str) -> str:
     title, below = _WORDS.get(name, (f"What the {name} sees and says", "A few of the samples that it was trained on."))
     drawn: list[tuple[str, Sequence[str]]] = []
     wide = 1.0
@@ -58,7 +65,7 @@ def _part(page: Page, name: str, rows: dict[str, Tensor | list[str]], painter: P
             drawn.append((row, [page.thumbnail(sheet, n, f"{row} {n + 1}") for n in range(len(values))]))
         else:
             drawn.append((row, [f'<div class="said">{escape(str(text))}</div>' for text in values]))
-    return card(title, below, strips(drawn, wide=wide))
+    return card(title, below + legend, strips(drawn, wide=wide))
 
 
 def filters(page: Page, encoder: Encoder) -> str:
