@@ -123,6 +123,11 @@ def test_sound_and_arrays(tmp_path: Path) -> None:
     assert mono.spec.shape == (1, 100) and np.allclose(everything(mono).ravel(), tone / 2**15)
     wavfile.write(tmp_path / "stereo.wav", 8000, np.stack([tone, -(tone // 2)], 1))
     assert everything(opened(tmp_path / "stereo.wav", steps=50, test=0)).shape == (8, 2, 50)
+    wavfile.write(tmp_path / "fast.wav", 16000, tone)
+    mixed = opened(tmp_path, steps=50, test=0)
+    assert mixed.spec.shape == (1, 50) and "sound of 8000 and 16000 steps a second, as it is" in mixed.note
+    _, ok = read_usable(mixed, np.arange(len(mixed)))
+    assert mixed.skipped["stereo.wav@0"] == "2 channels, expected 1" and ok.sum() == 16
     (tmp_path / "bad.wav").write_bytes(b"RIFF and no more")
     with pytest.raises(DataError, match="not sound that can be read"):
         open_data(tmp_path / "bad.wav")

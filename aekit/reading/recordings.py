@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Recording:
         values: (C, T) float32, NaN where a value is missing.
         columns: that the channels are of; () where they have no names.
         labels: (T,) of the steps, or None.
+        rate: of sound, steps a second; 0 where it is not known.
         note: what was chosen and left out, or "".
         count: T; 0 where it cannot be read.
         reason: why it cannot be read, or "".
@@ -45,6 +47,7 @@ class Recording:
         self.values = np.zeros((0, 0), np.float32)
         self.columns: tuple[Column, ...] = ()
         self.labels: np.ndarray | None = None
+        self.rate = 0
         try:
             found = self._read(x, y, like)
         except DataError as error:
@@ -64,7 +67,8 @@ class Recording:
     def _read(self, x: str | Sequence[str], y: str, like: SampleSpec | None) -> np.ndarray:
         ending = self.path.suffix.lower()
         if ending in SOUND:
-            return _sound(self.path)
+            self.rate, found = _sound(self.path)
+            return found
         if ending == ".npy":
             array = np.asarray(read_npy(self.path))
             if array.ndim not in (1, 2) or array.dtype.kind not in "uifb":
@@ -78,17 +82,19 @@ class Recording:
         return np.ascontiguousarray(taken.array.T, np.float32)
 
 
-def _sound(path: Path) -> np.ndarray:
-    """(channels, T) float32 of a .wav file; whole numbers of any width are scaled to -1..1."""
+def _sound(path: Path) -> tuple[int, np.ndarray]:
+    """Steps a second and (channels, T) float32 of a .wav file; whole numbers of any width are scaled to -1..1."""
     from scipy.io import wavfile
 
     try:
-        _, found = wavfile.read(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of notes about the sound that it skips
+            rate, found = wavfile.read(path)
     except (ValueError, EOFError, OSError) as error:
         raise DataError(f"{path}: not sound that can be read ({error})") from None
     found = found.reshape(len(found), -1).T
     if found.dtype == np.uint8:
-        return (found.astype(np.float32) - 128) / 128
+        return rate, (found.astype(np.float32) - 128) / 128
     if found.dtype.kind == "i":
-        return found.astype(np.float32) / float(-np.iinfo(found.dtype).min)
-    return np.ascontiguousarray(found, np.float32)
+        return rate, found.astype(np.float32) / float(-np.iinfo(found.dtype).min)
+    return rate, np.ascontiguousarray(found, np.float32)

@@ -91,7 +91,9 @@ class Recordings(Source):
             self.labels = self._labels(label)
         self.ids = [f"{listing.ids[one]}@{first}" for one, first in zip(self._recording.tolist(), self._start.tolist())]
         said = next(one.note for one in self.recordings if not one.reason)
-        self.note = "; ".join(filter(None, [f"windows of {steps} steps", said, listing.note]))
+        rates = sorted({one.rate for one in self.recordings} - {0})
+        mixed = f"sound of {' and '.join(map(str, rates))} steps a second, as it is" if len(rates) > 1 else ""
+        self.note = "; ".join(filter(None, [f"windows of {steps} steps", said, mixed, listing.note]))
 
     @staticmethod
     def claims(path: Path) -> bool:
