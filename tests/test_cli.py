@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,22 @@ def test_a_recipe_with_its_evaluation(command: Command, tmp_path: Path) -> None:
     again = tmp_path / "again"
     assert "knn accuracy" in command.ok("fit", out / "recipe.toml", "-o", again, "-q")
     assert aekit.load(again).digest == aekit.load(out).digest, "a resolved recipe makes the same encoder again"
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys\nfrom importlib import import_module\nfrom aekit.cli import COMMANDS\n"
+        "for name in COMMANDS: import_module(f'aekit.cli.{name}')\n"
+        "heavy = {'torch', 'pyarrow', 'sklearn', 'faiss'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_help_of_apply_names_all_tasks(command: Command) -> None:
+    from aekit.applying import TASKS
+
+    assert ", ".join(TASKS) in " ".join(command.ok("apply", "--help").split())
 
 
 def test_quiet_prints_results_only(command: Command, tmp_path: Path) -> None:

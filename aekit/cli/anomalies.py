@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
-from aekit.detecting import find_anomalies
 
 
 @click.command()
@@ -41,7 +41,9 @@ def anomalies(
     beside detectors that need no training.
     """
     options = source_options(overrides)
-    found = find_anomalies(run, data, out=out, normal=normal or None, options=options, progress=progress, **settings)
+    found = aekit.find_anomalies(
+        run, data, out=out, normal=normal or None, options=options, progress=progress, **settings
+    )
     click.echo(json.dumps(found.record(), indent=2) if as_json else found.text())
     if not as_json:
         click.echo(f"{len(found.ids)} samples, the oddest first, in {out}/scores.csv, a picture in {out}/picture.png")

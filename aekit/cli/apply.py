@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from aekit.applying import TASKS
-from aekit.applying import apply as apply_run
+import aekit
 from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
 
 
@@ -22,7 +21,7 @@ from aekit.cli.options import Progress, device_option, quiet_option, set_option,
     default="reconstruct",
     show_default=True,
     metavar="NAME",
-    help=f"{', '.join(TASKS)}; or what a pretext task of the run restores, such as inpaint.",
+    help="reconstruct, denoise, sample, interpolate; or what a pretext task of the run restores, such as inpaint.",
 )
 @click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
 @click.option("--clean", metavar="TARGET", help="To restore: the undamaged samples, as data or as a column of DATA.")
@@ -67,7 +66,7 @@ def apply(
     needed. A pretext task that restores samples does so: it fills holes, colours pictures, removes marks, enlarges.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    made = apply_run(
+    made = aekit.apply(
         run,
         data,
         task=task,

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.compare import terminal_width
 from aekit.cli.options import Progress, quiet_option, set_option
-from aekit.comparing.benching import bench as run_bench
 from aekit.errors import RecipeError
 
 
@@ -24,7 +24,7 @@ def bench(recipes: tuple[str, ...], out: str, seeds: int, overrides: dict[str, A
     A recipe is a .toml file, or a folder of them. The runs are OUT/RECIPE-seed-0 and so on. The same command again goes on
     where it was stopped, and does not repeat what is finished.
     """
-    result = run_bench(recipes, out, seeds=seeds, overrides=overrides, progress=progress)
+    result = aekit.bench(recipes, out, seeds=seeds, overrides=overrides, progress=progress)
     if result.comparison:
         click.echo(result.comparison.text(terminal_width()))
         click.echo(f"next: aekit compare {out} --html comparison.html")

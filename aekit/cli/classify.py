@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.artifacts import new_file
 from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
-from aekit.data import open_data
-from aekit.finetuning.classifier import load_classifier
 
 Row = tuple[str, Any, float]
 
@@ -40,8 +39,8 @@ def classify(
     **settings: Any,
 ) -> None:
     """Say which class each sample of DATA is of, and with what probability, by FINETUNED (of `aekit finetune`)."""
-    classifier = load_classifier(finetuned, device=device)
-    source = open_data(data, source_options(overrides), like=classifier.encoder.spec)
+    classifier = aekit.load_classifier(finetuned, device=device)
+    source = aekit.open_data(data, source_options(overrides), like=classifier.encoder.spec)
 
     def rows() -> Iterator[Row]:
         for batch in classifier.classify(source, progress=progress, **settings):

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option
-from aekit.clustering import find_clusters
 from aekit.report.text import columns
 
 
@@ -26,7 +26,9 @@ from aekit.report.text import columns
 @quiet_option
 def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: int, progress: Progress) -> None:
     """Group EMBEDDINGS (a folder that `aekit embed` wrote)."""
-    found = find_clusters(embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress)
+    found = aekit.find_clusters(
+        embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress
+    )
     click.echo(columns(found.rows()))
     none = int((found.clusters < 0).sum())
     click.echo(f"silhouette {found.silhouette:.3f}" + (f"; {none} samples are in no cluster" if none else ""))

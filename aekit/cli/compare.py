@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+import aekit
 from aekit.artifacts import write_text
-from aekit.comparing.comparison import compare as compare_runs
 
 LEAST, WIDEST = 80, 200
 
@@ -28,7 +28,7 @@ def compare(
 
     Runs that differ only in their seed are one row: mean, standard deviation, and the outermost ends of their 95 % intervals.
     """
-    found = compare_runs(runs, sort=sort)
+    found = aekit.compare(runs, sort=sort)
     for path, made in ((csv, found.csv), (markdown, found.markdown), (html, found.html)):
         if path:
             write_text(Path(path), made())

@@ -9,9 +9,8 @@ from typing import Any
 import click
 import numpy as np
 
+import aekit
 from aekit.cli.options import Progress, quiet_option, set_option, source_options
-from aekit.data import open_data
-from aekit.samples import read_usable
 
 
 @click.command()
@@ -21,7 +20,9 @@ from aekit.samples import read_usable
 @quiet_option
 def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress) -> None:
     """Say what is in DATA: counts, shapes, dtypes, classes, splits, and which samples cannot be used."""
-    source = open_data(data, source_options(overrides))
+    from aekit.samples import read_usable
+
+    source = aekit.open_data(data, source_options(overrides))
     usable = 0
     with progress.task("read", len(source)) as task:
         for start in range(0, len(source), 256):

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import click
 
+import aekit
 from aekit.artifacts import new_folder, write_json, write_text
 from aekit.cli.options import Progress, quiet_option
-from aekit.evaluation import evaluate
-from aekit.indexing import build_index
-from aekit.report.neighbours import neighbours_page
-from aekit.runs import fit
 
 DATA = "sklearn:digits"
 ASKED = 6
@@ -27,10 +24,12 @@ def demo(out: str, progress: Progress) -> None:
     Trains a denoising autoencoder on scikit-learn's 1797 handwritten digits, embeds them, indexes them, finds neighbours and
     says how good the embedding is.
     """
+    from aekit.report.neighbours import neighbours_page
+
     started = time.monotonic()
     folder = Path(out)
     with new_folder(folder) as part:
-        encoder = fit(
+        encoder = aekit.fit(
             DATA,
             variants=["denoising"],
             dim=32,
@@ -40,12 +39,12 @@ def demo(out: str, progress: Progress) -> None:
             progress=progress,
         )
         embeddings = encoder.embed(DATA, out=part / "embeddings", progress=progress)
-        index = build_index(embeddings, part / "index", progress=progress)
+        index = aekit.build_index(embeddings, part / "index", progress=progress)
         asked = embeddings.ids[:: len(embeddings) // ASKED][:ASKED]
         scores, rows = index.search_ids(asked, 10)
         hits = index.hits([f"id:{name}" for name in asked], scores, rows)
         write_text(part / "neighbours.html", neighbours_page(index, hits))
-        judged = evaluate(embeddings, evaluators=["quick"], progress=progress)
+        judged = aekit.evaluate(embeddings, evaluators=["quick"], progress=progress)
         write_json(part / "embeddings" / "results.json", judged.record())
     click.echo(judged.text())
     click.echo(f"\nall of it took {time.monotonic() - started:.0f} s; in {folder}:")

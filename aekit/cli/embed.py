@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
-from aekit.embeddings import embed as embed_data
-from aekit.encoder import load
 
 
 @click.command()
@@ -29,8 +28,8 @@ def embed(
 
     Run again over data that has grown, it embeds only what is new or changed.
     """
-    loaded = load(encoder, device=device)
-    found = embed_data(loaded, data, out=out, options=source_options(overrides), progress=progress, **settings)
+    loaded = aekit.load(encoder, device=device)
+    found = aekit.embed(loaded, data, out=out, options=source_options(overrides), progress=progress, **settings)
     skipped = found.manifest["skipped"]
     left_out = f", {skipped} skipped (reasons in {out}/skipped.csv)" if skipped else ""
     click.echo(f"{len(found)} embeddings of {found.dim} numbers by encoder {found.digest[:12]} in {out}{left_out}")

@@ -8,12 +8,9 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.artifacts import write_json
 from aekit.cli.options import Progress, quiet_option, set_option
-from aekit.embeddings import Embeddings
-from aekit.evaluation import evaluate as evaluate_embeddings
-from aekit.evaluation import groups_of
-from aekit.evaluation.truth import read_labels
 from aekit.overrides import nested
 
 
@@ -53,15 +50,18 @@ def evaluate(
     progress: Progress,
 ) -> None:
     """Judge EMBEDDINGS, beside raw input, PCA and a random encoder. Writes EMBEDDINGS/results.json."""
-    opened = Embeddings.open(embeddings)
+    from aekit.evaluation import groups_of
+    from aekit.evaluation.truth import read_labels
+
+    opened = aekit.Embeddings.open(embeddings)
     given, names = read_labels(labels, opened.ids) if labels else (None, ())
-    judged = evaluate_embeddings(
+    judged = aekit.evaluate(
         opened,
         given,
         label_names=names,
         evaluators=evaluators or None,
         groups=groups_of(opened.ids, groups) if groups else None,
-        beside={path.rstrip("/"): Embeddings.open(path) for path in beside},
+        beside={path.rstrip("/"): aekit.Embeddings.open(path) for path in beside},
         run=run,
         controls=controls,
         checks=checks,

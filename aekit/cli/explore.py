@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option
-from aekit.mapping.exploring import explore as write_for
 
 
 @click.command()
@@ -33,6 +33,6 @@ from aekit.mapping.exploring import explore as write_for
 @quiet_option
 def explore(embeddings: str, out: str, form: Any, method: str, most: int, seed: int, progress: Progress) -> None:
     """Write EMBEDDINGS, with thumbnails, in a form that an explorer of embeddings opens directly."""
-    made = write_for(embeddings, out, form=form, method=method, most=most, seed=seed, progress=progress)
+    made = aekit.explore(embeddings, out, form=form, method=method, most=most, seed=seed, progress=progress)
     click.echo(f"{made.count} samples in {made.folder}")
     click.echo(f"next: {made.command}")

@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option, set_option, source_options
-from aekit.encoder import find, load
-from aekit.export import export_encoder
 
 
 @click.command()
@@ -25,8 +24,10 @@ def export(
 
     Raw samples go in, embeddings come out, in batches of any size. The file is written only if it agrees with the encoder.
     """
-    made = export_encoder(
-        load(encoder),
+    from aekit.encoder import find
+
+    made = aekit.export_encoder(
+        aekit.load(encoder),
         out,
         data=data,
         options=source_options(overrides),

@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option, set_option, source_options
 from aekit.errors import RecipeError
-from aekit.finetuning import finetune as finetune_encoder
 from aekit.options import problems_in
-from aekit.training import Settings
 
 
 @click.command()
@@ -46,11 +45,13 @@ def finetune(
 
     Beside it, in the same way: the same network from random weights, and logistic regression on the encoder as it is.
     """
+    from aekit.training import Settings
+
     given = {name: value for name, value in settings.items() if value is not None}
     train = {name.removeprefix("train."): value for name, value in overrides.items() if name.startswith("train.")}
     if problems := problems_in(Settings, train, "train"):
         raise RecipeError(problems)
-    found = finetune_encoder(
+    found = aekit.finetune(
         encoder,
         labelled,
         layers=layers,

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option, set_option
-from aekit.runs import fit as fit_run
 
 
 @click.command()
@@ -36,7 +36,7 @@ def fit(
     RECIPE_OR_DATA is a recipe (.toml), a folder of pictures, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
-    encoder = fit_run(
+    encoder = aekit.fit(
         recipe_or_data,
         variants=variants or None,
         pretexts=pretexts or None,

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option, set_option
-from aekit.indexing import build_index
 
 
 @click.command()
@@ -30,7 +30,7 @@ def index(
     chosen = ({"kind": kind} if kind != "auto" else {}) | {
         k.removeprefix(f"{engine}."): v for k, v in overrides.items()
     }
-    built = build_index(embeddings, out, engine=engine, metric=metric, options=chosen, progress=progress)
+    built = aekit.build_index(embeddings, out, engine=engine, metric=metric, options=chosen, progress=progress)
     found = built.manifest
     settings = ", ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in found["settings"].items())
     click.echo(f"{len(built)} vectors of {built.dim} in {out}: {settings} ({found['why']})")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option
-from aekit.mapping import draw_map
 
 
 @click.command()
@@ -34,7 +34,7 @@ def map(
     """
     if out is None and html is None:
         raise click.UsageError("expected -o PICTURE.png, --html PAGE.html or both")
-    found = draw_map(embeddings, out=out, html=html, method=method, most=most, seed=seed, progress=progress)
+    found = aekit.draw_map(embeddings, out=out, html=html, method=method, most=most, seed=seed, progress=progress)
     if out is not None:
         beside = "" if found.titles[0].startswith("principal") else f", beside the {found.titles[1]}"
         click.echo(f"{len(found.ids)} samples in {out}: {found.titles[0]}{beside}")

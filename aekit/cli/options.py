@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from aekit.cli.console import console_progress
-from aekit.devices import choose_device
 from aekit.overrides import nested, parse_override
 from aekit.progress import Progress
 
@@ -32,9 +31,15 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
         default="cpu",
         show_default=True,
         metavar="NAME",
-        callback=lambda ctx, parameter, name: str(choose_device(name, "--device")),
+        callback=_device,
         help="cpu, cuda, cuda:1 or mps; auto: a GPU where there is one.",
     )(command)
+
+
+def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
+    from aekit.devices import choose_device
+
+    return str(choose_device(name, "--device"))
 
 
 def set_option(example: str) -> Callable[..., Any]:

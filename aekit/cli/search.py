@@ -8,11 +8,9 @@ from typing import Any
 
 import click
 
+import aekit
 from aekit.artifacts import write_text
 from aekit.cli.options import Progress, quiet_option, set_option, source_options
-from aekit.encoder import load
-from aekit.index import open_index
-from aekit.report.neighbours import neighbours_page
 
 
 @click.command()
@@ -38,8 +36,8 @@ def search(
 
     QUERY is a file such as a picture, a folder, an array file, or id:NAME for a sample that is in the index.
     """
-    opened = open_index(index)
-    own = load(encoder) if encoder else None
+    opened = aekit.open_index(index)
+    own = aekit.load(encoder) if encoder else None
     hits = []
     for text in query:
         if text.startswith("id:"):
@@ -49,6 +47,8 @@ def search(
             names, scores, rows = opened.search_data(text, k, encoder=own, options=source_options(overrides))
         hits += opened.hits([text] if len(names) == 1 else names, scores, rows)
     if html:
+        from aekit.report.neighbours import neighbours_page
+
         write_text(Path(html), neighbours_page(opened, hits, options=source_options(overrides)))
         progress.say(f"pictures of the neighbours are in {html}")
     if as_json:

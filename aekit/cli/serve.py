@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+import aekit
 from aekit.cli.options import Progress, quiet_option
 from aekit.errors import AekitError, OutputError
-from aekit.index import open_index
 
 
 @click.command()
@@ -35,5 +35,5 @@ def serve(index: str, port: int, host: str, most: int, method: str, progress: Pr
     except OSError as error:
         raise OutputError(f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port") from None
     with socket:
-        catalogue = Catalogue(open_index(index), most=most, method=method, progress=progress)
+        catalogue = Catalogue(aekit.open_index(index), most=most, method=method, progress=progress)
         run(catalogue, socket, host, say=click.echo)
