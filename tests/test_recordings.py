@@ -68,10 +68,10 @@ def test_folders_are_classes_and_the_last_recordings_are_held_out(tmp_path: Path
     for name in ("a/1.csv", "a/2.csv", "b/1.csv", "b/2.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x,y,label\n" + "\n".join(f"{t},{t % 3},{t % 5}" for t in range(30)) + "\n")
-    source = open_data(tmp_path, {"recordings": {"steps": 10}})
+    source = opened(tmp_path, steps=10)
     assert source.labels is not None and source.splits is not None
     assert sorted(set(source.labels.tolist())) == ["a", "b"] and source.spec.shape == (2, 10)
-    named = open_data(tmp_path, {"recordings": {"steps": 10, "y": "label"}})
+    named = opened(tmp_path, steps=10, y="label")
     assert named.labels is not None and named.labels.tolist()[0] == 0
     held = {name.partition("@")[0] for name, split in zip(source.ids, source.splits) if split == "test"}
     assert held == {"a/2.csv", "b/2.csv"} and len(source) == 12
@@ -99,7 +99,7 @@ def test_gaps_and_recordings_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
     machine(tmp_path / "b.csv", 4)
     (tmp_path / "c.csv").write_text("speed\n1\n")
-    source = open_data(tmp_path, {"recordings": {"steps": 10, "test": 0}})
+    source = opened(tmp_path, steps=10, test=0)
     _, ok = read_usable(source, np.arange(len(source)))
     assert ok.tolist() == [False, True, True, True, False, False]
     assert source.skipped == {
@@ -135,14 +135,11 @@ def test_sound_and_arrays(tmp_path: Path) -> None:
     assert everything(opened(tmp_path / "a.npy", steps=3, test=0))[1].tolist() == [[6, 8, 10], [7, 9, 11]]
 
 
-def test_a_folder_that_holds_other_things_too_is_not_taken_for_recordings(tmp_path: Path) -> None:
-    from PIL import Image
-
-    (tmp_path / "README.md").write_text("two machines")
+def test_a_folder_of_tables_is_taken_for_recordings_only_if_that_is_said(tmp_path: Path) -> None:
     machine(tmp_path / "m.csv")
-    assert open_data(tmp_path).spec.kind == "series"
-    Image.new("L", (8, 8)).save(tmp_path / "1.png")
-    assert open_data(tmp_path).spec.kind == "image"
+    with pytest.raises(DataError, match="tables of steps as recordings:PATH"):
+        open_data(tmp_path)
+    assert opened(tmp_path).spec.kind == "series"
 
 
 def test_a_table_with_times_says_how_windows_are_cut(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from aekit.options import Field
 from aekit.reading.cutting import Cutting
 from aekit.reading.folders import files_below
 from aekit.reading.listing import Listing, list_folder
-from aekit.reading.recordings import ENDINGS, SOUND, TABLES, Recording
+from aekit.reading.recordings import ENDINGS, SOUND, Recording
 from aekit.reading.series import MissingOption
 from aekit.samples import SampleSpec, Source
 
@@ -25,7 +25,6 @@ _EVERY = Field(description="steps from one of a window to its next: 10 takes eve
 _STRIDE = Field(description="steps from the start of a window to that of the next; auto: windows follow one another")
 _TEST = Field(ge=0, lt=1, description="held out: the end of a recording; of a folder, the last of each class; 0: none")
 _GAP = Field(description="steps before the held-out end that are in no window; auto: as many as a window spans")
-_BESIDE = ("without an ending", "hidden", ".txt", ".md", ".json", ".pdf")
 
 
 class Recordings(Source):
@@ -43,7 +42,7 @@ class Recordings(Source):
             window ``name@0`` that is skipped, with a reason; so are windows in which a value is missing.
     """
 
-    looks_for = f"recordings in {', '.join((*TABLES, *SOUND))} and nothing else"
+    looks_for = f"sound in {', '.join(SOUND)}; tables of steps as recordings:PATH"
 
     def __init__(
         self,
@@ -97,12 +96,11 @@ class Recordings(Source):
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Whether it is sound, or a folder of tables or sound and of nothing else. Other recordings are opened as
+        """Whether it is sound, or a folder that holds some. Tables, whose rows may be samples or steps, and arrays are opened as
         ``recordings:PATH``."""
-        if not path.is_dir():
-            return path.name.lower().endswith(SOUND)
-        found = [reason for _, reason in files_below(path, (*TABLES, *SOUND)) if reason not in _BESIDE]
-        return bool(found) and not any(found)
+        if path.is_dir():
+            return any(not reason for _, reason in files_below(path, SOUND))
+        return path.name.lower().endswith(SOUND)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
