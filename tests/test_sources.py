@@ -461,6 +461,22 @@ def test_an_encoder_finds_its_columns_by_name(tmp_path: Path) -> None:
             open_data(table_of(text, tmp_path / "bad.csv"), like=like)
 
 
+def test_tables_in_a_folder_are_its_splits(tmp_path: Path) -> None:
+    table_of("a,town,class\n1,x,p\n2,y,q\n3,x,p\n4,y,q\n", tmp_path / "train.csv")
+    table_of("town,a\nz,5.5\n", tmp_path / "test.csv")
+    source = open_data(tmp_path)
+    assert source.splits is not None and source.splits.tolist() == 4 * ["train"] + ["test"]
+    assert source.labels is not None and source.labels.tolist() == ["p", "q", "p", "q", ""]
+    assert everything(source)[0].tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0], [4, 0, 1], [5.5, 0, 0]]
+    assert list(source.ids)[3:] == ["train-3", "test-0"]
+    table_of("town,a\nz,old\n", tmp_path / "test.csv")
+    with pytest.raises(DataError, match=r"train\.csv, test\.csv: their columns are of different types"):
+        open_data(tmp_path)
+    table_of("a\n1\n", tmp_path / "more.csv")
+    with pytest.raises(DataError, match=r"train\.csv and test\.csv"):
+        open_data(tmp_path)
+
+
 def test_three_directions_are_no_label(tmp_path: Path) -> None:
     assert open_data(table_of("x,y\n1,2\n3,4\n", tmp_path / "a.csv")).labels is not None
     three = open_data(table_of("x,y,z\n1,2,3\n4,5,6\n", tmp_path / "b.csv"))

@@ -50,6 +50,33 @@ def read_table(path: Path) -> pa.Table:
     return table
 
 
+def parts_in(folder: Path) -> dict[str, Path]:
+    """Split -> its table, of a folder that holds tables named ``train``, ``test``, ``val`` and so on, and no others; else {}."""
+    found = [path for path in folder.iterdir() if path.name.lower().endswith(ENDINGS)]
+    named = {split_named(path.name.partition(".")[0]): path for path in found}
+    parts = {split: named[split] for split in ("train", "validation", "test") if split in named}
+    return parts if len(parts) == len(found) else {}
+
+
+def read_parts(parts: dict[str, Path]) -> pa.Table:
+    """The tables of several splits as one, with a column ``split``; what a table lacks is missing there.
+
+    Raises:
+        DataError: one cannot be read, or a column holds numbers in one and words in another.
+    """
+    read = []
+    for split, path in parts.items():
+        table = read_table(path)
+        own = find_column(table.column_names, ["split"])
+        table = table.drop_columns(own) if own else table
+        read.append(table.append_column("split", pa.array([split] * len(table))))
+    try:
+        return pa.concat_tables(read, promote_options="permissive")
+    except pa.ArrowException as error:
+        names = ", ".join(path.name for path in parts.values())
+        raise DataError(f"{names}: their columns are of different types ({str(error).splitlines()[0]})") from None
+
+
 def column_names(path: Path) -> list[str]:
     """The names of the columns, without reading the rows; empty where it is no table."""
     try:

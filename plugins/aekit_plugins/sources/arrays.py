@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import pyarrow as pa
 
 from aekit.data import KindOption, Layout, arrange
 from aekit.errors import DataError
@@ -31,13 +32,14 @@ _KIND = Field(description="what a sample is; auto: by the number of axes and the
 
 class Arrays(ArraySource):
     """Samples (N, ...) of a file: memory-mapped from .npy, read whole from the rest. The usual names of arrays in an
-    .npz, a folder of MNIST's layout, and a table's ``label``, ``id`` and ``split`` columns are understood.
+    .npz, a folder of MNIST's layout or of ``train.csv`` and ``test.csv``, and a table's ``label``, ``id`` and ``split``
+    columns are understood.
 
     Raises:
         DataError: nothing usable, arrays of Python objects, or labels that do not match the samples.
     """
 
-    looks_for = "IDX files such as train-images-idx3-ubyte.gz"
+    looks_for = "IDX files such as train-images-idx3-ubyte.gz, or train.csv and test.csv"
 
     def __init__(
         self,
@@ -53,29 +55,41 @@ class Arrays(ArraySource):
         missing: Annotated[Missing, _MISSING] = "skip",
     ) -> None:
         path = Path(where)
-        if path.name.lower().endswith(tables.ENDINGS):
+        table = _table(path)
+        if table is None:
+            found = _load(path, x, y)
+        else:
             # The entries of anything but a vector have no names, and are no words.
             fitting = {"words": words, "like": like} if kind in ("auto", "vector") else {"words": "none"}
-            found = read_columns(tables.read_table(path), where, x=x, y=y, missing=missing, **fitting)
-        else:
-            found = _load(path, x, y)
+            found = read_columns(table, where, x=x, y=y, missing=missing, **fitting)
         own = found.labels if labels == "auto" else _read_labels(path.parent / labels, y)
         if own is not None and len(own) != len(found.array):
             raise DataError(f"{path}: {len(own)} labels for {len(found.array)} samples; expected as many")
         array, arranged, note = arrange(found.array, kind, layout, like)
         columns = found.columns if arranged == "vector" else ()
         super().__init__(array, kind=arranged, labels=own, ids=found.ids, splits=found.splits, columns=columns)
-        steps = like is None and any(name.lower() in TIMES for name in tables.column_names(path)) if columns else False
-        hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if steps else ""
+        timed = table is not None and like is None and any(name.lower() in TIMES for name in table.column_names)
+        hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if timed else ""
         self.note = "; ".join(filter(None, [found.note, note, hint]))
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Whether it is a folder of MNIST's layout, a table without a column of file paths, or another file."""
-        if path.is_dir():
+        """Whether it is a folder of MNIST's layout or of tables named by splits, a table, or another file; no list of files."""
+        if path.is_dir() and not tables.parts_in(path):
             return bool(idx.pictures_in(path))
-        names = tables.column_names(path) if path.name.lower().endswith(tables.ENDINGS) else []
-        return tables.find_column(names, tables.PATHS) is None
+        for part in tables.parts_in(path).values() if path.is_dir() else [path]:
+            names = tables.column_names(part) if part.name.lower().endswith(tables.ENDINGS) else []
+            if tables.find_column(names, tables.PATHS):
+                return False
+        return True
+
+
+def _table(path: Path) -> pa.Table | None:
+    """Of a file, or of a folder with a table for each split; None where it is no table."""
+    parts = tables.parts_in(path) if path.is_dir() else {}
+    if parts:
+        return tables.read_parts(parts)
+    return tables.read_table(path) if path.name.lower().endswith(tables.ENDINGS) else None
 
 
 def _load(path: Path, x: str | list[str], y: str) -> Tabular:
