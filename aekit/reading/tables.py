@@ -54,7 +54,7 @@ def parts_in(folder: Path) -> dict[str, Path]:
     """Split -> its table, of a folder that holds tables named ``train``, ``test``, ``val`` and so on, and no others; else {}."""
     found = [path for path in folder.iterdir() if path.name.lower().endswith(ENDINGS)]
     named = {split_named(path.name.partition(".")[0]): path for path in found}
-    parts = {split: named[split] for split in ("train", "validation", "test") if split in named}
+    parts: dict[str, Path] = {split: named[split] for split in ("train", "validation", "test") if split in named}
     return parts if len(parts) == len(found) else {}
 
 
