@@ -164,7 +164,8 @@ def _known(
 def _entries(column: pa.ChunkedArray, described: Column) -> np.ndarray:
     """(N,) numbers, NaN where one is missing, or (N, words) of 0 and 1."""
     if described.words is not None:
-        return (tables.texts(column)[:, None] == np.array(described.words)).astype(np.float64)
+        which = pc.index_in(column.cast(pa.string()), value_set=pa.array(described.words, pa.string()))
+        return (which.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64)
     return tables.numbers(column)
 
 
