@@ -14,6 +14,7 @@ from scipy.io import wavfile
 import aekit
 from aekit.data import open_data
 from aekit.errors import DataError
+from aekit.report.plots import COLOURS, draw_courses
 from aekit.samples import SampleSpec, Source, read_usable
 from aekit.specs import Column
 
@@ -145,6 +146,26 @@ def test_a_folder_of_tables_is_taken_for_recordings_only_if_that_is_said(tmp_pat
 def test_a_table_with_times_says_how_windows_are_cut(tmp_path: Path) -> None:
     source = open_data(machine(tmp_path / "m.csv"))
     assert source.spec.kind == "vector" and "recordings:m.csv cuts windows of rows" in source.note
+
+
+def test_scores_are_drawn_in_the_course_of_time(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        machine(tmp_path / name, 400)
+    source = opened(tmp_path, steps=10, test=0, y="none")
+    assert source.moments is not None
+    assert [f"{'ab'[which]}.csv@{first}" for which, first in source.moments.tolist()] == list(source.ids)
+    scores = np.zeros(len(source))
+    scores[55] = 2.0
+    picture = draw_courses(scores, source.moments, {0: "a.csv", 1: "b.csv"}, "scores", scores > 0)
+    pixels, blue = np.asarray(picture).astype(int), np.array([int(COLOURS[0][n : n + 2], 16) for n in (1, 3, 5)])
+    rows, columns = np.nonzero((np.abs(pixels - blue) < 3).all(axis=2))
+    # The strips are of one width and scale: the one peak is in the second, 15 of 39 windows along.
+    assert abs(columns[rows < rows.max() - 40].max() - columns.max()) < 3, "the first strip is a line at the bottom"
+    peak = columns[(rows > picture.height // 2) & (rows < rows[rows > picture.height // 2].min() + 3)]
+    along = (peak.mean() - columns.min()) / (columns.max() - columns.min())
+    assert along == pytest.approx(15 / 39, abs=0.02)
+    one = draw_courses(scores[:40], source.moments[:40], {0: "a.csv"}, "scores")
+    assert one.height < picture.height
 
 
 def test_the_whole_way(command: Command, tmp_path: Path) -> None:

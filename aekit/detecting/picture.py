@@ -1,4 +1,5 @@
-"""The picture of a search for anomalies: the oddest and the most usual samples, and how their scores are spread."""
+"""The picture of a search for anomalies: the oddest and the most usual samples, how their scores are spread, and where in time
+they are."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from PIL import Image
 from aekit.autoencoder import Autoencoder
 from aekit.encoder import Encoder
 from aekit.report.grid import draw_grid, stacked
-from aekit.report.plots import draw_histogram
+from aekit.report.plots import draw_courses, draw_histogram
 from aekit.report.showing import Drawn
 from aekit.samples import Source, read_usable, to_tensor
 
@@ -64,4 +65,13 @@ def anomalies_picture(
             f"normal ({(~anomalous).sum()})": spread[~anomalous],
             f"anomalies ({anomalous.sum()})": spread[anomalous],
         }
-    return stacked([grid, draw_histogram(groups, "combined score, as shares of each group", "log10 of the score")])
+    parts = [grid, draw_histogram(groups, "combined score, as shares of each group", "log10 of the score")]
+    if source.moments is not None:
+        moments = source.moments[rows]
+        names = {
+            number: source.ids[row].rpartition("@")[0] for row, number in zip(rows.tolist(), moments[:, 0].tolist())
+        }
+        said = "" if anomalous is None else "; anomalies are underlined"
+        title = f"log10 of the combined score in the course of time{said}"
+        parts.insert(1, draw_courses(spread, moments, names, title, anomalous))
+    return stacked(parts)

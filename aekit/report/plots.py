@@ -17,6 +17,8 @@ COLOURS = (
 )  # fmt: skip
 GREY = "#b9bec4"
 SIDE, _FINER = 520, 2
+COURSES = 6
+"""Recordings of which a course is drawn."""
 
 
 def draw_points(clouds: Mapping[str, np.ndarray], labels: Sequence[Any] | np.ndarray | None, title: str) -> Image.Image:
@@ -88,6 +90,45 @@ def draw_histogram(
     end = f"{across}  {edges[-1]:.3g}"
     pen.text((MARGIN + wide - font.getlength(end), top + high + 4), end, FAINT, font)
     return canvas.convert("RGB")
+
+
+def draw_courses(
+    values: np.ndarray, moments: np.ndarray, names: Mapping[int, str], title: str, marked: np.ndarray | None = None
+) -> Image.Image:
+    """Numbers in the course of time, a strip for each recording, all on one scale; of many those with the largest numbers.
+
+    Args:
+        values: (N,) finite numbers.
+        moments: (N, 2) number of the recording, and the step in it.
+        names: of the recordings.
+        title: above it.
+        marked: (N,) bool, which are underlined, or None.
+    """
+    font, wide, high = ImageFont.load_default(TEXT), 1100, 70
+    low, most = float(values.min()), float(values.max())
+    numbers, first = np.unique(moments[:, 0], return_inverse=True)
+    peaks = np.array([values[first == place].max() for place in range(len(numbers))])
+    shown = np.sort(numbers[np.argsort(-peaks, kind="stable")[:COURSES]])
+    step, top = high + TEXT + 14, 2 * MARGIN + TEXT
+    canvas = Image.new("RGB", (wide + 2 * MARGIN, top + step * len(shown) + MARGIN), PAPER)
+    pen = ImageDraw.Draw(canvas)
+    some = f"; {len(shown)} of {len(numbers)} recordings" if len(shown) < len(numbers) else ""
+    pen.text((MARGIN, MARGIN - 2), f"{title}{some}", INK, font)
+    for number in shown.tolist():
+        own = np.flatnonzero(moments[:, 0] == number)
+        own = own[np.argsort(moments[own, 1], kind="stable")]
+        at = moments[own, 1]
+        x = MARGIN + wide * (at - at[0]) / max(1, at[-1] - at[0])
+        y = top + high * (1 - (values[own] - low) / max(most - low, 1e-12))
+        pen.rectangle((MARGIN, top, MARGIN + wide, top + high), "#f7f8f9")
+        pen.line([(float(a), float(b)) for a, b in zip(x, y)], COLOURS[0], 2)
+        for place in x[marked[own]] if marked is not None else ():
+            pen.line((place - 2, top + high + 1, place + 2, top + high + 1), COLOURS[3], 3)
+        pen.text((MARGIN, top + high + 4), f"{shortened(names[number], font, wide / 2)}, from {at[0]}", FAINT, font)
+        end = f"to {at[-1]}"
+        pen.text((MARGIN + wide - font.getlength(end), top + high + 4), end, FAINT, font)
+        top += step
+    return canvas
 
 
 def _coloured(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[list[str], dict[str, str]]:

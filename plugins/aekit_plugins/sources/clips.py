@@ -81,6 +81,7 @@ class Clips(Source):
             self._start, self.splits = self.cutting.in_time(self.films[0], test, gap)
             self._film = np.zeros_like(self._start)
         self.labels = None if listing.labels is None else listing.labels[self._film]
+        self.moments = np.stack([self._film, self._start], axis=1)
         self.ids = [f"{listing.ids[film]}@{first}" for film, first in zip(self._film.tolist(), self._start.tolist())]
         self.note = "; ".join(filter(None, [*notes, listing.note]))
         self._player: tuple[int, Player | None] = (-1, None)

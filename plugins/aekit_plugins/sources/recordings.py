@@ -88,6 +88,7 @@ class Recordings(Source):
             self.labels = listing.labels[self._recording]
         elif of_steps:
             self.labels = self._labels(label)
+        self.moments = np.stack([self._recording, self._start], axis=1)
         self.ids = [f"{listing.ids[one]}@{first}" for one, first in zip(self._recording.tolist(), self._start.tolist())]
         said = next(one.note for one in self.recordings if not one.reason)
         rates = sorted({one.rate for one in self.recordings} - {0})
