@@ -1,16 +1,16 @@
-"""Which pieces long things are cut into, clips of films and windows of recordings, and which of them are held out: numbers
-alone."""
+"""Which pieces long things are cut into, clips of films and windows of recordings, and which of them are held out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from aekit.errors import DataError
+from aekit.reading.listing import Listing
 
 
 class Long(Protocol):
@@ -24,6 +24,20 @@ class Long(Protocol):
     path: Path
     count: int
     reason: str
+
+
+class Pieces(NamedTuple):
+    """Clips or windows, as `aekit.Source` describes them.
+
+    Attributes:
+        moments: (N, 2) number of the film and first frame.
+        ids: (N,) ``name@first``.
+        splits: (N,), or None.
+    """
+
+    moments: np.ndarray
+    ids: list[str]
+    splits: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,28 @@ class Cutting:
     def starts(self, begin: int, end: int) -> np.ndarray:
         """(N,) first frames of the clips in frames `begin` to `end`, which is left out."""
         return np.arange(begin, max(begin, end - self.span + 1), self.stride)
+
+    def cut(
+        self, films: Sequence[Long], listing: Listing, in_folder: bool, test: float, gap: int | Literal["auto"]
+    ) -> Pieces:
+        """Of a folder of films, which are in one split each, or of a single one, whose end is held out.
+
+        Args:
+            films: F of them.
+            listing: of the films, with their names, classes and splits.
+            in_folder: whether there may be several.
+            test, gap: as `by_film` and `in_time` take them; a gap of ``auto`` is as long as a clip spans.
+
+        Raises:
+            DataError: the single film cannot be read, or a part of it is too short for a clip.
+        """
+        if in_folder:
+            numbers, starts, splits = self.by_film(films, listing.labels, listing.splits, test)
+        else:
+            starts, splits = self.in_time(films[0], test, self.span if gap == "auto" else gap)
+            numbers = np.zeros_like(starts)
+        ids = [f"{listing.ids[film]}@{first}" for film, first in zip(numbers.tolist(), starts.tolist())]
+        return Pieces(np.stack([numbers, starts], axis=1), ids, splits)
 
     def in_time(self, film: Long, test: float, gap: int) -> tuple[np.ndarray, np.ndarray | None]:
         """First frames (N,) and splits (N,) of the clips of a film whose end is held out. No frame is in two splits.

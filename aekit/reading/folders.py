@@ -34,6 +34,11 @@ def files_below(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, st
                     yield Path(entry.path), ending or "without an ending"
 
 
+def holds(root: Path, endings: tuple[str, ...]) -> bool:
+    """Whether there is a file of these endings below a folder."""
+    return any(not reason for _, reason in files_below(root, endings))
+
+
 def natural(path: Path) -> list[list[str | int]]:
     """A sorting key that puts ``2.jpg`` before ``10.jpg``."""
     pieces = [re.split(r"(\d+)", part) for part in path.parts]

@@ -75,9 +75,10 @@ class Arrays(ArraySource):
     @staticmethod
     def claims(path: Path) -> bool:
         """Whether it is a folder of MNIST's layout or of tables named by splits, a table, or another file; no list of files."""
-        if path.is_dir() and not tables.parts_in(path):
+        parts = list(tables.parts_in(path).values()) if path.is_dir() else [path]
+        if not parts:
             return bool(idx.pictures_in(path))
-        for part in tables.parts_in(path).values() if path.is_dir() else [path]:
+        for part in parts:
             names = tables.column_names(part) if part.name.lower().endswith(tables.ENDINGS) else []
             if tables.find_column(names, tables.PATHS):
                 return False

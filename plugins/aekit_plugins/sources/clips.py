@@ -10,7 +10,7 @@ import numpy as np
 
 from aekit.options import Field
 from aekit.reading.cutting import Cutting
-from aekit.reading.folders import files_below
+from aekit.reading.folders import holds
 from aekit.reading.footage import VIDEOS, Film, Player
 from aekit.reading.listing import Listing, list_folder
 from aekit.reading.pictures import BadPicture, choose_spec
@@ -44,6 +44,7 @@ class Clips(Source):
     """
 
     slow = True
+    moments: np.ndarray
     looks_for = f"films: {', '.join(VIDEOS)}"
 
     def __init__(
@@ -73,16 +74,8 @@ class Clips(Source):
         shape = (self._frame.shape[0], frames, *self._frame.shape[1:])
         self.spec = replace(self._frame, kind="clip", shape=shape, every=step)
         self.cutting = Cutting(frames, step, frames * step if stride == "auto" else stride)
-        if root.is_dir():
-            cut = self.cutting.by_film(self.films, listing.labels, listing.splits, test)
-            self._film, self._start, self.splits = cut
-        else:
-            gap = self.cutting.span if gap == "auto" else gap
-            self._start, self.splits = self.cutting.in_time(self.films[0], test, gap)
-            self._film = np.zeros_like(self._start)
-        self.labels = None if listing.labels is None else listing.labels[self._film]
-        self.moments = np.stack([self._film, self._start], axis=1)
-        self.ids = [f"{listing.ids[film]}@{first}" for film, first in zip(self._film.tolist(), self._start.tolist())]
+        self.moments, self.ids, self.splits = self.cutting.cut(self.films, listing, root.is_dir(), test, gap)
+        self.labels = None if listing.labels is None else listing.labels[self.moments[:, 0]]
         self.note = "; ".join(filter(None, [*notes, listing.note]))
         self._player: tuple[int, Player | None] = (-1, None)
 
@@ -90,16 +83,16 @@ class Clips(Source):
     def claims(path: Path) -> bool:
         """Whether it is a video file, or a folder that holds one. Other films are opened as ``clips:PATH``."""
         if path.is_dir():
-            return any(not reason for _, reason in files_below(path, VIDEOS))
+            return holds(path, VIDEOS)
         return path.name.lower().endswith(VIDEOS)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.zeros(len(indices), bool)
         # In the order of films and frames, so that each film is decoded once a batch.
-        for position in np.lexsort((self._start[indices], self._film[indices])).tolist():
+        for position in np.lexsort(self.moments[indices].T[::-1]).tolist():
             index = int(indices[position])
             try:
-                rows[position], ok[position] = self._clip(int(self._film[index]), int(self._start[index])), True
+                rows[position], ok[position] = self._clip(*self.moments[index].tolist()), True
             except BadPicture as error:
                 self.skipped[self.ids[index]] = str(error)
         return rows, ok
@@ -113,7 +106,8 @@ class Clips(Source):
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
         # Of the film's file, as the frames of a clip are gone when it has been read.
-        return [f"{self.films[self._film[i]].fingerprint}@{self._start[i]}/{self.cutting.step}" for i in indices]
+        moments = self.moments[indices].tolist()
+        return [f"{self.films[film].fingerprint}@{first}/{self.cutting.step}" for film, first in moments]
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:

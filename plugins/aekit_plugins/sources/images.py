@@ -12,7 +12,7 @@ import numpy as np
 
 from aekit.options import Field
 from aekit.reading import pictures, tables
-from aekit.reading.folders import files_below
+from aekit.reading.folders import holds
 from aekit.reading.listing import list_pictures
 from aekit.reading.resizing import InterpolationOption, ResizeOption, ShareOption, SizeOption
 from aekit.samples import SampleSpec, Source
@@ -62,7 +62,7 @@ class Images(Source):
     def claims(path: Path) -> bool:
         """Whether it is a picture, a folder that holds one, or a list with a column of paths."""
         if path.is_dir():
-            return any(not reason for _, reason in files_below(path, pictures.ENDINGS))
+            return holds(path, pictures.ENDINGS)
         names = tables.column_names(path) if path.name.lower().endswith(tables.ENDINGS) else ["path"]
         return tables.find_column(names, tables.PATHS) is not None
 

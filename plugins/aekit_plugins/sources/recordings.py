@@ -10,7 +10,7 @@ import numpy as np
 from aekit.errors import DataError
 from aekit.options import Field
 from aekit.reading.cutting import Cutting
-from aekit.reading.folders import files_below
+from aekit.reading.folders import holds
 from aekit.reading.listing import Listing, list_folder
 from aekit.reading.recordings import ENDINGS, SOUND, Recording
 from aekit.reading.series import MissingOption
@@ -42,6 +42,7 @@ class Recordings(Source):
             window ``name@0`` that is skipped, with a reason; so are windows in which a value is missing.
     """
 
+    moments: np.ndarray
     looks_for = f"sound in {', '.join(SOUND)}; tables of steps as recordings:PATH"
 
     def __init__(
@@ -76,20 +77,12 @@ class Recordings(Source):
             raise DataError(f"{listing.paths[0]}: {self.recordings[0].reason}")
         self.spec = SampleSpec("series", like.shape, "float32", every=every, columns=like.columns)
         self.cutting = Cutting(steps, every, steps * every if stride == "auto" else stride, ("steps", "window"))
-        if root.is_dir():
-            cut = self.cutting.by_film(self.recordings, listing.labels, listing.splits, test)
-            self._recording, self._start, self.splits = cut
-        else:
-            gap = self.cutting.span if gap == "auto" else gap
-            self._start, self.splits = self.cutting.in_time(self.recordings[0], test, gap)
-            self._recording = np.zeros_like(self._start)
+        self.moments, self.ids, self.splits = self.cutting.cut(self.recordings, listing, root.is_dir(), test, gap)
         of_steps = all(one.labels is not None or one.reason for one in self.recordings)
         if listing.labels is not None and not (of_steps and y != "auto"):
-            self.labels = listing.labels[self._recording]
+            self.labels = listing.labels[self.moments[:, 0]]
         elif of_steps:
             self.labels = self._labels(label)
-        self.moments = np.stack([self._recording, self._start], axis=1)
-        self.ids = [f"{listing.ids[one]}@{first}" for one, first in zip(self._recording.tolist(), self._start.tolist())]
         said = next(one.note for one in self.recordings if not one.reason)
         rates = sorted({one.rate for one in self.recordings} - {0})
         mixed = f"sound of {' and '.join(map(str, rates))} steps a second, as it is" if len(rates) > 1 else ""
@@ -100,13 +93,14 @@ class Recordings(Source):
         """Whether it is sound, or a folder that holds some. Tables, whose rows may be samples or steps, and arrays are opened as
         ``recordings:PATH``."""
         if path.is_dir():
-            return any(not reason for _, reason in files_below(path, SOUND))
+            return holds(path, SOUND)
         return path.name.lower().endswith(SOUND)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
         for position, index in enumerate(indices.tolist()):
-            one, frames = self.recordings[self._recording[index]], self.cutting.frames(int(self._start[index]))
+            number, first = self.moments[index].tolist()
+            one, frames = self.recordings[number], self.cutting.frames(first)
             if one.reason or frames[-1] >= one.count:
                 self.skipped[self.ids[index]] = one.reason or f"{one.count} steps, expected {self.cutting.span}"
                 ok[position] = False
@@ -117,7 +111,7 @@ class Recordings(Source):
     def _labels(self, rule: str) -> np.ndarray:
         """(N,) of the windows."""
         found = []
-        for number, start in zip(self._recording.tolist(), self._start.tolist()):
+        for number, start in self.moments.tolist():
             frames, own = self.cutting.frames(start), self.recordings[number].labels
             if own is None or frames[-1] >= len(own):
                 found.append("")  # a recording that cannot be read
