@@ -56,7 +56,11 @@ def open_data(
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
     if hasattr(data, "__arrow_c_stream__"):
-        return _checked(from_table(pa.table(data), like=like), "the table", like)
+        try:
+            table = pa.table(data)
+        except pa.ArrowException as error:
+            raise DataError(f"the table: a column of mixed or unknown values ({str(error).splitlines()[0]})") from None
+        return _checked(from_table(table, like=like), "the table", like)
     if not isinstance(data, np.ndarray):
         what = "a path, SOURCE:NAME, an array, a table or a Source"
         raise DataError(f"data of type {type(data).__name__}: expected {what}")

@@ -496,6 +496,21 @@ def test_columns_without_names_are_taken_in_order(tmp_path: Path) -> None:
         open_data(other, {"arrays": {"x": ["e"]}}, like=like)
 
 
+def test_tables_that_cannot_be_taken_apart(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'a' names more than one column"):
+        open_data(table_of("a,a\n1,2\n3,4\n", tmp_path / "twice.csv"))
+    like = open_data(pa.table({"a": np.arange(4.0), "town": list("xyxy")})).spec
+    with pytest.raises(DataError, match="column 'town' holds lists or records; words are expected"):
+        open_data(pa.table({"a": [1.0, 2.0], "town": [[1], [2]]}), like=like)
+
+    class Mixed:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            raise pa.ArrowInvalid("Could not convert 'x' with type str")
+
+    with pytest.raises(DataError, match="the table: a column of mixed or unknown values"):
+        open_data(Mixed())
+
+
 def test_tables_in_memory() -> None:
     table = pa.table(
         {"b": np.arange(4.0), "town": pa.array(list("xyxy")).dictionary_encode(), "y": list("pqpq"), "none": [None] * 4}

@@ -6,6 +6,7 @@ A trained encoder knows its columns by name, so that another table may have them
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -78,6 +79,8 @@ def read_columns(
         DataError: a column that is named is not there or is of no use, or there is nothing to take.
     """
     names = table.column_names
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{where}: {_listed(twice)} names more than one column; names must differ")
     if {"x", "z"} <= {name.strip().lower() for name in names}:
         usual = [name for name in usual if name != "y"]
     label = None if y == "none" else tables.find_column(names, usual) if y == "auto" else y
@@ -158,6 +161,8 @@ def _known(
             raise DataError(f"{where}: no column {column.name!r}, which is expected{nearest(column.name, names)}")
         if column.words is None and not tables.is_numeric(table[column.name]):
             raise DataError(f"{where}: column {column.name!r} holds no numbers, which are expected")
+        if column.words is not None and pa.types.is_nested(table[column.name].type):
+            raise DataError(f"{where}: column {column.name!r} holds lists or records; words are expected")
     return columns
 
 
