@@ -118,6 +118,12 @@ class EvaluateSection(_Section):
     groups: Annotated[
         str | None, Field(description="regular expression: samples whose ids agree in what it finds stay in one part")
     ] = None
+    labels_are: Annotated[
+        Literal["auto", "classes", "numbers"],
+        Field(
+            description="classes, or numbers on a scale; auto: fractions are numbers, and most whole numbers with gaps"
+        ),
+    ] = "auto"
 
 
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -271,6 +271,7 @@ class _Run:
                 evaluators=self.recipe.evaluate.evaluators,
                 controls=self.recipe.evaluate.controls,
                 groups=groups_of(embeddings.ids, groups) if groups else None,
+                labels_are=self.recipe.evaluate.labels_are,
                 run=autoencoder_of(objective) if targets is None else None,
                 options=dict(self.recipe.options.get("evaluate", {})),
                 seed=self.recipe.train.seed,

@@ -29,7 +29,7 @@ from aekit.evaluation import (
 )
 from aekit.evaluation.controls import controls, raw_dim, raw_shape
 from aekit.evaluation.grouping import matched
-from aekit.evaluation.splits import capped, is_classes
+from aekit.evaluation.splits import capped, is_classes, part_of
 from aekit.evaluation.verdict import verdict
 from aekit.hookspecs import Entry
 from aekit.registry import Plugin, Registry
@@ -67,6 +67,26 @@ def test_targets_on_a_scale_and_no_labels_are_split_without_strata() -> None:
     for split in (make_split(np.linspace(0, 1, 50)), make_split(None, count=50)):
         assert [len(part) for part in parts(split)] == [30, 10, 10]
         assert split.origin.startswith("60/20/20 %")
+
+
+def test_whole_numbers_are_classes_unless_they_are_many_with_gaps() -> None:
+    generator = np.random.default_rng(0)
+    prices = generator.integers(300, 20_000, 5000)
+    assert not is_classes(prices), "4,400 different ones of 5,000"
+    assert not is_classes(np.repeat(np.unique(prices), 6)), "many for each, but thousands of them"
+    assert is_classes(np.repeat(np.arange(2000), 2)), "counted without a gap"
+    assert is_classes(generator.integers(18, 90, 5000)) and is_classes(np.array([3, 900, 7]))
+    assert is_classes(prices.astype(str)), "words are names"
+
+
+def test_a_part_of_the_labels_is_taken_as_the_whole_is() -> None:
+    generator = np.random.default_rng(0)
+    classes, rows = np.repeat(np.arange(3000), 3), generator.permutation(9000)[:500]
+    assert not is_classes(classes[rows]) and is_classes(part_of(classes, rows))
+    assert part_of(classes, rows).tolist() == classes[rows].astype(str).tolist()
+    prices = generator.integers(300, 20_000, 5000)
+    narrow = np.argsort(prices)[:200]
+    assert not is_classes(part_of(prices, narrow)) and part_of(prices, narrow).tolist() == prices[narrow].tolist()
 
 
 def test_the_data_sets_own_split_is_used() -> None:

@@ -170,6 +170,27 @@ def test_targets_are_probed_by_ridge_and_r2() -> None:
     assert result.scores is not None and result.scores.mean() == pytest.approx(expected, abs=1e-4)
 
 
+def test_whole_numbers_are_taken_for_what_one_says_they_are() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    x, whole = x.astype(np.float32), y.astype(int)
+    scaled = evaluate(x, y, evaluators=["probe"], checks=False).results["encoder"]["probe"]
+    found = evaluate(x, whole, evaluators=["probe"], checks=False)
+    assert found.results["encoder"]["probe"].metrics["r2"].value == scaled.metrics["r2"].value
+    assert any(
+        line.startswith("the labels, 214 different whole numbers, are taken for numbers") for line in found.notes
+    )
+    decades = 10 * (whole // 50)
+    assert evaluate(x, decades, evaluators=["probe"], checks=False).counts["classes"] == 7
+    said = evaluate(x, decades, evaluators=["probe"], labels_are="numbers", checks=False)
+    assert 0.3 < said.results["encoder"]["probe"].metrics["r2"].value < 0.6 and not any(
+        "labels" in n for n in said.notes
+    )
+    named = evaluate(x, decades + 0.5, evaluators=["probe"], labels_are="classes", checks=False)
+    assert named.counts["classes"] == 7
+    with pytest.raises(aekit.AekitError, match=r"labels that are to be taken for numbers: .*'ten'"):
+        evaluate(x, np.where(decades > 20, "ten", "20"), labels_are="numbers", checks=False)
+
+
 def test_several_labels_are_probed_by_mean_average_precision(several: Data) -> None:
     x, y = several
     found = evaluate(x, y.astype(int), evaluators=["probe"], label_names=["w", "x", "y", "z"])
@@ -343,6 +364,7 @@ def test_few_labels_says_where_classes_are_small() -> None:
     x = np.random.default_rng(0).standard_normal((220, 3)).astype(np.float32)
     found = few_labels.evaluate(x, y, make_split(y), repeats=2)
     assert "no more than 10 labels a class, as the smallest class has 12 training samples" in found.notes
+    assert found.chance == 0.5, "ten samples of each class do not tell that ten in eleven are of the first"
 
 
 # Groups

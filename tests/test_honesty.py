@@ -10,11 +10,12 @@ from commands import Command
 from sklearn.datasets import load_digits
 
 import aekit
-from aekit.evaluation import Evaluation, Split, evaluate, make_split
+from aekit.evaluation import Evaluation, Metric, Result, Split, evaluate, make_split
 from aekit.evaluation.geometry import health, neighbour_overlap, subspace_angles
 from aekit.evaluation.leaks import find_leaks
 from aekit.evaluation.pairs import holm, paired_p
 from aekit.evaluation.stability import stability
+from aekit.evaluation.verdict import graded
 from aekit.samples import ArraySource
 
 
@@ -204,6 +205,18 @@ def test_shuffled_labels_are_called_out(
     said = [line for line in found.verdict() if "no better than guessing" in line]
     assert len(said) >= 2
     assert any("nor is" in line and "the labels seem to have nothing to do with the samples" in line for line in said)
+
+
+def test_labels_that_one_judgement_can_tell_have_to_do_with_the_samples() -> None:
+    def found(value: float, chance: float) -> Result:
+        return Result({"accuracy": Metric(value, value - 0.02, value + 0.02)}, chance=chance)
+
+    blind = {"encoder": {"probe": found(0.31, 0.3)}, "raw": {"probe": found(0.3, 0.3)}}
+    (_, (grade, said)) = graded(blind)
+    assert grade == "bad" and said.endswith("nor is raw: the labels seem to have nothing to do with the samples")
+    seen = {subject: results | {"anomaly": found(0.7, 0.5)} for subject, results in blind.items()}
+    lines = [(grade, line) for grade, line in graded(seen) if "guessing" in line]
+    assert lines == [("notice", "probe: no better than guessing (0.300), nor is raw")]
 
 
 def test_a_few_test_samples_say_no_more_than_they_can_about_the_labels(digits: tuple[np.ndarray, np.ndarray]) -> None:

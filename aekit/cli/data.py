@@ -44,8 +44,13 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
 
 
 def _labels(labels: np.ndarray | None) -> dict[str, int]:
+    from aekit.evaluation.splits import is_classes, labelled
+
     if labels is None:
         return {}
+    if not is_classes(labels) and labels.ndim == 1:
+        numbers = labels[labelled(labels)].astype(np.float64)
+        return {f"numbers on a scale, {numbers.min():g} to {numbers.max():g}:": len(numbers)}
     counted = Counter(str(label) for label in labels.tolist())
     return dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(labels)}
 

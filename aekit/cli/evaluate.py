@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -24,6 +24,13 @@ from aekit.overrides import nested
     help="Only this one; may be repeated; or all, or quick; by default all but the slow.",
 )
 @click.option("--labels", metavar="FILE", help="Table with an id and labels, targets, or columns of 0 and 1; or .npy.")
+@click.option(
+    "--labels-are",
+    type=click.Choice(["auto", "classes", "numbers"]),
+    default="auto",
+    show_default=True,
+    help="To be told apart, or numbers on a scale.",
+)
 @click.option("--groups", metavar="REGEX", help="Samples whose ids agree in what this finds stay in one part.")
 @click.option(
     "--beside", multiple=True, metavar="FOLDER", help="Embeddings of the same samples to compare; repeatable."
@@ -39,6 +46,7 @@ def evaluate(
     embeddings: str,
     evaluators: tuple[str, ...],
     labels: str | None,
+    labels_are: Literal["auto", "classes", "numbers"],
     groups: str | None,
     beside: tuple[str, ...],
     run: str | None,
@@ -59,6 +67,7 @@ def evaluate(
         opened,
         given,
         label_names=names,
+        labels_are=labels_are,
         evaluators=evaluators or None,
         groups=groups_of(opened.ids, groups) if groups else None,
         beside={path.rstrip("/"): aekit.Embeddings.open(path) for path in beside},

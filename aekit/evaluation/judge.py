@@ -26,7 +26,7 @@ from aekit.evaluation.splits import capped, make_split
 from aekit.evaluation.stability import stability
 from aekit.evaluation.transfer import NAME as FEATURES
 from aekit.evaluation.transfer import before_the_head, has_features
-from aekit.evaluation.truth import SAID, TAKEN_BY, Truth, truth_of
+from aekit.evaluation.truth import SAID, TAKEN_BY, Taken, Truth, truth_of
 from aekit.evaluation.verdict import ENCODER
 from aekit.options import model_of, validated
 from aekit.progress import SILENT, Progress
@@ -52,6 +52,7 @@ def evaluate(
     split: Split | None = None,
     groups: Any = None,
     label_names: Iterable[str] = (),
+    labels_are: Taken = "auto",
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress = SILENT,
@@ -71,6 +72,8 @@ def evaluate(
         split: default: the data set's own where it has one, otherwise drawn by `seed`.
         groups: (N,) samples of one group stay in one part, such as pictures of one patient.
         label_names: (L,) of several labels.
+        labels_are: ``classes``, to be told apart, or ``numbers`` on a scale, to be predicted. ``auto``: fractions are numbers,
+            and so are whole numbers of which there are many different ones, with gaps (`is_classes`).
         seed: of the split, the random encoder and whatever the evaluators draw.
         options: of evaluators, by their names.
         progress: receives a bar for each subject.
@@ -85,8 +88,8 @@ def evaluate(
     stored = embeddings if isinstance(embeddings, Embeddings) else None
     vectors = finite(embeddings)
     given = labels if labels is not None else stored.labels if stored else None
-    truth, why_not = truth_of(given, len(vectors), of="embeddings", names=tuple(label_names))
-    notes = [why_not] if why_not else []
+    truth, said = truth_of(given, len(vectors), of="embeddings", names=tuple(label_names), taken=labels_are)
+    notes = [said] if said else []
     if split is None:
         split = make_split(
             _strata(truth), stored.splits if stored else None, seed=seed, groups=groups, count=len(vectors)
@@ -142,7 +145,7 @@ def _strata(truth: Truth | None) -> np.ndarray | None:
     if truth.kind == "classes":
         return np.where(truth.known, truth.values.astype(str), "")
     if truth.kind == "targets":
-        return truth.values
+        return np.where(truth.known, 0.5, np.nan)  # by nothing but whether it is known
     return np.where(truth.known[:, None], truth.values.astype(np.float64), np.nan)
 
 

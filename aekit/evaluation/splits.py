@@ -13,6 +13,7 @@ from aekit.evaluation.results import Split
 
 MOST_VALIDATION = 10_000
 _NAMES = ("train", "validation", "test")
+_SCALE, _FEW, _MOST_CLASSES = 20, 5, 1000
 
 
 def make_split(
@@ -219,18 +220,48 @@ def labelled(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
 def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
     """Whether labels name classes, rather than being targets on a scale, or several a sample.
 
-    Fractions are on a scale. So are floats of more than 20 different values that have fewer than 5 samples each.
+    Fractions are on a scale. So are floats of more than 20 different values that have fewer than 5 samples each, and integers
+    of which the same is true, or which are more than 1,000 different ones, unless they count from one to the next without a
+    gap, as the numbers of classes do.
     """
     array = np.asarray(labels)
     if array.ndim > 1:
         return False
     numbers = np.empty(0)
-    if array.dtype.kind == "f":
+    if array.dtype.kind in "fiu":
         numbers = array[labelled(array)]
     elif array.dtype.kind == "O":
         numbers = np.array([label for label in array[labelled(array)] if isinstance(label, float)], float)
-    values = len(np.unique(numbers))
-    return bool((numbers == np.round(numbers)).all()) and not (values > 20 and len(numbers) < 5 * values)
+    values = np.unique(numbers)
+    if numbers.dtype.kind != "f":
+        counted = not len(values) or int(values[-1]) - int(values[0]) < len(values)
+        return counted or len(values) <= _SCALE or (len(numbers) >= _FEW * len(values) and len(values) <= _MOST_CLASSES)
+    whole = bool((numbers == np.round(numbers)).all())
+    return whole and (len(values) <= _SCALE or len(numbers) >= _FEW * len(values))
+
+
+def as_numbers(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """(N,) labels -> (N,) float64, NaN where there is none.
+
+    Raises:
+        ValueError: a label that is no number.
+    """
+    return np.array([np.nan if label is None or label == "" else label for label in np.asarray(labels).tolist()], float)
+
+
+def part_of(labels: Sequence[Any] | np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The labels of some samples, of a type by which they are taken for what all of them are: classes, or numbers on a scale.
+    (Whole numbers of which the part has no more than 20 different ones are classes all the same.)
+
+    Args:
+        labels: (N,) of all samples, or (N, L).
+        rows: (M,) positions.
+    """
+    whole = np.asarray(labels)
+    part = whole[rows]
+    if is_classes(part) == (classes := is_classes(whole)):
+        return part
+    return np.where(labelled(part), part.astype(str), "") if classes else part.astype(np.float64)
 
 
 def _texts(labels: Sequence[Any] | np.ndarray) -> np.ndarray:

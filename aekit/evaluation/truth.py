@@ -10,10 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from aekit.errors import DataError, nearest
-from aekit.evaluation.splits import as_classes, labelled
+from aekit.evaluation.splits import as_classes, as_numbers, labelled
 from aekit.reading import tables
 
 Kind = Literal["classes", "targets", "multi-label"]
+Taken = Literal["auto", "classes", "numbers"]
+"""What single labels are taken for: numbers on a scale are to be predicted as such, rather than told apart."""
 TAKEN_BY: dict[Kind, str] = {"classes": "labels", "targets": "targets", "multi-label": "multi-label"}
 """Kind -> the tag of the evaluators that take it."""
 SAID: dict[Kind, str] = {
@@ -41,31 +43,46 @@ class Truth:
     names: tuple[str, ...]
 
 
-def truth_of(labels: Any, count: int, *, of: str, names: Sequence[str] = ()) -> tuple[Truth | None, str]:
-    """Labels as evaluators take them; or None where there are none, and why.
+def truth_of(
+    labels: Any, count: int, *, of: str, names: Sequence[str] = (), taken: Taken = "auto"
+) -> tuple[Truth | None, str]:
+    """Labels as evaluators take them, or None where there are none; and what there is to say of that.
 
     Args:
         labels: (N,) names, numbers or None; (N, L) of 0 and 1, with a row of NaN where nothing is known.
         count: N.
         of: what is labelled, in the plural, for messages.
         names: (L,) of several labels.
+        taken: what they are taken for; ``auto``: what `is_classes` makes of them.
 
     Raises:
-        DataError: not one for each; several labels that are not 0 and 1.
+        DataError: not one for each; several labels that are not 0 and 1; words that are taken for numbers.
     """
     array = None if labels is None else np.asarray(labels)
     if array is not None and array.ndim == 2 and len(array) == count:
         return _several(array, names)
+    if array is not None and array.shape == (count,) and taken == "classes":
+        array = np.where(labelled(array), array.astype(str), "")
     classes, why_not = as_classes(array, count, of=of)
+    if array is not None and labelled(array).any() and (classes is None or taken == "numbers"):
+        return _numbers(array, taken)
     if classes is None:
-        if array is None or not labelled(array).any():
-            return None, why_not
-        numbers = np.array([np.nan if label in (None, "") else label for label in array.tolist()], np.float64)
-        return Truth("targets", numbers, np.asarray(~np.isnan(numbers)), ()), ""
+        return None, why_not
     known = labelled(classes)
     if classes.dtype.kind == "f":  # whole numbers, as floats only because NaN stands for no label
         classes = np.where(known, classes, -1).astype(np.int64)
     return Truth("classes", classes, known, tuple(np.unique(classes[known]).astype(str).tolist())), ""
+
+
+def _numbers(array: np.ndarray, taken: Taken) -> tuple[Truth, str]:
+    try:
+        numbers = as_numbers(array)
+    except ValueError as error:
+        raise DataError(f"labels that are to be taken for numbers: {error}") from None
+    values = len(np.unique(array))
+    said = f"the labels, {values:,} different whole numbers, are taken for numbers on a scale rather than classes"
+    guessed = taken == "auto" and array.dtype.kind in "iu"
+    return Truth("targets", numbers, np.asarray(~np.isnan(numbers)), ()), said if guessed else ""
 
 
 def _several(array: np.ndarray, names: Sequence[str]) -> tuple[Truth, str]:

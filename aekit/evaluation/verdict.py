@@ -11,6 +11,8 @@ from aekit.evaluation.results import Metric, Result
 ENCODER = "encoder"
 Grade = Literal["good", "notice", "bad"]
 ENOUGH = 100  # test samples
+CLEAR = 0.1
+"""Of the way from guessing to no mistake: within it a figure is near guessing, beyond it clearly better."""
 Results = Mapping[str, Mapping[str, Result]]
 
 
@@ -31,10 +33,12 @@ def graded(
     weights by the figure itself, or than guessing; ``notice`` in between. `standing` is what `pairs` gives, where that is known
     already."""
     compared = pairs(results, ENCODER) if standing is None else standing
+    related = any(_clearly_better_than_guessing(found) for by_name in results.values() for found in by_name.values())
     lines = []
     for name, own in results.get(ENCODER, {}).items():
         others = {subject: found[name] for subject, found in results.items() if subject != ENCODER and name in found}
-        lines += _sentences(name, own, others, {subject: compared[name, subject] for subject in others}, rivals)
+        blind = _blind(name, own, others, related)
+        lines += _sentences(name, own, others, {subject: compared[name, subject] for subject in others}, rivals, blind)
     return lines
 
 
@@ -44,11 +48,15 @@ def first(result: Result) -> tuple[str, Metric]:
 
 
 def _sentences(
-    name: str, own: Result, others: Mapping[str, Result], standing: Mapping[str, Pair], rivals: Collection[str]
+    name: str,
+    own: Result,
+    others: Mapping[str, Result],
+    standing: Mapping[str, Pair],
+    rivals: Collection[str],
+    blind: list[tuple[Grade, str]],
 ) -> list[tuple[Grade, str]]:
     metric, figure = first(own)
     title = f"{name}: {metric.replace('_', ' ')} {figure}"
-    blind = _blind(name, own, others)
     if not others:
         return [("notice", f"{title}, with no control beside it to say what that is worth"), *blind]
     parts = []
@@ -90,8 +98,9 @@ def _as_far_as(own: Result) -> str:
     return f"as far as {count} test samples can tell"
 
 
-def _blind(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[Grade, str]]:
-    """Where the encoder is no better than answers that look at no sample."""
+def _blind(name: str, own: Result, others: Mapping[str, Result], related: bool) -> list[tuple[Grade, str]]:
+    """Where the encoder is no better than answers that look at no sample. `related`: some judgement, of whatever subject, has
+    shown that the labels have to do with the samples."""
     if own.chance is None or not _guessed(own):
         return []
     sentence = f"{name}: no better than guessing ({own.chance:.3f})"
@@ -102,15 +111,26 @@ def _blind(name: str, own: Result, others: Mapping[str, Result]) -> list[tuple[G
         sentence += f", nor is {' or '.join(others)}"
     if not all(_near_guessing(found) for found in ([own] if seeing else [own, *others.values()])):
         return [("notice", f"{sentence}, {_as_far_as(own)}")]
-    return [("bad", sentence if seeing else f"{sentence}: the labels seem to have nothing to do with the samples")]
+    if seeing:
+        return [("bad", sentence)]
+    if related:
+        return [("notice", sentence)]
+    return [("bad", f"{sentence}: the labels seem to have nothing to do with the samples")]
 
 
 def _near_guessing(result: Result) -> bool:
-    """Whether there were enough samples to find out: 100, as the interval of fewer is itself a guess, and its upper end within
-    a tenth of the way from guessing to no mistake."""
+    """Whether there were enough samples to find out, 100, as the interval of fewer is itself a guess, and its upper end is near
+    guessing."""
     figure, chance = first(result)[1], result.chance or 0.0
     enough = result.scores is None or len(result.scores) >= ENOUGH
-    return enough and (figure.value if figure.high is None else figure.high) <= chance + 0.1 * (1 - chance)
+    return enough and (figure.value if figure.high is None else figure.high) <= chance + CLEAR * (1 - chance)
+
+
+def _clearly_better_than_guessing(result: Result) -> bool:
+    if result.chance is None:
+        return False
+    figure = first(result)[1]
+    return (figure.value if figure.low is None else figure.low) > result.chance + CLEAR * (1 - result.chance)
 
 
 def _guessed(result: Result) -> bool:

@@ -16,6 +16,7 @@ from aekit.data import reopen
 from aekit.embeddings import Embeddings, embed
 from aekit.encoder import load
 from aekit.errors import DataError, OutputError
+from aekit.evaluation.splits import part_of
 from aekit.mapping.layouts import lay_out, principal
 from aekit.progress import SILENT, Progress
 from aekit.report.plots import draw_points
@@ -105,7 +106,7 @@ def draw_map(
         title = f"{layout} of {what}"
     plane, share = principal(seen)
     beside = f"first two principal components of {what} ({100 * share:.0f} % of its variance)"
-    labels = None if embeddings.labels is None else embeddings.labels[chosen]
+    labels = None if embeddings.labels is None else part_of(embeddings.labels, chosen)
     ids = [embeddings.ids[int(row)] for row in chosen]
     clouds = {beside: plane} if method == "pca" else {beside: plane, title: points}
     picture = draw_points(clouds, labels, f"{some} by encoder {embeddings.digest[:12]}")
@@ -130,7 +131,8 @@ def _page(embeddings: Embeddings, chosen: np.ndarray, layouts: dict[str, np.ndar
     from aekit.report.sheets import Painter, side_for
 
     code = np.asarray(embeddings.vectors, np.float32)[chosen]
-    labels, splits = (None if x is None else x[chosen] for x in (embeddings.labels, embeddings.splits))
+    labels = None if embeddings.labels is None else part_of(embeddings.labels, chosen)
+    splits = None if embeddings.splits is None else embeddings.splits[chosen]
     clusters = find_clusters(code, seed=seed).clusters if len(code) >= FEWEST else None
     ids = [str(embeddings.ids[int(row)]) for row in chosen]
     drawn = described(ids, layouts, coloured(labels, splits, clusters), nearest_others(code, NEAR)[1])

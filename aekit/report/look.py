@@ -15,7 +15,7 @@ from aekit.clustering import find_clusters
 from aekit.embeddings import Embeddings
 from aekit.encoder import Encoder
 from aekit.evaluation.neighbours import nearest_others
-from aekit.evaluation.splits import as_classes
+from aekit.evaluation.splits import as_classes, part_of
 from aekit.mapping.layouts import lay_out
 from aekit.networks.modes import looking_at
 from aekit.report.sheets import Painter, Sheet, side_for
@@ -78,8 +78,8 @@ class Look:
 
     @property
     def labels(self) -> np.ndarray | None:
-        """(M,) as the source has them, or None."""
-        return None if self.source.labels is None else np.asarray(self.source.labels)[self.rows]
+        """(M,) classes or numbers, or None."""
+        return None if self.source.labels is None else part_of(self.source.labels, self.rows)
 
     @cached_property
     def sheet(self) -> Sheet:
@@ -105,9 +105,9 @@ class Look:
     def embeddings(self) -> Embeddings:
         """The same as embeddings, to be judged."""
         source = self.source
-        labels, splits = (None if x is None else np.asarray(x)[self.rows] for x in (source.labels, source.splits))
+        splits = None if source.splits is None else np.asarray(source.splits)[self.rows]
         manifest = {"digest": self.encoder.digest, "dim": self.vectors.shape[1], "count": len(self)}
-        rows = Rows([source.ids[int(row)] for row in self.rows], self.vectors, labels, splits, self.ids)
+        rows = Rows([source.ids[int(row)] for row in self.rows], self.vectors, self.labels, splits, self.ids)
         return Embeddings(manifest | {"origin": source.origin}, rows=rows, encoder=self.encoder, source=source)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from aekit.evaluation.splits import as_classes
+from aekit.evaluation.splits import as_classes, as_numbers, labelled
 from aekit.report.look import Look
+from aekit.report.plots import on_a_scale
 
 FEW = 20
 """Categories that have a colour each."""
@@ -37,8 +38,8 @@ def coloured(labels: np.ndarray | None, splits: np.ndarray | None, clusters: np.
         classes, _ = as_classes(labels, len(labels), of="samples")
         if classes is not None:
             colours["label"] = categories(classes.astype(str))
-        elif (scale := _scale(labels)) is not None:
-            colours["label"] = numbers(scale)
+        elif labelled(labels).any() and np.ndim(labels) == 1:
+            colours["label"] = numbers(as_numbers(labels))
     if clusters is not None:
         colours["cluster"] = categories(np.array([str(n) if n >= 0 else "" for n in clusters]))
     if splits is not None and len(np.unique(splits)) > 1:
@@ -79,19 +80,8 @@ def categories(names: np.ndarray) -> dict[str, Any]:
 
 def numbers(values: np.ndarray) -> dict[str, Any]:
     """(N,) numbers -> a place on a scale that a few outliers do not stretch; NaN stands at its bottom."""
-    finite = values[np.isfinite(values)]
-    low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99])) if len(finite) else (0.0, 1.0)
-    inside = np.nan_to_num((values - low) / max(high - low, 1e-300), nan=0.0, posinf=1.0, neginf=0.0)
-    return {"values": [round(v, 4) for v in np.clip(inside, 0, 1).tolist()], "low": low, "high": high}
-
-
-def _scale(labels: np.ndarray) -> np.ndarray | None:
-    """(N,) float64, NaN where there is no label; None where labels are no numbers."""
-    try:
-        values = np.array([np.nan if x is None or x == "" else float(x) for x in np.asarray(labels).tolist()])
-    except ValueError:
-        return None
-    return values if np.isfinite(values).any() else None
+    places, low, high = on_a_scale(values)
+    return {"values": [round(v, 4) for v in np.nan_to_num(places).tolist()], "low": low, "high": high}
 
 
 def _placed(places: np.ndarray) -> dict[str, list[float]]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from aekit.evaluation.splits import as_numbers, is_classes
 from aekit.report.grid import FAINT, INK, MARGIN, PAPER, TEXT, shortened
 
 COLOURS = (
@@ -16,6 +17,8 @@ COLOURS = (
     + ("#9cc1ef", "#f3b995", "#9bd5b5", "#eba0a7", "#c9b3e6", "#c7b3a5", "#f1bfe0", "#bcc0c4", "#d6d387", "#95d6de")
 )  # fmt: skip
 GREY = "#b9bec4"
+RAMP = ("#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f")
+"""Colours of numbers, from low to high; as in map.js."""
 SIDE, _FINER = 520, 2
 COURSES = 6
 """Recordings of which a course is drawn."""
@@ -26,7 +29,8 @@ def draw_points(clouds: Mapping[str, np.ndarray], labels: Sequence[Any] | np.nda
 
     Args:
         clouds: title -> (N, 2).
-        labels: (N,) that colour them, or None. Of more than twenty, the most frequent are coloured and the rest is grey.
+        labels: (N,) that colour them, or None. Numbers on a scale run through `RAMP`. Of more than twenty classes, the most
+            frequent are coloured and the rest is grey.
         title: above it all.
     """
     font = ImageFont.load_default(TEXT)
@@ -135,6 +139,11 @@ def _coloured(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[li
     """A colour for each point, and the legend."""
     if labels is None:
         return [COLOURS[0]] * count, {}
+    if np.ndim(labels) == 1 and not is_classes(labels):
+        places, low, high = on_a_scale(as_numbers(labels))
+        marks = np.linspace(0, 1, 5)
+        legend = {f"{low + mark * (high - low):.4g}": _ramp(mark) for mark in marks.tolist()}
+        return [_ramp(place) for place in places.tolist()], legend
     names = ["" if label is None else str(label) for label in np.asarray(labels).tolist()]
     counts = Counter(name for name in names if name)
     kept = {name for name, _ in counts.most_common(len(COLOURS) - (len(counts) > len(COLOURS)))}
@@ -143,6 +152,23 @@ def _coloured(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[li
     if len(kept) < len(counts):
         legend[f"{len(counts) - len(kept)} others"] = GREY
     return [legend.get(name, GREY) for name in names], legend
+
+
+def on_a_scale(values: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """(N,) numbers -> places in 0..1 on a scale that a few outliers do not stretch, NaN where there is none; and its ends."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99])) if len(finite) else (0.0, 1.0)
+    return np.clip((values - low) / max(high - low, 1e-300), 0, 1), low, high
+
+
+def _ramp(place: float) -> str:
+    """The colour at a place in 0..1; grey where it is NaN."""
+    if place != place:
+        return GREY
+    first = min(int(place * (len(RAMP) - 1)), len(RAMP) - 2)
+    share = place * (len(RAMP) - 1) - first
+    low, high = (ImageColor.getrgb(colour) for colour in RAMP[first : first + 2])
+    return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(low, high))
 
 
 def _cloud(points: np.ndarray, colours: list[str]) -> Image.Image:

@@ -8,7 +8,6 @@ import numpy as np
 
 from aekit.errors import DataError
 from aekit.evaluation import Metric, Result, Split, bootstrap, few_of_each, fit_logistic, folds_of
-from aekit.evaluation.classes import commonest
 from aekit.options import Field
 
 COUNTS = (1, 5, 10, 50, 100)
@@ -42,7 +41,8 @@ def evaluate(
         labels: (N,) classes.
         split: positions into both.
     """
-    fewest = int(np.unique(labels[split.train], return_counts=True)[1].min())
+    classes, sizes = np.unique(labels[split.train], return_counts=True)
+    fewest = int(sizes.min())
     counts = [count for count in COUNTS if count <= min(most, fewest)]
     if not counts:
         raise DataError("few-labels: there are no training samples with labels")
@@ -85,7 +85,7 @@ def evaluate(
         table,
         scores=scores[shown],
         chosen_on="the few labels, by cross-validation",
-        chance=commonest(labels, split),
+        chance=1 / len(classes),  # who sees as many of each class knows of no commonest one
         notes=notes,
     )
 
