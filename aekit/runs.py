@@ -130,6 +130,7 @@ class _Run:
         if objective.encoder.backbone.note:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._settle_frozen(objective)
+        self._check_judgement(source)
         trained = self._train(objective, samples, targets, resume)
         encoder = self._finish(objective, source, samples, targets, trained)
         freeze(encoder, 0)
@@ -161,6 +162,18 @@ class _Run:
             self.recipe = self.recipe.with_objective(loss=autoencoder.loss_name)
             what, loss = autoencoder.part.spec, autoencoder.loss_name
             self.progress.say(f"what is restored: their output, {what}, and not the samples; loss: {loss}")
+
+    def _check_judgement(self, source: Source) -> None:
+        """What cannot be judged is found out before hours of training rather than after."""
+        section = self.recipe.evaluate
+        if section.evaluators:
+            from aekit.evaluation import groups_of
+            from aekit.evaluation.judge import split_by
+            from aekit.evaluation.truth import truth_of
+
+            truth, _ = truth_of(source.labels, len(source), of="samples", taken=section.labels_are)
+            groups = groups_of(source.ids, section.groups) if section.groups else None
+            split_by(truth, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
 
     def _targets(self, source: Source, samples: Samples) -> Samples | None:
         """What is to be restored from each sample, where the recipe names it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -418,6 +419,15 @@ def test_labels_and_splits_that_are_stored_are_used() -> None:
     found = evaluate(stored, evaluators=["retrieval"])
     assert found.counts["test"] == 100 and found.split.startswith("the data set's own")
     assert found.digest == "d" and "no controls: the encoder" in found.notes[0]
+
+
+def test_labels_that_cannot_be_judged_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", x=np.random.default_rng(0).random((60, 8)), y=np.repeat("only", 60))
+    with pytest.raises(
+        DataError, match=r"all 60 labelled samples are of class \['only'\]: expected two classes or more"
+    ):
+        aekit.fit(tmp_path / "one.npz", out=tmp_path / "run", overrides={"evaluate.evaluators": ["probe"]})
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("registered")

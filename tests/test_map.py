@@ -23,7 +23,7 @@ from aekit.errors import DataError, OutputError, RecipeError
 from aekit.evaluation.geometry import health
 from aekit.mapping import draw_map
 from aekit.mathematics.span import in_their_span
-from aekit.report.plots import COLOURS, GREY, draw_points
+from aekit.report.plots import COLOURS, GREY, RAMP, _coloured, draw_points
 
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
 
@@ -100,6 +100,17 @@ def test_a_legend_of_many_labels() -> None:
     seen = {colour for _, colour in picture.getcolors(1 << 20)}
     assert ImageColor.getrgb(GREY) in seen and ImageColor.getrgb(COLOURS[18]) in seen
     assert picture.width > draw_points({"plane": rows}, None, "title").width
+
+
+def test_numbers_on_a_scale_run_through_the_ramp() -> None:
+    rows = np.random.default_rng(0).normal(size=(500, 2))
+    prices = np.linspace(1000.0, 25_000.0, 500).round(2)
+    prices[7] = np.nan
+    seen = {colour for _, colour in draw_points({"plane": rows}, prices, "").getcolors(1 << 20)}
+    assert {ImageColor.getrgb(colour) for colour in (RAMP[0], RAMP[-1], GREY)} <= seen
+    assert ImageColor.getrgb(COLOURS[1]) not in seen
+    _, legend = _coloured(prices, 500)
+    assert list(legend) == ["1,240", "7,120", "13,000", "18,900", "24,800"]
 
 
 def test_mistakes_with_maps(command: Command, digits: Path, tmp_path: Path) -> None:

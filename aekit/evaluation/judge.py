@@ -91,9 +91,7 @@ def evaluate(
     truth, said = truth_of(given, len(vectors), of="embeddings", names=tuple(label_names), taken=labels_are)
     notes = [said] if said else []
     if split is None:
-        split = make_split(
-            _strata(truth), stored.splits if stored else None, seed=seed, groups=groups, count=len(vectors)
-        )
+        split = split_by(truth, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
     chosen = _chosen(evaluators, truth, options or {}, seed, notes)
     rivals = {name: aligned(name, other, stored, len(vectors)) for name, other in (beside or {}).items()}
     origin = at_hand(stored, notes) if controls or checks or run is not None else None
@@ -138,15 +136,27 @@ def evaluate(
     )
 
 
-def _strata(truth: Truth | None) -> np.ndarray | None:
-    """What a split is drawn by: the labels, with None or NaN where nothing is known."""
-    if truth is None:
-        return None
-    if truth.kind == "classes":
-        return np.where(truth.known, truth.values.astype(str), "")
-    if truth.kind == "targets":
-        return np.where(truth.known, 0.5, np.nan)  # by nothing but whether it is known
-    return np.where(truth.known[:, None], truth.values.astype(np.float64), np.nan)
+def split_by(truth: Truth | None, splits: Any, count: int, *, seed: int = 0, groups: np.ndarray | None = None) -> Split:
+    """What `make_split` draws by what is known of N samples.
+
+    Args:
+        truth: their labels, or None.
+        splits: (N,) names, or None.
+        count: N.
+        seed: of what is drawn.
+        groups: (N,) samples of one group stay in one part.
+
+    Raises:
+        DataError: a part that would be empty, a single class, or an unknown split name.
+    """
+    strata: np.ndarray | None = None
+    if truth is not None and truth.kind == "classes":
+        strata = np.where(truth.known, truth.values.astype(str), "")
+    elif truth is not None and truth.kind == "targets":
+        strata = np.where(truth.known, 0.5, np.nan)  # by nothing but whether it is known
+    elif truth is not None:
+        strata = np.where(truth.known[:, None], truth.values.astype(np.float64), np.nan)
+    return make_split(strata, splits, seed=seed, groups=groups, count=count)
 
 
 def _chosen(

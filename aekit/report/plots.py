@@ -141,8 +141,8 @@ def _coloured(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[li
         return [COLOURS[0]] * count, {}
     if np.ndim(labels) == 1 and not is_classes(labels):
         places, low, high = on_a_scale(as_numbers(labels))
-        marks = np.linspace(0, 1, 5)
-        legend = {f"{low + mark * (high - low):.4g}": _ramp(mark) for mark in marks.tolist()}
+        marks = np.linspace(0, 1, 5).tolist()
+        legend = {f"{float(f'{low + mark * (high - low):.3g}'):,g}": _ramp(mark) for mark in marks}
         return [_ramp(place) for place in places.tolist()], legend
     names = ["" if label is None else str(label) for label in np.asarray(labels).tolist()]
     counts = Counter(name for name in names if name)
