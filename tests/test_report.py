@@ -31,6 +31,7 @@ from aekit.objective import Batch, Objective, Pretext, PretextObjective, Weighte
 from aekit.preprocess import measure
 from aekit.recipe import make_recipe
 from aekit.report import charts
+from aekit.report.card import trained_by
 from aekit.report.findings import Finding, findings
 from aekit.report.judged import calibration_error
 from aekit.report.look import Look, look_at
@@ -76,6 +77,11 @@ def cut(described_sheet: dict[str, Any], number: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (8, 8)), (7, (5, 12)), (30, (12, 3))])
+def test_a_page_says_what_an_encoder_was_trained_by() -> None:
+    assert trained_by({"variants": ["none"], "pretexts": ["simclr"]}) == ["plain autoencoder", "simclr"]
+    assert trained_by({"variants": [], "pretexts": []}) == ["plain autoencoder"]
+
+
 def test_a_sheet_gives_every_picture_back(count: int, size: tuple[int, int]) -> None:
     cells = RNG.integers(0, 256, (count, *size, 3), np.uint8)
     sheet = picture_sheet(cells)

@@ -54,8 +54,7 @@ def model_card(description: dict[str, Any]) -> str:
     if weights := description.get("weights"):
         lines.append(f"| first weights | {_options(weights)} |")
     if objective := description.get("objective"):
-        parts = [*objective.get("variants", []), *objective.get("pretexts", [])] or ["plain autoencoder"]
-        lines.append(f"| trained by | {', '.join(parts)} |")
+        lines.append(f"| trained by | {', '.join(trained_by(objective))} |")
     if trained := description.get("trained"):
         lines.append(f"| trained on | {trained['samples']} samples of {description['data']['data']} |")
         lines.append(f"| training took | {trained['seconds']:g} s |")
@@ -101,6 +100,12 @@ def model_card(description: dict[str, Any]) -> str:
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def trained_by(objective: dict[str, Any]) -> list[str]:
+    """What an encoder was trained by, for people, of the section of its recipe."""
+    variants = ["plain autoencoder" if name == "none" else name for name in objective.get("variants", [])]
+    return [*variants, *objective.get("pretexts", [])] or ["plain autoencoder"]
 
 
 def _judged(judged: dict[str, Any] | None) -> list[str]:

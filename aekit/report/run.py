@@ -22,6 +22,7 @@ from aekit.objective import Objective
 from aekit.progress import SILENT, Progress
 from aekit.registry import registry
 from aekit.report import charts
+from aekit.report.card import trained_by
 from aekit.report.findings import Finding, as_list, findings
 from aekit.report.judged import judgement
 from aekit.report.look import Look, look_at
@@ -123,7 +124,7 @@ def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
     if not results["trained"]["samples"]:
         given = results["weights"]["from"]
         return f"{recipe['encoder']['backbone']} to {encoder.dim} numbers, with the weights of {given}, not trained further"
-    how = " + ".join([*objective["variants"], *objective["pretexts"]]) or "plain autoencoder"
+    how = " + ".join(trained_by(objective))
     return (
         f"{how}, {recipe['encoder']['backbone']} to {encoder.dim} numbers, trained without labels on "
         f"{results['trained']['samples']:,} samples of {_name_of(results)} ({encoder.spec}) in "
@@ -132,8 +133,8 @@ def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
 
 
 def _name_of(results: Mapping[str, Any]) -> str:
-    text = str(results["data"]["data"])
-    return Path(text).name if Path(text).is_absolute() else text
+    source, colon, where = str(results["data"]["data"]).rpartition(":")
+    return f"{source}{colon}{Path(where).name}" if Path(where).is_absolute() else f"{source}{colon}{where}"
 
 
 def _figures(encoder: Encoder, results: Mapping[str, Any], judged: Evaluation | None) -> dict[str, tuple[str, str]]:
