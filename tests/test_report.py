@@ -73,15 +73,15 @@ def cut(described_sheet: dict[str, Any], number: int) -> np.ndarray:
     return whole[y : y + high, x : x + wide]
 
 
-# Thumbnails
-
-
-@pytest.mark.parametrize(("count", "size"), [(1, (8, 8)), (7, (5, 12)), (30, (12, 3))])
 def test_a_page_says_what_an_encoder_was_trained_by() -> None:
     assert trained_by({"variants": ["none"], "pretexts": ["simclr"]}) == ["plain autoencoder", "simclr"]
     assert trained_by({"variants": [], "pretexts": []}) == ["plain autoencoder"]
 
 
+# Thumbnails
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, (8, 8)), (7, (5, 12)), (30, (12, 3))])
 def test_a_sheet_gives_every_picture_back(count: int, size: tuple[int, int]) -> None:
     cells = RNG.integers(0, 256, (count, *size, 3), np.uint8)
     sheet = picture_sheet(cells)
