@@ -16,7 +16,7 @@ import pytest
 from commands import Command
 
 from aekit import compare
-from aekit.comparing.comparison import Comparison, Row
+from aekit.comparing.comparison import Comparison, Row, together
 from aekit.comparing.differences import differing, flat, titles
 from aekit.errors import DataError, RecipeError
 
@@ -253,6 +253,22 @@ def test_runs_of_one_seed_that_differ_are_noted(tmp_path: Path) -> None:
     for name, score in zip("ab", THREE):
         write_run(tmp_path / name, {"probe": score})
     assert "none: several runs of one seed, a, b, which made different encoders" in compare(tmp_path).tables[0].notes
+
+
+def test_notes_that_differ_in_their_numbers_alone_are_one() -> None:
+    notes = [
+        "3 of 5,000 test samples lie next to a training sample",
+        "pca-64 stands for itself",
+        "12 of 5,000 test samples lie next to a training sample",
+        "1,204 of 5,000 test samples lie next to a training sample",
+        "share 0.5",
+    ]
+    assert together([*notes, *notes]) == [
+        "3 to 1,204 of 5,000 test samples lie next to a training sample",
+        "pca-64 stands for itself",
+        "share 0.5",
+    ]
+    assert together(["pca-64 of v2", "pca-32 of v2"]) == ["pca-64 of v2", "pca-32 of v2"], "names are no numbers"
 
 
 def test_runs_lie_at_any_depth(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from aekit.errors import DataError, RecipeError, nearest
 
 RANDOM = "random"
 
+_NUMBER = re.compile(r"((?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?)(?![\w-])")
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -215,7 +217,7 @@ def _table(data: str, runs: Sequence[FinishedRun], sort: str | None) -> Table:
     rows += _controls(runs, scores)
     kept = {name for row in rows for name in row.figures}
     columns = [c for c in [*(Column(title, "score") for _, title in scores), *_PLAIN] if c.name in kept]
-    notes += [*_notes(runs, rows), *dict.fromkeys(note for run in runs for note in run.notes)]
+    notes += [*_notes(runs, rows), *together(note for run in runs for note in run.notes)]
     return Table(data, columns, _sorted(rows, columns, sort), notes)
 
 
@@ -314,6 +316,20 @@ def _notes(runs: Sequence[FinishedRun], rows: Sequence[Row]) -> list[str]:
     if runs[0].origin.startswith("<"):
         notes.append("the data was in memory: that it was the same for all runs is taken for granted")
     return notes
+
+
+def together(notes: Iterable[str]) -> list[str]:
+    """Notes once each; of those that differ in their numbers alone, one with the ranges."""
+    alike: dict[tuple[str, ...], list[list[str]]] = {}
+    for note in notes:
+        parts = _NUMBER.split(note)
+        alike.setdefault(tuple(parts[::2]), []).append(parts[1::2])
+    found = []
+    for texts, numbers in alike.items():
+        ends = [sorted(set(column), key=lambda number: float(number.replace(",", ""))) for column in zip(*numbers)]
+        ranges = [own[0] if len(own) == 1 else f"{own[0]} to {own[-1]}" for own in ends]
+        found.append("".join(text + number for text, number in zip(texts, [*ranges, ""])))
+    return found
 
 
 def _data_names(runs: Sequence[FinishedRun]) -> list[str]:
