@@ -78,6 +78,11 @@ def test_whole_numbers_are_classes_unless_they_are_many_with_gaps() -> None:
     assert is_classes(np.repeat(np.arange(2000), 2)), "counted without a gap"
     assert is_classes(generator.integers(18, 90, 5000)) and is_classes(np.array([3, 900, 7]))
     assert is_classes(prices.astype(str)), "words are names"
+    assert not is_classes(np.arange(100)), "another for every sample"
+    assert not is_classes(np.append(np.arange(100.0), np.inf))
+    for numbers in (prices, np.repeat(np.arange(2000), 2), np.arange(100)):
+        with_a_gap = np.append(numbers.astype(float), np.nan)
+        assert is_classes(with_a_gap) == is_classes(numbers), "floats because of what is missing"
 
 
 def test_a_part_of_the_labels_is_taken_as_the_whole_is() -> None:

@@ -220,9 +220,9 @@ def labelled(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
 def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
     """Whether labels name classes, rather than being targets on a scale, or several a sample.
 
-    Fractions are on a scale. So are floats of more than 20 different values that have fewer than 5 samples each, and integers
-    of which the same is true, or which are more than 1,000 different ones, unless they count from one to the next without a
-    gap, as the numbers of classes do.
+    Fractions are on a scale. So are whole numbers of more than 20 different values, if there are fewer than 5 samples of each or
+    more than 1,000 values; unless they count from one to the next without a gap, as the numbers of classes do, and there are
+    2 samples of each.
     """
     array = np.asarray(labels)
     if array.ndim > 1:
@@ -233,11 +233,11 @@ def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
     elif array.dtype.kind == "O":
         numbers = np.array([label for label in array[labelled(array)] if isinstance(label, float)], float)
     values = np.unique(numbers)
-    if numbers.dtype.kind != "f":
-        counted = not len(values) or int(values[-1]) - int(values[0]) < len(values)
-        return counted or len(values) <= _SCALE or (len(numbers) >= _FEW * len(values) and len(values) <= _MOST_CLASSES)
-    whole = bool((numbers == np.round(numbers)).all())
-    return whole and (len(values) <= _SCALE or len(numbers) >= _FEW * len(values))
+    if not (np.isfinite(numbers) & (numbers == np.round(numbers))).all():
+        return False
+    if len(values) <= _SCALE or (len(numbers) >= _FEW * len(values) and len(values) <= _MOST_CLASSES):
+        return True
+    return bool(int(values[-1]) - int(values[0]) < len(values) and len(numbers) >= 2 * len(values))
 
 
 def as_numbers(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
