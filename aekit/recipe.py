@@ -31,6 +31,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from aekit.errors import PluginError, RecipeError, nearest
+from aekit.evaluation.truth import Taken
 from aekit.options import model_of, problems_in, validated
 from aekit.overrides import apply_overrides
 from aekit.reconstruction import LOSSES
@@ -119,7 +120,7 @@ class EvaluateSection(_Section):
         str | None, Field(description="regular expression: samples whose ids agree in what it finds stay in one part")
     ] = None
     labels_are: Annotated[
-        Literal["auto", "classes", "numbers"],
+        Taken,
         Field(
             description="classes, or numbers on a scale; auto: fractions are numbers, and most whole numbers with gaps"
         ),

@@ -161,6 +161,15 @@ def test_seeds_give_other_encoders_and_equal_seeds_equal_ones(command: Command, 
     assert a == b != c
 
 
+def test_labels_that_are_numbers_are_said_by_their_ends(command: Command, tmp_path: Path) -> None:
+    prices = np.random.default_rng(0).integers(300, 20_000, 500)
+    np.savez(tmp_path / "prices.npz", x=np.random.default_rng(1).random((500, 4)), y=prices)
+    said = command.ok("data", tmp_path / "prices.npz")
+    assert f"labels: numbers on a scale 500, lowest {prices.min()}, highest {prices.max()}\n" in said
+    found = json.loads(command.ok("data", tmp_path / "prices.npz", "--json", "-q"))["labels"]
+    assert found == {"numbers on a scale": 500, "lowest": prices.min(), "highest": prices.max()}
+
+
 def test_fashion_mnist_is_there_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:
     sixteenth = ("--set", "train.batch_size=512", "--epochs", 1, "--set", "encoder.conv.channels=[4,8]")
     outcome = command("fit", "torchvision:FashionMNIST", "-o", tmp_path / "run", "--dim", 4, *sixteenth)

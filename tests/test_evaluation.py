@@ -80,6 +80,8 @@ def test_whole_numbers_are_classes_unless_they_are_many_with_gaps() -> None:
     assert is_classes(prices.astype(str)), "words are names"
     assert not is_classes(np.arange(100)), "another for every sample"
     assert not is_classes(np.append(np.arange(100.0), np.inf))
+    assert is_classes(np.array(["a", 0.5, None], object)), "words among numbers"
+    assert is_classes(np.array([*prices, None], object)) == is_classes(prices)
     for numbers in (prices, np.repeat(np.arange(2000), 2), np.arange(100)):
         with_a_gap = np.append(numbers.astype(float), np.nan)
         assert is_classes(with_a_gap) == is_classes(numbers), "floats because of what is missing"

@@ -109,6 +109,8 @@ def test_numbers_on_a_scale_run_through_the_ramp() -> None:
     seen = {colour for _, colour in draw_points({"plane": rows}, prices, "").getcolors(1 << 20)}
     assert {ImageColor.getrgb(colour) for colour in (RAMP[0], RAMP[-1], GREY)} <= seen
     assert ImageColor.getrgb(COLOURS[1]) not in seen
+    script = (Path(aekit.report.plots.__file__).parent / "map.js").read_text("utf-8")
+    assert str(list(RAMP)).replace("'", '"') in script, "pictures and pages have one ramp"
     _, legend = _coloured(prices, 500)
     assert list(legend) == ["1,240", "7,120", "13,000", "18,900", "24,800"]
 

@@ -43,14 +43,16 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
     click.echo(json.dumps(found, indent=2) if as_json else _as_text(found))
 
 
-def _labels(labels: np.ndarray | None) -> dict[str, int]:
-    from aekit.evaluation.splits import is_classes, labelled
+def _labels(labels: np.ndarray | None) -> dict[str, float]:
+    """Name -> how many there are; of numbers on a scale, how many, and their ends."""
+    from aekit.evaluation.splits import as_numbers, is_classes
 
     if labels is None:
         return {}
     if not is_classes(labels) and labels.ndim == 1:
-        numbers = labels[labelled(labels)].astype(np.float64)
-        return {f"numbers on a scale, {numbers.min():g} to {numbers.max():g}:": len(numbers)}
+        numbers = as_numbers(labels)
+        found = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
+        return {"numbers on a scale": int((~np.isnan(numbers)).sum())} | found
     counted = Counter(str(label) for label in labels.tolist())
     return dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(labels)}
 
@@ -61,7 +63,7 @@ def _as_text(found: dict[str, Any]) -> str:
     lines += [found["note"]] if found["note"] else []
     for what in ("splits", "labels"):
         if found[what]:
-            lines.append(f"{what}: " + ", ".join(f"{name} {count}" for name, count in found[what].items()))
+            lines.append(f"{what}: " + ", ".join(f"{name} {count:.12g}" for name, count in found[what].items()))
     skipped = list(found["skipped"].items())
     lines += [f"skipped {name}: {why}" for name, why in skipped[:20]]
     lines += [f"... and {len(skipped) - 20} more"] if len(skipped) > 20 else []

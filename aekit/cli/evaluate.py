@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ import aekit
 from aekit.artifacts import write_json
 from aekit.cli.options import Progress, quiet_option, set_option
 from aekit.overrides import nested
+
+if TYPE_CHECKING:
+    from aekit.evaluation.truth import Taken
 
 
 @click.command()
@@ -46,7 +49,7 @@ def evaluate(
     embeddings: str,
     evaluators: tuple[str, ...],
     labels: str | None,
-    labels_are: Literal["auto", "classes", "numbers"],
+    labels_are: Taken,
     groups: str | None,
     beside: tuple[str, ...],
     run: str | None,

@@ -231,7 +231,10 @@ def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
     if array.dtype.kind in "fiu":
         numbers = array[labelled(array)]
     elif array.dtype.kind == "O":
-        numbers = np.array([label for label in array[labelled(array)] if isinstance(label, float)], float)
+        known = array[labelled(array)].tolist()
+        if not all(isinstance(label, (int, float, np.number)) for label in known):
+            return True  # some are words
+        numbers = np.array(known, float)
     values = np.unique(numbers)
     if not (np.isfinite(numbers) & (numbers == np.round(numbers))).all():
         return False

@@ -79,10 +79,11 @@ def _numbers(array: np.ndarray, taken: Taken) -> tuple[Truth, str]:
         numbers = as_numbers(array)
     except ValueError as error:
         raise DataError(f"labels that are to be taken for numbers: {error}") from None
-    values = len(np.unique(array))
-    said = f"the labels, {values:,} different whole numbers, are taken for numbers on a scale rather than classes"
-    guessed = taken == "auto" and array.dtype.kind in "iu"
-    return Truth("targets", numbers, np.asarray(~np.isnan(numbers)), ()), said if guessed else ""
+    known = np.asarray(~np.isnan(numbers))
+    values = np.unique(numbers[known])
+    said = f"the labels, {len(values):,} different whole numbers, are taken for numbers on a scale rather than classes"
+    guessed = taken == "auto" and (values == np.round(values)).all()
+    return Truth("targets", numbers, known, ()), said if guessed else ""
 
 
 def _several(array: np.ndarray, names: Sequence[str]) -> tuple[Truth, str]:

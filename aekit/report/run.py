@@ -133,8 +133,9 @@ def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
 
 
 def _name_of(results: Mapping[str, Any]) -> str:
-    source, colon, where = str(results["data"]["data"]).rpartition(":")
-    return f"{source}{colon}{Path(where).name}" if Path(where).is_absolute() else f"{source}{colon}{where}"
+    text = str(results["data"]["data"])
+    source, colon, where = ("", "", text) if Path(text).is_absolute() else text.rpartition(":")
+    return f"{source}{colon}{Path(where).name}" if Path(where).is_absolute() else text
 
 
 def _figures(encoder: Encoder, results: Mapping[str, Any], judged: Evaluation | None) -> dict[str, tuple[str, str]]:
