@@ -281,7 +281,6 @@ def test_a_network_of_patches_learns_all_of_itself() -> None:
 
 @pytest.mark.parametrize(("model", "normalise", "dim"), [("test_vit", True, 8), ("vit_tiny_patch16_224", False, 0)])
 def test_a_transformer_of_timm_is_not_shown_what_is_hidden(model: str, normalise: bool, dim: int) -> None:
-    pytest.importorskip("timm")
     pictures = np.random.default_rng(0).integers(0, 256, (6, 3, 64, 48), np.uint8)
     network = {"model": model, "size": [64, 48]}
     objective = objective_of("masked", held(pictures), dim, "timm", network, normalise=normalise, share=0.75)
@@ -303,7 +302,6 @@ def test_a_transformer_of_timm_is_not_shown_what_is_hidden(model: str, normalise
 @pytest.mark.parametrize("network", [{"model": "test_vit", "size": 64}, {"model": "resnet10t", "size": 48}])
 def test_other_networks_of_timm_are_shown_a_filling(network: dict[str, Any]) -> None:
     """One that sees the sample resized has patches of its own, which are none of the sample; the other has none."""
-    pytest.importorskip("timm")
     pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 48, 48), np.uint8)
     task, x = task_of("masked", held(pictures), backbone="timm", network=network)
     assert task.encoder.backbone.patch is None and task.grid.patch == (6, 6)

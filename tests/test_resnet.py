@@ -12,7 +12,8 @@ from aekit.samples import Kind, SampleSpec
 
 @pytest.mark.parametrize("blocks", [[2, 2, 2, 2], [3, 4, 6, 3]])
 def test_with_torchvisions_weights_it_gives_torchvisions_features(blocks: list[int]) -> None:
-    models = pytest.importorskip("torchvision.models", reason="torchvision is what it is compared with")
+    from torchvision import models
+
     theirs = (models.resnet18 if sum(blocks) == 8 else models.resnet34)().eval()
     theirs.fc = nn.Identity()
     ours = ResNet(SampleSpec("image", (3, 65, 90), "uint8"), blocks=blocks).eval()

@@ -788,7 +788,6 @@ def test_torchvision_sets_are_read_from_where_their_files_lie(tmp_path: Path) ->
 
 
 def test_torchvision_sets_that_are_not_there(tmp_path: Path) -> None:
-    pytest.importorskip("torchvision")
     options = {"torchvision": {"root": str(tmp_path), "download": False}}
     with pytest.raises(DataError, match="files are missing and download = false"):
         open_data("torchvision:MNIST", options)
@@ -797,7 +796,6 @@ def test_torchvision_sets_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_torchvision_sets_of_single_pictures(tmp_path: Path) -> None:
-    pytest.importorskip("torchvision")
     source = open_data("torchvision:FakeData", {"torchvision": {"root": str(tmp_path)}}, like=GREY)
     rows, ok = source.read(np.arange(3))
     assert ok.all()
@@ -822,7 +820,8 @@ class Pets:
 
 
 def test_torchvision_sets_of_files_are_brought_to_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("torchvision").datasets
+    from torchvision import datasets
+
     monkeypatch.setattr(datasets, "Pets", Pets, raising=False)
     monkeypatch.setattr(datasets, "__all__", (*datasets.__all__, "Pets"))
     options = {"root": str(tmp_path), "size": 24, "resize": "torchvision", "share": 0.875}

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from commands import Command, Said
 from PIL import Image
@@ -27,8 +28,6 @@ from aekit.networks.weights import read_weights
 from aekit.preprocess import Preprocess
 from aekit.samples import SampleSpec
 from aekit.testing import check
-
-timm = pytest.importorskip("timm", reason="the extra 'timm' is not installed")
 
 LITE = "efficientnet_lite0_in1k.safetensors"
 SMALL = SampleSpec("image", (3, 20, 28), "uint8")
@@ -498,7 +497,10 @@ def test_series_and_unfit_sizes_are_refused() -> None:
 
 def test_timm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(AekitError, match=r"'timm' needs the packages of the extra 'timm': pip install 'aekit\[timm\]'"):
+    expected = (
+        r"the backbone 'timm' needs the package timm, which fails to import \(.*\): pip install timm torchvision$"
+    )
+    with pytest.raises(AekitError, match=expected):
         encoder_of("test_resnet")
 
 

@@ -208,10 +208,10 @@ class _Turned(nn.Module):
 def _timm() -> ModuleType:
     try:
         import timm
-    except ImportError:
+    except ImportError as error:
         raise AekitError(
-            "the backbone 'timm' needs the packages of the extra 'timm': pip install 'aekit[timm]'"
-        ) from None
+            f"the backbone 'timm' needs the package timm, which fails to import ({error}): pip install timm torchvision"
+        ) from error
     return timm
 
 

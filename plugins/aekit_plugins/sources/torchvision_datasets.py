@@ -67,9 +67,11 @@ def _load(name: str, roots: list[Path], download: bool) -> dict[str, Any]:
     what, places = f"torchvision:{name}", " or ".join(map(str, roots))
     try:
         from torchvision import datasets
-    except ImportError:
+    except ImportError as error:
         known = f"no files in {places}" if name in _IDX else f"not one of {', '.join(_IDX)}"
-        raise DataError(f"{what}: {known}, and torchvision is missing: pip install 'aekit[torchvision]'") from None
+        raise DataError(
+            f"{what}: {known}, and torchvision fails to import ({error}): pip install torchvision"
+        ) from error
     names = [n for n in datasets.__all__ if inspect.isclass(getattr(datasets, n)) and n not in _ABSTRACT]
     if name not in names:
         raise DataError(f"{what}: no such data set{nearest(name, names)}")
