@@ -89,7 +89,9 @@ class ArraySource(Source):
     Args:
         array: (N, *shape).
         kind: of the samples; None lets the number of dimensions decide (2: vector, 3: series, 4: image, 5: clip).
-        ids, labels, splits: as in `Source`; ids default to the row numbers.
+        ids: N unique names; the row numbers by default.
+        labels: (N,) or (N, L), or None.
+        splits: (N,) names of splits, or None.
         columns: that the entries of vectors are of.
     """
 

@@ -26,9 +26,14 @@ def table(kind: str) -> str:
 
 
 def literature(plugin: Plugin) -> str:
-    """The last paragraph of the class's docstring that is prose, on one line."""
+    """Return the last paragraph of prose on one line: by rule it cites the papers."""
+    return " ".join(prose(plugin)[-1].split())
+
+
+def prose(plugin: Plugin) -> list[str]:
+    """Return the paragraphs of a plugin's docstring, without its sections of arguments."""
     paragraphs = re.split(r"\n{2,}", inspect.getdoc(plugin.load()) or "")
-    return " ".join([part for part in paragraphs if not SECTION.match(part)][-1].split())
+    return [part for part in paragraphs if not SECTION.match(part)]
 
 
 def page(kind: str, text: str) -> str:

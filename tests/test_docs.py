@@ -16,7 +16,7 @@ from aekit.recipe import make_recipe
 from aekit.registry import registry
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DOCUMENTS += sorted((ROOT / "recipes").rglob("*.md"))
 ids = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 
@@ -74,6 +74,8 @@ def test_links_lead_somewhere(path: Path) -> None:
         if target.startswith("http"):
             continue
         place = path.parent / target if target else path
+        if "reference/" in target and not place.exists():
+            continue  # generated with the site, whose strict build checks it
         assert place.exists(), target
         if section:
             headings = re.findall(r"^#+ (.+)$", place.read_text("utf-8"), re.M)

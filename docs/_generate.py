@@ -1,0 +1,161 @@
+"""Generate the parts of the documentation site that the code already says: plugins, commands, the changelog.
+
+MkDocs runs this as a hook (``hooks:`` in mkdocs.yml). The pages exist in the built site only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import posixpath
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.testing import CliRunner
+from tables import prose
+
+from aekit.cli import group
+from aekit.registry import Plugin, registry
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+TITLES = {
+    "variant": "Variants",
+    "pretext": "Pretext tasks",
+    "backbone": "Backbones",
+    "source": "Sources",
+    "index": "Indexes",
+    "evaluator": "Evaluators",
+}
+"""Kind of plugin -> the title of its page."""
+WRITTEN = {
+    "variant": "`--variant NAME`, and options with `--set objective.NAME.OPTION=VALUE`",
+    "pretext": "`--pretext NAME`, and options with `--set objective.NAME.OPTION=VALUE`",
+    "backbone": "`--backbone NAME`, and options with `--set encoder.NAME.OPTION=VALUE`",
+    "source": "`NAME:PLACE` where a command takes data, and options with `--set data.NAME.OPTION=VALUE`",
+    "index": "`aekit index EMBEDDINGS --engine NAME`, and options with `--set OPTION=VALUE`",
+    "evaluator": "`aekit evaluate EMBEDDINGS --evaluator NAME`, and options with `--set NAME.OPTION=VALUE`",
+}
+"""Kind of plugin -> how a command line names one."""
+LINK = re.compile(r"\]\((?!https?://|#)([^)\s#]+)((?:#[^)\s]*)?)\)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    from mkdocs.structure.files import File
+
+    for place, content in pages().items():
+        files.append(File.generated(config, place, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links that leave the documentation, such as those to recipes, at the repository."""
+    return outside_links(markdown, page.file.src_uri)
+
+
+def pages() -> dict[str, str]:
+    """Return every generated page: its place in the site -> Markdown."""
+    plural = {kind: "indexes" if kind == "index" else f"{kind}s" for kind in TITLES}
+    made = {f"reference/plugins/{plural[kind]}.md": plugin_page(kind) for kind in TITLES}
+    return made | {"reference/cli.md": command_page(), "changelog.md": changelog()}
+
+
+def plugin_page(kind: str) -> str:
+    """Return the page of a kind: every plugin of aekit with what its docstring says, and a table of its options."""
+    sections = [_plugin_section(plugin) for plugin in registry().of(kind) if plugin.distribution == "aekit"]
+    return "\n\n".join([f"# {TITLES[kind]}", f"Written as {WRITTEN[kind]}.", *sections]) + "\n"
+
+
+def command_page() -> str:
+    """Return the page of the command line: usage, help and options of every command."""
+    context = click.Context(group, info_name="aekit")
+    commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    sections = [_command_section(command, context, name, 2) for name, command in commands.items() if command]
+    codes = "Every command answers `--help`. Exit codes: 0, done; 2, an error that the message names; 130, stopped."
+    return "\n\n".join(["# Command line", codes, _parameters(group, context), *sections]) + "\n"
+
+
+def changelog() -> str:
+    """Return CHANGELOG.md, with its links seen from the site."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    return LINK.sub(lambda link: f"]({posixpath.relpath(link[1], 'docs')}{link[2]})", text)
+
+
+def outside_links(markdown: str, place: str) -> str:
+    """Replace links from a page to files outside ``docs/`` by links to the repository."""
+    repository = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
+
+    def replaced(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join("docs", posixpath.dirname(place), link[1]))
+        if target.startswith("docs/") or not (ROOT / target).exists():
+            return link[0]  # a link that leads nowhere is left to the strict build to report
+        return f"]({repository}/tree/main/{target}{link[2]})"
+
+    return LINK.sub(replaced, markdown)
+
+
+def _plugin_section(plugin: Plugin) -> str:
+    shown = CliRunner().invoke(
+        group, ["plugins", "show", plugin.kind, plugin.qualified, "--json"], catch_exceptions=False
+    )
+    described = json.loads(shown.stdout)
+    tags = ", ".join(f"`{tag}`" for tag in described["tags"])
+    text = [f"## {plugin.name}", f"**{_plain(described['summary'])}**", *prose(plugin)]
+    text += [f"Tags: {tags}."] if tags else []
+    return "\n\n".join([*text, _options(described["options"])])
+
+
+def _options(options: list[dict[str, str]]) -> str:
+    if not options:
+        return "No options."
+    head = ["| option | type | range | default | description |", "|---|---|---|---|---|"]
+    keys = ("option", "type", "range", "default")
+    rows = [[*(_code(option[key]) for key in keys), _plain(option["description"])] for option in options]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _command_section(command: click.Command, parent: click.Context, name: str, level: int) -> str:
+    context = click.Context(command, info_name=name, parent=parent)
+    usage = f"{context.command_path} {' '.join(command.collect_usage_pieces(context))}"
+    text = [f"{'#' * level} {context.command_path}", f"```text\n{usage}\n```", _help(command)]
+    text.append(_parameters(command, context))
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            text += [_command_section(found, context, inner, level + 1)] if found else []
+    return "\n\n".join(part for part in text if part)
+
+
+def _help(command: click.Command) -> str:
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    return "\n\n".join(
+        f"```text\n{part.removeprefix(chr(8)).strip()}\n```" if part.startswith("\b") else _plain(part)
+        for part in paragraphs
+    )
+
+
+def _parameters(command: click.Command, context: click.Context) -> str:
+    options = [one for one in command.get_params(context) if isinstance(one, click.Option) and one.name != "help"]
+    records = [option.get_help_record(context) for option in options]
+    rows = [f"| {_code(record[0])} | {_plain(record[1])} |" for record in records if record]
+    return "\n".join(["| option | description |", "|---|---|", *rows]) if rows else ""
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", r"\|") if text else ""
+
+
+def _plain(text: str) -> str:
+    """Escape outside code what Markdown and its tables would take for markup."""
+    parts = re.split(r"(`+[^`]*`+)", " ".join(text.split()))
+    return "".join(
+        part.replace("|", r"\|") if part.startswith("`") else re.sub(r"([<>*|\[\]])", r"\\\1", part) for part in parts
+    )

@@ -1,0 +1,82 @@
+"""The documentation site covers every public name, plugin option and command."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import aekit
+from aekit.cli import group
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def generator() -> dict[str, Any]:
+    """Return the names of the script that MkDocs runs as a hook."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        return runpy.run_path(str(ROOT / "docs" / "_generate.py"))
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+
+
+@pytest.fixture(scope="module")
+def pages(generator: dict[str, Any]) -> dict[str, str]:
+    return generator["pages"]()
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    text = (ROOT / "docs" / "reference" / "python.md").read_text("utf-8")
+    names = re.findall(r"^(?:::: |### `)aekit\.(\w+)`?$", text, re.M)
+    assert sorted(names) == sorted(aekit.__all__)
+
+
+def test_every_option_of_every_plugin_is_in_the_reference(pages: dict[str, str]) -> None:
+    def said(*words: str) -> dict[str, Any]:
+        return json.loads(CliRunner().invoke(group, ["plugins", *words, "--json"], catch_exceptions=False).stdout)
+
+    plugins = [plugin for plugin in said()["plugins"] if plugin["distribution"] == "aekit"]
+    assert len(plugins) > 40
+    for plugin in plugins:
+        place = "indexes" if plugin["kind"] == "index" else f"{plugin['kind']}s"
+        section = pages[f"reference/plugins/{place}.md"].split(f"## {plugin['name']}\n")[1].split("\n## ")[0]
+        for option in said("show", plugin["kind"], plugin["name"])["options"]:
+            (row,) = [line for line in section.splitlines() if line.startswith(f"| `{option['option']}` |")]
+            assert len(re.findall(r"(?<!\\)\|", row)) == 6, row
+            assert option["range"] in row and option["default"].replace("|", r"\|") in row
+
+
+def test_every_option_of_every_command_is_in_the_reference(pages: dict[str, str]) -> None:
+    def check(command: click.Command, path: str) -> None:
+        section = re.split(r"\n##+ ", page.split(f"# {path}\n")[1])[0]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert all(name in section for name in parameter.opts), f"{path} {parameter.name}"
+        if isinstance(command, click.Group):
+            for name, inner in command.commands.items():
+                check(inner, f"{path} {name}")
+
+    page, context = pages["reference/cli.md"], click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        check(command, f"aekit {name}")
+
+
+def test_links_that_leave_the_site_lead_to_the_repository(generator: dict[str, Any]) -> None:
+    moved = generator["outside_links"]
+    assert re.fullmatch(
+        r"\[r\]\(https://[^)]+/tree/main/recipes/series\)", moved("[r](../../recipes/series)", "how-to/x.md")
+    )
+    for kept in ("[x](../using.md#tables)", "[x](https://example.org/a)", "[x](#here)", "[x](../../no/such/file.md)"):
+        assert moved(kept, "how-to/x.md") == kept
+    assert "(evaluating.md)" in generator["changelog"]()
