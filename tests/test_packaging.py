@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
+import aekit
 from aekit.registry import registry
 
 ROOT = Path(__file__).parents[1]
@@ -29,10 +31,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_every_module_and_page(wheel: Path) -> None:
     # hatchling ships nothing, silently, for a mistyped path.
     held = set(zipfile.ZipFile(wheel).namelist())
-    shipped = (".py", ".css", ".js", ".html")
+    shipped = (".py", ".css", ".js", ".html", ".typed")
     core = {str(p.relative_to(ROOT)) for p in (ROOT / "aekit").rglob("*") if p.suffix in shipped}
     plugins = {str(p.relative_to(ROOT / "plugins")) for p in (ROOT / "plugins" / "aekit_plugins").rglob("*.py")}
-    assert core | plugins <= held
+    assert core | plugins <= held and "aekit/py.typed" in held
     assert not [name for name in held if name.startswith(("tests/", "plugins/", "benchmarks/"))]
 
 
@@ -56,10 +58,66 @@ def test_an_empty_environment_finds_every_plugin(wheel: Path, tmp_path: Path) ->
     assert names == ours and len(names) >= 12
 
 
+PLUGIN = """
+from typing import Annotated, assert_type
+
+from torch import Tensor
+
+import aekit
+from aekit import Field, Variant
+from aekit.objective import Step
+
+
+class Shrink(Variant):
+    def __init__(self, *, price: Annotated[float, Field(gt=0, description="of the code's power")] = 0.01) -> None:
+        super().__init__()
+        self.price = price
+
+    def penalty(self, step: Step) -> dict[str, Tensor]:
+        return {"power": self.price * step.code.square().sum(1).mean()}
+
+
+encoder = aekit.fit("photos/", variants=["shrink"], dim=8)
+assert_type(encoder, aekit.Encoder)
+assert_type(encoder.embed("photos/"), aekit.Embeddings)
+"""
+MISTAKE = """
+import aekit
+
+width: str = aekit.fit("photos/").dim
+"""
+
+
+def test_outside_packages_are_type_checked_against_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Runs mypy --strict where only the wheel provides aekit."""
+    venv.create(tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    place = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(subprocess.run([python, "-c", place], check=True, capture_output=True, text=True).stdout.strip())
+    zipfile.ZipFile(wheel).extractall(packages)
+    # A path in a .pth file adds torch and the like, but not the editable aekit, whose own .pth file is not read.
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    (tmp_path / "good.py").write_text(PLUGIN)
+    (tmp_path / "mistake.py").write_text(MISTAKE)
+    outside = ROOT / "tests" / "thirdparty" / "aekit_thirdparty"
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "--config-file="]
+
+    def checked(*paths: Path) -> str:
+        return subprocess.run([*command, *map(str, paths)], capture_output=True, text=True, cwd=tmp_path).stdout
+
+    assert checked(tmp_path / "good.py", outside).startswith("Success: no issues found in 7 source files")
+    assert 'expression has type "int", variable has type "str"' in checked(tmp_path / "mistake.py")
+
+
 def test_ci_and_readme_share_the_test_command() -> None:
     command = "pip install -q -c constraints.txt -e '.[test]' && pytest"
     assert command in (ROOT / ".ci" / "run").read_text("utf-8")
     assert command.replace(" -q", "") in (ROOT / "README.md").read_text("utf-8").replace(" -q", "")
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    cited = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {aekit.__version__}\n" in cited
 
 
 def test_constraints_admit_what_is_required() -> None:

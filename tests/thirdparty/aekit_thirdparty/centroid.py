@@ -42,4 +42,5 @@ def _right(
     means = np.stack([embeddings[seen][labels[seen] == name].mean(axis=0) for name in classes])
     means += share * (embeddings[seen].mean(axis=0) - means)
     distances = ((embeddings[judged][:, None] - means) ** 2).sum(axis=2)  # (N, C)
-    return (classes[distances.argmin(axis=1)] == labels[judged]).astype(np.float64)
+    right: np.ndarray = classes[distances.argmin(axis=1)] == labels[judged]
+    return right.astype(np.float64)

@@ -44,4 +44,5 @@ class Mixing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.across(x)
-        return x + self.within(x.transpose(1, 2)).transpose(1, 2)
+        within: Tensor = self.within(x.transpose(1, 2))
+        return x + within.transpose(1, 2)
