@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from aekit.export import export_encoder
     from aekit.finetuning import finetune
     from aekit.finetuning.classifier import load_classifier
+    from aekit.finishing import make_report
     from aekit.hookspecs import Entry, hookimpl
     from aekit.index import Index, open_index
     from aekit.indexing import build_index
@@ -79,6 +80,7 @@ _HOME = {
     "load_autoencoder": "aekit.autoencoder",
     "load_classifier": "aekit.finetuning.classifier",
     "log_likelihood": "aekit.mathematics.likelihood",
+    "make_report": "aekit.finishing",
     "open_data": "aekit.data",
     "open_index": "aekit.index",
 }
@@ -118,6 +120,7 @@ __all__ = [
     "load_autoencoder",
     "load_classifier",
     "log_likelihood",
+    "make_report",
     "open_data",
     "open_index",
 ]

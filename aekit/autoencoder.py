@@ -172,10 +172,17 @@ class Autoencoder(Objective):
         return nn.ModuleDict({"decoder": self.decoder, "likelihood": self.likelihood})
 
 
-def load_autoencoder(run: str | Path, *, device: str | torch.device = "cpu") -> Autoencoder:
-    """The encoder and decoder of a run, without its variants: to reconstruct, not to train on.
+def load_autoencoder(
+    run: str | Path, *, device: str | torch.device = "cpu", variants: Mapping[str, Variant] | None = None
+) -> Autoencoder:
+    """The encoder and decoder of a run, to reconstruct, not to train on.
 
     Where the run was trained on frozen layers, what is reconstructed is what those give.
+
+    Args:
+        run: folder of a run.
+        device: to load onto.
+        variants: name -> variant, as new; by default none: the report shows what they corrupt.
 
     Raises:
         DataError: the run has no decoder.
@@ -191,7 +198,9 @@ def load_autoencoder(run: str | Path, *, device: str | torch.device = "cpu") -> 
         freeze(encoder, described.get("frozen", 0))
         part = trained_part(encoder)
         options = described.get("options", {})
-        autoencoder = Autoencoder(encoder, part.decoder(), {}, described["loss"], part, options)
+        for variant in (variants or {}).values():
+            variant.prepare(part.preprocess)
+        autoencoder = Autoencoder(encoder, part.decoder(), variants or {}, described["loss"], part, options)
     load_weights(autoencoder._decoding(), folder / "weights.safetensors")
     return autoencoder.eval().to(device)
 

@@ -24,7 +24,7 @@ from aekit.data import open_data, reopen
 from aekit.encoder import Encoder
 from aekit.errors import AekitError, DataError, IdentityError
 from aekit.progress import SILENT, Progress
-from aekit.report.card import model_card
+from aekit.report.card import known_beside, model_card
 from aekit.samples import CHUNK, read_usable, to_tensor
 
 TOLERANCE = 1e-4
@@ -168,7 +168,7 @@ def _note_in_card(folder: Path, record: dict[str, Any]) -> None:
     others = [export for export in description.get("exports", []) if export["file"] != record["file"]]
     description["exports"] = [*others, record]
     write_json(folder / "encoder.json", description)
-    write_text(folder / "README.md", model_card(description))
+    write_text(folder / "README.md", model_card(description | known_beside(folder, description["digest"])))
 
 
 @contextlib.contextmanager

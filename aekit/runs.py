@@ -8,29 +8,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aekit.artifacts import only_writer, write_json, write_text, writing
 from aekit.data import open_data
 from aekit.devices import choose_device
 from aekit.encoder import Encoder, load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.health import quick_look
+from aekit.finishing import SavedRun, evaluate_encoder, missing, one_line, reopened, warn
 from aekit.fitting.assembly import autoencoder_of, make_layers, make_objective
 from aekit.fitting.phases import Interrupted, Phase, Trained, train_phases
 from aekit.fitting.settling import settled
-from aekit.fitting.trained_on import training_rows
+from aekit.fitting.trained_on import training_rows, training_targets
 from aekit.networks.first_weights import first_scaling
 from aekit.networks.parts import freeze
 from aekit.objective import Objective
 from aekit.overrides import changes
 from aekit.progress import SILENT, Progress
 from aekit.recipe import Recipe, make_recipe, read_recipe
-from aekit.report.card import figures_of
-from aekit.report.run import run_page
+from aekit.report.card import figures_of, known_afterwards
 from aekit.samples import Samples, Source, collect
 from aekit.store import skipped_csv
-from aekit.tasks.saved import save_pretexts
+from aekit.tasks.saved import FOLDER, SHOWN, save_pretexts, save_shown
 from aekit.training import Batches, derive
 
 __all__ = ["Interrupted", "fit"]
@@ -48,16 +46,26 @@ def fit(
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    report: bool = True,
     progress: Progress = SILENT,
 ) -> Encoder:
-    """Trains an encoder without labels, and freezes it.
+    """Train an encoder without labels, and freeze it.
+
+    The encoder is saved as soon as it is trained. If its evaluation or its report then fails, that is a warning, and
+    `aekit.make_report`, or the same call with `resume`, makes it again.
 
     Args:
         data: what `aekit.open_data` takes, the path of a recipe (``.toml``), or a `Recipe`.
-        variants, pretexts, backbone, dim, epochs, seed: shorthands for the recipe settings of those names.
+        variants: names of variants, the recipe's ``objective.variants``.
+        pretexts: names of pretext tasks, the recipe's ``objective.pretexts``.
+        backbone: the recipe's ``encoder.backbone``.
+        dim: length of an embedding, the recipe's ``encoder.dim``.
+        epochs: the recipe's ``train.epochs``.
+        seed: the recipe's ``train.seed``.
         overrides: any recipe settings, by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
         out: run folder, which makes the run resumable; without it nothing is written.
-        resume: go on with the interrupted run in `out`.
+        resume: go on with the interrupted run in `out`, or make the evaluation and the report that it lacks.
+        report: whether to write ``report.html`` into `out`.
         progress: receives what was chosen and why, and bars.
 
     Returns:
@@ -90,10 +98,7 @@ def fit(
         return _Run(recipe, given, None, progress).go(resume=False)
     folder = Path(out)
     if (folder / "encoder" / "encoder.json").exists():
-        if resume:
-            progress.say(f"{folder} is finished already; nothing to resume")
-            return load(folder)
-        raise OutputError(f"{folder}: holds a finished run; choose another folder with -o")
+        return _finish(folder, given, resume, report, progress)
     if folder.is_dir() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
         what = "an unfinished run; go on with --resume" if (folder / "recipe.toml").exists() else "other things"
         raise OutputError(f"{folder}: holds {what}, or choose another folder with -o")
@@ -102,7 +107,7 @@ def fit(
     existed = folder.exists()
     with only_writer(folder):
         try:
-            return _Run(recipe, given, folder, progress).go(resume)
+            return _Run(recipe, given, folder, progress, report).go(resume)
         except (RecipeError, DataError):
             # Nothing was trained: leave nothing behind that would be in the way of the next try.
             if not existed and not (folder / "checkpoint" / "state.safetensors").exists():
@@ -110,18 +115,38 @@ def fit(
             raise
 
 
+def _finish(folder: Path, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:
+    """Make what a trained run lacks, if it is to be resumed, and load its encoder."""
+    lacks = missing(folder, report=report)
+    if not resume:
+        what = (
+            f"a trained run without its {' and '.join(lacks)}; go on with --resume, or" if lacks else "a finished run;"
+        )
+        raise OutputError(f"{folder}: holds {what} choose another folder with -o")
+    if not lacks:
+        progress.say(f"{folder} is finished already; nothing to resume")
+        return load(folder)
+    with only_writer(folder):
+        progress.say(f"{folder} is trained already; what it lacks: {', '.join(lacks)}")
+        reopened(folder, data, progress=progress).finish(report=report)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    return load(folder)
+
+
 class _Run:
     """One run, step by step: data, encoder, objective, loop, results."""
 
-    def __init__(self, recipe: Recipe, data: Any, folder: Path | None, progress: Progress) -> None:
-        self.recipe, self.data, self.folder, self.progress = recipe, data, folder, progress
+    def __init__(
+        self, recipe: Recipe, data: Any, folder: Path | None, progress: Progress, report: bool = False
+    ) -> None:
+        self.recipe, self.data, self.folder, self.progress, self.report = recipe, data, folder, progress, report
         self.device = choose_device(recipe.train.device, "train.device")
 
     def go(self, resume: bool) -> Encoder:
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
         rows = training_rows(source, self.recipe.data)
         samples = collect(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
-        targets = self._targets(source, samples)
+        targets = training_targets(self.recipe, source, samples, self.device, self.progress)
         self._say_what_is_there(source, samples)
         preprocess, scaling = first_scaling(self.recipe.encoder, samples)
         self.progress.say(f"scaling: {scaling}")
@@ -132,7 +157,14 @@ class _Run:
         self._settle_frozen(objective)
         self._check_judgement(source)
         trained = self._train(objective, samples, targets, resume)
-        encoder = self._finish(objective, source, samples, targets, trained)
+        encoder, results = self._describe(objective, source, samples, targets, trained)
+        if self.folder:
+            self._save(objective, results, self.folder)
+            saved = SavedRun(self.folder, self.recipe, source, samples, targets, self.device, self.progress)
+            saved.finish(report=self.report)
+            encoder.record |= known_afterwards(saved.results)
+        elif self.recipe.evaluate.evaluators:
+            self._evaluate(objective, source, targets)
         freeze(encoder, 0)
         return encoder
 
@@ -174,22 +206,6 @@ class _Run:
             truth, _ = truth_of(source.labels, len(source), of="samples", taken=section.labels_are)
             groups = groups_of(source.ids, section.groups) if section.groups else None
             split_by(truth, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
-
-    def _targets(self, source: Source, samples: Samples) -> Samples | None:
-        """What is to be restored from each sample, where the recipe names it."""
-        section = self.recipe.data
-        if section.target is None:
-            return None
-        options = {name: dict(table) for name, table in self.recipe.options.get("data", {}).items()}
-        for name, table in section.targets.items():
-            options[name] = options.get(name, {}) | table
-        wanted = open_data(section.target, options, like=source.spec)
-        places = {name: row for row, name in enumerate(wanted.ids)}
-        missing = [name for row in samples.rows if (name := source.ids[row]) not in places]
-        if missing:
-            raise DataError(f"data.target = {section.target!r}: has no {missing[0]!r}, one of {len(missing)} that lack")
-        rows = np.asarray([places[source.ids[row]] for row in samples.rows])
-        return collect(wanted, rows, self.device, strict=True, progress=self.progress)
 
     def _train(self, objective: Objective, samples: Samples, targets: Samples | None, resume: bool) -> Trained:
         settings = self.recipe.train
@@ -246,11 +262,11 @@ class _Run:
             write_json(self.folder / "checkpoint" / "data.json", facts)
             write_text(path, text)
 
-    def _finish(
+    def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: Trained
-    ) -> Encoder:
+    ) -> tuple[Encoder, dict[str, Any]]:
+        """Return the trained encoder, its record filled, and what ``results.json`` says of its training."""
         encoder = objective.encoder.eval()
-        look = quick_look(encoder, samples, autoencoder_of(objective), targets)
         trains = self.recipe.trains
         made = {
             "trained": {
@@ -260,11 +276,12 @@ class _Run:
             },
             "objective": self.recipe.record()["objective"],
         }
+        metrics = self._look(objective, samples, targets) | ({"loss": trained.loss} if trained.loss is not None else {})
         encoder.record |= {
             "data": source.origin or {"data": self.recipe.data.source},
             **(made if trains else {}),
             **({"frozen": encoder.frozen} if encoder.frozen else {}),
-            "metrics": look | ({"loss": trained.loss} if trained.loss is not None else {}),
+            "metrics": metrics,
         }
         results = {"digest": encoder.digest, "recipe": self.recipe.record(), **made, **encoder.record}
         results["cost"] = {
@@ -273,50 +290,38 @@ class _Run:
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "embedding_bytes": 4 * encoder.dim,
         }
-        judged, places = None, None
-        if self.recipe.evaluate.evaluators:
-            from aekit.evaluation import evaluate, groups_of
+        return encoder, results
 
-            embeddings = encoder.embed(source, progress=self.progress)
-            groups = self.recipe.evaluate.groups
-            judged = evaluate(
-                embeddings,
-                evaluators=self.recipe.evaluate.evaluators,
-                controls=self.recipe.evaluate.controls,
-                groups=groups_of(embeddings.ids, groups) if groups else None,
-                labels_are=self.recipe.evaluate.labels_are,
-                run=autoencoder_of(objective) if targets is None else None,
-                options=dict(self.recipe.options.get("evaluate", {})),
-                seed=self.recipe.train.seed,
-                progress=self.progress,
-            )
-            results["evaluation"] = judged.record()
-            found = embeddings.source()
-            places = found[1] if found else None
-            encoder.record["judged"] = figures_of(judged)
-            self.progress.found(judged.text())
-        if self.folder:
-            with writing(self.folder):
-                for name in ("decoder", "pretexts", "encoder.part"):
-                    shutil.rmtree(self.folder / name, ignore_errors=True)
-                autoencoder = autoencoder_of(objective)
-                if autoencoder is not None:
-                    autoencoder.save_decoder(self.folder / "decoder")
-                save_pretexts(objective, self.folder)
-                write_json(self.folder / "results.json", results)
-                report = run_page(
-                    objective,
-                    source,
-                    samples,
-                    self.folder,
-                    results,
-                    targets=targets,
-                    judged=judged,
-                    rows=places,
-                    progress=self.progress,
-                )
-                write_text(self.folder / "report.html", report.html)
-                encoder.record["findings"] = report.findings
-                encoder.save(self.folder / "encoder")
-                shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
-        return encoder
+    def _look(self, objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
+        """Measure a few figures on training samples; none of them is worth a trained encoder."""
+        try:
+            return quick_look(objective.encoder, samples, autoencoder_of(objective), targets)
+        except Exception as error:
+            warn(f"the metrics on training samples failed: {one_line(error)}", self.progress)
+            return {}
+
+    def _save(self, objective: Objective, results: dict[str, Any], folder: Path) -> None:
+        """Write everything that was trained; the encoder comes last, and its folder says that the run is trained."""
+        with writing(folder):
+            for name in ("decoder", FOLDER, SHOWN, "encoder.part"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            autoencoder = autoencoder_of(objective)
+            if autoencoder is not None:
+                autoencoder.save_decoder(folder / "decoder")
+            save_pretexts(objective, folder)
+            save_shown(objective, folder)
+            write_json(folder / "results.json", results)
+            objective.encoder.save(folder / "encoder")
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+    def _evaluate(self, objective: Objective, source: Source, targets: Samples | None) -> None:
+        """Evaluate an encoder that is not saved."""
+        encoder, autoencoder = objective.encoder, autoencoder_of(objective) if targets is None else None
+        try:
+            found, _ = evaluate_encoder(encoder, autoencoder, source, self.recipe, progress=self.progress)
+        except Exception as error:
+            how = "aekit.evaluate(encoder.embed(data)) makes it again"
+            warn(f"evaluation failed: {one_line(error)}; the encoder is trained, and {how}", self.progress)
+            return
+        encoder.record["judged"] = figures_of(found.record())
+        self.progress.found(found.text())

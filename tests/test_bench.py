@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Command, Said
@@ -231,3 +232,19 @@ def test_the_command(command: Command, study: tuple[Path, Bench]) -> None:
     outcome = command("bench", plain, "-o", folder / "more", "--seeds", 1, "--set", "encoder.dim=2")
     assert outcome.code == 0 and "plain-seed-0 (1 of 1)" in outcome.err
     assert "next: aekit compare" in outcome.out and aekit.load(folder / "more" / "plain-seed-0").dim == 2
+
+
+def test_a_run_whose_evaluation_failed_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, runs = write_recipe(tmp_path / "plain.toml"), tmp_path / "runs"
+
+    def fails(*given: Any, **options: Any) -> None:
+        raise ZeroDivisionError("by zero")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aekit.evaluation.judge.evaluate", fails)
+        broken = bench(recipe, runs, seeds=1)
+    assert not broken.runs and "its evaluation failed; aekit report" in broken.failed["plain-seed-0"]
+    digest = aekit.load(runs / "plain-seed-0").digest
+    again = bench(recipe, runs, seeds=1)
+    assert not again.failed and again.runs == [runs / "plain-seed-0"] and subjects(again.runs[0])[0] == "encoder"
+    assert aekit.load(again.runs[0]).digest == digest

@@ -15,6 +15,7 @@ from aekit.errors import AekitError
 
 COMMANDS = {
     "fit": "train an encoder without labels",
+    "report": "write the page of a run again",
     "embed": "turn data into embeddings",
     "index": "build a search index from embeddings",
     "search": "find the nearest neighbours of files, arrays or ids",

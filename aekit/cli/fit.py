@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +22,10 @@ from aekit.cli.options import Progress, quiet_option, set_option
 @click.option("--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in all.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise  [default: 0]")
 @set_option("train.lr=1e-3")
-@click.option("--resume", is_flag=True, help="Go on with the interrupted run in the run folder.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the interrupted run in the run folder, or finish a trained one."
+)
+@click.option("--no-report", is_flag=True, help="Write no report.html; aekit report RUN writes it later.")
 @quiet_option
 def fit(
     recipe_or_data: str,
@@ -28,6 +33,7 @@ def fit(
     variants: tuple[str, ...],
     pretexts: tuple[str, ...],
     overrides: dict[str, Any],
+    no_report: bool,
     progress: Progress,
     **settings: Any,
 ) -> None:
@@ -36,19 +42,26 @@ def fit(
     RECIPE_OR_DATA is a recipe (.toml), a folder of pictures, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
-    encoder = aekit.fit(
-        recipe_or_data,
-        variants=variants or None,
-        pretexts=pretexts or None,
-        overrides=overrides,
-        out=out,
-        progress=progress,
-        **settings,
-    )
+    from aekit.finishing import UnfinishedWarning, missing
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below
+        encoder = aekit.fit(
+            recipe_or_data,
+            variants=variants or None,
+            pretexts=pretexts or None,
+            overrides=overrides,
+            out=out,
+            report=not no_report,
+            progress=progress,
+            **settings,
+        )
     click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} numbers, in {out}/encoder")
     for name, value in encoder.record.get("metrics", {}).items():
         click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")
     data = encoder.record.get("data", {}).get("data", recipe_or_data)
+    if lacks := missing(Path(out), report=not no_report):
+        click.echo(f"warning: {out} has no {' and no '.join(lacks)}; aekit report {out} makes what it lacks", err=True)
     click.echo(f"next: aekit embed {out} {data} -o {out}-embeddings")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from aekit.artifacts import read_json
 from aekit.comparing.comparison import Comparison, compare
 from aekit.comparing.differences import flat
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
+from aekit.finishing import UnfinishedWarning, missing, one_line
 from aekit.progress import SILENT, Progress, Within
 from aekit.reading.folders import natural
 from aekit.recipe import Recipe, read_recipe
@@ -86,7 +88,7 @@ def bench(
         except Interrupted:
             raise Interrupted(f"stopped in {run}; the same command goes on from there") from None
         except Exception as error:  # whatever it is, the other recipes have nothing to do with it
-            failed[run.name] = _reason(error)
+            failed[run.name] = one_line(error)
             progress.say(f"{run.name} failed: {failed[run.name]}")
             continue
         runs.append(run)
@@ -123,15 +125,20 @@ def _bring_about(
         results = read_json(run / "results.json")
         if changed := _changed(recipe, results["recipe"], settings["train.seed"]):
             raise OutputError(f"{run}: holds a run of other settings ({'; '.join(changed)}); choose another folder")
-        progress.say(f"{run} is finished already")
-        return len(results.get("evaluation", {}).get("results", {})) > 1
+        if not missing(run):
+            progress.say(f"{run} is finished already")
+            return len(results.get("evaluation", {}).get("results", {})) > 1
     resume = (run / "recipe.toml").exists()
     if resume:
         begun = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
         settings = settings | {"evaluate.controls": begun["evaluate"]["controls"]}
     elif judged:
         settings = settings | {"evaluate.controls": False}
-    fit(path, overrides=settings, out=run, resume=resume, progress=Within(progress))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below
+        fit(path, overrides=settings, out=run, resume=resume, progress=Within(progress))
+    if "evaluation" in missing(run):
+        raise DataError(f"{run}: its evaluation failed; aekit report {run} makes it again")
     return settings.get("evaluate.controls", recipe.evaluate.controls)
 
 
@@ -162,14 +169,3 @@ def _changed(recipe: Recipe, was: Mapping[str, Any], seed: int) -> list[str]:
         free |= {name for name in before if name.startswith("encoder.") and name.count(".") > 1} | {"encoder.backbone"}
     names = sorted({*now, *before} - free)
     return [f"{n} was {before.get(n)!r}, is {now.get(n)!r}" for n in names if now.get(n) != before.get(n)]
-
-
-def _reason(error: Exception) -> str:
-    """One line; for what is no person's mistake, with the place that it comes from."""
-    if isinstance(error, AekitError):
-        return "; ".join(str(error).splitlines())
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    place = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}{place}"

@@ -79,7 +79,7 @@ class Evaluation:
         counts = ", ".join(f"{self.counts[part]:,} {part}" for part in ("train", "validation", "test"))
         warnings = [f"warning: {line}" for line in self.warnings()]
         parts = [*self._lines(), "", f"split: {self.split} ({counts})", *warnings, *self.verdict()]
-        return "\n".join([*parts, *self._choices(), *self._checked(), *self._sampled(), *self.notes])
+        return "\n".join([*parts, *self._choices(), *self._checked(), *self.sampled(), *self.notes])
 
     def record(self) -> dict[str, Any]:
         """All of it as plain JSON, as ``results.json`` holds it."""
@@ -89,7 +89,7 @@ class Evaluation:
             "split": self.split,
             "warnings": self.warnings(),
             "verdict": self.verdict(),
-            "notes": [*self._sampled(), *self.notes],
+            "notes": [*self.sampled(), *self.notes],
             "rivals": list(self.rivals),
             "results": {
                 subject: {name: _plain(result) for name, result in found.items()}
@@ -101,7 +101,12 @@ class Evaluation:
                 for (evaluator, subject), pair in self.standing.items()
             ],
             "checks": {
-                name: {"figures": dict(found.figures), "notes": list(found.notes), "table": list(found.table)}
+                name: {
+                    "figures": dict(found.figures),
+                    "warnings": list(found.warnings),
+                    "notes": list(found.notes),
+                    "table": list(found.table),
+                }
                 for name, found in self.checks.items()
             },
         }
@@ -153,7 +158,7 @@ class Evaluation:
             lines += [f"{name}: {', '.join(figures)}"] if figures else []
         return lines
 
-    def _sampled(self) -> list[str]:
+    def sampled(self) -> list[str]:
         """What the figures of evaluators and checks are of, where that is not everything."""
         notes = {f"{name}: {note}": None for name, r in self.results.get(ENCODER, {}).items() for note in r.notes}
         return [*notes, *(note for found in self.checks.values() for note in found.notes)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from aekit.data import reopen
+from aekit.data import open_data, reopen
 from aekit.encoder import Encoder
 from aekit.errors import AekitError, DataError, nearest
 from aekit.progress import SILENT, Progress
-from aekit.recipe import DataSection, read_recipe
+from aekit.recipe import DataSection, Recipe, read_recipe
 from aekit.samples import Samples, Source, collect
 
 MOST = 20_000
@@ -33,6 +34,29 @@ def training_rows(source: Source, section: DataSection) -> np.ndarray:
         if name not in labels:
             raise DataError(f"data.only: no sample with label {name!r}{nearest(name, np.unique(labels).tolist())}")
     return rows[np.isin(labels, section.only)]
+
+
+def training_targets(
+    recipe: Recipe, source: Source, samples: Samples, device: torch.device, progress: Progress = SILENT
+) -> Samples | None:
+    """Read the targets that ``data.target`` names, one for each training sample; None where it names none.
+
+    Raises:
+        DataError: a sample has no target.
+    """
+    section = recipe.data
+    if section.target is None:
+        return None
+    options = {name: dict(table) for name, table in recipe.options.get("data", {}).items()}
+    for name, table in section.targets.items():
+        options[name] = options.get(name, {}) | table
+    wanted = open_data(section.target, options, like=source.spec)
+    places = {name: row for row, name in enumerate(wanted.ids)}
+    missing = [name for row in samples.rows if (name := source.ids[row]) not in places]
+    if missing:
+        raise DataError(f"data.target = {section.target!r}: has no {missing[0]!r}, one of {len(missing)} that lack")
+    rows = np.asarray([places[source.ids[row]] for row in samples.rows])
+    return collect(wanted, rows, device, strict=True, progress=progress)
 
 
 def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = SILENT) -> Samples:

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+from aekit.artifacts import read_json
+from aekit.evaluation.results import Metric
 from aekit.specs import SampleSpec
-
-if TYPE_CHECKING:
-    from aekit.evaluation.judgement import Evaluation
 
 _SIGNS = {"good": "✓", "notice": "!", "bad": "✕"}
 _KINDS = {"image": "Pictures", "vector": "Rows of a table", "series": "Series", "clip": "Clips"}
 
 
-def figures_of(judged: Evaluation) -> dict[str, Any]:
-    """What a card says of an evaluation: the split, the verdict, and the first metric of each evaluator by subject."""
-    rows = {
-        row["subject"]: {k.replace("_", " "): v for k, v in row.items() if k != "subject"} for row in judged.table()
-    }
-    return {"split": judged.split, "verdict": [line for _, line in judged.graded()], "table": rows}
+def known_afterwards(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says beside ``encoder.json``: `judged` and `findings`, as far as ``results.json`` holds them."""
+    known: dict[str, Any] = {}
+    if evaluation := results.get("evaluation"):
+        known["judged"] = figures_of(evaluation)
+    if findings := results.get("findings"):
+        known["findings"] = findings
+    return known
+
+
+def known_beside(folder: Path, digest: str) -> dict[str, Any]:
+    """Return what the ``results.json`` of the run around an encoder folder adds to its card; nothing where there is none."""
+    results = folder.parent / "results.json"
+    found = read_json(results) if results.is_file() else {}
+    # The folder around an encoder may be that of embeddings or of a classifier, whose results are of another kind.
+    return known_afterwards(found) if "trained" in found and found.get("digest") == digest else {}
+
+
+def figures_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says of an evaluation: the split, the verdict, and the first metric of each evaluator by subject.
+
+    Args:
+        record: of the evaluation, as ``results.json`` holds it.
+    """
+    table = {}
+    for subject, by_name in record["results"].items():
+        row = {}
+        for name, result in by_name.items():
+            metric, value = next(iter(result["metrics"].items()))
+            row[f"{name} {metric}".replace("_", " ")] = str(Metric(value["value"], value["low"], value["high"]))
+        table[subject] = row
+    return {"split": record["split"], "verdict": [*record["warnings"], *record["verdict"]], "table": table}
 
 
 def model_card(description: dict[str, Any]) -> str:

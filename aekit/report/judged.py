@@ -22,7 +22,7 @@ _SIGNS = {"above": "▼", "below": "▲", "level with": ""}
 
 
 def judgement(
-    page: Page, found: Evaluation, source: Source, rows: np.ndarray, painter: Painter, *, below: str = ""
+    page: Page, found: Evaluation, source: Source, rows: np.ndarray | None, painter: Painter, *, below: str = ""
 ) -> list[str]:
     """The cards of an evaluation.
 
@@ -30,7 +30,7 @@ def judgement(
         page: that they are for.
         found: the evaluation.
         source: of the samples.
-        rows: (N,) positions in it of the embeddings that were judged.
+        rows: (N,) positions in it of the embeddings that were judged; None: mistakes cannot be shown.
         painter: of the samples.
         below: what has to be said of the figures.
     """
@@ -116,11 +116,13 @@ def _answers(
     result: Result,
     found: Evaluation,
     source: Source,
-    rows: np.ndarray,
+    rows: np.ndarray | None,
     painter: Painter,
 ) -> list[str]:
     """The worst mistakes, and how far confidence can be trusted."""
     if result.answers is None or result.confidence is None or found.judged is None or source.labels is None:
+        return []
+    if rows is None or rows.max(initial=-1) >= len(source):
         return []
     judged = rows[found.judged]
     truth, answers = np.asarray(source.labels)[judged].astype(str), result.answers.astype(str)

@@ -39,6 +39,8 @@ WIDEST = 4096
 BARS = 64
 PARTS = 9
 """Of the work: the samples, their layout, and the page's seven tabs."""
+_NONE = "The recipe names no evaluators"
+_LACKS = "The evaluation that the recipe asks for is missing; aekit report RUN makes it"
 _HOW = "aekit embed RUN DATA -o embeddings, and then aekit evaluate embeddings, judges an encoder beside its controls."
 
 _NO_TERMS = ("step", "epoch", "lr")
@@ -74,7 +76,7 @@ def run_page(
         results: what ``results.json`` holds.
         targets: what is to be restored from each sample, where that is not the sample.
         judged: the evaluation at the end of the run, if there was one.
-        rows: (N,) positions in the source of the embeddings that were judged.
+        rows: (N,) positions in the source of the embeddings that were judged, where they are known.
         progress: receives a bar.
     """
     encoder = objective.encoder
@@ -92,7 +94,8 @@ def run_page(
             look.lay_out(method)
         task.advance(note="layout")
         records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
-        quick, why_not = (None, "") if judged is not None else _quick(look, thorough, seed)
+        without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else _NONE
+        quick, why_not = (None, "") if judged is not None else _quick(look, thorough, seed, without)
         found = judged or quick
         noticed = findings(results, _last_losses(records), look, found)
 
@@ -102,10 +105,10 @@ def run_page(
             yield "Overview", [figures, noticeable, *seen(page, objective, samples, targets, look.painter, seed)]
             yield "Map", _map(page, look, thorough)
             yield "Neighbours", neighbourhoods(page, look, seed)
-            if judged is not None and rows is not None:
+            if judged is not None:
                 yield "Judgement", judgement(page, judged, source, rows, look.painter)
             elif quick is not None:
-                below = f"The recipe names no evaluators: this is a quick look at {len(look):,} samples, for this page alone."
+                below = f"{without}: this is a quick look at {len(look):,} samples, for this page alone."
                 yield "Judgement", judgement(page, quick, source, look.rows, look.painter, below=f"{below} {_HOW}")
             else:
                 yield "Judgement", [card("Is it any good?", f"{why_not} {_HOW}")]
@@ -185,12 +188,12 @@ def _sampled(look: Look) -> str:
     return f"{len(look):,} of {total:,} samples, evenly spaced{splits}."
 
 
-def _quick(look: Look, thorough: bool, seed: int) -> tuple[Evaluation | None, str]:
+def _quick(look: Look, thorough: bool, seed: int, without: str) -> tuple[Evaluation | None, str]:
     """An evaluation of the samples of this page, where the recipe asked for none of all; or why there is none."""
     if look.classes is None or len(np.unique(look.classes[look.classes != ""])) < 2:
         return None, "There are no labels to judge it by."
     if not thorough:
-        return None, "The recipe names no evaluators."
+        return None, f"{without}."
     quick = [plugin.qualified for plugin in registry().of("evaluator") if "quick" in plugin.entry.tags]
     try:
         return evaluate(look.embeddings(), evaluators=quick, seed=seed), ""

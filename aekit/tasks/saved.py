@@ -14,6 +14,8 @@ from aekit.registry import registry
 
 FORMAT = 1
 FOLDER = "pretexts"
+SHOWN = "heads"
+"""Folder of tasks without an application, which are kept for the run's page alone."""
 
 
 def save_pretexts(objective: Objective, run: str | Path) -> list[Path]:
@@ -22,16 +24,35 @@ def save_pretexts(objective: Objective, run: str | Path) -> list[Path]:
     Returns:
         the folders; none where there is nothing to be applied.
     """
-    written = []
-    for part in objective.modules():
-        if isinstance(part, PretextObjective) and part.plugin and callable(getattr(part.pretext, "transform", None)):
-            folder = Path(run) / FOLDER / part.plugin.name
-            with new_folder(folder) as half:
-                save_weights(part.pretext, half / "weights.safetensors")
-                described = {"plugin": part.plugin.record(), "options": part.options}
-                write_json(half / "pretext.json", {"format": FORMAT, "encoder": part.encoder.digest, **described})
-            written.append(folder)
-    return written
+    return [_save(part, Path(run) / FOLDER) for part in _tasks(objective) if _has_application(part.pretext)]
+
+
+def save_shown(objective: Objective, run: str | Path) -> list[Path]:
+    """Writes each task that has something to show, but no `transform`, to ``heads/NAME``.
+
+    Returns:
+        the folders.
+    """
+    shows = [part for part in _tasks(objective) if type(part.pretext).show is not Pretext.show]
+    return [_save(part, Path(run) / SHOWN) for part in shows if not _has_application(part.pretext)]
+
+
+def _tasks(objective: Objective) -> list[PretextObjective]:
+    return [part for part in objective.modules() if isinstance(part, PretextObjective) and part.plugin]
+
+
+def _has_application(pretext: Pretext) -> bool:
+    return callable(getattr(pretext, "transform", None))
+
+
+def _save(part: PretextObjective, parent: Path) -> Path:
+    assert part.plugin is not None
+    folder = parent / part.plugin.name
+    with new_folder(folder) as half:
+        save_weights(part.pretext, half / "weights.safetensors")
+        described = {"plugin": part.plugin.record(), "options": part.options}
+        write_json(half / "pretext.json", {"format": FORMAT, "encoder": part.encoder.digest, **described})
+    return folder
 
 
 def load_pretexts(run: str | Path, encoder: Encoder) -> dict[str, Pretext]:

@@ -1,0 +1,29 @@
+"""`aekit report`: write the page of a run again."""
+
+from __future__ import annotations
+
+import warnings
+
+import click
+
+import aekit
+from aekit.cli.options import Progress, quiet_option
+
+
+@click.command()
+@click.argument("run", type=click.Path())
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; by default that of the recipe.")
+@quiet_option
+def report(run: str, device: str | None, progress: Progress) -> None:
+    """Write RUN/report.html again, from the run and its data.
+
+    The evaluators of the recipe run only if RUN/results.json lacks their evaluation.
+    """
+    from aekit.finishing import UnfinishedWarning, missing
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below
+        page = aekit.make_report(run, device=device, progress=progress)
+    if lacks := missing(page.parent):
+        click.echo(f"warning: {run} has no {' and no '.join(lacks)}", err=True)
+    click.echo(page)
