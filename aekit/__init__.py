@@ -1,136 +1,73 @@
-"""aekit: embeddings made for your own unlabelled data, and an honest answer to whether they are any good.
+"""aekit: embeddings made for your own unlabeled data, and an honest answer to whether they are any good.
 
 >>> import aekit
->>> encoder = aekit.fit("photos/", variants=["denoising"], dim=64)
->>> embeddings = encoder.embed("photos/")
->>> index = aekit.build_index(embeddings)
->>> print(aekit.evaluate(embeddings))
+>>> encoder = aekit.fit("photos/", variants=["denoising"], dim=64)  # doctest: +SKIP
+>>> embeddings = encoder.embed("photos/")  # doctest: +SKIP
+>>> index = aekit.build_index(embeddings)  # doctest: +SKIP
+>>> print(aekit.evaluate(embeddings))  # doctest: +SKIP
+
+Plugin authors import from `aekit.plugin`.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from aekit._lazy import lazy_exports
+from aekit.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from aekit.applying import apply
-    from aekit.autoencoder import load_autoencoder
-    from aekit.backbone import Backbone
-    from aekit.clustering import find_clusters
-    from aekit.comparing.benching import bench
-    from aekit.comparing.comparison import Comparison, compare
-    from aekit.data import open_data
-    from aekit.detecting import find_anomalies
-    from aekit.embeddings import Embeddings, embed
-    from aekit.encoder import Encoder, load
-    from aekit.errors import AekitError
-    from aekit.estimator import AekitTransformer
-    from aekit.evaluation import evaluate
-    from aekit.export import export_encoder
-    from aekit.finetuning import finetune
-    from aekit.finetuning.classifier import load_classifier
-    from aekit.finishing import make_report
-    from aekit.hookspecs import Entry, hookimpl
-    from aekit.index import Index, open_index
-    from aekit.indexing import build_index
-    from aekit.mapping import draw_map
-    from aekit.mapping.exploring import explore
-    from aekit.mathematics.likelihood import log_likelihood
-    from aekit.objective import Objective, Pretext, Variant
-    from aekit.options import Field
-    from aekit.runs import fit
-    from aekit.samples import ArraySource, SampleSpec, Source
-    from aekit.tasks.restoring import Restoring
+    from aekit.analysis.anomalies import find_anomalies as find_anomalies
+    from aekit.analysis.clustering import find_clusters as find_clusters
+    from aekit.analysis.explorers import explore as explore
+    from aekit.analysis.projection import draw_map as draw_map
+    from aekit.data.opening import open_data as open_data
+    from aekit.encoder.embeddings import Embeddings as Embeddings, embed as embed
+    from aekit.encoder.encoder import Encoder as Encoder, load as load
+    from aekit.errors import AekitError as AekitError
+    from aekit.evaluation.run import evaluate as evaluate
+    from aekit.index.build import build_index as build_index
+    from aekit.index.vector_index import open_index as open_index
+    from aekit.objectives.autoencoder import load_autoencoder as load_autoencoder
+    from aekit.objectives.likelihood import log_likelihood as log_likelihood
+    from aekit.workflows.applying.tasks import apply as apply
+    from aekit.workflows.comparing.benchmark import bench as bench
+    from aekit.workflows.comparing.comparison import Comparison as Comparison, compare as compare
+    from aekit.workflows.exporting import export_encoder as export_encoder
+    from aekit.workflows.finetuning.classifier import load_classifier as load_classifier
+    from aekit.workflows.finetuning.run import finetune as finetune
+    from aekit.workflows.fitting import fit as fit
+    from aekit.workflows.saved_run import make_report as make_report
+    from aekit.workflows.transformer import AekitTransformer as AekitTransformer
 
-# Resolved on first use, so that `import aekit` and the hook modules of plugins stay free of torch.
-_HOME = {
-    "AekitError": "aekit.errors",
-    "AekitTransformer": "aekit.estimator",
-    "ArraySource": "aekit.samples",
-    "Backbone": "aekit.backbone",
-    "Comparison": "aekit.comparing.comparison",
-    "Embeddings": "aekit.embeddings",
-    "Encoder": "aekit.encoder",
-    "Entry": "aekit.hookspecs",
-    "Field": "aekit.options",
-    "Objective": "aekit.objective",
-    "Pretext": "aekit.objective",
-    "Index": "aekit.index",
-    "Restoring": "aekit.tasks.restoring",
-    "SampleSpec": "aekit.samples",
-    "Source": "aekit.samples",
-    "Variant": "aekit.objective",
-    "apply": "aekit.applying",
-    "bench": "aekit.comparing.benching",
-    "build_index": "aekit.indexing",
-    "compare": "aekit.comparing.comparison",
-    "draw_map": "aekit.mapping",
-    "embed": "aekit.embeddings",
-    "evaluate": "aekit.evaluation",
-    "explore": "aekit.mapping.exploring",
-    "export_encoder": "aekit.export",
-    "find_anomalies": "aekit.detecting",
-    "find_clusters": "aekit.clustering",
-    "finetune": "aekit.finetuning",
-    "fit": "aekit.runs",
-    "hookimpl": "aekit.hookspecs",
-    "load": "aekit.encoder",
-    "load_autoencoder": "aekit.autoencoder",
-    "load_classifier": "aekit.finetuning.classifier",
-    "log_likelihood": "aekit.mathematics.likelihood",
-    "make_report": "aekit.finishing",
-    "open_data": "aekit.data",
-    "open_index": "aekit.index",
+# Resolved on first use, so that `import aekit` stays free of torch.
+_HOMES = {
+    "aekit.analysis.anomalies": "find_anomalies",
+    "aekit.analysis.clustering": "find_clusters",
+    "aekit.analysis.explorers": "explore",
+    "aekit.analysis.projection": "draw_map",
+    "aekit.data.opening": "open_data",
+    "aekit.encoder.embeddings": "Embeddings embed",
+    "aekit.encoder.encoder": "Encoder load",
+    "aekit.errors": "AekitError",
+    "aekit.evaluation.run": "evaluate",
+    "aekit.index.build": "build_index",
+    "aekit.index.vector_index": "open_index",
+    "aekit.objectives.autoencoder": "load_autoencoder",
+    "aekit.objectives.likelihood": "log_likelihood",
+    "aekit.workflows.applying.tasks": "apply",
+    "aekit.workflows.comparing.benchmark": "bench",
+    "aekit.workflows.comparing.comparison": "Comparison compare",
+    "aekit.workflows.exporting": "export_encoder",
+    "aekit.workflows.finetuning.classifier": "load_classifier",
+    "aekit.workflows.finetuning.run": "finetune",
+    "aekit.workflows.fitting": "fit",
+    "aekit.workflows.saved_run": "make_report",
+    "aekit.workflows.transformer": "AekitTransformer",
 }
 
-__all__ = [
-    "AekitError",
-    "AekitTransformer",
-    "ArraySource",
-    "Backbone",
-    "Comparison",
-    "Embeddings",
-    "Encoder",
-    "Entry",
-    "Field",
-    "Index",
-    "Objective",
-    "Pretext",
-    "Restoring",
-    "SampleSpec",
-    "Source",
-    "Variant",
-    "apply",
-    "bench",
-    "build_index",
-    "compare",
-    "draw_map",
-    "embed",
-    "evaluate",
-    "explore",
-    "export_encoder",
-    "find_anomalies",
-    "find_clusters",
-    "finetune",
-    "fit",
-    "hookimpl",
-    "load",
-    "load_autoencoder",
-    "load_classifier",
-    "log_likelihood",
-    "make_report",
-    "open_data",
-    "open_index",
-]
+if not TYPE_CHECKING:
+    __getattr__, __all__ = lazy_exports(__name__, _HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'aekit' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]

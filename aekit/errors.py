@@ -45,7 +45,7 @@ LISTED = 50
 """Names that a message lists at most."""
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def closest_name(name: str, names: Iterable[str]) -> str:
     """A phrase such as ``"; did you mean 'conv'?"``, or what there is if nothing comes near and it is not too much to list."""
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

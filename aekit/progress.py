@@ -24,12 +24,12 @@ class Progress:
     def say(self, text: str) -> None:
         """One line about a choice that was made or a thing that was left out."""
 
-    def found(self, text: str) -> None:
+    def show_result(self, text: str) -> None:
         """A result, such as a table of figures."""
         self.say(text)
 
 
-class Within(Progress):
+class NestedProgress(Progress):
     """Of work that is a part of other work, whose own results are what counts: those of the part are said along the way."""
 
     def __init__(self, outer: Progress) -> None:

@@ -35,9 +35,9 @@ def main() -> None:
     if asked.judge:
         print(json.dumps(judged(asked.judge, asked.held)))
         return
-    from aekit.registry import registry
+    from aekit.registry.discovery import registry
 
-    names = asked.only or [*(plugin.name for plugin in registry().of("evaluator")), "health", "leaks"]
+    names = asked.only or [*(plugin.name for plugin in registry().by_kind("evaluator")), "health", "leaks"]
     vectors, labels, splits = stored(asked.embeddings) if asked.embeddings else components(asked.samples, asked.dim)
     with tempfile.TemporaryDirectory() as folder:
         held = Path(folder) / "embeddings.npz"
@@ -61,15 +61,17 @@ def main() -> None:
 
 def judged(name: str, path: Path) -> dict[str, Any]:
     """What one of them costs, and what it says; reading and importing are not counted."""
-    from aekit.evaluation import make_split
-    from aekit.evaluation.geometry import health
-    from aekit.evaluation.leaks import find_leaks
-    from aekit.registry import registry
+    from aekit.evaluation.checks.embedding_health import embedding_health
+    from aekit.evaluation.checks.leakage import find_leakage
+    from aekit.evaluation.splits import make_split
+    from aekit.registry.discovery import registry
 
     with np.load(path, allow_pickle=False) as held:
         vectors, labels, splits = held["vectors"], held["labels"], held["splits"]
     split = make_split(labels, splits)
-    plugin = registry().get("evaluator", name, wanted_by="this") if name not in ("nothing", "health", "leaks") else None
+    plugin = (
+        registry().get("evaluator", name, required_by="this") if name not in ("nothing", "health", "leaks") else None
+    )
     function = plugin.load() if plugin else None
     start, before = time.perf_counter(), time.process_time()
     said = ""
@@ -78,7 +80,7 @@ def judged(name: str, path: Path) -> dict[str, Any]:
         metric, figure = next(iter(result.metrics.items()))
         said = "; ".join([f"{metric} {figure}", *result.notes])
     elif name != "nothing":
-        found = health(vectors) if name == "health" else find_leaks(vectors, split, labels=labels)
+        found = embedding_health(vectors) if name == "health" else find_leakage(vectors, split, labels=labels)
         said = "; ".join([*found.warnings, *found.notes])
     seconds, cpu = time.perf_counter() - start, time.process_time() - before
     return {"seconds": seconds, "cpu": cpu, "mib": peak(), "said": said}

@@ -5,7 +5,7 @@
 Every way trains the same network from the same weights with the same optimizer on the same pictures; only what feeds it differs:
 
 - bare: a loop over a uint8 tensor in memory, indexed by a permutation, scaled by one multiplication
-- aekit: `aekit.training.train`, with all that it does besides: corruption off, schedule, checks of the loss, records
+- aekit: `aekit.training.loop.train`, with all that it does besides: corruption off, schedule, checks of the loss, records
 - DataLoader: torch's DataLoader over a Dataset that hands out one picture at a time, two workers
 """
 
@@ -21,13 +21,17 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from aekit.autoencoder import Autoencoder
-from aekit.fitting.assembly import make_objective
-from aekit.fitting.optimizing import make_optimizer
-from aekit.preprocess import measure
-from aekit.recipe import make_recipe
-from aekit.samples import ArraySource, Samples, collect
-from aekit.training import Batches, Settings, State, train
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import ArraySource
+from aekit.encoder.preprocessing import fit_preprocess
+from aekit.objectives.autoencoder import Autoencoder
+from aekit.training.batches import Batches
+from aekit.training.build import make_objective
+from aekit.training.checkpoint import State
+from aekit.training.loop import train
+from aekit.training.optimizer import make_optimizer
+from aekit.training.recipe import make_recipe
+from aekit.training.settings import Settings
 
 CPU = torch.device("cpu")
 
@@ -47,7 +51,7 @@ class OneByOne(Dataset):
 
 def build(backbone: str, held: Samples, settings: Settings) -> Autoencoder:
     values = {"data": {"source": "memory"}, "encoder": {"backbone": backbone}, "train": settings.model_dump()}
-    objective = make_objective(make_recipe(values), held.spec, measure(held)[0])
+    objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
     assert isinstance(objective, Autoencoder)
     return objective
 
@@ -106,7 +110,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
     pictures = np.random.default_rng(0).integers(0, 256, (arguments.samples, 1, 28, 28), dtype=np.uint8)
-    held = collect(ArraySource(pictures), np.arange(len(pictures)), CPU)
+    held = load_samples(ArraySource(pictures), np.arange(len(pictures)), CPU)
     ways = {"bare": bare, "aekit": ours, "DataLoader": loader}
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.precision}, 28x28 pictures,")

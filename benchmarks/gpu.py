@@ -7,7 +7,7 @@ AEKIT_DATA names, and timm for the rows of its networks. A picture is one that p
 views of each sample.
 
 - bare: the encoder's forward and backward and the optimizer's step, over and over on one batch that is there already
-- aekit: `aekit.training.train` with SimCLR and all that it does besides: batches gathered from raw bytes, scaled, two views of
+- aekit: `aekit.training.loop.train` with SimCLR and all that it does besides: batches gathered from raw bytes, scaled, two views of
   each sample drawn, projector and loss, schedule, checks of the loss, records
 - views: milliseconds of a step that go into drawing the two views
 """
@@ -29,15 +29,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aekit.data import open_data
-from aekit.devices import choose_device
-from aekit.fitting.assembly import make_objective
-from aekit.fitting.optimizing import make_optimizer
-from aekit.objective import PretextObjective
-from aekit.preprocess import measure
-from aekit.recipe import make_recipe
-from aekit.samples import Samples, collect
-from aekit.training import Batches, Settings, State, train, uses_bf16
+from aekit.data.opening import open_data
+from aekit.data.samples import Samples, load_samples
+from aekit.encoder.preprocessing import fit_preprocess
+from aekit.io.device import choose_device
+from aekit.objectives.base import PretextObjective
+from aekit.training.batches import Batches
+from aekit.training.build import make_objective
+from aekit.training.checkpoint import State
+from aekit.training.loop import train
+from aekit.training.optimizer import make_optimizer
+from aekit.training.recipe import make_recipe
+from aekit.training.settings import Settings, uses_bf16
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def samples_of(case: Case, count: int, root: Path, device: torch.device) -> Samp
         source = open_data("torchvision:FashionMNIST")
     else:
         source = open_data(root / "caltech10", {"images": {"size": case.size, "channels": 3}})
-    return collect(source, np.arange(min(len(source), count)), device)
+    return load_samples(source, np.arange(min(len(source), count)), device)
 
 
 def built(case: Case, held: Samples, settings: Settings) -> PretextObjective:
@@ -86,7 +89,7 @@ def built(case: Case, held: Samples, settings: Settings) -> PretextObjective:
         "objective": {"pretexts": ["simclr"]},
         "train": settings.model_dump(),
     }
-    preprocess = measure(held)[0].to(held.device)
+    preprocess = fit_preprocess(held)[0].to(held.device)
     objective = make_objective(make_recipe(values), held.spec, preprocess).to(held.device)
     assert isinstance(objective, PretextObjective)
     objective.start(held)
@@ -143,7 +146,7 @@ def row(case: Case, root: Path, arguments: argparse.Namespace, device: torch.dev
     settings = Settings(epochs=epochs, batch_size=batch, precision=arguments.precision, device=arguments.device)
     batches = Batches(held, batch, settings.seed)
     steps = epochs * batches.per_epoch
-    x = measure(held)[0].to(device)(held.batch(torch.arange(batch)))
+    x = fit_preprocess(held)[0].to(device)(held.batch(torch.arange(batch)))
     objective = built(case, held, settings)
     ways = {
         "bare": bare(built(case, held, settings), torch.cat([x, x]), settings, steps),

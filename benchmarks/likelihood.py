@@ -14,9 +14,9 @@ import argparse
 import numpy as np
 import torch
 
-from aekit.autoencoder import load_autoencoder
-from aekit.data import open_data, reopen
-from aekit.mathematics.likelihood import log_likelihood
+from aekit.data.opening import open_data, reopen
+from aekit.objectives.autoencoder import load_autoencoder
+from aekit.objectives.likelihood import log_likelihood
 
 
 def main() -> None:

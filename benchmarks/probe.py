@@ -22,7 +22,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from aekit.evaluation import SEARCH, fit_logistic, folds_of
+from aekit.evaluation.linear.probe import SEARCH_TOLERANCE, fit_logistic
+from aekit.evaluation.model_selection import assign_folds
 
 ITERATIONS = 1000
 
@@ -39,7 +40,7 @@ def main() -> None:
     asked = parser.parse_args()
     x, y = (fashion if asked.data == "fashion" else clouds)(asked.samples, asked.width, asked.classes)
     strengths = np.geomspace(1e-6, 1e5, asked.strengths)
-    numbers = folds_of(y, len(y), asked.folds, seed=0)
+    numbers = assign_folds(y, len(y), asked.folds, seed=0)
     search = f"{asked.strengths} strengths, {asked.folds} folds"
     print(
         f"{asked.data}: {len(x)} x {x.shape[1]}, {len(np.unique(y))} classes, {search}, {torch.get_num_threads()} threads"
@@ -50,7 +51,7 @@ def main() -> None:
     for fold in range(asked.folds):
         own, held = numbers != fold, numbers == fold
         start = time.perf_counter()
-        path = fit_logistic(x[own], y[own], strengths, max_iterations=ITERATIONS, tolerance=SEARCH)
+        path = fit_logistic(x[own], y[own], strengths, max_iterations=ITERATIONS, tolerance=SEARCH_TOLERANCE)
         accuracy[fold] = (path.predict(x[held]) == y[held]).mean(axis=1)
         ours += time.perf_counter() - start
         steps += int(path.iterations.sum())

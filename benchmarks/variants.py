@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from aekit.fitting.assembly import make_objective
-from aekit.fitting.optimizing import make_optimizer
-from aekit.objective import Batch
-from aekit.preprocess import measure
-from aekit.recipe import make_recipe
-from aekit.registry import registry
-from aekit.samples import ArraySource, Samples, collect
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import ArraySource
+from aekit.encoder.preprocessing import fit_preprocess
+from aekit.objectives.base import Batch
+from aekit.registry.discovery import registry
+from aekit.training.build import make_objective
+from aekit.training.optimizer import make_optimizer
+from aekit.training.recipe import make_recipe
 
 Network = Mapping[str, Any]
 ONE_LAYER: Network = {"backbone": "mlp", "dim": 0, "mlp": {"hidden": [1000], "activation": "sigmoid"}}
@@ -50,7 +51,7 @@ def steppers(
     variant: str, network: Network, options: Mapping[str, Any], held: Samples, settings: argparse.Namespace
 ) -> tuple[Callable[[], None], Callable[[], None]]:
     """What takes a step of the variant, and a plain one of the same network."""
-    needs = getattr(registry().get("variant", variant, wanted_by="the benchmark").load(), "needs", {})
+    needs = getattr(registry().get("variant", variant, required_by="the benchmark").load(), "requires", {})
     raw = held.batch(torch.arange(settings.batch))
 
     def one(name: str, options: Mapping[str, Any]) -> Callable[[], None]:
@@ -61,7 +62,7 @@ def steppers(
             "train": {"precision": settings.precision},
         }
         recipe = make_recipe(values, needs)
-        objective = make_objective(recipe, held.spec, measure(held)[0])
+        objective = make_objective(recipe, held.spec, fit_preprocess(held)[0])
         objective.start(held)
         objective.train()
         optimizer, generator = make_optimizer(objective, recipe.train), torch.Generator()
@@ -93,9 +94,9 @@ def main() -> None:
     parser.add_argument("--only", help="one variant")
     settings = parser.parse_args()
     pictures = np.random.default_rng(0).integers(0, 256, (settings.batch, 1, 28, 28), dtype=np.uint8)
-    held = collect(ArraySource(pictures), np.arange(settings.batch), torch.device("cpu"))
+    held = load_samples(ArraySource(pictures), np.arange(settings.batch), torch.device("cpu"))
     cases = [("contractive", network, options) for network, options in CONTRACTIVE]
-    names = [plugin.name for plugin in registry().of("variant") if plugin.distribution == "aekit"]
+    names = [plugin.name for plugin in registry().by_kind("variant") if plugin.distribution == "aekit"]
     cases += [(name, "mlp", {}) for name in names if name not in ("none", "contractive")]
 
     print(

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tables import prose
 
 from aekit.cli import group
-from aekit.registry import Plugin, registry
+from aekit.registry.discovery import Plugin, registry
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -70,7 +70,7 @@ def pages() -> dict[str, str]:
 
 def plugin_page(kind: str) -> str:
     """Return the page of a kind: every plugin of aekit with what its docstring says, and a table of its options."""
-    sections = [_plugin_section(plugin) for plugin in registry().of(kind) if plugin.distribution == "aekit"]
+    sections = [_plugin_section(plugin) for plugin in registry().by_kind(kind) if plugin.distribution == "aekit"]
     return "\n\n".join([f"# {TITLES[kind]}", f"Written as {WRITTEN[kind]}.", *sections]) + "\n"
 
 

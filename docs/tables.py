@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from aekit.registry import Plugin, registry
-from aekit.specs import Kind
+from aekit.data.spec import Kind
+from aekit.registry.discovery import Plugin, registry
 
 PAGES = {kind: Path(__file__).with_name(f"{kind}s.md") for kind in ("variant", "pretext")}
 """Kind of plugin -> the page with its table."""
@@ -22,7 +22,7 @@ SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):\n")
 def table(kind: str) -> str:
     """A row for each plugin of a kind that comes with aekit, in the registry's order."""
     head = [f"| {kind} | what it does | samples | literature |", "|---|---|---|---|"]
-    return "\n".join(head + [_row(plugin) for plugin in registry().of(kind) if plugin.distribution == "aekit"])
+    return "\n".join(head + [_row(plugin) for plugin in registry().by_kind(kind) if plugin.distribution == "aekit"])
 
 
 def literature(plugin: Plugin) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aekit.hookspecs import Entry, hookimpl
+from aekit.registry.hookspecs import Entry, hookimpl
 
 BROKEN = [
     ("variant", "entry", "Healthy"),

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aekit.backbone import Backbone
-from aekit.encoder import Encoder
+from aekit.data.source import ArraySource
+from aekit.data.spec import SampleSpec
+from aekit.encoder.backbone import Backbone
+from aekit.encoder.encoder import Encoder
 from aekit.errors import DataError
 from aekit.evaluation import results
 from aekit.evaluation.results import Result, Split
-from aekit.index import Batches, Index, Metric
-from aekit.objective import Pretext, Step, Variant
-from aekit.options import Field
-from aekit.samples import ArraySource, SampleSpec
+from aekit.index.vector_index import BatchFactory, Index, Similarity
+from aekit.objectives.base import Pretext, Step, Variant
+from aekit.registry.options import Field
 
 
 class Healthy(Variant):
@@ -139,7 +140,7 @@ class Masking(Pretext):
 
 class BlursWhatItHides(Masking):
     def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        visible, hidden = super().hide(x, generator)
+        visible, hidden = super().mask_input(x, generator)
         return torch.where(hidden, x.mean(-1, keepdim=True), visible), hidden
 
 
@@ -323,9 +324,9 @@ def no_example(where: str, like: SampleSpec | None = None) -> ArraySource:
 class Exact(Index):
     """Fine by itself: compares the queries with every vector."""
 
-    metric: Metric
+    metric: Similarity
 
-    def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
+    def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         self.held, self.metric = np.concatenate(list(batches())), metric
         return "exact"
 
@@ -391,7 +392,7 @@ class ForgetsTheMetric(Exact):
 
 
 class ProjectsAtRandom(Exact):
-    def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
+    def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         self.directions = np.random.standard_normal((dim, dim)).astype(np.float32)
         return super().build(batches, count, dim, metric)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aekit.registry import registry
+from aekit.registry.discovery import registry
 
 
 def install(
@@ -27,7 +27,7 @@ def install(
 def hooks(*entries: str, kind: str = "variants") -> str:
     """The text of a hook module that registers these `Entry(...)` expressions."""
     return (
-        "from aekit.hookspecs import Entry, hookimpl\n\n@hookimpl\n"
+        "from aekit.registry.hookspecs import Entry, hookimpl\n\n@hookimpl\n"
         f"def aekit_register_{kind}():\n    return [{', '.join(entries)}]\n"
     )
 

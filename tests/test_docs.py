@@ -12,8 +12,8 @@ import pytest
 
 import aekit
 from aekit.cli import COMMANDS, group
-from aekit.recipe import make_recipe
-from aekit.registry import registry
+from aekit.registry.discovery import registry
+from aekit.training.recipe import make_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

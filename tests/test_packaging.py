@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import aekit
-from aekit.registry import registry
+from aekit.registry.discovery import registry
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import aekit
-from aekit.registry import KINDS, registry
+from aekit.registry.discovery import KINDS, registry
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "aekit").rglob("*.py"))
@@ -124,5 +124,7 @@ def test_help_and_listings_do_not_import_torch() -> None:
 
 
 def test_kinds_have_a_hook_each() -> None:
-    hooks = {name for name in vars(importlib.import_module("aekit.hookspecs")) if name.startswith("aekit_register_")}
+    hooks = {
+        name for name in vars(importlib.import_module("aekit.registry.hookspecs")) if name.startswith("aekit_register_")
+    }
     assert len(hooks) == len(KINDS)

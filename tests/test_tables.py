@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from aekit.registry import Plugin, registry
+from aekit.registry.discovery import Plugin, registry
 
 GENERATOR = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "tables.py"))
 PAGES: dict[str, Path] = GENERATOR["PAGES"]
-LISTED = [plugin for kind in PAGES for plugin in registry().of(kind) if plugin.distribution == "aekit"]
+LISTED = [plugin for kind in PAGES for plugin in registry().by_kind(kind) if plugin.distribution == "aekit"]
 
 
 @pytest.mark.parametrize("kind", PAGES)
@@ -31,7 +31,7 @@ def test_each_has_a_row_with_its_literature(plugin: Plugin) -> None:
 @pytest.mark.parametrize("kind", PAGES)
 def test_a_stale_table_is_replaced_and_the_rest_kept(kind: str) -> None:
     text = PAGES[kind].read_text("utf-8")
-    name = registry().of(kind)[1].name
+    name = registry().by_kind(kind)[1].name
     stale = re.sub(rf"\| `{name}` \|.*\n", "", text)
     assert stale != text
     found = GENERATOR["page"](kind, stale)

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from fake_distributions import seen
 
-from aekit.encoder import load
+from aekit.encoder.encoder import load
 from aekit.errors import PluginError, RecipeError
-from aekit.registry import registry
-from aekit.runs import fit
+from aekit.registry.discovery import registry
+from aekit.workflows.fitting import fit
 
 HERE = Path(__file__).parent / "thirdparty"
 NAME, VERSION = "aekit-thirdparty", "1.2.0"

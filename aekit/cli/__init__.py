@@ -59,21 +59,21 @@ class LazyGroup(click.Group):
             formatter.write_dl([*COMMANDS.items(), *sorted(added.items())])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        from aekit.errors import nearest
+        from aekit.errors import closest_name
 
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and args[0] not in known:
-            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], known)}")
+            raise click.UsageError(f"no command {args[0]!r}{closest_name(args[0], known)}")
         return super().resolve_command(ctx, args)
 
     def _added(self) -> dict[str, Any]:
-        from aekit.registry import registry
+        from aekit.registry.discovery import registry
 
-        return {plugin.name: plugin for plugin in registry().of("command") if plugin.name not in COMMANDS}
+        return {plugin.name: plugin for plugin in registry().by_kind("command") if plugin.name not in COMMANDS}
 
 
 def _switch_off(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
-    from aekit.registry import disable
+    from aekit.registry.discovery import disable
 
     if names:
         disable(names)

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.progress import Progress
 
 
 @click.command()
@@ -44,6 +45,6 @@ def anomalies(
     found = aekit.find_anomalies(
         run, data, out=out, normal=normal or None, options=options, progress=progress, **settings
     )
-    click.echo(json.dumps(found.record(), indent=2) if as_json else found.text())
+    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())
     if not as_json:
         click.echo(f"{len(found.ids)} samples, the oddest first, in {out}/scores.csv, a picture in {out}/picture.png")

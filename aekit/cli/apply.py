@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.progress import Progress
 
 
 @click.command()
@@ -76,6 +77,6 @@ def apply(
         progress=progress,
         **given | ({"pairs": [list(pair) for pair in pairs]} if pairs else {}),
     )
-    place, picture = Path(out) / str(made.place), Path(out) / "picture.png"
+    place, picture = Path(out) / str(made.samples_path), Path(out) / "picture.png"
     told = [made.text(), f"{made.count} samples in {place}, a picture in {picture}"]
-    click.echo(json.dumps(made.record(), indent=2) if as_json else "\n".join(filter(None, told)))
+    click.echo(json.dumps(made.to_dict(), indent=2) if as_json else "\n".join(filter(None, told)))

@@ -8,8 +8,9 @@ import click
 
 import aekit
 from aekit.cli.compare import terminal_width
-from aekit.cli.options import Progress, quiet_option, set_option
+from aekit.cli.options import quiet_option, set_option
 from aekit.errors import RecipeError
+from aekit.progress import Progress
 
 
 @click.command()

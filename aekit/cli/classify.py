@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 import aekit
-from aekit.artifacts import new_file
-from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.io.atomic import atomic_file
+from aekit.progress import Progress
 
 Row = tuple[str, Any, float]
 
@@ -47,7 +48,7 @@ def classify(
             yield from zip(batch.ids, batch.labels.tolist(), batch.probabilities.max(axis=1).tolist())
 
     if out:
-        with new_file(Path(out)) as part, part.open("w", encoding="utf-8", newline="") as file:
+        with atomic_file(Path(out)) as part, part.open("w", encoding="utf-8", newline="") as file:
             count = _write_csv(file, rows())
         click.echo(f"{count} predictions in {out}")
     elif as_json:

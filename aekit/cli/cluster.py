@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option
-from aekit.report.text import columns
+from aekit.cli.options import quiet_option
+from aekit.io.text_table import format_columns
+from aekit.progress import Progress
 
 
 @click.command()
@@ -29,8 +30,8 @@ def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: 
     found = aekit.find_clusters(
         embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress
     )
-    click.echo(columns(found.rows()))
+    click.echo(format_columns(found.rows()))
     none = int((found.clusters < 0).sum())
     click.echo(f"silhouette {found.silhouette:.3f}" + (f"; {none} samples are in no cluster" if none else ""))
-    picture = f", a picture in {out}/picture.png" if found.picture else ""
+    picture = f", a picture in {out}/picture.png" if found.image else ""
     click.echo(f"the cluster of each sample in {out}/clusters.csv{picture}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.artifacts import write_text
+from aekit.io.atomic import write_text
 
 LEAST, WIDEST = 80, 200
 
@@ -32,7 +32,7 @@ def compare(
     for path, made in ((csv, found.csv), (markdown, found.markdown), (html, found.html)):
         if path:
             write_text(Path(path), made())
-    click.echo(json.dumps(found.record(), indent=2, ensure_ascii=False) if as_json else found.text(terminal_width()))
+    click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else found.text(terminal_width()))
 
 
 def terminal_width() -> int:

@@ -25,7 +25,7 @@ def console_progress(quiet: bool) -> Progress:
 class Results(Progress):
     """Says nothing, and prints what is found."""
 
-    def found(self, text: str) -> None:
+    def show_result(self, text: str) -> None:
         click.echo(text)
 
 
@@ -77,8 +77,14 @@ class Bars(Results):
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress as RichProgress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn("{task.description:>6}"),

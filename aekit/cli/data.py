@@ -10,7 +10,8 @@ import click
 import numpy as np
 
 import aekit
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.progress import Progress
 
 
 @click.command()
@@ -20,13 +21,13 @@ from aekit.cli.options import Progress, quiet_option, set_option, source_options
 @quiet_option
 def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress) -> None:
     """Say what is in DATA: counts, shapes, dtypes, classes, splits, and which samples cannot be used."""
-    from aekit.samples import read_usable
+    from aekit.data.source import read_valid
 
     source = aekit.open_data(data, source_options(overrides))
     usable = 0
     with progress.task("read", len(source)) as task:
         for start in range(0, len(source), 256):
-            rows, ok = read_usable(source, np.arange(start, min(start + 256, len(source))))
+            rows, ok = read_valid(source, np.arange(start, min(start + 256, len(source))))
             usable += int(ok.sum())
             task.advance(len(rows))
     found = {
@@ -45,12 +46,12 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
 
 def _labels(labels: np.ndarray | None) -> dict[str, float]:
     """Name -> how many there are; of numbers on a scale, how many, and their ends."""
-    from aekit.evaluation.splits import as_numbers, is_classes
+    from aekit.evaluation.splits import is_classes, to_numbers
 
     if labels is None:
         return {}
     if not is_classes(labels) and labels.ndim == 1:
-        numbers = as_numbers(labels)
+        numbers = to_numbers(labels)
         found = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
         return {"numbers on a scale": int((~np.isnan(numbers)).sum())} | found
     counted = Counter(str(label) for label in labels.tolist())

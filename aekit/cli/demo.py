@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.artifacts import new_folder, write_json, write_text
-from aekit.cli.options import Progress, quiet_option
+from aekit.cli.options import quiet_option
+from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.progress import Progress
 
 DATA = "sklearn:digits"
 ASKED = 6
@@ -24,11 +25,11 @@ def demo(out: str, progress: Progress) -> None:
     Trains a denoising autoencoder on scikit-learn's 1797 handwritten digits, embeds them, indexes them, finds neighbours and
     says how good the embedding is.
     """
-    from aekit.report.neighbours import neighbours_page
+    from aekit.report.search_page import search_page
 
     started = time.monotonic()
     folder = Path(out)
-    with new_folder(folder) as part:
+    with atomic_folder(folder) as part:
         encoder = aekit.fit(
             DATA,
             variants=["denoising"],
@@ -43,10 +44,10 @@ def demo(out: str, progress: Progress) -> None:
         asked = embeddings.ids[:: len(embeddings) // ASKED][:ASKED]
         scores, rows = index.search_ids(asked, 10)
         hits = index.hits([f"id:{name}" for name in asked], scores, rows)
-        write_text(part / "neighbours.html", neighbours_page(index, hits))
-        judged = aekit.evaluate(embeddings, evaluators=["quick"], progress=progress)
-        write_json(part / "embeddings" / "results.json", judged.record())
-    click.echo(judged.text())
+        write_text(part / "neighbours.html", search_page(index, hits))
+        evaluation = aekit.evaluate(embeddings, evaluators=["quick"], progress=progress)
+        write_json(part / "embeddings" / "results.json", evaluation.to_dict())
+    click.echo(evaluation.text())
     click.echo(f"\nall of it took {time.monotonic() - started:.0f} s; in {folder}:")
     for name, what in {
         "neighbours.html": "pictures of the nearest neighbours",

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, device_option, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.progress import Progress
 
 
 @click.command()

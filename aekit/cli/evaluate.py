@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import aekit
-from aekit.artifacts import write_json
-from aekit.cli.options import Progress, quiet_option, set_option
-from aekit.overrides import nested
+from aekit.cli.options import quiet_option, set_option
+from aekit.io.atomic import write_json
+from aekit.progress import Progress
+from aekit.registry.overrides import nest
 
 if TYPE_CHECKING:
-    from aekit.evaluation.truth import Taken
+    from aekit.evaluation.labels import TargetType
 
 
 @click.command()
@@ -49,11 +50,11 @@ def evaluate(
     embeddings: str,
     evaluators: tuple[str, ...],
     labels: str | None,
-    labels_are: Taken,
+    target_type: TargetType,
     groups: str | None,
-    beside: tuple[str, ...],
+    compare_with: tuple[str, ...],
     run: str | None,
-    controls: bool,
+    baselines: bool,
     checks: bool,
     seed: int,
     as_json: bool,
@@ -61,25 +62,25 @@ def evaluate(
     progress: Progress,
 ) -> None:
     """Judge EMBEDDINGS, beside raw input, PCA and a random encoder. Writes EMBEDDINGS/results.json."""
-    from aekit.evaluation import groups_of
-    from aekit.evaluation.truth import read_labels
+    from aekit.evaluation.labels import read_labels
+    from aekit.evaluation.splits import groups_from_ids
 
     opened = aekit.Embeddings.open(embeddings)
     given, names = read_labels(labels, opened.ids) if labels else (None, ())
-    judged = aekit.evaluate(
+    evaluation = aekit.evaluate(
         opened,
         given,
         label_names=names,
-        labels_are=labels_are,
+        target_type=target_type,
         evaluators=evaluators or None,
-        groups=groups_of(opened.ids, groups) if groups else None,
-        beside={path.rstrip("/"): aekit.Embeddings.open(path) for path in beside},
+        groups=groups_from_ids(opened.ids, groups) if groups else None,
+        compare_with={path.rstrip("/"): aekit.Embeddings.open(path) for path in compare_with},
         run=run,
-        controls=controls,
+        baselines=baselines,
         checks=checks,
         seed=seed,
-        options=nested({name.removeprefix("evaluate."): value for name, value in overrides.items()}),
+        options=nest({name.removeprefix("evaluate."): value for name, value in overrides.items()}),
         progress=progress,
     )
-    write_json(Path(embeddings) / "results.json", judged.record())
-    click.echo(json.dumps(judged.record(), indent=2) if as_json else judged.text())
+    write_json(Path(embeddings) / "results.json", evaluation.to_dict())
+    click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text())

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option
+from aekit.cli.options import quiet_option
+from aekit.progress import Progress
 
 
 @click.command()
@@ -31,8 +32,10 @@ from aekit.cli.options import Progress, quiet_option
 @click.option("--most", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the plane and the clusters.")
 @quiet_option
-def explore(embeddings: str, out: str, form: Any, method: str, most: int, seed: int, progress: Progress) -> None:
+def explore(embeddings: str, out: str, form: Any, method: str, max_samples: int, seed: int, progress: Progress) -> None:
     """Write EMBEDDINGS, with thumbnails, in a form that an explorer of embeddings opens directly."""
-    made = aekit.explore(embeddings, out, form=form, method=method, most=most, seed=seed, progress=progress)
+    made = aekit.explore(
+        embeddings, out, form=form, method=method, max_samples=max_samples, seed=seed, progress=progress
+    )
     click.echo(f"{made.count} samples in {made.folder}")
     click.echo(f"next: {made.command}")

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.progress import Progress
 
 
 @click.command()
@@ -24,14 +25,14 @@ def export(
 
     Raw samples go in, embeddings come out, in batches of any size. The file is written only if it agrees with the encoder.
     """
-    from aekit.encoder import find
+    from aekit.encoder.encoder import find_encoder_folder
 
     made = aekit.export_encoder(
         aekit.load(encoder),
         out,
         data=data,
         options=source_options(overrides),
-        folder=find(encoder),
+        folder=find_encoder_folder(encoder),
         tolerance=tolerance,
         progress=progress,
     )

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import quiet_option, set_option, source_options
 from aekit.errors import RecipeError
-from aekit.options import problems_in
+from aekit.progress import Progress
+from aekit.registry.options import validation_errors
 
 
 @click.command()
@@ -35,7 +36,7 @@ def finetune(
     layers: int | None,
     per_class: int | None,
     patience: int,
-    control: bool,
+    baseline: bool,
     overrides: dict[str, Any],
     resume: bool,
     progress: Progress,
@@ -45,11 +46,11 @@ def finetune(
 
     Beside it, in the same way: the same network from random weights, and logistic regression on the encoder as it is.
     """
-    from aekit.training import Settings
+    from aekit.training.settings import Settings
 
     given = {name: value for name, value in settings.items() if value is not None}
     train = {name.removeprefix("train."): value for name, value in overrides.items() if name.startswith("train.")}
-    if problems := problems_in(Settings, train, "train"):
+    if problems := validation_errors(Settings, train, "train"):
         raise RecipeError(problems)
     found = aekit.finetune(
         encoder,
@@ -57,7 +58,7 @@ def finetune(
         layers=layers,
         per_class=per_class,
         patience=patience,
-        control=control,
+        baseline=baseline,
         options=source_options({name: v for name, v in overrides.items() if not name.startswith("train.")}),
         out=out,
         resume=resume,

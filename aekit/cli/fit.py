@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option, set_option
+from aekit.cli.options import quiet_option, set_option
+from aekit.progress import Progress
 
 
 @click.command()
@@ -42,7 +43,7 @@ def fit(
     RECIPE_OR_DATA is a recipe (.toml), a folder of pictures, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
-    from aekit.finishing import UnfinishedWarning, missing
+    from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option, set_option
+from aekit.cli.options import quiet_option, set_option
+from aekit.progress import Progress
 
 
 @click.command()

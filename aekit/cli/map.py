@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option
+from aekit.cli.options import quiet_option
+from aekit.progress import Progress
 
 
 @click.command()
@@ -34,7 +35,9 @@ def map(
     """
     if out is None and html is None:
         raise click.UsageError("expected -o PICTURE.png, --html PAGE.html or both")
-    found = aekit.draw_map(embeddings, out=out, html=html, method=method, most=most, seed=seed, progress=progress)
+    found = aekit.draw_map(
+        embeddings, out=out, html=html, method=method, max_samples=most, seed=seed, progress=progress
+    )
     if out is not None:
         beside = "" if found.titles[0].startswith("principal") else f", beside the {found.titles[1]}"
         click.echo(f"{len(found.ids)} samples in {out}: {found.titles[0]}{beside}")

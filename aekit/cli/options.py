@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from aekit.cli.console import console_progress
-from aekit.overrides import nested, parse_override
 from aekit.progress import Progress
+from aekit.registry.overrides import nest, parse_override
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +37,7 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
-    from aekit.devices import choose_device
+    from aekit.io.device import choose_device
 
     return str(choose_device(name, "--device"))
 
@@ -56,7 +56,7 @@ def set_option(example: str) -> Callable[..., Any]:
 
 def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
     """``{"data.images.size": 96}`` as the options of sources, ``{"images": {"size": 96}}``."""
-    return nested({name.removeprefix("data."): value for name, value in overrides.items()})
+    return nest({name.removeprefix("data."): value for name, value in overrides.items()})
 
 
 __all__ = ["Progress", "device_option", "quiet_option", "set_option", "source_options"]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import click
 
-from aekit.errors import PluginError, nearest
-from aekit.registry import KINDS, Plugin, registry
+from aekit.errors import PluginError, closest_name
+from aekit.registry.discovery import KINDS, Plugin, registry
 
 FAILED = 1
 """Exit code where the kit finds fault."""
@@ -26,10 +26,10 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
     """List plugins: kind, name, summary, distribution, version. Problems are printed below."""
     if ctx.invoked_subcommand:
         return
-    found = [plugin for one in ([kind] if kind else KINDS) for plugin in registry().of(one)]
+    found = [plugin for one in ([kind] if kind else KINDS) for plugin in registry().by_kind(one)]
     problems = [str(problem) for problem in registry().problems]
     if as_json:
-        listed = [{**plugin.record(), "summary": plugin.entry.summary, "tags": plugin.entry.tags} for plugin in found]
+        listed = [{**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags} for plugin in found]
         click.echo(json.dumps({"plugins": listed, "problems": problems, "disabled": _switched_off()}, indent=2))
         return
     rows = [(p.kind, p.name, f"{p.distribution} {p.version}", p.entry.summary) for p in found]
@@ -45,14 +45,14 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
 @_json_option
 def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
     """Show every option of a plugin, with its type, range, default and description."""
-    from aekit.options import describe
+    from aekit.registry.options import describe_options
 
     if len(kind_and_name) > 2:
         raise click.UsageError(f"{len(kind_and_name)} arguments; expected KIND NAME, or NAME")
     plugin = find(kind_and_name[-1], kind_and_name[0] if len(kind_and_name) == 2 else None)
-    options = [] if plugin.kind == "command" else describe(plugin.load())
+    options = [] if plugin.kind == "command" else describe_options(plugin.load())
     if as_json:
-        facts = {**plugin.record(), "summary": plugin.entry.summary, "tags": plugin.entry.tags, "options": options}
+        facts = {**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags, "options": options}
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"{plugin.kind} {plugin.name}: {plugin.entry.summary}")
@@ -74,15 +74,16 @@ def test(name: str, kind: str | None, given: tuple[str, ...], as_json: bool) -> 
     """Hold a plugin to its contract: run the conformance kit. Exit code 1 if it fails, or could not all be run."""
     plugin = find(name, kind)
 
-    from aekit.overrides import parse_override
-    from aekit.testing import Report, outcomes
+    from aekit.registry.overrides import parse_override
+    from aekit.testing import outcomes
+    from aekit.testing.kit import Report
 
     report = Report(plugin)
     for outcome in outcomes(plugin.kind, plugin.qualified, dict(parse_override(text) for text in given)):
         report.outcomes.append(outcome)
         if not as_json:
             click.echo(outcome)
-    click.echo(json.dumps(report.record(), indent=2) if as_json else report.verdict)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.summary)
     if not report.ok:
         sys.exit(FAILED)
 
@@ -95,7 +96,7 @@ def test(name: str, kind: str | None, given: tuple[str, ...], as_json: bool) -> 
 @click.option("-o", "--out", type=click.Path(), help="Folder to write  [default: aekit-NAME]")
 def new(name: str, kind: str, out: str | None) -> None:
     """Write a working plugin package with its test, to start from."""
-    from aekit.scaffold import new_plugin
+    from aekit.registry.scaffold import new_plugin
 
     folder = new_plugin(name, kind, out)
     click.echo(f"{folder} holds {kind} {name!r}, which works and passes its test")
@@ -109,18 +110,18 @@ def find(name: str, kind: str | None = None) -> Plugin:
         PluginError: none has it, or plugins of several kinds do.
     """
     if kind is not None and kind not in KINDS:
-        raise PluginError(f"no kind {kind!r}{nearest(kind, KINDS)}")
+        raise PluginError(f"no kind {kind!r}{closest_name(kind, KINDS)}")
     known = registry()
-    kinds = [kind] if kind else [one for one in KINDS if known.knows(one, name)]
+    kinds = [kind] if kind else [one for one in KINDS if known.has(one, name)]
     if len(kinds) > 1:
         raise PluginError(f"{name!r} is the name of a {' and of a '.join(kinds)}; say which one")
     if not kinds:
-        raise PluginError(f"no plugin {name!r}{nearest(name, {p.name for p in known.plugins})}")
+        raise PluginError(f"no plugin {name!r}{closest_name(name, {p.name for p in known.plugins})}")
     return known.get(kinds[0], name)
 
 
 def _switched_off() -> list[str]:
-    return [*registry().unopened, *(f"{p.kind} {p.qualified}" for p in registry().hidden)]
+    return [*registry().not_imported, *(f"{p.kind} {p.qualified}" for p in registry().hidden)]
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,8 @@ import warnings
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option
+from aekit.cli.options import quiet_option
+from aekit.progress import Progress
 
 
 @click.command()
@@ -19,7 +20,7 @@ def report(run: str, device: str | None, progress: Progress) -> None:
 
     The evaluators of the recipe run only if RUN/results.json lacks their evaluation.
     """
-    from aekit.finishing import UnfinishedWarning, missing
+    from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below

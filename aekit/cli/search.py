@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 import aekit
-from aekit.artifacts import write_text
-from aekit.cli.options import Progress, quiet_option, set_option, source_options
+from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.io.atomic import write_text
+from aekit.progress import Progress
 
 
 @click.command()
@@ -47,9 +48,9 @@ def search(
             names, scores, rows = opened.search_data(text, k, encoder=own, options=source_options(overrides))
         hits += opened.hits([text] if len(names) == 1 else names, scores, rows)
     if html:
-        from aekit.report.neighbours import neighbours_page
+        from aekit.report.search_page import search_page
 
-        write_text(Path(html), neighbours_page(opened, hits, options=source_options(overrides)))
+        write_text(Path(html), search_page(opened, hits, options=source_options(overrides)))
         progress.say(f"pictures of the neighbours are in {html}")
     if as_json:
         click.echo(json.dumps(hits, indent=2, ensure_ascii=False))

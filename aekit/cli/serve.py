@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 import aekit
-from aekit.cli.options import Progress, quiet_option
+from aekit.cli.options import quiet_option
 from aekit.errors import AekitError, OutputError
+from aekit.progress import Progress
 
 
 @click.command()
@@ -24,16 +25,16 @@ def serve(index: str, port: int, host: str, most: int, method: str, progress: Pr
     all samples, as there is no password.
     """
     try:
-        from aekit.serving.server import bound, run
+        from aekit.serving.server import bind_socket, run
     except ModuleNotFoundError:
         raise AekitError("serving needs the packages of the extra 'serve': pip install 'aekit[serve]'") from None
-    from aekit.serving import Catalogue
+    from aekit.serving.catalogue import Catalog
 
     # Taken first, so that a port in use is told before a map is made.
     try:
-        socket = bound(host, port)
+        socket = bind_socket(host, port)
     except OSError as error:
         raise OutputError(f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port") from None
     with socket:
-        catalogue = Catalogue(aekit.open_index(index), most=most, method=method, progress=progress)
+        catalogue = Catalog(aekit.open_index(index), max_samples=most, method=method, progress=progress)
         run(catalogue, socket, host, say=click.echo)

@@ -69,9 +69,9 @@ class Result:
     metrics: Mapping[str, Metric]
     chosen: Mapping[str, Any] = field(default_factory=dict)
     table: list[dict[str, Any]] = field(default_factory=list)
-    figures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    plot_data: Mapping[str, np.ndarray] = field(default_factory=dict)
     scores: np.ndarray | None = None
-    answers: np.ndarray | None = None
+    predictions: np.ndarray | None = None
     confidence: np.ndarray | None = None
     chosen_on: str = "validation"
     chance: float | None = None
@@ -79,7 +79,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Findings:
+class CheckResult:
     """What is to be known of embeddings beside the scores of evaluators.
 
     Attributes:
@@ -89,7 +89,7 @@ class Findings:
         table: rows of details, such as the worst pairs.
     """
 
-    figures: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     table: Sequence[dict[str, Any]] = ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.errors import DataError, RecipeError, nearest
+from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.results import Split
 
 MOST_VALIDATION = 10_000
@@ -46,7 +46,7 @@ def make_split(
         found = ", ".join(f"{size} {name}" for name, size in sizes.items())
         raise DataError(f"{found or 'neither labels nor splits'}: expected as many of each")
     total = next(iter(sizes.values()))
-    known = labelled(labels) if labels is not None else np.ones(total, bool)
+    known = has_label(labels) if labels is not None else np.ones(total, bool)
     rows = np.flatnonzero(known)
     left_out = f"; {total - len(rows)} samples without a label left out" if len(rows) < total else ""
     strata = np.zeros(len(rows), np.intp)
@@ -62,7 +62,7 @@ def make_split(
     names = None if splits is None else np.asarray(splits).astype(str)[rows]
     if names is not None and (unknown := set(names.tolist()) - set(_NAMES)):
         name = min(unknown)
-        raise DataError(f"split {name!r}: expected train, validation or test{nearest(name, _NAMES)}")
+        raise DataError(f"split {name!r}: expected train, validation or test{closest_name(name, _NAMES)}")
     if names is None or not {"train", "test"} <= set(names.tolist()):
         test, rest = _draw(np.arange(len(rows)), 0.2, strata, members, generator)
         validation, train = _draw(rest, 0.25, strata, members, generator)
@@ -90,7 +90,7 @@ def make_split(
     return Split(rows[train], rows[validation], rows[test], origin + together + left_out, numbers)
 
 
-def groups_of(ids: Sequence[str], pattern: str) -> np.ndarray:
+def groups_from_ids(ids: Sequence[str], pattern: str) -> np.ndarray:
     """(N,) the group of each sample, from its id: what the pattern's first group finds, or all that it finds.
 
     Args:
@@ -111,19 +111,19 @@ def groups_of(ids: Sequence[str], pattern: str) -> np.ndarray:
     return np.array([match[1 if searched.groups else 0] or "" for match in found if match is not None])
 
 
-def capped(split: Split, most: int, seed: int) -> Split:
+def cap_split(split: Split, max_samples: int, seed: int) -> Split:
     """The same split with at most `most` samples, drawn by `seed`: the training part gives way first, then the others."""
     total = len(split.train) + len(split.validation) + len(split.test)
-    if total <= most:
+    if total <= max_samples:
         return split
     generator = np.random.default_rng(seed)
-    held = [_some(part, most // 4, generator) for part in (split.validation, split.test)]
-    train = _some(split.train, max(1, most - len(held[0]) - len(held[1])), generator)
+    held = [_some(part, max_samples // 4, generator) for part in (split.validation, split.test)]
+    train = _some(split.train, max(1, max_samples - len(held[0]) - len(held[1])), generator)
     kept = len(train) + len(held[0]) + len(held[1])
     return Split(train, held[0], held[1], f"{split.origin}; {kept} of {total} samples", split.groups)
 
 
-def few_labels(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -> Split:
+def few_label_split(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -> Split:
     """A split whose training and validation parts have only `per_class` labels of each class between them.
 
     They are drawn from the training part, and a fifth of them, at least one, is for validation, so that no choice is made
@@ -150,12 +150,12 @@ def few_labels(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -
     return Split(split.train[train], split.train[validation], split.test, origin, split.groups)
 
 
-def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+def evenly_spaced(rows: np.ndarray, max_samples: int) -> np.ndarray:
     """At most `most` of (N,) rows, evenly spaced, the first and the last among them."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.intp)]
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), max_samples)).astype(np.intp)]
 
 
-def few_of_each(rows: np.ndarray, labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+def sample_per_class(rows: np.ndarray, labels: np.ndarray, count: int, *, seed: int) -> np.ndarray:
     """`count` of (N,) rows of each class, drawn by `seed`, in order. By the same seed fewer are a part of more.
 
     Args:
@@ -167,22 +167,22 @@ def few_of_each(rows: np.ndarray, labels: np.ndarray, count: int, *, seed: int) 
     return rows[np.flatnonzero(_ranks(strata, np.random.default_rng(seed)) < count)]
 
 
-def stratified(rows: np.ndarray, labels: np.ndarray, most: int, *, seed: int) -> np.ndarray:
+def stratified_sample(rows: np.ndarray, labels: np.ndarray, max_samples: int, *, seed: int) -> np.ndarray:
     """At most `most` of (N,) rows, drawn by `seed` in the proportions of their classes, in order.
 
     Args:
         rows: (N,) positions into `labels`.
         labels: of all samples.
     """
-    if len(rows) <= most:
+    if len(rows) <= max_samples:
         return rows
     _, strata, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
     # The middle of each class's first so many samples, as a share of the class: what comes first is taken of each alike.
     share = (_ranks(strata, np.random.default_rng(seed)) + 0.5) / counts[strata]
-    return rows[np.sort(np.argsort(share, kind="stable")[:most])]
+    return rows[np.sort(np.argsort(share, kind="stable")[:max_samples])]
 
 
-def as_classes(labels: Any, count: int, *, of: str) -> tuple[np.ndarray | None, str]:
+def to_class_labels(labels: Any, count: int, *, what: str) -> tuple[np.ndarray | None, str]:
     """Labels as an array (N,) of one type, "" where there is none; or None where they name no classes, and why.
 
     Args:
@@ -197,8 +197,8 @@ def as_classes(labels: Any, count: int, *, of: str) -> tuple[np.ndarray | None, 
         return None, ""
     labels = np.asarray(labels)
     if labels.shape != (count,):
-        raise DataError(f"labels of shape {labels.shape} for {count} {of}: expected one for each")
-    known = labelled(labels)
+        raise DataError(f"labels of shape {labels.shape} for {count} {what}: expected one for each")
+    known = has_label(labels)
     if not known.any():
         return None, "none of the samples has a label"
     if not is_classes(labels):
@@ -207,7 +207,7 @@ def as_classes(labels: Any, count: int, *, of: str) -> tuple[np.ndarray | None, 
     return (np.where(known, labels.astype(str), "") if labels.dtype.kind == "O" else labels), ""
 
 
-def labelled(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
+def has_label(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     """(N,) bool: where there is a label, rather than None, NaN or an empty string."""
     array = np.asarray(labels)
     if array.dtype.kind == "f":
@@ -229,9 +229,9 @@ def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
         return False
     numbers = np.empty(0)
     if array.dtype.kind in "fiu":
-        numbers = array[labelled(array)]
+        numbers = array[has_label(array)]
     elif array.dtype.kind == "O":
-        known = array[labelled(array)].tolist()
+        known = array[has_label(array)].tolist()
         if not all(isinstance(label, (int, float, np.number)) for label in known):
             return True  # some are words
         numbers = np.array(known, float)
@@ -243,7 +243,7 @@ def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
     return bool(int(values[-1]) - int(values[0]) < len(values) and len(numbers) >= 2 * len(values))
 
 
-def as_numbers(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
+def to_numbers(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     """(N,) labels -> (N,) float64, NaN where there is none.
 
     Raises:
@@ -252,7 +252,7 @@ def as_numbers(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     return np.array([np.nan if label is None or label == "" else label for label in np.asarray(labels).tolist()], float)
 
 
-def part_of(labels: Sequence[Any] | np.ndarray, rows: np.ndarray) -> np.ndarray:
+def select_labels(labels: Sequence[Any] | np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The labels of some samples, of a type by which they are taken for what all of them are: classes, or numbers on a scale.
     (Whole numbers of which the part has no more than 20 different ones are classes all the same.)
 
@@ -264,7 +264,7 @@ def part_of(labels: Sequence[Any] | np.ndarray, rows: np.ndarray) -> np.ndarray:
     part = whole[rows]
     if is_classes(part) == (classes := is_classes(whole)):
         return part
-    return np.where(labelled(part), part.astype(str), "") if classes else part.astype(np.float64)
+    return np.where(has_label(part), part.astype(str), "") if classes else part.astype(np.float64)
 
 
 def _texts(labels: Sequence[Any] | np.ndarray) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""Pages and cards for people: model cards, picture grids, run reports."""
+"""Render the page of a run and the page of a search."""

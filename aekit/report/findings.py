@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aekit.evaluation.geometry import health
-from aekit.evaluation.judgement import Evaluation
-from aekit.evaluation.verdict import Grade
-from aekit.report.look import Look
+from aekit.evaluation.checks.embedding_health import embedding_health
+from aekit.evaluation.evaluation import Evaluation
+from aekit.evaluation.summary import Severity
+from aekit.report.snapshot import Snapshot
 
 FALLING = 0.03
 """Share of the loss's whole fall: more than that in the last tenth of training is unfinished."""
@@ -27,15 +27,15 @@ _FEW_STEPS = 40
 class Finding(NamedTuple):
     """A sentence, and how serious it is."""
 
-    grade: Grade
+    severity: Severity
     text: str
 
 
 def findings(
     results: Mapping[str, Any],
     losses: Sequence[float],
-    look: Look,
-    judged: Evaluation | None = None,
+    snapshot: Snapshot,
+    evaluation: Evaluation | None = None,
 ) -> list[Finding]:
     """Everything that was found, the worst first.
 
@@ -45,27 +45,29 @@ def findings(
         look: at some samples.
         judged: an evaluation beside controls, or None.
     """
-    found = [*_embedding(results, look), *_loss(losses), *_data(results)]
-    if judged is not None:
+    found = [*_embedding(results, snapshot), *_loss(losses), *_data(results)]
+    if evaluation is not None:
         # Of an evaluator's sentences the last is the conclusion; all of them stand beside the figures.
-        last = {text.partition(":")[0]: Finding(grade, f"{text}.") for grade, text in judged.graded()}
+        last = {text.partition(":")[0]: Finding(grade, f"{text}.") for grade, text in evaluation.graded_summary()}
         found += last.values()
     else:
-        found += [Finding("bad", f"{text}.") for text in health(look.vectors, seed=look.seed).warnings]
-    if len(look) > 2:
-        found += _neighbourhood(look)
+        found += [
+            Finding("bad", f"{text}.") for text in embedding_health(snapshot.vectors, seed=snapshot.seed).warnings
+        ]
+    if len(snapshot) > 2:
+        found += _neighbourhood(snapshot)
     order = ("bad", "notice", "good")
-    return sorted(found, key=lambda finding: order.index(finding.grade))
+    return sorted(found, key=lambda finding: order.index(finding.severity))
 
 
-def as_list(found: Iterable[Finding]) -> str:
+def findings_html(found: Iterable[Finding]) -> str:
     """The findings as HTML."""
     lines = [f'<li class="{grade}">{escape(text)}</li>' for grade, text in found]
     return f'<ul class="findings">{"".join(lines)}</ul>' if lines else ""
 
 
-def _embedding(results: Mapping[str, Any], look: Look) -> list[Finding]:
-    metrics, dim = results.get("metrics", {}), look.vectors.shape[1]
+def _embedding(results: Mapping[str, Any], snapshot: Snapshot) -> list[Finding]:
+    metrics, dim = results.get("metrics", {}), snapshot.vectors.shape[1]
     found = []
     if (rank := metrics.get("effective_rank", 0)) > dim / 4:
         found.append(Finding("good", f"The embedding spreads over about {rank:g} of its {dim} directions."))
@@ -107,31 +109,31 @@ def _data(results: Mapping[str, Any]) -> list[Finding]:
     skipped, used = trained.get("skipped", 0), trained.get("samples", 0)
     if not skipped:
         return []
-    grade: Grade = "bad" if skipped > SKIPPED * (used + skipped) else "notice"
+    grade: Severity = "bad" if skipped > SKIPPED * (used + skipped) else "notice"
     return [Finding(grade, f"{skipped:,} samples could not be read; skipped.csv says which and why.")]
 
 
-def _neighbourhood(look: Look) -> list[Finding]:
-    _, places = look.near
+def _neighbourhood(snapshot: Snapshot) -> list[Finding]:
+    _, places = snapshot.neighbors
     found = []
-    unit = look.vectors / np.linalg.norm(look.vectors, axis=1, keepdims=True).clip(min=1e-12)
+    unit = snapshot.vectors / np.linalg.norm(snapshot.vectors, axis=1, keepdims=True).clip(min=1e-12)
     total = unit.sum(0, dtype=np.float64)
     mean = float((total @ total - len(unit)) / (len(unit) * (len(unit) - 1)))  # over all pairs
     if mean > NARROW:
         text = f"All embeddings point nearly the same way: two of them have a cosine of {mean:.3f} on average."
         found.append(Finding("notice", f"{text} Search by l2, or subtract the mean first."))
-    near = np.linalg.norm(look.vectors - look.vectors[places[:, 0]], axis=1)
-    size = float(np.linalg.norm(look.vectors - look.vectors.mean(0), axis=1).mean())
+    near = np.linalg.norm(snapshot.vectors - snapshot.vectors[places[:, 0]], axis=1)
+    size = float(np.linalg.norm(snapshot.vectors - snapshot.vectors.mean(0), axis=1).mean())
     same = int((near <= 1e-5 * max(size, 1e-12)).sum())
     if same:
-        text = f"{same:,} of the {len(look):,} samples that were looked at have the very embedding of another"
+        text = f"{same:,} of the {len(snapshot):,} samples that were looked at have the very embedding of another"
         found.append(Finding("notice", f"{text}: they are duplicates, or the encoder cannot tell them apart."))
-    if look.classes is not None and len(np.unique(look.classes)) > 1:
-        known = look.classes != ""
-        agree = float((look.classes[places[known]] == look.classes[known][:, None]).mean())
-        _, counts = np.unique(look.classes[known], return_counts=True)
+    if snapshot.classes is not None and len(np.unique(snapshot.classes)) > 1:
+        known = snapshot.classes != ""
+        agree = float((snapshot.classes[places[known]] == snapshot.classes[known][:, None]).mean())
+        _, counts = np.unique(snapshot.classes[known], return_counts=True)
         chance = float(np.square(counts / counts.sum()).sum())
-        grade: Grade = "good" if agree - chance > AGREE * (1 - chance) else "notice"
+        grade: Severity = "good" if agree - chance > AGREE * (1 - chance) else "notice"
         text = f"Of the {places.shape[1]} nearest neighbours of a sample {100 * agree:.0f} % have its label"
         found.append(Finding(grade, f"{text}, where chance would give {100 * chance:.0f} %."))
     return found

@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aekit.errors import AekitError, DataError
-from aekit.serving.catalogue import Catalogue
+from aekit.serving.catalogue import Catalog
 
 MOST_BYTES = 20 * 2**20
 """Of what is sent."""
@@ -49,9 +49,9 @@ _ASSETS = {
     "/": ("aekit.serving", "page.html", "text/html"),
     "/serve.css": ("aekit.serving", "serve.css", "text/css"),
     "/serve.js": ("aekit.serving", "serve.js", "text/javascript"),
-    "/page.css": ("aekit.report", "page.css", "text/css"),
-    "/page.js": ("aekit.report", "page.js", "text/javascript"),
-    "/map.js": ("aekit.report", "map.js", "text/javascript"),
+    "/page.css": ("aekit.visualization", "page.css", "text/css"),
+    "/page.js": ("aekit.visualization", "page.js", "text/javascript"),
+    "/map.js": ("aekit.visualization", "map.js", "text/javascript"),
 }
 
 
@@ -59,7 +59,7 @@ class _TooLargeError(DataError):
     """A body over the limit."""
 
 
-def make_app(catalogue: Catalogue, *, hosts: list[str], most_bytes: int = MOST_BYTES) -> Starlette:
+def make_app(catalogue: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYTES) -> Starlette:
     """The application.
 
     Args:
@@ -73,8 +73,8 @@ def make_app(catalogue: Catalogue, *, hosts: list[str], most_bytes: int = MOST_B
         if request.method == "POST":
             _same_origin(request)
             content = await _body(request, most_bytes)
-            return await run_in_threadpool(catalogue.like_file, content, k, label)
-        return await run_in_threadpool(catalogue.like_row, _number(request, "row"), k, label)
+            return await run_in_threadpool(catalogue.neighbors_of_file, content, k, label)
+        return await run_in_threadpool(catalogue.neighbors_of_row, _number(request, "row"), k, label)
 
     async def find(request: Request) -> Any:
         return await run_in_threadpool(catalogue.find, request.query_params.get("text", ""), 20)

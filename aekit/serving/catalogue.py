@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from aekit.data import reopen
+from aekit.analysis.layouts import project
+from aekit.data.opening import reopen
+from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
-from aekit.index import VectorIndex
-from aekit.mapping.layouts import lay_out
+from aekit.index.vector_index import VectorIndex
 from aekit.progress import SILENT, Progress
-from aekit.report.maps import coloured, described
-from aekit.report.sheets import Painter, side_for
-from aekit.report.showing import Drawn
-from aekit.report.thumbnails import thumbnail
-from aekit.samples import Source, read_usable
+from aekit.visualization.map_data import color_options, map_data
+from aekit.visualization.rendering import DisplayScale
+from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
+from aekit.visualization.thumbnails import thumbnail
 
 MOST_POINTS = 5000
 """Samples on the map; more are thinned evenly."""
@@ -45,13 +45,13 @@ MOST_LABELS = 200
 _ENDING = {"image": ".png", "clip": ".npy", "series": ".npy", "vector": ".npy"}
 
 
-class Catalogue:
+class Catalog:
     """An index, the samples behind it, and a map of them.
 
     Args:
         index: that was opened.
         most: points on the map.
-        method: of the map, as in `aekit.mapping.layouts.lay_out`.
+        method: of the map, as in `aekit.analysis.layouts.lay_out`.
         progress: receives what was chosen.
 
     Attributes:
@@ -63,7 +63,7 @@ class Catalogue:
     """
 
     def __init__(
-        self, index: VectorIndex, *, most: int = MOST_POINTS, method: str = "auto", progress: Progress = SILENT
+        self, index: VectorIndex, *, max_samples: int = MOST_POINTS, method: str = "auto", progress: Progress = SILENT
     ) -> None:
         self.index = index
         self.labels, self.splits = self._texts("label"), self._texts("split")
@@ -71,7 +71,7 @@ class Catalogue:
         # torch and FAISS bring threads of their own; requests take turns.
         self._turn = RLock()
         self.picture = lru_cache(PICTURES_KEPT)(self._picture)
-        self.on_map = np.arange(0, len(index), max(1, -(-len(index) // most)))
+        self.on_map = np.arange(0, len(index), max(1, -(-len(index) // max_samples)))
         self.map, self.layout = self._map(method, progress)
 
     def about(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Catalogue:
         rows = (row for row, name in enumerate(self.index.ids) if wanted in str(name).casefold())
         return self.describe([row for row, _ in zip(rows, range(most))])
 
-    def like_row(self, row: int, k: int, label: str | None = None) -> list[dict[str, Any]]:
+    def neighbors_of_row(self, row: int, k: int, label: str | None = None) -> list[dict[str, Any]]:
         """The neighbours of a sample in the index, the nearest first.
 
         Args:
@@ -130,7 +130,7 @@ class Catalogue:
             vector = self.index.engine.vectors(np.asarray([row]))
         return self._nearest(vector, k, label, without=row)
 
-    def like_file(self, content: bytes, k: int, label: str | None = None) -> list[dict[str, Any]]:
+    def neighbors_of_file(self, content: bytes, k: int, label: str | None = None) -> list[dict[str, Any]]:
         """The neighbours of what is in a file: a picture, or an array (``.npy``) for an index of other samples.
 
         Raises:
@@ -197,13 +197,13 @@ class Catalogue:
         if self.source is None or place is None:
             raise DataError(f"row {row}: its sample is not at hand")
         with self._turn:
-            raw, ok = read_usable(self.source, np.asarray([place]))
+            raw, ok = read_valid(self.source, np.asarray([place]))
         if not ok[0]:
             raise DataError(f"row {row}: its sample cannot be read")
         encoder, sample, reach = self.index.encoder(), raw[0], None
         if encoder is not None and encoder.spec.kind == "vector":  # columns in units of their own
-            drawn = Drawn(encoder.spec, encoder.preprocess)
-            sample, reach = drawn.of(sample), drawn.reach
+            drawn = DisplayScale(encoder.spec, encoder.preprocess)
+            sample, reach = drawn.to_display(sample), drawn.value_range
         head, _, data = thumbnail(sample, self.source.spec, reach).partition(",")
         return head.removeprefix("data:").partition(";")[0], base64.b64decode(data)
 
@@ -212,9 +212,9 @@ class Catalogue:
             raise DataError(f"row {row}: expected 0 to {len(self.index) - 1}")
 
     def _texts(self, column: str) -> np.ndarray | None:
-        if column not in self.index.names.column_names:
+        if column not in self.index.metadata.column_names:
             return None
-        values = self.index.names[column].to_pylist()
+        values = self.index.metadata[column].to_pylist()
         return np.asarray(["" if value is None else str(value) for value in values], object)
 
     def _samples(self) -> tuple[Source | None, dict[int, int]]:
@@ -232,10 +232,10 @@ class Catalogue:
         if len(rows) < 3 or self.index.dim < 2:
             return {"rows": [], "map": None, "sheet": None}, "too few samples or numbers for a map"
         progress.say(f"map: laying out {len(rows):,} of {len(self.index):,} samples")
-        places, layout = lay_out(np.asarray(self.index.engine.vectors(self.on_map), np.float64), method)
+        places, layout = project(np.asarray(self.index.engine.vectors(self.on_map), np.float64), method)
         labels, splits = (None if texts is None else texts[self.on_map] for texts in (self.labels, self.splits))
-        drawn = described(
-            [str(self.index.ids[row]) for row in rows], {layout: places}, coloured(labels, splits, None), None
+        drawn = map_data(
+            [str(self.index.ids[row]) for row in rows], {layout: places}, color_options(labels, splits, None), None
         )
         return {"rows": rows, "map": drawn, "sheet": self._sheet(progress)}, layout
 
@@ -244,17 +244,17 @@ class Catalogue:
         encoder, source = self.index.encoder(), self.source
         if encoder is None or source is None:
             return None
-        painter, side = Painter(encoder), side_for(len(self.on_map))
+        sprites, side = SpriteSheetBuilder(encoder), cell_side(len(self.on_map))
         places = np.asarray([self._place_of.get(row, -1) for row in self.on_map.tolist()])
         parts = []
         with progress.task("thumbnails", len(places), "samples") as task:
             for start in range(0, len(places), CHUNK):
                 some = places[start : start + CHUNK]
-                raw, ok = read_usable(source, np.maximum(some, 0))
+                raw, ok = read_valid(source, np.maximum(some, 0))
                 raw[~ok | (some < 0)] = 0
-                parts.append(painter.of_raw(raw, side))
+                parts.append(sprites.raw_to_cells(raw, side))
                 task.advance(len(some))
-        return painter.sheet(parts).described
+        return sprites.sprite_sheet(parts).described
 
 
 def _refuse_many_pixels(content: bytes) -> None:

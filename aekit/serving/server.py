@@ -8,12 +8,12 @@ from collections.abc import Callable
 import uvicorn
 
 from aekit.serving.app import make_app
-from aekit.serving.catalogue import Catalogue
+from aekit.serving.catalogue import Catalog
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A socket that listens on an address; port 0 stands for any free one.
 
     Raises:
@@ -25,7 +25,7 @@ def bound(host: str, port: int) -> socket.socket:
     return opened
 
 
-def run(catalogue: Catalogue, listening: socket.socket, host: str, say: Callable[[str], object]) -> None:
+def run(catalogue: Catalog, listening: socket.socket, host: str, say: Callable[[str], object]) -> None:
     """Serves until it is interrupted, after saying where."""
     address = f"[{host}]" if ":" in host else host
     say(f"{len(catalogue.index):,} samples at http://{address}:{listening.getsockname()[1]}  (Ctrl-C ends)")

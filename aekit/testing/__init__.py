@@ -17,11 +17,11 @@ from typing import Any
 from aekit.testing import backbones, entries, evaluators, indexes, objectives, sources
 from aekit.testing.evaluators import evaluator_cases
 from aekit.testing.indexes import index_cases
-from aekit.testing.kit import Bench, CaseMaker, Check, Outcome, Report
+from aekit.testing.kit import CaseMaker, Check, CheckOutcome, ConformanceRun, Report
 from aekit.testing.sources import source_cases
 from aekit.testing.trials import trials
 
-__all__ = ["CHECKS", "Check", "Outcome", "Report", "check", "checks_for", "conformance", "outcomes"]
+__all__ = ["CHECKS", "Check", "CheckOutcome", "Report", "check", "checks_for", "conformance", "outcomes"]
 
 CHECKS: tuple[Check, ...] = tuple(
     found
@@ -50,32 +50,32 @@ def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Rep
     """Puts a registered plugin through all checks of its kind.
 
     Args:
-        kind: one of `aekit.registry.KINDS`.
+        kind: one of `aekit.registry.discovery.KINDS`.
         name: as a recipe would write it.
         options: to test it with, instead of its defaults.
 
     Raises:
         PluginError: there is no such plugin, or it cannot be used.
     """
-    bench = Bench(kind, name, options or {}, CHECKS, MAKERS)
+    bench = ConformanceRun(kind, name, options or {}, CHECKS, MAKERS)
     return Report(bench.plugin, list(bench.report()))
 
 
-def outcomes(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Iterator[Outcome]:
+def outcomes(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Iterator[CheckOutcome]:
     """As `check`, one outcome at a time, as they come."""
-    return Bench(kind, name, options or {}, CHECKS, MAKERS).report()
+    return ConformanceRun(kind, name, options or {}, CHECKS, MAKERS).report()
 
 
 def conformance(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Callable[..., None]:
     """A pytest test of a plugin, once for each check. Bind it to a name that begins with ``test``."""
     import pytest
 
-    bench = Bench(kind, name, options or {}, CHECKS, MAKERS)
+    bench = ConformanceRun(kind, name, options or {}, CHECKS, MAKERS)
 
     @pytest.mark.parametrize("check", bench.checks, ids=lambda one: one.name)
     def test(check: Check) -> None:
         outcome = bench.run(check)
-        assert not outcome.fault, f"{kind} {name}, {check.name} ({check.says}): {outcome.fault}"
+        assert not outcome.failure, f"{kind} {name}, {check.name} ({check.description}): {outcome.failure}"
         if outcome.status == "skipped":
             pytest.skip(outcome.reason)
 

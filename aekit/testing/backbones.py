@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from aekit.encoder import Encoder
+from aekit.data.samples import load_samples
+from aekit.data.source import ArraySource
+from aekit.data.spec import SampleSpec
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import RecipeError
-from aekit.preprocess import measure
-from aekit.samples import ArraySource, SampleSpec, collect
 from aekit.testing.kit import NotApplicableError, check
 from aekit.testing.samples import SHAPES, low_rank
 from aekit.testing.trials import DIM, Trial
@@ -75,9 +77,9 @@ def _encoders(trial: Trial) -> Iterator[tuple[SampleSpec, Encoder]]:
     """Encoders for samples of the sizes that the backbone takes."""
     for shape in SHAPES[trial.spec.kind]:
         spec = SampleSpec(trial.spec.kind, shape, trial.spec.dtype)
-        samples = collect(ArraySource(low_rank(spec, 8), kind=spec.kind), np.arange(8), torch.device("cpu"))
+        samples = load_samples(ArraySource(low_rank(spec, 8), kind=spec.kind), np.arange(8), torch.device("cpu"))
         try:
-            yield spec, trial.encoder_with(spec, measure(samples)[0])
+            yield spec, trial.encoder_with(spec, fit_preprocess(samples)[0])
         except RecipeError as error:
             if not isinstance(error.__cause__, ValueError):
                 raise

@@ -12,12 +12,16 @@ from importlib import import_module
 
 import tomli_w
 
-from aekit.options import describe, model_of, validated
-from aekit.registry import KINDS, entry_points
+from aekit.registry.discovery import KINDS, entry_points
+from aekit.registry.options import describe_options, options_model, validate_options
 from aekit.testing.kit import Case, check
 
 CONFIGURED = tuple(kind for kind in KINDS if kind != "command")
-_BASES = {"variant": "aekit.objective:Variant", "pretext": "aekit.objective:Pretext", "index": "aekit.index:Index"}
+_BASES = {
+    "variant": "aekit.objectives.base:Variant",
+    "pretext": "aekit.objectives.base:Pretext",
+    "index": "aekit.index.vector_index:Index",
+}
 _POSITIONAL = {"variant": 0, "pretext": 1, "backbone": 1, "source": 2, "evaluator": 3}
 _HEAVY = ("torch", "pydantic", "pandas", "sklearn", "faiss")
 
@@ -80,20 +84,20 @@ def contract(case: Case) -> None:
 @check(*CONFIGURED, bare=True)
 def options_described(case: Case) -> None:
     """every option is annotated, has a default that it allows, and says what it does"""
-    for row in describe(case.code):
+    for row in describe_options(case.code):
         assert row["default"] != "required", f"option {row['option']!r} has no default"
         assert row["description"], (
             f"option {row['option']!r} has no description; annotate it with Field(description=...)"
         )
-    validated(case.plugin, {})
+    validate_options(case.plugin, {})
 
 
 @check(*CONFIGURED, bare=True)
 def options_through_toml(case: Case) -> None:
     """its options come back from a recipe as they were written into it"""
-    model = model_of(case.code)
-    before = validated(case.plugin, case.options)
+    model = options_model(case.code)
+    before = validate_options(case.plugin, case.options)
     text = tomli_w.dumps({name: value for name, value in before.items() if value is not None})
-    after = validated(case.plugin, tomllib.loads(text))
+    after = validate_options(case.plugin, tomllib.loads(text))
     changed = [name for name in model.model_fields if before[name] != after[name]]
     assert not changed, f"option {changed[0]!r} was {before[changed[0]]!r}, came back as {after[changed[0]]!r}"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from aekit.evaluation.results import Result, Split
-from aekit.options import validated
-from aekit.registry import Plugin
+from aekit.registry.discovery import Plugin
+from aekit.registry.options import validate_options
 from aekit.testing.kit import Case, NotApplicableError, check, leaves_global_state_alone
 from aekit.testing.samples import blobs
 
@@ -31,11 +31,11 @@ class EvaluatorCase(Case):
     def needs_labels(self) -> bool:
         return "labels" in self.plugin.entry.tags
 
-    def judge(self, embeddings: np.ndarray | None = None, labels: np.ndarray | None = None) -> Result:
+    def evaluate(self, embeddings: np.ndarray | None = None, labels: np.ndarray | None = None) -> Result:
         """As `aekit evaluate` calls it."""
         given = self.embeddings if embeddings is None else embeddings
         named = self.labels if labels is None else labels
-        return self.code(given, named, self.split, **validated(self.plugin, self.options))
+        return self.code(given, named, self.split, **validate_options(self.plugin, self.options))
 
 
 def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[EvaluatorCase]:
@@ -45,7 +45,7 @@ def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folde
 @check("evaluator")
 def result(case: EvaluatorCase) -> None:
     """gives a Result whose metrics are finite and lie within their intervals; scores have the first as their mean"""
-    found = case.judge()
+    found = case.evaluate()
     assert isinstance(found, Result), f"gives a {type(found).__name__}: expected an aekit.evaluation.results.Result"
     assert found.metrics, "gives no metrics"
     for name, metric in found.metrics.items():
@@ -74,7 +74,7 @@ def result_same_every_time(case: EvaluatorCase) -> None:
     for seed in (1, 2):
         np.random.seed(seed)
         with leaves_global_state_alone("judging"):
-            found.append(case.judge())
+            found.append(case.evaluate())
     first, second = ({name: (m.value, m.low, m.high) for name, m in one.metrics.items()} for one in found)
     changed = [name for name in first if first[name] != second.get(name)]
     assert not changed, (
@@ -87,21 +87,21 @@ def result_same_every_time(case: EvaluatorCase) -> None:
 def inputs_untouched(case: EvaluatorCase) -> None:
     """changes neither the embeddings nor the labels, and takes them read-only"""
     embeddings, labels = case.embeddings.copy(), case.labels.copy()
-    case.judge(embeddings, labels)
+    case.evaluate(embeddings, labels)
     assert np.array_equal(embeddings, case.embeddings), "changes the embeddings"
     assert np.array_equal(labels, case.labels), "changes the labels"
     embeddings.flags.writeable = labels.flags.writeable = False
-    case.judge(embeddings, labels)
+    case.evaluate(embeddings, labels)
 
 
 @check("evaluator")
 def chosen_without_test_labels(case: EvaluatorCase) -> None:
     """what it chooses stays the same when the test labels are shuffled"""
-    before = dict(case.judge().chosen)
+    before = dict(case.evaluate().chosen)
     for seed in range(3):
         shuffled = case.labels.copy()
         shuffled[case.split.test] = np.random.default_rng(seed).permutation(shuffled[case.split.test])
-        after = dict(case.judge(labels=shuffled).chosen)
+        after = dict(case.evaluate(labels=shuffled).chosen)
         assert before == after, f"chooses {before}, and {after} with other test labels; choose with split.validation"
 
 
@@ -114,8 +114,8 @@ def oracle_beats_noise(case: EvaluatorCase) -> None:
     noise = source.standard_normal(case.embeddings.shape).astype(np.float32)
     oracle = 0.1 * noise
     oracle[np.arange(COUNT), np.unique(case.labels, return_inverse=True)[1]] += 5
-    (name, good), *_ = case.judge(oracle).metrics.items()
-    bad = case.judge(noise).metrics[name]
+    (name, good), *_ = case.evaluate(oracle).metrics.items()
+    bad = case.evaluate(noise).metrics[name]
     assert good.value > bad.value, f"{name} is {good} for the labels themselves, and {bad} for noise"
 
 
@@ -124,7 +124,7 @@ def without_labels(case: EvaluatorCase) -> None:
     """judges where there are no labels, unless its tags say that it needs them"""
     if case.needs_labels:
         raise NotApplicableError("the entry's tags say that it needs labels")
-    found = case.code(case.embeddings, None, case.split, **validated(case.plugin, case.options))
+    found = case.code(case.embeddings, None, case.split, **validate_options(case.plugin, case.options))
     assert isinstance(found, Result), f"gives a {type(found).__name__} where there are no labels"
 
 
@@ -138,7 +138,7 @@ def labels_of_its_tags(case: EvaluatorCase) -> None:
     if not told:
         raise NotApplicableError("the entry's tags say that it takes classes alone")
     for tag in told:
-        found = case.judge(labels=given[tag])
+        found = case.evaluate(labels=given[tag])
         assert isinstance(found, Result), f"gives a {type(found).__name__} for {tag}"
         (name, first), *_ = found.metrics.items()
         assert math.isfinite(first.value), f"{name} of {tag} is {first}"

@@ -10,9 +10,9 @@ from typing import Any, get_args
 import numpy as np
 
 from aekit.errors import RecipeError
-from aekit.index import Index, Metric
-from aekit.options import validated
-from aekit.registry import Plugin
+from aekit.index.vector_index import Index, Similarity
+from aekit.registry.discovery import Plugin
+from aekit.registry.options import validate_options
 from aekit.testing.kit import Case, check, leaves_global_state_alone
 from aekit.testing.samples import blobs
 
@@ -24,7 +24,7 @@ RECALL = 0.9
 class IndexCase(Case):
     """An index plugin and one metric, with vectors to find and queries near them."""
 
-    def __init__(self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path, metric: Metric) -> None:
+    def __init__(self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path, metric: Similarity) -> None:
         super().__init__(plugin, name, options, folder)
         self.metric, self.label = metric, metric
         vectors, _ = blobs(COUNT + QUERIES, classes=6, dim=DIM)
@@ -39,7 +39,7 @@ class IndexCase(Case):
             for start in range(0, count, 77):
                 yield self.vectors[start : min(start + 77, count)].copy()
 
-        index: Index = self.code(**validated(self.plugin, self.options))
+        index: Index = self.code(**validate_options(self.plugin, self.options))
         index.build(batches, count, DIM, self.metric)
         index.tune(lambda: self.recall(index, count))
         return index
@@ -63,7 +63,7 @@ class IndexCase(Case):
 def index_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[IndexCase]:
     """One for each metric; an index may refuse others than cosine by a RecipeError."""
     found = []
-    for metric in get_args(Metric):
+    for metric in get_args(Similarity):
         case = IndexCase(plugin, name, options, folder, metric)
         try:
             case.built()

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from aekit.options import validated
-from aekit.registry import Plugin, registry
+from aekit.registry.discovery import Plugin, registry
+from aekit.registry.options import validate_options
 
 Status = Literal["passed", "failed", "skipped"]
 
@@ -49,7 +49,7 @@ class Check:
         return self.function.__name__.replace("_", "-")
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         return " ".join((self.function.__doc__ or "").split())
 
     def __call__(self, case: Case) -> None:
@@ -77,21 +77,21 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckOutcome:
     check: Check
     status: Status
     reason: str = ""
 
     @property
-    def fault(self) -> str:
+    def failure(self) -> str:
         """Why this outcome is to the plugin's discredit, or ``""``."""
         if self.status == "skipped" and not self.check.optional:
             return f"did not run: {self.reason}"
         return self.reason if self.status == "failed" else ""
 
     def __str__(self) -> str:
-        status = "NOT RUN" if self.status == "skipped" and self.fault else self.status
-        line = f"{status.upper() if self.fault else status:<8} {self.check.name:<26} {self.check.says}"
+        status = "NOT RUN" if self.status == "skipped" and self.failure else self.status
+        line = f"{status.upper() if self.failure else status:<8} {self.check.name:<26} {self.check.description}"
         return f"{line}\n{'':<35} -> {self.reason}" if self.reason else line
 
 
@@ -100,46 +100,46 @@ class Report:
     """What the kit found. `ok` is False where a check failed, and where one that has to run did not."""
 
     plugin: Plugin
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[CheckOutcome] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return bool(self.outcomes) and not any(outcome.fault for outcome in self.outcomes)
+        return bool(self.outcomes) and not any(outcome.failure for outcome in self.outcomes)
 
     @property
     def counts(self) -> dict[str, int]:
         """Of ``passed``, ``failed``, ``skipped`` and ``not run``: checks that had to run and could not."""
-        found = Counter("not run" if o.status == "skipped" and o.fault else o.status for o in self.outcomes)
+        found = Counter("not run" if o.status == "skipped" and o.failure else o.status for o in self.outcomes)
         return {name: found[name] for name in ("passed", "failed", "skipped", "not run")}
 
-    def record(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         checks = [
             {
                 "check": o.check.name,
                 "status": o.status,
                 "optional": o.check.optional,
-                "says": o.check.says,
+                "says": o.check.description,
                 "reason": o.reason,
             }
             for o in self.outcomes
         ]
-        return {"plugin": self.plugin.record(), "ok": self.ok, "counts": self.counts, "checks": checks}
+        return {"plugin": self.plugin.to_dict(), "ok": self.ok, "counts": self.counts, "checks": checks}
 
     @property
-    def verdict(self) -> str:
+    def summary(self) -> str:
         """The counts, in words."""
         counted = ", ".join(f"{count} {name}" for name, count in self.counts.items())
         return f"{self.plugin.kind} {self.plugin.qualified} {self.plugin.version}: {counted}"
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.outcomes), self.verdict])
+        return "\n".join([*map(str, self.outcomes), self.summary])
 
 
 CaseMaker = Callable[[Plugin, str, Mapping[str, Any], Path], Sequence[Case]]
 
 
-class Bench:
+class ConformanceRun:
     """A plugin on the bench: its cases are made once, for all checks.
 
     Args:
@@ -177,30 +177,30 @@ class Bench:
             try:
                 made = self.makers[self.kind](self.plugin, self.name, self.options, self.folder)
             except (Exception, SystemExit) as error:
-                return reason_of(error)
+                return error_line(error)
         return made or "the kit has no case for it"
 
-    def run(self, one: Check) -> Outcome:
+    def run(self, one: Check) -> CheckOutcome:
         """Puts the plugin through one check."""
         if one.bare:
             return _outcome(one, [Case(self.plugin, self.name, self.options, self.folder)])
         if isinstance(self.cases, str):
-            return Outcome(one, "skipped", self.cases)
+            return CheckOutcome(one, "skipped", self.cases)
         return _outcome(one, self.cases)
 
-    def report(self) -> Iterator[Outcome]:
+    def report(self) -> Iterator[CheckOutcome]:
         """The outcomes, one at a time.
 
         Raises:
             RecipeError: the options to test with are not the plugin's.
         """
         if self.options:
-            validated(self.plugin, self.options)
+            validate_options(self.plugin, self.options)
         for one in self.checks:
             yield self.run(one)
 
 
-def _outcome(one: Check, cases: Sequence[Case]) -> Outcome:
+def _outcome(one: Check, cases: Sequence[Case]) -> CheckOutcome:
     skipped = []
     for case in cases:
         with _undisturbed():
@@ -210,13 +210,13 @@ def _outcome(one: Check, cases: Sequence[Case]) -> Outcome:
                 skipped.append(str(why))
             except (Exception, SystemExit) as error:
                 where = f"{case.label}: " if case.label else ""
-                return Outcome(one, "failed", f"{where}{reason_of(error)}")
+                return CheckOutcome(one, "failed", f"{where}{error_line(error)}")
     if len(skipped) == len(cases):
-        return Outcome(one, "skipped", "; ".join(dict.fromkeys(skipped)))
-    return Outcome(one, "passed")
+        return CheckOutcome(one, "skipped", "; ".join(dict.fromkeys(skipped)))
+    return CheckOutcome(one, "passed")
 
 
-def reason_of(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """One line: an assertion speaks for itself, anything else says what it is."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if isinstance(error, AssertionError):

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aekit.autoencoder import draw
-from aekit.encoder import load
-from aekit.objective import Batch, Objective, Pretext, Variant
+from aekit.encoder.encoder import load
+from aekit.objectives.autoencoder import sample_code
+from aekit.objectives.base import Batch, Objective, Pretext, Variant
 from aekit.testing.kit import NotApplicableError, check, leaves_global_state_alone
-from aekit.testing.trials import DIM, Trial, labelled
-from aekit.training import Batches, State, train
+from aekit.testing.trials import DIM, Trial, with_random_labels
+from aekit.training.batches import Batches
+from aekit.training.checkpoint import State
+from aekit.training.loop import train
 
 SIZES = (1, 2, 7)
 TRAINING = ("variant", "pretext", "backbone")
@@ -43,7 +45,7 @@ def shapes(trial: Trial) -> None:
             assert name == "loss" or not value.requires_grad, (
                 f"{name} holds on to its graph: detach() what is only logged"
             )
-        code, _ = draw(encoder.head, encoder.backbone(encoder.preprocess(trial.raw(size))), _generator())
+        code, _ = sample_code(encoder.head, encoder.backbone(encoder.preprocess(trial.raw(size))), _generator())
         draws = max(1, len(code) // size)  # a head may draw several codes a sample
         _has_shape("the head's code", code, (draws * size, DIM))
 
@@ -115,7 +117,7 @@ def input_untouched(trial: Trial) -> None:
     objective = trial.objective().train()
     x = objective.encoder.preprocess(trial.raw(7))
     kept = x.clone()
-    plugin = trial.tested(objective)
+    plugin = trial.plugin_module(objective)
     if isinstance(plugin, Variant):
         plugin.corrupt(x, _generator())
         assert torch.equal(x, kept), "corrupt() changes its input; give back a new tensor"
@@ -164,7 +166,7 @@ def save_and_load(trial: Trial) -> None:
 @check(*TRAINING, optional=True)
 def export(trial: Trial) -> None:
     """torch.export with a batch of any size, traced with 2, agrees for 1, 2 and 7"""
-    if trial.plugin.kind == "pretext" or (trial.plugin.kind == "variant" and not trial.code.overrides("head")):
+    if trial.plugin.kind == "pretext" or (trial.plugin.kind == "variant" and not trial.code.implements("head")):
         raise NotApplicableError("nothing of it ships with the encoder")
     encoder = trial.objective().encoder.eval()
     # torch explains a failure to its own developers, at length; what a plugin's author needs is in the exception.
@@ -201,7 +203,7 @@ def labels_do_not_leak(trial: Trial) -> None:
         objective = trial.objective().train()
         optimizer = torch.optim.SGD(objective.parameters(), lr=0.01)
         for step in range(3):
-            terms = objective.loss(labelled(trial.raw(8, 8 * step), seed), _generator(step))
+            terms = objective.loss(with_random_labels(trial.raw(8, 8 * step), seed), _generator(step))
             optimizer.zero_grad()
             terms["loss"].backward()
             optimizer.step()
@@ -216,10 +218,10 @@ def labels_do_not_leak(trial: Trial) -> None:
 def hidden_values_do_not_leak(trial: Trial) -> None:
     """what hide() hides reaches neither its visible part nor the encoder: other hidden values change nothing"""
     objective = trial.objective().train()
-    pretext = trial.tested(objective)
-    if not isinstance(pretext, Pretext) or not callable(getattr(pretext, "hide", None)):
+    pretext = trial.plugin_module(objective)
+    if not isinstance(pretext, Pretext) or not callable(getattr(pretext, "mask_input", None)):
         raise NotApplicableError("it hides nothing: no hide()")
-    hide: Hide = pretext.hide  # type: ignore[assignment]
+    hide: Hide = pretext.mask_input  # type: ignore[assignment]
     x = objective.encoder.preprocess(trial.raw(7))
     visible, hidden = hide(x, _generator())
     assert hidden.dtype == torch.bool, f"hidden is {hidden.dtype}: expected a bool mask over x"
@@ -240,13 +242,13 @@ def hidden_values_do_not_leak(trial: Trial) -> None:
 def shows(trial: Trial) -> None:
     """show() gives rows of finite samples or of short texts, as many as it was given, the same from the same generator"""
     objective = trial.objective().eval()
-    pretext = trial.tested(objective)
-    if not isinstance(pretext, Pretext) or type(pretext).show is Pretext.show:
+    pretext = trial.plugin_module(objective)
+    if not isinstance(pretext, Pretext) or type(pretext).visualize is Pretext.visualize:
         raise NotApplicableError("it shows nothing: no show()")
     x = objective.encoder.preprocess(trial.raw(7))
     kept = x.clone()
     with torch.no_grad(), leaves_global_state_alone("show()"):
-        rows, again = pretext.show(x, _generator()), pretext.show(x, _generator())
+        rows, again = pretext.visualize(x, _generator()), pretext.visualize(x, _generator())
     assert torch.equal(x, kept), "show() changes its input; work on a copy"
     assert rows, "show() gives no rows; leave it out where there is nothing to see"
     for title, row in rows.items():
@@ -273,7 +275,7 @@ def _what_the_encoder_sees(pretext: Pretext, x: Tensor) -> tuple[list[Tensor], T
     """
     seen: list[Tensor] = []
     masks: list[Tensor] = []
-    hide: Hide = pretext.hide  # type: ignore[assignment]
+    hide: Hide = pretext.mask_input  # type: ignore[assignment]
 
     def look(module: nn.Module, given: Any) -> None:
         if torch.is_grad_enabled():  # targets may be made from the whole sample
@@ -286,12 +288,12 @@ def _what_the_encoder_sees(pretext: Pretext, x: Tensor) -> tuple[list[Tensor], T
         return visible, hidden
 
     handle = pretext.encoder.backbone.register_forward_pre_hook(look)
-    pretext.hide = watch  # type: ignore[assignment]
+    pretext.mask_input = watch  # type: ignore[assignment]
     try:
         pretext.loss(x, _generator())
     finally:
         handle.remove()
-        del pretext.hide
+        del pretext.mask_input
     return seen, torch.stack(masks).all(0) if masks else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aekit.samples import Kind, SampleSpec
+from aekit.data.spec import Kind, SampleSpec
 
 SPECS: dict[Kind, SampleSpec] = {
     "vector": SampleSpec("vector", (20,), "float32"),
@@ -14,7 +14,7 @@ SPECS: dict[Kind, SampleSpec] = {
 }
 """What plugins are tested on. Pictures are square, so that tasks which turn them can take them."""
 
-COLOURED = SampleSpec("image", (3, 8, 8), "uint8")
+COLOR = SampleSpec("image", (3, 8, 8), "uint8")
 """What a plugin for pictures is tested on that refuses grey ones."""
 
 SHAPES: dict[Kind, list[tuple[int, ...]]] = {

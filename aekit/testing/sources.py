@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from aekit.data import open_data
+from aekit.data.examples import MAKERS
+from aekit.data.opening import open_data
+from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
-from aekit.registry import Plugin
-from aekit.samples import SampleSpec, Source
-from aekit.testing.files import MAKERS
+from aekit.registry.discovery import Plugin
 from aekit.testing.kit import Case, NotApplicableError, check, leaves_global_state_alone
 from aekit.testing.samples import SPECS
 

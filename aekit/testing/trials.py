@@ -11,20 +11,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aekit.autoencoder import Autoencoder
-from aekit.backbone import Backbone
-from aekit.encoder import Encoder, assemble, seeded
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import ArraySource
+from aekit.data.spec import SampleSpec
+from aekit.encoder.backbone import Backbone
+from aekit.encoder.encoder import Encoder, build_encoder, temporary_seed
+from aekit.encoder.preprocessing import Preprocess, fit_preprocess
 from aekit.errors import RecipeError
-from aekit.fitting.assembly import autoencoder_of, make_objective
-from aekit.objective import Batch, Objective, Pretext, PretextObjective, Variant
-from aekit.options import validated
-from aekit.preprocess import Preprocess, measure
-from aekit.recipe import make_recipe
-from aekit.registry import Plugin, registry
-from aekit.samples import ArraySource, Samples, SampleSpec, collect
+from aekit.objectives.autoencoder import Autoencoder
+from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective, Variant
+from aekit.registry.discovery import Plugin, registry
+from aekit.registry.options import validate_options
 from aekit.testing.kit import Case
-from aekit.testing.samples import COLOURED, SPECS, low_rank
-from aekit.training import Batches, Settings, State, train
+from aekit.testing.samples import COLOR, SPECS, low_rank
+from aekit.training.batches import Batches
+from aekit.training.build import find_autoencoder, make_objective
+from aekit.training.checkpoint import State
+from aekit.training.loop import train
+from aekit.training.recipe import make_recipe
+from aekit.training.settings import Settings
 
 DIM = 16
 """Width of the code."""
@@ -40,11 +45,11 @@ class Trial(Case):
     @cached_property
     def samples(self) -> Samples:
         array = low_rank(self.spec)
-        return collect(ArraySource(array, kind=self.spec.kind), np.arange(len(array)), torch.device("cpu"))
+        return load_samples(ArraySource(array, kind=self.spec.kind), np.arange(len(array)), torch.device("cpu"))
 
     @cached_property
     def preprocess(self) -> Preprocess:
-        return measure(self.samples)[0]
+        return fit_preprocess(self.samples)[0]
 
     def settings(self, seed: int = 0, **changes: Any) -> Settings:
         fixed: dict[str, Any] = {"seed": seed, "precision": "fp32", "device": "cpu", "batch_size": 32, "warmup": 0.0}
@@ -60,7 +65,7 @@ class Trial(Case):
             "objective": {f"{self.plugin.kind}s": [self.name], self.name: self.options},
             "train": {"seed": seed},
         }
-        recipe = make_recipe(values, getattr(self.code, "needs", {}))
+        recipe = make_recipe(values, getattr(self.code, "requires", {}))
         objective = make_objective(recipe, self.samples.spec, self.preprocess)
         objective.start(self.samples)
         return objective
@@ -68,20 +73,20 @@ class Trial(Case):
     def encoder_with(self, spec: SampleSpec, preprocess: Preprocess, seed: int = 0) -> Encoder:
         """An encoder around the backbone that is tested."""
         architecture = {
-            "backbone": {"name": self.name, "options": validated(self.plugin, self.options)},
+            "backbone": {"name": self.name, "options": validate_options(self.plugin, self.options)},
             "head": None,
             "dim": DIM,
             "normalize": False,
         }
-        return assemble(spec, preprocess, architecture, seed=seed)
+        return build_encoder(spec, preprocess, architecture, seed=seed)
 
-    def tested(self, objective: Objective) -> Variant | Pretext | Backbone:
+    def plugin_module(self, objective: Objective) -> Variant | Pretext | Backbone:
         """The plugin's own module in an objective."""
         if isinstance(objective, PretextObjective):
             return objective.pretext
         if self.plugin.kind == "backbone":
             return objective.encoder.backbone
-        autoencoder = autoencoder_of(objective)
+        autoencoder = find_autoencoder(objective)
         assert autoencoder is not None
         variant = next(iter(autoencoder.variants.values()))
         assert isinstance(variant, Variant)
@@ -116,7 +121,7 @@ def trials(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) 
     found: list[Trial] = []
     refusals: dict[str, RecipeError] = {}
     wanted = tagged or list(SPECS.values())
-    for spec in [*wanted, *([COLOURED] if SPECS["image"] in wanted else [])]:
+    for spec in [*wanted, *([COLOR] if SPECS["image"] in wanted else [])]:
         if any(trial.spec.kind == spec.kind for trial in found):
             continue
         trial = Trial(plugin, name, options, folder, spec)
@@ -138,7 +143,7 @@ def trials(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) 
 
 def _around(encoder: Encoder) -> Autoencoder:
     """An autoencoder, with a linear decoder where the backbone has no mirror image."""
-    with seeded(1):
+    with temporary_seed(1):
         try:
             decoder = encoder.decoder()
         except NotImplementedError:
@@ -148,11 +153,11 @@ def _around(encoder: Encoder) -> Autoencoder:
 
 def _plain_backbone(spec: SampleSpec) -> str:
     """What variants and tasks are tested on: of aekit's own backbones, the one that asks least of a sample."""
-    own = [p for p in registry().of("backbone") if p.distribution == "aekit" and spec.kind in p.entry.tags]
+    own = [p for p in registry().by_kind("backbone") if p.distribution == "aekit" and spec.kind in p.entry.tags]
     return max(own, key=lambda plugin: len(plugin.entry.tags)).qualified
 
 
-def labelled(raw: Tensor, seed: int) -> Batch:
+def with_random_labels(raw: Tensor, seed: int) -> Batch:
     """A batch with random class numbers, others for every seed, that nothing without supervision may look at."""
     numbers = torch.randint(0, 5, (len(raw),), generator=torch.Generator().manual_seed(seed))
     return Batch(raw, numbers + 5 * seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aekit.hookspecs import Entry, hookimpl
+from aekit.registry.hookspecs import Entry, hookimpl
 
 from .pretexts import aekit_register_pretexts as aekit_register_pretexts
 
@@ -13,21 +13,23 @@ def aekit_register_variants() -> list[Entry]:
     return [
         Entry(
             "none",
-            f"{at}.none:Plain",
+            f"{at}.plain:Plain",
             "the plain autoencoder: nothing but its code width keeps it from copying",
             1,
             ("usual",),
         ),
         Entry("linear", f"{at}.linear:Linear", "the linear autoencoder, which finds PCA's subspace", 1),
         Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 1),
-        Entry("binarising", f"{at}.binarising:Binarising", "draws black and white samples from grey ones", 1),
-        Entry("displacing", f"{at}.displacing:Displacing", "restores a picture from a displaced one", 1, ("image",)),
+        Entry("binarising", f"{at}.binarize:Binarize", "draws black and white samples from grey ones", 1),
+        Entry(
+            "displacing", f"{at}.random_affine:RandomAffine", "restores a picture from a displaced one", 1, ("image",)
+        ),
         Entry("contractive", f"{at}.contractive:Contractive", "the code moves little when the sample does", 1),
         Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "each unit costs its absolute activation", 1),
         Entry("sparse-kl", f"{at}.sparse_kl:SparseKL", "each unit is to be active for a small share of the samples", 1),
         Entry("k-sparse", f"{at}.k_sparse:KSparse", "each sample keeps the k largest units of its code", 1),
         Entry("winner-take-all", f"{at}.winner_take_all:WinnerTakeAll", "each unit keeps its winners in the batch", 1),
-        Entry("vq", f"{at}.vq:VectorQuantised", "the code is made of a few entries of a learned codebook", 1),
+        Entry("vq", f"{at}.vq:VectorQuantized", "the code is made of a few entries of a learned codebook", 1),
         Entry("wae-mmd", f"{at}.wae_mmd:WassersteinMMD", "all codes together are distributed like a prior's draws", 1),
         Entry(
             "adversarial", f"{at}.adversarial:Adversarial", "codes that a discriminator takes for a prior's draws", 1
@@ -108,7 +110,7 @@ def aekit_register_sources() -> list[Entry]:
         ),
         Entry(
             "mnist-variations",
-            f"{at}.mnist_variations:Variations",
+            f"{at}.mnist_variations:MnistVariations",
             "MNIST's digits turned, or on noise: basic, rot, bg-rand, rot-bg-rand",
             1,
         ),

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from torch import nn
 
-from aekit.backbone import Backbone, Tied
-from aekit.options import Field
-from aekit.samples import SampleSpec
+from aekit.data.spec import SampleSpec
+from aekit.encoder.backbone import Backbone, TiedLayer
+from aekit.registry.options import Field
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 LAYERS: dict[str, tuple[Any, Any, Any]] = {
@@ -65,17 +65,17 @@ class Conv(Backbone):
         inside, outside = self.channels[number], self.channels[number + 1]
         # (B, inside, ..., W) -> (B, outside, ..., ceil(W / 2))
         convolution = self.layers[0](inside, outside, 3, stride=2, padding=1, bias=self.norm == "none")
-        return nn.Sequential(convolution, *self.between(number).children())
+        return nn.Sequential(convolution, *self.mirror_activation(number).children())
 
     def mirror(self, stage: int) -> nn.Module:
         outside, inside = self.channels[stage], self.channels[stage + 1]
         # (B, inside, ..., w) -> (B, outside, ..., 2w - 1 + padding)
         padding = tuple(big - (2 * small - 1) for big, small in zip(self.sizes[stage], self.sizes[stage + 1]))
         if self.tied:
-            return Tied(next(self.stages[stage].children()), outside, padding)
+            return TiedLayer(next(self.stages[stage].children()), outside, padding)
         return self.layers[1](inside, outside, 3, stride=2, padding=1, output_padding=padding)
 
-    def between(self, stage: int) -> nn.Module:
+    def mirror_activation(self, stage: int) -> nn.Module:
         width = self.channels[stage + 1]
         norms = {"batch": self.layers[2], "group": lambda width: nn.GroupNorm(math.gcd(8, width), width)}
         return nn.Sequential(norms.get(self.norm, lambda width: nn.Identity())(width), self.activation())

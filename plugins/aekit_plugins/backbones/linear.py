@@ -6,9 +6,9 @@ from typing import Annotated
 
 from torch import nn
 
-from aekit.backbone import Backbone
-from aekit.options import Field
-from aekit.samples import SampleSpec
+from aekit.data.spec import SampleSpec
+from aekit.encoder.backbone import Backbone
+from aekit.registry.options import Field
 
 
 class Linear(Backbone):

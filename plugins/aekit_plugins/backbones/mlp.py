@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from aekit.backbone import Backbone, Tied
-from aekit.options import Field
-from aekit.samples import SampleSpec
+from aekit.data.spec import SampleSpec
+from aekit.encoder.backbone import Backbone, TiedLayer
+from aekit.registry.options import Field
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "none": nn.Identity}
 
@@ -45,8 +45,8 @@ class MLP(Backbone):
         linear: nn.Module = nn.Linear(self.widths[stage + 1], self.widths[stage])
         if self.tied:
             own = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
-            linear = Tied(own, self.widths[stage])
+            linear = TiedLayer(own, self.widths[stage])
         return nn.Sequential(linear, nn.Unflatten(1, self.spec.shape)) if stage == 0 else linear
 
-    def between(self, stage: int) -> nn.Module:
+    def mirror_activation(self, stage: int) -> nn.Module:
         return self.activation()

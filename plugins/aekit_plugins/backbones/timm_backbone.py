@@ -11,18 +11,18 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.artifacts import sha256_of
-from aekit.backbone import Backbone
-from aekit.errors import AekitError, RecipeError, nearest
-from aekit.networks.framing import Framing, advice, per_channel
-from aekit.networks.pooling import Pool, Pooling
-from aekit.networks.staging import Call, Plan, groups_by_name, modules_of, planned, without_chance
-from aekit.networks.upsampling import Upsampling
-from aekit.networks.weights import differences, read_weights, reason
-from aekit.options import Field
-from aekit.preprocess import Preprocess
-from aekit.samples import SampleSpec
-from aekit.tasks.patching import TokenPass
+from aekit.data.framing import Framing, per_channel, preprocessing_advice
+from aekit.data.spec import SampleSpec
+from aekit.encoder.backbone import Backbone
+from aekit.encoder.preprocessing import Preprocess
+from aekit.errors import AekitError, RecipeError, closest_name
+from aekit.io.atomic import file_sha256
+from aekit.io.weights import load_error, read_weights, state_dict_differences
+from aekit.nn.pooling import Pool, Pooling
+from aekit.nn.stages import Call, Plan, build_stages, disable_dropout, groups_by_name, plan_stages
+from aekit.nn.upsampling import Upsampling
+from aekit.objectives.patch_tokens import VisibleTokenEncoder
+from aekit.registry.options import Field
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 Kept = Annotated[float, Field(gt=0, le=1)]
@@ -62,7 +62,7 @@ class Timm(Backbone):
         self.size = (size, size) if isinstance(size, int) else tuple(size or self.config.input_size[1:])
         self.pooling = "avg" if pooling == "auto" and layer else pooling
         self.frame: dict[str, Any] = {
-            "share": crop or self.config.crop_pct,
+            "crop_pct": crop or self.config.crop_pct,
             "squash": self.config.crop_mode == "squash",
             "kernel": self.config.interpolation if interpolation == "auto" else interpolation,
         }
@@ -77,9 +77,9 @@ class Timm(Backbone):
         self.features_dim = torch.Size(self.features_shape).numel()
         count = len(self.stages)
         stages = f"{count} stages" if count > 1 else "one stage, as its parts do not simply follow one another"
-        self.note = "; ".join(filter(None, [f"{model}: {stages}", advice(spec, self.size, **self.frame)]))
+        self.note = "; ".join(filter(None, [f"{model}: {stages}", preprocessing_advice(spec, self.size, **self.frame)]))
 
-    def take(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
+    def load_pretrained(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
         place = f"encoder.weights = {where!r}"
         if not preprocess.unit:
             raise RecipeError([f"{place}: {self.model} wants samples in [0, 1]; set encoder.scaling = 'unit'"])
@@ -88,33 +88,33 @@ class Timm(Backbone):
             try:
                 weights = self._network(pretrained=True, num_classes=self.config.num_classes).state_dict()
             except Exception as error:  # whatever timm, the hub's client and the network between have to say
-                raise RecipeError([f"{place}: {self.model} cannot be had: {reason(error)}"]) from error
+                raise RecipeError([f"{place}: {self.model} cannot be had: {load_error(error)}"]) from error
             found: dict[str, Any] = {"hub": self.config.hf_hub_id or self.config.url}
         elif not Path(where).is_file():
             raise RecipeError([f"{place}: expected 'pretrained', a file of weights, or the folder of an aekit encoder"])
         else:
             weights, part = read_weights(Path(where))
             weights = _adapted(weights, network, self.config, place)
-            found = {"sha256": sha256_of(Path(where))} | ({"part": part} if part else {})
+            found = {"sha256": file_sha256(Path(where))} | ({"part": part} if part else {})
         with torch.device("meta"):  # the classifier is what a network without classes lacks
             head = self._network(num_classes=2).state_dict().keys() - network.state_dict().keys()
         own = {name: tensor for name, tensor in weights.items() if name not in head}
-        if problems := differences(network.state_dict(), own):
+        if problems := state_dict_differences(network.state_dict(), own):
             raise RecipeError([f"{place}, for {self.model}: {problem}" for problem in problems])
         network.load_state_dict(own)
         self.stages.load_state_dict(self._cut(network)[0].state_dict())
         return found | ({"left out": sorted(set(weights) - set(own))} if len(own) < len(weights) else {})
 
-    def decoder(self, dim: int, widen: nn.Module | None = None) -> nn.Module:
-        if widen is None:
+    def decoder(self, dim: int, expand: nn.Module | None = None) -> nn.Module:
+        if expand is None:
             return Upsampling((dim,), self.spec.shape)
-        return nn.Sequential(widen, Upsampling(self.features_shape, self.spec.shape))
+        return nn.Sequential(expand, Upsampling(self.features_shape, self.spec.shape))
 
     def _network(self, **more: Any) -> nn.Module:
         building: dict[str, Any] = {"num_classes": 0, "in_chans": self.spec.shape[0]}
         if self.config.fixed_input_size:
             building["img_size"] = self.size
-        return without_chance(_timm().create_model(self.model, **building | more))
+        return disable_dropout(_timm().create_model(self.model, **building | more))
 
     def _cut(self, network: nn.Module) -> tuple[nn.ModuleList, tuple[int, ...]]:
         """The network's stages, and the shape of what they give."""
@@ -130,7 +130,7 @@ class Timm(Backbone):
             raise
         except Exception as error:  # sizes that it was not made for, and whatever else its code stumbles over
             size = "x".join(map(str, self.size))
-            raise ValueError(f"{self.model} cannot be used on pictures of {size}: {reason(error)}") from error
+            raise ValueError(f"{self.model} cannot be used on pictures of {size}: {load_error(error)}") from error
         first, *rest = self._built(network.to(memory_format=torch.channels_last), plan)
         framing = Framing(self.spec.shape[1:], self.size, *self.normal, **self.frame)  # type: ignore[arg-type]
         return nn.ModuleList([nn.Sequential(framing, first), *rest]), tuple(x.shape[1:])
@@ -154,17 +154,17 @@ class Timm(Backbone):
 
     def _plan(self, sketch: Any, x: Tensor) -> Plan:
         """The steps of each stage that is used."""
-        plan = planned(
+        plan = plan_stages(
             sketch,
             lambda x: sketch.forward_head(sketch.forward_features(x), pre_logits=True),
             x,
             groups=_groups(sketch),
-            tries=[
+            candidates=[
                 [name for name in ("_pos_embed", "forward_head") if hasattr(sketch, name)],
                 ["forward_features", "forward_head"],
             ],
-            carried=[] if getattr(sketch, "rope_mixed", False) else ["rope"],
-            without=[] if self.pooling == "auto" else ["forward_head"],
+            extra_args=[] if getattr(sketch, "rope_mixed", False) else ["rope"],
+            skip=[] if self.pooling == "auto" else ["forward_head"],
         )
         if self.layer and self.layer > (count := len(plan.stages)):
             raise RecipeError([f"encoder.timm.layer = {self.layer}: expected 1 to {count}, the stages of {self.model}"])
@@ -172,10 +172,10 @@ class Timm(Backbone):
 
     def _built(self, network: Any, plan: Plan) -> list[nn.Module]:
         def adapted(step: Call) -> nn.Module | None:
-            turned = step.named.get("rope") is not None
+            turned = step.kwargs.get("rope") is not None
             return _Turned(network, step, network.patch_embed.dynamic_feat_size(self.size)) if turned else None
 
-        stages = modules_of(network, plan, adapted)
+        stages = build_stages(network, plan, adapted)
         if self.pooling != "auto":
             prefix = getattr(network, "num_prefix_tokens", 0)
             if self.pooling == "token" and not prefix:
@@ -187,8 +187,8 @@ class Timm(Backbone):
         return stages
 
 
-def _token_pass(stages: Iterable[nn.Module], prefix: int) -> TokenPass:
-    return TokenPass(stages, lambda step: getattr(step, "name", "") == "_pos_embed", prefix)
+def _token_pass(stages: Iterable[nn.Module], prefix: int) -> VisibleTokenEncoder:
+    return VisibleTokenEncoder(stages, lambda step: getattr(step, "name", "") == "_pos_embed", prefix)
 
 
 class _Turned(nn.Module):
@@ -196,7 +196,7 @@ class _Turned(nn.Module):
 
     def __init__(self, network: Any, step: Call, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.block, self.named = network.get_submodule(step.name), dict(step.named)
+        self.block, self.named = network.get_submodule(step.name), dict(step.kwargs)
         self._rope = (network.rope,)  # in a tuple, as the first stage holds it
         self.grid = None if getattr(network.rope, "feat_shape", None) else grid
 
@@ -221,7 +221,7 @@ def _config(model: str) -> Any:
     known = {*timm.list_models(), *timm.list_models(pretrained=True)}
     if model not in known:
         raise RecipeError(
-            [f"encoder.timm.model = {model!r}: timm {timm.__version__} has no such network{nearest(model, known)}"]
+            [f"encoder.timm.model = {model!r}: timm {timm.__version__} has no such network{closest_name(model, known)}"]
         )
     return timm.models.get_pretrained_cfg(model)
 
@@ -245,7 +245,7 @@ def _adapted(weights: dict[str, Tensor], network: nn.Module, config: Any, place:
         weights = dict(renamed(dict(weights), network))
     except Exception as error:  # it takes for granted that the weights are of this network
         raise RecipeError(
-            [f"{place}: is not of {config.architecture}: {type(error).__name__}: {reason(error)}"]
+            [f"{place}: is not of {config.architecture}: {type(error).__name__}: {load_error(error)}"]
         ) from error
     own = network.state_dict()
     firsts = config.first_conv if isinstance(config.first_conv, tuple) else (config.first_conv,)

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.errors import DataError, nearest
-from aekit.evaluation import Metric, Result, Split
-from aekit.evaluation.detection import NAMES, mean_detection
-from aekit.evaluation.outlying import SCORES, outlying
-from aekit.options import Field
+from aekit.errors import DataError, closest_name
+from aekit.evaluation.metrics.detection import ANOMALY_NAMES, mean_detection_metrics
+from aekit.evaluation.metrics.outlier_scores import OUTLIER_SCORES, outlier_scores
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.registry.options import Field
 
 
 def evaluate(
@@ -39,25 +39,25 @@ def evaluate(
     questions, notes = _questions(labels, split, normal, classes)
     judged = np.concatenate([split.validation, split.test])
     held = len(split.validation)
-    scores: dict[str, list[np.ndarray]] = {name: [] for name in SCORES}
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in OUTLIER_SCORES}
     cut = False
     for number, names in enumerate(questions):
         own = split.train[np.isin(labels[split.train], names)]
         if len(own) > most:
             own, cut = np.sort(np.random.default_rng([seed, number]).choice(own, most, replace=False)), True
-        for name, found in outlying(embeddings[own], embeddings[judged], seed).items():
+        for name, found in outlier_scores(embeddings[own], embeddings[judged], seed).items():
             scores[name].append(found)
-    odd = np.stack([~np.isin(labels[judged], names) for names in questions])
-    tried = {n: _auroc(np.stack(values)[:, :held], odd[:, :held]) for n, values in scores.items()}
+    anomalous = np.stack([~np.isin(labels[judged], names) for names in questions])
+    tried = {n: _auroc(np.stack(values)[:, :held], anomalous[:, :held]) for n, values in scores.items()}
     chosen = max(tried, key=lambda name: tried[name])
-    figures, single = mean_detection(
-        np.stack(scores[chosen])[:, held:], odd[:, held:], seed=seed, groups=split.test_groups
+    figures, single = mean_detection_metrics(
+        np.stack(scores[chosen])[:, held:], anomalous[:, held:], seed=seed, groups=split.test_groups
     )
     metrics: dict[str, Metric] = dict(figures)
     for name, values in scores.items():
-        metrics[f"auroc_{name}"] = Metric(_auroc(np.stack(values)[:, held:], odd[:, held:]))
+        metrics[f"auroc_{name}"] = Metric(_auroc(np.stack(values)[:, held:], anomalous[:, held:]))
     table: list[dict[str, Any]] = [
-        {"normal": ", ".join(map(str, names)), **dict(zip(NAMES, row.tolist()))}
+        {"normal": ", ".join(map(str, names)), **dict(zip(ANOMALY_NAMES, row.tolist()))}
         for names, row in zip(questions, single)
         if np.isfinite(row).all()
     ]
@@ -74,7 +74,9 @@ def _questions(
     if normal:
         texts = known.astype(str)
         if missing := [name for name in normal if name not in texts]:
-            raise DataError(f"anomaly.normal: no training sample of class {missing[0]!r}{nearest(missing[0], texts)}")
+            raise DataError(
+                f"anomaly.normal: no training sample of class {missing[0]!r}{closest_name(missing[0], texts)}"
+            )
         return [known[np.isin(texts, normal)]], []
     usable = known[counts >= 3]
     if len(usable) < 1:
@@ -85,10 +87,10 @@ def _questions(
     return [np.array([name]) for name in kept], notes
 
 
-def _auroc(scores: np.ndarray, odd: np.ndarray) -> float:
+def _auroc(scores: np.ndarray, anomalous: np.ndarray) -> float:
     """Mean over the questions (K, N); 0.5 where none can be answered."""
     try:
-        found, _ = mean_detection(scores, odd, resamples=1)
+        found, _ = mean_detection_metrics(scores, anomalous, resamples=1)
     except ValueError:
         return 0.5
     return found["auroc"].value

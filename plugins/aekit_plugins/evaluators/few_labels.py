@@ -7,8 +7,12 @@ from typing import Annotated, Any
 import numpy as np
 
 from aekit.errors import DataError
-from aekit.evaluation import Metric, Result, Split, bootstrap, few_of_each, fit_logistic, folds_of
-from aekit.options import Field
+from aekit.evaluation.linear.probe import fit_logistic
+from aekit.evaluation.metrics.intervals import bootstrap
+from aekit.evaluation.model_selection import assign_folds
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.evaluation.splits import sample_per_class
+from aekit.registry.options import Field
 
 COUNTS = (1, 5, 10, 50, 100)
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -53,20 +57,20 @@ def evaluate(
     def ready(rows: np.ndarray) -> np.ndarray:
         return ((embeddings[rows] - mean) * scale).astype(np.float32)
 
-    test, truth = ready(split.test), labels[split.test]
+    test, y_true = ready(split.test), labels[split.test]
     metrics: dict[str, Metric] = {}
     table: list[dict[str, Any]] = []
     scores: dict[int, np.ndarray] = {}
     for count in counts:
         right, chosen = [], []
         for draw in range(repeats):
-            rows = few_of_each(split.train, labels, count, seed=seed + draw)
+            rows = sample_per_class(split.train, labels, count, seed=seed + draw)
             x, y = ready(rows), labels[rows]
             within = _span(x)
             x = x @ within
             strength = SINGLE if count == 1 else _chosen(x, y, min(folds, count), seed + draw)
-            model = fit_logistic(x, y, [strength], tolerance=ENOUGH, standardise=False)
-            right.append(model.predict(test @ within)[0] == truth)
+            model = fit_logistic(x, y, [strength], tolerance=ENOUGH, standardize=False)
+            right.append(model.predict(test @ within)[0] == y_true)
             chosen.append(strength)
         scores[count] = np.mean(right, axis=0)
         metrics[f"accuracy@{count}"] = bootstrap(scores[count], seed=seed, groups=split.test_groups)
@@ -99,8 +103,8 @@ def _span(x: np.ndarray) -> np.ndarray:
 
 def _chosen(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:
     """The best C of a cross-validation, of equals the smallest."""
-    numbers = folds_of(y, len(y), folds, seed)
-    path = fit_logistic(x, y, STRENGTHS, tolerance=ENOUGH, left_out=numbers, standardise=False)
+    numbers = assign_folds(y, len(y), folds, seed)
+    path = fit_logistic(x, y, STRENGTHS, tolerance=ENOUGH, held_out=numbers, standardize=False)
     right = (path.predict(x) == y).reshape(folds, len(STRENGTHS), len(y))
     held = numbers == np.arange(folds)[:, None]
     return STRENGTHS[int((right & held[:, None]).sum(axis=(0, 2)).argmax())]

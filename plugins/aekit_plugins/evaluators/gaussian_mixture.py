@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.evaluation import Result, Split
-from aekit.evaluation.grouping import judge_groups, number_of_groups
-from aekit.options import Field
+from aekit.evaluation.metrics.clustering import choose_cluster_count, evaluate_clusters
+from aekit.evaluation.results import Result, Split
+from aekit.registry.options import Field
 
 CHOOSING = 2500
 """Samples that the number of groups is chosen with: 30 groups of full covariance take long."""
@@ -51,14 +51,14 @@ def evaluate(
     def score(train: np.ndarray, held: np.ndarray, k: int) -> float:
         return float(_fitted(train, k, covariance, starts, seed).score(held))
 
-    alone, scores = number_of_groups(score, x, split, seed, CHOOSING)
+    alone, scores = choose_cluster_count(score, x, split, seed, CHOOSING)
     count, on = clusters, "the option"
     if not count and labels is not None and not unaided:
         count, on = len(np.unique(labels[seen])), "the number of classes"
     elif not count:
         count, on = alone, "validation"
     model = _fitted(x[some], min(count, len(some)), covariance, starts, seed)
-    result = judge_groups(model.predict(x[split.test]), embeddings, labels, split.test, split, seed)
+    result = evaluate_clusters(model.predict(x[split.test]), embeddings, labels, split.test, split, seed)
     notes = []
     if x.shape[1] < embeddings.shape[1]:
         notes.append(f"on {x.shape[1]} principal components of {embeddings.shape[1]} numbers")

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import numpy as np
 
-from aekit.clustering import fit_dense
-from aekit.evaluation import Metric, Result, Split
-from aekit.evaluation.grouping import judge_groups
-from aekit.options import Field
+from aekit.evaluation.clusterers import fit_hdbscan
+from aekit.evaluation.metrics.clustering import evaluate_clusters
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.registry.options import Field
 
 
 def evaluate(
@@ -34,8 +34,8 @@ def evaluate(
         split: positions into both.
     """
     seen = np.sort(np.concatenate([split.train, split.validation]))
-    found = fit_dense(embeddings[seen], embeddings[split.test], most)
-    result = judge_groups(found, embeddings, labels, split.test, split, seed)
+    found = fit_hdbscan(embeddings[seen], embeddings[split.test], most)
+    result = evaluate_clusters(found, embeddings, labels, split.test, split, seed)
     groups = len(np.unique(found[found >= 0]))
     sampled = [f"densities from {most:,} of {len(seen):,} samples"] if len(seen) > most else []
     return replace(

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.clustering import fit_kmeans, silhouettes
-from aekit.evaluation import Result, Split
-from aekit.evaluation.grouping import CHOOSING, judge_groups, number_of_groups
-from aekit.options import Field
+from aekit.evaluation.clusterers import fit_kmeans, silhouettes
+from aekit.evaluation.metrics.clustering import MAX_CHOOSING_ROWS, choose_cluster_count, evaluate_clusters
+from aekit.evaluation.results import Result, Split
+from aekit.registry.options import Field
 
 
 def evaluate(
@@ -42,19 +42,21 @@ def evaluate(
     def score(train: np.ndarray, held: np.ndarray, k: int) -> float:
         return float(silhouettes(held, fit_kmeans(train, k, 1, seed).predict(held), seed).mean())
 
-    alone, scores = number_of_groups(score, embeddings, split, seed)
+    alone, scores = choose_cluster_count(score, embeddings, split, seed)
     count, on = clusters, "the option"
     if not count and labels is not None and not unaided:
         count, on = len(np.unique(labels[seen])), "the number of classes"
     elif not count:
         count, on = alone, "validation"
     model: Any = fit_kmeans(embeddings[seen], min(count, len(seen)), starts, seed)
-    result = judge_groups(model.predict(embeddings[rows]), embeddings, labels, rows, split, seed)
-    sampled = f"the number of clusters without labels: by {CHOOSING:,} of {len(split.train):,} training samples"
+    result = evaluate_clusters(model.predict(embeddings[rows]), embeddings, labels, rows, split, seed)
+    sampled = (
+        f"the number of clusters without labels: by {MAX_CHOOSING_ROWS:,} of {len(split.train):,} training samples"
+    )
     return replace(
         result,
         chosen={"clusters": count, "judged": judged, "clusters_without_labels": alone},
         chosen_on=on,
         table=[{"clusters": k, "silhouette": value} for k, value in scores.items()],
-        notes=[*result.notes, *([sampled] if len(split.train) > CHOOSING else [])],
+        notes=[*result.notes, *([sampled] if len(split.train) > MAX_CHOOSING_ROWS else [])],
     )

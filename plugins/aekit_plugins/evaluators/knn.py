@@ -8,9 +8,11 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 
-from aekit.evaluation import Metric, Result, Split, bootstrap, nearest
-from aekit.evaluation.classes import commonest
-from aekit.options import Field
+from aekit.evaluation.metrics.classification import majority_class_accuracy
+from aekit.evaluation.metrics.intervals import bootstrap
+from aekit.evaluation.neighbors import nearest_neighbors
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.registry.options import Field
 
 GRID = (1, 3, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.0, 0.03, 0.07, 0.2)
@@ -61,7 +63,7 @@ def evaluate(
         {"metric": m, "temperature": t, "k": n, "validation accuracy": value} for (m, t, n), value in found.items()
     ]
     chosen = {"metric": name, "k": k, "temperature": heat}
-    return Result(metrics, chosen, table, scores=right, chance=commonest(labels, split))
+    return Result(metrics, chosen, table, scores=right, chance=majority_class_accuracy(labels, split))
 
 
 def _votes(
@@ -76,7 +78,7 @@ def _votes(
     """For each temperature, and for each k in rising order, the answers (Q,)."""
     classes, codes = np.unique(labels[base], return_inverse=True)
     blocks = [queries[start : start + QUERIES] for start in range(0, len(queries), QUERIES)]
-    near = [nearest(embeddings[rows], embeddings[base], tried[-1], metric=metric) for rows in blocks]
+    near = [nearest_neighbors(embeddings[rows], embeddings[base], tried[-1], metric=metric) for rows in blocks]
     similar, found = (np.concatenate(parts) for parts in zip(*near))
     if metric == "l2":
         similar = similar / max(2 * float(embeddings[base].var(axis=0, dtype=np.float64).sum()), 1e-12)

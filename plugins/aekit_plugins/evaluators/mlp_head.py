@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.evaluation import Metric, Result, Split, bootstrap
-from aekit.evaluation.classes import commonest
-from aekit.options import Field
+from aekit.evaluation.metrics.classification import majority_class_accuracy
+from aekit.evaluation.metrics.intervals import bootstrap
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.registry.options import Field
 
 
 def evaluate(
@@ -52,7 +53,7 @@ def evaluate(
         {"epochs": best, "tried": len(table), "hidden": hidden},
         table,
         scores=scores,
-        chance=commonest(labels, split),
+        chance=majority_class_accuracy(labels, split),
     )
 
 

@@ -6,10 +6,14 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.evaluation import SEARCH, Metric, Result, Split, bootstrap, choose, fit_logistic, fit_ridge
-from aekit.evaluation.classes import by_class, commonest, confusion
-from aekit.evaluation.detection import average_precisions, mean_detection
-from aekit.options import Field
+from aekit.evaluation.linear.probe import SEARCH_TOLERANCE, fit_logistic
+from aekit.evaluation.linear.ridge import fit_ridge
+from aekit.evaluation.metrics.classification import confusion_matrix, majority_class_accuracy, per_class_metrics
+from aekit.evaluation.metrics.detection import average_precisions, mean_detection_metrics
+from aekit.evaluation.metrics.intervals import bootstrap
+from aekit.evaluation.model_selection import select_setting
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.registry.options import Field
 
 EXACT = 1e-9
 """At which probabilities are right to the third decimal."""
@@ -51,32 +55,34 @@ def evaluate(
         return fit_logistic(x, y, values, max_iterations=max_iterations, tolerance=tolerance)
 
     def judge(own: np.ndarray, held: np.ndarray) -> np.ndarray:
-        path = fitted(own, strengths, SEARCH)
+        path = fitted(own, strengths, SEARCH_TOLERANCE)
         return scored(path, embeddings[held], labels[held])
 
     strata = labels if scored is _accuracy else None
-    choice = choose(judge, split, strata, folds=folds, seed=seed)
+    choice = select_setting(judge, split, strata, folds=folds, seed=seed)
     model = fitted(np.concatenate([split.train, split.validation]), strengths[[choice.best]], EXACT)
     judged = _judged_scale if on_a_scale else _judged_several if labels.ndim == 2 else _judged_classes
     found = judged(model, embeddings, labels, split, seed)
     chosen = {"C": float(strengths[choice.best]), "of": steps}
     chosen |= {} if on_a_scale else {"converged": bool(model.converged[0])}
     curve = {"C": strengths, "validation": choice.scores}
-    return Result(**found | {"chosen": chosen, "chosen_on": choice.on, "figures": found.get("figures", {}) | curve})
+    return Result(
+        **found | {"chosen": chosen, "chosen_on": choice.selected_on, "plot_data": found.get("plot_data", {}) | curve}
+    )
 
 
 def _judged_classes(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
-    truth, odds = y[split.test], model.probabilities(x[split.test])
+    y_true, odds = y[split.test], model.probabilities(x[split.test])
     answer = model.classes[odds.argmax(axis=1)]
-    right = (answer == truth).astype(np.float64)
-    classes, counts = confusion(truth, answer)
-    table, chance = by_class(classes, counts), commonest(y, split)
+    right = (answer == y_true).astype(np.float64)
+    classes, counts = confusion_matrix(y_true, answer)
+    table, chance = per_class_metrics(classes, counts), majority_class_accuracy(y, split)
     balanced = float(np.mean([row["recall"] for row in table if row["samples"]]))
     metrics = {"accuracy": bootstrap(right, seed=seed, groups=split.test_groups)}
     metrics |= {"balanced_accuracy": Metric(balanced), "largest_class": Metric(chance)}
     figures = {"confusion": counts, "classes": classes.astype(str)}
-    found = {"metrics": metrics, "table": table, "figures": figures, "scores": right, "chance": chance}
-    return found | {"answers": answer, "confidence": odds.max(axis=1)}
+    found = {"metrics": metrics, "table": table, "plot_data": figures, "scores": right, "chance": chance}
+    return found | {"predictions": answer, "confidence": odds.max(axis=1)}
 
 
 def _judged_scale(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
@@ -89,11 +95,11 @@ def _judged_scale(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: 
 
 
 def _judged_several(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:
-    truth, logits = y[split.test].T, model.logits(x[split.test]).T
-    found, single = mean_detection(logits, truth, seed=seed, groups=split.test_groups)
+    y_true, logits = y[split.test].T, model.logits(x[split.test]).T
+    found, single = mean_detection_metrics(logits, y_true, seed=seed, groups=split.test_groups)
     table = [
         {"label": number, "samples": int(own.sum()), "average precision": float(figures[1]), "auroc": float(figures[0])}
-        for number, (own, figures) in enumerate(zip(truth, single))
+        for number, (own, figures) in enumerate(zip(y_true, single))
         if np.isfinite(figures).all()
     ]
     chance = float(np.mean([row["samples"] for row in table]) / len(split.test))

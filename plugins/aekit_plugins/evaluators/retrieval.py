@@ -6,8 +6,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit.evaluation import Result, Split, bootstrap, nearest, rankings, stratified
-from aekit.options import Field
+from aekit.evaluation.metrics.intervals import bootstrap
+from aekit.evaluation.neighbors import nearest_neighbors, rank_neighbors
+from aekit.evaluation.results import Result, Split
+from aekit.evaluation.splits import stratified_sample
+from aekit.registry.options import Field
 
 BLOCK = 8192
 """Queries whose neighbours are held at a time."""
@@ -41,7 +44,7 @@ def evaluate(
     gathered: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(split.test), BLOCK):
         rows = split.test[start : start + BLOCK]
-        _, found = nearest(embeddings[rows], embeddings[split.train], depth, metric=metric)
+        _, found = nearest_neighbors(embeddings[rows], embeddings[split.train], depth, metric=metric)
         relevant, possible = base[found] == labels[rows][:, None], _frequency(base, labels[rows])  # (B, depth), (B,)
         figures = {f"map@{depth}": _average_precision(relevant, possible)}
         figures |= {f"precision@{k}": relevant[:, :k].mean(axis=1) for k in (1, 5, 10)}
@@ -52,7 +55,7 @@ def evaluate(
     scores = {name: np.concatenate(parts) for name, parts in gathered.items()}
     groups = split.test_groups
     metrics = {name: bootstrap(values, seed=seed, groups=groups) for name, values in scores.items()}
-    some = stratified(split.test, labels, most, seed=seed)
+    some = stratified_sample(split.test, labels, most, seed=seed)
     own = None if split.groups is None else split.groups[some]
     whole = _whole(embeddings, labels, split.train, some, metric)
     metrics |= {name: bootstrap(values, seed=seed, groups=own) for name, values in whole.items()}
@@ -71,7 +74,7 @@ def _whole(
 ) -> dict[str, np.ndarray]:
     """(Q,) average precision and R-precision over rankings of all training samples."""
     base, average, precise = labels[train], [], []
-    for part, order in rankings(embeddings[queries], embeddings[train], metric=metric):
+    for part, order in rank_neighbors(embeddings[queries], embeddings[train], metric=metric):
         wanted = labels[queries[part]]
         relevant, possible = base[order] == wanted[:, None], _frequency(base, wanted)
         average.append(_average_precision(relevant, possible))

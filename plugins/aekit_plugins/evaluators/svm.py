@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.evaluation import Metric, Result, Split, bootstrap, stratified
-from aekit.evaluation.classes import commonest
-from aekit.options import Field
+from aekit.evaluation.metrics.classification import majority_class_accuracy
+from aekit.evaluation.metrics.intervals import bootstrap
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.evaluation.splits import stratified_sample
+from aekit.registry.options import Field
 
 STRENGTHS = {"linear": (0.001, 0.01, 0.1, 1.0), "rbf": (0.1, 1.0, 10.0, 100.0)}
 """Values of C tried."""
@@ -40,7 +42,7 @@ def evaluate(
         labels: (N,) classes.
         split: positions into both.
     """
-    rows, held = (stratified(part, labels, most, seed=seed) for part in (split.train, split.validation))
+    rows, held = (stratified_sample(part, labels, most, seed=seed) for part in (split.train, split.validation))
     table = []
     for c in STRENGTHS[kernel]:
         for width in WIDTHS[kernel]:
@@ -49,14 +51,14 @@ def evaluate(
             table.append({"C": c, "gamma": width / embeddings.shape[1], "validation accuracy": float(right)})
     # Of equals the smoothest.
     best = max(table, key=lambda row: (row["validation accuracy"], -row["C"], -row["gamma"]))
-    seen = stratified(np.concatenate([split.train, split.validation]), labels, most, seed=seed)
+    seen = stratified_sample(np.concatenate([split.train, split.validation]), labels, most, seed=seed)
     machine = _fitted(embeddings, labels, seen, kernel, best["C"], best["gamma"] * embeddings.shape[1])
     scores = (machine.predict(embeddings[split.test]) == labels[split.test]).astype(np.float64)
     chosen = {"kernel": kernel, "C": best["C"]} | ({"gamma": best["gamma"]} if kernel == "rbf" else {})
     chosen |= {"fitted_on": len(seen), "of": len(split.train) + len(split.validation)}
     metrics: dict[str, Metric] = {"accuracy": bootstrap(scores, seed=seed, groups=split.test_groups)}
     notes = [f"fitted on {len(seen):,} of {chosen['of']:,} samples"] if len(seen) < chosen["of"] else []
-    return Result(metrics, chosen, table, scores=scores, chance=commonest(labels, split), notes=notes)
+    return Result(metrics, chosen, table, scores=scores, chance=majority_class_accuracy(labels, split), notes=notes)
 
 
 def _fitted(embeddings: np.ndarray, labels: np.ndarray, rows: np.ndarray, kernel: str, c: float, width: float) -> Any:

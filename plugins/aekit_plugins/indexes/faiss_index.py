@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from aekit.errors import DataError, IdentityError, RecipeError
-from aekit.index import Batches, Index, Metric
-from aekit.indexing.openblas import import_with_better_core
-from aekit.options import Field
+from aekit.index.openblas import import_with_better_core
+from aekit.index.vector_index import BatchFactory, Index, Similarity
+from aekit.registry.options import Field
 
 TRAINING_PER_LIST = 64
 """Vectors that k-means sees for each of its centres; FAISS warns below 39."""
@@ -49,7 +49,7 @@ class Faiss(Index):
         self.mapped: Path | None = None
         self.index: Any = None
 
-    def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
+    def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         faiss, note = _faiss()
         self.kind, why = choose_kind(count, dim) if self.kind == "auto" else (self.kind, "as asked for")
         how = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT

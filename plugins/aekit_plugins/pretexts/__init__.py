@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aekit.hookspecs import Entry, hookimpl
+from aekit.registry.hookspecs import Entry, hookimpl
 
 
 @hookimpl
@@ -41,7 +41,7 @@ def aekit_register_pretexts() -> list[Entry]:
         ),
         Entry(
             "colourisation",
-            f"{at}.colourisation:Colourisation",
+            f"{at}.colorization:Colorization",
             "the colours of a picture, from its lightness",
             1,
             ("image",),
@@ -55,7 +55,7 @@ def aekit_register_pretexts() -> list[Entry]:
         ),
         Entry(
             "mark-removal",
-            f"{at}.mark_removal:MarkRemoval",
+            f"{at}.watermark_removal:WatermarkRemoval",
             "clean pictures from those with text and logos laid over",
             1,
             ("image",),

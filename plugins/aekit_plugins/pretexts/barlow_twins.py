@@ -7,13 +7,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from aekit.encoder import Encoder
-from aekit.options import Field
-from aekit.tasks.joint_embedding import TwoViews, in_float32, perceptron, projections, spread
-from aekit.views import Flip, Share, Strength, views_for
+from aekit.encoder.encoder import Encoder
+from aekit.nn.augment.base import Strength
+from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
+from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
+from aekit.registry.options import Field
 
 
-class BarlowTwins(TwoViews):
+class BarlowTwins(JointEmbeddingTask):
     """The cross-correlations of two views' projections, over the batch, are to be the identity matrix: its diagonal, so that
     the views agree; the rest, so that no two entries say the same. Wide projections do better.
 
@@ -31,15 +32,15 @@ class BarlowTwins(TwoViews):
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
         width: Annotated[int, Field(ge=2, description="of the projections")] = 512,
         strength: Strength = "usual",
-        share: Share = None,
+        share: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=share, flip=flip)
-        super().__init__(encoder, perceptron(encoder.dim, hidden, hidden, width), views)
+        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), views)
         self.redundancy = redundancy
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        first, second = projections(self.project, *self.two_views(x, generator))
+        first, second = project_together(self.project, *self.two_views(x, generator))
         correlations = cross_correlations(first, second)
         diagonal = correlations.diagonal()
         off = correlations.square().sum() - diagonal.square().sum()
@@ -47,11 +48,11 @@ class BarlowTwins(TwoViews):
             "loss": (1 - diagonal).square().sum() + self.redundancy * off,
             "agreement": diagonal.detach().mean(),
             "redundancy": (off.detach() / (correlations.numel() - len(diagonal))).clamp(min=0).sqrt(),
-            "spread": spread(first),
+            "spread": projection_std(first),
         }
 
 
-@in_float32
+@force_float32
 def cross_correlations(first: Tensor, second: Tensor) -> Tensor:
     """(B, P) and (B, P) -> (P, P): over the batch, of each entry of the first with each of the second, -1 to 1."""
     first, second = ((z - z.mean(0)) / (z.var(0, correction=0) + 1e-5).sqrt() for z in (first, second))

@@ -8,14 +8,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder
-from aekit.options import Field
-from aekit.samples import Samples
-from aekit.tasks.joint_embedding import Momentum, Teacher, TwoViews, in_float32, perceptron, projections, risen, spread
-from aekit.views import Flip, Share, Strength, views_for
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.nn.augment.base import Strength
+from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
+from aekit.objectives.joint_embedding import (
+    JointEmbeddingTask,
+    Momentum,
+    MomentumTeacher,
+    cosine_ramp,
+    force_float32,
+    mlp,
+    project_together,
+    projection_std,
+)
+from aekit.registry.options import Field
 
 
-class BYOL(TwoViews):
+class BYOL(JointEmbeddingTask):
     """The teacher is a moving average of the encoder and its projector. No views are pushed apart; what keeps embeddings from
     becoming all alike is that the teacher is slow and that a predictor stands between. The paper's momentum begins at 0.99 for
     300 epochs of ImageNet, and at 0.996 for 1000.
@@ -33,30 +43,33 @@ class BYOL(TwoViews):
         hidden: Annotated[int, Field(ge=1, description="width of the projector's and predictor's hidden layer")] = 512,
         width: Annotated[int, Field(ge=1, description="of the projections")] = 128,
         strength: Strength = "usual",
-        share: Share = None,
+        share: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=share, flip=flip)
-        super().__init__(encoder, perceptron(encoder.dim, hidden, width), views)
+        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, width), views)
         self.momentum = momentum
-        self.predictor = perceptron(width, hidden, width)
-        self.teacher = Teacher(encoder, self.projector)
+        self.predictor = mlp(width, hidden, width)
+        self.teacher = MomentumTeacher(encoder, self.projector)
 
     def start(self, samples: Samples) -> None:
-        self.teacher.follow(0.0)  # first weights may have been set since it was made
+        self.teacher.ema_update(0.0)  # first weights may have been set since it was made
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         views = self.two_views(x, generator)
-        projected = projections(self.project, *views)
-        first, second = projections(self.predictor, *projected)
-        target, other_target = projections(self.teacher, *views)
-        return {"loss": distance(first, other_target) + distance(second, target), "spread": spread(projected[0])}
+        projected = project_together(self.project, *views)
+        first, second = project_together(self.predictor, *projected)
+        target, other_target = project_together(self.teacher, *views)
+        return {
+            "loss": distance(first, other_target) + distance(second, target),
+            "spread": projection_std(projected[0]),
+        }
 
     def after_step(self) -> None:
-        self.teacher.follow(risen(self.momentum, self.progress))
+        self.teacher.ema_update(cosine_ramp(self.momentum, self.progress))
 
 
-@in_float32
+@force_float32
 def distance(predicted: Tensor, target: Tensor) -> Tensor:
     """The mean squared distance, 0 to 4, of predictions (B, P) and targets (B, P) of unit length. Targets get no gradient."""
     return (2 - 2 * F.cosine_similarity(predicted, target.detach(), dim=1)).mean()

@@ -11,18 +11,28 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder import Encoder
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
 from aekit.errors import RecipeError
-from aekit.options import Field
-from aekit.samples import Samples
-from aekit.tasks.joint_embedding import Momentum, Prototypes, Teacher, TwoViews, perceptron, projections, risen, spread
-from aekit.views import Flip, Strength, views_for
+from aekit.nn.augment.base import Strength
+from aekit.nn.augment.presets import Flip, augmentation_for
+from aekit.objectives.joint_embedding import (
+    JointEmbeddingTask,
+    Momentum,
+    MomentumTeacher,
+    Prototypes,
+    cosine_ramp,
+    mlp,
+    project_together,
+    projection_std,
+)
+from aekit.registry.options import Field
 
 FIRST = 256
 """Samples whose mean output is the first centre."""
 
 
-class DINO(TwoViews):
+class DINO(JointEmbeddingTask):
     """Self-distillation: the teacher, a moving average of the student, sees two large parts of each sample, the student these
     and several small ones, resized to the size that the encoder takes. What keeps outputs from becoming all alike is that the
     teacher's are centred, by a moving average, and sharpened, by a low temperature. Unlike in the paper, the projector has batch
@@ -58,18 +68,18 @@ class DINO(TwoViews):
     ) -> None:
         if least > large:
             raise RecipeError([f"objective.dino.least = {least}: expected at most objective.dino.large = {large}"])
-        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=large, flip=flip)
-        head = nn.Sequential(perceptron(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
+        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=large, flip=flip)
+        head = nn.Sequential(mlp(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
         super().__init__(encoder, head, views)
-        self.small_views, self.parts = replace(views, share=(least, large)), parts
+        self.small_views, self.parts = replace(views, crop_scale=(least, large)), parts
         self.momentum, self.centring = momentum, centring
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
-        self.teacher = Teacher(encoder, head)
+        self.teacher = MomentumTeacher(encoder, head)
         self.register_buffer("centre", torch.zeros(prototypes))
 
     @torch.no_grad()
     def start(self, samples: Samples) -> None:
-        self.teacher.follow(0.0)  # first weights may have been set since it was made
+        self.teacher.ema_update(0.0)  # first weights may have been set since it was made
         # Of what an untrained network says, most is the same for all samples. The centre begins there, and not at 0.
         raw = samples.batch(torch.arange(min(len(samples), FIRST)))
         self.centre.copy_(self.teacher(self.encoder.preprocess(raw)).mean(0))
@@ -77,37 +87,37 @@ class DINO(TwoViews):
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         large = self.two_views(x, generator)
         small = [self.small_views(x, generator) for _ in range(self.parts)]
-        told = projections(self.project, *large, *small)
-        outputs = projections(self.teacher, *large)
+        logits = project_together(self.project, *large, *small)
+        outputs = project_together(self.teacher, *large)
         self.batch_mean = torch.stack(outputs).mean((0, 1))
         targets = [((output - self.centre) / self.teacher_temperature).softmax(1) for output in outputs]
         most = math.log(len(self.centre))
         return {
-            "loss": cross_entropy(targets, told, self.student_temperature),
+            "loss": cross_entropy(targets, logits, self.student_temperature),
             "undecided": entropy(torch.cat(targets)).mean() / most,
             "used": entropy(torch.cat(targets).mean(0)) / most,
-            "spread": spread(told[0]),
+            "spread": projection_std(logits[0]),
         }
 
     def after_step(self) -> None:
         self.centre.lerp_(self.batch_mean, 1 - self.centring)
-        self.teacher.follow(risen(self.momentum, self.progress))
+        self.teacher.ema_update(cosine_ramp(self.momentum, self.progress))
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         large, small = self.views(x, generator), self.small_views(x, generator)
-        assigned, told = (self.teacher(large) - self.centre).argmax(1), self.project(small).argmax(1)
-        answers = [f"{theirs} / {ours}" for theirs, ours in zip(assigned.tolist(), told.tolist())]
+        assigned, logits = (self.teacher(large) - self.centre).argmax(1), self.project(small).argmax(1)
+        answers = [f"{theirs} / {ours}" for theirs, ours in zip(assigned.tolist(), logits.tolist())]
         return {"sample": x, "large part": large, "small part": small, "prototype: teacher / student": answers}
 
 
-def cross_entropy(targets: Sequence[Tensor], told: Sequence[Tensor], temperature: float) -> Tensor:
+def cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor], temperature: float) -> Tensor:
     """A mean over all pairs of a target (B, K) of probabilities and an output (B, K) float32 of the student for another part.
 
     Args:
         targets: of the parts that come first among `told`.
         told: outputs before the student's softmax.
     """
-    logarithms = [(output / temperature).log_softmax(1) for output in told]
+    logarithms = [(output / temperature).log_softmax(1) for output in logits]
     pairs = [(t, s) for (i, t), (j, s) in product(enumerate(targets), enumerate(logarithms)) if i != j]
     return torch.stack([-(target * logarithm).sum(1).mean() for target, logarithm in pairs]).mean()
 

@@ -8,18 +8,18 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.encoder import Encoder
-from aekit.mathematics.holes import biharmonic_fill, blocks, nearest_fill, shapes, smooth_fill, widened
-from aekit.options import Field
-from aekit.samples import Samples
-from aekit.tasks.hiding import Filling
-from aekit.tasks.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.nn.masks import biharmonic_fill, block_masks, dilate_mask, nearest_fill, random_shape_masks, smooth_fill
+from aekit.objectives.masking import MaskFill
+from aekit.objectives.restoration import Baseline, DamagedBatch, LossOption, ResidualOption, RestorationTask
+from aekit.registry.options import Field
 
 CELLS = 4
 """Of the coarse noise that random shapes are cut from, along each side of a sample."""
 
 
-class Inpainting(Restoring):
+class Inpainting(RestorationTask):
     """The context encoder. Holes go through all channels. In their place the network sees the mean of the training samples, as in
     the paper, or, where it adds to what it sees, a blend of what surrounds them.
 
@@ -56,34 +56,34 @@ class Inpainting(Restoring):
             raise ValueError(f"expected series, pictures or clips, whose entries have neighbours, found {encoder.spec}")
         super().__init__(encoder, loss, residual)
         self.hole, self.share, self.overlap, self.overlap_weight = hole, share, overlap, overlap_weight
-        self.filling = Filling(encoder, "mean")
+        self.filling = MaskFill(encoder, "mean")
         self.smooth = self.residual if fill is None else fill == "surroundings"
-        self.left = "surroundings" if self.smooth else "the mean"
+        self.damaged_label = "surroundings" if self.smooth else "the mean"
 
     def start(self, samples: Samples) -> None:
         self.filling.start(samples, self.encoder)
 
-    def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(B, *shape) -> the sample with its hole filled, and the hole, bool (B, 1, ...)."""
         size, sides = x.shape[2:], self.encoder.spec.shape[1:]
         if self.hole == "shapes":
             cells = [max(2, round(CELLS * now / side)) for now, side in zip(size, sides)]
-            hidden = shapes(size, cells, self.share, len(x), generator)
+            hidden = random_shape_masks(size, cells, self.share, len(x), generator)
         else:
-            hidden = blocks(size, sides, self.share, len(x), generator, central=self.hole == "centre")
-        return self.filled(x, hidden), hidden
+            hidden = block_masks(size, sides, self.share, len(x), generator, central=self.hole == "centre")
+        return self.fill_mask(x, hidden), hidden
 
-    def filled(self, x: Tensor, hidden: Tensor) -> Tensor:
+    def fill_mask(self, x: Tensor, hidden: Tensor) -> Tensor:
         """(B, *shape) and its hole -> (B, *shape) as the network sees it."""
         return smooth_fill(x, hidden) if self.smooth else self.filling(x, hidden)
 
-    def damage(self, x: Tensor, generator: torch.Generator) -> Damaged:
-        visible, hidden = self.hide(x, generator)
-        band = widened(hidden, self.overlap) & ~hidden
-        return Damaged(visible, hidden, hidden + self.overlap_weight * band)
+    def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
+        visible, hidden = self.mask_input(x, generator)
+        band = dilate_mask(hidden, self.overlap) & ~hidden
+        return DamagedBatch(visible, hidden, hidden + self.overlap_weight * band)
 
-    def take(self, x: Tensor, hidden: Tensor | None = None) -> Damaged:
-        return Damaged(x if hidden is None else self.filled(x, hidden), hidden)
+    def prepare_damaged(self, x: Tensor, hidden: Tensor | None = None) -> DamagedBatch:
+        return DamagedBatch(x if hidden is None else self.fill_mask(x, hidden), hidden)
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
         ways = {**super().baselines(notes), "the mean": self._by(self.filling)}
@@ -98,4 +98,4 @@ class Inpainting(Restoring):
         return ways
 
     def _by(self, fill: Callable[[Tensor, Tensor], Tensor]) -> Baseline:
-        return lambda damaged: damaged.visible if damaged.hidden is None else fill(damaged.visible, damaged.hidden)
+        return lambda damaged: damaged.visible if damaged.mask is None else fill(damaged.visible, damaged.mask)

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.encoder import Encoder
-from aekit.mathematics.answers import answering_head, in_words, judged
-from aekit.mathematics.permutations import distant_permutations
-from aekit.mathematics.tiles import Cells, cut, enlarged, evened, greyed, laid
-from aekit.objective import Pretext
-from aekit.options import Field
+from aekit.encoder.encoder import Encoder
+from aekit.nn.classification import classification_head, classification_loss, format_predictions
+from aekit.nn.permutations import distant_permutations
+from aekit.nn.tiles import TileCells, cut_tiles, match_image_statistics, paste_tiles, random_grayscale, resize_tiles
+from aekit.objectives.base import Pretext
+from aekit.registry.options import Field
 
 SMALL = 48
 """Pictures of shorter sides are cut into 2 x 2 tiles, as there is little to see in a ninth of them."""
@@ -54,41 +54,41 @@ class Jigsaw(Pretext):
         if spec.kind != "image":
             raise ValueError(f"expected pictures (C, H, W), found {spec}")
         self.grid = grid or (2 if min(spec.shape[1:]) < SMALL else 3)
-        self.rows, self.columns = (Cells.of(side, self.grid, gap, jitter) for side in spec.shape[1:])
+        self.rows, self.columns = (TileCells.partition(side, self.grid, gap, jitter) for side in spec.shape[1:])
         self.grey = grey
         self.register_buffer("orders", distant_permutations(self.grid**2, orders).clone(), persistent=False)
-        self.head = answering_head(self.grid**2 * encoder.dim, width, len(self.orders))
+        self.head = classification_head(self.grid**2 * encoder.dim, width, len(self.orders))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        tiles, drawn = self.shuffled(x, generator)
-        return judged(self.told(tiles), drawn)
+        tiles, drawn = self.shuffle(x, generator)
+        return classification_loss(self.logits(tiles), drawn)
 
-    def shuffled(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def shuffle(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Tiles (B, N, C, h, w) in the order in which they are shown, and (B,) which of the orders that is."""
         tops, lefts = self._corners(x, generator)
-        x = greyed(x, self.grey, generator)
-        tiles = evened(cut(x, tops, lefts, self.rows.piece, self.columns.piece), x)
+        x = random_grayscale(x, self.grey, generator)
+        tiles = match_image_statistics(cut_tiles(x, tops, lefts, self.rows.piece, self.columns.piece), x)
         drawn = torch.randint(0, len(self.orders), (len(x),), generator=generator, device=x.device)
         return _taken(tiles, self.orders[drawn]), drawn
 
-    def told(self, tiles: Tensor) -> Tensor:
+    def logits(self, tiles: Tensor) -> Tensor:
         """(B, N, C, h, w) -> (B, orders) logits."""
-        codes = self.encoder.encode(enlarged(tiles, self.encoder.spec.shape[1:]))
+        codes = self.encoder.encode(resize_tiles(tiles, self.encoder.spec.shape[1:]))
         return self.head(codes.view(len(tiles), -1))
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        tiles, drawn = self.shuffled(x, generator)
-        told = self.told(tiles)
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        tiles, drawn = self.shuffle(x, generator)
+        logits = self.logits(tiles)
         blank, (tops, lefts) = torch.zeros_like(x), self._corners(x, None)
         # Place i shows tile order[i]; sorted by the order, tile i is at place i again.
-        answer = _taken(tiles, self.orders[told.argmax(1)].argsort(1))
+        answer = _taken(tiles, self.orders[logits.argmax(1)].argsort(1))
         names = [f"order {number + 1}" for number in range(len(self.orders))]
         return {
             "sample": x,
-            "shuffled": laid(tiles, tops, lefts, blank),
-            "network puts it so": laid(answer, tops, lefts, blank),
+            "shuffled": paste_tiles(tiles, tops, lefts, blank),
+            "network puts it so": paste_tiles(answer, tops, lefts, blank),
             "is": [names[number] for number in drawn.tolist()],
-            "network says": in_words(told, names),
+            "network says": format_predictions(logits, names),
         }
 
     def _corners(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.encoder import Encoder
-from aekit.objective import Pretext
-from aekit.options import Field
-from aekit.reconstruction import LOSSES
-from aekit.samples import Samples
-from aekit.tasks.hiding import Filling, FillOption, mean_where
-from aekit.tasks.patching import PatchDecoder, PatchGrid
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.objectives.base import Pretext
+from aekit.objectives.losses import LOSSES
+from aekit.objectives.masking import FillOption, MaskFill, masked_mean
+from aekit.objectives.patch_tokens import PatchDecoder, PatchGrid
+from aekit.registry.options import Field
 
 Side = Annotated[int, Field(ge=1)]
 _PATCH = Field(
@@ -60,7 +60,7 @@ class Masked(Pretext):
         self.count = min(max(1, round(share * self.grid.count)), self.grid.count - 1)
         self.normalise = normalise
         self.likelihood = LOSSES["bce" if encoder.preprocess.unit and not normalise else "mse"](spec)
-        self.filling = Filling(encoder, "zero" if own else fill)
+        self.filling = MaskFill(encoder, "zero" if own else fill)
         if own:
             self.decoder: torch.nn.Module = PatchDecoder(
                 encoder.backbone.tokens_dim, encoder.dim, self.grid, spec.shape[0], depth
@@ -74,10 +74,10 @@ class Masked(Pretext):
     def start(self, samples: Samples) -> None:
         self.filling.start(samples, self.encoder)
 
-    def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(B, *shape) -> the same with the filling in the hidden patches, and those as bool (B, 1, ...)."""
         chance = torch.rand(len(x), self.grid.count, generator=generator, device=x.device)
-        hidden = self.grid.spread(chance.argsort(1).argsort(1) < self.count)
+        hidden = self.grid.unpool(chance.argsort(1).argsort(1) < self.count)
         return self.filling(x, hidden), hidden
 
     def predict(self, visible: Tensor, hidden: Tensor) -> Tensor:
@@ -85,24 +85,24 @@ class Masked(Pretext):
         encoder = self.encoder
         if not encoder.backbone.patch:
             return self.decoder(encoder.encode(visible)).float()
-        hidden = self.grid.gathered(hidden)  # (B, N)
+        hidden = self.grid.pool(hidden)  # (B, N)
         places = hidden.to(torch.uint8).argsort(dim=1, stable=True)[:, : self.grid.count - self.count]
         tokens, features = encoder.backbone.encode_visible(visible, places)
         return self.decoder(tokens, places, encoder.head(features)).float()
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """(B, *shape) -> the mean error of an entry of the hidden patches."""
-        visible, hidden = self.hide(x, generator)
-        target = self.grid.standardised(x) if self.normalise else x
-        return {"loss": mean_where(self.likelihood.entries(self.predict(visible, hidden), target), hidden).mean()}
+        visible, hidden = self.mask_input(x, generator)
+        target = self.grid.standardize(x) if self.normalise else x
+        return {"loss": masked_mean(self.likelihood.elementwise(self.predict(visible, hidden), target), hidden).mean()}
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        visible, hidden = self.hide(x, generator)
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        visible, hidden = self.mask_input(x, generator)
         restored = self.likelihood.activate(self.predict(visible, hidden))
         if (
             self.normalise
         ):  # a hidden patch's own mean and deviation were not asked for: it gets those of all that is visible
             shape = (-1,) + (1,) * (x.ndim - 1)
-            mean = mean_where(x, ~hidden).view(shape)
-            restored = mean + mean_where((x - mean).square(), ~hidden).sqrt().view(shape) * restored
+            mean = masked_mean(x, ~hidden).view(shape)
+            restored = mean + masked_mean((x - mean).square(), ~hidden).sqrt().view(shape) * restored
         return {"sees": visible, "restores": torch.where(hidden, restored, x), "sample": x}

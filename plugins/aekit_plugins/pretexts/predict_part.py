@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.encoder import Encoder
-from aekit.options import Field
-from aekit.samples import Samples
-from aekit.tasks.hiding import Filling
-from aekit.tasks.restoring import Baseline, Damaged, LossOption, ResidualOption, Restoring
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.objectives.masking import MaskFill
+from aekit.objectives.restoration import Baseline, DamagedBatch, LossOption, ResidualOption, RestorationTask
+from aekit.registry.options import Field
 
 AXES = {"series": ["time"], "image": ["height", "width"], "clip": ["time", "height", "width"]}
 """Kind of sample -> its axes after that of the channels."""
@@ -32,7 +32,7 @@ _GIVEN = Field(gt=0, le=1, description="share of the axis, next to the part, tha
 _FILL = Field(description="what stands in place: the nearest step, row or column that is shown, or as for masked")
 
 
-class PredictPart(Restoring):
+class PredictPart(RestorationTask):
     """Hides the same part of every sample, and predicts it from the rest, or from as much as is next to it.
 
     With ``fill = "nearest"`` and ``residual = true``, what is predicted is the change since the last step that is shown.
@@ -70,8 +70,8 @@ class PredictPart(Restoring):
             raise ValueError(f"part = {part!r}: expected samples with a {axis} axis, found {spec}")
         self.axis, self.given, self.between = 2 + AXES[spec.kind].index(axis), given, between
         self.side, self.share = part if part in SIDES else None, share
-        self.filling = None if fill == "nearest" else Filling(encoder, fill)
-        asked, shown = self.places(spec.shape[self.axis - 1])
+        self.filling = None if fill == "nearest" else MaskFill(encoder, fill)
+        asked, shown = self.part_and_visible(spec.shape[self.axis - 1])
         if not asked.any() or not shown.any():
             raise ValueError(f"between = {between}: expected it to leave a part to see and a part to predict of {spec}")
 
@@ -79,7 +79,7 @@ class PredictPart(Restoring):
         if self.filling is not None:
             self.filling.start(samples, self.encoder)
 
-    def places(self, length: int) -> tuple[Tensor, Tensor]:
+    def part_and_visible(self, length: int) -> tuple[Tensor, Tensor]:
         """Which places along the axis, of that length, are asked for, and which are shown; (length,) bool each."""
         count = min(max(1, round(self.share * length)), length - 1)
         begin, end = (length - count, length) if self.at_end else (0, count)
@@ -89,28 +89,28 @@ class PredictPart(Restoring):
         asked = (place >= begin) & (place < end)
         return asked, ~asked & (place >= begin - reach) & (place < end + reach)
 
-    def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(B, *shape) -> the same with the filling in place of what is not shown, and that as bool (B, 1, ...)."""
-        hidden = self._over(~self.places(x.shape[self.axis])[1], x)
-        return self.repeated(x) if self.filling is None else self.filling(x, hidden), hidden
+        hidden = self._over(~self.part_and_visible(x.shape[self.axis])[1], x)
+        return self.repeat_nearest(x) if self.filling is None else self.filling(x, hidden), hidden
 
-    def damage(self, x: Tensor, generator: torch.Generator) -> Damaged:
-        asked, _ = self.places(x.shape[self.axis])
-        return Damaged(self.hide(x, generator)[0], self._over(asked, x))
+    def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
+        asked, _ = self.part_and_visible(x.shape[self.axis])
+        return DamagedBatch(self.mask_input(x, generator)[0], self._over(asked, x))
 
-    def take(self, x: Tensor, hidden: Tensor | None = None) -> Damaged:
+    def prepare_damaged(self, x: Tensor, hidden: Tensor | None = None) -> DamagedBatch:
         return self.damage(x, torch.Generator())
 
-    def repeated(self, x: Tensor) -> Tensor:
+    def repeat_nearest(self, x: Tensor) -> Tensor:
         """(B, *shape) -> (B, *shape), at each place along the axis what is at the nearest one that is shown."""
-        _, shown = self.places(x.shape[self.axis])
+        _, shown = self.part_and_visible(x.shape[self.axis])
         place = torch.arange(len(shown))
         nearest = ((place[:, None] - place).abs() + len(shown) * ~shown).argmin(1)
         return x.index_select(self.axis, nearest.to(x.device))
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
         filled = {} if self.filling is None else super().baselines(notes)
-        return {**filled, "repeated": lambda damaged: self.repeated(damaged.visible)}
+        return {**filled, "repeated": lambda damaged: self.repeat_nearest(damaged.visible)}
 
     def _over(self, chosen: Tensor, x: Tensor) -> Tensor:
         """(length,) along the axis -> (B, 1, *size)."""

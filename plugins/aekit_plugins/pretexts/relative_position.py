@@ -7,11 +7,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from aekit.encoder import Encoder
-from aekit.mathematics.answers import answering_head, in_words, judged
-from aekit.mathematics.tiles import Cells, cut, enlarged, evened, greyed, laid
-from aekit.objective import Pretext
-from aekit.options import Field
+from aekit.encoder.encoder import Encoder
+from aekit.nn.classification import classification_head, classification_loss, format_predictions
+from aekit.nn.tiles import TileCells, cut_tiles, match_image_statistics, paste_tiles, random_grayscale, resize_tiles
+from aekit.objectives.base import Pretext
+from aekit.registry.options import Field
 
 NAMES = ("up left", "up", "up right", "left", "right", "down left", "down", "down right")
 """Where the cells about the middle of a 3 x 3 grid lie, in reading order."""
@@ -46,13 +46,13 @@ class RelativePosition(Pretext):
         spec = encoder.spec
         if spec.kind != "image":
             raise ValueError(f"expected pictures (C, H, W), found {spec}")
-        self.rows, self.columns = (Cells.of(side, 3, gap, jitter) for side in spec.shape[1:])
+        self.rows, self.columns = (TileCells.partition(side, 3, gap, jitter) for side in spec.shape[1:])
         self.grey = grey
-        self.head = answering_head(2 * encoder.dim, width, len(NAMES))
+        self.head = classification_head(2 * encoder.dim, width, len(NAMES))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         patches, _, neighbours = self.pairs(x, generator)
-        return judged(self.told(patches), neighbours)
+        return classification_loss(self.logits(patches), neighbours)
 
     def pairs(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
         """Patches (B, 2, C, h, w), the middle one first; top and left of each, (B, 2); and (B,) which neighbour it is."""
@@ -61,24 +61,28 @@ class RelativePosition(Pretext):
         other = neighbours + (neighbours >= MIDDLE)
         cells = torch.stack([torch.full_like(other, MIDDLE), other], 1)
         corners = self.rows.starts(cells // 3, generator), self.columns.starts(cells % 3, generator)
-        x = greyed(x, self.grey, generator)
-        return evened(cut(x, *corners, self.rows.piece, self.columns.piece), x), corners, neighbours
+        x = random_grayscale(x, self.grey, generator)
+        return (
+            match_image_statistics(cut_tiles(x, *corners, self.rows.piece, self.columns.piece), x),
+            corners,
+            neighbours,
+        )
 
-    def told(self, patches: Tensor) -> Tensor:
+    def logits(self, patches: Tensor) -> Tensor:
         """(B, 2, C, h, w) -> (B, 8) logits."""
-        codes = self.encoder.encode(enlarged(patches, self.encoder.spec.shape[1:]))
+        codes = self.encoder.encode(resize_tiles(patches, self.encoder.spec.shape[1:]))
         return self.head(codes.view(len(patches), -1))
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         patches, corners, neighbours = self.pairs(x, generator)
-        seen = enlarged(patches, x.shape[2:]).unflatten(0, patches.shape[:2])
-        places = cut(x, *corners, self.rows.piece, self.columns.piece)
+        seen = resize_tiles(patches, x.shape[2:]).unflatten(0, patches.shape[:2])
+        places = cut_tiles(x, *corners, self.rows.piece, self.columns.piece)
         # The rest is drawn pale, so that the patches stand out, dark ones too.
         middle = (x.amin((-2, -1), keepdim=True) + x.amax((-2, -1), keepdim=True)) / 2
         return {
-            "two patches": laid(places, *corners, middle + 0.35 * (x - middle)),
+            "two patches": paste_tiles(places, *corners, middle + 0.35 * (x - middle)),
             "middle patch": seen[:, 0],
             "other patch": seen[:, 1],
             "other lies": [NAMES[number] for number in neighbours.tolist()],
-            "network says": in_words(self.told(patches), NAMES),
+            "network says": format_predictions(self.logits(patches), NAMES),
         }

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder
-from aekit.mathematics.answers import answering_head, in_words, judged
-from aekit.objective import Pretext
-from aekit.options import Field
+from aekit.encoder.encoder import Encoder
+from aekit.nn.classification import classification_head, classification_loss, format_predictions
+from aekit.objectives.base import Pretext
+from aekit.registry.options import Field
 
 
 class Rotation(Pretext):
@@ -53,7 +53,7 @@ class Rotation(Pretext):
             raise ValueError(f"expected pictures (C, H, W) or clips (C, T, H, W), found {spec}")
         self.ways, self.views = ways, views
         self.jitter = math.radians((8.0 if ways == 8 else 0.0) if jitter is None else jitter)
-        self.head = answering_head(encoder.dim, width, ways)
+        self.head = classification_head(encoder.dim, width, ways)
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         if self.views == "all":
@@ -61,12 +61,12 @@ class Rotation(Pretext):
             x = x.repeat(self.ways, *[1] * (x.ndim - 1))
         else:
             turns = torch.randint(0, self.ways, (len(x),), generator=generator, device=x.device)
-        return judged(self.head(self.encoder.encode(self.turned(x, turns, generator))), turns)
+        return classification_loss(self.head(self.encoder.encode(self.rotate(x, turns, generator))), turns)
 
-    def turned(self, x: Tensor, turns: Tensor, generator: torch.Generator) -> Tensor:
+    def rotate(self, x: Tensor, turns: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, ..., H, W), each turned by `turns` (B,) steps."""
         if self.ways == 2 and not self.jitter:
-            return quarter_turned(x, 2 * turns)
+            return rotate_quarters(x, 2 * turns)
         high, wide = x.shape[-2:]
         side = min(high, wide)
         top, left = (high - side) // 2, (wide - side) // 2
@@ -74,28 +74,28 @@ class Rotation(Pretext):
         if self.ways == 8 or self.jitter:
             drawn = 2 * torch.rand(3, len(x), generator=generator, device=x.device) - 1
             angles = turns * (2 * math.pi / self.ways) + self.jitter * drawn[0]
-            square = turned_in_circle(square, angles, 0.5 * drawn[1:])
+            square = rotate_in_circle(square, angles, 0.5 * drawn[1:])
         else:
-            square = quarter_turned(square, turns)
+            square = rotate_quarters(square, turns)
         return F.pad(square, (left, wide - side - left, top, high - side - top))
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         names = [f"{360 * turn // self.ways}°" for turn in range(self.ways)]
         turns = torch.randint(0, self.ways, (len(x),), generator=generator, device=x.device)
-        seen = self.turned(x, turns, generator)
-        answers = in_words(self.head(self.encoder.encode(seen)), names)
+        seen = self.rotate(x, turns, generator)
+        answers = format_predictions(self.head(self.encoder.encode(seen)), names)
         is_turned = [names[turn] for turn in turns.tolist()]
         return {"sample": x, "turned": seen, "by": is_turned, "network says": answers}
 
 
-def quarter_turned(x: Tensor, quarters: Tensor) -> Tensor:
+def rotate_quarters(x: Tensor, quarters: Tensor) -> Tensor:
     """Squares (B, ..., S, S), or any pictures for even numbers, each turned by `quarters` (B,) in 0..3, exactly."""
     quarters = quarters.view(-1, *[1] * (x.ndim - 1))
     x = torch.where(quarters >= 2, x.flip((-2, -1)), x)
     return torch.where(quarters % 2 == 1, x.rot90(1, (-2, -1)), x) if x.shape[-1] == x.shape[-2] else x
 
 
-def turned_in_circle(x: Tensor, angles: Tensor, moved: Tensor) -> Tensor:
+def rotate_in_circle(x: Tensor, angles: Tensor, moved: Tensor) -> Tensor:
     """Squares (B, ..., S, S), each moved left and up by `moved` (2, B) entries, at most half of one, and then turned by `angles`
     (B,) radians; bilinear, and 0 outside the circle of radius S / 2 - 1."""
     side, cosine, sine = x.shape[-1], angles.cos()[:, None, None], angles.sin()[:, None, None]

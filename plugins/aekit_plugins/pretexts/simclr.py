@@ -8,13 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder
-from aekit.options import Field
-from aekit.tasks.joint_embedding import TwoViews, in_float32, matched, perceptron, projections, spread
-from aekit.views import Flip, Share, Strength, views_for
+from aekit.encoder.encoder import Encoder
+from aekit.nn.augment.base import Strength
+from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
+from aekit.objectives.joint_embedding import (
+    JointEmbeddingTask,
+    force_float32,
+    mlp,
+    nearest_is_pair,
+    project_together,
+    projection_std,
+)
+from aekit.registry.options import Field
 
 
-class SimCLR(TwoViews):
+class SimCLR(JointEmbeddingTask):
     """Two views of each sample are encoded and projected; the loss is the cross-entropy of telling a view's partner from all
     other views of the batch by their cosine similarities. Larger batches make it harder, and usually the embedding better.
 
@@ -32,23 +40,23 @@ class SimCLR(TwoViews):
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layer")] = 512,
         width: Annotated[int, Field(ge=1, description="of the projections that are compared")] = 128,
         strength: Strength = "usual",
-        share: Share = None,
+        share: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=share, flip=flip)
-        super().__init__(encoder, perceptron(encoder.dim, hidden, width), views)
+        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, width), views)
         self.temperature = temperature
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        first, second = projections(self.project, *self.two_views(x, generator))
+        first, second = project_together(self.project, *self.two_views(x, generator))
         return {
             "loss": nt_xent(first, second, self.temperature),
-            "matched": matched(first, second).float().mean(),
-            "spread": spread(first),
+            "matched": nearest_is_pair(first, second).float().mean(),
+            "spread": projection_std(first),
         }
 
 
-@in_float32
+@force_float32
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """The normalised, temperature-scaled cross-entropy: the mean, over all 2 B projections, of minus the log of the softmax,
     at its partner, of its cosine similarities to all others.

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder
-from aekit.options import Field
-from aekit.tasks.joint_embedding import TwoViews, in_float32, perceptron, projections, spread
-from aekit.views import Flip, Share, Strength, views_for
+from aekit.encoder.encoder import Encoder
+from aekit.nn.augment.base import Strength
+from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
+from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
+from aekit.registry.options import Field
 
 
-class SimSiam(TwoViews):
+class SimSiam(JointEmbeddingTask):
     """The loss is minus the cosine similarity of prediction and projection, the mean of both directions: from 1 to -1. What
     keeps embeddings from becoming all alike is that a target gets no gradient, and that a predictor stands between. As in the
     paper, the projector has three layers and ends in a batch norm, and the predictor is narrower inside than outside.
@@ -32,23 +33,23 @@ class SimSiam(TwoViews):
         width: Annotated[int, Field(ge=1, description="of the projections")] = 512,
         bottleneck: Annotated[int, Field(ge=1, description="width of the predictor's hidden layer")] = 128,
         strength: Strength = "usual",
-        share: Share = None,
+        share: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=share, flip=flip)
-        super().__init__(encoder, perceptron(encoder.dim, hidden, hidden, width, norm_last=True), views)
-        self.predictor = perceptron(width, bottleneck, width)
+        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width, norm_last=True), views)
+        self.predictor = mlp(width, bottleneck, width)
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        projected = projections(self.project, *self.two_views(x, generator))
-        first, second = projections(self.predictor, *projected)
+        projected = project_together(self.project, *self.two_views(x, generator))
+        first, second = project_together(self.predictor, *projected)
         return {
-            "loss": -(likeness(first, projected[1]) + likeness(second, projected[0])) / 2,
-            "spread": spread(projected[0]),
+            "loss": -(mean_cosine_similarity(first, projected[1]) + mean_cosine_similarity(second, projected[0])) / 2,
+            "spread": projection_std(projected[0]),
         }
 
 
-@in_float32
-def likeness(predicted: Tensor, target: Tensor) -> Tensor:
+@force_float32
+def mean_cosine_similarity(predicted: Tensor, target: Tensor) -> Tensor:
     """The mean cosine similarity of predictions (B, P) and targets (B, P). Targets get no gradient."""
     return F.cosine_similarity(predicted, target.detach(), dim=1).mean()

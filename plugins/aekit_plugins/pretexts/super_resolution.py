@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.encoder import Encoder
-from aekit.mathematics.resampling import resampled
-from aekit.options import Field
-from aekit.tasks.restoring import Damaged, LossOption, ResidualOption, Restoring
+from aekit.data.resampling import resample
+from aekit.encoder.encoder import Encoder
+from aekit.objectives.restoration import DamagedBatch, LossOption, ResidualOption, RestorationTask
+from aekit.registry.options import Field
 
 
-class SuperResolution(Restoring):
+class SuperResolution(RestorationTask):
     """The network sees the sample of the lower resolution at the size of the higher one, blown up with a cubic kernel.
 
     Series are made coarser in time, pictures in height and width, clips in all three, or, with `axes`, in time or in space alone.
@@ -25,7 +25,7 @@ class SuperResolution(Restoring):
         ValueError: vectors, or axes that the samples do not have.
     """
 
-    task, left, enlarges = "enlarge", "bicubic", True
+    task, damaged_label, enlarges = "enlarge", "bicubic", True
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class SuperResolution(Restoring):
         if short and factor > 1:
             raise ValueError(f"factor = {factor} leaves fewer than two entries of {short[0]}")
 
-    def damage(self, x: Tensor, generator: torch.Generator) -> Damaged:
+    def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
         small = [max(1, round(side / factor)) for side, factor in zip(x.shape[2:], self.factors)]
-        return Damaged(self._within(resampled(resampled(x, tuple(small)), tuple(x.shape[2:]))))
+        return DamagedBatch(self._within(resample(resample(x, tuple(small)), tuple(x.shape[2:]))))
 
-    def take(self, x: Tensor, hidden: Tensor | None = None) -> Damaged:
+    def prepare_damaged(self, x: Tensor, hidden: Tensor | None = None) -> DamagedBatch:
         large = [side * factor for side, factor in zip(x.shape[2:], self.factors)]
-        return Damaged(self._within(resampled(x, tuple(large))), hidden)
+        return DamagedBatch(self._within(resample(x, tuple(large))), hidden)
 
     def _within(self, x: Tensor) -> Tensor:
         # A cubic kernel swings beyond the values that it passes through.

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder
-from aekit.mathematics.answers import answering_head, in_words, judged
-from aekit.mathematics.permutations import distant_permutations
-from aekit.mathematics.tiles import Cells, segments
-from aekit.objective import Pretext
-from aekit.options import Field
+from aekit.encoder.encoder import Encoder
+from aekit.nn.classification import classification_head, classification_loss, format_predictions
+from aekit.nn.permutations import distant_permutations
+from aekit.nn.tiles import TileCells, cut_segments
+from aekit.objectives.base import Pretext
+from aekit.registry.options import Field
 
 SHORT = 5
 """Samples of fewer steps are cut into two segments, as three with a step left out between them need as many."""
@@ -57,38 +57,38 @@ class TemporalOrder(Pretext):
         if spec.kind not in ("series", "clip"):
             raise ValueError(f"expected series (C, T) or clips (C, T, H, W), found {spec}")
         parts = parts or (2 if spec.shape[1] < SHORT else 3)
-        self.cells = Cells.of(spec.shape[1], parts, gap, jitter, smallest=1)
+        self.cells = TileCells.partition(spec.shape[1], parts, gap, jitter, smallest=1)
         # The first is the identity.
         self.register_buffer("orders", distant_permutations(parts, math.factorial(parts)).clone(), persistent=False)
         self.names = ["in order", *("-".join(str(part + 1) for part in order) for order in self.orders[1:].tolist())]
         self.whether = question == "whether"
-        self.head = answering_head(encoder.dim, width, 2 if self.whether else len(self.names))
+        self.head = classification_head(encoder.dim, width, 2 if self.whether else len(self.names))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        seen, drawn = self.shuffled(x, generator)
-        return judged(self.head(self.encoder.encode(seen)), drawn.clamp(max=1) if self.whether else drawn)
+        seen, drawn = self.shuffle(x, generator)
+        return classification_loss(self.head(self.encoder.encode(seen)), drawn.clamp(max=1) if self.whether else drawn)
 
-    def shuffled(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def shuffle(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(B, *shape) as it is shown, and (B,) in which of the orders that is; 0: in its own."""
         drawn = torch.randint(0, len(self.orders), (len(x),), generator=generator, device=x.device)
         if self.whether:
             other = torch.randint(1, len(self.orders), (len(x),), generator=generator, device=x.device)
             drawn = torch.where(torch.rand(len(x), generator=generator, device=x.device) < 0.5, 0, other)
         starts = self.cells.starts(self.orders[drawn], generator)
-        return stretched(segments(x, starts, self.cells.piece), x.shape[2]), drawn
+        return resample_steps(cut_segments(x, starts, self.cells.piece), x.shape[2]), drawn
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        seen, drawn = self.shuffled(x, generator)
-        told = self.head(self.encoder.encode(seen))
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        seen, drawn = self.shuffle(x, generator)
+        logits = self.head(self.encoder.encode(seen))
         return {
             "sample": x,
             "shown": seen,
             "is": [self.names[number] for number in drawn.tolist()],
-            "network says": in_words(told, ("in order", "shuffled") if self.whether else self.names),
+            "network says": format_predictions(logits, ("in order", "shuffled") if self.whether else self.names),
         }
 
 
-def stretched(x: Tensor, steps: int) -> Tensor:
+def resample_steps(x: Tensor, steps: int) -> Tensor:
     """Series (B, C, T) or clips (B, C, T, H, W) of another number of steps, interpolated between the nearest two."""
     rows = x.flatten(3) if x.ndim > 3 else x[..., None]  # (B, C, T, R)
     return F.interpolate(rows, size=(steps, rows.shape[3]), mode="bilinear").view(*x.shape[:2], steps, *x.shape[3:])

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder
-from aekit.options import Field
-from aekit.tasks.joint_embedding import TwoViews, in_float32, perceptron, projections, spread
-from aekit.views import Flip, Share, Strength, views_for
+from aekit.encoder.encoder import Encoder
+from aekit.nn.augment.base import Strength
+from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
+from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
+from aekit.registry.options import Field
 
 
-class VICReg(TwoViews):
+class VICReg(JointEmbeddingTask):
     """The loss has three terms: the squared difference of two views' projections, by entry; by how much the deviation of an
     entry falls short of 1; the squared covariances of different entries. Only the first compares the views.
 
@@ -33,31 +34,31 @@ class VICReg(TwoViews):
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
         width: Annotated[int, Field(ge=2, description="of the projections")] = 512,
         strength: Strength = "usual",
-        share: Share = None,
+        share: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = views_for(encoder.spec, encoder.preprocess, strength=strength, share=share, flip=flip)
-        super().__init__(encoder, perceptron(encoder.dim, hidden, hidden, width), views)
+        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), views)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        first, second = projections(self.project, *self.two_views(x, generator))
+        first, second = project_together(self.project, *self.two_views(x, generator))
         terms = {
             "invariance": F.mse_loss(first, second),
-            "variance": shortfall(first, second),
+            "variance": variance_hinge(first, second),
             "covariance": covariances(first, second),
         }
         loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, "spread": spread(first)}
+        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, "spread": projection_std(first)}
 
 
-@in_float32
-def shortfall(first: Tensor, second: Tensor) -> Tensor:
+@force_float32
+def variance_hinge(first: Tensor, second: Tensor) -> Tensor:
     """By how much the deviation of an entry of (B, P) over the batch falls short of 1: a mean over entries and both views."""
     return torch.stack([F.relu(1 - (z.var(0) + 1e-4).sqrt()).mean() for z in (first, second)]).mean()
 
 
-@in_float32
+@force_float32
 def covariances(first: Tensor, second: Tensor) -> Tensor:
     """The squared covariances of different entries of (B, P), summed and divided by P; the sum of both views'."""
     total = first.new_zeros(())

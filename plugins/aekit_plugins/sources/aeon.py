@@ -6,10 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from aekit.errors import DataError, nearest
-from aekit.options import Field
-from aekit.reading.series import LengthOption, MissingOption, SeriesSource, UnequalOption, parts_of
-from aekit.samples import SampleSpec
+from aekit.data.readers.series import LengthOption, MissingOption, SeriesSource, UnequalOption, find_parts
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError, closest_name
+from aekit.registry.options import Field
 
 _ROOT = Field(description="folder of data sets, NAME/NAME_TRAIN.ts each; auto: those inside the package aeon")
 
@@ -33,8 +33,8 @@ def open_dataset(
     folder = _inside_aeon(where) if root == "auto" else Path(root).expanduser()
     known = {path.stem[: -len("_TRAIN")]: path for path in sorted(folder.glob("*/*_TRAIN.ts"))}
     if where not in known:
-        raise DataError(f"aeon:{where}: no such data set in {folder}{nearest(where, known)}")
-    return SeriesSource(parts_of(known[where]), like, length, unequal, missing)
+        raise DataError(f"aeon:{where}: no such data set in {folder}{closest_name(where, known)}")
+    return SeriesSource(find_parts(known[where]), like, length, unequal, missing)
 
 
 def _inside_aeon(where: str) -> Path:
@@ -46,6 +46,6 @@ def _inside_aeon(where: str) -> Path:
 
 def example(folder: Path) -> tuple[str, dict[str, str]]:
     """What the conformance kit opens."""
-    from aekit.testing.files import series
+    from aekit.data.examples import write_series
 
-    return "Waves", {"root": str(series(folder).parent)}
+    return "Waves", {"root": str(write_series(folder).parent)}

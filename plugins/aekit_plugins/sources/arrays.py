@@ -8,14 +8,26 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 
-from aekit.data import KindOption, Layout, arrange
+from aekit.data.opening import KindOption, Layout, infer_axes
+from aekit.data.readers.idx import find_image_files, find_labels_file, read_idx, read_mnist_folder
+from aekit.data.readers.numpy_files import read_npy, read_npz
+from aekit.data.readers.recordings import TIME_COLUMNS
+from aekit.data.readers.table_columns import Categories, Missing, Tabular, read_columns
+from aekit.data.readers.tables import (
+    LABEL_COLUMNS,
+    PATH_COLUMNS,
+    TABLE_ENDINGS,
+    column_names,
+    find_column,
+    parts_in,
+    read_parts,
+    read_table,
+    to_labels,
+)
+from aekit.data.source import ArraySource
+from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
-from aekit.options import Field
-from aekit.reading import idx, tables
-from aekit.reading.columns import Missing, Tabular, Words, read_columns
-from aekit.reading.npfiles import read_npy, read_npz
-from aekit.reading.recordings import TIMES
-from aekit.samples import ArraySource, SampleSpec
+from aekit.registry.options import Field
 
 _X = Field(description="the array in an .npz, or the columns of a table; auto: the usual names")
 _Y = Field(description="the labels in an .npz or a table; auto: the usual names; none: there are none")
@@ -51,7 +63,7 @@ class Arrays(ArraySource):
         labels: Annotated[str, _LABELS] = "auto",
         layout: Annotated[Layout, _LAYOUT] = "auto",
         kind: Annotated[KindOption, _KIND] = "auto",
-        words: Annotated[Words, _WORDS] = "few",
+        words: Annotated[Categories, _WORDS] = "few",
         missing: Annotated[Missing, _MISSING] = "skip",
     ) -> None:
         path = Path(where)
@@ -60,44 +72,44 @@ class Arrays(ArraySource):
             found = _load(path, x, y)
         else:
             # The entries of anything but a vector have no names, and are no words.
-            fitting = {"words": words, "like": like} if kind in ("auto", "vector") else {"words": "none"}
+            fitting = {"categories": words, "like": like} if kind in ("auto", "vector") else {"categories": "none"}
             found = read_columns(table, where, x=x, y=y, missing=missing, **fitting)
         own = found.labels if labels == "auto" else _read_labels(path.parent / labels, y)
         if own is not None and len(own) != len(found.array):
             raise DataError(f"{path}: {len(own)} labels for {len(found.array)} samples; expected as many")
-        array, arranged, note = arrange(found.array, kind, layout, like)
+        array, arranged, note = infer_axes(found.array, kind, layout, like)
         columns = found.columns if arranged == "vector" else ()
         super().__init__(array, kind=arranged, labels=own, ids=found.ids, splits=found.splits, columns=columns)
-        timed = table is not None and like is None and any(name.lower() in TIMES for name in table.column_names)
+        timed = table is not None and like is None and any(name.lower() in TIME_COLUMNS for name in table.column_names)
         hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if timed else ""
         self.note = "; ".join(filter(None, [found.note, note, hint]))
 
     @staticmethod
     def claims(path: Path) -> bool:
         """Whether it is a folder of MNIST's layout or of tables named by splits, a table, or another file; no list of files."""
-        parts = list(tables.parts_in(path).values()) if path.is_dir() else [path]
+        parts = list(parts_in(path).values()) if path.is_dir() else [path]
         if not parts:
-            return bool(idx.pictures_in(path))
+            return bool(find_image_files(path))
         for part in parts:
-            names = tables.column_names(part) if part.name.lower().endswith(tables.ENDINGS) else []
-            if tables.find_column(names, tables.PATHS):
+            names = column_names(part) if part.name.lower().endswith(TABLE_ENDINGS) else []
+            if find_column(names, PATH_COLUMNS):
                 return False
         return True
 
 
 def _table(path: Path) -> pa.Table | None:
     """Of a file, or of a folder with a table for each split; None where it is no table."""
-    parts = tables.parts_in(path) if path.is_dir() else {}
+    parts = parts_in(path) if path.is_dir() else {}
     if parts:
-        return tables.read_parts(parts)
-    return tables.read_table(path) if path.name.lower().endswith(tables.ENDINGS) else None
+        return read_parts(parts)
+    return read_table(path) if path.name.lower().endswith(TABLE_ENDINGS) else None
 
 
 def _load(path: Path, x: str | list[str], y: str) -> Tabular:
     """What is in a file of arrays, or in a folder of MNIST's layout."""
     name = path.name.lower()
     if path.is_dir():
-        whole = idx.read_mnist_folder(path)
+        whole = read_mnist_folder(path)
         return Tabular(whole.array, labels=whole.labels if y != "none" else None, splits=whole.splits)
     if name.endswith(".npz"):
         if isinstance(x, list):
@@ -108,16 +120,16 @@ def _load(path: Path, x: str | list[str], y: str) -> Tabular:
         raise DataError(f"{path}: holds one array; x and y are for .npz files and tables")
     if name.endswith((".npy", ".npy.gz")):
         return Tabular(read_npy(path))
-    beside = idx.labels_beside(path) if y != "none" else None
-    return Tabular(idx.read_idx(path), labels=idx.read_idx(beside).astype(np.int64) if beside else None)
+    beside = find_labels_file(path) if y != "none" else None
+    return Tabular(read_idx(path), labels=read_idx(beside).astype(np.int64) if beside else None)
 
 
 def _read_labels(path: Path, y: str) -> np.ndarray:
     """(N,) from a file of any kind that samples can be in."""
-    if path.name.lower().endswith(tables.ENDINGS):
-        table = tables.read_table(path)
-        name = y if y in table.column_names else tables.find_column(table.column_names, tables.LABELS)
-        return tables.labels_of(table[name or table.column_names[-1]])
+    if path.name.lower().endswith(TABLE_ENDINGS):
+        table = read_table(path)
+        name = y if y in table.column_names else find_column(table.column_names, LABEL_COLUMNS)
+        return to_labels(table[name or table.column_names[-1]])
     if path.name.lower().endswith((".npy", ".npy.gz")):
         return np.asarray(read_npy(path))
-    return idx.read_idx(path).astype(np.int64)
+    return read_idx(path).astype(np.int64)

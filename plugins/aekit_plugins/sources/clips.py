@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.options import Field
-from aekit.reading.cutting import Cutting
-from aekit.reading.folders import holds
-from aekit.reading.footage import VIDEOS, Film, Player
-from aekit.reading.listing import Listing, list_folder
-from aekit.reading.pictures import BadPicture, choose_spec
-from aekit.samples import SampleSpec, Source
-from aekit.specs import Resize
+from aekit.data.readers.folders import contains_files
+from aekit.data.readers.image_lists import Listing, list_folder
+from aekit.data.readers.images import BadImage, choose_spec
+from aekit.data.readers.video import VIDEO_ENDINGS, Video, VideoReader
+from aekit.data.readers.windows import WindowCutter
+from aekit.data.source import Source
+from aekit.data.spec import Resize, SampleSpec
+from aekit.registry.options import Field
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -44,8 +44,8 @@ class Clips(Source):
     """
 
     slow = True
-    moments: np.ndarray
-    looks_for = f"films: {', '.join(VIDEOS)}"
+    segment_starts: np.ndarray
+    looks_for = f"films: {', '.join(VIDEO_ENDINGS)}"
 
     def __init__(
         self,
@@ -62,56 +62,58 @@ class Clips(Source):
         gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
     ) -> None:
         root, self.skipped = Path(where), {}
-        listing = list_folder(root, VIDEOS, "films") if root.is_dir() else Listing([root.name], [root])
-        self.films = [Film(path) for path in listing.paths]
+        listing = list_folder(root, VIDEO_ENDINGS, "films") if root.is_dir() else Listing([root.name], [root])
+        self.videos = [Video(path) for path in listing.paths]
         picture = None
         if like is not None and like.kind == "clip":
             channels, frames, *sides = like.shape
-            step = like.every
+            step = like.frame_step
             picture = SampleSpec("image", (channels, *sides), like.dtype, like.resize)
-        headers = [film.header for film in self.films if not film.reason]
+        headers = [film.header for film in self.videos if not film.reason]
         self._frame, notes = choose_spec(headers, picture, size, resize, 1 if grey else "auto")
         shape = (self._frame.shape[0], frames, *self._frame.shape[1:])
-        self.spec = replace(self._frame, kind="clip", shape=shape, every=step)
-        self.cutting = Cutting(frames, step, frames * step if stride == "auto" else stride)
-        self.moments, self.ids, self.splits = self.cutting.cut(self.films, listing, root.is_dir(), test, gap)
-        self.labels = None if listing.labels is None else listing.labels[self.moments[:, 0]]
+        self.spec = replace(self._frame, kind="clip", shape=shape, frame_step=step)
+        self.cutting = WindowCutter(frames, step, frames * step if stride == "auto" else stride)
+        self.segment_starts, self.ids, self.splits = self.cutting.cut_files(
+            self.videos, listing, root.is_dir(), test, gap
+        )
+        self.labels = None if listing.labels is None else listing.labels[self.segment_starts[:, 0]]
         self.note = "; ".join(filter(None, [*notes, listing.note]))
-        self._player: tuple[int, Player | None] = (-1, None)
+        self._player: tuple[int, VideoReader | None] = (-1, None)
 
     @staticmethod
     def claims(path: Path) -> bool:
         """Whether it is a video file, or a folder that holds one. Other films are opened as ``clips:PATH``."""
         if path.is_dir():
-            return holds(path, VIDEOS)
-        return path.name.lower().endswith(VIDEOS)
+            return contains_files(path, VIDEO_ENDINGS)
+        return path.name.lower().endswith(VIDEO_ENDINGS)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.zeros(len(indices), bool)
         # In the order of films and frames, so that each film is decoded once a batch.
-        for position in np.lexsort(self.moments[indices].T[::-1]).tolist():
+        for position in np.lexsort(self.segment_starts[indices].T[::-1]).tolist():
             index = int(indices[position])
             try:
-                rows[position], ok[position] = self._clip(*self.moments[index].tolist()), True
-            except BadPicture as error:
+                rows[position], ok[position] = self._clip(*self.segment_starts[index].tolist()), True
+            except BadImage as error:
                 self.skipped[self.ids[index]] = str(error)
         return rows, ok
 
     def _clip(self, film: int, first: int) -> np.ndarray:
         playing, player = self._player
         if player is None or playing != film:
-            player = Player(self.films[film], self._frame, self.cutting.span)
+            player = VideoReader(self.videos[film], self._frame, self.cutting.span)
             self._player = film, player
         return np.stack([player.frame(number) for number in self.cutting.frames(first)], 1)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
         # Of the film's file, as the frames of a clip are gone when it has been read.
-        moments = self.moments[indices].tolist()
-        return [f"{self.films[film].fingerprint}@{first}/{self.cutting.step}" for film, first in moments]
+        moments = self.segment_starts[indices].tolist()
+        return [f"{self.videos[film].fingerprint}@{first}/{self.cutting.step}" for film, first in moments]
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
         """What the conformance kit opens."""
-        from aekit.testing.files import film
+        from aekit.data.examples import video
 
-        return str(film(folder)), {"frames": 3, "stride": 1}
+        return str(video(folder)), {"frames": 3, "stride": 1}

@@ -10,18 +10,20 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit.options import Field
-from aekit.reading import pictures, tables
-from aekit.reading.folders import holds
-from aekit.reading.listing import list_pictures
-from aekit.reading.resizing import InterpolationOption, ResizeOption, ShareOption, SizeOption
-from aekit.samples import SampleSpec, Source
+from aekit.data.readers.folders import contains_files
+from aekit.data.readers.image_lists import list_images
+from aekit.data.readers.images import IMAGE_ENDINGS, choose_spec, read_headers, read_images
+from aekit.data.readers.resizing import CropPctOption, InterpolationOption, ResizeOption, SizeOption
+from aekit.data.readers.tables import PATH_COLUMNS, column_names, find_column
+from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
+from aekit.registry.options import Field
 
 
 class Images(Source):
     """Reads pictures by the batch, with a pool of threads, as (C, H, W) of their own depth: uint8, uint16 or float32.
 
-    `aekit.reading.listing.list_pictures` says what folders and lists mean. A list with two columns of paths gives pairs:
+    `aekit.data.readers.image_lists.list_pictures` says what folders and lists mean. A list with two columns of paths gives pairs:
     opened with one `column` and with the other, it has the same ids in the same order.
 
     Args:
@@ -33,7 +35,7 @@ class Images(Source):
     """
 
     slow = True
-    looks_for = f"pictures: {', '.join(pictures.ENDINGS)}"
+    looks_for = f"pictures: {', '.join(IMAGE_ENDINGS)}"
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class Images(Source):
         *,
         size: SizeOption = "auto",
         resize: ResizeOption = "crop",
-        share: ShareOption = 1.0,
+        share: CropPctOption = 1.0,
         interpolation: InterpolationOption = "bicubic",
         channels: Annotated[
             Literal["auto", 1, 3, 4], Field(description="1 grey, 3 RGB, 4 RGBA; auto: RGB if any picture is coloured")
@@ -52,22 +54,22 @@ class Images(Source):
         ] = "auto",
     ) -> None:
         self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
-        listing = list_pictures(where, column)
+        listing = list_images(where, column)
         self.ids, self.paths, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
-        headers = pictures.read_headers(self.paths, self._pool)
-        self.spec, choices = pictures.choose_spec(headers, like, size, resize, channels, share, interpolation)
+        headers = read_headers(self.paths, self._pool)
+        self.spec, choices = choose_spec(headers, like, size, resize, channels, share, interpolation)
         self.note = "; ".join([*choices, *filter(None, [listing.note])])
 
     @staticmethod
     def claims(path: Path) -> bool:
         """Whether it is a picture, a folder that holds one, or a list with a column of paths."""
         if path.is_dir():
-            return holds(path, pictures.ENDINGS)
-        names = tables.column_names(path) if path.name.lower().endswith(tables.ENDINGS) else ["path"]
-        return tables.find_column(names, tables.PATHS) is not None
+            return contains_files(path, IMAGE_ENDINGS)
+        names = column_names(path) if path.name.lower().endswith(IMAGE_ENDINGS) else ["path"]
+        return find_column(names, PATH_COLUMNS) is not None
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows, reasons = pictures.read_pictures([self.paths[i] for i in indices], self.spec, self._pool)
+        rows, reasons = read_images([self.paths[i] for i in indices], self.spec, self._pool)
         self.skipped.update({self.ids[i]: reason for i, reason in zip(indices, reasons) if reason})
         return rows, np.array([reason is None for reason in reasons], bool)
 

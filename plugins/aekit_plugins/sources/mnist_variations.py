@@ -7,17 +7,18 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.data import open_data
-from aekit.errors import DataError, nearest
-from aekit.options import Field
-from aekit.samples import RowNames, SampleSpec, Source
+from aekit.data.opening import open_data
+from aekit.data.source import RowIds, Source
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError, closest_name
+from aekit.registry.options import Field
 
 NAMES = ("basic", "rot", "bg-rand", "rot-bg-rand")
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class Variations(Source):
+class MnistVariations(Source):
     """The sets of Larochelle, Erhan, Courville, Bergstra and Bengio, An empirical evaluation of deep architectures on
     problems with many factors of variation, 2007, made anew from MNIST; not their very samples, which are no longer to be
     had. The 70,000 digits are shuffled and divided; each is then turned and given its background once and for all:
@@ -50,7 +51,7 @@ class Variations(Source):
         turn: Annotated[float, Field(gt=0, le=360, description="largest angle of rot, in degrees")] = 360.0,
     ) -> None:
         if where not in NAMES:
-            raise DataError(f"mnist-variations:{where}: no such data set{nearest(where, NAMES)}")
+            raise DataError(f"mnist-variations:{where}: no such data set{closest_name(where, NAMES)}")
         self._digits = digits = open_data(of)
         if (digits.spec.kind, digits.spec.dtype) != ("image", "uint8"):
             raise DataError(f"mnist-variations:{where}: {of} holds {digits.spec}; expected pictures of 8 bits")
@@ -64,12 +65,12 @@ class Variations(Source):
         self.spec, self.slow, self.skipped, self.note = digits.spec, digits.slow, {}, digits.note
         self.splits = np.repeat(["train", "validation", "test"], [train, validation, test])
         self.labels = None if digits.labels is None else digits.labels[self._rows]
-        self.ids = RowNames(self.splits, count)
+        self.ids = RowIds(self.splits, count)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pictures, ok = self._digits.read(self._rows[indices])
         if self._angles is not None:
-            pictures = turned(pictures, self._angles[indices])
+            pictures = rotate_images(pictures, self._angles[indices])
         if self._noise is not None:
             # A generator for each sample, so that its background does not depend on what else is read.
             drawn = [np.random.default_rng((self._noise, int(index))).bytes(self.spec.size) for index in indices]
@@ -81,7 +82,7 @@ class Variations(Source):
         return pictures * ok[:, None, None, None], ok
 
 
-def turned(pictures: np.ndarray, angles: np.ndarray) -> np.ndarray:
+def rotate_images(pictures: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Pictures turned about their centres, with bilinear interpolation and 0 outside.
 
     Args:
@@ -105,6 +106,6 @@ def turned(pictures: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:
     """What the conformance kit opens."""
-    from aekit.testing.files import mnist
+    from aekit.data.examples import write_mnist
 
-    return "rot-bg-rand", {"of": str(mnist(folder)), "train": 6, "validation": 2, "test": 4}
+    return "rot-bg-rand", {"of": str(write_mnist(folder)), "train": 6, "validation": 2, "test": 4}

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.options import Field
-from aekit.reading import pictures
-from aekit.reading.grid import corners
-from aekit.reading.listing import list_pictures
-from aekit.samples import SampleSpec, Source
+from aekit.data.readers.image_lists import list_images
+from aekit.data.readers.images import all_headers, choose_spec, for_each_full_size
+from aekit.data.readers.patches import window_corners
+from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
+from aekit.registry.options import Field
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 Sides = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -32,7 +33,7 @@ class Patches(Source):
 
     The last row and column of the grid are moved back to the edge, so that everything is covered. Ids are ``name@y,x``,
     from the picture's name and the upper left corner; labels and splits are the picture's. Names, labels and splits come
-    from folders and lists as `aekit.reading.listing.list_pictures` says. Two openings of pictures of equal names and
+    from folders and lists as `aekit.data.readers.image_lists.list_pictures` says. Two openings of pictures of equal names and
     sizes, such as one list with ``column = "dirty"`` and ``column = "clean"``, have the same ids in the same order.
     Pictures are decoded when a batch asks for them; only the last is kept, as the next batch likely goes on in it.
 
@@ -60,14 +61,14 @@ class Patches(Source):
         column: Annotated[str, _COLUMN] = "auto",
     ) -> None:
         self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
-        listing = list_pictures(where, column)
+        listing = list_images(where, column)
         self.paths = listing.paths
-        headers = pictures.all_headers(self.paths, self._pool)
-        spec, notes = pictures.choose_spec([h for h in headers if h is not None], like, size, channels=channels)
+        headers = all_headers(self.paths, self._pool)
+        spec, notes = choose_spec([h for h in headers if h is not None], like, size, channels=channels)
         self.spec = replace(spec, resize=None)
         self.note = "; ".join([*notes, *filter(None, [listing.note])])
         step = spec.shape[1:] if stride == "auto" else (stride, stride) if isinstance(stride, int) else tuple(stride)
-        grids = [corners(h.size if h else (0, 0), spec.shape[1:], step, most_per_picture) for h in headers]
+        grids = [window_corners(h.size if h else (0, 0), spec.shape[1:], step, most_per_picture) for h in headers]
         self._picture = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
         self._corner = np.concatenate(grids)
         places = zip(self._picture.tolist(), self._corner.tolist())
@@ -105,7 +106,7 @@ class Patches(Source):
         if kept in wanted:
             cut(*self._last)
         files = [self.paths[picture] for picture in others]
-        reasons = pictures.each_whole(files, self.spec, self._pool, lambda n, whole: cut(others[n], whole))
+        reasons = for_each_full_size(files, self.spec, self._pool, lambda n, whole: cut(others[n], whole))
         for picture, reason in zip(others, reasons):
             if reason:
                 self.skipped |= {self.ids[indices[position]]: reason for position in wanted[picture]}
@@ -114,6 +115,6 @@ class Patches(Source):
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
         """What the conformance kit opens."""
-        from aekit.testing.files import pictures
+        from aekit.data.examples import images
 
-        return str(pictures(folder)), {"size": [4, 5], "stride": 3}
+        return str(images(folder)), {"size": [4, 5], "stride": 3}

@@ -7,14 +7,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from aekit.data.readers.folders import contains_files
+from aekit.data.readers.image_lists import Listing, list_folder
+from aekit.data.readers.recordings import RECORDING_ENDINGS, SOUND_ENDINGS, Recording
+from aekit.data.readers.series import MissingOption
+from aekit.data.readers.windows import WindowCutter
+from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
-from aekit.options import Field
-from aekit.reading.cutting import Cutting
-from aekit.reading.folders import holds
-from aekit.reading.listing import Listing, list_folder
-from aekit.reading.recordings import ENDINGS, SOUND, Recording
-from aekit.reading.series import MissingOption
-from aekit.samples import SampleSpec, Source
+from aekit.registry.options import Field
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -42,8 +43,8 @@ class Recordings(Source):
             window ``name@0`` that is skipped, with a reason; so are windows in which a value is missing.
     """
 
-    moments: np.ndarray
-    looks_for = f"sound in {', '.join(SOUND)}; tables of steps as recordings:PATH"
+    segment_starts: np.ndarray
+    looks_for = f"sound in {', '.join(SOUND_ENDINGS)}; tables of steps as recordings:PATH"
 
     def __init__(
         self,
@@ -61,9 +62,9 @@ class Recordings(Source):
         gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
     ) -> None:
         root, self.skipped = Path(where), {}
-        listing = list_folder(root, ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
+        listing = list_folder(root, RECORDING_ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
         if like is not None and like.kind == "series":
-            steps, every = like.shape[1], like.every
+            steps, every = like.shape[1], like.frame_step
         else:
             like = None
         self.recordings: list[Recording] = []
@@ -75,12 +76,14 @@ class Recordings(Source):
                 like = SampleSpec("series", (len(first.values), steps), "float32", columns=first.columns)
         if like is None:
             raise DataError(f"{listing.paths[0]}: {self.recordings[0].reason}")
-        self.spec = SampleSpec("series", like.shape, "float32", every=every, columns=like.columns)
-        self.cutting = Cutting(steps, every, steps * every if stride == "auto" else stride, ("steps", "window"))
-        self.moments, self.ids, self.splits = self.cutting.cut(self.recordings, listing, root.is_dir(), test, gap)
+        self.spec = SampleSpec("series", like.shape, "float32", frame_step=every, columns=like.columns)
+        self.cutting = WindowCutter(steps, every, steps * every if stride == "auto" else stride, ("steps", "window"))
+        self.segment_starts, self.ids, self.splits = self.cutting.cut_files(
+            self.recordings, listing, root.is_dir(), test, gap
+        )
         of_steps = all(one.labels is not None or one.reason for one in self.recordings)
         if listing.labels is not None and not (of_steps and y != "auto"):
-            self.labels = listing.labels[self.moments[:, 0]]
+            self.labels = listing.labels[self.segment_starts[:, 0]]
         elif of_steps:
             self.labels = self._labels(label)
         said = next(one.note for one in self.recordings if not one.reason)
@@ -93,13 +96,13 @@ class Recordings(Source):
         """Whether it is sound, or a folder that holds some. Tables, whose rows may be samples or steps, and arrays are opened as
         ``recordings:PATH``."""
         if path.is_dir():
-            return holds(path, SOUND)
-        return path.name.lower().endswith(SOUND)
+            return contains_files(path, SOUND_ENDINGS)
+        return path.name.lower().endswith(SOUND_ENDINGS)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
         for position, index in enumerate(indices.tolist()):
-            number, first = self.moments[index].tolist()
+            number, first = self.segment_starts[index].tolist()
             one, frames = self.recordings[number], self.cutting.frames(first)
             if one.reason or frames[-1] >= one.count:
                 self.skipped[self.ids[index]] = one.reason or f"{one.count} steps, expected {self.cutting.span}"
@@ -111,7 +114,7 @@ class Recordings(Source):
     def _labels(self, rule: str) -> np.ndarray:
         """(N,) of the windows."""
         found = []
-        for number, start in self.moments.tolist():
+        for number, start in self.segment_starts.tolist():
             frames, own = self.cutting.frames(start), self.recordings[number].labels
             if own is None or frames[-1] >= len(own):
                 found.append("")  # a recording that cannot be read
@@ -123,6 +126,6 @@ class Recordings(Source):
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
         """What the conformance kit opens."""
-        from aekit.testing.files import recording
+        from aekit.data.examples import write_recording
 
-        return str(recording(folder)), {"steps": 6, "stride": 3}
+        return str(write_recording(folder)), {"steps": 6, "stride": 3}

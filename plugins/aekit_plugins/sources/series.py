@@ -5,23 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from aekit.options import Field
-from aekit.reading.series import (
-    LengthOption,
-    MissingOption,
-    SeriesSource,
-    UnequalOption,
-    holds_series,
-    parts_of,
-)
-from aekit.samples import SampleSpec
+from aekit.data.readers.series import LengthOption, MissingOption, SeriesSource, UnequalOption, find_parts, holds_series
+from aekit.data.spec import SampleSpec
+from aekit.registry.options import Field
 
 
 class Series(SeriesSource):
     """A .ts file, ``NAME_TRAIN.ts`` with the ``NAME_TEST.ts`` beside it, or a folder of both.
 
     Raises:
-        DataError: as `aekit.reading.series`.
+        DataError: as `aekit.data.readers.series`.
     """
 
     looks_for = "series in .ts files such as GunPoint_TRAIN.ts"
@@ -38,7 +31,7 @@ class Series(SeriesSource):
             bool, Field(description="NAME_TEST.ts beside NAME_TRAIN.ts is read too, as the test split")
         ] = True,
     ) -> None:
-        files = parts_of(Path(where), pair)
+        files = find_parts(Path(where), pair)
         super().__init__(files, like, length, unequal, missing)
         if len(files) > 1:
             names = " and ".join(path.name for path in files.values())
@@ -52,6 +45,6 @@ class Series(SeriesSource):
     @staticmethod
     def example(folder: Path) -> str:
         """What the conformance kit opens."""
-        from aekit.testing.files import series
+        from aekit.data.examples import write_series
 
-        return str(series(folder))
+        return str(write_series(folder))

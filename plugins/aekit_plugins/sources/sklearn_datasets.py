@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from sklearn import datasets
 
-from aekit.data import from_array
-from aekit.errors import DataError, nearest
-from aekit.samples import SampleSpec, Source
+from aekit.data.opening import from_array
+from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError, closest_name
 
 NAMES = ("breast_cancer", "digits", "iris", "wine")
 
@@ -24,7 +25,7 @@ def open_dataset(where: str, like: SampleSpec | None = None) -> Source:
         DataError: another name.
     """
     if where not in NAMES:
-        raise DataError(f"sklearn:{where}: no such data set{nearest(where, NAMES)}")
+        raise DataError(f"sklearn:{where}: no such data set{closest_name(where, NAMES)}")
     bunch = getattr(datasets, f"load_{where}")()
     if where == "digits":
         return from_array((bunch.images / 16).astype(np.float32), kind="image", labels=bunch.target)

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.data import from_array
-from aekit.errors import DataError, nearest
-from aekit.options import Field
-from aekit.reading.idx import pictures_in, read_mnist_folder
-from aekit.reading.pictures import PictureItems
-from aekit.reading.resizing import InterpolationOption, ResizeOption, ShareOption, SizeOption
-from aekit.samples import SampleSpec, Source
+from aekit.data.opening import from_array
+from aekit.data.readers.idx import find_image_files, read_mnist_folder
+from aekit.data.readers.images import ImageItems
+from aekit.data.readers.resizing import CropPctOption, InterpolationOption, ResizeOption, SizeOption
+from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError, closest_name
+from aekit.registry.options import Field
 
 _FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 _IDX: dict[str, tuple[str, list[str] | None]] = {
@@ -38,7 +39,7 @@ def open_dataset(
     download: Annotated[bool, Field(description="fetch the files where they are not there")] = True,
     size: SizeOption = "auto",
     resize: ResizeOption = "crop",
-    share: ShareOption = 1.0,
+    share: CropPctOption = 1.0,
     interpolation: InterpolationOption = "bicubic",
 ) -> Source:
     """All splits together; labels are the names of the classes where they are known. `size`, `resize`, `share` and
@@ -47,7 +48,7 @@ def open_dataset(
     Raises:
         DataError: unknown name, files that are neither there nor to be had, or torchvision is needed and not installed.
     """
-    how = {"size": size, "resize": resize, "share": share, "interpolation": interpolation}
+    how = {"size": size, "resize": resize, "crop_pct": share, "interpolation": interpolation}
     cache = Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit")) / "torchvision"
     shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
     roots = [Path(root).expanduser()] if root != "auto" else [*shared, cache]
@@ -55,7 +56,7 @@ def open_dataset(
         return _together(_load(where, roots, download), like, how)
     other, classes = _IDX[where]
     folders = [folder for place in roots for folder in (place / where / "raw", place / other)]
-    found = next((folder for folder in folders if pictures_in(folder)), None)
+    found = next((folder for folder in folders if find_image_files(folder)), None)
     if found is None:
         _load(where, roots, download)
         found = roots[-1] / where / "raw"
@@ -74,7 +75,7 @@ def _load(name: str, roots: list[Path], download: bool) -> dict[str, Any]:
         ) from error
     names = [n for n in datasets.__all__ if inspect.isclass(getattr(datasets, n)) and n not in _ABSTRACT]
     if name not in names:
-        raise DataError(f"{what}: no such data set{nearest(name, names)}")
+        raise DataError(f"{what}: no such data set{closest_name(name, names)}")
     reason = ""
     for place, fetch in [*((place, False) for place in roots), *[(roots[-1], True)] * download]:
         try:
@@ -121,7 +122,7 @@ def _together(parts: dict[str, Any], like: SampleSpec | None, how: dict[str, Any
     if all(np.ndim(array) > 1 and len(array) == count for array, count in zip(arrays, counts)):
         return from_array(np.concatenate([np.asarray(a) for a in arrays]), like=like, labels=labels, splits=splits)
     items = [(part, row) for part in parts.values() for row in range(len(part))]
-    return PictureItems(len(items), lambda index: items[index][0][items[index][1]][0], like, labels, splits, how)
+    return ImageItems(len(items), lambda index: items[index][0][items[index][1]][0], like, labels, splits, how)
 
 
 def _targets(dataset: Any) -> np.ndarray:
@@ -131,7 +132,7 @@ def _targets(dataset: Any) -> np.ndarray:
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:
     """What the conformance kit opens."""
-    from aekit.testing.files import mnist
+    from aekit.data.examples import write_mnist
 
-    mnist(folder)
+    write_mnist(folder)
     return "MNIST", {"root": str(folder), "download": False}

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder, seeded
-from aekit.mathematics.priors import NormalHead
-from aekit.objective import Step, Variant
-from aekit.options import Field
-from aekit.samples import Samples
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder, temporary_seed
+from aekit.nn.priors import NormalHead
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 
 class Adversarial(Variant):
@@ -52,7 +52,7 @@ class Adversarial(Variant):
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
         assert isinstance(encoder.head, NormalHead)
         widths = (encoder.head.out_features, self.width, self.width)
-        with seeded(self.seed):
+        with temporary_seed(self.seed):
             layers = [m for a, b in pairwise(widths) for m in (nn.Linear(a, b), nn.LeakyReLU(0.2))]
             self.discriminator = nn.Sequential(*layers, nn.Linear(self.width, 1)).to(encoder.device)
 

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder import Encoder
-from aekit.mathematics.gaussian import GaussianHead, log_normal
-from aekit.objective import Step, Variant
-from aekit.options import Field
-from aekit.samples import Samples
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.nn.gaussian import GaussianHead, normal_log_density
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 
 class BetaTC(Variant):
@@ -54,7 +54,7 @@ class BetaTC(Variant):
         return {
             "information": self.alpha * (own - joint).mean(),
             "correlation": self.beta * (joint - single.sum(1)).mean(),
-            "dimensions": self.gamma * (single - log_normal(step.code)).sum(1).mean(),
+            "dimensions": self.gamma * (single - normal_log_density(step.code)).sum(1).mean(),
         }
 
 
@@ -71,7 +71,7 @@ def mixture(size: int, count: int) -> Tensor:
 def log_densities(code: Tensor, mean: Tensor, logvar: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Codes and the posteriors that they were drawn from (B, D), and weights (B, B) -> logarithms of the density of each code
     under its own posterior (B,), under the mixture (B,), and of each of its dimensions under the mixture (B, D)."""
-    pairs = log_normal(code.unsqueeze(1), mean, logvar)  # (B, B, D): code, posterior, dimension
+    pairs = normal_log_density(code.unsqueeze(1), mean, logvar)  # (B, B, D): code, posterior, dimension
     single = (pairs + weights.log().unsqueeze(2)).logsumexp(1)
     joint = (pairs.sum(2) + weights.log()).logsumexp(1)
     return pairs.sum(2).diagonal(), joint, single

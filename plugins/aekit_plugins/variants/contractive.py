@@ -10,19 +10,19 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder import Encoder
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
 from aekit.errors import RecipeError
-from aekit.mathematics.jacobian import (
-    pull_back,
+from aekit.nn.jacobian import (
+    freeze_batch_statistics,
     random_probes,
     single_layer,
     squared_norms,
     unit_probes,
-    without_statistics,
+    vector_jacobian_products,
 )
-from aekit.objective import Step, Variant
-from aekit.options import Field
-from aekit.samples import Samples
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 FEW = 3
 """A code of at most so many numbers is worth a pass for each of them."""
@@ -81,7 +81,7 @@ class Contractive(Variant):
             raise RecipeError([f"contractive.{option}: with batch norm a sample has no Jacobian of its own"])
         if self.method == "auto":
             x = encoder.preprocess(samples.batch(torch.arange(min(2, len(samples)))))
-            with torch.no_grad(), without_statistics(self._norms):
+            with torch.no_grad(), freeze_batch_statistics(self._norms):
                 dim = encoder.encode(x).shape[1]
             several = "exact" if dim <= FEW and not self._norms else "hutchinson"
             self.way = "closed-form" if self._layer else several
@@ -97,7 +97,7 @@ class Contractive(Variant):
         if self.way != "closed-form":
             x = x[: max(2, math.ceil(self.share * len(x)))]  # any of them, as their order is random
         image = self._image(x, step)
-        with without_statistics(self._norms):
+        with freeze_batch_statistics(self._norms):
             here = image(x)
             terms = {"jacobian": self.weight * squared_norms(here).mean()}
             if self.higher:
@@ -109,11 +109,11 @@ class Contractive(Variant):
         return terms
 
     def _image(self, x: Tensor, step: Step) -> Callable[[Tensor], Tensor]:
-        """What takes (B, *shape) samples near x to an image (K, B, ...) of their Jacobians; see `aekit.mathematics.jacobian`."""
+        """What takes (B, *shape) samples near x to an image (K, B, ...) of their Jacobians; see `aekit.nn.jacobian`."""
         layer, dim = self._layer, step.code.shape[1]
         if layer is not None and self.way == "closed-form":
             at_hand = step.code if step.corrupted is x else None
             return lambda near: layer.image(near, at_hand if near is x else None)
         exact = self.way == "exact"
         probes = unit_probes(x, dim) if exact else random_probes(x, dim, self.probes, step.generator)
-        return partial(pull_back, step.encode, probes=probes)
+        return partial(vector_jacobian_products, step.encode, probes=probes)

@@ -8,15 +8,15 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder import Encoder
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
-from aekit.mathematics.blur import blurred
-from aekit.objective import Variant
-from aekit.options import Field
-from aekit.preprocess import Preprocess
-from aekit.samples import Samples
+from aekit.nn.blur import gaussian_blur
+from aekit.objectives.base import Variant
+from aekit.registry.options import Field
 
-USUAL = {"gaussian": 1.0, "masking": 0.25, "salt-and-pepper": 0.25, "speckle": 0.25, "blur": 1.0}
+DEFAULT_LEVELS = {"gaussian": 1.0, "masking": 0.25, "salt-and-pepper": 0.25, "speckle": 0.25, "blur": 1.0}
 """Noise -> its level where none is set; that of the Gaussian is in units of its own."""
 SHARES = ("masking", "salt-and-pepper")
 """Noises that leave a part of the entries alone; their level is the share of the others."""
@@ -64,7 +64,7 @@ class Denoising(Variant):
         beta: Annotated[float, Field(ge=0, description="factor on the errors of the other entries")] = 1.0,
     ) -> None:
         super().__init__()
-        self.usual, most = level is None and levels is None, level or USUAL[noise]
+        self.usual, most = level is None and levels is None, level or DEFAULT_LEVELS[noise]
         self.low_level, self.high_level = levels or (0.0 if anneal else most, most)
         self.noise, self.anneal, self.alpha, self.beta = noise, anneal, alpha, beta
         level_is = f"denoising.level = {level}" if levels is None else f"denoising.levels = {levels}"
@@ -94,7 +94,7 @@ class Denoising(Variant):
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         level = self._level(x, generator)
         if self.noise == "blur":
-            return blurred(x, level.flatten(), math.ceil(3 * self.high_level))
+            return gaussian_blur(x, level.flatten(), math.ceil(3 * self.high_level))
         if self.noise not in SHARES:
             drawn = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
             # Without the shift, a sample is a multiple of what it was in the data's own units.
@@ -107,7 +107,7 @@ class Denoising(Variant):
         self.touched = pepper | salt
         return torch.where(salt, self.high, torch.where(pepper, self.low, x))
 
-    def emphasis(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
+    def loss_weights(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
         # By what was drawn and not by what changed: a black entry that is masked is a corrupted one.
         return None if self.alpha == self.beta == 1 else torch.where(self.touched, self.alpha, self.beta)
 

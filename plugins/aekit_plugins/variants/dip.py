@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.mathematics.gaussian import GaussianHead, kl_to_standard
-from aekit.objective import Step, Variant
-from aekit.options import Field
+from aekit.nn.gaussian import GaussianHead, kl_to_standard_normal
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 
 class DIP(Variant):
@@ -49,7 +49,7 @@ class DIP(Variant):
         variances = covariance.diagonal()
         between = covariance - torch.diag(variances)
         return {
-            "kl": kl_to_standard(mean, logvar).sum(1).mean(),
+            "kl": kl_to_standard_normal(mean, logvar).sum(1).mean(),
             "covariance": self.off_diagonal * between.square().sum(),
             "variance": self.diagonal * (variances - 1).square().sum(),
         }

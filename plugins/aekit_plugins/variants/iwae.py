@@ -7,9 +7,9 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from aekit.mathematics.gaussian import GaussianHead, log_ratio
-from aekit.objective import Step, Variant
-from aekit.options import Field
+from aekit.nn.gaussian import GaussianHead, log_importance_weights
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 
 class IWAE(Variant):
@@ -30,7 +30,9 @@ class IWAE(Variant):
     def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module:
         return GaussianHead(math.prod(features_shape), dim, self.draws)
 
-    def bound(self, step: Step) -> Tensor:
+    def reconstruction_loss(self, step: Step) -> Tensor:
         # (K, B) log p(x, z) - log q(z | x) of each draw z
-        weights = log_ratio(step.code, step.extras["mean"], step.extras["logvar"]) - step.errors.view(self.draws, -1)
+        weights = log_importance_weights(step.code, step.extras["mean"], step.extras["logvar"]) - step.errors.view(
+            self.draws, -1
+        )
         return math.log(self.draws) - weights.logsumexp(0).mean()

@@ -9,11 +9,11 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder import Encoder
-from aekit.mathematics.competition import keep_largest
-from aekit.objective import Variant
-from aekit.options import Field
-from aekit.samples import Samples
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.nn.top_k import keep_top_k
+from aekit.objectives.base import Variant
+from aekit.registry.options import Field
 
 
 class KSparse(Variant):
@@ -47,11 +47,11 @@ class KSparse(Variant):
         return head
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
-        if self.anneal and isinstance(encoder.head, Largest):
+        if self.anneal and isinstance(encoder.head, TopK):
             encoder.head.progress = lambda: self.progress
 
 
-class Largest(nn.Module):
+class TopK(nn.Module):
     """Keeps the largest entries of what the module that it is mixed into gives.
 
     Attributes:
@@ -68,17 +68,17 @@ class Largest(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, D) with `kept` entries a sample."""
-        return keep_largest(super().forward(features), self.kept, dim=1)
+        return keep_top_k(super().forward(features), self.kept, dim=1)
 
     def draw(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, F) -> (B, D) with as many entries a sample as training has come down to."""
         active = round(self.dim + (self.k - self.dim) * min(1.0, 2 * self.progress()))
-        return keep_largest(super().forward(features), active, dim=1), {}
+        return keep_top_k(super().forward(features), active, dim=1), {}
 
 
-class SparseLinear(Largest, nn.Linear):
+class SparseLinear(TopK, nn.Linear):
     """A linear map whose largest outputs are kept."""
 
 
-class SparseFeatures(Largest, nn.Identity):
+class SparseFeatures(TopK, nn.Identity):
     """The features' largest entries."""

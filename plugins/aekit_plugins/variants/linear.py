@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.backbone import Tied
-from aekit.encoder import Encoder
+from aekit.data.samples import Samples
+from aekit.encoder.backbone import TiedLayer
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.eval_mode import eval_mode
 from aekit.errors import RecipeError
-from aekit.mathematics.principal import fit_principal
-from aekit.networks.modes import looking_at
-from aekit.objective import Step, Variant
-from aekit.options import Field
-from aekit.samples import Samples
+from aekit.nn.pca import fit_pca
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 TOLERANCE = 1e-3
 """Share of a map's own size by which rounding may keep it from being linear."""
@@ -35,7 +35,7 @@ class Linear(Variant):
         RecipeError: the network or the error is another; says what to set.
     """
 
-    needs = {"encoder.backbone": "linear", "objective.loss": "mse"}  # noqa: RUF012
+    requires = {"encoder.backbone": "linear", "objective.loss": "mse"}  # noqa: RUF012
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Linear(Variant):
 def _is_affine(network: nn.Module, function: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     """Whether f(x) + f(-3x) = f(-2x) + f(0) for a function (B, ...) -> (B, ...) of the network. An even or an odd function,
     a ReLU and its like are all found out."""
-    with looking_at(network):
+    with eval_mode(network):
         values = [function(factor * x).flatten(1) for factor in (1.0, -3.0, -2.0, 0.0)]
     rest = values[0] + values[1] - values[2] - values[3]
     return bool(rest.abs().max() <= TOLERANCE * torch.stack(values).abs().max())
@@ -80,10 +80,10 @@ def _is_affine(network: nn.Module, function: Callable[[Tensor], Tensor], x: Tens
 @torch.no_grad()
 def _set_principal(encoder: Encoder, decoder: nn.Module, samples: Samples) -> float:
     """Code V'(x - mean) and output V code + mean, with V (F, D) the principal directions, which explain the share returned."""
-    head, back = encoder.head, [layer for layer in decoder.modules() if isinstance(layer, (nn.Linear, Tied))]
+    head, back = encoder.head, [layer for layer in decoder.modules() if isinstance(layer, (nn.Linear, TiedLayer))]
     if len(encoder.backbone.stages) or not isinstance(head, nn.Linear) or len(back) != 1:
         raise RecipeError(["linear.start = 'pca': the backbone has layers of its own; set --backbone linear"])
-    found = fit_principal(samples, encoder.preprocess, encoder.dim)
+    found = fit_pca(samples, encoder.preprocess, encoder.dim)
     # Where there are fewer directions than units, the spare units stay at zero.
     weight, bias = torch.zeros_like(head.weight), torch.zeros_like(head.bias)
     weight[: found.dim], bias[: found.dim] = found.directions.T, -(found.mean @ found.directions)

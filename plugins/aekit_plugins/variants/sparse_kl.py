@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder import Encoder
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.eval_mode import eval_mode
 from aekit.errors import RecipeError
-from aekit.networks.modes import looking_at
-from aekit.objective import Step, Variant
-from aekit.options import Field
-from aekit.samples import Samples
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 """Kind of unit -> its least and its largest activation."""
@@ -105,7 +105,7 @@ class SparseKL(Variant):
     def _activations(self, raw: Tensor) -> Tensor:
         """(B, *shape) raw -> (B, D) activations in eval mode."""
         encoder = self._kept[0]
-        with looking_at(encoder):
+        with eval_mode(encoder):
             x = encoder.preprocess(raw)
             return (encoder.encode(x) if self.what == "code" else encoder.backbone(x)).float()
 

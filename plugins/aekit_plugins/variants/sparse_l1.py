@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from aekit.objective import Step, Variant
-from aekit.options import Field
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 
 class SparseL1(Variant):

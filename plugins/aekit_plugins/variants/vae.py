@@ -7,9 +7,9 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from aekit.mathematics.gaussian import GaussianHead, kl_to_standard
-from aekit.objective import Step, Variant
-from aekit.options import Field
+from aekit.nn.gaussian import GaussianHead, kl_to_standard_normal
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 
 class VAE(Variant):
@@ -40,5 +40,5 @@ class VAE(Variant):
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         risen = min(1.0, self.progress / self.anneal) if self.anneal else 1.0
-        divergences = kl_to_standard(step.extras["mean"], step.extras["logvar"]).mean(0)  # (D,)
+        divergences = kl_to_standard_normal(step.extras["mean"], step.extras["logvar"]).mean(0)  # (D,)
         return {"kl": self.beta * risen * divergences.clamp(min=self.free_bits).sum()}

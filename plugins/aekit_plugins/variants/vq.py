@@ -9,18 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.encoder import Encoder
+from aekit.data.samples import Samples
+from aekit.encoder.encoder import Encoder
 from aekit.errors import RecipeError
-from aekit.mathematics.quantiser import Quantiser
-from aekit.objective import Step, Variant
-from aekit.options import Field
-from aekit.samples import Samples
+from aekit.nn.quantizer import VectorQuantizer
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 PART = 4
 """Numbers that one entry stands for, or a few more, unless `groups` says otherwise."""
 
 
-class VectorQuantised(Variant):
+class VectorQuantized(Variant):
     """Splits the code into `groups` parts and replaces each by the nearest of the `entries` of that part's codebook.
 
     The gradient passes the quantisation as if it were not there; ``commitment`` times the squared distance of code and entries
@@ -58,7 +58,7 @@ class VectorQuantised(Variant):
             raise RecipeError(
                 [f"vq.groups = {groups}: does not divide the code's {dim} numbers; set encoder.dim or groups"]
             )
-        return Quantiser(math.prod(features_shape), dim, groups, self.entries)
+        return VectorQuantizer(math.prod(features_shape), dim, groups, self.entries)
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
         # In a tuple, so that the head does not become a part of this module.
@@ -70,7 +70,7 @@ class VectorQuantised(Variant):
         self._seen = (whole.detach(), chosen, order)
         return {"commitment": self.commitment * (whole - step.code.detach()).square().sum(1).mean()}
 
-    def figures(self, step: Step) -> dict[str, Tensor]:
+    def metrics(self, step: Step) -> dict[str, Tensor]:
         """``perplexity``: how many entries of a codebook a batch uses, if it used them alike; the mean over the parts."""
         shares = F.one_hot(step.extras["chosen"], self.entries).float().mean(1)  # (G, B, K) -> (G, K)
         return {"perplexity": torch.special.entr(shares).sum(1).exp().mean()}
@@ -78,5 +78,5 @@ class VectorQuantised(Variant):
     @torch.no_grad()
     def after_step(self) -> None:
         if self._seen is not None:
-            self._quantiser[0].follow(*self._seen, decay=self.decay, revive=self.revive)  # type: ignore[operator]
+            self._quantiser[0].ema_update(*self._seen, decay=self.decay, revive=self.revive)  # type: ignore[operator]
             self._seen = None

@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit.mathematics.priors import NormalHead
-from aekit.objective import Step, Variant
-from aekit.options import Field
+from aekit.nn.priors import NormalHead
+from aekit.objectives.base import Step, Variant
+from aekit.registry.options import Field
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Of the kernels, times the mean squared distance of two draws from the prior."""

@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit.mathematics.competition import keep_largest
-from aekit.objective import Variant
-from aekit.options import Field
+from aekit.nn.top_k import keep_top_k
+from aekit.objectives.base import Variant
+from aekit.registry.options import Field
 
 
 class WinnerTakeAll(Variant):
@@ -65,9 +65,9 @@ class Winners(nn.Module):
     def draw(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, F) -> (B, D) with the winners alone."""
         code = self(features).unflatten(1, (self.maps, -1))
-        code = keep_largest(code, 1, dim=2)
+        code = keep_top_k(code, 1, dim=2)
         # A map competes by its winner, and loses whole.
-        winners = keep_largest(code.amax(2), max(1, round(self.share * len(code))), dim=0)
+        winners = keep_top_k(code.amax(2), max(1, round(self.share * len(code))), dim=0)
         return (code * (winners > 0)[..., None]).flatten(1), {}
 
 

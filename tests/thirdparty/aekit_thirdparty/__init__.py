@@ -1,6 +1,6 @@
 """Registers this package's plugins with aekit. It imports none of their code, so that listing plugins is quick."""
 
-from aekit import Entry, hookimpl
+from aekit.plugin import Entry, hookimpl
 
 
 @hookimpl

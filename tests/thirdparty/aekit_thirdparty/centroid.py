@@ -6,8 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from aekit import Field
-from aekit.evaluation import Metric, Result, Split, bootstrap
+from aekit.plugin import Field, Metric, Result, Split, bootstrap
 
 
 def evaluate(

@@ -8,8 +8,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit import Field, Variant
-from aekit.objective import Step
+from aekit.objectives.base import Step, Variant
+from aekit.plugin import Field
 
 
 class NoisyCode(Variant):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from aekit import Backbone, Field, SampleSpec
+from aekit.plugin import Backbone, Field, SampleSpec
 
 
 class PatchMixer(Backbone):

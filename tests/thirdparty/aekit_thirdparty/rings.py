@@ -7,8 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from aekit import ArraySource, Field, SampleSpec, Source
-from aekit.errors import DataError
+from aekit.plugin import ArraySource, DataError, Field, SampleSpec, Source
 
 
 def open_rings(

@@ -7,7 +7,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit import Encoder, Field, Pretext
+from aekit.objectives.base import Pretext
+from aekit.plugin import Encoder, Field
 
 
 class RotationLite(Pretext):

@@ -1,0 +1,1 @@
+"""Group, project and explore embeddings, and find anomalies."""

@@ -1,0 +1,293 @@
+"""Opening data: an array, a list of arrays, a path or ``SOURCE:NAME`` becomes a `Source`.
+
+No source is known by name here: a path is matched with what the registered sources say that they handle.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from aekit.data.readers.table_columns import read_columns
+from aekit.data.source import ArraySource, RowIds, Source
+from aekit.data.spec import Kind, SampleSpec
+from aekit.errors import DataError, PluginError, RecipeError
+from aekit.registry.discovery import Plugin, registry
+from aekit.registry.options import validate_options
+
+KindOption = Literal["auto", "vector", "series", "image", "clip"]
+Layout = Literal["auto", "channels-first", "channels-last"]
+Options = Mapping[str, Mapping[str, Any]]
+
+
+def open_data(
+    data: Any, options: Options | None = None, *, like: SampleSpec | None = None, base: Path | None = None
+) -> Source:
+    """Opens data of any form.
+
+    Args:
+        data: a `Source`, a numpy array or torch tensor (N, ...), a list of arrays of one shape, a table of pandas, polars
+            or pyarrow, the path of a folder or a file, or ``SOURCE:NAME``, such as ``sklearn:digits``. A path that exists wins.
+        options: of the source that opens it, by the source's name: ``{"images": {"size": 96}}``.
+        like: what an encoder takes. Pictures are brought to it; samples that cannot be are refused.
+        base: folder that relative paths start from; default: the working directory.
+
+    Raises:
+        DataError: there is nothing to read, it cannot be read, or it does not fit `like`.
+        RecipeError: options that the source does not have, or that are for another source.
+        PluginError: no such source, or it cannot be used.
+    """
+    if isinstance(data, (str, os.PathLike)):
+        return _open_named(os.fspath(data), options or {}, like, base)
+    if options:
+        raise RecipeError([f"data.{name}: options are for paths and SOURCE:NAME, not for arrays" for name in options])
+    if isinstance(data, Source):
+        return _checked(data, "the source", like)
+    if isinstance(data, (list, tuple)):
+        data = _stacked(data)
+    if isinstance(data, torch.Tensor):
+        data = data.detach().cpu()
+        data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
+    if hasattr(data, "__arrow_c_stream__"):
+        try:
+            table = pa.table(data)
+        except pa.ArrowException as error:
+            raise DataError(f"the table: a column of mixed or unknown values ({str(error).splitlines()[0]})") from None
+        return _checked(from_table(table, like=like), "the table", like)
+    if not isinstance(data, np.ndarray):
+        what = "a path, SOURCE:NAME, an array, a table or a Source"
+        raise DataError(f"data of type {type(data).__name__}: expected {what}")
+    return _checked(from_array(data, like=like), "the array", like)
+
+
+def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None) -> Source:
+    """Opens again what a source's `origin` describes, by the source that opened it then; raises as `open_data`."""
+    text, name = origin["data"], origin["source"]
+    plugin = registry().get("source", name, required_by="data")
+    if not os.path.isabs(text):
+        return _open(plugin, text.partition(":")[2], text, origin["options"], like)
+    if not os.path.exists(text):
+        raise _missing(Path(text))
+    return _open(plugin, text, text, origin["options"], like)
+
+
+def from_array(
+    array: np.ndarray,
+    *,
+    kind: KindOption = "auto",
+    layout: Layout = "auto",
+    like: SampleSpec | None = None,
+    labels: np.ndarray | None = None,
+    ids: Sequence[str] | None = None,
+    splits: np.ndarray | None = None,
+) -> ArraySource:
+    """A source over an array (N, ...), after `arrange` has found out what its axes are."""
+    if array.dtype == object and array.ndim == 1:
+        array = _stacked(array.tolist())
+    arranged, found, note = infer_axes(array, kind, layout, like)
+    source = ArraySource(arranged, kind=found, labels=labels, ids=ids, splits=splits)
+    source.note = note
+    return source
+
+
+def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySource:
+    """A source over the rows of a table, as `aekit.data.readers.table_columns.read_columns` takes it apart."""
+    array, columns, labels, ids, splits, note = read_columns(table, "the table", like=like)
+    source = ArraySource(array, kind="vector", labels=labels, ids=ids, splits=splits, columns=columns)
+    source.note = note
+    return source
+
+
+def infer_axes(
+    array: np.ndarray, kind: KindOption = "auto", layout: Layout = "auto", like: SampleSpec | None = None
+) -> tuple[np.ndarray, Kind | None, str]:
+    """What the axes of an array are: the one place that decides it.
+
+    ====== ================================= ===========================================================
+    axes   read as                           unless
+    ====== ================================= ===========================================================
+    2      vectors (N, D)
+    3      grey pictures (N, H, W)           neither uint8, uint16 nor bool: then series (N, C, T)
+    4      pictures (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C)
+    5      clips (N, C, T, H, W)             likewise (N, T, H, W, C)
+    ====== ================================= ===========================================================
+
+    A kind with one axis less than it needs has no channel axis and gets one. Where `like` is given and another reading
+    fits it, that reading wins; an array of the very shape of one sample is then one sample.
+
+    Returns:
+        (N, *shape), channels first; its kind, None where there is no reading; a note on an uncertain choice, or "".
+    """
+    readings = list(_readings(array, kind, layout))
+    if like is not None:
+        wanted = [(a, k) for a, k in readings + list(_readings(array[None], kind, layout)) if _alike(a, k, like)]
+        if wanted:
+            return *wanted[0], ""
+    if not readings:
+        if kind != "auto":
+            raise DataError(f"array of shape {array.shape}: cannot be read as kind {kind!r}")
+        return array, None, ""
+    arranged, found = readings[0]
+    note = ""
+    if kind == "auto" and array.ndim == 3 and found == "series":
+        _, channels, steps = array.shape
+        note = f"read as series of {channels} channels and {steps} steps; kind = 'image' reads grey pictures"
+    return arranged, found, note
+
+
+_AXES: dict[Kind, int] = {"vector": 2, "series": 3, "image": 4, "clip": 5}
+_CHANNELS = (1, 3, 4)
+
+
+def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple[np.ndarray, Kind]]:
+    """Every way to read the axes, the likeliest first."""
+    kinds: list[Kind]
+    if kind != "auto":
+        kinds = [kind]
+    else:
+        kinds = [k for k in get_args(Kind) if array.ndim == _AXES[k] or array.ndim == _AXES[k] - 1 >= 2]
+        pictures = array.ndim == 3 and array.dtype in (np.uint8, np.uint16, np.bool_)
+        kinds.sort(key=lambda k: (pictures and k != "image", array.ndim != _AXES[k]))
+    found: list[tuple[np.ndarray, Kind]] = []
+    for k in kinds:
+        if k == "vector":
+            if array.ndim == 2 or (kind == "vector" and array.ndim > 2):
+                found.append((array.reshape(len(array), math.prod(array.shape[1:])), k))
+        elif array.ndim == _AXES[k] - 1:
+            found.append((array[:, None], k))
+        elif array.ndim == _AXES[k]:
+            first, last = (array, k), (np.moveaxis(array, -1, 1), k)
+            pixels = k in ("image", "clip") and array.shape[-1] in _CHANNELS and array.shape[1] not in _CHANNELS
+            both = [last, first] if pixels else [first, last]
+            found += both if layout == "auto" else [last if layout == "channels-last" else first]
+    return found
+
+
+def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:
+    return kind == like.kind and array.shape[1:] == like.shape
+
+
+def _stacked(rows: Sequence[Any]) -> np.ndarray:
+    """A list of arrays (...) of one shape -> (N, ...)."""
+    if not len(rows):
+        raise DataError("an empty list: expected arrays")
+    shapes = []
+    for number, row in enumerate(rows):
+        try:
+            shapes.append(np.shape(row))
+        except ValueError:  # numpy's own message says neither which row nor why
+            raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
+        if shapes[number] != shapes[0]:
+            raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
+    return np.stack([np.asarray(row) for row in rows])
+
+
+def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
+    path = Path(os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser()))
+    name, colon, where = text.partition(":")
+    if os.path.exists(path):
+        text = where = str(path)
+        try:
+            plugin = _reader(path, options)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    elif colon:
+        plugin = registry().get("source", name, required_by=f"data {text!r}")
+        if plugin.entry.tags:  # it reads files: what it is told is a path
+            where = os.path.abspath((base or Path()) / Path(os.path.expandvars(where)).expanduser())
+            if not os.path.exists(where):
+                raise _missing(Path(where))
+            text = f"{name}:{where}"
+    else:
+        raise _missing(path)
+    names = {plugin.name, plugin.qualified}
+    others = [other for other in options if other not in names]
+    if others:
+        raise RecipeError(f"data.{other}: {text} is opened by source {plugin.name!r}, not this one" for other in others)
+    given = next((values for other, values in options.items() if other in names), {})
+    return _open(plugin, where, text, given, like)
+
+
+def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like: SampleSpec | None) -> Source:
+    place = f"data.{plugin.name}"
+    if not isinstance(given, Mapping):
+        raise RecipeError([f"{place} = {given!r}: should be a table of options"])
+    values = validate_options(plugin, given, place)
+    try:
+        source = plugin.load()(where, like, **values)
+    except OSError as error:
+        raise DataError(f"{error.filename or text}: cannot be read ({error.strerror or error})") from None
+    source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
+    return _checked(source, text, like)
+
+
+def _reader(path: Path, options: Options) -> Plugin:
+    """The source for a path: by the ending (or ``folder``), and where several match by what they say of the content."""
+    plugins = registry().by_kind("source")
+    matching = [plugin for plugin in plugins if _handles(plugin, path)]
+    if not matching:
+        known = sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"})
+        what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
+        raise DataError(f"{path}: no source reads {'folders' if path.is_dir() else what}; there is {', '.join(known)}")
+    if len(matching) == 1:
+        return matching[0]
+    claiming, looks_for = [], []
+    for plugin in matching:
+        try:
+            code = plugin.load()
+        except PluginError:  # reported by `aekit plugins`; the others may do
+            continue
+        looks_for.append(f"{plugin.name} ({getattr(code, 'looks_for', plugin.entry.summary)})")
+        if not hasattr(code, "claims") or code.claims(path):
+            claiming.append(plugin)
+    if len(claiming) > 1:
+        claiming = [plugin for plugin in claiming if plugin.name in options] or claiming
+    if len(claiming) > 1:
+        choices = " or ".join(f"{plugin.name}:{path}" for plugin in claiming)
+        raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
+    if not claiming:
+        what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
+        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}")
+    return claiming[0]
+
+
+def _handles(plugin: Plugin, path: Path) -> bool:
+    name = path.name.lower()
+    return any(name.endswith(tag) if tag != "folder" else path.is_dir() for tag in plugin.entry.tags)
+
+
+def _missing(path: Path) -> DataError:
+    if not path.parent.is_dir():
+        return DataError(f"{path}: no such file or folder; {path.parent} does not exist")
+    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "expected a folder, a file or SOURCE:NAME"
+    return DataError(f"{path}: no such file or folder; {hint}")
+
+
+def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
+    """What holds for every source: it has samples, their ids are unique, and they fit what takes them."""
+    if not len(source):
+        raise DataError(f"{text}: no samples in it")
+    if not isinstance(source.ids, RowIds):
+        seen: set[str] = set()
+        for name in source.ids:
+            if name in seen:
+                raise DataError(f"{text}: id {name!r} occurs more than once; ids must be unique")
+            seen.add(name)
+    if like is not None and not _fits(source.spec, like):
+        raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
+    return source
+
+
+def _fits(spec: SampleSpec, like: SampleSpec) -> bool:
+    # A float of another width is the same number. An integer is not: 0..255 and 0..1 are both grey.
+    floats = np.dtype(spec.dtype).kind == np.dtype(like.dtype).kind == "f"
+    return (spec.kind, spec.shape) == (like.kind, like.shape) and (floats or spec.dtype == like.dtype)

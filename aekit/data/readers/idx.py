@@ -1,0 +1,90 @@
+"""IDX files, in which MNIST and its likes come: a magic number, big-endian sizes, then the raw numbers."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from aekit.data.source import ArraySource
+from aekit.errors import DataError
+
+_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_SPLITS = {"train": "train", "t10k": "test", "test": "test"}
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The array in an IDX file, gzipped or not.
+
+    Raises:
+        DataError: it is not an IDX file, or it is shorter or longer than its header says.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
+                raise DataError(f"{path}: not an IDX file: it begins with {head.hex() or 'nothing'}")
+            shape = tuple(int(n) for n in np.frombuffer(file.read(4 * head[3]), ">u4"))
+            dtype = np.dtype(_DTYPES[head[2]])
+            expected = math.prod(shape) * dtype.itemsize
+            # One byte more than expected, so that a longer file is seen and a header that lies costs no memory.
+            raw = file.read(expected + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged ({error})") from None
+    if len(shape) != head[3] or len(raw) != expected:
+        found = f"{len(raw)} bytes" if len(raw) < expected else "more"
+        raise DataError(f"{path}: its header promises {expected} bytes of shape {shape}, there are {found}")
+    return np.frombuffer(raw, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def find_labels_file(path: Path) -> Path | None:
+    """The file of labels that belongs to a file of pictures: ``train-labels-idx1-ubyte`` or the same with ``.gz``."""
+    name = path.name.removesuffix(".gz")
+    stem = name.replace("images", "labels").replace("idx3", "idx1")
+    if stem != name:
+        for candidate in (path.with_name(stem + ".gz"), path.with_name(stem)):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def find_image_files(folder: Path) -> dict[str, Path]:
+    """The files of pictures in a folder of MNIST's layout, by split; empty where it has none."""
+    found: dict[str, Path] = {}
+    for prefix, split in _SPLITS.items():
+        for name in (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-images-idx3-ubyte"):
+            if (folder / name).is_file():
+                found[split] = folder / name
+    return found
+
+
+def read_mnist_folder(folder: Path, classes: list[str] | None = None) -> ArraySource:
+    """Grey pictures (N, 1, H, W) uint8 of a folder of MNIST's layout, train and test together, with splits and labels.
+
+    Args:
+        folder: holds ``train-images-idx3-ubyte``, ``t10k-images-idx3-ubyte`` and their labels, each gzipped or not.
+        classes: names for the labels 0, 1, ...; None keeps the numbers.
+
+    Raises:
+        DataError: no such files, damaged ones, or labels that do not match.
+    """
+    files = find_image_files(folder)
+    if not files:
+        raise DataError(f"{folder}: no IDX files; looked for train-images-idx3-ubyte(.gz)")
+    pictures, labels = [], []
+    for path in files.values():
+        pictures.append(read_idx(path))
+        beside = find_labels_file(path)
+        if beside:
+            labels.append(read_idx(beside))
+            if len(labels[-1]) != len(pictures[-1]):
+                counts = f"{len(labels[-1])} labels for the {len(pictures[-1])} samples"
+                raise DataError(f"{beside}: {counts} of {path.name}")
+    together = np.concatenate(labels).astype(np.int64) if len(labels) == len(pictures) else None
+    if together is not None and classes and together.max(initial=0) < len(classes):
+        together = np.array(classes)[together]
+    splits = np.repeat(list(files), [len(part) for part in pictures])
+    return ArraySource(np.concatenate(pictures)[:, None], kind="image", labels=together, splits=splits)

@@ -1,0 +1,29 @@
+"""Covering a picture with windows of one size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def window_corners(
+    whole: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...], max_samples: int = 0
+) -> np.ndarray:
+    """Upper left corners (N, 2) of a grid of windows over a picture, row by row.
+
+    The last row and column are moved back to end at the edge, so that with a stride of at most the window everything is
+    covered. An axis that is too short for a window has one corner, at 0.
+
+    Args:
+        whole, window, stride: (height, width) in pixels.
+        most: windows to keep, evenly spaced in the grid; 0: all.
+    """
+    down, across = (_starts(*along) for along in zip(whole, window, stride))
+    grid = np.stack(np.meshgrid(down, across, indexing="ij"), axis=-1).reshape(-1, 2)
+    if not 0 < max_samples < len(grid):
+        return grid
+    return grid[np.linspace(0, len(grid) - 1, max_samples).round().astype(np.intp)]
+
+
+def _starts(length: int, window: int, stride: int) -> np.ndarray:
+    last = max(0, length - window)
+    return np.append(np.arange(0, last, stride), last)

@@ -1,0 +1,47 @@
+"""A Pillow picture brought to the size of a spec, in the way that the spec says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from PIL import Image
+
+from aekit.data.framing import crop_geometry
+from aekit.data.resampling import Kernel
+from aekit.data.spec import Resize, SampleSpec
+from aekit.registry.options import Field
+
+Side = Annotated[int, Field(ge=1, le=8192)]
+Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
+
+# Options of the sources that bring pictures to one size.
+SizeOption = Annotated[Size, Field(description="one side or [height, width]; auto: the common one, or 64")]
+ResizeOption = Annotated[
+    Resize, Field(description="crop the centre, pad with black, stretch, or crop in whole pixels as torchvision")
+]
+CropPctOption = Annotated[float, Field(gt=0, le=1, description="of the shorter side that crop and torchvision keep")]
+InterpolationOption = Annotated[Kernel, Field(description="where pictures are resized")]
+
+
+def resize_image(image: Image.Image, spec: SampleSpec) -> Image.Image:
+    """Pillow widens the kernel when shrinking, which is what keeps fine patterns from aliasing."""
+    height, width = spec.shape[-2:]
+    kernel = Image.Resampling[spec.interpolation.upper()]
+    if image.size == (width, height) and spec.crop_pct == 1:
+        return image
+    if spec.resize == "stretch":
+        return image.resize((width, height), kernel)
+    if spec.resize == "torchvision":
+        (tall, wide), (top, left) = crop_geometry((image.height, image.width), (height, width), spec.crop_pct)
+        return image.resize((wide, tall), kernel).crop((left, top, left + width, top + height))
+    if spec.resize == "pad":
+        scale = min(width / image.width, height / image.height)
+        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        ground = Image.new(image.mode, (width, height))
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        ground.paste(image.resize(inner, kernel), (left, top))
+        return ground
+    scale = max(width / image.width, height / image.height) / spec.crop_pct
+    x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+    box = (max(0.0, x), max(0.0, y), min(image.width, image.width - x), min(image.height, image.height - y))
+    return image.resize((width, height), kernel, box)

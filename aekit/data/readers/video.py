@@ -1,0 +1,198 @@
+"""Frames of films in order: video files through PyAV, animated pictures through Pillow, arrays of frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aekit.data.readers.images import BadImage, Header, header_of, image_to_array
+from aekit.data.readers.numpy_files import read_npy, read_npz
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError
+
+VIDEO_ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+ANIMATED = (".apng", ".gif", ".webp")
+ARRAYS = (".npy", ".npz")
+
+Frame = Any
+"""Pillow's picture, PyAV's frame, or an array (H, W) or (H, W, C): `framed` makes one thing of them."""
+
+
+class Video:
+    """A file of frames, which is looked into and not decoded.
+
+    Attributes:
+        path: the file.
+        header: what its frames are.
+        count: how many frames it says that it has; 0 where it cannot be read.
+        reason: why it cannot be read, or "".
+    """
+
+    header: Header
+    count: int = 0
+    reason: str = ""
+
+    def __init__(self, path: Path) -> None:
+        self.path, ending = path, path.suffix.lower()
+        self._array: np.ndarray | None = None
+        look = (
+            self._look_at_array
+            if ending in ARRAYS
+            else self._look_at_picture
+            if ending in ANIMATED
+            else self._look_at_video
+        )
+        try:
+            look()
+        except BadImage as error:
+            self.reason = str(error)
+
+    def frames(self, first: int = 0) -> Iterator[Frame]:
+        """From number `first` on.
+
+        Raises:
+            BadPicture: it cannot be decoded.
+        """
+        if self.reason:
+            raise BadImage(self.reason)
+        if self._array is not None:
+            yield from self._array[first:]
+        elif self.path.suffix.lower() in ANIMATED:
+            yield from self._animated(first)
+        else:
+            yield from self._decoded(first)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+    def _look_at_array(self) -> None:
+        array = read_npy(self.path) if self.path.suffix.lower() == ".npy" else read_npz(self.path, y="none")[0]
+        pixels = array.ndim == 4 and array.shape[-1] in (1, 3, 4)
+        if not (array.ndim == 3 or pixels) or array.dtype.kind not in "uif":
+            raise BadImage(f"{array.dtype} of shape {array.shape}: expected frames (T, H, W) or (T, H, W, C)")
+        self._array, self.count = array, len(array)
+        height, width = array.shape[1:3]
+        self.header = Header((height, width), pixels and array.shape[-1] > 1, str(array.dtype), False)
+
+    def _look_at_picture(self) -> None:
+        try:
+            with Image.open(self.path) as image:
+                self.header, self.count = header_of(image), getattr(image, "n_frames", 1)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise BadImage(f"not an animated picture that Pillow reads ({error})") from None
+
+    def _animated(self, first: int) -> Iterator[Frame]:
+        try:
+            with Image.open(self.path) as image:
+                for number in range(first, self.count):
+                    image.seek(number)
+                    yield image.copy()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise BadImage(f"damaged ({error})") from None
+
+    def _look_at_video(self) -> None:
+        av = _pyav(self.path)
+        try:
+            with av.open(str(self.path)) as container:
+                if not container.streams.video:
+                    raise BadImage("sound alone, without pictures")
+                stream = container.streams.video[0]
+                context = stream.codec_context
+                grey = str(context.pix_fmt).startswith(("gray", "mono"))
+                self.header = Header((context.height, context.width), not grey, "uint8", False)
+                # Not every container says how many frames it holds.
+                self.count = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
+        except av.FFmpegError as error:
+            raise BadImage(f"not a film that PyAV reads ({error.strerror})") from None
+
+    def _decoded(self, first: int) -> Iterator[Frame]:
+        av = _pyav(self.path)
+        try:
+            with av.open(str(self.path)) as container:
+                # Seeking goes by time, from which the number of a frame cannot be told where the rate varies.
+                for number, frame in enumerate(container.decode(container.streams.video[0])):
+                    if number >= first:
+                        yield frame
+        except av.FFmpegError as error:
+            raise BadImage(f"damaged ({error.strerror})") from None
+
+
+class VideoReader:
+    """Frames of one film as (C, H, W) of one spec. It remembers the last few, so that clips that overlap can be cut one after the
+    other while the film is decoded once.
+
+    Args:
+        film: to play.
+        spec: of a frame, (C, H, W).
+        keep: frames that are remembered.
+    """
+
+    def __init__(self, film: Video, spec: SampleSpec, keep: int) -> None:
+        self.video, self.spec, self.keep = film, spec, keep
+        self._kept: deque[tuple[int, np.ndarray]] = deque(maxlen=keep)
+        self._next, self._frames = 0, film.frames()
+        self._broken: tuple[int, str] | None = None
+
+    def frame(self, number: int) -> np.ndarray:
+        """(C, H, W) of spec.dtype. Quick for numbers that rise, or fall back by less than what is kept.
+
+        Raises:
+            BadPicture: there is no such frame, or it cannot be decoded.
+        """
+        for kept, values in self._kept:
+            if kept == number:
+                return values
+        if self._broken and number >= self._broken[0]:
+            raise BadImage(self._broken[1])
+        if number < self._next:
+            self._next, self._frames = number, self.video.frames(number)
+            self._kept.clear()
+        while self._next <= number:
+            try:
+                frame = next(self._frames, None)
+                if frame is None:
+                    raise BadImage(f"ends after {self._next} frames")
+                if self._next > number - self.keep:
+                    self._kept.append((self._next, fit_frame(frame, self.spec)))
+            except BadImage as error:
+                self._broken = self._next, str(error)
+                raise
+            self._next += 1
+        return self._kept[-1][1]
+
+
+def fit_frame(frame: Frame, spec: SampleSpec) -> np.ndarray:
+    """A frame as (C, H, W) of `spec`.
+
+    Raises:
+        BadPicture: an array that cannot be brought to it.
+    """
+    if isinstance(frame, np.ndarray):
+        first = frame[None] if frame.ndim == 2 else np.moveaxis(frame, -1, 0)
+        if (first.shape, str(first.dtype)) == (spec.shape, spec.dtype):
+            return first
+        if frame.dtype != np.uint8:
+            found = "x".join(map(str, first.shape))
+            raise BadImage(
+                f"frames {found} {frame.dtype}, expected {spec}; only frames of 8 bits are resized and converted"
+            )
+        frame = Image.fromarray(first[0] if len(first) == 1 else np.ascontiguousarray(frame))
+    return image_to_array(frame if isinstance(frame, Image.Image) else frame.to_image(), spec)
+
+
+def _pyav(path: Path) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise DataError(f"{path}: reading films needs PyAV: pip install 'aekit[video]'") from None
+    return av

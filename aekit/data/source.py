@@ -1,0 +1,177 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from aekit.data.spec import Column, Kind, SampleSpec
+from aekit.errors import DataError
+
+
+class Source:
+    """Where samples come from. Subclasses set the attributes and define `read`.
+
+    Attributes:
+        spec: the one spec of all samples.
+        ids: a name for each sample, unique and the same at every opening.
+        labels: (N,) class names, numbers or targets, or None.
+        splits: (N,) of ``"train"``, ``"validation"`` or ``"test"``, or None where the data set has no splits.
+        moments: (N, 2) of samples that are cut from films or recordings: which one, and its first frame or step; or None.
+        skipped: id -> reason, of samples that could not be read so far. `read` adds to it.
+        slow: whether reading costs more than copying (files to decode), so that it pays to keep what was read.
+        origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
+        note: one line about a choice that opening it made, or a thing that it left out; or "".
+    """
+
+    spec: SampleSpec
+    ids: Sequence[str]
+    labels: np.ndarray | None = None
+    splits: np.ndarray | None = None
+    segment_starts: np.ndarray | None = None
+    skipped: dict[str, str]
+    slow: bool = False
+    origin: dict[str, Any] | None = None
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reads a batch.
+
+        Args:
+            indices: (B,) positions in this source.
+
+        Returns:
+            ``(array, ok)``: (B, *spec.shape) of spec.dtype, and (B,) bool. Where `ok` is False the row is zeros and
+            `skipped` holds the reason.
+        """
+        raise NotImplementedError
+
+    def fingerprints(self, indices: np.ndarray) -> list[str]:
+        """A hash of the content of each of (B,) samples: it changes when the sample does. Default: of the raw bytes."""
+        rows, _ = self.read(indices)
+        return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
+
+    def rows_of(self, split: str | None) -> np.ndarray:
+        """(N,) positions of the samples of a split; all where the source has no splits or `split` is None or ``"all"``.
+
+        Raises:
+            DataError: the source has splits, but not this one.
+        """
+        if split in (None, "all") or self.splits is None:
+            return np.arange(len(self))
+        rows = np.flatnonzero(self.splits == split)
+        if not len(rows):
+            raise DataError(f"no samples in split {split!r}; there is {', '.join(sorted(set(self.splits)))}")
+        return rows
+
+
+class ArraySource(Source):
+    """Samples of an array in memory (or memory-mapped), channels first.
+
+    Args:
+        array: (N, *shape).
+        kind: of the samples; None lets the number of dimensions decide (2: vector, 3: series, 4: image, 5: clip).
+        ids: N unique names; the row numbers by default.
+        labels: (N,) or (N, L), or None.
+        splits: (N,) names of splits, or None.
+        columns: that the entries of vectors are of.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        *,
+        kind: Kind | None = None,
+        ids: Sequence[str] | None = None,
+        labels: np.ndarray | None = None,
+        splits: np.ndarray | None = None,
+        columns: tuple[Column, ...] = (),
+    ) -> None:
+        if array.dtype == object:
+            raise DataError(f"array of shape {array.shape}: rows differ in shape; expected equal shapes")
+        if array.dtype.kind not in "uifb":
+            raise DataError(f"array of dtype {array.dtype}: expected numbers")
+        if array.ndim not in _KIND_OF:
+            raise DataError(f"array of shape {array.shape}: expected 2 dimensions (vectors) to 5 (clips)")
+        if labels is not None and len(labels) != len(array):
+            raise DataError(f"{len(labels)} labels for {len(array)} samples: expected as many")
+        if labels is not None and labels.ndim > 1:
+            if labels.size != len(labels):
+                raise DataError(f"labels of shape {labels.shape}: expected one for each of {len(array)} samples")
+            labels = labels.reshape(len(labels))
+        # torch has no arithmetic on these: the same numbers in the nearest dtype that it has.
+        native = _NATIVE.get(array.dtype.name) or array.dtype.newbyteorder("=")
+        self.array = array.astype(native, copy=False)
+        found = kind or _KIND_OF[array.ndim]
+        self.spec = SampleSpec(found, array.shape[1:], str(self.array.dtype), columns=columns)
+        self.ids = ids if ids is not None else RowIds(splits, len(array))
+        self.labels, self.splits, self.skipped = labels, splits, {}
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.array[indices], np.ones(len(indices), bool)
+
+
+_NATIVE: dict[str, np.dtype[Any]] = {
+    "bool": np.dtype(np.uint8),
+    "uint32": np.dtype(np.int64),
+    "uint64": np.dtype(np.int64),
+}
+
+
+_KIND_OF: dict[int, Kind] = {2: "vector", 3: "series", 4: "image", 5: "clip"}
+
+
+class RowIds(Sequence[str]):
+    """Ids of samples that have no names: ``"7"``, or ``"test-7"`` for the eighth sample of a split."""
+
+    def __init__(self, splits: np.ndarray | None, count: int) -> None:
+        self.splits, self._count = splits, count
+        if splits is not None:
+            self._within = np.empty(count, np.int64)
+            for split in set(splits.tolist()):
+                rows = np.flatnonzero(splits == split)
+                self._within[rows] = np.arange(len(rows))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(self._count))]
+        if not -self._count <= row < self._count:
+            raise IndexError(row)
+        row %= self._count
+        return str(row) if self.splits is None else f"{self.splits[row]}-{self._within[row]}"
+
+
+def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """`source.read`, with samples that are not finite turned away too.
+
+    Returns:
+        (B, *shape) and (B,) bool, as `Source.read`.
+
+    Raises:
+        DataError: `strict`, and a sample cannot be used.
+    """
+    rows, ok = source.read(indices)
+    if rows.dtype.kind == "f":
+        finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
+        for position in np.flatnonzero(ok & ~finite):
+            row = rows[position]
+            bad = tuple(np.argwhere(~np.isfinite(row))[0].tolist())
+            source.skipped[source.ids[int(indices[position])]] = f"{row[bad]} {source.spec.describe_position(bad)}"
+        ok = ok & finite
+    if strict and not ok.all():
+        _stop_at(source, int(indices[np.flatnonzero(~ok)[0]]))
+    return rows, ok
+
+
+def _stop_at(source: Source, row: int) -> NoReturn:
+    name = source.ids[row]
+    raise DataError(f"{name}: {source.skipped[name]} (--strict)")

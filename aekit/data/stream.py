@@ -1,0 +1,50 @@
+"""The samples of a source, by the batch, as tensors on a device, without those that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aekit.data.samples import to_tensor
+from aekit.data.source import Source, read_valid
+from aekit.errors import DataError
+from aekit.progress import SILENT, Progress
+
+BATCH = 256
+
+
+def stream(
+    source: Source,
+    rows: np.ndarray,
+    device: torch.device,
+    *,
+    title: str,
+    batch_size: int = BATCH,
+    progress: Progress = SILENT,
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Positions (B,) in the source and raw samples (B, *shape).
+
+    Args:
+        source: to read from; its `skipped` says what was left out, and why.
+        rows: (N,) positions to read, in this order.
+        device: of the tensors.
+        title: of the bar that `progress` shows.
+
+    Raises:
+        DataError: none can be read.
+    """
+    usable = 0
+    with progress.task(title, len(rows)) as task:
+        for start in range(0, len(rows), batch_size):
+            indices = rows[start : start + batch_size]
+            raw, ok = read_valid(source, indices)
+            usable += int(ok.sum())
+            task.advance(len(indices))
+            if ok.any():
+                yield indices[ok], to_tensor(raw[ok]).to(device)
+    if not usable:
+        reasons = [f"{name}: {why}" for name, why in list(source.skipped.items())[:3]]
+        raise DataError(f"none of {len(rows)} samples can be used; {'; '.join(reasons)}")

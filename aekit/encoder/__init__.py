@@ -1,0 +1,1 @@
+"""Preprocess, encode and embed samples under one identity, and store encoders and embeddings."""

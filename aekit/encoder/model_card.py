@@ -1,0 +1,152 @@
+"""The model card: README.md of an encoder folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aekit.data.spec import SampleSpec
+from aekit.evaluation.results import Metric
+from aekit.io.atomic import read_json
+
+_SIGNS = {"good": "✓", "notice": "!", "bad": "✕"}
+_KINDS = {"image": "Pictures", "vector": "Rows of a table", "series": "Series", "clip": "Clips"}
+
+
+def known_afterwards(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says beside ``encoder.json``: `judged` and `findings`, as far as ``results.json`` holds them."""
+    known: dict[str, Any] = {}
+    if evaluation := results.get("evaluation"):
+        known["judged"] = evaluation_record(evaluation)
+    if findings := results.get("findings"):
+        known["findings"] = findings
+    return known
+
+
+def known_beside(folder: Path, digest: str) -> dict[str, Any]:
+    """Return what the ``results.json`` of the run around an encoder folder adds to its card; nothing where there is none."""
+    results = folder.parent / "results.json"
+    found = read_json(results) if results.is_file() else {}
+    # The folder around an encoder may be that of embeddings or of a classifier, whose results are of another kind.
+    return known_afterwards(found) if "trained" in found and found.get("digest") == digest else {}
+
+
+def evaluation_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says of an evaluation: the split, the verdict, and the first metric of each evaluator by subject.
+
+    Args:
+        record: of the evaluation, as ``results.json`` holds it.
+    """
+    table = {}
+    for subject, by_name in record["results"].items():
+        row = {}
+        for name, result in by_name.items():
+            metric, value = next(iter(result["metrics"].items()))
+            row[f"{name} {metric}".replace("_", " ")] = str(Metric(value["value"], value["low"], value["high"]))
+        table[subject] = row
+    return {"split": record["split"], "verdict": [*record["warnings"], *record["verdict"]], "table": table}
+
+
+def model_card(description: dict[str, Any]) -> str:
+    """Markdown from what ``encoder.json`` holds."""
+    spec, architecture = description["spec"], description["architecture"]
+    shape = " x ".join(map(str, spec["shape"]))
+    head = architecture["head"]
+    lines = [
+        "---",
+        "library_name: aekit",
+        "tags:",
+        *(f"- {tag}" for tag in ("embeddings", "self-supervised-learning", spec["kind"])),
+        "---",
+        "",
+        f"# Encoder {description['digest'][:12]}",
+        "",
+        f"Made by aekit {description['aekit']}. Maps {spec['kind']} samples, {shape} {spec['dtype']} (channels first), "
+        f"to embeddings of {architecture['dim']} numbers{' of length 1' if architecture['normalize'] else ''}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| digest | `{description['digest']}` |",
+        f"| backbone | {architecture['backbone']['name']} {_options(architecture['backbone']['options'])} |",
+        f"| head | {head['variant'] + ' ' + _options(head['options']) if head else 'linear'} |",
+        f"| scaling | {description['preprocess']['mode']}, inside the encoder |",
+    ]
+    if names := SampleSpec.from_dict(spec).names:
+        listed = ", ".join(names).replace("|", "\\|")
+        lines.append(f"| {'entries' if spec['kind'] == 'vector' else 'channels'}, in this order | {listed} |")
+    if spec["resize"]:
+        what, sides = ("series", 1) if spec["kind"] == "series" else ("pictures", 2)
+        lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")
+    if weights := description.get("weights"):
+        lines.append(f"| first weights | {_options(weights)} |")
+    if objective := description.get("objective"):
+        lines.append(f"| trained by | {', '.join(describe_objective(objective))} |")
+    if trained := description.get("trained"):
+        lines.append(f"| trained on | {trained['samples']} samples of {description['data']['data']} |")
+        lines.append(f"| training took | {trained['seconds']:g} s |")
+    if tuned := description.get("finetuned"):
+        lines.append(f"| fine-tuned with | {tuned['labels']} labels of {tuned['data']} |")
+    lines += [f"| {name.replace('_', ' ')} | {value:g} |" for name, value in description.get("metrics", {}).items()]
+    lines += [
+        f"| plugin | {p['kind']} {p['name']} of {p['distribution']} {p['version']} |" for p in description["plugins"]
+    ]
+    lines += [
+        "",
+        "```python",
+        "import aekit",
+        'encoder = aekit.load("this/folder")',
+        'encoder.embed("photos/")',
+        "```",
+        "",
+    ]
+    lines += _evaluation_table(description.get("judged"))
+    said = (description.get("judged") or {}).get("verdict", [])
+    found = [(grade, text) for grade, text in description.get("findings", []) if text.rstrip(".") not in said]
+    if found:
+        lines += ["## What is noticeable", "", *(f"- {_SIGNS[grade]} {text}" for grade, text in found), ""]
+    lines += [
+        "## What it is for",
+        "",
+        f"{_KINDS[spec['kind']]} like those it was trained on: finding similar ones, grouping them, finding the odd ones, and "
+        "classifying with few labels. Embeddings can be compared with those of this encoder alone, by its digest. Of other data "
+        "nothing is promised, and nothing was tried with people in mind: what it holds to be alike is what the training data "
+        "made alike.",
+        "",
+    ]
+    if exports := description.get("exports"):
+        lines += [
+            "## Exports",
+            "",
+            "| file | format | checked on | largest difference | tolerance |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {e['file']} | {e['format']} | {e['samples']} samples | {e['difference']:.2g} | {e['tolerance']:.2g} |"
+            for e in exports
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def describe_objective(objective: dict[str, Any]) -> list[str]:
+    """What an encoder was trained by, for people, of the section of its recipe."""
+    variants = ["plain autoencoder" if name == "none" else name for name in objective.get("variants", [])]
+    return [*variants, *objective.get("pretexts", [])] or ["plain autoencoder"]
+
+
+def _evaluation_table(judged: dict[str, Any] | None) -> list[str]:
+    """The table with controls, and what it says."""
+    if not judged:
+        return []
+    rows: dict[str, dict[str, str]] = judged["table"]
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = ["## How good it is", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines += [
+        f"| {subject} | {' | '.join(row.get(column, '') for column in columns)} |" for subject, row in rows.items()
+    ]
+    return [*lines, "", f"Split: {judged['split']}.", "", *(f"- {line}" for line in judged["verdict"]), ""]
+
+
+def _options(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in options.items() if value is not None)

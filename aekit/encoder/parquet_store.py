@@ -1,0 +1,208 @@
+"""The store of embeddings: a folder of Parquet parts with a manifest.
+
+Parts are written under a temporary name and renamed, so a killed run leaves whole parts or none, and the next run goes on
+after them. Each row carries a hash of its sample's content, so a second run embeds only what is new or changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aekit.data.source import Source
+from aekit.encoder.encoder import check_same_encoder, read_description
+from aekit.errors import DataError
+from aekit.io.atomic import atomic_file, file_sha256, write_json, write_text
+from aekit.progress import Progress
+
+PART_BYTES = 32 * 2**20
+PART_SECONDS = 30.0
+"""A part is closed when it holds so much, or after so long: what a kill can cost."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some embedded samples.
+
+    Attributes:
+        ids: (N,) names.
+        vectors: (N, D) float32.
+        labels: (N,) or None.
+        splits: (N,) of str or None.
+        hashes: (N,) content hashes.
+    """
+
+    ids: Sequence[str]
+    vectors: np.ndarray
+    labels: np.ndarray | None
+    splits: np.ndarray | None
+    hashes: Sequence[str]
+
+
+class Store:
+    """The folder: what it holds, and how it is brought up to date."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], source: Source) -> None:
+        """Opens or starts a folder.
+
+        Raises:
+            IdentityError: it holds embeddings of another encoder than the manifest's.
+        """
+        self.folder, self.manifest, self.source = folder, manifest, source
+        for leftover in folder.glob("part-*.part"):
+            leftover.unlink()
+        if (folder / "encoder").exists():
+            made_by = read_description(folder / "encoder")["digest"]
+            check_same_encoder(manifest["digest"], made_by, what="this embedding", maker=f"what {folder} holds is")
+        self.parts = sorted(folder.glob("part-*.parquet"))
+        self.held: dict[str, str] = {}
+        for part in self.parts:
+            table = pq.read_table(part, columns=["id", "hash"])
+            self.held |= dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
+
+    def update(
+        self,
+        embed: Callable[[np.ndarray], Iterable[Rows]],
+        wanted: np.ndarray,
+        drop_missing: bool,
+        progress: Progress,
+    ) -> None:
+        """Makes the folder hold the samples at (N,) positions of the source, embedding only what is new or changed."""
+        todo, stale = self._plan(wanted)
+        names = {self.source.ids[int(i)] for i in wanted}
+        missing = {name for name in self.held if name not in names}
+        if missing and not drop_missing:
+            progress.say(f"{len(missing)} embedded samples are no longer in the data; --drop-missing removes them")
+        gone = stale | (missing if drop_missing else set())
+        if gone or len(todo):
+            # Until the new manifest is written, the folder says of itself that it is unfinished.
+            write_json(self.folder / "manifest.json", {"unfinished": True})
+        self._drop(gone)
+        done = len(wanted) - len(todo)
+        if done:
+            progress.say(f"{done} of {len(wanted)} samples are embedded already")
+        with progress.task("embed", len(wanted), done=done) as task:
+            for rows in self._in_parts(embed(todo), task.advance):
+                self._write(rows)
+        write_text(self.folder / "skipped.csv", skipped_csv(self.source.skipped))
+        self._write_manifest()
+
+    def _plan(self, wanted: np.ndarray) -> tuple[np.ndarray, set[str]]:
+        """Positions to embed, and ids of rows whose sample has changed since."""
+        if not self.held:
+            return wanted, set()
+        todo, stale = [], set()
+        for start in range(0, len(wanted), 1024):
+            indices = wanted[start : start + 1024]
+            known = [self.held.get(self.source.ids[int(i)]) for i in indices]
+            fresh = self.source.fingerprints(indices)
+            todo += [i for i, old, new in zip(indices, known, fresh) if old != new]
+            stale |= {self.source.ids[int(i)] for i, old, new in zip(indices, known, fresh) if old not in (None, new)}
+        return np.asarray(todo, np.int64), stale
+
+    def _drop(self, gone: set[str]) -> None:
+        for part in self.parts if gone else []:
+            table = pq.read_table(part)
+            keep = np.asarray([name not in gone for name in table["id"].to_pylist()], bool)
+            if keep.all():
+                continue
+            if keep.any():
+                with atomic_file(part) as fresh:
+                    pq.write_table(table.filter(pa.array(keep)), fresh, compression="none")
+            else:
+                part.unlink()
+
+    def _in_parts(self, batches: Iterable[Rows], advance: Any) -> Iterator[Rows]:
+        gathered: list[Rows] = []
+        count, opened = 0, time.monotonic()
+        for rows in batches:
+            gathered.append(rows)
+            count += len(rows.ids)
+            advance(len(rows.ids))
+            if count * self.manifest["dim"] * 4 >= PART_BYTES or time.monotonic() - opened > PART_SECONDS:
+                yield concatenate_rows(gathered, self.manifest["dim"])
+                gathered, count, opened = [], 0, time.monotonic()
+        if gathered:
+            yield concatenate_rows(gathered, self.manifest["dim"])
+
+    def _write(self, rows: Rows) -> None:
+        taken = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}
+        path = self.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
+        with atomic_file(path) as part:
+            pq.write_table(to_table(rows, self.manifest["digest"]), part, compression="none")
+
+    def _write_manifest(self) -> None:
+        parts = [
+            {"file": path.name, "rows": pq.read_metadata(path).num_rows, "sha256": file_sha256(path)}
+            for path in sorted(self.folder.glob("part-*.parquet"))
+        ]
+        count = sum(part["rows"] for part in parts)
+        if not count:
+            reasons = [f"{name}: {why}" for name, why in self.source.skipped.items()]
+            raise DataError(f"none of {len(self.source)} samples can be embedded; {'; '.join(reasons[:3])}")
+        counted = {"count": count, "skipped": len(self.source.skipped), "parts": parts}
+        write_json(self.folder / "manifest.json", self.manifest | counted)
+
+
+def to_table(rows: Rows, digest: str) -> pa.Table:
+    """A part: id, vector, hash, and label and split where there are any."""
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.ravel()), rows.vectors.shape[1])
+    columns = {"id": pa.array(rows.ids, pa.string()), "vector": vectors}
+    if rows.labels is not None:
+        columns["label"] = pa.array(rows.labels.tolist())
+    if rows.splits is not None:
+        columns["split"] = pa.array(rows.splits.tolist(), pa.string())
+    columns["hash"] = pa.array(rows.hashes, pa.string())
+    return pa.table(columns).replace_schema_metadata({"aekit.digest": digest})
+
+
+def from_table(table: pa.Table) -> Rows:
+    """The rows of a part."""
+    vectors = table["vector"].combine_chunks()
+    dim = table.schema.field("vector").type.list_size
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    column = {name: table[name].to_numpy() for name in ("label", "split") if name in table.column_names}
+    labels, splits = column.get("label"), column.get("split")
+    return Rows(
+        table["id"].to_pylist(),
+        flat.reshape(-1, dim),
+        labels.astype(str) if labels is not None and labels.dtype == object else labels,
+        splits.astype(str) if splits is not None else None,
+        table["hash"].to_pylist(),
+    )
+
+
+def concatenate_rows(parts: list[Rows], dim: int) -> Rows:
+    """One after the other."""
+    if not parts:
+        return Rows([], np.empty((0, dim), np.float32), None, None, [])
+
+    def together(arrays: list[np.ndarray | None]) -> np.ndarray | None:
+        known = [array for array in arrays if array is not None]
+        return np.concatenate(known) if len(known) == len(arrays) else None
+
+    return Rows(
+        [name for part in parts for name in part.ids],
+        np.concatenate([part.vectors for part in parts]),
+        together([part.labels for part in parts]),
+        together([part.splits for part in parts]),
+        [stamp for part in parts for stamp in part.hashes],
+    )
+
+
+def skipped_csv(skipped: dict[str, str]) -> str:
+    """Id and reason of each sample that was left out."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "reason"))
+    writer.writerows(sorted(skipped.items()))
+    return text.getvalue()

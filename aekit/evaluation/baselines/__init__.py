@@ -1,0 +1,1 @@
+"""Embed samples by the baselines that every encoder is compared with."""

@@ -1,0 +1,129 @@
+"""What an encoder must beat to have learned something: the raw samples, their principal components, random weights; for series,
+random convolutions too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool1d, adaptive_avg_pool2d
+
+from aekit.data.samples import to_tensor
+from aekit.data.source import Source, read_valid
+from aekit.data.spec import SampleSpec
+from aekit.encoder.encoder import Encoder
+from aekit.errors import DataError
+from aekit.evaluation.baselines.random_convolutions import KERNELS, RandomConvolutions
+from aekit.evaluation.results import Split
+from aekit.progress import SILENT, Progress
+
+WIDEST = 4096
+"""Numbers in a raw sample above which it is averaged down."""
+SIDE = 32
+BATCH = 512
+PCA_ROWS = 20_000
+
+
+def baseline_features(
+    source: Source,
+    rows: np.ndarray,
+    encoder: Encoder,
+    split: Split,
+    *,
+    dim: int,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Features of the same samples that nothing was learned for.
+
+    Args:
+        source: where the embeddings' samples came from.
+        rows: (N,) the position in it of each row of the embeddings.
+        encoder: whose preprocessing and architecture they share.
+        split: principal components are fitted on its training part alone. Positions into `rows`.
+        dim: D, width of the embeddings.
+        seed: of the random encoder, and of the random convolutions.
+
+    Yields:
+        ``("raw", (N, F))``, where wide samples were averaged down and the name says to what, ``("pca-D", (N, D))``,
+        ``("random", (N, D))`` and for series ``("rocket-2000", (N, 2000))``; float32.
+
+    Raises:
+        DataError: a sample can no longer be read.
+    """
+    shape = raw_shape(encoder.spec)
+    name = "raw" if shape is None else f"raw {'x'.join(map(str, shape))}"
+    random_encoder = encoder.with_random_weights(seed)
+    raw = np.empty((len(rows), raw_dim(encoder.spec)), np.float32)
+    random = np.empty((len(rows), dim), np.float32)
+    series = encoder.spec.kind == "series"
+    convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
+    convolved = np.empty((len(rows) if convolutions else 0, 2 * KERNELS), np.float32)
+    with progress.task("read for the controls", len(rows)) as task, torch.inference_mode():
+        for start in range(0, len(rows), BATCH):
+            batch = _read(source, rows[start : start + BATCH]).to(encoder.device)
+            x = encoder.preprocess(batch)
+            raw[start : start + BATCH] = flatten_samples(x, shape).cpu().numpy()
+            random[start : start + BATCH] = random_encoder(batch).float().cpu().numpy()
+            if convolutions:
+                convolved[start : start + BATCH] = convolutions(x).cpu().numpy()
+            task.advance(len(batch))
+    yield name, raw
+    yield _principal(raw, split.train, dim, seed)
+    del raw
+    yield "random", random
+    if convolutions:
+        yield f"rocket-{2 * KERNELS}", convolved
+
+
+def max_baseline_width(spec: SampleSpec) -> int:
+    """The width of the widest control whose width does not depend on the encoder."""
+    return max(raw_dim(spec), 2 * KERNELS if spec.kind == "series" else 0)
+
+
+def raw_dim(spec: SampleSpec) -> int:
+    """F, the width of the raw control."""
+    shape = raw_shape(spec)
+    if shape is None:
+        return spec.size
+    return math.prod(shape) * (spec.shape[0] if len(shape) == 2 else 1)
+
+
+def raw_shape(spec: SampleSpec) -> tuple[int, ...] | None:
+    """What a raw sample is averaged down to: (height, width) of each channel, or (F,); None where it is narrow enough."""
+    if spec.size <= WIDEST:
+        return None
+    side = min(SIDE, math.isqrt(WIDEST // spec.shape[0])) if spec.kind == "image" else 0
+    return (min(side, spec.shape[1]), min(side, spec.shape[2])) if side else (WIDEST,)
+
+
+def flatten_samples(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+    """(B, *shape) -> (B, F)."""
+    if shape is None:
+        return x.flatten(1)
+    if len(shape) == 2:
+        return adaptive_avg_pool2d(x, shape).flatten(1)
+    return adaptive_avg_pool1d(x.flatten(1)[:, None], shape[0])[:, 0]
+
+
+def _principal(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> tuple[str, np.ndarray]:
+    from sklearn.decomposition import PCA
+
+    some = train[np.linspace(0, len(train) - 1, min(len(train), PCA_ROWS)).astype(np.intp)]
+    width = min(dim, raw.shape[1], len(some))
+    pca = PCA(width, svd_solver="auto", random_state=seed)
+    with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to take shares of
+        pca.fit(raw[some])
+    parts = [pca.transform(raw[start : start + 16384]) for start in range(0, len(raw), 16384)]
+    return f"pca-{width}", np.concatenate(parts).astype(np.float32)
+
+
+def _read(source: Source, indices: np.ndarray) -> Tensor:
+    batch, ok = read_valid(source, indices)
+    if not ok.all():
+        name = source.ids[int(indices[np.flatnonzero(~ok)[0]])]
+        raise DataError(f"{name}: {source.skipped[name]}; it was readable when it was embedded")
+    return to_tensor(batch)

@@ -1,0 +1,1 @@
+"""Check embeddings for leakage, collapse and instability."""

@@ -1,0 +1,1 @@
+"""Fit linear probes and ridge regressions over a whole path of regularization strengths."""

@@ -1,0 +1,103 @@
+"""Save an evaluation beside a run, and load it again for the run's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.errors import IdentityError
+from aekit.evaluation.evaluation import Evaluation
+from aekit.evaluation.metrics.paired_tests import PairedComparison
+from aekit.evaluation.results import CheckResult, Metric, Result
+from aekit.evaluation.summary import ENCODER
+from aekit.io.atomic import atomic_file
+
+FILE = "predictions.npz"
+
+
+def save_predictions(found: Evaluation, rows: np.ndarray, folder: Path) -> None:
+    """Write ``predictions.npz``: the answers of the encoder's evaluators, which ``results.json`` does not hold.
+
+    Args:
+        found: the evaluation.
+        rows: (N,) positions in the source of the embeddings that were judged.
+        folder: of the run.
+    """
+    judged = np.empty(0, np.int64) if found.evaluated_rows is None else found.evaluated_rows
+    arrays: dict[str, np.ndarray] = {"rows": rows, "judged": judged}
+    for name, result in found.results.get(ENCODER, {}).items():
+        if result.predictions is not None:
+            arrays[f"answers {name}"] = result.predictions.astype(str)
+        if result.confidence is not None:
+            arrays[f"confidence {name}"] = result.confidence
+        if "confusion" in result.plot_data:
+            arrays[f"confusion {name}"] = np.asarray(result.plot_data["confusion"])
+            arrays[f"classes {name}"] = np.asarray(result.plot_data["classes"]).astype(str)
+    with atomic_file(folder / FILE) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def load_predictions(folder: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of ``predictions.npz``, or none where there is no such file.
+
+    Raises:
+        IdentityError: the file is damaged.
+    """
+    if not (folder / FILE).is_file():
+        return {}
+    try:
+        with np.load(folder / FILE, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError, KeyError) as error:
+        raise IdentityError(f"{folder / FILE}: is damaged: {error}") from None
+
+
+def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> Evaluation:
+    """Return the evaluation that `Evaluation.record` and `save_predictions` describe, without the scores of samples."""
+    results = {
+        subject: {
+            name: _result(stored, name, predictions if subject == ENCODER else {}) for name, stored in by_name.items()
+        }
+        for subject, by_name in record["results"].items()
+    }
+    checks = {
+        name: CheckResult(stored["figures"], stored.get("warnings", []), stored["notes"], stored["table"])
+        for name, stored in record["checks"].items()
+    }
+    found = Evaluation(
+        digest=record["digest"],
+        counts=record["counts"],
+        split=record["split"],
+        results=results,
+        evaluated_rows=predictions.get("judged"),
+        compared_with=record["rivals"],
+        checks=checks,
+    )
+    # The pairs were tested on scores of single samples, which are not kept.
+    found.__dict__["paired_comparisons"] = {
+        (pair["evaluator"], pair["subject"]): PairedComparison(
+            Metric(pair["gap"], pair["low"], pair["high"]) if "gap" in pair else None, pair["p"], pair["word"]
+        )
+        for pair in record["differences"]
+    }
+    found.notes.extend(record["notes"][len(found.sampled()) :])
+    return found
+
+
+def _result(stored: Mapping[str, Any], name: str, predictions: Mapping[str, np.ndarray]) -> Result:
+    figures = {key: np.asarray(values) for key, values in stored["figures"].items()}
+    figures |= {key: predictions[f"{key} {name}"] for key in ("confusion", "classes") if f"{key} {name}" in predictions}
+    return Result(
+        metrics={key: Metric(m["value"], m["low"], m["high"]) for key, m in stored["metrics"].items()},
+        chosen=stored["chosen"],
+        table=stored["table"],
+        plot_data=figures,
+        predictions=predictions.get(f"answers {name}"),
+        confidence=predictions.get(f"confidence {name}"),
+        chosen_on=stored["chosen_on"],
+        chance=stored["chance"],
+        notes=stored["notes"],
+    )

@@ -1,0 +1,1 @@
+"""Build, measure, open and search indexes over embeddings."""

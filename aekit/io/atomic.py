@@ -1,0 +1,146 @@
+"""Writing so that nothing is ever half there: temporary names and renames, one writer a folder, errors in one line."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aekit.errors import IdentityError, OutputError
+
+_CANNOT_WRITE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "it is read-only",
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "no permission to write there",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+}
+
+
+@contextmanager
+def explain_write_errors(place: Path) -> Iterator[None]:
+    """Turns the ways in which writing can fail for a person's reasons into one line.
+
+    Raises:
+        OutputError: full disk, read-only place, no permission, a file in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _CANNOT_WRITE:
+            raise OutputError(f"{place}: cannot be written: {_CANNOT_WRITE[error.errno]}") from error
+        raise
+    except Exception as error:  # safetensors and Arrow wrap the operating system's reason in their own exceptions
+        if "No space left" in str(error) or "os error 28" in str(error):
+            raise OutputError(f"{place}: cannot be written: the disk is full") from error
+        raise
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Creates the folder and holds it for this process.
+
+    Raises:
+        OutputError: another process is writing into it, or it cannot be written.
+    """
+    with explain_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "w")  # noqa: SIM115  (held open for as long as the lock)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise OutputError(f"{folder}: another aekit is writing into it; wait for it or choose another folder") from None
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        handle.close()
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name, which takes its own name once it is complete.
+
+    Raises:
+        OutputError: there is something at `folder` already, or it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(f"{folder}: exists already; choose another place, or move it away")
+    with explain_write_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            yield part
+            if folder.exists():
+                folder.rmdir()
+            part.rename(folder)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary name to write to, which replaces `path` once it is complete."""
+    part = path.with_name(path.name + ".part")
+    with explain_write_errors(path):
+        try:
+            yield part
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file in one step."""
+    with atomic_file(path) as part:
+        part.write_text(text, "utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file in one step."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON that aekit wrote.
+
+    Raises:
+        IdentityError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise IdentityError(f"{path}: is damaged: {error}") from None
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def copy_encoder(source: Path, target: Path) -> None:
+    """Puts an encoder folder beside what it made, by links where the file system has them: its files never change."""
+    if target.exists():
+        return
+    with atomic_folder(target) as part:
+        for path in source.iterdir():
+            if path.is_file():
+                try:
+                    os.link(path, part / path.name)
+                except OSError:
+                    shutil.copy2(path, part / path.name)

@@ -1,0 +1,1 @@
+"""Provide the mathematics and layers that plugins share."""

@@ -1,0 +1,1 @@
+"""Augment batches of images, series and vectors for joint-embedding tasks."""

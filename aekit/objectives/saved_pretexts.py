@@ -1,0 +1,98 @@
+"""Trained pretext tasks that are applications of their own, kept in the folder of their run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aekit.encoder.encoder import Encoder, check_same_encoder, temporary_seed
+from aekit.errors import IdentityError, PluginError
+from aekit.io.atomic import atomic_folder, read_json, write_json
+from aekit.io.weights import load_weights, save_weights
+from aekit.objectives.base import Objective, Pretext, PretextObjective
+from aekit.registry.discovery import registry
+from aekit.registry.options import validate_options
+
+FORMAT = 1
+FOLDER = "pretexts"
+SHOWN = "heads"
+"""Folder of tasks without an application, which are kept for the run's page alone."""
+
+
+def save_pretexts(objective: Objective, run: str | Path) -> list[Path]:
+    """Writes each task of an objective that has a `transform` to ``pretexts/NAME``, with the digest of its encoder.
+
+    Returns:
+        the folders; none where there is nothing to be applied.
+    """
+    return [_save(part, Path(run) / FOLDER) for part in _tasks(objective) if _has_application(part.pretext)]
+
+
+def save_shown(objective: Objective, run: str | Path) -> list[Path]:
+    """Writes each task that has something to show, but no `transform`, to ``heads/NAME``.
+
+    Returns:
+        the folders.
+    """
+    shows = [part for part in _tasks(objective) if type(part.pretext).visualize is not Pretext.visualize]
+    return [_save(part, Path(run) / SHOWN) for part in shows if not _has_application(part.pretext)]
+
+
+def _tasks(objective: Objective) -> list[PretextObjective]:
+    return [part for part in objective.modules() if isinstance(part, PretextObjective) and part.plugin]
+
+
+def _has_application(pretext: Pretext) -> bool:
+    return callable(getattr(pretext, "transform", None))
+
+
+def _save(part: PretextObjective, parent: Path) -> Path:
+    assert part.plugin is not None
+    folder = parent / part.plugin.name
+    with atomic_folder(folder) as half:
+        save_weights(part.pretext, half / "weights.safetensors")
+        described = {"plugin": part.plugin.to_dict(), "options": part.options}
+        write_json(half / "pretext.json", {"format": FORMAT, "encoder": part.encoder.digest, **described})
+    return folder
+
+
+def load_pretexts(run: str | Path, encoder: Encoder) -> dict[str, Pretext]:
+    """The tasks of a run by what they are called, frozen: their own `task`, or the name of their plugin.
+
+    Args:
+        run: folder of a run.
+        encoder: of that run.
+
+    Raises:
+        PluginError: a plugin is missing, or is of another version that does not fit.
+        IdentityError: a task belongs to another encoder, or is damaged.
+    """
+    found: dict[str, Pretext] = {}
+    for folder in sorted((Path(run) / FOLDER).glob("*")):
+        if (folder / "pretext.json").is_file():
+            name, pretext = folder.name, load_pretext(folder, encoder)
+            task = str(getattr(pretext, "task", name))
+            found[name if task in found else task] = pretext
+    return found
+
+
+def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
+    """One task from its own folder; raises as `load_pretexts`."""
+    described = read_json(folder / "pretext.json")
+    if described.get("format") != FORMAT:
+        raise IdentityError(f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}")
+    check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
+    record = described["plugin"]
+    plugin = registry().require(record, required_by=str(folder))
+    options = validate_options(plugin, described["options"], str(folder))
+    try:
+        with temporary_seed(0):
+            pretext: Pretext = plugin.load()(encoder, **options)
+        load_weights(pretext, folder / "weights.safetensors")
+    except (ValueError, IdentityError) as error:
+        if (plugin.distribution, plugin.version) == (record["distribution"], record["version"]):
+            raise IdentityError(str(error)) from error
+        wanted = f"{record['distribution']}=={record['version']}"
+        raise PluginError(
+            f"{error} (it was made with {wanted}, here is {plugin.version}: pip install {wanted!r})"
+        ) from error
+    return pretext.to(encoder.device).eval()

@@ -1,0 +1,1 @@
+"""Discover plugins and turn their signatures into options."""

@@ -1,0 +1,261 @@
+"""Discovery of plugins: every one on its own, so that a broken one is named and the rest go on working.
+
+Entry points of the group ``aekit`` name hook modules; their hooks return `Entry` objects. This goes entry point by entry
+point rather than through pluggy's `load_setuptools_entrypoints`, in which one broken plugin aborts everything and the
+second plugin of a name silently displaces the first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Any
+
+import pluggy
+
+from aekit.errors import PluginError, closest_name
+from aekit.registry import hookspecs
+from aekit.registry.hookspecs import API_VERSION, Entry
+
+GROUP = "aekit"
+KINDS = ("variant", "pretext", "backbone", "source", "index", "evaluator", "command")
+_DISABLED = "is disabled (--no-plugin, AEKIT_DISABLE_PLUGINS or AEKIT_NO_PLUGIN_AUTOLOAD)"
+HOOK_OF = {kind: f"aekit_register_{kind}s" for kind in KINDS} | {"index": "aekit_register_indexes"}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered plugin and the distribution it came with."""
+
+    kind: str
+    entry: Entry
+    distribution: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def qualified(self) -> str:
+        return f"{self.distribution}/{self.name}"
+
+    def to_dict(self) -> dict[str, str]:
+        """What saved artifacts keep of it."""
+        return {"kind": self.kind, "name": self.name, "distribution": self.distribution, "version": self.version}
+
+    def load(self) -> Any:
+        """Imports the code.
+
+        Raises:
+            PluginError: the module or the attribute is missing, or importing it fails in any way.
+        """
+        module, _, attribute = self.entry.target.partition(":")
+        try:
+            found: Any = import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{self.kind} {self.name!r} of {self.distribution} {self.version} is broken: "
+                f"importing {self.entry.target} failed with {_describe(error)}"
+            ) from error
+        return found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why something of a distribution could not be registered."""
+
+    distribution: str
+    version: str
+    reason: str
+    names: tuple[str, ...] = ()
+    """Names of the plugins that are unusable for this reason, where they are known."""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}: {self.reason}"
+
+
+@dataclass
+class Registry:
+    """Plugins by kind and name, what went wrong on the way, and what was switched off."""
+
+    plugins: list[Plugin] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    disabled: frozenset[str] = frozenset()
+    hidden: list[Plugin] = field(default_factory=list)
+    """Plugins that would be there, were they not disabled by name."""
+    not_imported: list[str] = field(default_factory=list)
+    """Distributions that were switched off whole, and so not even imported."""
+
+    def by_kind(self, kind: str) -> list[Plugin]:
+        """All usable plugins of a kind: those of aekit first, then by distribution, each in its author's order."""
+        return sorted(
+            (p for p in self.plugins if p.kind == kind), key=lambda p: (p.distribution != GROUP, p.distribution)
+        )
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether a plugin of this kind has the name, usable or not."""
+        if any(name in (p.name, p.qualified) for p in [*self.by_kind(kind), *self.hidden] if p.kind == kind):
+            return True
+        return any(f"{kind}:{name}" in problem.names for problem in self.problems)
+
+    def get(self, kind: str, name: str, *, required_by: str = "") -> Plugin:
+        """The plugin that `name` (or ``distribution/name``) means.
+
+        Args:
+            kind: one of `KINDS`.
+            name: as written in a recipe, on the command line or in a saved file.
+            wanted_by: what asks for it, for the message: ``"recipe.toml: objective.variants"``.
+
+        Raises:
+            PluginError: unknown, disabled, broken, made for another API version, or ambiguous; each says which.
+        """
+        found = [p for p in self.by_kind(kind) if name in (p.name, p.qualified)]
+        if len(found) == 1:
+            return found[0]
+        where = f"{required_by}: " if required_by else ""
+        if found:
+            choices = " or ".join(sorted(p.qualified for p in found))
+            raise PluginError(
+                f"{where}{kind} {name!r} is registered by {len(found)} distributions; write {choices}, "
+                f"or switch one off with --no-plugin"
+            )
+        for plugin in self.hidden:
+            if plugin.kind == kind and name in (plugin.name, plugin.qualified):
+                raise PluginError(f"{where}{kind} {name!r} of {plugin.distribution} {plugin.version} {_DISABLED}")
+        for problem in self.problems:
+            if f"{kind}:{name}" in problem.names or f"{kind}:{name.rpartition('/')[2]}" in problem.names:
+                raise PluginError(f"{where}{kind} {name!r} cannot be used: {problem}")
+        asides = [f"{len(self.problems)} plugin problem(s): {self.problems[0]}"] if self.problems else []
+        asides += [f"switched off: {', '.join(self.not_imported)}"] if self.not_imported else []
+        aside = f" ({'; '.join(asides)})" if asides else ""
+        raise PluginError(f"{where}no {kind} {name!r}{closest_name(name, {p.name for p in self.by_kind(kind)})}{aside}")
+
+    def require(self, record: dict[str, str], *, required_by: str) -> Plugin:
+        """The plugin that a saved artifact names; a missing one is answered with what to install."""
+        kind, name, distribution = record["kind"], record["name"], record["distribution"]
+        what = f"{required_by}: {kind} {name!r} of {distribution} {record['version']}"
+        qualified = f"{distribution}/{name}"
+        if any(p.qualified == qualified for p in [*self.by_kind(kind), *self.hidden]):
+            return self.get(kind, qualified, required_by=required_by)
+        if distribution in self.not_imported:
+            raise PluginError(f"{what} {_DISABLED}")
+        for problem in self.problems:
+            if problem.distribution == distribution:
+                raise PluginError(f"{what} cannot be used: {problem}")
+        raise PluginError(f"{what} is not installed: pip install '{distribution}=={record['version']}'")
+
+
+_disabled_by_command_line: set[str] = set()
+
+
+def disable(names: Iterable[str]) -> None:
+    """Switches plugins off for this process: plugin names, distributions, or ``distribution/name``."""
+    _disabled_by_command_line.update(names)
+    registry.cache_clear()
+
+
+@cache
+def registry() -> Registry:
+    """The plugins of this environment, discovered once a process.
+
+    ``AEKIT_DISABLE_PLUGINS`` (names, separated by commas) switches some off; ``AEKIT_NO_PLUGIN_AUTOLOAD=1`` leaves only
+    those that come with aekit; ``AEKIT_PLUGIN_STRICT=1`` raises the first problem instead of reporting it.
+    """
+    named = {name.strip() for name in os.environ.get("AEKIT_DISABLE_PLUGINS", "").split(",") if name.strip()}
+    found = discover(
+        entry_points(),
+        disabled=named | _disabled_by_command_line,
+        builtin_only=os.environ.get("AEKIT_NO_PLUGIN_AUTOLOAD") == "1",
+    )
+    if found.problems and os.environ.get("AEKIT_PLUGIN_STRICT") == "1":
+        raise PluginError(f"{found.problems[0]} (AEKIT_PLUGIN_STRICT=1)")
+    return found
+
+
+def entry_points() -> list[tuple[Distribution, EntryPoint]]:
+    """Every entry point of the group, with its distribution; the first copy of a distribution on the path counts."""
+    first: dict[str, Distribution] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"] if distribution.read_text("entry_points.txt") else None
+        if name:
+            first.setdefault(name.lower().replace("_", "-"), distribution)
+    return [(d, ep) for _, d in sorted(first.items()) for ep in d.entry_points if ep.group == GROUP]
+
+
+def discover(
+    points: Iterable[tuple[Distribution, EntryPoint]], *, disabled: Iterable[str] = (), builtin_only: bool = False
+) -> Registry:
+    """Loads hook modules one by one and asks each for its entries."""
+    found = Registry(disabled=frozenset(disabled))
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    for distribution, point in points:
+        name, version = distribution.metadata["Name"], distribution.version
+        if name in found.disabled or (builtin_only and name != GROUP):
+            found.not_imported.append(name)
+            continue
+        try:
+            module = point.load()
+        except (Exception, SystemExit) as error:
+            found.problems.append(Problem(name, version, f"importing {point.value} failed with {_describe(error)}"))
+            continue
+        for reason in _misspelt(manager, module):
+            found.problems.append(Problem(name, version, reason))
+        for kind in KINDS:
+            hook = getattr(module, HOOK_OF[kind], None)
+            if hook is None or manager.parse_hookimpl_opts(module, HOOK_OF[kind]) is None:
+                continue
+            try:
+                entries = list(hook())
+                stray = [entry for entry in entries if not isinstance(entry, Entry)]
+                if stray:
+                    raise TypeError(f"expected aekit.Entry objects, got {stray[0]!r}")
+            except (Exception, SystemExit) as error:
+                found.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
+                continue
+            for entry in entries:
+                _admit(found, Plugin(kind, entry, name, version))
+    return found
+
+
+def _admit(found: Registry, plugin: Plugin) -> None:
+    entry = plugin.entry
+    if plugin.name in found.disabled or plugin.qualified in found.disabled:
+        found.hidden.append(plugin)
+    elif entry.api != API_VERSION:
+        reason = (
+            f"{plugin.kind} {entry.name!r} was written for plugin API {entry.api}, this aekit has {API_VERSION}; "
+            f"{'upgrade aekit' if entry.api > API_VERSION else f'upgrade {plugin.distribution}'}"
+        )
+        names = (f"{plugin.kind}:{entry.name}",)
+        found.problems.append(Problem(plugin.distribution, plugin.version, reason, names))
+    else:
+        found.plugins.append(plugin)
+
+
+def _misspelt(manager: pluggy.PluginManager, module: Any) -> list[str]:
+    """Marked or ``aekit_``-named functions that no hook is called like: they would be ignored in silence."""
+    known = set(HOOK_OF.values())
+    return [
+        f"{name} is no hook{closest_name(name, known)}"
+        for name in sorted(vars(module))
+        if name not in known
+        and callable(getattr(module, name))
+        and (name.startswith("aekit_") or _is_marked(manager, module, name))
+    ]
+
+
+def _is_marked(manager: pluggy.PluginManager, module: Any, name: str) -> bool:
+    return manager.parse_hookimpl_opts(module, name) is not None
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,0 +1,126 @@
+"""A plugin's signature is its configuration.
+
+The keyword-only parameters of a plugin's class or function are its options: annotated with constraints and a description
+(``Annotated[float, Field(gt=0, description="...")]``), each with a default. pydantic builds the validator from them;
+nobody writes a second config class.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from aekit.errors import RecipeError, closest_name
+from aekit.registry.discovery import Plugin
+
+__all__ = ["Field", "describe_options", "options_model", "validate_options", "validation_errors"]
+
+
+@cache
+def options_model(target: Callable[..., Any]) -> type[BaseModel]:
+    """The validator of a plugin's options, built from its keyword-only parameters.
+
+    Raises:
+        TypeError: a keyword-only parameter has no annotation.
+    """
+    signature = inspect.signature(target)
+    hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if name not in hints:
+            raise TypeError(f"option {name!r} of {target.__qualname__} has no annotation")
+        fields[name] = (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
+    config = ConfigDict(extra="forbid", validate_default=True, arbitrary_types_allowed=True)
+    return create_model(f"{target.__qualname__}Options", __config__=config, **fields)
+
+
+def validation_errors(model: type[BaseModel], values: Mapping[str, Any], place: str, owner: str = "") -> list[str]:
+    """One line for each mistake in `values`: its place, what was found, what was expected, the nearest valid name."""
+    try:
+        model.model_validate(dict(values))
+    except ValidationError as error:
+        # A value that fits no member of a union is one mistake, though pydantic reports it once a member.
+        found: dict[Any, list[Any]] = {}
+        for detail in error.errors():
+            union = len(detail["loc"]) > 1 and isinstance(detail["loc"][1], str) and detail["type"] != "extra_forbidden"
+            found.setdefault(detail["loc"][0] if union else detail["loc"], []).append(detail)
+        return [_line(model, details, place, owner) for details in found.values()]
+    return []
+
+
+def validate_options(plugin: Plugin, values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """The plugin's options with defaults filled in.
+
+    Raises:
+        RecipeError: with a line for each mistake.
+    """
+    model = options_model(plugin.load())
+    problems = validation_errors(model, values, place or plugin.name, f"{plugin.distribution} {plugin.version}")
+    if problems:
+        raise RecipeError(problems)
+    return model.model_validate(dict(values)).model_dump()
+
+
+def describe_options(target: Callable[..., Any]) -> list[dict[str, str]]:
+    """Each option with its type, range, default and description, in words."""
+    rows = []
+    for name, info in options_model(target).model_fields.items():
+        rows.append(
+            {
+                "option": name,
+                "type": _format_annotation(info.annotation),
+                "range": _range(info.metadata),
+                "default": "required" if info.is_required() else repr(info.default),
+                "description": info.description or "",
+            }
+        )
+    return rows
+
+
+_SIGNS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}", "multiple_of": "multiple of {}"}
+_SIGNS |= {"min_length": "at least {} long", "max_length": "at most {} long", "pattern": "matching {}"}
+
+
+def _format_annotation(annotation: Any) -> str:
+    """``list[Annotated[int, Field(ge=1)]] | None`` as ``list[int >= 1] | None``."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        constraints = [c for given in inner[1:] for c in (given.metadata if isinstance(given, FieldInfo) else [given])]
+        return f"{_format_annotation(inner[0])} {_range(constraints)}".rstrip()
+    if origin is Literal:
+        return " | ".join(map(repr, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_format_annotation, inner))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_format_annotation, inner))}]"
+    return "None" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
+
+
+def _range(constraints: Sequence[Any]) -> str:
+    return ", ".join(_SIGNS[key].format(value) for constraint in constraints for key, value in _limits(constraint))
+
+
+def _limits(constraint: Any) -> list[tuple[str, Any]]:
+    return [(key, getattr(constraint, key)) for key in _SIGNS if getattr(constraint, key, None) is not None]
+
+
+def _line(model: type[BaseModel], details: list[Any], place: str, owner: str) -> str:
+    detail = details[0]
+    location = detail["loc"][:1] if len(details) > 1 else detail["loc"]
+    path = ".".join(str(part) for part in location)
+    where = f"{place}.{path}" if place else path
+    by = f" ({owner})" if owner else ""
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: no such option{closest_name(path, model.model_fields)}{by}"
+    if detail["type"] == "missing":
+        return f"{where}: is required{by}"
+    expected = " or ".join(dict.fromkeys(d["msg"].replace("Input should be ", "") for d in details))
+    return f"{where} = {detail['input']!r}: expected {expected[0].lower()}{expected[1:]}{by}"

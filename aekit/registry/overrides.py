@@ -1,0 +1,61 @@
+"""Settings by their dotted names, ``train.lr=1e-3``, in nested values and back: what changed between two of those."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from aekit.errors import RecipeError
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """``train.lr=1e-3`` as a dotted name and a value; what is not TOML is taken as a string.
+
+    Raises:
+        RecipeError: there is no ``=``.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise RecipeError([f"--set {text}: expected NAME=VALUE, such as train.lr=1e-3"])
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"images.size": 96}`` as ``{"images": {"size": 96}}``.
+
+    Raises:
+        RecipeError: two names that exclude each other.
+    """
+    values: dict[str, Any] = {}
+    problems = apply_overrides(values, overrides)
+    if problems:
+        raise RecipeError(problems)
+    return values
+
+
+def apply_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> list[str]:
+    """Sets each dotted name in nested values; a line for each that cannot be set."""
+    problems = []
+    for name, value in overrides.items():
+        *path, last = name.split(".")
+        place: Any = values
+        for part in path:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place[last] = value
+        else:
+            problems.append(f"{name} = {value!r}: {'.'.join(path)} is a value and not a section")
+    return problems
+
+
+def describe_changes(before: Any, now: Any, place: str = "") -> list[str]:
+    """What differs between two records of plain nested values, a line each, such as ``train.lr was 0.001, now 0.002``."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = sorted({*before, *now})
+        inner = [describe_changes(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
+        return [line for lines in inner for line in lines]
+    return [] if before == now else [f"{place} was {before!r}, now {now!r}"]

@@ -1,0 +1,98 @@
+"""The page of a search: each query, and pictures of what is nearest to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from aekit.data.opening import open_data, reopen
+from aekit.data.source import Source, read_valid
+from aekit.errors import DataError
+from aekit.index.vector_index import VectorIndex
+from aekit.visualization.page import Page, card, figure, gallery
+from aekit.visualization.sprite_sheets import SpriteSheetBuilder
+
+_BATCH = 256
+_METRICS = {"cosine": "cosine similarity", "ip": "inner product", "l2": "squared distance"}
+
+
+def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict[str, Any] | None = None) -> str:
+    """The page as HTML text.
+
+    Args:
+        index: that was searched; the data it was made from is opened again for the pictures.
+        hits: from `VectorIndex.hits`, in the order to be shown.
+        options: of the source that opens the queries.
+    """
+    asked = [(query, list(found)) for query, found in groupby(hits, key=lambda hit: hit["query"])]
+    source = _source_of(index)
+    cells = _cells(index, source, asked, options)
+    sheet, places = None, {name: place for place, name in enumerate(cells)}
+    if cells and (encoder := index.encoder()):
+        sheet = SpriteSheetBuilder(encoder).sprite_sheet(np.stack(list(cells.values())))
+
+    subtitle = f"{len(index)} samples indexed by encoder {index.digest[:12]}; the figure is the "
+    page = Page("Nearest neighbours", subtitle + _METRICS[index.manifest["metric"]])
+
+    def drawn(name: str, title: str) -> str:
+        return page.thumbnail(sheet, places[name], title) if sheet is not None and name in places else ""
+
+    if source is None:
+        page.add("", card("", "The data of this index is not at hand, so that only names can be shown."))
+    wide = 1.0 if sheet is None else sheet.aspect
+    for query, found in asked:
+        title = query.removeprefix("id:")
+        figures = [figure(drawn(query, f"query {title}"), "query", title, kind="query")]
+        for hit in found:
+            name = hit["id"] if hit.get("label") in (None, "") else f"{hit['label']}"
+            figures.append(figure(drawn(f"id:{hit['id']}", name), name, f"{hit['score']:.3f}  {hit['id']}"))
+        page.add("", card(title, "", gallery(figures, wide=wide)))
+    return page.html()
+
+
+def _cells(
+    index: VectorIndex,
+    source: Source | None,
+    asked: Iterable[tuple[str, list[dict[str, Any]]]],
+    options: dict[str, Any] | None,
+) -> dict[str, np.ndarray]:
+    """``id:NAME`` or the query as it was given -> its thumbnail; nothing for what is not at hand."""
+    encoder = index.encoder()
+    if encoder is None:
+        return {}
+    sprites = SpriteSheetBuilder(encoder)
+    cells: dict[str, np.ndarray] = {}
+    wanted = dict.fromkeys(name for query, found in asked for name in [query, *(f"id:{hit['id']}" for hit in found)])
+    for query in wanted:
+        if not query.startswith("id:") and (raw := _file(query, index, options)) is not None:
+            cells[query] = sprites.raw_to_cells(raw)[0]
+    if source is not None:
+        known = {name: place for place, name in enumerate(source.ids)}
+        rows = {name: known[name[3:]] for name in wanted if name.startswith("id:") and name[3:] in known}
+        for start in range(0, len(rows), _BATCH):
+            names = list(rows)[start : start + _BATCH]
+            raw, ok = read_valid(source, np.asarray([rows[name] for name in names]))
+            cells |= {name: cell for name, cell, good in zip(names, sprites.raw_to_cells(raw), ok) if good}
+    return cells
+
+
+def _source_of(index: VectorIndex) -> Source | None:
+    encoder, origin = index.encoder(), index.manifest["origin"]
+    try:
+        return reopen(origin, like=encoder.spec) if encoder and origin else None
+    except DataError:
+        return None
+
+
+def _file(query: str, index: VectorIndex, options: dict[str, Any] | None) -> np.ndarray | None:
+    """(1, *shape), or None for what has no file of its own, such as a row of an array file."""
+    encoder = index.encoder()
+    try:
+        source = open_data(query, options, like=encoder.spec if encoder else None)
+    except DataError:
+        return None
+    raw, ok = read_valid(source, np.arange(1))
+    return raw if ok[0] and len(source) == 1 else None

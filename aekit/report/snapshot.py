@@ -1,0 +1,199 @@
+"""A look at a trained encoder: some samples embedded and drawn small, with their neighbours, groups and places in a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aekit.analysis.clustering import FEWEST, find_clusters
+from aekit.analysis.layouts import NEAR, project
+from aekit.data.samples import Samples, to_tensor
+from aekit.data.source import Source, read_valid
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.eval_mode import eval_mode
+from aekit.encoder.parquet_store import Rows
+from aekit.evaluation.neighbors import nearest_other_neighbors
+from aekit.evaluation.splits import select_labels, to_class_labels
+from aekit.objectives.autoencoder import Autoencoder
+from aekit.visualization.map_data import category_colors, color_options, map_data, scale_values
+from aekit.visualization.sprite_sheets import SpriteSheet, SpriteSheetBuilder, cell_side
+
+MOST = 2000
+MOST_DECODED = 600
+"""Samples that are read anew where reading is slow."""
+_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Some samples and what an encoder makes of them.
+
+    Attributes:
+        encoder, source: whose.
+        rows: (M,) positions in the source, rising.
+        vectors: (M, D) float32.
+        trained: (M,) bool, whether the encoder was trained on the sample.
+        errors: (M,) of the reconstruction, a mean over the entries of a sample; None without an autoencoder.
+        painter: how they are drawn.
+        cells: their thumbnails, of which `sheet` is made.
+        seed: of groups and layouts.
+    """
+
+    encoder: Encoder
+    source: Source
+    rows: np.ndarray
+    vectors: np.ndarray
+    trained: np.ndarray
+    errors: np.ndarray | None
+    sprites: SpriteSheetBuilder
+    cells: np.ndarray
+    seed: int = 0
+    layouts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [str(self.source.ids[int(row)]) for row in self.rows]
+
+    @cached_property
+    def classes(self) -> np.ndarray | None:
+        """(M,) labels as text, "" where there is none; None where the labels name no classes."""
+        found, _ = to_class_labels(self.labels, len(self), what="samples")
+        return None if found is None else found.astype(str)
+
+    @cached_property
+    def splits(self) -> np.ndarray | None:
+        """(M,) names, or None."""
+        return None if self.source.splits is None else np.asarray(self.source.splits)[self.rows].astype(str)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """(M,) classes or numbers, or None."""
+        return None if self.source.labels is None else select_labels(self.source.labels, self.rows)
+
+    @cached_property
+    def sprite_sheet(self) -> SpriteSheet:
+        """A thumbnail of each."""
+        return self.sprites.sprite_sheet(self.cells)
+
+    @cached_property
+    def neighbors(self) -> tuple[np.ndarray, np.ndarray]:
+        """(M, K) cosines and (M, K) positions in this look of the nearest others, the nearest first."""
+        return nearest_other_neighbors(self.vectors, NEAR)
+
+    @cached_property
+    def clusters(self) -> np.ndarray | None:
+        """(M,) groups by k-means, as many as have the highest silhouette; None of too few samples."""
+        return find_clusters(self.vectors, seed=self.seed).clusters if len(self) >= FEWEST else None
+
+    def project(self, method: str) -> None:
+        """Adds places in the plane to `layouts`, if there are enough samples for that."""
+        if len(self) >= 3 and self.vectors.shape[1] >= 2:
+            places, title = project(self.vectors, method, seed=self.seed)
+            self.layouts[title] = places
+
+    def embeddings(self) -> Embeddings:
+        """The same as embeddings, to be judged."""
+        source = self.source
+        splits = None if source.splits is None else np.asarray(source.splits)[self.rows]
+        manifest = {"digest": self.encoder.digest, "dim": self.vectors.shape[1], "count": len(self)}
+        rows = Rows([source.ids[int(row)] for row in self.rows], self.vectors, self.labels, splits, self.ids)
+        return Embeddings(manifest | {"origin": source.origin}, rows=rows, encoder=self.encoder, source=source)
+
+
+def take_snapshot(
+    encoder: Encoder,
+    source: Source,
+    samples: Samples,
+    *,
+    autoencoder: Autoencoder | None = None,
+    max_samples: int = MOST,
+    seed: int = 0,
+) -> Snapshot:
+    """Embeds samples of every split alike, evenly spaced, and draws them.
+
+    Args:
+        encoder: trained.
+        source: that the samples came from.
+        samples: that it was trained on, which need not be read again.
+        autoencoder: around the encoder, if there is one.
+        most: samples; fewer where they have to be decoded first.
+        seed: of groups and layouts.
+    """
+    wanted = _chosen(source, samples, max_samples)
+    sprites = SpriteSheetBuilder(encoder)
+    side = cell_side(len(wanted))
+    kept, vectors, errors, cells = [], [], [], []
+    with eval_mode(encoder if autoencoder is None else autoencoder):
+        for raw, rows in _raw(source, samples, wanted):
+            kept.append(rows)
+            vectors.append(encoder(raw).float().cpu().numpy())
+            cells.append(sprites.raw_to_cells(raw, side))
+            if autoencoder is not None:
+                errors.append(autoencoder.errors(raw).cpu().numpy() / encoder.spec.size)
+    rows = np.concatenate(kept)
+    order = np.argsort(rows)
+    return Snapshot(
+        encoder=encoder,
+        source=source,
+        rows=rows[order],
+        vectors=np.concatenate(vectors)[order],
+        trained=np.isin(rows[order], samples.rows),
+        errors=np.concatenate(errors)[order] if errors else None,
+        sprites=sprites,
+        cells=np.concatenate(cells)[order],
+        seed=seed,
+    )
+
+
+def _chosen(source: Source, samples: Samples, most: int) -> np.ndarray:
+    """(M,) positions, rising: of each split as many, but all of a small one."""
+    groups = [source.rows_of(None)]
+    if source.splits is not None:
+        groups = [np.flatnonzero(source.splits == name) for name in np.unique(source.splits)]
+    chosen, left = [], most
+    for number, rows in enumerate(sorted(groups, key=len)):
+        share = min(len(rows), left // (len(groups) - number))
+        some = rows[np.linspace(0, len(rows) - 1, share).round().astype(int)]
+        known = np.isin(some, samples.rows)
+        if source.slow and (unread := some[~known]).size > MOST_DECODED:
+            unread = unread[np.linspace(0, len(unread) - 1, MOST_DECODED).round().astype(int)]
+            some = np.concatenate([some[known], unread])
+        chosen.append(some)
+        left -= len(some)
+    return np.unique(np.concatenate(chosen))
+
+
+def _raw(source: Source, samples: Samples, wanted: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Raw samples on the encoder's device by the batch, and their positions: first those that are at hand from training."""
+    order = np.argsort(samples.rows, kind="stable")
+    at = np.searchsorted(samples.rows, wanted, sorter=order).clip(max=len(order) - 1)
+    known = samples.rows[order[at]] == wanted
+    held, unread = order[at[known]], wanted[~known]
+    for start in range(0, len(held), _BATCH):
+        some = held[start : start + _BATCH]
+        yield samples.batch(torch.from_numpy(some)), samples.rows[some]
+    for start in range(0, len(unread), _BATCH):
+        rows = unread[start : start + _BATCH]
+        raw, ok = read_valid(source, rows)
+        if ok.any():
+            yield to_tensor(raw[ok]).to(samples.device), rows[ok]
+
+
+def snapshot_map(snapshot: Snapshot) -> dict[str, Any]:
+    """Of a look at a run."""
+    colours = color_options(snapshot.labels, snapshot.splits, snapshot.clusters)
+    if "split" not in colours and snapshot.trained.any() and not snapshot.trained.all():
+        colours["trained on"] = category_colors(np.where(snapshot.trained, "yes", "no"))
+    if snapshot.errors is not None:
+        colours["error"] = scale_values(snapshot.errors)
+    return map_data(snapshot.ids, snapshot.layouts, colours, snapshot.neighbors[1] if len(snapshot) > 1 else None)

@@ -1,1 +1,0 @@
-"""What pretext tasks share, as plugins never import one another: holes, patches, marks, two views, restoring."""

@@ -1,0 +1,1 @@
+"""Train an objective from a recipe: settings, batches, loop, checkpoint, phases."""

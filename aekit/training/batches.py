@@ -1,0 +1,61 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from aekit.data.samples import Samples
+from aekit.encoder.freezing import PrecomputedFeatures
+from aekit.objectives.base import Batch
+
+
+class Batches:
+    """Shuffled batches of samples. The order depends on (seed, epoch) alone.
+
+    Args:
+        samples: to draw from.
+        batch_size: a last batch that is smaller is left out, so that every step sees as much.
+        seed: of the order.
+        labels: (N,) for supervised objectives.
+        targets: as many samples in the same order, where what is to be restored is not the sample itself.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        batch_size: int,
+        seed: int,
+        labels: Tensor | None = None,
+        targets: Samples | None = None,
+    ) -> None:
+        self.samples, self.labels, self.targets, self.seed = samples, labels, targets, seed
+        self.batch_size = min(batch_size, len(samples))
+        self.per_epoch = len(samples) // self.batch_size
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Batches of one epoch from number `start` on."""
+        order = torch.randperm(
+            len(self.samples), generator=torch.Generator().manual_seed(derive_seed(self.seed, epoch))
+        )
+        for number in range(start, self.per_epoch):
+            yield self._at(order[number * self.batch_size : (number + 1) * self.batch_size])
+
+    def all(self) -> Iterator[Batch]:
+        """All samples once, in their order."""
+        for positions in torch.arange(len(self.samples)).split(self.batch_size):
+            yield self._at(positions)
+
+    def _at(self, positions: Tensor) -> Batch:
+        labels = None if self.labels is None else self.labels[positions]
+        targets = None if self.targets is None else self.targets.batch(positions)
+        return Batch(self.samples.batch(positions), labels, targets, isinstance(self.samples, PrecomputedFeatures))
+
+
+def derive_seed(*parts: int) -> int:
+    """A seed from several numbers, such as (seed, epoch, step): neighbours give unrelated ones."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

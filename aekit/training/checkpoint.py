@@ -1,0 +1,110 @@
+"""TODO"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from aekit.errors import TrainingError
+from aekit.objectives.base import Objective
+from aekit.training.optimizer import make_optimizer
+from aekit.training.settings import Settings
+
+
+@dataclass
+class State:
+    """All that a step changes."""
+
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    """Steps done in all."""
+    phase: int = 0
+    """Which stretch of a training in several ones this is."""
+    seconds: float = 0.0
+    """Time spent so far, by all phases, interruptions left out."""
+
+    @classmethod
+    def start(cls, objective: Objective, settings: Settings) -> State:
+        return cls(objective, make_optimizer(objective, settings))
+
+    def save(self, folder: Path) -> None:
+        """Writes all of it, and replaces the former checkpoint in one step."""
+        folder.mkdir(exist_ok=True)
+        tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
+        numbers: dict[str, Any] = {}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            for key, value in state.items():
+                name = f"optimizer.{number}.{key}"
+                # L-BFGS remembers lists of tensors, and plain numbers.
+                listed = isinstance(value, list) and any(isinstance(part, Tensor) for part in value)
+                if isinstance(value, Tensor):
+                    tensors[name] = value
+                elif listed:
+                    tensors |= {f"{name}.{i}": part for i, part in enumerate(value) if part is not None}
+                    numbers[name] = {"list": len(value)}
+                else:
+                    numbers[name] = value
+        counters = {name: getattr(self, name) for name in _COUNTERS} | {"optimizer": numbers}
+        part = folder / "state.part"
+        save_file(_apart(tensors), part, {"counters": json.dumps(counters)})
+        os.replace(part, folder / "state.safetensors")
+
+    @staticmethod
+    def phase_of(folder: Path) -> int:
+        """The phase whose state was saved."""
+        with safe_open(folder / "state.safetensors", "pt") as file:
+            return json.loads(file.metadata()["counters"])["phase"]
+
+    def restore(self, folder: Path) -> None:
+        """Takes up what `save` wrote, strictly.
+
+        Raises:
+            TrainingError: the checkpoint is damaged or of another run.
+        """
+        try:
+            with safe_open(folder / "state.safetensors", "pt") as file:
+                counters = json.loads(file.metadata()["counters"])
+                # Copied, as dot products of what is mapped from a file at an odd address round in another order.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            own = {k.removeprefix("objective."): v for k, v in tensors.items() if k.startswith("objective.")}
+            self.objective.load_state_dict(own, strict=True)
+        except Exception as error:
+            raise TrainingError(f"{folder}: checkpoint does not load: {str(error).splitlines()[0]}") from error
+        saved: dict[int, dict[str, Any]] = {}
+        entries: dict[str, Any] = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
+        for name, value in counters["optimizer"].items():
+            if isinstance(value, dict):
+                value = [entries.pop(f"{name}.{i}", None) for i in range(value["list"])]
+            entries[name] = value
+        for name, value in entries.items():
+            _, number, key = name.split(".", 2)
+            saved.setdefault(int(number), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
+        for name in _COUNTERS:
+            setattr(self, name, counters[name])
+
+
+_COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds")
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, each in memory of its own: an encoder may be a part of several objectives, but a file holds no links."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found

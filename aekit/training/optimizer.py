@@ -1,0 +1,65 @@
+"""The optimizer: which weights are decayed, the learning rate of each layer, and how it rises and falls."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from aekit.encoder.encoder import Encoder
+from aekit.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from aekit.training.settings import Settings
+
+LBFGS_ITERATIONS = 20
+
+
+def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Optimizer:
+    """Over what the objective trains, in groups whose ``lr_scale`` is a factor on the learning rate.
+
+    Norms, biases and other vectors are not decayed: only matrices are weights in that sense.
+    """
+    trainable = list(objective.trained())
+    if settings.optimizer == "lbfgs":
+        return torch.optim.LBFGS(
+            trainable, lr=1.0, max_iter=LBFGS_ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+        )
+    depth = _depths(objective.encoder) if settings.layer_decay < 1 else {}
+    members: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for parameter in trainable:
+        members.setdefault((depth.get(id(parameter), 0), parameter.ndim <= 1), []).append(parameter)
+    groups = [
+        {
+            "params": own,
+            "weight_decay": 0.0 if vectors else settings.weight_decay,
+            "lr_scale": settings.layer_decay**below,
+        }
+        for (below, vectors), own in sorted(members.items(), key=lambda item: item[0])
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=True)
+
+
+def _depths(encoder: Encoder) -> dict[int, int]:
+    """Identity of each of the encoder's weights -> how many layers it lies below what is trained on the code, which is at 0.
+
+    What belongs to no layer goes with the lowest. Clark et al., ELECTRA, 2020.
+    """
+    layers = encoder.layers
+    depths = {id(p): len(layers) for p in encoder.parameters()}
+    return depths | {id(p): len(layers) - number for number, layer in enumerate(layers) for p in layer.parameters()}
+
+
+def learning_rate(settings: Settings, step: int, total: int) -> float:
+    """Linear warm-up, then constant or a half cosine down to zero."""
+    warmup = settings.warmup * total
+    if step < warmup:
+        return settings.lr * (step + 1) / (warmup + 1)
+    if settings.schedule == "constant":
+        return settings.lr
+    return settings.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

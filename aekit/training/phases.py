@@ -1,0 +1,226 @@
+"""Training as a run does it: one phase after another, logged, checkpointed, stopped by Ctrl-C between two steps, resumed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aekit.errors import RecipeError, TrainingError
+from aekit.io.atomic import explain_write_errors, write_text
+from aekit.objectives.base import Objective
+from aekit.progress import Progress
+from aekit.training.batches import Batches
+from aekit.training.checkpoint import State
+from aekit.training.frozen_features import precompute_features
+from aekit.training.loop import train
+from aekit.training.settings import Settings
+
+LOG_LINES = 2000
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by Ctrl-C after its state was saved; the message says how to go on."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: what is minimised, over which batches, and how.
+
+    Attributes:
+        title: what it is called in the progress bar and in messages.
+    """
+
+    title: str
+    objective: Objective
+    batches: Batches
+    settings: Settings
+
+    @property
+    def steps(self) -> int:
+        return self.settings.epochs * (1 if self.settings.optimizer == "lbfgs" else self.batches.per_epoch)
+
+    @property
+    def samples(self) -> int:
+        """Samples that all its steps see."""
+        per_step = len(self.batches.samples) if self.settings.optimizer == "lbfgs" else self.batches.batch_size
+        return self.steps * per_step
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of it.
+
+    Attributes:
+        loss: of the last step, or None if there was no step left to do.
+        seconds: in the loop, those before an interruption included.
+    """
+
+    loss: float | None
+    seconds: float
+
+
+def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, progress: Progress) -> TrainingResult:
+    """Trains through all phases, which share their networks.
+
+    Args:
+        phases: in order. The objective of each must hold, in its state, all that later ones build on.
+        folder: of the run, for ``log.jsonl`` and ``checkpoint/``; None: nothing is written, and nothing can be resumed.
+        resume: take up the checkpoint in `folder`, if there is one.
+        progress: receives a bar for each phase.
+
+    Raises:
+        RecipeError: an optimizer that the objective cannot be trained with.
+        TrainingError: the loss stopped being finite, or the checkpoint does not load.
+        Interrupted: Ctrl-C; the state is saved if there is a folder.
+    """
+    checkpoint = folder / "checkpoint" if folder else None
+    reached = _saved_phase(checkpoint) if resume and checkpoint else None
+    total = sum(phase.steps for phase in phases)
+    done, seconds = sum(phase.steps for phase in phases[: reached or 0]), 0.0
+    log: _Log | None = None
+    try:
+        for number, phase in enumerate(phases):
+            if number < (reached or 0):
+                continue
+            phase.objective.start(phase.batches.samples)
+            _check(phase)  # only now has the objective seen the network and the data
+            for note in phase.objective.notes():
+                progress.say(note)
+            state = State.start(phase.objective, phase.settings)
+            state.phase, state.seconds = number, seconds
+            if number == reached and checkpoint:
+                state.restore(checkpoint)
+                progress.say(f"resuming after step {done + state.step}")
+            log = log or _Log(folder, every=max(1, total // LOG_LINES), after=done + state.step)
+            for record in run_phase(phase, state, checkpoint, progress, before=done, total=total):
+                log.write(record, last=record["step"] == total)
+            done, seconds = done + phase.steps, state.seconds
+    finally:
+        if log:
+            log.close()
+    return TrainingResult(log.last_loss if log else None, seconds)
+
+
+def _check(phase: Phase) -> None:
+    random = phase.objective.randomness()
+    if phase.settings.optimizer == "lbfgs" and random:
+        raise RecipeError(
+            [
+                f"train.optimizer = 'lbfgs': needs a loss that is the same at every call, but {' and '.join(random)} "
+                f"draws random numbers; use 'adamw'"
+            ]
+        )
+
+
+def run_phase(
+    phase: Phase,
+    state: State,
+    checkpoint: Path | None,
+    progress: Progress,
+    *,
+    before: int = 0,
+    total: int | None = None,
+    enough: Callable[[], bool] = lambda: False,
+) -> Iterator[dict[str, float]]:
+    """Trains through a phase, with a bar, a checkpoint from time to time, and a stop between two steps on Ctrl-C.
+
+    Yields a record a step, before the state after that step is saved: what is done with it may change the objective.
+
+    Args:
+        phase: to train through.
+        state: at its beginning, or where it was left.
+        checkpoint: folder for the state, or None.
+        progress: receives a bar.
+        before: steps of the phases before this one, after which its own are counted.
+        total: steps of all phases, after which nothing is left to be interrupted; None: other work follows this phase.
+        enough: asked before the first step and after each whether to end here.
+
+    Raises:
+        TrainingError: the loss stopped being finite.
+        Interrupted: Ctrl-C; the state is saved if there is a folder.
+    """
+    if enough() or state.epoch == phase.settings.epochs:
+        return
+    saved_at, saved_step, clock = time.monotonic(), state.step, time.monotonic() - state.seconds
+    per_step = phase.samples // phase.steps
+    batches = precompute_features(phase.objective, phase.batches, phase.settings, phase.title, progress)
+    try:
+        with (
+            explain_write_errors(checkpoint) if checkpoint else nullcontext(),
+            stoppable() as stop,
+            progress.task(phase.title, phase.samples, done=state.step * per_step) as task,
+        ):
+            for record in train(state, batches, phase.settings):
+                record["step"] += before
+                yield record
+                state.seconds = time.monotonic() - clock
+                task.advance(per_step, f"epoch {record['epoch'] + 1:.0f} loss {record['loss']:.4g}")
+                if stop.is_set() or enough():
+                    break
+                if checkpoint and time.monotonic() - saved_at >= phase.settings.checkpoint_seconds:
+                    state.save(checkpoint)
+                    saved_at, saved_step = time.monotonic(), state.step
+            if checkpoint:  # at the end too, as what follows may be interrupted as well
+                state.save(checkpoint)
+    except TrainingError as error:
+        kept = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
+        raise TrainingError(f"{error}{kept}") from None
+    if stop.is_set() and before + state.step != total:
+        how = "the same command with --resume goes on" if checkpoint else "there is no folder to go on from"
+        raise Interrupted(f"stopped at step {before + state.step} of {total or phase.steps}, {phase.title}; {how}")
+
+
+def _saved_phase(checkpoint: Path) -> int | None:
+    return State.phase_of(checkpoint) if (checkpoint / "state.safetensors").exists() else None
+
+
+class _Log:
+    """``log.jsonl``: a record every few steps. Lines of steps that a kill undid are cut off on resuming."""
+
+    def __init__(self, folder: Path | None, every: int, after: int) -> None:
+        self.every, self.file = every, None
+        self.last_loss: float | None = None
+        if folder:
+            path = folder / "log.jsonl"
+            kept = path.read_text("utf-8").splitlines() if path.exists() and after else []
+            kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= after]
+            self.last_loss = json.loads(kept[-1])["loss"] if kept else None
+            with explain_write_errors(folder):
+                write_text(path, "".join(f"{line}\n" for line in kept))
+                self.file = path.open("a", encoding="utf-8", buffering=1)
+
+    def write(self, record: dict[str, float], last: bool) -> None:
+        self.last_loss = record["loss"]
+        if self.file and (last or record["step"] % self.every == 0):
+            self.file.write(json.dumps(record) + "\n")
+
+    def close(self) -> None:
+        if self.file:
+            self.file.close()
+
+
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that training stops between two steps; a second one stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,79 @@
+"""The samples that a run was trained on, opened again: what controls and detectors are fitted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aekit.data.opening import open_data, reopen
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import Source
+from aekit.encoder.encoder import Encoder
+from aekit.errors import AekitError, DataError, closest_name
+from aekit.progress import SILENT, Progress
+from aekit.training.recipe import DataSection, Recipe, read_recipe
+
+MOST = 20_000
+"""Samples that are read again, evenly spaced."""
+
+
+def training_rows(source: Source, section: DataSection) -> np.ndarray:
+    """(N,) positions of the samples that a ``[data]`` section trains on: of its split, with the labels it names.
+
+    Raises:
+        DataError: no such split or label, or no labels.
+    """
+    rows = source.rows_of(section.split)
+    if not section.only:
+        return rows
+    if source.labels is None:
+        raise DataError(f"data.only = {list(section.only)}: the data has no labels")
+    labels = source.labels[rows].astype(str)
+    for name in section.only:
+        if name not in labels:
+            raise DataError(f"data.only: no sample with label {name!r}{closest_name(name, np.unique(labels).tolist())}")
+    return rows[np.isin(labels, section.only)]
+
+
+def training_targets(
+    recipe: Recipe, source: Source, samples: Samples, device: torch.device, progress: Progress = SILENT
+) -> Samples | None:
+    """Read the targets that ``data.target`` names, one for each training sample; None where it names none.
+
+    Raises:
+        DataError: a sample has no target.
+    """
+    section = recipe.data
+    if section.target is None:
+        return None
+    options = {name: dict(table) for name, table in recipe.options.get("data", {}).items()}
+    for name, table in section.targets.items():
+        options[name] = options.get(name, {}) | table
+    wanted = open_data(section.target, options, like=source.spec)
+    places = {name: row for row, name in enumerate(wanted.ids)}
+    missing = [name for row in samples.rows if (name := source.ids[row]) not in places]
+    if missing:
+        raise DataError(f"data.target = {section.target!r}: has no {missing[0]!r}, one of {len(missing)} that lack")
+    rows = np.asarray([places[source.ids[row]] for row in samples.rows])
+    return load_samples(wanted, rows, device, strict=True, progress=progress)
+
+
+def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = SILENT) -> Samples:
+    """At most about 20,000 of the samples that the encoder of a run was trained on.
+
+    Raises:
+        DataError: the data is no longer at hand, or was never in a file.
+    """
+    origin = encoder.record.get("data", {})
+    if "source" not in origin:
+        raise DataError(f"{run}: was trained on data in memory, which cannot be opened again")
+    recipe = Path(run) / "recipe.toml"
+    try:
+        source = reopen(origin, like=encoder.spec)
+        rows = training_rows(source, read_recipe(recipe).data) if recipe.is_file() else np.arange(len(source))
+    except AekitError as error:
+        raise DataError(f"the data that {run} was trained on is not at hand: {error}") from None
+    rows = rows[np.arange(0, len(rows), max(1, -(-len(rows) // MOST)))]
+    return load_samples(source, rows, encoder.device, progress=progress)

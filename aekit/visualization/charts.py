@@ -1,0 +1,277 @@
+"""Charts as SVG and HTML that follow the page's colours: curves, intervals, a confusion matrix, calibration."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+WIDE, HIGH = 340, 190
+_BOX = (46, 8, WIDE - 54, HIGH - 34)
+"""Left, top, width and height of what is inside the axes."""
+_DRAWN = 400
+"""Points of a curve above which it is thinned."""
+_CONTROL, _OURS = "var(--faint)", "var(--mark)"
+
+
+def curve(title: str, xs: Sequence[float], ys: Sequence[float], across: str, *, smooth: bool = False) -> str:
+    """A curve with axes, which tells its values to a pointer.
+
+    Args:
+        title: above it.
+        xs, ys: finite, xs rising.
+        across: what xs counts, such as ``step``.
+        smooth: whether the values are noisy: then they are faint, and their running mean is drawn over them. Positive
+            values over more than a factor of 30 are on a logarithmic axis.
+    """
+    if len(xs) < 2:
+        return ""
+    values = np.asarray(ys, np.float64)
+    log = bool(smooth and values.min() > 0 and values.max() > 30 * values.min())
+    told = _running(values) if smooth else values
+    shown = np.linspace(0, len(xs) - 1, min(len(xs), _DRAWN)).round().astype(int)
+    x, y, faint = np.asarray(xs, np.float64)[shown], told[shown], values[shown]
+    # Single leaps, as at the first steps, must not flatten the rest.
+    low, high = float(np.quantile(faint, 0.005)), float(np.quantile(faint, 0.995))
+    low, high = min(low, float(y[-1]), float(y.min())), max(high, float(y[-1]))
+    ticks = _log_ticks(low, high) if log else _ticks(low, high)
+    low, high = min(low, ticks[0]), max(high, ticks[-1])
+    span = (float(x[0]), float(x[-1]), low, high)
+    place = _Placing(span, log)
+    parts = [_axes(place, ticks, across)]
+    if smooth:
+        parts.append(f'<path class="raw" d="{place.path(x, faint)}"/>')
+    parts.append(f'<path class="curve" d="{place.path(x, y)}"/>')
+    data = {
+        "xs": [float(f"{v:.6g}") for v in x],
+        "ys": [float(f"{v:.5g}") for v in y],
+        "box": _BOX,
+        "span": span,
+        "log": log,
+        "across": across,
+    }
+    scale = " (log)" if log else ""
+    last = f"{float(f'{values[-1]:.4g}'):g} at the end"
+    return (
+        f'<figure class="chart" data-curve="{escape(json.dumps(data, separators=(",", ":")))}">'
+        f"<figcaption>{escape(title)}{scale}<output>{last}</output></figcaption>"
+        f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{escape(title)} by {escape(across)}: from '
+        f'{values[0]:.4g} to {values[-1]:.4g}">{"".join(parts)}</svg></figure>'
+    )
+
+
+def charts(*drawn: str) -> str:
+    """Charts next to each other where there is room."""
+    kept = [chart for chart in drawn if chart]
+    return f'<div class="charts">{"".join(kept)}</div>' if kept else ""
+
+
+def intervals(rows: Mapping[str, tuple[float, float | None, float | None, bool]], title: str, digits: int = 3) -> str:
+    """A track for each row, with its figure as a dot on its interval.
+
+    Args:
+        rows: name -> value, low, high (None where it has no interval), and whether it is a control.
+        title: what the figures are.
+        digits: after the point.
+    """
+    ends = [v for value, low, high, _ in rows.values() for v in (value, low, high) if v is not None]
+    if not ends:
+        return ""
+    left, right = _enclosing(min(ends), max(ends))
+
+    def across(value: float) -> float:
+        return 100 * (value - left) / max(right - left, 1e-12)
+
+    drawn = []
+    for name, (value, low, high, control) in rows.items():
+        said = f"{value:.{digits}f}"
+        bar = ""
+        if low is not None and high is not None:
+            bar = f'<i style="left:{across(low):.2f}%;width:{max(0.4, across(high) - across(low)):.2f}%"></i>'
+            said += f" [{low:.{digits}f}, {high:.{digits}f}]"
+        tint, kind = (_CONTROL, " control") if control else (_OURS, "")
+        drawn.append(
+            f'<span class="name{kind}">{escape(name)}</span><span class="track" style="--tint:{tint}" aria-hidden="true">'
+            f'{bar}<b style="left:{across(value):.2f}%"></b></span><span class="said">{said}</span>'
+        )
+    foot = f'<span class="ends" aria-hidden="true"><span>{_short(left)}</span><span>{_short(right)}</span></span>'
+    return f'<h3>{escape(title)}</h3><div class="intervals">{"".join(drawn)}{foot}</div>'
+
+
+def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
+    """(C, C) counts, rows true and columns answered, as a table whose cells are as deep as their share of the row."""
+    shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
+    head = "".join(
+        f'<th scope="col" title="{escape(name)}"><span>{escape(_clipped(name, 16))}</span></th>' for name in classes
+    )
+    lines = []
+    for row, name in enumerate(classes):
+        cells = []
+        for column, count in enumerate(counts[row]):
+            share, right = float(shares[row, column]), row == column
+            told = f"{name} answered as {classes[column]}: {count} ({100 * share:.1f} %)"
+            shade = "var(--mark)" if right else "var(--bad)"
+            # Mistakes are rarer than right answers: their scale is finer.
+            depth = share if right else min(1.0, share * 2.5)
+            dark = ' class="dark"' if depth > 0.6 else ""
+            cells.append(
+                f'<td{dark} style="--share:{depth:.3f};--shade:{shade}" title="{escape(told)}">{count or ""}</td>'
+            )
+        lines.append(
+            f'<tr><th scope="row" title="{escape(name)}">{escape(_clipped(name, 16))}</th>{"".join(cells)}</tr>'
+        )
+    return (
+        f'<div class="scroll"><table class="confusion"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def reliability_diagram(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> str:
+    """A reliability diagram (DeGroot and Fienberg, 1983): how often answers of a confidence are right.
+
+    Args:
+        confidence: (N,) in 0..1, of the answers.
+        right: (N,) bool.
+        bins: of equal width.
+    """
+    box, wide = (46, 8, 214, 214), 272
+    counts, accuracy, mean = bin_by_confidence(confidence, right, bins)
+    parts = [_square(box)]
+    for number in np.flatnonzero(counts):
+        x, step = box[0] + box[2] * number / bins, box[2] / bins
+        top = box[1] + box[3] * (1 - accuracy[number])
+        told = f"{counts[number]} answers of confidence {mean[number]:.2f}: {accuracy[number]:.2f} right"
+        opacity = 0.3 + 0.7 * math.sqrt(counts[number] / counts.max())
+        parts.append(
+            f'<rect class="bar" style="opacity:{opacity:.2f}" x="{x + 1:.1f}" y="{top:.1f}" width="{step - 2:.1f}" '
+            f'height="{box[1] + box[3] - top:.1f}"><title>{told}</title></rect>'
+        )
+    parts.append(f'<path class="ideal" d="M{box[0]} {box[1] + box[3]}L{box[0] + box[2]} {box[1]}"/>')
+    middle = box[0] + box[2] / 2
+    parts.append(f'<text x="{middle}" y="{box[1] + box[3] + 30}" text-anchor="middle">confidence of the answer</text>')
+    label = "Share of right answers by their confidence"
+    return (
+        f'<figure class="chart" style="max-width:330px"><figcaption>{label}</figcaption>'
+        f'<svg viewBox="0 0 {wide} {box[1] + box[3] + 36}" role="img" aria-label="{label}">{"".join(parts)}</svg></figure>'
+    )
+
+
+def bin_by_confidence(
+    confidence: np.ndarray, right: np.ndarray, bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) and (N,) -> (bins,) counts, shares that are right, and mean confidences; 0 where a bin is empty."""
+    where = np.clip((np.asarray(confidence) * bins).astype(int), 0, bins - 1)
+    counts = np.bincount(where, minlength=bins)
+    sums = (np.bincount(where, values, minlength=bins) for values in (np.asarray(right, float), confidence))
+    accuracy, mean = (total / np.maximum(1, counts) for total in sums)
+    return counts, accuracy, mean
+
+
+def bar_chart(title: str, values: Sequence[float], across: str) -> str:
+    """A bar for each value, from zero."""
+    heights = np.asarray(values, np.float64)
+    ticks = _ticks(0.0, float(heights.max()))
+    place = _Placing((0.0, float(len(heights)), 0.0, max(ticks[-1], float(heights.max()))), False)
+    step = _BOX[2] / len(heights)
+    drawn = [_axes(place, ticks, across)]
+    for number, value in enumerate(heights):
+        x, y = place(number, value)
+        drawn.append(
+            f'<rect class="bar" x="{x + 0.1 * step:.2f}" y="{y:.1f}" width="{max(0.5, 0.8 * step):.2f}" '
+            f'height="{_BOX[1] + _BOX[3] - y:.1f}"><title>{number + 1}: {value:.3g}</title></rect>'
+        )
+    return (
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDE} {HIGH}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(drawn)}</svg></figure>'
+    )
+
+
+class _Placing:
+    """From values to places inside the axes. span: the ends of x and of y."""
+
+    def __init__(self, span: tuple[float, float, float, float], log: bool) -> None:
+        self.span, self.log = span, log
+
+    def __call__(self, x: float, y: float) -> tuple[float, float]:
+        left, right, low, high = self.span
+        if self.log:
+            y, low, high = math.log10(max(y, 1e-300)), math.log10(low), math.log10(high)
+        inside = (x - left) / max(right - left, 1e-300), min(1.0, max(0.0, (y - low) / max(high - low, 1e-300)))
+        return _BOX[0] + _BOX[2] * inside[0], _BOX[1] + _BOX[3] * (1 - inside[1])
+
+    def path(self, xs: np.ndarray, ys: np.ndarray) -> str:
+        return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in (self(*point) for point in zip(xs, ys)))
+
+
+def _axes(place: _Placing, ticks: Sequence[float], across: str) -> str:
+    left, top, wide, high = _BOX
+    parts = []
+    for tick in ticks:
+        y = place(place.span[0], tick)[1]
+        parts.append(f'<path class="grid" d="M{left} {y:.1f}H{left + wide}"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 3.5:.1f}" text-anchor="end">{_short(tick)}</text>')
+    end = place.span[1]
+    parts.append(f'<text x="{left}" y="{top + high + 18}">{_short(place.span[0])}</text>')
+    parts.append(f'<text x="{left + wide}" y="{top + high + 18}" text-anchor="end">{escape(across)} {end:,.0f}</text>')
+    return "".join(parts)
+
+
+def _square(box: tuple[int, int, int, int]) -> str:
+    left, top, wide, high = box
+    parts = []
+    for share in (0.0, 0.5, 1.0):
+        y, x = top + high * (1 - share), left + wide * share
+        parts.append(f'<path class="grid" d="M{left} {y}H{left + wide}"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share:g}</text>')
+        parts.append(f'<text x="{x}" y="{top + high + 15}" text-anchor="middle">{share:g}</text>')
+    return "".join(parts)
+
+
+def _ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round numbers that enclose the range, or nearly do."""
+    if not high > low:
+        spread = abs(low) * 0.1 or 1.0
+        low, high = low - spread, high + spread
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * nice for nice in (1, 2, 2.5, 5, 10) if power * nice >= rough * 0.999)
+    first, last = math.floor(low / step + 0.35), math.ceil(high / step - 0.35)
+    return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+
+
+def _enclosing(low: float, high: float) -> tuple[float, float]:
+    """Round numbers below and above."""
+    ticks = _ticks(low, high)
+    if not high > low:
+        return ticks[0], ticks[-1]
+    step = ticks[1] - ticks[0]
+    first, last = math.floor(round(low / step, 9)), math.ceil(round(high / step, 9))
+    return float(f"{first * step:.10g}"), float(f"{last * step:.10g}")
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = max(1, len(powers) // 5)
+    return [10.0**power for power in powers][::every]
+
+
+def _running(values: np.ndarray) -> np.ndarray:
+    """The mean over a twentieth of the curve around each value, less at its ends."""
+    half = max(1, len(values) // 40)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    first = np.maximum(0, np.arange(len(values)) - half)
+    last = np.minimum(len(values), np.arange(len(values)) + half + 1)
+    return (total[last] - total[first]) / (last - first)
+
+
+def _short(value: float) -> str:
+    if value and (abs(value) >= 10_000 or abs(value) < 0.0001):
+        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.4g}"
+
+
+def _clipped(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,194 @@
+"""Self-contained pages: one HTML file that needs no network, light or dark, for a desk and for a phone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aekit.visualization.sprite_sheets import SpriteSheet
+
+_ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""What a browser lets the page do: nothing that leaves it."""
+
+
+class Page:
+    """A page that is filled part by part, under tabs where there are several.
+
+    Parts are texts of HTML, made by the functions below; `keep` takes the thumbnails and maps that they draw from.
+    """
+
+    def __init__(self, title: str, subtitle: str = "") -> None:
+        self.title, self.subtitle = title, subtitle
+        self._tabs: dict[str, list[str]] = {}
+        self._sheets: list[SpriteSheet] = []
+        self._maps: list[dict[str, Any]] = []
+
+    def add(self, tab: str, *parts: str) -> None:
+        """Appends to a tab, after those that are there; empty parts are nothing."""
+        kept = [part for part in parts if part]
+        if kept:
+            self._tabs.setdefault(tab, []).extend(kept)
+
+    def thumbnail(self, sheet: SpriteSheet, number: int, title: str) -> str:
+        """One of a sheet's thumbnails; `title` says what it is to those who do not see it."""
+        return (
+            f'<canvas class="thumb" role="img" aria-label="{escape(title)}" '
+            f'data-sheet="{self._number(sheet)}" data-number="{number}"></canvas>'
+        )
+
+    def map(self, described: Mapping[str, Any], sheet: SpriteSheet | None) -> str:
+        """A map of what ``map.js`` describes."""
+        self._maps.append({**described, "sheet": None if sheet is None else self._number(sheet)})
+        return f'<div class="map" data-map="{len(self._maps) - 1}"></div>'
+
+    def html(self) -> str:
+        """The whole text."""
+        held = {"sheets": [sheet.described for sheet in self._sheets], "maps": self._maps}
+        # A name may hold what would end the element that it stands in.
+        data = json.dumps(held, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_ALONE}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            '<link rel="icon" href="data:,">'
+            f"<title>{escape(self.title)}</title><style>{_asset('page.css')}</style></head><body>"
+            f'<div class="page"><header class="top"><div><h1>{escape(self.title)}</h1>'
+            f'<p class="faint">{escape(self.subtitle)}</p></div><button type="button" class="theme" hidden></button></header>'
+            f"{self._body()}</div>"
+            f'<script type="application/json" id="held">{data}</script>'
+            f"<script>{_asset('page.js')}</script><script>{_asset('map.js') if self._maps else ''}</script>"
+            "</body></html>\n"
+        )
+
+    def _number(self, sheet: SpriteSheet) -> int:
+        if not any(sheet is known for known in self._sheets):
+            self._sheets.append(sheet)
+        return next(n for n, known in enumerate(self._sheets) if known is sheet)
+
+    def _body(self) -> str:
+        if len(self._tabs) < 2:
+            return f"<main>{''.join(part for parts in self._tabs.values() for part in parts)}</main>"
+        names = {tab: re.sub(r"\W+", "-", tab.lower()) for tab in self._tabs}
+        bar = "".join(
+            f'<button type="button" role="tab" id="tab-{name}" aria-controls="{name}">{escape(tab)}</button>'
+            for tab, name in names.items()
+        )
+        panels = "".join(
+            f'<div role="tabpanel" id="{names[tab]}" aria-labelledby="tab-{names[tab]}">{"".join(parts)}</div>'
+            for tab, parts in self._tabs.items()
+        )
+        return f'<div role="tablist" aria-label="Parts of the page">{bar}</div><main>{panels}</main>'
+
+
+def _asset(name: str) -> str:
+    return files("aekit.visualization").joinpath(name).read_text("utf-8")
+
+
+def card(title: str, below: str, *parts: str) -> str:
+    """A part with a frame around it: a heading, a sentence or two, and what there is to see."""
+    told = f'<p class="faint">{escape(below)}</p>' if below else ""
+    named = f"<h2>{escape(title)}</h2>" if title else ""
+    return f'<section class="card">{named}{told}{"".join(parts)}</section>'
+
+
+def sentences(lines: Iterable[str]) -> str:
+    """A list of them."""
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<ul class="sentences">{listed}</ul>' if listed else ""
+
+
+def preformatted(text: str) -> str:
+    return f"<pre>{escape(text)}</pre>"
+
+
+def collapsible(title: str, *parts: str) -> str:
+    """Parts that open on a click."""
+    return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
+
+
+def side_by_side(*parts: str, least: int = 300) -> str:
+    """Parts of equal width next to each other where there is room; `least` is their width in pixels at least."""
+    return f'<div class="beside" style="--least: {least}px">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
+
+
+def wrapped_row(*parts: str) -> str:
+    """Parts of their own widths next to each other where there is room."""
+    return f'<div class="wrapped">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
+
+
+def metric_tiles(figures: Mapping[str, tuple[str, str]]) -> str:
+    """Title -> a figure and a few words beside it; in rows of at most seven, all about as long."""
+    columns = -(-len(figures) // max(1, -(-len(figures) // 7)))
+    drawn = [
+        f'<div class="tile"><dt>{escape(title)}</dt><dd class="figure">{escape(figure)}</dd>'
+        f'<dd class="words">{escape(words)}</dd></div>'
+        for title, (figure, words) in figures.items()
+    ]
+    return f'<dl class="tiles" style="--columns: {columns}">{"".join(drawn)}</dl>'
+
+
+def fact_table(rows: Mapping[str, object]) -> str:
+    """A table of two columns."""
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>' for name, value in rows.items()
+    )
+    return f'<div class="scroll"><table class="facts"><tbody>{body}</tbody></table></div>'
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """A row each; a figure that a row lacks is left empty. Columns of numbers are aligned at the right."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if not names:
+        return ""
+    cells = [[_cell(row.get(name)) for name in names] for row in rows]
+    kinds = [' class="number"' if all(_number(row[at]) for row in cells) else "" for at in range(len(names))]
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(names, kinds))
+    lines = ["".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds)) for row in cells]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 0.1 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return "" if value is None else str(value)
+
+
+def _number(text: str) -> bool:
+    return bool(re.fullmatch(r"|[-+]?[\d,.]+(e[-+]?\d+)?", text))
+
+
+def figure(drawn: str, title: str = "", caption: str = "", *, kind: str = "") -> str:
+    """A thumbnail with its caption; `kind` is ``query`` for what was asked for, ``wrong`` for a mistake, or ""."""
+    named = f' class="{kind}"' if kind else ""
+    shown = drawn or '<div class="blank" aria-hidden="true">?</div>'
+    return (
+        f"<figure{named}>{shown}<figcaption><b>{escape(title)}</b>{'<br>' if title and caption else ''}"
+        f"{escape(caption)}</figcaption></figure>"
+    )
+
+
+def gallery(figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None) -> str:
+    """Figures in rows that fill the width. `wide` is the ratio of a thumbnail's sides, `cell` its least width in pixels."""
+    return f'<div class="gallery" style="--cell: {cell or cell_width(wide)}px">{"".join(figures)}</div>'
+
+
+def cell_width(aspect: float) -> int:
+    """Pixels that a thumbnail of this ratio of width to height is given at least."""
+    return 92 if aspect <= 1.3 else 100 if aspect <= 2.5 else 230
+
+
+def image_strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0) -> str:
+    """Titled rows whose columns belong together; on a narrow screen they scroll sideways as one."""
+    count = max((len(cells) for _, cells in rows), default=0)
+    style = f"--count: {count}; --cell: {cell_width(wide)}px"
+    drawn = [
+        f'<div class="strip" style="{style}"><div class="title">{escape(title)}</div>{"".join(cells)}</div>'
+        for title, cells in rows
+    ]
+    return f'<div class="strips" role="group" tabindex="0">{"".join(drawn)}</div>'

@@ -1,0 +1,34 @@
+"""How samples of a kind of data are drawn: pictures in their own units, tables with their columns on one scale."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from aekit.data.samples import to_tensor
+from aekit.data.spec import SampleSpec
+from aekit.encoder.preprocessing import Preprocess
+
+
+class DisplayScale:
+    """What to draw of raw samples, and in which range.
+
+    Attributes:
+        reach: what is drawn as black and white, or as the bottom and top of a line.
+    """
+
+    def __init__(self, spec: SampleSpec, preprocess: Preprocess) -> None:
+        self.spec, self.preprocess = spec, preprocess
+        low, high = (preprocess.low, preprocess.high) if spec.kind == "vector" else preprocess.raw_range()
+        self.value_range = (0.0, 255.0) if self._eight_bit else (float(low.min()), float(high.max()))
+
+    @property
+    def _eight_bit(self) -> bool:
+        return self.spec.dtype == "uint8" and self.spec.kind != "vector"
+
+    def to_display(self, raw: np.ndarray) -> np.ndarray:
+        """(*shape) in the data's units -> (*shape); the columns of a vector as the network sees them."""
+        if self.spec.kind != "vector":
+            return raw
+        with torch.inference_mode():
+            return self.preprocess(to_tensor(raw[None]).to(self.preprocess.scale.device))[0].cpu().numpy()

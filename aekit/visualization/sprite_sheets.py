@@ -1,0 +1,187 @@
+"""Thumbnails by the sheet: thousands of samples in one picture, or in numbers that a browser draws as lines and bars."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, features
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from aekit.data.samples import to_tensor
+from aekit.encoder.encoder import Encoder
+from aekit.visualization.rendering import DisplayScale
+from aekit.visualization.thumbnails import BARS
+
+PIXELS = 6_000_000
+"""Of all cells of a sheet: about a megabyte of photographs."""
+LARGEST = 112
+"""Side of a cell."""
+FRAMES = 3
+"""Of a clip, side by side."""
+POINTS = 120
+"""Of a line; of longer series its highest and lowest values are kept."""
+LINES = 4
+"""Channels of a series that are drawn."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpriteSheet:
+    """Thumbnails of N samples.
+
+    Attributes:
+        described: what ``page.js`` draws from.
+        aspect: width of a thumbnail over its height.
+    """
+
+    described: dict[str, Any]
+    aspect: float
+
+
+class SpriteSheetBuilder:
+    """How samples of one kind of data are drawn.
+
+    Pictures and clips are drawn in the data's own units, from what is black there to what is white. Series and vectors are
+    drawn as the network sees them, so that columns and channels of any units share one scale.
+
+    Args:
+        encoder: whose samples they are.
+        reach: what is the bottom and the top of a line, on the network's scale; by default what the training data reached.
+    """
+
+    def __init__(self, encoder: Encoder, reach: tuple[float, float] | None = None) -> None:
+        self.spec, self.preprocess, self.device = encoder.spec, encoder.preprocess, encoder.device
+        if self.are_images:
+            self.value_range = DisplayScale(self.spec, self.preprocess).value_range
+        elif reach is not None:
+            self.value_range = reach
+        else:
+            low, high = self.preprocess.low, self.preprocess.high
+            # A few outliers among standardised values would leave the others flat.
+            least, most = (-4.0, 4.0) if self.preprocess.mode == "standard" else (-math.inf, math.inf)
+            self.value_range = (max(least, float(low.min())), min(most, float(high.max())))
+
+    @property
+    def are_images(self) -> bool:
+        return self.spec.kind in ("image", "clip")
+
+    def raw_to_cells(self, raw: Tensor | np.ndarray, side: int = LARGEST) -> np.ndarray:
+        """(B, *shape) in the data's units -> cells, see `of`."""
+        held = to_tensor(raw) if isinstance(raw, np.ndarray) else raw
+        if self.are_images:
+            return self._cells(held.cpu().float(), side)
+        with torch.inference_mode():
+            return self.to_cells(self.preprocess(held.to(self.device)), side)
+
+    def to_cells(self, x: Tensor, side: int = LARGEST) -> np.ndarray:
+        """(B, *shape) on the network's scale -> cells: (B, h, w, 3) uint8, neither side above `side`, or (B, channels, points)
+        uint8 for lines and bars."""
+        if self.are_images:
+            return self._cells(self.preprocess.inverse(x).float().cpu(), side)
+        rows = x.float().cpu()
+        return _quantised(_shortened(rows if rows.ndim == 3 else rows[:, None]), self.value_range)
+
+    def errors_to_cells(self, errors: Tensor, side: int = LARGEST) -> np.ndarray:
+        """(B, *shape) of what is 0 at best, as cells; brightest, or highest, where it is largest."""
+        most = max(float(errors.max()), 1e-12)
+        if self.are_images:
+            # The mean over the channels, as grey.
+            grey = errors.float().cpu().mean(1, keepdim=True).expand_as(errors.cpu())
+            return self._cells(grey, side, (0.0, most))
+        rows = errors.float().cpu()
+        return _quantised(_shortened(rows if rows.ndim == 3 else rows[:, None]), (0.0, most))
+
+    def sprite_sheet(self, cells: Sequence[np.ndarray] | np.ndarray, *, zero: float | None = None) -> SpriteSheet:
+        """A sheet of cells that `of` made, in order; parts are joined. `zero` is where bars start, in 0..1."""
+        joined = np.concatenate(list(cells)) if isinstance(cells, (list, tuple)) else np.asarray(cells)
+        if self.are_images:
+            return image_sprite_sheet(joined, frames=FRAMES if self.spec.kind == "clip" else 1)
+        bars = self.spec.kind == "vector" and joined.shape[2] <= BARS
+        low, high = self.value_range
+        start = min(1.0, max(0.0, -low / max(high - low, 1e-12))) if zero is None else zero
+        return numeric_sprite_sheet(joined, bars=bars, zero=start)
+
+    def _cells(self, raw: Tensor, side: int, reach: tuple[float, float] | None = None) -> np.ndarray:
+        """(B, C, H, W) or (B, C, T, H, W) -> (B, h, w, 3) uint8; the frames of a clip stand side by side."""
+        low, high = reach or self.value_range
+        inside = ((raw - low) / max(high - low, 1e-12)).clamp(0, 1)
+        if inside.ndim == 5:
+            frames = torch.linspace(0, inside.shape[2] - 1, min(FRAMES, inside.shape[2])).round().long()
+            inside = torch.cat([inside[:, :, frame] for frame in frames], 3)  # (B, C, H, FRAMES * W)
+            side = round(side * 2.5)
+        # Two channels show the first, more than three the first three.
+        inside = inside[:, :3] if inside.shape[1] >= 3 else inside[:, :1].expand(-1, 3, -1, -1)
+        tall, wide = inside.shape[2:]
+        if max(tall, wide) > side:
+            size = (max(1, round(tall * side / max(tall, wide))), max(1, round(wide * side / max(tall, wide))))
+            inside = interpolate(inside, size, mode="bilinear", antialias=True)
+        return (inside.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def cell_side(count: int) -> int:
+    """Of the cells of a sheet that holds so many."""
+    return max(24, min(LARGEST, math.isqrt(PIXELS // max(1, count))))
+
+
+def image_sprite_sheet(cells: np.ndarray, *, frames: int = 1) -> SpriteSheet:
+    """(N, h, w, 3) uint8 -> a sheet, as WebP where Pillow has it."""
+    count, high, wide, _ = cells.shape
+    columns = max(1, min(16_000 // wide, math.ceil(math.sqrt(count * high / wide))))
+    rows = -(-count // columns)
+    whole = np.zeros((columns * rows, high, wide, 3), np.uint8)
+    whole[:count] = cells
+    joined = whole.reshape(rows, columns, high, wide, 3).swapaxes(1, 2).reshape(rows * high, columns * wide, 3)
+    side = max(high, wide // frames)
+    # Pixels that are shown as squares must be right; those of photographs need not be.
+    uri = data_uri(Image.fromarray(joined), quality=100 if side <= 16 else 92 if side <= 32 else 80)
+    described = {"kind": "pictures", "uri": uri, "width": wide, "height": high, "columns": columns}
+    return SpriteSheet(described, wide / high)
+
+
+def numeric_sprite_sheet(cells: np.ndarray, *, bars: bool, zero: float = 0.0) -> SpriteSheet:
+    """(N, channels, points) uint8 -> a sheet of lines, or of bars that start at `zero` of 0..1."""
+    described = {
+        "kind": "bars" if bars else "lines",
+        "values": base64.b64encode(np.ascontiguousarray(cells).tobytes()).decode(),
+        "channels": cells.shape[1],
+        "points": cells.shape[2],
+        "zero": round(zero, 4),
+    }
+    return SpriteSheet(described, 1.6)
+
+
+def data_uri(picture: Image.Image, *, quality: int) -> str:
+    """The picture inside the page; a quality of 100 keeps it exactly."""
+    stored = io.BytesIO()
+    if features.check("webp"):
+        picture.save(stored, "WEBP", lossless=quality == 100, quality=quality, method=4)
+        kind = "webp"
+    else:
+        picture.save(stored, "PNG", optimize=True)
+        kind = "png"
+    return f"data:image/{kind};base64,{base64.b64encode(stored.getvalue()).decode()}"
+
+
+def _shortened(rows: Tensor) -> Tensor:
+    """(B, C, T) -> (B, at most LINES, at most POINTS); of each stretch that becomes two points its lowest and highest value."""
+    rows = rows[:, :LINES]
+    count, channels, length = rows.shape
+    if length <= POINTS:
+        return rows
+    edges = np.linspace(0, length, POINTS // 2 + 1).astype(int)
+    ends = [torch.stack([rows[..., a:b].amin(-1), rows[..., a:b].amax(-1)], -1) for a, b in pairwise(edges)]
+    return torch.cat(ends, -1).reshape(count, channels, -1)
+
+
+def _quantised(rows: Tensor, reach: tuple[float, float]) -> np.ndarray:
+    low, high = reach
+    inside = ((rows - low) / max(high - low, 1e-12)).clamp(0, 1)
+    return (inside * 255).round().to(torch.uint8).numpy()

@@ -1,0 +1,95 @@
+"""A small picture of any sample: a PNG for images and clips, lines for series, bars for vectors."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from aekit.data.spec import SampleSpec
+
+SIDE = 96
+BARS = 64
+"""Numbers of a vector up to which each is a bar of its own; more are drawn as a line."""
+
+
+def thumbnail(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> str:
+    """A data URI.
+
+    Args:
+        sample: (*spec.shape), in any units.
+        spec: of the sample.
+        value_range: what to draw as black and white (or as the bottom and top of a line); by default the natural range of
+            8-bit samples, and the sample's own extremes for others.
+    """
+    if spec.kind in ("image", "clip"):
+        return _png(to_pixels(sample, spec, value_range))
+    inside = rescale(sample, spec, value_range)
+    if spec.kind == "vector" and spec.size <= BARS:
+        return _svg(_bars(inside, float(rescale(np.zeros(1), spec, value_range or _range_of(sample, spec))[0])))
+    return _svg(_lines(inside))
+
+
+def to_pixels(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> np.ndarray:
+    """(C, H, W), or (C, T, H, W) of which the middle is shown, as (H, W, 3) uint8. Two channels show the first; more than
+    three show the first three."""
+    inside = rescale(sample, spec, value_range)
+    if spec.kind == "clip":
+        inside = inside[:, inside.shape[1] // 2]
+    channels = inside[:3] if len(inside) >= 3 else inside[:1].repeat(3, axis=0)
+    return (channels.transpose(1, 2, 0) * 255).round().astype(np.uint8)
+
+
+def rescale(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> np.ndarray:
+    """A sample of any shape with `value_range` mapped to 0..1; what lies outside is cut."""
+    low, high = value_range or _range_of(sample, spec)
+    return np.clip((sample.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
+
+
+def _range_of(sample: np.ndarray, spec: SampleSpec) -> tuple[float, float]:
+    if spec.dtype == "uint8":
+        return 0.0, 255.0
+    finite = sample[np.isfinite(sample)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+
+
+def _png(shown: np.ndarray) -> str:
+    """(H, W, 3) uint8."""
+    picture = Image.fromarray(shown)
+    if max(picture.size) > 2 * SIDE:
+        picture.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
+    stored = io.BytesIO()
+    picture.save(stored, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode()
+
+
+def _lines(inside: np.ndarray) -> list[str]:
+    """(C, T) or (D,) in [0, 1]: a line for each channel."""
+    rows = np.atleast_2d(inside)
+    paths = []
+    for row in rows[:4]:
+        points = row[:: max(1, len(row) // 200)]
+        across = np.linspace(2, SIDE - 2, len(points)) if len(points) > 1 else np.asarray([SIDE / 2])
+        drawn = " ".join(f"{x:.1f},{SIDE - 4 - y * (SIDE - 8):.1f}" for x, y in zip(across, points))
+        paths.append(f'<polyline points="{drawn}" fill="none" stroke="#3a7bd5" stroke-width="1.5"/>')
+    return paths
+
+
+def _bars(inside: np.ndarray, zero: float) -> list[str]:
+    """(D,) in [0, 1]: a bar for each number, up or down from `zero`."""
+    wide = (SIDE - 4) / len(inside)
+    bars = []
+    for number, value in enumerate(inside):
+        top, bottom = (SIDE - 4 - end * (SIDE - 8) for end in (max(value, zero), min(value, zero)))
+        place = (
+            f'x="{2 + number * wide:.1f}" y="{top:.1f}" width="{0.8 * wide:.1f}" height="{max(bottom - top, 0.5):.1f}"'
+        )
+        bars.append(f'<rect {place} fill="#3a7bd5"/>')
+    return bars
+
+
+def _svg(shapes: list[str]) -> str:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIDE} {SIDE}">{"".join(shapes)}</svg>'
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

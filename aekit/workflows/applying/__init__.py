@@ -1,0 +1,1 @@
+"""Apply a trained autoencoder or pretext task to data."""

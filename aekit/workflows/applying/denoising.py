@@ -1,0 +1,127 @@
+"""Damaged samples, restored by an autoencoder, beside leaving them as they are and filters that need no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aekit.data.samples import to_tensor
+from aekit.data.source import Source
+from aekit.encoder.backbone import apply_any_size
+from aekit.registry.options import Field
+from aekit.workflows.applying.context import Context, TaskResult
+from aekit.workflows.applying.full_size import FullSizeNetwork, full_size_network
+from aekit.workflows.applying.references import CleanReferences
+from aekit.workflows.applying.restored import RestoredSample, evaluate_restoration, open_full_size, read_image
+
+TRIED = 4
+MEDIANS, STRENGTHS = (3, 5, 7), (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Sizes in pixels and strengths, for values in 0..1, that the filters may choose from."""
+
+Filter = Callable[[np.ndarray, float], np.ndarray]
+
+
+@torch.inference_mode()
+def denoise(
+    context: Context,
+    *,
+    clean: Annotated[
+        Any, Field(description="the undamaged samples: data, a folder of the same names, or a column of DATA")
+    ] = None,
+    baselines: Annotated[bool, Field(description="a median filter and non-local means beside it")] = True,
+    tile: Annotated[
+        int, Field(ge=0, description="side of the pieces that large pictures are done in; 0: whole")
+    ] = 1024,
+) -> TaskResult:
+    """Writes what the network makes of damaged samples, at the natural size of pictures where it can."""
+    notes: list[str] = []
+    autoencoder = context.autoencoder
+
+    def run(x: Tensor) -> Tensor:
+        return autoencoder.likelihood.activate(apply_any_size(context.encoder.backbone, autoencoder.decoder, x).float())
+
+    source, full = open_full_size(context, full_size_network(context.encoder, autoencoder.decoder, run), notes)
+    rows = source.rows_of(context.split)
+    references = CleanReferences(clean, context, source, own_size=full is not None) if clean is not None else None
+    filters = _filters(context, source, rows, full, references, notes) if baselines and references is not None else {}
+
+    def steps() -> Iterator[RestoredSample]:
+        for row, raw, made in _restored(context, source, rows, full, tile):
+            true = references.reference_for(row, raw.shape) if references is not None else None
+            others = {title: _as_raw(apply(raw / context.peak), context) for title, apply in filters.items()}
+            yield RestoredSample(row, raw, made, {"as they are": raw, **others}, true)
+
+    found = evaluate_restoration(context, source, rows, steps(), "damaged", notes)
+    found.details["own size"] = full is not None
+    return found
+
+
+def _restored(
+    context: Context, source: Source, rows: np.ndarray, full: FullSizeNetwork | None, tile: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Row, damaged and restored sample, one after the other."""
+    if full is None:
+        for positions, batch in context.batches("apply", rows):
+            yield from zip(
+                positions.tolist(), batch.cpu().numpy(), context.denormalize(context.decode(context.encode(batch)))
+            )
+        return
+    with context.progress.task("apply", len(rows)) as task:
+        for row in rows.tolist():
+            task.advance()
+            raw = read_image(source, row, context)
+            if raw is not None:
+                x = context.encoder.preprocess(to_tensor(raw[None]).to(context.encoder.device))[0]
+                yield row, raw, context.denormalize(full.restore(x, tile)[None])[0]
+
+
+def _as_raw(values: np.ndarray, context: Context) -> np.ndarray:
+    """(C, H, W) in 0..1 -> in the data's units and dtype."""
+    scaled = values * context.peak
+    return (scaled.round().clip(0, context.peak) if np.dtype(context.spec.dtype).kind in "ui" else scaled).astype(
+        context.spec.dtype
+    )
+
+
+def _filters(
+    context: Context,
+    source: Source,
+    rows: np.ndarray,
+    full: FullSizeNetwork | None,
+    references: CleanReferences,
+    notes: list[str],
+) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Filters that need no training, each with the setting that is best on some of the very pictures, in its favour."""
+    if context.spec.kind != "image":
+        return {}
+    from scipy.ndimage import median_filter
+
+    known: dict[str, tuple[Filter, tuple[float, ...]]] = {
+        "median filter": (lambda x, side: median_filter(x, (1, int(side), int(side))), MEDIANS)
+    }
+    try:
+        from skimage.restoration import denoise_nl_means
+    except ImportError:
+        notes.append("no non-local means: it needs scikit-image (pip install 'aekit[pictures]')")
+    else:
+        known["non-local means"] = (
+            lambda x, h: np.stack([denoise_nl_means(plane, patch_size=5, patch_distance=6, h=h) for plane in x]),
+            STRENGTHS,
+        )
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), TRIED)).astype(int)]
+    pairs = []
+    for row in some.tolist():
+        raw = read_image(source, row, context) if full is not None else source.read(np.asarray([row]))[0][0]
+        if raw is not None:
+            pairs.append((raw / context.peak, references.reference_for(row, raw.shape) / context.peak))
+    chosen: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+    for title, (apply, settings) in known.items():
+        errors = {s: np.mean([np.square(apply(x, s) - true).mean() for x, true in pairs]) for s in settings}
+        best = min(settings, key=lambda s: errors[s])
+        chosen[title] = lambda x, apply=apply, best=best: apply(x, best)  # type: ignore[misc]
+        notes.append(f"{title}: {best:g}, the best of {', '.join(f'{s:g}' for s in settings)} on {len(pairs)} of these")
+    return chosen

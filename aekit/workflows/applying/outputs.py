@@ -1,0 +1,105 @@
+"""Samples that a task made, on their way to memory or to files that aekit can open again as a source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+
+from aekit.data.readers.images import IMAGE_ENDINGS
+from aekit.data.spec import SampleSpec
+
+NAME = "samples"
+
+
+class SampleWriter:
+    """A folder of PNG files for samples that were picture files, one .npy for all others; without a folder, memory.
+
+    Args:
+        folder: to write ``samples/`` or ``samples.npy`` into, or None.
+        spec: of the samples.
+        names: of all samples there may be. Those of picture files keep their folders and get the ending ``.png``.
+    """
+
+    def __init__(self, folder: Path | None, spec: SampleSpec, names: Sequence[str]) -> None:
+        self.folder, self.dtype, self.count = folder, np.dtype(spec.dtype), 0
+        self.held: list[np.ndarray] = []
+        self._file: IO[bytes] | None = None
+        self._shape: tuple[int, ...] = spec.shape
+        self.as_images = supports_png(spec) and bool(len(names)) and all(map(_is_picture, names))
+        stems = Counter(_target(name) for name in names) if self.as_images else Counter()
+        self._shared = {stem for stem, count in stems.items() if count > 1}
+
+    @property
+    def samples_path(self) -> str | None:
+        """What `aekit.open_data` opens, relative to the folder; None in memory."""
+        return None if self.folder is None else NAME if self.as_images else f"{NAME}.npy"
+
+    def add(self, names: Sequence[str], values: np.ndarray) -> None:
+        """(B, *shape) of the dtype; pictures of one call have one size."""
+        self.count += len(values)
+        if self.folder is None:
+            self.held += list(values)
+        elif self.as_images:
+            for name, value in zip(names, values):
+                target = _target(name)
+                # photo.jpg and photo.bmp would be one file: both keep their ending in the name.
+                place = PurePosixPath(
+                    f"{target.with_suffix('')}-{_ending(name)}.png" if target in self._shared else target
+                )
+                write_png(self.folder / NAME / place, value)
+        else:
+            if self._file is None:
+                self._shape = values.shape[1:]
+                self._file = (self.folder / f"{NAME}.npy").open("wb")
+                self._header(0)
+            self._file.write(np.ascontiguousarray(values).tobytes())
+
+    def close(self) -> np.ndarray | list[np.ndarray] | None:
+        """What is held in memory: (N, *shape), or a list where sizes differ; None where it was written."""
+        if self._file is not None:
+            self._file.seek(0)
+            self._header(self.count)  # NumPy leaves room for any number of rows
+            self._file.close()
+        if self.folder is not None:
+            return None
+        return np.stack(self.held) if len({value.shape for value in self.held}) == 1 else self.held
+
+    def _header(self, count: int) -> None:
+        assert self._file is not None
+        described: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, described | {"shape": (count, *self._shape)})
+
+
+def supports_png(spec: SampleSpec) -> bool:
+    """Whether a PNG file holds such a sample as it is: 8 bits of grey, RGB or RGBA, or 16 bits of grey."""
+    return spec.kind == "image" and (spec.dtype, spec.shape[0]) in {
+        ("uint8", 1),
+        ("uint8", 3),
+        ("uint8", 4),
+        ("uint16", 1),
+    }
+
+
+def write_png(path: Path, value: np.ndarray) -> None:
+    """(C, H, W) of a kind that `can_be_png`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(value[0] if len(value) == 1 else value.transpose(1, 2, 0)).save(path, "PNG")
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(IMAGE_ENDINGS)
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.removeprefix(".")
+
+
+def _target(name: str) -> PurePosixPath:
+    """Where a picture goes: its own relative path, never out of the folder."""
+    parts = [part for part in PurePosixPath(name).parts if part not in ("..", "/")]
+    return PurePosixPath(*parts).with_suffix(".png")

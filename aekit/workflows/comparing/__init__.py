@@ -1,0 +1,1 @@
+"""Compare finished runs, and benchmark recipes over seeds."""

@@ -1,0 +1,1 @@
+"""Fine-tune an encoder on labeled samples, and classify with it."""

@@ -1,0 +1,328 @@
+"""A whole run: from data and a recipe to a trained, frozen encoder, in a run folder or in memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aekit.data.opening import open_data
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import Source
+from aekit.encoder.encoder import Encoder, load
+from aekit.encoder.freezing import freeze
+from aekit.encoder.model_card import evaluation_record, known_afterwards
+from aekit.encoder.parquet_store import skipped_csv
+from aekit.errors import DataError, OutputError, RecipeError, TrainingError
+from aekit.evaluation.checks.training_metrics import training_metrics
+from aekit.io.atomic import explain_write_errors, folder_lock, write_json, write_text
+from aekit.io.device import choose_device
+from aekit.objectives.base import Objective
+from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
+from aekit.progress import SILENT, Progress
+from aekit.registry.overrides import describe_changes
+from aekit.training.batches import Batches, derive_seed
+from aekit.training.build import find_autoencoder, make_layers, make_objective
+from aekit.training.defaults import resolve_defaults
+from aekit.training.initial_weights import initial_scaling
+from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
+from aekit.training.recipe import Recipe, make_recipe, read_recipe
+from aekit.training.training_data import training_rows, training_targets
+from aekit.workflows.saved_run import SavedRun, evaluate_encoder, missing, one_line, reopened, warn
+
+__all__ = ["Interrupted", "fit"]
+
+
+def fit(
+    data: Any,
+    *,
+    variants: Sequence[str] | None = None,
+    pretexts: Sequence[str] | None = None,
+    backbone: str | None = None,
+    dim: int | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    report: bool = True,
+    progress: Progress = SILENT,
+) -> Encoder:
+    """Train an encoder without labels, and freeze it.
+
+    The encoder is saved as soon as it is trained. If its evaluation or its report then fails, that is a warning, and
+    `aekit.make_report`, or the same call with `resume`, makes it again.
+
+    Args:
+        data: what `aekit.open_data` takes, the path of a recipe (``.toml``), or a `Recipe`.
+        variants: names of variants, the recipe's ``objective.variants``.
+        pretexts: names of pretext tasks, the recipe's ``objective.pretexts``.
+        backbone: the recipe's ``encoder.backbone``.
+        dim: length of an embedding, the recipe's ``encoder.dim``.
+        epochs: the recipe's ``train.epochs``.
+        seed: the recipe's ``train.seed``.
+        overrides: any recipe settings, by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
+        out: run folder, which makes the run resumable; without it nothing is written.
+        resume: go on with the interrupted run in `out`, or make the evaluation and the report that it lacks.
+        report: whether to write ``report.html`` into `out`.
+        progress: receives what was chosen and why, and bars.
+
+    Returns:
+        the encoder; `encoder.record["metrics"]` says how it does on the training data.
+
+    Raises:
+        RecipeError, DataError, PluginError: what was asked for cannot be done; says why.
+        OutputError: `out` holds another run.
+        TrainingError: the loss stopped being finite, or `out` holds the checkpoint of another recipe.
+        Interrupted: Ctrl-C; the state is saved if there is a run folder.
+    """
+    shorthands = {
+        "objective.variants": None if variants is None else list(variants),
+        "objective.pretexts": None if pretexts is None else list(pretexts),
+        "encoder.backbone": backbone,
+        "encoder.dim": dim,
+        "train.epochs": epochs,
+        "train.seed": seed,
+    }
+    settings = {name: value for name, value in shorthands.items() if value is not None} | dict(overrides or {})
+    if isinstance(data, Recipe):
+        recipe, given = make_recipe(data.to_dict(), settings), data.data.source
+    elif isinstance(data, (str, Path)) and str(data).endswith(".toml"):
+        recipe = read_recipe(data, settings)
+        given = recipe.data.source
+    else:
+        name = str(data) if isinstance(data, (str, Path)) else f"<{type(data).__name__} in memory>"
+        recipe, given = make_recipe({"data": {"source": name}}, settings), data
+    if out is None:
+        return _Run(recipe, given, None, progress).go(resume=False)
+    folder = Path(out)
+    if (folder / "encoder" / "encoder.json").exists():
+        return _finish(folder, given, resume, report, progress)
+    if folder.is_dir() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
+        what = "an unfinished run; go on with --resume" if (folder / "recipe.toml").exists() else "other things"
+        raise OutputError(f"{folder}: holds {what}, or choose another folder with -o")
+    if resume and not (folder / "recipe.toml").exists():
+        raise OutputError(f"{folder}: no run to resume there")
+    existed = folder.exists()
+    with folder_lock(folder):
+        try:
+            return _Run(recipe, given, folder, progress, report).go(resume)
+        except (RecipeError, DataError):
+            # Nothing was trained: leave nothing behind that would be in the way of the next try.
+            if not existed and not (folder / "checkpoint" / "state.safetensors").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _finish(folder: Path, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:
+    """Make what a trained run lacks, if it is to be resumed, and load its encoder."""
+    lacks = missing(folder, report=report)
+    if not resume:
+        what = (
+            f"a trained run without its {' and '.join(lacks)}; go on with --resume, or" if lacks else "a finished run;"
+        )
+        raise OutputError(f"{folder}: holds {what} choose another folder with -o")
+    if not lacks:
+        progress.say(f"{folder} is finished already; nothing to resume")
+        return load(folder)
+    with folder_lock(folder):
+        progress.say(f"{folder} is trained already; what it lacks: {', '.join(lacks)}")
+        reopened(folder, data, progress=progress).finish(report=report)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    return load(folder)
+
+
+class _Run:
+    """One run, step by step: data, encoder, objective, loop, results."""
+
+    def __init__(
+        self, recipe: Recipe, data: Any, folder: Path | None, progress: Progress, report: bool = False
+    ) -> None:
+        self.recipe, self.data, self.folder, self.progress, self.report = recipe, data, folder, progress, report
+        self.device = choose_device(recipe.train.device, "train.device")
+
+    def go(self, resume: bool) -> Encoder:
+        source = open_data(self.data, dict(self.recipe.options.get("data", {})))
+        rows = training_rows(source, self.recipe.data)
+        samples = load_samples(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
+        targets = training_targets(self.recipe, source, samples, self.device, self.progress)
+        self._say_what_is_there(source, samples)
+        preprocess, scaling = initial_scaling(self.recipe.encoder, samples)
+        self.progress.say(f"scaling: {scaling}")
+        self.recipe = resolve_defaults(self.recipe, samples, preprocess, targets, self.device, self.progress.say)
+        objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
+        if objective.encoder.backbone.note:
+            self.progress.say(f"backbone: {objective.encoder.backbone.note}")
+        self._resolve_frozen_loss(objective)
+        self._check_evaluation(source)
+        trained = self._train(objective, samples, targets, resume)
+        encoder, results = self._describe(objective, source, samples, targets, trained)
+        if self.folder:
+            self._save(objective, results, self.folder)
+            saved = SavedRun(self.folder, self.recipe, source, samples, targets, self.device, self.progress)
+            saved.finish(report=self.report)
+            encoder.record |= known_afterwards(saved.results)
+        elif self.recipe.evaluate.evaluators:
+            self._evaluate(objective, source, targets)
+        freeze(encoder, 0)
+        return encoder
+
+    def _say_what_is_there(self, source: Source, samples: Samples) -> None:
+        where = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
+        self.progress.say(f"data: {len(samples)} samples{where}, {samples.spec}")
+        if source.note:
+            self.progress.say(f"data: {source.note}")
+        if source.skipped:
+            name, why = next(iter(source.skipped.items()))
+            listed = f"; all are in {self.folder / 'skipped.csv'}" if self.folder else ""
+            self.progress.say(f"data: {len(source.skipped)} skipped, such as {name}: {why}{listed}")
+            if self.folder:
+                write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
+
+    def _resolve_frozen_loss(self, objective: Objective) -> None:
+        """Says what is restored above frozen stages, and settles the loss, which follows from what they give."""
+        if not objective.encoder.frozen:
+            return
+        encoder = objective.encoder
+        of = encoder.record["weights"]["from"] if "weights" in encoder.record else "random first weights"
+        self.progress.say(
+            f"frozen: {encoder.frozen} of {len(encoder.backbone.stages)} stages, from the lowest, of {of}"
+        )
+        autoencoder = find_autoencoder(objective)
+        if autoencoder is not None:
+            self.recipe = self.recipe.with_objective(loss=autoencoder.loss_name)
+            what, loss = autoencoder.trained_part.spec, autoencoder.loss_name
+            self.progress.say(f"what is restored: their output, {what}, and not the samples; loss: {loss}")
+
+    def _check_evaluation(self, source: Source) -> None:
+        """What cannot be judged is found out before hours of training rather than after."""
+        section = self.recipe.evaluate
+        if section.evaluators:
+            from aekit.evaluation.labels import make_targets
+            from aekit.evaluation.run import split_for_targets
+            from aekit.evaluation.splits import groups_from_ids
+
+            truth, _ = make_targets(source.labels, len(source), what="samples", target_type=section.labels_are)
+            groups = groups_from_ids(source.ids, section.groups) if section.groups else None
+            split_for_targets(truth, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
+
+    def _train(self, objective: Objective, samples: Samples, targets: Samples | None, resume: bool) -> TrainingResult:
+        settings = self.recipe.train
+        if not self.recipe.trains:
+            return self._keep(objective, samples, resume)
+        phases = []
+        for number, (layer, own) in enumerate(make_layers(self.recipe, objective)):
+            own_rate = {"lr": own.lr or settings.lr, "layer_decay": 1.0}  # one layer has no others to be slower than
+            changed = settings.model_copy(update={"epochs": own.epochs, **own_rate})
+            batches = Batches(samples, settings.batch_size, derive_seed(settings.seed, number))
+            phases.append(Phase(f"layer {number + 1}", layer, batches, changed))
+        phases.append(
+            Phase("fit", objective, Batches(samples, settings.batch_size, settings.seed, None, targets), settings)
+        )
+        phases = [phase for phase in phases if phase.steps]
+        if not phases:
+            raise RecipeError(["train.epochs = 0: there is nothing to train; expected epochs here or in [greedy]"])
+        self._take_up(resume, samples)
+        self.seen = sum(phase.samples for phase in phases)
+        return train_phases(phases, self.folder, resume=resume, progress=self.progress)
+
+    def _keep(self, objective: Objective, samples: Samples, resume: bool) -> TrainingResult:
+        """Trains nothing: the encoder is what it was given."""
+        if not self.recipe.encoder.weights:
+            raise RecipeError(
+                ["train.epochs = 0: there is nothing to train; expected epochs here or in [greedy], or encoder.weights"]
+            )
+        found = objective.encoder.record["weights"]["from"]
+        self.progress.say(f"nothing is trained: the encoder keeps the weights of {found}")
+        self._take_up(resume, samples)
+        if self.folder:
+            write_text(self.folder / "log.jsonl", "")
+        self.seen = 0
+        return TrainingResult(None, 0.0)
+
+    def _take_up(self, resume: bool, samples: Samples) -> None:
+        """Writes the resolved recipe of a new run; for a resumed one, checks that it is the same."""
+        if self.folder is None:
+            return
+        facts = {"samples": len(samples), "spec": samples.spec.to_dict()}
+        path, text = self.folder / "recipe.toml", self.recipe.to_toml()
+        if resume:
+            before = read_recipe(path).to_dict()
+            changed = describe_changes(before, self.recipe.to_dict())
+            if changed:
+                raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
+            known = self.folder / "checkpoint" / "data.json"
+            if known.exists() and (was := json.loads(known.read_text("utf-8"))) != facts:
+                raise TrainingError(f"{self.folder}: cannot resume, the data has changed: {was} before, {facts} now")
+            if (self.folder / "checkpoint" / "state.safetensors").exists():
+                return
+        with explain_write_errors(self.folder):
+            (self.folder / "checkpoint").mkdir(exist_ok=True)
+            write_json(self.folder / "checkpoint" / "data.json", facts)
+            write_text(path, text)
+
+    def _describe(
+        self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult
+    ) -> tuple[Encoder, dict[str, Any]]:
+        """Return the trained encoder, its record filled, and what ``results.json`` says of its training."""
+        encoder = objective.encoder.eval()
+        trains = self.recipe.trains
+        made = {
+            "trained": {
+                "samples": len(samples) if trains else 0,
+                "skipped": len(source.skipped),
+                "seconds": round(trained.seconds, 1),
+            },
+            "objective": self.recipe.to_dict()["objective"],
+        }
+        metrics = self._look(objective, samples, targets) | ({"loss": trained.loss} if trained.loss is not None else {})
+        encoder.record |= {
+            "data": source.origin or {"data": self.recipe.data.source},
+            **(made if trains else {}),
+            **({"frozen": encoder.frozen} if encoder.frozen else {}),
+            "metrics": metrics,
+        }
+        results = {"digest": encoder.digest, "recipe": self.recipe.to_dict(), **made, **encoder.record}
+        results["cost"] = {
+            "seconds": round(trained.seconds, 1),
+            "samples_per_second": round(self.seen / max(trained.seconds, 1e-9), 1),
+            "parameters": sum(p.numel() for p in encoder.parameters()),
+            "embedding_bytes": 4 * encoder.dim,
+        }
+        return encoder, results
+
+    def _look(self, objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
+        """Measure a few figures on training samples; none of them is worth a trained encoder."""
+        try:
+            return training_metrics(objective.encoder, samples, find_autoencoder(objective), targets)
+        except Exception as error:
+            warn(f"the metrics on training samples failed: {one_line(error)}", self.progress)
+            return {}
+
+    def _save(self, objective: Objective, results: dict[str, Any], folder: Path) -> None:
+        """Write everything that was trained; the encoder comes last, and its folder says that the run is trained."""
+        with explain_write_errors(folder):
+            for name in ("decoder", FOLDER, SHOWN, "encoder.part"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            autoencoder = find_autoencoder(objective)
+            if autoencoder is not None:
+                autoencoder.save_decoder(folder / "decoder")
+            save_pretexts(objective, folder)
+            save_shown(objective, folder)
+            write_json(folder / "results.json", results)
+            objective.encoder.save(folder / "encoder")
+            shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+    def _evaluate(self, objective: Objective, source: Source, targets: Samples | None) -> None:
+        """Evaluate an encoder that is not saved."""
+        encoder, autoencoder = objective.encoder, find_autoencoder(objective) if targets is None else None
+        try:
+            found, _ = evaluate_encoder(encoder, autoencoder, source, self.recipe, progress=self.progress)
+        except Exception as error:
+            how = "aekit.evaluate(encoder.embed(data)) makes it again"
+            warn(f"evaluation failed: {one_line(error)}; the encoder is trained, and {how}", self.progress)
+            return
+        encoder.record["judged"] = evaluation_record(found.to_dict())
+        self.progress.show_result(found.text())

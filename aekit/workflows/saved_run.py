@@ -1,0 +1,300 @@
+"""What follows the training of a run: its evaluation, its report and its card, each made from the saved run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aekit.data.opening import open_data, reopen
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
+from aekit.encoder.encoder import Encoder, find_encoder_folder, load, read_description
+from aekit.encoder.model_card import known_afterwards, model_card
+from aekit.errors import AekitError, DataError
+from aekit.evaluation.evaluation import Evaluation
+from aekit.evaluation.saved_predictions import evaluation_of, load_predictions, save_predictions
+from aekit.io.atomic import folder_lock, read_json, write_json, write_text
+from aekit.io.device import choose_device
+from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
+from aekit.objectives.base import Objective, PretextObjective, Untrained, WeightedSum
+from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext
+from aekit.progress import SILENT, Progress
+from aekit.registry.discovery import registry
+from aekit.report.run_page import run_page
+from aekit.training.build import find_autoencoder, make_variants
+from aekit.training.recipe import Recipe, read_recipe
+from aekit.training.training_data import training_rows, training_targets
+
+PAGE, RESULTS = "report.html", "results.json"
+
+
+class UnfinishedWarning(UserWarning):
+    """An encoder was trained and saved, but its evaluation or its report failed."""
+
+
+@dataclass
+class SavedRun:
+    """A run whose encoder is saved, with its data at hand.
+
+    Attributes:
+        folder: of the run.
+        recipe: resolved.
+        source: of the data, training samples and others.
+        samples: that the encoder was trained on.
+        targets: what is to be restored from each sample, or None where that is the sample.
+        device: to compute on.
+        progress: receives lines and bars.
+    """
+
+    folder: Path
+    recipe: Recipe
+    source: Source
+    samples: Samples
+    targets: Samples | None
+    device: torch.device
+    progress: Progress = SILENT
+
+    @cached_property
+    def objective(self) -> Objective:
+        """The trained objective, loaded from the folder."""
+        return load_objective(self.folder, self.recipe, self.device)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The contents of ``results.json``."""
+        return dict(read_json(self.folder / RESULTS))
+
+    def evaluate(self) -> None:
+        """Run the evaluators of the recipe, and add what they find to ``results.json``."""
+        autoencoder = find_autoencoder(self.objective) if self.targets is None else None
+        found, rows = evaluate_encoder(
+            self.objective.encoder, autoencoder, self.source, self.recipe, progress=self.progress
+        )
+        if rows is not None:
+            save_predictions(found, rows, self.folder)
+        write_json(self.folder / RESULTS, self.results | {"evaluation": found.to_dict()})
+        self.progress.show_result(found.text())
+
+    def report(self) -> None:
+        """Write ``report.html``, and add its findings to ``results.json``."""
+        results = self.results
+        evaluation, rows = None, None
+        if "evaluation" in results:
+            predictions = load_predictions(self.folder)
+            rows = predictions.get("rows")
+            evaluation = evaluation_of(results["evaluation"], predictions)
+        made = run_page(
+            self.objective,
+            self.source,
+            self.samples,
+            self.folder,
+            results,
+            targets=self.targets,
+            evaluation=evaluation,
+            rows=rows,
+            progress=self.progress,
+        )
+        write_json(self.folder / RESULTS, results | {"findings": [list(finding) for finding in made.findings]})
+        write_text(self.folder / PAGE, made.html)  # last, as the page says that the report is complete
+
+    def write_card(self) -> None:
+        """Write the encoder's ``README.md`` again, with the evaluation and the findings."""
+        folder = find_encoder_folder(self.folder)
+        write_text(folder / "README.md", model_card(read_description(folder) | known_afterwards(self.results)))
+
+    def finish(self, *, report: bool = True) -> list[str]:
+        """Make the evaluation, the report and the card that are missing. A failure of one is a warning that names it.
+
+        Returns:
+            the names of the steps that failed.
+        """
+        steps: dict[str, Callable[[], None]] = {}
+        wanted = missing(self.folder, report=report)
+        if "evaluation" in wanted:
+            steps["evaluation"] = self.evaluate
+        if report:
+            steps["report"] = self.report
+        steps["model card"] = self.write_card
+        return [name for name, step in steps.items() if not self._try(name, step)]
+
+    def _try(self, name: str, step: Callable[[], None]) -> bool:
+        try:
+            step()
+        except Exception as error:  # a plugin, a full disk: the encoder is saved, and must not be lost to its caller
+            again = f"aekit report {self.folder}" if "source" in self.results["data"] else "fit with resume"
+            warn(
+                f"{name} failed: {one_line(error)}; the encoder is saved, and {again} makes the {name} again",
+                self.progress,
+            )
+            return False
+        return True
+
+
+def make_report(run: str | Path, *, device: str | None = None, progress: Progress = SILENT) -> Path:
+    """Write the page of a run again, from its folder and its data.
+
+    The evaluators of its recipe run only if ``results.json`` lacks their evaluation.
+
+    Args:
+        run: folder of a run.
+        device: name of a device; by default the one of the recipe.
+        progress: receives lines and bars.
+
+    Returns:
+        the path of ``report.html``.
+
+    Raises:
+        DataError: there is no trained run in the folder, or its data cannot be opened again.
+        OutputError: the page cannot be written.
+    """
+    folder = Path(run)
+    _check_trained(folder)
+    with folder_lock(folder):
+        saved = reopened(folder, device=device, progress=progress)
+        if "evaluation" in missing(folder):
+            saved._try("evaluation", saved.evaluate)
+        saved.report()
+        saved._try("model card", saved.write_card)
+    return folder / PAGE
+
+
+def reopened(folder: Path, data: Any = None, *, device: str | None = None, progress: Progress = SILENT) -> SavedRun:
+    """Open a trained run and its data.
+
+    Args:
+        folder: of the run.
+        data: to use where the run was trained on data in memory.
+        device: name of a device; by default the one of the recipe.
+        progress: receives a bar where reading is slow.
+
+    Raises:
+        DataError: the data is not at hand.
+    """
+    _check_trained(folder)
+    recipe = read_recipe(folder / "recipe.toml")
+    place = choose_device(device or recipe.train.device, "device" if device else "train.device")
+    results = read_json(folder / RESULTS)
+    origin = results["data"]
+    spec = SampleSpec.from_dict(read_description(folder)["spec"])
+    try:
+        if "source" in origin:
+            source = reopen(origin, like=spec)
+        elif data is None or isinstance(data, (str, Path)):
+            raise DataError("it was in memory; call aekit.fit with it, out and resume=True")
+        else:
+            source = open_data(data, like=spec)
+        rows = training_rows(source, recipe.data)
+        samples = load_samples(source, rows, place, strict=recipe.data.strict, progress=progress)
+        targets = training_targets(recipe, source, samples, place, progress)
+    except AekitError as error:
+        raise DataError(f"{folder}: the data that it was trained on cannot be opened again: {error}") from None
+    return SavedRun(folder, recipe, source, samples, targets, place, progress)
+
+
+def missing(folder: Path, *, report: bool = True) -> list[str]:
+    """Return the steps that a trained run still lacks: ``evaluation``, ``report``.
+
+    Args:
+        folder: of a run.
+        report: whether it is to have a page.
+    """
+    if not (folder / RESULTS).is_file():
+        return ["results"]
+    results = read_json(folder / RESULTS)
+    lacks = []
+    if results["recipe"].get("evaluate", {}).get("evaluators") and "evaluation" not in results:
+        lacks.append("evaluation")
+    if report and not (folder / PAGE).is_file():
+        lacks.append("report")
+    return lacks
+
+
+def load_objective(folder: Path, recipe: Recipe, device: torch.device) -> Objective:
+    """Load the trained objective of a run: the encoder, the decoder, and the pretext tasks that were kept."""
+    if not (folder / "decoder" / "decoder.json").is_file():
+        encoder, parts = load(folder, device=device), dict[str, Objective]()
+        if not recipe.trains:
+            return Untrained(encoder).eval()
+    else:
+        made = make_variants(recipe.objective.variants, recipe.options.get("objective", {}), place="objective")
+        variants = {name: variant for name, (variant, _) in made.items()}
+        autoencoder = load_autoencoder(folder, device=device, variants=variants)
+        encoder, parts = autoencoder.encoder, {"autoencoder": autoencoder}
+    for name in recipe.objective.pretexts:
+        plugin = registry().get("pretext", name, required_by="objective.pretexts")
+        for kept in (folder / FOLDER / plugin.name, folder / SHOWN / plugin.name):
+            if (kept / "pretext.json").is_file():
+                pretext = load_pretext(kept, encoder)
+                options = dict(read_json(kept / "pretext.json")["options"])
+                parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
+    if not parts:
+        return Untrained(encoder).eval()
+    several = len(recipe.objective.pretexts) + ("autoencoder" in parts) > 1
+    whole = WeightedSum(parts, recipe.objective.weights) if several else next(iter(parts.values()))
+    whole.set_progress(1.0)
+    return whole.to(device).eval()
+
+
+def evaluate_encoder(
+    encoder: Encoder,
+    autoencoder: Autoencoder | None,
+    source: Source,
+    recipe: Recipe,
+    *,
+    progress: Progress = SILENT,
+) -> tuple[Evaluation, np.ndarray | None]:
+    """Run the evaluators that a recipe names.
+
+    Returns:
+        the evaluation, and (N,) positions in the source of the embeddings, or None where they are not known.
+    """
+    from aekit.evaluation.run import evaluate
+    from aekit.evaluation.splits import groups_from_ids
+
+    section = recipe.evaluate
+    embeddings = encoder.embed(source, progress=progress)
+    found = evaluate(
+        embeddings,
+        evaluators=section.evaluators,
+        baselines=section.controls,
+        groups=groups_from_ids(embeddings.ids, section.groups) if section.groups else None,
+        target_type=section.labels_are,
+        run=autoencoder,
+        options=dict(recipe.options.get("evaluate", {})),
+        seed=recipe.train.seed,
+        progress=progress,
+    )
+    origin = embeddings.source()
+    return found, origin[1] if origin else None
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message in one line; of an error that no person caused, with the place that it comes from."""
+    if isinstance(error, AekitError):
+        return "; ".join(str(error).splitlines())
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}{place}"
+
+
+def warn(text: str, progress: Progress) -> None:
+    """Say one line, and issue it as a warning."""
+    progress.say(f"warning: {text}")
+    warnings.warn(text, UnfinishedWarning, stacklevel=3)
+
+
+def _check_trained(folder: Path) -> None:
+    find_encoder_folder(folder)
+    for name in ("recipe.toml", RESULTS):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder}: has no {name}; expected the folder of a run, such as aekit fit -o writes")

@@ -1,0 +1,291 @@
+"""Finding anomalies: figures and scores against references, the whole way on planted data, and what people do wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import Command
+from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from sklearn.neighbors import NearestNeighbors
+
+import aekit
+from aekit.analysis.anomalies import find_anomalies
+from aekit.analysis.anomaly_baselines import BaselineDetectors
+from aekit.analysis.anomaly_detector import Detector, neighbor_distances
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import ArraySource
+from aekit.evaluation.metrics.detection import detection_metrics
+from aekit.objectives.autoencoder import load_autoencoder
+
+FAST = {"train.precision": "fp32", "encoder.mlp.hidden": []}
+
+
+def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """300 normal samples near a plane in 8 dimensions, and 30 that lie off it or far out in it."""
+    rng = np.random.default_rng(seed)
+    plane = np.random.default_rng(99).normal(size=(2, 8))
+    usual = rng.normal(size=(300, 2)) @ plane + 0.1 * rng.normal(size=(300, 8))
+    off = rng.normal(size=(15, 2)) @ plane + 2.0 * rng.normal(size=(15, 8))
+    far = 8 * rng.choice([-1, 1], (15, 2)) @ plane + 0.1 * rng.normal(size=(15, 8))
+    return np.concatenate([usual, off, far]), np.repeat([0, 1], [300, 30])
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half of the normal samples to train on, the others and the anomalies to test on."""
+    x, y = planted()
+    path = tmp_path_factory.mktemp("table") / "half.npz"
+    np.savez(path, X_train=x[:150], y_train=y[:150], X_test=x[150:], y_test=y[150:])
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(table: Path) -> Path:
+    out = table.parent / "run"
+    aekit.fit(table, dim=2, epochs=100, out=out, overrides=FAST | {"train.lr": 2e-2})
+    return out
+
+
+def training(table: Path) -> Samples:
+    rows = np.load(table)["X_train"]
+    return load_samples(ArraySource(rows), np.arange(len(rows)), torch.device("cpu"))
+
+
+# Figures
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    for decimals in (6, 1, 0):  # with more and more ties
+        truth = rng.random(400) < 0.2
+        scores = (rng.normal(size=400) + 1.2 * truth).round(decimals)
+        found = detection_metrics(scores, truth, resamples=200)
+        assert found["auroc"].value == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
+        assert found["average_precision"].value == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
+        wrong, right, _ = roc_curve(truth, scores, drop_intermediate=False)
+        assert found["fpr_at_95"].value == pytest.approx(wrong[right >= 0.95].min(), abs=1e-12)
+        for metric in found.values():
+            assert metric.low is not None and metric.high is not None and metric.low < metric.value < metric.high
+
+
+def test_intervals_are_those_of_resampled_data() -> None:
+    rng = np.random.default_rng(1)
+    truth = np.repeat([True, False], [40, 160])
+    scores = (rng.normal(size=200) + truth).round(1)
+    found = detection_metrics(scores, truth, seed=5, resamples=400)
+    values: dict[str, list[float]] = {"auroc": [], "average_precision": []}
+    for _ in range(400):
+        drawn = np.concatenate([rng.integers(0, 40, 40), rng.integers(40, 200, 160)])
+        values["auroc"].append(roc_auc_score(truth[drawn], scores[drawn]))
+        values["average_precision"].append(average_precision_score(truth[drawn], scores[drawn]))
+    for name, reached in values.items():
+        low, high = np.quantile(reached, [0.025, 0.975])
+        assert found[name].low == pytest.approx(low, abs=0.02) and found[name].high == pytest.approx(high, abs=0.02)
+    assert detection_metrics(scores, truth, seed=5, resamples=400) == found
+    with pytest.raises(ValueError, match="both needed"):
+        detection_metrics(scores, np.ones(200, bool))
+
+
+# Scores
+
+
+def test_scores_are_what_they_are_said_to_be(run: Path, table: Path) -> None:
+    autoencoder = load_autoencoder(run)
+    encoder = autoencoder.encoder
+    detector = Detector.fit(encoder, autoencoder, training(table))
+    raw = torch.from_numpy(np.load(table)["X_test"])
+    found = detector.scores(encoder, autoencoder, raw)
+    assert list(found) == ["reconstruction", "code", "neighbours", "combined"]
+    x = encoder.preprocess(raw)
+    with torch.no_grad():
+        error = (autoencoder.reconstruct(raw) - x).square().mean(1)
+        codes = [encoder.encode(encoder.preprocess(torch.from_numpy(np.load(table)[name]))).double().numpy()
+                 for name in ("X_train", "X_test")]  # fmt: skip
+    assert np.allclose(found["reconstruction"], error.numpy(), rtol=1e-5)
+    reference = LedoitWolf().fit(codes[0])
+    assert np.allclose(np.square(found["code"]), reference.mahalanobis(codes[1]), rtol=1e-4)
+    scaled = [(code - codes[0].mean(0)) / codes[0].std(0, ddof=1) for code in codes]
+    near, _ = NearestNeighbors(n_neighbors=5).fit(scaled[0]).kneighbors(scaled[1])
+    assert np.allclose(found["neighbours"], near.mean(1), rtol=1e-4)
+    surprises = [detector.surprisal(name, found[name]) for name in ("reconstruction", "code")]
+    assert np.allclose(found["combined"], np.mean(surprises, 0))
+
+
+def test_surprise_is_the_negative_logarithm_of_a_share(run: Path, table: Path) -> None:
+    autoencoder = load_autoencoder(run)
+    detector = Detector.fit(autoencoder.encoder, autoencoder, training(table))
+    known = np.quantile(np.random.default_rng(0).exponential(3.0, 200_000), np.linspace(0, 1, 1001))
+    detector.tensors["tail.code"] = torch.from_numpy(known)
+    detector.tensors["excess.code"] = torch.tensor([3.0], dtype=torch.float64)  # the mean excess of an exponential
+    at = np.array([0.0, 1.0, 4.0, 8.0, 30.0, 300.0])
+    assert np.allclose(detector.surprisal("code", at), at / 3, rtol=0.02, atol=1e-3)
+    # Of the training samples' own scores, the share that is as high is what it is.
+    own = detector.scores(autoencoder.encoder, autoencoder, torch.from_numpy(np.load(table)["X_train"]))["code"]
+    fitted = Detector.fit(autoencoder.encoder, autoencoder, training(table))
+    shares = np.array([(own >= score).mean() for score in own])
+    below = shares > 0.15
+    assert np.allclose(np.exp(-fitted.surprisal("code", own))[below], shares[below], atol=0.02)
+    assert (np.diff(fitted.surprisal("code", np.sort(own))) >= 0).all()
+
+
+def test_a_sample_is_not_its_own_neighbour() -> None:
+    base = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    near, _ = NearestNeighbors(n_neighbors=6).fit(base).kneighbors(base)
+    assert np.allclose(neighbor_distances(base, base), near[:, 1:].mean(1), rtol=1e-4)
+    strangers = np.random.default_rng(1).normal(size=(20, 3)).astype(np.float32)
+    near, _ = NearestNeighbors(n_neighbors=5).fit(base).kneighbors(strangers)
+    assert np.allclose(neighbor_distances(strangers, base), near.mean(1), rtol=1e-4)
+
+
+def test_the_bound_of_a_variational_autoencoder(tmp_path: Path) -> None:
+    rows = planted()[0][:120]
+    aekit.fit(rows, variants=["vae"], dim=3, epochs=2, out=tmp_path / "run", overrides=FAST)
+    autoencoder = load_autoencoder(tmp_path / "run")
+    encoder = autoencoder.encoder
+    found = find_anomalies(tmp_path / "run", rows, reference=rows, baselines=False)
+    with torch.no_grad():
+        raw = torch.from_numpy(rows)
+        features = encoder.backbone(encoder.preprocess(raw))
+        expected = autoencoder.errors(raw) + encoder.head.divergence(features)
+    order = [int(name) for name in found.ids]
+    assert np.allclose(found.scores["bound"], expected.numpy()[order], rtol=1e-4)
+
+
+def test_controls_are_those_of_scikit_learn(run: Path, table: Path) -> None:
+    encoder = aekit.load(run)
+    controls = BaselineDetectors(encoder, training(table), seed=3)
+    raw = [torch.from_numpy(np.load(table)[name]) for name in ("X_train", "X_test")]
+    x = [encoder.preprocess(rows).numpy() for rows in raw]
+    found = controls.scores(raw[1])
+    pca = PCA(2, svd_solver="full").fit(x[0])
+    lost = np.square(pca.inverse_transform(pca.transform(x[1])) - x[1]).mean(1)
+    assert np.allclose(found["pca-2"], lost, rtol=1e-3, atol=1e-6)
+    forest = IsolationForest(random_state=3).fit(x[0])
+    assert np.allclose(found["isolation forest"], -forest.score_samples(x[1]))
+    near, _ = NearestNeighbors(n_neighbors=5).fit(x[0]).kneighbors(x[1])
+    assert np.allclose(found["raw neighbours"], near.mean(1), rtol=1e-4)
+
+
+# The whole way
+
+
+def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = command.ok("anomalies", run, table, "--split", "test", "-o", out, "-q")
+    assert "isolation forest" in told and "180 samples, the oddest first" in told and "judged on" not in told
+    results = json.loads((out / "results.json").read_text())
+    assert (results["samples"], results["anomalies"]) == (180, 30)
+    area = {name: own["auroc"]["value"] for name, own in results["metrics"].items()}
+    assert list(area) == [
+        "reconstruction",
+        "code",
+        "neighbours",
+        "combined",
+        "pca-2",
+        "isolation forest",
+        "raw neighbours",
+    ]
+    # The error alone misses samples far out in the plane, and the code those off it: both together miss neither.
+    assert area["combined"] > 0.97 and area["combined"] > max(area["reconstruction"], area["code"])
+    with (out / "scores.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    combined = [float(row["combined"]) for row in listed]
+    assert combined == sorted(combined, reverse=True) and {row["label"] for row in listed} == {"0", "1"}
+    truth = [int(row["label"]) for row in listed]
+    assert roc_auc_score(truth, combined) == pytest.approx(area["combined"], abs=1e-6)
+    assert sum(truth[:20]) >= 18
+
+    # The detector that was saved gives the same scores again, to the same and to other data.
+    again = find_anomalies(run, table, split="test", detector=out)
+    assert again.ids == [row["id"] for row in listed] and np.allclose(again.scores["combined"], combined, rtol=1e-4)
+    assert "no controls: the detector was fitted before" in again.notes and list(again.metrics) == list(area)[:4]
+    few = find_anomalies(run, np.load(table)["X_test"][-3:], detector=out, baselines=False)
+    assert len(few.ids) == 3 and few.metrics == {} and "not judged: the data has no labels" in few.notes
+    assert few.text().splitlines()[0].split() == ["id", "reconstruction", "code", "neighbours", "combined"]
+
+
+def test_training_on_normal_samples_of_a_data_set_without_splits(command: Command, tmp_path: Path) -> None:
+    x, y = planted()
+    np.savez(tmp_path / "all.npz", X=x, y=y)
+    settings = ("--dim", 2, "--epochs", 2, "--set", 'data.only=["0"]', "--set", "train.precision=fp32", "-q")
+    command.ok("fit", tmp_path / "all.npz", "-o", tmp_path / "run", *settings)
+    told = command.ok("anomalies", tmp_path / "run", tmp_path / "all.npz", "-o", tmp_path / "out", "-q")
+    assert "was trained, without their labels, on 300 of the 300 normal samples and 0 of the 30 anomalies" in told
+
+
+def test_one_class_against_the_rest(command: Command, tmp_path: Path) -> None:
+    settings = ("--dim", 6, "--epochs", 8, "--set", 'data.only=["0"]', "--set", "encoder.conv.channels=[8,16]", "-q")
+    command.ok("fit", "sklearn:digits", "-o", tmp_path / "run", *settings)
+    found = find_anomalies(tmp_path / "run", "sklearn:digits", normal=["0"], out=tmp_path / "out", baselines=False)
+    assert found.anomalous is not None and int((~found.anomalous).sum()) == 178
+    assert found.metrics["reconstruction"]["auroc"].value > 0.9
+    assert found.image.width > 400 and (tmp_path / "out" / "picture.png").stat().st_size > 5000
+
+
+def test_a_run_without_a_decoder_is_judged_by_its_codes(run: Path, table: Path, tmp_path: Path) -> None:
+    aekit.load(run).save(tmp_path / "only" / "encoder")
+    found = find_anomalies(tmp_path / "only", table, split="test", reference=np.load(table)["X_train"], baselines=False)
+    assert list(found.scores) == ["code", "neighbours", "combined"]
+    assert "no reconstruction error: the run has no decoder" in found.notes
+
+
+def test_what_the_labels_do_not_say(run: Path, table: Path, tmp_path: Path) -> None:
+    x, y = planted()
+    reference = {"reference": x[:100], "controls": False}
+    np.savez(tmp_path / "names.npz", X=x, y=np.where(y == 1, "odd", "fine"))
+    found = find_anomalies(run, tmp_path / "names.npz", **reference)
+    assert found.metrics == {} and any("say which are normal (--normal)" in note for note in found.notes)
+    found = find_anomalies(run, tmp_path / "names.npz", normal=["fine"], **reference)
+    assert found.metrics["combined"]["auroc"].value > 0.95
+    np.savez(tmp_path / "same.npz", X=x[:50], y=y[:50])
+    found = find_anomalies(run, tmp_path / "same.npz", **reference)
+    assert "not judged: all 50 samples are normal" in found.notes
+
+
+def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
+    out = ("-o", tmp_path / "out", "-q")
+    assert "no sample with label '3'; there is 0, 1" in command("anomalies", run, table, "--normal", 3, *out).error
+    assert "takes vector 8 float64" in command("anomalies", run, "sklearn:iris", *out).error
+    assert "no detector here" in command("anomalies", run, table, "--detector", tmp_path, *out).error
+    rows = planted()[0]
+    np.save(tmp_path / "rows.npy", rows)
+    error = command("anomalies", run, tmp_path / "rows.npy", "--normal", 0, *out).error
+    assert "the data has no labels" in error
+    few = tmp_path / "few.npy"
+    np.save(few, rows[:9])
+    assert "9 samples to fit a detector on" in command("anomalies", run, table, "--reference", few, *out).error
+    # A detector belongs to the encoder that it was fitted with.
+    assert not (tmp_path / "out").exists()
+    command.ok("anomalies", run, table, "--no-controls", *out)
+    aekit.fit(rows, dim=2, epochs=1, out=tmp_path / "other", overrides=FAST)
+    error = command("anomalies", tmp_path / "other", table, "--detector", tmp_path / "out", "-o", tmp_path / "o").error
+    assert "comes from encoder" in error and "the detector in" in error
+    error = command("anomalies", tmp_path / "other", table, "-o", tmp_path / "o", "-q").error
+    assert "trained on data in memory" in error and "name data of normal samples as reference" in error
+    assert "exists already" in command("anomalies", run, table, *out).error
+    (tmp_path / "out" / "detector.safetensors").write_bytes(b"no")
+    error = command("anomalies", run, table, "--detector", tmp_path / "out", "-o", tmp_path / "o", "-q").error
+    assert "detector.safetensors does not load" in error
+
+
+def test_a_code_that_is_wider_than_its_samples(tmp_path: Path) -> None:
+    rows = planted()[0]
+    aekit.fit(rows, dim=12, epochs=1, out=tmp_path / "run", overrides=FAST)
+    found = find_anomalies(tmp_path / "run", rows, reference=rows)
+    assert any("no PCA: 12 components" in note for note in found.notes)
+    assert all(np.isfinite(values).all() for values in found.scores.values())
+
+
+def test_a_table_of_the_literature(data_dir: Path, tmp_path: Path) -> None:
+    path = data_dir / "anomaly" / "6_cardio.npz"
+    aekit.fit(path, dim=4, epochs=20, out=tmp_path / "run", overrides={"data.only": ["0"], "train.precision": "fp32"})
+    found = find_anomalies(tmp_path / "run", path)
+    assert found.metrics["combined"]["auroc"].value > 0.9 and found.metrics["pca-4"]["auroc"].value > 0.9

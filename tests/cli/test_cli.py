@@ -1,0 +1,207 @@
+"""The whole way on the command line, as a new user goes it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Command
+from PIL import Image
+
+import aekit
+
+FAST = ("--set", "train.precision=fp32", "--set", "encoder.conv.channels=[8,16]")
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs of two kinds, disks and bars, in folders, each of its own size."""
+    folder = tmp_path_factory.mktemp("shapes")
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        high, wide = rng.integers(40, 90, 2)
+        y, x = np.mgrid[:high, :wide] / min(high, wide)
+        centre = rng.uniform(0.4, 0.6, 2)
+        if number % 2:
+            inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 0.06
+        else:
+            inside = np.abs(y - centre[0]) < 0.1
+        colour, ground = rng.integers(150, 256, 3), rng.integers(0, 90, 3)
+        picture = np.where(inside[..., None], colour, ground).astype(np.uint8)
+        path = folder / ("disk" if number % 2 else "bar") / f"{number:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+    return folder
+
+
+def test_the_whole_way(command: Command, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = command("fit", shapes, "-o", "run", "--variant", "denoising", "--dim", 8, "--epochs", 40, *FAST)
+    assert outcome.code == 0, outcome.err
+    for said in (
+        "data: 60 samples, image 3x64x64 uint8",
+        "scaling: 0..255 is scaled to 0..1",
+        "backbone: conv, made for image samples",
+        "loss: binary cross-entropy, as values lie in [0, 1]",
+        "training on cpu in fp32",
+    ):
+        assert said in outcome.err, said
+    assert re.search(r"fit: \d+ of \d+ samples, \d+/s, .*loss", outcome.err)
+    assert f"next: aekit embed run {shapes} -o run-embeddings" in outcome.out
+    assert "of the samples' variance comes back in the reconstruction" in outcome.out
+    digest = aekit.load("run").digest
+    held = {path.name for path in Path("run").iterdir()}
+    assert held == {"recipe.toml", "log.jsonl", "encoder", "decoder", "results.json", "report.html"}
+    report = Path("run/report.html").read_text()
+    assert "What comes back" in report and "://" not in report
+
+    assert "60 embeddings of 8 numbers" in command.ok("embed", "run", shapes, "-o", "emb", "-q")
+    assert "60 vectors of 8 in idx: Flat" in command.ok("index", "emb", "-o", "idx", "-q")
+
+    query = tmp_path / "new.png"
+    Image.open(shapes / "disk" / "01.png").resize((70, 70)).save(query)
+    hits = json.loads(command.ok("search", "idx", query, "-k", 5, "--json", "-q", "--html", "grid.html"))
+    assert [hit["rank"] for hit in hits] == [1, 2, 3, 4, 5]
+    assert hits[0]["id"] == "disk/01.png" and hits[0]["score"] > 0.95
+    page = Path("grid.html").read_text()
+    assert page.count('<canvas class="thumb"') == 6 and '"uri":"data:image/' in page and "://" not in page
+    table = command.ok("search", "idx", "id:bar/00.png", "id:disk/01.png", "-k", 3, "-q")
+    assert table.count("\n") == 8 and "bar/00.png  " not in table.split("\n", 1)[1].split("id:")[0]
+
+    evaluation = json.loads(command.ok("evaluate", "emb", "--json", "-q"))
+    assert evaluation["digest"] == digest
+    assert [name.split("-")[0].split()[0] for name in evaluation["results"]] == ["encoder", "raw", "pca", "random"]
+    assert evaluation["results"]["encoder"]["probe"]["metrics"]["accuracy"]["value"] > 0.8
+    assert json.loads(Path("emb/results.json").read_text()) == evaluation
+
+    assert digest[:12] in command.ok("export", "run", "-o", "model.onnx", "-q")
+    assert digest[:12] in command.ok("export", "run", "-o", "model.pt2", "-q")
+    assert json.loads(Path("emb/manifest.json").read_text())["digest"] == digest
+    assert json.loads(Path("idx/manifest.json").read_text())["digest"] == digest
+    assert json.loads(Path("run/results.json").read_text())["digest"] == digest
+
+
+def test_the_same_in_python(shapes: Path) -> None:
+    encoder = aekit.fit(shapes, variants=["denoising"], dim=8, epochs=2, overrides={"encoder.conv.channels": [8]})
+    z = encoder.embed(shapes)
+    index = aekit.build_index(z)
+    names, scores, rows = index.search_data(shapes / "bar" / "00.png", 3)
+    assert names == ["00.png"] and rows.shape == scores.shape == (1, 3)
+    assert index.ids[rows[0, 0]] == "bar/00.png"
+    labels = ["even" if number % 2 == 0 else "odd" for number in range(60)]
+    evaluation = aekit.evaluate(np.asarray(z), labels, evaluators=["probe"])
+    assert 0 <= evaluation.results["encoder"]["probe"].metrics["accuracy"].value <= 1
+    assert list(aekit.evaluate(z, evaluators=["knn"]).results) == ["encoder", "raw 32x32", "pca-8", "random"]
+
+
+def test_a_recipe_with_its_evaluation(command: Command, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[data]\nsource = "sklearn:digits"\n[encoder]\ndim = 16\n[objective]\nvariants = ["denoising"]\n'
+        '[train]\nepochs = 3\n[evaluate]\nevaluators = ["knn"]\n'
+    )
+    out = tmp_path / "run"
+    outcome = command("fit", recipe, "-o", out, "--seed", 3, "--set", "train.lr=1e-3")
+    assert outcome.code == 0 and "knn accuracy" in outcome.out
+    results = json.loads((out / "results.json").read_text())
+    assert results["recipe"]["train"]["seed"] == 3 and results["recipe"]["train"]["lr"] == 1e-3
+    assert set(results["evaluation"]["results"]) == {"encoder", "raw", "pca-16", "random"}
+    assert "Is it any good?" in (out / "report.html").read_text()
+    again = tmp_path / "again"
+    assert "knn accuracy" in command.ok("fit", out / "recipe.toml", "-o", again, "-q")
+    assert aekit.load(again).digest == aekit.load(out).digest, "a resolved recipe makes the same encoder again"
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys\nfrom importlib import import_module\nfrom aekit.cli import COMMANDS\n"
+        "for name in COMMANDS: import_module(f'aekit.cli.{name}')\n"
+        "heavy = {'torch', 'pyarrow', 'sklearn', 'faiss'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_help_of_apply_names_all_tasks(command: Command) -> None:
+    from aekit.workflows.applying.tasks import TASKS
+
+    assert ", ".join(TASKS) in " ".join(command.ok("apply", "--help").split())
+
+
+def test_quiet_prints_results_only(command: Command, tmp_path: Path) -> None:
+    outcome = command("fit", "sklearn:iris", "-o", tmp_path / "run", "--dim", 2, "--epochs", 1, "--quiet")
+    assert outcome.code == 0 and outcome.err == "" and "encoder " in outcome.out
+
+
+def test_what_is_in_the_data(command: Command, shapes: Path) -> None:
+    found = json.loads(command.ok("data", shapes, "--json", "-q"))
+    assert (found["samples"], found["usable"], found["labels"]) == (60, 60, {"bar": 30, "disk": 30})
+    assert "60 samples, 60 usable: image 3x64x64 uint8" in command.ok("data", shapes, "-q")
+    assert "image 3x20x30" in command.ok("data", shapes, "-q", "--set", "data.images.size=[20,30]")
+
+
+def test_demo(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = command.ok("demo", "-q")
+    assert "next, on your own data" in out and "probe accuracy" in out
+    assert Path("aekit-demo/neighbours.html").read_text().count('<canvas class="thumb"') == 6 * 11
+    assert "exists already; choose another place" in command("demo", "-q").error
+    assert json.loads(command.ok("search", "aekit-demo/index", "id:7", "--json", "-q"))
+
+
+def test_seeds_give_other_encoders_and_equal_seeds_equal_ones(command: Command, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        command.ok("fit", "sklearn:wine", "-o", tmp_path / name, "--dim", 3, "--epochs", 2, "--seed", seed, "-q")
+    a, b, c = (aekit.load(tmp_path / name).digest for name in "abc")
+    assert a == b != c
+
+
+def test_labels_that_are_numbers_are_said_by_their_ends(command: Command, tmp_path: Path) -> None:
+    prices = np.random.default_rng(0).integers(300, 20_000, 500)
+    np.savez(tmp_path / "prices.npz", x=np.random.default_rng(1).random((500, 4)), y=prices)
+    said = command.ok("data", tmp_path / "prices.npz")
+    assert f"labels: numbers on a scale 500, lowest {prices.min()}, highest {prices.max()}\n" in said
+    found = json.loads(command.ok("data", tmp_path / "prices.npz", "--json", "-q"))["labels"]
+    assert found == {"numbers on a scale": 500, "lowest": prices.min(), "highest": prices.max()}
+
+
+def test_fashion_mnist_is_there_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:
+    sixteenth = ("--set", "train.batch_size=512", "--epochs", 1, "--set", "encoder.conv.channels=[4,8]")
+    outcome = command("fit", "torchvision:FashionMNIST", "-o", tmp_path / "run", "--dim", 4, *sixteenth)
+    assert outcome.code == 0 and "60000 samples of the train split, image 1x28x28 uint8" in outcome.err
+    assert "70000 embeddings" in command.ok(
+        "embed", tmp_path / "run", "torchvision:FashionMNIST", "-o", tmp_path / "e", "-q"
+    )
+    opened = aekit.Embeddings.open(tmp_path / "e")
+    assert opened.ids[0] == "train-0" and (opened.splits == "test").sum() == 10_000
+
+
+def test_photographs_of_all_sizes(data_dir: Path, command: Command, tmp_path: Path) -> None:
+    photos = data_dir / "caltech10"
+    settings = ("--set", "data.images.size=32", "--epochs", 1, *FAST)
+    outcome = command("fit", photos / "index.csv", "-o", tmp_path / "run", "--dim", 8, *settings)
+    assert outcome.code == 0 and "600 samples of the train split, image 3x32x32 uint8" in outcome.err
+    command.ok("embed", tmp_path / "run", photos / "index.csv", "--split", "train", "-o", tmp_path / "e", "-q")
+    command.ok("index", tmp_path / "e", "-o", tmp_path / "i", "-q")
+    test = next(
+        line.split(",")[0] for line in (photos / "index.csv").read_text().splitlines() if line.endswith(",test")
+    )
+    hits = json.loads(
+        command.ok("search", tmp_path / "i", photos / test, "--json", "-q", "--html", tmp_path / "g.html")
+    )
+    assert len(hits) == 10 and test not in {hit["id"] for hit in hits}
+    assert (tmp_path / "g.html").read_text().count('<canvas class="thumb"') == 11
+
+
+def test_it_says_when_the_encoder_was_trained_on_what_it_is_judged_on(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", X=np.random.default_rng(0).normal(size=(60, 4)), y=np.arange(60) % 2)
+    np.savez(tmp_path / "b.npz", X=np.random.default_rng(1).normal(size=(60, 4)), y=np.arange(60) % 2)
+    encoder = aekit.fit(tmp_path / "a.npz", dim=2, epochs=1)
+    seen, unseen = (aekit.evaluate(encoder.embed(tmp_path / name), evaluators=["knn"]) for name in ("a.npz", "b.npz"))
+    assert any("on the very samples that it is judged on" in note for note in seen.notes)
+    assert not any("very samples" in note for note in unseen.notes)

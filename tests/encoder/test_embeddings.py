@@ -1,0 +1,189 @@
+"""The store: resumable, incremental, of one encoder, in bounded memory."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from commands import Said
+from PIL import Image
+
+import aekit
+from aekit.encoder import parquet_store as store
+from aekit.errors import DataError, IdentityError
+
+FAST = {"train.epochs": 1, "train.precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def encoder(pictures: np.ndarray) -> aekit.Encoder:
+    return aekit.fit(pictures, dim=6, overrides=FAST)
+
+
+def folder_of_pictures(folder: Path, count: int, first: int = 0) -> Path:
+    for number in range(first, first + count):
+        noise = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
+        path = folder / ("even" if number % 2 == 0 else "odd") / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise).save(path)
+    return folder
+
+
+def held(folder: Path) -> dict[str, np.ndarray]:
+    """Id -> vector, after asserting that no id is there twice."""
+    opened = aekit.Embeddings.open(folder)
+    assert len(set(opened.ids)) == len(opened.ids) == len(opened)
+    return dict(zip(opened.ids, opened.vectors))
+
+
+def test_in_memory_and_on_disk_agree(encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path) -> None:
+    memory = encoder.embed(pictures)
+    disk = encoder.embed(pictures, out=tmp_path / "e", batch_size=64)
+    assert np.allclose(memory.vectors, disk.vectors, atol=1e-5)
+    assert list(memory.ids) == list(disk.ids) == [str(i) for i in range(300)]
+    assert np.asarray(memory).shape == (300, 6) and np.asarray(disk).dtype == np.float32
+    assert disk.digest == encoder.digest
+    (part,) = (tmp_path / "e").glob("part-*.parquet")
+    schema = pq.read_schema(part)
+    assert str(schema.field("vector").type).startswith("fixed_size_list") and schema.metadata[b"aekit.digest"].decode()
+
+
+def test_labels_splits_and_the_encoder_travel_along(
+    encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    splits = np.asarray(["train"] * 200 + ["test"] * 100)
+    source = aekit.ArraySource(pictures, labels=np.arange(300) % 3, splits=splits)
+    encoder.embed(source, out=tmp_path / "e")
+    opened = aekit.Embeddings.open(tmp_path / "e")
+    assert opened.labels.tolist() == (np.arange(300) % 3).tolist()
+    assert opened.splits.tolist() == splits.tolist()
+    assert opened.ids[200] == "test-0"
+    assert opened.encoder().digest == encoder.digest
+    only = encoder.embed(source, split="test")
+    assert len(only) == 100
+    with pytest.raises(DataError, match="no samples in split 'tset'; there is test, train"):
+        encoder.embed(source, split="tset")
+
+
+def test_many_small_parts_are_one_whole(
+    encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PART_BYTES", 1)
+    encoder.embed(pictures, out=tmp_path / "e", batch_size=50)
+    opened = aekit.Embeddings.open(tmp_path / "e")
+    assert [part["rows"] for part in opened.manifest["parts"]] == [50] * 6
+    assert np.allclose(opened.vectors, encoder.embed(pictures).vectors, atol=1e-5)
+    assert sum(len(rows.ids) for rows in opened.batches()) == 300
+
+
+def test_a_grown_folder_embeds_only_what_is_new_or_changed(
+    encoder: aekit.Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = folder_of_pictures(tmp_path / "p", 20), tmp_path / "e"
+    encoder.embed(str(data), out=out)
+    before = held(out)
+
+    folder_of_pictures(data, 5, first=20)
+    Image.fromarray(np.full((8, 8), 200, np.uint8)).save(data / "even" / "004.png")
+    (data / "odd" / "001.png").unlink()
+    seen: list[int] = []
+    forward = aekit.Encoder.forward
+    monkeypatch.setattr(aekit.Encoder, "forward", lambda self, raw: (seen.append(len(raw)), forward(self, raw))[1])
+    said = Said()
+    encoder.embed(str(data), out=out, progress=said)
+    assert sum(seen) == 6, "five new and one changed"
+    after = held(out)
+    assert len(after) == 25 and "odd/001.png" in after
+    assert "1 embedded samples are no longer in the data" in said
+    assert not np.allclose(after["even/004.png"], before["even/004.png"])
+    assert all(np.array_equal(after[name], before[name]) for name in before if name != "even/004.png")
+
+    seen.clear()
+    encoder.embed(str(data), out=out, drop_missing=True)
+    assert not seen and len(held(out)) == 24 and "odd/001.png" not in held(out)
+
+
+def test_another_encoder_is_refused_at_equal_width_and_loses_nothing(
+    encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    encoder.embed(pictures, out=tmp_path / "e")
+    other = encoder.with_random_weights(5)
+    with pytest.raises(IdentityError, match=other.digest[:12]):
+        other.embed(pictures, out=tmp_path / "e")
+    assert len(held(tmp_path / "e")) == 300
+
+
+def test_damaged_and_missing_parts_are_found(encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path) -> None:
+    encoder.embed(pictures, out=tmp_path / "e")
+    (part,) = (tmp_path / "e").glob("part-*.parquet")
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-200] + b"x" * 200)
+    with pytest.raises(IdentityError, match="is damaged"):
+        _ = aekit.Embeddings.open(tmp_path / "e").vectors
+    part.unlink()
+    with pytest.raises(IdentityError, match="is missing"):
+        aekit.Embeddings.open(tmp_path / "e")
+    with pytest.raises(DataError, match="no embeddings here"):
+        aekit.Embeddings.open(tmp_path)
+
+
+def test_bad_samples_are_skipped_listed_and_counted(encoder: aekit.Encoder, tmp_path: Path) -> None:
+    data = folder_of_pictures(tmp_path / "p", 6)
+    (data / "odd" / "broken.png").write_text("this is no picture")
+    found = encoder.embed(str(data), out=tmp_path / "e")
+    assert len(found) == 6 and found.manifest["skipped"] == 1
+    listed = (tmp_path / "e" / "skipped.csv").read_text().splitlines()
+    assert listed[0] == "id,reason" and listed[1].startswith("odd/broken.png,")
+    with pytest.raises(DataError, match=r"odd/broken\.png: .*--strict"):
+        encoder.embed(str(data), strict=True)
+
+
+def test_killed_in_the_middle_it_goes_on_with_nothing_lost_or_doubled(encoder: aekit.Encoder, tmp_path: Path) -> None:
+    data, out = folder_of_pictures(tmp_path / "p", 60), tmp_path / "e"
+    encoder.save(tmp_path / "encoder")
+    code = (
+        "import time, aekit, sys; from aekit import store as s; s.PART_BYTES = 1\n"
+        "w = s.Store._write\n"
+        "s.Store._write = lambda self, rows: (w(self, rows), time.sleep(0.05))[0]\n"
+        "aekit.load(sys.argv[1]).embed(sys.argv[2], out=sys.argv[3], batch_size=2)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "encoder"), str(data), str(out)]
+    process = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while len(list(out.glob("part-*.parquet"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(list(out.glob("part-*.parquet")))
+    assert 5 <= done < 30
+    with pytest.raises(DataError, match="was interrupted; run aekit embed again"):
+        aekit.Embeddings.open(out)
+
+    said = Said()
+    encoder.embed(str(data), out=out, progress=said)
+    assert f"{2 * done} of 60 samples are embedded already" in said
+    assert set(held(out)) == {p.relative_to(data).as_posix() for p in data.rglob("*.png")}
+    whole = encoder.embed(str(data))
+    for name, vector in zip(whole.ids, whole.vectors):
+        assert np.allclose(held(out)[name], vector, atol=1e-5)
+    assert not list(out.glob("*.part"))
+
+
+def test_an_embedding_that_is_not_finite_is_named(encoder: aekit.Encoder) -> None:
+    table = np.random.default_rng(0).normal(size=(30, 4))
+    small = aekit.fit(table, dim=2, overrides=FAST)
+    table[7] = 1e38
+    table[7, 0] = -1e38
+    with pytest.raises(DataError, match="7: its embedding is not finite"):
+        small.embed(table * 3)

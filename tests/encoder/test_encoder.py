@@ -1,0 +1,185 @@
+"""The encoder: identity, saving, loading, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import aekit
+from aekit.data.samples import load_samples
+from aekit.data.source import ArraySource
+from aekit.data.spec import SampleSpec
+from aekit.encoder.preprocessing import fit_preprocess
+from aekit.errors import DataError, IdentityError, OutputError, PluginError
+
+CPU = torch.device("cpu")
+FAST = {"train.epochs": 1, "train.precision": "fp32"}
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (40, 1, 9, 11), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def encoder(pictures: np.ndarray) -> aekit.Encoder:
+    return aekit.fit(pictures, variants=["denoising"], dim=5, overrides=FAST)
+
+
+@pytest.fixture
+def saved(encoder: aekit.Encoder, tmp_path: Path) -> Path:
+    return encoder.save(tmp_path / "encoder")
+
+
+def test_saved_and_loaded_it_is_the_same_to_the_bit(encoder: aekit.Encoder, saved: Path, pictures: np.ndarray) -> None:
+    again = aekit.load(saved)
+    assert again.digest == encoder.digest
+    assert np.array_equal(again.embed(pictures).vectors, encoder.embed(pictures).vectors)
+    assert again.record["metrics"] == encoder.record["metrics"]
+    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "encoder.json", "weights.safetensors"]
+    assert encoder.digest in (saved / "README.md").read_text()
+
+
+def test_digest_changes_with_any_weight_and_any_setting(encoder: aekit.Encoder, pictures: np.ndarray) -> None:
+    before = encoder.digest
+    other = encoder.with_random_weights(1)
+    assert other.digest != before
+    assert encoder.with_random_weights(1).digest == other.digest
+    name, weight = next(iter(other.named_parameters()))
+    digest = other.digest
+    with torch.no_grad():
+        weight.view(-1)[0] += 1e-6
+    assert other.digest != digest, name
+    normalized = aekit.fit(pictures, variants=["denoising"], dim=5, overrides=FAST | {"encoder.normalize": True})
+    assert normalized.digest != before
+    lengths = np.linalg.norm(normalized.embed(pictures).vectors, axis=1)
+    assert lengths == pytest.approx(np.ones(40), abs=1e-5)
+
+
+def test_a_changed_weight_is_found_out(saved: Path) -> None:
+    weights = load_file(saved / "weights.safetensors")
+    weights["head.bias"] += 1e-3
+    save_file(weights, saved / "weights.safetensors")
+    with pytest.raises(IdentityError, match="it was changed"):
+        aekit.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "weights.safetensors").unlink(), "weights.safetensors is missing"),
+        (lambda f: (f / "weights.safetensors").write_bytes(b"not weights"), "weights do not load"),
+        (lambda f: (f / "encoder.json").write_text("{"), "is damaged"),
+        (lambda f: (f / "encoder.json").write_text('{"format": 99}'), "encoder format 99"),
+    ],
+    ids=["no weights", "damaged weights", "damaged json", "another format"],
+)
+def test_damage_is_one_clear_line(saved: Path, damage, message: str) -> None:
+    damage(saved)
+    with pytest.raises(IdentityError, match=message) as caught:
+        aekit.load(saved)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_load_strictly(saved: Path) -> None:
+    weights = load_file(saved / "weights.safetensors")
+    save_file({k: v for k, v in weights.items() if k != "head.bias"}, saved / "weights.safetensors")
+    with pytest.raises(IdentityError, match="do not load"):
+        aekit.load(saved)
+
+
+def test_code_that_changed_under_the_same_weights_is_found_out(saved: Path) -> None:
+    described = json.loads((saved / "encoder.json").read_text())
+    described["check"] = [value + 0.1 for value in described["check"]]
+    (saved / "encoder.json").write_text(json.dumps(described))
+    with pytest.raises(PluginError, match="gives other embeddings than when it was saved"):
+        aekit.load(saved)
+
+
+def test_a_missing_plugin_is_answered_with_what_to_install(saved: Path) -> None:
+    described = json.loads((saved / "encoder.json").read_text())
+    described["plugins"] = [{"kind": "backbone", "name": "wavelet", "distribution": "aekit-wavelet", "version": "2.1"}]
+    (saved / "encoder.json").write_text(json.dumps(described))
+    with pytest.raises(PluginError, match=r"not installed: pip install 'aekit-wavelet==2\.1'"):
+        aekit.load(saved)
+
+
+def test_nothing_is_overwritten(encoder: aekit.Encoder, saved: Path) -> None:
+    with pytest.raises(OutputError, match="exists already"):
+        encoder.save(saved)
+    with pytest.raises(DataError, match="no encoder here"):
+        aekit.load(saved.parent / "nowhere")
+
+
+def test_saving_twice_gives_the_same_bytes(encoder: aekit.Encoder, tmp_path: Path) -> None:
+    first, second = (encoder.save(tmp_path / name) for name in ("a", "b"))
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes()
+    shutil.rmtree(first)
+
+
+def profile(array: np.ndarray, mode: str = "auto"):
+    return fit_preprocess(load_samples(ArraySource(array), np.arange(len(array)), CPU), mode)  # type: ignore[arg-type]
+
+
+def test_eight_bit_pictures_keep_their_natural_range() -> None:
+    dim_pictures = np.random.default_rng(0).integers(10, 100, (20, 3, 8, 8), dtype=np.uint8)
+    preprocess, _ = profile(dim_pictures)
+    assert preprocess.unit
+    assert torch.allclose(preprocess(torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)), torch.ones(1, 3, 8, 8))
+
+
+def test_sixteen_bit_pictures_are_scaled_by_their_own_range_and_keep_their_depth() -> None:
+    rays = np.random.default_rng(0).integers(0, 4096, (20, 1, 8, 8)).astype(np.uint16)
+    rays[0, 0, 0, 0], rays[1, 0, 0, 0] = 0, 4095
+    preprocess, _ = profile(rays)
+    seen = preprocess(torch.from_numpy(rays))
+    assert seen.min() == 0 and seen.max() == 1
+    assert len(seen.unique()) == len(np.unique(rays)), "grey levels were merged"
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_columns_are_standardised_each_by_itself(offset: float) -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(500, 3)) * [1, 100, 0] + [offset, 5, 7]
+    preprocess, _ = profile(table)
+    seen = preprocess(torch.from_numpy(table)).double().numpy()
+    assert seen.mean(0) == pytest.approx([0, 0, 0], abs=2e-3)
+    assert seen.std(0) == pytest.approx([1, 1, 0], abs=1e-3)
+    assert preprocess.inverse(torch.from_numpy(seen)).numpy() == pytest.approx(table, rel=1e-3, abs=1e-2)
+
+
+def test_moments_agree_with_numpy_over_several_chunks() -> None:
+    series = np.random.default_rng(0).normal(3, 2, (2500, 2, 7)).astype(np.float32)
+    preprocess, _ = profile(series)
+    seen = preprocess(torch.from_numpy(series)).numpy()
+    expected = (series - series.mean((0, 2), keepdims=True)) / series.std((0, 2), keepdims=True)
+    assert seen == pytest.approx(expected, abs=1e-4)
+
+
+def test_statistics_come_from_the_training_split_only(tmp_path: Path) -> None:
+    train, test = np.zeros((50, 4)), np.full((50, 4), 1000.0)
+    train[:25] = 2.0
+    np.savez(tmp_path / "split.npz", x_train=train, x_test=test)
+    encoder = aekit.fit(str(tmp_path / "split.npz"), dim=2, overrides=FAST)
+    low, high = encoder.preprocess.raw_range()
+    assert low.tolist() == pytest.approx([0] * 4) and high.tolist() == pytest.approx([2] * 4)
+
+
+def test_data_of_another_dtype_or_shape_is_refused(encoder: aekit.Encoder, pictures: np.ndarray) -> None:
+    with pytest.raises(DataError, match="uint8"):
+        encoder.embed(pictures.astype(np.float32) / 255)
+    with pytest.raises(DataError, match="9x11"):
+        encoder.embed(pictures[:, :, :8])
+
+
+def test_spec_round_trips() -> None:
+    spec = SampleSpec("image", (3, 20, 30), "uint16", "crop")
+    assert SampleSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert spec.size == 1800 and spec.nbytes == 3600

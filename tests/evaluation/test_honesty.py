@@ -1,0 +1,342 @@
+"""What is wrong is said: planted leaks, collapses, dead units, shuffled labels and useless encoders are called out in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from commands import Command
+from sklearn.datasets import load_digits
+
+import aekit
+from aekit.data.source import ArraySource
+from aekit.evaluation.checks.embedding_health import embedding_health, neighbor_overlap, subspace_angles
+from aekit.evaluation.checks.leakage import find_leakage
+from aekit.evaluation.checks.stability import stability
+from aekit.evaluation.evaluation import Evaluation
+from aekit.evaluation.metrics.paired_tests import holm_correction, paired_p_value
+from aekit.evaluation.results import Metric, Result, Split
+from aekit.evaluation.run import evaluate
+from aekit.evaluation.splits import make_split
+from aekit.evaluation.summary import graded_summary
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Handwritten digits (1797, 64) and their classes."""
+    x, y = load_digits(return_X_y=True)
+    return x.astype(np.float32), y.astype(str)
+
+
+@pytest.fixture(scope="module")
+def pictures(digits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The same as 8-bit pictures."""
+    return (15 * digits[0]).astype(np.uint8).reshape(-1, 1, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def encoder(pictures: np.ndarray) -> aekit.Encoder:
+    return aekit.fit(pictures, dim=16, overrides={"train.epochs": 8, "train.precision": "fp32"})
+
+
+def judged(x: object, y: object, evaluators: Sequence[str] = ("probe",), **more: object) -> Evaluation:
+    return evaluate(x, y, evaluators=evaluators, **more)  # type: ignore[arg-type]
+
+
+# Nothing is wrong
+
+
+def test_a_good_encoder_on_clean_data_raises_no_alarm(
+    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+) -> None:
+    found = judged(encoder.embed(pictures), digits[1], ["probe", "knn"])
+    assert found.warnings() == []
+    assert not any("guessing" in line for line in found.summary())
+    assert judged(*digits).warnings() == []
+
+
+# Leaks
+
+
+def test_exact_copies_across_the_split_are_found_by_the_raw_samples(
+    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+) -> None:
+    split = make_split(digits[1])
+    leaky = pictures.copy()
+    leaky[split.test[:40]] = pictures[split.train[:40]]
+    stored = encoder.embed(leaky)
+    labels = digits[1].copy()
+    labels[split.test[:40]] = labels[split.train[:40]]
+    labels[split.test[:3]] = "9"
+    found = judged(stored, labels, split=split, controls=False)
+    (warning,) = [line for line in found.warnings() if "equal" in line]
+    assert warning.startswith("40 of 359 test samples (11.1 %) equal a training or validation sample")
+    assert "of them with another label" in warning
+    assert found.checks["leaks"].values["test_in_train"] == 40
+    pairs = [row for row in found.checks["leaks"].table if row["pair"] == "equal"]
+    assert {row["test sample"] for row in pairs} <= {str(row) for row in split.test[:40]}
+    assert f"warning: {warning}" in found.text() and ("bad", warning) in found.graded_summary()
+
+
+def test_near_copies_are_found_by_the_embeddings(
+    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+) -> None:
+    split = make_split(digits[1])
+    leaky = pictures.copy()
+    leaky[split.test[:30]] = pictures[split.train[:30]].clip(0, 254) + 1
+    found = judged(encoder.embed(leaky), digits[1], split=split, controls=False)
+    leaks = found.checks["leaks"]
+    assert leaks.values["test_in_train"] == 0 and leaks.values["near_in_train"] == pytest.approx(30 / 359)
+    assert any("30 of 359 test samples lie next to a training sample" in line for line in found.warnings())
+    near = [row for row in leaks.table if row["pair"] == "near"]
+    assert {(row["test sample"], row["training sample"]) for row in near} <= {
+        (str(a), str(b)) for a, b in zip(split.test[:30], split.train[:30])
+    }
+
+
+def test_a_few_copies_are_a_note_and_copies_within_a_part_are_counted(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits[0].copy(), digits[1]
+    split = make_split(y)
+    x[split.test[0]] = x[split.train[0]]
+    x[split.train[1:5]] = x[split.train[5]]
+    found = find_leakage(x, split)
+    assert found.warnings == [] and any(note.startswith("1 of 359 test samples") for note in found.notes)
+    assert found.values["equal_in_train"] == 5 and found.values["equal_in_test"] == 0
+
+
+def test_a_test_set_that_is_the_training_set_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    own = make_split(y)
+    same = Split(own.train, own.validation, own.train, "by mistake")
+    found = judged(x, y, ["knn"], split=same)
+    assert found.results["encoder"]["knn"].metrics["accuracy"].value > 0.99
+    assert any(
+        "1,079 of 1,079 test samples (100.0 %) are training or validation samples themselves" in line
+        for line in found.warnings()
+    )
+    twice = np.concatenate([x, x[own.train]])
+    copied = Split(own.train, own.validation, np.arange(len(x), len(twice)), "copied by mistake")
+    found = judged(twice, np.concatenate([y, y[own.train]]), ["knn"], split=copied)
+    assert any("(100.0 %) equal a training or validation sample" in line for line in found.warnings())
+
+
+def test_groups_that_a_split_tears_apart_are_called_out() -> None:
+    y = np.repeat(["a", "b"], 60)
+    groups = np.arange(120) // 4
+    x = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32)
+    torn = make_split(y)
+    torn = Split(torn.train, torn.validation, torn.test, torn.origin, groups)
+    assert any(
+        "groups have samples in the test part and in the others" in line for line in find_leakage(x, torn).warnings
+    )
+    kept = make_split(y, groups=groups)
+    assert "30 groups, each in one part" in kept.origin and find_leakage(x, kept).warnings == []
+
+
+# The encoder
+
+
+def test_a_collapsed_encoder_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    collapsed = np.full((len(digits[0]), 16), 3.0, np.float32)
+    found = judged(collapsed, digits[1], ["probe", "knn"])
+    assert any(
+        "the encoder has collapsed: all 1,797 embeddings are the same point" in line for line in found.warnings()
+    )
+    assert any("probe: no better than guessing" in line for line in found.summary())
+    assert not any("equal a training" in line for line in found.warnings()), "that is no leak"
+    jitter = collapsed + 1e-6 * np.random.default_rng(0).standard_normal(collapsed.shape).astype(np.float32)
+    assert any("has collapsed" in line for line in embedding_health(jitter).warnings)
+
+
+def test_an_encoder_that_uses_one_direction_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    line = digits[0] @ np.ones((64, 1), np.float32) * np.linspace(1, 2, 16, dtype=np.float32)
+    (warning,) = embedding_health(line).warnings
+    assert warning.startswith("the embeddings use about 1.0 of their 16 directions")
+
+
+def test_a_dead_half_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    half = np.random.default_rng(0).standard_normal((500, 32)).astype(np.float32)
+    half[:, 16:] = 0.25
+    found = embedding_health(half)
+    assert found.values["dead_units"] == 16
+    assert list(found.warnings) == ["16 of the 32 numbers of the embeddings never change: these units are dead"]
+
+
+def test_an_untrained_encoder_is_said_to_be_no_better_than_random(
+    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+) -> None:
+    untrained = encoder.with_random_weights(5)
+    found = judged(untrained.embed(pictures), digits[1], ["probe", "knn", "retrieval"])
+    said = [line for line in found.summary() if "no better than the same encoder with random weights" in line]
+    assert len(said) >= 2, found.text()
+    assert all(grade in ("bad", "notice") for grade, line in found.graded_summary() if line in said)
+
+
+def test_an_encoder_whose_neighbours_do_not_survive_a_nudge_is_called_out(pictures: np.ndarray) -> None:
+    class Scatters(aekit.Encoder):
+        """Places samples by the last digits of their sum."""
+
+        def encode(self, x):  # type: ignore[no-untyped-def]
+            return (x.flatten(1).sum(1, keepdim=True) * 1e4 + x.flatten(1)[:, :4]).sin()
+
+    good = aekit.fit(pictures[:200], dim=4, overrides={"train.epochs": 1, "train.precision": "fp32"})
+    source, rows = ArraySource(pictures), np.arange(600)
+    assert list(stability(good, source, rows).warnings) == []
+    good.__class__ = Scatters
+    found = stability(good, source, rows)
+    assert found.values["neighbours_kept"] < 0.1 and "unstable" in found.warnings[0]
+
+
+def test_hubs_are_called_out() -> None:
+    generator = np.random.default_rng(0)
+    shell = generator.standard_normal((1000, 200))
+    shell /= np.linalg.norm(shell, axis=1, keepdims=True)
+    shell[:10] = 1e-3 * generator.standard_normal((10, 200))  # in the middle of a sphere is nearest to all
+    found = embedding_health(shell.astype(np.float32))
+    assert found.values["hubs"] > 0.9 and any(line.startswith("hubs: ") for line in found.warnings)
+
+
+# The labels
+
+
+def test_shuffled_labels_are_called_out(
+    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+) -> None:
+    shuffled = np.random.default_rng(0).permutation(digits[1])
+    found = judged(encoder.embed(pictures), shuffled, ["probe", "knn", "retrieval"])
+    said = [line for line in found.summary() if "no better than guessing" in line]
+    assert len(said) >= 2
+    assert any("nor is" in line and "the labels seem to have nothing to do with the samples" in line for line in said)
+
+
+def test_labels_that_one_judgement_can_tell_have_to_do_with_the_samples() -> None:
+    def found(value: float, chance: float) -> Result:
+        return Result({"accuracy": Metric(value, value - 0.02, value + 0.02)}, chance=chance)
+
+    blind = {"encoder": {"probe": found(0.31, 0.3)}, "raw": {"probe": found(0.3, 0.3)}}
+    (_, (grade, said)) = graded_summary(blind)
+    assert grade == "bad" and said.endswith("nor is raw: the labels seem to have nothing to do with the samples")
+    seen = {subject: results | {"anomaly": found(0.7, 0.5)} for subject, results in blind.items()}
+    lines = [(grade, line) for grade, line in graded_summary(seen) if "guessing" in line]
+    assert lines == [("notice", "probe: no better than guessing (0.300), nor is raw")]
+
+
+def test_a_few_test_samples_say_no_more_than_they_can_about_the_labels(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits[0], np.random.default_rng(0).permutation(digits[1])
+    whole = make_split(y)
+    few = Split(whole.train, whole.validation, whole.test[:36], "few")
+    found = judged(x, y, ["probe", "knn"], split=few)
+    said = [(grade, line) for grade, line in found.graded_summary() if "no better than guessing" in line]
+    assert said and all(grade == "notice" and "as far as 36 test samples can tell" in line for grade, line in said)
+    assert not any("nothing to do with" in line for line in found.summary())
+
+
+def test_targets_that_have_nothing_to_do_with_the_samples_are_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    noise = np.random.default_rng(0).standard_normal(len(digits[0]))
+    found = judged(digits[0], noise)
+    assert any("probe: no better than guessing (0.000)" in line for line in found.summary())
+
+
+# Which differences are real
+
+
+def test_paired_tests_agree_with_what_is_known() -> None:
+    from scipy.stats import ttest_rel
+
+    generator = np.random.default_rng(0)
+    ours, theirs = generator.random(200), generator.random(200) - 0.05
+    assert paired_p_value(ours, theirs) == pytest.approx(ttest_rel(ours, theirs).pvalue)
+    right, wrong = np.ones(30), np.ones(30)
+    wrong[:6] = 0
+    assert paired_p_value(right, wrong) == pytest.approx(2 * 0.5**6)  # McNemar: six coins, all heads or all tails
+    assert paired_p_value(right, right) == 1
+    clustered = np.repeat(generator.standard_normal(10), 50)
+    assert paired_p_value(clustered, np.zeros(500), np.repeat(np.arange(10), 50)) > 10 * paired_p_value(
+        clustered, np.zeros(500)
+    )
+
+
+def test_holm_is_the_step_down_correction() -> None:
+    assert holm_correction([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm_correction([]) == [] and holm_correction([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_paired_tests_hold_their_level() -> None:
+    generator = np.random.default_rng(0)
+    drawn = [paired_p_value(generator.random(300) < 0.8, generator.random(300) < 0.8) < 0.05 for _ in range(400)]
+    assert np.mean(drawn) < 0.08
+
+
+def test_another_encoder_stands_beside_and_the_table_says_which_differences_are_real(
+    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+) -> None:
+    blurred = encoder.embed(pictures).vectors.copy()
+    blurred[:, 4:] = 0
+    found = judged(encoder.embed(pictures), digits[1], ["knn"], beside={"four numbers": blurred})
+    assert list(found.results)[:2] == ["encoder", "four numbers"] and found.compared_with == ("four numbers",)
+    pair = found.paired_comparisons["knn", "four numbers"]
+    assert pair.outcome == "above" and pair.p_value is not None and pair.p_value < 0.05 and pair.difference is not None
+    row = next(line for line in found.text().splitlines() if line.startswith("knn accuracy"))
+    assert row.split("  ")[2].endswith("<") or " <" in row
+    shared = found.checks["health"].values["neighbours_shared_with_four numbers"]
+    assert 0.05 < shared < 0.9
+    (written,) = [d for d in found.to_dict()["differences"] if d["subject"] == "four numbers"]
+    assert written["word"] == "above" and written["low"] > 0
+
+
+# Geometry against what is known
+
+
+def test_health_of_what_is_known() -> None:
+    generator = np.random.default_rng(0)
+    sphere = generator.standard_normal((4000, 16)).astype(np.float32)
+    figures = embedding_health(sphere).values
+    assert figures["effective_rank"] == pytest.approx(16, abs=0.2) and abs(figures["mean_cosine"]) < 0.01
+    # The mean over pairs of exp(-2 d^2), d^2 = 2 - 2 cos, by drawing cosines of random directions.
+    unit = sphere / np.linalg.norm(sphere, axis=1, keepdims=True)
+    cosines = (unit[:2000] * unit[2000:]).sum(1)
+    assert figures["uniformity"] == pytest.approx(np.log(np.exp(-4 + 4 * cosines).mean()), abs=0.1)
+    assert figures["orphans"] < 0.2 and figures["hubs"] < 0.2
+
+
+def test_shared_neighbours_and_angles_of_what_is_known() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((1000, 8))
+    turned = x @ np.linalg.qr(generator.standard_normal((8, 8)))[0]
+    assert neighbor_overlap(x.astype(np.float32), turned.astype(np.float32)) > 0.99
+    assert neighbor_overlap(x, generator.standard_normal((1000, 8))) < 0.05
+    assert subspace_angles(x, turned).max() < 1e-4
+    assert subspace_angles(x[:, :4], x[:, 4:]).min() > 80
+    x -= x.mean(0)
+    x, _ = np.linalg.qr(x)
+    plane = np.stack([x[:, 0], np.cos(0.3) * x[:, 1] + np.sin(0.3) * x[:, 2]], 1)
+    np.testing.assert_allclose(subspace_angles(plane, x[:, :2]), [0, np.degrees(0.3)], atol=1e-4)
+    assert len(subspace_angles(np.ones((50, 3)), x[:50])) == 0
+
+
+def test_a_linear_autoencoder_lies_in_pcas_subspace(digits: tuple[np.ndarray, np.ndarray]) -> None:
+    linear = aekit.fit(
+        digits[0],
+        dim=4,
+        variants=["linear"],
+        overrides={"objective.linear.start": "pca", "train.epochs": 1, "train.precision": "fp32"},
+    )
+    found = judged(linear.embed(digits[0]), digits[1])
+    # Not quite 0: the components are those of the training part, the encoder has seen all.
+    assert found.checks["health"].values["largest_angle_to_pca"] < 10
+
+
+# From end to end
+
+
+def test_the_command_line_warns(command: Command, tmp_path, digits: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = digits
+    train = (15 * x[:400]).astype(np.uint8).reshape(-1, 1, 8, 8)
+    np.savez(tmp_path / "leaky.npz", X_train=train, y_train=y[:400], X_test=train[:100], y_test=y[:100])
+    quick = ("--set", "train.epochs=1", "--set", "train.precision=fp32")
+    command.ok("fit", tmp_path / "leaky.npz", "-o", tmp_path / "run", "--dim", "8", "--quiet", *quick)
+    command.ok("embed", tmp_path / "run", tmp_path / "leaky.npz", "-o", tmp_path / "embeddings", "--quiet")
+    said = command.ok("evaluate", tmp_path / "embeddings", "--evaluator", "knn", "--run", tmp_path / "run", "--quiet")
+    assert "warning: 100 of 100 test samples (100.0 %) equal a training or validation sample" in said
+    assert "reconstruction explained" in said and "chosen on validation: knn" in said

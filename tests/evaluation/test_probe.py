@@ -1,0 +1,170 @@
+"""The batched logistic regression against scikit-learn's, and the minimiser under it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_classification
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from aekit.errors import DataError
+from aekit.evaluation.linear import design_matrix as design, probe, regressions
+from aekit.evaluation.linear.lbfgs import minimize
+from aekit.evaluation.linear.probe import LogisticPath, fit_logistic
+
+Data = tuple[np.ndarray, np.ndarray]
+CPU = torch.device("cpu")
+
+
+def ill_conditioned() -> Data:
+    """Columns that are nearly copies of one another, on scales from 1e-3 to 1e3."""
+    x, y = make_classification(400, 12, n_informative=6, n_redundant=4, n_classes=3, flip_y=0.1, random_state=0)
+    generator = np.random.default_rng(0)
+    x = np.hstack([x, x[:, :6] + 1e-3 * generator.standard_normal((len(x), 6))])
+    return x * np.logspace(-3, 3, x.shape[1]) + 100, y
+
+
+def separable() -> Data:
+    """Three clouds far apart: without the penalty the coefficients would grow for ever."""
+    y = np.arange(150) % 3
+    return np.random.default_rng(1).standard_normal((150, 5)) + 20 * np.eye(5)[y], y
+
+
+DATA = {
+    "iris": lambda: load_iris(return_X_y=True),
+    "wine": lambda: load_wine(return_X_y=True),
+    "digits": lambda: load_digits(return_X_y=True),
+    "two classes": lambda: load_breast_cancer(return_X_y=True),
+    "ill-conditioned": ill_conditioned,
+    "separable": separable,
+}
+
+
+def reference(
+    path: LogisticPath, x: np.ndarray, y: np.ndarray, strength: float
+) -> tuple[LogisticRegression, np.ndarray]:
+    standardised = (x - path.mean) * path.scale
+    model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10, max_iter=500)
+    return model.fit(standardised, y), standardised
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_probabilities_agree_with_scikit_learn_to_the_third_decimal(name: str) -> None:
+    x, y = DATA[name]()
+    strengths = [1e-4, 1e-2, 1.0, 1e2]
+    path = fit_logistic(x, y, strengths, device=CPU, max_iterations=1000)
+    assert path.converged.all()
+    for number, strength in enumerate(strengths):
+        model, standardised = reference(path, x, y, strength)
+        assert np.abs(path.probabilities(x, number) - model.predict_proba(standardised)).max() < 5e-4
+    assert np.array_equal(path.predict(x)[2], path.classes[path.probabilities(x, 2).argmax(axis=1)])
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_coefficients_agree_where_they_are_determined(name: str) -> None:
+    x, y = DATA[name]()
+    path = fit_logistic(x, y, [0.1, 1.0], device=CPU, max_iterations=2000, tolerance=1e-13)
+    for number, strength in enumerate([0.1, 1.0]):
+        model, _ = reference(path, x, y, strength)
+        coef, intercept = path.coef[number], path.intercept[number]
+        if len(path.classes) == 2:  # scikit-learn keeps the difference of the two rows
+            coef, intercept = coef[[1]] - coef[[0]], intercept[[1]] - intercept[[0]]
+        np.testing.assert_allclose(coef, model.coef_, atol=5e-4)
+        # Among several classes only differences of intercepts are determined.
+        common = 0 if len(path.classes) == 2 else model.intercept_.mean()
+        np.testing.assert_allclose(intercept, model.intercept_ - common, atol=5e-4)
+
+
+def test_float32_blocks_and_groups_give_what_float64_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = load_digits(return_X_y=True)
+    strengths = [1e-3, 1e-1, 1e1]
+    exact = fit_logistic(x, y, strengths, device=CPU)
+    monkeypatch.setattr(design, "SMALL", 0)
+    monkeypatch.setattr(regressions, "_LOGITS", 0)  # blocks of 256
+    monkeypatch.setattr(probe, "_MEMORY", 0)  # one strength at a time
+    rough = fit_logistic(x.astype(np.float32), y, strengths, device=CPU)
+    assert rough.coef.dtype == np.float32
+    assert rough.converged.all()
+    for number in range(3):
+        assert np.abs(rough.probabilities(x, number) - exact.probabilities(x, number)).max() < 5e-4
+
+
+def test_features_too_wide_to_factor_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = load_wine(return_X_y=True)
+    exact = fit_logistic(x, y, [1.0], device=CPU)
+    monkeypatch.setattr(regressions, "_FACTORED", 4)
+    assert np.abs(fit_logistic(x, y, [1.0], device=CPU).probabilities(x) - exact.probabilities(x)).max() < 5e-4
+
+
+def test_each_strength_is_fitted_as_if_it_were_alone() -> None:
+    x, y = load_iris(return_X_y=True)
+    together = fit_logistic(x, y, [1e-3, 1.0, 1e3], device=CPU)
+    for number, strength in enumerate([1e-3, 1.0, 1e3]):
+        alone = fit_logistic(x, y, [strength], device=CPU)
+        assert np.abs(alone.probabilities(x) - together.probabilities(x, number)).max() < 5e-4
+    assert together.iterations[0] < together.iterations[2]  # the easy one stopped early
+
+
+def test_shuffled_labels_leave_it_at_chance() -> None:
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((2000, 16)), generator.integers(0, 4, 2000)
+    path = fit_logistic(x[:1000], y[:1000], [1e-3, 1.0], device=CPU)
+    assert np.abs((path.predict(x[1000:]) == y[1000:]).mean(axis=1) - 0.25).max() < 0.05
+
+
+def test_constant_columns_and_large_offsets_do_no_harm() -> None:
+    x, y = load_iris(return_X_y=True)
+    odd = np.hstack([x, np.full((len(x), 1), 7.0), x[:, :1] + 1e6])
+    path = fit_logistic(odd, y, [1.0], device=CPU)
+    assert path.scale[4] == 0 and (path.coef[:, :, 4] == 0).all()
+    assert (path.predict(odd)[0] == y).mean() > 0.95
+    np.testing.assert_allclose(path.intercept.sum(axis=1), 0, atol=1e-9)
+
+
+def test_collapsed_features_give_the_commonest_class() -> None:
+    y = np.array(["b"] * 30 + ["a"] * 10)
+    path = fit_logistic(np.ones((40, 3)), y, [1.0], device=CPU)
+    assert (path.predict(np.ones((2, 3))) == "b").all()
+    np.testing.assert_allclose(path.probabilities(np.ones((1, 3))), [[0.25, 0.75]], atol=1e-3)
+
+
+def test_one_class_and_values_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(DataError, match=r"4 training samples are all \['cat'\]: expected two classes"):
+        fit_logistic(np.eye(4), np.array(["cat"] * 4), [1.0])
+    with pytest.raises(DataError, match="not finite"):
+        fit_logistic(np.array([[1.0], [np.nan]]), np.array([0, 1]), [1.0])
+
+
+class Quadratics:
+    """``x' diag(scales) x / 2 - sum(x)`` for several scales, without any guess at the curvature."""
+
+    def __init__(self, scales: Tensor) -> None:
+        self.scales, self.asked = scales, torch.zeros(len(scales), dtype=torch.int64)
+
+    def evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.asked[which] += 1
+        return (self.scales[which] * x**2 / 2 - x).sum(1), self.scales[which] * x - 1
+
+    def precondition(self, which: Tensor, gradient: Tensor) -> Tensor:
+        return gradient
+
+    def update_preconditioner(self, which: Tensor, x: Tensor) -> None:
+        pass
+
+
+def test_minimiser_solves_independent_problems_and_leaves_arrived_ones_alone() -> None:
+    scales = torch.stack([torch.ones(6), torch.logspace(-1, 1, 6), torch.logspace(-2, 2, 6)]).double()
+    problems = Quadratics(scales)
+    end = minimize(problems, torch.zeros(3, 6, dtype=torch.float64), tolerance=1e-14, max_iterations=500)
+    assert end.converged.all()
+    torch.testing.assert_close(end.x, 1 / scales, rtol=1e-4, atol=1e-6)
+    assert problems.asked[0] == 2 < problems.asked[1] < problems.asked[2]
+
+
+def test_minimiser_says_where_iterations_ran_out() -> None:
+    scales = torch.stack([torch.ones(6), torch.logspace(-3, 3, 6)]).double()
+    end = minimize(Quadratics(scales), torch.zeros(2, 6, dtype=torch.float64), tolerance=1e-14, max_iterations=3)
+    assert end.converged.tolist() == [True, False]
+    assert end.iterations[1] == 3

@@ -1,0 +1,169 @@
+"""The linear autoencoder, against scikit-learn's PCA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import subspace_angles
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from torch import nn
+
+import aekit
+from aekit.data.samples import Samples, load_samples
+from aekit.data.source import ArraySource
+from aekit.encoder.backbone import TiedLayer
+from aekit.encoder.preprocessing import fit_preprocess
+from aekit.errors import RecipeError
+from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
+from aekit.objectives.base import Batch
+from aekit.testing import conformance
+from aekit.training.build import make_objective
+from aekit.training.recipe import make_recipe
+
+# With default options, the kit's own tests look at variant and backbone; started at PCA, there is no loss left to fall.
+test_tied_conforms = conformance("backbone", "linear", {"tied": True})
+
+LINEAR: dict[str, Any] = {"backbone": "linear"}
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    """(1797, 1, 8, 8) in 0..1."""
+    return (load_digits().data / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+
+
+def held(array: np.ndarray) -> Samples:
+    return load_samples(ArraySource(array), np.arange(len(array)), torch.device("cpu"))
+
+
+def linear(
+    array: np.ndarray, dim: int, encoder: dict[str, Any], loss: str = "mse", start: str = "random"
+) -> Autoencoder:
+    data = held(array)
+    values = {
+        "data": {"source": "memory"},
+        "encoder": encoder | {"dim": dim},
+        "objective": {"variants": ["linear"], "linear": {"start": start}, "loss": loss},
+    }
+    objective = make_objective(make_recipe(values), data.spec, fit_preprocess(data)[0])
+    objective.start(data)
+    assert isinstance(objective, Autoencoder)
+    return objective
+
+
+def scaled_and_back(objective: Autoencoder, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, F) samples as the network sees them, and their reconstructions."""
+    raw = torch.from_numpy(array)
+    return tuple(x.flatten(1).double().numpy() for x in (objective.encoder.preprocess(raw), objective.reconstruct(raw)))
+
+
+def ways(objective: Autoencoder) -> dict[str, np.ndarray]:
+    """(F, D) of the encoder and of the decoder, as maps of the units' unit vectors."""
+    objective.eval()
+    shape, dim = objective.encoder.spec.shape, objective.encoder.dim
+    with torch.no_grad():
+        entries = torch.eye(int(np.prod(shape))).unflatten(1, shape)
+        there = objective.encoder.encode(entries) - objective.encoder.encode(0 * entries)
+        back = objective.decoder(torch.eye(dim)) - objective.decoder(torch.zeros(dim, dim))
+    return {"encoder": there.numpy(), "decoder": back.flatten(1).numpy().T}
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [LINEAR, {"backbone": "linear", "linear": {"tied": True}}, {"backbone": "mlp", "mlp": {"hidden": []}}],
+    ids=["linear", "tied", "mlp"],
+)
+@pytest.mark.parametrize("kind", ["pictures", "table"])
+def test_started_at_pca_it_is_pca(digits: np.ndarray, encoder: dict[str, Any], kind: str) -> None:
+    table = np.random.default_rng(0).normal(5, 3, (300, 12)) @ np.random.default_rng(1).normal(size=(12, 12))
+    array = digits if kind == "pictures" else table
+    objective = linear(array, 5, encoder, start="pca")
+    x, back = scaled_and_back(objective, array)
+    pca = PCA(5, svd_solver="full").fit(x)
+    assert back == pytest.approx(pca.inverse_transform(pca.transform(x)), abs=2e-5)
+    code = objective.encoder(torch.from_numpy(array)).detach().numpy()
+    assert np.abs(code) == pytest.approx(np.abs(pca.transform(x)), abs=2e-4), "the very components, up to their sign"
+    for name, map_of in ways(objective).items():
+        assert subspace_angles(map_of, pca.components_.T).max() < 1e-3, name
+    share = pca.explained_variance_ratio_.sum()
+    assert objective.notes() == [
+        f"linear: starts at the principal components, which explain {share:.1%} of the variance"
+    ]
+    assert isinstance(objective.decoder.widen[0], TiedLayer if encoder.get("linear") else nn.Linear)
+
+
+def test_a_code_with_room_to_spare_starts_at_the_whole_sample(digits: np.ndarray) -> None:
+    objective = linear(digits[:, :, :3, :3], 12, LINEAR, start="pca")
+    x, back = scaled_and_back(objective, digits[:, :, :3, :3])
+    assert back == pytest.approx(x, abs=1e-5)
+
+
+def test_trained_from_random_weights_it_finds_the_subspace(digits: np.ndarray, tmp_path: Path) -> None:
+    settings = {"lr": 0.1, "batch_size": 256, "weight_decay": 0.0, "precision": "fp32"}
+    overrides = {"objective.loss": "mse"} | {f"train.{name}": value for name, value in settings.items()}
+    run: dict[str, Any] = {"variants": ["linear"], "backbone": "linear", "dim": 5, "epochs": 150}
+    aekit.fit(digits, out=tmp_path / "run", overrides=overrides, **run)
+    trained = load_autoencoder(tmp_path / "run")
+    x, back = scaled_and_back(trained, digits)
+    pca = PCA(5, svd_solver="full").fit(x)
+    error, best = np.square(back - x).sum(), np.square(pca.inverse_transform(pca.transform(x)) - x).sum()
+    assert best <= error < 1.01 * best
+    assert subspace_angles(ways(trained)["decoder"], pca.components_.T).max() < 0.05
+    # The encoder's rows may be anything where the samples do not vary: its codes are what counts.
+    centred = x - pca.mean_
+    assert subspace_angles(centred @ ways(trained)["encoder"], centred @ pca.components_.T).max() < 0.05
+    first = linear(digits, 5, LINEAR)
+    assert subspace_angles(ways(first)["decoder"], pca.components_.T).max() > 0.5, "it was not there from the start"
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"backbone": "mlp", "mlp": {"hidden": [20]}},
+        {"backbone": "mlp", "mlp": {"hidden": [20], "activation": "tanh"}},
+        {"backbone": "conv", "conv": {"channels": [4], "norm": "none"}},
+        {"backbone": "conv"},
+    ],
+)
+def test_a_network_that_is_not_linear_is_refused(digits: np.ndarray, encoder: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"set --backbone linear, or --backbone mlp --set encoder\.mlp\.hidden=\[\]$"):
+        linear(digits, 5, encoder)
+
+
+def test_a_deep_linear_network_is_linear_but_has_no_analytic_start(digits: np.ndarray) -> None:
+    deep = {"backbone": "mlp", "mlp": {"hidden": [20], "activation": "none"}}
+    linear(digits, 5, deep)
+    with pytest.raises(
+        RecipeError, match=r"^linear\.start = 'pca': the backbone has layers of its own; set --backbone"
+    ):
+        linear(digits, 5, deep, start="pca")
+
+
+def test_another_loss_is_refused_at_the_first_step(digits: np.ndarray) -> None:
+    batch = Batch(torch.from_numpy(digits[:20]))
+    assert linear(digits, 5, LINEAR).loss(batch, torch.Generator())["loss"].isfinite()
+    for loss in ("auto", "bce", "huber"):
+        with pytest.raises(
+            RecipeError, match=r"^objective\.loss: is not the plain squared error that variant 'linear'"
+        ):
+            linear(digits, 5, LINEAR, loss).loss(batch, torch.Generator())
+
+
+def test_looking_at_the_network_leaves_its_modes_as_they_were(digits: np.ndarray) -> None:
+    objective = linear(digits, 5, LINEAR)
+    objective.train()
+    objective.encoder.head.eval()
+    objective.start(held(digits))
+    assert objective.decoder.training and objective.encoder.training and not objective.encoder.head.training
+
+
+def test_variant_and_backbone_of_that_name_on_the_command_line(command: Any, tmp_path: Path) -> None:
+    run = ("fit", "sklearn:digits", "--variant", "linear", "--dim", "5", "--epochs", "1")
+    assert "--backbone linear" in command(*run, "-o", tmp_path / "refused", "--backbone", "mlp").error
+    chosen = ("--backbone", "linear", "--set", "objective.loss=mse", "--set", "objective.linear.start=pca")
+    command.ok(*run, "-o", tmp_path / "run", *chosen)

@@ -1,0 +1,277 @@
+"""Serving an index: neighbours as the index finds them, bounded input, and no way to anything but its own samples."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import aekit
+from aekit.errors import DataError
+from aekit.index.vector_index import VectorIndex, open_index
+from aekit.serving.app import make_app
+from aekit.serving.catalogue import MOST_HITS, Catalog
+
+uvicorn = pytest.importorskip("uvicorn", reason="serving needs the extra 'serve'")
+
+LIMIT = 200_000
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
+    """An index of pictures in files, some of them red and some blue."""
+    folder = tmp_path_factory.mktemp("served")
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        colour = "red" if number % 3 else "blue"
+        pixels = rng.integers(0, 60, (12, 12, 3), dtype=np.uint8)
+        pixels[..., 0 if colour == "red" else 2] += 180
+        (folder / "pictures" / colour).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / "pictures" / colour / f"{number:02}.png")
+    settings = {"train.epochs": 2, "train.precision": "fp32"}
+    encoder = aekit.fit(str(folder / "pictures"), dim=6, overrides=settings, out=folder / "run")
+    embeddings = encoder.embed(str(folder / "pictures"), out=folder / "embeddings")
+    aekit.build_index(embeddings, folder / "index")
+    return open_index(folder / "index")
+
+
+@pytest.fixture(scope="module")
+def catalogue(index: VectorIndex) -> Catalog:
+    return Catalog(index, method="pca")
+
+
+@pytest.fixture(scope="module")
+def port(catalogue: Catalog) -> Iterator[int]:
+    """Where it is served, on the loopback."""
+    from aekit.serving.server import bind_socket
+
+    listening = bind_socket("127.0.0.1", 0)
+    app = make_app(catalogue, hosts=["127.0.0.1", "localhost"], most_bytes=LIMIT)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    thread.join()
+    listening.close()
+
+
+def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and content."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET" if body is None else "POST", path, body, headers)
+    answer = connection.getresponse()
+    found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    connection.close()
+    return found
+
+
+def told(port: int, path: str, body: bytes | None = None, **headers: str) -> Any:
+    status, _, content = ask(port, path, body, **headers)
+    assert status == 200, content
+    return json.loads(content)
+
+
+def refused(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+    status, _, content = ask(port, path, body, **headers)
+    assert status >= 400
+    return status, json.loads(content)["error"]
+
+
+def png(width: int, height: int) -> bytes:
+    stored = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(stored, "PNG")
+    return stored.getvalue()
+
+
+def test_neighbours_are_those_of_the_index(port: int, index: VectorIndex) -> None:
+    found = told(port, "/api/search?row=7&k=5")
+    scores, rows = index.search_ids([index.ids[7]], 5)
+    assert [hit["row"] for hit in found] == rows[0].tolist()
+    assert [hit["score"] for hit in found] == pytest.approx(scores[0].tolist(), abs=1e-6)
+    assert [hit["id"] for hit in found] == [index.ids[row] for row in rows[0]]
+
+
+def test_a_label_filters_and_leaves_the_order(port: int, index: VectorIndex) -> None:
+    everything = told(port, f"/api/search?row=7&k={len(index) - 1}")
+    assert len(everything) == len(index) - 1
+    wanted = [hit["row"] for hit in everything if hit["label"] == "blue"]
+    assert [hit["row"] for hit in told(port, "/api/search?row=7&k=60&label=blue")] == wanted
+    assert [hit["row"] for hit in told(port, "/api/search?row=7&k=3&label=blue")] == wanted[:3]
+    assert told(port, "/api/search?row=7&k=3&label=green") == []
+
+
+def test_a_picture_that_is_sent_finds_itself(port: int, index: VectorIndex) -> None:
+    path = Path(index.manifest["origin"]["data"]) / index.ids[11]
+    first = told(port, "/api/search?k=3", path.read_bytes())[0]
+    assert (first["id"], first["score"]) == (index.ids[11], pytest.approx(1, abs=1e-4))
+
+
+def test_the_map_and_what_is_indexed(port: int, index: VectorIndex) -> None:
+    about, places = told(port, "/api/index"), told(port, "/api/map")
+    assert about["count"] == len(index) == len(places["rows"]) == about["on_map"]
+    assert about["labels"] == {"blue": 20, "red": 40} and about["digest"] == index.digest
+    (layout,) = places["map"]["layouts"].values()
+    across = np.asarray([layout["x"], layout["y"]])
+    assert across.min() >= 0 and across.max() <= 1 and across.std(1).min() > 0
+    assert places["map"]["colours"]["label"]["names"] == ["blue", "red"] and places["sheet"]["kind"] == "pictures"
+
+
+def test_pictures_are_small_ones_of_the_samples(port: int, index: VectorIndex) -> None:
+    _, headers, content = ask(port, "/api/picture/11")
+    assert headers["content-type"] == "image/png"
+    shown = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    path = Path(index.manifest["origin"]["data"]) / index.ids[11]
+    assert (shown == np.asarray(Image.open(path))).all()
+
+
+def test_a_selection_as_csv(port: int, index: VectorIndex) -> None:
+    _, headers, content = ask(port, "/api/csv", json.dumps({"rows": [3, 0]}).encode())
+    lines = content.decode().splitlines()
+    assert headers["content-disposition"].startswith("attachment")
+    assert lines[0] == "id,label" and [line.split(",")[0] for line in lines[1:]] == [index.ids[3], index.ids[0]]
+
+
+def test_samples_are_found_by_a_part_of_their_id(port: int, index: VectorIndex) -> None:
+    assert [one["id"] for one in told(port, "/api/find?text=BLUE/0")] == [n for n in index.ids if "blue/0" in n]
+    assert len(told(port, "/api/find?text=png")) == 20
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/api/search?row=60", None, "row 60: expected 0 to 59"),
+        ("/api/search?row=-1", None, "row -1: expected 0 to 59"),
+        ("/api/search?row=x", None, "row = 'x': expected a whole number"),
+        ("/api/search?row=1&k=0", None, f"k = 0: expected 1 to {MOST_HITS}"),
+        ("/api/search?row=1&k=9999", None, f"k = 9999: expected 1 to {MOST_HITS}"),
+        ("/api/search", b"", "an empty file"),
+        ("/api/search", b"no picture", "the file is not a picture that can be read"),
+        ("/api/search", png(20, 20)[:60], "the file: "),
+        ("/api/search", png(8000, 6000), "a picture of 48,000,000 pixels: expected at most 40,000,000"),
+        ("/api/picture/60", None, "row 60: expected 0 to 59"),
+        ("/api/csv", b'{"rows": [true]}', "whole numbers"),
+        ("/api/csv", b'{"rows": 3}', "whole numbers"),
+        ("/api/csv", b"[" * 20_000, "expected"),
+        ("/api/describe", b"{}", "expected"),
+    ],
+)
+def test_bad_questions_are_answered_in_a_line(port: int, path: str, body: bytes | None, message: str) -> None:
+    status, error = refused(port, path, body)
+    assert status == 400 and message in error and "\n" not in error and "/tmp" not in error
+
+
+def test_what_is_sent_is_bounded(port: int) -> None:
+    status, error = refused(port, "/api/search", b"x" * (LIMIT + 1))
+    assert status == 413 and f"{LIMIT:,} bytes" in error
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../../etc/passwd",
+        "/api/picture/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/serve.py",
+        "/api/picture/..%2f1",
+    ],
+)
+def test_nothing_else_is_reached(port: int, path: str) -> None:
+    status, _, content = ask(port, path)
+    assert status == 404 and b"root:" not in content
+
+
+def test_other_names_and_other_pages_are_refused(port: int) -> None:
+    assert ask(port, "/api/index", Host="evil.example")[0] == 400
+    status, error = refused(port, "/api/csv", b'{"rows": [1]}', Origin="http://evil.example")
+    assert status == 400 and "only this page may send" in error
+    assert told(port, "/api/describe", b'{"rows": [1]}', Origin=f"http://127.0.0.1:{port}")[0]["row"] == 1
+
+
+def test_every_answer_keeps_the_page_to_itself(port: int) -> None:
+    for path in ("/", "/serve.js", "/api/index", "/api/picture/1", "/api/search?row=x"):
+        headers = ask(port, path)[1]
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_an_index_without_its_data_or_encoder() -> None:
+    rng = np.random.default_rng(0)
+    bare = Catalog(aekit.build_index(rng.normal(size=(30, 4)).astype(np.float32)), method="pca")
+    assert bare.about()["pictures"] is False and bare.about()["files"] is False
+    assert len(bare.neighbors_of_row(3, 5)) == 5
+    with pytest.raises(DataError, match="no encoder beside it"):
+        bare.neighbors_of_file(b"x", 5)
+    with pytest.raises(DataError, match="not at hand"):
+        bare.picture(3)
+
+
+def test_a_row_of_a_table_has_a_bar_for_each_column_on_one_scale(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((40, 3)) * (1, 1000, 1e6) + (0, 5, -1e6)
+    np.save(tmp_path / "table.npy", rows)
+    encoder = aekit.fit(str(tmp_path / "table.npy"), dim=2, epochs=2, out=tmp_path / "run")
+    aekit.build_index(encoder.embed(str(tmp_path / "table.npy"), out=tmp_path / "embeddings"), tmp_path / "index")
+    kind, content = Catalog(open_index(tmp_path / "index"), method="pca").picture(7)
+    heights = [float(height) for height in re.findall(r'height="([\d.]+)" fill', content.decode())]
+    assert kind == "image/svg+xml" and len(heights) == 3
+    # Each bar is as high as its column is far from the mean, in deviations.
+    expected = np.abs((rows[7] - rows.mean(0)) / rows.std(0))
+    assert np.array(heights) / heights[0] == pytest.approx(expected / expected[0], rel=0.1)
+
+
+def test_in_a_browser(port: int, index: VectorIndex, tmp_path: Path) -> None:
+    """It opens without errors; a file, a point and a filter give neighbours; a loop selects; the selection comes as CSV."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium here")
+    picture = Path(index.manifest["origin"]["data"]) / index.ids[11]
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(f"http://127.0.0.1:{port}")
+        canvas = page.locator("#map .plane > canvas")
+        canvas.wait_for()
+        page.set_input_files("#file", picture)
+        page.wait_for_selector("#results figure:nth-child(25)")
+        assert page.inner_text("#title") == f"24 nearest to {picture.name}"
+        page.select_option("#label", "blue")
+        sync_api.expect(page.locator("#results figure")).to_have_count(21)  # and the query
+
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        assert box is not None
+        corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in _AROUND]
+        page.get_by_role("button", name="Lasso").click()
+        page.mouse.move(*corners[0])
+        page.mouse.down()
+        for x, y in corners[1:]:
+            page.mouse.move(x, y, steps=4)
+        page.mouse.up()
+        sync_api.expect(page.locator("#count")).to_have_text(str(len(index)))
+        sync_api.expect(page.locator("#composition")).to_have_text("red (40), blue (20)")
+        with page.expect_download() as download:
+            page.click("#csv")
+        download.value.save_as(tmp_path / "selection.csv")
+        assert len((tmp_path / "selection.csv").read_text().splitlines()) == 1 + len(index)
+
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        chromium.close()
+    assert not wrong, wrong
+
+
+_AROUND = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99))

@@ -1,0 +1,87 @@
+"""What a recipe leaves open: the objective, the backbone, the loss, the length, by the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aekit.data.samples import load_samples
+from aekit.data.source import ArraySource
+from aekit.data.spec import Kind
+from aekit.encoder.preprocessing import fit_preprocess
+from aekit.training.defaults import FEWEST, STEPS_SHARE, resolve_defaults
+from aekit.training.recipe import Recipe, make_recipe
+
+CPU = torch.device("cpu")
+SHAPES: dict[Kind, tuple[int, ...]] = {"image": (1, 8, 8), "series": (2, 30), "vector": (9,), "clip": (1, 4, 8, 8)}
+
+
+def settle(kind: Kind, count: int = 100, targets: bool = False, **sections: dict[str, Any]) -> tuple[Recipe, list[str]]:
+    """The settled recipe, and what was said, for made-up samples of a kind."""
+    array = np.random.default_rng(0).random((count, *SHAPES[kind])).astype(np.float32)
+    samples = load_samples(ArraySource(array, kind=kind), np.arange(count), CPU)
+    recipe, said = make_recipe({"data": {"source": "memory"}} | sections), list[str]()
+    preprocess = fit_preprocess(samples, recipe.encoder.scaling)[0]
+    return resolve_defaults(recipe, samples, preprocess, samples if targets else None, CPU, said.append), said
+
+
+@pytest.mark.parametrize("kind", ["image", "series"])
+def test_pictures_and_series_get_two_views_beside_the_autoencoder(kind: Kind) -> None:
+    recipe, said = settle(kind)
+    assert (recipe.objective.variants, recipe.objective.pretexts) == (["none"], ["simclr"])
+    size = int(np.prod(SHAPES[kind]))
+    assert recipe.objective.weights["autoencoder"] == pytest.approx(STEPS_SHARE / size, rel=0.05)
+    assert any(line.startswith("objective: an autoencoder, and simclr, which finds") for line in said)
+    again, _ = settle(kind, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert again.to_dict() == recipe.to_dict(), "a settled recipe is settled"
+
+
+@pytest.mark.parametrize("kind", ["vector", "clip"])
+def test_other_samples_get_an_autoencoder_alone(kind: Kind) -> None:
+    recipe, said = settle(kind)
+    assert not recipe.objective.pretexts and not any("objective" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"objective": {"variants": ["denoising"]}},
+        {"objective": {"variants": ["none"]}},
+        {"objective": {"pretexts": ["rotation"]}},
+        {"greedy": {"epochs": 1}},
+        {"train": {"optimizer": "lbfgs", "precision": "fp32"}},
+        {"encoder": {"frozen": 1}},
+    ],
+    ids=lambda sections: " ".join(f"{name} {value}" for name, value in sections.items()),
+)
+def test_what_is_named_or_needs_an_autoencoder_alone_is_left_as_it_is(sections: dict[str, Any]) -> None:
+    recipe, _ = settle("image", **sections)
+    before = make_recipe({"data": {"source": "memory"}} | sections).objective
+    assert (recipe.objective.variants, recipe.objective.pretexts) == (before.variants, before.pretexts)
+
+
+def test_few_samples_and_pairs_get_an_autoencoder_alone() -> None:
+    assert not settle("image", count=FEWEST - 1)[0].objective.pretexts
+    assert not settle("image", targets=True)[0].objective.pretexts
+    assert settle("image", count=FEWEST)[0].objective.pretexts
+
+
+def test_a_weight_that_is_given_is_kept() -> None:
+    recipe, _ = settle("image", objective={"weights": {"autoencoder": 0.5}})
+    assert recipe.objective.weights["autoencoder"] == 0.5 and recipe.objective.pretexts
+
+
+def test_a_backbone_without_a_decoder_gets_the_task_alone() -> None:
+    recipe, said = settle("image", encoder={"backbone": "resnet"})
+    assert (recipe.objective.variants, recipe.objective.pretexts) == ([], ["simclr"])
+    assert "as the backbone has no decoder" in " ".join(said)
+
+
+def test_length_and_batches_follow_from_the_number_of_samples() -> None:
+    recipe, said = settle("vector", count=100)
+    assert recipe.train.batch_size == 16 and recipe.train.epochs == 100
+    assert "epochs: 100, of 6 steps each" in said
+    assert settle("vector", count=100, train={"epochs": 3})[0].train.epochs == 3

@@ -1,0 +1,252 @@
+"""Several recipes over several seeds: what is run, what is not run again, and what does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Command, Said
+from fake_distributions import hooks, install, seen
+
+import aekit
+from aekit import bench
+from aekit.errors import RecipeError
+from aekit.progress import Progress, Task
+from aekit.training.phases import Interrupted
+from aekit.workflows.comparing.benchmark import BenchResult
+
+RECIPE = """
+[data]
+source = "sklearn:{data}"
+[encoder]
+backbone = "mlp"
+dim = {dim}
+[encoder.mlp]
+hidden = [16]
+[objective]
+variants = ["{variant}"]
+[train]
+epochs = 1
+batch_size = 128
+[evaluate]
+evaluators = ["knn"]
+"""
+
+
+def write_recipe(path: Path, data: str = "digits", dim: int = 4, variant: str = "none") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(RECIPE.format(data=data, dim=dim, variant=variant))
+    return path
+
+
+def subjects(run: Path) -> list[str]:
+    return list(json.loads((run / "results.json").read_text())["evaluation"]["results"])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BenchResult]:
+    """A folder of recipes, and its bench over two seeds; one of them asks for data that is not there."""
+    folder = tmp_path_factory.mktemp("study")
+    write_recipe(folder / "recipes" / "plain.toml")
+    write_recipe(folder / "recipes" / "noisy.toml", variant="denoising")
+    write_recipe(folder / "recipes" / "wide.toml", dim=8)
+    write_recipe(folder / "recipes" / "absent.toml", data="digit")
+    (folder / "recipes" / "typo.toml").write_text('[data]\nsource = "sklearn:digits"\n[train]\nepoch = 1\n')
+    return folder, bench(folder / "recipes", folder / "runs", seeds=2)
+
+
+def test_every_recipe_is_run_with_every_seed(study: tuple[Path, BenchResult]) -> None:
+    _, result = study
+    names = [f"{name}-seed-{seed}" for seed in (0, 1) for name in ("noisy", "plain", "wide")]
+    assert [run.name for run in result.runs] == names
+    assert result.comparison is not None
+    (table,) = result.comparison.tables
+    rows = {row.name: row for row in table.rows}
+    assert set(rows) == {
+        "denoising",
+        "none dim=4",
+        "none dim=8",
+        "raw",
+        "pca-4",
+        "pca-8",
+        "random dim=4",
+        "random dim=8",
+    }
+    assert rows["denoising"].seeds == rows["raw"].seeds == [0, 1]
+    seeds = [json.loads((run / "results.json").read_text())["recipe"]["train"]["seed"] for run in result.runs]
+    assert seeds == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_bad_recipe_stops_none_of_the_others(study: tuple[Path, BenchResult]) -> None:
+    folder, result = study
+    assert set(result.failed) == {"typo", "absent-seed-0", "absent-seed-1"}
+    assert "train.epoch: no such option" in result.failed["typo"]
+    assert "no such data set; did you mean 'digits'" in result.failed["absent-seed-1"]
+    assert not list((folder / "runs").glob("absent*"))
+
+
+def test_controls_are_judged_once_where_they_would_be_the_same(study: tuple[Path, BenchResult]) -> None:
+    folder, _ = study
+    for seed in (0, 1):
+        assert subjects(folder / "runs" / f"noisy-seed-{seed}") == ["encoder", "raw", "pca-4", "random"]
+        assert subjects(folder / "runs" / f"plain-seed-{seed}") == ["encoder"]
+        assert subjects(folder / "runs" / f"wide-seed-{seed}") == ["encoder", "raw", "pca-8", "random"]
+
+
+def test_controls_left_out_are_those_that_would_have_been_found(
+    study: tuple[Path, BenchResult], tmp_path: Path
+) -> None:
+    folder, _ = study
+    alone = tmp_path / "alone"
+    aekit.fit(folder / "recipes" / "plain.toml", seed=1, out=alone)
+    own, other = (json.loads((run / "results.json").read_text()) for run in (alone, folder / "runs" / "noisy-seed-1"))
+    for subject in ("raw", "pca-4", "random"):
+        assert own["evaluation"]["results"][subject] == other["evaluation"]["results"][subject], subject
+    plain = json.loads((folder / "runs" / "plain-seed-1" / "results.json").read_text())
+    assert own["evaluation"]["results"]["encoder"] == plain["evaluation"]["results"]["encoder"]
+
+
+HEADED = (
+    "import aekit\nfrom torch import nn\n\nclass Headed(aekit.Variant):\n"
+    "    def head(self, features_shape, dim):\n        return nn.Sequential(nn.LazyLinear(dim), nn.Tanh())\n"
+)
+
+
+def test_a_variant_that_shapes_the_encoder_has_controls_of_its_own(tmp_path: Path) -> None:
+    files = {"headed_hooks.py": hooks("Entry('headed', 'headed:Headed', 'tanh at the end', 1)"), "headed.py": HEADED}
+    install(tmp_path / "site", "headed", module="headed_hooks", files=files)
+    with seen(tmp_path / "site"):
+        from aekit.training.recipe import read_recipe
+        from aekit.workflows.comparing.benchmark import _controls_of
+
+        names = ("none", "denoising", "headed")
+        recipes = [read_recipe(write_recipe(tmp_path / f"{name}.toml", variant=name)) for name in names]
+        plain, noisy, headed = (_controls_of(recipe, 0) for recipe in recipes)
+        assert plain == noisy != headed
+        assert _controls_of(recipes[0], 1) != plain
+
+
+def test_what_is_finished_is_not_run_again(study: tuple[Path, BenchResult]) -> None:
+    folder, before = study
+    times = [(run / "encoder" / "encoder.json").stat().st_mtime_ns for run in before.runs]
+    said = Said()
+    after = bench(folder / "recipes", folder / "runs", seeds=2, progress=said)
+    assert [(run / "encoder" / "encoder.json").stat().st_mtime_ns for run in after.runs] == times
+    assert after.comparison and before.comparison and after.comparison.to_dict() == before.comparison.to_dict()
+    assert f"{before.runs[0]} is finished already" in said
+
+
+def test_a_recipe_that_leaves_all_open_is_not_run_again(tmp_path: Path) -> None:
+    recipe = tmp_path / "open.toml"
+    recipe.write_text(
+        '[data]\nsource = "sklearn:digits"\n[encoder]\ndim = 4\n[train]\nepochs = 1\n[evaluate]\nevaluators = ["knn"]\n'
+    )
+    first, second = (bench(recipe, tmp_path / "runs", seeds=1) for _ in range(2))
+    assert not first.failed and not second.failed
+    recipe.write_text(recipe.read_text() + '[objective]\nvariants = ["none"]\n')
+    assert "objective.pretexts was ['simclr'], is []" in bench(recipe, tmp_path / "runs", seeds=1).failed["open-seed-0"]
+
+
+def test_a_recipe_that_was_changed_is_not_taken_for_finished(study: tuple[Path, BenchResult]) -> None:
+    folder, _ = study
+    result = bench(folder / "recipes" / "plain.toml", folder / "runs", seeds=[0], overrides={"train.lr": 0.5})
+    assert not result.runs and result.comparison is None
+    reason = result.failed["plain-seed-0"]
+    assert "holds a run of other settings (train.lr was 0.002, is 0.5)" in reason
+
+
+class Stopping(Progress):
+    """Presses Ctrl-C after some steps of training."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        yield _Stopper(self) if title == "fit" else Task()
+
+
+class _Stopper(Task):
+    def __init__(self, owner: Stopping) -> None:
+        self.owner = owner
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.owner.steps -= 1
+        if not self.owner.steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupted_bench_goes_on_to_the_same_encoders(study: tuple[Path, BenchResult], tmp_path: Path) -> None:
+    folder, _ = study
+    recipes = [folder / "recipes" / f"{name}.toml" for name in ("noisy", "plain")]
+    with pytest.raises(Interrupted, match=r"stopped in .*plain-seed-0; the same command goes on"):
+        bench(recipes, tmp_path / "runs", seeds=1, progress=Stopping(20))
+    assert (tmp_path / "runs" / "plain-seed-0" / "checkpoint" / "state.safetensors").exists()
+    said = Said()
+    result = bench(recipes, tmp_path / "runs", seeds=1, progress=said)
+    assert not result.failed and any(line.startswith("resuming after step ") for line in said.lines)
+    for run in result.runs:
+        assert aekit.load(run).digest == aekit.load(folder / "runs" / run.name).digest
+    assert subjects(tmp_path / "runs" / "plain-seed-0") == ["encoder"], "as it began"
+
+
+def test_a_fault_that_is_nobodys_mistake_is_named_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: object, **options: object) -> None:
+        raise ZeroDivisionError("by zero\nand so on")
+
+    monkeypatch.setattr("aekit.workflows.comparing.benchmark.fit", broken)
+    result = bench(write_recipe(tmp_path / "a.toml"), tmp_path / "runs", seeds=1)
+    assert result.failed["a-seed-0"].startswith("ZeroDivisionError: by zero (test_bench.py:")
+
+
+def test_recipes_are_named_by_their_files_or_folders(tmp_path: Path) -> None:
+    from aekit.workflows.comparing.benchmark import _named
+
+    first, second = (write_recipe(tmp_path / name / "recipe.toml") for name in ("mnist", "letters"))
+    third = write_recipe(tmp_path / "letters" / "wide.toml")
+    assert _named([first, tmp_path / "letters"]) == {"mnist": first, "letters": second, "wide": third}
+    write_recipe(tmp_path / "other" / "mnist" / "recipe.toml")
+    with pytest.raises(RecipeError, match="mnist: 2 recipes of this name"):
+        _named([first, tmp_path / "other" / "mnist" / "recipe.toml"])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(RecipeError, match="no recipes in it"):
+        _named(tmp_path / "none")
+    with pytest.raises(RecipeError, match="a bench sets it"):
+        bench(first, tmp_path / "runs", overrides={"train.seed": 4})
+
+
+def test_the_command(command: Command, study: tuple[Path, BenchResult]) -> None:
+    folder, result = study
+    outcome = command("bench", folder / "recipes", "-o", folder / "runs", "--seeds", 2, "-q")
+    assert outcome.code == 2 and result.comparison is not None
+    assert outcome.out.startswith(result.comparison.text(120))
+    errors = outcome.err.splitlines()
+    assert len(errors) == 3 and all(line.startswith("error: ") for line in errors)
+    plain = folder / "recipes" / "plain.toml"
+    outcome = command("bench", plain, "-o", folder / "more", "--seeds", 1, "--set", "encoder.dim=2")
+    assert outcome.code == 0 and "plain-seed-0 (1 of 1)" in outcome.err
+    assert "next: aekit compare" in outcome.out and aekit.load(folder / "more" / "plain-seed-0").dim == 2
+
+
+def test_a_run_whose_evaluation_failed_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, runs = write_recipe(tmp_path / "plain.toml"), tmp_path / "runs"
+
+    def fails(*given: Any, **options: Any) -> None:
+        raise ZeroDivisionError("by zero")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aekit.evaluation.run.evaluate", fails)
+        broken = bench(recipe, runs, seeds=1)
+    assert not broken.runs and "its evaluation failed; aekit report" in broken.failed["plain-seed-0"]
+    digest = aekit.load(runs / "plain-seed-0").digest
+    again = bench(recipe, runs, seeds=1)
+    assert not again.failed and again.runs == [runs / "plain-seed-0"] and subjects(again.runs[0])[0] == "encoder"
+    assert aekit.load(again.runs[0]).digest == digest

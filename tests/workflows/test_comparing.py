@@ -1,0 +1,419 @@
+"""Runs side by side: pooling over seeds, names, controls, what is told apart, and what is left out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import Command
+
+from aekit import compare
+from aekit.errors import DataError, RecipeError
+from aekit.workflows.comparing.comparison import Comparison, merge_notes
+from aekit.workflows.comparing.differences import differing_settings, flatten_settings, recipe_titles
+from aekit.workflows.comparing.tables import Row
+
+Score = tuple[float, float, float]
+
+
+def write_run(
+    folder: Path,
+    scores: dict[str, Score],
+    *,
+    seed: int = 0,
+    controls: dict[str, dict[str, Score]] | None = None,
+    results: dict[str, Any] | None = None,
+    **recipe: Any,
+) -> Path:
+    """The results.json of a run. `scores`: evaluator -> accuracy and the ends of its interval; `recipe`: sections."""
+
+    def judged(of: dict[str, Score]) -> dict[str, Any]:
+        figures = {name: dict(zip(("value", "low", "high"), score)) for name, score in of.items()}
+        return {name: {"metrics": {"accuracy": figure}} for name, figure in figures.items()}
+
+    sections: dict[str, dict[str, Any]] = {
+        "data": {"source": "sklearn:digits", "split": "train", "strict": False},
+        "encoder": {"backbone": "mlp", "dim": 8, "scaling": "auto", "normalize": False},
+        "objective": {"variants": ["none"], "pretexts": []},
+        "train": {"seed": seed, "lr": 1e-3, "epochs": 2, "device": "auto", "checkpoint_seconds": 60.0},
+        "evaluate": {"evaluators": list(scores), "controls": bool(controls)},
+    }
+    for name, values in recipe.items():
+        sections[name] = sections.get(name, {}) | values
+    evaluation = {
+        "counts": {"samples": 100, "dim": sections["encoder"]["dim"], "test": 20},
+        "notes": [],
+        "results": {subject: judged(found) for subject, found in {"encoder": scores, **(controls or {})}.items()},
+    }
+    written = {
+        "digest": f"{folder.name} {scores} {seed} {recipe}",
+        "recipe": sections,
+        "data": {"data": sections["data"]["source"]},
+        "trained": {"samples": 100, "skipped": 0, "seconds": 1.5},
+        "metrics": {"explained": 0.5},
+        "evaluation": evaluation,
+    }
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(written | (results or {})))
+    return folder
+
+
+def rows_of(comparison: Comparison) -> dict[str, Row]:
+    (table,) = comparison.tables
+    return {row.name: row for row in table.rows}
+
+
+THREE = [(0.80, 0.75, 0.85), (0.86, 0.81, 0.90), (0.83, 0.70, 0.88)]
+
+
+def test_figures_are_pooled_over_seeds(tmp_path: Path) -> None:
+    for seed, score in enumerate(THREE):
+        write_run(tmp_path / f"seed-{seed}", {"probe": score}, seed=seed)
+    (row,) = rows_of(compare(tmp_path)).values()
+    figure = row.statistics["probe accuracy"]
+    values = [score[0] for score in THREE]
+    assert figure.mean == pytest.approx(np.mean(values)) and figure.deviation == pytest.approx(np.std(values, ddof=1))
+    assert (figure.low, figure.high, figure.count) == (0.70, 0.90, 3)
+    assert (row.name, row.seeds, row.runs) == ("none", [0, 1, 2], ["seed-0", "seed-1", "seed-2"])
+
+
+def test_rows_are_told_apart_by_their_outermost_intervals_alone(tmp_path: Path) -> None:
+    # Each run of `denoising` lies above the run of `none` of its own seed; over the seeds they overlap.
+    for seed, (low, high) in enumerate([(0.5, 0.6), (0.7, 0.8)]):
+        write_run(tmp_path / f"a{seed}", {"probe": (0.55, low, high)}, seed=seed)
+        better = {"probe": (low + 0.2, low + 0.15, low + 0.25), "knn": (0.9, 0.85, 0.95)}
+        write_run(tmp_path / f"b{seed}", better, seed=seed, objective={"variants": ["denoising"]})
+    for seed in (0, 1):
+        worse = {"probe": (0.3, 0.2, 0.4), "knn": (0.5, 0.4, 0.84)}
+        write_run(tmp_path / f"c{seed}", worse, seed=seed, objective={"variants": ["vae"]})
+    words = compare(tmp_path).tables[0].sentences()
+    assert "probe accuracy: among the encoders denoising and none above vae; the others are not told apart" in words
+    assert "knn accuracy: among the encoders denoising above vae" in words
+    assert not any("one run only" in line for line in words)
+
+
+def test_without_intervals_no_order_is_claimed(tmp_path: Path) -> None:
+    for name, value in (("a", 0.1), ("b", 0.9)):
+        score: Any = (value, None, None)
+        write_run(tmp_path / name, {"probe": score}, encoder={"dim": int(10 * value)})
+    words = compare(tmp_path).tables[0].sentences()
+    assert words[0] == "probe accuracy: there are no intervals, so that no order is claimed"
+
+
+def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path: Path) -> None:
+    raw = [(0.6, 0.5, 0.7), (0.62, 0.52, 0.71)]
+    random = {"mlp": (0.3, 0.2, 0.4), "conv": (0.4, 0.3, 0.5)}
+    for seed in (0, 1):
+        for backbone in ("mlp", "conv"):
+            for variant in ("none", "denoising"):
+                controls = {"raw": {"probe": raw[seed]}, "random": {"probe": random[backbone]}}
+                write_run(
+                    tmp_path / f"{backbone}-{variant}-{seed}",
+                    {"probe": (0.8, 0.75, 0.85)},
+                    seed=seed,
+                    controls=controls if variant == "none" else None,
+                    encoder={"backbone": backbone},
+                    objective={"variants": [variant]},
+                )
+    rows = rows_of(compare(tmp_path))
+    assert set(rows) == {"none mlp", "none conv", "denoising mlp", "denoising conv", "raw", "random mlp", "random conv"}
+    assert rows["raw"].is_baseline and rows["raw"].statistics["probe accuracy"].count == 2
+    assert rows["raw"].statistics["probe accuracy"].mean == pytest.approx(0.61)
+    assert rows["random conv"].statistics["probe accuracy"].mean == pytest.approx(0.4)
+    who, _, where = compare(tmp_path).tables[0].sentences()[0].removeprefix("probe accuracy: ").partition(" lie above ")
+    assert set(who.replace(" and ", ", ").split(", ")) == {name for name in rows if not rows[name].is_baseline}
+    assert where == "raw, random conv and random mlp"
+
+
+def test_what_stands_below_a_control_is_said(tmp_path: Path) -> None:
+    controls = {"raw": {"probe": (0.9, 0.85, 0.95)}, "random": {"probe": (0.5, 0.45, 0.55)}}
+    write_run(tmp_path / "run", {"probe": (0.7, 0.65, 0.75)}, controls=controls)
+    words = compare(tmp_path).tables[0].sentences()
+    assert words[0] == "probe accuracy: none lies above random, below raw"
+    assert words[1] == "one run only, so that its spread over seeds is not known: none"
+
+
+def recipe(**settings: Any) -> dict[str, Any]:
+    return {"objective.variants": ["none"], "encoder.backbone": "mlp", "encoder.dim": 8, "train.lr": 1e-3} | settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "also"),
+    [
+        ([{}], ["none"], []),
+        ([{}, {"encoder.dim": 16}], ["dim=8", "dim=16"], []),
+        ([{}, {"encoder.backbone": "conv", "encoder.conv.channels": [8, 16]}], ["mlp", "conv"], []),
+        (
+            [
+                {},
+                {"objective.variants": ["denoising"], "objective.denoising.level": 0.1},
+                {"objective.variants": ["denoising"], "objective.denoising.level": 0.3},
+            ],
+            ["none", "denoising level=0.1", "denoising level=0.3"],
+            [],
+        ),
+        (
+            [{}, {"objective.variants": ["denoising", "vae"], "train.lr": 0.01}],
+            ["none", "denoising+vae"],
+            ["train.lr also differs: 0.001 (none), 0.01 (denoising+vae)"],
+        ),
+        ([{"objective.variants": []}, {"objective.pretexts": ["rotation"]}], ["autoencoder", "none+rotation"], []),
+        (
+            [{"train.epochs": 1, "objective.a.level": 1, "objective.b.level": 2}, {"train.epochs": 2}],
+            ["epochs=1", "epochs=2"],
+            [],
+        ),
+        (
+            [{"objective.a.level": 1, "objective.b.level": 2}, {"objective.a.level": 2, "objective.b.level": 1}],
+            ["a.level=1 b.level=2", "a.level=2 b.level=1"],
+            [],
+        ),
+    ],
+)
+def test_rows_are_named_by_what_sets_them_apart(changes: list[dict], names: list[str], also: list[str]) -> None:
+    recipes = [recipe(**changed) for changed in changes]
+    assert recipe_titles(recipes, [f"folder-{number}" for number in range(len(recipes))]) == (names, also)
+
+
+def test_names_that_would_be_too_long_are_those_of_the_folders() -> None:
+    recipes = [recipe(**{f"train.setting_{n}": value * n for n in range(1, 6)}) for value in (1.25, 2.5)]
+    names, also = recipe_titles(recipes, ["fast", "slow"])
+    assert names == ["fast", "slow"]
+    assert also[0] == "train.setting_1 also differs: 1.25 (fast), 2.5 (slow)" and len(also) == 5
+    alike, _ = recipe_titles(recipes, ["same", "same"])
+    assert len(set(alike)) == 2
+
+
+def test_options_of_a_plugin_differ_only_among_those_who_use_it() -> None:
+    recipes = [
+        recipe(),
+        recipe(**{"objective.vae.beta": 2.0}),
+        recipe(**{"objective.vae.beta": 2.0, "objective.vae.k": 1}),
+    ]
+    assert differing_settings(recipes) == ["objective.vae.k"]
+    layers = flatten_settings({"greedy": {"layers": [{"lr": 0.1}, {"denoising": {"level": 0.2}}], "epochs": 3}})
+    assert layers == {"greedy.layers.0.lr": 0.1, "greedy.layers.1.denoising.level": 0.2, "greedy.epochs": 3}
+
+
+def test_other_data_is_another_table(tmp_path: Path) -> None:
+    score = {"probe": THREE[0]}
+    write_run(tmp_path / "a", score)
+    write_run(tmp_path / "b", score, data={"source": "sklearn:wine"})
+    write_run(tmp_path / "c", score, data={"source": "photos", "images": {"size": 32}})
+    write_run(tmp_path / "d", score, data={"source": "photos", "images": {"size": 64}})
+    target = {"source": "photos", "images": {"size": 64}, "target": "clean", "targets": {"images": {"column": "x"}}}
+    write_run(tmp_path / "e", score, data=target)
+    tables = compare(tmp_path).tables
+    names = ["sklearn:digits", "sklearn:wine", "photos (images.size=32)", "photos (images.size=64)"]
+    assert [table.data for table in tables] == names
+    assert [len(table.rows) for table in tables] == [1, 1, 1, 2]
+
+
+def test_other_options_of_an_evaluator_are_another_column(tmp_path: Path) -> None:
+    for number, k in enumerate((1, 5, 5)):
+        section = {"knn": {"k": k, "seed": number}}
+        write_run(tmp_path / str(number), {"knn": (0.5 + k / 10, 0.4, 0.9)}, seed=number, evaluate=section)
+    (row,) = rows_of(compare(tmp_path)).values()
+    assert row.statistics["knn accuracy (k=1)"].count == 1 and row.statistics["knn accuracy (k=5)"].count == 2
+
+
+def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
+    good = write_run(tmp_path / "good", {"probe": THREE[0]})
+    (write_run(tmp_path / "running", {"probe": THREE[0]}) / "checkpoint").mkdir()
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "log.jsonl").write_text("")
+    write_run(tmp_path / "plain", {"probe": THREE[0]}, results={"evaluation": None})
+    (write_run(tmp_path / "broken", {}) / "results.json").write_text("{")
+    (write_run(tmp_path / "other", {}) / "results.json").write_text('{"digest": 1}')
+    digest = json.loads((good / "results.json").read_text())["digest"]
+    write_run(tmp_path / "twin", {"probe": THREE[0]}, results={"digest": digest})
+    found = compare([tmp_path, good])
+    assert {Path(name).name: why.partition(";")[0].partition(" of ")[0] for name, why in found.skipped.items()} == {
+        "begun": "unfinished",
+        "broken": f"{tmp_path}/broken/results.json: is damaged: Expecting property name enclosed in double quotes: line 1 "
+        "column 2 (char 1)",
+        "other": "its results.json is not that",
+        "plain": "not evaluated",
+        "running": "unfinished",
+        "twin": "holds the very encoder",
+    }
+    assert rows_of(found)["none"].runs == ["good"]
+    assert found.text().count("left out") == found.markdown().count("left out") == 6
+    assert "left out" in found.html()
+
+
+def test_runs_of_one_seed_that_differ_are_noted(tmp_path: Path) -> None:
+    for name, score in zip("ab", THREE):
+        write_run(tmp_path / name, {"probe": score})
+    assert "none: several runs of one seed, a, b, which made different encoders" in compare(tmp_path).tables[0].notes
+
+
+def test_notes_that_differ_in_their_numbers_alone_are_one() -> None:
+    notes = [
+        "3 of 5,000 test samples lie next to a training sample",
+        "pca-64 stands for itself",
+        "12 of 5,000 test samples lie next to a training sample",
+        "1,204 of 5,000 test samples lie next to a training sample",
+        "share 0.5",
+    ]
+    assert merge_notes([*notes, *notes]) == [
+        "3 to 1,204 of 5,000 test samples lie next to a training sample",
+        "pca-64 stands for itself",
+        "share 0.5",
+    ]
+    assert merge_notes(["pca-64 of v2", "pca-32 of v2"]) == ["pca-64 of v2", "pca-32 of v2"], "names are no numbers"
+
+
+def test_runs_lie_at_any_depth(tmp_path: Path) -> None:
+    for seed in (10, 2):
+        write_run(tmp_path / "study" / f"seed-{seed}", {"probe": (seed / 20, 0, 1)}, seed=seed)
+    assert rows_of(compare(tmp_path))["none"].seeds == [2, 10]
+
+
+COST = {"parameters": 12_345, "embedding_bytes": 32, "samples_per_second": 6789.4}
+
+
+def small_study(folder: Path) -> Path:
+    metrics = {"metrics": {"explained": 0.9, "mse": 0.0123456, "psnr": 21.5}, "cost": COST}
+    controls = {"raw": {"probe": (0.6, 0.5, 0.7), "knn": (0.9, 0.8, 0.97)}}
+    for seed, score in enumerate(THREE):
+        scores = {"probe": score, "knn": (0.7, 0.6, 0.75)}
+        results = metrics | {"trained": {"seconds": 10.0 + seed}}
+        name = f"wide-seed-{seed}"
+        write_run(folder / name, scores, seed=seed, controls=controls, results=results, encoder={"dim": 64})
+        write_run(folder / f"small-seed-{seed}", {"probe": (0.9, 0.88, 0.92)}, seed=seed)
+    return folder
+
+
+def test_cost_and_reconstruction_have_columns(tmp_path: Path) -> None:
+    row = rows_of(compare(small_study(tmp_path)))["dim=64"]
+    means = {name: figure.mean for name, figure in row.statistics.items()}
+    expected = {"explained": 0.9, "mse": 0.0123456, "psnr": 21.5, "seconds": 11.0, "parameters": 12_345, "bytes": 32}
+    assert {name: means[name] for name in expected} == pytest.approx(expected)
+    assert means["samples/s"] == pytest.approx(6789.4)
+    assert rows_of(compare(tmp_path))["dim=8"].statistics["bytes"].mean == 4 * 8, "float32, where the run does not say"
+
+
+def test_the_best_comes_first(tmp_path: Path) -> None:
+    small_study(tmp_path)
+    assert [row.name for row in compare(tmp_path).tables[0].rows] == ["dim=8", "dim=64", "raw"]
+    assert [row.name for row in compare(tmp_path, sort="knn").tables[0].rows] == ["raw", "dim=64", "dim=8"]
+    assert [row.name for row in compare(tmp_path, sort="seconds").tables[0].rows] == ["dim=8", "dim=64", "raw"]
+    with pytest.raises(RecipeError, match="no such column; did you mean 'seconds'"):
+        compare(tmp_path, sort="secnds")
+
+
+def test_the_text_fits_the_terminal_and_loses_nothing(tmp_path: Path) -> None:
+    comparison = compare(small_study(tmp_path))
+    text = comparison.text(120)
+    table, words = text.split("\n\nprobe accuracy: ")
+    assert max(map(len, table.splitlines())) <= 120
+    for cell in (
+        "0.8300 ± 0.0300 [0.7000, 0.9000]",
+        "0.7000 ± 0.0000 [0.6000, 0.7500]",
+        "0.9000 ± 0.0000",
+        "21.50 ± 0.00",
+        "0.01235 ± 0 ",
+        "11.0 ± 1.0",
+        "12,345",
+        "6,789",
+        "0-2",
+    ):
+        assert cell in table, cell
+    assert len(table.split("\n\n")) == 2, "what does not fit goes below"
+    assert len(comparison.text(1000).split("\n\nprobe")[0].split("\n\n")) == 1
+    widest = [max(map(len, comparison.text(width).split("\n\nprobe")[0].splitlines())) for width in range(50, 200)]
+    assert all(found <= width for width, found in zip(range(50, 200), widest))
+    assert any(found == width for width, found in zip(range(50, 200), widest))
+    assert words.startswith("dim=8 lies above raw; dim=64 lies level with raw\n")
+
+
+def test_csv_holds_every_figure_in_full(tmp_path: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(compare(small_study(tmp_path)).csv())))
+    by_name = {line["name"]: line for line in lines}
+    assert (by_name["raw"]["control"], by_name["dim=64"]["control"]) == ("true", "false")
+    wide = by_name["dim=64"]
+    assert [float(wide[f"probe accuracy{part}"]) for part in ("", " sd", " low", " high")] == pytest.approx(
+        [0.83, 0.03, 0.70, 0.90]
+    )
+    assert by_name["dim=8"]["knn accuracy"] == "" and float(wide["mse"]) == pytest.approx(0.0123456)
+
+
+def test_markdown_is_a_table(tmp_path: Path) -> None:
+    lines = compare(small_study(tmp_path)).markdown().splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 + 3 and len({line.count("|") for line in rows}) == 1
+    assert any(line.startswith("- probe accuracy: ") for line in lines)
+
+
+class Tags(HTMLParser):
+    """Whether all that is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append(tag)
+        if tag not in ("meta", "link", "br", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.seen.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_self_contained_and_draws_each_interval(tmp_path: Path) -> None:
+    write_run(tmp_path / "<b>", {"probe": THREE[0]}, data={"source": "a<b&c"})
+    small_study(tmp_path)
+    text = compare(tmp_path).html()
+    tags = Tags()
+    tags.feed(text)
+    assert not tags.open and "://" not in text and "<b>" not in text and "a&lt;b&amp;c" in text
+    # A track for each figure of a score, in one frame for each column.
+    assert text.count('class="intervals"') == 1 + 2 and text.count('class="track"') == 1 + 3 + 2
+    assert "wide-seed-0, wide-seed-1, wide-seed-2" in text and "encoder.dim" in text
+
+
+def test_the_command(command: Command, tmp_path: Path) -> None:
+    study = small_study(tmp_path / "study")
+    files = {"--csv": "c.csv", "--markdown": "c.md", "--html": "c.html"}
+    out = command.ok("compare", study, *(word for option, name in files.items() for word in (option, tmp_path / name)))
+    found = compare(study)
+    assert out == found.text(120) + "\n"
+    for name, text in {"c.csv": found.csv(), "c.md": found.markdown(), "c.html": found.html()}.items():
+        assert (tmp_path / name).read_text("utf-8") == text
+    printed = json.loads(command.ok("compare", *sorted(study.iterdir()), "--sort", "knn", "--json"))
+    assert [row["name"] for row in printed["tables"][0]["rows"]] == ["raw", "dim=64", "dim=8"]
+    assert printed["tables"][0]["rows"][1]["statistics"]["probe accuracy"]["low"] == 0.70
+    assert printed["tables"][0]["rows"][1]["settings"] == {"encoder.dim": 64}
+
+
+def test_mistakes_are_one_line(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write_run(tmp_path / "plain", {}, results={"evaluation": None})
+    assert "no such folder" in command("compare", tmp_path / "absent").error
+    assert "no runs in it" in command("compare", tmp_path / "empty").error
+    assert "none of 1 runs can be compared" in command("compare", tmp_path / "plain").error
+    with pytest.raises(DataError, match="not evaluated"):
+        compare(tmp_path / "plain")
+
+
+def test_comparing_does_not_wait_for_torch() -> None:
+    code = (
+        "import sys, aekit.cli.compare, aekit.workflows.comparing.ordering, aekit.workflows.comparing.rendering\n"
+        "heavy = {'torch', 'pyarrow', 'pydantic'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
