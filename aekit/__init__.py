@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from aekit.analysis.explorers import explore as explore
     from aekit.analysis.projection import draw_map as draw_map
     from aekit.data.opening import open_data as open_data
-    from aekit.encoder.embeddings import Embeddings as Embeddings, embed as embed
-    from aekit.encoder.encoder import Encoder as Encoder, load as load
+    from aekit.encoder.embedding import embed as embed
+    from aekit.encoder.embeddings import Embeddings as Embeddings
+    from aekit.encoder.encoder import Encoder as Encoder
+    from aekit.encoder.loading import load as load
     from aekit.errors import AekitError as AekitError
     from aekit.evaluation.run import evaluate as evaluate
     from aekit.index.build import build_index as build_index
@@ -47,8 +49,10 @@ _HOMES = {
     "aekit.analysis.explorers": "explore",
     "aekit.analysis.projection": "draw_map",
     "aekit.data.opening": "open_data",
-    "aekit.encoder.embeddings": "Embeddings embed",
-    "aekit.encoder.encoder": "Encoder load",
+    "aekit.encoder.embedding": "embed",
+    "aekit.encoder.embeddings": "Embeddings",
+    "aekit.encoder.encoder": "Encoder",
+    "aekit.encoder.loading": "load",
     "aekit.errors": "AekitError",
     "aekit.evaluation.run": "evaluate",
     "aekit.index.build": "build_index",

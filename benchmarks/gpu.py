@@ -7,8 +7,8 @@ AEKIT_DATA names, and timm for the rows of its networks. A picture is one that p
 views of each sample.
 
 - bare: the encoder's forward and backward and the optimizer's step, over and over on one batch that is there already
-- aekit: `aekit.training.loop.train` with SimCLR and all that it does besides: batches gathered from raw bytes, scaled, two views of
-  each sample drawn, projector and loss, schedule, checks of the loss, records
+- aekit: `aekit.training.loop.train` with SimCLR and all that it does besides: batches gathered from raw bytes, scaled, two
+  views of each sample drawn, projector and loss, schedule, checks of the loss, records
 - views: milliseconds of a step that go into drawing the two views
 """
 

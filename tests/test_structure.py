@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -76,9 +77,105 @@ def test_files_stay_small() -> None:
 
 
 def test_no_module_bears_the_name_of_a_public_function() -> None:
+    """Importing such a module would put it in the place of the function, in `aekit` or in a package that exports it."""
     public = {name for name in aekit.__all__ if name.islower()}
-    assert not public & {path.stem for path in (ROOT / "aekit").glob("*.py")}
-    assert not public & {path.name for path in (ROOT / "aekit").iterdir() if path.is_dir()}
+    for name in MODULES:
+        # The modules of cli are named after the commands, and no package exports from there.
+        if name != "aekit" and not name.startswith("aekit.cli."):
+            assert name.rpartition(".")[2] not in public, name
+
+
+LAYERS = (
+    ("version", "_lazy", "errors", "progress"),
+    ("io",),
+    ("registry",),
+    ("data",),
+    ("encoder",),
+    ("nn",),
+    ("index",),
+    ("objectives",),
+    ("evaluation",),
+    ("training",),
+    ("visualization",),
+    ("analysis",),
+    ("report",),
+    ("workflows",),
+    ("plugin",),
+    ("serving", "testing", "cli"),
+)
+"""Packages and modules of `aekit`, in the order in which they build upon each other: each imports from those before it."""
+
+MODULES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in CORE}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules of aekit that a file imports, lazily and for types included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.partition(".")[0] == "aekit"}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "aekit":
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+    return found
+
+
+IMPORTS = {name: imported_modules(path) for name, path in MODULES.items() if name != "aekit"}
+
+
+def test_every_package_has_its_layer() -> None:
+    listed = [name for layer in LAYERS for name in layer]
+    assert sorted(listed) == sorted({name.split(".")[1] for name in MODULES if name != "aekit"})
+
+
+@pytest.mark.parametrize("name", IMPORTS)
+def test_no_layer_imports_from_a_later_one(name: str) -> None:
+    rank = {package: number for number, layer in enumerate(LAYERS) for package in layer}
+    own = name.split(".")[1]
+    for imported in IMPORTS[name]:
+        assert imported in MODULES, f"{name} imports {imported}, which does not exist"
+        if imported == "aekit":
+            assert own == "cli", f"{name} imports the public facade"
+            continue
+        other = imported.split(".")[1]
+        assert other == own or rank[other] < rank[own], f"{name} imports {imported}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {name: {other for other in others if other in IMPORTS} - {name} for name, others in IMPORTS.items()}
+    assert tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def test_the_layering_tests_would_fail(tmp_path: Path) -> None:
+    lazy = tmp_path / "lazy.py"
+    lazy.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from aekit.cli import main\n"
+        "def later():\n    import aekit.serving.app\n"
+    )
+    assert imported_modules(lazy) == {"aekit.cli", "aekit.serving.app"}
+    with pytest.raises(CycleError):
+        tuple(TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_plugins_import_what_outside_plugins_may_import(path: Path) -> None:
+    for name in imported_modules(path):
+        assert name == "aekit.plugin" or name.split(".")[1] in ("nn", "objectives"), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("module", ["aekit", "aekit.plugin"])
+def test_a_facade_exports_the_same_names_to_type_checkers(module: str) -> None:
+    """What is imported under TYPE_CHECKING is what is resolved on first use, under its own name and from the same module."""
+    facade = importlib.import_module(module)
+    typed = {}
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("aekit.") and node.level == 0:
+            assert all(alias.asname in (alias.name, None) for alias in node.names)
+            typed |= {alias.name: node.module for alias in node.names}
+    homes = {name: home for home, names in facade._HOMES.items() for name in names.split()}
+    assert {name: home for name, home in typed.items() if name not in ("lazy_exports", "__version__")} == homes
+    for name in facade.__all__:
+        assert getattr(facade, name) is not None
 
 
 def test_public_names_resolve_and_are_listed_once() -> None:
@@ -90,7 +187,17 @@ def test_public_names_resolve_and_are_listed_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["objective", "autoencoder", "encoder", "preprocess", "samples", "embeddings", "index"]
+    "module",
+    [
+        "objectives/base",
+        "objectives/autoencoder",
+        "encoder/encoder",
+        "encoder/preprocessing",
+        "data/source",
+        "data/samples",
+        "encoder/embeddings",
+        "index/vector_index",
+    ],
 )
 def test_public_docstrings_of_tensor_code_carry_shapes(module: str) -> None:
     """Every public function with tensors or arrays says a shape such as (B, D); an override may leave it to its base."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fake_distributions import seen
 
-from aekit.encoder.encoder import load
+from aekit.encoder.loading import load
 from aekit.errors import PluginError, RecipeError
 from aekit.registry.discovery import registry
 from aekit.workflows.fitting import fit

@@ -19,7 +19,8 @@ from aekit.data.opening import open_data
 from aekit.data.samples import load_samples
 from aekit.data.source import Source
 from aekit.data.stream import stream
-from aekit.encoder.encoder import Encoder, load
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.metrics.detection import detection_metrics

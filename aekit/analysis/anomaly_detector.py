@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder, check_same_encoder
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation.metrics.image import squared_errors
 from aekit.evaluation.neighbors import nearest_neighbors

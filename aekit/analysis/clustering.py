@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import DENSE, _distances, _ordered, _round, fit_hdbscan, silhouettes
 from aekit.io.atomic import atomic_folder, write_json
@@ -153,7 +154,7 @@ def find_clusters(
 
 def _picture(embeddings: Embeddings, found: np.ndarray, distances: np.ndarray, count: int) -> Image.Image | None:
     """A row for each of the largest groups: what lies nearest to its centre."""
-    encoder = embeddings.encoder()
+    encoder = encoder_of(embeddings)
     at_hand = embeddings.source() if encoder else None
     if encoder is None or at_hand is None:
         return None

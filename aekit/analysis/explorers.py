@@ -18,6 +18,7 @@ from aekit.analysis.clustering import FEWEST, find_clusters
 from aekit.analysis.layouts import project
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.loading import encoder_of
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.io.atomic import atomic_folder, write_text
@@ -110,7 +111,7 @@ def _columns(opened: Embeddings, chosen: np.ndarray, vectors: np.ndarray, seed: 
 
 def _pictures(opened: Embeddings, chosen: np.ndarray, advance: Any) -> Iterator[Image.Image] | None:
     """Of each sample, or None where they are not at hand."""
-    encoder = opened.encoder()
+    encoder = encoder_of(opened)
     found = opened.source() if encoder else None
     if encoder is None or found is None:
         return None

@@ -15,8 +15,9 @@ from aekit.analysis.layouts import pca_projection, project
 from aekit.data.opening import reopen
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
-from aekit.encoder.embeddings import Embeddings, embed
-from aekit.encoder.encoder import load
+from aekit.encoder.embedding import embed
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.loading import encoder_of, load
 from aekit.errors import DataError, OutputError
 from aekit.evaluation.splits import select_labels
 from aekit.io.atomic import atomic_file, write_text
@@ -138,7 +139,7 @@ def _page(embeddings: Embeddings, chosen: np.ndarray, layouts: dict[str, np.ndar
     ids = [str(embeddings.ids[int(row)]) for row in chosen]
     drawn = map_data(ids, layouts, color_options(labels, splits, clusters), nearest_other_neighbors(code, NEAR)[1])
     sheet, told = None, "Each point is a sample: point at it, or tap it, to see it and its neighbours."
-    found, encoder = _at_hand(embeddings, chosen), embeddings.encoder()
+    found, encoder = _at_hand(embeddings, chosen), encoder_of(embeddings)
     if found is not None and encoder is not None:
         sprites = SpriteSheetBuilder(encoder)
         side = cell_side(len(chosen))
@@ -165,7 +166,7 @@ def _embeddings(data: Any, progress: Progress) -> Embeddings:
 
 def _at_hand(embeddings: Embeddings, chosen: np.ndarray) -> tuple[Source, np.ndarray] | None:
     """The source and the positions in it of the samples, where they are at hand."""
-    encoder = embeddings.encoder()
+    encoder = encoder_of(embeddings)
     found = embeddings.source() if encoder else None
     return None if found is None else (found[0], found[1][chosen])
 
@@ -177,7 +178,7 @@ def _read(source: Source, rows: np.ndarray) -> list[np.ndarray]:
 
 def _samples(embeddings: Embeddings, chosen: np.ndarray) -> np.ndarray | None:
     """(N, F) of the raw samples, on the network's scale, where they are at hand."""
-    found, encoder = _at_hand(embeddings, chosen), embeddings.encoder()
+    found, encoder = _at_hand(embeddings, chosen), encoder_of(embeddings)
     if found is None or encoder is None:
         return None
     from aekit.evaluation.baselines.build import flatten_samples, raw_shape

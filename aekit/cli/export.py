@@ -25,7 +25,7 @@ def export(
 
     Raw samples go in, embeddings come out, in batches of any size. The file is written only if it agrees with the encoder.
     """
-    from aekit.encoder.encoder import find_encoder_folder
+    from aekit.encoder.identity import find_encoder_folder
 
     made = aekit.export_encoder(
         aekit.load(encoder),

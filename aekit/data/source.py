@@ -1,4 +1,4 @@
-"""TODO"""
+"""Define where samples come from."""
 
 from __future__ import annotations
 

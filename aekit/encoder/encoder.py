@@ -5,30 +5,28 @@ Its digest, a hash of its architecture and every weight, is its identity: embedd
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone, BackboneWithDense, TiedLayer
+from aekit.encoder.embedding import embed
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.identity import compute_digest
+from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import DataError, IdentityError, PluginError, RecipeError
-from aekit.io.atomic import atomic_folder, read_json, write_json, write_text
-from aekit.io.weights import add_weights, canonical_json, load_error, save_weights
+from aekit.errors import RecipeError
+from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.weights import save_weights
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.version import __version__
-
-if TYPE_CHECKING:
-    from aekit.encoder.embeddings import Embeddings
 
 FORMAT = 1
 CHECK_TOLERANCE = 1e-3
@@ -132,16 +130,12 @@ class Encoder(nn.Module):
 
     def embed(self, data: Any, **options: Any) -> Embeddings:
         """Embeds a source, an array, a folder or ``SOURCE:NAME``; see `aekit.embed` for the options."""
-        from aekit.encoder.embeddings import embed
-
         return embed(self, data, **options)
 
     @property
     def digest(self) -> str:
         """sha256 of the architecture, the sample spec and every weight's name, dtype, shape and bytes."""
-        hasher = hashlib.sha256(canonical_json({"architecture": self.architecture, "spec": self.spec.to_dict()}))
-        add_weights(hasher, self)
-        return hasher.hexdigest()
+        return compute_digest(self.architecture, self.spec, self)
 
     def with_random_weights(self, seed: int) -> Encoder:
         """The same architecture and preprocessing with fresh random weights: the control every encoder must beat."""
@@ -154,8 +148,6 @@ class Encoder(nn.Module):
         Raises:
             OutputError: the folder holds something already.
         """
-        from aekit.encoder.model_card import model_card
-
         folder = Path(folder)
         description = self.description()
         with atomic_folder(folder) as part:
@@ -248,70 +240,6 @@ def temporary_seed(seed: int) -> Iterator[None]:
         yield
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
-    """Loads an encoder folder, or the encoder of a run folder, and checks that it is what it was when it was saved.
-
-    Raises:
-        DataError: there is no encoder at `path`.
-        PluginError: a plugin that it needs is missing, disabled, broken, or not of the version it was made with.
-        IdentityError: weights that are damaged, or are not those that ``encoder.json`` describes.
-    """
-    folder = find_encoder_folder(path)
-    saved = read_json(folder / "encoder.json")
-    if saved.get("format") != FORMAT:
-        raise IdentityError(f"{folder}: encoder format {saved.get('format')!r}, this aekit reads {FORMAT}")
-    plugins = [registry().require(record, required_by=str(folder)) for record in saved["plugins"]]
-    moved = _version_changes(saved["plugins"], plugins)
-    spec = SampleSpec.from_dict(saved["spec"])
-    try:
-        weights = load_file(folder / "weights.safetensors")
-        preprocess = Preprocess.from_dict(saved["preprocess"], spec)
-        encoder = build_encoder(spec, preprocess, saved["architecture"], seed=0, plugins=plugins)
-        encoder.load_state_dict(weights, strict=True)
-    except FileNotFoundError:
-        raise IdentityError(f"{folder}: weights.safetensors is missing") from None
-    except (RuntimeError, RecipeError, SafetensorError, OSError) as error:
-        raise (PluginError if moved else IdentityError)(
-            f"{folder}: weights do not load{moved}: {load_error(error)}"
-        ) from error
-    encoder.eval()
-    if encoder.digest != saved["digest"]:
-        raise IdentityError(f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it was changed")
-    drift = (torch.tensor(_check_values(encoder)) - torch.tensor(saved["check"])).abs().max().item()
-    if not drift <= CHECK_TOLERANCE:
-        raise PluginError(f"{folder}: gives other embeddings than when it was saved (off by {drift:.2g}){moved}")
-    known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check"}
-    encoder.record = {key: value for key, value in saved.items() if key not in known}
-    return encoder.to(device)
-
-
-def find_encoder_folder(path: str | Path) -> Path:
-    """The encoder folder that `path` means: itself, or the ``encoder`` inside a run, embeddings or index folder."""
-    for folder in (Path(path), Path(path) / "encoder"):
-        if (folder / "encoder.json").is_file():
-            return folder
-    if (Path(path) / "recipe.toml").is_file():
-        raise DataError(f"{path}: a run that has no encoder yet; finish it with aekit fit --resume")
-    raise DataError(f"{path}: no encoder here; expected a folder with encoder.json, or a run folder")
-
-
-def read_description(path: str | Path) -> dict[str, Any]:
-    """``encoder.json`` alone, without building the encoder."""
-    return read_json(find_encoder_folder(path) / "encoder.json")
-
-
-def _version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:
-    """A phrase naming the plugins whose installed version is not the one that made the encoder, or ``""``."""
-    changes = [
-        f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
-        f"the encoder was made with {record['distribution']} {record['version']}: "
-        f"pip install '{record['distribution']}=={record['version']}'"
-        for record, plugin in zip(records, plugins)
-        if (plugin.distribution, plugin.version) != (record["distribution"], record["version"])
-    ]
-    return f" ({'; '.join(changes)})" if changes else ""
-
-
 def _check_values(encoder: Encoder) -> list[float]:
     """First numbers of the embedding of a made-up sample: tells when code, not weights, has changed."""
     training = encoder.training
@@ -323,13 +251,3 @@ def _check_values(encoder: Encoder) -> list[float]:
         values = encoder(raw)[0, :16].double().cpu().tolist()
     encoder.train(training)
     return values
-
-
-def check_same_encoder(ours: str, theirs: str, *, what: str, maker: str) -> None:
-    """Refuses two things that do not come from one encoder.
-
-    Raises:
-        IdentityError: the digests differ.
-    """
-    if ours != theirs:
-        raise IdentityError(f"{what} comes from encoder {ours[:12]}, but {maker} from encoder {theirs[:12]}")

@@ -2,50 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from aekit.data.spec import SampleSpec
-from aekit.evaluation.results import Metric
-from aekit.io.atomic import read_json
 
 _SIGNS = {"good": "✓", "notice": "!", "bad": "✕"}
 _KINDS = {"image": "Pictures", "vector": "Rows of a table", "series": "Series", "clip": "Clips"}
-
-
-def known_afterwards(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a card says beside ``encoder.json``: `judged` and `findings`, as far as ``results.json`` holds them."""
-    known: dict[str, Any] = {}
-    if evaluation := results.get("evaluation"):
-        known["judged"] = evaluation_record(evaluation)
-    if findings := results.get("findings"):
-        known["findings"] = findings
-    return known
-
-
-def known_beside(folder: Path, digest: str) -> dict[str, Any]:
-    """Return what the ``results.json`` of the run around an encoder folder adds to its card; nothing where there is none."""
-    results = folder.parent / "results.json"
-    found = read_json(results) if results.is_file() else {}
-    # The folder around an encoder may be that of embeddings or of a classifier, whose results are of another kind.
-    return known_afterwards(found) if "trained" in found and found.get("digest") == digest else {}
-
-
-def evaluation_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a card says of an evaluation: the split, the verdict, and the first metric of each evaluator by subject.
-
-    Args:
-        record: of the evaluation, as ``results.json`` holds it.
-    """
-    table = {}
-    for subject, by_name in record["results"].items():
-        row = {}
-        for name, result in by_name.items():
-            metric, value = next(iter(result["metrics"].items()))
-            row[f"{name} {metric}".replace("_", " ")] = str(Metric(value["value"], value["low"], value["high"]))
-        table[subject] = row
-    return {"split": record["split"], "verdict": [*record["warnings"], *record["verdict"]], "table": table}
 
 
 def model_card(description: dict[str, Any]) -> str:

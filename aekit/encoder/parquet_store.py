@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aekit.data.source import Source
-from aekit.encoder.encoder import check_same_encoder, read_description
+from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.errors import DataError
 from aekit.io.atomic import atomic_file, file_sha256, write_json, write_text
 from aekit.progress import Progress
@@ -48,8 +48,21 @@ class Rows:
     hashes: Sequence[str]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What is to be embedded.
+
+    Attributes:
+        todo: (M,) positions in the source.
+        done: how many samples are embedded already.
+    """
+
+    todo: np.ndarray
+    done: int
+
+
 class Store:
-    """The folder: what it holds, and how it is brought up to date."""
+    """Plan what is to be embedded, take the rows that an embedder yields, and write them part by part."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any], source: Source) -> None:
         """Opens or starts a folder.
@@ -64,46 +77,63 @@ class Store:
             made_by = read_description(folder / "encoder")["digest"]
             check_same_encoder(manifest["digest"], made_by, what="this embedding", maker=f"what {folder} holds is")
         self.parts = sorted(folder.glob("part-*.parquet"))
-        self.held: dict[str, str] = {}
+        self.stored: dict[str, str] = {}
+        self._pending: list[Rows] = []
+        self._part_opened = 0.0
         for part in self.parts:
             table = pq.read_table(part, columns=["id", "hash"])
-            self.held |= dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
+            self.stored |= dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
 
-    def update(
-        self,
-        embed: Callable[[np.ndarray], Iterable[Rows]],
-        wanted: np.ndarray,
-        drop_missing: bool,
-        progress: Progress,
-    ) -> None:
-        """Makes the folder hold the samples at (N,) positions of the source, embedding only what is new or changed."""
-        todo, stale = self._plan(wanted)
+    def plan(self, wanted: np.ndarray, drop_missing: bool, progress: Progress) -> Plan:
+        """Find what is new or changed among the samples at (N,) positions of the source, and drop rows that are outdated.
+
+        Args:
+            drop_missing: also drop rows whose sample is no longer in the data.
+            progress: receives how many samples are embedded already, and how many are missing.
+        """
+        todo, stale = self._changed(wanted)
         names = {self.source.ids[int(i)] for i in wanted}
-        missing = {name for name in self.held if name not in names}
+        missing = {name for name in self.stored if name not in names}
         if missing and not drop_missing:
             progress.say(f"{len(missing)} embedded samples are no longer in the data; --drop-missing removes them")
-        gone = stale | (missing if drop_missing else set())
-        if gone or len(todo):
+        outdated = stale | (missing if drop_missing else set())
+        if outdated or len(todo):
             # Until the new manifest is written, the folder says of itself that it is unfinished.
             write_json(self.folder / "manifest.json", {"unfinished": True})
-        self._drop(gone)
+        self._drop(outdated)
         done = len(wanted) - len(todo)
         if done:
             progress.say(f"{done} of {len(wanted)} samples are embedded already")
-        with progress.task("embed", len(wanted), done=done) as task:
-            for rows in self._in_parts(embed(todo), task.advance):
-                self._write(rows)
+        return Plan(todo, done)
+
+    def append(self, rows: Rows) -> None:
+        """Add rows, and write a part when it is large or old enough."""
+        if not self._pending:
+            self._part_opened = time.monotonic()
+        self._pending.append(rows)
+        count = sum(len(part.ids) for part in self._pending)
+        too_large = count * self.manifest["dim"] * 4 >= PART_BYTES
+        if too_large or time.monotonic() - self._part_opened > PART_SECONDS:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the last part, the list of skipped samples, and the manifest that makes the folder whole.
+
+        Raises:
+            DataError: no sample at all could be embedded.
+        """
+        self._flush()
         write_text(self.folder / "skipped.csv", skipped_csv(self.source.skipped))
         self._write_manifest()
 
-    def _plan(self, wanted: np.ndarray) -> tuple[np.ndarray, set[str]]:
+    def _changed(self, wanted: np.ndarray) -> tuple[np.ndarray, set[str]]:
         """Positions to embed, and ids of rows whose sample has changed since."""
-        if not self.held:
+        if not self.stored:
             return wanted, set()
         todo, stale = [], set()
         for start in range(0, len(wanted), 1024):
             indices = wanted[start : start + 1024]
-            known = [self.held.get(self.source.ids[int(i)]) for i in indices]
+            known = [self.stored.get(self.source.ids[int(i)]) for i in indices]
             fresh = self.source.fingerprints(indices)
             todo += [i for i, old, new in zip(indices, known, fresh) if old != new]
             stale |= {self.source.ids[int(i)] for i, old, new in zip(indices, known, fresh) if old not in (None, new)}
@@ -121,18 +151,10 @@ class Store:
             else:
                 part.unlink()
 
-    def _in_parts(self, batches: Iterable[Rows], advance: Any) -> Iterator[Rows]:
-        gathered: list[Rows] = []
-        count, opened = 0, time.monotonic()
-        for rows in batches:
-            gathered.append(rows)
-            count += len(rows.ids)
-            advance(len(rows.ids))
-            if count * self.manifest["dim"] * 4 >= PART_BYTES or time.monotonic() - opened > PART_SECONDS:
-                yield concatenate_rows(gathered, self.manifest["dim"])
-                gathered, count, opened = [], 0, time.monotonic()
-        if gathered:
-            yield concatenate_rows(gathered, self.manifest["dim"])
+    def _flush(self) -> None:
+        if self._pending:
+            self._write(concatenate_rows(self._pending, self.manifest["dim"]))
+            self._pending = []
 
     def _write(self, rows: Rows) -> None:
         taken = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}

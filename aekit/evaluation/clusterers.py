@@ -1,4 +1,4 @@
-"""TODO"""
+"""Cluster vectors by k-means or HDBSCAN, and measure silhouettes."""
 
 from __future__ import annotations
 

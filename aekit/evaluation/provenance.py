@@ -9,6 +9,7 @@ import numpy as np
 from aekit.data.source import Source
 from aekit.encoder.embeddings import Embeddings, finite_vectors
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError
 
 
@@ -29,7 +30,7 @@ def find_provenance(stored: Embeddings | None, notes: list[str]) -> Provenance |
     if stored is None:
         notes.append("no controls: an array does not say which samples and which encoder it comes from")
         return None
-    encoder = stored.encoder()
+    encoder = encoder_of(stored)
     found = stored.source() if encoder else None
     if encoder is None or found is None:
         what = "encoder that made the embeddings" if encoder is None else "data that was embedded"

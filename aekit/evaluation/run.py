@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aekit.encoder.embeddings import Embeddings, finite_vectors
-from aekit.encoder.encoder import check_same_encoder
+from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation.backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation.baselines.build import baseline_features as control_features, max_baseline_width

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.encoder import check_same_encoder, read_description
+from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index.recall import ExactSearch
 from aekit.index.vector_index import FORMAT, Index, Similarity, VectorIndex, open_index, scale_for_metric
@@ -75,7 +76,7 @@ def build_index(
     settings = validate_options(plugin, options or {}, f"index {engine}")
     if out is None:
         in_memory = _built(embeddings, plugin, settings, metric, progress)
-        in_memory._encoder = embeddings.encoder()
+        in_memory._encoder = encoder_of(embeddings)
         return in_memory
     folder = Path(out)
     _refuse_other_content(folder)
@@ -229,7 +230,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     """Writes all files under temporary names first; the manifest, which makes them an index, comes last."""
     if embeddings.folder is not None:
         copy_encoder(embeddings.folder / "encoder", folder / "encoder")
-    elif (encoder := embeddings.encoder()) is not None and not (folder / "encoder").exists():
+    elif (encoder := encoder_of(embeddings)) is not None and not (folder / "encoder").exists():
         encoder.save(folder / "encoder")
     name = f"index.{index.manifest['engine']['name']}"
     ids = folder / "ids.parquet"

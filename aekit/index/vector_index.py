@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.encoder import Encoder, check_same_encoder, load, read_description
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.io.atomic import file_sha256, read_json
 from aekit.registry.discovery import registry

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder, check_same_encoder, load, temporary_seed
+from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.freezing import FrozenTrunk, freeze, trained_part
+from aekit.encoder.identity import check_same_encoder
+from aekit.encoder.loading import load
 from aekit.errors import DataError
 from aekit.io.atomic import atomic_folder, read_json, write_json
 from aekit.io.weights import load_weights, save_weights

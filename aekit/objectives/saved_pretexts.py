@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aekit.encoder.encoder import Encoder, check_same_encoder, temporary_seed
+from aekit.encoder.encoder import Encoder, temporary_seed
+from aekit.encoder.identity import check_same_encoder
 from aekit.errors import IdentityError, PluginError
 from aekit.io.atomic import atomic_folder, read_json, write_json
 from aekit.io.weights import load_weights, save_weights

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from aekit.encoder.encoder import load
+from aekit.encoder.loading import load
 from aekit.objectives.autoencoder import sample_code
 from aekit.objectives.base import Batch, Objective, Pretext, Variant
 from aekit.testing.kit import NotApplicableError, check, leaves_global_state_alone

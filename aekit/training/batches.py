@@ -1,4 +1,4 @@
-"""TODO"""
+"""Draw the batches of an epoch, the same for the same seed, epoch and step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Hold the state that a training step changes, and save and load it as a checkpoint."""
 
 from __future__ import annotations
 

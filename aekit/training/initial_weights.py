@@ -10,7 +10,8 @@ from pathlib import Path
 
 from aekit.data.samples import Samples
 from aekit.encoder.backbone import Backbone, BackboneWithDense
-from aekit.encoder.encoder import Encoder, load
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.loading import load
 from aekit.encoder.preprocessing import Preprocess, fit_preprocess
 from aekit.errors import RecipeError
 from aekit.registry.overrides import describe_changes

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Define the settings of a training."""
 
 from __future__ import annotations
 

@@ -23,8 +23,9 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.samples import CHUNK, to_tensor
 from aekit.data.source import read_valid
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.model_card import known_beside, model_card
+from aekit.encoder.model_card import model_card
 from aekit.errors import AekitError, DataError, IdentityError
+from aekit.evaluation.card_record import known_beside
 from aekit.io.atomic import atomic_file, read_json, write_json, write_text
 from aekit.progress import SILENT, Progress
 

@@ -11,11 +11,12 @@ from typing import Any
 from aekit.data.opening import open_data
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
-from aekit.encoder.encoder import Encoder, load
+from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import freeze
-from aekit.encoder.model_card import evaluation_record, known_afterwards
+from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
+from aekit.evaluation.card_record import evaluation_record, known_afterwards
 from aekit.evaluation.checks.training_metrics import training_metrics
 from aekit.io.atomic import explain_write_errors, folder_lock, write_json, write_text
 from aekit.io.device import choose_device

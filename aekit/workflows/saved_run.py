@@ -16,9 +16,12 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
-from aekit.encoder.encoder import Encoder, find_encoder_folder, load, read_description
-from aekit.encoder.model_card import known_afterwards, model_card
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.identity import find_encoder_folder, read_description
+from aekit.encoder.loading import load
+from aekit.encoder.model_card import model_card
 from aekit.errors import AekitError, DataError
+from aekit.evaluation.card_record import known_afterwards
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.saved_predictions import evaluation_of, load_predictions, save_predictions
 from aekit.io.atomic import folder_lock, read_json, write_json, write_text

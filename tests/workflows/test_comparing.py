@@ -19,6 +19,7 @@ from aekit import compare
 from aekit.errors import DataError, RecipeError
 from aekit.workflows.comparing.comparison import Comparison, merge_notes
 from aekit.workflows.comparing.differences import differing_settings, flatten_settings, recipe_titles
+from aekit.workflows.comparing.rankings import table_sentences
 from aekit.workflows.comparing.tables import Row
 
 Score = tuple[float, float, float]
@@ -94,7 +95,7 @@ def test_rows_are_told_apart_by_their_outermost_intervals_alone(tmp_path: Path) 
     for seed in (0, 1):
         worse = {"probe": (0.3, 0.2, 0.4), "knn": (0.5, 0.4, 0.84)}
         write_run(tmp_path / f"c{seed}", worse, seed=seed, objective={"variants": ["vae"]})
-    words = compare(tmp_path).tables[0].sentences()
+    words = table_sentences(compare(tmp_path).tables[0])
     assert "probe accuracy: among the encoders denoising and none above vae; the others are not told apart" in words
     assert "knn accuracy: among the encoders denoising above vae" in words
     assert not any("one run only" in line for line in words)
@@ -104,7 +105,7 @@ def test_without_intervals_no_order_is_claimed(tmp_path: Path) -> None:
     for name, value in (("a", 0.1), ("b", 0.9)):
         score: Any = (value, None, None)
         write_run(tmp_path / name, {"probe": score}, encoder={"dim": int(10 * value)})
-    words = compare(tmp_path).tables[0].sentences()
+    words = table_sentences(compare(tmp_path).tables[0])
     assert words[0] == "probe accuracy: there are no intervals, so that no order is claimed"
 
 
@@ -128,7 +129,9 @@ def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path:
     assert rows["raw"].is_baseline and rows["raw"].statistics["probe accuracy"].count == 2
     assert rows["raw"].statistics["probe accuracy"].mean == pytest.approx(0.61)
     assert rows["random conv"].statistics["probe accuracy"].mean == pytest.approx(0.4)
-    who, _, where = compare(tmp_path).tables[0].sentences()[0].removeprefix("probe accuracy: ").partition(" lie above ")
+    who, _, where = (
+        table_sentences(compare(tmp_path).tables[0])[0].removeprefix("probe accuracy: ").partition(" lie above ")
+    )
     assert set(who.replace(" and ", ", ").split(", ")) == {name for name in rows if not rows[name].is_baseline}
     assert where == "raw, random conv and random mlp"
 
@@ -136,7 +139,7 @@ def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path:
 def test_what_stands_below_a_control_is_said(tmp_path: Path) -> None:
     controls = {"raw": {"probe": (0.9, 0.85, 0.95)}, "random": {"probe": (0.5, 0.45, 0.55)}}
     write_run(tmp_path / "run", {"probe": (0.7, 0.65, 0.75)}, controls=controls)
-    words = compare(tmp_path).tables[0].sentences()
+    words = table_sentences(compare(tmp_path).tables[0])
     assert words[0] == "probe accuracy: none lies above random, below raw"
     assert words[1] == "one run only, so that its spread over seeds is not known: none"
 
@@ -412,7 +415,7 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path) -> None:
 
 def test_comparing_does_not_wait_for_torch() -> None:
     code = (
-        "import sys, aekit.cli.compare, aekit.workflows.comparing.ordering, aekit.workflows.comparing.rendering\n"
+        "import sys, aekit.cli.compare, aekit.workflows.comparing.rankings, aekit.workflows.comparing.rendering\n"
         "heavy = {'torch', 'pyarrow', 'pydantic'} & set(sys.modules)\nassert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

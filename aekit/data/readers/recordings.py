@@ -41,8 +41,13 @@ class Recording:
     def __init__(
         self, path: Path, x: str | Sequence[str], y: str, missing: Missing, like: SampleSpec | None = None
     ) -> None:
-        """`x`, `y`: names of the channels and of the labels, as in `aekit.data.readers.table_columns.read_columns`; `missing`: whether
-        gaps are filled in; `like`: what channels there have to be."""
+        """Read the header of a recording.
+
+        Args:
+            x, y: names of the channels and of the labels, as in `aekit.data.readers.table_columns.read_columns`.
+            missing: whether gaps are filled in.
+            like: spec whose channels the recording must have.
+        """
         self.path, self.count, self.reason, self.note = path, 0, "", ""
         self.values = np.zeros((0, 0), np.float32)
         self.columns: tuple[Column, ...] = ()

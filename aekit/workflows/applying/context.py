@@ -15,7 +15,8 @@ from torch import Tensor
 from aekit.data.opening import open_data
 from aekit.data.source import Source
 from aekit.data.stream import stream
-from aekit.encoder.encoder import Encoder, load
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.loading import load
 from aekit.errors import DataError
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Pretext

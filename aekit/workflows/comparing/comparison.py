@@ -18,6 +18,8 @@ from typing import Any
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.workflows.comparing.differences import differing_settings, recipe_titles
 from aekit.workflows.comparing.finished_runs import ENCODER, FinishedRun, Score, find_runs
+from aekit.workflows.comparing.rankings import table_sentences
+from aekit.workflows.comparing.rendering import as_csv, as_markdown, as_page, as_text
 from aekit.workflows.comparing.tables import _PLAIN, Column, Row, Statistic, Table
 
 RANDOM = "random"
@@ -38,25 +40,17 @@ class Comparison:
 
     def text(self, width: int = 120) -> str:
         """For a terminal of so many columns."""
-        from aekit.workflows.comparing.rendering import as_text
-
-        return as_text(self, width)
+        return as_text(self.tables, self.skipped, width)
 
     def csv(self) -> str:
-        from aekit.workflows.comparing.rendering import as_csv
-
-        return as_csv(self)
+        return as_csv(self.tables, self.skipped)
 
     def markdown(self) -> str:
-        from aekit.workflows.comparing.rendering import as_markdown
-
-        return as_markdown(self)
+        return as_markdown(self.tables, self.skipped)
 
     def html(self) -> str:
         """A page of its own."""
-        from aekit.workflows.comparing.rendering import as_page
-
-        return as_page(self)
+        return as_page(self.tables, self.skipped)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON."""
@@ -67,7 +61,7 @@ class Comparison:
                 "rows": [
                     vars(row) | {"statistics": {n: vars(f) for n, f in row.statistics.items()}} for row in table.rows
                 ],
-                "words": table.sentences(),
+                "words": table_sentences(table),
             }
             for table in self.tables
         ]

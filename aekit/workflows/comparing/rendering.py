@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aekit.visualization.charts import intervals
 from aekit.visualization.page import Page, card, sentences, side_by_side, table
-from aekit.workflows.comparing.comparison import Comparison
+from aekit.workflows.comparing.rankings import table_sentences
 from aekit.workflows.comparing.tables import Column, Row, Table
 
 _FORMAT = {
@@ -22,15 +22,15 @@ _FORMAT = {
 }
 
 
-def as_text(comparison: Comparison, width: int) -> str:
+def as_text(tables: Sequence[Table], skipped: Mapping[str, str], width: int) -> str:
     """Columns that do not fit beside each other go below, beside the names again."""
-    parts = ["\n".join([one.data, *_blocks(one, width), "", *one.sentences()]) for one in comparison.tables]
-    return "\n\n".join([*parts, *filter(None, ["\n".join(_left_out(comparison))])])
+    parts = ["\n".join([one.data, *_blocks(one, width), "", *table_sentences(one)]) for one in tables]
+    return "\n\n".join([*parts, *filter(None, ["\n".join(_left_out(skipped))])])
 
 
-def as_csv(comparison: Comparison) -> str:
+def as_csv(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
     """A line for each row; a score has its mean, deviation and interval in columns of their own."""
-    columns = list(dict.fromkeys(column for one in comparison.tables for column in one.columns))
+    columns = list(dict.fromkeys(column for one in tables for column in one.columns))
     head = ["data", "name", "control", "seeds"]
     for column in columns:
         parts = ["", " sd", " low", " high"] if column.kind == "score" else ["", " sd"]
@@ -38,7 +38,7 @@ def as_csv(comparison: Comparison) -> str:
     written = io.StringIO()
     out = csv.DictWriter(written, head, lineterminator="\n")
     out.writeheader()
-    for one in comparison.tables:
+    for one in tables:
         for row in one.rows:
             line: dict[str, object] = {"data": one.data, "name": row.name, "control": str(row.is_baseline).lower()}
             line["seeds"] = _seeds(row.seeds)
@@ -49,27 +49,27 @@ def as_csv(comparison: Comparison) -> str:
     return written.getvalue()
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
     """A table and a list of sentences for each data set."""
     parts = []
-    for one in comparison.tables:
+    for one in tables:
         head, *rows = _cells(one)
         lines = [head, ["---"] * len(head), *rows]
         drawn = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-        parts.append("\n".join([f"**{one.data}**", "", *drawn, "", *(f"- {line}" for line in one.sentences())]))
-    parts += filter(None, ["\n".join(f"- {line}" for line in _left_out(comparison))])
+        parts.append("\n".join([f"**{one.data}**", "", *drawn, "", *(f"- {line}" for line in table_sentences(one))]))
+    parts += filter(None, ["\n".join(f"- {line}" for line in _left_out(skipped))])
     return "\n\n".join(parts) + "\n"
 
 
-def as_page(comparison: Comparison) -> str:
+def as_page(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
     """A self-contained page, with the intervals drawn."""
-    encoders = sum(not row.is_baseline for one in comparison.tables for row in one.rows)
+    encoders = sum(not row.is_baseline for one in tables for row in one.rows)
     subtitle = f"{encoders} encoders; mean, standard deviation and outermost 95 % interval over the seeds of each"
     page = Page("Runs side by side", subtitle)
-    for one in comparison.tables:
+    for one in tables:
         head, *rows = _cells(one)
         figures = table([dict(zip(head, row)) for row in rows])
-        page.add("", card(one.data, "", figures, sentences(one.sentences())))
+        page.add("", card(one.data, "", figures, sentences(table_sentences(one))))
         drawn = [_intervals(one.rows, column) for column in one.columns if column.kind == "score"]
         if drawn:
             page.add("", card("Intervals", "The dot is the mean; controls are grey.", side_by_side(*drawn, least=390)))
@@ -78,8 +78,8 @@ def as_page(comparison: Comparison) -> str:
         ]
         below = "Settings in which the recipes differ, and the runs of each row."
         page.add("", card("What differs", below, table(differs)))
-    if comparison.skipped:
-        page.add("", card("Left out", "", sentences(_left_out(comparison))))
+    if skipped:
+        page.add("", card("Left out", "", sentences(_left_out(skipped))))
     return page.html()
 
 
@@ -128,8 +128,8 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"{min(seeds)}-{max(seeds)}" if whole else ", ".join(map(str, seeds))
 
 
-def _left_out(comparison: Comparison) -> list[str]:
-    return [f"left out {folder}: {why}" for folder, why in comparison.skipped.items()]
+def _left_out(skipped: Mapping[str, str]) -> list[str]:
+    return [f"left out {folder}: {why}" for folder, why in skipped.items()]
 
 
 def _settings(row: Row, one: Table) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""TODO"""
+"""Hold the tables of a comparison: statistics, columns, rows."""
 
 from __future__ import annotations
 
@@ -87,9 +87,3 @@ class Table:
     columns: list[Column]
     rows: list[Row]
     notes: list[str]
-
-    def sentences(self) -> list[str]:
-        """What the figures say, in sentences, and the notes."""
-        from aekit.workflows.comparing.ordering import ranking_sentences
-
-        return [*ranking_sentences(self), *self.notes]

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from aekit.data.opening import open_data
 from aekit.data.source import Source
-from aekit.encoder.embeddings import BatchEmbedder
-from aekit.encoder.encoder import Encoder, check_same_encoder, load, temporary_seed
+from aekit.encoder.embedding import BatchEmbedder
+from aekit.encoder.encoder import Encoder, temporary_seed
+from aekit.encoder.identity import check_same_encoder
+from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_file, file_sha256, read_json, write_json

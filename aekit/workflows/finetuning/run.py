@@ -24,8 +24,9 @@ import torch
 from aekit.data.opening import open_data
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
-from aekit.encoder.encoder import Encoder, load
+from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import freeze
+from aekit.encoder.loading import load
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
 from aekit.evaluation.results import Split

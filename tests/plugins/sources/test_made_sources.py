@@ -5,7 +5,6 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-import aekit.data.readers.images as reading
 import numpy as np
 import pytest
 import torch
@@ -13,6 +12,7 @@ from aekit_plugins.sources.mnist_variations import MnistVariations, rotate_image
 from PIL import Image
 from scipy.ndimage import rotate
 
+import aekit.data.readers.images as reading
 from aekit.data.opening import open_data, reopen
 from aekit.data.readers.patches import window_corners
 from aekit.data.samples import load_samples

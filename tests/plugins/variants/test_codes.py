@@ -16,7 +16,8 @@ from torch import Tensor, nn
 import aekit
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
-from aekit.encoder.encoder import Encoder, load
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.loading import load
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import RecipeError
 from aekit.nn.priors import NormalHead

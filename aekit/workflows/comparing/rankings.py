@@ -8,6 +8,11 @@ from aekit.evaluation.summary import join_words
 from aekit.workflows.comparing.tables import Row, Table
 
 
+def table_sentences(table: Table) -> list[str]:
+    """Say in sentences what the statistics of a table show, and add its notes."""
+    return [*ranking_sentences(table), *table.notes]
+
+
 def ranking_sentences(table: Table) -> list[str]:
     """For each evaluator, where the encoders stand beside the controls and among each other."""
     lines = []

@@ -1,0 +1,124 @@
+"""Embed data in bounded memory: read ahead, skip what cannot be read, store part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aekit.data.opening import open_data
+from aekit.data.samples import to_tensor
+from aekit.data.source import Source, read_valid
+from aekit.encoder.embeddings import FORMAT, Embedder, Embeddings
+from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
+from aekit.errors import DataError
+from aekit.io.atomic import explain_write_errors, folder_lock
+from aekit.progress import SILENT, Progress
+from aekit.version import __version__
+
+
+def embed(
+    encoder: Embedder,
+    data: Any,
+    *,
+    out: str | Path | None = None,
+    split: str | None = None,
+    options: dict[str, Any] | None = None,
+    batch_size: int = 256,
+    strict: bool = False,
+    drop_missing: bool = False,
+    progress: Progress = SILENT,
+) -> Embeddings:
+    """Embeds data in bounded memory, into a folder or (without `out`) into memory.
+
+    Args:
+        encoder: frozen; its device is used.
+        data: what `aekit.open_data` takes.
+        out: folder. If it holds embeddings of the same encoder, only new and changed samples are embedded.
+        split: embed only this split of a data set that has splits.
+        options: of the source, by source name.
+        batch_size: samples a forward pass.
+        strict: stop at the first sample that cannot be read.
+        drop_missing: remove rows whose sample is no longer in the data.
+        progress: receives a bar.
+
+    Raises:
+        DataError: unreadable data, or data of another shape or dtype than the encoder takes.
+        IdentityError: `out` holds embeddings of another encoder.
+    """
+    source = open_data(data, options, like=encoder.spec)
+    if source.note and source is not data:
+        progress.say(f"data: {source.note}")
+    wanted = source.rows_of(split)
+    encoder.eval()
+    embedder = BatchEmbedder(encoder, source, batch_size, strict)
+    manifest = {
+        "format": FORMAT,
+        "aekit": __version__,
+        "digest": encoder.digest,
+        "dim": encoder.dim,
+        "origin": source.origin,
+        "split": split,
+    }
+    if out is None:
+        with progress.task("embed", len(wanted)) as task:
+            done = []
+            for rows in embedder.embed(wanted):
+                done.append(rows)
+                task.advance(len(rows.ids))
+        found = concatenate_rows(done, encoder.dim)
+        embeddings = Embeddings(manifest | {"count": len(found.ids), "skipped": len(source.skipped)}, rows=found)
+    else:
+        folder = Path(out)
+        with folder_lock(folder):
+            store = Store(folder, manifest, source)
+            if not (folder / "encoder").exists():
+                encoder.save(folder / "encoder")
+            with explain_write_errors(folder):
+                plan = store.plan(wanted, drop_missing, progress)
+                with progress.task("embed", len(wanted), done=plan.done) as task:
+                    for rows in embedder.embed(plan.todo):
+                        store.append(rows)
+                        task.advance(len(rows.ids))
+                store.close()
+        embeddings = Embeddings.open(folder)
+    embeddings.encoder, embeddings._source = encoder, source
+    return embeddings
+
+
+class BatchEmbedder:
+    """Reads ahead by one batch while the encoder works on another."""
+
+    def __init__(self, encoder: Embedder, source: Source, batch_size: int, strict: bool) -> None:
+        self.encoder, self.source, self.batch_size, self.strict = encoder, source, batch_size, strict
+
+    def embed(self, wanted: np.ndarray) -> Iterator[Rows]:
+        """Embeds the samples at (N,) positions, batch by batch, leaving out what cannot be read."""
+        slices = [wanted[start : start + self.batch_size] for start in range(0, len(wanted), self.batch_size)]
+        with ThreadPoolExecutor(1) as ahead:
+            upcoming = ahead.submit(self._read, slices[0]) if slices else None
+            for number in range(len(slices)):
+                assert upcoming is not None
+                indices, raw, hashes = upcoming.result()
+                upcoming = ahead.submit(self._read, slices[number + 1]) if number + 1 < len(slices) else None
+                if len(indices):
+                    yield self._embed(indices, raw, hashes)
+
+    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        raw, ok = read_valid(self.source, indices, self.strict)
+        return indices[ok], raw[ok], self.source.fingerprints(indices[ok])
+
+    @torch.inference_mode()
+    def _embed(self, indices: np.ndarray, raw: np.ndarray, hashes: list[str]) -> Rows:
+        vectors = self.encoder(to_tensor(raw).to(self.encoder.device)).float().cpu().numpy()
+        if not np.isfinite(vectors).all():
+            bad = self.source.ids[int(indices[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]])]
+            raise DataError(f"{bad}: its embedding is not finite; is this the kind of data the encoder was trained on?")
+        source = self.source
+        labels = None if source.labels is None else source.labels[indices]
+        splits = None if source.splits is None else source.splits[indices]
+        return Rows([source.ids[int(i)] for i in indices], vectors, labels, splits, hashes)

@@ -1,0 +1,46 @@
+"""Identify encoders: their digest, where they are kept, and whether two things come from one of them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError, IdentityError
+from aekit.io.atomic import read_json
+from aekit.io.weights import add_weights, canonical_json
+
+
+def compute_digest(architecture: dict[str, Any], spec: SampleSpec, module: nn.Module) -> str:
+    """Return the sha256 of an architecture, a sample spec and every weight's name, dtype, shape and bytes."""
+    hasher = hashlib.sha256(canonical_json({"architecture": architecture, "spec": spec.to_dict()}))
+    add_weights(hasher, module)
+    return hasher.hexdigest()
+
+
+def find_encoder_folder(path: str | Path) -> Path:
+    """The encoder folder that `path` means: itself, or the ``encoder`` inside a run, embeddings or index folder."""
+    for folder in (Path(path), Path(path) / "encoder"):
+        if (folder / "encoder.json").is_file():
+            return folder
+    if (Path(path) / "recipe.toml").is_file():
+        raise DataError(f"{path}: a run that has no encoder yet; finish it with aekit fit --resume")
+    raise DataError(f"{path}: no encoder here; expected a folder with encoder.json, or a run folder")
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """``encoder.json`` alone, without building the encoder."""
+    return read_json(find_encoder_folder(path) / "encoder.json")
+
+
+def check_same_encoder(ours: str, theirs: str, *, what: str, maker: str) -> None:
+    """Refuses two things that do not come from one encoder.
+
+    Raises:
+        IdentityError: the digests differ.
+    """
+    if ours != theirs:
+        raise IdentityError(f"{what} comes from encoder {ours[:12]}, but {maker} from encoder {theirs[:12]}")

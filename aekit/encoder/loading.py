@@ -1,0 +1,79 @@
+"""Load encoders from their folders, and the encoder that made some embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from aekit.data.spec import SampleSpec
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.encoder import CHECK_TOLERANCE, FORMAT, Encoder, _check_values, build_encoder
+from aekit.encoder.identity import find_encoder_folder
+from aekit.encoder.preprocessing import Preprocess
+from aekit.errors import IdentityError, PluginError, RecipeError
+from aekit.io.atomic import read_json
+from aekit.io.weights import load_error
+from aekit.registry.discovery import Plugin, registry
+
+
+def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
+    """Loads an encoder folder, or the encoder of a run folder, and checks that it is what it was when it was saved.
+
+    Raises:
+        DataError: there is no encoder at `path`.
+        PluginError: a plugin that it needs is missing, disabled, broken, or not of the version it was made with.
+        IdentityError: weights that are damaged, or are not those that ``encoder.json`` describes.
+    """
+    folder = find_encoder_folder(path)
+    saved = read_json(folder / "encoder.json")
+    if saved.get("format") != FORMAT:
+        raise IdentityError(f"{folder}: encoder format {saved.get('format')!r}, this aekit reads {FORMAT}")
+    plugins = [registry().require(record, required_by=str(folder)) for record in saved["plugins"]]
+    moved = _version_changes(saved["plugins"], plugins)
+    spec = SampleSpec.from_dict(saved["spec"])
+    try:
+        weights = load_file(folder / "weights.safetensors")
+        preprocess = Preprocess.from_dict(saved["preprocess"], spec)
+        encoder = build_encoder(spec, preprocess, saved["architecture"], seed=0, plugins=plugins)
+        encoder.load_state_dict(weights, strict=True)
+    except FileNotFoundError:
+        raise IdentityError(f"{folder}: weights.safetensors is missing") from None
+    except (RuntimeError, RecipeError, SafetensorError, OSError) as error:
+        raise (PluginError if moved else IdentityError)(
+            f"{folder}: weights do not load{moved}: {load_error(error)}"
+        ) from error
+    encoder.eval()
+    if encoder.digest != saved["digest"]:
+        raise IdentityError(f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it was changed")
+    drift = (torch.tensor(_check_values(encoder)) - torch.tensor(saved["check"])).abs().max().item()
+    if not drift <= CHECK_TOLERANCE:
+        raise PluginError(f"{folder}: gives other embeddings than when it was saved (off by {drift:.2g}){moved}")
+    known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check"}
+    encoder.record = {key: value for key, value in saved.items() if key not in known}
+    return encoder.to(device)
+
+
+def encoder_of(embeddings: Embeddings) -> Encoder | None:
+    """Return the encoder that made embeddings, or None where it is not at hand.
+
+    Raises:
+        DataError, IdentityError, PluginError: as `load`, of the encoder that their folder holds.
+    """
+    if embeddings.encoder is None and embeddings.folder is not None:
+        embeddings.encoder = load(embeddings.folder)
+    return embeddings.encoder if isinstance(embeddings.encoder, Encoder) else None
+
+
+def _version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:
+    """A phrase naming the plugins whose installed version is not the one that made the encoder, or ``""``."""
+    changes = [
+        f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
+        f"the encoder was made with {record['distribution']} {record['version']}: "
+        f"pip install '{record['distribution']}=={record['version']}'"
+        for record, plugin in zip(records, plugins)
+        if (plugin.distribution, plugin.version) != (record["distribution"], record["version"])
+    ]
+    return f" ({'; '.join(changes)})" if changes else ""
