@@ -12,17 +12,142 @@ from typing import TYPE_CHECKING
 from aekit._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from aekit.data.opening import open_data as open_data
+    from aekit.data.examples import (
+        images as images,
+        video as video,
+        write_mnist as write_mnist,
+        write_recording as write_recording,
+        write_series as write_series,
+    )
+    from aekit.data.framing import (
+        Framing as Framing,
+        per_channel as per_channel,
+        preprocessing_advice as preprocessing_advice,
+    )
+    from aekit.data.opening import (
+        KindOption as KindOption,
+        Layout as Layout,
+        from_array as from_array,
+        infer_axes as infer_axes,
+        open_data as open_data,
+    )
+    from aekit.data.readers.folders import contains_files as contains_files
+    from aekit.data.readers.idx import (
+        find_image_files as find_image_files,
+        find_labels_file as find_labels_file,
+        read_idx as read_idx,
+        read_mnist_folder as read_mnist_folder,
+    )
+    from aekit.data.readers.image_lists import (
+        Listing as Listing,
+        list_folder as list_folder,
+        list_images as list_images,
+    )
+    from aekit.data.readers.images import (
+        IMAGE_ENDINGS as IMAGE_ENDINGS,
+        BadImage as BadImage,
+        ImageItems as ImageItems,
+        all_headers as all_headers,
+        choose_spec as choose_spec,
+        for_each_full_size as for_each_full_size,
+        read_headers as read_headers,
+        read_images as read_images,
+    )
+    from aekit.data.readers.numpy_files import read_npy as read_npy, read_npz as read_npz
+    from aekit.data.readers.patches import window_corners as window_corners
+    from aekit.data.readers.recordings import (
+        RECORDING_ENDINGS as RECORDING_ENDINGS,
+        SOUND_ENDINGS as SOUND_ENDINGS,
+        TIME_COLUMNS as TIME_COLUMNS,
+        Recording as Recording,
+    )
+    from aekit.data.readers.resizing import (
+        CropPctOption as CropPctOption,
+        InterpolationOption as InterpolationOption,
+        ResizeOption as ResizeOption,
+        SizeOption as SizeOption,
+    )
+    from aekit.data.readers.series import (
+        LengthOption as LengthOption,
+        MissingOption as MissingOption,
+        SeriesSource as SeriesSource,
+        UnequalOption as UnequalOption,
+        find_parts as find_parts,
+        holds_series as holds_series,
+    )
+    from aekit.data.readers.table_columns import (
+        Categories as Categories,
+        Missing as Missing,
+        Tabular as Tabular,
+        read_columns as read_columns,
+    )
+    from aekit.data.readers.tables import (
+        LABEL_COLUMNS as LABEL_COLUMNS,
+        PATH_COLUMNS as PATH_COLUMNS,
+        TABLE_ENDINGS as TABLE_ENDINGS,
+        column_names as column_names,
+        find_column as find_column,
+        parts_in as parts_in,
+        read_parts as read_parts,
+        read_table as read_table,
+        to_labels as to_labels,
+    )
+    from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
+    from aekit.data.readers.windows import WindowCutter as WindowCutter
+    from aekit.data.resampling import resample as resample
     from aekit.data.samples import Samples as Samples
-    from aekit.data.source import ArraySource as ArraySource, Source as Source
-    from aekit.data.spec import Column as Column, Kind as Kind, SampleSpec as SampleSpec
-    from aekit.encoder.backbone import Backbone as Backbone
-    from aekit.encoder.encoder import Encoder as Encoder
+    from aekit.data.source import ArraySource as ArraySource, RowIds as RowIds, Source as Source
+    from aekit.data.spec import Column as Column, Kind as Kind, Resize as Resize, SampleSpec as SampleSpec
+    from aekit.encoder.backbone import Backbone as Backbone, TiedLayer as TiedLayer
+    from aekit.encoder.encoder import Encoder as Encoder, temporary_seed as temporary_seed
+    from aekit.encoder.eval_mode import eval_mode as eval_mode
     from aekit.encoder.preprocessing import Preprocess as Preprocess
-    from aekit.errors import AekitError as AekitError, DataError as DataError, RecipeError as RecipeError
+    from aekit.errors import (
+        AekitError as AekitError,
+        DataError as DataError,
+        IdentityError as IdentityError,
+        RecipeError as RecipeError,
+        closest_name as closest_name,
+    )
+    from aekit.evaluation.clusterers import (
+        fit_hdbscan as fit_hdbscan,
+        fit_kmeans as fit_kmeans,
+        silhouettes as silhouettes,
+    )
+    from aekit.evaluation.linear.probe import SEARCH_TOLERANCE as SEARCH_TOLERANCE, fit_logistic as fit_logistic
+    from aekit.evaluation.linear.ridge import fit_ridge as fit_ridge
+    from aekit.evaluation.metrics.classification import (
+        confusion_matrix as confusion_matrix,
+        majority_class_accuracy as majority_class_accuracy,
+        per_class_metrics as per_class_metrics,
+    )
+    from aekit.evaluation.metrics.clustering import (
+        MAX_CHOOSING_ROWS as MAX_CHOOSING_ROWS,
+        choose_cluster_count as choose_cluster_count,
+        evaluate_clusters as evaluate_clusters,
+    )
+    from aekit.evaluation.metrics.detection import (
+        ANOMALY_NAMES as ANOMALY_NAMES,
+        average_precisions as average_precisions,
+        mean_detection_metrics as mean_detection_metrics,
+    )
     from aekit.evaluation.metrics.intervals import bootstrap as bootstrap
+    from aekit.evaluation.metrics.outlier_scores import (
+        OUTLIER_SCORES as OUTLIER_SCORES,
+        outlier_scores as outlier_scores,
+    )
+    from aekit.evaluation.model_selection import assign_folds as assign_folds, select_setting as select_setting
+    from aekit.evaluation.neighbors import nearest_neighbors as nearest_neighbors, rank_neighbors as rank_neighbors
     from aekit.evaluation.results import Metric as Metric, Result as Result, Split as Split
-    from aekit.index.vector_index import Index as Index
+    from aekit.evaluation.splits import sample_per_class as sample_per_class, stratified_sample as stratified_sample
+    from aekit.index.openblas import import_with_better_core as import_with_better_core
+    from aekit.index.vector_index import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
+    from aekit.io.atomic import file_sha256 as file_sha256
+    from aekit.io.weights import (
+        load_error as load_error,
+        read_weights as read_weights,
+        state_dict_differences as state_dict_differences,
+    )
     from aekit.objectives.base import (
         Batch as Batch,
         Objective as Objective,
@@ -36,17 +161,51 @@ if TYPE_CHECKING:
 
 # Resolved on first use, so that a hook module does not import torch.
 _HOMES = {
-    "aekit.data.opening": "open_data",
+    "aekit.data.examples": "images video write_mnist write_recording write_series",
+    "aekit.data.framing": "Framing per_channel preprocessing_advice",
+    "aekit.data.opening": "KindOption Layout from_array infer_axes open_data",
+    "aekit.data.readers.folders": "contains_files",
+    "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
+    "aekit.data.readers.image_lists": "Listing list_folder list_images",
+    "aekit.data.readers.images": (
+        "BadImage IMAGE_ENDINGS ImageItems all_headers choose_spec for_each_full_size read_headers read_images"
+    ),
+    "aekit.data.readers.numpy_files": "read_npy read_npz",
+    "aekit.data.readers.patches": "window_corners",
+    "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",
+    "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
+    "aekit.data.readers.series": "LengthOption MissingOption SeriesSource UnequalOption find_parts holds_series",
+    "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
+    "aekit.data.readers.tables": (
+        "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column parts_in read_parts read_table to_labels"
+    ),
+    "aekit.data.readers.video": "VIDEO_ENDINGS Video VideoReader",
+    "aekit.data.readers.windows": "WindowCutter",
+    "aekit.data.resampling": "resample",
     "aekit.data.samples": "Samples",
-    "aekit.data.source": "ArraySource Source",
-    "aekit.data.spec": "Column Kind SampleSpec",
-    "aekit.encoder.backbone": "Backbone",
-    "aekit.encoder.encoder": "Encoder",
+    "aekit.data.source": "ArraySource RowIds Source",
+    "aekit.data.spec": "Column Kind Resize SampleSpec",
+    "aekit.encoder.backbone": "Backbone TiedLayer",
+    "aekit.encoder.encoder": "Encoder temporary_seed",
+    "aekit.encoder.eval_mode": "eval_mode",
     "aekit.encoder.preprocessing": "Preprocess",
-    "aekit.errors": "AekitError DataError RecipeError",
+    "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name",
+    "aekit.evaluation.clusterers": "fit_hdbscan fit_kmeans silhouettes",
+    "aekit.evaluation.linear.probe": "SEARCH_TOLERANCE fit_logistic",
+    "aekit.evaluation.linear.ridge": "fit_ridge",
+    "aekit.evaluation.metrics.classification": "confusion_matrix majority_class_accuracy per_class_metrics",
+    "aekit.evaluation.metrics.clustering": "MAX_CHOOSING_ROWS choose_cluster_count evaluate_clusters",
+    "aekit.evaluation.metrics.detection": "ANOMALY_NAMES average_precisions mean_detection_metrics",
     "aekit.evaluation.metrics.intervals": "bootstrap",
+    "aekit.evaluation.metrics.outlier_scores": "OUTLIER_SCORES outlier_scores",
+    "aekit.evaluation.model_selection": "assign_folds select_setting",
+    "aekit.evaluation.neighbors": "nearest_neighbors rank_neighbors",
     "aekit.evaluation.results": "Metric Result Split",
-    "aekit.index.vector_index": "Index",
+    "aekit.evaluation.splits": "sample_per_class stratified_sample",
+    "aekit.index.openblas": "import_with_better_core",
+    "aekit.index.vector_index": "BatchFactory Index Similarity",
+    "aekit.io.atomic": "file_sha256",
+    "aekit.io.weights": "load_error read_weights state_dict_differences",
     "aekit.objectives.base": "Batch Objective Pretext Step Variant",
     "aekit.objectives.restoration": "RestorationTask",
     "aekit.registry.hookspecs": "API_VERSION Entry hookimpl",

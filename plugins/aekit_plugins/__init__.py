@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aekit.registry.hookspecs import Entry, hookimpl
+from aekit.plugin import Entry, hookimpl
 
 from .pretexts import aekit_register_pretexts as aekit_register_pretexts
 

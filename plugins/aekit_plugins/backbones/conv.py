@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal
 
 from torch import nn
 
-from aekit.data.spec import SampleSpec
-from aekit.encoder.backbone import Backbone, TiedLayer
-from aekit.registry.options import Field
+from aekit.plugin import Backbone, Field, SampleSpec, TiedLayer
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 LAYERS: dict[str, tuple[Any, Any, Any]] = {

@@ -6,9 +6,7 @@ from typing import Annotated
 
 from torch import nn
 
-from aekit.data.spec import SampleSpec
-from aekit.encoder.backbone import Backbone
-from aekit.registry.options import Field
+from aekit.plugin import Backbone, Field, SampleSpec
 
 
 class Linear(Backbone):

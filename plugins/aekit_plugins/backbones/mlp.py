@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from torch import nn
 
-from aekit.data.spec import SampleSpec
-from aekit.encoder.backbone import Backbone, TiedLayer
-from aekit.registry.options import Field
+from aekit.plugin import Backbone, Field, SampleSpec, TiedLayer
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "none": nn.Identity}
 

@@ -7,9 +7,7 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.data.spec import SampleSpec
-from aekit.encoder.backbone import Backbone
-from aekit.registry.options import Field
+from aekit.plugin import Backbone, Field, SampleSpec
 
 LAYERS: dict[str, tuple[Any, Any, Any, Any]] = {
     "series": (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AdaptiveAvgPool1d),

@@ -11,18 +11,26 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.data.framing import Framing, per_channel, preprocessing_advice
-from aekit.data.spec import SampleSpec
-from aekit.encoder.backbone import Backbone
-from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import AekitError, RecipeError, closest_name
-from aekit.io.atomic import file_sha256
-from aekit.io.weights import load_error, read_weights, state_dict_differences
 from aekit.nn.pooling import Pool, Pooling
 from aekit.nn.stages import Call, Plan, build_stages, disable_dropout, groups_by_name, plan_stages
 from aekit.nn.upsampling import Upsampling
 from aekit.objectives.patch_tokens import VisibleTokenEncoder
-from aekit.registry.options import Field
+from aekit.plugin import (
+    AekitError,
+    Backbone,
+    Field,
+    Framing,
+    Preprocess,
+    RecipeError,
+    SampleSpec,
+    closest_name,
+    file_sha256,
+    load_error,
+    per_channel,
+    preprocessing_advice,
+    read_weights,
+    state_dict_differences,
+)
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 Kept = Annotated[float, Field(gt=0, le=1)]

@@ -6,11 +6,18 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.errors import DataError, closest_name
-from aekit.evaluation.metrics.detection import ANOMALY_NAMES, mean_detection_metrics
-from aekit.evaluation.metrics.outlier_scores import OUTLIER_SCORES, outlier_scores
-from aekit.evaluation.results import Metric, Result, Split
-from aekit.registry.options import Field
+from aekit.plugin import (
+    ANOMALY_NAMES,
+    OUTLIER_SCORES,
+    DataError,
+    Field,
+    Metric,
+    Result,
+    Split,
+    closest_name,
+    mean_detection_metrics,
+    outlier_scores,
+)
 
 
 def evaluate(

@@ -6,13 +6,17 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.errors import DataError
-from aekit.evaluation.linear.probe import fit_logistic
-from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.model_selection import assign_folds
-from aekit.evaluation.results import Metric, Result, Split
-from aekit.evaluation.splits import sample_per_class
-from aekit.registry.options import Field
+from aekit.plugin import (
+    DataError,
+    Field,
+    Metric,
+    Result,
+    Split,
+    assign_folds,
+    bootstrap,
+    fit_logistic,
+    sample_per_class,
+)
 
 COUNTS = (1, 5, 10, 50, 100)
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)

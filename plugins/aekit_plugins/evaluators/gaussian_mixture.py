@@ -8,9 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.evaluation.metrics.clustering import choose_cluster_count, evaluate_clusters
-from aekit.evaluation.results import Result, Split
-from aekit.registry.options import Field
+from aekit.plugin import Field, Result, Split, choose_cluster_count, evaluate_clusters
 
 CHOOSING = 2500
 """Samples that the number of groups is chosen with: 30 groups of full covariance take long."""

@@ -7,10 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from aekit.evaluation.clusterers import fit_hdbscan
-from aekit.evaluation.metrics.clustering import evaluate_clusters
-from aekit.evaluation.results import Metric, Result, Split
-from aekit.registry.options import Field
+from aekit.plugin import Field, Metric, Result, Split, evaluate_clusters, fit_hdbscan
 
 
 def evaluate(

@@ -7,10 +7,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.evaluation.clusterers import fit_kmeans, silhouettes
-from aekit.evaluation.metrics.clustering import MAX_CHOOSING_ROWS, choose_cluster_count, evaluate_clusters
-from aekit.evaluation.results import Result, Split
-from aekit.registry.options import Field
+from aekit.plugin import (
+    MAX_CHOOSING_ROWS,
+    Field,
+    Result,
+    Split,
+    choose_cluster_count,
+    evaluate_clusters,
+    fit_kmeans,
+    silhouettes,
+)
 
 
 def evaluate(

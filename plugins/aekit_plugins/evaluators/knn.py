@@ -8,11 +8,7 @@ from typing import Annotated, Literal, get_args
 
 import numpy as np
 
-from aekit.evaluation.metrics.classification import majority_class_accuracy
-from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.neighbors import nearest_neighbors
-from aekit.evaluation.results import Metric, Result, Split
-from aekit.registry.options import Field
+from aekit.plugin import Field, Metric, Result, Split, bootstrap, majority_class_accuracy, nearest_neighbors
 
 GRID = (1, 3, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.0, 0.03, 0.07, 0.2)

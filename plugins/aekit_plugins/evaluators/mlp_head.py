@@ -6,10 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.evaluation.metrics.classification import majority_class_accuracy
-from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.results import Metric, Result, Split
-from aekit.registry.options import Field
+from aekit.plugin import Field, Metric, Result, Split, bootstrap, majority_class_accuracy
 
 
 def evaluate(

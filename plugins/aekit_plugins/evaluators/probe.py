@@ -6,14 +6,22 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.evaluation.linear.probe import SEARCH_TOLERANCE, fit_logistic
-from aekit.evaluation.linear.ridge import fit_ridge
-from aekit.evaluation.metrics.classification import confusion_matrix, majority_class_accuracy, per_class_metrics
-from aekit.evaluation.metrics.detection import average_precisions, mean_detection_metrics
-from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.model_selection import select_setting
-from aekit.evaluation.results import Metric, Result, Split
-from aekit.registry.options import Field
+from aekit.plugin import (
+    SEARCH_TOLERANCE,
+    Field,
+    Metric,
+    Result,
+    Split,
+    average_precisions,
+    bootstrap,
+    confusion_matrix,
+    fit_logistic,
+    fit_ridge,
+    majority_class_accuracy,
+    mean_detection_metrics,
+    per_class_metrics,
+    select_setting,
+)
 
 EXACT = 1e-9
 """At which probabilities are right to the third decimal."""

@@ -6,11 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.neighbors import nearest_neighbors, rank_neighbors
-from aekit.evaluation.results import Result, Split
-from aekit.evaluation.splits import stratified_sample
-from aekit.registry.options import Field
+from aekit.plugin import Field, Result, Split, bootstrap, nearest_neighbors, rank_neighbors, stratified_sample
 
 BLOCK = 8192
 """Queries whose neighbours are held at a time."""

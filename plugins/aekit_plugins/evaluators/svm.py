@@ -6,11 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.evaluation.metrics.classification import majority_class_accuracy
-from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.results import Metric, Result, Split
-from aekit.evaluation.splits import stratified_sample
-from aekit.registry.options import Field
+from aekit.plugin import Field, Metric, Result, Split, bootstrap, majority_class_accuracy, stratified_sample
 
 STRENGTHS = {"linear": (0.001, 0.01, 0.1, 1.0), "rbf": (0.1, 1.0, 10.0, 100.0)}
 """Values of C tried."""

@@ -13,10 +13,16 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.errors import DataError, IdentityError, RecipeError
-from aekit.index.openblas import import_with_better_core
-from aekit.index.vector_index import BatchFactory, Index, Similarity
-from aekit.registry.options import Field
+from aekit.plugin import (
+    BatchFactory,
+    DataError,
+    Field,
+    IdentityError,
+    Index,
+    RecipeError,
+    Similarity,
+    import_with_better_core,
+)
 
 TRAINING_PER_LIST = 64
 """Vectors that k-means sees for each of its centres; FAISS warns below 39."""

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.nn.augment.base import Strength
 from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
 from aekit.objectives.joint_embedding import (
@@ -22,7 +20,7 @@ from aekit.objectives.joint_embedding import (
     project_together,
     projection_std,
 )
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples
 
 
 class BYOL(JointEmbeddingTask):

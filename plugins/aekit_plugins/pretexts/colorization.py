@@ -8,12 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.data.resampling import resample
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.nn.color import ab_bins, lab_to_rgb, lightness_to_rgb, rebalancing_weights, rgb_to_lab, soft_encode_ab
 from aekit.objectives.restoration import DamagedBatch, RestorationTask
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples, resample
 
 WIDTH = 32
 """Channels that the decoder ends with, for classes, before each pixel is told its class."""

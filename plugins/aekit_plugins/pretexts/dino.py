@@ -11,9 +11,6 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
-from aekit.errors import RecipeError
 from aekit.nn.augment.base import Strength
 from aekit.nn.augment.presets import Flip, augmentation_for
 from aekit.objectives.joint_embedding import (
@@ -26,7 +23,7 @@ from aekit.objectives.joint_embedding import (
     project_together,
     projection_std,
 )
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, RecipeError, Samples
 
 FIRST = 256
 """Samples whose mean output is the first centre."""

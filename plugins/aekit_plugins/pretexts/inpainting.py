@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.nn.masks import biharmonic_fill, block_masks, dilate_mask, nearest_fill, random_shape_masks, smooth_fill
 from aekit.objectives.masking import MaskFill
 from aekit.objectives.restoration import Baseline, DamagedBatch, LossOption, ResidualOption, RestorationTask
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples
 
 CELLS = 4
 """Of the coarse noise that random shapes are cut from, along each side of a sample."""

@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.encoder.encoder import Encoder
 from aekit.nn.classification import classification_head, classification_loss, format_predictions
 from aekit.nn.permutations import distant_permutations
 from aekit.nn.tiles import TileCells, cut_tiles, match_image_statistics, paste_tiles, random_grayscale, resize_tiles
 from aekit.objectives.base import Pretext
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field
 
 SMALL = 48
 """Pictures of shorter sides are cut into 2 x 2 tiles, as there is little to see in a ninth of them."""

@@ -7,13 +7,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.objectives.base import Pretext
 from aekit.objectives.losses import LOSSES
 from aekit.objectives.masking import FillOption, MaskFill, masked_mean
 from aekit.objectives.patch_tokens import PatchDecoder, PatchGrid
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples
 
 Side = Annotated[int, Field(ge=1)]
 _PATCH = Field(

@@ -8,11 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.objectives.masking import MaskFill
 from aekit.objectives.restoration import Baseline, DamagedBatch, LossOption, ResidualOption, RestorationTask
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples
 
 AXES = {"series": ["time"], "image": ["height", "width"], "clip": ["time", "height", "width"]}
 """Kind of sample -> its axes after that of the channels."""

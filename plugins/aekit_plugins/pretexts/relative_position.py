@@ -7,11 +7,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from aekit.encoder.encoder import Encoder
 from aekit.nn.classification import classification_head, classification_loss, format_predictions
 from aekit.nn.tiles import TileCells, cut_tiles, match_image_statistics, paste_tiles, random_grayscale, resize_tiles
 from aekit.objectives.base import Pretext
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field
 
 NAMES = ("up left", "up", "up right", "left", "right", "down left", "down", "down right")
 """Where the cells about the middle of a 3 x 3 grid lie, in reading order."""

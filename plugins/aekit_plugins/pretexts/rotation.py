@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder.encoder import Encoder
 from aekit.nn.classification import classification_head, classification_loss, format_predictions
 from aekit.objectives.base import Pretext
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field
 
 
 class Rotation(Pretext):

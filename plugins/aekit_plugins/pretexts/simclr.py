@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder.encoder import Encoder
 from aekit.nn.augment.base import Strength
 from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
 from aekit.objectives.joint_embedding import (
@@ -19,7 +18,7 @@ from aekit.objectives.joint_embedding import (
     project_together,
     projection_std,
 )
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field
 
 
 class SimCLR(JointEmbeddingTask):

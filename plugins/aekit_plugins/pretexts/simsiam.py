@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder.encoder import Encoder
 from aekit.nn.augment.base import Strength
 from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
 from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field
 
 
 class SimSiam(JointEmbeddingTask):

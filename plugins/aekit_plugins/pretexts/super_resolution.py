@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.data.resampling import resample
-from aekit.encoder.encoder import Encoder
 from aekit.objectives.restoration import DamagedBatch, LossOption, ResidualOption, RestorationTask
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, resample
 
 
 class SuperResolution(RestorationTask):

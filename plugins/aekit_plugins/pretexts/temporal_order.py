@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.encoder.encoder import Encoder
 from aekit.nn.classification import classification_head, classification_loss, format_predictions
 from aekit.nn.permutations import distant_permutations
 from aekit.nn.tiles import TileCells, cut_segments
 from aekit.objectives.base import Pretext
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field
 
 SHORT = 5
 """Samples of fewer steps are cut into two segments, as three with a step left out between them need as many."""

@@ -8,11 +8,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.objectives.restoration import DamagedBatch, LossOption, ResidualOption, RestorationTask
 from aekit.objectives.watermarks import PROPORTION, draw_watermark_bank, find_fonts, place_watermarks
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -6,10 +6,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from aekit.data.readers.series import LengthOption, MissingOption, SeriesSource, UnequalOption, find_parts
-from aekit.data.spec import SampleSpec
-from aekit.errors import DataError, closest_name
-from aekit.registry.options import Field
+from aekit.plugin import (
+    DataError,
+    Field,
+    LengthOption,
+    MissingOption,
+    SampleSpec,
+    SeriesSource,
+    UnequalOption,
+    closest_name,
+    find_parts,
+)
 
 _ROOT = Field(description="folder of data sets, NAME/NAME_TRAIN.ts each; auto: those inside the package aeon")
 
@@ -46,6 +53,6 @@ def _inside_aeon(where: str) -> Path:
 
 def example(folder: Path) -> tuple[str, dict[str, str]]:
     """What the conformance kit opens."""
-    from aekit.data.examples import write_series
+    from aekit.plugin import write_series
 
     return "Waves", {"root": str(write_series(folder).parent)}

@@ -8,26 +8,35 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 
-from aekit.data.opening import KindOption, Layout, infer_axes
-from aekit.data.readers.idx import find_image_files, find_labels_file, read_idx, read_mnist_folder
-from aekit.data.readers.numpy_files import read_npy, read_npz
-from aekit.data.readers.recordings import TIME_COLUMNS
-from aekit.data.readers.table_columns import Categories, Missing, Tabular, read_columns
-from aekit.data.readers.tables import (
+from aekit.plugin import (
     LABEL_COLUMNS,
     PATH_COLUMNS,
     TABLE_ENDINGS,
+    TIME_COLUMNS,
+    ArraySource,
+    Categories,
+    DataError,
+    Field,
+    KindOption,
+    Layout,
+    Missing,
+    SampleSpec,
+    Tabular,
     column_names,
     find_column,
+    find_image_files,
+    find_labels_file,
+    infer_axes,
     parts_in,
+    read_columns,
+    read_idx,
+    read_mnist_folder,
+    read_npy,
+    read_npz,
     read_parts,
     read_table,
     to_labels,
 )
-from aekit.data.source import ArraySource
-from aekit.data.spec import SampleSpec
-from aekit.errors import DataError
-from aekit.registry.options import Field
 
 _X = Field(description="the array in an .npz, or the columns of a table; auto: the usual names")
 _Y = Field(description="the labels in an .npz or a table; auto: the usual names; none: there are none")

@@ -8,14 +8,21 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.data.readers.folders import contains_files
-from aekit.data.readers.image_lists import Listing, list_folder
-from aekit.data.readers.images import BadImage, choose_spec
-from aekit.data.readers.video import VIDEO_ENDINGS, Video, VideoReader
-from aekit.data.readers.windows import WindowCutter
-from aekit.data.source import Source
-from aekit.data.spec import Resize, SampleSpec
-from aekit.registry.options import Field
+from aekit.plugin import (
+    VIDEO_ENDINGS,
+    BadImage,
+    Field,
+    Listing,
+    Resize,
+    SampleSpec,
+    Source,
+    Video,
+    VideoReader,
+    WindowCutter,
+    choose_spec,
+    contains_files,
+    list_folder,
+)
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -114,6 +121,6 @@ class Clips(Source):
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
         """What the conformance kit opens."""
-        from aekit.data.examples import video
+        from aekit.plugin import video
 
         return str(video(folder)), {"frames": 3, "stride": 1}

@@ -10,14 +10,24 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit.data.readers.folders import contains_files
-from aekit.data.readers.image_lists import list_images
-from aekit.data.readers.images import IMAGE_ENDINGS, choose_spec, read_headers, read_images
-from aekit.data.readers.resizing import CropPctOption, InterpolationOption, ResizeOption, SizeOption
-from aekit.data.readers.tables import PATH_COLUMNS, column_names, find_column
-from aekit.data.source import Source
-from aekit.data.spec import SampleSpec
-from aekit.registry.options import Field
+from aekit.plugin import (
+    IMAGE_ENDINGS,
+    PATH_COLUMNS,
+    CropPctOption,
+    Field,
+    InterpolationOption,
+    ResizeOption,
+    SampleSpec,
+    SizeOption,
+    Source,
+    choose_spec,
+    column_names,
+    contains_files,
+    find_column,
+    list_images,
+    read_headers,
+    read_images,
+)
 
 
 class Images(Source):

@@ -7,11 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.data.opening import open_data
-from aekit.data.source import RowIds, Source
-from aekit.data.spec import SampleSpec
-from aekit.errors import DataError, closest_name
-from aekit.registry.options import Field
+from aekit.plugin import DataError, Field, RowIds, SampleSpec, Source, closest_name, open_data
 
 NAMES = ("basic", "rot", "bg-rand", "rot-bg-rand")
 
@@ -106,6 +102,6 @@ def rotate_images(pictures: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:
     """What the conformance kit opens."""
-    from aekit.data.examples import write_mnist
+    from aekit.plugin import write_mnist
 
     return "rot-bg-rand", {"of": str(write_mnist(folder)), "train": 6, "validation": 2, "test": 4}

@@ -10,12 +10,16 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.data.readers.image_lists import list_images
-from aekit.data.readers.images import all_headers, choose_spec, for_each_full_size
-from aekit.data.readers.patches import window_corners
-from aekit.data.source import Source
-from aekit.data.spec import SampleSpec
-from aekit.registry.options import Field
+from aekit.plugin import (
+    Field,
+    SampleSpec,
+    Source,
+    all_headers,
+    choose_spec,
+    for_each_full_size,
+    list_images,
+    window_corners,
+)
 
 Side = Annotated[int, Field(ge=1, le=8192)]
 Sides = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
@@ -115,6 +119,6 @@ class Patches(Source):
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
         """What the conformance kit opens."""
-        from aekit.data.examples import images
+        from aekit.plugin import images
 
         return str(images(folder)), {"size": [4, 5], "stride": 3}

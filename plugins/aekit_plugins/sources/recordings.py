@@ -7,15 +7,20 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.data.readers.folders import contains_files
-from aekit.data.readers.image_lists import Listing, list_folder
-from aekit.data.readers.recordings import RECORDING_ENDINGS, SOUND_ENDINGS, Recording
-from aekit.data.readers.series import MissingOption
-from aekit.data.readers.windows import WindowCutter
-from aekit.data.source import Source
-from aekit.data.spec import SampleSpec
-from aekit.errors import DataError
-from aekit.registry.options import Field
+from aekit.plugin import (
+    RECORDING_ENDINGS,
+    SOUND_ENDINGS,
+    DataError,
+    Field,
+    Listing,
+    MissingOption,
+    Recording,
+    SampleSpec,
+    Source,
+    WindowCutter,
+    contains_files,
+    list_folder,
+)
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -126,6 +131,6 @@ class Recordings(Source):
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
         """What the conformance kit opens."""
-        from aekit.data.examples import write_recording
+        from aekit.plugin import write_recording
 
         return str(write_recording(folder)), {"steps": 6, "stride": 3}

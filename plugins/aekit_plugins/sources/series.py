@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from aekit.data.readers.series import LengthOption, MissingOption, SeriesSource, UnequalOption, find_parts, holds_series
-from aekit.data.spec import SampleSpec
-from aekit.registry.options import Field
+from aekit.plugin import (
+    Field,
+    LengthOption,
+    MissingOption,
+    SampleSpec,
+    SeriesSource,
+    UnequalOption,
+    find_parts,
+    holds_series,
+)
 
 
 class Series(SeriesSource):
@@ -45,6 +52,6 @@ class Series(SeriesSource):
     @staticmethod
     def example(folder: Path) -> str:
         """What the conformance kit opens."""
-        from aekit.data.examples import write_series
+        from aekit.plugin import write_series
 
         return str(write_series(folder))

@@ -7,10 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn import datasets
 
-from aekit.data.opening import from_array
-from aekit.data.source import Source
-from aekit.data.spec import SampleSpec
-from aekit.errors import DataError, closest_name
+from aekit.plugin import DataError, SampleSpec, Source, closest_name, from_array
 
 NAMES = ("breast_cancer", "digits", "iris", "wine")
 

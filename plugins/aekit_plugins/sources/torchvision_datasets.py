@@ -10,14 +10,21 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from aekit.data.opening import from_array
-from aekit.data.readers.idx import find_image_files, read_mnist_folder
-from aekit.data.readers.images import ImageItems
-from aekit.data.readers.resizing import CropPctOption, InterpolationOption, ResizeOption, SizeOption
-from aekit.data.source import Source
-from aekit.data.spec import SampleSpec
-from aekit.errors import DataError, closest_name
-from aekit.registry.options import Field
+from aekit.plugin import (
+    CropPctOption,
+    DataError,
+    Field,
+    ImageItems,
+    InterpolationOption,
+    ResizeOption,
+    SampleSpec,
+    SizeOption,
+    Source,
+    closest_name,
+    find_image_files,
+    from_array,
+    read_mnist_folder,
+)
 
 _FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 _IDX: dict[str, tuple[str, list[str] | None]] = {
@@ -132,7 +139,7 @@ def _targets(dataset: Any) -> np.ndarray:
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:
     """What the conformance kit opens."""
-    from aekit.data.examples import write_mnist
+    from aekit.plugin import write_mnist
 
     write_mnist(folder)
     return "MNIST", {"root": str(folder), "download": False}

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.nn.priors import NormalHead
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples, temporary_seed
 
 
 class Adversarial(Variant):

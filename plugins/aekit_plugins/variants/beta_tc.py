@@ -8,11 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.nn.gaussian import GaussianHead, normal_log_density
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples
 
 
 class BetaTC(Variant):

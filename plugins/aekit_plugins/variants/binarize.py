@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import RecipeError
 from aekit.objectives.base import Variant
+from aekit.plugin import Preprocess, RecipeError
 
 
 class Binarize(Variant):

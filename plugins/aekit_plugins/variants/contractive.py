@@ -10,9 +10,6 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
-from aekit.errors import RecipeError
 from aekit.nn.jacobian import (
     freeze_batch_statistics,
     random_probes,
@@ -22,7 +19,7 @@ from aekit.nn.jacobian import (
     vector_jacobian_products,
 )
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, RecipeError, Samples
 
 FEW = 3
 """A code of at most so many numbers is worth a pass for each of them."""

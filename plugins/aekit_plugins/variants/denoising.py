@@ -8,13 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
-from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import RecipeError
 from aekit.nn.blur import gaussian_blur
 from aekit.objectives.base import Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Preprocess, RecipeError, Samples
 
 DEFAULT_LEVELS = {"gaussian": 1.0, "masking": 0.25, "salt-and-pepper": 0.25, "speckle": 0.25, "blur": 1.0}
 """Noise -> its level where none is set; that of the Gaussian is in units of its own."""

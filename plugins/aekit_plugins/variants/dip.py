@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aekit.nn.gaussian import GaussianHead, kl_to_standard_normal
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Field
 
 
 class DIP(Variant):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from aekit.nn.gaussian import GaussianHead, log_importance_weights
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Field
 
 
 class IWAE(Variant):

@@ -9,11 +9,9 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
 from aekit.nn.top_k import keep_top_k
 from aekit.objectives.base import Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, Samples
 
 
 class KSparse(Variant):

@@ -8,14 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
-from aekit.encoder.backbone import TiedLayer
-from aekit.encoder.encoder import Encoder
-from aekit.encoder.eval_mode import eval_mode
-from aekit.errors import RecipeError
 from aekit.nn.pca import fit_pca
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, RecipeError, Samples, TiedLayer, eval_mode
 
 TOLERANCE = 1e-3
 """Share of a map's own size by which rounding may keep it from being linear."""

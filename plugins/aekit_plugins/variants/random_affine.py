@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.objectives.base import Variant
-from aekit.registry.options import Field
+from aekit.plugin import Field
 
 
 class RandomAffine(Variant):

@@ -7,12 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
-from aekit.encoder.eval_mode import eval_mode
-from aekit.errors import RecipeError
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, RecipeError, Samples, eval_mode
 
 BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 """Kind of unit -> its least and its largest activation."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from torch import Tensor
 
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Field
 
 
 class SparseL1(Variant):

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aekit.data.samples import Samples
-from aekit.encoder.encoder import Encoder
-from aekit.errors import RecipeError
 from aekit.nn.quantizer import VectorQuantizer
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Encoder, Field, RecipeError, Samples
 
 PART = 4
 """Numbers that one entry stands for, or a few more, unless `groups` says otherwise."""

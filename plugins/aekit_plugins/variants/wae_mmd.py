@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aekit.nn.priors import NormalHead
 from aekit.objectives.base import Step, Variant
-from aekit.registry.options import Field
+from aekit.plugin import Field
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Of the kernels, times the mean squared distance of two draws from the prior."""

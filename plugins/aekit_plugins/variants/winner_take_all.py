@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aekit.nn.top_k import keep_top_k
 from aekit.objectives.base import Variant
-from aekit.registry.options import Field
+from aekit.plugin import Field
 
 
 class WinnerTakeAll(Variant):
