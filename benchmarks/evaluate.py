@@ -105,9 +105,9 @@ def components(samples: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     rows = np.linspace(0, len(source) - 1, min(samples, len(source))).astype(int)
     raw = source.read(rows)[0].reshape(len(rows), -1).astype(np.float32) / 255
     splits = np.asarray(source.splits)[rows]
-    centred = raw - raw[splits == "train"].mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    return centred @ axes[:, ::-1][:, :dim], np.asarray(source.labels)[rows], splits
+    centerd = raw - raw[splits == "train"].mean(axis=0)
+    _, axes = np.linalg.eigh(centerd.T @ centerd)
+    return centerd @ axes[:, ::-1][:, :dim], np.asarray(source.labels)[rows], splits
 
 
 def stored(folder: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,11 +2,11 @@
 
     python benchmarks/fit.py [--repeats 5] [--samples 12800]
 
-Every way trains the same network from the same weights with the same optimizer on the same pictures; only what feeds it differs:
+Every way trains the same network from the same weights with the same optimizer on the same images; only what feeds it differs:
 
 - bare: a loop over a uint8 tensor in memory, indexed by a permutation, scaled by one multiplication
 - aekit: `aekit.training.loop.train`, with all that it does besides: corruption off, schedule, checks of the loss, records
-- DataLoader: torch's DataLoader over a Dataset that hands out one picture at a time, two workers
+- DataLoader: torch's DataLoader over a Dataset that hands out one image at a time, two workers
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ CPU = torch.device("cpu")
 
 
 class OneByOne(Dataset):
-    """How most training code hands out pictures: a Python call and a conversion a sample."""
+    """How most training code hands out images: a Python call and a conversion a sample."""
 
-    def __init__(self, pictures: np.ndarray) -> None:
-        self.pictures = pictures
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(self.pictures[index]).float() / 255
+        return torch.from_numpy(self.images[index]).float() / 255
 
 
 def build(backbone: str, held: Samples, settings: Settings) -> Autoencoder:
@@ -92,8 +92,8 @@ def ours(objective: Autoencoder, held: Samples, settings: Settings) -> Callable[
 
 def loader(objective: Autoencoder, held: Samples, settings: Settings) -> Callable[[], None]:
     assert isinstance(held.data, torch.Tensor)
-    pictures = OneByOne(held.data.numpy())
-    feed = DataLoader(pictures, settings.batch_size, shuffle=True, drop_last=True, num_workers=2)
+    images = OneByOne(held.data.numpy())
+    feed = DataLoader(images, settings.batch_size, shuffle=True, drop_last=True, num_workers=2)
     optimizer = make_optimizer(objective, settings)
 
     def epoch() -> None:
@@ -109,12 +109,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=12800)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
-    pictures = np.random.default_rng(0).integers(0, 256, (arguments.samples, 1, 28, 28), dtype=np.uint8)
-    held = load_samples(ArraySource(pictures), np.arange(len(pictures)), CPU)
+    images = np.random.default_rng(0).integers(0, 256, (arguments.samples, 1, 28, 28), dtype=np.uint8)
+    held = load_samples(ArraySource(images), np.arange(len(images)), CPU)
     ways = {"bare": bare, "aekit": ours, "DataLoader": loader}
 
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.precision}, 28x28 pictures,")
-    print(f"median of {arguments.repeats} epochs of {len(pictures)} samples after one to warm up; samples a second\n")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.precision}, 28x28 images,")
+    print(f"median of {arguments.repeats} epochs of {len(images)} samples after one to warm up; samples a second\n")
     print(
         f"{'network':8} {'batch':>5}  {'bare':>8} {'aekit':>8} {'DataLoader':>10}  {'aekit/bare':>10} {'aekit/DataLoader':>16}"
     )
@@ -130,7 +130,7 @@ def main() -> None:
                     epoch()
                     if turn:
                         seconds[name].append(time.perf_counter() - started)
-            count = len(pictures) // size * size
+            count = len(images) // size * size
             rate = {name: count / statistics.median(times) for name, times in seconds.items()}
             ratio = statistics.median(a / b for a, b in zip(seconds["bare"], seconds["aekit"]))
             against = statistics.median(a / b for a, b in zip(seconds["DataLoader"], seconds["aekit"]))

@@ -1,9 +1,9 @@
-"""Pictures per second of aekit's fit, against the bare model's forward and backward, for networks small and large, in one run.
+"""Images per second of aekit's fit, against the bare model's forward and backward, for networks small and large, in one run.
 
     python benchmarks/gpu.py [--quick] [--device auto] [--precision auto] [--repeats 5] [--only resnet]
 
 Made for a GPU; `--quick` takes small batches and few steps, so that a CPU gets through. It needs the folder of real data that
-AEKIT_DATA names, and timm for the rows of its networks. A picture is one that passes through the network: SimCLR shows it two
+AEKIT_DATA names, and timm for the rows of its networks. An image is one that passes through the network: SimCLR shows it two
 views of each sample.
 
 - bare: the encoder's forward and backward and the optimizer's step, over and over on one batch that is there already
@@ -161,12 +161,12 @@ def row(case: Case, root: Path, arguments: argparse.Namespace, device: torch.dev
             if turn:
                 seconds[name].append(waited(device) - started)
     median = {name: statistics.median(times) for name, times in seconds.items()}
-    pictures = 2 * batch * steps
+    images = 2 * batch * steps
     share = statistics.median(a / b for a, b in zip(seconds["bare"], seconds["aekit"]))
     memory = f"{torch.cuda.max_memory_allocated(device) / 2**30:8.2f}" if device.type == "cuda" else f"{'-':>8}"
     return (
-        f"{case.title:28} {'x'.join(map(str, held.spec.shape)):>11} {batch:5} {pictures / median['bare']:10.4g}"
-        f" {pictures / median['aekit']:10.4g} {share:11.2f} {1000 * median['views']:9.2f} {memory}"
+        f"{case.title:28} {'x'.join(map(str, held.spec.shape)):>11} {batch:5} {images / median['bare']:10.4g}"
+        f" {images / median['aekit']:10.4g} {share:11.2f} {1000 * median['views']:9.2f} {memory}"
     )
 
 
@@ -187,7 +187,7 @@ def main() -> None:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     precision = "bf16" if uses_bf16(Settings(precision=arguments.precision), "image", device) else "fp32"
     print(f"torch {torch.__version__}, {name}, {precision}; medians of {arguments.repeats} after one to warm up\n")
-    head = f"{'network':28} {'pictures':>11} {'batch':>5} {'bare /s':>10} {'aekit /s':>10}"
+    head = f"{'network':28} {'images':>11} {'batch':>5} {'bare /s':>10} {'aekit /s':>10}"
     print(f"{head} {'aekit/bare':>11} {'views ms':>9} {'GiB':>8}")
     for case in CASES:
         if arguments.only and arguments.only not in case.title:

@@ -3,7 +3,7 @@
     python benchmarks/likelihood.py RUN... [--draws 1 50 5000] [--samples 1000] [--binary] [--data SOURCE] [--seed 0]
 
 For each run and each number of draws: the mean over test samples of the importance-weighted bound on log p(x), negated, and its
-standard error. With one draw it is the negative evidence lower bound. ``--binary`` draws black and white samples from grey ones
+standard error. With one draw it is the negative evidence lower bound. ``--binary`` draws black and white samples from gray ones
 first, once for all runs.
 """
 

@@ -1,13 +1,13 @@
 """The whole search of a linear probe, every strength in every fold: one batched fit a fold against scikit-learn, in one run.
 
     python benchmarks/probe.py                     # clouds: 60,000 x 128, 10 classes, 45 strengths, 5 folds
-    python benchmarks/probe.py --data fashion      # the principal components of Fashion-MNIST's training pictures
+    python benchmarks/probe.py --data fashion      # the principal components of Fashion-MNIST's training images
     python benchmarks/probe.py --samples 6000 --every 4
 
-All see the same folds, standardised by the training part of each, and have the same threads. aekit stops where a step would
+All see the same folds, standardized by the training part of each, and have the same threads. aekit stops where a step would
 lower the loss by less than 1e-6, scikit-learn by its own default, both after 1000 iterations at most. scikit-learn is asked in
 two ways: a LogisticRegression for each strength and fold, as a grid search does it, and each strength from the one before, as
-LogisticRegressionCV does it, which then hardly moves where regularisation is weak. Both take long: they are timed on one fold,
+LogisticRegressionCV does it, which then hardly moves where regularization is weak. Both take long: they are timed on one fold,
 the first on every so many strengths of it, and what that takes is scaled to the whole search.
 """
 
@@ -101,9 +101,9 @@ def clouds(samples: int, width: int, classes: int) -> tuple[np.ndarray, np.ndarr
     """(N, D) float32 and (N,): columns are mixed, with deviations falling as 1 / rank, as embeddings' are."""
     generator = np.random.default_rng(0)
     y = generator.integers(0, classes, samples)
-    centres = generator.standard_normal((classes, width))
+    centers = generator.standard_normal((classes, width))
     mixing = generator.standard_normal((width, width)) / np.arange(1, width + 1)[:, None]
-    x = (0.35 * centres[y] + generator.standard_normal((samples, width))) @ mixing
+    x = (0.35 * centers[y] + generator.standard_normal((samples, width))) @ mixing
     return x.astype(np.float32), y
 
 
@@ -114,10 +114,10 @@ def fashion(samples: int, width: int, classes: int) -> tuple[np.ndarray, np.ndar
     source = open_data("torchvision:FashionMNIST")
     rows = source.rows_of("train")[:samples]
     raw = source.read(rows)[0].reshape(len(rows), -1).astype(np.float32) / 255
-    centred = raw - raw.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
+    centerd = raw - raw.mean(axis=0)
+    _, axes = np.linalg.eigh(centerd.T @ centerd)
     assert source.labels is not None
-    return centred @ axes[:, ::-1][:, :width], np.asarray(source.labels)[rows]
+    return centerd @ axes[:, ::-1][:, :width], np.asarray(source.labels)[rows]
 
 
 if __name__ == "__main__":

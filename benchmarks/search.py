@@ -56,7 +56,7 @@ def compare(data: Path, settings: argparse.Namespace) -> None:
     for batch in map(str, BATCHES):
         plain, ours = (max(one["rates"][batch] for one in found[side]) for side in ("faiss", "aekit"))
         print(f"{batch:>6} {plain:12.0f} {ours:12.0f} {ours / plain:7.2f}")
-    assert found["faiss"][0]["rows"] == found["aekit"][0]["rows"], "the two sides find different neighbours"
+    assert found["faiss"][0]["rows"] == found["aekit"][0]["rows"], "the two sides find different neighbors"
 
     print(f"\nkinds of index over the same vectors, recall@{K} measured on vectors that they were not tuned by")
     print(f"{'kind':24} {'build s':>8} {'recall':>7} {'1 a time /s':>12} {'1024 a time /s':>15}  settings")
@@ -69,10 +69,10 @@ def compare(data: Path, settings: argparse.Namespace) -> None:
 
 
 def clustered(count: int, dim: int) -> np.ndarray:
-    """(N, D) of length 1 around `count` / 500 centres: trained encoders make clusters, and random vectors have none."""
+    """(N, D) of length 1 around `count` / 500 centers: trained encoders make clusters, and random vectors have none."""
     rng = np.random.default_rng(0)
-    centres = rng.standard_normal((max(2, count // 500), dim), dtype=np.float32)
-    vectors = centres[rng.integers(0, len(centres), count)]
+    centers = rng.standard_normal((max(2, count // 500), dim), dtype=np.float32)
+    vectors = centers[rng.integers(0, len(centers), count)]
     for start in range(0, count, 100_000):
         block = vectors[start : start + 100_000]
         block += 0.7 * rng.standard_normal(block.shape, dtype=np.float32)

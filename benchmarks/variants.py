@@ -2,8 +2,8 @@
 
     python benchmarks/variants.py [--repeats 15] [--batch 128] [--precision fp32] [--only contractive]
 
-A step is the loss, its gradient, the optimizer and what the variant does after it, on one batch of 28x28 pictures that stays in
-memory. Variant and plain step take turns, so that a machine that slows down slows both; each ratio is of two neighbours, and
+A step is the loss, its gradient, the optimizer and what the variant does after it, on one batch of 28x28 images that stays in
+memory. Variant and plain step take turns, so that a machine that slows down slows both; each ratio is of two neighbors, and
 the table has their medians. Variants come with their defaults, and with the settings that they say they need.
 """
 
@@ -93,8 +93,8 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--only", help="one variant")
     settings = parser.parse_args()
-    pictures = np.random.default_rng(0).integers(0, 256, (settings.batch, 1, 28, 28), dtype=np.uint8)
-    held = load_samples(ArraySource(pictures), np.arange(settings.batch), torch.device("cpu"))
+    images = np.random.default_rng(0).integers(0, 256, (settings.batch, 1, 28, 28), dtype=np.uint8)
+    held = load_samples(ArraySource(images), np.arange(settings.batch), torch.device("cpu"))
     cases = [("contractive", network, options) for network, options in CONTRACTIVE]
     names = [plugin.name for plugin in registry().by_kind("variant") if plugin.distribution == "aekit"]
     cases += [(name, "mlp", {}) for name in names if name not in ("none", "contractive")]

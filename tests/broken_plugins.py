@@ -203,7 +203,7 @@ class DropoutInEvalMode(Small):
         self.stages[1] = Changed(self.stages[1], lambda x: nn.functional.dropout(x, 0.5, training=True))
 
 
-class CentredByTheBatch(Small):
+class CenterdByTheBatch(Small):
     def __init__(self, spec: SampleSpec) -> None:
         super().__init__(spec)
         self.stages[1] = Changed(self.stages[1], lambda x: x - x.mean(0))
@@ -405,8 +405,8 @@ def accuracy(
 ) -> float:
     """Of naming the class whose mean is nearest."""
     classes = np.unique(labels[fitted])
-    centres = np.stack([embeddings[fitted][labels[fitted] == one].mean(0) for one in classes])
-    distances = (np.abs(embeddings[judged][:, None] - centres) ** power).sum(-1)
+    centers = np.stack([embeddings[fitted][labels[fitted] == one].mean(0) for one in classes])
+    distances = (np.abs(embeddings[judged][:, None] - centers) ** power).sum(-1)
     return float((classes[distances.argmin(1)] == labels[judged]).mean())
 
 
@@ -421,7 +421,7 @@ def global_resampling(embeddings: np.ndarray, labels: np.ndarray, split: Split) 
     )
 
 
-def standardises_in_place(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
+def standardizes_in_place(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
     embeddings -= embeddings.mean(0)
     return Result({"accuracy": results.Metric(accuracy(embeddings, labels, split.train, split.test))})
 

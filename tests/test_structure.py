@@ -101,7 +101,9 @@ LAYERS = (
     ("report",),
     ("workflows",),
     ("plugin",),
-    ("serving", "testing", "cli"),
+    ("serving",),
+    ("testing",),
+    ("cli",),
 )
 """Packages and modules of `aekit`, in the order in which they build upon each other: each imports from those before it."""
 

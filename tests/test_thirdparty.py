@@ -98,9 +98,7 @@ def test_python_fits_with_its_pretext_task_and_backbone(installed: Path) -> None
     with this_process(installed):
         encoder = fit("sklearn:digits", pretexts=["rotation-lite"], backbone="patch-mixer", dim=8, epochs=1)
         assert encoder.dim == 8 and encoder.architecture["backbone"]["name"] == "patch-mixer"
-        with pytest.raises(
-            RecipeError, match=r"pretext 'rotation-lite' cannot take vector .* expected square pictures"
-        ):
+        with pytest.raises(RecipeError, match=r"pretext 'rotation-lite' cannot take vector .* expected square images"):
             fit("rings:60", pretexts=["rotation-lite"], epochs=1)
         with pytest.raises(
             RecipeError, match=r"encoder.backbone = 'patch-mixer': PatchMixer has no decoder; use a pretext"
@@ -165,7 +163,7 @@ def test_a_disabled_plugin_is_said_to_be_disabled(
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("raise RuntimeError('no licence')", "importing aekit_thirdparty failed with RuntimeError: no licence"),
+        ("raise RuntimeError('no license')", "importing aekit_thirdparty failed with RuntimeError: no license"),
         ("import sys; sys.exit(3)", "importing aekit_thirdparty failed with SystemExit: 3"),
         ("import not_there", "importing aekit_thirdparty failed with ModuleNotFoundError: No module named 'not_there'"),
     ],

@@ -14,7 +14,7 @@ from PIL import Image
 
 from aekit.analysis.anomaly_baselines import BaselineDetectors
 from aekit.analysis.anomaly_detector import Detector
-from aekit.analysis.anomaly_picture import anomalies_image
+from aekit.analysis.anomaly_image import anomalies_image
 from aekit.data.opening import open_data
 from aekit.data.samples import load_samples
 from aekit.data.source import Source
@@ -49,7 +49,7 @@ class Anomalies:
         anomalous: (N,) bool, what the labels say is an anomaly, or None.
         metrics: name of a score -> AUROC, average precision and false alarms; empty without such labels.
         notes: what was left out, and why.
-        picture: the oddest and the most usual samples, and how the scores are spread.
+        image: the oddest and the most usual samples, and how the scores are spread.
         detector: that gave the scores.
         skipped: id -> reason, of samples that could not be read.
     """
@@ -93,7 +93,7 @@ class Anomalies:
         }
 
     def save(self, folder: Path) -> None:
-        """Writes ``scores.csv``, ``results.json``, ``picture.png`` and the detector into a folder that is there."""
+        """Writes ``scores.csv``, ``results.json``, ``image.png`` and the detector into a folder that is there."""
         with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", *self.scores, *(["label"] if self.labels is not None else [])])
@@ -103,7 +103,7 @@ class Anomalies:
         write_json(folder / "results.json", self.to_dict())
         if self.skipped:
             write_text(folder / "skipped.csv", skipped_csv(self.skipped))
-        self.image.save(folder / "picture.png")
+        self.image.save(folder / "image.png")
         self.detector.save(folder)
 
 
@@ -127,7 +127,7 @@ def find_anomalies(
     Args:
         run: folder of a run; one without a decoder has no reconstruction error.
         data: to look for anomalies in; what `aekit.open_data` takes.
-        out: new folder for the scores, the figures, the picture and the detector.
+        out: new folder for the scores, the figures, the image and the detector.
         normal: labels of normal samples, where labels are not 0 (normal) and 1.
         detector: folder with a detector of this run's encoder to be used again; default: one is fitted.
         reference: data that counts as normal, to fit it on; default: what the run was trained on.

@@ -21,10 +21,10 @@ class BaselineDetectors:
 
     - ``pca-K``: squared error of the reconstruction from as many principal components as the code has numbers.
     - ``isolation forest``: Liu, Ting and Zhou, Isolation forest, 2008, of scikit-learn, with its usual settings.
-    - ``raw neighbours``: mean distance of the sample itself to the 5 nearest of 10,000 training samples,
+    - ``raw neighbors``: mean distance of the sample itself to the 5 nearest of 10,000 training samples,
       itself not counted.
 
-    Wide pictures are averaged down for the last two, as for the raw control of `aekit.evaluate`.
+    Wide images are averaged down for the last two, as for the raw control of `aekit.evaluate`.
 
     Args:
         encoder: whose preprocessing and code width they share.
@@ -59,7 +59,7 @@ class BaselineDetectors:
         if self.pca is not None:
             found[f"pca-{self.pca.dim}"] = squared_errors(self.pca.reconstruct(x), x).cpu().numpy()
         found["isolation forest"] = -self.forest.score_samples(features)
-        return found | {"raw neighbours": neighbor_distances(features, self.base)}
+        return found | {"raw neighbors": neighbor_distances(features, self.base)}
 
     def _features(self, x: Tensor) -> np.ndarray:
         return flatten_samples(x, self.shape).cpu().numpy()

@@ -43,11 +43,11 @@ class Detector:
       give, where the autoencoder was trained on those.
     - ``code``: Mahalanobis distance of the code to the training codes, whose covariance is shrunk (Ledoit and Wolf, A
       well-conditioned estimator for large-dimensional covariance matrices, 2004). Not for codes of over 2048 numbers.
-    - ``neighbours``: mean distance of the code, each entry in deviations, to the 5 nearest of 10,000 training codes, itself
+    - ``neighbors``: mean distance of the code, each entry in deviations, to the 5 nearest of 10,000 training codes, itself
       not counted.
     - ``bound``: the negative evidence bound, in nats: the error plus the divergence of the posterior from the prior, where
       the encoder's head gives one (An and Cho, Variational autoencoder based anomaly detection, 2015).
-    - ``combined``: the mean surprise of ``reconstruction`` and ``code`` (of ``neighbours`` where there is no ``code``): the
+    - ``combined``: the mean surprise of ``reconstruction`` and ``code`` (of ``neighbors`` where there is no ``code``): the
       one sees what the decoder cannot make, the other codes that it was never asked to. A score's surprise is the negative
       logarithm of the share of training samples that score at least as high, so that scores of any unit can be added, as
       Fisher adds p-values. Above the highest tenth of the training scores, where shares run out, an exponential tail fitted
@@ -109,7 +109,7 @@ class Detector:
         """(B, *shape) raw samples -> name -> (B,) float64."""
         codes, own = _looked_at(encoder, autoencoder, raw)
         found = {name: values.numpy() for name, values in own.items()} | self._distances(codes.double())
-        parts = [name for name in ("reconstruction", "code" if "code" in found else "neighbours") if name in found]
+        parts = [name for name in ("reconstruction", "code" if "code" in found else "neighbors") if name in found]
         found["combined"] = np.mean([self.surprisal(name, found[name]) for name in parts], axis=0)
         return {name: found[name].astype(np.float64) for name in self.names if name in found}
 
@@ -128,7 +128,7 @@ class Detector:
         if "whitening" in self.tensors:
             found["code"] = (away @ self.tensors["whitening"]).norm(dim=1).numpy()
         scaled = (away * self.tensors["scale"]).float().numpy()
-        return found | {"neighbours": neighbor_distances(scaled, self.tensors["codes"].numpy())}
+        return found | {"neighbors": neighbor_distances(scaled, self.tensors["codes"].numpy())}
 
     def save(self, folder: Path) -> None:
         """Writes ``detector.json`` and ``detector.safetensors`` into a folder that is there."""
@@ -164,7 +164,7 @@ class Detector:
 def neighbor_distances(rows: np.ndarray, base: np.ndarray) -> np.ndarray:
     """The mean distance of each row to its 5 nearest in `base`.
 
-    A sample is not its own neighbour: where one of `base` is equal to the row, it is left out once. Without that, samples
+    A sample is not its own neighbor: where one of `base` is equal to the row, it is left out once. Without that, samples
     that a detector was fitted on would pass for the most usual of all.
 
     Args:

@@ -39,12 +39,12 @@ class Clusters:
         digest: of the encoder.
         ids: (N,) names.
         clusters: (N,) numbers from 0, the largest group first; -1 for what lies in none.
-        distances: (N,) to the centre of the own group, or to the nearest centre.
-        centres: (K, D) means.
+        distances: (N,) to the center of the own group, or to the nearest center.
+        centers: (K, D) means.
         silhouette: mean over some of the samples that are in a group, in -1..1; 0 where there is one group.
         tried: number of clusters -> silhouette, where the number was chosen.
         labels: (N,) or None.
-        picture: the samples nearest to each centre, or None where the samples are not at hand.
+        image: the samples nearest to each center, or None where the samples are not at hand.
     """
 
     digest: str
@@ -58,7 +58,7 @@ class Clusters:
     image: Image.Image | None
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each group: its size, its most frequent label and that one's share, the sample nearest its centre."""
+        """A row for each group: its size, its most frequent label and that one's share, the sample nearest its center."""
         found = []
         for number in range(len(self.centers)):
             own = np.flatnonzero(self.clusters == number)
@@ -70,12 +70,12 @@ class Clusters:
         return found
 
     def save(self, folder: Path) -> None:
-        """Writes ``clusters.csv``, ``clusters.json``, ``centres.safetensors`` and the picture into a folder that is there."""
+        """Writes ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and the image into a folder that is there."""
         with (folder / "clusters.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", "cluster", "distance"])
             writer.writerows(zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances)))
-        save_file({"centres": torch.from_numpy(self.centers).contiguous()}, folder / "centres.safetensors")
+        save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
         told = {
             "format": FORMAT,
             "encoder": self.digest,
@@ -84,7 +84,7 @@ class Clusters:
         }
         write_json(folder / "clusters.json", told | {"clusters": self.rows()})
         if self.image is not None:
-            self.image.save(folder / "picture.png")
+            self.image.save(folder / "image.png")
 
 
 def find_clusters(
@@ -104,8 +104,8 @@ def find_clusters(
         method: ``kmeans``, round groups of like size; ``hdbscan``, dense groups of any form and number, which leaves out
             what lies between (Campello, Moulavi and Sander, 2013). It is fitted on 20,000 samples at most; each other
             sample joins its nearest.
-        out: new folder for the group of each sample, the centres and the picture.
-        seed: of the first centres and of the silhouette's sample.
+        out: new folder for the group of each sample, the centers and the image.
+        seed: of the first centers and of the silhouette's sample.
         progress: receives what was chosen.
 
     Raises:
@@ -132,28 +132,28 @@ def find_clusters(
             else:
                 found, tried = _round(points, clusters, seed)
             task.advance(len(vectors))
-        found, centres = _ordered(vectors, found)
+        found, centers = _ordered(vectors, found)
         if tried:
-            progress.say(f"{len(centres)} clusters, which have the highest silhouette of {', '.join(map(str, tried))}")
-        distances, inside = _distances(vectors, centres, found), found >= 0
+            progress.say(f"{len(centers)} clusters, which have the highest silhouette of {', '.join(map(str, tried))}")
+        distances, inside = _distances(vectors, centers, found), found >= 0
         made = Clusters(
             digest=embeddings.digest,
             ids=embeddings.ids,
             clusters=found,
             distances=distances,
-            centers=centres,
+            centers=centers,
             silhouette=float(silhouettes(points[inside], found[inside], seed).mean()),
             silhouettes_by_count=tried,
             labels=embeddings.labels,
-            image=_picture(embeddings, found, distances, len(centres)),
+            image=_image(embeddings, found, distances, len(centers)),
         )
         if folder is not None:
             made.save(folder)
     return made
 
 
-def _picture(embeddings: Embeddings, found: np.ndarray, distances: np.ndarray, count: int) -> Image.Image | None:
-    """A row for each of the largest groups: what lies nearest to its centre."""
+def _image(embeddings: Embeddings, found: np.ndarray, distances: np.ndarray, count: int) -> Image.Image | None:
+    """A row for each of the largest groups: what lies nearest to its center."""
     encoder = encoder_of(embeddings)
     at_hand = embeddings.source() if encoder else None
     if encoder is None or at_hand is None:
@@ -169,7 +169,7 @@ def _picture(embeddings: Embeddings, found: np.ndarray, distances: np.ndarray, c
         titles.append(f"{number} ({len(own):,})")
         captions.append([] if embeddings.labels is None else [str(label) for label in embeddings.labels[near]])
     rest = f"; {int((found < 0).sum()):,} samples are in none" if (found < 0).any() else ""
-    title = f"{count} clusters, by size; from the left what is nearest to the centre{rest}"
+    title = f"{count} clusters, by size; from the left what is nearest to the center{rest}"
     return draw_grid(
         rows, source.spec, row_titles=titles, captions=captions, title=title, value_range=drawn.value_range
     )

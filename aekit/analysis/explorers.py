@@ -64,7 +64,7 @@ def explore(
     """Writes embeddings for an explorer.
 
     ``atlas`` is one Parquet file with a row for each sample: id, label and split where there are any, cluster, x, y, its
-    ten nearest neighbours (by position in the file, with cosine distances), and a thumbnail as PNG where the samples are at
+    ten nearest neighbors (by position in the file, with cosine distances), and a thumbnail as PNG where the samples are at
     hand. ``projector`` is a log folder of TensorBoard's: vectors, metadata, a sprite of thumbnails, and a configuration.
 
     Args:
@@ -91,11 +91,11 @@ def explore(
     columns = _columns(opened, chosen, vectors, seed)
     folder = Path(out)
     with atomic_folder(folder) as part, progress.task("draw", len(chosen)) as task:
-        pictures = _pictures(opened, chosen, task.advance)
+        images = _images(opened, chosen, task.advance)
         if form == "atlas":
-            command = _atlas(part, folder, columns, vectors, pictures, method, seed)
+            command = _atlas(part, folder, columns, vectors, images, method, seed)
         else:
-            command = _projector(part, folder, columns, vectors, pictures)
+            command = _projector(part, folder, columns, vectors, images)
     return ExploreResult(folder, len(chosen), command)
 
 
@@ -109,7 +109,7 @@ def _columns(opened: Embeddings, chosen: np.ndarray, vectors: np.ndarray, seed: 
     return columns
 
 
-def _pictures(opened: Embeddings, chosen: np.ndarray, advance: Any) -> Iterator[Image.Image] | None:
+def _images(opened: Embeddings, chosen: np.ndarray, advance: Any) -> Iterator[Image.Image] | None:
     """Of each sample, or None where they are not at hand."""
     encoder = encoder_of(opened)
     found = opened.source() if encoder else None
@@ -132,7 +132,7 @@ def _atlas(
     folder: Path,
     columns: dict[str, list[Any]],
     vectors: np.ndarray,
-    pictures: Iterator[Image.Image] | None,
+    images: Iterator[Image.Image] | None,
     method: str,
     seed: int,
 ) -> str:
@@ -145,8 +145,8 @@ def _atlas(
         pa.struct({"ids": pa.list_(pa.int64()), "distances": pa.list_(pa.float64())}),
     )
     command = f"embedding-atlas {folder / 'embeddings.parquet'} --x x --y y --neighbors neighbors"
-    if pictures is not None:
-        held = [{"bytes": _png(picture), "path": f"{name}.png"} for name, picture in zip(columns["id"], pictures)]
+    if images is not None:
+        held = [{"bytes": _png(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
         table["image"] = pa.array(held, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
         command += " --image image"
     pq.write_table(pa.table(table), part / "embeddings.parquet")
@@ -158,7 +158,7 @@ def _projector(
     folder: Path,
     columns: dict[str, list[Any]],
     vectors: np.ndarray,
-    pictures: Iterator[Image.Image] | None,
+    images: Iterator[Image.Image] | None,
 ) -> str:
     rows = zip(*columns.values())
     # A single column has no heading there.
@@ -168,12 +168,12 @@ def _projector(
     np.savetxt(part / "tensors.tsv", vectors, "%.6g", "\t")
     told = [f"tensor_name: {_quoted(folder.name)}", 'tensor_path: "tensors.tsv"', 'metadata_path: "metadata.tsv"']
     told += [f"tensor_shape: {size}" for size in vectors.shape]
-    if pictures is not None:
+    if images is not None:
         across = math.ceil(math.sqrt(len(vectors)))
         side = min(_CELL, _SPRITE // across)
         sprite = Image.new("RGB", (across * side, across * side), "white")
-        for number, picture in enumerate(pictures):
-            fitted = picture.copy()
+        for number, image in enumerate(images):
+            fitted = image.copy()
             fitted.thumbnail((side, side), Image.Resampling.LANCZOS)
             left, top = (number % across) * side, (number // across) * side
             sprite.paste(fitted, (left + (side - fitted.width) // 2, top + (side - fitted.height) // 2))
@@ -188,7 +188,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     stored = io.BytesIO()
-    picture.save(stored, "PNG")
+    image.save(stored, "PNG")
     return stored.getvalue()

@@ -12,9 +12,9 @@ from aekit.errors import AekitError, DataError, RecipeError
 Method = Literal["auto", "pca", "tsne", "umap"]
 
 PERPLEXITY = 30.0
-"""Neighbours that t-SNE keeps near."""
-NEIGHBOURS = 15
-"""Neighbours that UMAP keeps near."""
+"""Neighbors that t-SNE keeps near."""
+NEIGHBORS = 15
+"""Neighbors that UMAP keeps near."""
 
 
 def project(code: np.ndarray, method: str = "auto", *, seed: int = 0) -> tuple[np.ndarray, str]:
@@ -24,7 +24,7 @@ def project(code: np.ndarray, method: str = "auto", *, seed: int = 0) -> tuple[n
         code: (N, D), N at least 3, D at least 2, finite.
         method: ``pca``, the two directions of the largest variance; ``tsne`` (van der Maaten and Hinton, Visualizing data
             using t-SNE, 2008); ``umap`` (McInnes, Healy and Melville, UMAP, 2018), which needs an extra package; ``auto``, the
-            vectors themselves where they have two numbers, else ``tsne``. The two in the middle keep neighbours together:
+            vectors themselves where they have two numbers, else ``tsne``. The two in the middle keep neighbors together:
             distances between far groups, and their sizes, mean little.
         seed: of t-SNE and UMAP.
 
@@ -53,13 +53,13 @@ def project(code: np.ndarray, method: str = "auto", *, seed: int = 0) -> tuple[n
 
 def pca_projection(rows: np.ndarray) -> tuple[np.ndarray, float]:
     """(N, D) -> (N, 2), the two directions of the largest variance, and the share of the variance that they hold."""
-    centred = rows - rows.mean(0)
-    total = float(np.square(centred).sum())
+    centerd = rows - rows.mean(0)
+    total = float(np.square(centerd).sum())
     if len(rows) < rows.shape[1]:  # the smaller of the two products has the same directions
-        values, left = np.linalg.eigh(centred @ centred.T)
+        values, left = np.linalg.eigh(centerd @ centerd.T)
         plane = left[:, :-3:-1] * np.sqrt(values[:-3:-1].clip(0))
     else:
-        left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+        left, sizes, _ = np.linalg.svd(centerd, full_matrices=False)
         plane = left[:, :2] * sizes[:2]
     return plane, float(np.square(plane).sum()) / total if total > 0 else 1.0
 
@@ -82,10 +82,10 @@ def _umap(code: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
         except ImportError:
             raise AekitError("UMAP needs a package of its own: pip install 'aekit[maps]'") from None
         start = 10 * plane / max(float(np.abs(plane).max()), 1e-12)
-        settings: dict[str, Any] = {"n_neighbors": min(NEIGHBOURS, len(code) - 1), "init": start.astype(np.float32)}
+        settings: dict[str, Any] = {"n_neighbors": min(NEIGHBORS, len(code) - 1), "init": start.astype(np.float32)}
         layout = UMAP(random_state=seed, n_jobs=1, **settings)
         return np.asarray(layout.fit_transform(code.astype(np.float32)), np.float64)
 
 
 NEAR = 8
-"""Neighbours that are shown of a sample."""
+"""Neighbors that are shown of a sample."""

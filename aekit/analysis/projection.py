@@ -42,7 +42,7 @@ class Map:
             samples are at hand, of the samples.
         labels: (N,) or None.
         titles: what the two planes are, in words.
-        picture: of both, coloured by label.
+        image: of both, colored by label.
     """
 
     digest: str
@@ -77,8 +77,8 @@ def draw_map(
 
     Args:
         data: embeddings or their folder, a run (the data that it was trained on is embedded), or vectors (N, D).
-        out: picture to write, ``.png``; the coordinates go beside it, as ``.parquet``.
-        html: page to write, in which the map can be looked through: every point shows its sample and its neighbours.
+        out: image to write, ``.png``; the coordinates go beside it, as ``.parquet``.
+        html: page to write, in which the map can be looked through: every point shows its sample and its neighbors.
         method: ``auto``, a code of two numbers as it is and t-SNE of one of more; ``tsne``, ``umap`` or ``pca``.
         most: samples shown; more are thinned evenly.
         seed: of t-SNE and UMAP.
@@ -111,11 +111,11 @@ def draw_map(
     labels = None if embeddings.labels is None else select_labels(embeddings.labels, chosen)
     ids = [embeddings.ids[int(row)] for row in chosen]
     clouds = {beside: plane} if method == "pca" else {beside: plane, title: points}
-    picture = draw_points(clouds, labels, f"{some} by encoder {embeddings.digest[:12]}")
-    found = Map(embeddings.digest, ids, points, plane, labels, (title, beside), picture)
+    image = draw_points(clouds, labels, f"{some} by encoder {embeddings.digest[:12]}")
+    found = Map(embeddings.digest, ids, points, plane, labels, (title, beside), image)
     if out is not None:
         with atomic_file(Path(out)) as part:
-            picture.save(part, "PNG")
+            image.save(part, "PNG")
         with atomic_file(Path(out).with_suffix(".parquet")) as part:
             pq.write_table(found.table(), part)
     if html is not None:
@@ -138,14 +138,14 @@ def _page(embeddings: Embeddings, chosen: np.ndarray, layouts: dict[str, np.ndar
     clusters = find_clusters(code, seed=seed).clusters if len(code) >= FEWEST else None
     ids = [str(embeddings.ids[int(row)]) for row in chosen]
     drawn = map_data(ids, layouts, color_options(labels, splits, clusters), nearest_other_neighbors(code, NEAR)[1])
-    sheet, told = None, "Each point is a sample: point at it, or tap it, to see it and its neighbours."
+    sheet, told = None, "Each point is a sample: point at it, or tap it, to see it and its neighbors."
     found, encoder = _at_hand(embeddings, chosen), encoder_of(embeddings)
     if found is not None and encoder is not None:
         sprites = SpriteSheetBuilder(encoder)
         side = cell_side(len(chosen))
         sheet = sprites.sprite_sheet([sprites.raw_to_cells(raw, side) for raw in _read(*found)])
     else:
-        told += " The samples are not at hand, so that there are no pictures."
+        told += " The samples are not at hand, so that there are no images."
     page = Page("A map of embeddings", f"{some}, {code.shape[1]} numbers each, by encoder {embeddings.digest[:12]}")
     page.add("", card("", told, page.map(drawn, sheet)))
     return page.html()

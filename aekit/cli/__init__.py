@@ -18,7 +18,7 @@ COMMANDS = {
     "report": "write the page of a run again",
     "embed": "turn data into embeddings",
     "index": "build a search index from embeddings",
-    "search": "find the nearest neighbours of files, arrays or ids",
+    "search": "find the nearest neighbors of files, arrays or ids",
     "serve": "look through an index in a browser",
     "evaluate": "say how good embeddings are, beside raw input, PCA and a random encoder",
     "finetune": "train a classifier, and the encoder with it, on few labels",
@@ -94,7 +94,7 @@ def _switch_off(ctx: click.Context, parameter: click.Parameter, names: tuple[str
     help="Switch a plugin or a whole distribution off; may be repeated.",
 )
 def group() -> None:
-    """Embeddings made for your own unlabelled data, and an honest answer to whether they are any good."""
+    """Embeddings made for your own unlabeled data, and an honest answer to whether they are any good."""
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -47,4 +47,4 @@ def anomalies(
     )
     click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())
     if not as_json:
-        click.echo(f"{len(found.ids)} samples, the oddest first, in {out}/scores.csv, a picture in {out}/picture.png")
+        click.echo(f"{len(found.ids)} samples, the oddest first, in {out}/scores.csv, an image in {out}/image.png")

@@ -27,7 +27,7 @@ from aekit.progress import Progress
 @click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
 @click.option("--clean", metavar="TARGET", help="To restore: the undamaged samples, as data or as a column of DATA.")
 @click.option(
-    "--mask", metavar="TARGET", help="inpaint: the holes, as one picture or array, as data or as a column of DATA."
+    "--mask", metavar="TARGET", help="inpaint: the holes, as one image or array, as data or as a column of DATA."
 )
 @click.option(
     "--hole", metavar="VALUE", help="inpaint: what a hole is: transparent, or a value of DATA such as 255,0,255."
@@ -38,7 +38,7 @@ from aekit.progress import Progress
     help="Pretext tasks: DATA is undamaged; damage it as in training, restore it, and compare.",
 )
 @click.option("--baselines/--no-baselines", default=None, help="To restore: simple ways to do it too.")
-@click.option("--tile", type=int, help="To restore: side of the pieces that large pictures are done in.")
+@click.option("--tile", type=int, help="To restore: side of the pieces that large images are done in.")
 @click.option("--controls/--no-controls", default=None, help="reconstruct: PCA of the same width too.")
 @click.option("--count", type=int, help="sample, interpolate: how many samples, or pairs.")
 @click.option("--seed", type=int, help="sample, interpolate, --demonstrate: of what is drawn.")
@@ -64,7 +64,7 @@ def apply(
     """Apply what RUN has trained to DATA.
 
     An autoencoder reconstructs, denoises, interpolates between samples, or samples new ones, for which no DATA is
-    needed. A pretext task that restores samples does so: it fills holes, colours pictures, removes marks, enlarges.
+    needed. A pretext task that restores samples does so: it fills holes, colors images, removes marks, enlarges.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     made = aekit.apply(
@@ -77,6 +77,6 @@ def apply(
         progress=progress,
         **given | ({"pairs": [list(pair) for pair in pairs]} if pairs else {}),
     )
-    place, picture = Path(out) / str(made.samples_path), Path(out) / "picture.png"
-    told = [made.text(), f"{made.count} samples in {place}, a picture in {picture}"]
+    place, image = Path(out) / str(made.samples_path), Path(out) / "image.png"
+    told = [made.text(), f"{made.count} samples in {place}, an image in {image}"]
     click.echo(json.dumps(made.to_dict(), indent=2) if as_json else "\n".join(filter(None, told)))

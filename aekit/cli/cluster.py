@@ -23,7 +23,7 @@ from aekit.progress import Progress
     show_default=True,
     help="How they are found.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first centres.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first centers.")
 @quiet_option
 def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: int, progress: Progress) -> None:
     """Group EMBEDDINGS (a folder that `aekit embed` wrote)."""
@@ -33,5 +33,5 @@ def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: 
     click.echo(format_columns(found.rows()))
     none = int((found.clusters < 0).sum())
     click.echo(f"silhouette {found.silhouette:.3f}" + (f"; {none} samples are in no cluster" if none else ""))
-    picture = f", a picture in {out}/picture.png" if found.image else ""
-    click.echo(f"the cluster of each sample in {out}/clusters.csv{picture}")
+    image = f", an image in {out}/image.png" if found.image else ""
+    click.echo(f"the cluster of each sample in {out}/clusters.csv{image}")

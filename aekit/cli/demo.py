@@ -22,7 +22,7 @@ ASKED = 6
 def demo(out: str, progress: Progress) -> None:
     """The whole way on data that comes along, offline, in a minute.
 
-    Trains a denoising autoencoder on scikit-learn's 1797 handwritten digits, embeds them, indexes them, finds neighbours and
+    Trains a denoising autoencoder on scikit-learn's 1797 handwritten digits, embeds them, indexes them, finds neighbors and
     says how good the embedding is.
     """
     from aekit.report.search_page import search_page
@@ -44,17 +44,17 @@ def demo(out: str, progress: Progress) -> None:
         asked = embeddings.ids[:: len(embeddings) // ASKED][:ASKED]
         scores, rows = index.search_ids(asked, 10)
         hits = index.hits([f"id:{name}" for name in asked], scores, rows)
-        write_text(part / "neighbours.html", search_page(index, hits))
+        write_text(part / "neighbors.html", search_page(index, hits))
         evaluation = aekit.evaluate(embeddings, evaluators=["quick"], progress=progress)
         write_json(part / "embeddings" / "results.json", evaluation.to_dict())
     click.echo(evaluation.text())
     click.echo(f"\nall of it took {time.monotonic() - started:.0f} s; in {folder}:")
     for name, what in {
-        "neighbours.html": "pictures of the nearest neighbours",
-        "run/report.html": "what was learned: a map, neighbours, figures, curves",
+        "neighbors.html": "images of the nearest neighbors",
+        "run/report.html": "what was learned: a map, neighbors, figures, curves",
         "run/encoder": "the encoder, to use: aekit embed, aekit export, aekit.load",
         "embeddings": "the embeddings, as Parquet",
         "index": f"the index, to search: aekit search {folder}/index id:7",
     }.items():
         click.echo(f"  {name:16} {what}")
-    click.echo("next, on your own data: aekit fit FOLDER_OF_PICTURES -o run")
+    click.echo("next, on your own data: aekit fit FOLDER_OF_IMAGES -o run")

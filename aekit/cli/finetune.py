@@ -15,7 +15,7 @@ from aekit.registry.options import validation_errors
 
 @click.command()
 @click.argument("encoder")
-@click.argument("labelled")
+@click.argument("labeled")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @click.option("--layers", type=int, help="Train this many from the top, 0: the classifier alone; by default all.")
 @click.option("--layer-decay", type=float, help="Of the learning rate, from layer to layer down  [default: 1.0]")
@@ -31,7 +31,7 @@ from aekit.registry.options import validation_errors
 @quiet_option
 def finetune(
     encoder: str,
-    labelled: str,
+    labeled: str,
     out: str,
     layers: int | None,
     per_class: int | None,
@@ -42,7 +42,7 @@ def finetune(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Fine-tune ENCODER (an encoder folder or a run folder) on the classes of LABELLED.
+    """Fine-tune ENCODER (an encoder folder or a run folder) on the classes of LABELED.
 
     Beside it, in the same way: the same network from random weights, and logistic regression on the encoder as it is.
     """
@@ -54,7 +54,7 @@ def finetune(
         raise RecipeError(problems)
     found = aekit.finetune(
         encoder,
-        labelled,
+        labeled,
         layers=layers,
         per_class=per_class,
         patience=patience,

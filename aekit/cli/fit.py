@@ -40,7 +40,7 @@ def fit(
 ) -> None:
     """Train an encoder without labels on RECIPE_OR_DATA.
 
-    RECIPE_OR_DATA is a recipe (.toml), a folder of pictures, an array file, or SOURCE:NAME such as
+    RECIPE_OR_DATA is a recipe (.toml), a folder of images, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
     from aekit.workflows.saved_run import UnfinishedWarning, missing

@@ -38,7 +38,7 @@ def index(
     click.echo(
         f"recall of the 10 nearest: {found['recall']:.3f}, on {found['recall_queries']} samples against exact search"
     )
-    click.echo(f"next: aekit search {out} {_example(built.ids[0])} -k 10 --html neighbours.html")
+    click.echo(f"next: aekit search {out} {_example(built.ids[0])} -k 10 --html neighbors.html")
 
 
 def _example(name: str) -> str:

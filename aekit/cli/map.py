@@ -13,7 +13,7 @@ from aekit.progress import Progress
 
 @click.command()
 @click.argument("embeddings")
-@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Picture to write, .png.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="Image to write, .png.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Page to write, to look through the map in a browser.")
 @click.option(
     "--method",
@@ -30,11 +30,11 @@ def map(
 ) -> None:
     """Draw EMBEDDINGS, or the data that a RUN was trained on, as a map in two dimensions.
 
-    A picture shows the map beside principal components; the coordinates go into a Parquet file beside the picture. A page
-    shows each sample and its neighbours at its point.
+    An image shows the map beside principal components; the coordinates go into a Parquet file beside the image. A page
+    shows each sample and its neighbors at its point.
     """
     if out is None and html is None:
-        raise click.UsageError("expected -o PICTURE.png, --html PAGE.html or both")
+        raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")
     found = aekit.draw_map(
         embeddings, out=out, html=html, method=method, max_samples=most, seed=seed, progress=progress
     )

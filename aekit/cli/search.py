@@ -1,4 +1,4 @@
-"""`aekit search`: find the nearest neighbours of files, arrays or ids."""
+"""`aekit search`: find the nearest neighbors of files, arrays or ids."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from aekit.progress import Progress
 @click.command()
 @click.argument("index")
 @click.argument("query", nargs=-1, required=True)
-@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbours a query.")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors a query.")
 @click.option("--encoder", help="Instead of the one inside the index; must be the one that made it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", type=click.Path(dir_okay=False), help="Write a page of pictures of the neighbours.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write a page of images of the neighbors.")
 @set_option("data.images.resize=pad")
 @quiet_option
 def search(
@@ -35,7 +35,7 @@ def search(
 ) -> None:
     """Find what is nearest to each QUERY in INDEX.
 
-    QUERY is a file such as a picture, a folder, an array file, or id:NAME for a sample that is in the index.
+    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample that is in the index.
     """
     opened = aekit.open_index(index)
     own = aekit.load(encoder) if encoder else None
@@ -51,7 +51,7 @@ def search(
         from aekit.report.search_page import search_page
 
         write_text(Path(html), search_page(opened, hits, options=source_options(overrides)))
-        progress.say(f"pictures of the neighbours are in {html}")
+        progress.say(f"images of the neighbors are in {html}")
     if as_json:
         click.echo(json.dumps(hits, indent=2, ensure_ascii=False))
     elif not html or hits:

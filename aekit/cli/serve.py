@@ -20,7 +20,7 @@ from aekit.progress import Progress
 def serve(index: str, port: int, host: str, most: int, method: str, progress: Progress) -> None:
     """Look through INDEX in a browser.
 
-    Drop a picture or pick a sample to see what is near it, filter by label, draw a loop around points of the map, and
+    Drop an image or pick a sample to see what is near it, filter by label, draw a loop around points of the map, and
     take a selection away as CSV. Only this machine can reach it, unless --host says otherwise: whoever reaches it sees
     all samples, as there is no password.
     """
@@ -28,7 +28,7 @@ def serve(index: str, port: int, host: str, most: int, method: str, progress: Pr
         from aekit.serving.server import bind_socket, run
     except ModuleNotFoundError:
         raise AekitError("serving needs the packages of the extra 'serve': pip install 'aekit[serve]'") from None
-    from aekit.serving.catalogue import Catalog
+    from aekit.serving.catalog import Catalog
 
     # Taken first, so that a port in use is told before a map is made.
     try:
@@ -36,5 +36,5 @@ def serve(index: str, port: int, host: str, most: int, method: str, progress: Pr
     except OSError as error:
         raise OutputError(f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port") from None
     with socket:
-        catalogue = Catalog(aekit.open_index(index), max_samples=most, method=method, progress=progress)
-        run(catalogue, socket, host, say=click.echo)
+        catalog = Catalog(aekit.open_index(index), max_samples=most, method=method, progress=progress)
+        run(catalog, socket, host, say=click.echo)

@@ -42,8 +42,8 @@ def write_parquet(folder: Path) -> Path:
 
 
 def images(folder: Path) -> Path:
-    """A folder of grey pictures, in a folder a class, with one that is damaged."""
-    root = folder / "pictures"
+    """A folder of gray images, in a folder a class, with one that is damaged."""
+    root = folder / "images"
     for row, (pixels, label) in enumerate(zip(_pixels(), _classes())):
         _write_image(root / f"class-{label}" / f"{row}.png", pixels)
     (root / "class-0" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n, and no more")
@@ -51,7 +51,7 @@ def images(folder: Path) -> Path:
 
 
 def image_list(folder: Path) -> Path:
-    """A .csv file with the paths, classes and splits of pictures."""
+    """A .csv file with the paths, classes and splits of images."""
     lines = ["path,class,split"]
     for row, (pixels, label) in enumerate(zip(_pixels(), _classes())):
         _write_image(folder / "listed" / f"{row}.png", pixels)
@@ -61,7 +61,7 @@ def image_list(folder: Path) -> Path:
 
 
 def write_mnist(folder: Path) -> Path:
-    """A folder of MNIST's layout, ``MNIST/raw`` below the given one: IDX files of pictures and labels, of two splits."""
+    """A folder of MNIST's layout, ``MNIST/raw`` below the given one: IDX files of images and labels, of two splits."""
     root = folder / "MNIST" / "raw"
     root.mkdir(parents=True)
     for split, rows in {"train": slice(0, 8), "t10k": slice(8, None)}.items():
@@ -90,12 +90,12 @@ def write_series(folder: Path) -> Path:
 
 
 def video(folder: Path) -> Path:
-    """24 grey frames of 8 x 8, in which a bright square moves, in a .npz file."""
+    """24 gray frames of 8 x 8, in which a bright square moves, in a .npz file."""
     frames = np.zeros((2 * COUNT, SIDE, SIDE), np.uint8)
     for number, frame in enumerate(frames):
         frame[number % 6 : number % 6 + 3, number // 4 : number // 4 + 3] = 100 + 5 * number
-    np.savez(folder / "film.npz", frames=frames)
-    return folder / "film.npz"
+    np.savez(folder / "video.npz", frames=frames)
+    return folder / "video.npz"
 
 
 def write_recording(folder: Path) -> Path:

@@ -1,6 +1,6 @@
-"""What part of a picture a network is shown, and how large: as torchvision's Resize and CenterCrop, in whole pixels.
+"""What part of an image a network is shown, and how large: as torchvision's Resize and CenterCrop, in whole pixels.
 
-Pretrained networks were trained, and are judged, on pictures that were prepared so.
+Pretrained networks were trained, and are judged, on images that were prepared so.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 
 def crop_geometry(input_size: Size, target_size: Size, crop_pct: float, *, squash: bool = False) -> tuple[Size, Size]:
-    """How to bring a picture to a size: what to resize it to, and then the upper left corner of what is cut out.
+    """How to bring an image to a size: what to resize it to, and then the upper left corner of what is cut out.
 
     Args:
         given, wanted: (height, width) in pixels.
@@ -41,7 +41,7 @@ def crop_geometry(input_size: Size, target_size: Size, crop_pct: float, *, squas
 
 
 def preprocessing_advice(spec: SampleSpec, target_size: Size, crop_pct: float, squash: bool, kernel: Kernel) -> str:
-    """How pictures are to be read so that a pretrained network sees of them what it was trained to see; "" where they are.
+    """How images are to be read so that a pretrained network sees of them what it was trained to see; "" where they are.
 
     Args:
         spec: of the samples as they are.
@@ -60,7 +60,7 @@ def preprocessing_advice(spec: SampleSpec, target_size: Size, crop_pct: float, s
         side = target_size[0] if target_size[0] == target_size[1] else list(target_size)
         settings = {"size": side, "resize": resize, "share": crop_pct, "interpolation": kernel}
         given = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
-        found.append(f"pretrained weights go with pictures read with {given}")
+        found.append(f"pretrained weights go with images read with {given}")
     return "; ".join(found)
 
 
@@ -70,7 +70,7 @@ def per_channel(values: Sequence[float], channels: int) -> list[float]:
 
 
 class Framing(nn.Module):
-    """Samples in [0, 1] as a pretrained network wants them: of its size, each channel normalised.
+    """Samples in [0, 1] as a pretrained network wants them: of its size, each channel normalized.
 
     Samples of that size are taken as they are; others are resized and cropped. Resizing is a product with a constant matrix
     along each side, so that an exported network does not depend on how others resize.

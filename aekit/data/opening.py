@@ -37,7 +37,7 @@ def open_data(
         data: a `Source`, a numpy array or torch tensor (N, ...), a list of arrays of one shape, a table of pandas, polars
             or pyarrow, the path of a folder or a file, or ``SOURCE:NAME``, such as ``sklearn:digits``. A path that exists wins.
         options: of the source that opens it, by the source's name: ``{"images": {"size": 96}}``.
-        like: what an encoder takes. Pictures are brought to it; samples that cannot be are refused.
+        like: what an encoder takes. Images are brought to it; samples that cannot be are refused.
         base: folder that relative paths start from; default: the working directory.
 
     Raises:
@@ -115,8 +115,8 @@ def infer_axes(
     axes   read as                           unless
     ====== ================================= ===========================================================
     2      vectors (N, D)
-    3      grey pictures (N, H, W)           neither uint8, uint16 nor bool: then series (N, C, T)
-    4      pictures (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C)
+    3      gray images (N, H, W)           neither uint8, uint16 nor bool: then series (N, C, T)
+    4      images (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C)
     5      clips (N, C, T, H, W)             likewise (N, T, H, W, C)
     ====== ================================= ===========================================================
 
@@ -139,7 +139,7 @@ def infer_axes(
     note = ""
     if kind == "auto" and array.ndim == 3 and found == "series":
         _, channels, steps = array.shape
-        note = f"read as series of {channels} channels and {steps} steps; kind = 'image' reads grey pictures"
+        note = f"read as series of {channels} channels and {steps} steps; kind = 'image' reads gray images"
     return arranged, found, note
 
 
@@ -154,8 +154,8 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
         kinds = [kind]
     else:
         kinds = [k for k in get_args(Kind) if array.ndim == _AXES[k] or array.ndim == _AXES[k] - 1 >= 2]
-        pictures = array.ndim == 3 and array.dtype in (np.uint8, np.uint16, np.bool_)
-        kinds.sort(key=lambda k: (pictures and k != "image", array.ndim != _AXES[k]))
+        images = array.ndim == 3 and array.dtype in (np.uint8, np.uint16, np.bool_)
+        kinds.sort(key=lambda k: (images and k != "image", array.ndim != _AXES[k]))
     found: list[tuple[np.ndarray, Kind]] = []
     for k in kinds:
         if k == "vector":
@@ -288,6 +288,6 @@ def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
 
 
 def _fits(spec: SampleSpec, like: SampleSpec) -> bool:
-    # A float of another width is the same number. An integer is not: 0..255 and 0..1 are both grey.
+    # A float of another width is the same number. An integer is not: 0..255 and 0..1 are both gray.
     floats = np.dtype(spec.dtype).kind == np.dtype(like.dtype).kind == "f"
     return (spec.kind, spec.shape) == (like.kind, like.shape) and (floats or spec.dtype == like.dtype)

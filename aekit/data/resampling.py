@@ -26,8 +26,8 @@ def resampling_weights(before: int, after: int, kernel: Kernel = "bicubic") -> T
     """(after, before) float64: what each new entry takes of each old one; rows sum to 1."""
     scale = before / after
     wide = max(scale, 1.0)  # on the way down the kernel widens, so that it averages over all that it stands for
-    centres = (torch.arange(after, dtype=torch.float64) + 0.5) * scale
-    away = (torch.arange(before, dtype=torch.float64) + 0.5 - centres[:, None]).abs() / wide
+    centers = (torch.arange(after, dtype=torch.float64) + 0.5) * scale
+    away = (torch.arange(before, dtype=torch.float64) + 0.5 - centers[:, None]).abs() / wide
     if kernel == "bilinear":
         heights = (1 - away).clamp(min=0)
     else:

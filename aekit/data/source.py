@@ -20,7 +20,7 @@ class Source:
         ids: a name for each sample, unique and the same at every opening.
         labels: (N,) class names, numbers or targets, or None.
         splits: (N,) of ``"train"``, ``"validation"`` or ``"test"``, or None where the data set has no splits.
-        moments: (N, 2) of samples that are cut from films or recordings: which one, and its first frame or step; or None.
+        moments: (N, 2) of samples that are cut from videos or recordings: which one, and its first frame or step; or None.
         skipped: id -> reason, of samples that could not be read so far. `read` adds to it.
         slow: whether reading costs more than copying (files to decode), so that it pays to keep what was read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.

@@ -53,13 +53,13 @@ class SampleSpec:
         kind: ``vector`` (D,), ``series`` (C, T), ``image`` (C, H, W) or ``clip`` (C, T, H, W).
         shape: without the batch dimension, channels first.
         dtype: numpy's name of the raw dtype.
-        resize: how what is of another size is brought to `shape`. Pictures and frames: ``crop`` (shorter side resized, centre
+        resize: how what is of another size is brought to `shape`. Images and frames: ``crop`` (shorter side resized, center
             kept), ``pad`` (longer side resized, edges zero), ``stretch``, or ``torchvision`` (as its Resize and CenterCrop, in
             whole pixels); series: ``stretch``, or ``pad`` (cut at the end, or the last value repeated). None where sizes must
             agree already.
         share: of the shorter side that ``crop`` and ``torchvision`` keep.
-        interpolation: of pictures that are resized.
-        every: frames of a film, or steps of a recording, from one of a clip or window to its next.
+        interpolation: of images that are resized.
+        every: frames of a video, or steps of a recording, from one of a clip or window to its next.
         columns: of the table that vectors are rows of, in the order of their entries; () where the entries have no names.
     """
 

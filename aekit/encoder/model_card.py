@@ -7,7 +7,7 @@ from typing import Any
 from aekit.data.spec import SampleSpec
 
 _SIGNS = {"good": "✓", "notice": "!", "bad": "✕"}
-_KINDS = {"image": "Pictures", "vector": "Rows of a table", "series": "Series", "clip": "Clips"}
+_KINDS = {"image": "Images", "vector": "Rows of a table", "series": "Series", "clip": "Clips"}
 
 
 def model_card(description: dict[str, Any]) -> str:
@@ -38,7 +38,7 @@ def model_card(description: dict[str, Any]) -> str:
         listed = ", ".join(names).replace("|", "\\|")
         lines.append(f"| {'entries' if spec['kind'] == 'vector' else 'channels'}, in this order | {listed} |")
     if spec["resize"]:
-        what, sides = ("series", 1) if spec["kind"] == "series" else ("pictures", 2)
+        what, sides = ("series", 1) if spec["kind"] == "series" else ("images", 2)
         lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")
     if weights := description.get("weights"):
         lines.append(f"| first weights | {_options(weights)} |")

@@ -68,7 +68,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
 
     Args:
         samples: of the training split only.
-        mode: ``auto`` takes ``unit`` for integers (pictures, counts) and for floats within [0, 1], ``standard`` for the
+        mode: ``auto`` takes ``unit`` for integers (images, counts) and for floats within [0, 1], ``standard`` for the
             rest.
 
     Returns:
@@ -84,7 +84,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     if mode == "none" or (mode == "unit" and in_unit and not whole):
         scale, shift, why = ones, zeros, "values are used as they are"
     elif mode == "unit":
-        # 8-bit pictures keep their natural range whatever the sample's extremes: black is 0 and white is 1.
+        # 8-bit images keep their natural range whatever the sample's extremes: black is 0 and white is 1.
         bottom, top = (0.0, 255.0) if spec.dtype == "uint8" else (low.min().item(), high.max().item())
         scale, shift = ones / max(top - bottom, 1e-12), ones * (-bottom / max(top - bottom, 1e-12))
         why = f"{bottom:g}..{top:g} is scaled to 0..1"

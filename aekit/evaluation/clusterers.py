@@ -10,7 +10,7 @@ import numpy as np
 from aekit.errors import DataError
 
 MANY = 100_000
-"""Samples above which the centres are fitted by mini-batches."""
+"""Samples above which the centers are fitted by mini-batches."""
 
 
 DENSE = 20_000
@@ -95,11 +95,11 @@ def _ordered(vectors: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.nda
     )
 
 
-def _distances(vectors: np.ndarray, centres: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """(N,) to the own centre, or to the nearest where a sample has none."""
+def _distances(vectors: np.ndarray, centers: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """(N,) to the own center, or to the nearest where a sample has none."""
     distances = np.empty(len(vectors))
     for start in range(0, len(vectors), 4096):
         part, own = vectors[start : start + 4096], found[start : start + 4096]
-        every = np.stack([np.linalg.norm(part - centre, axis=1) for centre in centres], 1)
+        every = np.stack([np.linalg.norm(part - center, axis=1) for center in centers], 1)
         distances[start : start + 4096] = np.where(own >= 0, every[np.arange(len(own)), own], every.min(1))
     return distances

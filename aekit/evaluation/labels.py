@@ -51,7 +51,7 @@ def make_targets(
     Args:
         labels: (N,) names, numbers or None; (N, L) of 0 and 1, with a row of NaN where nothing is known.
         count: N.
-        of: what is labelled, in the plural, for messages.
+        of: what is labeled, in the plural, for messages.
         names: (L,) of several labels.
         taken: what they are taken for; ``auto``: what `is_classes` makes of them.
 

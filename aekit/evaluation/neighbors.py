@@ -1,4 +1,4 @@
-"""Exact nearest neighbours among arrays, block by block: memory does not grow with queries x vectors."""
+"""Exact nearest neighbors among arrays, block by block: memory does not grow with queries x vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUERIES, _BASE = 1024, 4096
 _RANKED = 2**22
 """Places of whole rankings that are made at a time."""
 _GROUP = 32
-"""Neighbouring entries of which first only the largest is looked at."""
+"""Neighboring entries of which first only the largest is looked at."""
 
 
 def nearest_neighbors(

@@ -53,8 +53,8 @@ def evaluate_reconstruction(
 
     Returns:
         ``encoder`` and, where the code is narrower than the sample, ``pca-D`` -> a result with ``explained``, the share of the
-        test samples' variance that comes back (1 is perfect, 0 no better than their mean), ``mse``, and for pictures and clips
-        ``psnr`` in decibels and, for pictures, ``ssim``.
+        test samples' variance that comes back (1 is perfect, 0 no better than their mean), ``mse``, and for images and clips
+        ``psnr`` in decibels and, for images, ``ssim``.
 
     Raises:
         DataError: a sample can no longer be read.

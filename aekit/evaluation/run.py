@@ -67,7 +67,7 @@ def evaluate(
         beside: name -> embeddings of the same samples by other encoders, to be compared in pairs.
         run: that the encoder is of, or its autoencoder: then it is judged, too, how much of the samples comes back.
         split: default: the data set's own where it has one, otherwise drawn by `seed`.
-        groups: (N,) samples of one group stay in one part, such as pictures of one patient.
+        groups: (N,) samples of one group stay in one part, such as images of one patient.
         label_names: (L,) of several labels.
         labels_are: ``classes``, to be told apart, or ``numbers`` on a scale, to be predicted. ``auto``: fractions are numbers,
             and so are whole numbers of which there are many different ones, with gaps (`is_classes`).
@@ -111,7 +111,7 @@ def evaluate(
         results[subject] = {}
         if checks and subject.startswith("pca-"):
             found["health"] = _with_angles(found["health"], vectors[rows], features, seed)
-        with progress.task(f"judge {subject}", len(chosen), "judgements") as task:
+        with progress.task(f"judge {subject}", len(chosen), "judgments") as task:
             for name, (function, settings, takes) in chosen.items():
                 result = function(features, values if takes else None, inner, **settings)
                 results[subject][name] = _with_names(result, targets)
@@ -237,7 +237,7 @@ def _checks(
     labels = values if values is not None and values.ndim == 1 and values.dtype.kind != "f" else None
     own = embedding_health(vectors, seed=seed)
     kept = {
-        f"neighbours_shared_with_{name}": neighbor_overlap(vectors, r[rows], seed=seed)
+        f"neighbors_shared_with_{name}": neighbor_overlap(vectors, r[rows], seed=seed)
         for name, r in compared_with.items()
     }
     found = {"health": replace(own, values={**own.values, **kept})}

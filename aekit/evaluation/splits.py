@@ -33,7 +33,7 @@ def make_split(
         labels: (N,) class names or numbers, targets, or None; or (N, L) bool, which of L labels each has.
         splits: (N,) of ``"train"``, ``"validation"``, ``"test"``, or None. Where there is no validation part, a fifth of
             the training part, at most 10,000 samples, becomes one; where there is no test part, the whole is drawn anew.
-        groups: (N,) samples of one group stay in one part, such as pictures of one patient.
+        groups: (N,) samples of one group stay in one part, such as images of one patient.
         count: N, where there are neither labels nor splits.
 
     Raises:
@@ -54,7 +54,7 @@ def make_split(
         classes, strata = np.unique(_texts(labels)[rows], return_inverse=True)
         if len(classes) < 2:
             raise DataError(
-                f"all {len(rows)} labelled samples are of class {classes.tolist()}: expected two classes or more"
+                f"all {len(rows)} labeled samples are of class {classes.tolist()}: expected two classes or more"
             )
     numbers = None if groups is None else np.unique(_texts(groups), return_inverse=True)[1]
     members = np.arange(len(rows)) if numbers is None else numbers[rows]
@@ -188,7 +188,7 @@ def to_class_labels(labels: Any, count: int, *, what: str) -> tuple[np.ndarray |
     Args:
         labels: (N,) names, numbers, or None.
         count: N.
-        of: what is labelled, in the plural, for messages.
+        of: what is labeled, in the plural, for messages.
 
     Raises:
         DataError: not one for each.
@@ -203,7 +203,7 @@ def to_class_labels(labels: Any, count: int, *, what: str) -> tuple[np.ndarray |
         return None, "none of the samples has a label"
     if not is_classes(labels):
         return None, "the labels are numbers on a scale rather than classes, so they were not used"
-    # Text, for None cannot be sorted among names; what has no label stays recognisable as such.
+    # Text, for None cannot be sorted among names; what has no label stays recognizable as such.
     return (np.where(known, labels.astype(str), "") if labels.dtype.kind == "O" else labels), ""
 
 

@@ -103,7 +103,7 @@ def _as_far_as(own: Result) -> str:
 
 
 def _blind(name: str, own: Result, others: Mapping[str, Result], related: bool) -> list[tuple[Severity, str]]:
-    """Where the encoder is no better than answers that look at no sample. `related`: some judgement, of whatever subject, has
+    """Where the encoder is no better than answers that look at no sample. `related`: some judgment, of whatever subject, has
     shown that the labels have to do with the samples."""
     if own.chance is None or not _guessed(own):
         return []

@@ -7,16 +7,16 @@ from typing import Literal
 import numpy as np
 
 SPARE = 40
-"""Neighbours kept beyond the k nearest, to know those that are exactly as near as the last."""
+"""Neighbors kept beyond the k nearest, to know those that are exactly as near as the last."""
 
 
 class ExactSearch:
-    """The true nearest neighbours of a few queries, found while the vectors stream by.
+    """The true nearest neighbors of a few queries, found while the vectors stream by.
 
     Args:
         queries: (Q, D), members of what is searched.
-        own: (Q,) their numbers; no query is its own neighbour.
-        k: neighbours that count.
+        own: (Q,) their numbers; no query is its own neighbor.
+        k: neighbors that count.
         metric: ``cosine`` and ``ip`` compare by inner product, ``l2`` by distance.
     """
 

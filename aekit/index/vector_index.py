@@ -111,7 +111,7 @@ class VectorIndex:
 
         Args:
             queries: (Q, D), or (D,) for one; `Embeddings` must be of the same encoder.
-            k: neighbours; clipped to the number of rows.
+            k: neighbors; clipped to the number of rows.
 
         Returns:
             scores (Q, k), higher is nearer (for ``l2`` the squared distance, lower is nearer), and rows (Q, k).
@@ -152,8 +152,8 @@ class VectorIndex:
         """Embeds files or arrays with the index's encoder and searches for them.
 
         Args:
-            data: what `aekit.open_data` takes: a picture, a folder, an array file, an array.
-            k: neighbours.
+            data: what `aekit.open_data` takes: an image, a folder, an array file, an array.
+            k: neighbors.
             encoder: instead of the one stored with the index; must be the very same.
             options: of the source, by source name.
 
@@ -174,7 +174,7 @@ class VectorIndex:
         return list(found.ids), *self.search(found, k)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
-        """A record for each of (Q, k) neighbours: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""
+        """A record for each of (Q, k) neighbors: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""
         labels, splits = (
             self.metadata[n].to_pylist() if n in self.metadata.column_names else None for n in ("label", "split")
         )

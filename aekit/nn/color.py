@@ -15,10 +15,10 @@ BEND = 6 / 29
 """Where, as a cube root, the cube root becomes a line."""
 
 SHADES = 33
-"""Of red, green and blue each: together all the colours that a screen shows, to find out which bins they fall into."""
-NEIGHBOURS, SPREAD, MIXED = 5, 5.0, 0.5
-"""Bins that a colour is spread over, the deviation of their shares in Lab units, and how much of a uniform distribution is mixed
-into that of the colours before the rare ones are given more weight. Zhang, Isola and Efros, Colorful image colorization, 2016."""
+"""Of red, green and blue each: together all the colors that a screen shows, to find out which bins they fall into."""
+NEIGHBORS, SPREAD, MIXED = 5, 5.0, 0.5
+"""Bins that a color is spread over, the deviation of their shares in Lab units, and how much of a uniform distribution is mixed
+into that of the colors before the rare ones are given more weight. Zhang, Isola and Efros, Colorful image colorization, 2016."""
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -43,27 +43,27 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def lightness_to_rgb(light: Tensor) -> Tensor:
-    """(B, 1, ...) L -> (B, 3, ...) sRGB greys of that lightness."""
+    """(B, 1, ...) L -> (B, 3, ...) sRGB grays of that lightness."""
     return lab_to_rgb(torch.cat([light, torch.zeros_like(light), torch.zeros_like(light)], 1))
 
 
 def ab_bins(grid: float) -> Tensor:
-    """(Q, 2) middles of the squares of a and b, of side `grid`, that hold a colour which a screen shows."""
+    """(Q, 2) middles of the squares of a and b, of side `grid`, that hold a color which a screen shows."""
     shades = torch.linspace(0, 1, SHADES)
     rgb = torch.stack(torch.meshgrid(shades, shades, shades, indexing="ij")).flatten(1)  # (3, SHADES^3)
     return (rgb_to_lab(rgb[None])[0, 1:].T / grid).round().unique(dim=0) * grid
 
 
 def soft_encode_ab(ab: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, 2, h, w) colours -> their nearest bins (B, h, w, K), and the share (B, h, w, K) of each, which add up to 1."""
-    far, places = torch.cdist(ab.movedim(1, -1).flatten(0, -2), bins).topk(min(NEIGHBOURS, len(bins)), largest=False)
+    """(B, 2, h, w) colors -> their nearest bins (B, h, w, K), and the share (B, h, w, K) of each, which add up to 1."""
+    far, places = torch.cdist(ab.movedim(1, -1).flatten(0, -2), bins).topk(min(NEIGHBORS, len(bins)), largest=False)
     shares = (-far.square() / (2 * SPREAD**2)).softmax(1)
     shape = (len(ab), *ab.shape[2:], places.shape[1])
     return places.reshape(shape), shares.reshape(shape)
 
 
 def rebalancing_weights(counts: Tensor) -> Tensor:
-    """(Q,) counts -> (Q,) weights whose mean over the colours that were counted is 1."""
+    """(Q,) counts -> (Q,) weights whose mean over the colors that were counted is 1."""
     chances = counts / counts.sum()
     weights = 1 / ((1 - MIXED) * chances + MIXED / len(counts))
     return (weights / (chances * weights).sum()).float()

@@ -70,7 +70,7 @@ def fit_pca(samples: Samples, preprocess: Preprocess, dim: int, *, seed: int = 0
     mean, total = _mean_and_variance(samples, preprocess)
     if width <= EXACT:
         covariance = torch.zeros(width, width, dtype=torch.float64, device=mean.device)
-        for x in _centred(samples, preprocess, mean):
+        for x in _centerd(samples, preprocess, mean):
             covariance += x.T @ x
         directions = torch.linalg.eigh(covariance)[1].flip(1)[:, :dim]
     else:
@@ -78,15 +78,15 @@ def fit_pca(samples: Samples, preprocess: Preprocess, dim: int, *, seed: int = 0
         directions = torch.linalg.qr(start.to(mean))[0]
         for _ in range(PASSES):
             spread = torch.zeros_like(directions)
-            for x in _centred(samples, preprocess, mean):
+            for x in _centerd(samples, preprocess, mean):
                 spread += x.T @ (x @ directions)
             directions = torch.linalg.qr(spread)[0]
         # Within the subspace the directions are put in order by their variances.
         inner = torch.zeros(directions.shape[1], directions.shape[1]).to(mean)
-        for x in _centred(samples, preprocess, mean):
+        for x in _centerd(samples, preprocess, mean):
             inner += (x @ directions).T @ (x @ directions)
         directions = directions @ torch.linalg.eigh(inner)[1].flip(1)[:, :dim]
-    spanned = sum(float((x @ directions).square().sum()) for x in _centred(samples, preprocess, mean))
+    spanned = sum(float((x @ directions).square().sum()) for x in _centerd(samples, preprocess, mean))
     return PCA(mean.float(), directions.float().contiguous(), spanned / total if total > 0 else 1.0)
 
 
@@ -96,9 +96,9 @@ def _mean_and_variance(samples: Samples, preprocess: Preprocess) -> tuple[Tensor
     for raw in samples.chunks(size=256, max_samples=MOST):
         total, count = total + preprocess(raw).flatten(1).double().sum(0), count + len(raw)
     mean = total / count
-    return mean, sum(float(x.square().sum()) for x in _centred(samples, preprocess, mean))
+    return mean, sum(float(x.square().sum()) for x in _centerd(samples, preprocess, mean))
 
 
-def _centred(samples: Samples, preprocess: Preprocess, mean: Tensor) -> Iterator[Tensor]:
+def _centerd(samples: Samples, preprocess: Preprocess, mean: Tensor) -> Iterator[Tensor]:
     for raw in samples.chunks(size=256, max_samples=MOST):
         yield preprocess(raw).flatten(1).double() - mean

@@ -1,4 +1,4 @@
-"""Codes out of a codebook: the head of vector-quantised autoencoders."""
+"""Codes out of a codebook: the head of vector-quantized autoencoders."""
 
 from __future__ import annotations
 

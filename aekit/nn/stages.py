@@ -208,7 +208,7 @@ class _Groups:
 
 
 def _grouped(steps: Sequence[Call], groups_of: Callable[[str], set[int]]) -> list[list[Call]]:
-    """Joins neighbouring steps of one group; what has no weights, and so no group, goes with what comes before it."""
+    """Joins neighboring steps of one group; what has no weights, and so no group, goes with what comes before it."""
     stages: list[list[Call]] = []
     last: int | None = None
     for step in steps:

@@ -1,7 +1,7 @@
-"""Tiles of pictures and segments of series, cut with gaps and at places that vary, so that edges give no place away.
+"""Tiles of images and segments of series, cut with gaps and at places that vary, so that edges give no place away.
 
 Tasks that ask where a piece belongs have answers that need no look at what is in it: a line that goes on across a border, a
-brightness that falls off to one side, colours that a lens shifts. What is here takes those away.
+brightness that falls off to one side, colors that a lens shifts. What is here takes those away.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TileCells:
         """`count` cells of a side of `length` entries.
 
         Args:
-            gap: between neighbouring pieces, as a share of ``length / count``; at least one entry unless it is 0.
+            gap: between neighboring pieces, as a share of ``length / count``; at least one entry unless it is 0.
             jitter: how far a piece may move, as such a share; at least one entry, where there is room, unless it is 0.
             smallest: length of a piece.
 
@@ -61,12 +61,12 @@ class TileCells:
 
 
 def cut_tiles(x: Tensor, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:
-    """Tiles (B, N, C, height, width) of pictures (B, C, H, W), whose upper left corners are at `tops` and `lefts` (B, N)."""
+    """Tiles (B, N, C, height, width) of images (B, C, H, W), whose upper left corners are at `tops` and `lefts` (B, N)."""
     return x.movedim(1, -1)[_entries(tops, lefts, height, width)].movedim(-1, 2)
 
 
 def paste_tiles(tiles: Tensor, tops: Tensor, lefts: Tensor, canvas: Tensor) -> Tensor:
-    """Pictures (B, C, H, W): `canvas` with tiles (B, N, C, h, w) laid on it, whose corners are at `tops` and `lefts` (B, N)."""
+    """Images (B, C, H, W): `canvas` with tiles (B, N, C, h, w) laid on it, whose corners are at `tops` and `lefts` (B, N)."""
     found = canvas.clone().movedim(1, -1)
     found[_entries(tops, lefts, *tiles.shape[-2:])] = tiles.movedim(2, -1)
     return found.movedim(-1, 1)
@@ -85,10 +85,10 @@ def resize_tiles(tiles: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def match_image_statistics(tiles: Tensor, x: Tensor) -> Tensor:
-    """Gives each channel of each tile (B, N, C, h, w) the mean and the deviation of its whole picture (B, C, H, W).
+    """Gives each channel of each tile (B, N, C, h, w) the mean and the deviation of its whole image (B, C, H, W).
 
     Brightness, contrast and tint then tell nothing about a tile's place, and tiles stay on the scale of the data, for which the
-    encoder is meant. What is nearly flat stays so: noise is not blown up to the contrast of the picture.
+    encoder is meant. What is nearly flat stays so: noise is not blown up to the contrast of the image.
     """
     mean, deviation = tiles.mean((-2, -1), keepdim=True), tiles.std((-2, -1), correction=0, keepdim=True)
     whole = x.mean((-2, -1), keepdim=True)[:, None], x.std((-2, -1), correction=0, keepdim=True)[:, None]
@@ -96,7 +96,7 @@ def match_image_statistics(tiles: Tensor, x: Tensor) -> Tensor:
 
 
 def random_grayscale(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """(B, C, H, W) with a share of the pictures in grey, if they have three channels; other pictures as they are."""
+    """(B, C, H, W) with a share of the images in gray, if they have three channels; other images as they are."""
     if x.shape[1] != 3 or share == 0:
         return x
     chosen = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device) < share

@@ -27,7 +27,7 @@ class Upsampling(nn.Module):
 
     Args:
         given: (D,) of a code, or (C, ...) of a map with as many axes as the sample, from whose size on it goes.
-        shape: of a series, a picture or a clip, channels first.
+        shape: of a series, an image or a clip, channels first.
     """
 
     def __init__(self, given: tuple[int, ...], shape: tuple[int, ...]) -> None:

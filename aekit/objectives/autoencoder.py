@@ -1,4 +1,4 @@
-"""The one autoencoder objective that all variants compose into: corrupt, encode, decode, compare, penalise."""
+"""The one autoencoder objective that all variants compose into: corrupt, encode, decode, compare, penalize."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loop minimises, and the contracts of the plugins that say so: variants and pretext tasks.
+"""What the loop minimizes, and the contracts of the plugins that say so: variants and pretext tasks.
 
 All tensors are (B, ...). All randomness comes from the generator that is passed in.
 """
@@ -75,7 +75,7 @@ class Variant(nn.Module):
     """One way to keep an autoencoder from copying. Options are the keyword-only parameters of ``__init__``.
 
     A variant may change the sample (`present`) and what the encoder is shown of it (`corrupt`), which errors count
-    (`emphasis`), how features become a code (`head`) and what is minimised (`penalty`, `bound`); each does nothing unless
+    (`emphasis`), how features become a code (`head`) and what is minimized (`penalty`, `bound`); each does nothing unless
     overridden, so that variants compose.
 
     Attributes:
@@ -126,7 +126,7 @@ class Variant(nn.Module):
         return {}
 
     def metrics(self, step: Step) -> dict[str, Tensor]:
-        """Named scalars that are logged and not minimised."""
+        """Named scalars that are logged and not minimized."""
         return {}
 
     def reconstruction_loss(self, step: Step) -> Tensor | None:
@@ -181,7 +181,7 @@ class Pretext(nn.Module):
         """Called after each optimizer step, for a momentum teacher."""
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        """What the network sees of these samples and what it says, for a picture. Called in eval mode, without gradients.
+        """What the network sees of these samples and what it says, for an image. Called in eval mode, without gradients.
 
         Returns:
             rows by title, from the top: samples (B, *shape) on the preprocessed scale, or B short texts. Nothing where there is
@@ -225,14 +225,14 @@ class Objective(nn.Module):
         return [self.encoder.backbone]
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """``"loss"``, the scalar to minimise, and detached scalars to log by name."""
+        """``"loss"``, the scalar to minimize, and detached scalars to log by name."""
         raise NotImplementedError
 
     def after_step(self) -> None:
         """Called after each optimizer step."""
 
     def visualize(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
-        """What the network sees of these samples and what it says, for a picture: for each part that has something to show,
+        """What the network sees of these samples and what it says, for an image: for each part that has something to show,
         by its name, rows as `Pretext.show` gives them. Called in eval mode, without gradients."""
         return {}
 

@@ -25,7 +25,7 @@ class ReconstructionLoss(nn.Module):
 
     Attributes:
         unit: whether it needs samples in [0, 1].
-        normalised: whether the exponential of an error, negated, is a probability or a density of the sample, so that
+        normalized: whether the exponential of an error, negated, is a probability or a density of the sample, so that
             likelihoods can be told from it.
     """
 
@@ -175,10 +175,10 @@ class Logistic(ReconstructionLoss):
 
 
 class SSIMLoss(ReconstructionLoss):
-    """1 - SSIM about each pixel, for pictures; beyond the border the picture is its own mirror image.
+    """1 - SSIM about each pixel, for images; beyond the border the image is its own mirror image.
 
     Raises:
-        ValueError: for samples that are not pictures.
+        ValueError: for samples that are not images.
     """
 
     unit = True
@@ -186,7 +186,7 @@ class SSIMLoss(ReconstructionLoss):
     def __init__(self, spec: SampleSpec) -> None:
         super().__init__(spec)
         if spec.kind != "image":
-            raise ValueError(f"compares pictures (C, H, W), found {spec.kind} samples")
+            raise ValueError(f"compares images (C, H, W), found {spec.kind} samples")
 
     def elementwise(self, output: Tensor, clean: Tensor) -> Tensor:
         return 1 - _similarity(torch.sigmoid(output), clean, mirrored=True)
@@ -204,11 +204,11 @@ LOSSES: dict[str, type[ReconstructionLoss]] = {
 
 
 def ssim(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
-    """Structural similarity of two batches of pictures, 1 where they are equal.
+    """Structural similarity of two batches of images, 1 where they are equal.
 
     Wang, Bovik, Sheikh and Simoncelli, Image quality assessment: from error visibility to structural similarity, 2004:
-    Gaussian windows of 11 x 11 with deviation 1.5 (of the largest odd size that fits, for pictures that are smaller), K1 = 0.01,
-    K2 = 0.03; averaged over channels and over all windows that lie inside the picture.
+    Gaussian windows of 11 x 11 with deviation 1.5 (of the largest odd size that fits, for images that are smaller), K1 = 0.01,
+    K2 = 0.03; averaged over channels and over all windows that lie inside the image.
 
     Args:
         a, b: (B, C, H, W) float.
@@ -218,7 +218,7 @@ def ssim(a: Tensor, b: Tensor, data_range: float = 1.0) -> Tensor:
         (B,) in [-1, 1].
 
     Raises:
-        ValueError: they are not two batches of pictures of one shape.
+        ValueError: they are not two batches of images of one shape.
     """
     if a.ndim != 4 or a.shape != b.shape:
         raise ValueError(f"expected two batches (B, C, H, W) of one shape, found {tuple(a.shape)} and {tuple(b.shape)}")

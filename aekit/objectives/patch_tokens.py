@@ -32,7 +32,7 @@ class PatchGrid:
 
     def __init__(self, spec: SampleSpec, patch: int | Sequence[int] | None = None) -> None:
         if spec.kind not in PARTS:
-            raise ValueError(f"expected series (C, T), pictures (C, H, W) or clips (C, T, H, W), found {spec}")
+            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec}")
         self.size = spec.shape[1:]
         flat = self.size[-2:]
         if patch is None:
@@ -64,8 +64,8 @@ class PatchGrid:
 
     def standardize(self, x: Tensor) -> Tensor:
         """(B, C, *size) -> the same, with each patch, over all its channels, of mean 0 and deviation 1."""
-        centred = x - self.unpool(self.means(x))
-        return centred / (self.unpool(self.means(centred.square())) + 1e-6).sqrt()
+        centerd = x - self.unpool(self.means(x))
+        return centerd / (self.unpool(self.means(centerd.square())) + 1e-6).sqrt()
 
     def unpatchify(self, patches: Tensor, channels: int) -> Tensor:
         """(B, N, C * entries of a patch) -> (B, C, *size)."""

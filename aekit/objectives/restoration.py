@@ -54,13 +54,13 @@ Baseline = Callable[[DamagedBatch], Tensor]
 class RestorationTask(Pretext):
     """Shows the network damaged samples and asks for the whole ones.
 
-    Subclasses define `damage`; the rest has a meaning that they may change. Pictures may be of any size where the network takes
+    Subclasses define `damage`; the rest has a meaning that they may change. Images may be of any size where the network takes
     them (see `aekit.encoder.backbone.through`); what has an extent in training keeps it, counted in entries.
 
     Attributes:
         task: what `aekit apply --task` calls it.
         left: what samples are called whose damage is left, as a baseline.
-        any_size: whether `transform` brings pictures of any size to that of the network by itself.
+        any_size: whether `transform` brings images of any size to that of the network by itself.
         enlarges: whether `take` makes samples larger.
         directed: whether it can be told where to restore; otherwise that is the same in every sample, or all of it.
         decoder: (B, D) -> (B, *shape), before the activation of `likelihood`.

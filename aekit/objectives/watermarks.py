@@ -1,4 +1,4 @@
-"""Marks to lay over pictures: text in many fonts and simple logos, drawn once into a bank of masks, and placed by the batch."""
+"""Marks to lay over images: text in many fonts and simple logos, drawn once into a bank of masks, and placed by the batch."""
 
 from __future__ import annotations
 
@@ -79,22 +79,22 @@ def draw_watermark_bank(count: int, height: int, logos: float, fonts: Sequence[P
 def place_watermarks(
     masks: Tensor, across: Tensor, down: Tensor, width: Tensor, angle: Tensor, tiled: Tensor, size: tuple[int, int]
 ) -> Tensor:
-    """Each mask turned, resized and moved to its place in a picture, sampled at four points a pixel.
+    """Each mask turned, resized and moved to its place in an image, sampled at four points a pixel.
 
     Args:
         masks: (B, h, 3h) in 0..1.
-        across, down: (B,) the middle of the mark in pixels, from the middle of the picture.
+        across, down: (B,) the middle of the mark in pixels, from the middle of the image.
         width: (B,) of the mark in pixels.
         angle: (B,) radians.
-        tiled: (B,) bool, whether the mark is repeated all over the picture.
-        size: (H, W) of the picture.
+        tiled: (B,) bool, whether the mark is repeated all over the image.
+        size: (H, W) of the image.
 
     Returns:
         (B, 1, H, W) in 0..1.
     """
     high, wide = size
     cosine, sine, zoom = angle.cos(), angle.sin(), 2 / width
-    # From a picture's coordinates in -1..1 to pixels from the mark's middle, turned back, to a mark's in -1..1.
+    # From an image's coordinates in -1..1 to pixels from the mark's middle, turned back, to a mark's in -1..1.
     rows = [
         torch.stack([cosine * wide / 2, sine * high / 2, -cosine * across - sine * down], 1) * zoom[:, None],
         torch.stack([-sine * wide / 2, cosine * high / 2, sine * across - cosine * down], 1)

@@ -206,7 +206,7 @@ def discover(
         except (Exception, SystemExit) as error:
             found.problems.append(Problem(name, version, f"importing {point.value} failed with {_describe(error)}"))
             continue
-        for reason in _misspelt(manager, module):
+        for reason in _misspelled(manager, module):
             found.problems.append(Problem(name, version, reason))
         for kind in KINDS:
             hook = getattr(module, HOOK_OF[kind], None)
@@ -240,7 +240,7 @@ def _admit(found: Registry, plugin: Plugin) -> None:
         found.plugins.append(plugin)
 
 
-def _misspelt(manager: pluggy.PluginManager, module: Any) -> list[str]:
+def _misspelled(manager: pluggy.PluginManager, module: Any) -> list[str]:
     """Marked or ``aekit_``-named functions that no hook is called like: they would be ignored in silence."""
     known = set(HOOK_OF.values())
     return [

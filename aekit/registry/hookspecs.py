@@ -66,7 +66,7 @@ def aekit_register_indexes() -> Iterable[Entry]:
 
 @hookspec
 def aekit_register_evaluators() -> Iterable[Entry]:
-    """Judgements of embeddings: `evaluate(embeddings, labels, split, *, ...) -> aekit.evaluation.results.Result`."""
+    """Judgments of embeddings: `evaluate(embeddings, labels, split, *, ...) -> aekit.evaluation.results.Result`."""
     return ()
 
 

@@ -62,7 +62,7 @@ def evaluation_cards(
     parts = [card("Is it any good?", told, table(_beside_each_other(found)), f'<p class="faint">{signs}</p>', verdict)]
     firsts, others = _intervals(found)
     more = [collapsible("All other figures", side_by_side(*others))] if others else []
-    below = "Of the encoder, and in grey of the controls."
+    below = "Of the encoder, and in gray of the controls."
     parts.append(card("Figures and their 95 % intervals", below, side_by_side(*firsts), *more))
     for name, result in found.results.get(ENCODER, {}).items():
         parts += [_confusion(name, result), *_answers(page, name, result, found, source, rows, sprites)]

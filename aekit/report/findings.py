@@ -20,7 +20,7 @@ SKIPPED = 0.01
 NARROW = 0.9
 """Mean cosine of all pairs above which a search by cosine suffers."""
 AGREE = 0.3
-"""How far from chance to certainty neighbours share a label, above which that is good."""
+"""How far from chance to certainty neighbors share a label, above which that is good."""
 _FEW_STEPS = 40
 
 
@@ -55,7 +55,7 @@ def findings(
             Finding("bad", f"{text}.") for text in embedding_health(snapshot.vectors, seed=snapshot.seed).warnings
         ]
     if len(snapshot) > 2:
-        found += _neighbourhood(snapshot)
+        found += _neighborhood(snapshot)
     order = ("bad", "notice", "good")
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
@@ -101,7 +101,7 @@ def _loss(losses: Sequence[float]) -> list[Finding]:
         return [
             Finding("notice", f"The loss rose at the end, from {before:.4g} to {last:.4g}: a lower train.lr may help.")
         ]
-    return [Finding("good", f"The loss fell from {start:.4g} to {last:.4g} and had levelled off.")]
+    return [Finding("good", f"The loss fell from {start:.4g} to {last:.4g} and had leveled off.")]
 
 
 def _data(results: Mapping[str, Any]) -> list[Finding]:
@@ -113,7 +113,7 @@ def _data(results: Mapping[str, Any]) -> list[Finding]:
     return [Finding(grade, f"{skipped:,} samples could not be read; skipped.csv says which and why.")]
 
 
-def _neighbourhood(snapshot: Snapshot) -> list[Finding]:
+def _neighborhood(snapshot: Snapshot) -> list[Finding]:
     _, places = snapshot.neighbors
     found = []
     unit = snapshot.vectors / np.linalg.norm(snapshot.vectors, axis=1, keepdims=True).clip(min=1e-12)
@@ -134,6 +134,6 @@ def _neighbourhood(snapshot: Snapshot) -> list[Finding]:
         _, counts = np.unique(snapshot.classes[known], return_counts=True)
         chance = float(np.square(counts / counts.sum()).sum())
         grade: Severity = "good" if agree - chance > AGREE * (1 - chance) else "notice"
-        text = f"Of the {places.shape[1]} nearest neighbours of a sample {100 * agree:.0f} % have its label"
+        text = f"Of the {places.shape[1]} nearest neighbors of a sample {100 * agree:.0f} % have its label"
         found.append(Finding(grade, f"{text}, where chance would give {100 * chance:.0f} %."))
     return found

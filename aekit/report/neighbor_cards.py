@@ -14,15 +14,15 @@ UNITS, DRIVING = 8, 8
 
 
 def neighbor_cards(page: Page, snapshot: Snapshot, seed: int) -> list[str]:
-    """Nearest neighbours of random samples, and of those on which the encoder does worst."""
+    """Nearest neighbors of random samples, and of those on which the encoder does worst."""
     if len(snapshot) < 3:
         return []
     drawn = np.sort(np.random.default_rng(seed).permutation(len(snapshot))[:SHOWN])
     worst, what = _worst(snapshot)
     below = f"The nearest of the {len(snapshot):,} samples that this page looks at, with their cosine."
     return [
-        card("Neighbours of random samples", below, _rows(page, snapshot, drawn)),
-        card(f"Neighbours of {what}", below, _rows(page, snapshot, worst)),
+        card("Neighbors of random samples", below, _rows(page, snapshot, drawn)),
+        card(f"Neighbors of {what}", below, _rows(page, snapshot, worst)),
     ]
 
 
@@ -50,8 +50,8 @@ def _worst(snapshot: Snapshot) -> tuple[np.ndarray, str]:
         return np.argsort(-snapshot.errors, kind="stable")[:SHOWN], "the samples that are restored worst"
     if snapshot.classes is not None:
         agree = (snapshot.classes[places] == snapshot.classes[:, None]).mean(1) + (snapshot.classes == "")
-        return np.argsort(agree, kind="stable")[:SHOWN], "the samples whose neighbours have other labels"
-    return np.argsort(scores[:, 0], kind="stable")[:SHOWN], "the odd ones out, whose nearest neighbour is farthest"
+        return np.argsort(agree, kind="stable")[:SHOWN], "the samples whose neighbors have other labels"
+    return np.argsort(scores[:, 0], kind="stable")[:SHOWN], "the odd ones out, whose nearest neighbor is farthest"
 
 
 def _rows(page: Page, snapshot: Snapshot, chosen: Sequence[int] | np.ndarray) -> str:

@@ -33,7 +33,7 @@ from aekit.visualization import charts
 from aekit.visualization.page import Page, card, fact_table, metric_tiles, preformatted, side_by_side
 
 WORTH_IT = 5.0
-"""Seconds of training above which the page may take some of its own, for t-SNE and a quick judgement."""
+"""Seconds of training above which the page may take some of its own, for t-SNE and a quick judgment."""
 WIDEST = 4096
 """Numbers in an embedding up to which it does: those of features themselves (encoder.dim = 0) would take it many minutes."""
 BARS = 64
@@ -107,17 +107,17 @@ def run_page(
                 [figures, noticeable, *task_example_cards(page, objective, samples, targets, snapshot.sprites, seed)],
             )
             yield "Map", _map(page, snapshot, thorough)
-            yield "Neighbours", neighbor_cards(page, snapshot, seed)
+            yield "Neighbors", neighbor_cards(page, snapshot, seed)
             if evaluation is not None:
-                yield "Judgement", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
+                yield "Judgment", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
             elif quick is not None:
                 below = f"{without}: this is a quick look at {len(snapshot):,} samples, for this page alone."
                 yield (
-                    "Judgement",
+                    "Judgment",
                     evaluation_cards(page, quick, source, snapshot.rows, snapshot.sprites, below=f"{below} {_HOW}"),
                 )
             else:
-                yield "Judgement", [card("Is it any good?", f"{why_not} {_HOW}")]
+                yield "Judgment", [card("Is it any good?", f"{why_not} {_HOW}")]
             yield "Training", _training(_terms(records))
             yield "Network", [filter_card(page, encoder), _spectrum(snapshot), top_activating(page, snapshot)]
             yield "Reproduce", _reproduce(encoder, folder, results)
@@ -176,9 +176,9 @@ def _figures(encoder: Encoder, results: Mapping[str, Any], evaluation: Evaluatio
 def _map(page: Page, snapshot: Snapshot, thorough: bool) -> list[str]:
     if not snapshot.layouts:
         return []
-    told = [_sampled(snapshot), "Each point is a sample: point at it, or tap it, to see it and its neighbours."]
+    told = [_sampled(snapshot), "Each point is a sample: point at it, or tap it, to see it and its neighbors."]
     if "t-SNE" in snapshot.layouts:
-        told.append("t-SNE keeps neighbours together: distances between far groups, and their sizes, mean little.")
+        told.append("t-SNE keeps neighbors together: distances between far groups, and their sizes, mean little.")
     elif not thorough and snapshot.vectors.shape[1] > 2:
         told.append(
             "As the run was a short one, only principal components are shown; aekit map RUN --html lays it out by t-SNE."

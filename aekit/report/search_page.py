@@ -1,4 +1,4 @@
-"""The page of a search: each query, and pictures of what is nearest to it."""
+"""The page of a search: each query, and images of what is nearest to it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict
     """The page as HTML text.
 
     Args:
-        index: that was searched; the data it was made from is opened again for the pictures.
+        index: that was searched; the data it was made from is opened again for the images.
         hits: from `VectorIndex.hits`, in the order to be shown.
         options: of the source that opens the queries.
     """
@@ -35,7 +35,7 @@ def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict
         sheet = SpriteSheetBuilder(encoder).sprite_sheet(np.stack(list(cells.values())))
 
     subtitle = f"{len(index)} samples indexed by encoder {index.digest[:12]}; the figure is the "
-    page = Page("Nearest neighbours", subtitle + _METRICS[index.manifest["metric"]])
+    page = Page("Nearest neighbors", subtitle + _METRICS[index.manifest["metric"]])
 
     def drawn(name: str, title: str) -> str:
         return page.thumbnail(sheet, places[name], title) if sheet is not None and name in places else ""

@@ -1,4 +1,4 @@
-"""A look at a trained encoder: some samples embedded and drawn small, with their neighbours, groups and places in a plane."""
+"""A look at a trained encoder: some samples embedded and drawn small, with their neighbors, groups and places in a plane."""
 
 from __future__ import annotations
 
@@ -191,9 +191,9 @@ def _raw(source: Source, samples: Samples, wanted: np.ndarray) -> Iterator[tuple
 
 def snapshot_map(snapshot: Snapshot) -> dict[str, Any]:
     """Of a look at a run."""
-    colours = color_options(snapshot.labels, snapshot.splits, snapshot.clusters)
-    if "split" not in colours and snapshot.trained.any() and not snapshot.trained.all():
-        colours["trained on"] = category_colors(np.where(snapshot.trained, "yes", "no"))
+    colors = color_options(snapshot.labels, snapshot.splits, snapshot.clusters)
+    if "split" not in colors and snapshot.trained.any() and not snapshot.trained.all():
+        colors["trained on"] = category_colors(np.where(snapshot.trained, "yes", "no"))
     if snapshot.errors is not None:
-        colours["error"] = scale_values(snapshot.errors)
-    return map_data(snapshot.ids, snapshot.layouts, colours, snapshot.neighbors[1] if len(snapshot) > 1 else None)
+        colors["error"] = scale_values(snapshot.errors)
+    return map_data(snapshot.ids, snapshot.layouts, colors, snapshot.neighbors[1] if len(snapshot) > 1 else None)

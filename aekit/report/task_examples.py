@@ -79,7 +79,7 @@ def filter_card(page: Page, encoder: Encoder) -> str:
     size = " x ".join(map(str, weights.shape[2:]))
     some = f"The {len(weights)} largest of {total}" if len(weights) < total else f"All {total}"
     below = f"{some} filters, over {weights.shape[1]} channel{'s' if weights.shape[1] > 1 else ''} of {size}. "
-    below += "Grey is 0, white positive, black negative." if weights.ndim > 3 else "The middle of the height is 0."
+    below += "Gray is 0, white positive, black negative." if weights.ndim > 3 else "The middle of the height is 0."
     drawn = [figure(page.thumbnail(sheet, n, f"filter {n + 1}")) for n in range(len(weights))]
     return card("First layer", below, gallery(drawn, cell=56 if sheet.aspect <= 1.3 else 80))
 
@@ -105,7 +105,7 @@ def first_layer_weights(encoder: Encoder) -> tuple[np.ndarray, int] | None:
 
 
 def _filter_sheet(weights: np.ndarray) -> SpriteSheet:
-    """Each on a scale of its own, with 0 in the middle. Three channels are colours; of other numbers the first is shown."""
+    """Each on a scale of its own, with 0 in the middle. Three channels are colors; of other numbers the first is shown."""
     most = np.abs(weights).reshape(len(weights), -1).max(1).clip(min=1e-12)
     inside = weights / most.reshape(-1, *[1] * (weights.ndim - 1)) / 2 + 0.5
     cells = (inside * 255).round().astype(np.uint8)

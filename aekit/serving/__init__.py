@@ -1,5 +1,5 @@
-"""A page on this machine for looking through an index: search by a picture or by a sample, a map, a selection to keep."""
+"""A page on this machine for looking through an index: search by an image or by a sample, a map, a selection to keep."""
 
-from aekit.serving.catalogue import Catalog
+from aekit.serving.catalog import Catalog
 
 __all__ = ["Catalog"]

@@ -4,10 +4,10 @@
 |---|---|
 | ``GET /api/index`` | what is indexed |
 | ``GET /api/map`` | rows, places and labels of the samples on the map |
-| ``GET /api/picture/ROW`` | a thumbnail |
+| ``GET /api/image/ROW`` | a thumbnail |
 | ``GET /api/find?text=`` | samples by a part of their id |
-| ``GET /api/search?row=&k=&label=`` | neighbours of a sample |
-| ``POST /api/search?k=&label=`` | neighbours of the picture or array that is sent as the body |
+| ``GET /api/search?row=&k=&label=`` | neighbors of a sample |
+| ``POST /api/search?k=&label=`` | neighbors of the image or array that is sent as the body |
 | ``POST /api/describe``, ``/api/csv`` | ids and labels of ``{"rows": [...]}``, as JSON or as CSV |
 """
 
@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from aekit.errors import AekitError, DataError
-from aekit.serving.catalogue import Catalog
+from aekit.serving.catalog import Catalog
 
 MOST_BYTES = 20 * 2**20
 """Of what is sent."""
@@ -59,11 +59,11 @@ class _TooLargeError(DataError):
     """A body over the limit."""
 
 
-def make_app(catalogue: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYTES) -> Starlette:
+def make_app(catalog: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYTES) -> Starlette:
     """The application.
 
     Args:
-        catalogue: what it answers from.
+        catalog: what it answers from.
         hosts: names that it may be called by. A page elsewhere whose name was made to point here is refused by this.
         most_bytes: of what is sent to it.
     """
@@ -73,29 +73,29 @@ def make_app(catalogue: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYT
         if request.method == "POST":
             _same_origin(request)
             content = await _body(request, most_bytes)
-            return await run_in_threadpool(catalogue.neighbors_of_file, content, k, label)
-        return await run_in_threadpool(catalogue.neighbors_of_row, _number(request, "row"), k, label)
+            return await run_in_threadpool(catalog.neighbors_of_file, content, k, label)
+        return await run_in_threadpool(catalog.neighbors_of_row, _number(request, "row"), k, label)
 
     async def find(request: Request) -> Any:
-        return await run_in_threadpool(catalogue.find, request.query_params.get("text", ""), 20)
+        return await run_in_threadpool(catalog.find, request.query_params.get("text", ""), 20)
 
     async def describe(request: Request) -> Any:
-        return await run_in_threadpool(catalogue.describe, await _rows(request, most_bytes))
+        return await run_in_threadpool(catalog.describe, await _rows(request, most_bytes))
 
     async def table(request: Request) -> Response:
-        text = await run_in_threadpool(catalogue.table, await _rows(request, most_bytes))
+        text = await run_in_threadpool(catalog.table, await _rows(request, most_bytes))
         head = {"Content-Disposition": 'attachment; filename="selection.csv"'}
         return Response(text, media_type="text/csv", headers=head)
 
-    async def picture(request: Request) -> Response:
-        kind, content = await run_in_threadpool(catalogue.picture, request.path_params["row"])
+    async def image(request: Request) -> Response:
+        kind, content = await run_in_threadpool(catalog.image, request.path_params["row"])
         # A row of an index stays what it is for as long as it is served.
         return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
     async def index(request: Request) -> Any:
-        return catalogue.about()
+        return catalog.about()
 
-    drawn = JSONResponse(catalogue.map).body  # megabytes that stay the same
+    drawn = JSONResponse(catalog.map).body  # megabytes that stay the same
 
     async def places(request: Request) -> Any:
         return Response(drawn, media_type="application/json")
@@ -113,7 +113,7 @@ def make_app(catalogue: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYT
     routes += [
         Route("/api/index", _answer(index)),
         Route("/api/map", _answer(places)),
-        Route("/api/picture/{row:int}", _answer(picture)),
+        Route("/api/image/{row:int}", _answer(image)),
         Route("/api/find", _answer(find)),
         Route("/api/search", _answer(search), methods=["GET", "POST"]),
         Route("/api/describe", _answer(describe), methods=["POST"]),

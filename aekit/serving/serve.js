@@ -16,15 +16,15 @@ const sent = (rows) => ({method: "POST", headers: {"Content-Type": "application/
 
 // One sample as a figure; a click asks for what is near it.
 function sample({row, id, label, score, uri}, query = false) {
-  const title = label || id, source = uri || (index.about.pictures ? `/api/picture/${row}` : null);
-  const picture = source ? make("img", {src: source, alt: title, loading: "lazy"}) : make("div", {class: "blank"}, "…");
+  const title = label || id, source = uri || (index.about.images ? `/api/image/${row}` : null);
+  const image = source ? make("img", {src: source, alt: title, loading: "lazy"}) : make("div", {class: "blank"}, "…");
   const told = make("figcaption", {}, make("b", {}, title), make("br"), [score === undefined ? "" : score.toFixed(3), label ? id : ""].filter(Boolean).join("  "));
   const ready = row === undefined;
   return make("figure", {class: query ? "query" : ""},
-    make("button", {type: "button", class: "sample", disabled: ready, "aria-label": `Neighbours of ${id}`, onclick: () => near({row, id, label})}, picture), told);
+    make("button", {type: "button", class: "sample", disabled: ready, "aria-label": `Neighbors of ${id}`, onclick: () => near({row, id, label})}, image), told);
 }
 
-// Asks for the neighbours of a sample ({row, id, label}) or of a file ({file, uri}).
+// Asks for the neighbors of a sample ({row, id, label}) or of a file ({file, uri}).
 async function near(query) {
   const mine = ++state.asked, label = part("label").value, k = part("k").value;
   const terms = new URLSearchParams({k, ...(label ? {label} : {}), ...(query.file ? {} : {row: query.row})});
@@ -103,7 +103,7 @@ async function begin() {
   const {count, dim, digest, spec, metric, labels, small, files, layout, on_map: shown} = index.about;
   part("facts").textContent = [`${count.toLocaleString("en")} samples`, spec, `${dim} numbers each by encoder ${digest.slice(0, 12)}`, metric].filter(Boolean).join(" · ");
   part("layout").textContent = shown < count ? `${layout}; ${shown.toLocaleString("en")} of ${count.toLocaleString("en")} samples are on it` : layout;
-  document.body.classList.toggle("small-pictures", Boolean(small));
+  document.body.classList.toggle("small-images", Boolean(small));
   part("drop").classList.toggle("closed", !files);
   for (const [label, number] of Object.entries(labels)) part("label").append(make("option", {value: label}, `${label || "none"} (${number})`));
   part("only").hidden = !Object.keys(labels).length;
@@ -112,7 +112,7 @@ async function begin() {
   index.numbers = new Map(rows.map((row, number) => [row, number]));
   if (!rows.length) return;
   index.map = drawMap(part("map"), map, sheet && new Sheet(sheet), {
-    choose: (number) => near({row: rows[number], id: map.ids[number], label: map.colours.label && map.colours.label.names[map.colours.label.codes[number]]}),
+    choose: (number) => near({row: rows[number], id: map.ids[number], label: map.colors.label && map.colors.label.names[map.colors.label.codes[number]]}),
     loop: (numbers) => select(numbers.map((number) => rows[number])),
   });
 }

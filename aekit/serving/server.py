@@ -8,7 +8,7 @@ from collections.abc import Callable
 import uvicorn
 
 from aekit.serving.app import make_app
-from aekit.serving.catalogue import Catalog
+from aekit.serving.catalog import Catalog
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -25,11 +25,11 @@ def bind_socket(host: str, port: int) -> socket.socket:
     return opened
 
 
-def run(catalogue: Catalog, listening: socket.socket, host: str, say: Callable[[str], object]) -> None:
+def run(catalog: Catalog, listening: socket.socket, host: str, say: Callable[[str], object]) -> None:
     """Serves until it is interrupted, after saying where."""
     address = f"[{host}]" if ":" in host else host
-    say(f"{len(catalogue.index):,} samples at http://{address}:{listening.getsockname()[1]}  (Ctrl-C ends)")
+    say(f"{len(catalog.index):,} samples at http://{address}:{listening.getsockname()[1]}  (Ctrl-C ends)")
     # On the loopback, only by its own names; elsewhere the reader decides what name the machine goes by.
     hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOOPBACK else ["*"]
-    config = uvicorn.Config(make_app(catalogue, hosts=hosts), log_level="warning", access_log=False)
+    config = uvicorn.Config(make_app(catalog, hosts=hosts), log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listening])

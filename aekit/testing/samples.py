@@ -12,10 +12,10 @@ SPECS: dict[Kind, SampleSpec] = {
     "image": SampleSpec("image", (1, 8, 8), "uint8"),
     "clip": SampleSpec("clip", (1, 4, 8, 8), "uint8"),
 }
-"""What plugins are tested on. Pictures are square, so that tasks which turn them can take them."""
+"""What plugins are tested on. Images are square, so that tasks which turn them can take them."""
 
 COLOR = SampleSpec("image", (3, 8, 8), "uint8")
-"""What a plugin for pictures is tested on that refuses grey ones."""
+"""What a plugin for images is tested on that refuses gray ones."""
 
 SHAPES: dict[Kind, list[tuple[int, ...]]] = {
     "vector": [(1,), (2,), (7,), (33,)],
@@ -45,12 +45,12 @@ def low_rank(spec: SampleSpec, count: int = 256, seed: int = 0) -> np.ndarray:
 def blobs(
     count: int, classes: int, dim: int = 8, distance: float = 1.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(count, dim) float32 vectors around one centre a class, and (count,) class names, in no order.
+    """(count, dim) float32 vectors around one center a class, and (count,) class names, in no order.
 
     At a distance of 1 classes overlap, so that choices matter; at 4 they are far apart.
     """
     source = np.random.default_rng([seed, dim, classes])
     numbers = source.permutation(np.arange(count) % classes)
-    centres = distance * source.standard_normal((classes, dim))
-    vectors = centres[numbers] + source.standard_normal((count, dim))
+    centers = distance * source.standard_normal((classes, dim))
+    vectors = centers[numbers] + source.standard_normal((count, dim))
     return vectors.astype(np.float32), np.asarray([f"class-{number}" for number in numbers])

@@ -56,6 +56,6 @@ class Batches:
 
 
 def derive_seed(*parts: int) -> int:
-    """A seed from several numbers, such as (seed, epoch, step): neighbours give unrelated ones."""
+    """A seed from several numbers, such as (seed, epoch, step): neighbors give unrelated ones."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

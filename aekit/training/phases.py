@@ -31,7 +31,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: what is minimised, over which batches, and how.
+    """A stretch of training: what is minimized, over which batches, and how.
 
     Attributes:
         title: what it is called in the progress bar and in messages.

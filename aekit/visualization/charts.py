@@ -1,4 +1,4 @@
-"""Charts as SVG and HTML that follow the page's colours: curves, intervals, a confusion matrix, calibration."""
+"""Charts as SVG and HTML that follow the page's colors: curves, intervals, a confusion matrix, calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of many samples in rows and columns, with titles: what every command that shows samples draws."""
+"""An image of many samples in rows and columns, with titles: what every command that shows samples draws."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aekit.visualization.thumbnails import rescale, to_pixels
 PAPER, INK, FAINT, LINES = "#ffffff", "#1c2024", "#6b7178", ("#3a7bd5", "#d5653a", "#3aa76d", "#a55ad5")
 GAP, MARGIN, TEXT = 6, 14, 13
 SMALLEST, LARGEST = 72, 360
-"""Sides of a cell: small pictures are enlarged by a whole factor, large ones reduced."""
+"""Sides of a cell: small images are enlarged by a whole factor, large ones reduced."""
 FRAMES = 6
 """Most that are shown of a clip, from its first to its last."""
 _FINER = 3
@@ -33,11 +33,11 @@ def draw_grid(
     title: str = "",
     value_range: tuple[float, float] | None = None,
 ) -> Image.Image:
-    """The picture.
+    """The image.
 
     Args:
-        rows: of samples (*shape) in any units; None leaves a place empty. Pictures may differ in size.
-        spec: of the samples; of its shape only the kind matters for pictures.
+        rows: of samples (*shape) in any units; None leaves a place empty. Images may differ in size.
+        spec: of the samples; of its shape only the kind matters for images.
         row_titles: to the left of each row.
         column_titles: above each column.
         captions: a line below each sample.
@@ -87,7 +87,7 @@ def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
 
 
 def stack_images(parts: Sequence[Image.Image]) -> Image.Image:
-    """Pictures one below the other."""
+    """Images one below the other."""
     canvas = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), PAPER)
     top = 0
     for part in parts:
@@ -97,7 +97,7 @@ def stack_images(parts: Sequence[Image.Image]) -> Image.Image:
 
 
 def render_sample(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> Image.Image:
-    """One sample (*shape) as it stands in a grid: a picture, frames of a clip side by side, or a line for each channel of a
+    """One sample (*shape) as it stands in a grid: an image, frames of a clip side by side, or a line for each channel of a
     series and for a vector."""
     if spec.kind not in ("image", "clip"):
         return _line(rescale(sample, spec, value_range))
@@ -106,12 +106,12 @@ def render_sample(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float
         frames = np.linspace(0, sample.shape[1] - 1, min(FRAMES, sample.shape[1])).round().astype(int)
         sample, spec = np.concatenate([sample[:, frame] for frame in frames], 2), replace(spec, kind="image")
         largest = 2 * LARGEST
-    picture = Image.fromarray(to_pixels(sample, spec, value_range))
-    if max(picture.size) > largest:
-        width, height = (max(1, length * largest // max(picture.size)) for length in picture.size)
-        return picture.resize((width, height), Image.Resampling.LANCZOS)
+    image = Image.fromarray(to_pixels(sample, spec, value_range))
+    if max(image.size) > largest:
+        width, height = (max(1, length * largest // max(image.size)) for length in image.size)
+        return image.resize((width, height), Image.Resampling.LANCZOS)
     factor = max(1, -(-SMALLEST // side))
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def _line(inside: np.ndarray) -> Image.Image:
@@ -119,8 +119,8 @@ def _line(inside: np.ndarray) -> Image.Image:
     size = (2 * SMALLEST, SMALLEST)
     canvas = Image.new("RGB", (size[0] * _FINER, size[1] * _FINER), "#f4f5f6")
     pen = ImageDraw.Draw(canvas)
-    for row, colour in zip(np.atleast_2d(inside), LINES):
+    for row, color in zip(np.atleast_2d(inside), LINES):
         across = np.linspace(0.02, 0.98, len(row)) if len(row) > 1 else np.array([0.02, 0.98])
         up = 0.94 - 0.88 * (row if len(row) > 1 else row.repeat(2))
-        pen.line([(x * canvas.width, y * canvas.height) for x, y in zip(across, up)], colour, 2 * _FINER, "curve")
+        pen.line([(x * canvas.width, y * canvas.height) for x, y in zip(across, up)], color, 2 * _FINER, "curve")
     return canvas.resize(size, Image.Resampling.LANCZOS)

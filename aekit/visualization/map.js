@@ -1,15 +1,15 @@
-// A map: samples as points in a plane, to hover, choose, zoom and colour. Needs page.js.
+// A map: samples as points in a plane, to hover, choose, zoom and color. Needs page.js.
 "use strict";
 
-const GREY = "#9aa1a8", RAMP = ["#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f"];
+const GRAY = "#9aa1a8", RAMP = ["#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f"];
 const REACH = 18;  // pixels from the pointer in which a point is found
 
 /* place: an element to draw into. sheet: a Sheet with the thumbnail of each point, or null.
    map: {
      ids: [id, ...],
      layouts: {title: {x: [...], y: [...]}, ...}   with coordinates 0..1, y upwards
-     colours: {title: {names: [...], codes: [...]} | {values: [0..1, ...], low, high}, ...}   code -1: none
-     near: [[number, ...], ...] or null             the neighbours of each point, the nearest first
+     colors: {title: {names: [...], codes: [...]} | {values: [0..1, ...], low, high}, ...}   code -1: none
+     near: [[number, ...], ...] or null             the neighbors of each point, the nearest first
    }
    on.choose(number) is called when a point is chosen, on.loop([number, ...]) when a loop was drawn around points; without
    on.choose the map shows what it knows of the chosen point itself, without on.loop there are no loops.
@@ -21,11 +21,11 @@ function drawMap(place, map, sheet, on = {}) {
   const legend = make("div", {class: "legend", role: "group", "aria-label": "Legend"});
   const hint = make("p", {class: "faint"}, "Choose a point to see it beside what is nearest to it.");
   const chosenBox = make("div", {"aria-live": "polite"}, hint);
-  const PICTURE = sheet && sheet.kind !== "pictures" ? 54 : 34;  // side of a thumbnail that stands for its point
-  const layouts = Object.keys(map.layouts), colourings = Object.keys(map.colours);
+  const IMAGE = sheet && sheet.kind !== "images" ? 54 : 34;  // side of a thumbnail that stands for its point
+  const layouts = Object.keys(map.layouts), colorings = Object.keys(map.colors);
   // Drawn in an order of its own, so that no class covers all others.
   const order = map.ids.map((_, i) => i).sort((a, b) => ((a * 7919) % 10007) - ((b * 7919) % 10007));
-  const state = {layout: layouts[0], colour: colourings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, pictures: false,
+  const state = {layout: layouts[0], color: colorings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, images: false,
     looping: false, loop: [], marked: []};
   let width = 0, height = 0, asked = false;
 
@@ -34,14 +34,14 @@ function drawMap(place, map, sheet, on = {}) {
     asked = true;
     requestAnimationFrame(() => { asked = false; draw(); });
   };
-  const colouring = () => map.colours[state.colour];
-  const OTHERS = COLOURS.length;  // categories beyond the palette are one entry of the legend, and grey
-  const slot = (i) => Math.min(colouring().codes[i], OTHERS);
-  const visible = (i) => !(colouring() && colouring().codes && state.hidden.has(slot(i)));
-  const colourOf = (i) => {
-    const {codes, values} = colouring() || {};
-    if (codes) return COLOURS[codes[i]] || GREY;
-    return values ? ramp(values[i]) : COLOURS[0];
+  const coloring = () => map.colors[state.color];
+  const OTHERS = COLORS.length;  // categories beyond the palette are one entry of the legend, and gray
+  const slot = (i) => Math.min(coloring().codes[i], OTHERS);
+  const visible = (i) => !(coloring() && coloring().codes && state.hidden.has(slot(i)));
+  const colorOf = (i) => {
+    const {codes, values} = coloring() || {};
+    if (codes) return COLORS[codes[i]] || GRAY;
+    return values ? ramp(values[i]) : COLORS[0];
   };
   const side = () => Math.min(width, height) - 2 * 14;
   const at = (i) => {
@@ -61,14 +61,14 @@ function drawMap(place, map, sheet, on = {}) {
     for (const i of order) {
       if (!visible(i)) continue;
       const [x, y] = at(i);
-      if (x < -PICTURE || y < -PICTURE || x > width + PICTURE || y > height + PICTURE) continue;
-      const cell = `${Math.floor(x / PICTURE)} ${Math.floor(y / PICTURE)}`;
-      if (state.pictures && !taken.has(cell)) {
+      if (x < -IMAGE || y < -IMAGE || x > width + IMAGE || y > height + IMAGE) continue;
+      const cell = `${Math.floor(x / IMAGE)} ${Math.floor(y / IMAGE)}`;
+      if (state.images && !taken.has(cell)) {
         taken.add(cell);
         paintPoint(pen, i);
-      } else if (!state.pictures) {
+      } else if (!state.images) {
         pen.globalAlpha = 0.82;
-        pen.fillStyle = colourOf(i);
+        pen.fillStyle = colorOf(i);
         pen.beginPath();
         pen.arc(x, y, radius, 0, 7);
         pen.fill();
@@ -98,12 +98,12 @@ function drawMap(place, map, sheet, on = {}) {
     }
   }
 
-  // Pictures that would lie over another are left out: zooming in shows them.
+  // Images that would lie over another are left out: zooming in shows them.
   function paintPoint(pen, i) {
-    const [x, y] = at(i), wide = sheet.aspect >= 1 ? PICTURE : PICTURE * sheet.aspect, high = wide / sheet.aspect;
-    const [left, top] = [Math.floor(x / PICTURE) * PICTURE + (PICTURE - wide) / 2, Math.floor(y / PICTURE) * PICTURE + (PICTURE - high) / 2];
+    const [x, y] = at(i), wide = sheet.aspect >= 1 ? IMAGE : IMAGE * sheet.aspect, high = wide / sheet.aspect;
+    const [left, top] = [Math.floor(x / IMAGE) * IMAGE + (IMAGE - wide) / 2, Math.floor(y / IMAGE) * IMAGE + (IMAGE - high) / 2];
     sheet.paint(pen, i, left + 1, top + 1, wide - 4, high - 4);
-    pen.strokeStyle = colourOf(i);
+    pen.strokeStyle = colorOf(i);
     pen.lineWidth = 1.6;
     pen.strokeRect(left + 0.5, top + 0.5, wide - 3, high - 3);
   }
@@ -120,7 +120,7 @@ function drawMap(place, map, sheet, on = {}) {
 
   // [["label", "7"], ...]: everything that the map knows of a point.
   function facts(i) {
-    return Object.entries(map.colours).map(([title, {names, codes, values, low, high}]) =>
+    return Object.entries(map.colors).map(([title, {names, codes, values, low, high}]) =>
       [title, codes ? (codes[i] < 0 ? "none" : names[codes[i]]) : Number((low + values[i] * (high - low)).toPrecision(3)).toString()]);
   }
   const words = (i) => `${map.ids[i]}, ${facts(i).map(([title, value]) => `${title} ${value}`).join(", ")}`;
@@ -149,7 +149,7 @@ function drawMap(place, map, sheet, on = {}) {
     else {
       const first = facts(i)[0], near = map.near ? map.near[i] : [];
       const name = (j) => (first ? facts(j)[0][1] : map.ids[j]);
-      const neighbour = (j) => make("figure", {},
+      const neighbor = (j) => make("figure", {},
         make("button", {type: "button", "aria-label": `Choose ${words(j)}`, onclick: () => choose(j)},
           sheet ? thumbnail(sheet, j, "") : make("div", {class: "blank"}, "·")),
         make("figcaption", {}, make("b", {}, name(j)), make("br"), first ? map.ids[j] : ""));
@@ -157,7 +157,7 @@ function drawMap(place, map, sheet, on = {}) {
         ...(sheet ? [make("div", {class: "first"}, thumbnail(sheet, i, words(i)))] : []),
         make("p", {}, make("b", {}, map.ids[i]), ...facts(i).flatMap((pair) => [make("br"), pair.join(": ")])),
         ...(near.length ? [make("p", {class: "faint"}, "Nearest to it in the embedding:")] : []),
-        make("div", {class: sheet && sheet.aspect > 1.3 ? "gallery wide" : "gallery"}, ...near.map(neighbour)));
+        make("div", {class: sheet && sheet.aspect > 1.3 ? "gallery wide" : "gallery"}, ...near.map(neighbor)));
     }
     later();
   }
@@ -183,20 +183,20 @@ function drawMap(place, map, sheet, on = {}) {
   }
   const whole = () => { Object.assign(state, {zoom: 1, x: 0, y: 0}); hover(-1); later(); };
 
-  function explainColours() {
-    const {names, codes, low, high} = colouring() || {};
+  function explainColors() {
+    const {names, codes, low, high} = coloring() || {};
     state.hidden.clear();
-    if (!state.colour) return legend.replaceChildren();
+    if (!state.color) return legend.replaceChildren();
     if (!names) {
       return legend.replaceChildren(make("span", {class: "ends"}, Number(low.toPrecision(3)).toString(),
         make("i", {class: "ramp", style: `background: linear-gradient(to right, ${RAMP.join(",")})`}), Number(high.toPrecision(3)).toString()));
     }
     const counts = new Map();
     codes.forEach((_, i) => counts.set(slot(i), (counts.get(slot(i)) || 0) + 1));
-    const entries = [...COLOURS.keys(), OTHERS, -1].filter((code) => counts.has(code));
+    const entries = [...COLORS.keys(), OTHERS, -1].filter((code) => counts.has(code));
     const title = (code) => (code < 0 ? "none" : code === OTHERS ? `${names.length - OTHERS} others` : names[code]);
     const buttons = entries.map((code) => make("button", {type: "button", "aria-pressed": "true", title: "Click to hide or show, double-click to show it alone"},
-      make("i", {style: `background: ${COLOURS[code] || GREY}`}), `${title(code)} (${counts.get(code)})`));
+      make("i", {style: `background: ${COLORS[code] || GRAY}`}), `${title(code)} (${counts.get(code)})`));
     const press = () => buttons.forEach((button, n) => button.setAttribute("aria-pressed", !state.hidden.has(entries[n])));
     buttons.forEach((button, n) => {
       const code = entries[n];
@@ -295,10 +295,10 @@ function drawMap(place, map, sheet, on = {}) {
   const select = (title, names, changed) => names.length < 2 ? [] : [make("label", {}, title, make("select", {onchange: (event) => changed(event.target.value)},
     ...names.map((name) => make("option", {}, name))))];
   const toggle = make("button", {type: "button", "aria-pressed": "false", onclick: () => {
-    state.pictures = !state.pictures;
-    toggle.setAttribute("aria-pressed", state.pictures);
+    state.images = !state.images;
+    toggle.setAttribute("aria-pressed", state.images);
     later();
-  }}, sheet && sheet.kind === "pictures" ? "Pictures" : "Thumbnails");
+  }}, sheet && sheet.kind === "images" ? "Images" : "Thumbnails");
   const lasso = make("button", {type: "button", "aria-pressed": "false", title: "Draw a loop around points; or hold Shift and draw", onclick: () => {
     state.looping = !state.looping;
     lasso.setAttribute("aria-pressed", state.looping);
@@ -308,7 +308,7 @@ function drawMap(place, map, sheet, on = {}) {
   place.replaceChildren(
     make("div", {class: "controls"},
       ...select("Layout", layouts, (name) => { state.layout = name; whole(); }),
-      ...select("Colour", colourings, (name) => { state.colour = name; explainColours(); later(); }),
+      ...select("Color", colorings, (name) => { state.color = name; explainColors(); later(); }),
       ...(sheet ? [toggle] : []), ...(on.loop ? [lasso] : [])),
     make("div", {class: "stage"},
       make("div", {class: "plane"}, canvas, tip, make("div", {class: "zoom"},
@@ -316,7 +316,7 @@ function drawMap(place, map, sheet, on = {}) {
         make("button", {type: "button", "aria-label": "Zoom out", onclick: () => zoom(1 / 1.5)}, "−"),
         make("button", {type: "button", "aria-label": "Show all", onclick: whole}, "⤢"))),
       make("div", {class: "aside"}, legend, chosenBox)));
-  explainColours();
+  explainColors();
   new ResizeObserver(later).observe(canvas);
   document.addEventListener("theme", later);
   if (sheet) sheet.ready.then(later);
@@ -324,7 +324,7 @@ function drawMap(place, map, sheet, on = {}) {
   return {mark: (numbers, chosen) => { Object.assign(state, {marked: numbers, chosen}); later(); }};
 }
 
-// A colour for 0..1.
+// A color for 0..1.
 function ramp(value) {
   const scaled = Math.min(0.9999, Math.max(0, value)) * (RAMP.length - 1), step = Math.floor(scaled), share = scaled - step;
   const parts = [RAMP[step], RAMP[step + 1]].map((text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)));

@@ -1,4 +1,4 @@
-"""What ``map.js`` draws of samples: places in a plane, colours, names and neighbours."""
+"""What ``map.js`` draws of samples: places in a plane, colors, names and neighbors."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
 from aekit.visualization.plots import robust_scale
 
 FEW = 20
-"""Categories that have a colour each."""
+"""Categories that have a color each."""
 
 
 def color_options(labels: np.ndarray | None, splits: np.ndarray | None, clusters: np.ndarray | None) -> dict[str, Any]:
-    """Title -> colours of N samples, by whatever of these there is and tells them apart.
+    """Title -> colors of N samples, by whatever of these there is and tells them apart.
 
     Args:
         labels: (N,) classes, or numbers on a scale.
         splits: (N,) names.
         clusters: (N,) numbers, -1 for none.
     """
-    colours: dict[str, Any] = {}
+    colors: dict[str, Any] = {}
     if labels is not None:
         classes, _ = to_class_labels(labels, len(labels), what="samples")
         if classes is not None:
-            colours["label"] = category_colors(classes.astype(str))
+            colors["label"] = category_colors(classes.astype(str))
         elif has_label(labels).any() and np.ndim(labels) == 1:
-            colours["label"] = scale_values(to_numbers(labels))
+            colors["label"] = scale_values(to_numbers(labels))
     if clusters is not None:
-        colours["cluster"] = category_colors(np.array([str(n) if n >= 0 else "" for n in clusters]))
+        colors["cluster"] = category_colors(np.array([str(n) if n >= 0 else "" for n in clusters]))
     if splits is not None and len(np.unique(splits)) > 1:
-        colours["split"] = category_colors(splits.astype(str))
-    return colours
+        colors["split"] = category_colors(splits.astype(str))
+    return colors
 
 
 def map_data(
-    ids: list[str], layouts: Mapping[str, np.ndarray], colours: Mapping[str, Any], near: np.ndarray | None
+    ids: list[str], layouts: Mapping[str, np.ndarray], colors: Mapping[str, Any], near: np.ndarray | None
 ) -> dict[str, Any]:
     """All of a map.
 
     Args:
         ids: N names.
         layouts: title -> (N, 2) places.
-        colours: title -> what `categories` or `numbers` gives.
-        near: (N, K) the neighbours of each, or None.
+        colors: title -> what `categories` or `numbers` gives.
+        near: (N, K) the neighbors of each, or None.
     """
     placed = {title: _placed(places) for title, places in layouts.items()}
     return {
         "ids": ids,
         "layouts": placed,
-        "colours": dict(colours),
+        "colors": dict(colors),
         "near": None if near is None else near.tolist(),
     }
 
 
 def category_colors(names: np.ndarray) -> dict[str, Any]:
-    """(N,) texts, "" for none -> a colour for each; of more than twenty the most frequent come first."""
+    """(N,) texts, "" for none -> a color for each; of more than twenty the most frequent come first."""
     known, counts = np.unique(names[names != ""], return_counts=True)
     if len(known) > FEW:
         known = known[np.argsort(-counts, kind="stable")]

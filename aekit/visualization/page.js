@@ -1,7 +1,7 @@
 // What every page does: light and dark, tabs, thumbnails out of their sheets, and reading a value off a curve.
 "use strict";
 
-const COLOURS = ["#3a7bd5", "#e2733b", "#3aa76d", "#cf3f4f", "#8f62c9", "#8c6a4f", "#dd6fb5", "#767b80", "#a8a31d", "#24a9b8",
+const COLORS = ["#3a7bd5", "#e2733b", "#3aa76d", "#cf3f4f", "#8f62c9", "#8c6a4f", "#dd6fb5", "#767b80", "#a8a31d", "#24a9b8",
   "#9cc1ef", "#f3b995", "#9bd5b5", "#eba0a7", "#c9b3e6", "#c7b3a5", "#f1bfe0", "#bcc0c4", "#d6d387", "#95d6de"];
 
 function make(name, attributes = {}, ...children) {
@@ -18,16 +18,16 @@ function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-/* A sheet holds many thumbnails: one picture that is cut up, or numbers that are drawn as lines or bars.
-   described: {kind: "pictures", uri, width, height, columns} with the size of a cell in pixels, or
+/* A sheet holds many thumbnails: one image that is cut up, or numbers that are drawn as lines or bars.
+   described: {kind: "images", uri, width, height, columns} with the size of a cell in pixels, or
    {kind: "lines" | "bars", values, channels, points, zero} with bytes 0..255 in base64, one thumbnail after the other. */
 class Sheet {
   constructor(described) {
     Object.assign(this, described);
-    if (this.kind === "pictures") {
-      this.picture = new Image();
-      this.picture.src = this.uri;
-      this.ready = this.picture.decode();
+    if (this.kind === "images") {
+      this.image = new Image();
+      this.image.src = this.uri;
+      this.ready = this.image.decode();
     } else {
       this.bytes = bytesOf(this.values);
       this.ready = Promise.resolve();
@@ -35,23 +35,23 @@ class Sheet {
   }
 
   get aspect() {
-    return this.kind === "pictures" ? this.width / this.height : 1.6;
+    return this.kind === "images" ? this.width / this.height : 1.6;
   }
 
   // Draws thumbnail `number` into a rectangle, as large as it fits.
   paint(pen, number, x, y, width, height) {
-    if (this.kind === "pictures") this.paintPicture(pen, number, x, y, width, height);
+    if (this.kind === "images") this.paintImage(pen, number, x, y, width, height);
     else if (this.kind === "lines") this.paintLines(pen, number, x, y, width, height);
     else this.paintBars(pen, number, x, y, width, height);
   }
 
-  paintPicture(pen, number, x, y, width, height) {
+  paintImage(pen, number, x, y, width, height) {
     const scale = Math.min(width / this.width, height / this.height);
     const [wide, high] = [this.width * scale, this.height * scale];
     const [column, row] = [number % this.columns, Math.floor(number / this.columns)];
-    pen.imageSmoothingEnabled = scale < 2;  // small pictures show their pixels
+    pen.imageSmoothingEnabled = scale < 2;  // small images show their pixels
     pen.imageSmoothingQuality = "high";
-    pen.drawImage(this.picture, column * this.width, row * this.height, this.width, this.height,
+    pen.drawImage(this.image, column * this.width, row * this.height, this.width, this.height,
       x + (width - wide) / 2, y + (height - high) / 2, wide, high);
   }
 
@@ -64,7 +64,7 @@ class Sheet {
         const up = this.bytes[start + i] / 255;
         pen.lineTo(x + 2 + (width - 4) * (this.points > 1 ? i / (this.points - 1) : 0.5), y + height - gap - up * (height - 2 * gap));
       }
-      pen.strokeStyle = COLOURS[channel];
+      pen.strokeStyle = COLORS[channel];
       pen.lineWidth = Math.max(1, Math.min(width, 240) / 90);
       pen.lineJoin = "round";
       pen.stroke();
@@ -76,7 +76,7 @@ class Sheet {
     for (let i = 0; i < this.points; i++) {
       const value = this.bytes[number * this.points + i] / 255;
       const [top, bottom] = [level(Math.max(value, this.zero)), level(Math.min(value, this.zero))];
-      pen.fillStyle = value >= this.zero ? COLOURS[0] : COLOURS[1];
+      pen.fillStyle = value >= this.zero ? COLORS[0] : COLORS[1];
       pen.fillRect(x + 2 + i * step, top, Math.max(0.6, step * 0.82), Math.max(0.8, bottom - top));
     }
   }
@@ -132,7 +132,7 @@ function themes(button) {
     if (theme) document.documentElement.dataset.theme = theme;
     const [sign, name] = dark() ? ["☀", "Light"] : ["☾", "Dark"];
     button.replaceChildren(sign, make("span", {}, ` ${name}`));
-    button.setAttribute("aria-label", `Show the page in ${name.toLowerCase()} colours`);
+    button.setAttribute("aria-label", `Show the page in ${name.toLowerCase()} colors`);
     document.dispatchEvent(new Event("theme"));
   };
   let kept = null;

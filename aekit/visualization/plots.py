@@ -1,4 +1,4 @@
-"""Pictures of numbers: clouds of points in the plane, and histograms. Drawn by Pillow, so that nothing need be installed."""
+"""Images of numbers: clouds of points in the plane, and histograms. Drawn by Pillow, so that nothing need be installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLORS = (
 )  # fmt: skip
 GRAY = "#b9bec4"
 RAMP = ("#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f")
-"""Colours of numbers, from low to high; as in map.js."""
+"""Colors of numbers, from low to high; as in map.js."""
 SIDE, _FINER = 520, 2
 COURSES = 6
 """Recordings of which a course is drawn."""
@@ -29,12 +29,12 @@ def draw_points(clouds: Mapping[str, np.ndarray], labels: Sequence[Any] | np.nda
 
     Args:
         clouds: title -> (N, 2).
-        labels: (N,) that colour them, or None. Numbers on a scale run through `RAMP`. Of more than twenty classes, the most
-            frequent are coloured and the rest is grey.
+        labels: (N,) that color them, or None. Numbers on a scale run through `RAMP`. Of more than twenty classes, the most
+            frequent are colored and the rest is gray.
         title: above it all.
     """
     font = ImageFont.load_default(TEXT)
-    colours, legend = _coloured(labels, len(next(iter(clouds.values()))))
+    colors, legend = _colored(labels, len(next(iter(clouds.values()))))
     key = max((round(font.getlength(name)) for name in legend), default=0) + (40 if legend else 0)
     top = 2 * MARGIN + 2 * TEXT + 6
     size = (MARGIN + len(clouds) * (SIDE + MARGIN) + key + (MARGIN if key else 0), top + SIDE + MARGIN)
@@ -44,10 +44,10 @@ def draw_points(clouds: Mapping[str, np.ndarray], labels: Sequence[Any] | np.nda
     for number, (name, points) in enumerate(clouds.items()):
         x = MARGIN + number * (SIDE + MARGIN)
         pen.text((x, top - TEXT - 6), shorten(name, font, SIDE), FAINT, font)
-        canvas.paste(_cloud(points, colours), (x, top))
-    for number, (name, colour) in enumerate(legend.items()):
+        canvas.paste(_cloud(points, colors), (x, top))
+    for number, (name, color) in enumerate(legend.items()):
         x, y = size[0] - key - MARGIN + 10, top + number * (TEXT + 8)
-        pen.ellipse((x, y + 2, x + 10, y + 12), colour)
+        pen.ellipse((x, y + 2, x + 10, y + 12), color)
         pen.text((x + 18, y), name, INK, font)
     return canvas
 
@@ -74,15 +74,15 @@ def draw_histogram(
     pen = ImageDraw.Draw(canvas)
     pen.text((MARGIN, MARGIN - 2), title, INK, font)
     x = float(MARGIN)
-    for (name, counts), colour in zip(counted.items(), COLORS):
+    for (name, counts), color in zip(counted.items(), COLORS):
         layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
         brush = ImageDraw.Draw(layer)
         for number, share in enumerate(counts):
             left, right = MARGIN + number * wide / bins, MARGIN + (number + 1) * wide / bins - 1
             if share > 0:
-                brush.rectangle((left, top + high * (1 - share / tallest), right, top + high), f"{colour}a0")
+                brush.rectangle((left, top + high * (1 - share / tallest), right, top + high), f"{color}a0")
         canvas.alpha_composite(layer)
-        pen.rectangle((x, top - TEXT - 8, x + 10, top - TEXT + 2), colour)
+        pen.rectangle((x, top - TEXT - 8, x + 10, top - TEXT + 2), color)
         pen.text((x + 16, top - TEXT - 10), name, INK, font)
         x += font.getlength(name) + 40
     for name, place in (reference_lines or {}).items():
@@ -135,8 +135,8 @@ def draw_time_courses(
     return canvas
 
 
-def _coloured(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[list[str], dict[str, str]]:
-    """A colour for each point, and the legend."""
+def _colored(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[list[str], dict[str, str]]:
+    """A color for each point, and the legend."""
     if labels is None:
         return [COLORS[0]] * count, {}
     if np.ndim(labels) == 1 and not is_classes(labels):
@@ -162,25 +162,25 @@ def robust_scale(values: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 
 def _ramp(place: float) -> str:
-    """The colour at a place in 0..1; grey where it is NaN."""
+    """The color at a place in 0..1; gray where it is NaN."""
     if place != place:
         return GRAY
     first = min(int(place * (len(RAMP) - 1)), len(RAMP) - 2)
     share = place * (len(RAMP) - 1) - first
-    low, high = (ImageColor.getrgb(colour) for colour in RAMP[first : first + 2])
+    low, high = (ImageColor.getrgb(color) for color in RAMP[first : first + 2])
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in zip(low, high))
 
 
-def _cloud(points: np.ndarray, colours: list[str]) -> Image.Image:
+def _cloud(points: np.ndarray, colors: list[str]) -> Image.Image:
     """(N, 2) in a square whose two axes have one scale."""
     canvas = Image.new("RGB", (SIDE * _FINER, SIDE * _FINER), "#f7f8f9")
     pen = ImageDraw.Draw(canvas)
-    centre = (points.max(0) + points.min(0)) / 2
+    center = (points.max(0) + points.min(0)) / 2
     reach = max(float((points.max(0) - points.min(0)).max()) / 2, 1e-12) * 1.06
-    places = ((points - centre) / reach * [1, -1] + 1) / 2 * canvas.width
+    places = ((points - center) / reach * [1, -1] + 1) / 2 * canvas.width
     radius = _FINER * float(np.clip(60 / np.sqrt(len(points)), 1.3, 4.0))
     # In an order of its own, so that no class covers all others.
     for number in np.random.default_rng(0).permutation(len(points)):
         x, y = places[number]
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), colours[number])
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), colors[number])
     return canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS)

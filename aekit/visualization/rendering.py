@@ -1,4 +1,4 @@
-"""How samples of a kind of data are drawn: pictures in their own units, tables with their columns on one scale."""
+"""How samples of a kind of data are drawn: images in their own units, tables with their columns on one scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thumbnails by the sheet: thousands of samples in one picture, or in numbers that a browser draws as lines and bars."""
+"""Thumbnails by the sheet: thousands of samples in one image, or in numbers that a browser draws as lines and bars."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SpriteSheet:
 class SpriteSheetBuilder:
     """How samples of one kind of data are drawn.
 
-    Pictures and clips are drawn in the data's own units, from what is black there to what is white. Series and vectors are
+    Images and clips are drawn in the data's own units, from what is black there to what is white. Series and vectors are
     drawn as the network sees them, so that columns and channels of any units share one scale.
 
     Args:
@@ -65,7 +65,7 @@ class SpriteSheetBuilder:
             self.value_range = reach
         else:
             low, high = self.preprocess.low, self.preprocess.high
-            # A few outliers among standardised values would leave the others flat.
+            # A few outliers among standardized values would leave the others flat.
             least, most = (-4.0, 4.0) if self.preprocess.mode == "standard" else (-math.inf, math.inf)
             self.value_range = (max(least, float(low.min())), min(most, float(high.max())))
 
@@ -87,17 +87,17 @@ class SpriteSheetBuilder:
         if self.are_images:
             return self._cells(self.preprocess.inverse(x).float().cpu(), side)
         rows = x.float().cpu()
-        return _quantised(_shortened(rows if rows.ndim == 3 else rows[:, None]), self.value_range)
+        return _quantized(_shortened(rows if rows.ndim == 3 else rows[:, None]), self.value_range)
 
     def errors_to_cells(self, errors: Tensor, side: int = LARGEST) -> np.ndarray:
         """(B, *shape) of what is 0 at best, as cells; brightest, or highest, where it is largest."""
         most = max(float(errors.max()), 1e-12)
         if self.are_images:
-            # The mean over the channels, as grey.
-            grey = errors.float().cpu().mean(1, keepdim=True).expand_as(errors.cpu())
-            return self._cells(grey, side, (0.0, most))
+            # The mean over the channels, as gray.
+            gray = errors.float().cpu().mean(1, keepdim=True).expand_as(errors.cpu())
+            return self._cells(gray, side, (0.0, most))
         rows = errors.float().cpu()
-        return _quantised(_shortened(rows if rows.ndim == 3 else rows[:, None]), (0.0, most))
+        return _quantized(_shortened(rows if rows.ndim == 3 else rows[:, None]), (0.0, most))
 
     def sprite_sheet(self, cells: Sequence[np.ndarray] | np.ndarray, *, zero: float | None = None) -> SpriteSheet:
         """A sheet of cells that `of` made, in order; parts are joined. `zero` is where bars start, in 0..1."""
@@ -142,7 +142,7 @@ def image_sprite_sheet(cells: np.ndarray, *, frames: int = 1) -> SpriteSheet:
     side = max(high, wide // frames)
     # Pixels that are shown as squares must be right; those of photographs need not be.
     uri = data_uri(Image.fromarray(joined), quality=100 if side <= 16 else 92 if side <= 32 else 80)
-    described = {"kind": "pictures", "uri": uri, "width": wide, "height": high, "columns": columns}
+    described = {"kind": "images", "uri": uri, "width": wide, "height": high, "columns": columns}
     return SpriteSheet(described, wide / high)
 
 
@@ -158,14 +158,14 @@ def numeric_sprite_sheet(cells: np.ndarray, *, bars: bool, zero: float = 0.0) ->
     return SpriteSheet(described, 1.6)
 
 
-def data_uri(picture: Image.Image, *, quality: int) -> str:
-    """The picture inside the page; a quality of 100 keeps it exactly."""
+def data_uri(image: Image.Image, *, quality: int) -> str:
+    """The image inside the page; a quality of 100 keeps it exactly."""
     stored = io.BytesIO()
     if features.check("webp"):
-        picture.save(stored, "WEBP", lossless=quality == 100, quality=quality, method=4)
+        image.save(stored, "WEBP", lossless=quality == 100, quality=quality, method=4)
         kind = "webp"
     else:
-        picture.save(stored, "PNG", optimize=True)
+        image.save(stored, "PNG", optimize=True)
         kind = "png"
     return f"data:image/{kind};base64,{base64.b64encode(stored.getvalue()).decode()}"
 
@@ -181,7 +181,7 @@ def _shortened(rows: Tensor) -> Tensor:
     return torch.cat(ends, -1).reshape(count, channels, -1)
 
 
-def _quantised(rows: Tensor, reach: tuple[float, float]) -> np.ndarray:
+def _quantized(rows: Tensor, reach: tuple[float, float]) -> np.ndarray:
     low, high = reach
     inside = ((rows - low) / max(high - low, 1e-12)).clamp(0, 1)
     return (inside * 255).round().to(torch.uint8).numpy()

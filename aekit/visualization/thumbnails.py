@@ -1,4 +1,4 @@
-"""A small picture of any sample: a PNG for images and clips, lines for series, bars for vectors."""
+"""A small image of any sample: a PNG for images and clips, lines for series, bars for vectors."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def _range_of(sample: np.ndarray, spec: SampleSpec) -> tuple[float, float]:
 
 def _png(shown: np.ndarray) -> str:
     """(H, W, 3) uint8."""
-    picture = Image.fromarray(shown)
-    if max(picture.size) > 2 * SIDE:
-        picture.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
+    image = Image.fromarray(shown)
+    if max(image.size) > 2 * SIDE:
+        image.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
     stored = io.BytesIO()
-    picture.save(stored, "PNG", optimize=True)
+    image.save(stored, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stored.getvalue()).decode()
 
 

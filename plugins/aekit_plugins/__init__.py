@@ -20,9 +20,9 @@ def aekit_register_variants() -> list[Entry]:
         ),
         Entry("linear", f"{at}.linear:Linear", "the linear autoencoder, which finds PCA's subspace", 1),
         Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 1),
-        Entry("binarising", f"{at}.binarize:Binarize", "draws black and white samples from grey ones", 1),
+        Entry("binarizing", f"{at}.binarize:Binarize", "draws black and white samples from gray ones", 1),
         Entry(
-            "displacing", f"{at}.random_affine:RandomAffine", "restores a picture from a displaced one", 1, ("image",)
+            "displacing", f"{at}.random_affine:RandomAffine", "restores an image from a displaced one", 1, ("image",)
         ),
         Entry("contractive", f"{at}.contractive:Contractive", "the code moves little when the sample does", 1),
         Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "each unit costs its absolute activation", 1),
@@ -52,7 +52,7 @@ def aekit_register_backbones() -> list[Entry]:
         Entry(
             "conv",
             f"{at}.conv:Conv",
-            "strided convolutions over pictures, series and clips of any size",
+            "strided convolutions over images, series and clips of any size",
             1,
             ("image", "series", "clip"),
         ),
@@ -68,9 +68,9 @@ def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
     tables = (".csv", ".tsv", ".parquet")
     netpbm = (".pbm", ".pgm", ".ppm")
-    pictures = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", *netpbm)
+    images = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", *netpbm)
     arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
-    films = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+    videos = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
     return [
         Entry(
             "arrays",
@@ -82,14 +82,14 @@ def aekit_register_sources() -> list[Entry]:
         Entry(
             "images",
             f"{at}.images:Images",
-            "folders and lists of pictures",
+            "folders and lists of images",
             1,
-            ("folder", *tables, ".csv.gz", ".tsv.gz", *pictures),
+            ("folder", *tables, ".csv.gz", ".tsv.gz", *images),
         ),
         Entry(
             "patches",
             f"{at}.patches:Patches",
-            "a grid of patches of pictures at their natural size",
+            "a grid of patches of images at their natural size",
             1,
             ("folder", *tables),
         ),
@@ -104,9 +104,9 @@ def aekit_register_sources() -> list[Entry]:
         Entry(
             "clips",
             f"{at}.clips:Clips",
-            "windows of frames of films, animated pictures and arrays of frames",
+            "windows of frames of videos, animated images and arrays of frames",
             1,
-            ("folder", *films, ".apng", ".gif", ".webp", ".npy", ".npz"),
+            ("folder", *videos, ".apng", ".gif", ".webp", ".npy", ".npz"),
         ),
         Entry(
             "mnist-variations",

@@ -103,7 +103,7 @@ def test_scores_are_what_they_are_said_to_be(run: Path, table: Path) -> None:
     detector = Detector.fit(encoder, autoencoder, training(table))
     raw = torch.from_numpy(np.load(table)["X_test"])
     found = detector.scores(encoder, autoencoder, raw)
-    assert list(found) == ["reconstruction", "code", "neighbours", "combined"]
+    assert list(found) == ["reconstruction", "code", "neighbors", "combined"]
     x = encoder.preprocess(raw)
     with torch.no_grad():
         error = (autoencoder.reconstruct(raw) - x).square().mean(1)
@@ -114,7 +114,7 @@ def test_scores_are_what_they_are_said_to_be(run: Path, table: Path) -> None:
     assert np.allclose(np.square(found["code"]), reference.mahalanobis(codes[1]), rtol=1e-4)
     scaled = [(code - codes[0].mean(0)) / codes[0].std(0, ddof=1) for code in codes]
     near, _ = NearestNeighbors(n_neighbors=5).fit(scaled[0]).kneighbors(scaled[1])
-    assert np.allclose(found["neighbours"], near.mean(1), rtol=1e-4)
+    assert np.allclose(found["neighbors"], near.mean(1), rtol=1e-4)
     surprises = [detector.surprisal(name, found[name]) for name in ("reconstruction", "code")]
     assert np.allclose(found["combined"], np.mean(surprises, 0))
 
@@ -136,7 +136,7 @@ def test_surprise_is_the_negative_logarithm_of_a_share(run: Path, table: Path) -
     assert (np.diff(fitted.surprisal("code", np.sort(own))) >= 0).all()
 
 
-def test_a_sample_is_not_its_own_neighbour() -> None:
+def test_a_sample_is_not_its_own_neighbor() -> None:
     base = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     near, _ = NearestNeighbors(n_neighbors=6).fit(base).kneighbors(base)
     assert np.allclose(neighbor_distances(base, base), near[:, 1:].mean(1), rtol=1e-4)
@@ -171,7 +171,7 @@ def test_controls_are_those_of_scikit_learn(run: Path, table: Path) -> None:
     forest = IsolationForest(random_state=3).fit(x[0])
     assert np.allclose(found["isolation forest"], -forest.score_samples(x[1]))
     near, _ = NearestNeighbors(n_neighbors=5).fit(x[0]).kneighbors(x[1])
-    assert np.allclose(found["raw neighbours"], near.mean(1), rtol=1e-4)
+    assert np.allclose(found["raw neighbors"], near.mean(1), rtol=1e-4)
 
 
 # The whole way
@@ -187,11 +187,11 @@ def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, t
     assert list(area) == [
         "reconstruction",
         "code",
-        "neighbours",
+        "neighbors",
         "combined",
         "pca-2",
         "isolation forest",
-        "raw neighbours",
+        "raw neighbors",
     ]
     # The error alone misses samples far out in the plane, and the code those off it: both together miss neither.
     assert area["combined"] > 0.97 and area["combined"] > max(area["reconstruction"], area["code"])
@@ -209,7 +209,7 @@ def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, t
     assert "no controls: the detector was fitted before" in again.notes and list(again.metrics) == list(area)[:4]
     few = find_anomalies(run, np.load(table)["X_test"][-3:], detector=out, baselines=False)
     assert len(few.ids) == 3 and few.metrics == {} and "not judged: the data has no labels" in few.notes
-    assert few.text().splitlines()[0].split() == ["id", "reconstruction", "code", "neighbours", "combined"]
+    assert few.text().splitlines()[0].split() == ["id", "reconstruction", "code", "neighbors", "combined"]
 
 
 def test_training_on_normal_samples_of_a_data_set_without_splits(command: Command, tmp_path: Path) -> None:
@@ -227,13 +227,13 @@ def test_one_class_against_the_rest(command: Command, tmp_path: Path) -> None:
     found = find_anomalies(tmp_path / "run", "sklearn:digits", normal=["0"], out=tmp_path / "out", baselines=False)
     assert found.anomalous is not None and int((~found.anomalous).sum()) == 178
     assert found.metrics["reconstruction"]["auroc"].value > 0.9
-    assert found.image.width > 400 and (tmp_path / "out" / "picture.png").stat().st_size > 5000
+    assert found.image.width > 400 and (tmp_path / "out" / "image.png").stat().st_size > 5000
 
 
 def test_a_run_without_a_decoder_is_judged_by_its_codes(run: Path, table: Path, tmp_path: Path) -> None:
     aekit.load(run).save(tmp_path / "only" / "encoder")
     found = find_anomalies(tmp_path / "only", table, split="test", reference=np.load(table)["X_train"], baselines=False)
-    assert list(found.scores) == ["code", "neighbours", "combined"]
+    assert list(found.scores) == ["code", "neighbors", "combined"]
     assert "no reconstruction error: the run has no decoder" in found.notes
 
 

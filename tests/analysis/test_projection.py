@@ -23,7 +23,7 @@ from aekit.analysis.projection import draw_map
 from aekit.errors import DataError, OutputError, RecipeError
 from aekit.evaluation.checks.embedding_health import embedding_health
 from aekit.nn.low_rank import project_to_span
-from aekit.visualization.plots import COLORS, GRAY, RAMP, _coloured, draw_points
+from aekit.visualization.plots import COLORS, GRAY, RAMP, _colored, draw_points
 
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
 
@@ -32,8 +32,8 @@ def blobs(seed: int = 0, each: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """Three round groups, the first the largest, in 5 dimensions."""
     rng = np.random.default_rng(seed)
     sizes = [each + 20, each, each - 20]
-    centres = np.array([[0, 0, 0, 0, 0], [6, 0, 0, 0, 0], [0, 6, 0, 0, 3]])
-    rows = [centre + 0.4 * rng.normal(size=(size, 5)) for centre, size in zip(centres, sizes)]
+    centers = np.array([[0, 0, 0, 0, 0], [6, 0, 0, 0, 0], [0, 6, 0, 0, 3]])
+    rows = [center + 0.4 * rng.normal(size=(size, 5)) for center, size in zip(centers, sizes)]
     order = rng.permutation(sum(sizes))
     return np.concatenate(rows)[order].astype(np.float32), np.repeat([0, 1, 2], sizes)[order]
 
@@ -68,12 +68,12 @@ def test_a_code_of_two_numbers_is_its_own_map(command: Command, digits: Path, tm
     samples = load_digits().images.reshape(1797, -1) / 16
     beside = np.column_stack([table[name].to_numpy() for name in ("pca_x", "pca_y")])
     assert same_up_to_sign(beside, PCA(2, svd_solver="full").fit_transform(samples))
-    with Image.open(out) as picture:
-        seen = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
-    assert {ImageColor.getrgb(colour) for colour in COLORS[:10]} <= seen, "a legend of ten colours"
+    with Image.open(out) as image:
+        seen = {color for _, color in image.convert("RGB").getcolors(1 << 20)}
+    assert {ImageColor.getrgb(color) for color in COLORS[:10]} <= seen, "a legend of ten colors"
 
 
-def test_a_wider_code_is_laid_out_so_that_neighbours_stay_together(digits: Path) -> None:
+def test_a_wider_code_is_laid_out_so_that_neighbors_stay_together(digits: Path) -> None:
     embeddings = aekit.Embeddings.open(digits / "embeddings")
     said = Said()
     found = draw_map(embeddings, max_samples=300, progress=said)
@@ -96,22 +96,22 @@ def test_vectors_of_anybody_are_mapped() -> None:
 def test_a_legend_of_many_labels() -> None:
     rows = np.random.default_rng(0).normal(size=(250, 2))
     labels = np.array([f"class-{min(number, 24)}" for number in range(250)])
-    picture = draw_points({"plane": rows}, labels, "title")
-    seen = {colour for _, colour in picture.getcolors(1 << 20)}
+    image = draw_points({"plane": rows}, labels, "title")
+    seen = {color for _, color in image.getcolors(1 << 20)}
     assert ImageColor.getrgb(GRAY) in seen and ImageColor.getrgb(COLORS[18]) in seen
-    assert picture.width > draw_points({"plane": rows}, None, "title").width
+    assert image.width > draw_points({"plane": rows}, None, "title").width
 
 
 def test_numbers_on_a_scale_run_through_the_ramp() -> None:
     rows = np.random.default_rng(0).normal(size=(500, 2))
     prices = np.linspace(1000.0, 25_000.0, 500).round(2)
     prices[7] = np.nan
-    seen = {colour for _, colour in draw_points({"plane": rows}, prices, "").getcolors(1 << 20)}
-    assert {ImageColor.getrgb(colour) for colour in (RAMP[0], RAMP[-1], GRAY)} <= seen
+    seen = {color for _, color in draw_points({"plane": rows}, prices, "").getcolors(1 << 20)}
+    assert {ImageColor.getrgb(color) for color in (RAMP[0], RAMP[-1], GRAY)} <= seen
     assert ImageColor.getrgb(COLORS[1]) not in seen
     script = (Path(aekit.visualization.plots.__file__).parent / "map.js").read_text("utf-8")
-    assert str(list(RAMP)).replace("'", '"') in script, "pictures and pages have one ramp"
-    _, legend = _coloured(prices, 500)
+    assert str(list(RAMP)).replace("'", '"') in script, "images and pages have one ramp"
+    _, legend = _colored(prices, 500)
     assert list(legend) == ["1,240", "7,120", "13,000", "18,900", "24,800"]
 
 
@@ -139,9 +139,9 @@ def test_groups_that_are_there_are_found(method: str) -> None:
     found = find_clusters(rows, method=method, progress=said)  # type: ignore[arg-type]
     inside = found.clusters >= 0
     assert inside.mean() > 0.9 and np.array_equal(found.clusters[inside], truth[inside]), "numbered by size"
-    for number, centre in enumerate(found.centers):
+    for number, center in enumerate(found.centers):
         own = rows[found.clusters == number]
-        assert np.allclose(centre, own.mean(0), atol=1e-5)
+        assert np.allclose(center, own.mean(0), atol=1e-5)
         away = np.linalg.norm(own - own.mean(0), axis=1)
         assert np.allclose(found.distances[found.clusters == number], away, rtol=1e-3, atol=1e-4)
     assert found.silhouette > 0.7 and found.image is None
@@ -171,13 +171,13 @@ def test_groups_of_digits(command: Command, digits: Path, tmp_path: Path) -> Non
     with (out / "clusters.csv").open() as file:
         listed = list(csv.DictReader(file))
     assert [row["id"] for row in listed] == list(embeddings.ids)
-    centres = load_file(out / "centres.safetensors")["centres"]
-    nearest = np.linalg.norm(embeddings.vectors[:, None] - centres, axis=2).argmin(1)
+    centers = load_file(out / "centers.safetensors")["centers"]
+    nearest = np.linalg.norm(embeddings.vectors[:, None] - centers, axis=2).argmin(1)
     assert (nearest == [int(row["cluster"]) for row in listed]).mean() > 0.99
     first = min((row for row in listed if row["cluster"] == "0"), key=lambda row: float(row["distance"]))
     assert first["id"] == described["clusters"][0]["nearest"]
-    with Image.open(out / "picture.png") as picture:
-        assert picture.height > 8 * 72
+    with Image.open(out / "image.png") as image:
+        assert image.height > 8 * 72
 
 
 def test_mistakes_with_groups(command: Command, digits: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ FAST = ("--dim", "4", "--epochs", "1", "--set", "train.precision=fp32", "-q")
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve good pictures."""
+    """Twelve good images."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(12):
@@ -67,7 +67,7 @@ def huge_png() -> bytes:
     )
 
 
-def test_bad_pictures_are_skipped_listed_and_counted(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_bad_images_are_skipped_listed_and_counted(command: Command, photos: Path, tmp_path: Path) -> None:
     whole = (photos / "0.jpg").read_bytes()
     (photos / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "words.jpg").write_text("these are words")
@@ -85,7 +85,7 @@ def test_bad_pictures_are_skipped_listed_and_counted(command: Command, photos: P
     assert strict.split(":")[0] in ("truncated.jpg", "words.jpg", "nothing.jpg", "bomb.png")
 
 
-def test_only_bad_pictures(command: Command, tmp_path: Path) -> None:
+def test_only_bad_images(command: Command, tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("no")
     assert "a.jpg" in command("fit", tmp_path / "bad", "-o", tmp_path / "run", *FAST).error

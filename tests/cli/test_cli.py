@@ -26,16 +26,16 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(60):
         high, wide = rng.integers(40, 90, 2)
         y, x = np.mgrid[:high, :wide] / min(high, wide)
-        centre = rng.uniform(0.4, 0.6, 2)
+        center = rng.uniform(0.4, 0.6, 2)
         if number % 2:
-            inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 0.06
+            inside = (y - center[0]) ** 2 + (x - center[1]) ** 2 < 0.06
         else:
-            inside = np.abs(y - centre[0]) < 0.1
-        colour, ground = rng.integers(150, 256, 3), rng.integers(0, 90, 3)
-        picture = np.where(inside[..., None], colour, ground).astype(np.uint8)
+            inside = np.abs(y - center[0]) < 0.1
+        color, ground = rng.integers(150, 256, 3), rng.integers(0, 90, 3)
+        image = np.where(inside[..., None], color, ground).astype(np.uint8)
         path = folder / ("disk" if number % 2 else "bar") / f"{number:02d}.png"
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
     return folder
 
 
@@ -149,7 +149,7 @@ def test_demo(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     out = command.ok("demo", "-q")
     assert "next, on your own data" in out and "probe accuracy" in out
-    assert Path("aekit-demo/neighbours.html").read_text().count('<canvas class="thumb"') == 6 * 11
+    assert Path("aekit-demo/neighbors.html").read_text().count('<canvas class="thumb"') == 6 * 11
     assert "exists already; choose another place" in command("demo", "-q").error
     assert json.loads(command.ok("search", "aekit-demo/index", "id:7", "--json", "-q"))
 

@@ -1,4 +1,4 @@
-"""Opening data: arrays in memory and in files, pictures, tables, data sets by name; and all that can be bad in them."""
+"""Opening data: arrays in memory and in files, images, tables, data sets by name; and all that can be bad in them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,23 @@ from PIL import Image
 
 import aekit
 from aekit.data.opening import from_array, infer_axes, open_data, reopen
-from aekit.data.readers import images as pictures
+from aekit.data.readers import images as images
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource, Source
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.registry.discovery import registry
 
-GREY = SampleSpec("image", (1, 28, 28), "uint8", "crop")
+GRAY = SampleSpec("image", (1, 28, 28), "uint8", "crop")
 
 
 def everything(source: Source) -> tuple[np.ndarray, np.ndarray]:
     return source.read(np.arange(len(source)))
 
 
-def save_picture(
-    path: Path, colour: object = (200, 100, 50), size: tuple[int, int] = (12, 8), mode: str = "RGB"
-) -> Path:
+def save_image(path: Path, color: object = (200, 100, 50), size: tuple[int, int] = (12, 8), mode: str = "RGB") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path)  # type: ignore[arg-type]
+    Image.new(mode, size, color).save(path)  # type: ignore[arg-type]
     return path
 
 
@@ -88,9 +86,9 @@ def test_channels_last_moves_values_rather_than_reshaping_them() -> None:
 def test_an_encoder_settles_what_is_ambiguous() -> None:
     floats = SampleSpec("image", (1, 8, 9), "float32")
     assert open_data(np.zeros((5, 8, 9), np.float64), like=floats).spec.kind == "image"
-    assert len(open_data(np.zeros((28, 28), np.uint8), like=GREY)) == 1
+    assert len(open_data(np.zeros((28, 28), np.uint8), like=GRAY)) == 1
     assert len(open_data(np.zeros(7), like=SampleSpec("vector", (7,), "float64"))) == 1
-    assert "'image' reads grey pictures" in open_data(np.zeros((5, 8, 9))).note
+    assert "'image' reads gray images" in open_data(np.zeros((5, 8, 9))).note
 
 
 def test_kinds_can_be_forced() -> None:
@@ -129,7 +127,7 @@ def test_bad_data_in_memory(data: object, message: str) -> None:
 
 def test_samples_that_do_not_fit_the_encoder_are_refused() -> None:
     with pytest.raises(DataError, match="samples are image 1x28x28 float32, the encoder takes image 1x28x28 uint8"):
-        open_data(np.zeros((2, 1, 28, 28), np.float32), like=GREY)
+        open_data(np.zeros((2, 1, 28, 28), np.float32), like=GRAY)
     with pytest.raises(DataError, match="samples are vector 5 float64, the encoder takes vector 6"):
         open_data(np.zeros((2, 5)), like=SampleSpec("vector", (6,), "float64"))
     assert open_data(np.zeros((2, 6), np.float32), like=SampleSpec("vector", (6,), "float64")).spec.dtype == "float32"
@@ -144,7 +142,7 @@ def test_ids_that_are_not_unique_are_named() -> None:
 
 
 def test_a_path_that_exists_wins_over_a_source_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_picture(tmp_path / "sklearn:digits" / "a.png")
+    save_image(tmp_path / "sklearn:digits" / "a.png")
     monkeypatch.chdir(tmp_path)
     source = open_data("sklearn:digits")
     assert source.origin == {"data": str(tmp_path / "sklearn:digits"), "source": "images", "options": {}}
@@ -152,7 +150,7 @@ def test_a_path_that_exists_wins_over_a_source_of_that_name(tmp_path: Path, monk
 
 
 def test_relative_paths_start_at_the_base_and_a_source_can_be_named(tmp_path: Path) -> None:
-    save_picture(tmp_path / "photos" / "a.png")
+    save_image(tmp_path / "photos" / "a.png")
     for data in ("photos", "images:photos", Path("photos")):
         source = open_data(data, {"images": {"size": 5}}, base=tmp_path)
         assert source.spec.shape == (3, 5, 5)
@@ -167,12 +165,12 @@ def test_relative_paths_start_at_the_base_and_a_source_can_be_named(tmp_path: Pa
         ("zzz", "no such file or folder; expected a folder, a file or SOURCE:NAME"),
         ("not/here", "not does not exist"),
         ("clip.xyz", "no source reads files ending in '.xyz'; there is .*.npz"),
-        ("empty", r"an empty folder; looked for .*pictures: .*\.png"),
-        ("texts", r"no samples; looked for .*pictures: .*\.png"),
+        ("empty", r"an empty folder; looked for .*images: .*\.png"),
+        ("texts", r"no samples; looked for .*images: .*\.png"),
     ],
 )
 def test_paths_without_data(tmp_path: Path, name: str, message: str) -> None:
-    save_picture(tmp_path / "photos" / "a.png")
+    save_image(tmp_path / "photos" / "a.png")
     (tmp_path / "clip.xyz").write_text("?")
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
@@ -188,7 +186,7 @@ def test_an_unknown_source_is_answered_with_the_nearest() -> None:
 
 
 def test_options_are_checked(tmp_path: Path) -> None:
-    save_picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     with pytest.raises(RecipeError, match=r"data\.arrays: .* is opened by source 'images'"):
         open_data(tmp_path, {"arrays": {"x": "a"}})
     with pytest.raises(RecipeError, match=r"data\.images\.sise: no such option; did you mean 'size'"):
@@ -202,7 +200,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_two_sources_claim_asks_which(tmp_path: Path) -> None:
-    save_picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     save_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((2, 4, 4)))
     with pytest.raises(DataError, match=r"can be opened by 2 sources; write arrays:.* or images:"):
         open_data(tmp_path)
@@ -212,7 +210,7 @@ def test_a_folder_that_two_sources_claim_asks_which(tmp_path: Path) -> None:
 
 def test_the_registered_endings_are_those_that_are_read() -> None:
     tags = set(registry().get("source", "images").entry.tags)
-    assert tags >= set(pictures.IMAGE_ENDINGS)
+    assert tags >= set(images.IMAGE_ENDINGS)
 
 
 # Arrays in files
@@ -528,7 +526,7 @@ def test_tables_in_memory() -> None:
     assert np.array_equal(turned.vectors, straight.vectors)
 
 
-# Pictures
+# Images
 
 
 def test_folders_are_classes_in_natural_order(tmp_path: Path) -> None:
@@ -541,19 +539,19 @@ def test_folders_are_classes_in_natural_order(tmp_path: Path) -> None:
         "__MACOSX/1.png",
         "Thumbs.db",
     ):
-        save_picture(tmp_path / name) if name.endswith("png") else (tmp_path / name).write_text("?")
+        save_image(tmp_path / name) if name.endswith("png") else (tmp_path / name).write_text("?")
     source = open_data(tmp_path)
     assert source.ids == ["cat/2.png", "cat/10.png", "dog/deep/1.png"]
     assert source.labels is not None
     assert source.labels.tolist() == ["cat", "cat", "dog"]
     assert source.splits is None
-    assert "4 files that are not pictures are ignored" in source.note
+    assert "4 files that are not images are ignored" in source.note
     assert open_data(tmp_path / "cat").labels is None
 
 
 def test_split_folders_give_splits(tmp_path: Path) -> None:
     for name in ("train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "test/dog/1.png"):
-        save_picture(tmp_path / name)
+        save_image(tmp_path / name)
     source = open_data(tmp_path)
     assert source.splits is not None
     assert dict(zip(source.ids, source.splits.tolist()))["val/cat/1.png"] == "validation"
@@ -562,9 +560,9 @@ def test_split_folders_give_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_a_list_of_pictures(tmp_path: Path, ending: str) -> None:
+def test_a_list_of_images(tmp_path: Path, ending: str) -> None:
     for name in "ab":
-        save_picture(tmp_path / "in" / f"{name}.png")
+        save_image(tmp_path / "in" / f"{name}.png")
     columns = {"file": ["in/b.png", "in/a.png"], "class": ["u", "v"], "split": ["train", "test"], "id": ["7", "9"]}
     if ending == ".csv":
         lines = [",".join(columns), *(",".join(row) for row in zip(*columns.values()))]
@@ -580,7 +578,7 @@ def test_a_list_of_pictures(tmp_path: Path, ending: str) -> None:
 
 
 def test_a_list_with_a_missing_file_skips_it_and_with_a_doubled_one_is_refused(tmp_path: Path) -> None:
-    save_picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     (tmp_path / "list.csv").write_text("path\na.png\nb.png\n")
     source = open_data(tmp_path / "list.csv")
     assert everything(source)[1].tolist() == [True, False]
@@ -596,7 +594,7 @@ def test_a_common_size_is_kept_exactly_and_others_become_64(tmp_path: Path) -> N
     source = open_data(tmp_path)
     assert source.note == ""
     np.testing.assert_array_equal(everything(source)[0][0], pixels.transpose(2, 0, 1))
-    save_picture(tmp_path / "b.png", size=(40, 20))
+    save_image(tmp_path / "b.png", size=(40, 20))
     source = open_data(tmp_path)
     assert source.spec.shape == (3, 64, 64)
     assert "brought to 64x64" in source.note
@@ -623,7 +621,7 @@ def test_shrinking_is_antialiased(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "channels", "expected"),
+    ("mode", "color", "channels", "expected"),
     [
         ("1", 1, 1, [255]),
         ("L", 77, 1, [77]),
@@ -638,9 +636,9 @@ def test_shrinking_is_antialiased(tmp_path: Path) -> None:
     ],
 )
 def test_every_mode_is_converted_properly(
-    tmp_path: Path, mode: str, colour: object, channels: int, expected: list
+    tmp_path: Path, mode: str, color: object, channels: int, expected: list
 ) -> None:
-    save_picture(tmp_path / "a.tif", colour, mode=mode)
+    save_image(tmp_path / "a.tif", color, mode=mode)
     source = open_data(tmp_path)
     rows, ok = everything(source)
     assert ok.all(), source.skipped
@@ -649,25 +647,25 @@ def test_every_mode_is_converted_properly(
     assert source.spec.dtype == {"F": "float32", "I;16": "uint16"}.get(mode, "uint8")
 
 
-def test_palettes_are_grey_or_coloured_by_their_colours(tmp_path: Path) -> None:
+def test_palettes_are_gray_or_colored_by_their_colors(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (200, 0, 0)).quantize(4).save(tmp_path / "a.png")
     assert everything(open_data(tmp_path))[0][0, :, 2, 2].tolist() == [200, 0, 0]
-    grey = Image.new("P", (8, 8), 1)
-    grey.putpalette([0, 0, 0, 90, 90, 90])
-    grey.save(tmp_path / "a.png")
+    gray = Image.new("P", (8, 8), 1)
+    gray.putpalette([0, 0, 0, 90, 90, 90])
+    gray.save(tmp_path / "a.png")
     assert everything(open_data(tmp_path))[0][0, :, 2, 2].tolist() == [90]
 
 
-@pytest.mark.parametrize("ending", pictures.IMAGE_ENDINGS)
+@pytest.mark.parametrize("ending", images.IMAGE_ENDINGS)
 def test_every_ending_is_read(tmp_path: Path, ending: str) -> None:
     mode = {".pbm": "1", ".pgm": "L"}.get(ending, "RGB")
-    save_picture(tmp_path / f"a{ending}", "white", mode=mode)
+    save_image(tmp_path / f"a{ending}", "white", mode=mode)
     assert (everything(open_data(tmp_path))[0] > 250).all()
 
 
 def test_sixteen_bits_survive_resizing_and_meet_eight_bits_at_white(tmp_path: Path) -> None:
     Image.fromarray(np.full((40, 40), 65535, np.uint16)).save(tmp_path / "a.png")
-    save_picture(tmp_path / "b.png", 255, (20, 20), "L")
+    save_image(tmp_path / "b.png", 255, (20, 20), "L")
     source = open_data(tmp_path, {"images": {"size": 10}})
     rows, _ = everything(source)
     assert source.spec == SampleSpec("image", (1, 10, 10), "uint16", "crop")
@@ -676,21 +674,21 @@ def test_sixteen_bits_survive_resizing_and_meet_eight_bits_at_white(tmp_path: Pa
     assert (everything(eight)[0] == 255).all()
 
 
-def test_pictures_conform_to_the_encoder_but_whole_numbers_never_become_floats(tmp_path: Path) -> None:
-    save_picture(tmp_path / "a.png")
-    assert open_data(tmp_path, {"images": {"size": 99}}, like=GREY).spec == GREY
+def test_images_conform_to_the_encoder_but_whole_numbers_never_become_floats(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png")
+    assert open_data(tmp_path, {"images": {"size": 99}}, like=GRAY).spec == GRAY
     with pytest.raises(DataError, match="samples are image 1x28x28 uint8, the encoder takes image 1x28x28 float32"):
         open_data(tmp_path, like=SampleSpec("image", (1, 28, 28), "float32", "crop"))
     with pytest.raises(DataError, match="the encoder takes vector 5"):
         open_data(tmp_path, like=SampleSpec("vector", (5,), "uint8"))
 
 
-def test_exif_turns_pictures_upright(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (40, 20))
-    picture.paste((255, 255, 255), (0, 0, 20, 20))  # the left half is white
+def test_exif_turns_images_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 20))
+    image.paste((255, 255, 255), (0, 0, 20, 20))  # the left half is white
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
-    picture.save(tmp_path / "a.jpg", exif=exif)
+    image.save(tmp_path / "a.jpg", exif=exif)
     source = open_data(tmp_path)
     rows, _ = everything(source)
     assert source.spec.shape == (3, 40, 20)
@@ -698,12 +696,12 @@ def test_exif_turns_pictures_upright(tmp_path: Path) -> None:
     assert rows[0, :, 35].max() < 50
 
 
-def test_bad_pictures_are_skipped_with_their_reasons(tmp_path: Path) -> None:
+def test_bad_images_are_skipped_with_their_reasons(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "good.jpg")
     whole = (tmp_path / "good.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "zero.png").write_bytes(b"")
     save_png_header(tmp_path / "bomb.png", 100_000)
     save_png_header(tmp_path / "large.png", 10_000)  # where Pillow only warns
@@ -715,7 +713,7 @@ def test_bad_pictures_are_skipped_with_their_reasons(tmp_path: Path) -> None:
     assert len(source.skipped) == 6
     for name, reason in {
         "cut.jpg": "truncated",
-        "text.jpg": "not a picture",
+        "text.jpg": "not an image",
         "zero.png": "an empty file",
         "bomb.png": "10000000000 pixels: refused as a decompression bomb",
         "large.png": "100000000 pixels: refused as a decompression bomb",
@@ -728,13 +726,13 @@ def test_bad_pictures_are_skipped_with_their_reasons(tmp_path: Path) -> None:
 
 def test_a_single_bad_query_is_skipped_not_raised(tmp_path: Path) -> None:
     (tmp_path / "q.jpg").write_text("no")
-    source = open_data(tmp_path / "q.jpg", like=GREY)
+    source = open_data(tmp_path / "q.jpg", like=GRAY)
     assert not everything(source)[1].any()
-    assert source.skipped == {"q.jpg": "not a picture that Pillow reads"}
+    assert source.skipped == {"q.jpg": "not an image that Pillow reads"}
 
 
 def test_links_that_go_in_circles_end(tmp_path: Path) -> None:
-    save_picture(tmp_path / "in" / "a.png")
+    save_image(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "loop").symlink_to(tmp_path)
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     source = open_data(tmp_path)
@@ -744,11 +742,11 @@ def test_links_that_go_in_circles_end(tmp_path: Path) -> None:
 
 def test_fingerprints_change_with_the_file(tmp_path: Path) -> None:
     for name in "ab":
-        save_picture(tmp_path / f"{name}.png")
+        save_image(tmp_path / f"{name}.png")
     source = open_data(tmp_path)
     a, b = source.fingerprints(np.arange(2))
     assert a == b
-    save_picture(tmp_path / "b.png", (1, 2, 3))
+    save_image(tmp_path / "b.png", (1, 2, 3))
     assert source.fingerprints(np.array([1])) != [b]
     assert source.fingerprints(np.array([0])) == [a]
 
@@ -796,15 +794,15 @@ def test_torchvision_sets_that_are_not_there(tmp_path: Path) -> None:
         open_data("torchvision:FashionMNITS", options)
 
 
-def test_torchvision_sets_of_single_pictures(tmp_path: Path) -> None:
-    source = open_data("torchvision:FakeData", {"torchvision": {"root": str(tmp_path)}}, like=GREY)
+def test_torchvision_sets_of_single_images(tmp_path: Path) -> None:
+    source = open_data("torchvision:FakeData", {"torchvision": {"root": str(tmp_path)}}, like=GRAY)
     rows, ok = source.read(np.arange(3))
     assert ok.all()
     assert rows.std() > 1
 
 
 class Pets:
-    """A set of torchvision's that calls its parts otherwise, and whose pictures differ in size."""
+    """A set of torchvision's that calls its parts otherwise, and whose images differ in size."""
 
     classes = ("cat", "dog")
 
@@ -851,7 +849,7 @@ def test_caltech10(data_dir: Path) -> None:
     assert len(set(source.labels.tolist())) == 10
     rows, ok = everything(source)
     assert ok.all()
-    assert (rows == rows[:, :1]).all(axis=(1, 2, 3)).sum() >= 14  # the grey ones, their channels equal
+    assert (rows == rows[:, :1]).all(axis=(1, 2, 3)).sum() >= 14  # the gray ones, their channels equal
     listed = open_data(data_dir / "caltech10" / "index.csv")
     assert (len(listed.rows_of("train")), len(listed.rows_of("test"))) == (600, 200)
     assert set(listed.ids) == set(source.ids)

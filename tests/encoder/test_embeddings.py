@@ -22,16 +22,16 @@ FAST = {"train.epochs": 1, "train.precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def encoder(pictures: np.ndarray) -> aekit.Encoder:
-    return aekit.fit(pictures, dim=6, overrides=FAST)
+def encoder(images: np.ndarray) -> aekit.Encoder:
+    return aekit.fit(images, dim=6, overrides=FAST)
 
 
-def folder_of_pictures(folder: Path, count: int, first: int = 0) -> Path:
+def folder_of_images(folder: Path, count: int, first: int = 0) -> Path:
     for number in range(first, first + count):
         noise = np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)
         path = folder / ("even" if number % 2 == 0 else "odd") / f"{number:03d}.png"
@@ -47,9 +47,9 @@ def held(folder: Path) -> dict[str, np.ndarray]:
     return dict(zip(opened.ids, opened.vectors))
 
 
-def test_in_memory_and_on_disk_agree(encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path) -> None:
-    memory = encoder.embed(pictures)
-    disk = encoder.embed(pictures, out=tmp_path / "e", batch_size=64)
+def test_in_memory_and_on_disk_agree(encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path) -> None:
+    memory = encoder.embed(images)
+    disk = encoder.embed(images, out=tmp_path / "e", batch_size=64)
     assert np.allclose(memory.vectors, disk.vectors, atol=1e-5)
     assert list(memory.ids) == list(disk.ids) == [str(i) for i in range(300)]
     assert np.asarray(memory).shape == (300, 6) and np.asarray(disk).dtype == np.float32
@@ -59,11 +59,9 @@ def test_in_memory_and_on_disk_agree(encoder: aekit.Encoder, pictures: np.ndarra
     assert str(schema.field("vector").type).startswith("fixed_size_list") and schema.metadata[b"aekit.digest"].decode()
 
 
-def test_labels_splits_and_the_encoder_travel_along(
-    encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path
-) -> None:
+def test_labels_splits_and_the_encoder_travel_along(encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path) -> None:
     splits = np.asarray(["train"] * 200 + ["test"] * 100)
-    source = aekit.ArraySource(pictures, labels=np.arange(300) % 3, splits=splits)
+    source = aekit.ArraySource(images, labels=np.arange(300) % 3, splits=splits)
     encoder.embed(source, out=tmp_path / "e")
     opened = aekit.Embeddings.open(tmp_path / "e")
     assert opened.labels.tolist() == (np.arange(300) % 3).tolist()
@@ -77,24 +75,24 @@ def test_labels_splits_and_the_encoder_travel_along(
 
 
 def test_many_small_parts_are_one_whole(
-    encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "PART_BYTES", 1)
-    encoder.embed(pictures, out=tmp_path / "e", batch_size=50)
+    encoder.embed(images, out=tmp_path / "e", batch_size=50)
     opened = aekit.Embeddings.open(tmp_path / "e")
     assert [part["rows"] for part in opened.manifest["parts"]] == [50] * 6
-    assert np.allclose(opened.vectors, encoder.embed(pictures).vectors, atol=1e-5)
+    assert np.allclose(opened.vectors, encoder.embed(images).vectors, atol=1e-5)
     assert sum(len(rows.ids) for rows in opened.batches()) == 300
 
 
 def test_a_grown_folder_embeds_only_what_is_new_or_changed(
     encoder: aekit.Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, out = folder_of_pictures(tmp_path / "p", 20), tmp_path / "e"
+    data, out = folder_of_images(tmp_path / "p", 20), tmp_path / "e"
     encoder.embed(str(data), out=out)
     before = held(out)
 
-    folder_of_pictures(data, 5, first=20)
+    folder_of_images(data, 5, first=20)
     Image.fromarray(np.full((8, 8), 200, np.uint8)).save(data / "even" / "004.png")
     (data / "odd" / "001.png").unlink()
     seen: list[int] = []
@@ -115,17 +113,17 @@ def test_a_grown_folder_embeds_only_what_is_new_or_changed(
 
 
 def test_another_encoder_is_refused_at_equal_width_and_loses_nothing(
-    encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path
+    encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
 ) -> None:
-    encoder.embed(pictures, out=tmp_path / "e")
+    encoder.embed(images, out=tmp_path / "e")
     other = encoder.with_random_weights(5)
     with pytest.raises(IdentityError, match=other.digest[:12]):
-        other.embed(pictures, out=tmp_path / "e")
+        other.embed(images, out=tmp_path / "e")
     assert len(held(tmp_path / "e")) == 300
 
 
-def test_damaged_and_missing_parts_are_found(encoder: aekit.Encoder, pictures: np.ndarray, tmp_path: Path) -> None:
-    encoder.embed(pictures, out=tmp_path / "e")
+def test_damaged_and_missing_parts_are_found(encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path) -> None:
+    encoder.embed(images, out=tmp_path / "e")
     (part,) = (tmp_path / "e").glob("part-*.parquet")
     whole = part.read_bytes()
     part.write_bytes(whole[:-200] + b"x" * 200)
@@ -139,8 +137,8 @@ def test_damaged_and_missing_parts_are_found(encoder: aekit.Encoder, pictures: n
 
 
 def test_bad_samples_are_skipped_listed_and_counted(encoder: aekit.Encoder, tmp_path: Path) -> None:
-    data = folder_of_pictures(tmp_path / "p", 6)
-    (data / "odd" / "broken.png").write_text("this is no picture")
+    data = folder_of_images(tmp_path / "p", 6)
+    (data / "odd" / "broken.png").write_text("this is no image")
     found = encoder.embed(str(data), out=tmp_path / "e")
     assert len(found) == 6 and found.manifest["skipped"] == 1
     listed = (tmp_path / "e" / "skipped.csv").read_text().splitlines()
@@ -150,7 +148,7 @@ def test_bad_samples_are_skipped_listed_and_counted(encoder: aekit.Encoder, tmp_
 
 
 def test_killed_in_the_middle_it_goes_on_with_nothing_lost_or_doubled(encoder: aekit.Encoder, tmp_path: Path) -> None:
-    data, out = folder_of_pictures(tmp_path / "p", 60), tmp_path / "e"
+    data, out = folder_of_images(tmp_path / "p", 60), tmp_path / "e"
     encoder.save(tmp_path / "encoder")
     code = (
         "import time, aekit, sys; from aekit import store as s; s.PART_BYTES = 1\n"

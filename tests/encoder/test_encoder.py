@@ -23,13 +23,13 @@ FAST = {"train.epochs": 1, "train.precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (40, 1, 9, 11), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
-def encoder(pictures: np.ndarray) -> aekit.Encoder:
-    return aekit.fit(pictures, variants=["denoising"], dim=5, overrides=FAST)
+def encoder(images: np.ndarray) -> aekit.Encoder:
+    return aekit.fit(images, variants=["denoising"], dim=5, overrides=FAST)
 
 
 @pytest.fixture
@@ -37,16 +37,16 @@ def saved(encoder: aekit.Encoder, tmp_path: Path) -> Path:
     return encoder.save(tmp_path / "encoder")
 
 
-def test_saved_and_loaded_it_is_the_same_to_the_bit(encoder: aekit.Encoder, saved: Path, pictures: np.ndarray) -> None:
+def test_saved_and_loaded_it_is_the_same_to_the_bit(encoder: aekit.Encoder, saved: Path, images: np.ndarray) -> None:
     again = aekit.load(saved)
     assert again.digest == encoder.digest
-    assert np.array_equal(again.embed(pictures).vectors, encoder.embed(pictures).vectors)
+    assert np.array_equal(again.embed(images).vectors, encoder.embed(images).vectors)
     assert again.record["metrics"] == encoder.record["metrics"]
     assert sorted(p.name for p in saved.iterdir()) == ["README.md", "encoder.json", "weights.safetensors"]
     assert encoder.digest in (saved / "README.md").read_text()
 
 
-def test_digest_changes_with_any_weight_and_any_setting(encoder: aekit.Encoder, pictures: np.ndarray) -> None:
+def test_digest_changes_with_any_weight_and_any_setting(encoder: aekit.Encoder, images: np.ndarray) -> None:
     before = encoder.digest
     other = encoder.with_random_weights(1)
     assert other.digest != before
@@ -56,9 +56,9 @@ def test_digest_changes_with_any_weight_and_any_setting(encoder: aekit.Encoder, 
     with torch.no_grad():
         weight.view(-1)[0] += 1e-6
     assert other.digest != digest, name
-    normalized = aekit.fit(pictures, variants=["denoising"], dim=5, overrides=FAST | {"encoder.normalize": True})
+    normalized = aekit.fit(images, variants=["denoising"], dim=5, overrides=FAST | {"encoder.normalize": True})
     assert normalized.digest != before
-    lengths = np.linalg.norm(normalized.embed(pictures).vectors, axis=1)
+    lengths = np.linalg.norm(normalized.embed(images).vectors, axis=1)
     assert lengths == pytest.approx(np.ones(40), abs=1e-5)
 
 
@@ -128,24 +128,24 @@ def profile(array: np.ndarray, mode: str = "auto"):
     return fit_preprocess(load_samples(ArraySource(array), np.arange(len(array)), CPU), mode)  # type: ignore[arg-type]
 
 
-def test_eight_bit_pictures_keep_their_natural_range() -> None:
-    dim_pictures = np.random.default_rng(0).integers(10, 100, (20, 3, 8, 8), dtype=np.uint8)
-    preprocess, _ = profile(dim_pictures)
+def test_eight_bit_images_keep_their_natural_range() -> None:
+    dim_images = np.random.default_rng(0).integers(10, 100, (20, 3, 8, 8), dtype=np.uint8)
+    preprocess, _ = profile(dim_images)
     assert preprocess.unit
     assert torch.allclose(preprocess(torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)), torch.ones(1, 3, 8, 8))
 
 
-def test_sixteen_bit_pictures_are_scaled_by_their_own_range_and_keep_their_depth() -> None:
+def test_sixteen_bit_images_are_scaled_by_their_own_range_and_keep_their_depth() -> None:
     rays = np.random.default_rng(0).integers(0, 4096, (20, 1, 8, 8)).astype(np.uint16)
     rays[0, 0, 0, 0], rays[1, 0, 0, 0] = 0, 4095
     preprocess, _ = profile(rays)
     seen = preprocess(torch.from_numpy(rays))
     assert seen.min() == 0 and seen.max() == 1
-    assert len(seen.unique()) == len(np.unique(rays)), "grey levels were merged"
+    assert len(seen.unique()) == len(np.unique(rays)), "gray levels were merged"
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_columns_are_standardised_each_by_itself(offset: float) -> None:
+def test_columns_are_standardized_each_by_itself(offset: float) -> None:
     rng = np.random.default_rng(0)
     table = rng.normal(size=(500, 3)) * [1, 100, 0] + [offset, 5, 7]
     preprocess, _ = profile(table)
@@ -172,11 +172,11 @@ def test_statistics_come_from_the_training_split_only(tmp_path: Path) -> None:
     assert low.tolist() == pytest.approx([0] * 4) and high.tolist() == pytest.approx([2] * 4)
 
 
-def test_data_of_another_dtype_or_shape_is_refused(encoder: aekit.Encoder, pictures: np.ndarray) -> None:
+def test_data_of_another_dtype_or_shape_is_refused(encoder: aekit.Encoder, images: np.ndarray) -> None:
     with pytest.raises(DataError, match="uint8"):
-        encoder.embed(pictures.astype(np.float32) / 255)
+        encoder.embed(images.astype(np.float32) / 255)
     with pytest.raises(DataError, match="9x11"):
-        encoder.embed(pictures[:, :, :8])
+        encoder.embed(images[:, :, :8])
 
 
 def test_spec_round_trips() -> None:

@@ -50,7 +50,7 @@ ALL: dict[str, Any] = {"encoder.frozen": "all", "encoder.hidden": [7]}
 FAST: dict[str, Any] = {"train.batch_size": 32, "train.epochs": 3, "train.precision": "fp32"}
 
 
-def pictures(count: int = 96) -> np.ndarray:
+def images(count: int = 96) -> np.ndarray:
     """(count, 1, 8, 8) uint8 of four factors."""
     rng = np.random.default_rng(0)
     mixed = rng.random((count, 4)) @ rng.random((4, 64))
@@ -58,7 +58,7 @@ def pictures(count: int = 96) -> np.ndarray:
 
 
 def held() -> Samples:
-    return load_samples(ArraySource(pictures()), np.arange(96), CPU)
+    return load_samples(ArraySource(images()), np.arange(96), CPU)
 
 
 def built(**overrides: Any) -> tuple[Autoencoder, Samples]:
@@ -116,7 +116,7 @@ def test_frozen_weights_are_bit_equal_after_a_run_and_the_others_are_not(
     tmp_path: Path, network: dict[str, Any], frozen: Any
 ) -> None:
     settings = network | FAST | {"encoder.frozen": frozen, "encoder.hidden": [7]}
-    encoder = aekit.fit(pictures(), overrides=settings, out=tmp_path / "run")
+    encoder = aekit.fit(images(), overrides=settings, out=tmp_path / "run")
     first = build_encoder(encoder.spec, encoder.preprocess, encoder.architecture, seed=0)
     count = 1 if frozen == 1 else 2
     for number, (before, after) in enumerate(zip(first.layers, encoder.layers, strict=True)):
@@ -129,30 +129,30 @@ def test_frozen_weights_are_bit_equal_after_a_run_and_the_others_are_not(
     assert all(p.requires_grad for p in encoder.parameters()) and encoder.frozen == 0
     again = aekit.load(tmp_path / "run")
     assert again.digest == encoder.digest and "frozen" not in json.dumps(again.architecture)
-    raw = torch.from_numpy(pictures())
+    raw = torch.from_numpy(images())
     assert torch.equal(again(raw), encoder.eval()(raw))
 
 
 def test_a_new_head_is_trained_on_the_frozen_backbone_of_an_earlier_run(tmp_path: Path) -> None:
-    first = aekit.fit(pictures(), overrides=CONV | FAST, out=tmp_path / "first")
+    first = aekit.fit(images(), overrides=CONV | FAST, out=tmp_path / "first")
     given = CONV | FAST | ALL | {"encoder.dim": 3, "encoder.weights": str(tmp_path / "first"), "train.seed": 4}
     said = Said()
-    above = aekit.fit(pictures(), overrides=given | {"objective.variants": ["vae"]}, progress=said)
+    above = aekit.fit(images(), overrides=given | {"objective.variants": ["vae"]}, progress=said)
     assert f"frozen: 2 of 3 stages, from the lowest, of {tmp_path / 'first'}" in said
     theirs = first.backbone.state_dict()
     assert theirs and all(torch.equal(above.backbone.state_dict()[name], tensor) for name, tensor in theirs.items())
     assert (above.dim, above.record["weights"]["digest"]) == (3, first.digest)
     with pytest.raises(RecipeError, match=r"is of another architecture: dim was 5, now 3; hidden was None"):
-        aekit.fit(pictures(), overrides=given | {"encoder.frozen": 0})
+        aekit.fit(images(), overrides=given | {"encoder.frozen": 0})
     with pytest.raises(
         RecipeError, match=r"is of another architecture: backbone\.options\.norm was 'batch', now 'none'"
     ):
-        aekit.fit(pictures(), overrides=given | {"encoder.conv.norm": "none"})
+        aekit.fit(images(), overrides=given | {"encoder.conv.norm": "none"})
 
 
 def test_freezing_changes_neither_the_digest_nor_the_embedding() -> None:
     encoder = built(**CONV)[0].encoder.eval()
-    raw = torch.from_numpy(pictures())
+    raw = torch.from_numpy(images())
     digest, code = encoder.digest, encoder(raw)
     freeze(encoder, 2)
     assert encoder.digest == digest and torch.equal(encoder(raw), code)
@@ -223,15 +223,15 @@ def test_noise_is_put_on_the_features() -> None:
 @pytest.mark.parametrize("variant", ["vae", "vq", "k-sparse", "sparse-kl", "contractive", "displacing"])
 def test_variants_work_on_features(variant: str) -> None:
     settings = {"encoder.frozen": 1, "encoder.dim": 8, "objective.variants": [variant], "objective.loss": "gaussian"}
-    encoder = aekit.fit(pictures(), overrides=CONV | FAST | settings)
-    assert encoder.embed(pictures()).vectors.shape == (96, 8)
+    encoder = aekit.fit(images(), overrides=CONV | FAST | settings)
+    assert encoder.embed(images()).vectors.shape == (96, 8)
     assert encoder.record["metrics"].keys() >= {"features_explained", "features_mse"}
     assert "psnr" not in encoder.record["metrics"]
 
 
 def test_pairs_are_restored_as_features() -> None:
     objective, samples = built(**CONV, **ALL)
-    clean = load_samples(ArraySource(255 - pictures()), np.arange(96), CPU)
+    clean = load_samples(ArraySource(255 - images()), np.arange(96), CPU)
     batches = Batches(samples, 32, 0, None, clean)
     settings = Settings(precision="fp32")
     once = features.precompute_features(objective, batches, settings, "fit", SILENT)
@@ -270,11 +270,11 @@ def test_hidden_layers_are_stages_above_the_backbones_own(tied: bool) -> None:
 
 
 def test_an_encoder_with_hidden_layers_is_saved_drawn_anew_and_exported(tmp_path: Path) -> None:
-    encoder = aekit.fit(pictures(), overrides=CONV | FAST | {"encoder.hidden": [11]}, out=tmp_path / "run")
-    raw = torch.from_numpy(pictures())
+    encoder = aekit.fit(images(), overrides=CONV | FAST | {"encoder.hidden": [11]}, out=tmp_path / "run")
+    raw = torch.from_numpy(images())
     assert torch.equal(aekit.load(tmp_path / "run")(raw), encoder(raw))
     assert encoder.with_random_weights(3).state_dict().keys() == encoder.state_dict().keys()
-    record = aekit.export_encoder(encoder, tmp_path / "encoder.pt2", data=pictures())
+    record = aekit.export_encoder(encoder, tmp_path / "encoder.pt2", data=images())
     assert record["digest"] == encoder.digest
     assert load_autoencoder(tmp_path / "run").reconstruct(raw).shape == raw.shape
 
@@ -321,7 +321,7 @@ def test_the_frozen_layers_run_once_a_sample_and_no_more(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(parts.FrozenTrunk, "forward", counted)
     monkeypatch.setattr("aekit.workflows.fitting.training_metrics", lambda *given: {})
-    aekit.fit(pictures(), overrides=CONV | ALL | FAST)
+    aekit.fit(images(), overrides=CONV | ALL | FAST)
     assert sum(seen) == 96
 
 
@@ -393,10 +393,10 @@ class StopsAfter(Progress):
 @pytest.mark.parametrize("greedy", [0, 2], ids=["whole", "layer by layer"])
 def test_an_interrupted_run_resumes_to_the_very_same_weights(tmp_path: Path, greedy: int) -> None:
     settings = CONV | FAST | ALL | {"objective.variants": ["denoising"], "greedy.epochs": greedy}
-    whole = aekit.fit(pictures(), overrides=settings, out=tmp_path / "whole")
+    whole = aekit.fit(images(), overrides=settings, out=tmp_path / "whole")
     with pytest.raises(Interrupted, match="stopped at step 8 of"):
-        aekit.fit(pictures(), overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(8))
-    resumed = aekit.fit(pictures(), overrides=settings, out=tmp_path / "stopped", resume=True)
+        aekit.fit(images(), overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(8))
+    resumed = aekit.fit(images(), overrides=settings, out=tmp_path / "stopped", resume=True)
     assert resumed.digest == whole.digest
     logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("whole", "stopped")]
     assert logs[0] == logs[1]
@@ -428,11 +428,11 @@ def test_layers_are_trained_one_by_one_above_the_frozen_ones() -> None:
 
 @pytest.fixture(scope="module")
 def encoder() -> aekit.Encoder:
-    return aekit.fit(pictures(150), overrides=CONV | FAST)
+    return aekit.fit(images(150), overrides=CONV | FAST)
 
 
 CLASSES = np.array(["dark", "light"])[
-    (pictures(150).mean((1, 2, 3)) > np.median(pictures(150).mean((1, 2, 3)))).astype(int)
+    (images(150).mean((1, 2, 3)) > np.median(images(150).mean((1, 2, 3)))).astype(int)
 ]
 TUNE: dict[str, Any] = {"epochs": 4, "lr": 0.01, "batch_size": 16, "precision": "fp32", "labels": CLASSES}
 
@@ -442,12 +442,12 @@ def test_fine_tuning_on_frozen_layers_computes_them_once(
     encoder: aekit.Encoder, layers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said, found = Said(), []
-    found.append(aekit.finetune(encoder, pictures(150), layers=layers, out=tmp_path / "once", progress=said, **TUNE))
+    found.append(aekit.finetune(encoder, images(150), layers=layers, out=tmp_path / "once", progress=said, **TUNE))
     lines = [line for line in said.lines if "is computed once" in line]
     assert len(lines) == 2 and lines[0].startswith("fine-tuned: the output of the ")
     monkeypatch.setattr(features, "frozen_features", lambda *given, **options: None)
     monkeypatch.setattr(finetuning, "frozen_features", lambda *given, **options: None)
-    found.append(aekit.finetune(encoder, pictures(150), layers=layers, out=tmp_path / "always", **TUNE))
+    found.append(aekit.finetune(encoder, images(150), layers=layers, out=tmp_path / "always", **TUNE))
     logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("once", "always")]
     for one, other in zip(*(map(json.loads, log) for log in logs), strict=True):
         assert one.pop("training") == other.pop("training")
@@ -457,21 +457,21 @@ def test_fine_tuning_on_frozen_layers_computes_them_once(
 
 
 def test_an_encoder_that_was_trained_on_frozen_layers_is_fine_tuned_as_a_whole() -> None:
-    start = aekit.fit(pictures(150), overrides=CONV | FAST | ALL)
-    found = aekit.finetune(start, pictures(150), baseline=False, **TUNE)
+    start = aekit.fit(images(150), overrides=CONV | FAST | ALL)
+    found = aekit.finetune(start, images(150), baseline=False, **TUNE)
     assert not any(torch.equal(a, b) for a, b in zip(start.parameters(), found.encoder.parameters()))
 
 
 def test_seconds_count_what_was_done_before_the_interruption(encoder: aekit.Encoder, tmp_path: Path) -> None:
     given = TUNE | {"out": tmp_path / "out", "layers": 1, "control": False}
     with pytest.raises(Interrupted):
-        aekit.finetune(encoder, pictures(150), progress=StopsAfter(5), **given)
+        aekit.finetune(encoder, images(150), progress=StopsAfter(5), **given)
     path = tmp_path / "out" / "checkpoint" / "finetuned" / "state.safetensors"
     with safe_open(path, "pt") as file:
         counters = json.loads(file.metadata()["counters"])
     assert 0 < counters["seconds"] < 60
     save_file(load_file(path), path, {"counters": json.dumps(counters | {"seconds": 1000.0})})
-    found = aekit.finetune(encoder, pictures(150), resume=True, **given)
+    found = aekit.finetune(encoder, images(150), resume=True, **given)
     assert 1000 <= found.results["seconds"]["finetuned"] < 1060
 
 
@@ -508,11 +508,11 @@ def test_the_rates_follow_the_schedule_in_a_fit() -> None:
 
 def test_a_run_with_layer_decay_resumes_to_the_very_same_weights(tmp_path: Path) -> None:
     settings = CONV | FAST | {"train.layer_decay": 0.6}
-    whole = aekit.fit(pictures(), overrides=settings, out=tmp_path / "whole")
+    whole = aekit.fit(images(), overrides=settings, out=tmp_path / "whole")
     with pytest.raises(Interrupted):
-        aekit.fit(pictures(), overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(4))
-    assert aekit.fit(pictures(), overrides=settings, out=tmp_path / "stopped", resume=True).digest == whole.digest
-    assert aekit.fit(pictures(), overrides=CONV | FAST).digest != whole.digest
+        aekit.fit(images(), overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(4))
+    assert aekit.fit(images(), overrides=settings, out=tmp_path / "stopped", resume=True).digest == whole.digest
+    assert aekit.fit(images(), overrides=CONV | FAST).digest != whole.digest
 
 
 # torch.compile
@@ -527,11 +527,11 @@ def test_compiling_changes_no_name_and_leaves_nothing_behind(tmp_path: Path, mon
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=traced))
-    plain = aekit.fit(pictures(), overrides=MLP | FAST, out=tmp_path / "plain")
+    plain = aekit.fit(images(), overrides=MLP | FAST, out=tmp_path / "plain")
     with pytest.raises(Interrupted):
         compiling = MLP | FAST | {"train.compile": True}
-        aekit.fit(pictures(), overrides=compiling, out=tmp_path / "run", progress=StopsAfter(4))
-    encoder = aekit.fit(pictures(), overrides=compiling, out=tmp_path / "run", resume=True)
+        aekit.fit(images(), overrides=compiling, out=tmp_path / "run", progress=StopsAfter(4))
+    encoder = aekit.fit(images(), overrides=compiling, out=tmp_path / "run", resume=True)
     assert len(calls) >= 2, "the backbone and the decoder"
     assert encoder.digest == plain.digest
     assert "forward" not in vars(encoder.backbone)
@@ -544,7 +544,7 @@ def test_what_cannot_be_compiled_is_said_in_one_line(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
     with pytest.raises(TrainingError, match=r"train\.compile = true: .*No working C\+\+ compiler") as caught:
-        aekit.fit(pictures(), overrides=MLP | FAST | {"train.compile": True})
+        aekit.fit(images(), overrides=MLP | FAST | {"train.compile": True})
     assert "\n" not in str(caught.value)
 
 
@@ -560,16 +560,16 @@ def test_compiled_for_real_it_learns_the_same() -> None:
         assert one == pytest.approx(other, rel=1e-4)
 
 
-# What is logged and not minimised
+# What is logged and not minimized
 
 
-def test_the_perplexity_of_a_codebook_is_logged_and_not_minimised() -> None:
+def test_the_perplexity_of_a_codebook_is_logged_and_not_minimized() -> None:
     objective, samples = built(**MLP | {"encoder.dim": 8, "objective.variants": ["vq"], "objective.vq.entries": 6})
     objective.start(samples)
     objective.train()
     terms = objective.loss(Batch(samples.batch(torch.arange(32))), torch.Generator())
-    minimised = terms["reconstruction"] + terms["vq/commitment"]
-    assert terms["loss"].item() == pytest.approx(minimised.item())
+    minimized = terms["reconstruction"] + terms["vq/commitment"]
+    assert terms["loss"].item() == pytest.approx(minimized.item())
     chosen = objective.encoder.head.quantize(
         objective.encoder.head.linear(
             objective.encoder.backbone(objective.encoder.preprocess(samples.batch(torch.arange(32))))
@@ -587,11 +587,11 @@ def test_the_perplexity_of_a_codebook_is_logged_and_not_minimised() -> None:
 
 
 def test_the_decoder_of_a_run_on_features_comes_back_and_finds_anomalies(tmp_path: Path) -> None:
-    np.savez(tmp_path / "data.npz", X=pictures())
+    np.savez(tmp_path / "data.npz", X=images())
     aekit.fit(tmp_path / "data.npz", overrides=CONV | FAST | ALL, out=tmp_path / "run")
     autoencoder = load_autoencoder(tmp_path / "run")
     assert not autoencoder.reconstructs_samples and isinstance(trained_part(autoencoder.encoder), EncoderPart)
-    raw = torch.from_numpy(pictures())
+    raw = torch.from_numpy(images())
     error = (autoencoder.reconstruct(raw) - autoencoder.trained_part.preprocess(raw)).square().flatten(1).mean(1)
     odd = aekit.find_anomalies(tmp_path / "run", tmp_path / "data.npz", baselines=False)
     order = np.array([int(name) for name in odd.ids])
@@ -600,7 +600,7 @@ def test_the_decoder_of_a_run_on_features_comes_back_and_finds_anomalies(tmp_pat
 
 def test_from_end_to_end_by_command(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    np.savez("data.npz", X=pictures())
+    np.savez("data.npz", X=images())
     sets = [part for name, value in (CONV | FAST | ALL).items() for part in ("--set", f"{name}={value}")]
     said = command("fit", "data.npz", "-o", "run", *sets)
     assert said.code == 0, said.err
@@ -618,7 +618,7 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
     tmp_path: Path, command: Command, encoder: aekit.Encoder
 ) -> None:
     encoder.save(tmp_path / "encoder")
-    np.savez(tmp_path / "data.npz", X=pictures(150), y=CLASSES)
+    np.savez(tmp_path / "data.npz", X=images(150), y=CLASSES)
     given = (tmp_path / "encoder", tmp_path / "data.npz", "-o", tmp_path / "out")
     assert "train.layers: no such option" in command("finetune", *given, "--set", "train.layers=1").error
     assert "--device = 'gpu': expected auto, cpu" in command("apply", *given, "--device", "gpu").error
@@ -653,5 +653,5 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
 )
 def test_mistakes_are_said_in_one_line(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
-        aekit.fit(pictures(), overrides=({} if "encoder.backbone" in settings else CONV) | settings)
+        aekit.fit(images(), overrides=({} if "encoder.backbone" in settings else CONV) | settings)
     assert "\n" not in str(caught.value)

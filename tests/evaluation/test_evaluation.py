@@ -1,4 +1,4 @@
-"""Splits, intervals, neighbours, evaluators and the judgement of embeddings beside their controls."""
+"""Splits, intervals, neighbors, evaluators and the judgment of embeddings beside their controls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError, PluginError, RecipeError
-from aekit.evaluation import neighbors as neighbours, run as judge
+from aekit.evaluation import neighbors as neighbors, run as judge
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape
 from aekit.evaluation.metrics.clustering import hungarian_matches
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
@@ -131,7 +131,7 @@ def test_samples_without_a_label_belong_to_no_part() -> None:
 
 
 def test_what_cannot_be_split_is_said_in_one_line() -> None:
-    with pytest.raises(DataError, match=r"all 9 labelled samples are of class \['x'\]: expected two classes"):
+    with pytest.raises(DataError, match=r"all 9 labeled samples are of class \['x'\]: expected two classes"):
         make_split(["x"] * 9)
     with pytest.raises(DataError, match=r"the validation part of 4 samples \(.*\) is empty"):
         make_split(["a", "a", "b", "b"], ["train", "train", "train", "test"])
@@ -183,13 +183,13 @@ def test_paired_differences_see_what_separate_intervals_do_not() -> None:
         bootstrap_difference(np.ones(3), np.ones(2))
 
 
-# Neighbours
+# Neighbors
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
-def test_nearest_agrees_with_all_pairs(metric: neighbours.Metric, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbours, "_QUERIES", 7)
-    monkeypatch.setattr(neighbours, "_BASE", 11)
+def test_nearest_agrees_with_all_pairs(metric: neighbors.Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_QUERIES", 7)
+    monkeypatch.setattr(neighbors, "_BASE", 11)
     generator = np.random.default_rng(0)
     queries, base = generator.standard_normal((30, 5)) + 3, generator.standard_normal((50, 5)) + 3
     if metric == "cosine":
@@ -206,7 +206,7 @@ def test_nearest_agrees_with_all_pairs(metric: neighbours.Metric, monkeypatch: p
 @pytest.mark.parametrize(("count", "k"), [(5, 5), (640, 7), (1000, 7), (1000, 40), (4096, 20)])
 def test_the_largest_are_those_of_a_full_sort(count: int, k: int) -> None:
     scores = torch.randn(9, count, generator=torch.Generator().manual_seed(0))
-    values, places = neighbours.fast_topk(scores, k)
+    values, places = neighbors.fast_topk(scores, k)
     assert torch.equal(values, scores.sort(dim=1, descending=True).values[:, :k])
     assert torch.equal(scores.gather(1, places), values)
 
@@ -315,8 +315,8 @@ def test_noise_is_at_chance_and_a_collapsed_encoder_is_survived(function: Callab
 
 
 @pytest.fixture(scope="module")
-def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Noisy pictures with a bright half: left or right."""
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Noisy images with a bright half: left or right."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 200)
     array = generator.integers(0, 120, (200, 1, 8, 8))
@@ -326,21 +326,21 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def encoder(pictures: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
-    return aekit.fit(pictures[0], dim=6, overrides={"train.epochs": 1, "train.precision": "fp32"})
+def encoder(images: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
+    return aekit.fit(images[0], dim=6, overrides={"train.epochs": 1, "train.precision": "fp32"})
 
 
 def test_controls_are_raw_pca_of_the_training_part_and_a_random_encoder(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    array, labels = pictures
+    array, labels = images
     split, rows = make_split(labels[::-1]), np.arange(200)[::-1].copy()
     found = dict(baseline_features(ArraySource(array), rows, encoder, split, dim=6, seed=0))
     assert list(found) == ["raw", "pca-6", "random"]
     np.testing.assert_allclose(found["raw"], array[::-1].reshape(200, -1) / 255, atol=1e-6)
-    centred = found["raw"] - found["raw"][split.train].mean(axis=0)
-    _, _, axes = np.linalg.svd(centred[split.train], full_matrices=False)
-    np.testing.assert_allclose(np.abs(found["pca-6"]), np.abs(centred @ axes[:6].T), atol=1e-3)
+    centerd = found["raw"] - found["raw"][split.train].mean(axis=0)
+    _, _, axes = np.linalg.svd(centerd[split.train], full_matrices=False)
+    np.testing.assert_allclose(np.abs(found["pca-6"]), np.abs(centerd @ axes[:6].T), atol=1e-3)
     np.testing.assert_allclose(found["random"], encoder.with_random_weights(0).embed(array).vectors[::-1], atol=1e-4)
 
 
@@ -353,7 +353,7 @@ def test_wide_samples_are_averaged_down_and_the_name_says_so() -> None:
     assert raw_shape(SampleSpec("series", (2, 9000), "float32")) == (4096,)
 
 
-# The judgement
+# The judgment
 
 
 @pytest.fixture
@@ -367,8 +367,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Registry:
 
 
 @pytest.mark.usefixtures("registered")
-def test_the_whole_judgement(pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
-    array, labels = pictures
+def test_the_whole_judgment(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+    array, labels = images
     embeddings = encoder.embed(array)
     found = evaluate(embeddings, labels, options={"probe": {"steps": 3}})
     assert list(found.results) == ["encoder", "raw", "pca-6", "random"]
@@ -388,10 +388,10 @@ def test_the_whole_judgement(pictures: tuple[np.ndarray, np.ndarray], encoder: a
 
 @pytest.mark.usefixtures("registered")
 def test_the_same_samples_are_judged_where_the_raw_features_would_be_too_many(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, monkeypatch: pytest.MonkeyPatch
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judge, "RAW_BYTES", 100 * 64 * 4)
-    found = evaluate(encoder.embed(pictures[0]), pictures[1], evaluators=["retrieval"])
+    found = evaluate(encoder.embed(images[0]), images[1], evaluators=["retrieval"])
     assert (found.counts["train"], found.counts["test"]) == (50, 25)
     assert "100 of 200 samples" in found.split
     assert {len(results["retrieval"].scores) for results in found.results.values()} == {25}  # type: ignore[arg-type]
@@ -429,7 +429,7 @@ def test_labels_and_splits_that_are_stored_are_used() -> None:
 def test_labels_that_cannot_be_judged_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", x=np.random.default_rng(0).random((60, 8)), y=np.repeat("only", 60))
     with pytest.raises(
-        DataError, match=r"all 60 labelled samples are of class \['only'\]: expected two classes or more"
+        DataError, match=r"all 60 labeled samples are of class \['only'\]: expected two classes or more"
     ):
         aekit.fit(tmp_path / "one.npz", out=tmp_path / "run", overrides={"evaluate.evaluators": ["probe"]})
     assert not (tmp_path / "run").exists()

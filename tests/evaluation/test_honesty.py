@@ -30,14 +30,14 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def pictures(digits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The same as 8-bit pictures."""
+def images(digits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The same as 8-bit images."""
     return (15 * digits[0]).astype(np.uint8).reshape(-1, 1, 8, 8)
 
 
 @pytest.fixture(scope="module")
-def encoder(pictures: np.ndarray) -> aekit.Encoder:
-    return aekit.fit(pictures, dim=16, overrides={"train.epochs": 8, "train.precision": "fp32"})
+def encoder(images: np.ndarray) -> aekit.Encoder:
+    return aekit.fit(images, dim=16, overrides={"train.epochs": 8, "train.precision": "fp32"})
 
 
 def judged(x: object, y: object, evaluators: Sequence[str] = ("probe",), **more: object) -> Evaluation:
@@ -48,9 +48,9 @@ def judged(x: object, y: object, evaluators: Sequence[str] = ("probe",), **more:
 
 
 def test_a_good_encoder_on_clean_data_raises_no_alarm(
-    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    found = judged(encoder.embed(pictures), digits[1], ["probe", "knn"])
+    found = judged(encoder.embed(images), digits[1], ["probe", "knn"])
     assert found.warnings() == []
     assert not any("guessing" in line for line in found.summary())
     assert judged(*digits).warnings() == []
@@ -60,11 +60,11 @@ def test_a_good_encoder_on_clean_data_raises_no_alarm(
 
 
 def test_exact_copies_across_the_split_are_found_by_the_raw_samples(
-    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     split = make_split(digits[1])
-    leaky = pictures.copy()
-    leaky[split.test[:40]] = pictures[split.train[:40]]
+    leaky = images.copy()
+    leaky[split.test[:40]] = images[split.train[:40]]
     stored = encoder.embed(leaky)
     labels = digits[1].copy()
     labels[split.test[:40]] = labels[split.train[:40]]
@@ -80,11 +80,11 @@ def test_exact_copies_across_the_split_are_found_by_the_raw_samples(
 
 
 def test_near_copies_are_found_by_the_embeddings(
-    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     split = make_split(digits[1])
-    leaky = pictures.copy()
-    leaky[split.test[:30]] = pictures[split.train[:30]].clip(0, 254) + 1
+    leaky = images.copy()
+    leaky[split.test[:30]] = images[split.train[:30]].clip(0, 254) + 1
     found = judged(encoder.embed(leaky), digits[1], split=split, controls=False)
     leaks = found.checks["leaks"]
     assert leaks.values["test_in_train"] == 0 and leaks.values["near_in_train"] == pytest.approx(30 / 359)
@@ -164,28 +164,28 @@ def test_a_dead_half_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> Non
 
 
 def test_an_untrained_encoder_is_said_to_be_no_better_than_random(
-    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     untrained = encoder.with_random_weights(5)
-    found = judged(untrained.embed(pictures), digits[1], ["probe", "knn", "retrieval"])
+    found = judged(untrained.embed(images), digits[1], ["probe", "knn", "retrieval"])
     said = [line for line in found.summary() if "no better than the same encoder with random weights" in line]
     assert len(said) >= 2, found.text()
     assert all(grade in ("bad", "notice") for grade, line in found.graded_summary() if line in said)
 
 
-def test_an_encoder_whose_neighbours_do_not_survive_a_nudge_is_called_out(pictures: np.ndarray) -> None:
+def test_an_encoder_whose_neighbors_do_not_survive_a_nudge_is_called_out(images: np.ndarray) -> None:
     class Scatters(aekit.Encoder):
         """Places samples by the last digits of their sum."""
 
         def encode(self, x):  # type: ignore[no-untyped-def]
             return (x.flatten(1).sum(1, keepdim=True) * 1e4 + x.flatten(1)[:, :4]).sin()
 
-    good = aekit.fit(pictures[:200], dim=4, overrides={"train.epochs": 1, "train.precision": "fp32"})
-    source, rows = ArraySource(pictures), np.arange(600)
+    good = aekit.fit(images[:200], dim=4, overrides={"train.epochs": 1, "train.precision": "fp32"})
+    source, rows = ArraySource(images), np.arange(600)
     assert list(stability(good, source, rows).warnings) == []
     good.__class__ = Scatters
     found = stability(good, source, rows)
-    assert found.values["neighbours_kept"] < 0.1 and "unstable" in found.warnings[0]
+    assert found.values["neighbors_kept"] < 0.1 and "unstable" in found.warnings[0]
 
 
 def test_hubs_are_called_out() -> None:
@@ -201,16 +201,16 @@ def test_hubs_are_called_out() -> None:
 
 
 def test_shuffled_labels_are_called_out(
-    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     shuffled = np.random.default_rng(0).permutation(digits[1])
-    found = judged(encoder.embed(pictures), shuffled, ["probe", "knn", "retrieval"])
+    found = judged(encoder.embed(images), shuffled, ["probe", "knn", "retrieval"])
     said = [line for line in found.summary() if "no better than guessing" in line]
     assert len(said) >= 2
     assert any("nor is" in line and "the labels seem to have nothing to do with the samples" in line for line in said)
 
 
-def test_labels_that_one_judgement_can_tell_have_to_do_with_the_samples() -> None:
+def test_labels_that_one_judgment_can_tell_have_to_do_with_the_samples() -> None:
     def found(value: float, chance: float) -> Result:
         return Result({"accuracy": Metric(value, value - 0.02, value + 0.02)}, chance=chance)
 
@@ -269,17 +269,17 @@ def test_paired_tests_hold_their_level() -> None:
 
 
 def test_another_encoder_stands_beside_and_the_table_says_which_differences_are_real(
-    pictures: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    blurred = encoder.embed(pictures).vectors.copy()
+    blurred = encoder.embed(images).vectors.copy()
     blurred[:, 4:] = 0
-    found = judged(encoder.embed(pictures), digits[1], ["knn"], beside={"four numbers": blurred})
+    found = judged(encoder.embed(images), digits[1], ["knn"], beside={"four numbers": blurred})
     assert list(found.results)[:2] == ["encoder", "four numbers"] and found.compared_with == ("four numbers",)
     pair = found.paired_comparisons["knn", "four numbers"]
     assert pair.outcome == "above" and pair.p_value is not None and pair.p_value < 0.05 and pair.difference is not None
     row = next(line for line in found.text().splitlines() if line.startswith("knn accuracy"))
     assert row.split("  ")[2].endswith("<") or " <" in row
-    shared = found.checks["health"].values["neighbours_shared_with_four numbers"]
+    shared = found.checks["health"].values["neighbors_shared_with_four numbers"]
     assert 0.05 < shared < 0.9
     (written,) = [d for d in found.to_dict()["differences"] if d["subject"] == "four numbers"]
     assert written["word"] == "above" and written["low"] > 0
@@ -300,7 +300,7 @@ def test_health_of_what_is_known() -> None:
     assert figures["orphans"] < 0.2 and figures["hubs"] < 0.2
 
 
-def test_shared_neighbours_and_angles_of_what_is_known() -> None:
+def test_shared_neighbors_and_angles_of_what_is_known() -> None:
     generator = np.random.default_rng(0)
     x = generator.standard_normal((1000, 8))
     turned = x @ np.linalg.qr(generator.standard_normal((8, 8)))[0]

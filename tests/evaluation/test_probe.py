@@ -1,4 +1,4 @@
-"""The batched logistic regression against scikit-learn's, and the minimiser under it."""
+"""The batched logistic regression against scikit-learn's, and the minimizer under it."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ DATA = {
 def reference(
     path: LogisticPath, x: np.ndarray, y: np.ndarray, strength: float
 ) -> tuple[LogisticRegression, np.ndarray]:
-    standardised = (x - path.mean) * path.scale
+    standardized = (x - path.mean) * path.scale
     model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10, max_iter=500)
-    return model.fit(standardised, y), standardised
+    return model.fit(standardized, y), standardized
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -57,8 +57,8 @@ def test_probabilities_agree_with_scikit_learn_to_the_third_decimal(name: str) -
     path = fit_logistic(x, y, strengths, device=CPU, max_iterations=1000)
     assert path.converged.all()
     for number, strength in enumerate(strengths):
-        model, standardised = reference(path, x, y, strength)
-        assert np.abs(path.probabilities(x, number) - model.predict_proba(standardised)).max() < 5e-4
+        model, standardized = reference(path, x, y, strength)
+        assert np.abs(path.probabilities(x, number) - model.predict_proba(standardized)).max() < 5e-4
     assert np.array_equal(path.predict(x)[2], path.classes[path.probabilities(x, 2).argmax(axis=1)])
 
 
@@ -154,7 +154,7 @@ class Quadratics:
         pass
 
 
-def test_minimiser_solves_independent_problems_and_leaves_arrived_ones_alone() -> None:
+def test_minimizer_solves_independent_problems_and_leaves_arrived_ones_alone() -> None:
     scales = torch.stack([torch.ones(6), torch.logspace(-1, 1, 6), torch.logspace(-2, 2, 6)]).double()
     problems = Quadratics(scales)
     end = minimize(problems, torch.zeros(3, 6, dtype=torch.float64), tolerance=1e-14, max_iterations=500)
@@ -163,7 +163,7 @@ def test_minimiser_solves_independent_problems_and_leaves_arrived_ones_alone() -
     assert problems.asked[0] == 2 < problems.asked[1] < problems.asked[2]
 
 
-def test_minimiser_says_where_iterations_ran_out() -> None:
+def test_minimizer_says_where_iterations_ran_out() -> None:
     scales = torch.stack([torch.ones(6), torch.logspace(-3, 3, 6)]).double()
     end = minimize(Quadratics(scales), torch.zeros(2, 6, dtype=torch.float64), tolerance=1e-14, max_iterations=3)
     assert end.converged.tolist() == [True, False]

@@ -1,4 +1,4 @@
-"""Indexes: neighbours as brute force finds them, a true recall, growth, identity, and kernels that suit the processor."""
+"""Indexes: neighbors as brute force finds them, a true recall, growth, identity, and kernels that suit the processor."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ FAST = {"train.epochs": 1, "train.precision": "fp32"}
 def clusters(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:
     """(N, D), 20 clusters away from the origin."""
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(3, 2, (20, dim))
-    return (centres[rng.integers(0, 20, count)] + rng.normal(0, 0.5, (count, dim))).astype(np.float32)
+    centers = np.random.default_rng(99).normal(3, 2, (20, dim))
+    return (centers[rng.integers(0, 20, count)] + rng.normal(0, 0.5, (count, dim))).astype(np.float32)
 
 
 def embeddings(vectors: np.ndarray, digest: str = "a" * 64, hashes: list[str] | None = None) -> Embeddings:
@@ -54,7 +54,7 @@ def brute_force(queries: np.ndarray, vectors: np.ndarray, k: int, metric: str) -
 
 
 @pytest.mark.parametrize("metric", get_args(Similarity))
-def test_neighbours_are_those_of_brute_force(metric: Similarity) -> None:
+def test_neighbors_are_those_of_brute_force(metric: Similarity) -> None:
     vectors, queries = clusters(400), clusters(20, seed=1)
     index = aekit.build_index(vectors, metric=metric)
     expected_scores, expected_rows = brute_force(queries, vectors, 10, metric)
@@ -108,7 +108,7 @@ def test_what_cannot_be_indexed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["Flat", "IVF16,Flat", "HNSW16"])
-def test_a_sample_is_left_out_of_its_own_neighbours(kind: str) -> None:
+def test_a_sample_is_left_out_of_its_own_neighbors(kind: str) -> None:
     vectors = clusters(1000)
     vectors[500] = vectors[0]  # a duplicate may come before the sample itself
     index = aekit.build_index(embeddings(vectors), options={"kind": kind, "target_recall": 1})
@@ -158,7 +158,7 @@ def test_search_is_tuned_to_the_recall_that_is_asked_for(kind: str, tmp_path: Pa
     assert list(efforts[0].values())[1] < list(efforts[1].values())[1]
 
 
-def test_exact_neighbours_in_passing_are_those_of_brute_force() -> None:
+def test_exact_neighbors_in_passing_are_those_of_brute_force() -> None:
     vectors = clusters(500)
     own = np.array([3, 77, 400])
     for metric in get_args(Similarity):

@@ -40,7 +40,7 @@ def made(kind: Kind, shape: tuple[int, ...] | None = None, unit: bool = True, **
 
 def plain(shape: tuple[int, ...] = (1, 16, 16), **changes: Any) -> ImageAugmentation:
     """Views that show the whole as it is, but for what is asked for."""
-    nothing = {"share": (1.0, 1.0), "light": 0.0, "hue": 0.0, "grey": 0.0, "blur": 0.0, "solarise": 0.0, "time": 1.0}
+    nothing = {"share": (1.0, 1.0), "light": 0.0, "hue": 0.0, "gray": 0.0, "blur": 0.0, "solarize": 0.0, "time": 1.0}
     return replace(made("clip" if len(shape) == 4 else "image", shape, flip=False), **nothing | changes)
 
 
@@ -69,7 +69,7 @@ def test_single_steps_and_single_pixels_have_views() -> None:
         assert view.shape == (3, *shape) and torch.isfinite(view).all()
 
 
-@pytest.mark.parametrize("shape", [(3, 16, 12), (2, 9, 9), (3, 4, 8, 10)], ids=["colour", "grey", "clip"])
+@pytest.mark.parametrize("shape", [(3, 16, 12), (2, 9, 9), (3, 4, 8, 10)], ids=["color", "gray", "clip"])
 def test_a_view_of_all_with_nothing_changed_is_the_sample(shape: tuple[int, ...]) -> None:
     x = torch.rand(5, *shape)
     assert torch.allclose(plain(shape)(x, generator()), x, atol=1e-5)
@@ -93,7 +93,7 @@ def test_a_box_is_enlarged_as_torch_enlarges_it() -> None:
 def boxes(
     views: ImageAugmentation, shape: tuple[int, ...], count: int = 4000
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Left, right, upper and lower edges of what views show, in parts of the whole, read off pictures of coordinates."""
+    """Left, right, upper and lower edges of what views show, in parts of the whole, read off images of coordinates."""
     across = torch.linspace(0.5 / shape[1], 1 - 0.5 / shape[1], shape[1]).expand(shape)
     down = torch.linspace(0.5 / shape[0], 1 - 0.5 / shape[0], shape[0])[:, None].expand(shape)
     seen = views(torch.stack([across, down]).expand(count, 2, *shape), generator()).double()
@@ -127,7 +127,7 @@ def test_a_box_that_would_not_fit_keeps_its_area() -> None:
     assert max(right.max(), bottom.max()) < 1.01
 
 
-def test_light_and_colour_agree_with_kornia() -> None:
+def test_light_and_color_agree_with_kornia() -> None:
     kornia = pytest.importorskip("kornia", reason="kornia is not installed: it is what these are compared with")
     x, count = torch.rand(6, 3, 9, 7, generator=generator()) * 0.5 + 0.25, 6
     factors = torch.linspace(0.8, 1.2, count)
@@ -146,15 +146,15 @@ def test_light_and_colour_agree_with_kornia() -> None:
         enhance.adjust_saturation_with_gray_subtraction(x, factors),
         atol=1e-5,
     )
-    grey = kornia.color.rgb_to_grayscale(x).expand_as(x)
-    assert torch.allclose(color_jitter(x, ones, ones, still, still), grey, atol=1e-5)
+    gray = kornia.color.rgb_to_grayscale(x).expand_as(x)
+    assert torch.allclose(color_jitter(x, ones, ones, still, still), gray, atol=1e-5)
     both = enhance.adjust_contrast_with_mean_subtraction(enhance.adjust_brightness_accumulative(x, factors), factors)
     assert torch.allclose(color_jitter(x, factors, factors, ones, still), both, atol=1e-5)
-    solarised = plain((3, 9, 7), solarise=1.0)(x, generator())
-    assert torch.allclose(solarised, enhance.solarize(x, 0.5), atol=1e-5)
+    solarized = plain((3, 9, 7), solarize=1.0)(x, generator())
+    assert torch.allclose(solarized, enhance.solarize(x, 0.5), atol=1e-5)
 
 
-def test_hue_turns_in_the_plane_of_colour_differences_and_keeps_brightness() -> None:
+def test_hue_turns_in_the_plane_of_color_differences_and_keeps_brightness() -> None:
     """As an angle of I + iQ, and red, a third of a turn on, is nearer to green or blue than to red."""
     rgb = torch.rand(50, 3, generator=generator()).double()
     turns = torch.linspace(-0.5, 0.5, 50)
@@ -170,26 +170,26 @@ def test_hue_turns_in_the_plane_of_colour_differences_and_keeps_brightness() -> 
     assert (third.argmax(1) != 0).all()
 
 
-def test_pictures_without_colour_keep_their_channels_apart_from_colour_changes() -> None:
+def test_images_without_color_keep_their_channels_apart_from_color_changes() -> None:
     x = torch.rand(200, 5, 6, 6, generator=generator())
-    seen = plain((5, 6, 6), light=0.3, hue=0.2, grey=0.5)(x, generator())
+    seen = plain((5, 6, 6), light=0.3, hue=0.2, gray=0.5)(x, generator())
     inside = ((seen > 0.01) & (seen < 0.99)).all(1)
     # One gain and one offset for all channels: differences of channels change by the gain alone.
     gains = ((seen[:, :1] - seen[:, 1:]) / (x[:, :1] - x[:, 1:])).movedim(1, -1)[inside]
     assert (gains.std(1) / gains.mean(1)).median() < 1e-3
 
 
-def test_light_changes_most_samples_and_grey_some() -> None:
+def test_light_changes_most_samples_and_gray_some() -> None:
     x = torch.rand(3000, 3, 4, 4, generator=generator()) * 0.2 + 0.4
     lit = plain((3, 4, 4), light=0.2)(x, generator())
     assert (lit - x).abs().amax((1, 2, 3)).gt(1e-3).float().mean().item() == pytest.approx(0.8, abs=0.03)
-    grey = plain((3, 4, 4), grey=0.2)(x, generator())
-    colourless = (grey.amax(1) - grey.amin(1)).amax((1, 2)) < 1e-5
-    assert colourless.float().mean().item() == pytest.approx(0.2, abs=0.03)
+    gray = plain((3, 4, 4), gray=0.2)(x, generator())
+    colorless = (gray.amax(1) - gray.amin(1)).amax((1, 2)) < 1e-5
+    assert colorless.float().mean().item() == pytest.approx(0.2, abs=0.03)
 
 
-def test_scaled_pictures_change_between_their_own_black_and_white() -> None:
-    """As pictures in 0..1 do: views of x in -3..3 are those of (x + 3) / 6, scaled back."""
+def test_scaled_images_change_between_their_own_black_and_white() -> None:
+    """As images in 0..1 do: views of x in -3..3 are those of (x + 3) / 6, scaled back."""
     x = torch.rand(8, 3, 12, 12)
     inside = replace(made("image", (3, 12, 12), unit=False), unit=False)
     expected = replace(made("image", (3, 12, 12)), unit=True)(x, generator())
@@ -209,7 +209,7 @@ def test_a_part_of_a_clips_time_is_stretched_to_the_whole() -> None:
     assert lasts.min() > 0.49 and lasts.max() < 1.01 and lasts.mean().item() == pytest.approx(0.75, abs=0.02)
 
 
-def test_small_pictures_are_not_blurred_and_large_ones_are_softer() -> None:
+def test_small_images_are_not_blurred_and_large_ones_are_softer() -> None:
     assert not made("image", (3, 32, 32)).blurs and "blur" not in made("image", (3, 32, 32)).says
     x = torch.rand(40, 1, 96, 96, generator=generator())
     views = made("image", (1, 96, 96))
@@ -219,7 +219,7 @@ def test_small_pictures_are_not_blurred_and_large_ones_are_softer() -> None:
     assert set(softness.lt(0.9).tolist()) == {True, False} and softness.max() < 1.01
 
 
-def test_colour_pictures_are_mirrored_unless_asked_not_to_and_grey_ones_only_if() -> None:
+def test_color_images_are_mirrored_unless_asked_not_to_and_gray_ones_only_if() -> None:
     assert made("image", (3, 8, 8)).flip and not made("image", (1, 8, 8)).flip
     assert made("image", (1, 8, 8), flip=True).flip and not made("image", (3, 8, 8), flip=False).flip
 

@@ -35,7 +35,7 @@ MLP = {"encoder.backbone": "mlp", "encoder.mlp.hidden": [9, 7], "encoder.mlp.act
 CONV = {"encoder.backbone": "conv", "encoder.conv.channels": [4, 6], "encoder.dim": 0}
 
 
-def pictures(count: int = 96) -> np.ndarray:
+def images(count: int = 96) -> np.ndarray:
     """(count, 1, 8, 8) uint8 of four factors."""
     rng = np.random.default_rng(0)
     mixed = rng.random((count, 4)) @ rng.random((4, 64))
@@ -43,7 +43,7 @@ def pictures(count: int = 96) -> np.ndarray:
 
 
 def stack(**overrides: object) -> tuple[Autoencoder, list[LayerwiseObjective], Samples]:
-    held = load_samples(ArraySource(pictures()), np.arange(96), torch.device("cpu"))
+    held = load_samples(ArraySource(images()), np.arange(96), torch.device("cpu"))
     recipe = make_recipe({"data": {"source": "memory"}}, {"greedy.epochs": 2, **overrides})
     whole = make_objective(recipe, held.spec, fit_preprocess(held)[0])
     assert isinstance(whole, Autoencoder)
@@ -99,7 +99,7 @@ def test_layers_without_sigmoid_restore_codes_by_squared_error_through_the_decod
 def test_the_layers_own_epochs_rates_and_noise_are_used(tmp_path: Path) -> None:
     layers = [{"epochs": 3, "lr": 0.01}, {"epochs": 1, "variants": ["denoising"]}]
     settings = MLP | {"greedy.epochs": 2, "greedy.layers": layers, "train.batch_size": 32}
-    aekit.fit(pictures(), epochs=4, out=tmp_path / "run", overrides=settings)
+    aekit.fit(images(), epochs=4, out=tmp_path / "run", overrides=settings)
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, 3 * (3 + 1 + 2 + 4) + 1))
     counts = [sum(f"layer-{n}/reconstruction" in record for record in records) for n in (1, 2, 3)]
@@ -150,10 +150,10 @@ def test_a_stop_anywhere_resumes_to_the_very_same_weights(
 ) -> None:
     settings = network | {"greedy.epochs": 2, "train.batch_size": 32, "train.precision": "fp32"}
     settings |= {"objective.variants": ["denoising"], "train.epochs": 4}
-    whole = aekit.fit(pictures(), overrides=settings, out=tmp_path / "whole")
+    whole = aekit.fit(images(), overrides=settings, out=tmp_path / "whole")
     with pytest.raises(Interrupted, match=f"stopped at step {steps} of"):
-        aekit.fit(pictures(), overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(steps))
-    resumed = aekit.fit(pictures(), overrides=settings, out=tmp_path / "stopped", resume=True)
+        aekit.fit(images(), overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(steps))
+    resumed = aekit.fit(images(), overrides=settings, out=tmp_path / "stopped", resume=True)
     assert resumed.digest == whole.digest
     logs = [(tmp_path / name / "log.jsonl").read_text() for name in ("whole", "stopped")]
     assert logs[0] == logs[1]
@@ -169,7 +169,7 @@ def test_what_cannot_be_trained_by_layers_is_refused_with_the_reason() -> None:
     with pytest.raises(RecipeError, match=r"greedy\.layers\.0\.denoising: not among the variants"):
         stack(**MLP, **{"greedy.layers": [{"denoising": {"level": 0.1}}]})
     with pytest.raises(RecipeError, match=r"train\.epochs = 0: there is nothing to train"):
-        aekit.fit(pictures(), epochs=0)
+        aekit.fit(images(), epochs=0)
 
 
 def linear_recipe(**more: object) -> dict[str, object]:
@@ -178,7 +178,7 @@ def linear_recipe(**more: object) -> dict[str, object]:
 
 
 def test_lbfgs_brings_a_linear_autoencoder_to_the_error_of_pca(tmp_path: Path) -> None:
-    x = pictures().reshape(96, 64)
+    x = images().reshape(96, 64)
     aekit.fit(x, epochs=15, overrides=linear_recipe(), out=tmp_path / "run")
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     scaled = fit_preprocess(load_samples(ArraySource(x), np.arange(96), torch.device("cpu")))[0](
@@ -190,7 +190,7 @@ def test_lbfgs_brings_a_linear_autoencoder_to_the_error_of_pca(tmp_path: Path) -
 
 
 def test_lbfgs_resumes_to_the_very_same_weights(tmp_path: Path) -> None:
-    x, settings = pictures().reshape(96, 64), linear_recipe(**{"train.epochs": 4})
+    x, settings = images().reshape(96, 64), linear_recipe(**{"train.epochs": 4})
     whole = aekit.fit(x, overrides=settings, out=tmp_path / "whole")
     with pytest.raises(Interrupted, match="stopped at step 2 of 4"):
         aekit.fit(x, overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(2))
@@ -199,11 +199,11 @@ def test_lbfgs_resumes_to_the_very_same_weights(tmp_path: Path) -> None:
 
 def test_lbfgs_refuses_a_loss_that_is_random() -> None:
     with pytest.raises(RecipeError, match=r"'lbfgs': needs a loss .* variant 'denoising' draws random numbers"):
-        aekit.fit(pictures(), variants=["denoising"], overrides={"train.optimizer": "lbfgs"})
+        aekit.fit(images(), variants=["denoising"], overrides={"train.optimizer": "lbfgs"})
 
 
 def test_pairs_are_restored_and_labels_select(tmp_path: Path) -> None:
-    clean = pictures()
+    clean = images()
     dirty = np.clip(clean.astype(int) + np.random.default_rng(1).integers(0, 90, clean.shape), 0, 255).astype(np.uint8)
     names = np.where(np.arange(96) % 3, "b", "a")
     np.savez(tmp_path / "dirty.npz", x=dirty, y=names)
@@ -233,9 +233,9 @@ def test_layers_below_the_last_leave_out_variants_that_give_a_head() -> None:
 def test_a_run_whose_variant_refuses_the_network_leaves_nothing_behind(tmp_path: Path) -> None:
     settings = {"encoder.backbone": "mlp", "objective.variants": ["linear"]}
     with pytest.raises(RecipeError, match="the network is not linear"):
-        aekit.fit(pictures(), epochs=1, overrides=settings, out=tmp_path / "run")
+        aekit.fit(images(), epochs=1, overrides=settings, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    encoder = aekit.fit(pictures(), epochs=1, variants=["linear"], dim=3, out=tmp_path / "run")
+    encoder = aekit.fit(images(), epochs=1, variants=["linear"], dim=3, out=tmp_path / "run")
     assert encoder.architecture["backbone"]["name"] == "linear"
     assert 'loss = "mse"' in (tmp_path / "run" / "recipe.toml").read_text()
 
@@ -253,7 +253,7 @@ class StopsBeforeTheEnd(Progress):
 def test_an_interrupted_evaluation_does_not_train_again(tmp_path: Path) -> None:
     settings = MLP | {"train.batch_size": 32, "train.epochs": 2, "evaluate.evaluators": ["kmeans"]}
     with pytest.raises(KeyboardInterrupt):
-        aekit.fit(pictures(), overrides=settings, out=tmp_path / "run", progress=StopsBeforeTheEnd())
+        aekit.fit(images(), overrides=settings, out=tmp_path / "run", progress=StopsBeforeTheEnd())
     log = (tmp_path / "run" / "log.jsonl").read_text()
     before = (tmp_path / "run" / "checkpoint" / "state.safetensors").read_bytes()
     said: list[str] = []
@@ -262,7 +262,7 @@ def test_an_interrupted_evaluation_does_not_train_again(tmp_path: Path) -> None:
         def say(self, text: str) -> None:
             said.append(text)
 
-    encoder = aekit.fit(pictures(), overrides=settings, out=tmp_path / "run", resume=True, progress=Listens())
+    encoder = aekit.fit(images(), overrides=settings, out=tmp_path / "run", resume=True, progress=Listens())
     assert "resuming after step 6" in said and before
     assert (tmp_path / "run" / "log.jsonl").read_text() == log
     assert encoder.record["metrics"]["loss"] == json.loads(log.splitlines()[-1])["loss"]

@@ -23,7 +23,7 @@ from aekit.objectives.losses import LOSSES, Gaussian, Huber, Logistic, LogScale,
 from aekit.training.build import make_objective
 from aekit.training.recipe import make_recipe
 
-PICTURE = SampleSpec("image", (2, 13, 14), "uint8")
+IMAGE = SampleSpec("image", (2, 13, 14), "uint8")
 VECTOR = SampleSpec("vector", (3,), "uint8")
 
 
@@ -42,7 +42,7 @@ def with_free(loss: Any, values: list[float]) -> Any:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_weights_are_factors_on_the_errors_of_entries(name: str) -> None:
-    loss = LOSSES[name](PICTURE)
+    loss = LOSSES[name](IMAGE)
     output, clean, weights = 2 * doubles(3, 2, 13, 14) - 1, doubles(3, 2, 13, 14, seed=1), doubles(3, 2, 13, 14, seed=2)
     errors = loss.elementwise(output, clean)
     assert errors.shape == clean.shape
@@ -53,7 +53,7 @@ def test_weights_are_factors_on_the_errors_of_entries(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_pulls_its_reconstruction_towards_the_sample(name: str) -> None:
-    loss, clean = LOSSES[name](PICTURE), doubles(1, 2, 13, 14)
+    loss, clean = LOSSES[name](IMAGE), doubles(1, 2, 13, 14)
     output = torch.full_like(clean, 0.3, requires_grad=True)
     before = (loss.activate(output) - clean).square().mean()
     for _ in range(400):
@@ -63,7 +63,7 @@ def test_every_loss_pulls_its_reconstruction_towards_the_sample(name: str) -> No
     assert loss.activate(output).min() >= 0 or not loss.unit
 
 
-@pytest.mark.parametrize(("spec", "channels"), [(PICTURE, 2), (VECTOR, 3)])
+@pytest.mark.parametrize(("spec", "channels"), [(IMAGE, 2), (VECTOR, 3)])
 def test_gaussian_is_the_log_density_with_a_deviation_for_each_channel(spec: SampleSpec, channels: int) -> None:
     loss = with_free(Gaussian(spec), [-1.0, 0.4, 1.3][:channels])
     output, clean = doubles(4, *spec.shape), doubles(4, *spec.shape, seed=1)
@@ -103,9 +103,9 @@ def test_probabilities_of_all_levels_sum_to_one(output: float, dtype: str, level
 
 
 def test_logistic_is_the_difference_of_the_distribution_at_the_edges_of_a_level() -> None:
-    loss = with_free(Logistic(PICTURE), [-2.0, -0.5])
-    output = 1.4 * doubles(5, *PICTURE.shape) - 0.2
-    clean = (255 * doubles(5, *PICTURE.shape, seed=1)).round() / 255
+    loss = with_free(Logistic(IMAGE), [-2.0, -0.5])
+    output = 1.4 * doubles(5, *IMAGE.shape) - 0.2
+    clean = (255 * doubles(5, *IMAGE.shape, seed=1)).round() / 255
     clean[0, 0, 0, :2] = torch.tensor([0.0, 1.0])
     scale = loss.log_scale().exp().detach().double().expand_as(clean).numpy()
     upper = np.where(clean == 1, 1.0, stats.logistic.cdf(clean + 0.5 / 255, output, scale))
@@ -137,15 +137,15 @@ def test_huber_is_a_parabola_that_goes_on_as_lines() -> None:
 
 
 def test_where_huber_turns_is_an_option_that_is_kept_with_the_decoder(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 255, (40, 1, 6, 6)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 255, (40, 1, 6, 6)).astype(np.uint8)
     settings = {"objective.loss": "huber", "objective.huber.delta": 0.3}
-    aekit.fit(pictures, epochs=1, overrides=settings, out=tmp_path / "run")
+    aekit.fit(images, epochs=1, overrides=settings, out=tmp_path / "run")
     assert "[objective.huber]\ndelta = 0.3" in (tmp_path / "run" / "recipe.toml").read_text()
     loss = aekit.load_autoencoder(tmp_path / "run").likelihood
     assert isinstance(loss, Huber) and loss.delta == 0.3
     for name, value in {"objective.huber.delta": 0, "objective.huber.detla": 1, "objective.mse": {"delta": 1}}.items():
         with pytest.raises(RecipeError, match=name.replace(".", r"\.")):
-            aekit.fit(pictures, epochs=1, overrides=settings | {name: value})
+            aekit.fit(images, epochs=1, overrides=settings | {name: value})
 
 
 def written_out_ssim(a: np.ndarray, b: np.ndarray, size: int = 11) -> np.ndarray:
@@ -167,7 +167,7 @@ def written_out_ssim(a: np.ndarray, b: np.ndarray, size: int = 11) -> np.ndarray
 
 
 def similar(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Pictures in [0, 1] and the same with noise."""
+    """Images in [0, 1] and the same with noise."""
     a = doubles(*shape)
     return a, (a + 0.3 * (doubles(*shape, seed=1) - 0.5)).clamp(0, 1)
 
@@ -207,12 +207,12 @@ def test_ssim_as_a_loss_covers_every_pixel_and_mirrors_the_border() -> None:
     padding = ((0, 0), (5, 5), (5, 5))
     a, b = (np.pad(x[0].numpy(), padding, "reflect") for x in (torch.sigmoid(output), clean))
     expected = np.stack([1 - written_out_ssim(x, y) for x, y in zip(a, b)])
-    assert LOSSES["ssim"](PICTURE).entries(output, clean)[0].numpy() == pytest.approx(expected)
+    assert LOSSES["ssim"](IMAGE).entries(output, clean)[0].numpy() == pytest.approx(expected)
 
 
 def test_ssim_is_not_rounded_to_bfloat16() -> None:
     output, clean = torch.logit(doubles(1, 2, 13, 14).float()), doubles(1, 2, 13, 14, seed=1).float()
-    loss = LOSSES["ssim"](PICTURE)
+    loss = LOSSES["ssim"](IMAGE)
     exact = loss(output, clean)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(loss(output, clean), exact)
@@ -233,7 +233,7 @@ def test_psnr_is_in_decibels_of_the_range() -> None:
             "logistic",
             "needs data of whole levels, uint8 or uint16",
         ),
-        (np.random.default_rng(0).random((9, 6), np.float32), "ssim", "compares pictures .C, H, W., found vector"),
+        (np.random.default_rng(0).random((9, 6), np.float32), "ssim", "compares images .C, H, W., found vector"),
         (np.random.default_rng(0).normal(size=(9, 6)), "logistic", r"needs data in \[0, 1\]"),
     ],
 )
@@ -246,8 +246,8 @@ def test_data_that_a_loss_cannot_take_is_refused(array: np.ndarray, loss: str, m
 
 @pytest.mark.parametrize("loss", ["gaussian", "logistic"])
 def test_what_a_loss_learns_is_trained_and_kept_with_the_decoder(tmp_path, loss: str) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 2, 8, 8), dtype=np.uint8)
-    aekit.fit(pictures, dim=4, epochs=2, out=tmp_path / "run", overrides={"objective.loss": loss})
+    images = np.random.default_rng(0).integers(0, 256, (40, 2, 8, 8), dtype=np.uint8)
+    aekit.fit(images, dim=4, epochs=2, out=tmp_path / "run", overrides={"objective.loss": loss})
     again = load_autoencoder(tmp_path / "run")
     first = LOSSES[loss](SampleSpec("image", (2, 8, 8), "uint8"))
     (learned,), (untrained,) = again.likelihood.parameters(), first.parameters()

@@ -44,7 +44,7 @@ from aekit.testing import check
 from aekit.training.build import make_objective
 from aekit.training.recipe import make_recipe
 
-TASKS = ("inpainting", "colourisation", "super-resolution", "mark-removal")
+TASKS = ("inpainting", "colorization", "super-resolution", "mark-removal")
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16], "train.device": "cpu"}
 
 
@@ -52,15 +52,15 @@ def drawn(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(count: int = 48, side: int = 16, channels: int = 3, seed: int = 0) -> np.ndarray:
-    """(N, C, S, S) uint8: two patches of colour, each on a slope of grey, with a line between them."""
+def images(count: int = 48, side: int = 16, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """(N, C, S, S) uint8: two patches of color, each on a slope of gray, with a line between them."""
     rng = np.random.default_rng(seed)
     across = np.linspace(0, 1, side)
     made = np.empty((count, channels, side, side))
-    for picture in made:
-        colours, edge = rng.random((2, channels, 1, 1)), rng.integers(side // 4, 3 * side // 4)
+    for image in made:
+        colors, edge = rng.random((2, channels, 1, 1)), rng.integers(side // 4, 3 * side // 4)
         slope = (across * rng.uniform(-1, 1))[None, None, :] * 60
-        picture[:] = 60 + 130 * np.where(across * side < edge, colours[0], colours[1]) + slope
+        image[:] = 60 + 130 * np.where(across * side < edge, colors[0], colors[1]) + slope
     return made.clip(0, 255).astype(np.uint8)
 
 
@@ -92,9 +92,9 @@ def test_lab_is_that_of_scikit_image() -> None:
     assert np.allclose(lab.numpy(), color.rgb2lab(rgb, channel_axis=1), atol=2e-3)
     assert np.allclose(lab_to_rgb(lab).numpy(), color.lab2rgb(lab.numpy(), channel_axis=1), atol=1e-4)
     assert np.allclose(lab_to_rgb(lab).numpy(), rgb, atol=1e-9)
-    greys = lightness_to_rgb(lab[:, :1])
-    assert torch.allclose(greys, greys[:, :1].expand_as(greys), atol=1e-3), "a grey has three equal channels"
-    assert torch.allclose(rgb_to_lab(greys)[:, :1], lab[:, :1], atol=1e-2), "of the same lightness"
+    grays = lightness_to_rgb(lab[:, :1])
+    assert torch.allclose(grays, grays[:, :1].expand_as(grays), atol=1e-3), "a gray has three equal channels"
+    assert torch.allclose(rgb_to_lab(grays)[:, :1], lab[:, :1], atol=1e-2), "of the same lightness"
 
 
 def test_lab_has_finite_gradients_at_black() -> None:
@@ -103,7 +103,7 @@ def test_lab_has_finite_gradients_at_black() -> None:
     assert rgb.grad is not None and torch.isfinite(rgb.grad).all()
 
 
-def test_colours_are_spread_over_their_nearest_bins() -> None:
+def test_colors_are_spread_over_their_nearest_bins() -> None:
     bins = ab_bins(10.0)
     assert 230 < len(bins) < 330, "the paper has 313, by another way of counting"
     assert (bins.abs() % 10 == 0).all() and any((one == torch.zeros(2)).all() for one in bins)
@@ -116,7 +116,7 @@ def test_colours_are_spread_over_their_nearest_bins() -> None:
     assert np.allclose(np.sort(shares.flatten().numpy()), np.sort(weights / weights.sum()), atol=1e-6)
 
 
-def test_rare_colours_count_more() -> None:
+def test_rare_colors_count_more() -> None:
     counts = torch.tensor([90.0, 9.0, 1.0, 0.0], dtype=torch.float64)
     weights = rebalancing_weights(counts).double()
     chances = counts / 100
@@ -221,7 +221,7 @@ def test_fonts_that_are_named(tmp_path: Path) -> None:
 
 
 def mark(**changes: Any) -> Tensor:
-    """(41, 61) a white mask of 10 x 30 laid into a picture."""
+    """(41, 61) a white mask of 10 x 30 laid into an image."""
     given = {"across": 0.0, "down": 0.0, "width": 30.0, "angle": 0.0, "tiled": False} | changes
     one = {name: torch.tensor([value]) for name, value in given.items()}
     return place_watermarks(torch.ones(1, 10, 10 * PROPORTION), size=(41, 61), **one)[0, 0]
@@ -241,7 +241,7 @@ def test_marks_lie_where_they_are_put() -> None:
     assert upright.sum() == pytest.approx(300, rel=0.02) and upright[8, 30] == 1 and upright[20, 20] == 0
     slanted = mark(angle=0.5)  # clockwise, as rows count downwards
     assert slanted[20 + 5, 30 + 10] > 0.9 and slanted[20 - 5, 30 + 10] < 0.1
-    assert mark(width=12.0, tiled=True).sum() == pytest.approx(41 * 61 / 1.3**2, rel=0.1), "all over the picture"
+    assert mark(width=12.0, tiled=True).sum() == pytest.approx(41 * 61 / 1.3**2, rel=0.1), "all over the image"
 
 
 # The tasks
@@ -251,10 +251,10 @@ def test_marks_lie_where_they_are_put() -> None:
     ("name", "options"),
     [
         ("inpainting", {"hole": "block"}),
-        ("inpainting", {"hole": "centre", "residual": True}),
+        ("inpainting", {"hole": "center", "residual": True}),
         ("super-resolution", {"residual": True, "loss": "huber"}),
         ("mark-removal", {"loss": "bce", "different": 16}),
-        ("colourisation", {"way": "regression"}),
+        ("colorization", {"way": "regression"}),
     ],
 )
 def test_other_options_keep_the_contract(name: str, options: dict[str, Any]) -> None:
@@ -263,8 +263,8 @@ def test_other_options_keep_the_contract(name: str, options: dict[str, Any]) -> 
 
 
 def test_the_loss_counts_in_the_hole_and_in_the_band_around_it() -> None:
-    data = pictures()
-    made = task("inpainting", data, {"hole": "centre", "overlap": 2, "overlap_weight": 10.0, "residual": False})
+    data = images()
+    made = task("inpainting", data, {"hole": "center", "overlap": 2, "overlap_weight": 10.0, "residual": False})
     x = seen(made, data)
     hole = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
     hole[..., 4:12, 4:12] = True  # a quarter of 16 x 16
@@ -283,7 +283,7 @@ def test_the_loss_counts_in_the_hole_and_in_the_band_around_it() -> None:
 
 @pytest.mark.parametrize("fill", ["mean", "surroundings"])
 def test_what_was_never_hidden_stays_as_it_was(fill: str) -> None:
-    data = pictures()
+    data = images()
     made = task("inpainting", data, {"fill": fill}).eval()
     x = seen(made, data)
     rows = made.show(x, drawn())
@@ -309,7 +309,7 @@ def test_gaps_in_series_and_holes_in_clips(shape: tuple[int, ...]) -> None:
 
 
 def test_a_network_that_adds_to_what_it_sees_begins_by_leaving_it() -> None:
-    data = pictures()
+    data = images()
     for loss in ("mse", "bce", "huber", "logistic", "gaussian", "ssim"):
         made = task("super-resolution", data, {"loss": loss}, dim=0).eval()
         assert made.residual and not task("super-resolution", data, dim=8).residual
@@ -326,7 +326,7 @@ def test_what_comes_before_an_activation(name: str) -> None:
 
 
 def test_convolutions_run_at_other_sizes_as_at_their_own() -> None:
-    data = pictures()
+    data = images()
     made = task("mark-removal", data, {"residual": False}, dim=0).eval()
     x = seen(made, data)
     again = apply_any_size(made.encoder.backbone, made.decoder, x)
@@ -335,46 +335,46 @@ def test_convolutions_run_at_other_sizes_as_at_their_own() -> None:
     assert made.transform(large).shape == large.shape and made.damage(large, drawn()).visible.shape == large.shape
 
 
-def test_marks_are_blended_into_the_picture() -> None:
+def test_marks_are_blended_into_the_image() -> None:
     data = np.full((64, 3, 32, 32), 128, np.uint8)
-    data[0], data[1] = 0, 255  # so that colours reach from black to white
+    data[0], data[1] = 0, 255  # so that colors reach from black to white
     made = task("mark-removal", data, {"faintest": 0.5, "strongest": 0.5, "most": 1, "tiled": 0.0})
     x = seen(made, data)[2:]
     visible = made.damage(x, drawn()).visible
     assert visible.shape == x.shape and (visible != x).flatten(1).any(1).all(), "there is a mark in each"
     assert visible.min() >= 0.5 * 128 / 255 - 1e-3 and visible.max() <= 0.5 * 128 / 255 + 0.5 + 1e-3
-    assert 0.02 < (visible - x).abs().gt(0.01).float().mean() < 0.5, "most of the picture is left alone"
+    assert 0.02 < (visible - x).abs().gt(0.01).float().mean() < 0.5, "most of the image is left alone"
     assert not torch.equal(visible, made.damage(x, drawn(1)).visible)
     assert "fonts" in made.note and "64 marks" in task("mark-removal", data, {"different": 64}).note
 
 
-def test_colours_come_from_the_lightness_alone() -> None:
-    data = pictures()
-    made = task("colourisation", data).eval()
+def test_colors_come_from_the_lightness_alone() -> None:
+    data = images()
+    made = task("colorization", data).eval()
     x = seen(made, data)
-    grey = made.damage(x, drawn()).visible
+    gray = made.damage(x, drawn()).visible
     lab = color.rgb2lab(data / 255, channel_axis=1)
-    assert torch.allclose(grey, grey[:, :1].expand_as(grey), atol=1e-3)
-    assert np.allclose(color.rgb2lab(grey.numpy(), channel_axis=1)[:, 0], lab[:, 0], atol=0.05)
-    for shown in (made.transform(grey), task("colourisation", data, {"way": "regression"}).eval().transform(grey)):
-        # Colours that a screen does not show at this lightness are cut, which may change it a little.
+    assert torch.allclose(gray, gray[:, :1].expand_as(gray), atol=1e-3)
+    assert np.allclose(color.rgb2lab(gray.numpy(), channel_axis=1)[:, 0], lab[:, 0], atol=0.05)
+    for shown in (made.transform(gray), task("colorization", data, {"way": "regression"}).eval().transform(gray)):
+        # Colors that a screen does not show at this lightness are cut, which may change it a little.
         assert np.abs(color.rgb2lab(shown.detach().numpy(), channel_axis=1)[:, 0] - lab[:, 0]).mean() < 1
 
 
-def test_the_colour_loss_by_hand() -> None:
-    data = pictures(count=6)
-    made = task("colourisation", data, {"square": 2}).eval()
+def test_the_color_loss_by_hand() -> None:
+    data = images(count=6)
+    made = task("colorization", data, {"square": 2}).eval()
     x = seen(made, data)
     ab = F.avg_pool2d(rgb_to_lab(x)[:, 1:], 2)
     features = made.decoder(made.encoder.encode(made.prepare_damaged(x).visible))
     logits = made.told(F.avg_pool2d(features, 2)).detach()  # type: ignore[operator]
     places, shares = soft_encode_ab(ab, made.bins)  # type: ignore[arg-type]
     total = weight = 0.0
-    for picture in range(6):
+    for image in range(6):
         for row in range(8):
             for column in range(8):
-                chances = logits[picture, :, row, column].log_softmax(0)
-                bins, own = places[picture, row, column], shares[picture, row, column]
+                chances = logits[image, :, row, column].log_softmax(0)
+                bins, own = places[image, row, column], shares[image, row, column]
                 rarity = float(made.rarity[bins[own.argmax()]])  # type: ignore[index]
                 total -= rarity * float((own * chances[bins]).sum())
                 weight += rarity
@@ -387,7 +387,7 @@ def test_the_colour_loss_by_hand() -> None:
 
 
 def test_targets_keep_all_digits_under_autocast() -> None:
-    data = pictures()
+    data = images()
     for name in ("super-resolution", "mark-removal"):
         made, kept = task(name, data), list[Tensor]()
         made.encoder.backbone.register_forward_pre_hook(lambda _, given, kept=kept: kept.append(given[0].clone()))
@@ -400,12 +400,12 @@ def test_targets_keep_all_digits_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("name", "data", "options", "said"),
     [
-        ("inpainting", np.ones((8, 5), np.float32), {}, "expected series, pictures or clips"),
-        ("colourisation", pictures(8, channels=1), {}, "expected pictures in red, green and blue"),
-        ("mark-removal", np.ones((8, 2, 16), np.float32), {}, "expected pictures (C, H, W), found series"),
-        ("mark-removal", pictures(8), {"smallest": 0.9, "largest": 0.5}, "smallest = 0.9 is above"),
-        ("super-resolution", pictures(8), {"axes": "time"}, "axes = 'time' leaves nothing to make smaller"),
-        ("super-resolution", pictures(8), {"factor": 16}, "factor = 16 leaves fewer than two entries of 16"),
+        ("inpainting", np.ones((8, 5), np.float32), {}, "expected series, images or clips"),
+        ("colorization", images(8, channels=1), {}, "expected images in red, green and blue"),
+        ("mark-removal", np.ones((8, 2, 16), np.float32), {}, "expected images (C, H, W), found series"),
+        ("mark-removal", images(8), {"smallest": 0.9, "largest": 0.5}, "smallest = 0.9 is above"),
+        ("super-resolution", images(8), {"axes": "time"}, "axes = 'time' leaves nothing to make smaller"),
+        ("super-resolution", images(8), {"factor": 16}, "factor = 16 leaves fewer than two entries of 16"),
         ("inpainting", np.arange(400, dtype=np.float32).reshape(8, 2, 25), {"loss": "bce"}, "needs data in [0, 1]"),
     ],
 )
@@ -416,14 +416,14 @@ def test_samples_and_options_that_do_not_fit(name: str, data: np.ndarray, option
 
 
 def test_decoders_of_other_channels() -> None:
-    data = pictures()
+    data = images()
     encoder = task("super-resolution", data).encoder
     code = encoder.encode(encoder.preprocess(torch.from_numpy(data)))
     assert encoder.decoder(5)(code).shape == (48, 5, 16, 16)
     with pytest.raises(NotImplementedError, match="a tied decoder gives back the sample"):
         task("inpainting", data, tied=True).encoder.decoder(5)
     with pytest.raises(RecipeError, match="the task restores samples, but a tied decoder"):
-        task("colourisation", data, tied=True)
+        task("colorization", data, tied=True)
 
 
 # What is kept of a run
@@ -435,16 +435,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("restoring") / "run"
     tasks = {"pretexts": list(TASKS), "variants": ["none"], "mark-removal": {"different": 32}}
     overrides = {f"objective.{name}": value for name, value in tasks.items()}
-    aekit.fit(pictures(96), dim=0, epochs=1, out=folder, overrides=FAST | overrides | {"train.batch_size": 24})
+    aekit.fit(images(96), dim=0, epochs=1, out=folder, overrides=FAST | overrides | {"train.batch_size": 24})
     return folder
 
 
 def test_tasks_come_back_as_they_were(run: Path, tmp_path: Path) -> None:
     encoder = aekit.load(run)
     loaded = load_pretexts(run, encoder)
-    assert sorted(loaded) == ["clean", "colourise", "enlarge", "inpaint"]
+    assert sorted(loaded) == ["clean", "colorize", "enlarge", "inpaint"]
     assert sorted(path.name for path in (run / "pretexts").iterdir()) == sorted(TASKS)
-    x = encoder.preprocess(torch.from_numpy(pictures(4, seed=7)))
+    x = encoder.preprocess(torch.from_numpy(images(4, seed=7)))
     for name, one in loaded.items():
         assert isinstance(one, RestorationTask) and not one.training
         described = json.loads((run / "pretexts" / plugin_of(name) / "pretext.json").read_text())
@@ -464,7 +464,7 @@ def test_tasks_come_back_as_they_were(run: Path, tmp_path: Path) -> None:
 def plugin_of(name: str) -> str:
     return {
         "inpaint": "inpainting",
-        "colourise": "colourisation",
+        "colorize": "colorization",
         "enlarge": "super-resolution",
         "clean": "mark-removal",
     }[name]
@@ -517,7 +517,7 @@ def test_tasks_that_cannot_be_trusted_are_refused(run: Path, tmp_path: Path) -> 
 
 
 def test_tasks_without_an_application_are_not_kept(tmp_path: Path) -> None:
-    aekit.fit(pictures(32), pretexts=["rotation"], epochs=1, out=tmp_path / "run", overrides=FAST)
+    aekit.fit(images(32), pretexts=["rotation"], epochs=1, out=tmp_path / "run", overrides=FAST)
     assert not (tmp_path / "run" / "pretexts").exists()
 
 
@@ -526,11 +526,11 @@ def test_tasks_without_an_application_are_not_kept(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five pictures in ``whole/``: three of 16 x 16, two larger."""
-    where = tmp_path_factory.mktemp("pictures")
+    """Five images in ``whole/``: three of 16 x 16, two larger."""
+    where = tmp_path_factory.mktemp("images")
     (where / "whole").mkdir()
     for number, side in enumerate([16, 16, 16, 24, 40]):
-        one = pictures(1, side, seed=100 + number)[0].transpose(1, 2, 0)[:, : side - 4 * (number == 4)]
+        one = images(1, side, seed=100 + number)[0].transpose(1, 2, 0)[:, : side - 4 * (number == 4)]
         Image.fromarray(one).save(where / "whole" / f"{number}.png")
     return where
 
@@ -543,13 +543,13 @@ def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["what"]: row for row in rows}
 
 
-@pytest.mark.parametrize("name", ["inpaint", "colourise", "enlarge", "clean"])
+@pytest.mark.parametrize("name", ["inpaint", "colorize", "enlarge", "clean"])
 def test_a_demonstration_is_judged(name: str, run: Path, folder: Path, command: Command, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = command.ok("apply", run, folder / "whole", "-o", out, "--task", name, "--demonstrate", "-q")
     results = json.loads((out / "results.json").read_text())
     rows = by_name(results["rows"])
-    left = {"inpaint": "surroundings", "colourise": "left grey", "enlarge": "bicubic", "clean": "marks left"}[name]
+    left = {"inpaint": "surroundings", "colorize": "left gray", "enlarge": "bicubic", "clean": "marks left"}[name]
     assert list(rows)[:2] == ["network", left] and left in told and results["own size"] and results["demonstration"]
     errors = []
     for number in range(5):
@@ -561,7 +561,7 @@ def test_a_demonstration_is_judged(name: str, run: Path, folder: Path, command: 
     assert [row["what"] for row in again.rows] == ["network", left]
     assert again.rows[0] == results["rows"][0], "the same from the same seed"
     if name == "inpaint":
-        assert {"the mean", "nearest neighbour", "biharmonic"} <= set(rows) and rows["network"]["psnr inside"] < rows[
+        assert {"the mean", "nearest neighbor", "biharmonic"} <= set(rows) and rows["network"]["psnr inside"] < rows[
             "network"
         ]["psnr"]
 
@@ -600,39 +600,39 @@ def test_holes_that_masks_name(run: Path, folder: Path, command: Command, tmp_pa
         assert np.array_equal(filled[~hole], whole[~hole]), "what is not in the hole is left alone"
         assert not (filled[hole] == [255, 0, 255]).all(1).any()
         assert np.array_equal(filled, read(tmp_path / "by-alpha" / "samples" / f"{number}.png"))
-    # A colour that stands for a hole, and one mask for pictures of one size.
+    # A color that stands for a hole, and one mask for images of one size.
     flat = np.stack([read(tmp_path / "pierced" / f"{number}.png")[..., :3].transpose(2, 0, 1) for number in range(3)])
     flat[:, :, 4:9, 3:8] = np.uint8([255, 0, 255])[:, None, None]
-    by_colour = aekit.apply(run, flat, task="inpaint", hole="255,0,255").values
+    by_color = aekit.apply(run, flat, task="inpaint", hole="255,0,255").values
     one = np.zeros((1, 16, 16), bool)
     one[0, 4:9, 3:8] = True
     by_array = aekit.apply(run, flat, task="inpaint", mask=one).values
-    assert isinstance(by_colour, np.ndarray) and np.array_equal(by_colour, by_array)
+    assert isinstance(by_color, np.ndarray) and np.array_equal(by_color, by_array)
     none = aekit.apply(run, flat, task="inpaint", hole="7")
     assert "3 of 3 samples have no hole" in none.notes and np.array_equal(none.values, flat)
     assert none.rows == [] and set(none.samples[0]) == {"id", "rmse to input"}
 
 
 def test_without_holes_it_is_a_demonstration(run: Path) -> None:
-    made = aekit.apply(run, pictures(4), task="inpaint", baselines=False)
+    made = aekit.apply(run, images(4), task="inpaint", baselines=False)
     assert any("no holes are named" in note for note in made.notes) and made.details["demonstration"]
 
 
-def test_grey_pictures_are_coloured(run: Path, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "grey").mkdir()
+def test_gray_images_are_colored(run: Path, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "gray").mkdir()
     for path in (folder / "whole").iterdir():
-        Image.open(path).convert("L").save(tmp_path / "grey" / path.name)
-    made = aekit.apply(run, str(tmp_path / "grey"), task="colourise", clean=str(folder / "whole"))
-    assert [row["what"] for row in made.rows] == ["network", "left grey"] and isinstance(made.values, list)
-    assert any((value.max(0).astype(int) - value.min(0)).max() > 10 for value in made.values), "there is colour"
+        Image.open(path).convert("L").save(tmp_path / "gray" / path.name)
+    made = aekit.apply(run, str(tmp_path / "gray"), task="colorize", clean=str(folder / "whole"))
+    assert [row["what"] for row in made.rows] == ["network", "left gray"] and isinstance(made.values, list)
+    assert any((value.max(0).astype(int) - value.min(0)).max() > 10 for value in made.values), "there is color"
 
 
-def test_marked_pictures_are_cleaned_as_they_are(run: Path, folder: Path) -> None:
+def test_marked_images_are_cleaned_as_they_are(run: Path, folder: Path) -> None:
     made = aekit.apply(run, str(folder / "whole"), task="clean")
     assert made.rows == [] and not made.details["demonstration"] and made.count == 5
 
 
-def test_pictures_are_enlarged(run: Path, folder: Path, tmp_path: Path) -> None:
+def test_images_are_enlarged(run: Path, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     for path in (folder / "whole").iterdir():
         image = Image.open(path)
@@ -643,29 +643,29 @@ def test_pictures_are_enlarged(run: Path, folder: Path, tmp_path: Path) -> None:
     assert [row["what"] for row in made.rows] == ["network", "bicubic"]
     for path in (folder / "whole").iterdir():
         assert read(tmp_path / "out" / "samples" / path.name).shape == read(path).shape
-    # From whole pictures that it makes small itself, the same.
+    # From whole images that it makes small itself, the same.
     own = aekit.apply(run, str(folder / "whole"), task="enlarge", demonstrate=True)
     assert own.rows[1]["psnr"] == pytest.approx(made.rows[1]["psnr"], abs=0.5), "but for rounding to 8 bits in between"
 
 
 @pytest.fixture(scope="module")
 def dense_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Super-resolution through a code of 16 numbers, for grey pictures of 16 x 16."""
+    """Super-resolution through a code of 16 numbers, for gray images of 16 x 16."""
     where = tmp_path_factory.mktemp("dense") / "run"
-    aekit.fit(pictures(64, channels=1), pretexts=["super-resolution"], dim=16, epochs=1, out=where, overrides=FAST)
+    aekit.fit(images(64, channels=1), pretexts=["super-resolution"], dim=16, epochs=1, out=where, overrides=FAST)
     return where
 
 
 def test_networks_of_one_size(dense_run: Path, tmp_path: Path) -> None:
-    made = aekit.apply(dense_run, pictures(6, 8, channels=1), task="enlarge")
+    made = aekit.apply(dense_run, images(6, 8, channels=1), task="enlarge")
     assert isinstance(made.values, np.ndarray) and made.values.shape == (6, 1, 16, 16)
     with pytest.raises(
         DataError, match="0: enlarged it is 1x40x40, the network takes 1x16x16: its code is a dense layer"
     ):
-        aekit.apply(dense_run, pictures(6, 20, channels=1), task="enlarge")
+        aekit.apply(dense_run, images(6, 20, channels=1), task="enlarge")
     with pytest.raises(DataError, match="samples are image 3x8x8 uint8, the task enlarges image samples of 1 channels"):
-        aekit.apply(dense_run, pictures(6, 8), task="enlarge")
-    whole = aekit.apply(dense_run, pictures(6, channels=1), task="enlarge", demonstrate=True)
+        aekit.apply(dense_run, images(6, 8), task="enlarge")
+    whole = aekit.apply(dense_run, images(6, channels=1), task="enlarge", demonstrate=True)
     assert "at the network's own 16x16 pixels" in whole.notes[0] and not whole.details["own size"]
 
 
@@ -679,9 +679,9 @@ def test_gaps_in_series_are_filled(tmp_path: Path) -> None:
     gap[0, 20:32] = True
     made = aekit.apply(tmp_path / "run", waves[150:], task="inpaint", mask=gap, clean=waves[150:])
     rows = by_name(made.rows)
-    assert list(rows) == ["network", "the mean", "nearest neighbour"] and isinstance(made.values, np.ndarray)
+    assert list(rows) == ["network", "the mean", "nearest neighbor"] and isinstance(made.values, np.ndarray)
     assert rows["network"]["rmse inside"] < 0.5 * rows["the mean"]["rmse inside"]
-    assert rows["network"]["rmse inside"] < rows["nearest neighbour"]["rmse inside"]
+    assert rows["network"]["rmse inside"] < rows["nearest neighbor"]["rmse inside"]
     assert np.allclose(made.values[:, :, ~gap[0]], waves[150:][:, :, ~gap[0]], atol=1e-5)
 
 
@@ -693,7 +693,7 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         "aekit.workflows.applying.context.load_pretexts", lambda run, encoder: {"mirror": Mirrored(encoder)}
     )
-    data = pictures(3)
+    data = images(3)
     made = aekit.apply(run, data, task="mirror", clean=data)
     assert np.array_equal(made.values, data[..., ::-1]) and [r["what"] for r in made.rows] == ["network", "as they are"]
     with pytest.raises(RecipeError, match="the task has no way to damage samples"):
@@ -709,7 +709,7 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
         ({"task": "inpaint", "mask": "nowhere.png"}, "nowhere.png: no such file or folder"),
         ({"task": "inpaint", "hole": "pink"}, "hole = 'pink': expected 'transparent', a number, or 3 with commas"),
         ({"task": "inpaint", "hole": "1,2"}, "hole = '1,2': expected 'transparent', a number, or 3 with commas"),
-        ({"task": "inpaint", "hole": "transparent"}, "only picture files have transparent parts"),
+        ({"task": "inpaint", "hole": "transparent"}, "only image files have transparent parts"),
         ({"task": "inpaint", "mask": np.ones((1, 5, 5), bool)}, "0: a mask of 1x5x5 for a sample of 3x16x16"),
         (
             {"task": "inpaint", "mask": np.ones((3, 16, 16), bool)},
@@ -723,13 +723,13 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
 )
 def test_mistakes(settings: dict[str, Any], said: str, run: Path) -> None:
     with pytest.raises(AekitError) as caught:
-        aekit.apply(run, pictures(4), **settings)
+        aekit.apply(run, images(4), **settings)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_runs_that_were_not_trained_for_it(dense_run: Path, tmp_path: Path, command: Command) -> None:
     data = tmp_path / "data.npy"
-    np.save(data, pictures(4, channels=1)[:, 0])
+    np.save(data, images(4, channels=1)[:, 0])
     error = command("apply", dense_run, data, "-o", tmp_path / "out", "-q").error
     assert "has no decoder; only runs with an autoencoder" in error and "trained for --task enlarge" in error
     error = command("apply", dense_run, data, "-o", tmp_path / "out", "-q", "--task", "inpaint").error

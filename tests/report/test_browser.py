@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
-REPORTS = ("pictures", "series", "table", "clips", "task")
+REPORTS = ("images", "series", "table", "clips", "task")
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +40,24 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     np.savez(folder / "waves.npz", X=waves[:, None].astype(np.float32), y=np.array(["square", "sine"])[kind])
     data: dict[str, Any] = {
-        "pictures": folder / "digits.npz",
+        "images": folder / "digits.npz",
         "series": folder / "waves.npz",
         "table": "sklearn:wine",
         "clips": rng.integers(0, 255, (40, 3, 5, 12, 16)).astype(np.uint8),
         "task": folder / "digits.npz",
     }
-    how: dict[str, Any] = {"pictures": {"variants": ["denoising"]}, "task": {"pretexts": ["rotation"]}}
+    how: dict[str, Any] = {"images": {"variants": ["denoising"]}, "task": {"pretexts": ["rotation"]}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("aekit.report.run_page.WORTH_IT", 0.0)
         for name, given in data.items():
             settings = {"train.precision": "fp32"} if name == "table" else FAST
-            settings = settings | ({"evaluate.evaluators": ["probe"]} if name in ("pictures", "task") else {})
+            settings = settings | ({"evaluate.evaluators": ["probe"]} if name in ("images", "task") else {})
             given = str(given) if isinstance(given, Path) else given
             aekit.fit(given, dim=4, epochs=3, out=folder / name, overrides=settings, **how.get(name, {}))
             (folder / name / "report.html").rename(folder / f"{name}.html")
-    embeddings = aekit.load(folder / "pictures").embed(str(folder / "digits.npz"), out=folder / "embeddings")
+    embeddings = aekit.load(folder / "images").embed(str(folder / "digits.npz"), out=folder / "embeddings")
     aekit.draw_map(embeddings, html=folder / "map.html", method="pca")
-    write_text(folder / "compare.html", aekit.compare([folder / "pictures", folder / "task"]).html())
+    write_text(folder / "compare.html", aekit.compare([folder / "images", folder / "task"]).html())
     return folder
 
 
@@ -105,7 +105,7 @@ class Opened:
 
 @pytest.fixture
 def visit(browser: Any, pages: Path) -> Iterator[Any]:
-    """``visit("pictures", PHONE, "dark")`` -> an `Opened`, which must have had nothing to complain about at the end."""
+    """``visit("images", PHONE, "dark")`` -> an `Opened`, which must have had nothing to complain about at the end."""
     contexts, visited = [], []
 
     def go(name: str, size: dict[str, int] = DESK, scheme: str = "light", at: str = "") -> Opened:
@@ -153,30 +153,30 @@ def test_every_page_opens_and_fits(visit: Any, pages: Path, name: str, size: dic
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_thumbnails_are_not_empty(visit: Any, name: str) -> None:
-    opened = visit(name, at="#neighbours")
-    opened.until("document.querySelector('#neighbours canvas.thumb').painted >= 0")
+    opened = visit(name, at="#neighbors")
+    opened.until("document.querySelector('#neighbors canvas.thumb').painted >= 0")
     levels = opened.evaluate(
-        "(() => { const c = document.querySelector('#neighbours canvas.thumb');"
+        "(() => { const c = document.querySelector('#neighbors canvas.thumb');"
         " return new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size; })()"
     )
     assert levels > 3
 
 
 def test_a_thumbnail_is_the_sample(visit: Any, pages: Path) -> None:
-    opened = visit("pictures")
+    opened = visit("images")
     opened.until("document.querySelector('.strip canvas.thumb').painted >= 0")
-    side, grey = opened.evaluate(
+    side, gray = opened.evaluate(
         "(() => { const c = document.querySelector('.strip canvas.thumb');"
         " const bytes = c.getContext('2d').getImageData(0, 0, c.width, c.width).data;"
         " return [c.width, Array.from(bytes).filter((_, i) => i % 4 === 0)]; })()"
     )
     middles = ((np.arange(8) + 0.5) * side / 8).astype(int)
     expected = np.load(pages / "digits.npz")["X"][0]
-    assert np.array_equal(np.array(grey).reshape(side, side)[middles][:, middles], expected)
+    assert np.array_equal(np.array(gray).reshape(side, side)[middles][:, middles], expected)
 
 
 def test_tabs_by_pointer_keys_and_address(visit: Any) -> None:
-    opened = visit("pictures")
+    opened = visit("images")
     shown = "[...document.querySelectorAll('[role=tabpanel]')].filter((p) => !p.hidden).map((p) => p.id)"
     assert opened.evaluate(shown) == ["overview"]
     opened.tab("Training")
@@ -188,14 +188,14 @@ def test_tabs_by_pointer_keys_and_address(visit: Any) -> None:
     assert (
         opened.evaluate(shown) == ["overview"] and opened.evaluate("document.activeElement.textContent") == "Overview"
     )
-    assert visit("pictures", at="#map").evaluate(shown) == ["map"]
+    assert visit("images", at="#map").evaluate(shown) == ["map"]
     opened.emulate_media(media="print")
     heights = opened.evaluate("[...document.querySelectorAll('[role=tabpanel]')].map((p) => p.offsetHeight)")
     assert all(heights), "on paper all are open"
 
 
 def test_the_map_hovers_chooses_and_zooms(visit: Any) -> None:
-    opened = visit("pictures", at="#map")
+    opened = visit("images", at="#map")
     label, name = opened.map("map.facts(5)[0]")[1], "5"
     opened.mouse.move(*opened.at(5))
     tip = opened.locator(".tip")
@@ -210,7 +210,7 @@ def test_the_map_hovers_chooses_and_zooms(visit: Any) -> None:
     if str(chosen) == name:
         assert f"label: {label}" in aside.inner_text()
     aside.locator(".gallery button").first.click()
-    assert opened.map("map.state.chosen") != chosen, "a neighbour can be chosen"
+    assert opened.map("map.state.chosen") != chosen, "a neighbor can be chosen"
     opened.get_by_role("button", name="Zoom in").click()
     assert opened.map("map.state.zoom") == 1.5
     opened.get_by_role("button", name="Show all").click()
@@ -223,8 +223,8 @@ def test_the_map_hovers_chooses_and_zooms(visit: Any) -> None:
     assert opened.map("map.state.chosen") == -1
 
 
-def test_the_map_s_legend_layout_and_colour(visit: Any) -> None:
-    opened = visit("pictures", at="#map")
+def test_the_map_s_legend_layout_and_color(visit: Any) -> None:
+    opened = visit("images", at="#map")
     place = opened.at(5)
     first = opened.map("map.facts(5)[0]")[1]
     button = opened.locator(".legend button").filter(has_text=f"{first} (")
@@ -238,8 +238,8 @@ def test_the_map_s_legend_layout_and_colour(visit: Any) -> None:
     assert opened.at(5) != place
     opened.locator(".controls select").nth(1).select_option("error")
     assert opened.locator(".legend .ramp").count() == 1
-    opened.get_by_role("button", name="Pictures").click()
-    assert opened.map("map.state.pictures") is True
+    opened.get_by_role("button", name="Images").click()
+    assert opened.map("map.state.images") is True
 
 
 def test_the_map_answers_to_a_finger(visit: Any) -> None:
@@ -252,28 +252,28 @@ def test_the_map_answers_to_a_finger(visit: Any) -> None:
 
 def test_light_and_dark(visit: Any) -> None:
     for scheme, ground in (("light", "rgb(247, 248, 249)"), ("dark", "rgb(18, 20, 23)")):
-        opened = visit("pictures", DESK, scheme)
-        colour = "getComputedStyle(document.body).backgroundColor"
-        assert opened.evaluate(colour) == ground
+        opened = visit("images", DESK, scheme)
+        color = "getComputedStyle(document.body).backgroundColor"
+        assert opened.evaluate(color) == ground
         opened.locator(".theme").click()
-        assert opened.evaluate(colour) != ground
+        assert opened.evaluate(color) != ground
         opened.locator(".theme").click()
-        assert opened.evaluate(colour) == ground
+        assert opened.evaluate(color) == ground
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_can_be_read(visit: Any, scheme: str) -> None:
-    """The contrast of each colour of writing with each ground is at least 4.5 to 1 (WCAG 2.2, AA)."""
-    opened = visit("pictures", DESK, scheme)
+    """The contrast of each color of writing with each ground is at least 4.5 to 1 (WCAG 2.2, AA)."""
+    opened = visit("images", DESK, scheme)
     names = ["ink", "faint", "mark", "good", "notice", "bad", "paper", "panel", "soft", "on-mark"]
-    colours = opened.evaluate(
+    colors = opened.evaluate(
         f"Object.fromEntries({names}.map((name) => {{"
         " document.body.style.color = `var(--${name})`;"
         " return [name, getComputedStyle(document.body).color.match(/\\d+/g).slice(0, 3).map(Number)]; }))"
     )
 
     def luminance(name: str) -> float:
-        share = np.array(colours[name]) / 255
+        share = np.array(colors[name]) / 255
         linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
@@ -288,7 +288,7 @@ def test_words_can_be_read(visit: Any, scheme: str) -> None:
 
 
 def test_a_curve_tells_its_values(visit: Any) -> None:
-    opened = visit("pictures", at="#training")
+    opened = visit("images", at="#training")
     chart = opened.locator("#training figure.chart").first
     box = chart.locator("svg").bounding_box()
     opened.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60)
@@ -297,7 +297,7 @@ def test_a_curve_tells_its_values(visit: Any) -> None:
     assert "at the end" in chart.locator("output").inner_text()
 
 
-def test_nearest_neighbours_of_a_search(visit: Any, pages: Path, command: Command) -> None:
+def test_nearest_neighbors_of_a_search(visit: Any, pages: Path, command: Command) -> None:
     command.ok("index", pages / "embeddings", "-o", pages / "index", "-q")
     command.ok("search", pages / "index", "id:3", "id:9", "-k", 5, "-q", "--html", pages / "search.html")
     opened = visit("search", PHONE)

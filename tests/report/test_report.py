@@ -65,7 +65,7 @@ def held_in(page: str) -> dict[str, Any]:
 
 
 def cut(described_sheet: dict[str, Any], number: int) -> np.ndarray:
-    """(h, w, 3) thumbnail of a sheet of pictures, as ``page.js`` cuts it out."""
+    """(h, w, 3) thumbnail of a sheet of images, as ``page.js`` cuts it out."""
     whole = np.asarray(
         Image.open(io.BytesIO(base64.b64decode(described_sheet["uri"].partition(",")[2]))).convert("RGB")
     )
@@ -83,14 +83,14 @@ def test_a_page_says_what_an_encoder_was_trained_by() -> None:
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, (8, 8)), (7, (5, 12)), (30, (12, 3))])
-def test_a_sheet_gives_every_picture_back(count: int, size: tuple[int, int]) -> None:
+def test_a_sheet_gives_every_image_back(count: int, size: tuple[int, int]) -> None:
     cells = RNG.integers(0, 256, (count, *size, 3), np.uint8)
     sheet = image_sprite_sheet(cells)
     assert all(np.array_equal(cut(sheet.described, n), cells[n]) for n in range(count))
     assert sheet.aspect == size[1] / size[0]
 
 
-def test_pictures_are_drawn_in_the_data_s_own_units() -> None:
+def test_images_are_drawn_in_the_data_s_own_units() -> None:
     array = RNG.integers(0, 256, (6, 3, 8, 8)).astype(np.uint8)
     objective, _, samples = made(array)
     sprites = SpriteSheetBuilder(objective.encoder)
@@ -104,7 +104,7 @@ def test_pictures_are_drawn_in_the_data_s_own_units() -> None:
     assert_allclose(drawn[..., 1], 255 * share, atol=1)
 
 
-def test_large_pictures_are_reduced_and_clips_become_strips() -> None:
+def test_large_images_are_reduced_and_clips_become_strips() -> None:
     wide = np.zeros((2, 1, 60, 300), np.uint8)
     wide[:, :, :, :150] = 255
     drawn = SpriteSheetBuilder(made(wide)[0].encoder).raw_to_cells(wide, 100)
@@ -253,7 +253,7 @@ def test_both_axes_of_a_map_have_one_scale() -> None:
     assert drawn["layouts"]["plane"] == {"x": [0, 1, 1], "y": [0.3, 0.3, 0.7]} and drawn["near"] == [[1], [2], [1]]
 
 
-def test_colours_by_what_there_is() -> None:
+def test_colors_by_what_there_is() -> None:
     assert color_options(None, None, None) == {}
     assert "values" in color_options(np.array([0.5, np.nan, 2.5]), None, None)["label"]
     found = color_options(np.array(["a", None, "b"], object), np.array(["train", "test", "test"]), np.array([0, -1, 1]))
@@ -312,7 +312,7 @@ def test_umap_is_asked_for_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> Non
         project(rows, "umap")
 
 
-def test_a_sample_is_not_its_own_neighbour() -> None:
+def test_a_sample_is_not_its_own_neighbor() -> None:
     rows = RNG.normal(size=(40, 5)).astype(np.float32)
     rows[7] = rows[3] = rows[20]
     scores, found = nearest_other_neighbors(rows, 4)
@@ -387,8 +387,8 @@ def test_a_map_of_a_run_says_what_was_trained_on() -> None:
     snapshot = looked(ArraySource(array, labels=np.arange(50) % 3), np.arange(20), most=50)
     snapshot.project("pca")
     drawn = snapshot_map(snapshot)
-    assert list(drawn["colours"]) == ["label", "cluster", "trained on", "error"]
-    assert drawn["colours"]["trained on"]["codes"].count(1) == 20 and len(drawn["near"][0]) == 8
+    assert list(drawn["colors"]) == ["label", "cluster", "trained on", "error"]
+    assert drawn["colors"]["trained on"]["codes"].count(1) == 20 and len(drawn["near"][0]) == 8
     few = looked(ArraySource(array[:2]), np.arange(2), most=9)
     few.project("pca")
     assert few.layouts == {} and few.clusters is None
@@ -438,9 +438,9 @@ def test_a_collapse_duplicates_and_a_narrow_cone_are_told() -> None:
 def test_labels_dead_numbers_skipped_samples_and_reconstructions_are_told() -> None:
     apart = np.repeat(np.eye(8, dtype=np.float32)[:2] * 9, 30, 0) + RNG.normal(size=(60, 8)).astype(np.float32)
     names = np.repeat(["a", "b"], 30)
-    assert graded_as(sentences(vectors=apart, classes=names), "Of the 8 nearest neighbours") == "good"
+    assert graded_as(sentences(vectors=apart, classes=names), "Of the 8 nearest neighbors") == "good"
     mixed = RNG.permutation(names)
-    assert graded_as(sentences(vectors=apart, classes=mixed), "Of the 8 nearest neighbours") == "notice"
+    assert graded_as(sentences(vectors=apart, classes=mixed), "Of the 8 nearest neighbors") == "notice"
     found = sentences(metrics={"explained": -0.1, "dead_units": 2.0, "effective_rank": 6.5}, skipped=5)
     assert graded_as(found, "What comes back is no nearer") == "bad" == graded_as(found, "5 samples could not be read")
     assert graded_as(found, "2 of the 8 numbers of the embedding never change") == "notice"
@@ -472,7 +472,7 @@ class Talks(Pretext):
 
 class Fails(Pretext):
     def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        raise ValueError("no <picture>")
+        raise ValueError("no <image>")
 
 
 def shown(objective: Objective, samples: Samples) -> str:
@@ -498,7 +498,7 @@ def test_what_a_pretext_task_shows_is_drawn() -> None:
 def test_a_plugin_that_cannot_show_costs_no_report() -> None:
     objective, _, samples = made(RNG.normal(size=(12, 6)))
     text = shown(PretextObjective(objective.encoder, Fails(objective.encoder)), samples)
-    assert "This could not be shown" in text and "no &lt;picture&gt;" in text
+    assert "This could not be shown" in text and "no &lt;image&gt;" in text
 
 
 def test_a_denoiser_shows_what_it_was_shown() -> None:
@@ -562,11 +562,11 @@ def test_a_page_without_tabs_has_no_bar() -> None:
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on digits with splits, and its embeddings; its page is made as that of a long run."""
     from sklearn.datasets import load_digits
 
-    folder = tmp_path_factory.mktemp("labelled")
+    folder = tmp_path_factory.mktemp("labeled")
     digits = load_digits()
     split = {"X_train": slice(0, 400), "X_test": slice(400, 600)}
     arrays = {name: (digits.images[part] * 15).astype(np.uint8) for name, part in split.items()}
@@ -582,9 +582,9 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_report_of_a_run_tells_what_results_say(labelled: Path) -> None:
-    text = (labelled / "run" / "report.html").read_text("utf-8")
-    results = json.loads((labelled / "run" / "results.json").read_text("utf-8"))
+def test_the_report_of_a_run_tells_what_results_say(labeled: Path) -> None:
+    text = (labeled / "run" / "report.html").read_text("utf-8")
+    results = json.loads((labeled / "run" / "results.json").read_text("utf-8"))
     told = results["evaluation"]["results"]
     for subject in ("encoder", "raw", "random"):
         figure = told[subject]["probe"]["metrics"]["accuracy"]
@@ -596,38 +596,38 @@ def test_the_report_of_a_run_tells_what_results_say(labelled: Path) -> None:
         "What comes back",
         "what the encoder is shown",
         "t-SNE",
-        "Neighbours of random samples",
+        "Neighbors of random samples",
         "First layer",
     ):
         assert part in text, part
     assert results["digest"] in text and "epochs = 8" in text and "All 600 samples" in text
     held = held_in(text)
-    assert held["maps"][0]["colours"]["split"]["codes"].count(0) == 200 and len(held["maps"][0]["layouts"]) == 2
+    assert held["maps"][0]["colors"]["split"]["codes"].count(0) == 200 and len(held["maps"][0]["layouts"]) == 2
     assert len(text) < 5e6 and "NaN" not in text
 
 
-def test_the_hardest_mistakes_are_the_surest_wrong_answers(labelled: Path) -> None:
-    text = (labelled / "run" / "report.html").read_text("utf-8")
+def test_the_hardest_mistakes_are_the_surest_wrong_answers(labeled: Path) -> None:
+    text = (labeled / "run" / "report.html").read_text("utf-8")
     mistakes = re.findall(r"<b>(\d), not (\d)</b><br>(\d+) % sure · test-(\d+)", text)
-    evaluation = aekit.evaluate(aekit.Embeddings.open(labelled / "embeddings"), evaluators=["probe"], baselines=False)
+    evaluation = aekit.evaluate(aekit.Embeddings.open(labeled / "embeddings"), evaluators=["probe"], baselines=False)
     probe = evaluation.results["encoder"]["probe"]
-    truth = aekit.Embeddings.open(labelled / "embeddings").labels[evaluation.evaluated_rows].astype(str)
+    truth = aekit.Embeddings.open(labeled / "embeddings").labels[evaluation.evaluated_rows].astype(str)
     wrong = np.flatnonzero(probe.predictions.astype(str) != truth)
     worst = wrong[np.argsort(-probe.confidence[wrong], kind="stable")][:24]
     expected = [(str(probe.predictions[n]), truth[n], f"{100 * probe.confidence[n]:.0f}", str(n)) for n in worst]
     assert mistakes == expected
 
 
-def test_the_card_has_the_same_figures(labelled: Path) -> None:
-    text = (labelled / "run" / "encoder" / "README.md").read_text("utf-8")
-    results = json.loads((labelled / "run" / "results.json").read_text("utf-8"))
+def test_the_card_has_the_same_figures(labeled: Path) -> None:
+    text = (labeled / "run" / "encoder" / "README.md").read_text("utf-8")
+    results = json.loads((labeled / "run" / "results.json").read_text("utf-8"))
     figure = results["evaluation"]["results"]["pca-8"]["probe"]["metrics"]["accuracy"]
     row = next(line for line in text.splitlines() if line.startswith("| pca-8"))
     assert f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]" in row
     assert text.startswith("---\nlibrary_name: aekit\n") and results["evaluation"]["verdict"][0] in text
     assert re.search(r"^- [✓!✕] The loss ", text, re.M) and "probe" not in text.partition("noticeable")[2]
     assert [Finding(*found).severity for found in results["findings"]]
-    assert (labelled / "embeddings" / "encoder" / "README.md").read_text("utf-8") == text, (
+    assert (labeled / "embeddings" / "encoder" / "README.md").read_text("utf-8") == text, (
         "it goes where the encoder goes"
     )
 
@@ -660,33 +660,33 @@ def test_few_samples_of_any_kind_have_a_report(
 # Maps and exports
 
 
-def test_a_map_to_look_through(command: Command, labelled: Path, tmp_path: Path) -> None:
+def test_a_map_to_look_through(command: Command, labeled: Path, tmp_path: Path) -> None:
     told = command.ok(
-        "map", labelled / "embeddings", "--html", tmp_path / "m.html", "--method", "pca", "--most", 300, "-q"
+        "map", labeled / "embeddings", "--html", tmp_path / "m.html", "--method", "pca", "--most", 300, "-q"
     )
     assert told.startswith("300 samples in") and not (tmp_path / "m.parquet").exists()
     text = (tmp_path / "m.html").read_text("utf-8")
     (drawn,) = held_in(text)["maps"]
     assert (
-        "300 of 600 samples" in text and drawn["sheet"] == 0 and list(drawn["colours"]) == ["label", "cluster", "split"]
+        "300 of 600 samples" in text and drawn["sheet"] == 0 and list(drawn["colors"]) == ["label", "cluster", "split"]
     )
-    opened = aekit.Embeddings.open(labelled / "embeddings")
+    opened = aekit.Embeddings.open(labeled / "embeddings")
     assert (
         drawn["ids"] == list(opened.ids)[::2]
         and drawn["near"] == nearest_other_neighbors(opened.vectors[::2], 8)[1].tolist()
     )
-    assert "expected -o PICTURE.png" in command("map", labelled / "embeddings").error
+    assert "expected -o IMAGE.png" in command("map", labeled / "embeddings").error
     aekit.draw_map(opened.vectors, html=tmp_path / "bare.html", method="pca")
     bare = held_in((tmp_path / "bare.html").read_text("utf-8"))["maps"][0]
-    assert bare["sheet"] is None and list(bare["colours"]) == ["cluster"]
+    assert bare["sheet"] is None and list(bare["colors"]) == ["cluster"]
 
 
-def test_embeddings_for_embedding_atlas(command: Command, labelled: Path, tmp_path: Path) -> None:
+def test_embeddings_for_embedding_atlas(command: Command, labeled: Path, tmp_path: Path) -> None:
     out = tmp_path / "atlas"
-    told = command.ok("explore", labelled / "embeddings", "-o", out, "--method", "pca", "-q")
+    told = command.ok("explore", labeled / "embeddings", "-o", out, "--method", "pca", "-q")
     assert f"embedding-atlas {out}/embeddings.parquet --x x --y y --neighbors neighbors --image image" in told
     rows = pq.read_table(out / "embeddings.parquet")
-    opened = aekit.Embeddings.open(labelled / "embeddings")
+    opened = aekit.Embeddings.open(labeled / "embeddings")
     assert rows["id"].to_pylist() == list(opened.ids) and rows["label"].to_pylist() == opened.labels.tolist()
     assert rows.column_names == ["id", "label", "split", "cluster", "x", "y", "neighbors", "image"]
     places, _ = project(opened.vectors, "pca")
@@ -694,20 +694,20 @@ def test_embeddings_for_embedding_atlas(command: Command, labelled: Path, tmp_pa
     scores, near = nearest_other_neighbors(opened.vectors, 10)
     first = rows["neighbors"][5].as_py()
     assert first["ids"] == near[5].tolist() and np.allclose(first["distances"], 1 - scores[5], atol=1e-6)
-    picture = rows["image"][5].as_py()
-    with Image.open(io.BytesIO(picture["bytes"])) as image:
+    image = rows["image"][5].as_py()
+    with Image.open(io.BytesIO(image["bytes"])) as image:
         source, at = opened.source()  # type: ignore[misc]
         side = image.width // 8
         assert np.array_equal(np.asarray(image)[side // 2 :: side, side // 2 :: side, 0], source.read(at[5:6])[0][0, 0])
-    assert picture["path"] == f"{opened.ids[5]}.png"
+    assert image["path"] == f"{opened.ids[5]}.png"
 
 
-def test_embeddings_for_tensorboard(command: Command, labelled: Path, tmp_path: Path) -> None:
+def test_embeddings_for_tensorboard(command: Command, labeled: Path, tmp_path: Path) -> None:
     out = tmp_path / "projector"
     said = Said()
-    made_for = aekit.explore(labelled / "embeddings", out, form="projector", max_samples=200, progress=said)
+    made_for = aekit.explore(labeled / "embeddings", out, form="projector", max_samples=200, progress=said)
     assert made_for.count == 200 and "200 of 600 samples" in said and f"tensorboard --logdir {out}" == made_for.command
-    opened = aekit.Embeddings.open(labelled / "embeddings")
+    opened = aekit.Embeddings.open(labeled / "embeddings")
     assert_allclose(np.loadtxt(out / "tensors.tsv", delimiter="\t"), opened.vectors[::3], rtol=1e-4, atol=1e-5)
     lines = (out / "metadata.tsv").read_text("utf-8").splitlines()
     assert lines[0] == "id\tlabel\tsplit\tcluster" and len(lines) == 201
@@ -718,16 +718,16 @@ def test_embeddings_for_tensorboard(command: Command, labelled: Path, tmp_path: 
         assert sprite.size == (15 * 64, 15 * 64)
 
 
-def test_mistakes_with_explorers(command: Command, labelled: Path, tmp_path: Path) -> None:
+def test_mistakes_with_explorers(command: Command, labeled: Path, tmp_path: Path) -> None:
     assert "no embeddings here" in command("explore", tmp_path, "-o", tmp_path / "out").error
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     assert (
         "exists already"
-        in command("explore", labelled / "embeddings", "-o", tmp_path / "taken", "--method", "pca").error
+        in command("explore", labeled / "embeddings", "-o", tmp_path / "taken", "--method", "pca").error
     )
     with pytest.raises(RecipeError, match="expected atlas or projector"):
-        aekit.explore(labelled / "embeddings", tmp_path / "out", form="gephi")  # type: ignore[arg-type]
+        aekit.explore(labeled / "embeddings", tmp_path / "out", form="gephi")  # type: ignore[arg-type]
     bare = aekit.explore(aekit.Embeddings.from_array(RNG.normal(size=(12, 3)).astype(np.float32)), tmp_path / "bare")
     assert (
         "--image" not in bare.command

@@ -1,4 +1,4 @@
-"""Serving an index: neighbours as the index finds them, bounded input, and no way to anything but its own samples."""
+"""Serving an index: neighbors as the index finds them, bounded input, and no way to anything but its own samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import aekit
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex, open_index
 from aekit.serving.app import make_app
-from aekit.serving.catalogue import MOST_HITS, Catalog
+from aekit.serving.catalog import MOST_HITS, Catalog
 
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs the extra 'serve'")
 
@@ -29,34 +29,34 @@ LIMIT = 200_000
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
-    """An index of pictures in files, some of them red and some blue."""
+    """An index of images in files, some of them red and some blue."""
     folder = tmp_path_factory.mktemp("served")
     rng = np.random.default_rng(0)
     for number in range(60):
-        colour = "red" if number % 3 else "blue"
+        color = "red" if number % 3 else "blue"
         pixels = rng.integers(0, 60, (12, 12, 3), dtype=np.uint8)
-        pixels[..., 0 if colour == "red" else 2] += 180
-        (folder / "pictures" / colour).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / "pictures" / colour / f"{number:02}.png")
+        pixels[..., 0 if color == "red" else 2] += 180
+        (folder / "images" / color).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / "images" / color / f"{number:02}.png")
     settings = {"train.epochs": 2, "train.precision": "fp32"}
-    encoder = aekit.fit(str(folder / "pictures"), dim=6, overrides=settings, out=folder / "run")
-    embeddings = encoder.embed(str(folder / "pictures"), out=folder / "embeddings")
+    encoder = aekit.fit(str(folder / "images"), dim=6, overrides=settings, out=folder / "run")
+    embeddings = encoder.embed(str(folder / "images"), out=folder / "embeddings")
     aekit.build_index(embeddings, folder / "index")
     return open_index(folder / "index")
 
 
 @pytest.fixture(scope="module")
-def catalogue(index: VectorIndex) -> Catalog:
+def catalog(index: VectorIndex) -> Catalog:
     return Catalog(index, method="pca")
 
 
 @pytest.fixture(scope="module")
-def port(catalogue: Catalog) -> Iterator[int]:
+def port(catalog: Catalog) -> Iterator[int]:
     """Where it is served, on the loopback."""
     from aekit.serving.server import bind_socket
 
     listening = bind_socket("127.0.0.1", 0)
-    app = make_app(catalogue, hosts=["127.0.0.1", "localhost"], most_bytes=LIMIT)
+    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], most_bytes=LIMIT)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -94,7 +94,7 @@ def png(width: int, height: int) -> bytes:
     return stored.getvalue()
 
 
-def test_neighbours_are_those_of_the_index(port: int, index: VectorIndex) -> None:
+def test_neighbors_are_those_of_the_index(port: int, index: VectorIndex) -> None:
     found = told(port, "/api/search?row=7&k=5")
     scores, rows = index.search_ids([index.ids[7]], 5)
     assert [hit["row"] for hit in found] == rows[0].tolist()
@@ -111,7 +111,7 @@ def test_a_label_filters_and_leaves_the_order(port: int, index: VectorIndex) -> 
     assert told(port, "/api/search?row=7&k=3&label=green") == []
 
 
-def test_a_picture_that_is_sent_finds_itself(port: int, index: VectorIndex) -> None:
+def test_a_image_that_is_sent_finds_itself(port: int, index: VectorIndex) -> None:
     path = Path(index.manifest["origin"]["data"]) / index.ids[11]
     first = told(port, "/api/search?k=3", path.read_bytes())[0]
     assert (first["id"], first["score"]) == (index.ids[11], pytest.approx(1, abs=1e-4))
@@ -124,11 +124,11 @@ def test_the_map_and_what_is_indexed(port: int, index: VectorIndex) -> None:
     (layout,) = places["map"]["layouts"].values()
     across = np.asarray([layout["x"], layout["y"]])
     assert across.min() >= 0 and across.max() <= 1 and across.std(1).min() > 0
-    assert places["map"]["colours"]["label"]["names"] == ["blue", "red"] and places["sheet"]["kind"] == "pictures"
+    assert places["map"]["colors"]["label"]["names"] == ["blue", "red"] and places["sheet"]["kind"] == "images"
 
 
-def test_pictures_are_small_ones_of_the_samples(port: int, index: VectorIndex) -> None:
-    _, headers, content = ask(port, "/api/picture/11")
+def test_images_are_small_ones_of_the_samples(port: int, index: VectorIndex) -> None:
+    _, headers, content = ask(port, "/api/image/11")
     assert headers["content-type"] == "image/png"
     shown = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     path = Path(index.manifest["origin"]["data"]) / index.ids[11]
@@ -156,10 +156,10 @@ def test_samples_are_found_by_a_part_of_their_id(port: int, index: VectorIndex) 
         ("/api/search?row=1&k=0", None, f"k = 0: expected 1 to {MOST_HITS}"),
         ("/api/search?row=1&k=9999", None, f"k = 9999: expected 1 to {MOST_HITS}"),
         ("/api/search", b"", "an empty file"),
-        ("/api/search", b"no picture", "the file is not a picture that can be read"),
+        ("/api/search", b"no image", "the file is not an image that can be read"),
         ("/api/search", png(20, 20)[:60], "the file: "),
-        ("/api/search", png(8000, 6000), "a picture of 48,000,000 pixels: expected at most 40,000,000"),
-        ("/api/picture/60", None, "row 60: expected 0 to 59"),
+        ("/api/search", png(8000, 6000), "an image of 48,000,000 pixels: expected at most 40,000,000"),
+        ("/api/image/60", None, "row 60: expected 0 to 59"),
         ("/api/csv", b'{"rows": [true]}', "whole numbers"),
         ("/api/csv", b'{"rows": 3}', "whole numbers"),
         ("/api/csv", b"[" * 20_000, "expected"),
@@ -180,10 +180,10 @@ def test_what_is_sent_is_bounded(port: int) -> None:
     "path",
     [
         "/../../etc/passwd",
-        "/api/picture/../../etc/passwd",
+        "/api/image/../../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
         "/serve.py",
-        "/api/picture/..%2f1",
+        "/api/image/..%2f1",
     ],
 )
 def test_nothing_else_is_reached(port: int, path: str) -> None:
@@ -199,7 +199,7 @@ def test_other_names_and_other_pages_are_refused(port: int) -> None:
 
 
 def test_every_answer_keeps_the_page_to_itself(port: int) -> None:
-    for path in ("/", "/serve.js", "/api/index", "/api/picture/1", "/api/search?row=x"):
+    for path in ("/", "/serve.js", "/api/index", "/api/image/1", "/api/search?row=x"):
         headers = ask(port, path)[1]
         assert "default-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
@@ -208,12 +208,12 @@ def test_every_answer_keeps_the_page_to_itself(port: int) -> None:
 def test_an_index_without_its_data_or_encoder() -> None:
     rng = np.random.default_rng(0)
     bare = Catalog(aekit.build_index(rng.normal(size=(30, 4)).astype(np.float32)), method="pca")
-    assert bare.about()["pictures"] is False and bare.about()["files"] is False
+    assert bare.about()["images"] is False and bare.about()["files"] is False
     assert len(bare.neighbors_of_row(3, 5)) == 5
     with pytest.raises(DataError, match="no encoder beside it"):
         bare.neighbors_of_file(b"x", 5)
     with pytest.raises(DataError, match="not at hand"):
-        bare.picture(3)
+        bare.image(3)
 
 
 def test_a_row_of_a_table_has_a_bar_for_each_column_on_one_scale(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_row_of_a_table_has_a_bar_for_each_column_on_one_scale(tmp_path: Path)
     np.save(tmp_path / "table.npy", rows)
     encoder = aekit.fit(str(tmp_path / "table.npy"), dim=2, epochs=2, out=tmp_path / "run")
     aekit.build_index(encoder.embed(str(tmp_path / "table.npy"), out=tmp_path / "embeddings"), tmp_path / "index")
-    kind, content = Catalog(open_index(tmp_path / "index"), method="pca").picture(7)
+    kind, content = Catalog(open_index(tmp_path / "index"), method="pca").image(7)
     heights = [float(height) for height in re.findall(r'height="([\d.]+)" fill', content.decode())]
     assert kind == "image/svg+xml" and len(heights) == 3
     # Each bar is as high as its column is far from the mean, in deviations.
@@ -230,12 +230,12 @@ def test_a_row_of_a_table_has_a_bar_for_each_column_on_one_scale(tmp_path: Path)
 
 
 def test_in_a_browser(port: int, index: VectorIndex, tmp_path: Path) -> None:
-    """It opens without errors; a file, a point and a filter give neighbours; a loop selects; the selection comes as CSV."""
+    """It opens without errors; a file, a point and a filter give neighbors; a loop selects; the selection comes as CSV."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium here")
-    picture = Path(index.manifest["origin"]["data"]) / index.ids[11]
+    image = Path(index.manifest["origin"]["data"]) / index.ids[11]
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1300, "height": 1000})
@@ -245,9 +245,9 @@ def test_in_a_browser(port: int, index: VectorIndex, tmp_path: Path) -> None:
         page.goto(f"http://127.0.0.1:{port}")
         canvas = page.locator("#map .plane > canvas")
         canvas.wait_for()
-        page.set_input_files("#file", picture)
+        page.set_input_files("#file", image)
         page.wait_for_selector("#results figure:nth-child(25)")
-        assert page.inner_text("#title") == f"24 nearest to {picture.name}"
+        assert page.inner_text("#title") == f"24 nearest to {image.name}"
         page.select_option("#label", "blue")
         sync_api.expect(page.locator("#results figure")).to_have_count(21)  # and the query
 

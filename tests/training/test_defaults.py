@@ -29,7 +29,7 @@ def settle(kind: Kind, count: int = 100, targets: bool = False, **sections: dict
 
 
 @pytest.mark.parametrize("kind", ["image", "series"])
-def test_pictures_and_series_get_two_views_beside_the_autoencoder(kind: Kind) -> None:
+def test_images_and_series_get_two_views_beside_the_autoencoder(kind: Kind) -> None:
     recipe, said = settle(kind)
     assert (recipe.objective.variants, recipe.objective.pretexts) == (["none"], ["simclr"])
     size = int(np.prod(SHAPES[kind]))

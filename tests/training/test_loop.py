@@ -31,8 +31,8 @@ from aekit.training.settings import Settings, uses_bf16
 CPU = torch.device("cpu")
 
 
-def pictures(count: int = 96, side: int = 12) -> np.ndarray:
-    """Rank-limited grey pictures that an autoencoder can learn."""
+def images(count: int = 96, side: int = 12) -> np.ndarray:
+    """Rank-limited gray images that an autoencoder can learn."""
     rng = np.random.default_rng(0)
     waves = np.sin(np.linspace(0, 9, 4 * side * side)).reshape(4, side, side)
     mixed = np.tensordot(rng.random((count, 4)), waves, 1)
@@ -40,7 +40,7 @@ def pictures(count: int = 96, side: int = 12) -> np.ndarray:
 
 
 def samples(count: int = 96) -> Samples:
-    source = ArraySource(pictures(count))
+    source = ArraySource(images(count))
     return load_samples(source, np.arange(count), CPU)
 
 
@@ -81,7 +81,7 @@ def test_every_sample_is_seen_once_an_epoch_in_an_order_that_depends_on_seed_and
     assert torch.equal(tail.flatten(1), second[64:])
 
 
-def test_seeds_of_neighbouring_steps_are_unrelated() -> None:
+def test_seeds_of_neighboring_steps_are_unrelated() -> None:
     seeds = {derive_seed(seed, epoch, step) for seed in range(3) for epoch in range(5) for step in range(50)}
     assert len(seeds) == 3 * 5 * 50
     assert derive_seed(1, 23) != derive_seed(12, 3)
@@ -120,7 +120,7 @@ class Explodes(Objective):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = aekit.fit(pictures(), dim=2, epochs=1)
+        self.encoder = aekit.fit(images(), dim=2, epochs=1)
         self.steps = 0
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -203,8 +203,8 @@ def stop_in_the_middle(command: list[str], out: Path, how: int) -> tuple[int, st
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nobody stopped; its data lies beside it."""
     folder = tmp_path_factory.mktemp("whole")
-    np.save(folder / "pictures.npy", pictures(200))
-    subprocess.run(fit_command(folder / "pictures.npy", folder / "run"), check=True, capture_output=True)
+    np.save(folder / "images.npy", images(200))
+    subprocess.run(fit_command(folder / "images.npy", folder / "run"), check=True, capture_output=True)
     return folder / "run"
 
 
@@ -212,7 +212,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill -9", "Ctrl-C", "kill in the background"]
 )
 def test_a_stopped_run_resumes_to_the_very_same_weights(whole: Path, tmp_path: Path, how: int) -> None:
-    data, stopped = whole.parent / "pictures.npy", tmp_path / "stopped"
+    data, stopped = whole.parent / "images.npy", tmp_path / "stopped"
     code, errors = stop_in_the_middle(fit_command(data, stopped), stopped, how)
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (stopped / "encoder").exists(), "the run ended before it could be stopped"
@@ -231,8 +231,8 @@ def test_a_stopped_run_resumes_to_the_very_same_weights(whole: Path, tmp_path: P
 
 
 def test_settings_of_a_resumed_run_may_not_differ(tmp_path: Path) -> None:
-    data, out = tmp_path / "pictures.npy", tmp_path / "run"
-    np.save(data, pictures(200))
+    data, out = tmp_path / "images.npy", tmp_path / "run"
+    np.save(data, images(200))
     stop_in_the_middle(fit_command(data, out), out, signal.SIGKILL)
     with pytest.raises(TrainingError, match=r"objective\.denoising\.level was None, now 0\.5"):
         aekit.fit(

@@ -37,7 +37,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def text_picture(seed: int, height: int, width: int) -> np.ndarray:
+def text_image(seed: int, height: int, width: int) -> np.ndarray:
     """Dark strokes on white."""
     rng = np.random.default_rng(seed)
     page = np.full((height, width), 240, np.uint8)
@@ -53,7 +53,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     rows = []
     for number, (height, width) in enumerate([(37, 60), (50, 41), (50, 41)]):
-        clean = text_picture(number, height, width)
+        clean = text_image(number, height, width)
         noise = np.random.default_rng(99 + number).normal(0, 40, clean.shape)
         dirty = (clean + noise).clip(0, 255).astype(np.uint8)
         for kind, page in {"clean": clean, "dirty": dirty}.items():
@@ -67,7 +67,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A denoiser without a dense layer, trained on 16 x 16 pixels."""
-    patches = np.stack([text_picture(seed, 16, 16) for seed in range(400)])[:, None]
+    patches = np.stack([text_image(seed, 16, 16) for seed in range(400)])[:, None]
     run = tmp_path_factory.mktemp("pages-run") / "run"
     settings = FAST | {"encoder.dim": 0, "objective.denoising.noise": "gaussian", "objective.denoising.level": 40.0}
     aekit.fit(patches, variants=["denoising"], epochs=25, out=run, overrides=settings | {"train.lr": 5e-3})
@@ -81,7 +81,7 @@ def as_samples(rows: np.ndarray) -> tuple[Samples, Preprocess]:
 
 
 def sized(run: Path) -> FullSizeNetwork | str:
-    """The autoencoder of a run for pictures of any size, or why it is none."""
+    """The autoencoder of a run for images of any size, or why it is none."""
     autoencoder = load_autoencoder(run)
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
     return full_size_network(
@@ -146,21 +146,21 @@ def test_codes_in_a_byte_an_entry() -> None:
 
 
 def test_the_smallest_jpeg_that_is_as_good() -> None:
-    pictures = np.stack([text_picture(seed, 32, 32) for seed in range(4)])[:, None]
+    images = np.stack([text_image(seed, 32, 32) for seed in range(4)])[:, None]
 
     def reached(quality: int) -> float:
         ratios = []
-        for picture in pictures[:, 0].astype(float):
+        for image in images[:, 0].astype(float):
             stored = io.BytesIO()
-            Image.fromarray(picture.astype(np.uint8)).save(stored, "JPEG", quality=quality, optimize=True)
-            error = np.square(np.asarray(Image.open(stored)) - picture).mean()
+            Image.fromarray(image.astype(np.uint8)).save(stored, "JPEG", quality=quality, optimize=True)
+            error = np.square(np.asarray(Image.open(stored)) - image).mean()
             ratios.append(10 * np.log10(255**2 / error))
         return float(np.mean(ratios))
 
-    found = measure_file_sizes(pictures, 24.0)
+    found = measure_file_sizes(images, 24.0)
     assert found.quality is not None and reached(found.quality) >= 24.0 > reached(found.quality - 1)
     assert found.psnr == pytest.approx(reached(found.quality)) and found.header < found.jpeg
-    assert measure_file_sizes(pictures, 90.0).quality is None
+    assert measure_file_sizes(images, 90.0).quality is None
 
 
 # Reconstructing
@@ -192,11 +192,11 @@ def test_reconstructions_of_an_array(command: Command, digits_run: Path, tmp_pat
     pca = PCA(6, svd_solver="full").fit(flat)
     lost = np.square(pca.inverse_transform(pca.transform(flat)) - flat).mean()
     assert rows["pca-6"]["mse"] == pytest.approx(lost, rel=1e-3)
-    with Image.open(out / "picture.png") as picture:
-        assert min(picture.size) > 200 and len(picture.getcolors(1 << 20) or []) > 20
+    with Image.open(out / "image.png") as image:
+        assert min(image.size) > 200 and len(image.getcolors(1 << 20) or []) > 20
 
 
-def test_pictures_become_pictures_of_their_names(command: Command, tmp_path: Path) -> None:
+def test_images_become_images_of_their_names(command: Command, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     (folder / "a").mkdir(parents=True)
@@ -308,7 +308,7 @@ def test_pieces_are_the_whole(page_run: Path) -> None:
 
 def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pages: Path, tmp_path: Path) -> None:
     assert sized(digits_run) == ("its code is a dense layer of 6 numbers; encoder.dim = 0 leaves that out")
-    # A head that competes over the picture it was trained on is no dense layer, but must not be passed over.
+    # A head that competes over the image it was trained on is no dense layer, but must not be passed over.
     small = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), dtype=np.uint8)
     sparse = {"variants": ["k-sparse"], "overrides": FAST | {"encoder.dim": 0}}
     aekit.fit(small, epochs=1, out=tmp_path / "sparse", **sparse)
@@ -319,8 +319,8 @@ def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pa
     made = aekit.apply(tmp_path / "odd", pages / "dirty", task="denoise", clean=str(pages / "clean"))
     assert any("at the network's own 14x14 pixels" in note for note in made.notes)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (3, 1, 14, 14)
-    # An array of larger pictures than the network was trained on.
-    large = np.stack([text_picture(seed, 20, 24) for seed in range(4)])[:, None]
+    # An array of larger images than the network was trained on.
+    large = np.stack([text_image(seed, 20, 24) for seed in range(4)])[:, None]
     made = aekit.apply(page_run, large, task="denoise", clean=large)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (4, 1, 20, 24)
     assert made.rows[1]["rmse"] == 0 and made.rows[1]["psnr"] == MAX_PSNR and made.rows[1]["ssim"] == pytest.approx(1)
@@ -332,7 +332,7 @@ def test_without_scikit_image_a_baseline_is_left_out(
     monkeypatch.setitem(__import__("sys").modules, "skimage.restoration", None)
     made = aekit.apply(page_run, pages / "dirty", task="denoise", clean=str(pages / "clean"))
     assert [row["what"] for row in made.rows] == ["network", "as they are", "median filter"]
-    assert any("pip install 'aekit[pictures]'" in note for note in made.notes)
+    assert any("pip install 'aekit[images]'" in note for note in made.notes)
 
 
 def test_vectors_are_denoised(tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ ROOT = Path(__file__).parents[2]
 def data_of(kind: str) -> np.ndarray:
     rng = np.random.default_rng(0)
     return {
-        "uint8 pictures": lambda: rng.integers(0, 256, (70, 3, 11, 8), dtype=np.uint8),
-        "uint16 pictures": lambda: rng.integers(0, 4096, (70, 1, 9, 9)).astype(np.uint16),
+        "uint8 images": lambda: rng.integers(0, 256, (70, 3, 11, 8), dtype=np.uint8),
+        "uint16 images": lambda: rng.integers(0, 4096, (70, 1, 9, 9)).astype(np.uint16),
         "float64 table": lambda: rng.normal(5, 3, (70, 6)),
     }[kind]()
 
 
-@pytest.mark.parametrize("kind", ["uint8 pictures", "uint16 pictures", "float64 table"])
+@pytest.mark.parametrize("kind", ["uint8 images", "uint16 images", "float64 table"])
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])
 def test_raw_samples_go_in_and_the_same_embeddings_come_out(tmp_path: Path, kind: str, ending: str) -> None:
     data = data_of(kind)
@@ -86,7 +86,7 @@ def test_it_asks_for_samples_and_a_known_ending(tmp_path: Path) -> None:
 
 def test_the_script_in_the_docs_runs_without_aekit(tmp_path: Path) -> None:
     """The documented ten lines, with aekit hidden."""
-    data = data_of("uint8 pictures")
+    data = data_of("uint8 images")
     encoder = aekit.fit(data, dim=4, overrides=FAST)
     aekit.export_encoder(encoder, tmp_path / "model.onnx", data=data)
     np.save(tmp_path / "samples.npy", data)

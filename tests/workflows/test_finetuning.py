@@ -37,8 +37,8 @@ FAST: dict[str, Any] = {"epochs": 4, "lr": 0.01, "batch_size": 16, "precision": 
 
 
 @pytest.fixture(scope="module")
-def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """Noisy pictures with a bright left, right or upper half; not all can be told apart."""
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Noisy images with a bright left, right or upper half; not all can be told apart."""
     generator = np.random.default_rng(0)
     labels = np.arange(210) % 3
     array = generator.integers(0, 150, (210, 1, 8, 8))
@@ -49,19 +49,19 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def encoder(pictures: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
+def encoder(images: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
     settings = {"train.precision": "fp32", "encoder.conv.channels": [4, 8], "encoder.conv.norm": "batch"}
-    return aekit.fit(pictures[0], dim=6, epochs=2, overrides=settings)
+    return aekit.fit(images[0], dim=6, epochs=2, overrides=settings)
 
 
 @pytest.fixture(scope="module")
-def tuned(pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path_factory: pytest.TempPathFactory):
+def tuned(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path_factory: pytest.TempPathFactory):
     """What came of fine-tuning, and the folder."""
     folder = tmp_path_factory.mktemp("tuned") / "out"
-    return aekit.finetune(encoder, pictures[0], labels=pictures[1], out=folder, **FAST), folder
+    return aekit.finetune(encoder, images[0], labels=images[1], out=folder, **FAST), folder
 
 
-def normalised(encoder: aekit.Encoder) -> aekit.Encoder:
+def normalized(encoder: aekit.Encoder) -> aekit.Encoder:
     """The same network with embeddings of length 1."""
     return aekit.Encoder(
         encoder.spec,
@@ -77,12 +77,12 @@ def normalised(encoder: aekit.Encoder) -> aekit.Encoder:
 
 
 def test_the_loss_is_the_cross_entropy_of_a_linear_map_of_the_code_before_normalization(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    objective = ClassificationObjective(normalised(encoder), 3, seed=1).eval()
-    raw, labels = torch.from_numpy(pictures[0][:20]), torch.arange(20) % 3
+    objective = ClassificationObjective(normalized(encoder), 3, seed=1).eval()
+    raw, labels = torch.from_numpy(images[0][:20]), torch.arange(20) % 3
     found = objective.loss(Batch(raw, labels), torch.Generator())
-    code = np.asarray(encoder.embed(pictures[0][:20]), np.float64)
+    code = np.asarray(encoder.embed(images[0][:20]), np.float64)
     weight, bias = (p.detach().numpy().astype(np.float64) for p in objective.classifier.parameters())
     logits = code @ weight.T + bias
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -100,10 +100,10 @@ def test_first_weights_depend_on_the_seed_alone(encoder: aekit.Encoder) -> None:
 
 @pytest.mark.parametrize("layers", [None, 0, 1, 2, 3])
 def test_the_top_layers_are_trained_and_those_below_stand_still_their_norms_included(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, layers: int | None
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, layers: int | None
 ) -> None:
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    found = aekit.finetune(encoder, pictures[0], labels=pictures[1], layers=layers, baseline=False, **FAST)
+    found = aekit.finetune(encoder, images[0], labels=images[1], layers=layers, baseline=False, **FAST)
     after = found.encoder.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     names = ["backbone.stages.0", "backbone.stages.1", "head"]
@@ -117,12 +117,12 @@ def test_the_top_layers_are_trained_and_those_below_stand_still_their_norms_incl
 
 
 def test_each_layer_moves_by_its_own_learning_rate(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     """One step of plain gradient descent, written out with autograd's gradient."""
     fixed: dict[str, Any] = {"optimizer": "sgd", "momentum": 0, "weight_decay": 0, "schedule": "constant", "warmup": 0}
     settings = Settings(epochs=1, batch_size=210, lr=0.1, layer_decay=0.5, precision="fp32", **fixed)
-    samples = load_samples(ArraySource(pictures[0]), np.arange(210), CPU)
+    samples = load_samples(ArraySource(images[0]), np.arange(210), CPU)
     objective = ClassificationObjective(encoder.with_random_weights(3), 3).train()
     state = State.start(objective, settings)
     batches = Batches(samples, 210, 0, torch.arange(210) % 3)
@@ -152,22 +152,22 @@ def test_matrices_alone_are_decayed_in_every_layer(encoder: aekit.Encoder) -> No
         assert all((p.ndim > 1) == (group["weight_decay"] == 0.3) for p in group["params"])
 
 
-def test_a_head_without_weights_is_no_layer(pictures: tuple[np.ndarray, np.ndarray]) -> None:
-    features = aekit.fit(pictures[0], dim=0, epochs=1, overrides={"encoder.conv.channels": [4]})
+def test_a_head_without_weights_is_no_layer(images: tuple[np.ndarray, np.ndarray]) -> None:
+    features = aekit.fit(images[0], dim=0, epochs=1, overrides={"encoder.conv.channels": [4]})
     assert len(features.layers) == 1
-    found = aekit.finetune(features, pictures[0], labels=pictures[1], layers=1, baseline=False, **FAST)
+    found = aekit.finetune(features, images[0], labels=images[1], layers=1, baseline=False, **FAST)
     assert found.classifier.linear.in_features == features.dim
 
 
-def test_lbfgs_trains_it_too(pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+def test_lbfgs_trains_it_too(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     settings: dict[str, Any] = {"optimizer": "lbfgs", "epochs": 3, "weight_decay": 0.0}
-    found = aekit.finetune(encoder, pictures[0], labels=pictures[1], layers=0, baseline=False, patience=0, **settings)
+    found = aekit.finetune(encoder, images[0], labels=images[1], layers=0, baseline=False, patience=0, **settings)
     assert found.results["chosen"]["finetuned"]["run"] == 3
-    split = make_split(pictures[1])
-    code = np.asarray(encoder.embed(pictures[0]), np.float64)
-    best = LogisticRegression(C=1e8, max_iter=5000, tol=1e-8).fit(code[split.train], pictures[1][split.train])
+    split = make_split(images[1])
+    code = np.asarray(encoder.embed(images[0]), np.float64)
+    best = LogisticRegression(C=1e8, max_iter=5000, tol=1e-8).fit(code[split.train], images[1][split.train])
     log_p = np.log(best.predict_proba(code[split.train]))
-    lowest = -log_p[np.arange(len(split.train)), np.searchsorted(best.classes_, pictures[1][split.train])].mean()
+    lowest = -log_p[np.arange(len(split.train)), np.searchsorted(best.classes_, images[1][split.train])].mean()
     assert found.results["chosen"]["finetuned"]["loss"] < lowest + 0.1
 
 
@@ -231,10 +231,10 @@ def test_without_validation_the_last_epoch_is_taken(encoder: aekit.Encoder) -> N
 
 
 def test_what_is_reported_is_of_the_chosen_weights_on_samples_read_once(
-    tuned: Any, pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     found, folder = tuned
-    array, labels = pictures
+    array, labels = images
     split = make_split(labels)
     answers = found.classifier.predict(array)
     right = answers == labels
@@ -261,9 +261,9 @@ def test_what_is_reported_is_of_the_chosen_weights_on_samples_read_once(
 
 
 def test_test_labels_change_nothing_but_the_figures(
-    tuned: Any, pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    array, labels = pictures
+    array, labels = images
     split = make_split(labels)
     parts = np.full(210, "train", object)
     parts[split.validation], parts[split.test] = "validation", "test"
@@ -279,17 +279,17 @@ def test_test_labels_change_nothing_but_the_figures(
     assert runs[0].results["split"] == "the data set's own"
 
 
-def test_patience_ends_the_training(pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
-    shuffled = np.random.default_rng(0).permutation(pictures[1])
+def test_patience_ends_the_training(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+    shuffled = np.random.default_rng(0).permutation(images[1])
     settings = FAST | {"epochs": 60}
-    found = aekit.finetune(encoder, pictures[0], labels=shuffled, patience=3, baseline=False, **settings)
+    found = aekit.finetune(encoder, images[0], labels=shuffled, patience=3, baseline=False, **settings)
     chosen = found.results["chosen"]["finetuned"]
     assert chosen["run"] == chosen["epoch"] + 3 < 60
 
 
-def test_few_labels_from_end_to_end(pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+def test_few_labels_from_end_to_end(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     for per_class, counts in ((10, (24, 6)), (1, (3, 0))):
-        found = aekit.finetune(encoder, pictures[0], labels=pictures[1], per_class=per_class, **FAST)
+        found = aekit.finetune(encoder, images[0], labels=images[1], per_class=per_class, **FAST)
         assert (found.results["counts"]["train"], found.results["counts"]["validation"]) == counts
         assert found.results["counts"]["test"] == 42, "the test part stays as it is"
     assert "not chosen, as there are too few labels" in found.text()
@@ -300,20 +300,20 @@ def test_few_labels_from_end_to_end(pictures: tuple[np.ndarray, np.ndarray], enc
 
 
 def test_the_random_control_is_the_same_network_from_random_weights_trained_in_the_same_way(
-    tuned: Any, pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     start = encoder.with_random_weights(0)
-    found = aekit.finetune(start, pictures[0], labels=pictures[1], baseline=False, **FAST)
+    found = aekit.finetune(start, images[0], labels=images[1], baseline=False, **FAST)
     assert found.accuracy["finetuned"] == tuned[0].accuracy["random"]
     assert found.results["chosen"]["finetuned"] == tuned[0].results["chosen"]["random"]
     assert list(found.accuracy) == ["finetuned"] and not found.gains
 
 
 def test_the_frozen_control_is_scikit_learns_logistic_regression(
-    tuned: Any, pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    split, labels = make_split(pictures[1]), pictures[1]
-    code = np.asarray(encoder.embed(pictures[0]), np.float64)
+    split, labels = make_split(images[1]), images[1]
+    code = np.asarray(encoder.embed(images[0]), np.float64)
     code = (code - code[split.train].mean(axis=0)) / code[split.train].std(axis=0)
     reached = []
     for c in np.geomspace(1e-4, 1e3, 10):
@@ -351,18 +351,18 @@ def test_a_folder_holds_the_encoder_the_classifier_and_the_results(tuned: Any) -
     assert "| fine-tuned with | 168 labels of <data in memory> |" in (folder / "encoder" / "README.md").read_text()
 
 
-def test_a_classifier_comes_back_bit_equal(tuned: Any, pictures: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_classifier_comes_back_bit_equal(tuned: Any, images: tuple[np.ndarray, np.ndarray]) -> None:
     found, folder = tuned
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     again = aekit.load_classifier(folder)
     assert torch.equal(before, torch.random.get_rng_state())
-    odds = again.probabilities(pictures[0])
-    assert np.array_equal(odds, found.classifier.probabilities(pictures[0]))
+    odds = again.probabilities(images[0])
+    assert np.array_equal(odds, found.classifier.probabilities(images[0]))
     assert odds.shape == (210, 3) and odds.sum(axis=1) == pytest.approx(np.ones(210))
     assert again.classes.tolist() == ["left", "right", "up"]
-    assert again.predict(pictures[0]).tolist() == again.classes[odds.argmax(axis=1)].tolist()
-    one_by_one = np.concatenate([again.probabilities(pictures[0][i : i + 1]) for i in range(5)])
+    assert again.predict(images[0]).tolist() == again.classes[odds.argmax(axis=1)].tolist()
+    one_by_one = np.concatenate([again.probabilities(images[0][i : i + 1]) for i in range(5)])
     assert one_by_one == pytest.approx(odds[:5], abs=1e-5)
 
 
@@ -381,10 +381,10 @@ def test_samples_that_cannot_be_used_are_left_out() -> None:
         found.classifier.predict(table, strict=True)
 
 
-def test_samples_without_a_label_are_not_used(pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
-    labels = pictures[1].astype(object)
+def test_samples_without_a_label_are_not_used(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+    labels = images[1].astype(object)
     labels[::2] = None
-    found = aekit.finetune(encoder, pictures[0], labels=labels, baseline=False, **FAST)
+    found = aekit.finetune(encoder, images[0], labels=labels, baseline=False, **FAST)
     assert sum(found.results["counts"][part] for part in ("train", "validation", "test")) == 105
     assert found.classifier.classes.tolist() == ["left", "right", "up"]
 
@@ -435,7 +435,7 @@ class Stopping(Progress):
 @pytest.mark.parametrize(("title", "step"), [("fine-tuned", 10), ("random weights", 21)])
 def test_what_was_interrupted_ends_bit_equal(
     tuned: Any,
-    pictures: tuple[np.ndarray, np.ndarray],
+    images: tuple[np.ndarray, np.ndarray],
     encoder: aekit.Encoder,
     tmp_path: Path,
     title: str,
@@ -445,51 +445,51 @@ def test_what_was_interrupted_ends_bit_equal(
     whole, folder = tuned
     out = tmp_path / "out"
     settings = FAST | {"checkpoint_seconds": 0.0}
-    given = {"labels": pictures[1], "out": out, **settings}
+    given = {"labels": images[1], "out": out, **settings}
     with pytest.raises(RuntimeError if kill else Interrupted, match="killed" if kill else f"{title}; the same command"):
-        aekit.finetune(encoder, pictures[0], progress=Stopping(title, step, kill), **given)
+        aekit.finetune(encoder, images[0], progress=Stopping(title, step, kill), **given)
     assert {path.name for path in out.iterdir()} <= {"checkpoint", "log.jsonl"}
     with pytest.raises(OutputError, match="holds interrupted fine-tuning; go on with --resume, or choose"):
-        aekit.finetune(encoder, pictures[0], **given)
+        aekit.finetune(encoder, images[0], **given)
     with pytest.raises(DataError, match="fine-tuning was interrupted"):
         aekit.load_classifier(out)
     said = Said()
-    found = aekit.finetune(encoder, pictures[0], resume=True, progress=said, **given)
+    found = aekit.finetune(encoder, images[0], resume=True, progress=said, **given)
     assert f"{title}: resuming after step {step if not kill else step - 1}" in said
     assert found.encoder.digest == whole.encoder.digest
     for name in ("log.jsonl", "classifier.safetensors", "classifier.json"):
         assert (out / name).read_bytes() == (folder / name).read_bytes(), name
     assert found.results["chosen"] == whole.results["chosen"] and found.accuracy == whole.accuracy
     assert not (out / "checkpoint").exists()
-    again = aekit.finetune(encoder, pictures[0], resume=True, progress=said, **given)
+    again = aekit.finetune(encoder, images[0], resume=True, progress=said, **given)
     assert "nothing to resume" in said and again.to_dict() == json.loads(json.dumps(found.to_dict()))
 
 
 def test_resuming_with_something_else_is_refused(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(Interrupted):
         progress = Stopping("fine-tuned", 2, False)
-        aekit.finetune(encoder, pictures[0], labels=pictures[1], out=out, progress=progress, **FAST)
+        aekit.finetune(encoder, images[0], labels=images[1], out=out, progress=progress, **FAST)
     with pytest.raises(TrainingError, match=r"cannot resume with other settings: layers was None, now 1"):
-        aekit.finetune(encoder, pictures[0], labels=pictures[1], out=out, resume=True, layers=1, **FAST)
+        aekit.finetune(encoder, images[0], labels=images[1], out=out, resume=True, layers=1, **FAST)
     with pytest.raises(TrainingError, match=r"train\.lr was 0\.01, now 0\.02"):
-        aekit.finetune(encoder, pictures[0], labels=pictures[1], out=out, resume=True, **FAST | {"lr": 0.02})
+        aekit.finetune(encoder, images[0], labels=images[1], out=out, resume=True, **FAST | {"lr": 0.02})
     with pytest.raises(TrainingError, match="labels was"):
-        other = np.roll(pictures[1], 1)
-        aekit.finetune(encoder, pictures[0], labels=other, out=out, resume=True, **FAST)
+        other = np.roll(images[1], 1)
+        aekit.finetune(encoder, images[0], labels=other, out=out, resume=True, **FAST)
     with pytest.raises(TrainingError, match="encoder was"):
         random = encoder.with_random_weights(4)
-        aekit.finetune(random, pictures[0], labels=pictures[1], out=out, resume=True, **FAST)
+        aekit.finetune(random, images[0], labels=images[1], out=out, resume=True, **FAST)
 
 
 def test_without_a_folder_an_interruption_says_so(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     with pytest.raises(Interrupted, match="stopped at step 2 of 28, fine-tuned; there is no folder to go on from"):
         progress = Stopping("fine-tuned", 2, False)
-        aekit.finetune(encoder, pictures[0], labels=pictures[1], progress=progress, **FAST)
+        aekit.finetune(encoder, images[0], labels=images[1], progress=progress, **FAST)
 
 
 # Mistakes
@@ -501,7 +501,7 @@ def test_without_a_folder_an_interruption_says_so(
         ({"labels": None}, DataError, "no labels to fine-tune with: the data has none; expected classes"),
         ({"labels": [None] * 210}, DataError, "no labels to fine-tune with: none of the samples has a label"),
         ({"labels": np.linspace(0, 1, 210)}, DataError, "numbers on a scale rather than classes"),
-        ({"labels": ["a"] * 210}, DataError, "all 210 labelled samples are of class"),
+        ({"labels": ["a"] * 210}, DataError, "all 210 labeled samples are of class"),
         ({"labels": ["a", "b"]}, DataError, r"labels of shape \(2,\) for 210 samples: expected one for each"),
         ({"per_class": 43}, DataError, r"per_class = 43: .* has 42 of 'left', 42 of 'right', 42 of 'up'"),
         ({"per_class": 0}, RecipeError, "per_class = 0: expected 1 or more"),
@@ -516,7 +516,7 @@ def test_without_a_folder_an_interruption_says_so(
     ],
 )
 def test_mistakes_are_said_in_one_line(
-    pictures: tuple[np.ndarray, np.ndarray],
+    images: tuple[np.ndarray, np.ndarray],
     encoder: aekit.Encoder,
     tmp_path: Path,
     given: dict[str, Any],
@@ -524,15 +524,15 @@ def test_mistakes_are_said_in_one_line(
     message: str,
 ) -> None:
     with pytest.raises(error, match=message) as caught:
-        aekit.finetune(encoder, pictures[0], **{"labels": pictures[1], "out": tmp_path / "out", **given})
+        aekit.finetune(encoder, images[0], **{"labels": images[1], "out": tmp_path / "out", **given})
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists(), "nothing is left behind"
 
 
 def test_splits_and_folders_that_do_not_do_are_said_in_one_line(
-    pictures: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
 ) -> None:
-    array, labels = pictures
+    array, labels = images
     splits = np.array(["train", "tset", "test"])[np.arange(210) % 3]
     with pytest.raises(DataError, match="split 'tset': expected train, validation or test; did you mean 'test'"):
         aekit.finetune(encoder, ArraySource(array, labels=labels, splits=splits))

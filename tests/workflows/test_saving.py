@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def pictures(folder: Path) -> Path:
+def images(folder: Path) -> Path:
     """Digits with labels and splits."""
     from sklearn.datasets import load_digits
 
@@ -39,7 +39,7 @@ def pictures(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pictures(tmp_path_factory.mktemp("data"))
+    return images(tmp_path_factory.mktemp("data"))
 
 
 def fit(data: Any, out: Path | None, said: Said | None = None, **options: Any) -> aekit.Encoder:

@@ -41,7 +41,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def find_labels_file(path: Path) -> Path | None:
-    """The file of labels that belongs to a file of pictures: ``train-labels-idx1-ubyte`` or the same with ``.gz``."""
+    """The file of labels that belongs to a file of images: ``train-labels-idx1-ubyte`` or the same with ``.gz``."""
     name = path.name.removesuffix(".gz")
     stem = name.replace("images", "labels").replace("idx3", "idx1")
     if stem != name:
@@ -52,7 +52,7 @@ def find_labels_file(path: Path) -> Path | None:
 
 
 def find_image_files(folder: Path) -> dict[str, Path]:
-    """The files of pictures in a folder of MNIST's layout, by split; empty where it has none."""
+    """The files of images in a folder of MNIST's layout, by split; empty where it has none."""
     found: dict[str, Path] = {}
     for prefix, split in _SPLITS.items():
         for name in (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-images-idx3-ubyte"):
@@ -62,7 +62,7 @@ def find_image_files(folder: Path) -> dict[str, Path]:
 
 
 def read_mnist_folder(folder: Path, classes: list[str] | None = None) -> ArraySource:
-    """Grey pictures (N, 1, H, W) uint8 of a folder of MNIST's layout, train and test together, with splits and labels.
+    """Gray images (N, 1, H, W) uint8 of a folder of MNIST's layout, train and test together, with splits and labels.
 
     Args:
         folder: holds ``train-images-idx3-ubyte``, ``t10k-images-idx3-ubyte`` and their labels, each gzipped or not.
@@ -74,17 +74,17 @@ def read_mnist_folder(folder: Path, classes: list[str] | None = None) -> ArraySo
     files = find_image_files(folder)
     if not files:
         raise DataError(f"{folder}: no IDX files; looked for train-images-idx3-ubyte(.gz)")
-    pictures, labels = [], []
+    images, labels = [], []
     for path in files.values():
-        pictures.append(read_idx(path))
+        images.append(read_idx(path))
         beside = find_labels_file(path)
         if beside:
             labels.append(read_idx(beside))
-            if len(labels[-1]) != len(pictures[-1]):
-                counts = f"{len(labels[-1])} labels for the {len(pictures[-1])} samples"
+            if len(labels[-1]) != len(images[-1]):
+                counts = f"{len(labels[-1])} labels for the {len(images[-1])} samples"
                 raise DataError(f"{beside}: {counts} of {path.name}")
-    together = np.concatenate(labels).astype(np.int64) if len(labels) == len(pictures) else None
+    together = np.concatenate(labels).astype(np.int64) if len(labels) == len(images) else None
     if together is not None and classes and together.max(initial=0) < len(classes):
         together = np.array(classes)[together]
-    splits = np.repeat(list(files), [len(part) for part in pictures])
-    return ArraySource(np.concatenate(pictures)[:, None], kind="image", labels=together, splits=splits)
+    splits = np.repeat(list(files), [len(part) for part in images])
+    return ArraySource(np.concatenate(images)[:, None], kind="image", labels=together, splits=splits)

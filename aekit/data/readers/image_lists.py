@@ -1,4 +1,4 @@
-"""Which pictures there are: those of a folder, of a CSV or Parquet list, or a single file, with their names, labels and
+"""Which images there are: those of a folder, of a CSV or Parquet list, or a single file, with their names, labels and
 splits."""
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from aekit.errors import DataError, closest_name
 
 @dataclass(frozen=True)
 class Listing:
-    """Pictures that are there to be read.
+    """Images that are there to be read.
 
     Attributes:
-        ids: (N,) names; those of a list are the same whichever of its columns the pictures come from.
+        ids: (N,) names; those of a list are the same whichever of its columns the images come from.
         paths: (N,) files.
         labels, splits: (N,), or None; as in `aekit.Source`.
         note: one line about what was left out, or "".
@@ -35,30 +35,30 @@ class Listing:
 
 
 def list_images(where: str, column: str = "auto") -> Listing:
-    """The pictures of a folder, a list, or a single file.
+    """The images of a folder, a list, or a single file.
 
     In a folder, names are relative paths, folders are classes, and ``train``, ``val``, ``test`` at the top are splits. A
     list has a column of paths, relative to the list, and may have ``class`` or ``label``, ``split``, ``id``. Without
     ``id``, names are the column ``path`` (or ``file``, ``filename``, ``image``), or else the first in which no two agree.
 
     Args:
-        where: the folder, list or picture.
+        where: the folder, list or image.
         column: of a list, the one with the paths; ``auto``: ``path``, ``file``, ``filename`` or ``image``.
 
     Raises:
-        DataError: there are no pictures, the list is not usable, or `column` is not one of it.
+        DataError: there are no images, the list is not usable, or `column` is not one of it.
     """
     root = Path(where)
     listed = root.name.lower().endswith(tables.TABLE_ENDINGS) and not root.is_dir()
     if column != "auto" and not listed:
-        raise DataError(f"{root}: column = {column!r}: expected a list of pictures such as pairs.csv")
+        raise DataError(f"{root}: column = {column!r}: expected a list of images such as pairs.csv")
     if root.is_dir():
         return list_folder(root)
     return _list(root, column) if listed else Listing([root.name], [root])
 
 
-def list_folder(root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str = "pictures") -> Listing:
-    """The files of these endings below a folder; names, classes and splits as `list_pictures` finds them.
+def list_folder(root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str = "images") -> Listing:
+    """The files of these endings below a folder; names, classes and splits as `list_images` finds them.
 
     Raises:
         DataError: there are none.
@@ -100,13 +100,13 @@ def _list(path: Path, column: str) -> Listing:
     return Listing(
         ids=_names(table, tables.find_column(there, ("id",)) or usual),
         paths=[path.parent / name for name in files],
-        labels=tables.to_labels(table[label]) if label and not _holds_pictures(table[label]) else None,
+        labels=tables.to_labels(table[label]) if label and not _holds_images(table[label]) else None,
         splits=tables.to_splits(table[split], path) if split else None,
     )
 
 
 def _names(table: pa.Table, column: str | None) -> list[str]:
-    """What the pictures of a list are called, which must not depend on the column that they come from."""
+    """What the images of a list are called, which must not depend on the column that they come from."""
     for name in [column] if column else table.column_names:
         found = tables.to_strings(table[name]).tolist()
         if column or len(set(found) - {""}) == len(found):
@@ -114,8 +114,8 @@ def _names(table: pa.Table, column: str | None) -> list[str]:
     return [str(row) for row in range(table.num_rows)]
 
 
-def _holds_pictures(column: pa.ChunkedArray) -> bool:
-    """A column ``target`` of picture files names the partners of the pictures, and not their classes."""
+def _holds_images(column: pa.ChunkedArray) -> bool:
+    """A column ``target`` of image files names the partners of the images, and not their classes."""
     return not tables.is_numeric(column) and all(
         str(name).lower().endswith(IMAGE_ENDINGS) for name in column.to_pylist()
     )

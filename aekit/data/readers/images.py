@@ -1,4 +1,4 @@
-"""Picture files to arrays: any mode Pillow reads, brought to one size, number of channels and depth. A bad file is a
+"""Image files to arrays: any mode Pillow reads, brought to one size, number of channels and depth. A bad file is a
 reason, never an exception."""
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class BadImage(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture file says of itself before it is decoded.
+    """What an image file says of itself before it is decoded.
 
     Attributes:
         size: (H, W), upright.
-        coloured: whether it has more than grey values.
+        colored: whether it has more than gray values.
         dtype: ``uint8``, ``uint16`` or ``float32``: what its values are.
-        narrowed: whether it holds 16 bits a channel of which Pillow reads 8, as it does for colour.
+        narrowed: whether it holds 16 bits a channel of which Pillow reads 8, as it does for color.
     """
 
     size: tuple[int, int]
@@ -65,7 +65,7 @@ class Header:
 
 
 def header_of(image: Image.Image) -> Header:
-    """What an opened picture says of itself, without decoding it."""
+    """What an opened image says of itself, without decoding it."""
     width, height = image.size
     # Asking a PNG for EXIF that it does not have would decode it.
     turned = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
@@ -73,20 +73,20 @@ def header_of(image: Image.Image) -> Header:
     tiles = getattr(image, "tile", [])
     return Header(
         size=(width, height) if turned else (height, width),
-        is_color=_is_coloured(image),
+        is_color=_is_colored(image),
         dtype="float32" if image.mode == "F" else "uint16" if wide else "uint8",
         depth_reduced=not wide and image.mode != "F" and any("16" in str(tile[3]) for tile in tiles),
     )
 
 
 def read_headers(paths: Sequence[Path], pool: Executor) -> list[Header]:
-    """The headers of about `HEADERS` evenly spaced picture files, without those that are not readable."""
+    """The headers of about `HEADERS` evenly spaced image files, without those that are not readable."""
     sample = paths[:: max(1, -(-len(paths) // HEADERS))]
     return [header for header in all_headers(sample, pool) if header is not None]
 
 
 def all_headers(paths: Sequence[Path], pool: Executor) -> list[Header | None]:
-    """The header of each of (B,) picture files, None where it is not readable."""
+    """The header of each of (B,) image files, None where it is not readable."""
     with _quiet():
         return list(pool.map(_header, paths))
 
@@ -100,15 +100,15 @@ def choose_spec(
     crop_pct: float = 1.0,
     interpolation: Kernel = "bicubic",
 ) -> tuple[SampleSpec, list[str]]:
-    """What pictures with these headers are brought to, and notes on what that costs them.
+    """What images with these headers are brought to, and notes on what that costs them.
 
     Args:
-        headers: of some of the pictures.
+        headers: of some of the images.
         like: what an encoder takes. It goes before the rest, except that whole numbers are never made floats.
         size: pixels, one side or [height, width]; ``auto``: the common size where all agree on one of at most
             `COMMON_LIMIT`, else `DEFAULT_SIDE` squared.
         resize, share, interpolation: as in `SampleSpec`.
-        channels: ``auto``: 3 where any picture is coloured, else 1.
+        channels: ``auto``: 3 where any image is colored, else 1.
 
     Raises:
         DataError: a share below 1 where nothing is cropped.
@@ -119,7 +119,7 @@ def choose_spec(
     dtype = "uint16" if set(counts) == {"uint8", "uint16"} else counts.most_common(1)[0][0]
     notes = []
     if any(header.depth_reduced for header in headers):
-        notes.append("16-bit colour is read as 8-bit, which is all that Pillow gives")
+        notes.append("16-bit color is read as 8-bit, which is all that Pillow gives")
     if like is not None and like.kind == "image" and like.shape[0] in (1, 3, 4):
         kept = dtype if "float32" in (dtype, like.dtype) else like.dtype
         how = like if like.resize else SampleSpec("image", like.shape, kept, resize, crop_pct, interpolation)
@@ -131,14 +131,14 @@ def choose_spec(
         height, width = sizes.pop() if len(sizes) == 1 else (0, 0)
         if not 0 < max(height, width) <= COMMON_LIMIT:
             height = width = DEFAULT_SIDE
-            notes.append(f"pictures are large or differ in size: brought to {width}x{height} pixels ({resize})")
+            notes.append(f"images are large or differ in size: brought to {width}x{height} pixels ({resize})")
     else:
         height, width = (size, size) if isinstance(size, int) else size
     return SampleSpec("image", (channels, height, width), dtype, resize, crop_pct, interpolation), notes
 
 
 def read_images(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tuple[np.ndarray, list[str | None]]:
-    """Decodes picture files in parallel.
+    """Decodes image files in parallel.
 
     Args:
         paths: (B,) files.
@@ -146,7 +146,7 @@ def read_images(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tupl
         pool: of threads; Pillow works outside Python's lock.
 
     Returns:
-        (B, C, H, W) of spec.dtype, and (B,) reasons: None, or why the picture could not be read and its row is zeros.
+        (B, C, H, W) of spec.dtype, and (B,) reasons: None, or why the image could not be read and its row is zeros.
     """
     rows = np.zeros((len(paths), *spec.shape), spec.dtype)
 
@@ -164,10 +164,10 @@ def read_images(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tupl
 
 
 def read_full_size(path: Path, like: SampleSpec) -> np.ndarray:
-    """A picture at its own size: (C, H, W) with the channels and dtype of `like`.
+    """An image at its own size: (C, H, W) with the channels and dtype of `like`.
 
     Raises:
-        BadPicture: it cannot be read.
+        BadImage: it cannot be read.
     """
     with _quiet():
         return _whole(path, like)
@@ -176,14 +176,14 @@ def read_full_size(path: Path, like: SampleSpec) -> np.ndarray:
 def for_each_full_size(
     paths: Sequence[Path], like: SampleSpec, pool: Executor, use: Callable[[int, np.ndarray], None]
 ) -> list[str | None]:
-    """Decodes (B,) picture files in parallel, each as `read_whole` does, and keeps none of them.
+    """Decodes (B,) image files in parallel, each as `read_whole` does, and keeps none of them.
 
     Args:
-        pool: of threads, each of which holds one picture at a time.
-        use: receives the position in `paths` and the picture (C, H, W), in one of the threads.
+        pool: of threads, each of which holds one image at a time.
+        use: receives the position in `paths` and the image (C, H, W), in one of the threads.
 
     Returns:
-        (B,) reasons: None, or why the picture could not be read and was not handed to `use`.
+        (B,) reasons: None, or why the image could not be read and was not handed to `use`.
     """
 
     def decode(position: int) -> str | None:
@@ -204,13 +204,13 @@ def _whole(path: Path, like: SampleSpec) -> np.ndarray:
 
 
 def image_to_array(image: Image.Image, spec: SampleSpec) -> np.ndarray:
-    """An opened picture as (C, H, W) of spec.dtype.
+    """An opened image as (C, H, W) of spec.dtype.
 
     It is turned upright, resized with antialiasing, and converted: transparency is laid over white (unless C is 4),
-    colour to luma where C is 1, grey is repeated where C is 3; 8 and 16 bits are rescaled to each other.
+    color to luma where C is 1, gray is repeated where C is 3; 8 and 16 bits are rescaled to each other.
 
     Raises:
-        BadPicture: the values are of a kind that the spec's dtype cannot hold.
+        BadImage: the values are of a kind that the spec's dtype cannot hold.
     """
     channels, height, width = spec.shape
     if spec.resize != "torchvision":  # which knows no such shortcut
@@ -230,16 +230,16 @@ def image_to_array(image: Image.Image, spec: SampleSpec) -> np.ndarray:
     if values.ndim == 3:
         return values.transpose(2, 0, 1)
     if channels == 4:
-        raise BadImage(f"a {dtype} grey picture where 4 channels are expected")
+        raise BadImage(f"a {dtype} gray image where 4 channels are expected")
     return np.broadcast_to(values, (channels, height, width))
 
 
 class ImageItems(Source):
-    """Pictures that another library hands out one at a time.
+    """Images that another library hands out one at a time.
 
     Args:
         count: how many there are.
-        item: gives the picture of a position, or raises where it cannot.
+        item: gives the image of a position, or raises where it cannot.
         like: and `how`, by name: as in `choose_spec`.
         labels, splits: as in `Source`.
     """
@@ -281,7 +281,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The picture in a file; whatever goes wrong inside the block becomes a BadPicture."""
+    """The image in a file; whatever goes wrong inside the block becomes a BadImage."""
     try:
         if not path.stat().st_size:
             raise BadImage("an empty file")
@@ -295,7 +295,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise BadImage("the file is missing") from None
     except Image.UnidentifiedImageError:
-        raise BadImage("not a picture that Pillow reads") from None
+        raise BadImage("not an image that Pillow reads") from None
     except Exception as error:  # Pillow's decoders raise whatever a damaged file leads them to
         raise BadImage(_first_line(error)) from None
 
@@ -313,10 +313,10 @@ def _header(path: Path) -> Header | None:
         return None
 
 
-def _is_coloured(image: Image.Image) -> bool:
+def _is_colored(image: Image.Image) -> bool:
     if image.mode == "P" and image.palette is not None and image.palette.mode == "RGB":
-        colours = np.frombuffer(bytes(image.palette.palette), np.uint8).reshape(-1, 3)
-        return bool((colours != colours[:, :1]).any())
+        colors = np.frombuffer(bytes(image.palette.palette), np.uint8).reshape(-1, 3)
+        return bool((colors != colors[:, :1]).any())
     return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
 
 
@@ -331,12 +331,12 @@ def _draft(image: Image.Image, channels: int, height: int, width: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return image if image.getexif().get(_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF is no reason to lose the picture
+    except Exception:  # damaged EXIF is no reason to lose the image
         return image
 
 
 def _flattened(image: Image.Image, channels: int) -> Image.Image:
-    """8-bit pictures as L, RGB or RGBA."""
+    """8-bit images as L, RGB or RGBA."""
     transparent = image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
     if channels == 4:
         return image.convert("RGBA")

@@ -1,4 +1,4 @@
-"""Covering a picture with windows of one size."""
+"""Covering an image with windows of one size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 def window_corners(
     whole: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...], max_samples: int = 0
 ) -> np.ndarray:
-    """Upper left corners (N, 2) of a grid of windows over a picture, row by row.
+    """Upper left corners (N, 2) of a grid of windows over an image, row by row.
 
     The last row and column are moved back to end at the edge, so that with a stride of at most the window everything is
     covered. An axis that is too short for a window has one corner, at 0.

@@ -1,4 +1,4 @@
-"""A Pillow picture brought to the size of a spec, in the way that the spec says."""
+"""A Pillow image brought to the size of a spec, in the way that the spec says."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aekit.registry.options import Field
 Side = Annotated[int, Field(ge=1, le=8192)]
 Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
-# Options of the sources that bring pictures to one size.
+# Options of the sources that bring images to one size.
 SizeOption = Annotated[Size, Field(description="one side or [height, width]; auto: the common one, or 64")]
 ResizeOption = Annotated[
-    Resize, Field(description="crop the centre, pad with black, stretch, or crop in whole pixels as torchvision")
+    Resize, Field(description="crop the center, pad with black, stretch, or crop in whole pixels as torchvision")
 ]
 CropPctOption = Annotated[float, Field(gt=0, le=1, description="of the shorter side that crop and torchvision keep")]
-InterpolationOption = Annotated[Kernel, Field(description="where pictures are resized")]
+InterpolationOption = Annotated[Kernel, Field(description="where images are resized")]
 
 
 def resize_image(image: Image.Image, spec: SampleSpec) -> Image.Image:

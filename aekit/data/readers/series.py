@@ -35,7 +35,7 @@ UnequalOption = Annotated[
 ]
 MissingOption = Annotated[
     Missing,
-    Field(description="series with missing values are left out, or filled in by a line between their neighbours"),
+    Field(description="series with missing values are left out, or filled in by a line between their neighbors"),
 ]
 
 

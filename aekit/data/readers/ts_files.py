@@ -40,23 +40,23 @@ def read_ts(path: Path) -> SeriesFile:
         if tags.get("timestamps") == "true":
             raise DataError(f"{path}: has a time stamp for every value, which is not read; expected plain values")
         targets = tags.get("targetlabel", "").startswith("true")
-        labelled = targets or tags.get("classlabel", "").startswith("true")
+        labeled = targets or tags.get("classlabel", "").startswith("true")
         series: list[np.ndarray | str] = []
         labels: list[str] = []
         for number, line in lines:
             if line and not line.startswith("#"):
-                values, _, label = line.rpartition(":") if labelled else (line, "", "")
+                values, _, label = line.rpartition(":") if labeled else (line, "", "")
                 series.append(_values(values, number))
                 labels.append(label.strip())
     if not series:
         raise DataError(f"{path}: no series after its @data line")
-    if not labelled:
+    if not labeled:
         return SeriesFile(series, None)
     return SeriesFile(series, _numbers(path, labels) if targets else np.array(labels))
 
 
 def looks_like_ts(path: Path) -> bool:
-    """Whether a file begins as .ts files of series do; the ending is also that of TypeScript and of films."""
+    """Whether a file begins as .ts files of series do; the ending is also that of TypeScript and of videos."""
     with path.open("rb") as file:
         return file.read(4096).lstrip()[:1] in (b"#", b"@")
 

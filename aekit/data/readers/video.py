@@ -1,4 +1,4 @@
-"""Frames of films in order: video files through PyAV, animated pictures through Pillow, arrays of frames."""
+"""Frames of videos in order: video files through PyAV, animated images through Pillow, arrays of frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANIMATED = (".apng", ".gif", ".webp")
 ARRAYS = (".npy", ".npz")
 
 Frame = Any
-"""Pillow's picture, PyAV's frame, or an array (H, W) or (H, W, C): `framed` makes one thing of them."""
+"""Pillow's image, PyAV's frame, or an array (H, W) or (H, W, C): `framed` makes one thing of them."""
 
 
 class Video:
@@ -45,7 +45,7 @@ class Video:
         look = (
             self._look_at_array
             if ending in ARRAYS
-            else self._look_at_picture
+            else self._look_at_image
             if ending in ANIMATED
             else self._look_at_video
         )
@@ -58,7 +58,7 @@ class Video:
         """From number `first` on.
 
         Raises:
-            BadPicture: it cannot be decoded.
+            BadImage: it cannot be decoded.
         """
         if self.reason:
             raise BadImage(self.reason)
@@ -84,12 +84,12 @@ class Video:
         height, width = array.shape[1:3]
         self.header = Header((height, width), pixels and array.shape[-1] > 1, str(array.dtype), False)
 
-    def _look_at_picture(self) -> None:
+    def _look_at_image(self) -> None:
         try:
             with Image.open(self.path) as image:
                 self.header, self.count = header_of(image), getattr(image, "n_frames", 1)
         except (OSError, SyntaxError, ValueError) as error:
-            raise BadImage(f"not an animated picture that Pillow reads ({error})") from None
+            raise BadImage(f"not an animated image that Pillow reads ({error})") from None
 
     def _animated(self, first: int) -> Iterator[Frame]:
         try:
@@ -105,15 +105,15 @@ class Video:
         try:
             with av.open(str(self.path)) as container:
                 if not container.streams.video:
-                    raise BadImage("sound alone, without pictures")
+                    raise BadImage("sound alone, without images")
                 stream = container.streams.video[0]
                 context = stream.codec_context
-                grey = str(context.pix_fmt).startswith(("gray", "mono"))
-                self.header = Header((context.height, context.width), not grey, "uint8", False)
+                gray = str(context.pix_fmt).startswith(("gray", "mono"))
+                self.header = Header((context.height, context.width), not gray, "uint8", False)
                 # Not every container says how many frames it holds.
                 self.count = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
         except av.FFmpegError as error:
-            raise BadImage(f"not a film that PyAV reads ({error.strerror})") from None
+            raise BadImage(f"not a video that PyAV reads ({error.strerror})") from None
 
     def _decoded(self, first: int) -> Iterator[Frame]:
         av = _pyav(self.path)
@@ -128,26 +128,26 @@ class Video:
 
 
 class VideoReader:
-    """Frames of one film as (C, H, W) of one spec. It remembers the last few, so that clips that overlap can be cut one after the
-    other while the film is decoded once.
+    """Frames of one video as (C, H, W) of one spec. It remembers the last few, so that clips that overlap can be cut one after the
+    other while the video is decoded once.
 
     Args:
-        film: to play.
+        video: to play.
         spec: of a frame, (C, H, W).
         keep: frames that are remembered.
     """
 
-    def __init__(self, film: Video, spec: SampleSpec, keep: int) -> None:
-        self.video, self.spec, self.keep = film, spec, keep
+    def __init__(self, video: Video, spec: SampleSpec, keep: int) -> None:
+        self.video, self.spec, self.keep = video, spec, keep
         self._kept: deque[tuple[int, np.ndarray]] = deque(maxlen=keep)
-        self._next, self._frames = 0, film.frames()
+        self._next, self._frames = 0, video.frames()
         self._broken: tuple[int, str] | None = None
 
     def frame(self, number: int) -> np.ndarray:
         """(C, H, W) of spec.dtype. Quick for numbers that rise, or fall back by less than what is kept.
 
         Raises:
-            BadPicture: there is no such frame, or it cannot be decoded.
+            BadImage: there is no such frame, or it cannot be decoded.
         """
         for kept, values in self._kept:
             if kept == number:
@@ -175,7 +175,7 @@ def fit_frame(frame: Frame, spec: SampleSpec) -> np.ndarray:
     """A frame as (C, H, W) of `spec`.
 
     Raises:
-        BadPicture: an array that cannot be brought to it.
+        BadImage: an array that cannot be brought to it.
     """
     if isinstance(frame, np.ndarray):
         first = frame[None] if frame.ndim == 2 else np.moveaxis(frame, -1, 0)
@@ -194,5 +194,5 @@ def _pyav(path: Path) -> Any:
     try:
         import av
     except ImportError:
-        raise DataError(f"{path}: reading films needs PyAV: pip install 'aekit[video]'") from None
+        raise DataError(f"{path}: reading videos needs PyAV: pip install 'aekit[video]'") from None
     return av

@@ -1,4 +1,4 @@
-"""Which pieces long things are cut into, clips of films and windows of recordings, and which of them are held out."""
+"""Which pieces long things are cut into, clips of videos and windows of recordings, and which of them are held out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Windows(NamedTuple):
     """Clips or windows, as `aekit.Source` describes them.
 
     Attributes:
-        moments: (N, 2) number of the film and first frame.
+        moments: (N, 2) number of the video and first frame.
         ids: (N,) ``name@first``.
         splits: (N,), or None.
     """
@@ -42,7 +42,7 @@ class Windows(NamedTuple):
 
 @dataclass(frozen=True)
 class WindowCutter:
-    """How films are cut into clips, or recordings into windows.
+    """How videos are cut into clips, or recordings into windows.
 
     Attributes:
         length: frames of a clip.
@@ -70,70 +70,77 @@ class WindowCutter:
         return np.arange(begin, max(begin, end - self.span + 1), self.stride)
 
     def cut_files(
-        self, films: Sequence[FrameSequence], listing: Listing, in_folder: bool, test: float, gap: int | Literal["auto"]
+        self,
+        videos: Sequence[FrameSequence],
+        listing: Listing,
+        in_folder: bool,
+        test: float,
+        gap: int | Literal["auto"],
     ) -> Windows:
-        """Of a folder of films, which are in one split each, or of a single one, whose end is held out.
+        """Of a folder of videos, which are in one split each, or of a single one, whose end is held out.
 
         Args:
-            films: F of them.
-            listing: of the films, with their names, classes and splits.
+            videos: F of them.
+            listing: of the videos, with their names, classes and splits.
             in_folder: whether there may be several.
-            test, gap: as `by_film` and `in_time` take them; a gap of ``auto`` is as long as a clip spans.
+            test, gap: as `by_video` and `in_time` take them; a gap of ``auto`` is as long as a clip spans.
 
         Raises:
-            DataError: the single film cannot be read, or a part of it is too short for a clip.
+            DataError: the single video cannot be read, or a part of it is too short for a clip.
         """
         if in_folder:
-            numbers, starts, splits = self.by_file(films, listing.labels, listing.splits, test)
+            numbers, starts, splits = self.by_file(videos, listing.labels, listing.splits, test)
         else:
-            starts, splits = self.hold_out_end(films[0], test, self.span if gap == "auto" else gap)
+            starts, splits = self.hold_out_end(videos[0], test, self.span if gap == "auto" else gap)
             numbers = np.zeros_like(starts)
-        ids = [f"{listing.ids[film]}@{first}" for film, first in zip(numbers.tolist(), starts.tolist())]
+        ids = [f"{listing.ids[video]}@{first}" for video, first in zip(numbers.tolist(), starts.tolist())]
         return Windows(np.stack([numbers, starts], axis=1), ids, splits)
 
-    def hold_out_end(self, film: FrameSequence, test: float, gap: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """First frames (N,) and splits (N,) of the clips of a film whose end is held out. No frame is in two splits.
+    def hold_out_end(self, video: FrameSequence, test: float, gap: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """First frames (N,) and splits (N,) of the clips of a video whose end is held out. No frame is in two splits.
 
         Args:
-            film: that is cut.
+            video: that is cut.
             test: share that is held out; 0: nothing, and there are no splits.
             gap: frames before it that are in no clip.
 
         Raises:
-            DataError: the film cannot be read, or a part is too short for a clip.
+            DataError: the video cannot be read, or a part is too short for a clip.
         """
-        if film.reason:
-            raise DataError(f"{film.path}: {film.reason}")
-        cut = film.count - round(test * film.count)
-        parts = {"train": (0, cut - gap), "test": (cut, film.count)} if test else {"": (0, film.count)}
+        if video.reason:
+            raise DataError(f"{video.path}: {video.reason}")
+        cut = video.count - round(test * video.count)
+        parts = {"train": (0, cut - gap), "test": (cut, video.count)} if test else {"": (0, video.count)}
         for split, (begin, end) in parts.items():
             if end - begin < self.span:
                 part = f", {max(0, end - begin)} of them in the {split} part" if split else ""
                 frames, clip = self.unit_names
-                raise DataError(f"{film.path}: {film.count} {frames}{part}; expected {self.span}, which a {clip} spans")
+                raise DataError(
+                    f"{video.path}: {video.count} {frames}{part}; expected {self.span}, which a {clip} spans"
+                )
         starts = {split: self.starts(*part) for split, part in parts.items()}
         splits = np.repeat(list(starts), [len(own) for own in starts.values()]) if test else None
         return np.concatenate(list(starts.values())), splits
 
     def by_file(
-        self, films: Sequence[FrameSequence], classes: np.ndarray | None, splits: np.ndarray | None, test: float
+        self, videos: Sequence[FrameSequence], classes: np.ndarray | None, splits: np.ndarray | None, test: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Numbers of the films (N,), first frames (N,) and splits (N,) of the clips of several films, each in one split.
+        """Numbers of the videos (N,), first frames (N,) and splits (N,) of the clips of several videos, each in one split.
 
-        A film that cannot be read, or is too short, has one clip, which cannot be read.
+        A video that cannot be read, or is too short, has one clip, which cannot be read.
 
         Args:
-            films: F of them.
-            classes: (F,) of the films, or None.
-            splits: (F,) of the films; None: the last `test` of each class are held out, at least one of two or more.
+            videos: F of them.
+            classes: (F,) of the videos, or None.
+            splits: (F,) of the videos; None: the last `test` of each class are held out, at least one of two or more.
             test: share; 0: nothing, and there are no splits.
         """
-        starts = [self.starts(0, max(film.count, self.span)) for film in films]
+        starts = [self.starts(0, max(video.count, self.span)) for video in videos]
         if splits is None and test:
-            splits = np.full(len(films), "train")
+            splits = np.full(len(videos), "train")
             for name in set(classes.tolist()) if classes is not None else {None}:
-                own = np.flatnonzero(classes == name) if classes is not None else np.arange(len(films))
+                own = np.flatnonzero(classes == name) if classes is not None else np.arange(len(videos))
                 held = min(len(own) - 1, max(1, round(test * len(own))))
                 splits[own[len(own) - held :]] = "test"
-        numbers = np.repeat(np.arange(len(films)), [len(own) for own in starts])
+        numbers = np.repeat(np.arange(len(videos)), [len(own) for own in starts])
         return numbers, np.concatenate(starts), None if splits is None else splits[numbers]

@@ -1,4 +1,4 @@
-"""How embeddings lie in their space, without labels: directions used, collapse, dead numbers, hubs, shared neighbours."""
+"""How embeddings lie in their space, without labels: directions used, collapse, dead numbers, hubs, shared neighbors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from aekit.nn.low_rank import project_to_span
 MOST = 10_000
 """Embeddings that are looked at."""
 PAIRS, AT_ONCE, SPANNED = 20_000, 1000, 5000
-NEIGHBOURS = 10
+NEIGHBORS = 10
 LOW_RANK, DEAD, HUBS, ORPHANS = 0.1, 0.05, 0.5, 0.5
-"""From where on something is a warning: effective rank and dead numbers as shares of the width, the share of all neighbour
+"""From where on something is a warning: effective rank and dead numbers as shares of the width, the share of all neighbor
 lists' places that the hundredth of the samples takes which is found most often, the share that is never found."""
 FEW = 200
 """Embeddings below which hubs are no warning: some are found often by luck."""
@@ -61,7 +61,7 @@ def embedding_health(vectors: np.ndarray, *, seed: int = 0) -> CheckResult:
     if dead > DEAD * width:
         warnings.append(f"{dead} of the {width} numbers of the embeddings never change: these units are dead")
     figures |= _spread(rows, seed)
-    if len(rows) > NEIGHBOURS + 1:
+    if len(rows) > NEIGHBORS + 1:
         crowd = _found_by(rows)
         figures |= _hubs(crowd)
         if len(rows) >= FEW and (figures["hubs"] > HUBS or figures["orphans"] > ORPHANS):
@@ -115,7 +115,7 @@ def subspace_angles(ours: np.ndarray, theirs: np.ndarray, *, seed: int = 0) -> n
 
 def nearest_other_rows(rows: np.ndarray) -> np.ndarray:
     """(N, D) -> (N, 10) positions of the nearest others."""
-    return nearest_other_neighbors(rows, NEIGHBOURS, metric="l2")[1]
+    return nearest_other_neighbors(rows, NEIGHBORS, metric="l2")[1]
 
 
 def _spread(rows: np.ndarray, seed: int) -> dict[str, float]:
@@ -149,9 +149,9 @@ def _hubs(crowd: np.ndarray) -> dict[str, float]:
 
 
 def _basis(rows: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (N, R) of the centred columns, without directions that hardly vary."""
-    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    """An orthonormal basis (N, R) of the centerd columns, without directions that hardly vary."""
+    centerd = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    left, values, _ = np.linalg.svd(centerd, full_matrices=False)
     return left[:, values > 1e-6 * max(float(values[0]), 1e-300)] if len(values) else left
 
 

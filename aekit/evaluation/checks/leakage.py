@@ -15,7 +15,7 @@ SEARCHED = 5000
 NEAR_DISTANCE = 0.1
 """Share of the usual distance to the nearest below which two samples are near duplicates."""
 RARE = 1e-4
-"""Chance at which so near a neighbour may be luck; in few dimensions the share is cut until it is no larger."""
+"""Chance at which so near a neighbor may be luck; in few dimensions the share is cut until it is no larger."""
 NOTICED = 0.01
 """Share of the test part above which duplicates are a warning."""
 SHOWN = 20
@@ -119,8 +119,8 @@ def _near(
 
 def _dimensions(rows: np.ndarray) -> float:
     """About how many directions (N, D) embeddings use: the participation ratio of their variances."""
-    centred = rows - rows.mean(axis=0, dtype=np.float64)
-    product = centred.T @ centred
+    centerd = rows - rows.mean(axis=0, dtype=np.float64)
+    product = centerd.T @ centerd
     return float(np.trace(product) ** 2 / max(float(np.square(product).sum()), 1e-300))
 
 

@@ -11,7 +11,7 @@ from aekit.data.source import Source, read_valid
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
 from aekit.evaluation.baselines.build import flatten_samples, raw_shape
-from aekit.evaluation.checks.embedding_health import NEIGHBOURS, nearest_other_rows
+from aekit.evaluation.checks.embedding_health import NEIGHBORS, nearest_other_rows
 from aekit.evaluation.neighbors import nearest_neighbors
 from aekit.evaluation.results import CheckResult
 from aekit.evaluation.splits import evenly_spaced
@@ -26,7 +26,7 @@ BATCH = 256
 
 
 def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int = 0) -> CheckResult:
-    """What a nudge does to embeddings: pictures, series and clips are shifted by one place, where they have 16 or more, and all
+    """What a nudge does to embeddings: images, series and clips are shifted by one place, where they have 16 or more, and all
     samples get noise of a tenth of their deviation.
 
     Args:
@@ -37,7 +37,7 @@ def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int =
 
     Returns:
         ``alignment``, the mean squared distance between a sample and its nudged self on the unit sphere (Wang and Isola, 2020);
-        ``neighbours_kept``, the share of a sample's 10 nearest that its nudged self has, too; ``found_again``, the share of
+        ``neighbors_kept``, the share of a sample's 10 nearest that its nudged self has, too; ``found_again``, the share of
         nudged samples whose nearest is the sample itself; and the last two of the raw samples, which no training has taught.
     """
     some = evenly_spaced(rows, MOST)
@@ -57,16 +57,16 @@ def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int =
     figures: dict[str, float] = {}
     for of in ("", "raw_"):
         before, after = np.concatenate(clean[of]), np.concatenate(moved[of])
-        if len(before) <= NEIGHBOURS + 1:
+        if len(before) <= NEIGHBORS + 1:
             return CheckResult(notes=[f"stability was not measured: {len(before)} samples are too few"])
         if not of:
             figures["alignment"] = float(np.square(_unit(before) - _unit(after)).sum(axis=1).mean())
         figures |= {f"{of}{name}": value for name, value in _kept(before, after).items()}
     warnings = []
-    if figures["neighbours_kept"] < min(LOST, 0.5 * figures["raw_neighbours_kept"]):
+    if figures["neighbors_kept"] < min(LOST, 0.5 * figures["raw_neighbors_kept"]):
         warnings.append(
-            f"unstable: of a sample's {NEIGHBOURS} nearest only {100 * figures['neighbours_kept']:.0f} % are left when it is "
-            f"nudged, where raw samples keep {100 * figures['raw_neighbours_kept']:.0f} %"
+            f"unstable: of a sample's {NEIGHBORS} nearest only {100 * figures['neighbors_kept']:.0f} % are left when it is "
+            f"nudged, where raw samples keep {100 * figures['raw_neighbors_kept']:.0f} %"
         )
     return CheckResult(figures, warnings, [f"stability: {len(before):,} test samples, nudged"])
 
@@ -78,7 +78,7 @@ def nudged(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    for axis in range(max(2, x.ndim - 2), x.ndim):  # height and width; time of series; of clips the pictures'
+    for axis in range(max(2, x.ndim - 2), x.ndim):  # height and width; time of series; of clips the images'
         size = x.shape[axis]
         if size < WIDE:
             continue
@@ -92,13 +92,13 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
 def _kept(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """(N, D) embeddings of samples and of their nudged selves."""
     known = nearest_other_rows(before)
-    _, found = nearest_neighbors(after, before, NEIGHBOURS + 1, metric="l2")
+    _, found = nearest_neighbors(after, before, NEIGHBORS + 1, metric="l2")
     itself = found == np.arange(len(before))[:, None]
     again = float(itself[:, 0].mean())
     itself[~itself.any(axis=1), -1] = True
-    theirs = found[~itself].reshape(len(before), NEIGHBOURS)
+    theirs = found[~itself].reshape(len(before), NEIGHBORS)
     shared = [len(np.intersect1d(a, b)) for a, b in zip(known, theirs)]
-    return {"neighbours_kept": float(np.mean(shared)) / NEIGHBOURS, "found_again": again}
+    return {"neighbors_kept": float(np.mean(shared)) / NEIGHBORS, "found_again": again}
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ def training_metrics(
 
 
 def effective_rank(code: Tensor) -> float:
-    """The number of directions that (N, D) embeddings use: exp of the entropy of their normalised singular values.
+    """The number of directions that (N, D) embeddings use: exp of the entropy of their normalized singular values.
 
     Roy and Vetterli, The effective rank, 2007. Between 1 and min(N, D); 0 if all embeddings are equal.
     """
@@ -79,8 +79,8 @@ def effective_rank(code: Tensor) -> float:
 
 
 def variance_spectrum(code: Tensor) -> Tensor:
-    """(N, D) -> (min(N, D),) float64, the squared singular values of the centred embeddings, the smallest first."""
-    centred = (code - code.mean(0)).double()
+    """(N, D) -> (min(N, D),) float64, the squared singular values of the centerd embeddings, the smallest first."""
+    centerd = (code - code.mean(0)).double()
     # Both products have the same eigenvalues but for zeros: the smaller one is quicker.
-    product = centred.T @ centred if code.shape[1] <= len(code) else centred @ centred.T
+    product = centerd.T @ centerd if code.shape[1] <= len(code) else centerd @ centerd.T
     return torch.linalg.eigvalsh(product).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Features made ready for linear models: centred, scaled, with a column of ones for the intercept."""
+"""Features made ready for linear models: centerd, scaled, with a column of ones for the intercept."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ROWS = 4096
 def design_of(
     x: np.ndarray | Tensor, device: torch.device | None = None, *, standardize: bool = True
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Standardised features with a last column of ones.
+    """Standardized features with a last column of ones.
 
     Args:
         x: (N, D).
         device: where to hold them; default: a GPU where there is one.
-        standardise: otherwise they are taken as they are.
+        standardize: otherwise they are taken as they are.
 
     Returns:
         (N, D + 1) float32, or float64 where that costs little; (D,) their mean; (D,) one over their deviation, 0 for

@@ -50,7 +50,7 @@ class Minimum:
 
 
 def minimize(problems: Problems, start: Tensor, *, tolerance: float, max_iterations: int) -> Minimum:
-    """Minimises each of the problems.
+    """Minimizes each of the problems.
 
     Args:
         problems: S of them.

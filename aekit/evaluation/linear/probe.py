@@ -1,4 +1,4 @@
-"""The mathematics of the linear probe: logistic regression for every strength of regularisation in one batched fit."""
+"""The mathematics of the linear probe: logistic regression for every strength of regularization in one batched fit."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MEMORY = 2**29
 
 @dataclass(frozen=True)
 class LogisticPath:
-    """Logistic regressions of several strengths on one data set. Features are standardised by the training part.
+    """Logistic regressions of several strengths on one data set. Features are standardized by the training part.
 
     Attributes:
-        strengths: (S,) inverse regularisation, scikit-learn's ``C``.
+        strengths: (S,) inverse regularization, scikit-learn's ``C``.
         classes: (C,) labels in the order of the columns; for several labels a sample, their numbers.
-        coef: (S, C, D) on standardised features.
+        coef: (S, C, D) on standardized features.
         intercept: (S, C).
         mean: (D,) of the training features.
         scale: (D,) one over their deviation; 0 for constant columns.
@@ -85,7 +85,7 @@ def fit_logistic(
 ) -> LogisticPath:
     """Fits multinomial logistic regression for all strengths at once; one against the rest for several labels a sample.
 
-    Minimises ``C * sum of cross-entropies + |coef|^2 / 2`` with a free intercept, as scikit-learn's LogisticRegression
+    Minimizes ``C * sum of cross-entropies + |coef|^2 / 2`` with a free intercept, as scikit-learn's LogisticRegression
     does. Two classes have a row of `coef` each, one the negative of the other; the penalty then counts their difference,
     so that the probabilities are those of scikit-learn's binary model of equal ``C``, whose coef is ``coef[1] - coef[0]``.
 
@@ -102,7 +102,7 @@ def fit_logistic(
             `SEARCH_TOLERANCE` is enough to choose a strength by.
         left_out: (N,) numbers 0 to F - 1, for cross-validation: the path then has F * S models, the first S of which are
             fitted without the samples of number 0, and so on.
-        standardise: otherwise the features are taken as they are.
+        standardize: otherwise the features are taken as they are.
         device: where to compute; default: a GPU where there is one.
 
     Raises:

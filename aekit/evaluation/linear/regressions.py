@@ -1,4 +1,4 @@
-"""Logistic regressions as problems for the minimiser: their values, gradients and curvature, for many at once."""
+"""Logistic regressions as problems for the minimizer: their values, gradients and curvature, for many at once."""
 
 from __future__ import annotations
 

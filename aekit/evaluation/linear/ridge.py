@@ -15,11 +15,11 @@ _ROWS = 8192
 
 @dataclass(frozen=True)
 class RidgePath:
-    """Ridge regressions of several strengths on one data set. Features are standardised by the training part.
+    """Ridge regressions of several strengths on one data set. Features are standardized by the training part.
 
     Attributes:
-        strengths: (S,) inverse regularisation: one over scikit-learn's ``alpha``.
-        coef: (S, D) on standardised features.
+        strengths: (S,) inverse regularization: one over scikit-learn's ``alpha``.
+        coef: (S, D) on standardized features.
         intercept: the mean of the training targets.
         mean: (D,) of the training features.
         scale: (D,) one over their deviation; 0 for constant columns.
@@ -41,7 +41,7 @@ class RidgePath:
 def fit_ridge(
     x: np.ndarray, y: np.ndarray, strengths: Sequence[float] | np.ndarray, *, device: torch.device | None = None
 ) -> RidgePath:
-    """Minimises ``C * sum of squared errors + |coef|^2`` with a free intercept, for all C by one factorisation.
+    """Minimizes ``C * sum of squared errors + |coef|^2`` with a free intercept, for all C by one factorization.
 
     Args:
         x: (N, D) training features.
@@ -53,8 +53,8 @@ def fit_ridge(
         DataError: features that are not finite.
     """
     design, mean, scale = design_of(x, device)
-    centre = float(np.mean(y, dtype=np.float64))
-    target = torch.as_tensor(np.asarray(y, np.float64) - centre, device=design.device)
+    center = float(np.mean(y, dtype=np.float64))
+    target = torch.as_tensor(np.asarray(y, np.float64) - center, device=design.device)
     inverse = torch.as_tensor(1 / np.asarray(strengths, np.float64), device=design.device)[:, None]
     features = design[:, :-1]
     blocks = [(features[at : at + _ROWS].double(), target[at : at + _ROWS]) for at in range(0, len(features), _ROWS)]
@@ -66,4 +66,4 @@ def fit_ridge(
         rows = features.double()
         values, axes = torch.linalg.eigh(rows @ rows.T)
         coef = ((target @ axes) / (values.clamp(min=0) + inverse)) @ (axes.T @ rows)
-    return RidgePath(np.asarray(strengths, np.float64), coef.cpu().numpy(), centre, mean, scale)
+    return RidgePath(np.asarray(strengths, np.float64), coef.cpu().numpy(), center, mean, scale)

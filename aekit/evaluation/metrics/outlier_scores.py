@@ -6,8 +6,8 @@ import numpy as np
 
 from aekit.evaluation.neighbors import nearest_neighbors
 
-OUTLIER_SCORES = ("neighbours", "mahalanobis", "forest")
-NEIGHBOURS = 5
+OUTLIER_SCORES = ("neighbors", "mahalanobis", "forest")
+NEIGHBORS = 5
 SHRUNK = 0.1
 """Share of the mean variance in the covariance: with few samples it would have no inverse."""
 BLOCK = 8192
@@ -16,7 +16,7 @@ BLOCK = 8192
 def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Scores that are higher for what is less like the normal samples.
 
-    - ``neighbours``: mean distance to the 5 nearest normal samples;
+    - ``neighbors``: mean distance to the 5 nearest normal samples;
     - ``mahalanobis``: distance from their mean, in deviations, by a covariance a tenth of which is its mean variance;
     - ``forest``: how few random cuts set a sample apart (Liu, Ting and Zhou, Isolation forest, 2008).
 
@@ -30,11 +30,11 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
     """
     from sklearn.ensemble import IsolationForest
 
-    squares, _ = nearest_neighbors(rows, normal, NEIGHBOURS, metric="l2")
-    found = {"neighbours": np.sqrt(-squares.astype(np.float64)).mean(axis=1)}
+    squares, _ = nearest_neighbors(rows, normal, NEIGHBORS, metric="l2")
+    found = {"neighbors": np.sqrt(-squares.astype(np.float64)).mean(axis=1)}
     mean = normal.mean(axis=0, dtype=np.float64)
-    centred = normal - mean
-    covariance = centred.T @ centred / len(normal)
+    centerd = normal - mean
+    covariance = centerd.T @ centerd / len(normal)
     variance = max(float(np.trace(covariance)) / len(covariance), 1e-30)
     covariance = (1 - SHRUNK) * covariance + SHRUNK * variance * np.eye(len(covariance))
     whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T

@@ -29,7 +29,7 @@ class Augmentation:
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """(B, *shape) preprocessed -> (B, *shape), a new view of each sample, which is left as it is."""
-        # In bfloat16 a place on a picture is known to a few pixels.
+        # In bfloat16 a place on an image is known to a few pixels.
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             view = self.draw(x.float(), generator)
             return view.clamp(0, 1) if self.unit else view

@@ -1,6 +1,6 @@
-"""Views of pictures and clips: a part of it at full size, perhaps mirrored, in other light, blurred or solarised.
+"""Views of images and clips: a part of it at full size, perhaps mirrored, in other light, blurred or solarized.
 
-Written out for batches, in few operations: kornia took four times as long for small pictures in grey and seven times in colour,
+Written out for batches, in few operations: kornia took four times as long for small images in gray and seven times in color,
 where that was as long as the network that saw them took.
 """
 
@@ -24,10 +24,10 @@ RATIO = 4 / 3
 JITTERED = 0.8
 """Chance of a sample to be shown in other light."""
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the brightness of a colour (ITU-R BT.601)."""
+"""Weights of red, green and blue in the brightness of a color (ITU-R BT.601)."""
 TO_YIQ = torch.tensor([LUMA, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135)])
 FROM_YIQ = torch.linalg.inv(TO_YIQ.double()).float()
-"""Between red, green and blue and brightness with two differences of colours (NTSC), in whose plane hue is an angle."""
+"""Between red, green and blue and brightness with two differences of colors (NTSC), in whose plane hue is an angle."""
 LEAST_BLUR = 0.4
 """Deviation in pixels below which a blur cannot be seen."""
 
@@ -35,20 +35,20 @@ LEAST_BLUR = 0.4
 @dataclass(frozen=True, kw_only=True)
 class ImageAugmentation(Augmentation):
     """A box of a `share` of the area at the size of the whole; for most samples other brightness, contrast, saturation and hue,
-    in this order; some lose their colour, are blurred, or have what is brighter than half inverted.
+    in this order; some lose their color, are blurred, or have what is brighter than half inverted.
 
-    All frames of a clip are treated alike, and a part of its time is stretched to the whole. Colours are those of three
-    channels. Hue is turned in the plane of two differences of colours, which keeps brightness, and not by way of HSV, which
+    All frames of a clip are treated alike, and a part of its time is stretched to the whole. Colors are those of three
+    channels. Hue is turned in the plane of two differences of colors, which keeps brightness, and not by way of HSV, which
     costs much more and does not.
 
     Chen, Kornblith, Norouzi and Hinton, A simple framework for contrastive learning of visual representations, 2020;
-    solarising: Grill et al., Bootstrap your own latent, 2020.
+    solarizing: Grill et al., Bootstrap your own latent, 2020.
 
     Attributes:
-        black, white: (), between which pictures lie.
+        black, white: (), between which images lie.
         light: most by which brightness, contrast and saturation change, as a share.
         hue: largest turn, in turns.
-        grey, blur, solarise: chances; colour is lost, the picture is blurred, bright parts are inverted.
+        gray, blur, solarize: chances; color is lost, the image is blurred, bright parts are inverted.
         sigma: least and largest deviation of the blur in pixels.
         flip: whether half of the samples are mirrored.
         time: least part of a clip's time.
@@ -67,10 +67,10 @@ class ImageAugmentation(Augmentation):
 
     @property
     def description(self) -> str:
-        colour = " and colour" if self.hue or self.grayscale else ""
+        color = " and color" if self.hue or self.grayscale else ""
         mirrored = "mirrored or not" if self.flip else "never mirrored"
-        blurred, solarised = ", blur" if self.blurs else "", ", solarising" if self.solarize else ""
-        return f"{format_percent(self.crop_scale)} of the area, {mirrored}; light{colour}{blurred}{solarised}"
+        blurred, solarized = ", blur" if self.blurs else "", ", solarizing" if self.solarize else ""
+        return f"{format_percent(self.crop_scale)} of the area, {mirrored}; light{color}{blurred}{solarized}"
 
     @property
     def blurs(self) -> bool:
@@ -134,13 +134,13 @@ def crop_and_resize(x: Tensor, sides: Tensor, places: Tensor, mirrored: Tensor) 
 
 
 def color_jitter(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor, turn: Tensor) -> Tensor:
-    """Each sample in other light, all of it in one affine map of its colours.
+    """Each sample in other light, all of it in one affine map of its colors.
 
     Args:
         x: (B, C, ...) in [0, 1].
         brightness: (B,) factors.
         contrast: (B,) factors on the distance from the sample's mean brightness.
-        saturation: (B,) factors on the distance from grey; 0 takes the colour away. For three channels, as `turn`.
+        saturation: (B,) factors on the distance from gray; 0 takes the color away. For three channels, as `turn`.
         turn: (B,) of the hue, in turns.
 
     Returns:
@@ -150,15 +150,15 @@ def color_jitter(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Te
     gain = (brightness * contrast)[:, None, None]
     if x.shape[1] == 3:
         mean = pixels.mean(2) @ torch.tensor(LUMA, device=x.device)
-        coloured = (gain * color_jitter_matrices(saturation, turn)) @ pixels
+        colored = (gain * color_jitter_matrices(saturation, turn)) @ pixels
     else:
-        mean, coloured = pixels.mean((1, 2)), gain * pixels
-    # What is added is a grey, which maps of colours leave as it is.
-    return (coloured + ((1 - contrast) * brightness * mean)[:, None, None]).clamp(0, 1).view_as(x)
+        mean, colored = pixels.mean((1, 2)), gain * pixels
+    # What is added is a gray, which maps of colors leave as it is.
+    return (colored + ((1 - contrast) * brightness * mean)[:, None, None]).clamp(0, 1).view_as(x)
 
 
 def color_jitter_matrices(saturation: Tensor, turn: Tensor) -> Tensor:
-    """(B,) factors on the distance from grey and (B,) turns of the hue -> (B, 3, 3) maps of red, green and blue."""
+    """(B,) factors on the distance from gray and (B,) turns of the hue -> (B, 3, 3) maps of red, green and blue."""
     cosine, sine = saturation * (2 * math.pi * turn).cos(), saturation * (2 * math.pi * turn).sin()
     turned = torch.zeros(len(turn), 3, 3, device=turn.device)
     turned[:, 0, 0] = 1
@@ -172,7 +172,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "usual": {"crop_scale": (0.2, 1.0), "jitter": 0.4, "hue": 0.1, "grayscale": 0.2, "blur": 0.5, "solarize": 0.0},
     "strong": {"crop_scale": (0.08, 1.0), "jitter": 0.8, "hue": 0.2, "grayscale": 0.2, "blur": 0.5, "solarize": 0.2},
 }
-"""Strong is what Chen et al. take for ImageNet, and solarising; usual has their light and colour for CIFAR-10."""
+"""Strong is what Chen et al. take for ImageNet, and solarizing; usual has their light and color for CIFAR-10."""
 GRAY_PRESETS: dict[str, dict[str, Any]] = {
     name: {
         "crop_scale": (share, 1.0),
@@ -184,25 +184,25 @@ GRAY_PRESETS: dict[str, dict[str, Any]] = {
     }
     for name, share, light in (("weak", 0.9, 0.4), ("usual", 0.8, 0.8), ("strong", 0.5, 0.8))
 }
-"""Without colour to tell by what small boxes of a picture have in common, large ones do better; chosen on Fashion-MNIST."""
+"""Without color to tell by what small boxes of an image have in common, large ones do better; chosen on Fashion-MNIST."""
 
 
 def image_augmentation(
     spec: SampleSpec, preprocess: Preprocess, strength: Strength = "usual", flip: bool | None = None
 ) -> ImageAugmentation:
-    """Views of pictures (C, H, W) and clips (C, T, H, W).
+    """Views of images (C, H, W) and clips (C, T, H, W).
 
     Args:
-        flip: whether they may be mirrored; by default those in colour. Grey ones are often digits, text or scans.
+        flip: whether they may be mirrored; by default those in color. Gray ones are often digits, text or scans.
     """
-    colour = spec.shape[0] == 3
+    color = spec.shape[0] == 3
     side = min(spec.shape[-2:])
     return ImageAugmentation(
-        **(PRESETS if colour else GRAY_PRESETS)[strength],
+        **(PRESETS if color else GRAY_PRESETS)[strength],
         unit=preprocess.unit,
         black=preprocess.low.min(),
         white=preprocess.high.max(),
-        sigma=(0.1 * side / 224, 2.0 * side / 224),  # in pixels, of pictures of 224
-        flip=colour if flip is None else flip,
+        sigma=(0.1 * side / 224, 2.0 * side / 224),  # in pixels, of images of 224
+        flip=color if flip is None else flip,
         pace=0.5,
     )

@@ -39,14 +39,14 @@ CropScale = Annotated[
     Field(
         gt=0,
         le=1,
-        description="smallest part of a sample that a view shows: of a picture's area, a series' length, a vector's entries; by "
+        description="smallest part of a sample that a view shows: of an image's area, a series' length, a vector's entries; by "
         "default by strength",
     ),
 ]
 Flip = Annotated[
     bool | None,
     Field(
-        description="pictures may be mirrored, as digits and text must not be; by default those in colour, which photographs are"
+        description="images may be mirrored, as digits and text must not be; by default those in color, which photographs are"
     ),
 ]
 """Options that tasks with views have in common, beside `Strength`."""
@@ -67,7 +67,7 @@ def augmentation_for(
         preprocess: by which they were scaled; views of what lies in [0, 1] stay there.
         strength: how far from the sample a view may be.
         share: smallest part of the sample that a view shows; by default by strength.
-        flip: whether pictures and clips may be mirrored; by default those in colour.
+        flip: whether images and clips may be mirrored; by default those in color.
     """
     views: Augmentation
     if spec.kind in ("image", "clip"):

@@ -19,7 +19,7 @@ KNOTS = 4
 @dataclass(frozen=True, kw_only=True)
 class SeriesAugmentation(Augmentation):
     """A `share` of the length is cut out and read off at an uneven pace; each channel is multiplied by a factor that drifts;
-    noise is added; a stretch is set to 0, which is the mean of standardised series.
+    noise is added; a stretch is set to 0, which is the mean of standardized series.
 
     Um et al., Data augmentation of wearable sensor data for Parkinson's disease monitoring using convolutional neural networks,
     2017.

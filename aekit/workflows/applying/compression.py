@@ -15,7 +15,7 @@ from aekit.data.spec import SampleSpec
 from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
 
 MAX_COMPARED = 200
-"""Pictures that JPEG and PNG are tried on."""
+"""Images that JPEG and PNG are tried on."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Uint8Quantizer:
 
 @dataclass(frozen=True)
 class FileSizes:
-    """What pictures take as files.
+    """What images take as files.
 
     Attributes:
         png: mean bytes of a PNG, which loses nothing.
         jpeg: mean bytes of a JPEG of the quality below.
-        header: bytes of those that a picture of one colour takes too.
+        header: bytes of those that an image of one color takes too.
         quality: the least, of 1 to 95, whose mean PSNR is that which was asked for; None where 95 does not reach it.
         psnr: mean PSNR of those JPEGs.
     """
@@ -65,22 +65,22 @@ class FileSizes:
 
 
 def supports_jpeg(spec: SampleSpec) -> bool:
-    """Whether samples can be JPEG files: 8 bits of grey or RGB."""
+    """Whether samples can be JPEG files: 8 bits of gray or RGB."""
     return spec.kind == "image" and spec.dtype == "uint8" and spec.shape[0] in (1, 3)
 
 
-def measure_file_sizes(pictures: np.ndarray, wanted: float) -> FileSizes:
+def measure_file_sizes(images: np.ndarray, wanted: float) -> FileSizes:
     """Sizes of files.
 
     Args:
-        pictures: (N, C, H, W) uint8 with C of 1 or 3.
+        images: (N, C, H, W) uint8 with C of 1 or 3.
         wanted: mean PSNR that the JPEGs should reach.
     """
-    shown = [Image.fromarray(p[0] if len(p) == 1 else p.transpose(1, 2, 0)) for p in pictures]
-    true = torch.from_numpy(np.stack([np.asarray(picture) for picture in shown]))
+    shown = [Image.fromarray(p[0] if len(p) == 1 else p.transpose(1, 2, 0)) for p in images]
+    true = torch.from_numpy(np.stack([np.asarray(image) for image in shown]))
 
     def jpeg(quality: int) -> tuple[float, float]:
-        packed = [_packed(picture, "JPEG", quality=quality) for picture in shown]
+        packed = [_packed(image, "JPEG", quality=quality) for image in shown]
         back = torch.from_numpy(np.stack([np.asarray(Image.open(io.BytesIO(one))) for one in packed]))
         ratios = psnr_from_mse(squared_errors(back, true), 255)
         return float(np.mean([len(one) for one in packed])), float(ratios.mean())
@@ -92,7 +92,7 @@ def measure_file_sizes(pictures: np.ndarray, wanted: float) -> FileSizes:
     size, reached = jpeg(low)
     plain = Image.new(shown[0].mode, shown[0].size)
     return FileSizes(
-        png=float(np.mean([len(_packed(picture, "PNG")) for picture in shown])),
+        png=float(np.mean([len(_packed(image, "PNG")) for image in shown])),
         jpeg=size,
         header=float(len(_packed(plain, "JPEG", quality=low))),
         quality=low if reached >= wanted else None,
@@ -100,7 +100,7 @@ def measure_file_sizes(pictures: np.ndarray, wanted: float) -> FileSizes:
     )
 
 
-def _packed(picture: Image.Image, kind: str, **settings: int) -> bytes:
+def _packed(image: Image.Image, kind: str, **settings: int) -> bytes:
     stored = io.BytesIO()
-    picture.save(stored, kind, optimize=True, **settings)
+    image.save(stored, kind, optimize=True, **settings)
     return stored.getvalue()

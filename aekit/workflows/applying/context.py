@@ -27,7 +27,7 @@ from aekit.visualization.rendering import DisplayScale
 from aekit.workflows.applying.outputs import SampleWriter
 
 SHOWN = 10
-"""Samples in a picture."""
+"""Samples in an image."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class TaskResult:
     """What a task found.
 
     Attributes:
-        picture: to look at.
+        image: to look at.
         rows: a table of figures, the network's own first.
         samples: a row of figures for each sample, by its id.
         facts: further figures.
@@ -63,7 +63,7 @@ class Context:
     Attributes:
         folder: that outputs go to, or None for memory.
         made: where the outputs of the task are, once it has asked for that.
-        pictures: whether samples are pictures or clips, whose values share one range.
+        images: whether samples are images or clips, whose values share one range.
         peak: that range: what a ratio of signal to noise counts from.
     """
 
@@ -137,7 +137,7 @@ class Context:
         return stream(self.source, wanted, self.encoder.device, title=title, progress=self.progress)
 
     def grid(self, rows: Sequence[Sequence[np.ndarray]], **titles: Any) -> Image.Image:
-        """A picture of samples in the data's units; titles as in `aekit.visualization.image_grid.draw_grid`."""
+        """An image of samples in the data's units; titles as in `aekit.visualization.image_grid.draw_grid`."""
         drawn = DisplayScale(self.spec, self.encoder.preprocess)
         cells = [[drawn.to_display(sample) for sample in row] for row in rows]
         return draw_grid(cells, self.spec, value_range=drawn.value_range, **titles)

@@ -33,11 +33,9 @@ def denoise(
         Any, Field(description="the undamaged samples: data, a folder of the same names, or a column of DATA")
     ] = None,
     baselines: Annotated[bool, Field(description="a median filter and non-local means beside it")] = True,
-    tile: Annotated[
-        int, Field(ge=0, description="side of the pieces that large pictures are done in; 0: whole")
-    ] = 1024,
+    tile: Annotated[int, Field(ge=0, description="side of the pieces that large images are done in; 0: whole")] = 1024,
 ) -> TaskResult:
-    """Writes what the network makes of damaged samples, at the natural size of pictures where it can."""
+    """Writes what the network makes of damaged samples, at the natural size of images where it can."""
     notes: list[str] = []
     autoencoder = context.autoencoder
 
@@ -95,7 +93,7 @@ def _filters(
     references: CleanReferences,
     notes: list[str],
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Filters that need no training, each with the setting that is best on some of the very pictures, in its favour."""
+    """Filters that need no training, each with the setting that is best on some of the very images, in its favor."""
     if context.spec.kind != "image":
         return {}
     from scipy.ndimage import median_filter
@@ -106,7 +104,7 @@ def _filters(
     try:
         from skimage.restoration import denoise_nl_means
     except ImportError:
-        notes.append("no non-local means: it needs scikit-image (pip install 'aekit[pictures]')")
+        notes.append("no non-local means: it needs scikit-image (pip install 'aekit[images]')")
     else:
         known["non-local means"] = (
             lambda x, h: np.stack([denoise_nl_means(plane, patch_size=5, patch_distance=6, h=h) for plane in x]),

@@ -1,4 +1,4 @@
-"""A network without a dense layer on pictures of any size, whole or in tiles that overlap."""
+"""A network without a dense layer on images of any size, whole or in tiles that overlap."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OVERLAP = 64
 
 @dataclass(frozen=True)
 class FullSizeNetwork:
-    """A network for pictures of any size.
+    """A network for images of any size.
 
     Attributes:
         run: (B, C, H, W) preprocessed -> the same on that scale, for sides that are multiples.
-        multiple: what the sides of a picture are padded to a multiple of.
-        whole: whether it has to see all of a picture at once.
+        multiple: what the sides of an image are padded to a multiple of.
+        whole: whether it has to see all of an image at once.
     """
 
     run: Callable[[Tensor], Tensor]
@@ -30,7 +30,7 @@ class FullSizeNetwork:
     whole: bool = False
 
     def restore(self, x: Tensor, tile: int = 0) -> Tensor:
-        """Runs the network on one picture.
+        """Runs the network on one image.
 
         Args:
             x: (C, H, W) of any size, preprocessed.
@@ -56,7 +56,7 @@ class FullSizeNetwork:
 
 @torch.inference_mode()
 def full_size_network(encoder: Encoder, decoder: nn.Module, run: Callable[[Tensor], Tensor]) -> FullSizeNetwork | str:
-    """The network for pictures of any size, or why it runs on those of one size only.
+    """The network for images of any size, or why it runs on those of one size only.
 
     Args:
         encoder, decoder: of the network.

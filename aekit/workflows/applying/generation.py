@@ -83,7 +83,7 @@ def interpolate(
         made = context.denormalize(context.decode(code))
         outputs.add(names[: len(made)], made)
         cells.append([raw[0], *made, raw[1]])
-    picture = context.grid(
+    image = context.grid(
         cells,
         column_titles=["sample", *(f"{number / (steps - 1):.2f}" for number in range(steps)), "sample"],
         title=f"between the codes of two samples, {method}",
@@ -93,7 +93,7 @@ def interpolate(
         for number, (first, last, _) in enumerate(ends)
         for step in range(steps)
     ]
-    return TaskResult(picture, samples=samples, details={"pairs": len(ends), "steps": steps, "way": method})
+    return TaskResult(image, samples=samples, details={"pairs": len(ends), "steps": steps, "way": method})
 
 
 def interpolate_codes(a: Tensor, b: Tensor, steps: int, *, spherical: bool = False) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where samples are to be restored: masks beside them, transparent parts of pictures, or a value that stands for a hole."""
+"""Where samples are to be restored: masks beside them, transparent parts of images, or a value that stands for a hole."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class InpaintingMasks:
     """The hole in each sample.
 
     Args:
-        mask: a picture or array for all samples, or one for each of them, named as `Originals` are; a hole is where a mask is
+        mask: an image or array for all samples, or one for each of them, named as `Originals` are; a hole is where a mask is
             brighter than half of its brightest. None: `value` says what a hole is.
-        value: ``transparent``, for what is not opaque in picture files; or a number, or one for each channel, such as
+        value: ``transparent``, for what is not opaque in image files; or a number, or one for each channel, such as
             ``255,0,255``, in the data's units: a hole is where a sample has it.
         job: whose data has holes.
         source: the samples.
-        own_size: whether pictures are read at their own size.
+        own_size: whether images are read at their own size.
 
     Raises:
         RecipeError: a value of another form.
@@ -41,19 +41,19 @@ class InpaintingMasks:
     def __init__(self, mask: Any, value: str | None, context: Context, source: Source, own_size: bool) -> None:
         self.spec, self.source, self.own_size = context.spec, source, own_size
         self.masks: CleanReferences | None = None
-        self.colour: np.ndarray | None = None
+        self.color: np.ndarray | None = None
         self.empty = 0
         """Samples without a hole, so far."""
         if mask is not None:
-            # Arrays are taken as they are; pictures are brought to the size that the samples are brought to.
+            # Arrays are taken as they are; images are brought to the size that the samples are brought to.
             array = not isinstance(mask, (str, os.PathLike)) or os.fspath(mask).lower().endswith(ARRAYS)
-            grey = replace(self.spec, shape=(1, *self.spec.shape[1:]), dtype="uint8")
+            gray = replace(self.spec, shape=(1, *self.spec.shape[1:]), dtype="uint8")
             as_it_is = own_size or array or self.spec.kind != "image"
-            self.masks = CleanReferences(mask, context, source, as_it_is, grey, "mask", shared=True)
+            self.masks = CleanReferences(mask, context, source, as_it_is, gray, "mask", shared=True)
         elif value != TRANSPARENT:
-            self.colour = _numbers(str(value), self.spec.shape[0])
+            self.color = _numbers(str(value), self.spec.shape[0])
         elif not image_files(source):
-            raise DataError(f"hole = {value!r}: only picture files have transparent parts; give the holes as a mask")
+            raise DataError(f"hole = {value!r}: only image files have transparent parts; give the holes as a mask")
         elif not own_size:
             see_through = SampleSpec("image", (4, *self.spec.shape[1:]), "uint8", self.spec.resize)
             self.layers = open_data(context.data, context.options, like=see_through)
@@ -68,8 +68,8 @@ class InpaintingMasks:
                     raise DataError(f"{self.source.ids[row]}: a mask of {one} for a sample of {other}")
                 values = values.reshape(1, *raw.shape[1:])
             hidden = (values > values.max() / 2).any(0, keepdims=True)
-        elif self.colour is not None:
-            hidden = (raw == self.colour.reshape(-1, *[1] * (raw.ndim - 1))).all(0, keepdims=True)
+        elif self.color is not None:
+            hidden = (raw == self.color.reshape(-1, *[1] * (raw.ndim - 1))).all(0, keepdims=True)
         else:
             hidden = self._opacity(row) < 255
         self.empty += not hidden.any()

@@ -17,12 +17,12 @@ NAME = "samples"
 
 
 class SampleWriter:
-    """A folder of PNG files for samples that were picture files, one .npy for all others; without a folder, memory.
+    """A folder of PNG files for samples that were image files, one .npy for all others; without a folder, memory.
 
     Args:
         folder: to write ``samples/`` or ``samples.npy`` into, or None.
         spec: of the samples.
-        names: of all samples there may be. Those of picture files keep their folders and get the ending ``.png``.
+        names: of all samples there may be. Those of image files keep their folders and get the ending ``.png``.
     """
 
     def __init__(self, folder: Path | None, spec: SampleSpec, names: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class SampleWriter:
         self.held: list[np.ndarray] = []
         self._file: IO[bytes] | None = None
         self._shape: tuple[int, ...] = spec.shape
-        self.as_images = supports_png(spec) and bool(len(names)) and all(map(_is_picture, names))
+        self.as_images = supports_png(spec) and bool(len(names)) and all(map(_is_image, names))
         stems = Counter(_target(name) for name in names) if self.as_images else Counter()
         self._shared = {stem for stem, count in stems.items() if count > 1}
 
@@ -40,7 +40,7 @@ class SampleWriter:
         return None if self.folder is None else NAME if self.as_images else f"{NAME}.npy"
 
     def add(self, names: Sequence[str], values: np.ndarray) -> None:
-        """(B, *shape) of the dtype; pictures of one call have one size."""
+        """(B, *shape) of the dtype; images of one call have one size."""
         self.count += len(values)
         if self.folder is None:
             self.held += list(values)
@@ -76,7 +76,7 @@ class SampleWriter:
 
 
 def supports_png(spec: SampleSpec) -> bool:
-    """Whether a PNG file holds such a sample as it is: 8 bits of grey, RGB or RGBA, or 16 bits of grey."""
+    """Whether a PNG file holds such a sample as it is: 8 bits of gray, RGB or RGBA, or 16 bits of gray."""
     return spec.kind == "image" and (spec.dtype, spec.shape[0]) in {
         ("uint8", 1),
         ("uint8", 3),
@@ -91,7 +91,7 @@ def write_png(path: Path, value: np.ndarray) -> None:
     Image.fromarray(value[0] if len(value) == 1 else value.transpose(1, 2, 0)).save(path, "PNG")
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_ENDINGS)
 
 
@@ -100,6 +100,6 @@ def _ending(name: str) -> str:
 
 
 def _target(name: str) -> PurePosixPath:
-    """Where a picture goes: its own relative path, never out of the folder."""
+    """Where an image goes: its own relative path, never out of the folder."""
     parts = [part for part in PurePosixPath(name).parts if part not in ("..", "/")]
     return PurePosixPath(*parts).with_suffix(".png")

@@ -72,12 +72,12 @@ def reconstruct(
         {"id": name, **{figure: values[number] for figure, values in table["float32"].items()}}
         for number, name in enumerate(names)
     ]
-    picture = context.grid(
+    image = context.grid(
         [row for row in (kept.given, kept.back, kept.linear) if row],
         row_titles=["sample", "network", *([f"pca-{principal.dim}"] if principal else [])],
         title=f"{dim} numbers a sample: {_said(means)}",
     )
-    return TaskResult(picture, rows, samples, {"width": dim}, notes)
+    return TaskResult(image, rows, samples, {"width": dim}, notes)
 
 
 def _principal(context: Context, notes: list[str]) -> PCA | None:
@@ -107,16 +107,16 @@ def _figures(context: Context, x: Tensor, raw: Tensor, back: Tensor, written: np
 
 
 def _files(context: Context, kept: _Kept, figures: dict[str, list[float]], notes: list[str]) -> list[dict[str, Any]]:
-    """JPEG and PNG, where they hold such pictures."""
+    """JPEG and PNG, where they hold such images."""
     if not supports_jpeg(context.spec):
         if context.are_images:
-            notes.append(f"no JPEG or PNG: they hold 8-bit pictures of one or three channels, not {context.spec}")
+            notes.append(f"no JPEG or PNG: they hold 8-bit images of one or three channels, not {context.spec}")
         return []
     wanted = float(np.mean([figures["psnr"][place] for place in kept.places]))
     found = measure_file_sizes(np.stack(kept.compared), wanted)
     notes.append(
-        f"files: the mean of {len(kept.compared)} pictures; {found.header:.0f} bytes of a JPEG are its header and tables, "
-        "which a picture of one colour takes too"
+        f"files: the mean of {len(kept.compared)} images; {found.header:.0f} bytes of a JPEG are its header and tables, "
+        "which an image of one color takes too"
     )
     if found.quality is None:
         notes.append(f"JPEG of quality 95 stays below the network's PSNR of {wanted:.1f} dB")

@@ -25,11 +25,11 @@ class CleanReferences:
     """The clean sample of each damaged one.
 
     Args:
-        clean: what `aekit.open_data` takes; or a folder of pictures, matched by their paths, whole or from the right, with
-            or without their endings; or the name of a column of DATA, a list of pictures.
+        clean: what `aekit.open_data` takes; or a folder of images, matched by their paths, whole or from the right, with
+            or without their endings; or the name of a column of DATA, a list of images.
         job: whose data is damaged.
         source: the damaged samples.
-        own_size: whether pictures are read at their own size.
+        own_size: whether images are read at their own size.
         like: what they are brought to; by default what the encoder takes.
         what: they are, for messages.
         shared: whether a single one may stand for all.
@@ -90,13 +90,13 @@ class CleanReferences:
 
 
 def image_files(source: Source) -> list[Path]:
-    """The files of a source each of whose samples is a whole picture file; none for others."""
+    """The files of a source each of whose samples is a whole image file; none for others."""
     paths = getattr(source, "paths", [])
     return paths if len(paths) == len(source) else []
 
 
 def _column(clean: Any, data: Any) -> list[Path] | None:
-    """The files in a column of a list of pictures, where `clean` is the name of one."""
+    """The files in a column of a list of images, where `clean` is the name of one."""
     table = isinstance(data, (str, os.PathLike)) and os.fspath(data).lower().endswith(tables.TABLE_ENDINGS)
     if not table or not isinstance(clean, str) or os.path.exists(clean) or ":" in clean:
         return None

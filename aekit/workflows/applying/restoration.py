@@ -30,7 +30,7 @@ def restore(
         Any, Field(description="the undamaged samples: data, a folder of the same names, or a column of DATA")
     ] = None,
     mask: Annotated[
-        Any, Field(description="where the holes are: one picture or array for all, a folder of the same names, or data")
+        Any, Field(description="where the holes are: one image or array for all, a folder of the same names, or data")
     ] = None,
     mask_value: Annotated[str | None, Field(description="what a hole is: transparent, or a value of DATA")] = None,
     demonstrate: Annotated[
@@ -38,12 +38,10 @@ def restore(
         Field(description="DATA is undamaged: damage it as in training; by default where a task is not told of holes"),
     ] = None,
     baselines: Annotated[bool, Field(description="simple ways to restore beside it")] = True,
-    tile: Annotated[
-        int, Field(ge=0, description="side of the pieces that large pictures are done in; 0: whole")
-    ] = 1024,
+    tile: Annotated[int, Field(ge=0, description="side of the pieces that large images are done in; 0: whole")] = 1024,
     seed: Annotated[int, Field(ge=0, description="of the damage, to demonstrate")] = 0,
 ) -> TaskResult:
-    """Writes what a pretext task that the run was trained for makes of damaged samples, at the natural size of pictures where
+    """Writes what a pretext task that the run was trained for makes of damaged samples, at the natural size of images where
     it can.
 
     Raises:
@@ -151,7 +149,7 @@ def _check(name: str, own: RestorationTask | None, told: bool, given: dict[str, 
 
 
 def _full_size(context: Context, own: RestorationTask | None) -> FullSizeNetwork | str:
-    """The task for pictures of any size, or why it runs on those of one size only."""
+    """The task for images of any size, or why it runs on those of one size only."""
     if own is None:
         return "the task does not say that it takes others"
     if own.any_size and context.spec.kind == "image":

@@ -89,7 +89,7 @@ def evaluate_restoration(
     Args:
         source, rows: the samples, and which of them.
         restored: each of them, in that order, without those that cannot be read.
-        damaged: what the network was shown, for the picture.
+        damaged: what the network was shown, for the image.
         notes: what was left out, and why.
 
     Raises:

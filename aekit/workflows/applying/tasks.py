@@ -45,7 +45,7 @@ class ApplyTask:
 
 TASKS: dict[str, ApplyTask] = {
     "reconstruct": ApplyTask(reconstruct, "through the code and back: errors, and bytes beside PCA, JPEG and PNG"),
-    "denoise": ApplyTask(denoise, "damaged samples restored, at the natural size of pictures where the network can"),
+    "denoise": ApplyTask(denoise, "damaged samples restored, at the natural size of images where the network can"),
     "sample": ApplyTask(sample, "new samples from the prior of a generative autoencoder", needs_data=False),
     "interpolate": ApplyTask(interpolate, "what lies between two samples, by way of their codes"),
 }
@@ -60,14 +60,14 @@ class ApplyResult:
         task: its name.
         digest: of the encoder.
         values: (N, *shape) samples in the data's units, or a list of them where sizes differ; None where they were written.
-        folder: that holds them, ``results.json``, ``samples.csv`` and ``picture.png``, or None.
+        folder: that holds them, ``results.json``, ``samples.csv`` and ``image.png``, or None.
         place: what in the folder `aekit.open_data` opens.
         count: of the samples that were made.
         rows: the figures, the network's own first.
         samples: figures of each sample.
         facts: further figures.
         notes: what was left out, and why.
-        picture: to look at.
+        image: to look at.
     """
 
     task: str
@@ -149,7 +149,7 @@ def apply(
         )
         if folder is not None:
             write_json(folder / "results.json", made.to_dict())
-            found.image.save(folder / "picture.png")
+            found.image.save(folder / "image.png")
             if found.samples:
                 _write_csv(folder / "samples.csv", found.samples)
             if skipped := context.skipped():

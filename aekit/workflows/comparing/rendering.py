@@ -72,7 +72,7 @@ def as_page(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
         page.add("", card(one.data, "", figures, sentences(table_sentences(one))))
         drawn = [_intervals(one.rows, column) for column in one.columns if column.kind == "score"]
         if drawn:
-            page.add("", card("Intervals", "The dot is the mean; controls are grey.", side_by_side(*drawn, least=390)))
+            page.add("", card("Intervals", "The dot is the mean; controls are gray.", side_by_side(*drawn, least=390)))
         differs: list[dict[str, object]] = [
             {"row": row.name, "runs": ", ".join(row.runs), **_settings(row, one)} for row in one.rows
         ]

@@ -141,7 +141,7 @@ class BestEpoch(nn.Module):
 class FrozenBaseline:
     """Logistic regression on the embeddings of an encoder as it is: what fine-tuning has to beat.
 
-    Of several strengths of regularisation it is the one of the highest accuracy on the validation samples, then of the
+    Of several strengths of regularization it is the one of the highest accuracy on the validation samples, then of the
     lowest cross-entropy; without validation samples, C = 1.
 
     Attributes:

@@ -149,7 +149,7 @@ def _labels_and_split(source: Source, labels: Any, per_class: int | None, seed: 
 
 
 class _Work:
-    """Fine-tuning, its controls and their judgement, step by step."""
+    """Fine-tuning, its controls and their judgment, step by step."""
 
     def __init__(
         self,

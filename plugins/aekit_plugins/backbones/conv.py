@@ -1,4 +1,4 @@
-"""Strided convolutions over series, pictures and clips of any size and number of channels."""
+"""Strided convolutions over series, images and clips of any size and number of channels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALLEST = 4
 class Conv(Backbone):
     """Stages of a convolution with stride 2, a norm and an activation; each halves the sample, rounding up.
 
-    Series are convolved along time, pictures over height and width, clips over all three.
+    Series are convolved along time, images over height and width, clips over all three.
 
     Masci, Meier, Ciresan and Schmidhuber, Stacked convolutional auto-encoders, 2011.
     """
@@ -44,7 +44,7 @@ class Conv(Backbone):
     ) -> None:
         super().__init__()
         if spec.kind not in LAYERS:
-            raise ValueError(f"expected series (C, T), pictures (C, H, W) or clips (C, T, H, W), found {spec.kind}")
+            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec.kind}")
         self.layers, self.norm, self.activation, self.tied = LAYERS[spec.kind], norm, ACTIVATIONS[activation], tied
         inside, *size = spec.shape
         # sizes[i] is what stage i takes in; its mirror has to give back exactly that, odd or even.

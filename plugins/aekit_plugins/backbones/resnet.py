@@ -1,4 +1,4 @@
-"""Residual networks over pictures, series and clips, large and small."""
+"""Residual networks over images, series and clips, large and small."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ResNet(Backbone):
     ) -> None:
         super().__init__()
         if spec.kind not in LAYERS:
-            raise ValueError(f"expected series (C, T), pictures (C, H, W) or clips (C, T, H, W), found {spec.kind}")
+            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec.kind}")
         convolution, norm, most, mean = self.layers = LAYERS[spec.kind]
         channels, *size = spec.shape
         small = min(size[-2:]) <= SMALL if stem == "auto" else stem == "small"

@@ -40,7 +40,7 @@ OWN = "by default the network's own"
 class Timm(Backbone):
     """A network of timm (Wightman, PyTorch image models, 2019) without its classifier, in stages as timm groups its weights.
 
-    The first stage resizes, crops and normalises samples in [0, 1] as the pretrained weights want it; the last one ends with
+    The first stage resizes, crops and normalizes samples in [0, 1] as the pretrained weights want it; the last one ends with
     the pooling. A network whose parts do not simply follow one another is a single stage, and says so.
     """
 
@@ -65,7 +65,7 @@ class Timm(Backbone):
     ) -> None:
         super().__init__()
         if spec.kind != "image":
-            raise ValueError(f"expected pictures (C, H, W), found {spec.kind}")
+            raise ValueError(f"expected images (C, H, W), found {spec.kind}")
         self.spec, self.model, self.layer, self.config = spec, model, layer, _config(model)
         self.size = (size, size) if isinstance(size, int) else tuple(size or self.config.input_size[1:])
         self.pooling = "avg" if pooling == "auto" and layer else pooling
@@ -138,13 +138,13 @@ class Timm(Backbone):
             raise
         except Exception as error:  # sizes that it was not made for, and whatever else its code stumbles over
             size = "x".join(map(str, self.size))
-            raise ValueError(f"{self.model} cannot be used on pictures of {size}: {load_error(error)}") from error
+            raise ValueError(f"{self.model} cannot be used on images of {size}: {load_error(error)}") from error
         first, *rest = self._built(network.to(memory_format=torch.channels_last), plan)
         framing = Framing(self.spec.shape[1:], self.size, *self.normal, **self.frame)  # type: ignore[arg-type]
         return nn.ModuleList([nn.Sequential(framing, first), *rest]), tuple(x.shape[1:])
 
     def _see_patches(self, sketch: Any, stages: list[nn.Module], features: Tensor) -> None:
-        """Tries whether the network can leave patches out, and so be trained by masked modelling as transformers are."""
+        """Tries whether the network can leave patches out, and so be trained by masked modeling as transformers are."""
         if self.spec.shape[1:] != self.size:
             return  # resized, a patch of what it sees is no patch of the sample
         try:

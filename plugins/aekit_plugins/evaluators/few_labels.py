@@ -38,10 +38,10 @@ def evaluate(
     folds: Annotated[int, Field(ge=2, description="of the cross-validation within the few labels, at most")] = 3,
     seed: Annotated[int, Field(ge=0, description="of the draws, the folds and the bootstrap")] = 0,
 ) -> Result:
-    """Logistic regression on a few labelled training samples, drawn ten times.
+    """Logistic regression on a few labeled training samples, drawn ten times.
 
     C is chosen by cross-validation within the few labels, so that no choice is made with labels that one would not have; the
-    validation split is not used. Embeddings are standardised by the whole training part, which needs no labels. Figures are
+    validation split is not used. Embeddings are standardized by the whole training part, which needs no labels. Figures are
     means over the draws, on the whole test part, with an interval over its samples; the table has the deviation over draws.
 
     Args:

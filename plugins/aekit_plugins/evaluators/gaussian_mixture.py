@@ -28,8 +28,8 @@ def evaluate(
         int, Field(ge=1, description="principal components that wider embeddings are reduced to")
     ] = 32,
     most: Annotated[int, Field(ge=10, description="samples above which it is fitted on some")] = 10_000,
-    starts: Annotated[int, Field(ge=1, description="runs from other centres, of which the best counts")] = 3,
-    seed: Annotated[int, Field(ge=0, description="of those samples, the centres and the bootstrap")] = 0,
+    starts: Annotated[int, Field(ge=1, description="runs from other centers, of which the best counts")] = 3,
+    seed: Annotated[int, Field(ge=0, description="of those samples, the centers and the bootstrap")] = 0,
 ) -> Result:
     """scikit-learn's GaussianMixture on whitened principal components, fitted on train and validation; the test samples go to
     the group that most probably made them.
@@ -75,8 +75,8 @@ def _reduced(embeddings: np.ndarray, rows: np.ndarray, components: int) -> np.nd
     """(N, min(D, K)) float32 principal components as far as the rows have any, each with variance 1, so that long groups are
     not cut before the mixture has seen them."""
     mean = embeddings[rows].mean(axis=0, dtype=np.float64)
-    centred = embeddings[rows] - mean
-    values, axes = np.linalg.eigh(centred.T @ centred / len(rows))
+    centerd = embeddings[rows] - mean
+    values, axes = np.linalg.eigh(centerd.T @ centerd / len(rows))
     kept = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-30))[::-1][:components]
     if not len(kept):
         return np.zeros((len(embeddings), 1), np.float32)

@@ -20,7 +20,7 @@ def evaluate(
     ] = 5000,
     seed: Annotated[int, Field(ge=0, description="of the bootstrap and of the silhouette's sample")] = 0,
 ) -> Result:
-    """Densities are estimated on train and validation, and the test samples join their nearest neighbour's group, or none.
+    """Densities are estimated on train and validation, and the test samples join their nearest neighbor's group, or none.
 
     It finds the number of groups itself. With labels: accuracy under the best one-to-one matching of groups and classes, NMI
     and ARI, where a sample that is in no group is wrong. Always the share that is in a group, and the silhouette of that.

@@ -27,10 +27,10 @@ def evaluate(
     clusters: Annotated[int, Field(ge=0, description="0: as many as classes, or chosen by the silhouette")] = 0,
     unaided: Annotated[bool, Field(description="chosen by the silhouette even where there are classes")] = False,
     judged: Annotated[Literal["test", "all"], Field(description="all: fitted and judged on everything")] = "test",
-    starts: Annotated[int, Field(ge=1, description="runs from other centres, of which the best counts")] = 3,
-    seed: Annotated[int, Field(ge=0, description="of the centres and the bootstrap")] = 0,
+    starts: Annotated[int, Field(ge=1, description="runs from other centers, of which the best counts")] = 3,
+    seed: Annotated[int, Field(ge=0, description="of the centers and the bootstrap")] = 0,
 ) -> Result:
-    """Centres are fitted on train and validation, and the test samples go to the nearest.
+    """Centers are fitted on train and validation, and the test samples go to the nearest.
 
     With labels: accuracy under the best one-to-one matching of clusters and classes, NMI and ARI. Always the silhouette, and
     how many clusters it would choose on the validation part (Rousseeuw, 1987).

@@ -1,4 +1,4 @@
-"""k nearest neighbours: whether samples of a class lie together (Wu et al., Unsupervised feature learning, 2018)."""
+"""k nearest neighbors: whether samples of a class lie together (Wu et al., Unsupervised feature learning, 2018)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aekit.plugin import Field, Metric, Result, Split, bootstrap, majority_class
 GRID = (1, 3, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.0, 0.03, 0.07, 0.2)
 QUERIES = 8192
-"""Whose neighbours are held at a time."""
+"""Whose neighbors are held at a time."""
 Distance = Literal["cosine", "l2"]
 
 
@@ -28,7 +28,7 @@ def evaluate(
     ] = "auto",
     temperature: Annotated[
         float | None,
-        Field(ge=0, description="of the weights; 0: neighbours count alike; by default chosen of 0, 0.03, 0.07, 0.2"),
+        Field(ge=0, description="of the weights; 0: neighbors count alike; by default chosen of 0, 0.03, 0.07, 0.2"),
     ] = None,
     seed: Annotated[int, Field(ge=0, description="of the bootstrap")] = 0,
 ) -> Result:
@@ -49,7 +49,7 @@ def evaluate(
     for name in get_args(Distance) if metric == "auto" else (metric,):
         for heat, k, answer in _votes(embeddings, labels, split.train, split.validation, tried, name, temperatures):
             found[name, heat, k] = float((answer == labels[split.validation]).mean())
-    # Of equals the plain vote, then the fewest neighbours.
+    # Of equals the plain vote, then the fewest neighbors.
     name, heat, k = max(found, key=lambda choice: (found[choice], -choice[1], -choice[2]))
     seen = np.concatenate([split.train, split.validation])
     ((_, _, answer),) = _votes(embeddings, labels, seen, split.test, [k], name, [heat])

@@ -21,7 +21,7 @@ def evaluate(
     patience: Annotated[int, Field(ge=1, description="epochs without a better one after which it stops")] = 10,
     seed: Annotated[int, Field(ge=0, description="of weights, order and the bootstrap")] = 0,
 ) -> Result:
-    """scikit-learn's MLPClassifier with one hidden layer of rectified units, on standardised embeddings.
+    """scikit-learn's MLPClassifier with one hidden layer of rectified units, on standardized embeddings.
 
     The number of epochs is chosen on the validation split, by accuracy and then cross-entropy; the figure is of the network
     trained again, for as many epochs, on train and validation.

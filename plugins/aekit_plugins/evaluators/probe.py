@@ -32,7 +32,7 @@ def evaluate(
     labels: np.ndarray,
     split: Split,
     *,
-    lowest: Annotated[float, Field(gt=0, description="smallest C tried: the strongest regularisation")] = 1e-4,
+    lowest: Annotated[float, Field(gt=0, description="smallest C tried: the strongest regularization")] = 1e-4,
     highest: Annotated[float, Field(gt=0, description="largest C tried")] = 1e3,
     steps: Annotated[int, Field(ge=1, le=96, description="values of C tried, evenly spaced in the logarithm")] = 10,
     folds: Annotated[
@@ -41,7 +41,7 @@ def evaluate(
     max_iterations: Annotated[int, Field(ge=1, description="of L-BFGS, for each C")] = 200,
     seed: Annotated[int, Field(ge=0, description="of the folds and the bootstrap")] = 0,
 ) -> Result:
-    """On standardised embeddings: logistic regression for classes, one against the rest for several labels a sample, and
+    """On standardized embeddings: logistic regression for classes, one against the rest for several labels a sample, and
     ridge regression for numbers on a scale.
 
     C is chosen by accuracy, mean average precision or R2; the figure is of the model fitted again, at that C, on train and

@@ -9,7 +9,7 @@ import numpy as np
 from aekit.plugin import Field, Result, Split, bootstrap, nearest_neighbors, rank_neighbors, stratified_sample
 
 BLOCK = 8192
-"""Queries whose neighbours are held at a time."""
+"""Queries whose neighbors are held at a time."""
 
 
 def evaluate(

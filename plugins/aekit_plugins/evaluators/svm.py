@@ -28,7 +28,7 @@ def evaluate(
     ] = 5000,
     seed: Annotated[int, Field(ge=0, description="of those samples and the bootstrap")] = 0,
 ) -> Result:
-    """scikit-learn's SVC on standardised embeddings, one class against another in pairs.
+    """scikit-learn's SVC on standardized embeddings, one class against another in pairs.
 
     C and, for the rbf kernel, gamma are chosen on the validation split; the figure is of the machine fitted again, with
     these, on train and validation.

@@ -25,7 +25,7 @@ from aekit.plugin import (
 )
 
 TRAINING_PER_LIST = 64
-"""Vectors that k-means sees for each of its centres; FAISS warns below 39."""
+"""Vectors that k-means sees for each of its centers; FAISS warns below 39."""
 LINKING = 200
 """HNSW's efConstruction. FAISS's 40 fails on clustered vectors, which is what trained encoders make."""
 MAPPED = 2**30
@@ -48,7 +48,7 @@ class Faiss(Index):
             int | None,
             Field(ge=1, description="lists searched in an IVF; by default the fewest that reach target_recall"),
         ] = None,
-        target_recall: Annotated[float, Field(gt=0, le=1, description="of the ten nearest neighbours")] = 0.95,
+        target_recall: Annotated[float, Field(gt=0, le=1, description="of the ten nearest neighbors")] = 0.95,
     ) -> None:
         self.kind, self.nprobe, self.target_recall = kind, nprobe, target_recall
         self.effort: dict[str, int] = {}

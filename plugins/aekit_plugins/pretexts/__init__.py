@@ -10,14 +10,12 @@ def aekit_register_pretexts() -> list[Entry]:
     at = "aekit_plugins.pretexts"
     seen = ("series", "image", "clip")
     return [
-        Entry(
-            "rotation", f"{at}.rotation:Rotation", "says by which angle the picture was turned", 1, ("image", "clip")
-        ),
-        Entry("jigsaw", f"{at}.jigsaw:Jigsaw", "says in which order the tiles of the picture are", 1, ("image",)),
+        Entry("rotation", f"{at}.rotation:Rotation", "says by which angle the image was turned", 1, ("image", "clip")),
+        Entry("jigsaw", f"{at}.jigsaw:Jigsaw", "says in which order the tiles of the image are", 1, ("image",)),
         Entry(
             "relative-position",
             f"{at}.relative_position:RelativePosition",
-            "says where one patch of the picture lies, seen from another",
+            "says where one patch of the image lies, seen from another",
             1,
             ("image",),
         ),
@@ -40,9 +38,9 @@ def aekit_register_pretexts() -> list[Entry]:
             "inpainting", f"{at}.inpainting:Inpainting", "a hole in the sample, filled from what surrounds it", 1, seen
         ),
         Entry(
-            "colourisation",
+            "colorization",
             f"{at}.colorization:Colorization",
-            "the colours of a picture, from its lightness",
+            "the colors of an image, from its lightness",
             1,
             ("image",),
         ),
@@ -56,7 +54,7 @@ def aekit_register_pretexts() -> list[Entry]:
         Entry(
             "mark-removal",
             f"{at}.watermark_removal:WatermarkRemoval",
-            "clean pictures from those with text and logos laid over",
+            "clean images from those with text and logos laid over",
             1,
             ("image",),
         ),

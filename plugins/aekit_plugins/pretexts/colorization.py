@@ -1,4 +1,4 @@
-"""Colourisation: the encoder sees the lightness of a picture, and its code has to say which colours belong to it."""
+"""Colorization: the encoder sees the lightness of an image, and its code has to say which colors belong to it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from aekit.plugin import Encoder, Field, Samples, resample
 WIDTH = 32
 """Channels that the decoder ends with, for classes, before each pixel is told its class."""
 MOST = 2000
-"""Training pictures whose colours are counted, evenly spaced."""
+"""Training images whose colors are counted, evenly spaced."""
 
 
 class Colorization(RestorationTask):
-    """Lightness in, the colours a and b of CIELAB out; the lightness of the result is that of what the network saw.
+    """Lightness in, the colors a and b of CIELAB out; the lightness of the result is that of what the network saw.
 
     ``classes`` predicts a distribution over bins of a and b for each small square of pixels: wherever a thing may have several
-    colours, it names one of them, where the mean of regression is grey. Rare colours, which are the vivid ones, count more.
-    The colour shown is the mean of the distribution, sharpened. Pictures of other sizes get the colours of a picture of the
+    colors, it names one of them, where the mean of regression is gray. Rare colors, which are the vivid ones, count more.
+    The color shown is the mean of the distribution, sharpened. Images of other sizes get the colors of an image of the
     network's size.
-    The encoder learns from pictures without colour; embed pictures without colour with it.
+    The encoder learns from images without color; embed images without color with it.
 
     Zhang, Isola and Efros, Colorful image colorization, 2016.
 
     Raises:
-        ValueError: samples other than pictures in red, green and blue, or values that have no white.
+        ValueError: samples other than images in red, green and blue, or values that have no white.
     """
 
-    task, damaged_label, any_size = "colourise", "left grey", True
+    task, damaged_label, any_size = "colorize", "left gray", True
     bins: Tensor
     rarity: Tensor
 
@@ -41,18 +41,18 @@ class Colorization(RestorationTask):
         self,
         encoder: Encoder,
         *,
-        way: Annotated[Literal["classes", "regression"], Field(description="of colours, or to a and b")] = "classes",
+        way: Annotated[Literal["classes", "regression"], Field(description="of colors, or to a and b")] = "classes",
         grid: Annotated[float, Field(ge=2, le=50, description="side of a bin of a and b, for classes")] = 10.0,
         square: Annotated[
             Literal[1, 2, 4], Field(description="pixels along a side that share a distribution, for classes")
         ] = 2,
         temperature: Annotated[
-            float, Field(gt=0, le=1, description="of the colour shown: 1 is the mean, towards 0 the likeliest")
+            float, Field(gt=0, le=1, description="of the color shown: 1 is the mean, towards 0 the likeliest")
         ] = 0.38,
     ) -> None:
         spec, reach = encoder.spec, encoder.preprocess.raw_range()
         if spec.kind != "image" or spec.shape[0] != 3:
-            raise ValueError(f"expected pictures in red, green and blue (3, H, W), found {spec}")
+            raise ValueError(f"expected images in red, green and blue (3, H, W), found {spec}")
         self.white = {"uint8": 255.0, "uint16": 65535.0}.get(spec.dtype, 1.0)
         if float(reach[0].min()) < 0 or float(reach[1].max()) > self.white:
             raise ValueError(f"expected values in 0..{self.white:g}, found {reach[0].min():g}..{reach[1].max():g}")
@@ -85,12 +85,12 @@ class Colorization(RestorationTask):
         lab, given = rgb_to_lab(self._rgb(x)), self._given(x)
         if self.way == "classes":
             given = torch.einsum("bq...,qc->bc...", (given / self.temperature).softmax(1), self.bins)
-        colours = F.interpolate(given, x.shape[2:], mode="bilinear", align_corners=False)
-        return self._scaled(lab_to_rgb(torch.cat([lab[:, :1], colours], 1)))
+        colors = F.interpolate(given, x.shape[2:], mode="bilinear", align_corners=False)
+        return self._scaled(lab_to_rgb(torch.cat([lab[:, :1], colors], 1)))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """(B, 3, H, W) -> cross-entropy of a square's colour, weighted by rarity, or squared error of a and b, in tens."""
-        with torch.autocast(x.device.type, enabled=False):  # colours need all digits
+        """(B, 3, H, W) -> cross-entropy of a square's color, weighted by rarity, or squared error of a and b, in tens."""
+        with torch.autocast(x.device.type, enabled=False):  # colors need all digits
             ab, visible = rgb_to_lab(self._rgb(x))[:, 1:], self.prepare_damaged(x).visible
             if self.way == "classes":
                 places, shares = soft_encode_ab(self._reduced(ab), self.bins)  # (B, h, w, K)
@@ -104,7 +104,7 @@ class Colorization(RestorationTask):
     def _given(self, visible: Tensor) -> Tensor:
         """(B, 3, H, W) -> a and b (B, 2, H, W), or logits (B, Q, h, w)."""
         decoded = self.decode(resample(visible, self.encoder.spec.shape[1:]))
-        # The decoder starts with outputs of about 1, colours are of the order of 10.
+        # The decoder starts with outputs of about 1, colors are of the order of 10.
         return 10 * decoded if self.way == "regression" else self.told(self._reduced(decoded)).float()
 
     def _reduced(self, x: Tensor) -> Tensor:

@@ -26,13 +26,13 @@ from aekit.objectives.joint_embedding import (
 from aekit.plugin import Encoder, Field, RecipeError, Samples
 
 FIRST = 256
-"""Samples whose mean output is the first centre."""
+"""Samples whose mean output is the first center."""
 
 
 class DINO(JointEmbeddingTask):
     """Self-distillation: the teacher, a moving average of the student, sees two large parts of each sample, the student these
     and several small ones, resized to the size that the encoder takes. What keeps outputs from becoming all alike is that the
-    teacher's are centred, by a moving average, and sharpened, by a low temperature. Unlike in the paper, the projector has batch
+    teacher's are centerd, by a moving average, and sharpened, by a low temperature. Unlike in the paper, the projector has batch
     norms, the prototypes learn from the first step on, and the teacher's temperature stays as it is.
 
     Logged: ``undecided``, the entropy of the teacher's assignments, 1 where all prototypes are as good; ``used``, the entropy
@@ -42,7 +42,7 @@ class DINO(JointEmbeddingTask):
     Caron et al., Emerging properties in self-supervised vision transformers, 2021.
     """
 
-    centre: Tensor
+    center: Tensor
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class DINO(JointEmbeddingTask):
         momentum: Momentum = 0.99,
         student_temperature: Annotated[float, Field(gt=0, description="of the student's softmax")] = 0.1,
         teacher_temperature: Annotated[float, Field(gt=0, description="of the teacher's; lower is sharper")] = 0.04,
-        centring: Annotated[float, Field(ge=0, lt=1, description="momentum of the centre")] = 0.9,
+        centering: Annotated[float, Field(ge=0, lt=1, description="momentum of the center")] = 0.9,
         parts: Annotated[int, Field(ge=0, description="small parts of each sample that the student sees")] = 2,
         least: Annotated[
             float, Field(gt=0, le=1, description="share of a sample that a small part has at least")
@@ -69,17 +69,17 @@ class DINO(JointEmbeddingTask):
         head = nn.Sequential(mlp(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
         super().__init__(encoder, head, views)
         self.small_views, self.parts = replace(views, crop_scale=(least, large)), parts
-        self.momentum, self.centring = momentum, centring
+        self.momentum, self.centering = momentum, centering
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
         self.teacher = MomentumTeacher(encoder, head)
-        self.register_buffer("centre", torch.zeros(prototypes))
+        self.register_buffer("center", torch.zeros(prototypes))
 
     @torch.no_grad()
     def start(self, samples: Samples) -> None:
         self.teacher.ema_update(0.0)  # first weights may have been set since it was made
-        # Of what an untrained network says, most is the same for all samples. The centre begins there, and not at 0.
+        # Of what an untrained network says, most is the same for all samples. The center begins there, and not at 0.
         raw = samples.batch(torch.arange(min(len(samples), FIRST)))
-        self.centre.copy_(self.teacher(self.encoder.preprocess(raw)).mean(0))
+        self.center.copy_(self.teacher(self.encoder.preprocess(raw)).mean(0))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         large = self.two_views(x, generator)
@@ -87,8 +87,8 @@ class DINO(JointEmbeddingTask):
         logits = project_together(self.project, *large, *small)
         outputs = project_together(self.teacher, *large)
         self.batch_mean = torch.stack(outputs).mean((0, 1))
-        targets = [((output - self.centre) / self.teacher_temperature).softmax(1) for output in outputs]
-        most = math.log(len(self.centre))
+        targets = [((output - self.center) / self.teacher_temperature).softmax(1) for output in outputs]
+        most = math.log(len(self.center))
         return {
             "loss": cross_entropy(targets, logits, self.student_temperature),
             "undecided": entropy(torch.cat(targets)).mean() / most,
@@ -97,12 +97,12 @@ class DINO(JointEmbeddingTask):
         }
 
     def after_step(self) -> None:
-        self.centre.lerp_(self.batch_mean, 1 - self.centring)
+        self.center.lerp_(self.batch_mean, 1 - self.centering)
         self.teacher.ema_update(cosine_ramp(self.momentum, self.progress))
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         large, small = self.views(x, generator), self.small_views(x, generator)
-        assigned, logits = (self.teacher(large) - self.centre).argmax(1), self.project(small).argmax(1)
+        assigned, logits = (self.teacher(large) - self.center).argmax(1), self.project(small).argmax(1)
         answers = [f"{theirs} / {ours}" for theirs, ours in zip(assigned.tolist(), logits.tolist())]
         return {"sample": x, "large part": large, "small part": small, "prototype: teacher / student": answers}
 

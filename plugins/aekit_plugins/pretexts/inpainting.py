@@ -27,7 +27,7 @@ class Inpainting(RestorationTask):
     Pathak, Krähenbühl, Donahue, Darrell and Efros, Context encoders: feature learning by inpainting, 2016.
 
     Raises:
-        ValueError: vectors, whose entries have no neighbours.
+        ValueError: vectors, whose entries have no neighbors.
     """
 
     task = "inpaint"
@@ -37,8 +37,8 @@ class Inpainting(RestorationTask):
         encoder: Encoder,
         *,
         hole: Annotated[
-            Literal["centre", "block", "shapes"],
-            Field(description="a block in the centre, a block anywhere of random proportions, or random shapes"),
+            Literal["center", "block", "shapes"],
+            Field(description="a block in the center, a block anywhere of random proportions, or random shapes"),
         ] = "shapes",
         share: Annotated[float, Field(gt=0, lt=1, description="of the sample that is hidden")] = 0.25,
         fill: Annotated[
@@ -51,7 +51,7 @@ class Inpainting(RestorationTask):
         residual: ResidualOption = None,
     ) -> None:
         if encoder.spec.kind == "vector":
-            raise ValueError(f"expected series, pictures or clips, whose entries have neighbours, found {encoder.spec}")
+            raise ValueError(f"expected series, images or clips, whose entries have neighbors, found {encoder.spec}")
         super().__init__(encoder, loss, residual)
         self.hole, self.share, self.overlap, self.overlap_weight = hole, share, overlap, overlap_weight
         self.filling = MaskFill(encoder, "mean")
@@ -68,7 +68,7 @@ class Inpainting(RestorationTask):
             cells = [max(2, round(CELLS * now / side)) for now, side in zip(size, sides)]
             hidden = random_shape_masks(size, cells, self.share, len(x), generator)
         else:
-            hidden = block_masks(size, sides, self.share, len(x), generator, central=self.hole == "centre")
+            hidden = block_masks(size, sides, self.share, len(x), generator, central=self.hole == "center")
         return self.fill_mask(x, hidden), hidden
 
     def fill_mask(self, x: Tensor, hidden: Tensor) -> Tensor:
@@ -85,12 +85,12 @@ class Inpainting(RestorationTask):
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
         ways = {**super().baselines(notes), "the mean": self._by(self.filling)}
-        ways["nearest neighbour"] = self._by(nearest_fill)
+        ways["nearest neighbor"] = self._by(nearest_fill)
         if self.encoder.spec.kind == "image":
             try:
                 import skimage.restoration  # noqa: F401
             except ImportError:
-                notes.append("no biharmonic inpainting: it needs scikit-image (pip install 'aekit[pictures]')")
+                notes.append("no biharmonic inpainting: it needs scikit-image (pip install 'aekit[images]')")
             else:
                 ways["biharmonic"] = self._by(biharmonic_fill)
         return ways

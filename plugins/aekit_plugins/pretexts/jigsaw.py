@@ -1,4 +1,4 @@
-"""Jigsaw puzzles: in which of a set of orders are the tiles of the picture?"""
+"""Jigsaw puzzles: in which of a set of orders are the tiles of the image?"""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from aekit.objectives.base import Pretext
 from aekit.plugin import Encoder, Field
 
 SMALL = 48
-"""Pictures of shorter sides are cut into 2 x 2 tiles, as there is little to see in a ninth of them."""
+"""Images of shorter sides are cut into 2 x 2 tiles, as there is little to see in a ninth of them."""
 
 
 class Jigsaw(Pretext):
     """The tiles of a grid are shuffled, each is encoded by itself, and the network names the order from all their codes.
 
-    Between tiles there are gaps, their places vary, each has the mean and the deviation of the whole picture, and a share of
-    colour pictures is seen in grey: neither edges nor brightness nor the colour fringes of a lens tell what belongs where.
+    Between tiles there are gaps, their places vary, each has the mean and the deviation of the whole image, and a share of
+    color images is seen in gray: neither edges nor brightness nor the color fringes of a lens tell what belongs where.
     A tile is enlarged to the size that the encoder takes; a step costs that of as many samples as there are tiles.
 
     Raises:
-        ValueError: samples that are not pictures, or too small to be cut.
+        ValueError: samples that are not images, or too small to be cut.
 
     Noroozi and Favaro, Unsupervised learning of visual representations by solving jigsaw puzzles, 2016.
     """
@@ -38,23 +38,23 @@ class Jigsaw(Pretext):
         *,
         grid: Annotated[
             Literal[2, 3] | None,
-            Field(description=f"tiles along each side; by default 3, and 2 for pictures under {SMALL} entries"),
+            Field(description=f"tiles along each side; by default 3, and 2 for images under {SMALL} entries"),
         ] = None,
         orders: Annotated[
             int, Field(ge=2, le=2000, description="to tell apart, far from one another; a 2 x 2 grid has at most 24")
         ] = 100,
         gap: Annotated[float, Field(ge=0, le=0.5, description="between tiles, as a share of a cell of the grid")] = 0.1,
         jitter: Annotated[float, Field(ge=0, le=0.5, description="of a tile's place, as a share of a cell")] = 0.1,
-        grey: Annotated[float, Field(ge=0, le=1, description="share of colour pictures that are seen in grey")] = 0.3,
+        gray: Annotated[float, Field(ge=0, le=1, description="share of color images that are seen in gray")] = 0.3,
         width: Annotated[int, Field(ge=0, description="of the hidden layer that answers; 0: none")] = 1024,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
         if spec.kind != "image":
-            raise ValueError(f"expected pictures (C, H, W), found {spec}")
+            raise ValueError(f"expected images (C, H, W), found {spec}")
         self.grid = grid or (2 if min(spec.shape[1:]) < SMALL else 3)
         self.rows, self.columns = (TileCells.partition(side, self.grid, gap, jitter) for side in spec.shape[1:])
-        self.grey = grey
+        self.gray = gray
         self.register_buffer("orders", distant_permutations(self.grid**2, orders).clone(), persistent=False)
         self.head = classification_head(self.grid**2 * encoder.dim, width, len(self.orders))
 
@@ -65,7 +65,7 @@ class Jigsaw(Pretext):
     def shuffle(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Tiles (B, N, C, h, w) in the order in which they are shown, and (B,) which of the orders that is."""
         tops, lefts = self._corners(x, generator)
-        x = random_grayscale(x, self.grey, generator)
+        x = random_grayscale(x, self.gray, generator)
         tiles = match_image_statistics(cut_tiles(x, tops, lefts, self.rows.piece, self.columns.piece), x)
         drawn = torch.randint(0, len(self.orders), (len(x),), generator=generator, device=x.device)
         return _taken(tiles, self.orders[drawn]), drawn

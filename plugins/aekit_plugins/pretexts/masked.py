@@ -1,4 +1,4 @@
-"""Masked modelling: random patches of the sample are hidden, and asked for from the others."""
+"""Masked modeling: random patches of the sample are hidden, and asked for from the others."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from aekit.plugin import Encoder, Field, Samples
 Side = Annotated[int, Field(ge=1)]
 _PATCH = Field(
     description="steps or pixels of a patch, one side or [height, width]; auto: the network's own where it is made of patches, "
-    "else a sixteenth of a series and an eighth of each side of a picture"
+    "else a sixteenth of a series and an eighth of each side of an image"
 )
-_NORMALISE = Field(description="each patch that is asked for is brought to mean 0 and deviation 1 first")
+_NORMALIZE = Field(description="each patch that is asked for is brought to mean 0 and deviation 1 first")
 _DEPTH = Field(ge=1, description="layers of the decoder of a network that is made of patches")
 
 
@@ -45,7 +45,7 @@ class Masked(Pretext):
         ] = "auto",
         share: Annotated[float, Field(gt=0, lt=1, description="of the patches, that is hidden")] = 0.6,
         fill: FillOption = "token",
-        normalise: Annotated[bool, _NORMALISE] = False,
+        normalize: Annotated[bool, _NORMALIZE] = False,
         depth: Annotated[int, _DEPTH] = 2,
     ) -> None:
         super().__init__(encoder)
@@ -56,8 +56,8 @@ class Masked(Pretext):
         if self.grid.count < 2:
             raise ValueError(f"patch = {patch}: expected two patches or more in {spec}")
         self.count = min(max(1, round(share * self.grid.count)), self.grid.count - 1)
-        self.normalise = normalise
-        self.likelihood = LOSSES["bce" if encoder.preprocess.unit and not normalise else "mse"](spec)
+        self.normalize = normalize
+        self.likelihood = LOSSES["bce" if encoder.preprocess.unit and not normalize else "mse"](spec)
         self.filling = MaskFill(encoder, "zero" if own else fill)
         if own:
             self.decoder: torch.nn.Module = PatchDecoder(
@@ -91,14 +91,14 @@ class Masked(Pretext):
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """(B, *shape) -> the mean error of an entry of the hidden patches."""
         visible, hidden = self.mask_input(x, generator)
-        target = self.grid.standardize(x) if self.normalise else x
+        target = self.grid.standardize(x) if self.normalize else x
         return {"loss": masked_mean(self.likelihood.elementwise(self.predict(visible, hidden), target), hidden).mean()}
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         visible, hidden = self.mask_input(x, generator)
         restored = self.likelihood.activate(self.predict(visible, hidden))
         if (
-            self.normalise
+            self.normalize
         ):  # a hidden patch's own mean and deviation were not asked for: it gets those of all that is visible
             shape = (-1,) + (1,) * (x.ndim - 1)
             mean = masked_mean(x, ~hidden).view(shape)

@@ -24,7 +24,7 @@ SIDES = {
 }
 """Side -> its axis, and whether it is the far end of that."""
 
-_PART = Field(description="a side, or the axis of what lies between; auto: the future, or the bottom of pictures")
+_PART = Field(description="a side, or the axis of what lies between; auto: the future, or the bottom of images")
 _BETWEEN = Field(min_length=2, max_length=2, description="first and last share of the axis, where part is an axis")
 _GIVEN = Field(gt=0, le=1, description="share of the axis, next to the part, that is shown; by default all the rest")
 _FILL = Field(description="what stands in place: the nearest step, row or column that is shown, or as for masked")
@@ -60,7 +60,7 @@ class PredictPart(RestorationTask):
     ) -> None:
         spec = encoder.spec
         if spec.kind not in AXES:
-            raise ValueError(f"expected series (C, T), pictures (C, H, W) or clips (C, T, H, W), found {spec}")
+            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec}")
         super().__init__(encoder, loss, residual)
         part = ("bottom" if spec.kind == "image" else "future") if part == "auto" else part
         axis, self.at_end = SIDES.get(part, (part, False))

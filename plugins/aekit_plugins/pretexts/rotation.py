@@ -1,4 +1,4 @@
-"""Rotation: by which of a few angles was the picture turned?"""
+"""Rotation: by which of a few angles was the image turned?"""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from aekit.plugin import Encoder, Field
 
 
 class Rotation(Pretext):
-    """The picture is turned counterclockwise, and the network says by how much: that takes knowing what is up in it.
+    """The image is turned counterclockwise, and the network says by how much: that takes knowing what is up in it.
 
     Half and quarter turns move entries and leave them as they are. Eighths are interpolated, inside a circle, so that no blank
     corner tells the angle; and as what is interpolated is less sharp than what is not, which would tell eighths from quarters,
-    all are interpolated then: moved by up to half an entry each way, with a further small turn. Of pictures that are not square
+    all are interpolated then: moved by up to half an entry each way, with a further small turn. Of images that are not square
     the central square is turned, unless it is by half. All frames of a clip are turned alike.
 
     Raises:
-        ValueError: samples that are neither pictures nor clips.
+        ValueError: samples that are neither images nor clips.
 
     Gidaris, Singh and Komodakis, Unsupervised representation learning by predicting image rotations, 2018; for clips, Jing,
     Yang, Liu and Tian, Self-supervised spatiotemporal feature learning via video rotation prediction, 2018.
@@ -49,7 +49,7 @@ class Rotation(Pretext):
         super().__init__(encoder)
         spec = encoder.spec
         if spec.kind not in ("image", "clip"):
-            raise ValueError(f"expected pictures (C, H, W) or clips (C, T, H, W), found {spec}")
+            raise ValueError(f"expected images (C, H, W) or clips (C, T, H, W), found {spec}")
         self.ways, self.views = ways, views
         self.jitter = math.radians((8.0 if ways == 8 else 0.0) if jitter is None else jitter)
         self.head = classification_head(encoder.dim, width, ways)
@@ -88,7 +88,7 @@ class Rotation(Pretext):
 
 
 def rotate_quarters(x: Tensor, quarters: Tensor) -> Tensor:
-    """Squares (B, ..., S, S), or any pictures for even numbers, each turned by `quarters` (B,) in 0..3, exactly."""
+    """Squares (B, ..., S, S), or any images for even numbers, each turned by `quarters` (B,) in 0..3, exactly."""
     quarters = quarters.view(-1, *[1] * (x.ndim - 1))
     x = torch.where(quarters >= 2, x.flip((-2, -1)), x)
     return torch.where(quarters % 2 == 1, x.rot90(1, (-2, -1)), x) if x.shape[-1] == x.shape[-2] else x

@@ -57,7 +57,7 @@ class SimCLR(JointEmbeddingTask):
 
 @force_float32
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """The normalised, temperature-scaled cross-entropy: the mean, over all 2 B projections, of minus the log of the softmax,
+    """The normalized, temperature-scaled cross-entropy: the mean, over all 2 B projections, of minus the log of the softmax,
     at its partner, of its cosine similarities to all others.
 
     Args:

@@ -14,7 +14,7 @@ from aekit.plugin import Encoder, Field, resample
 class SuperResolution(RestorationTask):
     """The network sees the sample of the lower resolution at the size of the higher one, blown up with a cubic kernel.
 
-    Series are made coarser in time, pictures in height and width, clips in all three, or, with `axes`, in time or in space alone.
+    Series are made coarser in time, images in height and width, clips in all three, or, with `axes`, in time or in space alone.
 
     Dong, Loy, He and Tang, Learning a deep convolutional network for image super-resolution, 2014; Kim, Lee and Lee,
     Accurate image super-resolution using very deep convolutional networks, 2016, for the residual.
@@ -38,7 +38,7 @@ class SuperResolution(RestorationTask):
     ) -> None:
         kinds = {"series": ["time"], "image": ["space"] * 2, "clip": ["time", "space", "space"]}
         if encoder.spec.kind not in kinds:
-            raise ValueError(f"expected series, pictures or clips, whose entries have neighbours, found {encoder.spec}")
+            raise ValueError(f"expected series, images or clips, whose entries have neighbors, found {encoder.spec}")
         own = kinds[encoder.spec.kind]
         if axes != "all" and axes not in own:
             raise ValueError(f"axes = {axes!r} leaves nothing to make smaller of {encoder.spec}")

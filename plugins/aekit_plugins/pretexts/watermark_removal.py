@@ -1,4 +1,4 @@
-"""Mark removal: text and logos are laid over each picture, and the clean one has to be restored."""
+"""Mark removal: text and logos are laid over each image, and the clean one has to be restored."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class WatermarkRemoval(RestorationTask):
-    """Marks differ in words, font, size, angle, place, opacity and colour, half of them black or white; some are tiled over the
-    whole picture. Which, is drawn anew at every presentation from a bank of masks, which is drawn once, before training.
+    """Marks differ in words, font, size, angle, place, opacity and color, half of them black or white; some are tiled over the
+    whole image. Which, is drawn anew at every presentation from a bank of masks, which is drawn once, before training.
 
-    To find a mark the network has to tell what belongs into a picture from what does not.
+    To find a mark the network has to tell what belongs into an image from what does not.
 
     Raises:
-        ValueError: samples that are not pictures.
+        ValueError: samples that are not images.
 
     Dekel, Rubinstein, Liu and Freeman, On the effectiveness of visible watermarks, 2017, for how marks are laid over.
     """
@@ -34,13 +34,13 @@ class WatermarkRemoval(RestorationTask):
         self,
         encoder: Encoder,
         *,
-        most: Annotated[int, Field(ge=1, le=16, description="marks in a picture; there is one at least")] = 2,
+        most: Annotated[int, Field(ge=1, le=16, description="marks in an image; there is one at least")] = 2,
         smallest: Annotated[float, Field(gt=0, description="width of a mark, as a share of the longer side")] = 0.3,
         largest: Annotated[float, Field(gt=0, le=2, description="the same of the widest")] = 1.0,
         turn: Annotated[float, Field(ge=0, le=180, description="largest angle in degrees, each way")] = 45.0,
         faintest: Annotated[Share, Field(description="lowest opacity of a mark")] = 0.3,
         strongest: Annotated[Share, Field(description="the highest; 1 hides what is below")] = 0.9,
-        tiled: Annotated[Share, Field(description="share of the marks that are repeated all over the picture")] = 0.1,
+        tiled: Annotated[Share, Field(description="share of the marks that are repeated all over the image")] = 0.1,
         logos: Annotated[Share, Field(description="share of the marks that are logos, not text")] = 0.3,
         different: Annotated[int, Field(ge=1, le=4096, description="masks in the bank")] = 256,
         fonts: Annotated[
@@ -51,7 +51,7 @@ class WatermarkRemoval(RestorationTask):
         residual: ResidualOption = None,
     ) -> None:
         if encoder.spec.kind != "image":
-            raise ValueError(f"expected pictures (C, H, W), found {encoder.spec}")
+            raise ValueError(f"expected images (C, H, W), found {encoder.spec}")
         if smallest > largest or faintest > strongest:
             what = f"smallest = {smallest:g}" if smallest > largest else f"faintest = {faintest:g}"
             raise ValueError(f"{what} is above its counterpart")
@@ -70,7 +70,7 @@ class WatermarkRemoval(RestorationTask):
         self.note = f"mark-removal: {count} marks in {len(fonts) or 1} fonts"
 
     def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
-        # Pictures that are larger than in training have more marks, of the same size.
+        # Images that are larger than in training have more marks, of the same size.
         area = math.prod(x.shape[2:]) / math.prod(self.encoder.spec.shape[1:])
         most = max(self.most, round(self.most * area))
         count = torch.randint(1, self.most + 1, (len(x),), generator=generator, device=x.device) * most // self.most
@@ -89,8 +89,8 @@ class WatermarkRemoval(RestorationTask):
         angle, repeated = (2 * drawn[4] - 1) * self.turn, drawn[5] < tiled
         mask = place_watermarks(masks, place[0] * wide, place[1] * high, width, angle, repeated, (high, wide))
         opacity = self.faintest + drawn[6] * (self.strongest - self.faintest)
-        colour = torch.rand(batch, channels, 1, 1, generator=generator, device=x.device)
+        color = torch.rand(batch, channels, 1, 1, generator=generator, device=x.device)
         plain = (drawn[8] < 0.5).float().view(-1, 1, 1, 1)
-        colour = torch.where((drawn[7] < 0.5).view(-1, 1, 1, 1), plain, colour)
+        color = torch.where((drawn[7] < 0.5).view(-1, 1, 1, 1), plain, color)
         low_, high_ = self.encoder.preprocess.low, self.encoder.preprocess.high
-        return x + opacity.view(-1, 1, 1, 1) * mask * (low_ + colour * (high_ - low_) - x)
+        return x + opacity.view(-1, 1, 1, 1) * mask * (low_ + color * (high_ - low_) - x)

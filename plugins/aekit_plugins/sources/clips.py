@@ -1,4 +1,4 @@
-"""Clips: windows of frames cut from films, so that no frame is in two splits."""
+"""Clips: windows of frames cut from videos, so that no frame is in two splits."""
 
 from __future__ import annotations
 
@@ -31,28 +31,30 @@ Count = Annotated[int, Field(ge=1)]
 _STEP = Field(description="frames from one of a clip to its next: 2 takes every second, so that more happens in a clip")
 _STRIDE = Field(description="frames from the start of a clip to that of the next; auto: clips follow one another")
 _SIZE = Field(description="pixels, one side or [height, width]; auto: the common one of at most 512, or 64")
-_TEST = Field(ge=0, lt=1, description="held out: the end of a film; of a folder, the last films of each class; 0: none")
-_GAP = Field(description="frames before the held-out end of a film that are in no clip; auto: as many as a clip spans")
+_TEST = Field(
+    ge=0, lt=1, description="held out: the end of a video; of a folder, the last videos of each class; 0: none"
+)
+_GAP = Field(description="frames before the held-out end of a video that are in no clip; auto: as many as a clip spans")
 
 
 class Clips(Source):
-    """Cuts films into clips (C, T, H, W) of the films' own depth: video files, animated pictures, arrays of frames.
+    """Cuts videos into clips (C, T, H, W) of the videos' own depth: video files, animated images, arrays of frames.
 
-    Ids are ``name@first``, by the clip's first frame. One film is split in time; in a folder, folders are classes, and
-    ``train``, ``val``, ``test`` at the top are splits. Films are decoded in order, and never kept whole.
+    Ids are ``name@first``, by the clip's first frame. One video is split in time; in a folder, folders are classes, and
+    ``train``, ``val``, ``test`` at the top are splits. Videos are decoded in order, and never kept whole.
 
     Args:
-        where: a film, an array of frames (T, H, W) or (T, H, W, C) in .npy or .npz, or a folder of films.
+        where: a video, an array of frames (T, H, W) or (T, H, W, C) in .npy or .npz, or a folder of videos.
         like: what an encoder takes: clips are of its length, step, size, channels and depth, whatever the options say.
 
     Raises:
-        DataError: there are no films, or the only one cannot be read or is too short. In a folder, such a film is one clip
+        DataError: there are no videos, or the only one cannot be read or is too short. In a folder, such a video is one clip
             ``name@0`` that is skipped, with a reason; so are clips of frames that are damaged.
     """
 
     slow = True
     segment_starts: np.ndarray
-    looks_for = f"films: {', '.join(VIDEO_ENDINGS)}"
+    looks_for = f"videos: {', '.join(VIDEO_ENDINGS)}"
 
     def __init__(
         self,
@@ -63,21 +65,21 @@ class Clips(Source):
         step: Annotated[Count, _STEP] = 1,
         stride: Annotated[Literal["auto"] | Count, _STRIDE] = "auto",
         size: Annotated[Size, _SIZE] = "auto",
-        resize: Annotated[Resize, Field(description="crop the centre, pad with black, or stretch")] = "crop",
-        grey: Annotated[bool, Field(description="clips of one channel, whatever the film has")] = False,
+        resize: Annotated[Resize, Field(description="crop the center, pad with black, or stretch")] = "crop",
+        gray: Annotated[bool, Field(description="clips of one channel, whatever the video has")] = False,
         test: Annotated[float, _TEST] = 0.2,
         gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
     ) -> None:
         root, self.skipped = Path(where), {}
-        listing = list_folder(root, VIDEO_ENDINGS, "films") if root.is_dir() else Listing([root.name], [root])
+        listing = list_folder(root, VIDEO_ENDINGS, "videos") if root.is_dir() else Listing([root.name], [root])
         self.videos = [Video(path) for path in listing.paths]
-        picture = None
+        image = None
         if like is not None and like.kind == "clip":
             channels, frames, *sides = like.shape
             step = like.frame_step
-            picture = SampleSpec("image", (channels, *sides), like.dtype, like.resize)
-        headers = [film.header for film in self.videos if not film.reason]
-        self._frame, notes = choose_spec(headers, picture, size, resize, 1 if grey else "auto")
+            image = SampleSpec("image", (channels, *sides), like.dtype, like.resize)
+        headers = [video.header for video in self.videos if not video.reason]
+        self._frame, notes = choose_spec(headers, image, size, resize, 1 if gray else "auto")
         shape = (self._frame.shape[0], frames, *self._frame.shape[1:])
         self.spec = replace(self._frame, kind="clip", shape=shape, frame_step=step)
         self.cutting = WindowCutter(frames, step, frames * step if stride == "auto" else stride)
@@ -90,14 +92,14 @@ class Clips(Source):
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Whether it is a video file, or a folder that holds one. Other films are opened as ``clips:PATH``."""
+        """Whether it is a video file, or a folder that holds one. Other videos are opened as ``clips:PATH``."""
         if path.is_dir():
             return contains_files(path, VIDEO_ENDINGS)
         return path.name.lower().endswith(VIDEO_ENDINGS)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.zeros(len(indices), bool)
-        # In the order of films and frames, so that each film is decoded once a batch.
+        # In the order of videos and frames, so that each video is decoded once a batch.
         for position in np.lexsort(self.segment_starts[indices].T[::-1]).tolist():
             index = int(indices[position])
             try:
@@ -106,17 +108,17 @@ class Clips(Source):
                 self.skipped[self.ids[index]] = str(error)
         return rows, ok
 
-    def _clip(self, film: int, first: int) -> np.ndarray:
+    def _clip(self, video: int, first: int) -> np.ndarray:
         playing, player = self._player
-        if player is None or playing != film:
-            player = VideoReader(self.videos[film], self._frame, self.cutting.span)
-            self._player = film, player
+        if player is None or playing != video:
+            player = VideoReader(self.videos[video], self._frame, self.cutting.span)
+            self._player = video, player
         return np.stack([player.frame(number) for number in self.cutting.frames(first)], 1)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
-        # Of the film's file, as the frames of a clip are gone when it has been read.
+        # Of the video's file, as the frames of a clip are gone when it has been read.
         moments = self.segment_starts[indices].tolist()
-        return [f"{self.videos[film].fingerprint}@{first}/{self.cutting.step}" for film, first in moments]
+        return [f"{self.videos[video].fingerprint}@{first}/{self.cutting.step}" for video, first in moments]
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Pictures: a folder of them, a CSV or Parquet list of them, or a single file."""
+"""Images: a folder of them, a CSV or Parquet list of them, or a single file."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from aekit.plugin import (
 
 
 class Images(Source):
-    """Reads pictures by the batch, with a pool of threads, as (C, H, W) of their own depth: uint8, uint16 or float32.
+    """Reads images by the batch, with a pool of threads, as (C, H, W) of their own depth: uint8, uint16 or float32.
 
-    `aekit.data.readers.image_lists.list_pictures` says what folders and lists mean. A list with two columns of paths gives pairs:
+    `aekit.data.readers.image_lists.list_images` says what folders and lists mean. A list with two columns of paths gives pairs:
     opened with one `column` and with the other, it has the same ids in the same order.
 
     Args:
-        where: the folder, list or picture.
-        like: what an encoder takes: pictures are brought to its size, channels and depth, whatever the options say.
+        where: the folder, list or image.
+        like: what an encoder takes: images are brought to its size, channels and depth, whatever the options say.
 
     Raises:
-        DataError: there are no pictures, or the list is not usable. Single bad pictures are skipped, with a reason.
+        DataError: there are no images, or the list is not usable. Single bad images are skipped, with a reason.
     """
 
     slow = True
-    looks_for = f"pictures: {', '.join(IMAGE_ENDINGS)}"
+    looks_for = f"images: {', '.join(IMAGE_ENDINGS)}"
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Images(Source):
         share: CropPctOption = 1.0,
         interpolation: InterpolationOption = "bicubic",
         channels: Annotated[
-            Literal["auto", 1, 3, 4], Field(description="1 grey, 3 RGB, 4 RGBA; auto: RGB if any picture is coloured")
+            Literal["auto", 1, 3, 4], Field(description="1 gray, 3 RGB, 4 RGBA; auto: RGB if any image is colored")
         ] = "auto",
         column: Annotated[
             str, Field(description="of a list, the one with the paths; auto: path, file, filename or image")
@@ -72,7 +72,7 @@ class Images(Source):
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Whether it is a picture, a folder that holds one, or a list with a column of paths."""
+        """Whether it is an image, a folder that holds one, or a list with a column of paths."""
         if path.is_dir():
             return contains_files(path, IMAGE_ENDINGS)
         names = column_names(path) if path.name.lower().endswith(IMAGE_ENDINGS) else ["path"]

@@ -20,7 +20,7 @@ class MnistVariations(Source):
     had. The 70,000 digits are shuffled and divided; each is then turned and given its background once and for all:
 
     - ``basic``: as they are;
-    - ``rot``: turned about the centre by an angle uniform in 0..2 pi, bilinear, dark outside;
+    - ``rot``: turned about the center by an angle uniform in 0..2 pi, bilinear, dark outside;
     - ``bg-rand``: each pixel is the brighter of the digit and noise uniform in 0..255;
     - ``rot-bg-rand``: both.
 
@@ -28,7 +28,7 @@ class MnistVariations(Source):
     when they are read.
 
     Raises:
-        DataError: another name; there are no digits, or fewer than are asked for, or they are not 8-bit pictures.
+        DataError: another name; there are no digits, or fewer than are asked for, or they are not 8-bit images.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class MnistVariations(Source):
         seed: Annotated[int, Field(ge=0, description="of the order, the angles and the noise")] = 0,
         of: Annotated[
             str,
-            Field(min_length=1, description="where the digits are: any 8-bit pictures, such as a folder of IDX files"),
+            Field(min_length=1, description="where the digits are: any 8-bit images, such as a folder of IDX files"),
         ] = "torchvision:MNIST",
         train: Annotated[Count, Field(description="digits to train on")] = 10_000,
         validation: Annotated[Count, Field(description="digits to choose with")] = 2_000,
@@ -50,7 +50,7 @@ class MnistVariations(Source):
             raise DataError(f"mnist-variations:{where}: no such data set{closest_name(where, NAMES)}")
         self._digits = digits = open_data(of)
         if (digits.spec.kind, digits.spec.dtype) != ("image", "uint8"):
-            raise DataError(f"mnist-variations:{where}: {of} holds {digits.spec}; expected pictures of 8 bits")
+            raise DataError(f"mnist-variations:{where}: {of} holds {digits.spec}; expected images of 8 bits")
         count = train + validation + test
         if count > len(digits):
             raise DataError(f"mnist-variations:{where}: {of} holds {len(digits)} samples; {count} were asked for")
@@ -64,28 +64,28 @@ class MnistVariations(Source):
         self.ids = RowIds(self.splits, count)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pictures, ok = self._digits.read(self._rows[indices])
+        images, ok = self._digits.read(self._rows[indices])
         if self._angles is not None:
-            pictures = rotate_images(pictures, self._angles[indices])
+            images = rotate_images(images, self._angles[indices])
         if self._noise is not None:
             # A generator for each sample, so that its background does not depend on what else is read.
             drawn = [np.random.default_rng((self._noise, int(index))).bytes(self.spec.size) for index in indices]
-            noise = np.frombuffer(b"".join(drawn), np.uint8).reshape(pictures.shape)
-            pictures = np.maximum(pictures, noise)
+            noise = np.frombuffer(b"".join(drawn), np.uint8).reshape(images.shape)
+            images = np.maximum(images, noise)
         for position in np.flatnonzero(~ok):
             row = int(self._rows[indices[position]])
             self.skipped[self.ids[int(indices[position])]] = self._digits.skipped[self._digits.ids[row]]
-        return pictures * ok[:, None, None, None], ok
+        return images * ok[:, None, None, None], ok
 
 
-def rotate_images(pictures: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Pictures turned about their centres, with bilinear interpolation and 0 outside.
+def rotate_images(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Images turned about their centers, with bilinear interpolation and 0 outside.
 
     Args:
-        pictures: (B, C, H, W) uint8.
+        images: (B, C, H, W) uint8.
         angles: (B,) radians, counterclockwise.
     """
-    high, wide = pictures.shape[2:]
+    high, wide = images.shape[2:]
     y, x = np.mgrid[:high, :wide] - np.array([high - 1, wide - 1])[:, None, None] / 2
     cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
     # Where each pixel comes from; beyond a border of zeros it does not matter where.
@@ -93,8 +93,8 @@ def rotate_images(pictures: np.ndarray, angles: np.ndarray) -> np.ndarray:
     across = (cos * x - sin * y + (wide - 1) / 2 + 1).clip(0, wide + 1)
     top, left = np.minimum(down.astype(np.intp), high), np.minimum(across.astype(np.intp), wide)
     below, right = (down - top)[..., None], (across - left)[..., None]
-    framed = np.pad(pictures, ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 3, 1)
-    one = np.arange(len(pictures))[:, None, None]
+    framed = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 3, 1)
+    one = np.arange(len(images))[:, None, None]
     upper = framed[one, top, left] * (1 - right) + framed[one, top, left + 1] * right
     lower = framed[one, top + 1, left] * (1 - right) + framed[one, top + 1, left + 1] * right
     return (upper * (1 - below) + lower * below).round().astype(np.uint8).transpose(0, 3, 1, 2)

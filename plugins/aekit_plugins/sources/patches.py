@@ -1,4 +1,4 @@
-"""Patches of pictures: a grid of windows over pictures at their natural size, for networks that are to run on whole pages."""
+"""Patches of images: a grid of windows over images at their natural size, for networks that are to run on whole pages."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ Sides = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 _STRIDE = Field(
     description="pixels from one patch to the next, or [down, across]; auto: the size, so that none overlap"
 )
-_MOST = Field(ge=0, description="patches taken of a picture, evenly spaced in its grid; 0: all")
-_CHANNELS = Field(description="1 grey, 3 RGB, 4 RGBA; auto: RGB if any picture is coloured")
+_MOST = Field(ge=0, description="patches taken of an image, evenly spaced in its grid; 0: all")
+_CHANNELS = Field(description="1 gray, 3 RGB, 4 RGBA; auto: RGB if any image is colored")
 _COLUMN = Field(description="of a list, the one with the paths; auto: path, file, filename or image")
 
 
 class Patches(Source):
-    """Cuts each picture of a folder, a list or a file into a grid of patches (C, H, W), of the picture's own depth.
+    """Cuts each image of a folder, a list or a file into a grid of patches (C, H, W), of the image's own depth.
 
     The last row and column of the grid are moved back to the edge, so that everything is covered. Ids are ``name@y,x``,
-    from the picture's name and the upper left corner; labels and splits are the picture's. Names, labels and splits come
-    from folders and lists as `aekit.data.readers.image_lists.list_pictures` says. Two openings of pictures of equal names and
+    from the image's name and the upper left corner; labels and splits are the image's. Names, labels and splits come
+    from folders and lists as `aekit.data.readers.image_lists.list_images` says. Two openings of images of equal names and
     sizes, such as one list with ``column = "dirty"`` and ``column = "clean"``, have the same ids in the same order.
-    Pictures are decoded when a batch asks for them; only the last is kept, as the next batch likely goes on in it.
+    Images are decoded when a batch asks for them; only the last is kept, as the next batch likely goes on in it.
 
     Args:
-        where: the folder, list or picture.
+        where: the folder, list or image.
         like: what an encoder takes: patches are of its size, channels and depth, whatever the options say.
 
     Raises:
-        DataError: there are no pictures, or the list is not usable. A picture that is bad, or smaller than a patch, is
+        DataError: there are no images, or the list is not usable. An image that is bad, or smaller than a patch, is
             one patch ``name@0,0`` that is skipped, with a reason.
     """
 
     slow = True
-    looks_for = "pictures, if it is asked to cut them: patches:FOLDER"
+    looks_for = "images, if it is asked to cut them: patches:FOLDER"
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Patches(Source):
         *,
         size: Annotated[Sides, Field(description="pixels of a patch, one side or [height, width]")] = 64,
         stride: Annotated[Literal["auto"] | Sides, _STRIDE] = "auto",
-        most_per_picture: Annotated[int, _MOST] = 0,
+        most_per_image: Annotated[int, _MOST] = 0,
         channels: Annotated[Literal["auto", 1, 3, 4], _CHANNELS] = "auto",
         column: Annotated[str, _COLUMN] = "auto",
     ) -> None:
@@ -72,30 +72,30 @@ class Patches(Source):
         self.spec = replace(spec, resize=None)
         self.note = "; ".join([*notes, *filter(None, [listing.note])])
         step = spec.shape[1:] if stride == "auto" else (stride, stride) if isinstance(stride, int) else tuple(stride)
-        grids = [window_corners(h.size if h else (0, 0), spec.shape[1:], step, most_per_picture) for h in headers]
-        self._picture = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
+        grids = [window_corners(h.size if h else (0, 0), spec.shape[1:], step, most_per_image) for h in headers]
+        self._image = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
         self._corner = np.concatenate(grids)
-        places = zip(self._picture.tolist(), self._corner.tolist())
-        self.ids = [f"{listing.ids[picture]}@{y},{x}" for picture, (y, x) in places]
-        self.labels = None if listing.labels is None else listing.labels[self._picture]
-        self.splits = None if listing.splits is None else listing.splits[self._picture]
+        places = zip(self._image.tolist(), self._corner.tolist())
+        self.ids = [f"{listing.ids[image]}@{y},{x}" for image, (y, x) in places]
+        self.labels = None if listing.labels is None else listing.labels[self._image]
+        self.splits = None if listing.splits is None else listing.splits[self._image]
         self._last: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Never: a folder of pictures is opened whole, unless patches are asked for."""
+        """Never: a folder of images is opened whole, unless patches are asked for."""
         return False
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.zeros(len(indices), bool)
         wanted: dict[int, list[int]] = {}
-        for position, picture in enumerate(self._picture[indices].tolist()):
-            wanted.setdefault(picture, []).append(position)
-        kept, others = self._last[0], [picture for picture in wanted if picture != self._last[0]]
+        for position, image in enumerate(self._image[indices].tolist()):
+            wanted.setdefault(image, []).append(position)
+        kept, others = self._last[0], [image for image in wanted if image != self._last[0]]
 
-        def cut(picture: int, whole: np.ndarray) -> None:
+        def cut(image: int, whole: np.ndarray) -> None:
             height, width = self.spec.shape[1:]
-            for position in wanted[picture]:
+            for position in wanted[image]:
                 y, x = self._corner[indices[position]]
                 patch = whole[:, y : y + height, x : x + width]
                 if patch.shape == self.spec.shape:
@@ -104,16 +104,16 @@ class Patches(Source):
                     found = f"{whole.shape[2]}x{whole.shape[1]} pixels"
                     why = f"{found}: too small for a patch of {width}x{height} at {y},{x}"
                     self.skipped[self.ids[indices[position]]] = why
-            if [picture] == others[-1:]:
-                self._last = (picture, whole)
+            if [image] == others[-1:]:
+                self._last = (image, whole)
 
         if kept in wanted:
             cut(*self._last)
-        files = [self.paths[picture] for picture in others]
+        files = [self.paths[image] for image in others]
         reasons = for_each_full_size(files, self.spec, self._pool, lambda n, whole: cut(others[n], whole))
-        for picture, reason in zip(others, reasons):
+        for image, reason in zip(others, reasons):
             if reason:
-                self.skipped |= {self.ids[indices[position]]: reason for position in wanted[picture]}
+                self.skipped |= {self.ids[indices[position]]: reason for position in wanted[image]}
         return rows, ok
 
     @staticmethod

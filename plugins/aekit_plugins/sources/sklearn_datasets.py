@@ -13,10 +13,10 @@ NAMES = ("breast_cancer", "digits", "iris", "wine")
 
 
 def open_dataset(where: str, like: SampleSpec | None = None) -> Source:
-    """``digits``: 1797 grey pictures (1, 8, 8), the numbers as labels; ``iris``, ``wine``, ``breast_cancer``: vectors
+    """``digits``: 1797 gray images (1, 8, 8), the numbers as labels; ``iris``, ``wine``, ``breast_cancer``: vectors
     of float64, the names of the classes as labels.
 
-    The grey values of digits are 0..16, which as uint8 would pass for nearly black: they are float32 in [0, 1].
+    The gray values of digits are 0..16, which as uint8 would pass for nearly black: they are float32 in [0, 1].
 
     Raises:
         DataError: another name.

@@ -50,7 +50,7 @@ def open_dataset(
     interpolation: InterpolationOption = "bicubic",
 ) -> Source:
     """All splits together; labels are the names of the classes where they are known. `size`, `resize`, `share` and
-    `interpolation` are of sets whose pictures are files, which may differ in size.
+    `interpolation` are of sets whose images are files, which may differ in size.
 
     Raises:
         DataError: unknown name, files that are neither there nor to be had, or torchvision is needed and not installed.

@@ -1,4 +1,4 @@
-"""Black and white pictures from grey ones, drawn anew at every presentation."""
+"""Black and white images from gray ones, drawn anew at every presentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aekit.plugin import Preprocess, RecipeError
 class Binarize(Variant):
     """Each entry of a sample in [0, 1] is the chance that it is 1: the sample that is encoded, and restored, is drawn by it.
 
-    What likelihoods of binary pictures are compared on, and noise that an autoencoder cannot learn by heart.
+    What likelihoods of binary images are compared on, and noise that an autoencoder cannot learn by heart.
 
     Salakhutdinov and Murray, On the quantitative analysis of deep belief networks, 2008; Burda, Grosse and Salakhutdinov,
     Importance weighted autoencoders, 2015.
@@ -24,7 +24,7 @@ class Binarize(Variant):
     def prepare(self, preprocess: Preprocess) -> None:
         if not preprocess.unit:
             # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
-            problem = "variant 'binarising': needs samples in [0, 1]; set encoder.scaling = 'unit'"
+            problem = "variant 'binarizing': needs samples in [0, 1]; set encoder.scaling = 'unit'"
             raise RecipeError([problem]) from ValueError("not in [0, 1]")
 
     def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:

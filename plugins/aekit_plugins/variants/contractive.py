@@ -58,11 +58,11 @@ class Contractive(Variant):
         ] = 0.5,
         higher: Annotated[float, Field(ge=0, description="weight of how much the Jacobian changes nearby")] = 0.0,
         sigma: Annotated[float, Field(gt=0, description="how near: deviation on the preprocessed scale")] = 0.1,
-        neighbours: Annotated[int, Field(ge=1, description="noisy samples for each, where higher is not 0")] = 1,
+        neighbors: Annotated[int, Field(ge=1, description="noisy samples for each, where higher is not 0")] = 1,
     ) -> None:
         super().__init__()
         self.weight, self.method, self.probes, self.share = weight, method, probes, share
-        self.higher, self.sigma, self.neighbours = higher, sigma, neighbours
+        self.higher, self.sigma, self.neighbors = higher, sigma, neighbors
         self.way: str = method
         self.note = ""
 
@@ -99,7 +99,7 @@ class Contractive(Variant):
             terms = {"jacobian": self.weight * squared_norms(here).mean()}
             if self.higher:
                 changes = []
-                for _ in range(self.neighbours):
+                for _ in range(self.neighbors):
                     noise = torch.randn(x.shape, generator=step.generator, device=x.device)
                     changes.append(squared_norms(here - image(x + self.sigma * noise)).mean())
                 terms["change"] = self.higher * torch.stack(changes).mean()

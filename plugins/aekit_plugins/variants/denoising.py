@@ -21,7 +21,7 @@ SHARES = ("masking", "salt-and-pepper")
 class Denoising(Variant):
     """New corruption at every presentation, of one level, of one drawn for each sample, or of one that falls with training.
 
-    Masked entries are 0: black in pictures, the mean in standardised data. With `alpha` and `beta` unequal, errors count by
+    Masked entries are 0: black in images, the mean in standardized data. With `alpha` and `beta` unequal, errors count by
     whether the entry was corrupted (emphasis; the 2010 paper takes 1 and 0.5, or 1 and 0).
 
     Vincent, Larochelle, Bengio and Manzagol, Extracting and composing robust features with denoising autoencoders, 2008;
@@ -45,7 +45,7 @@ class Denoising(Variant):
             float | None,
             Field(
                 gt=0,
-                description="gaussian: standard deviation in the data's own units (grey levels for 8-bit pictures), by "
+                description="gaussian: standard deviation in the data's own units (gray levels for 8-bit images), by "
                 "default a quarter of their range or half their deviation; masking and salt-and-pepper: share of the "
                 "entries, by default 0.25; speckle: deviation of the factor from 1, by default 0.25; blur: deviation of "
                 "the Gaussian in entries, by default 1",
@@ -84,7 +84,7 @@ class Denoising(Variant):
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
         if self.noise == "blur" and encoder.spec.kind == "vector":
             # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
-            problem = "denoising.noise = 'blur': needs series, pictures or clips; a vector's entries have no neighbours"
+            problem = "denoising.noise = 'blur': needs series, images or clips; a vector's entries have no neighbors"
             raise RecipeError([problem]) from ValueError("vector")
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:

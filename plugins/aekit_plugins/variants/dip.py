@@ -57,6 +57,6 @@ class DIP(Variant):
 
 def _covariance(codes: Tensor) -> Tensor:
     """(B, D) -> (D, D), over the batch."""
-    centred = codes - codes.mean(0)
+    centerd = codes - codes.mean(0)
     with torch.autocast(codes.device.type, enabled=False):
-        return centred.T @ centred / len(codes)
+        return centerd.T @ centerd / len(codes)

@@ -1,4 +1,4 @@
-"""Displaced pictures: the encoder sees the sample moved, turned and resized, the decoder is asked for it in its place."""
+"""Displaced images: the encoder sees the sample moved, turned and resized, the decoder is asked for it in its place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from aekit.plugin import Field
 class RandomAffine(Variant):
     """A denoising autoencoder whose noise is geometry: a new small displacement at every presentation.
 
-    What is where a thing lies, and not what it is, need not be in the code, as the decoder cannot use it. For pictures whose
-    things lie in a usual place, such as centred ones.
+    What is where a thing lies, and not what it is, need not be in the code, as the decoder cannot use it. For images whose
+    things lie in a usual place, such as centerd ones.
 
     Hinton, Krizhevsky and Wang, Transforming auto-encoders, 2011, for the displacement; Vincent, Larochelle, Bengio and
-    Manzagol, 2008, for the clean picture as the target.
+    Manzagol, 2008, for the clean image as the target.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class RandomAffine(Variant):
         drawn = 2 * torch.rand(4, len(x), generator=generator, device=x.device) - 1
         angle, size = drawn[2] * math.radians(self.turn), 1 + drawn[3] * self.resize
         cosine, sine = angle.cos() / size, angle.sin() / size
-        # In a grid's units either side is 2 long, so that turning a picture that is not square needs its proportion.
+        # In a grid's units either side is 2 long, so that turning an image that is not square needs its proportion.
         across, down = 2 * self.shift * drawn[0], 2 * self.shift * drawn[1]
         tall = x.shape[-2] / x.shape[-1]
         maps = torch.stack(

@@ -1,4 +1,4 @@
-"""The vector-quantised autoencoder: a code is made of a few entries out of a codebook that is learned with it."""
+"""The vector-quantized autoencoder: a code is made of a few entries out of a codebook that is learned with it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PART = 4
 class VectorQuantized(Variant):
     """Splits the code into `groups` parts and replaces each by the nearest of the `entries` of that part's codebook.
 
-    The gradient passes the quantisation as if it were not there; ``commitment`` times the squared distance of code and entries
+    The gradient passes the quantization as if it were not there; ``commitment`` times the squared distance of code and entries
     keeps the two together. The codebook follows the means of the codes that fall to each entry, exponentially smoothed over
     the steps. Entries that hardly any code falls to are moved onto codes of the batch; so are all at the first step.
 
-    The embedding is the quantised code: what the decoder restores from, at most ``groups * log2(entries)`` bits.
+    The embedding is the quantized code: what the decoder restores from, at most ``groups * log2(entries)`` bits.
 
     Van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017, with the means of its appendix A.1;
     unused entries: Dhariwal et al., Jukebox, 2020.
@@ -59,7 +59,7 @@ class VectorQuantized(Variant):
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
         # In a tuple, so that the head does not become a part of this module.
-        self._quantiser = (encoder.head,)
+        self._quantizer = (encoder.head,)
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         whole, chosen = step.extras["whole"], step.extras["chosen"]
@@ -75,5 +75,5 @@ class VectorQuantized(Variant):
     @torch.no_grad()
     def after_step(self) -> None:
         if self._seen is not None:
-            self._quantiser[0].ema_update(*self._seen, decay=self.decay, revive=self.revive)  # type: ignore[operator]
+            self._quantizer[0].ema_update(*self._seen, decay=self.decay, revive=self.revive)  # type: ignore[operator]
             self._seen = None

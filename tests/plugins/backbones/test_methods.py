@@ -34,7 +34,7 @@ SIZES = [(8, 8), (9, 13), (28, 28), (31, 64), (50, 17), (100, 96)]
     ("size", "channels"),
     [*((size, channels) for size in SIZES for channels in (1, 3, 5)), ((512, 512), 3), ((8, 512), 3)],
 )
-def test_conv_takes_any_picture_and_its_mirror_gives_it_back(size: tuple[int, int], channels: int) -> None:
+def test_conv_takes_any_image_and_its_mirror_gives_it_back(size: tuple[int, int], channels: int) -> None:
     with temporary_seed(0):
         backbone = Conv(SampleSpec("image", (channels, *size), "uint8"))
         decoder = backbone.decoder(7)
@@ -157,11 +157,11 @@ def test_a_linear_autoencoder_comes_close_to_pca() -> None:
 
 
 def test_a_run_keeps_its_decoder(tmp_path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
-    encoder = aekit.fit(pictures, dim=4, epochs=1, out=tmp_path / "run")
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
+    encoder = aekit.fit(images, dim=4, epochs=1, out=tmp_path / "run")
     again = load_autoencoder(tmp_path / "run")
     assert again.encoder.digest == encoder.digest
-    back = again.reconstruct(torch.from_numpy(pictures))
+    back = again.reconstruct(torch.from_numpy(images))
     assert back.shape == (40, 1, 8, 8) and back.min() >= 0 and back.max() <= 1
 
 
@@ -169,12 +169,12 @@ def displaced(x: torch.Tensor, **options: float) -> torch.Tensor:
     return RandomAffine(**options).corrupt(x, torch.Generator().manual_seed(0))
 
 
-def test_without_displacement_the_picture_stays_as_it_is() -> None:
+def test_without_displacement_the_image_stays_as_it_is() -> None:
     x = torch.rand(4, 3, 10, 14)
     assert torch.allclose(displaced(x, shift=0, turn=0, resize=0), x, atol=1e-5)
 
 
-def test_each_picture_is_moved_by_its_own_distance_within_the_largest() -> None:
+def test_each_image_is_moved_by_its_own_distance_within_the_largest() -> None:
     x = torch.zeros(200, 1, 41, 41)
     x[:, :, 19:22, 19:22] = 1
     seen = displaced(x, shift=0.2, turn=0, resize=0)
@@ -198,7 +198,7 @@ def test_a_quarter_turn_is_a_quarter_turn() -> None:
     assert (seen[near] - turned).abs().mean() < (seen[near] - x[near]).abs().mean() / 3
 
 
-def test_turning_keeps_shapes_in_a_picture_that_is_not_square() -> None:
+def test_turning_keeps_shapes_in_a_image_that_is_not_square() -> None:
     x = torch.zeros(100, 1, 30, 90)
     x[:, :, 10:21, 40:51] = 1  # a square stays one: as tall as it is wide, whatever its angle
     seen = displaced(x, shift=0, turn=180, resize=0)[:, 0]
@@ -206,22 +206,22 @@ def test_turning_keeps_shapes_in_a_picture_that_is_not_square() -> None:
     assert (tall.sum(1) - wide.sum(1)).abs().max() <= 2
 
 
-def test_resizing_about_the_centre_keeps_it_there() -> None:
+def test_resizing_about_the_center_keeps_it_there() -> None:
     x = torch.zeros(100, 1, 41, 41)
     x[:, :, 15:26, 15:26] = 1
     mass = displaced(x, shift=0, turn=0, resize=0.3).sum((1, 2, 3)) / 121
     assert mass.min() >= 0.7**2 - 0.05 and mass.max() <= 1.3**2 + 0.05 and mass.std() > 0.2
 
 
-def test_binarised_samples_are_drawn_anew_and_are_what_is_to_be_restored() -> None:
+def test_binarized_samples_are_drawn_anew_and_are_what_is_to_be_restored() -> None:
     held = load_samples(ArraySource(np.full((64, 1, 8, 8), 51, np.uint8)), np.arange(64), torch.device("cpu"))
-    values = {"data": {"source": "memory"}, "objective": {"variants": ["binarising"]}, "encoder": {"backbone": "mlp"}}
+    values = {"data": {"source": "memory"}, "objective": {"variants": ["binarizing"]}, "encoder": {"backbone": "mlp"}}
     objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
-    assert isinstance(objective, Autoencoder) and objective.randomness() == ["variant 'binarising'"]
+    assert isinstance(objective, Autoencoder) and objective.randomness() == ["variant 'binarizing'"]
     x = objective.encoder.preprocess(held.batch(torch.arange(64)))
-    drawn = objective.variants["binarising"].augment(x, torch.Generator().manual_seed(3))
+    drawn = objective.variants["binarizing"].augment(x, torch.Generator().manual_seed(3))
     assert drawn.unique().tolist() == [0, 1] and drawn.mean().item() == pytest.approx(51 / 255, abs=0.02)
-    assert not torch.equal(drawn, objective.variants["binarising"].augment(x, torch.Generator().manual_seed(4)))
+    assert not torch.equal(drawn, objective.variants["binarizing"].augment(x, torch.Generator().manual_seed(4)))
     logged = objective.loss(Batch(held.batch(torch.arange(64))), torch.Generator().manual_seed(3))
     expected = objective.likelihood(objective.decoder(objective.encoder.encode(drawn)), drawn).mean()
     assert logged["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -230,7 +230,7 @@ def test_binarised_samples_are_drawn_anew_and_are_what_is_to_be_restored() -> No
 TIED = {
     "mlp": ({"hidden": [7], "tied": True}, (9,)),
     "conv over series": ({"channels": [4, 6], "tied": True}, (2, 13)),
-    "conv over pictures": ({"channels": [4, 6], "tied": True}, (3, 9, 14)),
+    "conv over images": ({"channels": [4, 6], "tied": True}, (3, 9, 14)),
     "conv over clips": ({"channels": [4, 6], "tied": True}, (1, 5, 8, 9)),
 }
 
@@ -280,8 +280,8 @@ def test_series_and_clips_get_a_convolutional_backbone(kind: str, shape: tuple[i
 
 
 def test_samples_are_corrupted_with_all_digits_where_networks_compute_in_bfloat16() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (8, 1, 64, 64), np.uint8)
-    samples = load_samples(ArraySource(pictures), np.arange(8), torch.device("cpu"))
+    images = np.random.default_rng(0).integers(0, 256, (8, 1, 64, 64), np.uint8)
+    samples = load_samples(ArraySource(images), np.arange(8), torch.device("cpu"))
     recipe = make_recipe({"data": {"source": "memory"}, "objective": {"variants": ["displacing"]}})
     recipe = recipe.with_encoder(backbone="conv").with_objective(loss="bce")
     objective = make_objective(recipe, samples.spec, fit_preprocess(samples)[0])

@@ -1,4 +1,4 @@
-"""timm as a backbone: stages that compose, weights that load whole or not at all, pictures as timm prepares them."""
+"""timm as a backbone: stages that compose, weights that load whole or not at all, images as timm prepares them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def trained(model: str, path: Path, *, classes: int = 7, **options: Any) -> nn.M
     return network
 
 
-def pictures(count: int = 24, shape: tuple[int, ...] = (3, 20, 28)) -> np.ndarray:
+def images(count: int = 24, shape: tuple[int, ...] = (3, 20, 28)) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
@@ -106,7 +106,7 @@ def test_stages_are_ordered_from_the_stem_to_the_top() -> None:
 
 @pytest.mark.parametrize("model", ["test_vit", "eva02_tiny_patch14_224", "test_resnet"])
 def test_a_copy_is_whole_and_shares_nothing(model: str) -> None:
-    encoder, raw = encoder_of(model), torch.from_numpy(pictures(2))
+    encoder, raw = encoder_of(model), torch.from_numpy(images(2))
     copy = deepcopy(encoder)
     with torch.no_grad():
         before = encoder(raw)
@@ -161,7 +161,7 @@ def test_nothing_is_left_to_chance() -> None:
 
 @pytest.mark.parametrize("given", [(256, 256), (200, 300), (300, 200), (57, 33), (20, 28), (224, 224), (225, 224)])
 @pytest.mark.parametrize("kernel", ["bicubic", "bilinear"])
-def test_framing_is_torchvisions_resize_and_centre_crop(given: tuple[int, int], kernel: Any) -> None:
+def test_framing_is_torchvisions_resize_and_center_crop(given: tuple[int, int], kernel: Any) -> None:
     from torchvision.transforms import v2
 
     x = torch.rand(2, 3, *given)
@@ -173,7 +173,7 @@ def test_framing_is_torchvisions_resize_and_centre_crop(given: tuple[int, int], 
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_framing_of_oblong_and_squashed_pictures() -> None:
+def test_framing_of_oblong_and_squashed_images() -> None:
     assert crop_geometry((100, 100), (224, 224), 1.0) == ((224, 224), (0, 0))
     assert crop_geometry((200, 301), (224, 224), 0.875) == ((256, 385), (16, 80))  # 80.5 to the even, as Python rounds
     assert crop_geometry((100, 400), (96, 192), 1.0) == ((96, 384), (0, 96))
@@ -188,12 +188,12 @@ def test_framing_keeps_its_precision_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("size", [(300, 200), (199, 300), (640, 480), (224, 224), (90, 500)])
-def test_pictures_are_read_as_timm_reads_them(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_images_are_read_as_timm_reads_them(tmp_path: Path, size: tuple[int, int]) -> None:
     from timm.data import create_transform
 
     grain = np.random.default_rng(0).integers(0, 256, (size[1] // 4 + 1, size[0] // 4 + 1, 3), dtype=np.uint8)
-    picture = Image.fromarray(grain).resize(size, Image.Resampling.BICUBIC)
-    picture.save(tmp_path / "a.jpg", quality=90)
+    image = Image.fromarray(grain).resize(size, Image.Resampling.BICUBIC)
+    image.save(tmp_path / "a.jpg", quality=90)
     for interpolation, share in (("bicubic", 0.875), ("bilinear", 0.95)):
         options = {"size": 224, "resize": "torchvision", "share": share, "interpolation": interpolation}
         source = aekit.open_data(tmp_path, {"images": options})
@@ -213,10 +213,10 @@ def test_a_spec_of_before_is_written_as_it_was() -> None:
         aekit.open_data("images:.", {"images": {"share": 0.5, "resize": "pad"}})
 
 
-def test_it_says_how_pictures_are_to_be_read() -> None:
+def test_it_says_how_images_are_to_be_read() -> None:
     odd = SampleSpec("image", (3, 64, 64), "uint8", "crop")
     assert encoder_of("test_efficientnet", odd).backbone.note == (
-        "test_efficientnet: 6 stages; it sees samples of 64x64 at 160x160; pretrained weights go with pictures read with "
+        "test_efficientnet: 6 stages; it sees samples of 64x64 at 160x160; pretrained weights go with images read with "
         "size = 160, resize = 'torchvision', share = 0.95, interpolation = 'bicubic'"
     )
     right = SampleSpec("image", (3, 160, 160), "uint8", "torchvision", 0.95)
@@ -378,7 +378,7 @@ FAST = {
 
 
 def test_training_goes_on_from_an_earlier_encoder(tmp_path: Path) -> None:
-    data = pictures()
+    data = images()
     aekit.fit(data, backbone="timm", dim=4, epochs=1, overrides=FAST, out=tmp_path / "first")
     first = aekit.load(tmp_path / "first")
     given = {**FAST, "encoder.weights": str(tmp_path / "first")}
@@ -396,7 +396,7 @@ def test_training_goes_on_from_an_earlier_encoder(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"is of another architecture: dim was 4, now 5"):
         aekit.fit(data, backbone="timm", dim=5, epochs=1, overrides=given)
     with pytest.raises(RecipeError, match=r"is of image 3x20x28 uint8, but the data is image 3x9x9 uint8"):
-        aekit.fit(pictures(shape=(3, 9, 9)), backbone="timm", dim=4, epochs=1, overrides=given)
+        aekit.fit(images(shape=(3, 9, 9)), backbone="timm", dim=4, epochs=1, overrides=given)
 
 
 def test_any_backbone_goes_on_from_its_own(tmp_path: Path) -> None:
@@ -418,13 +418,13 @@ def test_any_backbone_goes_on_from_its_own(tmp_path: Path) -> None:
 def test_it_learns_as_an_autoencoder(settings: dict[str, Any]) -> None:
     said = Said()
     overrides = FAST | {"train.lr": 1e-2, "encoder.dim": 4} | settings
-    encoder = aekit.fit(pictures(), backbone="timm", epochs=3, overrides=overrides, progress=said)
+    encoder = aekit.fit(images(), backbone="timm", epochs=3, overrides=overrides, progress=said)
     assert encoder.record["metrics"]["explained"] > -0.5
     assert "backbone: test_resnet: 5 stages; it sees samples of 20x28 at 32x32" in said
 
 
 def test_frozen_stages_and_finetuning(tmp_path: Path) -> None:
-    data, labels = pictures(60), np.arange(60) % 3
+    data, labels = images(60), np.arange(60) % 3
     frozen = {"encoder.frozen": "all", "encoder.dim": 3}
     trained("test_resnet", tmp_path / "w.safetensors")
     given = FAST | frozen | {"encoder.weights": str(tmp_path / "w.safetensors")}
@@ -447,7 +447,7 @@ def test_frozen_stages_and_finetuning(tmp_path: Path) -> None:
 def test_the_export_has_the_preprocessing_inside(tmp_path: Path, model: str, ending: str) -> None:
     if ending == "onnx":
         pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
-    made = aekit.export_encoder(encoder_of(model, dim=4), tmp_path / f"m.{ending}", data=pictures())
+    made = aekit.export_encoder(encoder_of(model, dim=4), tmp_path / f"m.{ending}", data=images())
     assert made["difference"] <= made["tolerance"]
 
 
@@ -483,7 +483,7 @@ def test_it_keeps_the_contract_when_it_is_cut() -> None:
     ],
 )
 def test_mistakes_are_one_line(command: Command, tmp_path: Path, settings: str, expected: str) -> None:
-    np.save(tmp_path / "x.npy", pictures())
+    np.save(tmp_path / "x.npy", images())
     base = ["--set", "encoder.timm.model=test_resnet", "--set", "encoder.weights=pretrained"]
     outcome = command("fit", tmp_path / "x.npy", "-o", tmp_path / "run", "--backbone", "timm", *base, "--set", settings)
     assert outcome.error.startswith(expected.format(v=timm.__version__))
@@ -491,9 +491,9 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path, settings: str, 
 
 
 def test_series_and_unfit_sizes_are_refused() -> None:
-    with pytest.raises(RecipeError, match=r"backbone 'timm' cannot take series 2x16 uint8: expected pictures"):
+    with pytest.raises(RecipeError, match=r"backbone 'timm' cannot take series 2x16 uint8: expected images"):
         encoder_of("test_resnet", SampleSpec("series", (2, 16), "uint8"))
-    with pytest.raises(RecipeError, match=r"test_vit cannot be used on pictures of 7x9|greater than or equal to 8"):
+    with pytest.raises(RecipeError, match=r"test_vit cannot be used on images of 7x9|greater than or equal to 8"):
         encoder_of("test_vit", size=[7, 9])
 
 

@@ -244,7 +244,7 @@ def test_labels_are_read_from_tables_and_arrays(tmp_path: Path) -> None:
     assert read_labels(tmp_path / "labels.npy", ids)[0].tolist() == [0, 1, 2]
     (tmp_path / "nameless.csv").write_text("name,kind\na,b\n")
     (tmp_path / "strangers.csv").write_text("id,kind\nx,b\n")
-    (tmp_path / "words.csv").write_text("id,kind,colour\na,b,red\n")
+    (tmp_path / "words.csv").write_text("id,kind,color\na,b,red\n")
     for name, problem in {
         "no.csv": "no such file of labels",
         "nameless.csv": "no column 'id'",
@@ -267,10 +267,10 @@ def test_groups_come_from_ids() -> None:
         groups_from_ids(["a"], "/")
 
 
-# Nearest neighbours, retrieval
+# Nearest neighbors, retrieval
 
 
-def test_knn_weighs_neighbours_by_their_similarity(digits: Data) -> None:
+def test_knn_weighs_neighbors_by_their_similarity(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
     found = knn.evaluate(x, y, split, metric="cosine", temperature=0.1, most=20)
@@ -424,7 +424,7 @@ def test_scores_of_what_lies_far_out_agree_with_what_is_written_out() -> None:
     normal, rows = generator.standard_normal((200, 4)), 2 * generator.standard_normal((50, 4))
     found = outlier_scores(normal.astype(np.float32), rows.astype(np.float32), 0)
     distances = np.sort(np.linalg.norm(rows[:, None] - normal[None], axis=2), 1)[:, :5].mean(1)
-    np.testing.assert_allclose(found["neighbours"], distances, atol=1e-3)
+    np.testing.assert_allclose(found["neighbors"], distances, atol=1e-3)
     covariance = np.cov(normal.T, bias=True)
     covariance = 0.9 * covariance + 0.1 * np.trace(covariance) / 4 * np.eye(4)
     away = rows - normal.mean(0)
@@ -437,7 +437,7 @@ def test_anomalies_are_each_class_against_the_rest_or_what_is_named(digits: Data
     split = make_split(y)
     found = anomaly.evaluate(x, y, split)
     assert [row["normal"] for row in found.table] == sorted(set(y)) and found.metrics["auroc"].value > 0.98
-    areas = {name: found.metrics[f"auroc_{name}"].value for name in ("neighbours", "mahalanobis", "forest")}
+    areas = {name: found.metrics[f"auroc_{name}"].value for name in ("neighbors", "mahalanobis", "forest")}
     assert found.metrics["auroc"].value == areas[found.chosen["score"]] and min(areas.values()) > 0.9
     named = anomaly.evaluate(x, y, split, normal=["0", "1"])
     assert [row["normal"] for row in named.table] == ["0, 1"]
@@ -483,23 +483,23 @@ def test_intervals_of_groups_are_wider_where_samples_of_a_group_are_alike() -> N
 
 
 def test_reconstructions_are_judged_beside_pca(digits: Data) -> None:
-    pictures = (15 * digits[0]).astype(np.uint8).reshape(-1, 1, 8, 8)
+    images = (15 * digits[0]).astype(np.uint8).reshape(-1, 1, 8, 8)
     autoencoder = None
 
     def keep(objective: Any) -> None:
         nonlocal autoencoder
         autoencoder = objective
 
-    source = ArraySource(pictures)
+    source = ArraySource(images)
     split = make_split(digits[1])
-    encoder = aekit.fit(pictures, dim=8, overrides={"train.epochs": 2, "train.precision": "fp32"})
+    encoder = aekit.fit(images, dim=8, overrides={"train.epochs": 2, "train.precision": "fp32"})
     from aekit.objectives.autoencoder import Autoencoder
 
     autoencoder = Autoencoder(encoder, encoder.decoder(), {}, "bce").eval()
     found = evaluate_reconstruction(autoencoder, source, split.train, split.test)
     assert list(found) == ["encoder", "pca-8"]
-    x = encoder.preprocess(torch.from_numpy(pictures[split.test])).numpy()
-    back = autoencoder.reconstruct(torch.from_numpy(pictures[split.test])).numpy()
+    x = encoder.preprocess(torch.from_numpy(images[split.test])).numpy()
+    back = autoencoder.reconstruct(torch.from_numpy(images[split.test])).numpy()
     errors = np.square(back - x).reshape(len(x), -1).mean(1)
     own = found["encoder"].metrics
     assert own["mse"].value == pytest.approx(errors.mean(), rel=1e-4)
@@ -507,7 +507,7 @@ def test_reconstructions_are_judged_beside_pca(digits: Data) -> None:
     variance = np.square(x - x.mean(0)).mean()
     assert own["explained"].value == pytest.approx(1 - errors.mean() / variance, abs=1e-4)
     assert -1 <= own["ssim"].value <= 1
-    flat = (pictures / 255.0).reshape(len(pictures), -1)
+    flat = (images / 255.0).reshape(len(images), -1)
     mean = flat[split.train].mean(0)
     _, _, axes = np.linalg.svd(flat[split.train] - mean, full_matrices=False)
     linear = (flat[split.test] - mean) @ axes[:8].T @ axes[:8] + mean
@@ -561,18 +561,18 @@ def test_a_run_judges_what_its_decoder_gives_back_and_keeps_groups_together(tmp_
 def test_what_frozen_weights_of_others_give_stands_beside_what_was_trained_on_them(
     digits: Data, tmp_path: Path
 ) -> None:
-    pictures = (15 * digits[0][:300]).astype(np.uint8).reshape(-1, 1, 8, 8)
+    images = (15 * digits[0][:300]).astype(np.uint8).reshape(-1, 1, 8, 8)
     fast = {"train.epochs": 1, "train.precision": "fp32"}
-    first = aekit.fit(pictures, dim=6, out=tmp_path / "first", overrides=fast)
+    first = aekit.fit(images, dim=6, out=tmp_path / "first", overrides=fast)
     transfer = {"encoder.weights": str(tmp_path / "first"), "encoder.frozen": "all"}
-    second = aekit.fit(pictures, dim=3, overrides=fast | transfer)
-    found = evaluate(second.embed(pictures), digits[1][:300], evaluators=["quick"], checks=False)
+    second = aekit.fit(images, dim=3, overrides=fast | transfer)
+    found = evaluate(second.embed(images), digits[1][:300], evaluators=["quick"], checks=False)
     assert list(found.results) == ["encoder", "raw", "pca-3", "random", "features"]
-    features = backbone_features(ArraySource(pictures), np.arange(7), second)
+    features = backbone_features(ArraySource(images), np.arange(7), second)
     with torch.no_grad():
-        expected = first.backbone(first.preprocess(torch.from_numpy(pictures[:7])))
+        expected = first.backbone(first.preprocess(torch.from_numpy(images[:7])))
     np.testing.assert_allclose(features, expected.numpy(), atol=1e-5)
-    assert "features" not in evaluate(first.embed(pictures), digits[1][:300], evaluators=["knn"], checks=False).results
+    assert "features" not in evaluate(first.embed(images), digits[1][:300], evaluators=["knn"], checks=False).results
 
 
 def test_a_run_of_another_encoder_is_refused(digits: Data) -> None:

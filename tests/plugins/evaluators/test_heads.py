@@ -34,7 +34,7 @@ def rings(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
     return x.astype(np.float32), np.array(["inner", "outer"])[labels]
 
 
-def standardised(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def standardized(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return (x - x[seen].mean(axis=0)) / x[seen].std(axis=0)
 
 
@@ -49,7 +49,7 @@ def test_svm_is_the_best_of_its_grid_on_the_validation_part(kernel) -> None:
     split = make_split(y)
     found = svm.evaluate(x, y, split, kernel=kernel)
     reached = {}
-    z = standardised(x, split.train)
+    z = standardized(x, split.train)
     for c in svm.STRENGTHS[kernel]:
         for width in svm.WIDTHS[kernel]:
             machine = SVC(C=c, kernel=kernel, gamma=width / 4).fit(z[split.train], y[split.train])
@@ -59,7 +59,7 @@ def test_svm_is_the_best_of_its_grid_on_the_validation_part(kernel) -> None:
     assert reached[chosen] == max(reached.values())
     assert not any(reached[other] == reached[chosen] and other < chosen for other in reached), "of equals the smoothest"
     seen = np.concatenate([split.train, split.validation])
-    z = standardised(x, seen)
+    z = standardized(x, seen)
     machine = SVC(C=chosen[0], kernel=kernel, gamma=chosen[1]).fit(z[seen], y[seen])
     right = machine.predict(z[split.test]) == y[split.test]
     assert found.scores is not None and found.scores.tolist() == right.astype(float).tolist()
@@ -80,7 +80,7 @@ def test_svm_is_fitted_on_no_more_than_it_may_and_says_so() -> None:
     found = svm.evaluate(x, y, split, most=40)
     assert (found.chosen["fitted_on"], found.chosen["of"]) == (40, 192)
     some = stratified_sample(np.concatenate([split.train, split.validation]), y, 40, seed=0)
-    z = standardised(x, some)
+    z = standardized(x, some)
     machine = SVC(C=found.chosen["C"], gamma=found.chosen["gamma"]).fit(z[some], y[some])
     right = (machine.predict(z[split.test]) == y[split.test]).mean()
     assert found.metrics["accuracy"].value == pytest.approx(right)

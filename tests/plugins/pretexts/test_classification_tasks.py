@@ -45,7 +45,7 @@ from aekit.training.settings import Settings
 
 # With default options, the kit's own tests look at each.
 test_eight_ways_conform = conformance("pretext", "rotation", {"ways": 8, "views": "one"})
-test_more_tiles_conform = conformance("pretext", "jigsaw", {"orders": 5, "gap": 0.0, "grey": 1.0})
+test_more_tiles_conform = conformance("pretext", "jigsaw", {"orders": 5, "gap": 0.0, "gray": 1.0})
 test_whether_conforms = conformance("pretext", "temporal-order", {"question": "whether", "parts": 2})
 
 
@@ -96,7 +96,7 @@ def test_half_turns_are_exact_whatever_the_shape() -> None:
     assert torch.equal(seen[0], x[0]) and torch.equal(seen[1], x[1].flip(1, 2))
 
 
-def test_of_a_picture_that_is_not_square_the_central_square_is_turned() -> None:
+def test_of_a_image_that_is_not_square_the_central_square_is_turned() -> None:
     x = random(4, 2, 6, 9)
     seen = task(x, "rotation").rotate(x, torch.arange(4), generator())
     for number in range(4):
@@ -121,8 +121,8 @@ def test_eighths_of_a_turn_are_those_of_scipy_within_the_circle(side: int) -> No
         assert not seen[number][:, ~inside].any(), "corners would tell the angle"
 
 
-def test_the_whole_circle_comes_from_inside_the_picture() -> None:
-    """Wherever it is moved and turned: of a picture of ones, the circle is all ones."""
+def test_the_whole_circle_comes_from_inside_the_image() -> None:
+    """Wherever it is moved and turned: of an image of ones, the circle is all ones."""
     ones = torch.ones(500, 1, 12, 12)
     moved = torch.rand(2, 500, generator=generator()) - 0.5
     seen = rotate_in_circle(ones, 2 * math.pi * random(500), moved)
@@ -276,7 +276,7 @@ def test_tiles_are_enlarged_as_pillow_and_numpy_would_in_one_dimension() -> None
 
 
 def test_brightness_contrast_and_tint_tell_nothing() -> None:
-    """Each tile gets mean and deviation of its picture, channel by channel, and keeps its pattern."""
+    """Each tile gets mean and deviation of its image, channel by channel, and keeps its pattern."""
     x = random(4, 3, 20, 20) * torch.linspace(0.1, 1, 20) + torch.linspace(0, 2, 20)[:, None]
     tiles = cut_tiles(x, torch.tensor([[0, 0, 11, 11]] * 4), torch.tensor([[0, 11, 0, 11]] * 4), 8, 8)
     assert (tiles.mean((3, 4))[:, 0] - tiles.mean((3, 4))[:, 3]).abs().min() > 0.5
@@ -298,9 +298,9 @@ def test_flat_tiles_stay_flat() -> None:
 
 
 def borders_told(gap: float) -> float:
-    """How often the right edge of a tile is most alike to the left edge of its right neighbour, of 4 tiles; by chance 1/4.
+    """How often the right edge of a tile is most alike to the left edge of its right neighbor, of 4 tiles; by chance 1/4.
 
-    The pictures are noise in which each entry is alike to the next, and to no other.
+    The images are noise in which each entry is alike to the next, and to no other.
     """
     noise = torch.randn(400, 1, 28, 29, generator=generator())
     x = noise[..., 1:] + noise[..., :-1]
@@ -312,16 +312,16 @@ def borders_told(gap: float) -> float:
     return (alike.argmax(1) == 0).float().mean().item()
 
 
-def test_borders_tell_neighbours_only_where_there_is_no_gap() -> None:
+def test_borders_tell_neighbors_only_where_there_is_no_gap() -> None:
     assert borders_told(gap=0) > 0.95
     assert borders_told(gap=0.1) == pytest.approx(1 / 3, abs=0.08)
 
 
-def test_grey_is_the_mean_of_the_colours_for_a_share_of_the_pictures() -> None:
+def test_gray_is_the_mean_of_the_colors_for_a_share_of_the_images() -> None:
     x = random(2000, 3, 2, 2)
     seen = random_grayscale(x, 0.3, generator())
-    grey = torch.isclose(seen, x.mean(1, keepdim=True)).flatten(1).all(1)
-    assert grey.float().mean().item() == pytest.approx(0.3, abs=0.03) and torch.equal(seen[~grey], x[~grey])
+    gray = torch.isclose(seen, x.mean(1, keepdim=True)).flatten(1).all(1)
+    assert gray.float().mean().item() == pytest.approx(0.3, abs=0.03) and torch.equal(seen[~gray], x[~gray])
     assert random_grayscale(x[:, :1], 1.0, generator()) is not None and torch.equal(
         random_grayscale(x[:, :1], 1.0, generator()), x[:, :1]
     )
@@ -343,7 +343,7 @@ class Oracle(nn.Module):
 
 def test_a_jigsaw_shows_the_tiles_in_the_drawn_order() -> None:
     x = random(6, 3, 60, 60)
-    jigsaw: Jigsaw = task(x, "jigsaw", orders=30, jitter=0.0, grey=0.0)
+    jigsaw: Jigsaw = task(x, "jigsaw", orders=30, jitter=0.0, gray=0.0)
     assert jigsaw.grid == 3 and jigsaw.orders.shape == (30, 9)
     seen, drawn = jigsaw.shuffle(x, generator())
     starts = jigsaw.rows.starts(torch.arange(3)).tolist()
@@ -392,11 +392,11 @@ def test_each_tile_is_encoded_without_its_context() -> None:
 def test_the_second_patch_lies_where_the_answer_says() -> None:
     x = random(4000, 1, 28, 28)
     relative: RelativePosition = task(x, "relative-position")
-    patches, (tops, lefts), neighbours = relative.pairs(x, generator())
+    patches, (tops, lefts), neighbors = relative.pairs(x, generator())
     side = relative.rows.piece
     down, across = tops[:, 1] - tops[:, 0], lefts[:, 1] - lefts[:, 0]
     for number, name in enumerate(NAMES):
-        mine = neighbours == number
+        mine = neighbors == number
         assert mine.float().mean().item() == pytest.approx(1 / 8, abs=0.02)
         for distance, before, after in ((down, "up", "down"), (across, "left", "right")):
             if before in name.split():
@@ -405,7 +405,7 @@ def test_the_second_patch_lies_where_the_answer_says() -> None:
                 assert (distance[mine] > side).all()
             else:
                 assert (distance[mine].abs() <= relative.rows.jitter).all()
-        # The middle patch lies in the same places whichever neighbour is asked for.
+        # The middle patch lies in the same places whichever neighbor is asked for.
         assert set(tops[mine, 0].tolist()) == set(tops[:, 0].tolist())
         assert set(lefts[mine, 0].tolist()) == set(lefts[:, 0].tolist())
     places = cut_tiles(x, tops, lefts, side, side)
@@ -449,10 +449,10 @@ def test_answers_in_words_and_numbers() -> None:
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("rotation", random(9, 1, 12), "expected pictures (C, H, W) or clips (C, T, H, W), found series 1x12"),
-        ("jigsaw", random(9, 1, 4, 4, 4), "expected pictures (C, H, W), found clip 1x4x4x4"),
+        ("rotation", random(9, 1, 12), "expected images (C, H, W) or clips (C, T, H, W), found series 1x12"),
+        ("jigsaw", random(9, 1, 4, 4, 4), "expected images (C, H, W), found clip 1x4x4x4"),
         ("jigsaw", random(9, 1, 4, 8), "expected at least 5 entries along each side that is cut in 2, found 4"),
-        ("relative-position", random(9, 5), "expected pictures (C, H, W), found vector 5"),
+        ("relative-position", random(9, 5), "expected images (C, H, W), found vector 5"),
         ("temporal-order", random(9, 1, 6, 6), "expected series (C, T) or clips (C, T, H, W), found image 1x6x6"),
         ("temporal-order", random(9, 1, 2), "expected at least 3 entries along each side that is cut in 2, found 2"),
     ],
@@ -593,7 +593,7 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path, settings: list[
 
 def test_data_that_a_task_cannot_take_is_one_line(command: Command, tmp_path: Path) -> None:
     found = command("fit", "sklearn:wine", "-o", tmp_path / "run", "--pretext", "rotation").error
-    assert found.startswith("pretext 'rotation' cannot take vector 13") and "expected pictures (C, H, W)" in found
+    assert found.startswith("pretext 'rotation' cannot take vector 13") and "expected images (C, H, W)" in found
 
 
 def test_python_fits_by_tasks_with_options(data_dir: Path) -> None:

@@ -51,8 +51,8 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def held(count: int = 64) -> Samples:
-    pictures = np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
-    return load_samples(ArraySource(pictures), np.arange(count), torch.device("cpu"))
+    images = np.random.default_rng(0).integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
+    return load_samples(ArraySource(images), np.arange(count), torch.device("cpu"))
 
 
 def objective(name: str, samples: Samples | None = None, seed: int = 0, **options: Any) -> Objective:
@@ -193,7 +193,7 @@ def dino_loss(pretext: DINO, x: Tensor, seed: int) -> tuple[float, Tensor]:
         outputs = project_together(pretext.teacher, *large)
     total = pairs = 0.0
     for i, output in enumerate(outputs):
-        target = torch.softmax((output - pretext.centre) / pretext.teacher_temperature, 1)
+        target = torch.softmax((output - pretext.center) / pretext.teacher_temperature, 1)
         for j, student in enumerate(told):
             if i != j:
                 logarithm = torch.log(torch.softmax(student / pretext.student_temperature, 1))
@@ -202,25 +202,25 @@ def dino_loss(pretext: DINO, x: Tensor, seed: int) -> tuple[float, Tensor]:
     return total / pairs, torch.cat(outputs).mean(0)
 
 
-def test_dino_says_the_teachers_assignment_of_large_parts_and_moves_the_centre() -> None:
-    pretext = task("dino", prototypes=9, parts=3, centring=0.7)
+def test_dino_says_the_teachers_assignment_of_large_parts_and_moves_the_center() -> None:
+    pretext = task("dino", prototypes=9, parts=3, centering=0.7)
     x = torch.rand(7, 1, 8, 8)
-    before = pretext.centre.clone()
+    before = pretext.center.clone()
     expected, mean = dino_loss(pretext, x, seed=4)
     assert pretext.loss(x, generator(4))["loss"].item() == pytest.approx(expected, rel=1e-4)
-    assert torch.equal(pretext.centre, before), "the centre moves after the step"
+    assert torch.equal(pretext.center, before), "the center moves after the step"
     pretext.after_step()
-    assert torch.allclose(pretext.centre, 0.7 * before + 0.3 * mean, atol=1e-6)
+    assert torch.allclose(pretext.center, 0.7 * before + 0.3 * mean, atol=1e-6)
     assert pretext.small_views.share == (0.2, 0.5) and pretext.views.share == (0.5, 1.0)
 
 
-def test_dinos_centre_begins_at_the_mean_output() -> None:
+def test_dinos_center_begins_at_the_mean_output() -> None:
     samples = held()
     made = objective("dino", samples, prototypes=9)
     assert isinstance(made, PretextObjective) and isinstance(made.pretext, DINO)
     outputs = made.pretext.teacher(made.encoder.preprocess(samples.batch(torch.arange(64))))
-    assert torch.allclose(made.pretext.centre, outputs.mean(0), atol=1e-5)
-    assert made.pretext.centre.abs().max() > 0.01
+    assert torch.allclose(made.pretext.center, outputs.mean(0), atol=1e-5)
+    assert made.pretext.center.abs().max() > 0.01
 
 
 def test_dinos_prototypes_are_directions_and_its_entropies_those_of_shares() -> None:
@@ -385,7 +385,7 @@ def test_what_is_logged_and_shown(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["byol", "dino"])
 def test_a_run_restored_in_the_middle_ends_bit_equal(name: str, tmp_path: Path) -> None:
-    """Teacher, centre and norms included."""
+    """Teacher, center and norms included."""
     samples, settings = held(), Settings(epochs=2, batch_size=16, precision="fp32")
     whole = State.start(objective(name, samples), settings)
     losses = [record["loss"] for record in train(whole, Batches(samples, 16, 0), settings)]
@@ -410,10 +410,10 @@ def test_other_kinds_of_samples(kind: str) -> None:
 
 
 def test_with_an_autoencoder(tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
     settings = {"objective.weights": {"byol": 0.1}, "encoder.conv.channels": [4, 6], "objective.byol": SMALL}
     aekit.fit(
-        pictures, variants=["denoising"], pretexts=["byol"], dim=4, epochs=2, overrides=settings, out=tmp_path / "run"
+        images, variants=["denoising"], pretexts=["byol"], dim=4, epochs=2, overrides=settings, out=tmp_path / "run"
     )
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines()]
     assert {"autoencoder", "byol", "byol/spread", "loss"} <= records[-1].keys()
@@ -438,8 +438,8 @@ def test_views_are_told_apart_better_after_training() -> None:
     """On digits, of 64 second views, the share whose nearest is their own rises."""
     from sklearn.datasets import load_digits
 
-    pictures = (load_digits().images * 15.9).astype(np.uint8)[:, None]
-    samples = load_samples(ArraySource(pictures), np.arange(len(pictures)), torch.device("cpu"))
+    images = (load_digits().images * 15.9).astype(np.uint8)[:, None]
+    samples = load_samples(ArraySource(images), np.arange(len(images)), torch.device("cpu"))
     settings = Settings(epochs=8, batch_size=64, lr=4e-3, precision="fp32")
     state = State.start(objective("simclr", samples, hidden=64, width=32), settings)
     records = list(train(state, Batches(samples, 64, 0), settings))

@@ -1,4 +1,4 @@
-"""Masked modelling and predicting one part from another: what is hidden, what is asked for, and what is learned by it."""
+"""Masked modeling and predicting one part from another: what is hidden, what is asked for, and what is learned by it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
 
 # With default options, the kit's own tests look at both.
-test_masked_conforms = conformance("pretext", "masked", {"patch": 3, "share": 0.75, "normalise": True, "fill": "mean"})
+test_masked_conforms = conformance("pretext", "masked", {"patch": 3, "share": 0.75, "normalize": True, "fill": "mean"})
 test_predict_part_conforms = conformance(
     "pretext", "predict-part", {"share": 0.5, "given": 0.25, "fill": "token", "residual": True}
 )
@@ -166,13 +166,13 @@ def test_tubes_go_through_all_frames() -> None:
 
 
 @pytest.mark.parametrize("kind", SEEN)
-@pytest.mark.parametrize("normalise", [False, True])
-def test_the_loss_is_the_mean_over_hidden_entries(kind: Kind, normalise: bool) -> None:
-    task, x = task_of("masked", small(kind), normalise=normalise)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_loss_is_the_mean_over_hidden_entries(kind: Kind, normalize: bool) -> None:
+    task, x = task_of("masked", small(kind), normalize=normalize)
     visible, hidden = task.mask_input(x, generator(3))
     output = task.decoder(task.encoder.encode(visible))
     target, errors = x, (output - x).square()
-    if normalise:
+    if normalize:
         target = task.grid.standardize(x)
         errors = (output - target).square()
     elif task.encoder.preprocess.unit:
@@ -198,7 +198,7 @@ def test_what_stands_in_place(fill: str) -> None:
     assert isinstance(value, nn.Parameter) == (fill == "token")
 
 
-def test_masked_modelling_learns_what_is_hidden() -> None:
+def test_masked_modeling_learns_what_is_hidden() -> None:
     samples = small("series", 256)
     task = trained(objective_of("masked", samples, dim=8), samples, epochs=60)
     x = task.encoder.preprocess(samples.batch(torch.arange(64)))
@@ -286,15 +286,15 @@ def test_a_network_of_patches_learns_all_of_itself() -> None:
         made_of_patches(patch=3)
 
 
-@pytest.mark.parametrize(("model", "normalise", "dim"), [("test_vit", True, 8), ("vit_tiny_patch16_224", False, 0)])
-def test_a_transformer_of_timm_is_not_shown_what_is_hidden(model: str, normalise: bool, dim: int) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 3, 64, 48), np.uint8)
+@pytest.mark.parametrize(("model", "normalize", "dim"), [("test_vit", True, 8), ("vit_tiny_patch16_224", False, 0)])
+def test_a_transformer_of_timm_is_not_shown_what_is_hidden(model: str, normalize: bool, dim: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, 64, 48), np.uint8)
     network = {"model": model, "size": [64, 48]}
-    objective = objective_of("masked", held(pictures), dim, "timm", network, normalise=normalise, share=0.75)
+    objective = objective_of("masked", held(images), dim, "timm", network, normalize=normalize, share=0.75)
     assert isinstance(objective, PretextObjective)
     task, backbone = objective.pretext, objective.encoder.backbone
     assert isinstance(task, Masked) and task.grid.patch == backbone.patch == (16, 16) and task.grid.grid == (4, 3)
-    x = objective.encoder.preprocess(torch.from_numpy(pictures))
+    x = objective.encoder.preprocess(torch.from_numpy(images))
     backbone.eval()
     tokens, features = backbone.encode_visible(x, torch.arange(12).expand(6, -1))
     assert torch.allclose(features, backbone(x), atol=1e-5), "all patches visible is the network itself"
@@ -309,8 +309,8 @@ def test_a_transformer_of_timm_is_not_shown_what_is_hidden(model: str, normalise
 @pytest.mark.parametrize("network", [{"model": "test_vit", "size": 64}, {"model": "resnet10t", "size": 48}])
 def test_other_networks_of_timm_are_shown_a_filling(network: dict[str, Any]) -> None:
     """One that sees the sample resized has patches of its own, which are none of the sample; the other has none."""
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 48, 48), np.uint8)
-    task, x = task_of("masked", held(pictures), backbone="timm", network=network)
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 48, 48), np.uint8)
+    task, x = task_of("masked", held(images), backbone="timm", network=network)
     assert task.encoder.backbone.patch is None and task.grid.patch == (6, 6)
     assert task.loss(x, generator())["loss"].isfinite()
 

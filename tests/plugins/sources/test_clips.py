@@ -1,4 +1,4 @@
-"""Clips: which windows of frames are cut from films, that no frame is in two splits, and films of every form."""
+"""Clips: which windows of frames are cut from videos, that no frame is in two splits, and videos of every form."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def saved(path: Path, frames: np.ndarray) -> str:
     return f"clips:{path}"
 
 
-def film(path: Path, frames: np.ndarray, rate: int = 10) -> Path:
+def video(path: Path, frames: np.ndarray, rate: int = 10) -> Path:
     """A video file that loses nothing."""
     av = pytest.importorskip("av")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def frames_of(source: Source, span: int, step: int) -> dict[str, set[int]]:
 
 
 @pytest.mark.parametrize("options", [{}, {"stride": 1}, {"frames": 4, "step": 3, "stride": 2}, {"gap": 0, "stride": 1}])
-def test_clips_are_windows_of_the_film(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_clips_are_windows_of_the_video(tmp_path: Path, options: dict[str, Any]) -> None:
     frames = moving(100)
     source = open_data(saved(tmp_path / "a.npz", frames), {"clips": options})
     length, step = options.get("frames", 8), options.get("step", 1)
@@ -94,7 +94,7 @@ def test_no_frame_is_in_two_splits(tmp_path: Path, options: dict[str, Any]) -> N
         assert max(seen["train"]) == cut - options.get("gap", span) - 1 and max(seen["test"]) == 99
 
 
-def test_a_film_that_is_not_split(tmp_path: Path) -> None:
+def test_a_video_that_is_not_split(tmp_path: Path) -> None:
     source = open_data(saved(tmp_path / "a.npz", moving(20)), {"clips": {"test": 0.0}})
     assert source.splits is None and source.ids == ["a.npz@0", "a.npz@8"]
 
@@ -113,14 +113,14 @@ def test_reading_in_any_order_and_size(tmp_path: Path) -> None:
 
 def test_size_and_channels(tmp_path: Path) -> None:
     frames = moving(20)
-    small = open_data(saved(tmp_path / "a.npz", frames), {"clips": {"size": [6, 8], "grey": True, "test": 0.0}})
+    small = open_data(saved(tmp_path / "a.npz", frames), {"clips": {"size": [6, 8], "gray": True, "test": 0.0}})
     assert small.spec.shape == (1, 8, 6, 8)
     expected = np.asarray(Image.fromarray(frames[3]).convert("L").resize((8, 6), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(everything(small)[0][0, 0, 3], expected)
-    grey = open_data(saved(tmp_path / "grey.npz", frames[..., 0]), {"clips": {"test": 0.0}})
-    assert grey.spec.shape == (1, 8, 12, 16)
+    gray = open_data(saved(tmp_path / "gray.npz", frames[..., 0]), {"clips": {"test": 0.0}})
+    assert gray.spec.shape == (1, 8, 12, 16)
     like = SampleSpec("clip", (3, 4, 6, 6), "uint8", "stretch")
-    taken = open_data(saved(tmp_path / "grey.npz", frames[..., 0]), {"clips": {"frames": 2, "size": 9}}, like=like)
+    taken = open_data(saved(tmp_path / "gray.npz", frames[..., 0]), {"clips": {"frames": 2, "size": 9}}, like=like)
     assert taken.spec == like and everything(taken)[0].shape[1:] == like.shape
     slow = SampleSpec("clip", (3, 4, 12, 16), "uint8", frame_step=3)
     third = open_data(saved(tmp_path / "a.npz", frames), {"clips": {"test": 0.0}}, like=slow)
@@ -140,26 +140,26 @@ def test_arrays_of_other_depths_keep_them(tmp_path: Path) -> None:
         open_data(f"clips:{tmp_path / 'wrong.npy'}")
 
 
-def test_animated_pictures(tmp_path: Path) -> None:
+def test_animated_images(tmp_path: Path) -> None:
     frames = moving(12)[..., :1].repeat(3, -1)
-    pictures = [Image.fromarray(frame) for frame in frames]
-    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], lossless=True)
-    colours = [Image.new("RGB", (16, 12), (20 * number, 0, 90)) for number in range(12)]
-    colours[0].save(tmp_path / "a.gif", save_all=True, append_images=colours[1:], duration=100)
-    for name, expected in (("a.webp", frames), ("a.gif", np.stack([np.asarray(colour) for colour in colours]))):
+    images = [Image.fromarray(frame) for frame in frames]
+    images[0].save(tmp_path / "a.webp", save_all=True, append_images=images[1:], lossless=True)
+    colors = [Image.new("RGB", (16, 12), (20 * number, 0, 90)) for number in range(12)]
+    colors[0].save(tmp_path / "a.gif", save_all=True, append_images=colors[1:], duration=100)
+    for name, expected in (("a.webp", frames), ("a.gif", np.stack([np.asarray(color) for color in colors]))):
         source = open_data(f"clips:{tmp_path / name}", {"clips": {"frames": 4, "test": 0.0}})
         rows, ok = everything(source)
         assert ok.all() and len(source) == 3 and source.spec.shape == (3, 4, 12, 16)
         np.testing.assert_allclose(rows[1].astype(int), expected[4:8].transpose(3, 0, 1, 2), atol=2)
     assert open_data(tmp_path / "a.gif").spec.kind == "image", "a clip only where clips are asked for"
     (tmp_path / "b.gif").write_bytes(b"GIF89a and no more")
-    with pytest.raises(DataError, match=r"b.gif: not an animated picture that Pillow reads"):
+    with pytest.raises(DataError, match=r"b.gif: not an animated image that Pillow reads"):
         open_data(f"clips:{tmp_path / 'b.gif'}")
 
 
 def test_video_files(tmp_path: Path) -> None:
     frames = moving(40)
-    path = film(tmp_path / "a.mkv", frames)
+    path = video(tmp_path / "a.mkv", frames)
     assert Video(path).count == 40, "Matroska does not say; its packets are counted"
     source = open_data(path, {"clips": {"frames": 4, "stride": 1, "gap": 0}})
     rows, ok = everything(source)
@@ -168,8 +168,8 @@ def test_video_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(source.read(np.array([30, 2]))[0][1], frames[2:6].transpose(3, 0, 1, 2))
 
 
-def test_a_film_is_decoded_once_for_all_batches_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, starts = film(tmp_path / "a.mkv", moving(40)), []
+def test_a_video_is_decoded_once_for_all_batches_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, starts = video(tmp_path / "a.mkv", moving(40)), []
     decode = Video.frames
     monkeypatch.setattr(Video, "frames", lambda self, first=0: (starts.append(first), decode(self, first))[1])
     source = open_data(path, {"clips": {"frames": 4, "step": 2, "stride": 3, "gap": 0}})
@@ -182,24 +182,24 @@ def test_a_film_is_decoded_once_for_all_batches_in_order(tmp_path: Path, monkeyp
     assert len(player._kept) == 3, "no more is held than a clip spans"
 
 
-def test_damaged_and_short_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "films"
+def test_damaged_and_short_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "videos"
     for number in range(3):
-        film(folder / f"{number}.mkv", moving(20, seed=number))
+        video(folder / f"{number}.mkv", moving(20, seed=number))
     whole = (folder / "1.mkv").read_bytes()
     (folder / "1.mkv").write_bytes(whole[: len(whole) // 2])
-    film(folder / "short.mkv", moving(3))
-    (folder / "text.mp4").write_text("no film")
+    video(folder / "short.mkv", moving(3))
+    (folder / "text.mp4").write_text("no video")
     source = open_data(folder, {"clips": {"frames": 4}})
     _, ok = everything(source)
-    by_film = {
+    by_video = {
         name: ok[[i.startswith(f"{name}@") for i in source.ids]] for name in ("0.mkv", "1.mkv", "short.mkv", "text.mp4")
     }
-    assert by_film["0.mkv"].all() and len(by_film["0.mkv"]) == 5
-    assert not by_film["short.mkv"].any() and source.skipped["short.mkv@0"] == "ends after 3 frames"
-    assert not by_film["text.mp4"].any() and source.skipped["text.mp4@0"].startswith("not a film that PyAV reads")
-    assert by_film["1.mkv"].sum() < 5
-    with pytest.raises(DataError, match=r"text.mp4: not a film that PyAV reads"):
+    assert by_video["0.mkv"].all() and len(by_video["0.mkv"]) == 5
+    assert not by_video["short.mkv"].any() and source.skipped["short.mkv@0"] == "ends after 3 frames"
+    assert not by_video["text.mp4"].any() and source.skipped["text.mp4@0"].startswith("not a video that PyAV reads")
+    assert by_video["1.mkv"].sum() < 5
+    with pytest.raises(DataError, match=r"text.mp4: not a video that PyAV reads"):
         open_data(folder / "text.mp4")
     with pytest.raises(
         DataError, match=r"short.mkv: 3 frames, 0 of them in the train part; expected 8, which a clip spans"
@@ -207,10 +207,10 @@ def test_damaged_and_short_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_data(folder / "short.mkv")
 
 
-def test_a_folder_of_films_by_class_and_split(tmp_path: Path) -> None:
+def test_a_folder_of_videos_by_class_and_split(tmp_path: Path) -> None:
     for name in ("run/1.mkv", "run/2.mkv", "run/10.mkv", "jump/1.mkv", "jump/2.mkv"):
-        film(tmp_path / "films" / name, moving(9))
-    source = open_data(tmp_path / "films", {"clips": {"frames": 3, "test": 0.34}})
+        video(tmp_path / "videos" / name, moving(9))
+    source = open_data(tmp_path / "videos", {"clips": {"frames": 3, "test": 0.34}})
     assert source.labels is not None and source.splits is not None
     found = {
         name: (label, split) for name, label, split in zip(source.ids, source.labels.tolist(), source.splits.tolist())
@@ -218,7 +218,7 @@ def test_a_folder_of_films_by_class_and_split(tmp_path: Path) -> None:
     assert len(found) == 15 and found["run/1.mkv@6"] == ("run", "train") and found["run/10.mkv@0"] == ("run", "test")
     assert found["run/2.mkv@0"][1] == "train" and found["jump/2.mkv@3"] == ("jump", "test")
     for name in ("train/run/1.mkv", "test/run/1.mkv", "train/jump/1.mkv"):
-        film(tmp_path / "parted" / name, moving(9))
+        video(tmp_path / "parted" / name, moving(9))
     parted = open_data(tmp_path / "parted", {"clips": {"frames": 3}})
     assert parted.splits is not None and dict(zip(parted.ids, parted.splits.tolist()))["test/run/1.mkv@0"] == "test"
 
@@ -233,11 +233,11 @@ def test_what_needs_pyav_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DataError, match=r"a.mp4: reading films needs PyAV: pip install 'aekit\[video\]'"):
+    with pytest.raises(DataError, match=r"a.mp4: reading videos needs PyAV: pip install 'aekit\[video\]'"):
         open_data(tmp_path / "a.mp4")
 
 
-def test_the_real_film_and_its_small_frames_agree(data_dir: Path) -> None:
+def test_the_real_video_and_its_small_frames_agree(data_dir: Path) -> None:
     pytest.importorskip("av")
     small = open_data(
         f"clips:{data_dir}/video/cockatoo_96x54_10fps.npz", {"clips": {"frames": 2, "stride": 1, "test": 0.0}}
@@ -253,8 +253,8 @@ def test_the_real_film_and_its_small_frames_agree(data_dir: Path) -> None:
 
 
 def test_clips_from_the_command_line(command: Command, tmp_path: Path) -> None:
-    grey = np.arange(16)[None, None, :] + np.arange(80)[:, None, None] * 2
-    where = saved(tmp_path / "a.npz", np.broadcast_to((127 + 120 * np.sin(grey / 5)), (80, 12, 16)).astype(np.uint8))
+    gray = np.arange(16)[None, None, :] + np.arange(80)[:, None, None] * 2
+    where = saved(tmp_path / "a.npz", np.broadcast_to((127 + 120 * np.sin(gray / 5)), (80, 12, 16)).astype(np.uint8))
     run = tmp_path / "run"
     cut = ["--set", "data.clips.frames=4", "--set", "data.clips.stride=1"]
     told = command("fit", where, "-o", run, "--pretext", "predict-part", "--epochs", "2", "--dim", "8", *cut)

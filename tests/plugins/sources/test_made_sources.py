@@ -1,4 +1,4 @@
-"""Data made of other data: MNIST's variations, patches of pictures, and pairs."""
+"""Data made of other data: MNIST's variations, patches of images, and pairs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aekit.testing import conformance
 test_mnist_variations = conformance("source", "mnist-variations")
 test_noisy_digits = conformance("source", "mnist-variations", {"seed": 3, "turn": 90.0})
 test_patches = conformance("source", "patches")
-test_some_patches = conformance("source", "patches", {"most_per_picture": 2, "channels": 3})
+test_some_patches = conformance("source", "patches", {"most_per_image": 2, "channels": 3})
 
 
 def everything(source: Source) -> tuple[np.ndarray, np.ndarray]:
@@ -43,8 +43,8 @@ def digits(tmp_path: Path) -> str:
     return str(tmp_path / "digits.npz")
 
 
-def saved(path: Path, pictures: np.ndarray) -> str:
-    np.save(path, pictures)
+def saved(path: Path, images: np.ndarray) -> str:
+    np.save(path, images)
     return str(path)
 
 
@@ -53,12 +53,12 @@ def variation(name: str, of: str, **options: object) -> Source:
 
 
 def test_turning_agrees_with_scipy() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (21, 28), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (21, 28), np.uint8)
     angles = np.array([0.0, 17.0, 90.0, 133.3, 270.0, 359.0])
-    ours = rotate_images(np.broadcast_to(picture, (6, 2, 21, 28)), np.deg2rad(angles))
+    ours = rotate_images(np.broadcast_to(image, (6, 2, 21, 28)), np.deg2rad(angles))
     assert ours.shape == (6, 2, 21, 28) and ours.dtype == np.uint8
     for angle, found in zip(angles, ours):
-        expected = rotate(picture.astype(float), angle, reshape=False, order=1, mode="grid-constant")
+        expected = rotate(image.astype(float), angle, reshape=False, order=1, mode="grid-constant")
         for channel in found:
             np.testing.assert_allclose(channel, expected, atol=0.501)
 
@@ -76,7 +76,7 @@ def test_variations_hold_the_same_digits_in_the_same_order(digits: str) -> None:
     assert basic.spec == rot.spec == SampleSpec("image", (1, 28, 28), "uint8")
     assert list(basic.ids) == list(rot.ids) and basic.ids[0] == "train-0" and basic.ids[34] == "test-9"
     assert {split: len(basic.rows_of(split)) for split in SMALL} == SMALL
-    rows = [int(np.flatnonzero(np.equal(DIGITS, picture[0]).all(axis=(1, 2)))[0]) for picture in plain]
+    rows = [int(np.flatnonzero(np.equal(DIGITS, image[0]).all(axis=(1, 2)))[0]) for image in plain]
     assert len(set(rows)) == 35, "no digit twice"
     for source in (basic, rot, noise):
         assert source.labels is not None
@@ -100,9 +100,9 @@ def test_angles_and_noise_are_uniform(tmp_path: Path) -> None:
     black = np.zeros((3000, 28, 28), np.uint8)
     black[:, 13:15, 14:27] = 255  # a hand that points to the right
     made = MnistVariations("rot", of=saved(tmp_path / "hand.npy", black), train=1000, validation=1000, test=1000)
-    pictures, _ = everything(made)
+    images, _ = everything(made)
     y, x = np.mgrid[:28, :28] - 13.5
-    weight = pictures[:, 0].astype(float)
+    weight = images[:, 0].astype(float)
     angles = np.arctan2(-(weight * y).sum((1, 2)), (weight * x).sum((1, 2))) % (2 * np.pi)
     counts, _ = np.histogram(angles, 12, (0, 2 * np.pi))
     assert ((counts - 250) ** 2 / 250).sum() < 31.3, "chi squared of 11 degrees of freedom at 0.1 %"
@@ -119,7 +119,7 @@ def test_what_variations_cannot_be_made_of(digits: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 40 samples; 1035 were asked for"):
         variation("rot", digits, train=1020)
     np.save(tmp_path / "floats.npy", np.zeros((40, 28, 28), np.float32))
-    with pytest.raises(DataError, match="expected pictures of 8 bits"):
+    with pytest.raises(DataError, match="expected images of 8 bits"):
         variation("rot", str(tmp_path / "floats.npy"))
 
 
@@ -130,8 +130,8 @@ def test_real_digits(data_dir: Path) -> None:
     whole = open_data(data_dir / "mnist")
     assert sum(np.bincount(source.labels)) == 62_000 < len(whole)
     assert np.bincount(source.labels[:10_000]).min() > 800
-    pictures, ok = source.read(np.arange(500))
-    assert ok.all() and 20 < pictures.mean() < 45, "as much ink as before, but for corners that leave the frame"
+    images, ok = source.read(np.arange(500))
+    assert ok.all() and 20 < images.mean() < 45, "as much ink as before, but for corners that leave the frame"
 
 
 # Patches
@@ -166,7 +166,7 @@ def test_a_part_of_a_grid_is_spread_over_it() -> None:
     assert len(window_corners((8, 8), (4, 4), (4, 4), max_samples=9)) == 4
 
 
-def test_patches_cover_their_pictures_and_are_cut_from_them(tmp_path: Path) -> None:
+def test_patches_cover_their_images_and_are_cut_from_them(tmp_path: Path) -> None:
     pixels = {"a.png": page(50, 70), "b.png": page(33, 32, 1)}
     for name, array in pixels.items():
         save(tmp_path / name, array)
@@ -176,22 +176,22 @@ def test_patches_cover_their_pictures_and_are_cut_from_them(tmp_path: Path) -> N
     rows, ok = everything(source)
     assert ok.all()
     for name, row in zip(source.ids, rows):
-        picture, _, corner = name.partition("@")
+        image, _, corner = name.partition("@")
         y, x = map(int, corner.split(","))
-        np.testing.assert_array_equal(row[0], pixels[picture][y : y + 20, x : x + 32])
-        covered[picture][y : y + 20, x : x + 32] = True
+        np.testing.assert_array_equal(row[0], pixels[image][y : y + 20, x : x + 32])
+        covered[image][y : y + 20, x : x + 32] = True
     assert all(seen.all() for seen in covered.values())
     assert source.ids[:3] == ["a.png@0,0", "a.png@0,30", "a.png@0,38"]
 
 
-def test_patches_have_the_label_and_the_split_of_their_picture(tmp_path: Path) -> None:
+def test_patches_have_the_label_and_the_split_of_their_image(tmp_path: Path) -> None:
     for split, label in (("train", "cat"), ("test", "dog")):
         save(tmp_path / split / label / "1.png", page(64, 128))
     source = open_data(f"patches:{tmp_path}")
     assert source.labels is not None and source.splits is not None
     found = dict(zip(source.ids, zip(source.labels.tolist(), source.splits.tolist())))
     assert found["train/cat/1.png@0,64"] == ("cat", "train") and found["test/dog/1.png@0,0"] == ("dog", "test")
-    most = open_data(f"patches:{tmp_path}", {"patches": {"most_per_picture": 1}})
+    most = open_data(f"patches:{tmp_path}", {"patches": {"most_per_image": 1}})
     assert len(most) == 2
 
 
@@ -204,7 +204,7 @@ def test_an_encoder_sets_the_size_channels_and_depth(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows[0, 2], page(40, 40)[:16, :20].astype(np.uint16) * 257)
 
 
-def test_bad_and_small_pictures_are_skipped_with_their_reasons(tmp_path: Path) -> None:
+def test_bad_and_small_images_are_skipped_with_their_reasons(tmp_path: Path) -> None:
     save(tmp_path / "a.png", page(40, 40))
     save(tmp_path / "b.png", page(12, 40))
     (tmp_path / "c.png").write_bytes(b"no")
@@ -214,7 +214,7 @@ def test_bad_and_small_pictures_are_skipped_with_their_reasons(tmp_path: Path) -
     rows, ok = everything(source)
     assert ok.tolist() == [True] * 4 + [False] * 7 and not rows[4:].any()
     assert source.skipped["b.png@0,20"] == "40x12 pixels: too small for a patch of 20x20 at 0,20"
-    assert source.skipped["c.png@0,0"] == "not a picture that Pillow reads"
+    assert source.skipped["c.png@0,0"] == "not an image that Pillow reads"
     assert "truncated" in source.skipped["d.png@20,20"]
     held = load_samples(source, np.arange(len(source)), device=torch.device("cpu"))
     assert len(held) == 4
@@ -280,11 +280,11 @@ def test_columns_of_lists(pairs: Path, tmp_path: Path) -> None:
         open_data(f"patches:{pairs}")
     with pytest.raises(DataError, match="no column 'cleam'; did you mean 'clean'"):
         open_data(f"patches:{pairs}", {"patches": {"column": "cleam"}})
-    with pytest.raises(DataError, match="expected a list of pictures such as"):
+    with pytest.raises(DataError, match="expected a list of images such as"):
         open_data(f"patches:{tmp_path / 'dirty'}", {"patches": {"column": "clean"}})
     (tmp_path / "named.csv").write_text("image,target,id\ndirty/0.png,clean/0.png,p\ndirty/1.png,clean/0.png,q\n")
     named = open_data(tmp_path / "named.csv")
-    assert list(named.ids) == ["p", "q"] and named.labels is None, "a column of pictures is no label"
+    assert list(named.ids) == ["p", "q"] and named.labels is None, "a column of images is no label"
     (tmp_path / "twice.csv").write_text("a,b\ndirty/0.png,x\ndirty/0.png,x\n")
     twice = open_data(f"images:{tmp_path / 'twice.csv'}", {"images": {"column": "a"}})
     assert list(twice.ids) == ["0", "1"]

@@ -156,16 +156,16 @@ def test_scores_are_drawn_in_the_course_of_time(tmp_path: Path) -> None:
     assert [f"{'ab'[which]}.csv@{first}" for which, first in source.segment_starts.tolist()] == list(source.ids)
     scores = np.zeros(len(source))
     scores[55] = 2.0
-    picture = draw_time_courses(scores, source.segment_starts, {0: "a.csv", 1: "b.csv"}, "scores", scores > 0)
-    pixels, blue = np.asarray(picture).astype(int), np.array([int(COLORS[0][n : n + 2], 16) for n in (1, 3, 5)])
+    image = draw_time_courses(scores, source.segment_starts, {0: "a.csv", 1: "b.csv"}, "scores", scores > 0)
+    pixels, blue = np.asarray(image).astype(int), np.array([int(COLORS[0][n : n + 2], 16) for n in (1, 3, 5)])
     rows, columns = np.nonzero((np.abs(pixels - blue) < 3).all(axis=2))
     # The strips are of one width and scale: the one peak is in the second, 15 of 39 windows along.
     assert abs(columns[rows < rows.max() - 40].max() - columns.max()) < 3, "the first strip is a line at the bottom"
-    peak = columns[(rows > picture.height // 2) & (rows < rows[rows > picture.height // 2].min() + 3)]
+    peak = columns[(rows > image.height // 2) & (rows < rows[rows > image.height // 2].min() + 3)]
     along = (peak.mean() - columns.min()) / (columns.max() - columns.min())
     assert along == pytest.approx(15 / 39, abs=0.02)
     one = draw_time_courses(scores[:40], source.segment_starts[:40], {0: "a.csv"}, "scores")
-    assert one.height < picture.height
+    assert one.height < image.height
 
 
 def test_the_whole_way(command: Command, tmp_path: Path) -> None:

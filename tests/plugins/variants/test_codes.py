@@ -51,13 +51,13 @@ def started(name: str, dim: int, **options: Any) -> tuple[Autoencoder, Tensor]:
     return objective.train(), held.batch(torch.arange(64))
 
 
-def quantiser(features: int = 7, dim: int = 6, groups: int = 3, entries: int = 10) -> VectorQuantizer:
+def quantizer(features: int = 7, dim: int = 6, groups: int = 3, entries: int = 10) -> VectorQuantizer:
     torch.manual_seed(0)
     return VectorQuantizer(features, dim, groups, entries)
 
 
 def test_each_part_becomes_its_nearest_entry() -> None:
-    head, features = quantiser(), torch.randn(50, 7)
+    head, features = quantizer(), torch.randn(50, 7)
     whole = head.linear(features).detach().numpy()
     book, expected = head.codebook.numpy(), np.zeros((50, 6), np.float32)
     for row in range(50):
@@ -75,7 +75,7 @@ def test_each_part_becomes_its_nearest_entry() -> None:
 
 
 def test_the_gradient_passes_the_codebook_as_if_it_were_not_there() -> None:
-    head = quantiser()
+    head = quantizer()
     whole, pull = torch.randn(5, 6, requires_grad=True), torch.randn(5, 6)
     code, _ = head.quantize(whole)
     (code * pull).sum().backward()
@@ -85,7 +85,7 @@ def test_the_gradient_passes_the_codebook_as_if_it_were_not_there() -> None:
 
 def test_the_codebook_follows_the_smoothed_means_of_its_codes() -> None:
     """N <- decay N + (1 - decay) n, m <- decay m + (1 - decay) sum of codes, entry = m / N, as the paper has it."""
-    head, source = quantiser(entries=4), np.random.default_rng(0)
+    head, source = quantizer(entries=4), np.random.default_rng(0)
     head.use.fill_(2.0)
     counts = np.full((3, 4), 2.0)
     means = head.codebook.numpy().astype(float) * counts[..., None]
@@ -103,7 +103,7 @@ def test_the_codebook_follows_the_smoothed_means_of_its_codes() -> None:
 
 
 def test_unused_entries_go_to_codes_of_the_batch_in_the_given_order() -> None:
-    head = quantiser(groups=1, dim=2, entries=5)
+    head = quantizer(groups=1, dim=2, entries=5)
     head.codebook.copy_(torch.tensor([[0.0, 0], [90, 90], [1, 1], [91, 91], [92, 92]])[None])
     head.use.copy_(torch.tensor([[10.0, 0.1, 10, 0.1, 0.1]]))
     whole = torch.tensor([[0.1, 0.0], [1.0, 1.2]])
@@ -161,7 +161,7 @@ def test_commitment_pulls_the_code_to_its_entries_and_the_reconstruction_pulls_a
 
 
 def test_codes_are_drawn_as_often_as_they_are_used() -> None:
-    head = quantiser(groups=2, dim=2, entries=3)
+    head = quantizer(groups=2, dim=2, entries=3)
     head.use.copy_(torch.tensor([[1.0, 3, 0], [0, 0, 5]]))
     drawn = head.sample(4000, generator())
     assert drawn.shape == (4000, 2)

@@ -146,7 +146,7 @@ def test_gradients_are_those_of_the_written_out_norm(encoder: dict[str, Any], me
 
 @pytest.mark.parametrize(("encoder", "method"), [(ONE_LAYER["sigmoid"], "closed-form"), (DEEP, "exact")])
 def test_higher_is_the_written_out_change_of_the_jacobian(encoder: dict[str, Any], method: str) -> None:
-    objective = started(encoder, method=method, share=1.0, higher=2.0, sigma=0.5, neighbours=3)
+    objective = started(encoder, method=method, share=1.0, higher=2.0, sigma=0.5, neighbors=3)
     raw = held().batch(torch.arange(9))
     x, generator = objective.encoder.preprocess(raw), torch.Generator().manual_seed(0)
     here, changes = written_out(objective, x), []
@@ -230,10 +230,10 @@ def test_a_network_with_a_way_of_its_own_is_not_taken_for_its_layers() -> None:
 def test_what_cannot_be_done_is_said_in_a_line() -> None:
     with pytest.raises(RecipeError, match=r"contractive\.method = 'closed-form': needs an encoder of one linear layer"):
         started(DEEP, method="closed-form")
-    pictures = held((1, 8, 8))
+    images = held((1, 8, 8))
     for options in ({"method": "exact"}, {"higher": 0.5}):
         with pytest.raises(RecipeError, match=r"contractive\.(method = 'exact'|higher = 0\.5): with batch norm"):
-            started({"backbone": "conv", "dim": 3}, pictures, **options)
+            started({"backbone": "conv", "dim": 3}, images, **options)
 
 
 def test_it_contracts() -> None:

@@ -65,7 +65,7 @@ def test_speckle_multiplies_the_sample_in_its_own_units() -> None:
     assert back.std(0).tolist() == pytest.approx([0, 1, 20], rel=0.02, abs=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(30,), (9, 14), (4, 7, 9)], ids=["series", "picture", "clip"])
+@pytest.mark.parametrize("shape", [(30,), (9, 14), (4, 7, 9)], ids=["series", "image", "clip"])
 def test_blur_is_a_gaussian_filter_along_every_axis_but_the_channels(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).random((3, 2, *shape)).astype(np.float32)
     expected = gaussian_filter(x, (0, 0) + (1.2,) * len(shape), mode="nearest", radius=4)
@@ -89,7 +89,7 @@ def test_each_sample_is_blurred_by_its_own_width() -> None:
 
 
 def test_blur_refuses_vectors_and_takes_series() -> None:
-    with pytest.raises(RecipeError, match=r"^denoising.noise = 'blur': needs series, pictures or clips; a vector's"):
+    with pytest.raises(RecipeError, match=r"^denoising.noise = 'blur': needs series, images or clips; a vector's"):
         autoencoder(np.random.default_rng(0).random((20, 6)), noise="blur")
     objective, raw = autoencoder(np.random.default_rng(0).random((20, 2, 9)), noise="blur")
     assert objective.loss(Batch(raw), generator())["loss"].isfinite()

@@ -78,10 +78,10 @@ def ways(objective: Autoencoder) -> dict[str, np.ndarray]:
     [LINEAR, {"backbone": "linear", "linear": {"tied": True}}, {"backbone": "mlp", "mlp": {"hidden": []}}],
     ids=["linear", "tied", "mlp"],
 )
-@pytest.mark.parametrize("kind", ["pictures", "table"])
+@pytest.mark.parametrize("kind", ["images", "table"])
 def test_started_at_pca_it_is_pca(digits: np.ndarray, encoder: dict[str, Any], kind: str) -> None:
     table = np.random.default_rng(0).normal(5, 3, (300, 12)) @ np.random.default_rng(1).normal(size=(12, 12))
-    array = digits if kind == "pictures" else table
+    array = digits if kind == "images" else table
     objective = linear(array, 5, encoder, start="pca")
     x, back = scaled_and_back(objective, array)
     pca = PCA(5, svd_solver="full").fit(x)
@@ -115,8 +115,8 @@ def test_trained_from_random_weights_it_finds_the_subspace(digits: np.ndarray, t
     assert best <= error < 1.01 * best
     assert subspace_angles(ways(trained)["decoder"], pca.components_.T).max() < 0.05
     # The encoder's rows may be anything where the samples do not vary: its codes are what counts.
-    centred = x - pca.mean_
-    assert subspace_angles(centred @ ways(trained)["encoder"], centred @ pca.components_.T).max() < 0.05
+    centerd = x - pca.mean_
+    assert subspace_angles(centerd @ ways(trained)["encoder"], centerd @ pca.components_.T).max() < 0.05
     first = linear(digits, 5, LINEAR)
     assert subspace_angles(ways(first)["decoder"], pca.components_.T).max() > 0.5, "it was not there from the start"
 

@@ -286,7 +286,7 @@ def test_the_number_of_all_samples_comes_from_the_data() -> None:
 
 
 @pytest.mark.parametrize(("kind", "diagonal"), [("i", 30.0), ("ii", 3.0)])
-def test_dip_penalises_covariances_and_variances(kind: Any, diagonal: float) -> None:
+def test_dip_penalizes_covariances_and_variances(kind: Any, diagonal: float) -> None:
     mean, logvar = posteriors(9, 3)
     covariance = np.cov(mean.numpy(), rowvar=False, bias=True)
     if kind == "ii":

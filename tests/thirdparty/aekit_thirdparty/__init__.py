@@ -21,7 +21,7 @@ def aekit_register_pretexts() -> list[Entry]:
         Entry(
             name="rotation-lite",
             target="aekit_thirdparty.rotation_lite:RotationLite",
-            summary="by how many quarters was the picture turned",
+            summary="by how many quarters was the image turned",
             api=1,
             tags=("image",),
         )
@@ -37,7 +37,7 @@ def aekit_register_backbones() -> list[Entry]:
 
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
-    return [Entry("rings", "aekit_thirdparty.rings:open_rings", "labelled vectors on concentric rings", api=1)]
+    return [Entry("rings", "aekit_thirdparty.rings:open_rings", "labeled vectors on concentric rings", api=1)]
 
 
 @hookimpl

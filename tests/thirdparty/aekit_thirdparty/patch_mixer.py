@@ -1,4 +1,4 @@
-"""A backbone that cuts pictures into patches and mixes them, across patches and within each."""
+"""A backbone that cuts images into patches and mixes them, across patches and within each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class PatchMixer(Backbone):
     """Tolstikhin et al., MLP-Mixer: an all-MLP architecture for vision, 2021; tiny, and without a decoder.
 
     Raises:
-        ValueError: samples that are not pictures, or that the patches do not divide.
+        ValueError: samples that are not images, or that the patches do not divide.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class PatchMixer(Backbone):
     ) -> None:
         super().__init__()
         if spec.kind != "image" or any(side % patch for side in spec.shape[1:]):
-            raise ValueError(f"expected pictures whose sides are multiples of {patch}, found {spec}")
+            raise ValueError(f"expected images whose sides are multiples of {patch}, found {spec}")
         patches = (spec.shape[1] // patch) * (spec.shape[2] // patch)
         # (B, C, H, W) -> (B, width, H / patch, W / patch) -> (B, width, P)
         cut = nn.Sequential(nn.Conv2d(spec.shape[0], width, patch, stride=patch), nn.Flatten(2))

@@ -1,4 +1,4 @@
-"""A source of labelled vectors: concentric rings, turned into a space of more dimensions."""
+"""A source of labeled vectors: concentric rings, turned into a space of more dimensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pretext task: every picture is turned by 0 to 3 quarters, and the encoder's code has to tell by how many."""
+"""A pretext task: every image is turned by 0 to 3 quarters, and the encoder's code has to tell by how many."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RotationLite(Pretext):
     """Gidaris, Singh and Komodakis, Unsupervised representation learning by predicting image rotations, 2018.
 
     Raises:
-        ValueError: samples that are not square pictures.
+        ValueError: samples that are not square images.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class RotationLite(Pretext):
         super().__init__(encoder)
         spec = encoder.spec
         if spec.kind != "image" or spec.shape[1] != spec.shape[2]:
-            raise ValueError(f"expected square pictures (C, S, S), found {spec}")
+            raise ValueError(f"expected square images (C, S, S), found {spec}")
         self.head = nn.Sequential(nn.Linear(encoder.dim, width), nn.ReLU(), nn.Linear(width, 4))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

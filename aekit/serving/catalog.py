@@ -1,4 +1,4 @@
-"""What a page may ask of an index: its samples by row number, their pictures, neighbours and places on a map.
+"""What a page may ask of an index: its samples by row number, their images, neighbors and places on a map.
 
 Samples are named by their row in the index and by nothing else, so that no question can reach another file.
 """
@@ -34,8 +34,8 @@ MOST_POINTS = 5000
 """Samples on the map; more are thinned evenly."""
 MOST_HITS = 500
 MOST_PIXELS = 40_000_000
-"""Of a picture that is asked about."""
-PICTURES_KEPT = 4000
+"""Of an image that is asked about."""
+IMAGES_KEPT = 4000
 """Thumbnails kept in memory."""
 CHUNK = 256
 """Samples read at a time."""
@@ -70,7 +70,7 @@ class Catalog:
         self.source, self._place_of = self._samples()
         # torch and FAISS bring threads of their own; requests take turns.
         self._turn = RLock()
-        self.picture = lru_cache(PICTURES_KEPT)(self._picture)
+        self.image = lru_cache(IMAGES_KEPT)(self._image)
         self.on_map = np.arange(0, len(index), max(1, -(-len(index) // max_samples)))
         self.map, self.layout = self._map(method, progress)
 
@@ -89,7 +89,7 @@ class Catalog:
             "kind": spec.kind if spec else None,
             "spec": str(spec) if spec else None,
             "small": spec is not None and spec.kind in ("image", "clip") and max(spec.shape[-2:]) <= 64,
-            "pictures": self.source is not None,
+            "images": self.source is not None,
             "files": self.index.encoder() is not None,
             "labels": dict(sorted(counts.items())) if few else {},
             "splits": sorted(set(self.splits.tolist())) if self.splits is not None else [],
@@ -118,10 +118,10 @@ class Catalog:
         return self.describe([row for row, _ in zip(rows, range(most))])
 
     def neighbors_of_row(self, row: int, k: int, label: str | None = None) -> list[dict[str, Any]]:
-        """The neighbours of a sample in the index, the nearest first.
+        """The neighbors of a sample in the index, the nearest first.
 
         Args:
-            row: of the sample, which is not among its neighbours.
+            row: of the sample, which is not among its neighbors.
             k: how many; 1 to `MOST_HITS`.
             label: only samples of this label.
         """
@@ -131,7 +131,7 @@ class Catalog:
         return self._nearest(vector, k, label, without=row)
 
     def neighbors_of_file(self, content: bytes, k: int, label: str | None = None) -> list[dict[str, Any]]:
-        """The neighbours of what is in a file: a picture, or an array (``.npy``) for an index of other samples.
+        """The neighbors of what is in a file: an image, or an array (``.npy``) for an index of other samples.
 
         Raises:
             DataError: it cannot be read, does not fit, or is larger than what is looked at.
@@ -186,7 +186,7 @@ class Catalog:
             reach *= 8
         return []
 
-    def _picture(self, row: int) -> tuple[str, bytes]:
+    def _image(self, row: int) -> tuple[str, bytes]:
         """Media type and content of the thumbnail of a sample.
 
         Raises:
@@ -262,6 +262,6 @@ def _refuse_many_pixels(content: bytes) -> None:
         with Image.open(io.BytesIO(content)) as image:
             pixels = image.width * image.height
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
-        raise DataError("the file is not a picture that can be read") from None
+        raise DataError("the file is not an image that can be read") from None
     if pixels > MOST_PIXELS:
-        raise DataError(f"a picture of {pixels:,} pixels: expected at most {MOST_PIXELS:,}")
+        raise DataError(f"an image of {pixels:,} pixels: expected at most {MOST_PIXELS:,}")

@@ -1,4 +1,4 @@
-"""The picture of a search for anomalies: the oddest and the most usual samples, how their scores are spread, and where in time
+"""The image of a search for anomalies: the oddest and the most usual samples, how their scores are spread, and where in time
 they are."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def anomalies_image(
     labels: np.ndarray | None,
     anomalous: np.ndarray | None,
 ) -> Image.Image:
-    """The picture.
+    """The image.
 
     Args:
         encoder, autoencoder: trained; without an autoencoder of samples no reconstructions are shown.
