@@ -75,7 +75,7 @@ def name_of(check: str, attribute: str) -> str:
 
 def _entries(kind: str) -> list[Entry]:
     return [
-        Entry(name_of(check, a), f"broken_plugins:{a}", "broken on purpose", 1, TAGS_OF.get(a, TAGS[kind]))
+        Entry(name_of(check, a), f"broken_plugins:{a}", "broken on purpose", 2, TAGS_OF.get(a, TAGS[kind]))
         for of, check, a in BROKEN
         if of == kind
     ]
@@ -88,18 +88,18 @@ def aekit_register_variants() -> list[Entry]:
 
 @hookimpl
 def aekit_register_pretexts() -> list[Entry]:
-    return [*_entries("pretext"), Entry("masking", "broken_plugins:Masking", "fine", 1)]
+    return [*_entries("pretext"), Entry("masking", "broken_plugins:Masking", "fine", 2)]
 
 
 @hookimpl
 def aekit_register_backbones() -> list[Entry]:
-    tagless = Entry("tagless", "broken_plugins:Small", "says not what it takes", 1)
-    return [*_entries("backbone"), tagless, Entry("no-decoder", "broken_plugins:NoDecoder", "fine", 1, ("vector",))]
+    tagless = Entry("tagless", "broken_plugins:Small", "says not what it takes", 2)
+    return [*_entries("backbone"), tagless, Entry("no-decoder", "broken_plugins:NoDecoder", "fine", 2, ("vector",))]
 
 
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
-    return [*_entries("source"), Entry("no-example", "broken_plugins:no_example", "cannot be tested", 1)]
+    return [*_entries("source"), Entry("no-example", "broken_plugins:no_example", "cannot be tested", 2)]
 
 
 @hookimpl

@@ -103,7 +103,7 @@ def test_python_fits_with_its_pretext_task_and_backbone(installed: Path) -> None
         with pytest.raises(
             RecipeError, match=r"encoder.backbone = 'patch-mixer': PatchMixer has no decoder; use a pretext"
         ):
-            fit("sklearn:digits", backbone="patch-mixer", variants=["none"], epochs=1)
+            fit("sklearn:digits", backbone="patch-mixer", variants=["plain"], epochs=1)
         with pytest.raises(RecipeError, match=r"objective.noisy-code.price = -1: .*\(aekit-thirdparty 1.2.0\)"):
             fit("rings:60", variants=["noisy-code"], overrides={"objective.noisy-code.price": -1})
 

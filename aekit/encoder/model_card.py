@@ -93,7 +93,7 @@ def model_card(description: dict[str, Any]) -> str:
 
 def describe_objective(objective: dict[str, Any]) -> list[str]:
     """What an encoder was trained by, for people, of the section of its recipe."""
-    variants = ["plain autoencoder" if name == "none" else name for name in objective.get("variants", [])]
+    variants = ["plain autoencoder" if name == "plain" else name for name in objective.get("variants", [])]
     return [*variants, *objective.get("pretexts", [])] or ["plain autoencoder"]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pluggy
 
-API_VERSION = 1
+API_VERSION = 2
 """The version of the contracts in this package. A plugin writes the one it was made for as a literal."""
 
 hookspec = pluggy.HookspecMarker("aekit")

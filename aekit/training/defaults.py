@@ -104,8 +104,8 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
         return recipe
     if recipe.encoder.frozen or recipe.train.optimizer == "lbfgs":
         return recipe
-    task = _default_plugin("pretext", f"usual-{spec.kind}")
-    plain = _default_plugin("variant", "usual")
+    task = _default_plugin("pretext", f"default-{spec.kind}")
+    plain = _default_plugin("variant", "default")
     if task is None or plain is None:
         return recipe
     if not _decodes(registry().get("backbone", recipe.encoder.backbone, required_by="encoder.backbone")):

@@ -220,7 +220,7 @@ def test_noise_is_put_on_the_features() -> None:
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("variant", ["vae", "vq", "k-sparse", "sparse-kl", "contractive", "displacing"])
+@pytest.mark.parametrize("variant", ["vae", "vq", "k-sparse", "sparse-kl", "contractive", "random-affine"])
 def test_variants_work_on_features(variant: str) -> None:
     settings = {"encoder.frozen": 1, "encoder.dim": 8, "objective.variants": [variant], "objective.loss": "gaussian"}
     encoder = aekit.fit(images(), overrides=CONV | FAST | settings)
@@ -639,12 +639,17 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
         ({"encoder.frozen": 1, "objective.loss": "bce"}, r"objective\.loss = 'bce': .*frozen stages give is not; set"),
         ({"encoder.frozen": 1, "objective.loss": "logistic"}, r"objective\.loss = 'logistic': "),
         (
-            {"encoder.frozen": "all", "encoder.hidden": [7], "objective.variants": ["displacing"], "greedy.epochs": 1},
-            r"'displacing' cannot take vector 7 float32, as layer 2 does: made for image samples",
+            {
+                "encoder.frozen": "all",
+                "encoder.hidden": [7],
+                "objective.variants": ["random-affine"],
+                "greedy.epochs": 1,
+            },
+            r"'random-affine' cannot take vector 7 float32, as layer 2 does: made for image samples",
         ),
         (
-            MLP | {"encoder.frozen": 1, "objective.variants": ["displacing"]},
-            r"'displacing' cannot take vector 12 float32, as the autoencoder does: made for image samples",
+            MLP | {"encoder.frozen": 1, "objective.variants": ["random-affine"]},
+            r"'random-affine' cannot take vector 12 float32, as the autoencoder does: made for image samples",
         ),
         ({"encoder.hidden": [0]}, r"encoder\.hidden\.0 = 0: expected greater than or equal to 1"),
         ({"train.layer_decay": 0}, r"train\.layer_decay = 0: expected greater than 0"),

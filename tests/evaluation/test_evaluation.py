@@ -360,7 +360,7 @@ def test_wide_samples_are_averaged_down_and_the_name_says_so() -> None:
 def registered(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The four evaluators, and nothing else."""
     tags = {"probe": ("labels",), "knn": ("labels",), "retrieval": ("labels",), "kmeans": ()}
-    entries = [Entry(n, f"aekit_plugins.evaluators.{n}:evaluate", "", 1, tags[n]) for n in tags]
+    entries = [Entry(n, f"aekit_plugins.evaluators.{n}:evaluate", "", 2, tags[n]) for n in tags]
     found = Registry([Plugin("evaluator", entry, "aekit", "0") for entry in entries])
     monkeypatch.setattr(judge, "registry", lambda: found)
     return found
@@ -455,7 +455,7 @@ def test_mistakes_are_said_in_one_line() -> None:
 
 
 def test_a_broken_evaluator_costs_only_itself(registered: Registry) -> None:
-    registered.plugins.append(Plugin("evaluator", Entry("odd", "no.such:thing", "", 1), "elsewhere", "2"))
+    registered.plugins.append(Plugin("evaluator", Entry("odd", "no.such:thing", "", 2), "elsewhere", "2"))
     x, y = clouds()
     found = evaluate(x, y)
     assert len(found.results["encoder"]) == 4

@@ -44,7 +44,7 @@ from aekit.testing import check
 from aekit.training.build import make_objective
 from aekit.training.recipe import make_recipe
 
-TASKS = ("inpainting", "colorization", "super-resolution", "mark-removal")
+TASKS = ("inpainting", "colorization", "super-resolution", "watermark-removal")
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16], "train.device": "cpu"}
 
 
@@ -253,7 +253,7 @@ def test_marks_lie_where_they_are_put() -> None:
         ("inpainting", {"hole": "block"}),
         ("inpainting", {"hole": "center", "residual": True}),
         ("super-resolution", {"residual": True, "loss": "huber"}),
-        ("mark-removal", {"loss": "bce", "different": 16}),
+        ("watermark-removal", {"loss": "bce", "different": 16}),
         ("colorization", {"way": "regression"}),
     ],
 )
@@ -327,7 +327,7 @@ def test_what_comes_before_an_activation(name: str) -> None:
 
 def test_convolutions_run_at_other_sizes_as_at_their_own() -> None:
     data = images()
-    made = task("mark-removal", data, {"residual": False}, dim=0).eval()
+    made = task("watermark-removal", data, {"residual": False}, dim=0).eval()
     x = seen(made, data)
     again = apply_any_size(made.encoder.backbone, made.decoder, x)
     assert torch.allclose(again, made.decoder(made.encoder.encode(x)), atol=1e-5)
@@ -338,14 +338,14 @@ def test_convolutions_run_at_other_sizes_as_at_their_own() -> None:
 def test_marks_are_blended_into_the_image() -> None:
     data = np.full((64, 3, 32, 32), 128, np.uint8)
     data[0], data[1] = 0, 255  # so that colors reach from black to white
-    made = task("mark-removal", data, {"faintest": 0.5, "strongest": 0.5, "most": 1, "tiled": 0.0})
+    made = task("watermark-removal", data, {"faintest": 0.5, "strongest": 0.5, "most": 1, "tiled": 0.0})
     x = seen(made, data)[2:]
     visible = made.damage(x, drawn()).visible
     assert visible.shape == x.shape and (visible != x).flatten(1).any(1).all(), "there is a mark in each"
     assert visible.min() >= 0.5 * 128 / 255 - 1e-3 and visible.max() <= 0.5 * 128 / 255 + 0.5 + 1e-3
     assert 0.02 < (visible - x).abs().gt(0.01).float().mean() < 0.5, "most of the image is left alone"
     assert not torch.equal(visible, made.damage(x, drawn(1)).visible)
-    assert "fonts" in made.note and "64 marks" in task("mark-removal", data, {"different": 64}).note
+    assert "fonts" in made.note and "64 marks" in task("watermark-removal", data, {"different": 64}).note
 
 
 def test_colors_come_from_the_lightness_alone() -> None:
@@ -388,7 +388,7 @@ def test_the_color_loss_by_hand() -> None:
 
 def test_targets_keep_all_digits_under_autocast() -> None:
     data = images()
-    for name in ("super-resolution", "mark-removal"):
+    for name in ("super-resolution", "watermark-removal"):
         made, kept = task(name, data), list[Tensor]()
         made.encoder.backbone.register_forward_pre_hook(lambda _, given, kept=kept: kept.append(given[0].clone()))
         for enabled in (False, True):
@@ -402,8 +402,8 @@ def test_targets_keep_all_digits_under_autocast() -> None:
     [
         ("inpainting", np.ones((8, 5), np.float32), {}, "expected series, images or clips"),
         ("colorization", images(8, channels=1), {}, "expected images in red, green and blue"),
-        ("mark-removal", np.ones((8, 2, 16), np.float32), {}, "expected images (C, H, W), found series"),
-        ("mark-removal", images(8), {"smallest": 0.9, "largest": 0.5}, "smallest = 0.9 is above"),
+        ("watermark-removal", np.ones((8, 2, 16), np.float32), {}, "expected images (C, H, W), found series"),
+        ("watermark-removal", images(8), {"smallest": 0.9, "largest": 0.5}, "smallest = 0.9 is above"),
         ("super-resolution", images(8), {"axes": "time"}, "axes = 'time' leaves nothing to make smaller"),
         ("super-resolution", images(8), {"factor": 16}, "factor = 16 leaves fewer than two entries of 16"),
         ("inpainting", np.arange(400, dtype=np.float32).reshape(8, 2, 25), {"loss": "bce"}, "needs data in [0, 1]"),
@@ -433,7 +433,7 @@ def test_decoders_of_other_channels() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All four tasks and an autoencoder around one encoder without a dense layer."""
     folder = tmp_path_factory.mktemp("restoring") / "run"
-    tasks = {"pretexts": list(TASKS), "variants": ["none"], "mark-removal": {"different": 32}}
+    tasks = {"pretexts": list(TASKS), "variants": ["plain"], "watermark-removal": {"different": 32}}
     overrides = {f"objective.{name}": value for name, value in tasks.items()}
     aekit.fit(images(96), dim=0, epochs=1, out=folder, overrides=FAST | overrides | {"train.batch_size": 24})
     return folder
@@ -466,7 +466,7 @@ def plugin_of(name: str) -> str:
         "inpaint": "inpainting",
         "colorize": "colorization",
         "enlarge": "super-resolution",
-        "clean": "mark-removal",
+        "clean": "watermark-removal",
     }[name]
 
 

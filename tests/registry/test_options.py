@@ -39,7 +39,7 @@ def unannotated(*, level=1) -> None:  # type: ignore[no-untyped-def]
 def wrong_default(*, level: Annotated[int, Field(ge=1, description="positive")] = 0) -> None: ...
 
 
-HERE = Plugin("variant", Entry("example", f"{__name__}:Example", "an example", 1), "some-package", "3.1")
+HERE = Plugin("variant", Entry("example", f"{__name__}:Example", "an example", 2), "some-package", "3.1")
 
 
 def test_options_are_the_keyword_only_parameters() -> None:

@@ -23,7 +23,7 @@ from aekit.registry.discovery import HOOK_OF, KINDS, Registry, disable, registry
 from aekit.registry.hookspecs import API_VERSION
 from aekit.registry.scaffold import _PLUGINS, new_plugin
 
-QUIET = "Entry('quiet', 'quiet_code:Quiet', 'changes nothing', 1)"
+QUIET = "Entry('quiet', 'quiet_code:Quiet', 'changes nothing', 2)"
 QUIET_CODE = "from aekit.objectives.base import Variant\n\nclass Quiet(Variant): pass\n"
 
 
@@ -69,11 +69,11 @@ def test_an_outside_plugin_is_found_with_its_distribution(tmp_path: Path) -> Non
         (hooks("'quiet'"), "aekit_register_variants failed with TypeError: expected aekit.Entry objects, got 'quiet'"),
         (hooks().replace("[]", "None"), "aekit_register_variants failed with TypeError: "),
         (
-            hooks("Entry('late', 'x:y', 'from the future', 2)"),
+            hooks("Entry('late', 'x:y', 'from the future', 3)"),
             "variant 'late' was written for plugin API 2, this aekit has 1; upgrade aekit",
         ),
         (
-            hooks("Entry('early', 'x:y', 'from the past', 0)"),
+            hooks("Entry('early', 'x:y', 'from the past', 1)"),
             "variant 'early' was written for plugin API 0, this aekit has 1; upgrade bad",
         ),
     ],
@@ -106,7 +106,7 @@ def test_one_raising_hook_leaves_the_others_of_its_package(tmp_path: Path) -> No
 
 
 def test_a_plugin_whose_code_is_missing_says_so_when_it_is_used(tmp_path: Path) -> None:
-    entries = ("Entry('gone', 'quiet_code:Gone', 's', 1)", "Entry('lost', 'no_such_module:Lost', 's', 1)")
+    entries = ("Entry('gone', 'quiet_code:Gone', 's', 2)", "Entry('lost', 'no_such_module:Lost', 's', 1)")
     install(tmp_path, "bad", module="bad_hooks", files={"bad_hooks.py": hooks(*entries), "quiet_code.py": QUIET_CODE})
     with found(tmp_path, "bad_hooks", "quiet_code") as known:
         with pytest.raises(PluginError, match=r"variant 'gone' of bad 1.0 is broken: .* AttributeError: .*'Gone'"):
@@ -116,7 +116,7 @@ def test_a_plugin_whose_code_is_missing_says_so_when_it_is_used(tmp_path: Path) 
 
 
 def test_an_entry_of_another_api_is_explained_when_it_is_asked_for(tmp_path: Path) -> None:
-    code = hooks("Entry('late', 'x:y', 'from the future', 2)")
+    code = hooks("Entry('late', 'x:y', 'from the future', 3)")
     install(tmp_path, "bad", module="bad_hooks", files={"bad_hooks.py": code})
     with found(tmp_path, "bad_hooks") as known:
         for name in ("late", "bad/late"):
@@ -141,7 +141,7 @@ def test_two_plugins_of_one_name_clash_only_when_the_name_is_used(tmp_path: Path
 
 
 def test_an_outside_plugin_cannot_displace_one_of_aekit(tmp_path: Path) -> None:
-    code = hooks("Entry('denoising', 'quiet_code:Quiet', 'an impostor', 1)")
+    code = hooks("Entry('denoising', 'quiet_code:Quiet', 'an impostor', 2)")
     install(tmp_path, "bad", module="bad_hooks", files={"bad_hooks.py": code})
     with found(tmp_path, "bad_hooks") as known:
         with pytest.raises(PluginError, match="write aekit/denoising or bad/denoising"):
@@ -239,7 +239,7 @@ def test_show_prints_every_option_with_range_and_default() -> None:
 
 
 def test_a_name_needs_its_kind_only_where_several_kinds_have_it(tmp_path: Path) -> None:
-    code = hooks(QUIET) + hooks("Entry('quiet', 'x:y', 's', 1)", kind="sources").partition("\n\n")[2]
+    code = hooks(QUIET) + hooks("Entry('quiet', 'x:y', 's', 2)", kind="sources").partition("\n\n")[2]
     install(tmp_path, "double", module="double_hooks", files={"double_hooks.py": code})
     with found(tmp_path, "double_hooks"):
         with pytest.raises(PluginError, match="'quiet' is the name of a variant and of a source; say which one"):
@@ -323,7 +323,7 @@ def test_listing_imports_no_plugin_and_nothing_heavy(tmp_path: Path) -> None:
 
 def test_a_plugin_adds_a_command(tmp_path: Path) -> None:
     code = "import click\n\n@click.command()\ndef hello():\n    'Greet.'\n    click.echo('hello there')\n"
-    entry = "Entry('hello', 'hello_command:hello', 'greet', 1)"
+    entry = "Entry('hello', 'hello_command:hello', 'greet', 2)"
     files = {"hello_hooks.py": hooks(entry, kind="commands"), "hello_command.py": code}
     install(tmp_path, "hello", module="hello_hooks", files=files)
     with found(tmp_path, "hello_hooks", "hello_command"):

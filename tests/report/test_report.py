@@ -75,7 +75,7 @@ def cut(described_sheet: dict[str, Any], number: int) -> np.ndarray:
 
 
 def test_a_page_says_what_an_encoder_was_trained_by() -> None:
-    assert describe_objective({"variants": ["none"], "pretexts": ["simclr"]}) == ["plain autoencoder", "simclr"]
+    assert describe_objective({"variants": ["plain"], "pretexts": ["simclr"]}) == ["plain autoencoder", "simclr"]
     assert describe_objective({"variants": [], "pretexts": []}) == ["plain autoencoder"]
 
 

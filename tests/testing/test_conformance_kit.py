@@ -21,10 +21,10 @@ from aekit.testing import CHECKS, MAKERS, check, checks_for, conformance
 from aekit.testing.kit import ConformanceRun, global_state
 from aekit.testing.samples import SPECS, low_rank
 
-HEAVY = "import torch\n" + hooks("Entry('heavy', 'broken_plugins:Healthy', 'its hook module imports torch', 1)")
+HEAVY = "import torch\n" + hooks("Entry('heavy', 'broken_plugins:Healthy', 'its hook module imports torch', 2)")
 COMMANDS = hooks(
-    "Entry('mute', 'mute_command:run', 'a command without help', 1)",
-    "Entry('no-command', 'mute_command:no_command', 'not a command', 1)",
+    "Entry('mute', 'mute_command:run', 'a command without help', 2)",
+    "Entry('no-command', 'mute_command:no_command', 'not a command', 2)",
     kind="commands",
 )
 MUTE = "import click\n\n@click.command()\ndef run(): pass\n\ndef no_command(): pass\n"

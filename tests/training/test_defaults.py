@@ -49,7 +49,7 @@ def test_other_samples_get_an_autoencoder_alone(kind: Kind) -> None:
     "sections",
     [
         {"objective": {"variants": ["denoising"]}},
-        {"objective": {"variants": ["none"]}},
+        {"objective": {"variants": ["plain"]}},
         {"objective": {"pretexts": ["rotation"]}},
         {"greedy": {"epochs": 1}},
         {"train": {"optimizer": "lbfgs", "precision": "fp32"}},

@@ -119,7 +119,7 @@ HEADED = (
 
 
 def test_a_variant_that_shapes_the_encoder_has_controls_of_its_own(tmp_path: Path) -> None:
-    files = {"headed_hooks.py": hooks("Entry('headed', 'headed:Headed', 'tanh at the end', 1)"), "headed.py": HEADED}
+    files = {"headed_hooks.py": hooks("Entry('headed', 'headed:Headed', 'tanh at the end', 2)"), "headed.py": HEADED}
     install(tmp_path / "site", "headed", module="headed_hooks", files=files)
     with seen(tmp_path / "site"):
         from aekit.training.recipe import read_recipe
@@ -149,7 +149,7 @@ def test_a_recipe_that_leaves_all_open_is_not_run_again(tmp_path: Path) -> None:
     )
     first, second = (bench(recipe, tmp_path / "runs", seeds=1) for _ in range(2))
     assert not first.failed and not second.failed
-    recipe.write_text(recipe.read_text() + '[objective]\nvariants = ["none"]\n')
+    recipe.write_text(recipe.read_text() + '[objective]\nvariants = ["plain"]\n')
     assert "objective.pretexts was ['simclr'], is []" in bench(recipe, tmp_path / "runs", seeds=1).failed["open-seed-0"]
 
 

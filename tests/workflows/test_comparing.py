@@ -43,7 +43,7 @@ def write_run(
     sections: dict[str, dict[str, Any]] = {
         "data": {"source": "sklearn:digits", "split": "train", "strict": False},
         "encoder": {"backbone": "mlp", "dim": 8, "scaling": "auto", "normalize": False},
-        "objective": {"variants": ["none"], "pretexts": []},
+        "objective": {"variants": ["plain"], "pretexts": []},
         "train": {"seed": seed, "lr": 1e-3, "epochs": 2, "device": "auto", "checkpoint_seconds": 60.0},
         "evaluate": {"evaluators": list(scores), "controls": bool(controls)},
     }
@@ -145,7 +145,7 @@ def test_what_stands_below_a_control_is_said(tmp_path: Path) -> None:
 
 
 def recipe(**settings: Any) -> dict[str, Any]:
-    return {"objective.variants": ["none"], "encoder.backbone": "mlp", "encoder.dim": 8, "train.lr": 1e-3} | settings
+    return {"objective.variants": ["plain"], "encoder.backbone": "mlp", "encoder.dim": 8, "train.lr": 1e-3} | settings
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ class WatermarkRemoval(RestorationTask):
         fonts = find_fonts(self.fonts)
         count, height, _ = self.bank.shape
         self.bank.copy_(draw_watermark_bank(count, height, self.logos, fonts))
-        self.note = f"mark-removal: {count} marks in {len(fonts) or 1} fonts"
+        self.note = f"watermark-removal: {count} marks in {len(fonts) or 1} fonts"
 
     def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
         # Images that are larger than in training have more marks, of the same size.

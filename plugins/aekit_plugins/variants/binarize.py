@@ -24,7 +24,7 @@ class Binarize(Variant):
     def prepare(self, preprocess: Preprocess) -> None:
         if not preprocess.unit:
             # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
-            problem = "variant 'binarizing': needs samples in [0, 1]; set encoder.scaling = 'unit'"
+            problem = "variant 'binarize': needs samples in [0, 1]; set encoder.scaling = 'unit'"
             raise RecipeError([problem]) from ValueError("not in [0, 1]")
 
     def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:

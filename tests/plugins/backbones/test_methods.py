@@ -215,13 +215,13 @@ def test_resizing_about_the_center_keeps_it_there() -> None:
 
 def test_binarized_samples_are_drawn_anew_and_are_what_is_to_be_restored() -> None:
     held = load_samples(ArraySource(np.full((64, 1, 8, 8), 51, np.uint8)), np.arange(64), torch.device("cpu"))
-    values = {"data": {"source": "memory"}, "objective": {"variants": ["binarizing"]}, "encoder": {"backbone": "mlp"}}
+    values = {"data": {"source": "memory"}, "objective": {"variants": ["binarize"]}, "encoder": {"backbone": "mlp"}}
     objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
-    assert isinstance(objective, Autoencoder) and objective.randomness() == ["variant 'binarizing'"]
+    assert isinstance(objective, Autoencoder) and objective.randomness() == ["variant 'binarize'"]
     x = objective.encoder.preprocess(held.batch(torch.arange(64)))
-    drawn = objective.variants["binarizing"].augment(x, torch.Generator().manual_seed(3))
+    drawn = objective.variants["binarize"].augment(x, torch.Generator().manual_seed(3))
     assert drawn.unique().tolist() == [0, 1] and drawn.mean().item() == pytest.approx(51 / 255, abs=0.02)
-    assert not torch.equal(drawn, objective.variants["binarizing"].augment(x, torch.Generator().manual_seed(4)))
+    assert not torch.equal(drawn, objective.variants["binarize"].augment(x, torch.Generator().manual_seed(4)))
     logged = objective.loss(Batch(held.batch(torch.arange(64))), torch.Generator().manual_seed(3))
     expected = objective.likelihood(objective.decoder(objective.encoder.encode(drawn)), drawn).mean()
     assert logged["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)
@@ -282,7 +282,7 @@ def test_series_and_clips_get_a_convolutional_backbone(kind: str, shape: tuple[i
 def test_samples_are_corrupted_with_all_digits_where_networks_compute_in_bfloat16() -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, 1, 64, 64), np.uint8)
     samples = load_samples(ArraySource(images), np.arange(8), torch.device("cpu"))
-    recipe = make_recipe({"data": {"source": "memory"}, "objective": {"variants": ["displacing"]}})
+    recipe = make_recipe({"data": {"source": "memory"}, "objective": {"variants": ["random-affine"]}})
     recipe = recipe.with_encoder(backbone="conv").with_objective(loss="bce")
     objective = make_objective(recipe, samples.spec, fit_preprocess(samples)[0])
     seen = []

@@ -142,8 +142,8 @@ def test_a_stratified_sample_keeps_the_proportions() -> None:
 def test_what_is_slow_runs_only_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     at = "aekit_plugins.evaluators"
     entries = [
-        Entry("knn", f"{at}.knn:evaluate", "", 1, ("labels",)),
-        Entry("svm", f"{at}.svm:evaluate", "", 1, ("labels", "slow")),
+        Entry("knn", f"{at}.knn:evaluate", "", 2, ("labels",)),
+        Entry("svm", f"{at}.svm:evaluate", "", 2, ("labels", "slow")),
     ]
     found = Registry([Plugin("evaluator", entry, "aekit", "0") for entry in entries])
     monkeypatch.setattr(judge, "registry", lambda: found)

@@ -10,7 +10,7 @@ def aekit_register_variants() -> list[Entry]:
             "noisy-code",
             "aekit_thirdparty.noisy_code:NoisyCode",
             "noise on the code, which has to earn its power",
-            api=1,
+            api=2,
         )
     ]
 
@@ -22,7 +22,7 @@ def aekit_register_pretexts() -> list[Entry]:
             name="rotation-lite",
             target="aekit_thirdparty.rotation_lite:RotationLite",
             summary="by how many quarters was the image turned",
-            api=1,
+            api=2,
             tags=("image",),
         )
     ]
@@ -31,19 +31,19 @@ def aekit_register_pretexts() -> list[Entry]:
 @hookimpl
 def aekit_register_backbones() -> list[Entry]:
     return [
-        Entry("patch-mixer", "aekit_thirdparty.patch_mixer:PatchMixer", "an MLP over patches", api=1, tags=("image",))
+        Entry("patch-mixer", "aekit_thirdparty.patch_mixer:PatchMixer", "an MLP over patches", api=2, tags=("image",))
     ]
 
 
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
-    return [Entry("rings", "aekit_thirdparty.rings:open_rings", "labeled vectors on concentric rings", api=1)]
+    return [Entry("rings", "aekit_thirdparty.rings:open_rings", "labeled vectors on concentric rings", api=2)]
 
 
 @hookimpl
 def aekit_register_evaluators() -> list[Entry]:
     return [
         Entry(
-            "centroid", "aekit_thirdparty.centroid:evaluate", "is the nearest class mean right", api=1, tags=("labels",)
+            "centroid", "aekit_thirdparty.centroid:evaluate", "is the nearest class mean right", api=2, tags=("labels",)
         )
     ]
