@@ -73,6 +73,36 @@ class SampleSpec:
     columns: tuple[Column, ...] = ()
 
     @property
+    def is_vector(self) -> bool:
+        """Tell whether a sample is a vector (D,), such as a row of a table."""
+        return self.kind == "vector"
+
+    @property
+    def is_series(self) -> bool:
+        """Tell whether a sample is a series (C, T)."""
+        return self.kind == "series"
+
+    @property
+    def is_image(self) -> bool:
+        """Tell whether a sample is an image (C, H, W)."""
+        return self.kind == "image"
+
+    @property
+    def is_clip(self) -> bool:
+        """Tell whether a sample is a clip (C, T, H, W)."""
+        return self.kind == "clip"
+
+    @property
+    def is_visual(self) -> bool:
+        """Tell whether a sample is an image or a clip, which are drawn as they are."""
+        return self.kind in ("image", "clip")
+
+    @property
+    def is_temporal(self) -> bool:
+        """Tell whether a sample is a series or a clip, which run in time."""
+        return self.kind in ("series", "clip")
+
+    @property
     def size(self) -> int:
         """Numbers in one sample."""
         return int(np.prod(self.shape))

@@ -79,7 +79,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     whole = np.dtype(spec.dtype).kind in "ui"
     in_unit = bool(low.min() >= 0 and high.max() <= 1)
     if mode == "auto":
-        mode = "unit" if in_unit or (whole and spec.kind in ("image", "clip")) else "standard"
+        mode = "unit" if in_unit or (whole and spec.is_visual) else "standard"
     ones, zeros = torch.ones_like(low), torch.zeros_like(low)
     if mode == "none" or (mode == "unit" and in_unit and not whole):
         scale, shift, why = ones, zeros, "values are used as they are"
@@ -91,7 +91,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     elif mode == "standard":
         scale = torch.where(deviation > 1e-12 * mean.abs().clamp(min=1e-30), 1 / deviation, ones)
         shift = -mean * scale
-        what = "column" if spec.kind == "vector" else "channel"
+        what = "column" if spec.is_vector else "channel"
         why = f"each {what} is scaled to mean 0 and deviation 1"
     else:
         raise RecipeError([f"encoder.scaling = {mode!r}: should be 'auto', 'unit', 'standard' or 'none'"])
@@ -100,13 +100,13 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
 
 
 def _profile_shape(spec: SampleSpec) -> tuple[int, ...]:
-    return spec.shape if spec.kind == "vector" else (spec.shape[0],) + (1,) * (len(spec.shape) - 1)
+    return spec.shape if spec.is_vector else (spec.shape[0],) + (1,) * (len(spec.shape) - 1)
 
 
 def _moments(samples: Samples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Minimum, maximum, mean and standard deviation in float64 on the CPU, each of the profile's shape."""
     shape = _profile_shape(samples.spec)
-    over = (0,) if samples.spec.kind == "vector" else (0, *range(2, len(samples.spec.shape) + 1))
+    over = (0,) if samples.spec.is_vector else (0, *range(2, len(samples.spec.shape) + 1))
     low, high = torch.full(shape, torch.inf, dtype=torch.float64), torch.full(shape, -torch.inf, dtype=torch.float64)
     count, mean, square = 0, torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
     for raw in samples.chunks(max_samples=MOST):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from aekit.encoder.embeddings import Embeddings, finite_vectors
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation.backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
-from aekit.evaluation.baselines.build import baseline_features as control_features, max_baseline_width
+from aekit.evaluation.baselines.build import Baseline, baseline_features, max_baseline_width
 from aekit.evaluation.checks.embedding_health import embedding_health, neighbor_overlap, subspace_angles
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.checks.stability import stability
@@ -107,9 +107,10 @@ def evaluate(
     if checks:
         found = _checks(vectors[rows], rows, inner, values, stored, origin, rivals, seed)
     subjects = _subjects(vectors[rows], rows, inner, rivals, origin if baselines else None, seed, progress)
-    for subject, features in subjects:
+    for described in subjects:
+        subject, features = described.name, described.features
         results[subject] = {}
-        if checks and subject.startswith("pca-"):
+        if checks and isinstance(described, Baseline) and described.kind == "pca":
             found["health"] = _with_angles(found["health"], vectors[rows], features, seed)
         with progress.task(f"judge {subject}", len(chosen), "judgments") as task:
             for name, (function, settings, takes) in chosen.items():
@@ -264,6 +265,13 @@ def _with_names(result: Result, targets: Targets | None) -> Result:
     return replace(result, table=rows)
 
 
+class Subject(NamedTuple):
+    """Embeddings that are evaluated: the encoder's, or others that they are compared with."""
+
+    name: str
+    features: np.ndarray
+
+
 def _subjects(
     vectors: np.ndarray,
     rows: np.ndarray,
@@ -272,16 +280,16 @@ def _subjects(
     origin: Provenance | None,
     seed: int,
     progress: Progress,
-) -> Iterator[tuple[str, np.ndarray]]:
-    yield ENCODER, vectors
+) -> Iterator[Baseline | Subject]:
+    yield Subject(ENCODER, vectors)
     for name, theirs in compared_with.items():
-        yield name, theirs[rows]
+        yield Subject(name, theirs[rows])
     if origin:
         source, places, encoder = origin
         dim = vectors.shape[1]
-        yield from control_features(source, places[rows], encoder, split, dim=dim, seed=seed, progress=progress)
+        yield from baseline_features(source, places[rows], encoder, split, dim=dim, seed=seed, progress=progress)
         if has_pretrained_features(encoder):
-            yield FEATURES, backbone_features(source, places[rows], encoder, progress=progress)
+            yield Subject(FEATURES, backbone_features(source, places[rows], encoder, progress=progress))
 
 
 def _add_reconstruction(

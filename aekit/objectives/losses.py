@@ -185,7 +185,7 @@ class SSIMLoss(ReconstructionLoss):
 
     def __init__(self, spec: SampleSpec) -> None:
         super().__init__(spec)
-        if spec.kind != "image":
+        if not spec.is_image:
             raise ValueError(f"compares images (C, H, W), found {spec.kind} samples")
 
     def elementwise(self, output: Tensor, clean: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def training_mean(samples: Samples, encoder: Encoder) -> Tensor:
     """The mean of the training samples on the preprocessed scale: (C, 1, ...), or (D,) for vectors."""
     shape = encoder.preprocess.scale.shape
     total, count = torch.zeros(shape, dtype=torch.float64), 0
-    over = (0,) if encoder.spec.kind == "vector" else (0, *range(2, len(encoder.spec.shape) + 1))
+    over = (0,) if encoder.spec.is_vector else (0, *range(2, len(encoder.spec.shape) + 1))
     for raw in samples.chunks(max_samples=MOST):
         x = encoder.preprocess(raw).double()
         total, count = total + x.sum(over).reshape(shape).cpu(), count + x.numel() // shape.numel()

@@ -49,7 +49,7 @@ def task_example_cards(
 
 def _legend(spec: SampleSpec) -> str:
     """What the bars of a vector with few entries stand for, where they have names."""
-    names = spec.names if spec.kind == "vector" and spec.size <= BARS else []
+    names = spec.names if spec.is_vector and spec.size <= BARS else []
     return f" The bars are, from the left: {', '.join(names)}." if names else ""
 
 

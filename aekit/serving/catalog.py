@@ -88,7 +88,7 @@ class Catalog:
             "recall": held.get("recall"),
             "kind": spec.kind if spec else None,
             "spec": str(spec) if spec else None,
-            "small": spec is not None and spec.kind in ("image", "clip") and max(spec.shape[-2:]) <= 64,
+            "small": spec is not None and spec.is_visual and max(spec.shape[-2:]) <= 64,
             "images": self.source is not None,
             "files": self.index.encoder() is not None,
             "labels": dict(sorted(counts.items())) if few else {},
@@ -141,7 +141,7 @@ class Catalog:
             raise DataError("this index has no encoder beside it, so that only its own samples can be looked for")
         if not content:
             raise DataError("an empty file")
-        if encoder.spec.kind == "image":
+        if encoder.spec.is_image:
             _refuse_many_pixels(content)
         # Named by us: what the sender calls the file says nothing about what it is.
         with tempfile.TemporaryDirectory() as folder, self._turn:
@@ -201,7 +201,7 @@ class Catalog:
         if not ok[0]:
             raise DataError(f"row {row}: its sample cannot be read")
         encoder, sample, reach = self.index.encoder(), raw[0], None
-        if encoder is not None and encoder.spec.kind == "vector":  # columns in units of their own
+        if encoder is not None and encoder.spec.is_vector:  # columns in units of their own
             drawn = DisplayScale(encoder.spec, encoder.preprocess)
             sample, reach = drawn.to_display(sample), drawn.value_range
         head, _, data = thumbnail(sample, self.source.spec, reach).partition(",")

@@ -182,7 +182,7 @@ def export(trial: Trial) -> None:
 @check(*TRAINING)
 def autocast(trial: Trial) -> None:
     """its loss and gradients are finite where the hardware computes in bfloat16"""
-    if trial.spec.kind == "clip":
+    if trial.spec.is_clip:
         raise NotApplicableError("clips are trained in fp32 on a CPU")
     objective = trial.objective().train()
     with torch.autocast("cpu", torch.bfloat16):

@@ -187,7 +187,7 @@ def labels_and_splits(case: SourceCase) -> None:
 def labels_are_no_feature(case: SourceCase) -> None:
     """no column of a vector is the label under another name"""
     source = case.source
-    if source.labels is None or source.spec.kind != "vector":
+    if source.labels is None or not source.spec.is_vector:
         raise NotApplicableError(
             "it has no labels" if source.labels is None else f"samples are {source.spec.kind}, not vector"
         )

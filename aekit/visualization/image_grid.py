@@ -99,10 +99,10 @@ def stack_images(parts: Sequence[Image.Image]) -> Image.Image:
 def render_sample(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> Image.Image:
     """One sample (*shape) as it stands in a grid: an image, frames of a clip side by side, or a line for each channel of a
     series and for a vector."""
-    if spec.kind not in ("image", "clip"):
+    if not spec.is_visual:
         return _line(rescale(sample, spec, value_range))
     largest, side = LARGEST, max(sample.shape[-2:])
-    if spec.kind == "clip":
+    if spec.is_clip:
         frames = np.linspace(0, sample.shape[1] - 1, min(FRAMES, sample.shape[1])).round().astype(int)
         sample, spec = np.concatenate([sample[:, frame] for frame in frames], 2), replace(spec, kind="image")
         largest = 2 * LARGEST

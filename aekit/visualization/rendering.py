@@ -19,16 +19,16 @@ class DisplayScale:
 
     def __init__(self, spec: SampleSpec, preprocess: Preprocess) -> None:
         self.spec, self.preprocess = spec, preprocess
-        low, high = (preprocess.low, preprocess.high) if spec.kind == "vector" else preprocess.raw_range()
+        low, high = (preprocess.low, preprocess.high) if spec.is_vector else preprocess.raw_range()
         self.value_range = (0.0, 255.0) if self._eight_bit else (float(low.min()), float(high.max()))
 
     @property
     def _eight_bit(self) -> bool:
-        return self.spec.dtype == "uint8" and self.spec.kind != "vector"
+        return self.spec.dtype == "uint8" and not self.spec.is_vector
 
     def to_display(self, raw: np.ndarray) -> np.ndarray:
         """(*shape) in the data's units -> (*shape); the columns of a vector as the network sees them."""
-        if self.spec.kind != "vector":
+        if not self.spec.is_vector:
             return raw
         with torch.inference_mode():
             return self.preprocess(to_tensor(raw[None]).to(self.preprocess.scale.device))[0].cpu().numpy()

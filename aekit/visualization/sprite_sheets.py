@@ -71,7 +71,7 @@ class SpriteSheetBuilder:
 
     @property
     def are_images(self) -> bool:
-        return self.spec.kind in ("image", "clip")
+        return self.spec.is_visual
 
     def raw_to_cells(self, raw: Tensor | np.ndarray, side: int = LARGEST) -> np.ndarray:
         """(B, *shape) in the data's units -> cells, see `of`."""
@@ -103,8 +103,8 @@ class SpriteSheetBuilder:
         """A sheet of cells that `of` made, in order; parts are joined. `zero` is where bars start, in 0..1."""
         joined = np.concatenate(list(cells)) if isinstance(cells, (list, tuple)) else np.asarray(cells)
         if self.are_images:
-            return image_sprite_sheet(joined, frames=FRAMES if self.spec.kind == "clip" else 1)
-        bars = self.spec.kind == "vector" and joined.shape[2] <= BARS
+            return image_sprite_sheet(joined, frames=FRAMES if self.spec.is_clip else 1)
+        bars = self.spec.is_vector and joined.shape[2] <= BARS
         low, high = self.value_range
         start = min(1.0, max(0.0, -low / max(high - low, 1e-12))) if zero is None else zero
         return numeric_sprite_sheet(joined, bars=bars, zero=start)

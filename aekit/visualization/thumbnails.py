@@ -24,10 +24,10 @@ def thumbnail(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, fl
         value_range: what to draw as black and white (or as the bottom and top of a line); by default the natural range of
             8-bit samples, and the sample's own extremes for others.
     """
-    if spec.kind in ("image", "clip"):
+    if spec.is_visual:
         return _png(to_pixels(sample, spec, value_range))
     inside = rescale(sample, spec, value_range)
-    if spec.kind == "vector" and spec.size <= BARS:
+    if spec.is_vector and spec.size <= BARS:
         return _svg(_bars(inside, float(rescale(np.zeros(1), spec, value_range or _range_of(sample, spec))[0])))
     return _svg(_lines(inside))
 
@@ -36,7 +36,7 @@ def to_pixels(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, fl
     """(C, H, W), or (C, T, H, W) of which the middle is shown, as (H, W, 3) uint8. Two channels show the first; more than
     three show the first three."""
     inside = rescale(sample, spec, value_range)
-    if spec.kind == "clip":
+    if spec.is_clip:
         inside = inside[:, inside.shape[1] // 2]
     channels = inside[:3] if len(inside) >= 3 else inside[:1].repeat(3, axis=0)
     return (channels.transpose(1, 2, 0) * 255).round().astype(np.uint8)

@@ -335,7 +335,7 @@ def test_controls_are_raw_pca_of_the_training_part_and_a_random_encoder(
 ) -> None:
     array, labels = images
     split, rows = make_split(labels[::-1]), np.arange(200)[::-1].copy()
-    found = dict(baseline_features(ArraySource(array), rows, encoder, split, dim=6, seed=0))
+    found = {b.name: b.features for b in baseline_features(ArraySource(array), rows, encoder, split, dim=6, seed=0)}
     assert list(found) == ["raw", "pca-6", "random"]
     np.testing.assert_allclose(found["raw"], array[::-1].reshape(200, -1) / 255, atol=1e-6)
     centerd = found["raw"] - found["raw"][split.train].mean(axis=0)

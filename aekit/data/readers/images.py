@@ -120,7 +120,7 @@ def choose_spec(
     notes = []
     if any(header.depth_reduced for header in headers):
         notes.append("16-bit color is read as 8-bit, which is all that Pillow gives")
-    if like is not None and like.kind == "image" and like.shape[0] in (1, 3, 4):
+    if like is not None and like.is_image and like.shape[0] in (1, 3, 4):
         kept = dtype if "float32" in (dtype, like.dtype) else like.dtype
         how = like if like.resize else SampleSpec("image", like.shape, kept, resize, crop_pct, interpolation)
         return replace(how, dtype=kept), notes

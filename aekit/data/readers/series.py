@@ -98,7 +98,7 @@ class SeriesSource(ArraySource):
         channels, lengths = known.most_common(1)[0][0][0], Counter[int]()
         for (width, steps), count in known.items():
             lengths[steps] += count * (width == channels)
-        if like is not None and like.kind == "series":
+        if like is not None and like.is_series:
             length, unequal = like.shape[1], like.resize if like.resize in ("stretch", "pad") else unequal
         if length == "auto":
             length = lengths.most_common(1)[0][0] if unequal == "skip" else max(+lengths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,20 @@ BATCH = 512
 PCA_ROWS = 20_000
 
 
+class Baseline(NamedTuple):
+    """Features that nothing was learned for.
+
+    Attributes:
+        name: of its rows in tables.
+        kind: ``raw``, ``pca``, ``random`` or ``rocket``.
+        features: (N, F) float32.
+    """
+
+    name: str
+    kind: Literal["raw", "pca", "random", "rocket"]
+    features: np.ndarray
+
+
 def baseline_features(
     source: Source,
     rows: np.ndarray,
@@ -36,7 +51,7 @@ def baseline_features(
     dim: int,
     seed: int = 0,
     progress: Progress = SILENT,
-) -> Iterator[tuple[str, np.ndarray]]:
+) -> Iterator[Baseline]:
     """Features of the same samples that nothing was learned for.
 
     Args:
@@ -48,8 +63,8 @@ def baseline_features(
         seed: of the random encoder, and of the random convolutions.
 
     Yields:
-        ``("raw", (N, F))``, where wide samples were averaged down and the name says to what, ``("pca-D", (N, D))``,
-        ``("random", (N, D))`` and for series ``("rocket-2000", (N, 2000))``; float32.
+        ``raw`` (N, F), where wide samples were averaged down and the name says to what, ``pca-D`` (N, D), ``random`` (N, D)
+        and for series ``rocket-2000`` (N, 2000).
 
     Raises:
         DataError: a sample can no longer be read.
@@ -59,7 +74,7 @@ def baseline_features(
     random_encoder = encoder.with_random_weights(seed)
     raw = np.empty((len(rows), raw_dim(encoder.spec)), np.float32)
     random = np.empty((len(rows), dim), np.float32)
-    series = encoder.spec.kind == "series"
+    series = encoder.spec.is_series
     convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
     convolved = np.empty((len(rows) if convolutions else 0, 2 * KERNELS), np.float32)
     with progress.task("read for the controls", len(rows)) as task, torch.inference_mode():
@@ -71,17 +86,17 @@ def baseline_features(
             if convolutions:
                 convolved[start : start + BATCH] = convolutions(x).cpu().numpy()
             task.advance(len(batch))
-    yield name, raw
+    yield Baseline(name, "raw", raw)
     yield _principal(raw, split.train, dim, seed)
     del raw
-    yield "random", random
+    yield Baseline("random", "random", random)
     if convolutions:
-        yield f"rocket-{2 * KERNELS}", convolved
+        yield Baseline(f"rocket-{2 * KERNELS}", "rocket", convolved)
 
 
 def max_baseline_width(spec: SampleSpec) -> int:
     """The width of the widest control whose width does not depend on the encoder."""
-    return max(raw_dim(spec), 2 * KERNELS if spec.kind == "series" else 0)
+    return max(raw_dim(spec), 2 * KERNELS if spec.is_series else 0)
 
 
 def raw_dim(spec: SampleSpec) -> int:
@@ -96,7 +111,7 @@ def raw_shape(spec: SampleSpec) -> tuple[int, ...] | None:
     """What a raw sample is averaged down to: (height, width) of each channel, or (F,); None where it is narrow enough."""
     if spec.size <= WIDEST:
         return None
-    side = min(SIDE, math.isqrt(WIDEST // spec.shape[0])) if spec.kind == "image" else 0
+    side = min(SIDE, math.isqrt(WIDEST // spec.shape[0])) if spec.is_image else 0
     return (min(side, spec.shape[1]), min(side, spec.shape[2])) if side else (WIDEST,)
 
 
@@ -109,7 +124,7 @@ def flatten_samples(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
     return adaptive_avg_pool1d(x.flatten(1)[:, None], shape[0])[:, 0]
 
 
-def _principal(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> tuple[str, np.ndarray]:
+def _principal(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> Baseline:
     from sklearn.decomposition import PCA
 
     some = train[np.linspace(0, len(train) - 1, min(len(train), PCA_ROWS)).astype(np.intp)]
@@ -118,7 +133,7 @@ def _principal(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> tuple
     with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to take shares of
         pca.fit(raw[some])
     parts = [pca.transform(raw[start : start + 16384]) for start in range(0, len(raw), 16384)]
-    return f"pca-{width}", np.concatenate(parts).astype(np.float32)
+    return Baseline(f"pca-{width}", "pca", np.concatenate(parts).astype(np.float32))
 
 
 def _read(source: Source, indices: np.ndarray) -> Tensor:

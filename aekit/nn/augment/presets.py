@@ -70,9 +70,9 @@ def augmentation_for(
         flip: whether images and clips may be mirrored; by default those in color.
     """
     views: Augmentation
-    if spec.kind in ("image", "clip"):
+    if spec.is_visual:
         views = image_augmentation(spec, preprocess, strength, flip)
-    elif spec.kind == "series":
+    elif spec.is_series:
         views = series_augmentation(preprocess, strength)
     else:
         views = vector_augmentation(preprocess, strength)

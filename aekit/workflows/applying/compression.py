@@ -66,7 +66,7 @@ class FileSizes:
 
 def supports_jpeg(spec: SampleSpec) -> bool:
     """Whether samples can be JPEG files: 8 bits of gray or RGB."""
-    return spec.kind == "image" and spec.dtype == "uint8" and spec.shape[0] in (1, 3)
+    return spec.is_image and spec.dtype == "uint8" and spec.shape[0] in (1, 3)
 
 
 def measure_file_sizes(images: np.ndarray, wanted: float) -> FileSizes:

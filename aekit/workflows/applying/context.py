@@ -82,7 +82,7 @@ class Context:
         self.progress, self.device = progress, device
         self.outputs_written: SampleWriter
         self.spec = self.encoder.spec
-        self.are_images = self.spec.kind in ("image", "clip")
+        self.are_images = self.spec.is_visual
         low, high = self.encoder.preprocess.raw_range()
         whole = {"uint8": 255.0, "uint16": 65535.0}
         self.peak = whole.get(self.spec.dtype) or max(float(high.max()) - float(low.min()), 1e-12)

@@ -94,7 +94,7 @@ def _filters(
     notes: list[str],
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Filters that need no training, each with the setting that is best on some of the very images, in its favor."""
-    if context.spec.kind != "image":
+    if not context.spec.is_image:
         return {}
     from scipy.ndimage import median_filter
 

@@ -63,7 +63,7 @@ def full_size_network(encoder: Encoder, decoder: nn.Module, run: Callable[[Tenso
         run: (B, C, H, W) preprocessed -> the same, by stages and mirrors alone (`aekit.encoder.backbone.through`).
     """
     spec = encoder.spec
-    if spec.kind != "image":
+    if not spec.is_image:
         return f"it takes {spec}"
     if encoder.architecture["head"]:
         return f"its code is made for that size by the head of {encoder.architecture['head']['variant']!r}"

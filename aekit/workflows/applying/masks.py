@@ -48,7 +48,7 @@ class InpaintingMasks:
             # Arrays are taken as they are; images are brought to the size that the samples are brought to.
             array = not isinstance(mask, (str, os.PathLike)) or os.fspath(mask).lower().endswith(ARRAYS)
             gray = replace(self.spec, shape=(1, *self.spec.shape[1:]), dtype="uint8")
-            as_it_is = own_size or array or self.spec.kind != "image"
+            as_it_is = own_size or array or not self.spec.is_image
             self.masks = CleanReferences(mask, context, source, as_it_is, gray, "mask", shared=True)
         elif value != TRANSPARENT:
             self.color = _numbers(str(value), self.spec.shape[0])

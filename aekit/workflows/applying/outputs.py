@@ -77,7 +77,7 @@ class SampleWriter:
 
 def supports_png(spec: SampleSpec) -> bool:
     """Whether a PNG file holds such a sample as it is: 8 bits of gray, RGB or RGBA, or 16 bits of gray."""
-    return spec.kind == "image" and (spec.dtype, spec.shape[0]) in {
+    return spec.is_image and (spec.dtype, spec.shape[0]) in {
         ("uint8", 1),
         ("uint8", 3),
         ("uint8", 4),

@@ -101,7 +101,7 @@ def _figures(context: Context, x: Tensor, raw: Tensor, back: Tensor, written: np
     given, true = torch.from_numpy(written), raw.cpu()
     if context.are_images:
         found["psnr"] = psnr_from_mse(squared_errors(given, true), context.peak)
-    if context.spec.kind == "image":
+    if context.spec.is_image:
         found["ssim"] = ssim(given.double(), true.double(), context.peak)
     return found
 

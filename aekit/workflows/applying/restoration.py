@@ -152,7 +152,7 @@ def _full_size(context: Context, own: RestorationTask | None) -> FullSizeNetwork
     """The task for images of any size, or why it runs on those of one size only."""
     if own is None:
         return "the task does not say that it takes others"
-    if own.any_size and context.spec.kind == "image":
+    if own.any_size and context.spec.is_image:
         return FullSizeNetwork(own.transform, 1, whole=True)
     return full_size_network(context.encoder, own.decoder, own.transform)
 

@@ -49,7 +49,7 @@ def open_full_size(
 ) -> tuple[Source, FullSizeNetwork | None]:
     """The data, at its own size where the network and the data allow it."""
     if isinstance(full, str):
-        if context.spec.kind == "image":
+        if context.spec.is_image:
             notes.append(f"at the network's own {context.spec.shape[2]}x{context.spec.shape[1]} pixels: {full}")
         return context.source, None
     if image_files(context.original_size_source):
@@ -138,7 +138,7 @@ def _figures(context: Context, one: RestoredSample, given: np.ndarray, true: np.
         return found | ({"rmse inside": float(_inside(one, left, right).sqrt())} if one.mask is not None else {})
     error = squared_errors(left, right)
     found = {"rmse": float(error.sqrt()) / context.peak, "psnr": float(psnr_from_mse(error, context.peak))}
-    if context.spec.kind == "image":
+    if context.spec.is_image:
         found["ssim"] = float(ssim(left.double(), right.double(), context.peak))
     if one.mask is not None:
         found["psnr inside"] = float(psnr_from_mse(_inside(one, left, right), context.peak))

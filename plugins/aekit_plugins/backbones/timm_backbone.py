@@ -64,7 +64,7 @@ class Timm(Backbone):
         std: Annotated[list[float] | None, Field(description=f"of each channel in [0, 1], or of all; {OWN}")] = None,
     ) -> None:
         super().__init__()
-        if spec.kind != "image":
+        if not spec.is_image:
             raise ValueError(f"expected images (C, H, W), found {spec.kind}")
         self.spec, self.model, self.layer, self.config = spec, model, layer, _config(model)
         self.size = (size, size) if isinstance(size, int) else tuple(size or self.config.input_size[1:])

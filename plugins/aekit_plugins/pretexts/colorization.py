@@ -51,7 +51,7 @@ class Colorization(RestorationTask):
         ] = 0.38,
     ) -> None:
         spec, reach = encoder.spec, encoder.preprocess.raw_range()
-        if spec.kind != "image" or spec.shape[0] != 3:
+        if not spec.is_image or spec.shape[0] != 3:
             raise ValueError(f"expected images in red, green and blue (3, H, W), found {spec}")
         self.white = {"uint8": 255.0, "uint16": 65535.0}.get(spec.dtype, 1.0)
         if float(reach[0].min()) < 0 or float(reach[1].max()) > self.white:

@@ -50,7 +50,7 @@ class Inpainting(RestorationTask):
         loss: LossOption = "mse",
         residual: ResidualOption = None,
     ) -> None:
-        if encoder.spec.kind == "vector":
+        if encoder.spec.is_vector:
             raise ValueError(f"expected series, images or clips, whose entries have neighbors, found {encoder.spec}")
         super().__init__(encoder, loss, residual)
         self.hole, self.share, self.overlap, self.overlap_weight = hole, share, overlap, overlap_weight
@@ -86,7 +86,7 @@ class Inpainting(RestorationTask):
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
         ways = {**super().baselines(notes), "the mean": self._by(self.filling)}
         ways["nearest neighbor"] = self._by(nearest_fill)
-        if self.encoder.spec.kind == "image":
+        if self.encoder.spec.is_image:
             try:
                 import skimage.restoration  # noqa: F401
             except ImportError:

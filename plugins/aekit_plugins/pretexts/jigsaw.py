@@ -50,7 +50,7 @@ class Jigsaw(Pretext):
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if spec.kind != "image":
+        if not spec.is_image:
             raise ValueError(f"expected images (C, H, W), found {spec}")
         self.grid = grid or (2 if min(spec.shape[1:]) < SMALL else 3)
         self.rows, self.columns = (TileCells.partition(side, self.grid, gap, jitter) for side in spec.shape[1:])

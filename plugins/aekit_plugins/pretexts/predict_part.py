@@ -62,7 +62,7 @@ class PredictPart(RestorationTask):
         if spec.kind not in AXES:
             raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec}")
         super().__init__(encoder, loss, residual)
-        part = ("bottom" if spec.kind == "image" else "future") if part == "auto" else part
+        part = ("bottom" if spec.is_image else "future") if part == "auto" else part
         axis, self.at_end = SIDES.get(part, (part, False))
         if axis not in AXES[spec.kind]:
             raise ValueError(f"part = {part!r}: expected samples with a {axis} axis, found {spec}")

@@ -43,7 +43,7 @@ class RelativePosition(Pretext):
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if spec.kind != "image":
+        if not spec.is_image:
             raise ValueError(f"expected images (C, H, W), found {spec}")
         self.rows, self.columns = (TileCells.partition(side, 3, gap, jitter) for side in spec.shape[1:])
         self.gray = gray

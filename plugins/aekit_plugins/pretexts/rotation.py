@@ -48,7 +48,7 @@ class Rotation(Pretext):
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if spec.kind not in ("image", "clip"):
+        if not spec.is_visual:
             raise ValueError(f"expected images (C, H, W) or clips (C, T, H, W), found {spec}")
         self.ways, self.views = ways, views
         self.jitter = math.radians((8.0 if ways == 8 else 0.0) if jitter is None else jitter)

@@ -53,7 +53,7 @@ class TemporalOrder(Pretext):
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if spec.kind not in ("series", "clip"):
+        if not spec.is_temporal:
             raise ValueError(f"expected series (C, T) or clips (C, T, H, W), found {spec}")
         parts = parts or (2 if spec.shape[1] < SHORT else 3)
         self.cells = TileCells.partition(spec.shape[1], parts, gap, jitter, smallest=1)

@@ -50,7 +50,7 @@ class WatermarkRemoval(RestorationTask):
         loss: LossOption = "mse",
         residual: ResidualOption = None,
     ) -> None:
-        if encoder.spec.kind != "image":
+        if not encoder.spec.is_image:
             raise ValueError(f"expected images (C, H, W), found {encoder.spec}")
         if smallest > largest or faintest > strongest:
             what = f"smallest = {smallest:g}" if smallest > largest else f"faintest = {faintest:g}"

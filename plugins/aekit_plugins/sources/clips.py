@@ -74,7 +74,7 @@ class Clips(Source):
         listing = list_folder(root, VIDEO_ENDINGS, "videos") if root.is_dir() else Listing([root.name], [root])
         self.videos = [Video(path) for path in listing.paths]
         image = None
-        if like is not None and like.kind == "clip":
+        if like is not None and like.is_clip:
             channels, frames, *sides = like.shape
             step = like.frame_step
             image = SampleSpec("image", (channels, *sides), like.dtype, like.resize)

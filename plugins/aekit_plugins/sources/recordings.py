@@ -68,7 +68,7 @@ class Recordings(Source):
     ) -> None:
         root, self.skipped = Path(where), {}
         listing = list_folder(root, RECORDING_ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
-        if like is not None and like.kind == "series":
+        if like is not None and like.is_series:
             steps, every = like.shape[1], like.frame_step
         else:
             like = None

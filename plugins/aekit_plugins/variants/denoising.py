@@ -82,7 +82,7 @@ class Denoising(Variant):
         self.shift, self.low, self.high = preprocess.shift, preprocess.low, preprocess.high
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
-        if self.noise == "blur" and encoder.spec.kind == "vector":
+        if self.noise == "blur" and encoder.spec.is_vector:
             # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
             problem = "denoising.noise = 'blur': needs series, images or clips; a vector's entries have no neighbors"
             raise RecipeError([problem]) from ValueError("vector")
