@@ -90,7 +90,7 @@ def test_the_command_line_goes_the_whole_way_with_its_plugins(installed: Path, t
     assert terms["noisy-code/power"] > 0
     out = installed.parent / "embeddings"
     aekit(installed, "embed", trained, "rings:300", "-o", out, "-q")
-    judged = aekit(installed, "evaluate", out, "--evaluator", "centroid", "--no-controls", "--json", "-q")
+    judged = aekit(installed, "evaluate", out, "--evaluator", "centroid", "--no-baselines", "--json", "-q")
     assert "centroid" in judged and "accuracy" in judged
 
 

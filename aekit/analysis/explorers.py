@@ -86,7 +86,7 @@ def explore(
     opened = embeddings if isinstance(embeddings, Embeddings) else Embeddings.open(embeddings)
     chosen = np.arange(0, len(opened), max(1, -(-len(opened) // max_samples)))
     if len(chosen) < len(opened):
-        progress.say(f"{len(chosen):,} of {len(opened):,} samples, evenly spaced; --most takes more")
+        progress.say(f"{len(chosen):,} of {len(opened):,} samples, evenly spaced; --max-samples takes more")
     vectors = np.asarray(opened.vectors, np.float32)[chosen]
     columns = _columns(opened, chosen, vectors, seed)
     folder = Path(out)

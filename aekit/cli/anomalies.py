@@ -20,7 +20,7 @@ from aekit.progress import Progress
 @click.option("--detector", type=click.Path(), help="Use the detector in this folder again, instead of fitting one.")
 @click.option("--reference", metavar="DATA", help="Normal samples to fit on, instead of what RUN was trained on.")
 @click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
-@click.option("--controls/--no-controls", default=True, show_default=True, help="PCA, forest, raw distances too.")
+@click.option("--baselines/--no-baselines", default=True, show_default=True, help="PCA, forest, raw distances too.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of forest and resampling.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")

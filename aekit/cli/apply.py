@@ -30,21 +30,24 @@ from aekit.progress import Progress
     "--mask", metavar="TARGET", help="inpaint: the holes, as one image or array, as data or as a column of DATA."
 )
 @click.option(
-    "--hole", metavar="VALUE", help="inpaint: what a hole is: transparent, or a value of DATA such as 255,0,255."
+    "--mask-value", metavar="VALUE", help="inpaint: what a hole is: transparent, or a value of DATA such as 255,0,255."
 )
 @click.option(
     "--demonstrate/--no-demonstrate",
     default=None,
     help="Pretext tasks: DATA is undamaged; damage it as in training, restore it, and compare.",
 )
-@click.option("--baselines/--no-baselines", default=None, help="To restore: simple ways to do it too.")
 @click.option("--tile", type=int, help="To restore: side of the pieces that large images are done in.")
-@click.option("--controls/--no-controls", default=None, help="reconstruct: PCA of the same width too.")
+@click.option(
+    "--baselines/--no-baselines",
+    default=None,
+    help="Compare with simple methods: PCA for reconstruct, filters and fills for restoration.",
+)
 @click.option("--count", type=int, help="sample, interpolate: how many samples, or pairs.")
 @click.option("--seed", type=int, help="sample, interpolate, --demonstrate: of what is drawn.")
 @click.option("--pair", "pairs", nargs=2, multiple=True, metavar="ID ID", help="interpolate: these; may be repeated.")
 @click.option("--steps", type=int, help="interpolate: from one sample to the other.")
-@click.option("--way", metavar="linear|spherical", help="interpolate: along the line or the arc.")
+@click.option("--method", metavar="linear|spherical", help="interpolate: along the line or the arc.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")

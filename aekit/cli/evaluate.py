@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--labels", metavar="FILE", help="Table with an id and labels, targets, or columns of 0 and 1; or .npy.")
 @click.option(
-    "--labels-are",
+    "--target-type",
     type=click.Choice(["auto", "classes", "numbers"]),
     default="auto",
     show_default=True,
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 )
 @click.option("--groups", metavar="REGEX", help="Samples whose ids agree in what this finds stay in one part.")
 @click.option(
-    "--beside", multiple=True, metavar="FOLDER", help="Embeddings of the same samples to compare; repeatable."
+    "--compare-with", multiple=True, metavar="FOLDER", help="Embeddings of the same samples to compare; repeatable."
 )
 @click.option("--run", metavar="FOLDER", help="Run of the encoder: judge what its decoder gives back, too.")
-@click.option("--controls/--no-controls", default=True, show_default=True, help="Judge raw, PCA and random too.")
+@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Judge raw, PCA and random too.")
 @click.option("--checks/--no-checks", default=True, show_default=True, help="Look for collapse, dead units and leaks.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of splits and resampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")

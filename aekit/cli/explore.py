@@ -15,7 +15,7 @@ from aekit.progress import Progress
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @click.option(
-    "--as",
+    "--format",
     "form",
     type=click.Choice(["atlas", "projector"]),
     default="atlas",
@@ -29,7 +29,13 @@ from aekit.progress import Progress
     show_default=True,
     help="How the plane is made, as in aekit map; the projector makes its own.",
 )
-@click.option("--most", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples.")
+@click.option(
+    "--max-samples",
+    type=click.IntRange(min=3),
+    default=5000,
+    show_default=True,
+    help="Export at most this many samples.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the plane and the clusters.")
 @quiet_option
 def explore(embeddings: str, out: str, form: Any, method: str, max_samples: int, seed: int, progress: Progress) -> None:

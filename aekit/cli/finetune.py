@@ -25,7 +25,7 @@ from aekit.registry.options import validation_errors
 @click.option("--batch-size", type=int, help="Samples a step; by default by the number of labels.")
 @click.option("--patience", type=int, default=20, show_default=True, help="Epochs without a better one; 0: no limit.")
 @click.option("--seed", type=int, help="Of splits, weights and order  [default: 0]")
-@click.option("--control/--no-control", default=True, show_default=True, help="Train from random weights too.")
+@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Train from random weights too.")
 @set_option("train.weight_decay=0.01")
 @click.option("--resume", is_flag=True, help="Go on with what was interrupted in the folder.")
 @quiet_option

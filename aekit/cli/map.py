@@ -22,11 +22,11 @@ from aekit.progress import Progress
     show_default=True,
     help="How the plane is made; auto: t-SNE, or the code itself where it has two numbers.",
 )
-@click.option("--most", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples shown.")
+@click.option("--max-samples", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples shown.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of t-SNE and UMAP.")
 @quiet_option
 def map(
-    embeddings: str, out: str | None, html: str | None, method: str, most: int, seed: int, progress: Progress
+    embeddings: str, out: str | None, html: str | None, method: str, max_samples: int, seed: int, progress: Progress
 ) -> None:
     """Draw EMBEDDINGS, or the data that a RUN was trained on, as a map in two dimensions.
 
@@ -36,7 +36,7 @@ def map(
     if out is None and html is None:
         raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")
     found = aekit.draw_map(
-        embeddings, out=out, html=html, method=method, max_samples=most, seed=seed, progress=progress
+        embeddings, out=out, html=html, method=method, max_samples=max_samples, seed=seed, progress=progress
     )
     if out is not None:
         beside = "" if found.titles[0].startswith("principal") else f", beside the {found.titles[1]}"

@@ -14,10 +14,10 @@ from aekit.progress import Progress
 @click.argument("index")
 @click.option("--port", type=click.IntRange(0, 65535), default=8722, show_default=True, help="0: any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--most", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples on the map.")
+@click.option("--max-samples", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples on the map.")
 @click.option("--map", "method", default="auto", show_default=True, help="auto, pca, tsne or umap.")
 @quiet_option
-def serve(index: str, port: int, host: str, most: int, method: str, progress: Progress) -> None:
+def serve(index: str, port: int, host: str, max_samples: int, method: str, progress: Progress) -> None:
     """Look through INDEX in a browser.
 
     Drop an image or pick a sample to see what is near it, filter by label, draw a loop around points of the map, and
@@ -36,5 +36,5 @@ def serve(index: str, port: int, host: str, most: int, method: str, progress: Pr
     except OSError as error:
         raise OutputError(f"{host}:{port}: cannot listen there ({error.strerror}); choose another --port") from None
     with socket:
-        catalog = Catalog(aekit.open_index(index), max_samples=most, method=method, progress=progress)
+        catalog = Catalog(aekit.open_index(index), max_samples=max_samples, method=method, progress=progress)
         run(catalog, socket, host, say=click.echo)

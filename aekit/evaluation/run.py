@@ -69,7 +69,7 @@ def evaluate(
         split: default: the data set's own where it has one, otherwise drawn by `seed`.
         groups: (N,) samples of one group stay in one part, such as images of one patient.
         label_names: (L,) of several labels.
-        labels_are: ``classes``, to be told apart, or ``numbers`` on a scale, to be predicted. ``auto``: fractions are numbers,
+        target_type: ``classes``, to be told apart, or ``numbers`` on a scale, to be predicted. ``auto``: fractions are numbers,
             and so are whole numbers of which there are many different ones, with gaps (`is_classes`).
         seed: of the split, the random encoder and whatever the evaluators draw.
         options: of evaluators, by their names.

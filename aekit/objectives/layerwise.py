@@ -50,7 +50,7 @@ class LayerwiseObjective(Objective):
         for name, variant in variants.items():
             if variant.implements("head") and not (self.is_head and name == own_head):
                 raise RecipeError(
-                    [f"greedy.layers: variant {name!r} gives a head; name it in objective.variants, for the last layer"]
+                    [f"layerwise.layers: variant {name!r} gives a head; name it in objective.variants, for the last layer"]
                 )
             variant.prepare(part.preprocess)
         back: list[nn.Module] = (

@@ -85,22 +85,22 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObj
     Raises:
         RecipeError: an objective or a backbone without layers, or settings for more layers than there are.
     """
-    greedy = recipe.greedy
-    wanted = [greedy.layer(number)[0].epochs for number in range(len(greedy.layers))]
-    if not greedy.epochs and not any(wanted):
+    layerwise = recipe.layerwise
+    wanted = [layerwise.layer(number)[0].epochs for number in range(len(layerwise.layers))]
+    if not layerwise.epochs and not any(wanted):
         return []
     whole = find_autoencoder(objective)
     if whole is None or whole is not objective or not isinstance(whole.decoder, Decoder):
         raise RecipeError(
-            ["greedy: only an autoencoder whose backbone mirrors its stages can be trained layer by layer"]
+            ["layerwise: only an autoencoder whose backbone mirrors its stages can be trained layer by layer"]
         )
     count = len(whole.encoder.layers) - whole.encoder.frozen
-    if len(greedy.layers) > count:
-        raise RecipeError([f"greedy.layers: has {len(greedy.layers)} tables, but the encoder has {count} layers"])
+    if len(layerwise.layers) > count:
+        raise RecipeError([f"layerwise.layers: has {len(layerwise.layers)} tables, but the encoder has {count} layers"])
     layers = []
     for number in range(count):
-        settings, tables = greedy.layer(number)
-        names, place = settings.variants, f"greedy.layers.{number}"
+        settings, tables = layerwise.layer(number)
+        names, place = settings.variants, f"layerwise.layers.{number}"
         if names is None:
             names, tables, place = recipe.objective.variants, recipe.options.get("objective", {}), "objective"
         with temporary_seed(recipe.train.seed + 2 + number):
@@ -108,7 +108,7 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObj
         variants = {name: variant for name, (variant, _) in made.items()}
         if settings.variants is None and number < count - 1:  # only the last layer has a head
             variants = {name: variant for name, variant in variants.items() if not variant.implements("head")}
-        epochs = greedy.epochs if settings.epochs is None else settings.epochs
+        epochs = layerwise.epochs if settings.epochs is None else settings.epochs
         layer = LayerwiseObjective(whole, number, variants, whole.loss_name)
         used = [name for name in names if registry().get("variant", name).name in variants]
         _check_kind(used, layer.spec, f"layer {number + 1}")

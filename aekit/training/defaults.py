@@ -99,8 +99,8 @@ def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
 
     Nothing where the recipe asks for what an autoencoder alone can do: layer-wise training, frozen layers, L-BFGS.
     """
-    section, greedy = recipe.objective, recipe.greedy
-    if section.variants or section.pretexts or not recipe.trains or greedy.epochs or greedy.layers:
+    section, layerwise = recipe.objective, recipe.layerwise
+    if section.variants or section.pretexts or not recipe.trains or layerwise.epochs or layerwise.layers:
         return recipe
     if recipe.encoder.frozen or recipe.train.optimizer == "lbfgs":
         return recipe

@@ -93,7 +93,7 @@ class ObjectiveSection(_Section):
 
 
 class LayerSettings(_Section):
-    epochs: Annotated[int | None, Field(ge=0, description="passes for this layer; by default greedy.epochs")] = None
+    epochs: Annotated[int | None, Field(ge=0, description="passes for this layer; by default layerwise.epochs")] = None
     lr: Annotated[float | None, Field(gt=0, description="peak learning rate; by default train.lr")] = None
     variants: Annotated[list[str] | None, Field(description="of this layer; by default objective.variants")] = None
 
@@ -115,11 +115,11 @@ class LayerwiseSection(_Section):
 
 class EvaluateSection(_Section):
     evaluators: Annotated[list[str], Field(description="run at the end of the fit, on all splits")] = []
-    controls: Annotated[bool, Field(description="judge raw input, PCA and a random encoder too")] = True
+    baselines: Annotated[bool, Field(description="evaluate raw input, PCA and a random encoder too")] = True
     groups: Annotated[
         str | None, Field(description="regular expression: samples whose ids agree in what it finds stay in one part")
     ] = None
-    labels_are: Annotated[
+    target_type: Annotated[
         TargetType,
         Field(
             description="classes, or numbers on a scale; auto: fractions are numbers, and most whole numbers with gaps"
@@ -131,7 +131,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSection,
     "encoder": EncoderSection,
     "objective": ObjectiveSection,
-    "greedy": LayerwiseSection,
+    "layerwise": LayerwiseSection,
     "train": Settings,
     "evaluate": EvaluateSection,
 }
@@ -148,7 +148,7 @@ class Recipe:
     data: DataSection
     encoder: EncoderSection
     objective: ObjectiveSection
-    greedy: LayerwiseSection
+    layerwise: LayerwiseSection
     train: Settings
     evaluate: EvaluateSection
     options: Mapping[str, Mapping[str, dict[str, Any]]]
@@ -156,9 +156,9 @@ class Recipe:
     @property
     def trains(self) -> bool:
         """Whether there is anything to train: epochs, of the whole or of a layer."""
-        greedy = self.greedy
-        layers = any(greedy.layer(number)[0].epochs for number in range(len(greedy.layers)))
-        return bool(self.train.epochs or greedy.epochs or layers)
+        layerwise = self.layerwise
+        layers = any(layerwise.layer(number)[0].epochs for number in range(len(layerwise.layers)))
+        return bool(self.train.epochs or layerwise.epochs or layers)
 
     def options_of(self, section: str, plugin: str) -> dict[str, Any]:
         return dict(self.options.get(section, {}).get(plugin, {}))
@@ -184,10 +184,11 @@ class Recipe:
             filled = own.model_validate(self.options_of("objective", loss)).model_dump()
             options.setdefault("objective", {})[loss] = filled
         layers = [
-            _layer_with_defaults(table, f"greedy.layers.{number}") for number, table in enumerate(self.greedy.layers)
+            _layer_with_defaults(table, f"layerwise.layers.{number}")
+            for number, table in enumerate(self.layerwise.layers)
         ]
-        greedy = self.greedy.model_copy(update={"layers": layers})
-        return replace(self, options=options, greedy=greedy)
+        layerwise = self.layerwise.model_copy(update={"layers": layers})
+        return replace(self, options=options, layerwise=layerwise)
 
     def to_dict(self) -> dict[str, Any]:
         """As nested plain values, every default written out; what is None is left out, as TOML has no word for it."""
@@ -241,7 +242,7 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
             sections[name] = model.model_validate(own)
             tables = {key: dict(value) for key, value in given.items() if key not in own}
             problems += _check_plugins(name, sections[name], tables)
-            if name == "greedy":
+            if name == "layerwise":
                 problems += _check_layers(own.get("layers", []))
             options[name] = tables
     if problems:
@@ -307,10 +308,10 @@ def _check_options(kind: str, name: str, named_in: str, options: Mapping[str, An
 
 
 def _check_layers(layers: list[dict[str, Any]]) -> list[str]:
-    """Problems in the tables of ``greedy.layers``."""
+    """Problems in the tables of ``layerwise.layers``."""
     problems = []
     for number, table in enumerate(layers):
-        place = f"greedy.layers.{number}"
+        place = f"layerwise.layers.{number}"
         own, tables = _parted(table)
         problems += validation_errors(LayerSettings, own, place)
         variants = own.get("variants") or []

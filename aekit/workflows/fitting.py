@@ -205,7 +205,7 @@ class _Run:
             from aekit.evaluation.run import split_for_targets
             from aekit.evaluation.splits import groups_from_ids
 
-            truth, _ = make_targets(source.labels, len(source), what="samples", target_type=section.labels_are)
+            truth, _ = make_targets(source.labels, len(source), what="samples", target_type=section.target_type)
             groups = groups_from_ids(source.ids, section.groups) if section.groups else None
             split_for_targets(truth, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
 
@@ -224,7 +224,7 @@ class _Run:
         )
         phases = [phase for phase in phases if phase.steps]
         if not phases:
-            raise RecipeError(["train.epochs = 0: there is nothing to train; expected epochs here or in [greedy]"])
+            raise RecipeError(["train.epochs = 0: there is nothing to train; expected epochs here or in [layerwise]"])
         self._take_up(resume, samples)
         self.seen = sum(phase.samples for phase in phases)
         return train_phases(phases, self.folder, resume=resume, progress=self.progress)
@@ -233,7 +233,9 @@ class _Run:
         """Trains nothing: the encoder is what it was given."""
         if not self.recipe.encoder.weights:
             raise RecipeError(
-                ["train.epochs = 0: there is nothing to train; expected epochs here or in [greedy], or encoder.weights"]
+                [
+                    "train.epochs = 0: there is nothing to train; expected epochs here or in [layerwise], or encoder.weights"
+                ]
             )
         found = objective.encoder.record["weights"]["from"]
         self.progress.say(f"nothing is trained: the encoder keeps the weights of {found}")

@@ -267,9 +267,9 @@ def evaluate_encoder(
     found = evaluate(
         embeddings,
         evaluators=section.evaluators,
-        baselines=section.controls,
+        baselines=section.baselines,
         groups=groups_from_ids(embeddings.ids, section.groups) if section.groups else None,
-        target_type=section.labels_are,
+        target_type=section.target_type,
         run=autoencoder,
         options=dict(recipe.options.get("evaluate", {})),
         seed=recipe.train.seed,

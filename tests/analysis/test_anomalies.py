@@ -239,7 +239,7 @@ def test_a_run_without_a_decoder_is_judged_by_its_codes(run: Path, table: Path, 
 
 def test_what_the_labels_do_not_say(run: Path, table: Path, tmp_path: Path) -> None:
     x, y = planted()
-    reference = {"reference": x[:100], "controls": False}
+    reference = {"reference": x[:100], "baselines": False}
     np.savez(tmp_path / "names.npz", X=x, y=np.where(y == 1, "odd", "fine"))
     found = find_anomalies(run, tmp_path / "names.npz", **reference)
     assert found.metrics == {} and any("say which are normal (--normal)" in note for note in found.notes)
@@ -264,7 +264,7 @@ def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> N
     assert "9 samples to fit a detector on" in command("anomalies", run, table, "--reference", few, *out).error
     # A detector belongs to the encoder that it was fitted with.
     assert not (tmp_path / "out").exists()
-    command.ok("anomalies", run, table, "--no-controls", *out)
+    command.ok("anomalies", run, table, "--no-baselines", *out)
     aekit.fit(rows, dim=2, epochs=1, out=tmp_path / "other", overrides=FAST)
     error = command("anomalies", tmp_path / "other", table, "--detector", tmp_path / "out", "-o", tmp_path / "o").error
     assert "comes from encoder" in error and "the detector in" in error

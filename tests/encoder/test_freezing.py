@@ -392,7 +392,7 @@ class StopsAfter(Progress):
 
 @pytest.mark.parametrize("greedy", [0, 2], ids=["whole", "layer by layer"])
 def test_an_interrupted_run_resumes_to_the_very_same_weights(tmp_path: Path, greedy: int) -> None:
-    settings = CONV | FAST | ALL | {"objective.variants": ["denoising"], "greedy.epochs": greedy}
+    settings = CONV | FAST | ALL | {"objective.variants": ["denoising"], "layerwise.epochs": greedy}
     whole = aekit.fit(images(), overrides=settings, out=tmp_path / "whole")
     with pytest.raises(Interrupted, match="stopped at step 8 of"):
         aekit.fit(images(), overrides=settings, out=tmp_path / "stopped", progress=StopsAfter(8))
@@ -405,7 +405,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(tmp_path: Path, gre
 def test_layers_are_trained_one_by_one_above_the_frozen_ones() -> None:
     samples, settings = held(), Settings(epochs=1, batch_size=32, precision="fp32")
     recipe = make_recipe(
-        {"data": {"source": "memory"}}, MLP | {"encoder.frozen": 1, "encoder.hidden": [7], "greedy.epochs": 1}
+        {"data": {"source": "memory"}}, MLP | {"encoder.frozen": 1, "encoder.hidden": [7], "layerwise.epochs": 1}
     )
     whole = make_objective(recipe, samples.spec, fit_preprocess(samples)[0])
     layers = [layer for layer, _ in make_layers(recipe, whole)]
@@ -623,7 +623,7 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
     assert "train.layers: no such option" in command("finetune", *given, "--set", "train.layers=1").error
     assert "--device = 'gpu': expected auto, cpu" in command("apply", *given, "--device", "gpu").error
     assert "--device = 'cpu:3': there are 1" in command("anomalies", *given, "--device", "cpu:3").error
-    said = command("finetune", *given, "--layers", 1, "--layer-decay", 0.5, "--epochs", 1, "--no-control")
+    said = command("finetune", *given, "--layers", 1, "--layer-decay", 0.5, "--epochs", 1, "--no-baseline")
     assert said.code == 0 and "the output of the 2 lowest layers is computed once" in said.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["settings"]["train"]["layer_decay"] == 0.5
@@ -643,7 +643,7 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
                 "encoder.frozen": "all",
                 "encoder.hidden": [7],
                 "objective.variants": ["random-affine"],
-                "greedy.epochs": 1,
+                "layerwise.epochs": 1,
             },
             r"'random-affine' cannot take vector 7 float32, as layer 2 does: made for image samples",
         ),

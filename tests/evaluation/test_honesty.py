@@ -69,7 +69,7 @@ def test_exact_copies_across_the_split_are_found_by_the_raw_samples(
     labels = digits[1].copy()
     labels[split.test[:40]] = labels[split.train[:40]]
     labels[split.test[:3]] = "9"
-    found = judged(stored, labels, split=split, controls=False)
+    found = judged(stored, labels, split=split, baselines=False)
     (warning,) = [line for line in found.warnings() if "equal" in line]
     assert warning.startswith("40 of 359 test samples (11.1 %) equal a training or validation sample")
     assert "of them with another label" in warning
@@ -85,7 +85,7 @@ def test_near_copies_are_found_by_the_embeddings(
     split = make_split(digits[1])
     leaky = images.copy()
     leaky[split.test[:30]] = images[split.train[:30]].clip(0, 254) + 1
-    found = judged(encoder.embed(leaky), digits[1], split=split, controls=False)
+    found = judged(encoder.embed(leaky), digits[1], split=split, baselines=False)
     leaks = found.checks["leaks"]
     assert leaks.values["test_in_train"] == 0 and leaks.values["near_in_train"] == pytest.approx(30 / 359)
     assert any("30 of 359 test samples lie next to a training sample" in line for line in found.warnings())

@@ -44,7 +44,7 @@ def images(count: int = 96) -> np.ndarray:
 
 def stack(**overrides: object) -> tuple[Autoencoder, list[LayerwiseObjective], Samples]:
     held = load_samples(ArraySource(images()), np.arange(96), torch.device("cpu"))
-    recipe = make_recipe({"data": {"source": "memory"}}, {"greedy.epochs": 2, **overrides})
+    recipe = make_recipe({"data": {"source": "memory"}}, {"layerwise.epochs": 2, **overrides})
     whole = make_objective(recipe, held.spec, fit_preprocess(held)[0])
     assert isinstance(whole, Autoencoder)
     return whole, [layer for layer, _ in make_layers(recipe, whole)], held
@@ -70,7 +70,7 @@ def test_a_layer_changes_its_own_weights_and_nothing_else(network: dict[str, obj
 def test_a_layer_restores_the_code_of_the_clean_sample_by_cross_entropy() -> None:
     # The variants of the layer corrupt its input; those of other layers have no say in it.
     noisy = {"variants": ["denoising"], "denoising": {"noise": "masking", "level": 0.5}}
-    whole, layers, held = stack(**MLP, **{"greedy.layers": [noisy, noisy]})
+    whole, layers, held = stack(**MLP, **{"layerwise.layers": [noisy, noisy]})
     raw = held.batch(torch.arange(16))
     logged = layers[1].loss(Batch(raw), torch.Generator().manual_seed(3))
     first, second = whole.encoder.backbone.stages
@@ -98,7 +98,7 @@ def test_layers_without_sigmoid_restore_codes_by_squared_error_through_the_decod
 
 def test_the_layers_own_epochs_rates_and_noise_are_used(tmp_path: Path) -> None:
     layers = [{"epochs": 3, "lr": 0.01}, {"epochs": 1, "variants": ["denoising"]}]
-    settings = MLP | {"greedy.epochs": 2, "greedy.layers": layers, "train.batch_size": 32}
+    settings = MLP | {"layerwise.epochs": 2, "layerwise.layers": layers, "train.batch_size": 32}
     aekit.fit(images(), epochs=4, out=tmp_path / "run", overrides=settings)
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == list(range(1, 3 * (3 + 1 + 2 + 4) + 1))
@@ -108,12 +108,12 @@ def test_the_layers_own_epochs_rates_and_noise_are_used(tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.html").read_text()
     assert all(f"layer-{n}/reconstruction" in page for n in (1, 2, 3)), "each layer has its curve in the report"
     saved = (tmp_path / "run" / "recipe.toml").read_text()
-    assert "[greedy.layers.denoising]" in saved and 'noise = "masking"' in saved
+    assert "[layerwise.layers.denoising]" in saved and 'noise = "masking"' in saved
 
 
 def test_pretraining_makes_the_unrolled_stack_start_low() -> None:
     def first_loss(epochs: int) -> float:
-        whole, layers, held = stack(**MLP, **{"greedy.epochs": max(1, epochs)})
+        whole, layers, held = stack(**MLP, **{"layerwise.epochs": max(1, epochs)})
         settings = Settings(epochs=epochs, batch_size=16, precision="fp32", lr=0.02)
         for layer in layers if epochs else []:
             list(train(State.start(layer, settings), Batches(held, 16, 0), settings))
@@ -148,7 +148,7 @@ class StopsAfter(Progress):
 def test_a_stop_anywhere_resumes_to_the_very_same_weights(
     tmp_path: Path, network: dict[str, object], steps: int
 ) -> None:
-    settings = network | {"greedy.epochs": 2, "train.batch_size": 32, "train.precision": "fp32"}
+    settings = network | {"layerwise.epochs": 2, "train.batch_size": 32, "train.precision": "fp32"}
     settings |= {"objective.variants": ["denoising"], "train.epochs": 4}
     whole = aekit.fit(images(), overrides=settings, out=tmp_path / "whole")
     with pytest.raises(Interrupted, match=f"stopped at step {steps} of"):
@@ -160,14 +160,14 @@ def test_a_stop_anywhere_resumes_to_the_very_same_weights(
 
 
 def test_what_cannot_be_trained_by_layers_is_refused_with_the_reason() -> None:
-    with pytest.raises(RecipeError, match=r"greedy\.layers: has 4 tables, but the encoder has 3 layers"):
-        stack(**MLP, **{"greedy.layers": [{}, {}, {}, {}]})
-    with pytest.raises(RecipeError, match=r"greedy\.layers\.0\.epoch: no such option; did you mean 'epochs'"):
-        stack(**MLP, **{"greedy.layers": [{"epoch": 3}]})
-    with pytest.raises(RecipeError, match=r"greedy\.layers\.0\.denoising\.level = 0"):
-        stack(**MLP, **{"greedy.layers": [{"variants": ["denoising"], "denoising": {"level": 0}}]})
-    with pytest.raises(RecipeError, match=r"greedy\.layers\.0\.denoising: not among the variants"):
-        stack(**MLP, **{"greedy.layers": [{"denoising": {"level": 0.1}}]})
+    with pytest.raises(RecipeError, match=r"layerwise\.layers: has 4 tables, but the encoder has 3 layers"):
+        stack(**MLP, **{"layerwise.layers": [{}, {}, {}, {}]})
+    with pytest.raises(RecipeError, match=r"layerwise\.layers\.0\.epoch: no such option; did you mean 'epochs'"):
+        stack(**MLP, **{"layerwise.layers": [{"epoch": 3}]})
+    with pytest.raises(RecipeError, match=r"layerwise\.layers\.0\.denoising\.level = 0"):
+        stack(**MLP, **{"layerwise.layers": [{"variants": ["denoising"], "denoising": {"level": 0}}]})
+    with pytest.raises(RecipeError, match=r"layerwise\.layers\.0\.denoising: not among the variants"):
+        stack(**MLP, **{"layerwise.layers": [{"denoising": {"level": 0.1}}]})
     with pytest.raises(RecipeError, match=r"train\.epochs = 0: there is nothing to train"):
         aekit.fit(images(), epochs=0)
 
@@ -227,7 +227,7 @@ def test_layers_below_the_last_leave_out_variants_that_give_a_head() -> None:
     _, layers, _ = stack(**MLP, **{"objective.variants": ["denoising", "k-sparse"]})
     assert [list(layer.variants) for layer in layers] == [["denoising"], ["denoising"], ["denoising", "k-sparse"]]
     with pytest.raises(RecipeError, match=r"variant 'k-sparse' gives a head; name it in objective\.variants"):
-        stack(**MLP, **{"greedy.layers": [{"variants": ["k-sparse"]}]})
+        stack(**MLP, **{"layerwise.layers": [{"variants": ["k-sparse"]}]})
 
 
 def test_a_run_whose_variant_refuses_the_network_leaves_nothing_behind(tmp_path: Path) -> None:

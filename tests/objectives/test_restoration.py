@@ -588,7 +588,7 @@ def test_holes_that_masks_name(run: Path, folder: Path, command: Command, tmp_pa
         "--no-baselines",
     )
     command.ok(*arguments, "-o", tmp_path / "by-mask", "--mask", tmp_path / "masks")
-    command.ok(*arguments, "-o", tmp_path / "by-alpha", "--hole", "transparent")
+    command.ok(*arguments, "-o", tmp_path / "by-alpha", "--mask-value", "transparent")
     rows = by_name(json.loads((tmp_path / "by-mask" / "results.json").read_text())["rows"])
     assert set(rows) == {"network", "surroundings"} and "psnr inside" in rows["network"]
     for number in range(5):
@@ -603,12 +603,12 @@ def test_holes_that_masks_name(run: Path, folder: Path, command: Command, tmp_pa
     # A color that stands for a hole, and one mask for images of one size.
     flat = np.stack([read(tmp_path / "pierced" / f"{number}.png")[..., :3].transpose(2, 0, 1) for number in range(3)])
     flat[:, :, 4:9, 3:8] = np.uint8([255, 0, 255])[:, None, None]
-    by_color = aekit.apply(run, flat, task="inpaint", hole="255,0,255").values
+    by_color = aekit.apply(run, flat, task="inpaint", mask_value="255,0,255").values
     one = np.zeros((1, 16, 16), bool)
     one[0, 4:9, 3:8] = True
     by_array = aekit.apply(run, flat, task="inpaint", mask=one).values
     assert isinstance(by_color, np.ndarray) and np.array_equal(by_color, by_array)
-    none = aekit.apply(run, flat, task="inpaint", hole="7")
+    none = aekit.apply(run, flat, task="inpaint", mask_value="7")
     assert "3 of 3 samples have no hole" in none.notes and np.array_equal(none.values, flat)
     assert none.rows == [] and set(none.samples[0]) == {"id", "rmse to input"}
 
@@ -705,18 +705,24 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
     [
         ({"task": "inpain"}, "task 'inpain': no such task; did you mean 'inpaint'?"),
         ({"task": "clean", "mask": "x.png"}, "clean.mask: the task is not told where to restore"),
-        ({"task": "inpaint", "mask": "x.png", "hole": "0"}, "inpaint.mask, hole: expected one of the two"),
+        ({"task": "inpaint", "mask": "x.png", "mask_value": "0"}, "inpaint.mask, mask_value: expected only one"),
         ({"task": "inpaint", "mask": "nowhere.png"}, "nowhere.png: no such file or folder"),
-        ({"task": "inpaint", "hole": "pink"}, "hole = 'pink': expected 'transparent', a number, or 3 with commas"),
-        ({"task": "inpaint", "hole": "1,2"}, "hole = '1,2': expected 'transparent', a number, or 3 with commas"),
-        ({"task": "inpaint", "hole": "transparent"}, "only image files have transparent parts"),
+        (
+            {"task": "inpaint", "mask_value": "pink"},
+            "mask_value = 'pink': expected 'transparent', a number, or 3 with commas",
+        ),
+        (
+            {"task": "inpaint", "mask_value": "1,2"},
+            "mask_value = '1,2': expected 'transparent', a number, or 3 with commas",
+        ),
+        ({"task": "inpaint", "mask_value": "transparent"}, "only image files have transparent parts"),
         ({"task": "inpaint", "mask": np.ones((1, 5, 5), bool)}, "0: a mask of 1x5x5 for a sample of 3x16x16"),
         (
             {"task": "inpaint", "mask": np.ones((3, 16, 16), bool)},
             "3 samples for 4 damaged ones; expected a mask for each",
         ),
-        ({"task": "inpaint", "demonstrate": False}, "inpaint: expected mask or hole, to say where to restore"),
-        ({"task": "inpaint", "clean": "x"}, "inpaint: expected mask or hole, to say where to restore"),
+        ({"task": "inpaint", "demonstrate": False}, "inpaint: expected mask or mask_value"),
+        ({"task": "inpaint", "clean": "x"}, "inpaint: expected mask or mask_value"),
         ({"task": "clean", "demonstrate": True, "clean": "x"}, "DATA is taken as undamaged, and damaged by the task"),
         ({"task": "clean", "tiles": 3}, "clean.tiles: no such option; did you mean 'tile'?"),
     ],

@@ -633,7 +633,7 @@ def test_the_card_has_the_same_figures(labeled: Path) -> None:
 
 
 def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"train.precision": "fp32", "evaluate.controls": False}
+    settings = {"train.precision": "fp32", "evaluate.baselines": False}
     monkeypatch.setattr("aekit.report.run_page.WORTH_IT", np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
@@ -662,7 +662,7 @@ def test_few_samples_of_any_kind_have_a_report(
 
 def test_a_map_to_look_through(command: Command, labeled: Path, tmp_path: Path) -> None:
     told = command.ok(
-        "map", labeled / "embeddings", "--html", tmp_path / "m.html", "--method", "pca", "--most", 300, "-q"
+        "map", labeled / "embeddings", "--html", tmp_path / "m.html", "--method", "pca", "--max-samples", 300, "-q"
     )
     assert told.startswith("300 samples in") and not (tmp_path / "m.parquet").exists()
     text = (tmp_path / "m.html").read_text("utf-8")

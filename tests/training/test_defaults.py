@@ -31,7 +31,7 @@ def settle(kind: Kind, count: int = 100, targets: bool = False, **sections: dict
 @pytest.mark.parametrize("kind", ["image", "series"])
 def test_images_and_series_get_two_views_beside_the_autoencoder(kind: Kind) -> None:
     recipe, said = settle(kind)
-    assert (recipe.objective.variants, recipe.objective.pretexts) == (["none"], ["simclr"])
+    assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
     size = int(np.prod(SHAPES[kind]))
     assert recipe.objective.weights["autoencoder"] == pytest.approx(STEPS_SHARE / size, rel=0.05)
     assert any(line.startswith("objective: an autoencoder, and simclr, which finds") for line in said)
@@ -51,7 +51,7 @@ def test_other_samples_get_an_autoencoder_alone(kind: Kind) -> None:
         {"objective": {"variants": ["denoising"]}},
         {"objective": {"variants": ["plain"]}},
         {"objective": {"pretexts": ["rotation"]}},
-        {"greedy": {"epochs": 1}},
+        {"layerwise": {"epochs": 1}},
         {"train": {"optimizer": "lbfgs", "precision": "fp32"}},
         {"encoder": {"frozen": 1}},
     ],

@@ -367,7 +367,7 @@ def test_what_lies_between_two_samples(command: Command, digits_run: Path, tmp_p
     pairs = ("--pair", "0", "1", "--pair", "5", "9")
     command.ok(
         "apply", digits_run, "sklearn:digits", "-o", out, "--task", "interpolate", *pairs, "--steps", 4, "-q",
-        "--way", "spherical",
+        "--method", "spherical",
     )  # fmt: skip
     made = np.load(out / "samples.npy").reshape(2, 4, 1, 8, 8)
     digits = torch.from_numpy((load_digits().images / 16).astype(np.float32)[:, None])
@@ -392,7 +392,7 @@ def test_what_lies_between_two_samples(command: Command, digits_run: Path, tmp_p
         (("sklearn:iris",), "samples are vector 4 float64, the encoder takes image 1x8x8 float32"),
         (("sklearn:digits", "--task", "interpolate", "--pair", "0", "zero"), "no sample 'zero' in sklearn:digits"),
         (("sklearn:digits", "--task", "interpolate", "--steps", "1"), "interpolate.steps = 1: expected greater than"),
-        (("sklearn:digits", "--task", "interpolate", "--way", "up"), "interpolate.way = 'up': expected 'linear' or"),
+        (("sklearn:digits", "--task", "interpolate", "--method", "up"), "interpolate.method = 'up': expected 'linear' or"),
         (("sklearn:digits", "--task", "denoise", "--clean", "nowhere"), "nowhere: no such file or folder"),
         (("sklearn:digits", "--task", "denoise", "--clean", "sklearn:iris"), "the encoder takes image 1x8x8 float32"),
     ],

@@ -39,7 +39,7 @@ evaluators = ["knn"]
 """
 
 
-def write_recipe(path: Path, data: str = "digits", dim: int = 4, variant: str = "none") -> Path:
+def write_recipe(path: Path, data: str = "digits", dim: int = 4, variant: str = "plain") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(RECIPE.format(data=data, dim=dim, variant=variant))
     return path
@@ -125,7 +125,7 @@ def test_a_variant_that_shapes_the_encoder_has_controls_of_its_own(tmp_path: Pat
         from aekit.training.recipe import read_recipe
         from aekit.workflows.comparing.benchmark import _controls_of
 
-        names = ("none", "denoising", "headed")
+        names = ("plain", "denoising", "headed")
         recipes = [read_recipe(write_recipe(tmp_path / f"{name}.toml", variant=name)) for name in names]
         plain, noisy, headed = (_controls_of(recipe, 0) for recipe in recipes)
         assert plain == noisy != headed

@@ -45,7 +45,7 @@ def write_run(
         "encoder": {"backbone": "mlp", "dim": 8, "scaling": "auto", "normalize": False},
         "objective": {"variants": ["plain"], "pretexts": []},
         "train": {"seed": seed, "lr": 1e-3, "epochs": 2, "device": "auto", "checkpoint_seconds": 60.0},
-        "evaluate": {"evaluators": list(scores), "controls": bool(controls)},
+        "evaluate": {"evaluators": list(scores), "baselines": bool(controls)},
     }
     for name, values in recipe.items():
         sections[name] = sections.get(name, {}) | values
@@ -83,7 +83,7 @@ def test_figures_are_pooled_over_seeds(tmp_path: Path) -> None:
     values = [score[0] for score in THREE]
     assert figure.mean == pytest.approx(np.mean(values)) and figure.deviation == pytest.approx(np.std(values, ddof=1))
     assert (figure.low, figure.high, figure.count) == (0.70, 0.90, 3)
-    assert (row.name, row.seeds, row.runs) == ("none", [0, 1, 2], ["seed-0", "seed-1", "seed-2"])
+    assert (row.name, row.seeds, row.runs) == ("plain", [0, 1, 2], ["seed-0", "seed-1", "seed-2"])
 
 
 def test_rows_are_told_apart_by_their_outermost_intervals_alone(tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path:
     random = {"mlp": (0.3, 0.2, 0.4), "conv": (0.4, 0.3, 0.5)}
     for seed in (0, 1):
         for backbone in ("mlp", "conv"):
-            for variant in ("none", "denoising"):
+            for variant in ("plain", "denoising"):
                 controls = {"raw": {"probe": raw[seed]}, "random": {"probe": random[backbone]}}
                 write_run(
                     tmp_path / f"{backbone}-{variant}-{seed}",
                     {"probe": (0.8, 0.75, 0.85)},
                     seed=seed,
-                    controls=controls if variant == "none" else None,
+                    controls=controls if variant == "plain" else None,
                     encoder={"backbone": backbone},
                     objective={"variants": [variant]},
                 )
@@ -151,7 +151,7 @@ def recipe(**settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "names", "also"),
     [
-        ([{}], ["none"], []),
+        ([{}], ["plain"], []),
         ([{}, {"encoder.dim": 16}], ["dim=8", "dim=16"], []),
         ([{}, {"encoder.backbone": "conv", "encoder.conv.channels": [8, 16]}], ["mlp", "conv"], []),
         (
@@ -160,12 +160,12 @@ def recipe(**settings: Any) -> dict[str, Any]:
                 {"objective.variants": ["denoising"], "objective.denoising.level": 0.1},
                 {"objective.variants": ["denoising"], "objective.denoising.level": 0.3},
             ],
-            ["none", "denoising level=0.1", "denoising level=0.3"],
+            ["plain", "denoising level=0.1", "denoising level=0.3"],
             [],
         ),
         (
             [{}, {"objective.variants": ["denoising", "vae"], "train.lr": 0.01}],
-            ["none", "denoising+vae"],
+            ["plain", "denoising+vae"],
             ["train.lr also differs: 0.001 (none), 0.01 (denoising+vae)"],
         ),
         ([{"objective.variants": []}, {"objective.pretexts": ["rotation"]}], ["autoencoder", "none+rotation"], []),
@@ -202,8 +202,8 @@ def test_options_of_a_plugin_differ_only_among_those_who_use_it() -> None:
         recipe(**{"objective.vae.beta": 2.0, "objective.vae.k": 1}),
     ]
     assert differing_settings(recipes) == ["objective.vae.k"]
-    layers = flatten_settings({"greedy": {"layers": [{"lr": 0.1}, {"denoising": {"level": 0.2}}], "epochs": 3}})
-    assert layers == {"greedy.layers.0.lr": 0.1, "greedy.layers.1.denoising.level": 0.2, "greedy.epochs": 3}
+    layers = flatten_settings({"layerwise": {"layers": [{"lr": 0.1}, {"denoising": {"level": 0.2}}], "epochs": 3}})
+    assert layers == {"layerwise.layers.0.lr": 0.1, "layerwise.layers.1.denoising.level": 0.2, "layerwise.epochs": 3}
 
 
 def test_other_data_is_another_table(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
         "running": "unfinished",
         "twin": "holds the very encoder",
     }
-    assert rows_of(found)["none"].runs == ["good"]
+    assert rows_of(found)["plain"].runs == ["good"]
     assert found.text().count("left out") == found.markdown().count("left out") == 6
     assert "left out" in found.html()
 
@@ -278,7 +278,7 @@ def test_notes_that_differ_in_their_numbers_alone_are_one() -> None:
 def test_runs_lie_at_any_depth(tmp_path: Path) -> None:
     for seed in (10, 2):
         write_run(tmp_path / "study" / f"seed-{seed}", {"probe": (seed / 20, 0, 1)}, seed=seed)
-    assert rows_of(compare(tmp_path))["none"].seeds == [2, 10]
+    assert rows_of(compare(tmp_path))["plain"].seeds == [2, 10]
 
 
 COST = {"parameters": 12_345, "embedding_bytes": 32, "samples_per_second": 6789.4}

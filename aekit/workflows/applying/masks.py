@@ -53,7 +53,9 @@ class InpaintingMasks:
         elif value != TRANSPARENT:
             self.color = _numbers(str(value), self.spec.shape[0])
         elif not image_files(source):
-            raise DataError(f"hole = {value!r}: only image files have transparent parts; give the holes as a mask")
+            raise DataError(
+                f"mask_value = {value!r}: only image files have transparent parts; give the holes as a mask"
+            )
         elif not own_size:
             see_through = SampleSpec("image", (4, *self.spec.shape[1:]), "uint8", self.spec.resize)
             self.layers = open_data(context.data, context.options, like=see_through)
@@ -98,5 +100,5 @@ def _numbers(text: str, channels: int) -> np.ndarray:
             if channels > 1
             else f"{TRANSPARENT!r} or a number"
         )
-        raise RecipeError([f"hole = {text!r}: expected {wanted}"])
+        raise RecipeError([f"mask_value = {text!r}: expected {wanted}"])
     return found

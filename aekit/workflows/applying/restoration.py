@@ -54,7 +54,7 @@ def restore(
         name,
         own,
         pierced and own is not None and own.directed,
-        {"clean": clean, "mask": mask, "hole": mask_value},
+        {"clean": clean, "mask": mask, "mask_value": mask_value},
         demonstrate,
     )
     if demonstrate is None and pierced and clean is None and mask is None and mask_value is None:
@@ -141,9 +141,9 @@ def _check(name: str, own: RestorationTask | None, told: bool, given: dict[str, 
     elif holes and not told:
         problem = f"{name}.{holes[0]}: the task is not told where to restore; leave it out"
     elif len(holes) == 2:
-        problem = f"{name}.mask, hole: expected one of the two"
+        problem = f"{name}.mask, mask_value: expected only one"
     elif told and not holes and (named or demonstrate is False):
-        problem = f"{name}: expected mask or hole, to say where to restore; or demonstrate alone"
+        problem = f"{name}: expected mask or mask_value, or demonstrate alone"
     if problem:
         raise RecipeError([problem])
 

@@ -132,15 +132,15 @@ def _bring_about(
     resume = (run / "recipe.toml").exists()
     if resume:
         begun = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
-        settings = settings | {"evaluate.controls": begun["evaluate"]["controls"]}
+        settings = settings | {"evaluate.baselines": begun["evaluate"]["baselines"]}
     elif judged:
-        settings = settings | {"evaluate.controls": False}
+        settings = settings | {"evaluate.baselines": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below
         fit(path, overrides=settings, out=run, resume=resume, progress=NestedProgress(progress))
     if "evaluation" in missing(run):
         raise DataError(f"{run}: its evaluation failed; aekit report {run} makes it again")
-    return settings.get("evaluate.controls", recipe.evaluate.controls)
+    return settings.get("evaluate.baselines", recipe.evaluate.baselines)
 
 
 def _controls_of(recipe: Recipe, seed: int) -> str:
@@ -151,7 +151,7 @@ def _controls_of(recipe: Recipe, seed: int) -> str:
         for name in recipe.objective.variants
         if registry().get("variant", name).load().implements("head")
     ]
-    evaluate = {name: value for name, value in record["evaluate"].items() if name != "controls"}
+    evaluate = {name: value for name, value in record["evaluate"].items() if name != "baselines"}
     return json.dumps([record["data"], record["encoder"], heads, evaluate, seed], sort_keys=True)
 
 
@@ -159,7 +159,7 @@ def _changed(recipe: Recipe, was: Mapping[str, Any], seed: int) -> list[str]:
     """How a finished run's recipe differs from this one, but for what follows from the data and for the controls."""
     now, before = flatten_settings(recipe.with_train(seed=seed).with_plugin_defaults().to_dict()), flatten_settings(was)
     left_open = [name for name in ("epochs", "batch_size") if name not in recipe.train.model_fields_set]
-    free = {"evaluate.controls", *(f"train.{name}" for name in left_open)}
+    free = {"evaluate.baselines", *(f"train.{name}" for name in left_open)}
     if recipe.train.precision == "auto":
         free.add("train.precision")
     if recipe.objective.loss == "auto":

@@ -528,7 +528,7 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
         command.ok("embed", run, data, "-o", tmp_path / name, "--quiet")
     np.save(tmp_path / "several.npy", y)
     said = command.ok(
-        *("evaluate", tmp_path / "one", "--labels", tmp_path / "several.npy", "--beside", tmp_path / "two", "--quiet"),
+        *("evaluate", tmp_path / "one", "--labels", tmp_path / "several.npy", "--compare-with", tmp_path / "two", "--quiet"),
         *("--groups", "^.*(?=.)|^.$", "--evaluator", "probe", "--run", tmp_path / "run-one", "--seed", "3"),
     )
     assert "probe map" in said and "reconstruction explained" in said and f"{tmp_path / 'two'}" in said
@@ -538,12 +538,12 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
     assert written["results"]["encoder"]["probe"]["chosen_on"] == "validation"
     targets = [f"{row},{row / 7:.4f}" for row in range(400)]
     (tmp_path / "targets.csv").write_text("\n".join(["id,target", *targets]))
-    scale = command.ok("evaluate", tmp_path / "one", "--labels", tmp_path / "targets.csv", "--no-controls", "--quiet")
+    scale = command.ok("evaluate", tmp_path / "one", "--labels", tmp_path / "targets.csv", "--no-baselines", "--quiet")
     assert "probe r2" in scale and "left out, as they need a class for each sample" in scale
     assert "not run" in scale and "no controls" not in scale
     wrong = command("evaluate", tmp_path / "one", "--run", tmp_path / "run-two", "--evaluator", "kmeans", "--quiet")
     assert "from encoder" in wrong.error
-    assert "very encoder" in command("evaluate", tmp_path / "one", "--beside", tmp_path / "one", "--quiet").error
+    assert "very encoder" in command("evaluate", tmp_path / "one", "--compare-with", tmp_path / "one", "--quiet").error
 
 
 def test_a_run_judges_what_its_decoder_gives_back_and_keeps_groups_together(tmp_path: Path, digits: Data) -> None:
