@@ -62,8 +62,8 @@ def model_card(description: dict[str, Any]) -> str:
         "```",
         "",
     ]
-    lines += _evaluation_table(description.get("judged"))
-    said = (description.get("judged") or {}).get("verdict", [])
+    lines += _evaluation_table(description.get("evaluation"))
+    said = (description.get("evaluation") or {}).get("summary", [])
     found = [(grade, text) for grade, text in description.get("findings", []) if text.rstrip(".") not in said]
     if found:
         lines += ["## What is noticeable", "", *(f"- {_SIGNS[grade]} {text}" for grade, text in found), ""]
@@ -103,11 +103,11 @@ def _evaluation_table(judged: dict[str, Any] | None) -> list[str]:
         return []
     rows: dict[str, dict[str, str]] = judged["table"]
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = ["## How good it is", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines = ["## How good it is", "", judged["headline"], "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     lines += [
         f"| {subject} | {' | '.join(row.get(column, '') for column in columns)} |" for subject, row in rows.items()
     ]
-    return [*lines, "", f"Split: {judged['split']}.", "", *(f"- {line}" for line in judged["verdict"]), ""]
+    return [*lines, "", f"Split: {judged['split']}.", "", *(f"- {line}" for line in judged["summary"]), ""]
 
 
 def _options(options: dict[str, Any]) -> str:

@@ -11,10 +11,10 @@ from aekit.io.atomic import read_json
 
 
 def known_afterwards(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a card says beside ``encoder.json``: `judged` and `findings`, as far as ``results.json`` holds them."""
+    """Return what a card says beside ``encoder.json``: `evaluation` and `findings`, as far as ``results.json`` holds them."""
     known: dict[str, Any] = {}
     if evaluation := results.get("evaluation"):
-        known["judged"] = evaluation_record(evaluation)
+        known["evaluation"] = evaluation_record(evaluation)
     if findings := results.get("findings"):
         known["findings"] = findings
     return known
@@ -41,4 +41,9 @@ def evaluation_record(record: Mapping[str, Any]) -> dict[str, Any]:
             metric, value = next(iter(result["metrics"].items()))
             row[f"{name} {metric}".replace("_", " ")] = str(Metric(value["value"], value["low"], value["high"]))
         table[subject] = row
-    return {"split": record["split"], "verdict": [*record["warnings"], *record["verdict"]], "table": table}
+    return {
+        "headline": record["headline"],
+        "split": record["split"],
+        "summary": [*record["warnings"], *record["summary"]],
+        "table": table,
+    }

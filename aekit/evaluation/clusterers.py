@@ -52,7 +52,7 @@ def silhouettes(rows: np.ndarray, found: np.ndarray, seed: int) -> np.ndarray:
     return silhouette_samples(rows[some], found[some])
 
 
-def _round(vectors: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, dict[int, float]]:
+def choose_kmeans(vectors: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, dict[int, float]]:
     """(N,) groups by k-means, and the silhouettes of the numbers that were tried."""
     if clusters:
         return fit_kmeans(vectors, clusters, 3, seed).predict(vectors), {}
@@ -81,7 +81,7 @@ def fit_hdbscan(rows: np.ndarray, others: np.ndarray, max_samples: int) -> np.nd
     return own[places[:, 0]]
 
 
-def _ordered(vectors: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def order_by_size(vectors: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The groups numbered by size, and their means (K, D) float32."""
     names, counts = np.unique(found[found >= 0], return_counts=True)
     order = names[np.argsort(-counts, kind="stable")]
@@ -95,7 +95,7 @@ def _ordered(vectors: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.nda
     )
 
 
-def _distances(vectors: np.ndarray, centers: np.ndarray, found: np.ndarray) -> np.ndarray:
+def center_distances(vectors: np.ndarray, centers: np.ndarray, found: np.ndarray) -> np.ndarray:
     """(N,) to the own center, or to the nearest where a sample has none."""
     distances = np.empty(len(vectors))
     for start in range(0, len(vectors), 4096):

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from aekit.evaluation.headline import headline
 from aekit.evaluation.metrics.paired_tests import PairedComparison, paired_comparisons
 from aekit.evaluation.results import CheckResult, Result
 from aekit.evaluation.summary import ENCODER, Severity, graded_summary, primary_metric
 
 _FIGURE = 2**16
 """Numbers in a figure up to which `Evaluation.record` keeps it."""
-_SIGNS = {"above": "<", "below": ">", "level with": ""}
+_SIGNS = {"better": "<", "worse": ">", "not significantly different": ""}
 """Behind a figure: where it stands beside the encoder's."""
 
 
@@ -32,7 +33,8 @@ class Evaluation:
         judged: (N3,) positions into the embeddings of the samples that the scores and answers are of.
         rivals: which of the results are of other encoders, and no controls.
         checks: ``health``, ``leaks`` and ``stability``, what is to be known beside the figures, as far as it was looked at.
-        groups: (N3,) of the judged samples, or None.
+        groups: (N3,) groups of the test samples, or None.
+        titles: subject -> its name within a sentence, such as ``raw pixels``.
     """
 
     digest: str | None
@@ -44,6 +46,12 @@ class Evaluation:
     compared_with: Sequence[str] = ()
     checks: Mapping[str, CheckResult] = field(default_factory=dict)
     groups: np.ndarray | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def headline(self) -> str:
+        """The answer in one sentence: on which evaluators the encoder is better than its baselines, and on which not."""
+        return headline(self.results, self.compared_with, self.paired_comparisons, self.counts["test"], self.titles)
 
     def table(self) -> list[dict[str, str]]:
         """A row for each subject, with the first metric of each evaluator."""
@@ -78,27 +86,29 @@ class Evaluation:
         """The table, the warnings, the verdict and the notes, for a terminal."""
         counts = ", ".join(f"{self.counts[part]:,} {part}" for part in ("train", "validation", "test"))
         warnings = [f"warning: {line}" for line in self.warnings()]
-        parts = [*self._lines(), "", f"split: {self.split} ({counts})", *warnings, *self.summary()]
+        parts = [self.headline, "", *self._lines(), "", f"split: {self.split} ({counts})", *warnings, *self.summary()]
         return "\n".join([*parts, *self._choices(), *self._checked(), *self.sampled(), *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON, as ``results.json`` holds it."""
         return {
             "digest": self.digest,
+            "headline": self.headline,
+            "titles": dict(self.titles),
             "counts": dict(self.counts),
             "split": self.split,
             "warnings": self.warnings(),
-            "verdict": self.summary(),
+            "summary": self.summary(),
             "notes": [*self.sampled(), *self.notes],
-            "rivals": list(self.compared_with),
+            "compared_with": list(self.compared_with),
             "results": {
                 subject: {name: _plain(result) for name, result in found.items()}
                 for subject, found in self.results.items()
             },
-            "differences": [
-                {"evaluator": evaluator, "subject": subject, "word": pair.outcome, "p": pair.p_value}
+            "paired_comparisons": [
+                {"evaluator": evaluator, "subject": subject, "outcome": pair.outcome, "p_value": pair.p_value}
                 | (
-                    {"gap": pair.difference.value, "low": pair.difference.low, "high": pair.difference.high}
+                    {"difference": pair.difference.value, "low": pair.difference.low, "high": pair.difference.high}
                     if pair.difference
                     else {}
                 )
@@ -106,7 +116,7 @@ class Evaluation:
             ],
             "checks": {
                 name: {
-                    "figures": dict(found.values),
+                    "values": dict(found.values),
                     "warnings": list(found.warnings),
                     "notes": list(found.notes),
                     "table": list(found.table),
@@ -145,7 +155,11 @@ class Evaluation:
         parts = []
         for subject in [name for name in self.results if name != ENCODER]:
             words = [pair.outcome for (_, other), pair in self.paired_comparisons.items() if other == subject]
-            counts = [f"{word} in {words.count(word)}" for word in ("above", "level with", "below") if word in words]
+            counts = [
+                f"{word} in {words.count(word)}"
+                for word in ("better", "not significantly different", "worse")
+                if word in words
+            ]
             parts.append(f"{subject}: {', '.join(counts)}")
         return f"the encoder beside {'; '.join(parts)}"
 
@@ -190,5 +204,5 @@ def _plain(result: Result) -> dict[str, Any]:
         "chance": result.chance,
         "notes": list(result.notes),
         "table": result.table,
-        "figures": {name: array.tolist() for name, array in result.plot_data.items() if array.size <= _FIGURE},
+        "plot_data": {name: array.tolist() for name, array in result.plot_data.items() if array.size <= _FIGURE},
     }

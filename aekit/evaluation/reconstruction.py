@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aekit.data.samples import load_samples
 from aekit.data.source import Source
+from aekit.data.spec import SampleSpec
 from aekit.data.stream import stream
 from aekit.encoder.eval_mode import eval_mode
 from aekit.errors import DataError
@@ -75,7 +76,7 @@ def evaluate_reconstruction(
             total, squares = total + x.double().sum(0), squares + x.double().square().sum()
             entries += x.numel()
             for name, way in ways.items():
-                for figure, values in _figures(way(raw), x, encoder.spec.kind, peak).items():
+                for figure, values in _figures(way(raw), x, encoder.spec, peak).items():
                     found[name].setdefault(figure, []).append(values.cpu())
     count = entries // encoder.spec.size
     if count < len(test):
@@ -84,13 +85,13 @@ def evaluate_reconstruction(
     return {name: _result(own, variance, groups, seed) for name, own in found.items()}
 
 
-def _figures(back: Tensor, x: Tensor, kind: str, peak: float) -> dict[str, Tensor]:
+def _figures(back: Tensor, x: Tensor, spec: SampleSpec, peak: float) -> dict[str, Tensor]:
     """(B,) of each figure."""
     errors = squared_errors(back, x)
     found = {"mse": errors}
-    if kind in ("image", "clip"):
+    if spec.is_visual:
         found["psnr"] = psnr_from_mse(errors, peak)
-    if kind == "image":
+    if spec.is_image:
         found["ssim"] = ssim(back.double(), x.double(), peak)
     return found
 

@@ -13,7 +13,7 @@ from aekit.encoder.embeddings import Embeddings, finite_vectors
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation.backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
-from aekit.evaluation.baselines.build import Baseline, baseline_features, max_baseline_width
+from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
 from aekit.evaluation.checks.embedding_health import embedding_health, neighbor_overlap, subspace_angles
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.checks.stability import stability
@@ -103,6 +103,7 @@ def evaluate(
     inner = Split(train, validation, test, split.origin, None if split.groups is None else split.groups[rows])
     values = None if targets is None else targets.values[rows]
     results: dict[str, dict[str, Result]] = {}
+    titles: dict[str, str] = {FEATURES: "the pretrained features"}
     found: dict[str, CheckResult] = {}
     if checks:
         found = _checks(vectors[rows], rows, inner, values, stored, origin, rivals, seed)
@@ -110,6 +111,8 @@ def evaluate(
     for described in subjects:
         subject, features = described.name, described.features
         results[subject] = {}
+        if isinstance(described, Baseline) and origin:
+            titles[subject] = baseline_title(described, origin.encoder.spec)
         if checks and isinstance(described, Baseline) and described.kind == "pca":
             found["health"] = _with_angles(found["health"], vectors[rows], features, seed)
         with progress.task(f"judge {subject}", len(chosen), "judgments") as task:
@@ -133,6 +136,7 @@ def evaluate(
         compared_with=tuple(rivals),
         checks=found,
         groups=inner.test_groups,
+        titles={subject: titles[subject] for subject in results if subject in titles},
     )
 
 
@@ -242,7 +246,7 @@ def _checks(
         for name, r in compared_with.items()
     }
     found = {"health": replace(own, values={**own.values, **kept})}
-    found["leaks"] = find_leakage(vectors, split, stamps=stamps, ids=ids, labels=labels, seed=seed)
+    found["leakage"] = find_leakage(vectors, split, stamps=stamps, ids=ids, labels=labels, seed=seed)
     if origin is not None:
         found["stability"] = stability(origin.encoder, origin.source, origin.rows[rows[split.test]], seed=seed)
     return found

@@ -26,11 +26,11 @@ def save_predictions(found: Evaluation, rows: np.ndarray, folder: Path) -> None:
         rows: (N,) positions in the source of the embeddings that were judged.
         folder: of the run.
     """
-    judged = np.empty(0, np.int64) if found.evaluated_rows is None else found.evaluated_rows
-    arrays: dict[str, np.ndarray] = {"rows": rows, "judged": judged}
+    evaluated_rows = np.empty(0, np.int64) if found.evaluated_rows is None else found.evaluated_rows
+    arrays: dict[str, np.ndarray] = {"rows": rows, "evaluated_rows": evaluated_rows}
     for name, result in found.results.get(ENCODER, {}).items():
         if result.predictions is not None:
-            arrays[f"answers {name}"] = result.predictions.astype(str)
+            arrays[f"predictions {name}"] = result.predictions.astype(str)
         if result.confidence is not None:
             arrays[f"confidence {name}"] = result.confidence
         if "confusion" in result.plot_data:
@@ -64,7 +64,7 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
         for subject, by_name in record["results"].items()
     }
     checks = {
-        name: CheckResult(stored["figures"], stored.get("warnings", []), stored["notes"], stored["table"])
+        name: CheckResult(stored["values"], stored.get("warnings", []), stored["notes"], stored["table"])
         for name, stored in record["checks"].items()
     }
     found = Evaluation(
@@ -72,30 +72,33 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
         counts=record["counts"],
         split=record["split"],
         results=results,
-        evaluated_rows=predictions.get("judged"),
-        compared_with=record["rivals"],
+        evaluated_rows=predictions.get("evaluated_rows"),
+        compared_with=record["compared_with"],
         checks=checks,
+        titles=record["titles"],
     )
     # The pairs were tested on scores of single samples, which are not kept.
     found.__dict__["paired_comparisons"] = {
         (pair["evaluator"], pair["subject"]): PairedComparison(
-            Metric(pair["gap"], pair["low"], pair["high"]) if "gap" in pair else None, pair["p"], pair["word"]
+            Metric(pair["difference"], pair["low"], pair["high"]) if "difference" in pair else None,
+            pair["p_value"],
+            pair["outcome"],
         )
-        for pair in record["differences"]
+        for pair in record["paired_comparisons"]
     }
     found.notes.extend(record["notes"][len(found.sampled()) :])
     return found
 
 
 def _result(stored: Mapping[str, Any], name: str, predictions: Mapping[str, np.ndarray]) -> Result:
-    figures = {key: np.asarray(values) for key, values in stored["figures"].items()}
+    figures = {key: np.asarray(values) for key, values in stored["plot_data"].items()}
     figures |= {key: predictions[f"{key} {name}"] for key in ("confusion", "classes") if f"{key} {name}" in predictions}
     return Result(
         metrics={key: Metric(m["value"], m["low"], m["high"]) for key, m in stored["metrics"].items()},
         chosen=stored["chosen"],
         table=stored["table"],
         plot_data=figures,
-        predictions=predictions.get(f"answers {name}"),
+        predictions=predictions.get(f"predictions {name}"),
         confidence=predictions.get(f"confidence {name}"),
         chosen_on=stored["chosen_on"],
         chance=stored["chance"],

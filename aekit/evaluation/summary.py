@@ -13,6 +13,11 @@ Severity = Literal["good", "notice", "bad"]
 ENOUGH = 100  # test samples
 CLEAR = 0.1
 """Of the way from guessing to no mistake: within it a figure is near guessing, beyond it clearly better."""
+_PHRASES = {
+    "better": "better than",
+    "not significantly different": "not significantly different from",
+    "worse": "worse than",
+}
 Results = Mapping[str, Mapping[str, Result]]
 
 
@@ -64,10 +69,10 @@ def _sentences(
     if not others:
         return [("notice", f"{title}, with no control beside it to say what that is worth"), *blind]
     parts = []
-    for word in ("above", "level with", "below"):
+    for word in ("better", "not significantly different", "worse"):
         named = [f"{s} ({primary_metric(others[s])[1].value:.3f})" for s in others if comparisons[s].outcome == word]
         if named:
-            parts.append(f"{word} {join_words(named)}")
+            parts.append(f"{_PHRASES[word]} {join_words(named)}")
     near = [subject for subject, other in others.items() if not _apart(figure, primary_metric(other)[1])]
     if figure.low is None:
         tail = ""
@@ -76,13 +81,13 @@ def _sentences(
     else:
         tail = "; the intervals do not overlap" if len(others) == 1 else "; no interval overlaps with the encoder's"
     controls = {subject: pair.outcome for subject, pair in comparisons.items() if subject not in compared_with}
-    best = bool(controls) and all(word == "above" for word in controls.values())
+    best = bool(controls) and all(word == "better" for word in controls.values())
     lines: list[tuple[Severity, str]] = [("good" if best else "notice", f"{title}, {', '.join(parts)}{tail}")]
     if blind:
         return [*lines, *blind]
-    if controls.get("random", "above") != "above":
+    if controls.get("random", "better") != "better":
         lines.append(_no_better_than_random(name, own, others["random"]))
-    elif all(word != "above" for subject, word in controls.items() if subject != "random") and len(controls) > 1:
+    elif all(word != "better" for subject, word in controls.items() if subject != "random") and len(controls) > 1:
         lines.append(
             ("notice", f"{name}: better than random weights, but no better than features that need no training")
         )
@@ -90,7 +95,7 @@ def _sentences(
 
 
 def _no_better_than_random(name: str, own: Result, random: Result) -> tuple[Severity, str]:
-    """What is level with random weights by its mean, or only as far as so few samples can tell."""
+    """What is not significantly different from random weights by its mean, or only as far as so few samples can tell."""
     sentence = f"{name}: no better than the same encoder with random weights"
     if primary_metric(own)[1].value <= primary_metric(random)[1].value:
         return "bad", f"{sentence}: this shows nothing that was learned"
@@ -105,10 +110,10 @@ def _as_far_as(own: Result) -> str:
 def _blind(name: str, own: Result, others: Mapping[str, Result], related: bool) -> list[tuple[Severity, str]]:
     """Where the encoder is no better than answers that look at no sample. `related`: some judgment, of whatever subject, has
     shown that the labels have to do with the samples."""
-    if own.chance is None or not _guessed(own):
+    if own.chance is None or not near_chance(own):
         return []
     sentence = f"{name}: no better than guessing ({own.chance:.3f})"
-    seeing = [subject for subject, other in others.items() if not _guessed(other)]
+    seeing = [subject for subject, other in others.items() if not near_chance(other)]
     if seeing:
         sentence += f", where {join_words(seeing)} {'is' if len(seeing) == 1 else 'are'}"
     elif others:
@@ -137,7 +142,8 @@ def _clearly_better_than_guessing(result: Result) -> bool:
     return (figure.value if figure.low is None else figure.low) > result.chance + CLEAR * (1 - result.chance)
 
 
-def _guessed(result: Result) -> bool:
+def near_chance(result: Result) -> bool:
+    """Return whether the primary metric is not significantly better than guessing."""
     figure = primary_metric(result)[1]
     return result.chance is not None and (figure.value if figure.low is None else figure.low) <= result.chance
 

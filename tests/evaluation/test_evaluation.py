@@ -291,12 +291,12 @@ def test_matching_is_the_best_of_all() -> None:
     assert more.sum() == 2  # a cluster that stands for no class is wrong
 
 
-@pytest.mark.parametrize("judged", ["test", "all"])
-def test_kmeans_finds_clouds_with_and_without_labels(judged: Any) -> None:
+@pytest.mark.parametrize("evaluate_on", ["test", "all"])
+def test_kmeans_finds_clouds_with_and_without_labels(evaluate_on: Any) -> None:
     x, y = clouds(apart=12)
-    found = kmeans.evaluate(x, y, make_split(y), judged=judged)
-    assert found.metrics["matched_accuracy"].value == found.metrics["nmi"].value == pytest.approx(1)
-    assert found.scores is not None and len(found.scores) == (60 if judged == "test" else 300)
+    found = kmeans.evaluate(x, y, make_split(y), evaluate_on=evaluate_on)
+    assert found.metrics["clustering_accuracy"].value == found.metrics["nmi"].value == pytest.approx(1)
+    assert found.scores is not None and len(found.scores) == (60 if evaluate_on == "test" else 300)
     unnamed = kmeans.evaluate(x, None, make_split(None, count=300))
     assert unnamed.chosen["clusters"] == 3 and unnamed.metrics["silhouette"].value > 0.5
 
@@ -370,7 +370,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Registry:
 def test_the_whole_judgment(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     array, labels = images
     embeddings = encoder.embed(array)
-    found = evaluate(embeddings, labels, options={"probe": {"steps": 3}})
+    found = evaluate(embeddings, labels, options={"probe": {"c_steps": 3}})
     assert list(found.results) == ["encoder", "raw", "pca-6", "random"]
     assert all(list(results) == ["probe", "knn", "retrieval", "kmeans"] for results in found.results.values())
     assert found.digest == encoder.digest
@@ -378,11 +378,11 @@ def test_the_whole_judgment(images: tuple[np.ndarray, np.ndarray], encoder: aeki
     assert found.results["raw"]["probe"].metrics["accuracy"].value > 0.9
     record = json.loads(json.dumps(found.to_dict()))
     assert record["results"]["encoder"]["probe"]["metrics"]["accuracy"]["low"] <= 1
-    assert record["verdict"] == found.summary() and any("random" in line for line in found.summary())
+    assert record["summary"] == found.summary() and any("random" in line for line in found.summary())
     lines = found.text().splitlines()
     assert lines[0].split() == ["encoder", "raw", "pca-6", "random"] and lines[1].startswith("probe accuracy  ")
     assert lines[5].startswith("< below the encoder") and lines[6].startswith("the encoder beside raw: ")
-    again = evaluate(embeddings, labels, options={"probe": {"steps": 3}})
+    again = evaluate(embeddings, labels, options={"probe": {"c_steps": 3}})
     assert again.to_dict() == found.to_dict()
 
 
@@ -472,16 +472,16 @@ def scored(*, right: int, of: int = 1000) -> dict[str, Result]:
 def test_the_verdict_says_what_the_figures_do_and_no_more() -> None:
     above = summarize({"encoder": scored(right=860), "raw": scored(right=800), "random": scored(right=700)})
     assert len(above) == 1
-    assert "above raw (0.800) and random (0.700); no interval overlaps with the encoder's" in above[0]
+    assert "better than raw (0.800) and random (0.700); no interval overlaps with the encoder's" in above[0]
     close = summarize({"encoder": scored(right=860), "pca-64": scored(right=850), "random": scored(right=700)})
-    assert "above pca-64 (0.850) and random (0.700); the intervals of encoder and pca-64 overlap" in close[0]
+    assert "better than pca-64 (0.850) and random (0.700); the intervals of encoder and pca-64 overlap" in close[0]
     useless = summarize({"encoder": scored(right=700), "raw": scored(right=800), "random": scored(right=700)})
-    assert "level with random (0.700), below raw (0.800)" in useless[0]
+    assert "not significantly different from random (0.700), worse than raw (0.800)" in useless[0]
     assert useless[1].endswith("random weights: this shows nothing that was learned")
     shuffled = np.roll(scored(right=690)["probe"].scores, 200)
     other = {"probe": Result({"accuracy": bootstrap(shuffled)}, scores=shuffled)}
     unsure = summarize({"encoder": scored(right=700), "random": other})
-    assert "level with random (0.690)" in unsure[0]
+    assert "not significantly different from random (0.690)" in unsure[0]
     assert unsure[1].endswith(
         "no better than the same encoder with random weights, as far as 1,000 test samples can tell"
     )
@@ -496,5 +496,5 @@ def test_the_verdict_without_scores_goes_by_intervals() -> None:
     line, after = summarize(
         {"encoder": only(0.8, 0.7, 0.9), "raw": only(0.75, 0.65, 0.85), "random": only(0.5, 0.4, 0.6)}
     )
-    assert "above random (0.500), level with raw (0.750)" in line
+    assert "better than random (0.500), not significantly different from raw (0.750)" in line
     assert "no better than features that need no training" in after

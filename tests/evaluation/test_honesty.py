@@ -73,8 +73,8 @@ def test_exact_copies_across_the_split_are_found_by_the_raw_samples(
     (warning,) = [line for line in found.warnings() if "equal" in line]
     assert warning.startswith("40 of 359 test samples (11.1 %) equal a training or validation sample")
     assert "of them with another label" in warning
-    assert found.checks["leaks"].values["test_in_train"] == 40
-    pairs = [row for row in found.checks["leaks"].table if row["pair"] == "equal"]
+    assert found.checks["leakage"].values["test_in_train"] == 40
+    pairs = [row for row in found.checks["leakage"].table if row["pair"] == "equal"]
     assert {row["test sample"] for row in pairs} <= {str(row) for row in split.test[:40]}
     assert f"warning: {warning}" in found.text() and ("bad", warning) in found.graded_summary()
 
@@ -86,7 +86,7 @@ def test_near_copies_are_found_by_the_embeddings(
     leaky = images.copy()
     leaky[split.test[:30]] = images[split.train[:30]].clip(0, 254) + 1
     found = judged(encoder.embed(leaky), digits[1], split=split, baselines=False)
-    leaks = found.checks["leaks"]
+    leaks = found.checks["leakage"]
     assert leaks.values["test_in_train"] == 0 and leaks.values["near_in_train"] == pytest.approx(30 / 359)
     assert any("30 of 359 test samples lie next to a training sample" in line for line in found.warnings())
     near = [row for row in leaks.table if row["pair"] == "near"]
@@ -273,16 +273,16 @@ def test_another_encoder_stands_beside_and_the_table_says_which_differences_are_
 ) -> None:
     blurred = encoder.embed(images).vectors.copy()
     blurred[:, 4:] = 0
-    found = judged(encoder.embed(images), digits[1], ["knn"], beside={"four numbers": blurred})
+    found = judged(encoder.embed(images), digits[1], ["knn"], compare_with={"four numbers": blurred})
     assert list(found.results)[:2] == ["encoder", "four numbers"] and found.compared_with == ("four numbers",)
     pair = found.paired_comparisons["knn", "four numbers"]
-    assert pair.outcome == "above" and pair.p_value is not None and pair.p_value < 0.05 and pair.difference is not None
+    assert pair.outcome == "better" and pair.p_value is not None and pair.p_value < 0.05 and pair.difference is not None
     row = next(line for line in found.text().splitlines() if line.startswith("knn accuracy"))
     assert row.split("  ")[2].endswith("<") or " <" in row
     shared = found.checks["health"].values["neighbors_shared_with_four numbers"]
     assert 0.05 < shared < 0.9
-    (written,) = [d for d in found.to_dict()["differences"] if d["subject"] == "four numbers"]
-    assert written["word"] == "above" and written["low"] > 0
+    (written,) = [d for d in found.to_dict()["paired_comparisons"] if d["subject"] == "four numbers"]
+    assert written["outcome"] == "better" and written["low"] > 0
 
 
 # Geometry against what is known
@@ -320,7 +320,7 @@ def test_a_linear_autoencoder_lies_in_pcas_subspace(digits: tuple[np.ndarray, np
         digits[0],
         dim=4,
         variants=["linear"],
-        overrides={"objective.linear.start": "pca", "train.epochs": 1, "train.precision": "fp32"},
+        overrides={"objective.linear.init": "pca", "train.epochs": 1, "train.precision": "fp32"},
     )
     found = judged(linear.embed(digits[0]), digits[1])
     # Not quite 0: the components are those of the training part, the encoder has seen all.

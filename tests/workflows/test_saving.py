@@ -179,7 +179,7 @@ def test_a_page_of_any_objective_is_made_again_as_it_was(objective: Any, data: P
 def test_the_encoder_s_record_holds_what_training_knows(whole: Path) -> None:
     record = json.loads((whole / "encoder" / "encoder.json").read_text("utf-8"))
     assert record.keys() >= {"data", "trained", "objective", "metrics"} and "explained" in record["metrics"]
-    assert not record.keys() & {"judged", "findings", "evaluation"}
+    assert not record.keys() & {"findings", "evaluation"}
     assert "How good it is" in card_of(whole) and "What is noticeable" in card_of(whole)
 
 

@@ -94,6 +94,12 @@ def baseline_features(
         yield Baseline(f"rocket-{2 * KERNELS}", "rocket", convolved)
 
 
+def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:
+    """Return the name of a baseline within a sentence."""
+    raw = "raw pixels" if spec.is_visual else "raw data"
+    return {"raw": raw, "pca": "PCA", "random": "random weights", "rocket": "random convolutions"}[baseline.kind]
+
+
 def max_baseline_width(spec: SampleSpec) -> int:
     """The width of the widest control whose width does not depend on the encoder."""
     return max(raw_dim(spec), 2 * KERNELS if spec.is_series else 0)

@@ -36,7 +36,7 @@ def evaluate_clusters(
     if labels is not None:
         scores = hungarian_matches(found, labels[rows])
         groups = None if split.groups is None else split.groups[rows]
-        metrics["matched_accuracy"] = bootstrap(scores, seed=seed, groups=groups)
+        metrics["clustering_accuracy"] = bootstrap(scores, seed=seed, groups=groups)
         metrics["nmi"] = Metric(float(normalized_mutual_info_score(labels[rows], found)))
         metrics["ari"] = Metric(float(adjusted_rand_score(labels[rows], found)))
     metrics["silhouette"] = bootstrap(apart, seed=seed)

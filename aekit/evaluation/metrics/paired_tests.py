@@ -12,7 +12,7 @@ from aekit.evaluation.metrics.intervals import bootstrap_difference
 from aekit.evaluation.results import Metric, Result
 
 LEVEL = 0.05
-ComparisonOutcome = Literal["above", "level with", "below"]
+ComparisonOutcome = Literal["better", "not significantly different", "worse"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def paired_comparisons(
             real = corrected[place] < LEVEL
         else:
             gap, real = None, _apart(figure, other)
-        word: ComparisonOutcome = ("above" if figure.value > other.value else "below") if real else "level with"
+        word: ComparisonOutcome = (
+            ("better" if figure.value > other.value else "worse") if real else "not significantly different"
+        )
         found[place] = PairedComparison(gap, corrected.get(place), word)
     return found
 
@@ -103,7 +105,7 @@ def holm_correction(p: list[float]) -> list[float]:
 
 
 def _apart(a: Metric, b: Metric) -> bool:
-    """Whether the intervals do not overlap; without intervals, whether the values differ."""
+    """Return whether two intervals are disjoint; without both intervals nothing is significant."""
     if a.low is None or a.high is None or b.low is None or b.high is None:
-        return a.value != b.value
+        return False
     return a.low > b.high or b.low > a.high

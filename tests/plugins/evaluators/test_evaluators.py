@@ -376,7 +376,7 @@ def test_groups_that_are_there_are_found_and_counted(module: Any) -> None:
     x = (generator.standard_normal((600, 10)) + 12 * np.eye(10)[y]).astype(np.float32)
     split = make_split(y)
     found = module.evaluate(x, y, split)
-    assert found.metrics["matched_accuracy"].value > 0.95 and found.metrics["nmi"].value > 0.9
+    assert found.metrics["clustering_accuracy"].value > 0.95 and found.metrics["nmi"].value > 0.9
     assert found.metrics["silhouette"].value > 0.5
     unnamed = module.evaluate(x, None, split)
     groups = unnamed.metrics["groups"].value if module is hdbscan else unnamed.chosen["clusters"]
@@ -391,8 +391,8 @@ def test_a_mixture_sees_long_groups_that_k_means_cuts() -> None:
     y = np.arange(600) % 2
     x = np.stack([generator.standard_normal(600) * 20, generator.standard_normal(600) + 8.0 * y], 1).astype(np.float32)
     split = make_split(y)
-    assert gaussian_mixture.evaluate(x, y, split).metrics["matched_accuracy"].value > 0.95
-    assert kmeans.evaluate(x, y, split).metrics["matched_accuracy"].value < 0.7
+    assert gaussian_mixture.evaluate(x, y, split).metrics["clustering_accuracy"].value > 0.95
+    assert kmeans.evaluate(x, y, split).metrics["clustering_accuracy"].value < 0.7
 
 
 def test_what_is_in_no_group_is_never_right() -> None:
@@ -534,7 +534,7 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
     assert "probe map" in said and "reconstruction explained" in said and f"{tmp_path / 'two'}" in said
     assert "groups, each in one part" in said
     written = json.loads((tmp_path / "one" / "results.json").read_text())
-    assert written["rivals"] == [str(tmp_path / "two")] and written["checks"]["health"]["figures"]["effective_rank"] > 1
+    assert written["compared_with"] == [str(tmp_path / "two")] and written["checks"]["health"]["values"]["effective_rank"] > 1
     assert written["results"]["encoder"]["probe"]["chosen_on"] == "validation"
     targets = [f"{row},{row / 7:.4f}" for row in range(400)]
     (tmp_path / "targets.csv").write_text("\n".join(["id,target", *targets]))

@@ -1,0 +1,94 @@
+"""Answer in one sentence whether an encoder is better than its baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from aekit.evaluation.metrics.paired_tests import PairedComparison
+from aekit.evaluation.summary import ENCODER, Results, join_words, near_chance
+
+EVALUATOR_TITLES = {
+    "probe": "the linear probe",
+    "knn": "k-nearest neighbors",
+    "few-labels": "few-label classification",
+    "anomaly": "anomaly detection",
+    "kmeans": "k-means clustering",
+    "gaussian-mixture": "Gaussian mixtures",
+    "hdbscan": "HDBSCAN clustering",
+    "svm": "the SVM",
+    "mlp-head": "the MLP head",
+}
+"""Evaluator -> its name within a sentence; others go by their own names."""
+MAX_CLAUSES = 3
+
+
+def headline(
+    results: Results,
+    compared_with: Collection[str],
+    comparisons: Mapping[tuple[str, str], PairedComparison],
+    test_samples: int,
+    titles: Mapping[str, str] | None = None,
+) -> str:
+    """Say in one sentence on which evaluators the encoder is better than its baselines, and on which it is not.
+
+    Args:
+        results: subject -> evaluator -> result.
+        compared_with: the subjects that are other encoders; they are considered only without baselines.
+        comparisons: (evaluator, subject) -> comparison of the encoder with that subject.
+        test_samples: number of test samples.
+        titles: subject -> its name within the sentence; default: the subject.
+    """
+    evaluators = results.get(ENCODER, {})
+    if not evaluators:
+        return "Nothing was evaluated."
+    baselines = [subject for subject in results if subject != ENCODER and subject not in compared_with]
+    rivals = baselines or list(compared_with)
+    names = {subject: (titles or {}).get(subject, subject) for subject in rivals}
+    clauses: dict[str, list[str]] = {}
+    outcomes_by_group = {"better": 0, "not significantly different": 0, "worse": 0, "chance": 0}
+    for evaluator, result in evaluators.items():
+        outcomes = {s: comparisons[evaluator, s].outcome for s in rivals if (evaluator, s) in comparisons}
+        group, clause = _clause(outcomes, names, at_chance=near_chance(result))
+        if clause:
+            clauses.setdefault(clause, []).append(EVALUATOR_TITLES.get(evaluator, evaluator))
+            outcomes_by_group[group] += 1
+    order = ("better than", "no significant difference", "worse than", "no better than guessing")
+    sentences = [
+        f"{clause} on {join_words(clauses[clause])}"
+        for start in order
+        for clause in clauses
+        if clause.startswith(start)
+    ]
+    if len(sentences) > MAX_CLAUSES:
+        sentences = _counted(outcomes_by_group, sum(outcomes_by_group.values()))
+    if not rivals:
+        sentences.append("no baseline to compare with, so the values alone do not show how good the embeddings are")
+    sentence = "; ".join(sentences) or "no evaluator has a baseline to compare with"
+    return f"{sentence[0].upper()}{sentence[1:]} ({test_samples:,} test samples)."
+
+
+def _clause(outcomes: Mapping[str, str], names: Mapping[str, str], *, at_chance: bool) -> tuple[str, str]:
+    """Return the group that one evaluator's outcomes fall into, and how a clause about it begins; "" for nothing to say."""
+    if at_chance:
+        return "chance", "no better than guessing"
+    if not outcomes:
+        return "", ""
+    worse = [names[subject] for subject, outcome in outcomes.items() if outcome == "worse"]
+    equal = [names[subject] for subject, outcome in outcomes.items() if outcome == "not significantly different"]
+    if worse:
+        return "worse", f"worse than {join_words(worse)}"
+    if equal:
+        return "not significantly different", f"no significant difference from {join_words(equal)}"
+    return "better", f"better than {join_words([names[subject] for subject in outcomes])}"
+
+
+def _counted(counts: Mapping[str, int], total: int) -> list[str]:
+    """Return the clauses where there are too many to name every evaluator."""
+    clauses = {
+        "better": "better than every baseline",
+        "not significantly different": "no significant difference from at least one baseline",
+        "worse": "worse than at least one baseline",
+        "chance": "no better than guessing",
+    }
+    parts = [f"{clauses[group]} on {count}" for group, count in counts.items() if count]
+    return [f"{parts[0]} of {total} metrics", *parts[1:]]
