@@ -1,7 +1,8 @@
-"""What evaluators found, to look at: the table with controls, each figure on its interval, mistakes and calibration."""
+"""Cards of an evaluation: the answer, metrics on their intervals beside the baselines, mistakes and calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from aekit.data.source import Source, read_valid
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.results import CheckResult, Result
 from aekit.evaluation.summary import ENCODER, primary_metric
-from aekit.report.findings import Finding, findings_html
+from aekit.report.findings import Finding, evaluation_headline, findings_html
 from aekit.visualization.charts import bin_by_confidence, confusion_table, intervals, reliability_diagram
 from aekit.visualization.page import (
     Page,
@@ -27,86 +28,108 @@ from aekit.visualization.page import (
 from aekit.visualization.sprite_sheets import SpriteSheetBuilder
 
 CLASSES = 40
-"""Up to which a confusion matrix can be read."""
+"""Most classes for which a confusion matrix is readable."""
 MISTAKES, ROWS = 24, 60
-_SIGNS = {"above": "▼", "below": "▲", "level with": ""}
+_SIGNS = {"better": "▼", "worse": "▲"}
 
 
 def evaluation_cards(
     page: Page,
-    found: Evaluation,
+    evaluation: Evaluation,
     source: Source,
     rows: np.ndarray | None,
     sprites: SpriteSheetBuilder,
     *,
     below: str = "",
 ) -> list[str]:
-    """The cards of an evaluation.
+    """Return the cards of an evaluation.
 
     Args:
-        page: that they are for.
-        found: the evaluation.
+        page: the page that they are for.
+        evaluation: what to show.
         source: of the samples.
-        rows: (N,) positions in it of the embeddings that were judged; None: mistakes cannot be shown.
-        painter: of the samples.
-        below: what has to be said of the figures.
+        rows: (N,) positions in it of the embeddings that were evaluated; None: mistakes cannot be shown.
+        sprites: draws the samples.
+        below: a remark on the metrics.
     """
-    counts = ", ".join(f"{found.counts[part]:,} {part}" for part in ("train", "validation", "test"))
-    told = " ".join(filter(None, [below, f"Split: {found.split} ({counts})."]))
-    verdict = findings_html(
-        [*(Finding(*line) for line in found.graded_summary()), *(Finding("notice", note) for note in found.notes)]
+    counts = ", ".join(f"{evaluation.counts[part]:,} {part}" for part in ("train", "validation", "test"))
+    remark = " ".join(filter(None, [below, f"Split: {evaluation.split} ({counts})."]))
+    main, others = interval_charts(evaluation)
+    more = [collapsible("All other metrics", side_by_side(*others))] if others else []
+    legend = (
+        "▼: significantly worse than the encoder, ▲: significantly better (95 %, paired test, Holm); no sign: no significant "
+        "difference."
     )
-    signs = (
-        "▼ and ▲: below and above the encoder, by a paired test over the test samples; without a sign: not told apart."
-    )
-    parts = [card("Is it any good?", told, table(_beside_each_other(found)), f'<p class="faint">{signs}</p>', verdict)]
-    firsts, others = _intervals(found)
-    more = [collapsible("All other figures", side_by_side(*others))] if others else []
-    below = "Of the encoder, and in gray of the controls."
-    parts.append(card("Figures and their 95 % intervals", below, side_by_side(*firsts), *more))
-    for name, result in found.results.get(ENCODER, {}).items():
-        parts += [_confusion(name, result), *_answers(page, name, result, found, source, rows, sprites)]
-    details = [collapsible(name, _details(found, name)) for name in found.results.get(ENCODER, {})]
-    details += [collapsible(name, _check(check)) for name, check in found.checks.items()]
-    return [*parts, card("Everything that was found", "By evaluator, and what was checked beside them.", *details)]
+    numbers = collapsible("As a table", table(_comparison_table(evaluation)))
+    parts = [
+        evaluation_headline(evaluation),
+        card("Compared with baselines", f"{remark} {legend}", side_by_side(*main), *more, numbers),
+    ]
+    remarks = [*_remarks(evaluation), *(Finding("notice", note) for note in evaluation.notes)]
+    if remarks:
+        parts.append(card("Remarks", "", findings_html(remarks)))
+    for name, result in evaluation.results.get(ENCODER, {}).items():
+        parts += [
+            _confusion(name, result),
+            *_prediction_cards(page, name, result, evaluation, source, rows, sprites),
+        ]
+    details = [collapsible(name, _details(evaluation, name)) for name in evaluation.results.get(ENCODER, {})]
+    details += [collapsible(name, _check(check)) for name, check in evaluation.checks.items()]
+    return [*parts, card("All results", "By evaluator and by check.", *details)]
 
 
-def _beside_each_other(found: Evaluation) -> list[dict[str, str]]:
-    """A row for each evaluator, with the first metric of each subject."""
+def interval_charts(evaluation: Evaluation) -> tuple[list[str], list[str]]:
+    """Draw metrics on their intervals, beside the baselines: the primary metric of each evaluator, and all others."""
+    main: list[str] = []
+    others: list[str] = []
+    for name, own in evaluation.results.get(ENCODER, {}).items():
+        for number, metric in enumerate(own.metrics):
+            metrics = {
+                subject: results[name].metrics[metric]
+                for subject, results in evaluation.results.items()
+                if name in results and metric in results[name].metrics
+            }
+            if len(metrics) > 1 and len({m.value for m in metrics.values()}) == 1:
+                continue  # depends on the data alone
+            baselines = {who: who not in (ENCODER, *evaluation.compared_with) for who in metrics}
+            signs = {who: "" if number else _sign(evaluation, name, who) for who in metrics}
+            drawn = {
+                f"{who} {signs[who]}".rstrip(): (m.value, m.low, m.high, baselines[who]) for who, m in metrics.items()
+            }
+            (others if number else main).append(intervals(drawn, f"{name}: {metric.replace('_', ' ')}"))
+    return main, others
+
+
+def _sign(evaluation: Evaluation, evaluator: str, subject: str) -> str:
+    comparison = evaluation.paired_comparisons.get((evaluator, subject))
+    return _SIGNS.get(comparison.outcome, "") if comparison else ""
+
+
+def _comparison_table(evaluation: Evaluation) -> list[dict[str, str]]:
+    """Return a row for each evaluator, with the primary metric of each subject."""
     rows = []
-    for name, own in found.results.get(ENCODER, {}).items():
+    for name, own in evaluation.results.get(ENCODER, {}).items():
         row = {"": f"{name} {primary_metric(own)[0].replace('_', ' ')}"}
-        for subject, results in found.results.items():
-            pair = found.paired_comparisons.get((name, subject))
-            sign = _SIGNS[pair.outcome] if pair else ""
-            row[subject] = f"{primary_metric(results[name])[1]} {sign}".rstrip() if name in results else ""
+        for subject, results in evaluation.results.items():
+            if name in results:
+                row[subject] = f"{primary_metric(results[name])[1]} {_sign(evaluation, name, subject)}".rstrip()
         rows.append(row)
     return rows
 
 
-def _check(found: CheckResult) -> str:
-    rows = [dict(row) for row in found.table[:ROWS]]
-    return fact_table({key.replace("_", " "): f"{value:.4g}" for key, value in found.values.items()}) + table(rows)
+def _remarks(evaluation: Evaluation) -> Iterable[Finding]:
+    """Return the warnings and what the charts do not show: conclusions that are more than a comparison."""
+    drawn = set()
+    for name, own in evaluation.results.get(ENCODER, {}).items():
+        drawn.add(f"{name}: {primary_metric(own)[0].replace('_', ' ')} {primary_metric(own)[1]}")
+    for severity, text in evaluation.graded_summary():
+        if not any(text.startswith(start) for start in drawn):
+            yield Finding(severity, f"{text}.")
 
 
-def _intervals(found: Evaluation) -> tuple[list[str], list[str]]:
-    """Of the first metric of each evaluator, and of all others."""
-    firsts: list[str] = []
-    others: list[str] = []
-    for name, own in found.results.get(ENCODER, {}).items():
-        for number, metric in enumerate(own.metrics):
-            figures = {
-                subject: results[name].metrics[metric]
-                for subject, results in found.results.items()
-                if name in results and metric in results[name].metrics
-            }
-            if len(figures) > 1 and len({m.value for m in figures.values()}) == 1:
-                continue  # says something of the data alone
-            rows = {
-                who: (m.value, m.low, m.high, who not in (ENCODER, *found.compared_with)) for who, m in figures.items()
-            }
-            (others if number else firsts).append(intervals(rows, f"{name}: {metric.replace('_', ' ')}"))
-    return firsts, others
+def _check(check: CheckResult) -> str:
+    rows = [dict(row) for row in check.table[:ROWS]]
+    return fact_table({key.replace("_", " "): f"{value:.4g}" for key, value in check.values.items()}) + table(rows)
 
 
 def _confusion(name: str, result: Result) -> str:
@@ -118,59 +141,59 @@ def _confusion(name: str, result: Result) -> str:
     np.fill_diagonal(wrong, 0)
     worst = [divmod(int(at), len(names)) for at in np.argsort(-wrong, axis=None, kind="stable")[:8]]
     lines = [
-        {"label": names[row], "answered as": names[column], "samples": int(wrong[row, column])}
+        {"label": names[row], "predicted": names[column], "samples": int(wrong[row, column])}
         for row, column in worst
         if wrong[row, column]
     ]
     matrix = confusion_table(counts, names) if len(names) <= CLASSES else ""
-    below = "Rows are the labels, columns what was answered; the depth of a cell is its share of the row."
+    below = "Rows are labels, columns predictions; the color of a cell shows its fraction of the row."
     return card(
         f"Confusion ({name})", below if matrix else "The most frequent mistakes.", wrapped_row(matrix, table(lines))
     )
 
 
-def _answers(
+def _prediction_cards(
     page: Page,
     name: str,
     result: Result,
-    found: Evaluation,
+    evaluation: Evaluation,
     source: Source,
     rows: np.ndarray | None,
     sprites: SpriteSheetBuilder,
 ) -> list[str]:
-    """The worst mistakes, and how far confidence can be trusted."""
-    if result.predictions is None or result.confidence is None or found.evaluated_rows is None or source.labels is None:
+    """Show the most confident mistakes, and the calibration of the confidence."""
+    if result.predictions is None or result.confidence is None or evaluation.evaluated_rows is None:
         return []
-    if rows is None or rows.max(initial=-1) >= len(source):
+    if source.labels is None or rows is None or rows.max(initial=-1) >= len(source):
         return []
-    evaluation = rows[found.evaluated_rows]
-    truth, answers = np.asarray(source.labels)[evaluation].astype(str), result.predictions.astype(str)
-    wrong = np.flatnonzero(truth != answers)
+    positions = rows[evaluation.evaluated_rows]
+    y_true, y_pred = np.asarray(source.labels)[positions].astype(str), result.predictions.astype(str)
+    wrong = np.flatnonzero(y_true != y_pred)
     worst = wrong[np.argsort(-result.confidence[wrong], kind="stable")[:MISTAKES]]
     parts = []
     if len(worst):
-        raw, ok = read_valid(source, evaluation[worst])
+        raw, ok = read_valid(source, positions[worst])
         sheet = sprites.sprite_sheet(sprites.raw_to_cells(raw))
         drawn = []
         for place, at in enumerate(worst):
-            title = f"{answers[at]}, not {truth[at]}"
-            caption = f"{100 * result.confidence[at]:.0f} % sure · {source.ids[int(evaluation[at])]}"
+            title = f"{y_pred[at]}, not {y_true[at]}"
+            caption = f"{100 * result.confidence[at]:.0f} % · {source.ids[int(positions[at])]}"
             drawn.append(figure(page.thumbnail(sheet, place, title) if ok[place] else "", title, caption, kind="wrong"))
-        told = f"{len(wrong):,} of {len(truth):,} test samples were answered wrongly. These are the surest of them: "
-        told += "what the answer was, and what the label is. Some may be mistakes of the labels."
-        parts.append(card(f"Hardest mistakes ({name})", told, gallery(drawn, wide=sheet.aspect)))
-    right = truth == answers
+        remark = f"{len(wrong):,} of {len(y_true):,} test samples are misclassified. These have the highest confidence; each "
+        remark += "shows the prediction and the label. Some of the labels may be wrong."
+        parts.append(card(f"Most confident mistakes ({name})", remark, gallery(drawn, wide=sheet.aspect)))
+    right = y_true == y_pred
     error = calibration_error(result.confidence, right)
-    told = (
+    remark = (
         f"Mean confidence {result.confidence.mean():.3f}, accuracy {right.mean():.3f}; expected calibration error "
-        f"{error:.3f} (15 bins; 0 is perfect). Bars below the dashed line are too sure of themselves."
+        f"{error:.3f} (15 bins; 0 is perfect). Bars below the dashed line show overconfidence."
     )
-    return [*parts, card(f"Calibration ({name})", told, reliability_diagram(result.confidence, right))]
+    return [*parts, card(f"Calibration ({name})", remark, reliability_diagram(result.confidence, right))]
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error (Naeini, Cooper and Hauskrecht, 2015): the mean gap between confidence and accuracy over
-    bins of equal width, by the samples in them.
+    """Compute the expected calibration error (Naeini, Cooper and Hauskrecht, 2015): the mean gap between confidence and
+    accuracy over bins of equal width, weighted by their samples.
 
     Args:
         confidence: (N,) in 0..1.
@@ -181,13 +204,13 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15)
     return float((counts * np.abs(accuracy - mean)).sum() / max(1, counts.sum()))
 
 
-def _details(found: Evaluation, name: str) -> str:
+def _details(evaluation: Evaluation, name: str) -> str:
     rows: list[dict[str, Any]] = []
-    for subject, results in found.results.items():
+    for subject, results in evaluation.results.items():
         if name in results:
             row: dict[str, Any] = {"": subject}
             rows.append(row | {key.replace("_", " "): str(m) for key, m in results[name].metrics.items()})
-    own = found.results[ENCODER][name]
+    own = evaluation.results[ENCODER][name]
     chosen = fact_table({f"chosen: {key}": value for key, value in own.chosen.items()}) if own.chosen else ""
     shown = own.table[:ROWS]
     more = sentences([f"and {len(own.table) - ROWS} more rows"]) if len(own.table) > ROWS else ""

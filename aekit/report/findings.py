@@ -1,4 +1,4 @@
-"""What is noticeable about a run, in words: what is wrong, what deserves a look, and what is as it should be."""
+"""Findings about a run, in sentences: what is wrong, what deserves attention, and what is as it should be."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import numpy as np
 
 from aekit.evaluation.checks.embedding_health import embedding_health
 from aekit.evaluation.evaluation import Evaluation
-from aekit.evaluation.summary import Severity
+from aekit.evaluation.results import Result
+from aekit.evaluation.summary import ENCODER, Severity
 from aekit.report.snapshot import Snapshot
+from aekit.visualization.page import headline
 
 FALLING = 0.03
-"""Share of the loss's whole fall: more than that in the last tenth of training is unfinished."""
+"""Fraction of the whole decrease of the loss: a larger decrease in the last tenth of training means that it is unfinished."""
 SKIPPED = 0.01
-"""Share of the samples that could not be read, above which that is bad."""
+"""Fraction of unreadable samples above which that is bad."""
 NARROW = 0.9
 """Mean cosine of all pairs above which a search by cosine suffers."""
 AGREE = 0.3
-"""How far from chance to certainty neighbors share a label, above which that is good."""
+"""Agreement of neighbors in their label, from 0 (chance) to 1 (always), above which that is good."""
 _FEW_STEPS = 40
 
 
@@ -37,17 +39,17 @@ def findings(
     snapshot: Snapshot,
     evaluation: Evaluation | None = None,
 ) -> list[Finding]:
-    """Everything that was found, the worst first.
+    """Return all findings, the worst first.
 
     Args:
         results: what ``results.json`` holds.
         losses: as they were logged, of the last phase of training.
-        look: at some samples.
-        judged: an evaluation beside controls, or None.
+        snapshot: of some samples.
+        evaluation: compared with baselines, or None.
     """
-    found = [*_embedding(results, snapshot), *_loss(losses), *_data(results)]
+    found = [*_embedding(results, snapshot, evaluation), *_loss(losses), *_data(results)]
     if evaluation is not None:
-        # Of an evaluator's sentences the last is the conclusion; all of them stand beside the figures.
+        # The last sentence on an evaluator is its conclusion; the metrics themselves are drawn.
         last = {text.partition(":")[0]: Finding(grade, f"{text}.") for grade, text in evaluation.graded_summary()}
         found += last.values()
     else:
@@ -60,25 +62,53 @@ def findings(
     return sorted(found, key=lambda finding: order.index(finding.severity))
 
 
+def evaluation_headline(evaluation: Evaluation) -> str:
+    """Return the sentence that answers whether the encoder is any good, colored by the comparisons behind it."""
+    outcomes = [
+        comparison.outcome
+        for (_, subject), comparison in evaluation.paired_comparisons.items()
+        if subject not in (ENCODER, *evaluation.compared_with)
+    ]
+    better, worse = outcomes.count("better"), outcomes.count("worse")
+    severity = "good" if better and not worse else "bad" if worse and not better else "notice"
+    return headline(evaluation.headline, severity)
+
+
 def findings_html(found: Iterable[Finding]) -> str:
-    """The findings as HTML."""
+    """Render findings as an HTML list."""
     lines = [f'<li class="{grade}">{escape(text)}</li>' for grade, text in found]
     return f'<ul class="findings">{"".join(lines)}</ul>' if lines else ""
 
 
-def _embedding(results: Mapping[str, Any], snapshot: Snapshot) -> list[Finding]:
+def _embedding(results: Mapping[str, Any], snapshot: Snapshot, evaluation: Evaluation | None) -> list[Finding]:
     metrics, dim = results.get("metrics", {}), snapshot.vectors.shape[1]
     found = []
     if (rank := metrics.get("effective_rank", 0)) > dim / 4:
-        found.append(Finding("good", f"The embedding spreads over about {rank:g} of its {dim} directions."))
+        found.append(Finding("good", f"The embedding uses about {rank:g} of its {dim} dimensions (effective rank)."))
     if dead := int(metrics.get("dead_units", 0)):
-        found.append(Finding("notice", f"{dead} of the {dim} numbers of the embedding never change."))
+        found.append(Finding("notice", f"{dead} of the {dim} dimensions of the embedding are constant."))
     explained = metrics.get("explained")
     if explained is not None and explained <= 0:
-        found.append(Finding("bad", "What comes back is no nearer to the samples than their mean is."))
+        found.append(Finding("bad", "The reconstruction is no closer to the samples than their mean."))
     elif explained is not None:
-        found.append(Finding("good", f"The reconstruction explains {100 * explained:.1f} % of the samples' variance."))
+        pca = _explained_by_pca(evaluation)
+        text = f"The reconstruction explains {100 * explained:.1f} % of the variance of the samples"
+        if pca is not None and pca > explained:
+            found.append(Finding("notice", f"{text}, less than PCA of the same width ({100 * pca:.1f} %)."))
+        else:
+            found.append(Finding("good", f"{text}."))
     return found
+
+
+def _explained_by_pca(evaluation: Evaluation | None) -> float | None:
+    """Return the variance that PCA of the same width explains of the test samples, where it was measured."""
+    if evaluation is None:
+        return None
+    for subject, results in evaluation.results.items():
+        result: Result | None = results.get("reconstruction")
+        if subject != ENCODER and result is not None and "explained" in result.metrics:
+            return result.metrics["explained"].value
+    return None
 
 
 def _loss(losses: Sequence[float]) -> list[Finding]:
@@ -89,19 +119,23 @@ def _loss(losses: Sequence[float]) -> list[Finding]:
     start, before, last = (
         float(part.mean()) for part in (values[:tenth], values[-2 * tenth : -tenth], values[-tenth:])
     )
-    fallen = start - last
-    if fallen <= 0:
-        text = f"The loss did not fall: {start:.4g} over the first tenth of the steps, {last:.4g} over the last."
+    decrease = start - last
+    if decrease <= 0:
+        text = f"The loss did not decrease: {start:.4g} over the first tenth of the steps, {last:.4g} over the last."
         return [Finding("bad", text)]
-    if before - last > FALLING * fallen:
-        share = 100 * (before - last) / fallen
-        text = f"The loss was still falling at the end: {share:.0f} % of its whole fall came with the last tenth of the steps."
+    if before - last > FALLING * decrease:
+        share = 100 * (before - last) / decrease
+        text = (
+            f"The loss was still decreasing: {share:.0f} % of the whole decrease came in the last tenth of the steps."
+        )
         return [Finding("notice", f"{text} More epochs may help.")]
-    if last - before > FALLING * fallen:
+    if last - before > FALLING * decrease:
         return [
-            Finding("notice", f"The loss rose at the end, from {before:.4g} to {last:.4g}: a lower train.lr may help.")
+            Finding(
+                "notice", f"The loss increased at the end, from {before:.4g} to {last:.4g}: a lower train.lr may help."
+            )
         ]
-    return [Finding("good", f"The loss fell from {start:.4g} to {last:.4g} and had leveled off.")]
+    return [Finding("good", f"The loss decreased from {start:.4g} to {last:.4g} and leveled off.")]
 
 
 def _data(results: Mapping[str, Any]) -> list[Finding]:
@@ -110,30 +144,30 @@ def _data(results: Mapping[str, Any]) -> list[Finding]:
     if not skipped:
         return []
     grade: Severity = "bad" if skipped > SKIPPED * (used + skipped) else "notice"
-    return [Finding(grade, f"{skipped:,} samples could not be read; skipped.csv says which and why.")]
+    return [Finding(grade, f"{skipped:,} samples could not be read; skipped.csv lists them with the reason.")]
 
 
 def _neighborhood(snapshot: Snapshot) -> list[Finding]:
-    _, places = snapshot.neighbors
+    _, neighbors = snapshot.neighbors
     found = []
     unit = snapshot.vectors / np.linalg.norm(snapshot.vectors, axis=1, keepdims=True).clip(min=1e-12)
     total = unit.sum(0, dtype=np.float64)
     mean = float((total @ total - len(unit)) / (len(unit) * (len(unit) - 1)))  # over all pairs
     if mean > NARROW:
-        text = f"All embeddings point nearly the same way: two of them have a cosine of {mean:.3f} on average."
-        found.append(Finding("notice", f"{text} Search by l2, or subtract the mean first."))
-    near = np.linalg.norm(snapshot.vectors - snapshot.vectors[places[:, 0]], axis=1)
+        text = f"All embeddings point in nearly the same direction: the mean cosine of two is {mean:.3f}."
+        found.append(Finding("notice", f"{text} Search with metric l2, or subtract the mean first."))
+    near = np.linalg.norm(snapshot.vectors - snapshot.vectors[neighbors[:, 0]], axis=1)
     size = float(np.linalg.norm(snapshot.vectors - snapshot.vectors.mean(0), axis=1).mean())
     same = int((near <= 1e-5 * max(size, 1e-12)).sum())
     if same:
-        text = f"{same:,} of the {len(snapshot):,} samples that were looked at have the very embedding of another"
-        found.append(Finding("notice", f"{text}: they are duplicates, or the encoder cannot tell them apart."))
+        text = f"{same:,} of {len(snapshot):,} samples have the same embedding as another"
+        found.append(Finding("notice", f"{text}: they are duplicates, or the encoder does not distinguish them."))
     if snapshot.classes is not None and len(np.unique(snapshot.classes)) > 1:
         known = snapshot.classes != ""
-        agree = float((snapshot.classes[places[known]] == snapshot.classes[known][:, None]).mean())
+        agree = float((snapshot.classes[neighbors[known]] == snapshot.classes[known][:, None]).mean())
         _, counts = np.unique(snapshot.classes[known], return_counts=True)
         chance = float(np.square(counts / counts.sum()).sum())
         grade: Severity = "good" if agree - chance > AGREE * (1 - chance) else "notice"
-        text = f"Of the {places.shape[1]} nearest neighbors of a sample {100 * agree:.0f} % have its label"
-        found.append(Finding(grade, f"{text}, where chance would give {100 * chance:.0f} %."))
+        text = f"{100 * agree:.0f} % of the {neighbors.shape[1]} nearest neighbors of a sample have its label"
+        found.append(Finding(grade, f"{text} (chance: {100 * chance:.0f} %)."))
     return found

@@ -1,4 +1,4 @@
-"""Samples beside those that the encoder puts next to them."""
+"""Cards of a run's page: samples with their nearest neighbors, and the samples that activate a dimension most."""
 
 from __future__ import annotations
 
@@ -9,62 +9,68 @@ import numpy as np
 from aekit.report.snapshot import Snapshot
 from aekit.visualization.page import Page, card, figure, image_strips
 
-SHOWN = 6
-UNITS, DRIVING = 8, 8
+QUERIES = 6
+DIMENSIONS, ACTIVATING = 8, 8
 
 
 def neighbor_cards(page: Page, snapshot: Snapshot, seed: int) -> list[str]:
-    """Nearest neighbors of random samples, and of those on which the encoder does worst."""
+    """Show the nearest neighbors of random samples, and of those on which the encoder does worst."""
     if len(snapshot) < 3:
         return []
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(snapshot))[:SHOWN])
-    worst, what = _worst(snapshot)
-    below = f"The nearest of the {len(snapshot):,} samples that this page looks at, with their cosine."
+    random_rows = np.sort(np.random.default_rng(seed).permutation(len(snapshot))[:QUERIES])
+    worst_rows, worst_title = _worst(snapshot)
+    below = f"Nearest neighbors among {len(snapshot):,} samples, with their cosine similarity."
+    if snapshot.classes is not None:
+        below += " ✓: the neighbor has the label of the query; ✕: it has another."
     return [
-        card("Neighbors of random samples", below, _rows(page, snapshot, drawn)),
-        card(f"Neighbors of {what}", below, _rows(page, snapshot, worst)),
+        card("Neighbors of random samples", below, _rows(page, snapshot, random_rows)),
+        card(f"Neighbors of {worst_title}", below, _rows(page, snapshot, worst_rows)),
     ]
 
 
 def top_activating(page: Page, snapshot: Snapshot) -> str:
-    """What single numbers of the embedding respond to: the samples for which they are largest."""
-    spread = snapshot.vectors.std(0)
-    units = [int(unit) for unit in np.argsort(-spread, kind="stable")[:UNITS] if spread[unit] > 0]
+    """Show the samples with the largest values in the dimensions that vary most."""
+    deviation = snapshot.vectors.std(0)
+    dimensions = [int(d) for d in np.argsort(-deviation, kind="stable")[:DIMENSIONS] if deviation[d] > 0]
     rows = []
-    for unit in units:
-        most = np.argsort(-snapshot.vectors[:, unit], kind="stable")[:DRIVING]
-        cells = [_figure(page, snapshot, int(at), f"{snapshot.vectors[at, unit]:.3g}") for at in most]
-        rows.append((f"number {unit + 1}", cells))
+    for dimension in dimensions:
+        top = np.argsort(-snapshot.vectors[:, dimension], kind="stable")[:ACTIVATING]
+        cells = [_figure(page, snapshot, int(row), f"{snapshot.vectors[row, dimension]:.3g}") for row in top]
+        rows.append((f"dimension {dimension + 1}", cells))
     if not rows:
         return ""
-    below = "The samples for which the numbers of largest deviation are largest, with their value."
-    return card(
-        "What single numbers of the embedding respond to", below, image_strips(rows, wide=snapshot.sprite_sheet.aspect)
-    )
+    below = "The samples with the largest values in the dimensions that vary most."
+    return card("Top-activating samples", below, image_strips(rows, wide=snapshot.sprite_sheet.aspect))
 
 
 def _worst(snapshot: Snapshot) -> tuple[np.ndarray, str]:
-    """(SHOWN,) positions and what they are."""
-    scores, places = snapshot.neighbors
+    """Return (QUERIES,) positions of the samples on which the encoder does worst, and a title for them."""
+    scores, neighbors = snapshot.neighbors
     if snapshot.errors is not None:
-        return np.argsort(-snapshot.errors, kind="stable")[:SHOWN], "the samples that are restored worst"
+        return np.argsort(-snapshot.errors, kind="stable")[
+            :QUERIES
+        ], "the samples with the largest reconstruction error"
     if snapshot.classes is not None:
-        agree = (snapshot.classes[places] == snapshot.classes[:, None]).mean(1) + (snapshot.classes == "")
-        return np.argsort(agree, kind="stable")[:SHOWN], "the samples whose neighbors have other labels"
-    return np.argsort(scores[:, 0], kind="stable")[:SHOWN], "the odd ones out, whose nearest neighbor is farthest"
+        same = (snapshot.classes[neighbors] == snapshot.classes[:, None]).mean(1) + (snapshot.classes == "")
+        return np.argsort(same, kind="stable")[:QUERIES], "the samples whose neighbors have other labels"
+    return np.argsort(scores[:, 0], kind="stable")[:QUERIES], "the most isolated samples"
 
 
-def _rows(page: Page, snapshot: Snapshot, chosen: Sequence[int] | np.ndarray) -> str:
-    scores, places = snapshot.neighbors
+def _rows(page: Page, snapshot: Snapshot, queries: Sequence[int] | np.ndarray) -> str:
+    scores, neighbors = snapshot.neighbors
     rows = []
-    for at in chosen:
-        error = "" if snapshot.errors is None else f"error {snapshot.errors[at]:.3g}"
-        cells = [_figure(page, snapshot, int(at), error, kind="query")]
-        cells += [_figure(page, snapshot, int(place), f"{score:.3f}") for score, place in zip(scores[at], places[at])]
-        rows.append((snapshot.ids[at], cells))
+    for query in queries:
+        error = "" if snapshot.errors is None else f"error {snapshot.errors[query]:.3g}"
+        cells = [_figure(page, snapshot, int(query), error, kind="query")]
+        for score, neighbor in zip(scores[query], neighbors[query]):
+            kind = ""
+            if snapshot.classes is not None and snapshot.classes[query] and snapshot.classes[neighbor]:
+                kind = "same" if snapshot.classes[query] == snapshot.classes[neighbor] else "other"
+            cells.append(_figure(page, snapshot, int(neighbor), f"{score:.3f}", kind=kind))
+        rows.append((snapshot.ids[query], cells))
     return image_strips(rows, wide=snapshot.sprite_sheet.aspect)
 
 
-def _figure(page: Page, snapshot: Snapshot, at: int, caption: str, *, kind: str = "") -> str:
-    title = snapshot.classes[at] if snapshot.classes is not None else snapshot.ids[at]
-    return figure(page.thumbnail(snapshot.sprite_sheet, at, title), title, caption, kind=kind)
+def _figure(page: Page, snapshot: Snapshot, row: int, caption: str, *, kind: str = "") -> str:
+    title = snapshot.classes[row] if snapshot.classes is not None else snapshot.ids[row]
+    return figure(page.thumbnail(snapshot.sprite_sheet, row, title), title, caption, kind=kind)

@@ -1,4 +1,4 @@
-"""``report.html`` of a run: what was trained on what, what it learned, how good that is, and how to make it again."""
+"""Render ``report.html`` of a run: what was trained, how good it is, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from aekit.evaluation.run import evaluate
 from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import registry
-from aekit.report.evaluation_cards import evaluation_cards
-from aekit.report.findings import Finding, findings, findings_html
+from aekit.report.evaluation_cards import evaluation_cards, interval_charts
+from aekit.report.findings import Finding, evaluation_headline, findings, findings_html
 from aekit.report.neighbor_cards import neighbor_cards, top_activating
 from aekit.report.snapshot import Snapshot, snapshot_map, take_snapshot
 from aekit.report.task_examples import filter_card, task_example_cards
@@ -33,22 +33,22 @@ from aekit.visualization import charts
 from aekit.visualization.page import Page, card, fact_table, metric_tiles, preformatted, side_by_side
 
 WORTH_IT = 5.0
-"""Seconds of training above which the page may take some of its own, for t-SNE and a quick judgment."""
+"""Seconds of training above which the page may take some of its own, for t-SNE and a quick evaluation."""
 WIDEST = 4096
-"""Numbers in an embedding up to which it does: those of features themselves (encoder.dim = 0) would take it many minutes."""
+"""Dimensions up to which it does: features themselves (encoder.dim = 0) would take many minutes."""
 BARS = 64
 PARTS = 9
-"""Of the work: the samples, their layout, and the page's seven tabs."""
+"""Steps of the progress bar: the samples, their layout, and the seven tabs."""
 _NONE = "The recipe names no evaluators"
-_LACKS = "The evaluation that the recipe asks for is missing; aekit report RUN makes it"
-_HOW = "aekit embed RUN DATA -o embeddings, and then aekit evaluate embeddings, judges an encoder beside its controls."
+_LACKS = "The evaluation that the recipe asks for is missing; run aekit report RUN"
+_HOW = "To compare an encoder with baselines: aekit embed RUN DATA -o embeddings, then aekit evaluate embeddings."
 
 _NO_TERMS = ("step", "epoch", "lr")
 Terms = dict[str, list[tuple[float, float]]]
 
 
 class RunReport(NamedTuple):
-    """The HTML text of a run's page, and what is noticeable about the run."""
+    """Hold the HTML text of a run's page, and the findings about the run."""
 
     html: str
     findings: list[Finding]
@@ -66,7 +66,7 @@ def run_page(
     rows: np.ndarray | None = None,
     progress: Progress = SILENT,
 ) -> RunReport:
-    """The page, and what it found to be noticeable.
+    """Render the page, and collect its findings.
 
     Args:
         objective: trained, with its encoder.
@@ -74,9 +74,9 @@ def run_page(
         samples: that it was trained on.
         folder: of the run, for its log and recipe.
         results: what ``results.json`` holds.
-        targets: what is to be restored from each sample, where that is not the sample.
-        judged: the evaluation at the end of the run, if there was one.
-        rows: (N,) positions in the source of the embeddings that were judged, where they are known.
+        targets: what is to be reconstructed from each sample, where that is not the sample.
+        evaluation: at the end of the run, if there was one.
+        rows: (N,) positions in the source of the embeddings that were evaluated, where they are known.
         progress: receives a bar.
     """
     encoder = objective.encoder
@@ -89,35 +89,38 @@ def run_page(
         snapshot = take_snapshot(encoder, source, samples, autoencoder=autoencoder, seed=seed)
         task.advance(note="samples")
         thorough = trained["seconds"] >= WORTH_IT and encoder.dim <= WIDEST
-        # A code of two numbers is its own map.
+        # A code of two dimensions is its own map.
         for method in ["auto"] * (thorough or encoder.dim == 2) + ["pca"]:
             snapshot.project(method)
         task.advance(note="layout")
         records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
         without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else _NONE
         quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, thorough, seed, without)
-        found = evaluation or quick
-        noticed = findings(results, _last_losses(records), snapshot, found)
+        shown = evaluation or quick
+        noticed = findings(results, _last_losses(records), snapshot, shown)
 
         def tabs() -> Iterator[tuple[str, Sequence[str]]]:
-            noticeable = card("What is noticeable", "", findings_html(noticed))
-            figures = metric_tiles(_figures(encoder, results, found))
             yield (
                 "Overview",
-                [figures, noticeable, *task_example_cards(page, objective, samples, targets, snapshot.sprites, seed)],
+                [
+                    *_answer(shown),
+                    metric_tiles(_tiles(encoder, results)),
+                    card("Findings", "", findings_html(noticed)),
+                    *task_example_cards(page, objective, samples, targets, snapshot.sprites, seed),
+                ],
             )
             yield "Map", _map(page, snapshot, thorough)
             yield "Neighbors", neighbor_cards(page, snapshot, seed)
             if evaluation is not None:
-                yield "Judgment", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
+                yield "Evaluation", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
             elif quick is not None:
-                below = f"{without}: this is a quick look at {len(snapshot):,} samples, for this page alone."
+                below = f"{without}: this is a quick evaluation of {len(snapshot):,} samples, for this page alone."
                 yield (
-                    "Judgment",
+                    "Evaluation",
                     evaluation_cards(page, quick, source, snapshot.rows, snapshot.sprites, below=f"{below} {_HOW}"),
                 )
             else:
-                yield "Judgment", [card("Is it any good?", f"{why_not} {_HOW}")]
+                yield "Evaluation", [card("Not evaluated", f"{why_not} {_HOW}")]
             yield "Training", _training(_terms(records))
             yield "Network", [filter_card(page, encoder), _spectrum(snapshot), top_activating(page, snapshot)]
             yield "Reproduce", _reproduce(encoder, folder, results)
@@ -132,10 +135,10 @@ def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
     objective, recipe = results["objective"], results["recipe"]
     if not results["trained"]["samples"]:
         given = results["weights"]["from"]
-        return f"{recipe['encoder']['backbone']} to {encoder.dim} numbers, with the weights of {given}, not trained further"
+        return f"{recipe['encoder']['backbone']}, {encoder.dim} dimensions, with the weights of {given}, not trained further"
     how = " + ".join(describe_objective(objective))
     return (
-        f"{how}, {recipe['encoder']['backbone']} to {encoder.dim} numbers, trained without labels on "
+        f"{how}, {recipe['encoder']['backbone']} backbone, {encoder.dim} dimensions, trained without labels on "
         f"{results['trained']['samples']:,} samples of {_name_of(results)} ({encoder.spec}) in "
         f"{_duration(results['trained']['seconds'])}"
     )
@@ -147,68 +150,74 @@ def _name_of(results: Mapping[str, Any]) -> str:
     return f"{source}{colon}{Path(where).name}" if Path(where).is_absolute() else text
 
 
-def _figures(encoder: Encoder, results: Mapping[str, Any], evaluation: Evaluation | None) -> dict[str, tuple[str, str]]:
-    """Title -> a figure and what it stands beside."""
-    found = {"trained on": (f"{results['trained']['samples']:,}", f"samples, {encoder.spec}")}
-    found["trained in"] = (
+def _answer(evaluation: Evaluation | None) -> list[str]:
+    """Return the headline, and the primary metric of each evaluator beside its baselines."""
+    if evaluation is None:
+        return []
+    charts_of_metrics, _ = interval_charts(evaluation)
+    below = (
+        f"The primary metric of each evaluator with its 95 % interval, on {evaluation.counts['test']:,} test samples."
+    )
+    return [
+        evaluation_headline(evaluation),
+        card("Compared with baselines", below, side_by_side(*charts_of_metrics)),
+    ]
+
+
+def _tiles(encoder: Encoder, results: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return title -> a value and a few words on it, the most important first."""
+    metrics = results["metrics"]
+    tiles: dict[str, tuple[str, str]] = {}
+    if "explained" in metrics:
+        psnr = f", PSNR {metrics['psnr']:g} dB" if "psnr" in metrics else ""
+        tiles["explained"] = (f"{100 * metrics['explained']:.1f} %", f"of the variance, by the reconstruction{psnr}")
+    if "effective_rank" in metrics:
+        tiles["effective rank"] = (f"{metrics['effective_rank']:g}", f"of {encoder.dim} dimensions")
+    tiles["embedding"] = (f"{encoder.dim}", f"dimensions (input {encoder.spec.size:,})")
+    tiles["trained on"] = (f"{results['trained']['samples']:,}", f"samples, {encoder.spec}")
+    tiles["trained in"] = (
         _duration(results["trained"]["seconds"]),
         f"{results['cost']['samples_per_second']:,.0f} samples/s",
     )
-    found["embedding"] = (f"{encoder.dim}", f"numbers, from {encoder.spec.size:,}")
-    metrics = results["metrics"]
-    if evaluation is not None:
-        for name, result in evaluation.results["encoder"].items():
-            metric, own = next(iter(result.metrics.items()))
-            others = [
-                f"{who} {next(iter(r[name].metrics.values())).value:.3f}"
-                for who, r in evaluation.results.items()
-                if who != "encoder" and name in r
-            ]
-            found[f"{name} {metric.replace('_', ' ')}"] = (f"{own.value:.3f}", ", ".join(others))
-    if "explained" in metrics:
-        psnr = f", PSNR {metrics['psnr']:g} dB" if "psnr" in metrics else ""
-        found["explained"] = (f"{100 * metrics['explained']:.1f} %", f"of the variance{psnr}")
-    if "effective_rank" in metrics:
-        found["effective rank"] = (f"{metrics['effective_rank']:g}", f"of {encoder.dim} directions")
-    return found
+    return tiles
 
 
 def _map(page: Page, snapshot: Snapshot, thorough: bool) -> list[str]:
     if not snapshot.layouts:
         return []
-    told = [_sampled(snapshot), "Each point is a sample: point at it, or tap it, to see it and its neighbors."]
+    remarks = [_sampled(snapshot), "Each point is a sample: point at it, or tap it, to see it and its neighbors."]
     if "t-SNE" in snapshot.layouts:
-        told.append("t-SNE keeps neighbors together: distances between far groups, and their sizes, mean little.")
-    elif not thorough and snapshot.vectors.shape[1] > 2:
-        told.append(
-            "As the run was a short one, only principal components are shown; aekit map RUN --html lays it out by t-SNE."
+        remarks.append(
+            "t-SNE keeps neighbors together; the sizes of groups and the distances between them mean little."
         )
-    return [card("The embedding as a map", " ".join(told), page.map(snapshot_map(snapshot), snapshot.sprite_sheet))]
+    elif not thorough and snapshot.vectors.shape[1] > 2:
+        remarks.append("For a short run, only principal components are shown; aekit map RUN --html draws a t-SNE map.")
+    return [card("Map of the embedding", " ".join(remarks), page.map(snapshot_map(snapshot), snapshot.sprite_sheet))]
 
 
 def _sampled(snapshot: Snapshot) -> str:
     total = len(snapshot.source)
     if len(snapshot) == total:
         return f"All {total:,} samples."
-    splits = "" if snapshot.splits is None else ", of each split as many as there are or fit"
+    splits = "" if snapshot.splits is None else ", from every split"
     return f"{len(snapshot):,} of {total:,} samples, evenly spaced{splits}."
 
 
 def _quick(snapshot: Snapshot, thorough: bool, seed: int, without: str) -> tuple[Evaluation | None, str]:
-    """An evaluation of the samples of this page, where the recipe asked for none of all; or why there is none."""
+    """Evaluate the samples of this page, where the recipe names no evaluators; or return the reason why not."""
     if snapshot.classes is None or len(np.unique(snapshot.classes[snapshot.classes != ""])) < 2:
-        return None, "There are no labels to judge it by."
+        return None, "The data has no labels to evaluate with."
     if not thorough:
         return None, f"{without}."
     quick = [plugin.qualified for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags]
     try:
         return evaluate(snapshot.embeddings(), evaluators=quick, seed=seed), ""
     except DataError as error:
-        return None, f"These samples could not be judged: {error}."
+        return None, f"These samples could not be evaluated: {error}."
 
 
 def _terms(records: list[dict[str, float]]) -> Terms:
-    """Name -> (step, value), the loss first, the learning rate last."""
+    """Return name -> (step, value), the loss first, the learning rate last."""
     names = dict.fromkeys(name for r in records for name in r if name not in _NO_TERMS)
     # A loss of one term is that term. Layer-wise training has terms of its own for each layer.
     if all(any(r[name] == r["loss"] for name in r if name not in ("loss", *_NO_TERMS)) for r in records):
@@ -218,7 +227,7 @@ def _terms(records: list[dict[str, float]]) -> Terms:
 
 
 def _last_losses(records: list[dict[str, float]]) -> list[float]:
-    """Of the last of several phases: each starts anew, with terms of its own."""
+    """Return the losses of the last phase: each phase starts anew, with its own terms."""
     return [r["loss"] for r in records if r.keys() == records[-1].keys()]
 
 
@@ -227,27 +236,25 @@ def _training(terms: Terms) -> list[str]:
         charts.curve(name, [x for x, _ in line], [y for _, y in line], "step", smooth=name != "learning rate")
         for name, line in terms.items()
     ]
-    below = "By term, at each step that was logged; the bold line is a running mean. Point at a curve to read it."
+    below = "Each term at every logged step; the bold line is a running mean. Point at a curve to read its values."
     return [card("Loss", below, charts.charts(*drawn))]
 
 
 def _spectrum(snapshot: Snapshot) -> str:
-    """How the variance of the embedding is shared out among its directions."""
+    """Draw how the variance of the embedding is distributed over its directions."""
     sizes = variance_spectrum(torch.from_numpy(snapshot.vectors)).flip(0).numpy()
     if len(sizes) < 2 or not sizes.sum() > 0:
         return ""
-    shares = 100 * sizes / sizes.sum()
+    fractions = 100 * sizes / sizes.sum()
     deviation = np.sort(snapshot.vectors.std(0))[::-1]
-    below = "A few high bars and nothing after them are an embedding that has collapsed."
-    some = f", the first {BARS}" if len(shares) > BARS else ""
+    below = "A few high bars followed by nothing mean that the embedding has collapsed."
+    some = f", the first {BARS}" if len(fractions) > BARS else ""
     return card(
-        "How the embedding uses its width",
+        "Use of the dimensions",
         below,
         charts.charts(
-            charts.bar_chart(f"Share of the variance by direction, %{some}", shares[:BARS].tolist(), "direction"),
-            charts.bar_chart(
-                f"Deviation of single numbers, the largest first{some}", deviation[:BARS].tolist(), "number"
-            ),
+            charts.bar_chart(f"Variance by principal direction, %{some}", fractions[:BARS].tolist(), "direction"),
+            charts.bar_chart(f"Standard deviation by dimension, sorted{some}", deviation[:BARS].tolist(), "dimension"),
         ),
     )
 
@@ -263,18 +270,18 @@ def _reproduce(encoder: Encoder, folder: Path, results: Mapping[str, Any]) -> li
         "parameters": f"{results['cost']['parameters']:,}",
     }
     use = (
-        f"aekit embed {folder.name} DATA -o embeddings   # of any data of this kind\n"
+        f"aekit embed {folder.name} DATA -o embeddings   # any data of this kind\n"
         "aekit index embeddings -o index && aekit search index QUERY\n"
-        "aekit evaluate embeddings                  # beside raw input, PCA and random weights"
+        "aekit evaluate embeddings                  # compared with raw input, PCA and random weights"
     )
     in_python = f'import aekit\n\nencoder = aekit.load("{folder.name}")\nembeddings = encoder.embed(DATA)'
-    again = "The recipe, with every default written out. Saved as recipe.toml, it makes the same run:"
+    again = "The recipe with every default written out. Saved as recipe.toml, it reproduces the run:"
     return [
         card(
-            "How to make it again", again, preformatted(f"aekit fit recipe.toml -o {folder.name}"), preformatted(recipe)
+            "Reproduce this run", again, preformatted(f"aekit fit recipe.toml -o {folder.name}"), preformatted(recipe)
         ),
-        card("What made it", "", fact_table(made)),
-        card("How to use it", "", side_by_side(preformatted(use), preformatted(in_python))),
+        card("Versions", "", fact_table(made)),
+        card("Use the encoder", "", side_by_side(preformatted(use), preformatted(in_python))),
     ]
 
 

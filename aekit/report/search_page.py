@@ -1,4 +1,4 @@
-"""The page of a search: each query, and images of what is nearest to it."""
+"""The page of a search: each query with thumbnails of its nearest neighbors."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _METRICS = {"cosine": "cosine similarity", "ip": "inner product", "l2": "squared
 
 
 def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict[str, Any] | None = None) -> str:
-    """The page as HTML text.
+    """Render the page of a search as HTML text.
 
     Args:
-        index: that was searched; the data it was made from is opened again for the images.
+        index: the index that was searched; its data is opened again for the thumbnails.
         hits: from `VectorIndex.hits`, in the order to be shown.
         options: of the source that opens the queries.
     """
@@ -34,23 +34,34 @@ def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict
     if cells and (encoder := index.encoder()):
         sheet = SpriteSheetBuilder(encoder).sprite_sheet(np.stack(list(cells.values())))
 
-    subtitle = f"{len(index)} samples indexed by encoder {index.digest[:12]}; the figure is the "
+    subtitle = f"{len(index):,} samples indexed by encoder {index.digest[:12]}; each neighbor shows its "
     page = Page("Nearest neighbors", subtitle + _METRICS[index.manifest["metric"]])
 
     def drawn(name: str, title: str) -> str:
         return page.thumbnail(sheet, places[name], title) if sheet is not None and name in places else ""
 
     if source is None:
-        page.add("", card("", "The data of this index is not at hand, so that only names can be shown."))
+        page.add("", card("", "The data of this index is not available here, so only names are shown."))
     wide = 1.0 if sheet is None else sheet.aspect
+    labels = _labels(source)
     for query, found in asked:
         title = query.removeprefix("id:")
         figures = [figure(drawn(query, f"query {title}"), "query", title, kind="query")]
         for hit in found:
             name = hit["id"] if hit.get("label") in (None, "") else f"{hit['label']}"
-            figures.append(figure(drawn(f"id:{hit['id']}", name), name, f"{hit['score']:.3f}  {hit['id']}"))
+            kind = ""
+            if labels.get(title) not in (None, "") and hit.get("label") not in (None, ""):
+                kind = "same" if str(labels[title]) == str(hit["label"]) else "other"
+            figures.append(figure(drawn(f"id:{hit['id']}", name), name, f"{hit['score']:.3f}  {hit['id']}", kind=kind))
         page.add("", card(title, "", gallery(figures, wide=wide)))
     return page.html()
+
+
+def _labels(source: Source | None) -> dict[str, Any]:
+    """Return id -> label of the indexed samples, where the data has labels."""
+    if source is None or source.labels is None or np.ndim(source.labels) != 1:
+        return {}
+    return dict(zip(source.ids, source.labels.tolist()))
 
 
 def _cells(
@@ -59,7 +70,7 @@ def _cells(
     asked: Iterable[tuple[str, list[dict[str, Any]]]],
     options: dict[str, Any] | None,
 ) -> dict[str, np.ndarray]:
-    """``id:NAME`` or the query as it was given -> its thumbnail; nothing for what is not at hand."""
+    """Return ``id:NAME`` or the query as it was given -> its thumbnail; samples that are not available are missing."""
     encoder = index.encoder()
     if encoder is None:
         return {}
@@ -88,7 +99,7 @@ def _source_of(index: VectorIndex) -> Source | None:
 
 
 def _file(query: str, index: VectorIndex, options: dict[str, Any] | None) -> np.ndarray | None:
-    """(1, *shape), or None for what has no file of its own, such as a row of an array file."""
+    """Return the query's sample (1, *shape), or None if it has no file of its own, such as a row of an array file."""
     encoder = index.encoder()
     try:
         source = open_data(query, options, like=encoder.spec if encoder else None)

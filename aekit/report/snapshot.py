@@ -1,4 +1,4 @@
-"""A look at a trained encoder: some samples embedded and drawn small, with their neighbors, groups and places in a plane."""
+"""Take a snapshot of a trained encoder: a sample of embeddings with thumbnails, neighbors, clusters and layouts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aekit.analysis.clustering import FEWEST, find_clusters
-from aekit.analysis.layouts import NEAR, project
+from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
+from aekit.analysis.layouts import NEIGHBORS_SHOWN, project
 from aekit.data.samples import Samples, to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
@@ -33,17 +33,18 @@ _BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Some samples and what an encoder makes of them.
+    """Hold a sample of the data with its embeddings.
 
     Attributes:
-        encoder, source: whose.
+        encoder, source: the encoder and the data.
         rows: (M,) positions in the source, rising.
         vectors: (M, D) float32.
         trained: (M,) bool, whether the encoder was trained on the sample.
         errors: (M,) of the reconstruction, a mean over the entries of a sample; None without an autoencoder.
-        painter: how they are drawn.
-        cells: their thumbnails, of which `sheet` is made.
-        seed: of groups and layouts.
+        sprites: draws the samples.
+        cells: thumbnails, from which `sprite_sheet` is made.
+        seed: of clusters and layouts.
+        layouts: title -> (M, 2) points.
     """
 
     encoder: Encoder
@@ -66,43 +67,43 @@ class Snapshot:
 
     @cached_property
     def classes(self) -> np.ndarray | None:
-        """(M,) labels as text, "" where there is none; None where the labels name no classes."""
-        found, _ = to_class_labels(self.labels, len(self), what="samples")
-        return None if found is None else found.astype(str)
+        """Return (M,) labels as text, "" where one is missing; None where the labels are not classes."""
+        classes, _ = to_class_labels(self.labels, len(self), what="samples")
+        return None if classes is None else classes.astype(str)
 
     @cached_property
     def splits(self) -> np.ndarray | None:
-        """(M,) names, or None."""
+        """Return (M,) names of splits, or None."""
         return None if self.source.splits is None else np.asarray(self.source.splits)[self.rows].astype(str)
 
     @property
     def labels(self) -> np.ndarray | None:
-        """(M,) classes or numbers, or None."""
+        """Return (M,) classes or numbers, or None."""
         return None if self.source.labels is None else select_labels(self.source.labels, self.rows)
 
     @cached_property
     def sprite_sheet(self) -> SpriteSheet:
-        """A thumbnail of each."""
+        """Return a sprite sheet with a thumbnail of each sample."""
         return self.sprites.sprite_sheet(self.cells)
 
     @cached_property
     def neighbors(self) -> tuple[np.ndarray, np.ndarray]:
-        """(M, K) cosines and (M, K) positions in this look of the nearest others, the nearest first."""
-        return nearest_other_neighbors(self.vectors, NEAR)
+        """Return (M, K) cosines and (M, K) positions in this snapshot of the nearest other samples, nearest first."""
+        return nearest_other_neighbors(self.vectors, NEIGHBORS_SHOWN)
 
     @cached_property
     def clusters(self) -> np.ndarray | None:
-        """(M,) groups by k-means, as many as have the highest silhouette; None of too few samples."""
-        return find_clusters(self.vectors, seed=self.seed).clusters if len(self) >= FEWEST else None
+        """Return (M,) clusters by k-means, as many as have the highest silhouette; None for too few samples."""
+        return find_clusters(self.vectors, seed=self.seed).clusters if len(self) >= MIN_SAMPLES else None
 
     def project(self, method: str) -> None:
-        """Adds places in the plane to `layouts`, if there are enough samples for that."""
+        """Add points in the plane to `layouts`, if there are enough samples."""
         if len(self) >= 3 and self.vectors.shape[1] >= 2:
-            places, title = project(self.vectors, method, seed=self.seed)
-            self.layouts[title] = places
+            points, title = project(self.vectors, method, seed=self.seed)
+            self.layouts[title] = points
 
     def embeddings(self) -> Embeddings:
-        """The same as embeddings, to be judged."""
+        """Return the snapshot as embeddings, to evaluate it."""
         source = self.source
         splits = None if source.splits is None else np.asarray(source.splits)[self.rows]
         manifest = {"digest": self.encoder.digest, "dim": self.vectors.shape[1], "count": len(self)}
@@ -119,22 +120,22 @@ def take_snapshot(
     max_samples: int = MOST,
     seed: int = 0,
 ) -> Snapshot:
-    """Embeds samples of every split alike, evenly spaced, and draws them.
+    """Embed evenly spaced samples of every split, and draw their thumbnails.
 
     Args:
         encoder: trained.
         source: that the samples came from.
-        samples: that it was trained on, which need not be read again.
+        samples: that it was trained on; they are not read again.
         autoencoder: around the encoder, if there is one.
-        most: samples; fewer where they have to be decoded first.
-        seed: of groups and layouts.
+        max_samples: size of the snapshot; smaller where samples have to be decoded first.
+        seed: of clusters and layouts.
     """
-    wanted = _chosen(source, samples, max_samples)
+    positions = _choose(source, samples, max_samples)
     sprites = SpriteSheetBuilder(encoder)
-    side = cell_side(len(wanted))
+    side = cell_side(len(positions))
     kept, vectors, errors, cells = [], [], [], []
     with eval_mode(encoder if autoencoder is None else autoencoder):
-        for raw, rows in _raw(source, samples, wanted):
+        for raw, rows in _raw(source, samples, positions):
             kept.append(rows)
             vectors.append(encoder(raw).float().cpu().numpy())
             cells.append(sprites.raw_to_cells(raw, side))
@@ -155,15 +156,15 @@ def take_snapshot(
     )
 
 
-def _chosen(source: Source, samples: Samples, most: int) -> np.ndarray:
-    """(M,) positions, rising: of each split as many, but all of a small one."""
+def _choose(source: Source, samples: Samples, most: int) -> np.ndarray:
+    """Return (M,) positions in rising order: equally many of each split, and all of a small one."""
     groups = [source.rows_of(None)]
     if source.splits is not None:
         groups = [np.flatnonzero(source.splits == name) for name in np.unique(source.splits)]
     chosen, left = [], most
     for number, rows in enumerate(sorted(groups, key=len)):
-        share = min(len(rows), left // (len(groups) - number))
-        some = rows[np.linspace(0, len(rows) - 1, share).round().astype(int)]
+        count = min(len(rows), left // (len(groups) - number))
+        some = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
         known = np.isin(some, samples.rows)
         if source.slow and (unread := some[~known]).size > MOST_DECODED:
             unread = unread[np.linspace(0, len(unread) - 1, MOST_DECODED).round().astype(int)]
@@ -173,14 +174,14 @@ def _chosen(source: Source, samples: Samples, most: int) -> np.ndarray:
     return np.unique(np.concatenate(chosen))
 
 
-def _raw(source: Source, samples: Samples, wanted: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Raw samples on the encoder's device by the batch, and their positions: first those that are at hand from training."""
+def _raw(source: Source, samples: Samples, positions: np.ndarray) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Yield batches of raw samples on the encoder's device and their positions: first those in memory from training."""
     order = np.argsort(samples.rows, kind="stable")
-    at = np.searchsorted(samples.rows, wanted, sorter=order).clip(max=len(order) - 1)
-    known = samples.rows[order[at]] == wanted
-    held, unread = order[at[known]], wanted[~known]
-    for start in range(0, len(held), _BATCH):
-        some = held[start : start + _BATCH]
+    at = np.searchsorted(samples.rows, positions, sorter=order).clip(max=len(order) - 1)
+    known = samples.rows[order[at]] == positions
+    in_memory, unread = order[at[known]], positions[~known]
+    for start in range(0, len(in_memory), _BATCH):
+        some = in_memory[start : start + _BATCH]
         yield samples.batch(torch.from_numpy(some)), samples.rows[some]
     for start in range(0, len(unread), _BATCH):
         rows = unread[start : start + _BATCH]
@@ -190,7 +191,7 @@ def _raw(source: Source, samples: Samples, wanted: np.ndarray) -> Iterator[tuple
 
 
 def snapshot_map(snapshot: Snapshot) -> dict[str, Any]:
-    """Of a look at a run."""
+    """Return the data of the interactive map: layouts, colors, names and neighbors."""
     colors = color_options(snapshot.labels, snapshot.splits, snapshot.clusters)
     if "split" not in colors and snapshot.trained.any() and not snapshot.trained.all():
         colors["trained on"] = category_colors(np.where(snapshot.trained, "yes", "no"))

@@ -1,4 +1,4 @@
-"""What a trained network sees and says of a few samples, and the filters of its first layer."""
+"""Cards of a run's page: inputs and outputs of the trained objective for a few samples, and the filters of its first layer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from aekit.visualization.thumbnails import BARS
 
 SHOWN = 8
 FILTERS = 64
-_WORDS = {
+_TITLES = {
     "autoencoder": (
-        "What comes back",
-        "Samples, what the encoder was shown of them where that differs, and what the decoder makes of its code. The error "
-        "is brightest, or highest, where it is largest.",
+        "Reconstruction",
+        "Samples, the encoder's input where it differs, and the decoder's output. The error is brightest, or highest, where it "
+        "is largest.",
     ),
 }
 
@@ -32,9 +32,9 @@ _WORDS = {
 def task_example_cards(
     page: Page, objective: Objective, samples: Samples, targets: Samples | None, sprites: SpriteSheetBuilder, seed: int
 ) -> list[str]:
-    """A card for each part of the objective that has something to show.
+    """Return a card for each part of the objective that can be visualized.
 
-    A part that fails at it, which may be somebody's plugin, must not cost a run its report: what it says is shown instead.
+    A part that fails, which may be a plugin, does not cost a run its report: the card shows its error instead.
     """
     positions = torch.linspace(0, len(samples) - 1, min(SHOWN, len(samples))).long()
     batch = Batch(samples.batch(positions), target=None if targets is None else targets.batch(positions))
@@ -44,17 +44,17 @@ def task_example_cards(
             parts = objective.visualize(batch, generator)
             return [_part(page, name, rows, sprites, _legend(samples.spec)) for name, rows in parts.items()]
     except Exception as error:
-        return [card("What the task sees and says", "This could not be shown:", preformatted(repr(error)))]
+        return [card("Task examples", "These could not be drawn:", preformatted(repr(error)))]
 
 
 def _legend(spec: SampleSpec) -> str:
-    """What the bars of a vector with few entries stand for, where they have names."""
+    """Name the bars of a vector with few entries, where the entries have names."""
     names = spec.names if spec.is_vector and spec.size <= BARS else []
     return f" The bars are, from the left: {', '.join(names)}." if names else ""
 
 
 def _part(page: Page, name: str, rows: dict[str, Tensor | list[str]], sprites: SpriteSheetBuilder, legend: str) -> str:
-    title, below = _WORDS.get(name, (f"What the {name} sees and says", "A few of the samples that it was trained on."))
+    title, below = _TITLES.get(name, (f"Task: {name}", "Inputs and outputs for a few training samples."))
     drawn: list[tuple[str, Sequence[str]]] = []
     wide = 1.0
     for row, values in rows.items():
@@ -70,7 +70,7 @@ def _part(page: Page, name: str, rows: dict[str, Tensor | list[str]], sprites: S
 
 
 def filter_card(page: Page, encoder: Encoder) -> str:
-    """The weights of the first layer, each drawn as the kind of sample that it looks at; "" where they are no such thing."""
+    """Draw the filters of the first layer like samples; "" where they do not have the shape of a patch or a sample."""
     found = first_layer_weights(encoder)
     if found is None:
         return ""
@@ -86,8 +86,10 @@ def filter_card(page: Page, encoder: Encoder) -> str:
 
 @torch.no_grad()
 def first_layer_weights(encoder: Encoder) -> tuple[np.ndarray, int] | None:
-    """(K, C, ...) float32 weights of the first layer that has any, the largest first, and how many there are of them. None
-    where they are not over a patch of the sample, or the whole of it."""
+    """Return the weights (K, C, ...) float32 of the first layer that has any, the largest first, and their whole number.
+
+    None where the weights do not extend over a patch of the sample, or the whole of it.
+    """
     layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
     layer = next((module for module in encoder.backbone.modules() if isinstance(module, layers)), None)
     if layer is None:
@@ -105,7 +107,7 @@ def first_layer_weights(encoder: Encoder) -> tuple[np.ndarray, int] | None:
 
 
 def _filter_sheet(weights: np.ndarray) -> SpriteSheet:
-    """Each on a scale of its own, with 0 in the middle. Three channels are colors; of other numbers the first is shown."""
+    """Draw each filter on its own scale, with 0 in the middle: three channels as colors, otherwise the first channel."""
     most = np.abs(weights).reshape(len(weights), -1).max(1).clip(min=1e-12)
     inside = weights / most.reshape(-1, *[1] * (weights.ndim - 1)) / 2 + 0.5
     cells = (inside * 255).round().astype(np.uint8)

@@ -103,8 +103,8 @@ function adopt(canvas, sheet, number) {
   inView.observe(canvas);
 }
 
-async function paintThumbnail(canvas) {
-  const {sheet, number} = canvas.drawn, wide = canvas.clientWidth;
+async function paintThumbnail(canvas, hidden) {
+  const {sheet, number} = canvas.drawn, wide = canvas.clientWidth || (hidden ? 120 : 0);
   if (!wide) return;
   await sheet.ready;
   const dense = Math.min(3, window.devicePixelRatio || 1), size = Math.round(wide * dense);
@@ -115,11 +115,25 @@ async function paintThumbnail(canvas) {
   sheet.paint(canvas.getContext("2d"), number, 0, 0, canvas.width, canvas.height);
 }
 
-// Those that were drawn already fit their new size; for paper, all are drawn.
+// Those that were drawn already fit their new size; for paper, all are drawn, those of closed tabs included.
 function repaint(all) {
   document.querySelectorAll("canvas.thumb").forEach((canvas) => {
-    if (canvas.drawn && (all || canvas.painted !== undefined)) paintThumbnail(canvas);
+    if (canvas.drawn && (all || canvas.painted !== undefined)) paintThumbnail(canvas, all);
   });
+}
+
+// What is out of view is drawn when the browser has nothing else to do, so that screenshots of the whole page are complete.
+function paintRest() {
+  const rest = [...document.querySelectorAll("canvas.thumb")].filter((canvas) => canvas.drawn && canvas.painted === undefined);
+  const idle = window.requestIdleCallback || ((work) => setTimeout(() => work({timeRemaining: () => 8}), 30));
+  const work = (deadline) => {
+    do {
+      const canvas = rest.shift();
+      if (canvas && canvas.painted === undefined) paintThumbnail(canvas);
+    } while (rest.length && deadline.timeRemaining() > 2);
+    if (rest.length) idle(work);
+  };
+  idle(work);
 }
 
 // Light and dark: the reader's system decides until the button does. A file may not be allowed to remember it.
@@ -225,6 +239,10 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("[role=tablist]").forEach(tabs);
   document.querySelectorAll("[data-curve]").forEach(curve);
   window.addEventListener("resize", () => repaint(false));
-  document.addEventListener("shown", () => repaint(false));
+  document.addEventListener("shown", () => {
+    repaint(false);
+    paintRest();
+  });
+  paintRest();
   window.addEventListener("beforeprint", () => repaint(true));
 });

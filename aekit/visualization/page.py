@@ -96,6 +96,18 @@ def card(title: str, below: str, *parts: str) -> str:
     return f'<section class="card">{named}{told}{"".join(parts)}</section>'
 
 
+def headline(text: str, severity: str, *, below: str = "") -> str:
+    """Return the sentence that answers the question of the page, in the color and with the sign of its severity.
+
+    Args:
+        text: the sentence.
+        severity: ``good``, ``notice`` or ``bad``.
+        below: what the sentence rests on.
+    """
+    small = f"<small>{escape(below)}</small>" if below else ""
+    return f'<div class="headline {severity}" role="status"><p>{escape(text)}{small}</p></div>' if text else ""
+
+
 def sentences(lines: Iterable[str]) -> str:
     """A list of them."""
     listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
@@ -163,14 +175,28 @@ def _number(text: str) -> bool:
     return bool(re.fullmatch(r"|[-+]?[\d,.]+(e[-+]?\d+)?", text))
 
 
+SIGNS = {"same": ("✓", "same label as the query"), "other": ("✕", "another label than the query")}
+"""Kind of a neighbor -> the sign before its label, and what the sign says to those who do not see it."""
+
+
 def figure(drawn: str, title: str = "", caption: str = "", *, kind: str = "") -> str:
-    """A thumbnail with its caption; `kind` is ``query`` for what was asked for, ``wrong`` for a mistake, or ""."""
+    """Return a thumbnail with its caption.
+
+    Args:
+        drawn: HTML of the thumbnail; "" where there is none.
+        title, caption: below it; what is too long ends in an ellipsis, and is shown whole when pointed at.
+        kind: ``query``, ``wrong`` for a mistake, ``same`` or ``other`` for a neighbor that shares the query's label or does
+            not, or "".
+    """
     named = f' class="{kind}"' if kind else ""
     shown = drawn or '<div class="blank" aria-hidden="true">?</div>'
-    return (
-        f"<figure{named}>{shown}<figcaption><b>{escape(title)}</b>{'<br>' if title and caption else ''}"
-        f"{escape(caption)}</figcaption></figure>"
-    )
+    sign = ""
+    if kind in SIGNS:
+        symbol, meaning = SIGNS[kind]
+        sign = f'<i class="{kind}" role="img" aria-label="{meaning}" title="{meaning}">{symbol}</i> '
+    lines = f'<b title="{escape(title)}">{sign}{escape(title)}</b>' if title or sign else ""
+    lines += f'<span title="{escape(caption)}">{escape(caption)}</span>' if caption else ""
+    return f"<figure{named}>{shown}<figcaption>{lines}</figcaption></figure>"
 
 
 def gallery(figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None) -> str:
