@@ -327,5 +327,5 @@ class _Run:
             how = "aekit.evaluate(encoder.embed(data)) makes it again"
             warn(f"evaluation failed: {one_line(error)}; the encoder is trained, and {how}", self.progress)
             return
-        encoder.record["judged"] = evaluation_record(found.to_dict())
+        encoder.record["evaluation"] = evaluation_record(found.to_dict())
         self.progress.show_result(found.text())

@@ -589,7 +589,7 @@ def test_the_report_of_a_run_tells_what_results_say(labeled: Path) -> None:
     for subject in ("encoder", "raw", "random"):
         figure = told[subject]["probe"]["metrics"]["accuracy"]
         assert f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]" in text, subject
-    confusion = np.array(told["encoder"]["probe"]["figures"]["confusion"])
+    confusion = np.array(told["encoder"]["probe"]["plot_data"]["confusion"])
     assert f"{int(confusion.sum() - np.trace(confusion))} of 200 test samples were answered wrongly" in text
     assert f"accuracy {np.trace(confusion) / 200:.3f}; expected calibration error" in text
     for part in (
@@ -624,7 +624,7 @@ def test_the_card_has_the_same_figures(labeled: Path) -> None:
     figure = results["evaluation"]["results"]["pca-8"]["probe"]["metrics"]["accuracy"]
     row = next(line for line in text.splitlines() if line.startswith("| pca-8"))
     assert f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]" in row
-    assert text.startswith("---\nlibrary_name: aekit\n") and results["evaluation"]["verdict"][0] in text
+    assert text.startswith("---\nlibrary_name: aekit\n") and results["evaluation"]["summary"][0] in text
     assert re.search(r"^- [✓!✕] The loss ", text, re.M) and "probe" not in text.partition("noticeable")[2]
     assert [Finding(*found).severity for found in results["findings"]]
     assert (labeled / "embeddings" / "encoder" / "README.md").read_text("utf-8") == text, (
