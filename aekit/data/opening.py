@@ -1,6 +1,6 @@
-"""Opening data: an array, a list of arrays, a path or ``SOURCE:NAME`` becomes a `Source`.
+"""Open data: make a `Source` of an array, a list of arrays, a table, a path or ``SOURCE:NAME``.
 
-No source is known by name here: a path is matched with what the registered sources say that they handle.
+No source is known by name here: registered sources declare which files they handle and whether they take data in memory.
 """
 
 from __future__ import annotations
@@ -31,25 +31,36 @@ Options = Mapping[str, Mapping[str, Any]]
 def open_data(
     data: Any, options: Options | None = None, *, like: SampleSpec | None = None, base: Path | None = None
 ) -> Source:
-    """Opens data of any form.
+    """Open data of any form.
 
     Args:
         data: a `Source`, a numpy array or torch tensor (N, ...), a list of arrays of one shape, a table of pandas, polars
-            or pyarrow, the path of a folder or a file, or ``SOURCE:NAME``, such as ``sklearn:digits``. A path that exists wins.
-        options: of the source that opens it, by the source's name: ``{"images": {"size": 96}}``.
-        like: what an encoder takes. Images are brought to it; samples that cannot be are refused.
+            or pyarrow, the path of a folder or file, or ``SOURCE:NAME``, such as ``sklearn:digits``. An existing path
+            takes precedence over ``SOURCE:NAME``.
+        options: options of the source that opens it, by the source's name: ``{"images": {"size": 96}}``. Arrays and tables
+            in memory take those of `arrays`: ``{"arrays": {"kind": "image"}}``.
+        like: sample spec of an encoder. Images are converted to it; other samples that do not fit it are refused.
         base: folder that relative paths start from; default: the working directory.
 
+    Returns:
+        the opened source.
+
     Raises:
-        DataError: there is nothing to read, it cannot be read, or it does not fit `like`.
-        RecipeError: options that the source does not have, or that are for another source.
-        PluginError: no such source, or it cannot be used.
+        DataError: the data is empty, cannot be read, or does not fit `like`.
+        RecipeError: unknown options, or options of a source that does not open this data.
+        PluginError: the source is missing, disabled or broken.
+
+    >>> images = np.zeros((10, 8, 9), np.uint8)
+    >>> aekit.open_data(images).spec.shape
+    (1, 8, 9)
+    >>> aekit.open_data(images, {"arrays": {"kind": "series"}}).spec.shape
+    (8, 9)
     """
     if isinstance(data, (str, os.PathLike)):
         return _open_named(os.fspath(data), options or {}, like, base)
-    if options:
-        raise RecipeError([f"data.{name}: options are for paths and SOURCE:NAME, not for arrays" for name in options])
     if isinstance(data, Source):
+        if options:
+            raise RecipeError(f"data.{name}: options do not apply to a source that is already open" for name in options)
         return _checked(data, "the source", like)
     if isinstance(data, (list, tuple)):
         data = _stacked(data)
@@ -61,11 +72,13 @@ def open_data(
             table = pa.table(data)
         except pa.ArrowException as error:
             raise DataError(f"the table: a column of mixed or unknown values ({str(error).splitlines()[0]})") from None
-        return _checked(from_table(table, like=like), "the table", like)
+        source = _open_in_memory(table, options, like) if options else from_table(table, like=like)
+        return _checked(source, "the table", like)
     if not isinstance(data, np.ndarray):
-        what = "a path, SOURCE:NAME, an array, a table or a Source"
-        raise DataError(f"data of type {type(data).__name__}: expected {what}")
-    return _checked(from_array(data, like=like), "the array", like)
+        expected = "a path, SOURCE:NAME, an array, a table or a Source"
+        raise DataError(f"data of type {type(data).__name__}: expected {expected}")
+    source = _open_in_memory(data, options, like) if options else from_array(data, like=like)
+    return _checked(source, "the array", like)
 
 
 def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None) -> Source:
@@ -216,11 +229,26 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
     return _open(plugin, where, text, given, like)
 
 
-def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like: SampleSpec | None) -> Source:
+def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleSpec | None) -> Source:
+    """Open an array or a table by the one source that `options` name, which must take data in memory."""
+    if len(options) > 1:
+        raise RecipeError([f"data: options of {' and '.join(sorted(options))}; expected those of one source"])
+    ((name, given),) = options.items()
+    plugin = registry().get("source", name, required_by="data")
+    if not getattr(plugin.load(), "takes_arrays", False):
+        raise RecipeError([f"data.{name}: source {name!r} does not open data in memory; expected options of 'arrays'"])
+    return plugin.load()(data, like, **_validate(plugin, given))
+
+
+def _validate(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     place = f"data.{plugin.name}"
     if not isinstance(given, Mapping):
         raise RecipeError([f"{place} = {given!r}: should be a table of options"])
-    values = validate_options(plugin, given, place)
+    return validate_options(plugin, given, place)
+
+
+def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like: SampleSpec | None) -> Source:
+    values = _validate(plugin, given)
     try:
         source = plugin.load()(where, like, **values)
     except OSError as error:

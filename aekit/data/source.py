@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class Source:
         slow: whether reading costs more than copying (files to decode), so that it pays to keep what was read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
         note: one line about a choice that opening it made, or a thing that it left out; or "".
+        takes_arrays: whether it also opens a numpy array (N, ...) or a pyarrow table, passed in place of the path.
     """
 
     spec: SampleSpec
@@ -36,6 +37,7 @@ class Source:
     slow: bool = False
     origin: dict[str, Any] | None = None
     note: str = ""
+    takes_arrays: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.ids)

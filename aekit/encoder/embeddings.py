@@ -181,6 +181,29 @@ class Embeddings:
         return None if self.folder is None else SampleSpec.from_dict(read_description(self.folder)["spec"])
 
 
+def open_embeddings(embeddings: Any) -> Embeddings:
+    """Open embeddings given as a folder, as `Embeddings` or as an array: the rule for every function that takes embeddings.
+
+    Args:
+        embeddings: the path of a folder that `embed` wrote, `Embeddings`, or an array (N, D) such as a numpy array, a torch
+            tensor, a data frame or a list of rows.
+
+    Raises:
+        DataError: another type, no embeddings at the path, or an array of another shape or with non-finite values.
+        IdentityError: a part of the folder is missing.
+    """
+    if isinstance(embeddings, Embeddings):
+        return embeddings
+    if isinstance(embeddings, (str, Path)):
+        return Embeddings.open(embeddings)
+    if isinstance(embeddings, torch.Tensor):
+        embeddings = embeddings.detach().float().cpu()
+    if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
+        return Embeddings.from_array(embeddings)
+    expected = "a path, Embeddings or an array (N, D)"
+    raise DataError(f"embeddings of type {type(embeddings).__name__}: expected {expected}")
+
+
 def finite_vectors(embeddings: Any) -> np.ndarray:
     """Vectors (N, D) float32.
 

@@ -13,7 +13,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import CHECK_TOLERANCE, FORMAT, Encoder, _check_values, build_encoder
 from aekit.encoder.identity import find_encoder_folder
 from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import IdentityError, PluginError, RecipeError
+from aekit.errors import DataError, IdentityError, PluginError, RecipeError
 from aekit.io.atomic import read_json
 from aekit.io.weights import load_error
 from aekit.registry.discovery import Plugin, registry
@@ -54,6 +54,25 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check"}
     encoder.record = {key: value for key, value in saved.items() if key not in known}
     return encoder.to(device)
+
+
+def open_encoder(encoder: Encoder | str | Path, *, device: str | torch.device | None = None) -> Encoder:
+    """Open an encoder given as an object or a path: the rule for every function that takes an encoder.
+
+    Args:
+        encoder: an `Encoder`, or the path of an encoder, a run, embeddings or an index.
+        device: device to move it to; None keeps an `Encoder` where it is and loads from a path onto the CPU.
+
+    Raises:
+        DataError: another type, or no encoder at the path.
+        PluginError, IdentityError: as `load`.
+    """
+    if isinstance(encoder, (str, Path)):
+        return load(encoder, device=device or "cpu")
+    if isinstance(encoder, Encoder):
+        return encoder if device is None else encoder.to(device)
+    expected = "an Encoder or the path of an encoder, a run, embeddings or an index"
+    raise DataError(f"encoder of type {type(encoder).__name__}: expected {expected}")
 
 
 def encoder_of(embeddings: Embeddings) -> Encoder | None:

@@ -103,7 +103,14 @@ def _evaluation_table(judged: dict[str, Any] | None) -> list[str]:
         return []
     rows: dict[str, dict[str, str]] = judged["table"]
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = ["## How good it is", "", judged["headline"], "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    lines = [
+        "## How good it is",
+        "",
+        judged["headline"],
+        "",
+        f"| | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
     lines += [
         f"| {subject} | {' | '.join(row.get(column, '') for column in columns)} |" for subject, row in rows.items()
     ]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
@@ -65,7 +65,7 @@ def build_index(
         IdentityError: `out` holds an index of another encoder.
         OutputError: `out` holds something else.
     """
-    embeddings = _as_embeddings(embeddings)
+    embeddings = open_embeddings(embeddings)
     if not len(embeddings):
         raise DataError("no embeddings to index")
     if metric not in get_args(Similarity):
@@ -104,14 +104,6 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
     held += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in held:
         check_same_encoder(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
-
-
-def _as_embeddings(given: Any) -> Embeddings:
-    if isinstance(given, Embeddings):
-        return given
-    if isinstance(given, (str, Path)):
-        return Embeddings.open(given)
-    return Embeddings.from_array(given)
 
 
 def _built(

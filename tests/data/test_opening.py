@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -107,6 +108,50 @@ def test_tensors_lists_and_sources() -> None:
     assert source.origin is None
 
 
+def test_data_in_memory_takes_the_options_of_arrays() -> None:
+    array = np.arange(5 * 8 * 9, dtype=np.float32).reshape(5, 8, 9)
+    for data in (array, list(array), torch.from_numpy(array)):
+        source = open_data(data, {"arrays": {"kind": "image"}})
+        assert str(source.spec) == "image 1x8x9 float32" and source.origin is None
+        assert np.array_equal(everything(source)[0][:, 0], array)
+    last = open_data(array, {"arrays": {"kind": "series", "layout": "channels-last"}})
+    assert np.array_equal(everything(last)[0], array.transpose(0, 2, 1))
+    table = pa.table({"a": [1.0, 2.0, None], "b": [4.0, 5.0, 6.0], "label": ["x", "y", "x"]})
+    source = open_data(table, {"arrays": {"missing": "median", "y": "none", "x": ["a", "b"]}})
+    assert source.labels is None and everything(source)[0][2].tolist() == [1.5, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"images": {"size": 32}},
+            "data.images: source 'images' does not open data in memory; expected options of 'arr",
+        ),
+        ({"arrays": {"kid": "image"}}, "data.arrays.kid: no such option; did you mean 'kind'"),
+        ({"arrays": {"labels": "y.npy"}}, "data.arrays.labels = 'y.npy': names a file, but the data is in memory"),
+        ({"arrays": {"x": "pixels"}}, "data.arrays: x and y are for .npz files and tables, not for an array"),
+        ({"arrays": {}, "images": {}}, "data: options of arrays and images; expected those of one source"),
+        ({"arrays": 3}, "data.arrays = 3: should be a table of options"),
+    ],
+)
+def test_options_that_do_not_apply_in_memory_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        open_data(np.zeros((5, 8, 9)), options)
+
+
+def test_an_open_source_takes_no_options() -> None:
+    with pytest.raises(RecipeError, match="options do not apply to a source that is already open"):
+        open_data(ArraySource(np.zeros((2, 2))), {"arrays": {"kind": "vector"}})
+
+
+def test_settings_of_fit_reach_an_array_in_memory() -> None:
+    array = np.random.default_rng(0).random((10, 8, 9), np.float32)
+    encoder = aekit.fit(array, dim=2, epochs=1, overrides={"data.arrays.kind": "image", "encoder.backbone": "mlp"})
+    assert str(encoder.spec) == "image 1x8x9 float32"
+    assert len(encoder.embed(array)) == 10
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -195,8 +240,6 @@ def test_options_are_checked(tmp_path: Path) -> None:
         open_data(tmp_path, {"images": {"size": 0}})
     with pytest.raises(RecipeError, match=r"data\.images = 3: should be a table"):
         open_data(tmp_path, {"images": 3})  # type: ignore[dict-item]
-    with pytest.raises(RecipeError, match="not for arrays"):
-        open_data(np.zeros((2, 2)), {"arrays": {}})
 
 
 def test_a_folder_that_two_sources_claim_asks_which(tmp_path: Path) -> None:

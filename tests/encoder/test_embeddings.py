@@ -9,13 +9,16 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from commands import Said
 from PIL import Image
 
 import aekit
 from aekit.encoder import parquet_store as store
+from aekit.encoder.embeddings import open_embeddings
 from aekit.errors import DataError, IdentityError
 
 FAST = {"train.epochs": 1, "train.precision": "fp32"}
@@ -45,6 +48,30 @@ def held(folder: Path) -> dict[str, np.ndarray]:
     opened = aekit.Embeddings.open(folder)
     assert len(set(opened.ids)) == len(opened.ids) == len(opened)
     return dict(zip(opened.ids, opened.vectors))
+
+
+def test_embeddings_open_from_a_path_an_object_or_an_array(
+    encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    stored = encoder.embed(images[:9], out=tmp_path / "e")
+    assert open_embeddings(stored) is stored
+    for path in (tmp_path / "e", str(tmp_path / "e")):
+        assert open_embeddings(path).digest == encoder.digest
+    vectors = stored.vectors
+    for array in (vectors, vectors.tolist(), torch.from_numpy(vectors).requires_grad_(), pd.DataFrame(vectors)):
+        opened = open_embeddings(array)
+        assert np.array_equal(opened.vectors, vectors)
+        assert opened.digest == open_embeddings(vectors).digest
+        assert len(aekit.build_index(array)) == 9
+
+
+@pytest.mark.parametrize("value", [None, 3, {"vectors": []}, object()])
+def test_other_types_are_not_embeddings(value: object) -> None:
+    for function in (open_embeddings, aekit.build_index):
+        with pytest.raises(
+            DataError, match=r"embeddings of type \w+: expected a path, Embeddings or an array \(N, D\)$"
+        ):
+            function(value)
 
 
 def test_in_memory_and_on_disk_agree(encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path) -> None:

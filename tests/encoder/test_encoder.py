@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import aekit
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
 from aekit.data.spec import SampleSpec
+from aekit.encoder.loading import open_encoder
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import DataError, IdentityError, OutputError, PluginError
 
@@ -35,6 +37,29 @@ def encoder(images: np.ndarray) -> aekit.Encoder:
 @pytest.fixture
 def saved(encoder: aekit.Encoder, tmp_path: Path) -> Path:
     return encoder.save(tmp_path / "encoder")
+
+
+def test_an_encoder_opens_from_an_object_or_any_folder_that_holds_it(
+    encoder: aekit.Encoder, saved: Path, images: np.ndarray, tmp_path: Path
+) -> None:
+    assert open_encoder(encoder) is encoder
+    run = tmp_path / "run"
+    encoder.save(run / "encoder")
+    embeddings = encoder.embed(images, out=tmp_path / "embeddings")
+    aekit.build_index(embeddings, tmp_path / "index")
+    for folder in (saved, run, tmp_path / "embeddings", tmp_path / "index"):
+        assert open_encoder(folder).digest == open_encoder(str(folder)).digest == encoder.digest
+    assert open_encoder(saved, device="meta").device.type == "meta"
+    with pytest.raises(DataError, match="no encoder here"):
+        open_encoder(tmp_path / "none")
+
+
+@pytest.mark.parametrize("value", [None, 3, np.zeros((2, 2))])
+def test_other_types_are_not_encoders(value: Any) -> None:
+    with pytest.raises(
+        DataError, match=r"encoder of type \w+: expected an Encoder or the path of an encoder, a run, .*$"
+    ):
+        open_encoder(value)
 
 
 def test_saved_and_loaded_it_is_the_same_to_the_bit(encoder: aekit.Encoder, saved: Path, images: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from aekit.plugin import (
     KindOption,
     Layout,
     Missing,
+    RecipeError,
     SampleSpec,
     Tabular,
     column_names,
@@ -60,11 +61,12 @@ class Arrays(ArraySource):
         DataError: nothing usable, arrays of Python objects, or labels that do not match the samples.
     """
 
+    takes_arrays = True
     looks_for = "IDX files such as train-images-idx3-ubyte.gz, or train.csv and test.csv"
 
     def __init__(
         self,
-        where: str,
+        where: str | np.ndarray | pa.Table,
         like: SampleSpec | None = None,
         *,
         x: Annotated[str | list[str], _X] = "auto",
@@ -75,14 +77,18 @@ class Arrays(ArraySource):
         words: Annotated[Categories, _WORDS] = "few",
         missing: Annotated[Missing, _MISSING] = "skip",
     ) -> None:
-        path = Path(where)
-        table = _table(path)
+        if isinstance(where, str):
+            path, table = Path(where), _table(Path(where))
+        else:
+            path, table = Path("data in memory"), where if isinstance(where, pa.Table) else None
+            if labels != "auto":
+                raise RecipeError([f"data.arrays.labels = {labels!r}: names a file, but the data is in memory"])
         if table is None:
-            found = _load(path, x, y)
+            found = _from_array(where, x, y) if isinstance(where, np.ndarray) else _load(path, x, y)
         else:
             # The entries of anything but a vector have no names, and are no words.
             fitting = {"categories": words, "like": like} if kind in ("auto", "vector") else {"categories": "none"}
-            found = read_columns(table, where, x=x, y=y, missing=missing, **fitting)
+            found = read_columns(table, str(path), x=x, y=y, missing=missing, **fitting)
         own = found.labels if labels == "auto" else _read_labels(path.parent / labels, y)
         if own is not None and len(own) != len(found.array):
             raise DataError(f"{path}: {len(own)} labels for {len(found.array)} samples; expected as many")
@@ -112,6 +118,12 @@ def _table(path: Path) -> pa.Table | None:
     if parts:
         return read_parts(parts)
     return read_table(path) if path.name.lower().endswith(TABLE_ENDINGS) else None
+
+
+def _from_array(array: np.ndarray, x: str | list[str], y: str) -> Tabular:
+    if x != "auto" or y not in ("auto", "none"):
+        raise RecipeError(["data.arrays: x and y are for .npz files and tables, not for an array"])
+    return Tabular(array)
 
 
 def _load(path: Path, x: str | list[str], y: str) -> Tabular:
