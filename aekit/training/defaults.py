@@ -62,9 +62,9 @@ def resolve_defaults(
         per_epoch = max(1, count // train.get("batch_size", recipe.train.batch_size))
         train["epochs"] = min(100, max(5, TARGET_STEPS // per_epoch))
         say(f"epochs: {train['epochs']}, of {per_epoch} steps each")
-    precision = "bf16" if uses_bf16(recipe.train, spec.kind, device) else "fp32"
+    precision = "bf16" if uses_bf16(recipe.train, spec, device) else "fp32"
     if recipe.trains:
-        wrong = precision == "bf16" and (spec.kind, device.type) == ("clip", "cpu")
+        wrong = precision == "bf16" and spec.is_clip and device.type == "cpu"
         doubt = ", as asked; gradients of clips may be wrong, which auto avoids" if wrong else ""
         say(f"training on {device.type} in {precision}{doubt}")
     return recipe.with_train(**train, precision=precision).with_plugin_defaults()

@@ -48,7 +48,7 @@ def precompute_features(
             progress.say(f"{title}: {_output_of(frozen)} is computed at every step, {why}")
         return batches
     size = f"{len(batches.samples):,} x {below.out.size:,} numbers"
-    bf16 = uses_bf16(settings, objective.encoder.spec.kind, batches.samples.device)
+    bf16 = uses_bf16(settings, objective.encoder.spec, batches.samples.device)
     held = frozen_features(objective, batches.samples, progress, bf16=bf16)
     targets = None if batches.targets is None else frozen_features(objective, batches.targets, progress, bf16=bf16)
     if held is None or (targets is None) != (batches.targets is None):

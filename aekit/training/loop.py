@@ -40,9 +40,7 @@ def _train_by_batch(state: State, batches: Batches, settings: Settings) -> Itera
     """A record for each batch."""
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
-    autocast = torch.autocast(
-        device.type, torch.bfloat16, enabled=uses_bf16(settings, objective.encoder.spec.kind, device)
-    )
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings, objective.encoder.spec, device))
     generator = torch.Generator(device)
     parameters = list(objective.trained())
     total = settings.epochs * batches.per_epoch

@@ -8,6 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from aekit.data.spec import SampleSpec
+
 
 class Settings(BaseModel):
     """How to train: the ``[train]`` section of a recipe."""
@@ -53,8 +55,8 @@ class Settings(BaseModel):
         return value
 
 
-def uses_bf16(settings: Settings, kind: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16 on samples of a kind: if asked to, or if the hardware has units for it."""
+def uses_bf16(settings: Settings, spec: SampleSpec, device: torch.device) -> bool:
+    """Tell whether to compute in bfloat16 on samples: if asked to, or if the hardware has units for it."""
     if settings.optimizer == "lbfgs":
         return False  # its line search would follow the rounding
     if settings.precision != "auto":
@@ -62,7 +64,7 @@ def uses_bf16(settings: Settings, kind: str, device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        if kind == "clip":
+        if spec.is_clip:
             # oneDNN's bfloat16 gradient of a Conv3d reads memory that nobody wrote where two frames meet a kernel of three
             # (found with torch 2.14.1): off by a little most of the time, and now and then not finite.
             return False

@@ -21,6 +21,7 @@ from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource
 from aekit.errors import TrainingError
 from aekit.objectives.base import Batch, Objective
+from aekit.testing.samples import SPECS
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import make_objective
 from aekit.training.checkpoint import State
@@ -258,6 +259,6 @@ def test_being_ended_interrupts_whether_or_not_ctrl_c_does(handler: object) -> N
 
 
 def test_clips_are_not_trained_in_bf16_on_a_cpu_unless_asked() -> None:
-    assert not uses_bf16(Settings(), "clip", CPU)
-    assert uses_bf16(Settings(precision="bf16"), "clip", CPU)
-    assert uses_bf16(Settings(), "image", CPU) == uses_bf16(Settings(), "vector", CPU)
+    assert not uses_bf16(Settings(), SPECS["clip"], CPU)
+    assert uses_bf16(Settings(precision="bf16"), SPECS["clip"], CPU)
+    assert uses_bf16(Settings(), SPECS["image"], CPU) == uses_bf16(Settings(), SPECS["vector"], CPU)

@@ -55,7 +55,7 @@ def open_full_size(
     if image_files(context.original_size_source):
         return context.original_size_source, full if supports_png(context.spec) else None
     found, wanted = context.original_size_source.spec, context.spec
-    if (found.kind, found.shape[0], found.dtype) != ("image", wanted.shape[0], wanted.dtype):
+    if not found.is_image or (found.shape[0], found.dtype) != (wanted.shape[0], wanted.dtype):
         return context.source, None  # which says what does not fit
     return context.original_size_source, full
 

@@ -175,7 +175,7 @@ class _Work:
         self.codes = torch.from_numpy(codes)
         size = settings.get("batch_size", min(128, max(16, count // 10)))
         epochs = settings.get("epochs", min(100, max(5, TARGET_STEPS // max(1, count // size))))
-        precision = "bf16" if uses_bf16(asked, encoder.spec.kind, self.device) else "fp32"
+        precision = "bf16" if uses_bf16(asked, encoder.spec, self.device) else "fp32"
         self.settings = asked.model_copy(update={"batch_size": size, "epochs": epochs, "precision": precision})
         self.logged: dict[str, list[dict[str, Any]]] = {}
         self.seconds: dict[str, float] = {}

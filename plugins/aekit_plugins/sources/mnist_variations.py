@@ -49,7 +49,7 @@ class MnistVariations(Source):
         if where not in NAMES:
             raise DataError(f"mnist-variations:{where}: no such data set{closest_name(where, NAMES)}")
         self._digits = digits = open_data(of)
-        if (digits.spec.kind, digits.spec.dtype) != ("image", "uint8"):
+        if not digits.spec.is_image or digits.spec.dtype != "uint8":
             raise DataError(f"mnist-variations:{where}: {of} holds {digits.spec}; expected images of 8 bits")
         count = train + validation + test
         if count > len(digits):
