@@ -1,4 +1,4 @@
-"""How long a person waits for the command line to answer, against an empty Python and against importing torch.
+"""Measure how fast the command line answers, compared with an empty Python and with importing torch.
 
 python benchmarks/startup.py [--repeats 9]
 """
@@ -14,7 +14,7 @@ import time
 
 
 def seconds(command: list[str], repeats: int) -> tuple[float, float, float]:
-    """Minimum, median and maximum wall time of a command, after one run to warm the file cache."""
+    """Return the minimum, median and maximum wall time of a command in seconds, after one run to warm the file cache."""
     times = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
@@ -33,11 +33,12 @@ def main() -> None:
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "python -c 'import click, pluggy'": [sys.executable, "-c", "import click, pluggy"],
+        "aekit --version": [aekit, "--version"],
         "aekit --help": [aekit, "--help"],
         "aekit plugins": [aekit, "plugins"],
         "aekit plugins --json": [aekit, "plugins", "--json"],
         "python -c 'import torch'": [sys.executable, "-c", "import torch"],
-        "aekit fit --help": [aekit, "fit", "--help"],
+        **{f"aekit {name} --help": [aekit, name, "--help"] for name in ("fit", "evaluate", "apply")},
     }
     print(f"{'command':36} {'min':>6} {'median':>6} {'max':>6}  seconds of {repeats}")
     for name, command in commands.items():

@@ -104,6 +104,7 @@ LAYERS = (
     ("serving",),
     ("testing",),
     ("cli",),
+    ("__main__",),
 )
 """Packages and modules of `aekit`, in the order in which they build upon each other: each imports from those before it."""
 

@@ -1,4 +1,4 @@
-"""The `aekit` command line. Commands are thin and loaded when called, so that help and listings stay instant."""
+"""The `aekit` command line. Commands are thin and imported when called, so that help and listings stay fast."""
 
 from __future__ import annotations
 
@@ -15,46 +15,49 @@ from aekit.errors import AekitError
 
 COMMANDS = {
     "fit": "train an encoder without labels",
-    "report": "write the page of a run again",
+    "report": "rebuild the report of a run",
     "embed": "turn data into embeddings",
     "index": "build a search index from embeddings",
     "search": "find the nearest neighbors of files, arrays or ids",
-    "serve": "look through an index in a browser",
-    "evaluate": "say how good embeddings are, beside raw input, PCA and a random encoder",
-    "finetune": "train a classifier, and the encoder with it, on few labels",
-    "classify": "name the classes of new samples",
-    "apply": "reconstruct, denoise, sample or interpolate with a trained autoencoder",
-    "compare": "put runs side by side, and say which orderings are real",
-    "bench": "fit several recipes over several seeds, and compare them",
-    "map": "draw embeddings as points in the plane",
-    "explore": "hand embeddings, with thumbnails, to Embedding Atlas or TensorBoard",
-    "cluster": "group embeddings",
-    "anomalies": "find the odd ones, by reconstruction and by code",
-    "export": "hand the encoder to people who do not have aekit",
-    "data": "say what is in a data set: counts, shapes, dtypes, bad files",
-    "plugins": "list, show, test and start plugins",
-    "demo": "the whole way on data that comes along, in a minute",
+    "serve": "browse an index in a web browser",
+    "evaluate": "evaluate embeddings against raw input, PCA and a random encoder",
+    "finetune": "train a classifier on labels, together with the encoder",
+    "classify": "predict the classes of new samples",
+    "apply": "reconstruct, denoise, restore, sample or interpolate with a trained run",
+    "compare": "compare runs and test which differences are significant",
+    "bench": "fit recipes over several seeds and compare them",
+    "map": "draw embeddings as a 2-D map",
+    "explore": "export embeddings with thumbnails for Embedding Atlas or TensorBoard",
+    "cluster": "cluster embeddings",
+    "anomalies": "find anomalies by reconstruction error and embedding",
+    "export": "export the encoder to ONNX or torch.export",
+    "data": "describe a data set: counts, shapes, dtypes, bad files",
+    "plugins": "list, show, test and create plugins",
+    "demo": "run the whole workflow on built-in data in a minute",
 }
 """Command -> one line of help. The code is ``aekit.cli.NAME:NAME``."""
+
+COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
+fish_source."""
 
 INTERRUPTED = 130
 BAD_INPUT = 2
 
 
 class LazyGroup(click.Group):
-    """Lists commands without importing them; plugins may add more."""
+    """List commands without importing them; plugins may add more."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *sorted(self._added())]
+        return [*COMMANDS, *sorted(self._plugin_commands())]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
             return getattr(import_module(f"aekit.cli.{name}"), name)
-        added = self._added()
+        added = self._plugin_commands()
         return added[name].load() if name in added else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        added = {name: plugin.entry.summary for name, plugin in self._added().items()}
+        added = {name: plugin.entry.summary for name, plugin in self._plugin_commands().items()}
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items(), *sorted(added.items())])
 
@@ -66,39 +69,39 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"no command {args[0]!r}{closest_name(args[0], known)}")
         return super().resolve_command(ctx, args)
 
-    def _added(self) -> dict[str, Any]:
+    def _plugin_commands(self) -> dict[str, Any]:
         from aekit.registry.discovery import registry
 
         return {plugin.name: plugin for plugin in registry().by_kind("command") if plugin.name not in COMMANDS}
 
 
-def _switch_off(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
+def _disable_plugins(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
     from aekit.registry.discovery import disable
 
     if names:
         disable(names)
-        # Workers that this process starts must see the same plugins.
+        # Worker processes must see the same plugins.
         known = os.environ.get("AEKIT_DISABLE_PLUGINS", "")
         os.environ["AEKIT_DISABLE_PLUGINS"] = ",".join(filter(None, [known, *names]))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(aekit.__version__, prog_name="aekit")
 @click.option(
     "--no-plugin",
     multiple=True,
     metavar="NAME",
-    callback=_switch_off,
+    callback=_disable_plugins,
     expose_value=False,
     is_eager=True,
-    help="Switch a plugin or a whole distribution off; may be repeated.",
+    help="Disable a plugin or a whole distribution; repeatable.",
 )
 def group() -> None:
-    """Embeddings made for your own unlabeled data, and an honest answer to whether they are any good."""
+    """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""
 
 
 def _terminate(number: int, frame: Any) -> None:
-    """To be ended is to be interrupted: what is under way is saved. A shell lets its background jobs ignore the latter."""
+    """Treat SIGTERM like Ctrl-C, so that work in progress is saved. Background jobs of a shell ignore Ctrl-C."""
     interrupted = signal.getsignal(signal.SIGINT)
     if callable(interrupted):
         interrupted(signal.SIGINT, frame)
@@ -107,12 +110,15 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def main() -> None:
-    """Runs a command; what a person can cause is one line and exit code 2, and anything else is a bug."""
+    """Run a command. Print errors that a user can cause as one line and exit with code 2; a traceback is a bug."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        # Without its standalone mode click returns the code of `ctx.exit` instead of exiting.
-        code = group.main(standalone_mode=False)
+        # With standalone_mode=False click returns the code of `ctx.exit` instead of exiting.
+        code = group.main(prog_name="aekit", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(BAD_INPUT)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
@@ -123,9 +129,9 @@ def main() -> None:
             click.echo(f"error: {line}", err=True)
         sys.exit(BAD_INPUT)
     except (KeyboardInterrupt, click.Abort) as stopped:
-        # click puts its own exception around the one that says how to go on.
+        # click wraps the exception that says how to resume in one of its own.
         click.echo(f"\n{str(stopped.__cause__ or stopped) or 'stopped'}", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output, such as `head`, has gone: nobody is left to tell.
+        # The reader of the output, such as `head`, has exited.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

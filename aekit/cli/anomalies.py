@@ -1,4 +1,4 @@
-"""`aekit anomalies`: find the odd ones."""
+"""`aekit anomalies`: find anomalies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,23 @@ from aekit.progress import Progress
 @click.argument("run")
 @click.argument("data")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
-@click.option("--normal", multiple=True, metavar="LABEL", help="A label of normal samples; may be repeated.")
-@click.option("--detector", type=click.Path(), help="Use the detector in this folder again, instead of fitting one.")
-@click.option("--reference", metavar="DATA", help="Normal samples to fit on, instead of what RUN was trained on.")
-@click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
-@click.option("--baselines/--no-baselines", default=True, show_default=True, help="PCA, forest, raw distances too.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of forest and resampling.")
+@click.option("--normal", multiple=True, metavar="LABEL", help="Label of normal samples; repeatable.")
+@click.option("--detector", type=click.Path(), help="Load the detector from this folder instead of fitting one.")
+@click.option("--reference", metavar="DATA", help="Normal samples to fit on; by default the training data of RUN.")
+@click.option("--split", metavar="NAME", help="Use only this split of the data.")
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    show_default=True,
+    help="Compare with PCA, isolation forest and raw distances.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the isolation forest and of resampling.",
+)
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")
@@ -36,15 +47,15 @@ def anomalies(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Score how odd each sample of DATA is for RUN, by its reconstruction and its code.
+    """Score how anomalous each sample of DATA is, by RUN's reconstruction error and embedding.
 
-    Where labels are 0 for normal samples and 1 for anomalies, or --normal says which are normal, the scores are judged,
-    beside detectors that need no training.
+    If labels are 0 for normal samples and 1 for anomalies, or --normal names the normal labels, the scores are evaluated
+    and compared with baseline detectors.
     """
     options = source_options(overrides)
-    found = aekit.find_anomalies(
+    detection = aekit.find_anomalies(
         run, data, out=out, normal=normal or None, options=options, progress=progress, **settings
     )
-    click.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.text())
+    click.echo(json.dumps(detection.to_dict(), indent=2) if as_json else detection.text())
     if not as_json:
-        click.echo(f"{len(found.ids)} samples, the oddest first, in {out}/scores.csv, an image in {out}/image.png")
+        click.echo(f"{len(detection.ids)} samples, most anomalous first, in {out}/scores.csv; image in {out}/image.png")

@@ -1,4 +1,4 @@
-"""`aekit apply`: use what a run has trained."""
+"""`aekit apply`: apply a trained run to data."""
 
 from __future__ import annotations
 
@@ -22,32 +22,41 @@ from aekit.progress import Progress
     default="reconstruct",
     show_default=True,
     metavar="NAME",
-    help="reconstruct, denoise, sample, interpolate; or what a pretext task of the run restores, such as inpaint.",
+    help="reconstruct, denoise, sample, interpolate; or a task that the run was trained for, such as inpaint.",
 )
-@click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
-@click.option("--clean", metavar="TARGET", help="To restore: the undamaged samples, as data or as a column of DATA.")
+@click.option("--split", metavar="NAME", help="Use only this split of the data.")
+@click.option("--clean", metavar="TARGET", help="Restoration: the clean samples, as data or as a column of DATA.")
 @click.option(
-    "--mask", metavar="TARGET", help="inpaint: the holes, as one image or array, as data or as a column of DATA."
+    "--mask", metavar="TARGET", help="inpaint: the masks, as one image or array, as data or as a column of DATA."
 )
 @click.option(
-    "--mask-value", metavar="VALUE", help="inpaint: what a hole is: transparent, or a value of DATA such as 255,0,255."
+    "--mask-value",
+    metavar="VALUE",
+    help="inpaint: the value of masked pixels in DATA: transparent, or a value such as 255,0,255.",
 )
 @click.option(
     "--demonstrate/--no-demonstrate",
     default=None,
-    help="Pretext tasks: DATA is undamaged; damage it as in training, restore it, and compare.",
+    help="Pretext tasks: DATA is clean; corrupt it as in training, restore it and compare.",
 )
-@click.option("--tile", type=int, help="To restore: side of the pieces that large images are done in.")
+@click.option("--tile", type=int, help="Restoration: side of the tiles that large images are split into.")
 @click.option(
     "--baselines/--no-baselines",
     default=None,
     help="Compare with simple methods: PCA for reconstruct, filters and fills for restoration.",
 )
-@click.option("--count", type=int, help="sample, interpolate: how many samples, or pairs.")
-@click.option("--seed", type=int, help="sample, interpolate, --demonstrate: of what is drawn.")
-@click.option("--pair", "pairs", nargs=2, multiple=True, metavar="ID ID", help="interpolate: these; may be repeated.")
-@click.option("--steps", type=int, help="interpolate: from one sample to the other.")
-@click.option("--method", metavar="linear|spherical", help="interpolate: along the line or the arc.")
+@click.option("--count", type=int, help="sample, interpolate: number of samples or pairs.")
+@click.option("--seed", type=int, help="Seed of sample, interpolate and --demonstrate.")
+@click.option(
+    "--pair",
+    "pairs",
+    nargs=2,
+    multiple=True,
+    metavar="ID ID",
+    help="interpolate: between these two samples; repeatable.",
+)
+@click.option("--steps", type=int, help="interpolate: number of samples from one end to the other.")
+@click.option("--method", metavar="linear|spherical", help="interpolate: along a straight line or an arc.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")
@@ -64,13 +73,13 @@ def apply(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Apply what RUN has trained to DATA.
+    """Apply the trained RUN to DATA.
 
-    An autoencoder reconstructs, denoises, interpolates between samples, or samples new ones, for which no DATA is
-    needed. A pretext task that restores samples does so: it fills holes, colors images, removes marks, enlarges.
+    An autoencoder reconstructs, denoises, interpolates between samples, or generates new samples, which needs no DATA. A
+    pretext task restores samples: it inpaints, colorizes, removes watermarks or upscales, as trained.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
-    made = aekit.apply(
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    result = aekit.apply(
         run,
         data,
         task=task,
@@ -78,8 +87,8 @@ def apply(
         split=split,
         options=source_options(overrides),
         progress=progress,
-        **given | ({"pairs": [list(pair) for pair in pairs]} if pairs else {}),
+        **chosen | ({"pairs": [list(pair) for pair in pairs]} if pairs else {}),
     )
-    place, image = Path(out) / str(made.samples_path), Path(out) / "image.png"
-    told = [made.text(), f"{made.count} samples in {place}, an image in {image}"]
-    click.echo(json.dumps(made.to_dict(), indent=2) if as_json else "\n".join(filter(None, told)))
+    samples, image = Path(out) / str(result.samples_path), Path(out) / "image.png"
+    lines = [result.text(), f"{result.count} samples in {samples}; image in {image}"]
+    click.echo(json.dumps(result.to_dict(), indent=2) if as_json else "\n".join(filter(None, lines)))

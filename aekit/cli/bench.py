@@ -1,4 +1,4 @@
-"""`aekit bench`: recipes over seeds, side by side."""
+"""`aekit bench`: fit recipes over several seeds and compare them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from aekit.progress import Progress
 @click.command()
 @click.argument("recipes", nargs=-1, required=True, type=click.Path())
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder for the runs.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each recipe.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of seeds for each recipe."
+)
 @set_option("train.epochs=5")
 @quiet_option
 def bench(recipes: tuple[str, ...], out: str, seeds: int, overrides: dict[str, Any], progress: Progress) -> None:
-    """Fit RECIPES, each with several seeds, and put them side by side.
+    """Fit RECIPES, each with several seeds, and compare them.
 
-    A recipe is a .toml file, or a folder of them. The runs are OUT/RECIPE-seed-0 and so on. The same command again goes on
-    where it was stopped, and does not repeat what is finished.
+    A recipe is a .toml file or a folder of them. The runs are OUT/RECIPE-seed-0 and so on. The same command again resumes
+    where it stopped and skips finished runs.
     """
     result = aekit.bench(recipes, out, seeds=seeds, overrides=overrides, progress=progress)
     if result.comparison:
         click.echo(result.comparison.text(terminal_width()))
         click.echo(f"next: aekit compare {out} --html comparison.html")
     if result.failed:
-        raise RecipeError([f"{name}: {line}" for name, why in result.failed.items() for line in why.splitlines()])
+        raise RecipeError([f"{name}: {line}" for name, reason in result.failed.items() for line in reason.splitlines()])

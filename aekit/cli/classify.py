@@ -1,4 +1,4 @@
-"""`aekit classify`: name the classes of new samples."""
+"""`aekit classify`: predict the classes of new samples."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Row = tuple[str, Any, float]
 @click.command()
 @click.argument("finetuned")
 @click.argument("data")
-@click.option("-o", "--out", type=click.Path(dir_okay=False), help="CSV to write; by default a table is printed.")
-@click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples at a time.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False), help="CSV file to write; by default a table is printed.")
+@click.option("--split", metavar="NAME", help="Use only this split of the data.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples per batch.")
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line a sample.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line for each sample.")
 @set_option("data.images.size=96")
 @quiet_option
 def classify(
@@ -39,7 +39,7 @@ def classify(
     progress: Progress,
     **settings: Any,
 ) -> None:
-    """Say which class each sample of DATA is of, and with what probability, by FINETUNED (of `aekit finetune`)."""
+    """Predict the class of each sample of DATA, with its probability, by FINETUNED (a folder of `aekit finetune`)."""
     classifier = aekit.load_classifier(finetuned, device=device)
     source = aekit.open_data(data, source_options(overrides), like=classifier.encoder.spec)
 
@@ -55,12 +55,12 @@ def classify(
         for name, label, probability in rows():
             click.echo(json.dumps({"id": name, "label": label, "probability": probability}, ensure_ascii=False))
     else:
-        wide = max(len(str(label)) for label in classifier.classes)
+        width = max(len(str(label)) for label in classifier.classes)
         for name, label, probability in rows():
-            click.echo(f"{probability:6.4f}  {label!s:{wide}}  {name}")
+            click.echo(f"{probability:6.4f}  {label!s:{width}}  {name}")
     if source.skipped:
-        name, why = next(iter(source.skipped.items()))
-        progress.say(f"{len(source.skipped)} skipped, such as {name}: {why}")
+        name, reason = next(iter(source.skipped.items()))
+        progress.say(f"{len(source.skipped)} samples skipped, e.g. {name}: {reason}")
 
 
 def _write_csv(file: Any, rows: Iterator[Row]) -> int:

@@ -1,4 +1,4 @@
-"""`aekit cluster`: groups that nobody named."""
+"""`aekit cluster`: cluster embeddings."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from aekit.progress import Progress
 @click.command()
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
-@click.option("-k", "--clusters", type=click.IntRange(min=2), help="How many; by default chosen by the silhouette.")
+@click.option(
+    "-k", "--clusters", type=click.IntRange(min=2), help="Number of clusters; by default chosen by the silhouette."
+)
 @click.option(
     "--method",
     type=click.Choice(["kmeans", "hdbscan"]),
     default="kmeans",
     show_default=True,
-    help="How they are found.",
+    help="Clustering method.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first centers.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the initial centers.")
 @quiet_option
 def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: int, progress: Progress) -> None:
-    """Group EMBEDDINGS (a folder that `aekit embed` wrote)."""
-    found = aekit.find_clusters(
+    """Cluster EMBEDDINGS (a folder written by `aekit embed`)."""
+    clustering = aekit.find_clusters(
         embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress
     )
-    click.echo(format_columns(found.rows()))
-    none = int((found.clusters < 0).sum())
-    click.echo(f"silhouette {found.silhouette:.3f}" + (f"; {none} samples are in no cluster" if none else ""))
-    image = f", an image in {out}/image.png" if found.image else ""
-    click.echo(f"the cluster of each sample in {out}/clusters.csv{image}")
+    click.echo(format_columns(clustering.rows()))
+    unassigned = int((clustering.clusters < 0).sum())
+    click.echo(
+        f"silhouette {clustering.silhouette:.3f}" + (f"; {unassigned} samples are in no cluster" if unassigned else "")
+    )
+    image = f"; image in {out}/image.png" if clustering.image else ""
+    click.echo(f"cluster of each sample in {out}/clusters.csv{image}")

@@ -1,4 +1,4 @@
-"""Progress for people: bars with rate and time left on a terminal, plain lines elsewhere, nothing if asked to be quiet."""
+"""Show progress: bars with rate and remaining time on a terminal, plain lines elsewhere, nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import click
 from aekit.progress import Progress, Task
 
 LINE_SECONDS = 10.0
-"""Between plain lines, where there is no terminal to draw a bar on."""
+"""Seconds between plain lines."""
 
 
 def console_progress(quiet: bool) -> Progress:
-    """Everything but results goes to standard error, so that output can be piped."""
+    """Return the progress display. All but results goes to standard error, so that output can be piped."""
     if quiet:
         return Results()
     return Bars() if sys.stderr.isatty() else Lines()
 
 
 class Results(Progress):
-    """Says nothing, and prints what is found."""
+    """Print results only."""
 
     def show_result(self, text: str) -> None:
         click.echo(text)
 
 
 class Lines(Results):
-    """For logs and pipes."""
+    """Print plain lines, for logs and pipes."""
 
     def say(self, text: str) -> None:
         click.echo(text, err=True)
@@ -44,14 +44,14 @@ class Lines(Results):
 
 class _Line(Task):
     def __init__(self, title: str, total: int | None, unit: str, done: int) -> None:
-        self.title, self.total, self.unit, self.done, self.first = title, total, unit, done, done
-        self.started = self.told = time.monotonic()
+        self.title, self.total, self.unit, self.done, self.initial = title, total, unit, done, done
+        self.started = self.printed = time.monotonic()
         self.note = ""
 
     def advance(self, units: int = 1, note: str = "") -> None:
         self.done, self.note = self.done + units, note
-        if time.monotonic() - self.told >= LINE_SECONDS:
-            self.told = time.monotonic()
+        if time.monotonic() - self.printed >= LINE_SECONDS:
+            self.printed = time.monotonic()
             click.echo(self._text(), err=True)
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class _Line(Task):
 
     def _text(self) -> str:
         seconds = time.monotonic() - self.started
-        rate = (self.done - self.first) / max(seconds, 1e-9)
+        rate = (self.done - self.initial) / max(seconds, 1e-9)
         of = f" of {self.total}" if self.total else ""
         left = ""
         if self.total and self.done < self.total and rate:
@@ -69,7 +69,7 @@ class _Line(Task):
 
 
 class Bars(Results):
-    """For terminals, drawn by rich."""
+    """Draw bars with rich, for terminals."""
 
     def say(self, text: str) -> None:
         click.echo(text, err=True)

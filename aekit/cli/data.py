@@ -1,17 +1,19 @@
-"""`aekit data`: say what is in a data set."""
+"""`aekit data`: describe a data set."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 import aekit
 from aekit.cli.options import quiet_option, set_option, source_options
 from aekit.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @click.command()
@@ -20,7 +22,9 @@ from aekit.progress import Progress
 @set_option("data.images.size=96")
 @quiet_option
 def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress) -> None:
-    """Say what is in DATA: counts, shapes, dtypes, classes, splits, and which samples cannot be used."""
+    """Describe DATA: counts, shapes, dtypes, classes, splits, and samples that cannot be used."""
+    import numpy as np
+
     from aekit.data.source import read_valid
 
     source = aekit.open_data(data, source_options(overrides))
@@ -30,7 +34,7 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
             rows, ok = read_valid(source, np.arange(start, min(start + 256, len(source))))
             usable += int(ok.sum())
             task.advance(len(rows))
-    found = {
+    description = {
         "samples": len(source),
         "usable": usable,
         "kind": source.spec.kind,
@@ -41,31 +45,35 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
         "labels": _labels(source.labels),
         "skipped": source.skipped,
     }
-    click.echo(json.dumps(found, indent=2) if as_json else _as_text(found))
+    click.echo(json.dumps(description, indent=2) if as_json else _as_text(description))
 
 
 def _labels(labels: np.ndarray | None) -> dict[str, float]:
-    """Name -> how many there are; of numbers on a scale, how many, and their ends."""
+    """Return label -> count; for numeric targets, their count and range."""
+    import numpy as np
+
     from aekit.evaluation.splits import is_classes, to_numbers
 
     if labels is None:
         return {}
     if not is_classes(labels) and labels.ndim == 1:
         numbers = to_numbers(labels)
-        found = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
-        return {"numbers on a scale": int((~np.isnan(numbers)).sum())} | found
+        limits = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
+        return {"numeric": int((~np.isnan(numbers)).sum())} | limits
     counted = Counter(str(label) for label in labels.tolist())
     return dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(labels)}
 
 
-def _as_text(found: dict[str, Any]) -> str:
-    shape = "x".join(map(str, found["shape"]))
-    lines = [f"{found['samples']} samples, {found['usable']} usable: {found['kind']} {shape} {found['dtype']}"]
-    lines += [found["note"]] if found["note"] else []
+def _as_text(description: dict[str, Any]) -> str:
+    shape = "x".join(map(str, description["shape"]))
+    lines = [
+        f"{description['samples']} samples, {description['usable']} usable: {description['kind']} {shape} {description['dtype']}"
+    ]
+    lines += [description["note"]] if description["note"] else []
     for what in ("splits", "labels"):
-        if found[what]:
-            lines.append(f"{what}: " + ", ".join(f"{name} {count:.12g}" for name, count in found[what].items()))
-    skipped = list(found["skipped"].items())
-    lines += [f"skipped {name}: {why}" for name, why in skipped[:20]]
+        if description[what]:
+            lines.append(f"{what}: " + ", ".join(f"{name} {count:.12g}" for name, count in description[what].items()))
+    skipped = list(description["skipped"].items())
+    lines += [f"skipped {name}: {reason}" for name, reason in skipped[:20]]
     lines += [f"... and {len(skipped) - 20} more"] if len(skipped) > 20 else []
     return "\n".join(lines)

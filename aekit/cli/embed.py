@@ -1,4 +1,4 @@
-"""`aekit embed`: turn data into embeddings."""
+"""`aekit embed`: embed data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from aekit.progress import Progress
 @click.command()
 @click.argument("encoder")
 @click.argument("data")
-@click.option("-o", "--out", required=True, type=click.Path(), help="Embeddings folder to write or bring up to date.")
-@click.option("--split", metavar="NAME", help="Only this split of a data set that has splits.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples at a time.")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Embeddings folder to write or update.")
+@click.option("--split", metavar="NAME", help="Use only this split of the data.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples per batch.")
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--drop-missing", is_flag=True, help="Remove rows whose sample is no longer in the data.")
@@ -27,11 +27,13 @@ def embed(
 ) -> None:
     """Embed DATA with ENCODER (an encoder folder or a run folder).
 
-    Run again over data that has grown, it embeds only what is new or changed.
+    Run it again after the data has changed: only new and changed samples are embedded.
     """
     loaded = aekit.load(encoder, device=device)
-    found = aekit.embed(loaded, data, out=out, options=source_options(overrides), progress=progress, **settings)
-    skipped = found.manifest["skipped"]
-    left_out = f", {skipped} skipped (reasons in {out}/skipped.csv)" if skipped else ""
-    click.echo(f"{len(found)} embeddings of {found.dim} numbers by encoder {found.digest[:12]} in {out}{left_out}")
+    embeddings = aekit.embed(loaded, data, out=out, options=source_options(overrides), progress=progress, **settings)
+    skipped = embeddings.manifest["skipped"]
+    skipped_note = f", {skipped} skipped (reasons in {out}/skipped.csv)" if skipped else ""
+    click.echo(
+        f"{len(embeddings)} embeddings of {embeddings.dim} dimensions by encoder {embeddings.digest[:12]} in {out}{skipped_note}"
+    )
     click.echo(f"next: aekit index {out} -o {out}-index, or aekit evaluate {out}")

@@ -1,4 +1,4 @@
-"""`aekit evaluate`: say how good embeddings are."""
+"""`aekit evaluate`: evaluate embeddings."""
 
 from __future__ import annotations
 
@@ -25,24 +25,36 @@ if TYPE_CHECKING:
     "evaluators",
     multiple=True,
     metavar="NAME",
-    help="Only this one; may be repeated; or all, or quick; by default all but the slow.",
+    help="Run only this evaluator, repeatable; or all, or quick; by default all but the slow ones.",
 )
-@click.option("--labels", metavar="FILE", help="Table with an id and labels, targets, or columns of 0 and 1; or .npy.")
+@click.option(
+    "--labels", metavar="FILE", help="Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
+)
 @click.option(
     "--target-type",
     type=click.Choice(["auto", "classes", "numbers"]),
     default="auto",
     show_default=True,
-    help="To be told apart, or numbers on a scale.",
+    help="Treat labels as classes or as numeric targets.",
 )
-@click.option("--groups", metavar="REGEX", help="Samples whose ids agree in what this finds stay in one part.")
+@click.option("--groups", metavar="REGEX", help="Keep samples whose ids share this match in the same split.")
 @click.option(
-    "--compare-with", multiple=True, metavar="FOLDER", help="Embeddings of the same samples to compare; repeatable."
+    "--compare-with",
+    multiple=True,
+    metavar="FOLDER",
+    help="Embeddings of the same samples to compare with; repeatable.",
 )
-@click.option("--run", metavar="FOLDER", help="Run of the encoder: judge what its decoder gives back, too.")
-@click.option("--baselines/--no-baselines", default=True, show_default=True, help="Judge raw, PCA and random too.")
-@click.option("--checks/--no-checks", default=True, show_default=True, help="Look for collapse, dead units and leaks.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of splits and resampling.")
+@click.option("--run", metavar="FOLDER", help="Run of the encoder: evaluate its reconstructions too.")
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    show_default=True,
+    help="Evaluate raw input, PCA and a random encoder too.",
+)
+@click.option(
+    "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of splits and resampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("knn.metric=cosine")
 @quiet_option
@@ -61,15 +73,15 @@ def evaluate(
     overrides: dict[str, Any],
     progress: Progress,
 ) -> None:
-    """Judge EMBEDDINGS, beside raw input, PCA and a random encoder. Writes EMBEDDINGS/results.json."""
+    """Evaluate EMBEDDINGS against raw input, PCA and a random encoder. Writes EMBEDDINGS/results.json."""
     from aekit.evaluation.labels import read_labels
     from aekit.evaluation.splits import groups_from_ids
 
     opened = aekit.Embeddings.open(embeddings)
-    given, names = read_labels(labels, opened.ids) if labels else (None, ())
+    targets, names = read_labels(labels, opened.ids) if labels else (None, ())
     evaluation = aekit.evaluate(
         opened,
-        given,
+        targets,
         label_names=names,
         target_type=target_type,
         evaluators=evaluators or None,

@@ -1,4 +1,4 @@
-"""`aekit explore`: embeddings for other people's explorers."""
+"""`aekit explore`: export embeddings for explorers of embeddings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from aekit.progress import Progress
     type=click.Choice(["atlas", "projector"]),
     default="atlas",
     show_default=True,
-    help="Embedding Atlas, or TensorBoard's projector.",
+    help="Embedding Atlas, or the TensorBoard projector.",
 )
 @click.option(
     "--method",
     type=click.Choice(["auto", "pca", "tsne", "umap"]),
     default="auto",
     show_default=True,
-    help="How the plane is made, as in aekit map; the projector makes its own.",
+    help="Projection method of atlas, as in aekit map; the projector computes its own.",
 )
 @click.option(
     "--max-samples",
@@ -36,12 +36,14 @@ from aekit.progress import Progress
     show_default=True,
     help="Export at most this many samples.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the plane and the clusters.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the projection and the clusters."
+)
 @quiet_option
 def explore(embeddings: str, out: str, form: Any, method: str, max_samples: int, seed: int, progress: Progress) -> None:
-    """Write EMBEDDINGS, with thumbnails, in a form that an explorer of embeddings opens directly."""
-    made = aekit.explore(
+    """Export EMBEDDINGS, with thumbnails, in a format that Embedding Atlas or TensorBoard opens directly."""
+    exported = aekit.explore(
         embeddings, out, form=form, method=method, max_samples=max_samples, seed=seed, progress=progress
     )
-    click.echo(f"{made.count} samples in {made.folder}")
-    click.echo(f"next: {made.command}")
+    click.echo(f"{exported.count} samples in {exported.folder}")
+    click.echo(f"next: {exported.command}")

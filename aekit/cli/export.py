@@ -1,4 +1,4 @@
-"""`aekit export`: hand the encoder to people who do not have aekit."""
+"""`aekit export`: export the encoder to ONNX or torch.export."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from aekit.progress import Progress
 
 @click.command()
 @click.argument("encoder")
-@click.option("-o", "--out", required=True, type=click.Path(dir_okay=False), help="model.onnx or model.pt2.")
-@click.option("--data", help="Real samples to compare on; by default the data the encoder was trained on.")
-@click.option("--tolerance", type=click.FloatRange(min=0), default=1e-4, show_default=True, help="Largest difference.")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(dir_okay=False), help="File to write: model.onnx or model.pt2."
+)
+@click.option("--data", help="Samples to compare on; by default the data the encoder was trained on.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=1e-4,
+    show_default=True,
+    help="Largest relative difference allowed.",
+)
 @set_option("data.images.size=96")
 @quiet_option
 def export(
@@ -23,11 +31,12 @@ def export(
 ) -> None:
     """Export ENCODER (an encoder folder or a run folder) to ONNX or torch.export.
 
-    Raw samples go in, embeddings come out, in batches of any size. The file is written only if it agrees with the encoder.
+    The exported model maps raw samples to embeddings, in batches of any size. The file is written only if its outputs match
+    those of the encoder.
     """
     from aekit.encoder.identity import find_encoder_folder
 
-    made = aekit.export_encoder(
+    exported = aekit.export_encoder(
         aekit.load(encoder),
         out,
         data=data,
@@ -37,6 +46,6 @@ def export(
         progress=progress,
     )
     click.echo(
-        f"{out}: {made['format']} of encoder {made['digest'][:12]}, "
-        f"differs by {made['difference']:.1e} on {made['samples']} samples (tolerance {made['tolerance']:.0e})"
+        f"{out}: {exported['format']} of encoder {exported['digest'][:12]}, "
+        f"differs by {exported['difference']:.1e} on {exported['samples']} samples (tolerance {exported['tolerance']:.0e})"
     )

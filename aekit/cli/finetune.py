@@ -1,4 +1,4 @@
-"""`aekit finetune`: train a classifier, and the encoder with it, on labels."""
+"""`aekit finetune`: train a classifier on labels, together with the encoder."""
 
 from __future__ import annotations
 
@@ -10,24 +10,38 @@ import aekit
 from aekit.cli.options import quiet_option, set_option, source_options
 from aekit.errors import RecipeError
 from aekit.progress import Progress
-from aekit.registry.options import validation_errors
 
 
 @click.command()
 @click.argument("encoder")
 @click.argument("labeled")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
-@click.option("--layers", type=int, help="Train this many from the top, 0: the classifier alone; by default all.")
-@click.option("--layer-decay", type=float, help="Of the learning rate, from layer to layer down  [default: 1.0]")
-@click.option("--per-class", type=int, metavar="N", help="Make do with N labels of each class; by default all.")
-@click.option("--epochs", type=int, help="Passes over the labels; by default about 3000 steps in all.")
+@click.option(
+    "--layers", type=int, help="Train this many layers from the top; 0: the classifier alone; by default all."
+)
+@click.option(
+    "--layer-decay", type=float, help="Factor of the learning rate from each layer to the one below  [default: 1.0]"
+)
+@click.option("--per-class", type=int, metavar="N", help="Use only N labels of each class; by default all.")
+@click.option("--epochs", type=int, help="Passes over the labels; by default about 3000 steps in total.")
 @click.option("--lr", type=float, help="Peak learning rate  [default: 0.001]")
-@click.option("--batch-size", type=int, help="Samples a step; by default by the number of labels.")
-@click.option("--patience", type=int, default=20, show_default=True, help="Epochs without a better one; 0: no limit.")
-@click.option("--seed", type=int, help="Of splits, weights and order  [default: 0]")
-@click.option("--baseline/--no-baseline", default=True, show_default=True, help="Train from random weights too.")
+@click.option("--batch-size", type=int, help="Samples per step; by default it depends on the number of labels.")
+@click.option(
+    "--patience",
+    type=int,
+    default=20,
+    show_default=True,
+    help="Stop after this many epochs without improvement; 0: never.",
+)
+@click.option("--seed", type=int, help="Seed of splits, weights and order  [default: 0]")
+@click.option(
+    "--baseline/--no-baseline",
+    default=True,
+    show_default=True,
+    help="Train from random weights too, and evaluate the frozen encoder.",
+)
 @set_option("train.weight_decay=0.01")
-@click.option("--resume", is_flag=True, help="Go on with what was interrupted in the folder.")
+@click.option("--resume", is_flag=True, help="Resume interrupted fine-tuning in the folder.")
 @quiet_option
 def finetune(
     encoder: str,
@@ -44,15 +58,16 @@ def finetune(
 ) -> None:
     """Fine-tune ENCODER (an encoder folder or a run folder) on the classes of LABELED.
 
-    Beside it, in the same way: the same network from random weights, and logistic regression on the encoder as it is.
+    For comparison: the same network from random weights, and logistic regression on the frozen encoder.
     """
+    from aekit.registry.options import validation_errors
     from aekit.training.settings import Settings
 
-    given = {name: value for name, value in settings.items() if value is not None}
+    chosen = {name: value for name, value in settings.items() if value is not None}
     train = {name.removeprefix("train."): value for name, value in overrides.items() if name.startswith("train.")}
     if problems := validation_errors(Settings, train, "train"):
         raise RecipeError(problems)
-    found = aekit.finetune(
+    result = aekit.finetune(
         encoder,
         labeled,
         layers=layers,
@@ -63,8 +78,8 @@ def finetune(
         out=out,
         resume=resume,
         progress=progress,
-        **given | train,
+        **chosen | train,
     )
-    click.echo(found.text())
-    click.echo(f"encoder {found.encoder.digest[:12]} and its classifier are in {out}")
+    click.echo(result.text())
+    click.echo(f"encoder {result.encoder.digest[:12]} and its classifier are in {out}")
     click.echo(f"next: aekit classify {out} DATA -o predictions.csv")

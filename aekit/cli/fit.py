@@ -16,17 +16,19 @@ from aekit.progress import Progress
 @click.command()
 @click.argument("recipe_or_data")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Run folder to write.")
-@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Autoencoder variant; may be repeated.")
-@click.option("--pretext", "pretexts", multiple=True, metavar="NAME", help="Pretext task; may be repeated.")
-@click.option("--backbone", metavar="NAME", help="Network; by default the one made for the kind of data.")
-@click.option("--dim", type=click.IntRange(min=0), help="Width of the embedding; 0: the features  [default: 64]")
-@click.option("--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in all.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and noise  [default: 0]")
-@set_option("train.lr=1e-3")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Autoencoder variant; repeatable.")
+@click.option("--pretext", "pretexts", multiple=True, metavar="NAME", help="Pretext task; repeatable.")
+@click.option("--backbone", metavar="NAME", help="Network; by default the one for the kind of data.")
 @click.option(
-    "--resume", is_flag=True, help="Go on with the interrupted run in the run folder, or finish a trained one."
+    "--dim", type=click.IntRange(min=0), help="Dimensions of the embedding; 0: the backbone's features  [default: 64]"
 )
-@click.option("--no-report", is_flag=True, help="Write no report.html; aekit report RUN writes it later.")
+@click.option(
+    "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, order and noise  [default: 0]")
+@set_option("train.lr=1e-3")
+@click.option("--resume", is_flag=True, help="Resume an interrupted run, or finish a trained one.")
+@click.option("--no-report", is_flag=True, help="Do not write report.html; aekit report RUN writes it later.")
 @quiet_option
 def fit(
     recipe_or_data: str,
@@ -46,7 +48,7 @@ def fit(
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below
+        warnings.simplefilter("ignore", UnfinishedWarning)  # printed as progress, and below
         encoder = aekit.fit(
             recipe_or_data,
             variants=variants or None,
@@ -57,20 +59,20 @@ def fit(
             progress=progress,
             **settings,
         )
-    click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} numbers, in {out}/encoder")
+    click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} dimensions, in {out}/encoder")
     for name, value in encoder.record.get("metrics", {}).items():
         click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")
     data = encoder.record.get("data", {}).get("data", recipe_or_data)
-    if lacks := missing(Path(out), report=not no_report):
-        click.echo(f"warning: {out} has no {' and no '.join(lacks)}; aekit report {out} makes what it lacks", err=True)
+    if lacking := missing(Path(out), report=not no_report):
+        click.echo(f"warning: {out} has no {' and no '.join(lacking)}; create with: aekit report {out}", err=True)
     click.echo(f"next: aekit embed {out} {data} -o {out}-embeddings")
 
 
 def _meaning(name: str, dim: int) -> str:
     meanings = {
-        "explained": " of the samples' variance comes back in the reconstruction",
-        "features_explained": " of the variance of what the frozen stages give comes back in the reconstruction",
-        "effective_rank": f" of {dim} directions are used",
-        "dead_units": f" of {dim} numbers never change",
+        "explained": " of the variance of the samples is explained by the reconstruction",
+        "features_explained": " of the variance of the frozen features is explained by the reconstruction",
+        "effective_rank": f" of {dim} dimensions in use",
+        "dead_units": f" of {dim} dimensions are constant",
     }
     return meanings.get(name, "")

@@ -13,10 +13,14 @@ from aekit.progress import Progress
 
 @click.command()
 @click.argument("embeddings")
-@click.option("-o", "--out", required=True, type=click.Path(), help="Index folder to write or bring up to date.")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Index folder to write or update.")
 @click.option("--kind", default="auto", show_default=True, help="auto, or a factory string such as IVF1024,SQfp16.")
 @click.option(
-    "--metric", type=click.Choice(["cosine", "l2", "ip"]), default="cosine", show_default=True, help="Nearness."
+    "--metric",
+    type=click.Choice(["cosine", "l2", "ip"]),
+    default="cosine",
+    show_default=True,
+    help="Similarity or distance.",
 )
 @click.option("--engine", default="faiss", show_default=True, metavar="NAME", help="Index plugin.")
 @set_option("target_recall=0.99")
@@ -24,19 +28,19 @@ from aekit.progress import Progress
 def index(
     embeddings: str, out: str, kind: str, metric: Any, engine: str, overrides: dict[str, Any], progress: Progress
 ) -> None:
-    """Index EMBEDDINGS (a folder that `aekit embed` wrote).
+    """Index EMBEDDINGS (a folder written by `aekit embed`).
 
-    Run again over embeddings that have grown, it adds only what is new.
+    Run it again after the embeddings have grown: only new vectors are added.
     """
     chosen = ({"kind": kind} if kind != "auto" else {}) | {
         k.removeprefix(f"{engine}."): v for k, v in overrides.items()
     }
     built = aekit.build_index(embeddings, out, engine=engine, metric=metric, options=chosen, progress=progress)
-    found = built.manifest
-    settings = ", ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in found["settings"].items())
-    click.echo(f"{len(built)} vectors of {built.dim} in {out}: {settings} ({found['why']})")
+    manifest = built.manifest
+    settings = ", ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in manifest["settings"].items())
+    click.echo(f"{len(built)} vectors of {built.dim} dimensions in {out}: {settings} ({manifest['why']})")
     click.echo(
-        f"recall of the 10 nearest: {found['recall']:.3f}, on {found['recall_queries']} samples against exact search"
+        f"recall@10: {manifest['recall']:.3f}, on {manifest['recall_queries']} queries, compared with exact search"
     )
     click.echo(f"next: aekit search {out} {_example(built.ids[0])} -k 10 --html neighbors.html")
 

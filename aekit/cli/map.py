@@ -1,4 +1,4 @@
-"""`aekit map`: samples as points in the plane."""
+"""`aekit map`: draw embeddings as a 2-D map."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ from aekit.progress import Progress
 @click.command()
 @click.argument("embeddings")
 @click.option("-o", "--out", type=click.Path(dir_okay=False), help="Image to write, .png.")
-@click.option("--html", type=click.Path(dir_okay=False), help="Page to write, to look through the map in a browser.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Interactive HTML page to write.")
 @click.option(
     "--method",
     type=click.Choice(["auto", "pca", "tsne", "umap"]),
     default="auto",
     show_default=True,
-    help="How the plane is made; auto: t-SNE, or the code itself where it has two numbers.",
+    help="Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.",
 )
-@click.option("--max-samples", type=click.IntRange(min=3), default=5000, show_default=True, help="Samples shown.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of t-SNE and UMAP.")
+@click.option(
+    "--max-samples", type=click.IntRange(min=3), default=5000, show_default=True, help="Show at most this many samples."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of t-SNE and UMAP.")
 @quiet_option
 def map(
     embeddings: str, out: str | None, html: str | None, method: str, max_samples: int, seed: int, progress: Progress
 ) -> None:
-    """Draw EMBEDDINGS, or the data that a RUN was trained on, as a map in two dimensions.
+    """Draw EMBEDDINGS, or the training data of a RUN, as a map in two dimensions.
 
-    An image shows the map beside principal components; the coordinates go into a Parquet file beside the image. A page
-    shows each sample and its neighbors at its point.
+    The image shows the map next to principal components; a Parquet file next to the image holds the coordinates. The HTML
+    page shows each sample and its neighbors at its point.
     """
     if out is None and html is None:
         raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")
-    found = aekit.draw_map(
+    drawn = aekit.draw_map(
         embeddings, out=out, html=html, method=method, max_samples=max_samples, seed=seed, progress=progress
     )
     if out is not None:
-        beside = "" if found.titles[0].startswith("principal") else f", beside the {found.titles[1]}"
-        click.echo(f"{len(found.ids)} samples in {out}: {found.titles[0]}{beside}")
+        pca_note = "" if method == "pca" else f", next to the {drawn.titles[1]}"
+        click.echo(f"{len(drawn.ids)} samples in {out}: {drawn.titles[0]}{pca_note}")
         click.echo(f"coordinates in {Path(out).with_suffix('.parquet')}")
     if html is not None:
-        click.echo(f"{len(found.ids)} samples in {html}: {found.titles[0]}")
+        click.echo(f"{len(drawn.ids)} samples in {html}: {drawn.titles[0]}")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a command shows where it is."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aekit.registry.overrides import nest, parse_override
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--quiet``, handed to the command as ``progress``."""
+    """Add ``--quiet``, which the command receives as ``progress``."""
     return click.option(
         "--quiet",
         "-q",
@@ -25,14 +25,14 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--device``, handed to the command as ``device``, the name of one that is there."""
+    """Add ``--device``, which the command receives as ``device``, the name of an available device."""
     return click.option(
         "--device",
         default="cpu",
         show_default=True,
         metavar="NAME",
         callback=_device,
-        help="cpu, cuda, cuda:1 or mps; auto: a GPU where there is one.",
+        help="cpu, cuda, cuda:1 or mps; auto: a GPU if available.",
     )(command)
 
 
@@ -43,19 +43,19 @@ def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
 
 
 def set_option(example: str) -> Callable[..., Any]:
-    """``--set NAME=VALUE``, repeated, handed to the command as ``overrides``: dotted name -> value."""
+    """Add a repeatable ``--set NAME=VALUE``, which the command receives as ``overrides``: dotted name -> value."""
     return click.option(
         "--set",
         "overrides",
         multiple=True,
         metavar="NAME=VALUE",
-        callback=lambda ctx, parameter, given: dict(parse_override(text) for text in given),
-        help=f"A setting by its dotted name, such as {example}; may be repeated.",
+        callback=lambda ctx, parameter, texts: dict(parse_override(text) for text in texts),
+        help=f"Override a setting by its dotted name, such as {example}; repeatable.",
     )
 
 
 def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
-    """``{"data.images.size": 96}`` as the options of sources, ``{"images": {"size": 96}}``."""
+    """Turn ``{"data.images.size": 96}`` into options of sources, ``{"images": {"size": 96}}``."""
     return nest({name.removeprefix("data."): value for name, value in overrides.items()})
 
 

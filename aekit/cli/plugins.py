@@ -1,4 +1,4 @@
-"""`aekit plugins`: list, show, test and start plugins. Listing imports none of them, and nothing heavy."""
+"""`aekit plugins`: list, show, test and create plugins. Listing imports no plugin and nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aekit.errors import PluginError, closest_name
 from aekit.registry.discovery import KINDS, Plugin, registry
 
 FAILED = 1
-"""Exit code where the kit finds fault."""
+"""Exit code if the conformance kit fails."""
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only this kind of plugin.")
+_kind_option = click.option("--kind", type=click.Choice(KINDS), help="Use only plugins of this kind.")
 
 
 @click.group(invoke_without_command=True)
@@ -23,21 +23,21 @@ _kind_option = click.option("--kind", type=click.Choice(KINDS), help="Only this 
 @_kind_option
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
-    """List plugins: kind, name, summary, distribution, version. Problems are printed below."""
+    """List plugins: kind, name, distribution, version, summary. Problems are printed below."""
     if ctx.invoked_subcommand:
         return
-    found = [plugin for one in ([kind] if kind else KINDS) for plugin in registry().by_kind(one)]
+    shown = [plugin for each in ([kind] if kind else KINDS) for plugin in registry().by_kind(each)]
     problems = [str(problem) for problem in registry().problems]
     if as_json:
-        listed = [{**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags} for plugin in found]
-        click.echo(json.dumps({"plugins": listed, "problems": problems, "disabled": _switched_off()}, indent=2))
+        listed = [{**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags} for plugin in shown]
+        click.echo(json.dumps({"plugins": listed, "problems": problems, "disabled": _disabled()}, indent=2))
         return
-    rows = [(p.kind, p.name, f"{p.distribution} {p.version}", p.entry.summary) for p in found]
+    rows = [(p.kind, p.name, f"{p.distribution} {p.version}", p.entry.summary) for p in shown]
     click.echo(_table(("kind", "name", "distribution", "summary"), rows))
     for problem in problems:
         click.echo(f"problem: {problem}", err=True)
-    if _switched_off():
-        click.echo(f"switched off: {', '.join(_switched_off())}", err=True)
+    if _disabled():
+        click.echo(f"disabled: {', '.join(_disabled())}", err=True)
 
 
 @plugins.command()
@@ -68,10 +68,10 @@ def show(kind_and_name: tuple[str, ...], as_json: bool) -> None:
 @plugins.command()
 @click.argument("name")
 @_kind_option
-@click.option("--set", "given", multiple=True, metavar="OPTION=VALUE", help="Test with this option; may be repeated.")
+@click.option("--set", "options", multiple=True, metavar="OPTION=VALUE", help="Test with this option; repeatable.")
 @_json_option
-def test(name: str, kind: str | None, given: tuple[str, ...], as_json: bool) -> None:
-    """Hold a plugin to its contract: run the conformance kit. Exit code 1 if it fails, or could not all be run."""
+def test(name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
+    """Test a plugin against its contract with the conformance kit. Exit code 1 if a check fails or could not run."""
     plugin = find(name, kind)
 
     from aekit.registry.overrides import parse_override
@@ -79,7 +79,7 @@ def test(name: str, kind: str | None, given: tuple[str, ...], as_json: bool) -> 
     from aekit.testing.kit import Report
 
     report = Report(plugin)
-    for outcome in outcomes(plugin.kind, plugin.qualified, dict(parse_override(text) for text in given)):
+    for outcome in outcomes(plugin.kind, plugin.qualified, dict(parse_override(text) for text in options)):
         report.outcomes.append(outcome)
         if not as_json:
             click.echo(outcome)
@@ -95,32 +95,32 @@ def test(name: str, kind: str | None, given: tuple[str, ...], as_json: bool) -> 
 )
 @click.option("-o", "--out", type=click.Path(), help="Folder to write  [default: aekit-NAME]")
 def new(name: str, kind: str, out: str | None) -> None:
-    """Write a working plugin package with its test, to start from."""
+    """Create a plugin package that works and has a test."""
     from aekit.registry.scaffold import new_plugin
 
     folder = new_plugin(name, kind, out)
-    click.echo(f"{folder} holds {kind} {name!r}, which works and passes its test")
+    click.echo(f"created {folder} with {kind} {name!r}, which works and passes its test")
     click.echo(f"next: pip install -e {folder} && aekit plugins test {name}")
 
 
 def find(name: str, kind: str | None = None) -> Plugin:
-    """The plugin of a name, whose kind need not be given where only one has that name.
+    """Find a plugin by its name; the kind is optional if only one kind has that name.
 
     Raises:
-        PluginError: none has it, or plugins of several kinds do.
+        PluginError: no plugin has the name, or plugins of several kinds do.
     """
     if kind is not None and kind not in KINDS:
         raise PluginError(f"no kind {kind!r}{closest_name(kind, KINDS)}")
     known = registry()
-    kinds = [kind] if kind else [one for one in KINDS if known.has(one, name)]
+    kinds = [kind] if kind else [each for each in KINDS if known.has(each, name)]
     if len(kinds) > 1:
-        raise PluginError(f"{name!r} is the name of a {' and of a '.join(kinds)}; say which one")
+        raise PluginError(f"{name!r} is the name of a {' and of a '.join(kinds)}; add the kind")
     if not kinds:
         raise PluginError(f"no plugin {name!r}{closest_name(name, {p.name for p in known.plugins})}")
     return known.get(kinds[0], name)
 
 
-def _switched_off() -> list[str]:
+def _disabled() -> list[str]:
     return [*registry().not_imported, *(f"{p.kind} {p.qualified}" for p in registry().hidden)]
 
 

@@ -1,4 +1,4 @@
-"""`aekit report`: write the page of a run again."""
+"""`aekit report`: rebuild the report of a run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from aekit.progress import Progress
 
 @click.command()
 @click.argument("run", type=click.Path())
-@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; by default that of the recipe.")
+@click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; by default the device of the recipe.")
 @quiet_option
 def report(run: str, device: str | None, progress: Progress) -> None:
-    """Write RUN/report.html again, from the run and its data.
+    """Rebuild RUN/report.html from the run and its data.
 
-    The evaluators of the recipe run only if RUN/results.json lacks their evaluation.
+    The evaluators of the recipe run only if RUN/results.json has no evaluation.
     """
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below
+        warnings.simplefilter("ignore", UnfinishedWarning)  # printed as progress, and below
         page = aekit.make_report(run, device=device, progress=progress)
-    if lacks := missing(page.parent):
-        click.echo(f"warning: {run} has no {' and no '.join(lacks)}", err=True)
+    if lacking := missing(page.parent):
+        click.echo(f"warning: {run} has no {' and no '.join(lacking)}", err=True)
     click.echo(page)

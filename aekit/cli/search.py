@@ -17,10 +17,10 @@ from aekit.progress import Progress
 @click.command()
 @click.argument("index")
 @click.argument("query", nargs=-1, required=True)
-@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors a query.")
-@click.option("--encoder", help="Instead of the one inside the index; must be the one that made it.")
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors per query.")
+@click.option("--encoder", help="Encoder to use instead of the copy in the index; must be the one that made it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", type=click.Path(dir_okay=False), help="Write a page of images of the neighbors.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write an HTML page with images of the neighbors.")
 @set_option("data.images.resize=pad")
 @quiet_option
 def search(
@@ -33,25 +33,25 @@ def search(
     overrides: dict[str, Any],
     progress: Progress,
 ) -> None:
-    """Find what is nearest to each QUERY in INDEX.
+    """Find the nearest neighbors of each QUERY in INDEX.
 
-    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample that is in the index.
+    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index.
     """
     opened = aekit.open_index(index)
-    own = aekit.load(encoder) if encoder else None
+    loaded = aekit.load(encoder) if encoder else None
     hits = []
     for text in query:
         if text.startswith("id:"):
             names = [text.removeprefix("id:")]
             scores, rows = opened.search_ids(names, k)
         else:
-            names, scores, rows = opened.search_data(text, k, encoder=own, options=source_options(overrides))
+            names, scores, rows = opened.search_data(text, k, encoder=loaded, options=source_options(overrides))
         hits += opened.hits([text] if len(names) == 1 else names, scores, rows)
     if html:
         from aekit.report.search_page import search_page
 
         write_text(Path(html), search_page(opened, hits, options=source_options(overrides)))
-        progress.say(f"images of the neighbors are in {html}")
+        progress.say(f"images of the neighbors in {html}")
     if as_json:
         click.echo(json.dumps(hits, indent=2, ensure_ascii=False))
     elif not html or hits:

@@ -180,7 +180,7 @@ def test_controls_are_those_of_scikit_learn(run: Path, table: Path) -> None:
 def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = command.ok("anomalies", run, table, "--split", "test", "-o", out, "-q")
-    assert "isolation forest" in told and "180 samples, the oddest first" in told and "judged on" not in told
+    assert "isolation forest" in told and "180 samples, most anomalous first" in told and "judged on" not in told
     results = json.loads((out / "results.json").read_text())
     assert (results["samples"], results["anomalies"]) == (180, 30)
     area = {name: own["auroc"]["value"] for name, own in results["metrics"].items()}

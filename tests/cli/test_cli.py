@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_the_whole_way(command: Command, shapes: Path, tmp_path: Path, monkeypat
         assert said in outcome.err, said
     assert re.search(r"fit: \d+ of \d+ samples, \d+/s, .*loss", outcome.err)
     assert f"next: aekit embed run {shapes} -o run-embeddings" in outcome.out
-    assert "of the samples' variance comes back in the reconstruction" in outcome.out
+    assert "of the variance of the samples is explained by the reconstruction" in outcome.out
     digest = aekit.load("run").digest
     held = {path.name for path in Path("run").iterdir()}
     assert held == {"recipe.toml", "log.jsonl", "encoder", "decoder", "results.json", "report.html"}
@@ -61,7 +62,7 @@ def test_the_whole_way(command: Command, shapes: Path, tmp_path: Path, monkeypat
     assert "What comes back" in report and "://" not in report
 
     assert "60 embeddings of 8 numbers" in command.ok("embed", "run", shapes, "-o", "emb", "-q")
-    assert "60 vectors of 8 in idx: Flat" in command.ok("index", "emb", "-o", "idx", "-q")
+    assert "60 vectors of 8 dimensions in idx: Flat" in command.ok("index", "emb", "-o", "idx", "-q")
 
     query = tmp_path / "new.png"
     Image.open(shapes / "disk" / "01.png").resize((70, 70)).save(query)
@@ -117,14 +118,35 @@ def test_a_recipe_with_its_evaluation(command: Command, tmp_path: Path) -> None:
     assert aekit.load(again).digest == aekit.load(out).digest, "a resolved recipe makes the same encoder again"
 
 
-def test_help_does_not_wait_for_torch() -> None:
+def test_help_and_listings_do_not_import_torch() -> None:
     code = (
-        "import sys\nfrom importlib import import_module\nfrom aekit.cli import COMMANDS\n"
-        "for name in COMMANDS: import_module(f'aekit.cli.{name}')\n"
-        "heavy = {'torch', 'pyarrow', 'sklearn', 'faiss'} & set(sys.modules)\nassert not heavy, heavy"
+        "import sys\nfrom aekit.cli import COMMANDS, group\n"
+        "calls = [['--version'], ['--help'], ['plugins'], ['plugins', '--json'], *([name, '--help'] for name in COMMANDS)]\n"
+        "calls += [['plugins', name, '--help'] for name in ('show', 'test', 'new')]\n"
+        "for call in calls:\n"
+        "    group.main(call, standalone_mode=False)\n"
+        "    heavy = {'torch', 'numpy', 'pyarrow', 'sklearn', 'faiss', 'pydantic', 'rich', 'PIL'} & set(sys.modules)\n"
+        "    assert not heavy, (call, heavy)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage: ") == 24
+
+
+def test_python_dash_m() -> None:
+    done = subprocess.run([sys.executable, "-m", "aekit", "--version"], capture_output=True, text=True)
+    assert done.stdout == f"aekit, version {aekit.__version__}\n", done.stderr
+
+
+def test_shell_completion() -> None:
+    environment = {**os.environ, "_AEKIT_COMPLETE": "bash_source"}
+    command = [sys.executable, "-c", "from aekit.cli import main; main()"]
+    script = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "_aekit_completion" in script.stdout and script.returncode == 0, script.stderr
+    for words, expected in {"aekit ev": "evaluate", "aekit evaluate --tar": "--target-type"}.items():
+        typed = {"_AEKIT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **typed})
+        assert f"plain,{expected}" in done.stdout.splitlines(), done
 
 
 def test_the_help_of_apply_names_all_tasks(command: Command) -> None:
@@ -165,9 +187,9 @@ def test_labels_that_are_numbers_are_said_by_their_ends(command: Command, tmp_pa
     prices = np.random.default_rng(0).integers(300, 20_000, 500)
     np.savez(tmp_path / "prices.npz", x=np.random.default_rng(1).random((500, 4)), y=prices)
     said = command.ok("data", tmp_path / "prices.npz")
-    assert f"labels: numbers on a scale 500, lowest {prices.min()}, highest {prices.max()}\n" in said
+    assert f"labels: numeric 500, lowest {prices.min()}, highest {prices.max()}\n" in said
     found = json.loads(command.ok("data", tmp_path / "prices.npz", "--json", "-q"))["labels"]
-    assert found == {"numbers on a scale": 500, "lowest": prices.min(), "highest": prices.max()}
+    assert found == {"numeric": 500, "lowest": prices.min(), "highest": prices.max()}
 
 
 def test_fashion_mnist_is_there_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:

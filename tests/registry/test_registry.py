@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ast
 import os
 import re
 import subprocess
@@ -242,13 +243,35 @@ def test_a_name_needs_its_kind_only_where_several_kinds_have_it(tmp_path: Path) 
     code = hooks(QUIET) + hooks("Entry('quiet', 'x:y', 's', 2)", kind="sources").partition("\n\n")[2]
     install(tmp_path, "double", module="double_hooks", files={"double_hooks.py": code})
     with found(tmp_path, "double_hooks"):
-        with pytest.raises(PluginError, match="'quiet' is the name of a variant and of a source; say which one"):
+        with pytest.raises(PluginError, match="'quiet' is the name of a variant and of a source; add the kind"):
             find("quiet")
         assert find("quiet", "source").kind == "source"
     with pytest.raises(PluginError, match="no kind 'variants'; did you mean 'variant'"):
         find("denoising", "variants")
     with pytest.raises(PluginError, match="no plugin 'denoisin'; did you mean 'denoising'"):
         find("denoisin")
+
+
+THIRDPARTY = Path(__file__).parents[1] / "thirdparty"
+
+
+@pytest.mark.parametrize("kind", [*_PLUGINS, "third-party package"])
+def test_packages_import_from_the_plugin_facade_alone(tmp_path: Path, kind: str) -> None:
+    package = THIRDPARTY if kind == "third-party package" else new_plugin(f"my-{kind}", kind, tmp_path / kind)
+    facades: set[str] = set()
+    for path in package.rglob("*.py"):
+        modules = imported_modules(path)
+        facade = "aekit.testing" if path.parent.name == "tests" else "aekit.plugin"
+        assert {module for module in modules if module.partition(".")[0] in ("aekit", "aekit_plugins")} <= {facade}, path
+        facades |= modules & {facade}
+    assert facades == {"aekit.plugin", "aekit.testing"}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the modules that a file imports, at any depth."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
 
 
 @pytest.fixture(scope="module")
@@ -292,10 +315,10 @@ def test_new_refuses_to_overwrite_and_to_clash(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         new_plugin("mine", folder=tmp_path / "there")
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["precious"]
-    with pytest.raises(PluginError, match="there is a variant 'denoising' already"):
+    with pytest.raises(PluginError, match="variant 'denoising' exists already"):
         new_plugin("denoising", folder=tmp_path / "new")
     for name in ("", "Mine", "my_own", "-x", "9x", "a/b", "x" * 51, "é"):
-        with pytest.raises(PluginError, match="expected lower case words joined by hyphens"):
+        with pytest.raises(PluginError, match="expected lower-case words joined by hyphens"):
             new_plugin(name, folder=tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

@@ -591,7 +591,7 @@ def test_the_whole_way_on_the_command_line(command: Command, tmp_path: Path, mon
     np.savez("new.npz", X=x.astype(np.float32))
     outcome = command("classify", "tuned", "new.npz", "-o", "predictions.csv")
     assert "149 predictions in predictions.csv" in outcome.out
-    assert "1 skipped, such as 3: nan at" in outcome.err
+    assert "1 samples skipped, e.g. 3: nan at" in outcome.err
     with open("predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     classifier = aekit.load_classifier("tuned")
