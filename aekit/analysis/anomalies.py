@@ -1,4 +1,4 @@
-"""Finding the odd ones: scores of how unlike the training samples each sample is, judged where labels say what is odd."""
+"""Score samples by how anomalous they are for a trained encoder, and evaluate the scores if labels name the anomalies."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from PIL import Image
 from aekit.analysis.anomaly_baselines import BaselineDetectors
 from aekit.analysis.anomaly_detector import Detector
 from aekit.analysis.anomaly_image import anomalies_image
+from aekit.analysis.anomaly_text import anomalies_text
 from aekit.data.opening import open_data
-from aekit.data.samples import load_samples
+from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
 from aekit.data.stream import stream
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.loading import load
+from aekit.encoder.loading import open_encoder
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_folder, write_json, write_text
-from aekit.io.text_table import format_columns
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import SILENT, Progress
 from aekit.training.recipe import read_recipe
@@ -34,23 +34,24 @@ from aekit.training.training_data import training_rows, training_samples
 
 __all__ = ["Anomalies", "Detector", "find_anomalies"]
 
-AT_ONCE = 1024
+BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Anomalies:
-    """What was found, the oddest sample first.
+    """Scores of samples, the most anomalous sample first.
 
     Attributes:
-        digest: of the encoder.
+        digest: digest of the encoder.
         ids: (N,) names.
-        scores: name -> (N,), higher for what is odder; see `Detector` and `Controls`. The order is that of ``combined``.
-        labels: (N,) as the data has them, or None.
-        anomalous: (N,) bool, what the labels say is an anomaly, or None.
-        metrics: name of a score -> AUROC, average precision and false alarms; empty without such labels.
-        notes: what was left out, and why.
-        image: the oddest and the most usual samples, and how the scores are spread.
-        detector: that gave the scores.
+        scores: name -> (N,), higher for more anomalous samples; see `Detector` and `BaselineDetectors`. Samples are ordered by
+            ``combined``.
+        labels: (N,) labels of the data, or None.
+        anomalous: (N,) bool, the anomalies according to the labels, or None.
+        metrics: name of a score -> AUROC, average precision and false positive rate; empty if no labels name the anomalies.
+        notes: what could not be computed, and why.
+        image: the most anomalous and the most typical samples, and the distribution of the scores.
+        detector: the detector that gave the scores.
         skipped: id -> reason, of samples that could not be read.
     """
 
@@ -66,40 +67,30 @@ class Anomalies:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def text(self, max_samples: int = 10) -> str:
-        """The figures, or without labels the oddest samples, and the notes."""
-        rows: list[dict[str, Any]] = [
-            {"score": score, **{name.replace("_", " "): str(metric) for name, metric in own.items()}}
-            for score, own in self.metrics.items()
-        ]
-        if not rows:
-            rows = [
-                {"id": name, **{score: float(values[place]) for score, values in self.scores.items()}}
-                for place, name in enumerate(self.ids[:max_samples])
-            ]
-        return "\n".join([format_columns(rows), *self.notes])
+        """Return a conclusion in one sentence, a table of the metrics (without labels, of the top samples), and the notes."""
+        return anomalies_text(self.ids, self.scores, self.metrics, self.notes, self.detector, max_samples)
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as plain JSON."""
-        odd = None if self.anomalous is None else int(self.anomalous.sum())
+        """Return the metrics as plain JSON."""
         return {
             "digest": self.digest,
             "samples": len(self.ids),
-            "anomalies": odd,
+            "anomalies": None if self.anomalous is None else int(self.anomalous.sum()),
             "metrics": {
-                score: {name: {"value": m.value, "low": m.low, "high": m.high} for name, m in own.items()}
-                for score, own in self.metrics.items()
+                score: {name: {"value": m.value, "low": m.low, "high": m.high} for name, m in by_name.items()}
+                for score, by_name in self.metrics.items()
             },
             "notes": self.notes,
         }
 
     def save(self, folder: Path) -> None:
-        """Writes ``scores.csv``, ``results.json``, ``image.png`` and the detector into a folder that is there."""
+        """Write ``scores.csv``, ``results.json``, ``image.png`` and the detector into an existing folder."""
         with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", *self.scores, *(["label"] if self.labels is not None else [])])
-            for place, name in enumerate(self.ids):
-                figures = [f"{values[place]:.6g}" for values in self.scores.values()]
-                writer.writerow([name, *figures, *([self.labels[place]] if self.labels is not None else [])])
+            for row, name in enumerate(self.ids):
+                cells = [f"{values[row]:.6g}" for values in self.scores.values()]
+                writer.writerow([name, *cells, *([self.labels[row]] if self.labels is not None else [])])
         write_json(folder / "results.json", self.to_dict())
         if self.skipped:
             write_text(folder / "skipped.csv", skipped_csv(self.skipped))
@@ -108,12 +99,12 @@ class Anomalies:
 
 
 def find_anomalies(
-    run: str | Path,
+    run: str | Path | Autoencoder | Encoder,
     data: Any,
     *,
     out: str | Path | None = None,
     normal: Sequence[str] | None = None,
-    detector: str | Path | None = None,
+    detector: str | Path | Detector | None = None,
     reference: Any = None,
     split: str | None = None,
     options: dict[str, Any] | None = None,
@@ -122,145 +113,168 @@ def find_anomalies(
     device: str = "cpu",
     progress: Progress = SILENT,
 ) -> Anomalies:
-    """Scores how odd each sample is for an encoder and what it was trained on.
+    """Score how anomalous each sample is, given an encoder and normal samples.
 
     Args:
-        run: folder of a run; one without a decoder has no reconstruction error.
-        data: to look for anomalies in; what `aekit.open_data` takes.
-        out: new folder for the scores, the figures, the image and the detector.
-        normal: labels of normal samples, where labels are not 0 (normal) and 1.
-        detector: folder with a detector of this run's encoder to be used again; default: one is fitted.
-        reference: data that counts as normal, to fit it on; default: what the run was trained on.
-        split: only these samples of data that has splits.
-        options: of the sources that open `data` and `reference`, by their names.
-        controls: whether to judge PCA, an isolation forest and the distance between raw samples too.
-        seed: of the forest and of the bootstrap.
-        device: to compute on, such as ``cuda``.
-        progress: receives a bar.
+        run: folder of a run, an `aekit.load_autoencoder` or an `Encoder`; without a decoder there is no reconstruction error.
+        data: samples to score; anything that `aekit.open_data` takes.
+        out: new folder for the scores, the metrics, the image and the detector.
+        normal: labels of normal samples; needed if the labels are not 0 (normal) and 1 (anomaly).
+        detector: a detector of the same encoder, or the folder that holds it; default: a new detector is fitted.
+        reference: normal samples to fit the detector on; default: the training data of the run. Needed if `run` is an object.
+        split: use only this split of `data`.
+        options: options of the sources that open `data` and `reference`, by source name.
+        baselines: also score by PCA, an isolation forest and the distance between raw samples.
+        seed: seed of the isolation forest and the bootstrap.
+        device: device to compute on, such as ``cuda``.
+        progress: receives a progress bar.
+
+    Returns:
+        The scores, the most anomalous sample first.
 
     Raises:
-        DataError: data that cannot be used, or a label that it does not have; nothing to fit a detector on.
-        IdentityError: the detector is another encoder's.
+        DataError: unusable data, an unknown label or split, or nothing to fit a detector on.
+        IdentityError: the detector belongs to another encoder.
         OutputError: `out` exists already.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> normal = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+        >>> encoder = aekit.fit(normal, dim=2, epochs=1)
+        >>> samples = np.concatenate([normal[:5], np.full((1, 4), 50, "float32")])
+        >>> found = aekit.find_anomalies(encoder, samples, reference=normal, baselines=False)
+        >>> found.ids[0]  # the row of the most anomalous sample
+        '5'
     """
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
-        encoder, autoencoder, notes = _loaded(run, device)
+        encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
         rows = source.rows_of(split)
-        judges = _fit_detectors(
-            run, encoder, autoencoder, detector, reference, options, baselines, seed, progress, notes
-        )
-        kept, gathered = [], dict[str, list[np.ndarray]]()
-        for positions, raw in stream(
-            source, rows, encoder.device, title="score", batch_size=AT_ONCE, progress=progress
-        ):
-            kept.append(positions)
-            own = judges[0].scores(encoder, autoencoder, raw)
-            for name, values in (own | (judges[1].scores(raw) if judges[1] else {})).items():
-                gathered.setdefault(name, []).append(values)
-        positions = np.concatenate(kept)
-        scores = {name: np.concatenate(parts) for name, parts in gathered.items()}
-        order = np.argsort(-scores["combined"], kind="stable")
-        positions, scores = positions[order], {name: values[order] for name, values in scores.items()}
+        if detector is not None:
+            fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
+            fitted.check(encoder)
+            baseline_detectors = None
+            if baselines:
+                notes.append("no baselines: the detector was fitted in an earlier run")
+        else:
+            samples = _normal_samples(run, encoder, reference, options, progress)
+            fitted = Detector.fit(encoder, autoencoder, samples)
+            baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
+            if baseline_detectors and baseline_detectors.note:
+                notes.append(baseline_detectors.note)
+        positions, scores = _score(source, rows, encoder, autoencoder, fitted, baseline_detectors, progress)
         labels = None if source.labels is None else source.labels[positions]
         anomalous = _anomalous(labels, normal, notes)
+        metrics: dict[str, dict[str, Metric]] = {}
         if anomalous is not None:
             notes += _training_overlap(run, encoder, source, positions, anomalous)
-        found = Anomalies(
+            metrics = {name: detection_metrics(values, anomalous, seed=seed) for name, values in scores.items()}
+        result = Anomalies(
             digest=encoder.digest,
             ids=[source.ids[int(row)] for row in positions],
             scores=scores,
             labels=labels,
             anomalous=anomalous,
-            metrics={n: detection_metrics(v, anomalous, seed=seed) for n, v in scores.items()}
-            if anomalous is not None
-            else {},
+            metrics=metrics,
             notes=notes,
             image=anomalies_image(encoder, autoencoder, source, positions, scores["combined"], labels, anomalous),
-            detector=judges[0],
+            detector=fitted,
             skipped=dict(source.skipped),
         )
         if folder is not None:
-            found.save(folder)
-    return found
+            result.save(folder)
+    return result
 
 
-def _loaded(run: str | Path, device: str) -> tuple[Encoder, Autoencoder | None, list[str]]:
-    if (Path(run) / "decoder").is_dir():
+def _open_run(run: str | Path | Autoencoder | Encoder, device: str) -> tuple[Encoder, Autoencoder | None, list[str]]:
+    if isinstance(run, Autoencoder):
+        autoencoder = run.eval().to(device)
+        return autoencoder.encoder, autoencoder, []
+    if isinstance(run, (str, Path)) and (Path(run) / "decoder").is_dir():
         autoencoder = load_autoencoder(run, device=device)
         return autoencoder.encoder, autoencoder, []
-    return load(run, device=device), None, ["no reconstruction error: the run has no decoder"]
+    name = "the run" if isinstance(run, (str, Path)) else "the encoder"
+    return open_encoder(run, device=device), None, [f"no reconstruction error: {name} has no decoder"]
 
 
-def _fit_detectors(
-    run: str | Path,
+def _normal_samples(
+    run: str | Path | Autoencoder | Encoder,
     encoder: Encoder,
-    autoencoder: Autoencoder | None,
-    detector: str | Path | None,
     reference: Any,
     options: dict[str, Any] | None,
-    baselines: bool,
-    seed: int,
     progress: Progress,
-    notes: list[str],
-) -> tuple[Detector, BaselineDetectors | None]:
-    """The detector and, where it is fitted now, the controls fitted on the same samples."""
-    if detector is not None:
-        if baselines:
-            notes.append("no controls: the detector was fitted before")
-        return Detector.load(detector, encoder), None
+) -> Samples:
+    """Return the samples that the detector is fitted on."""
     if reference is not None:
-        given = open_data(reference, options, like=encoder.spec)
-        samples = load_samples(given, np.arange(len(given)), encoder.device, progress=progress)
-    else:
-        try:
-            samples = training_samples(run, encoder, progress=progress)
-        except DataError as error:
-            raise DataError(f"{error}; name data of normal samples as reference") from None
-    fitted = BaselineDetectors(encoder, samples, seed) if baselines else None
-    if fitted and fitted.note:
-        notes.append(fitted.note)
-    return Detector.fit(encoder, autoencoder, samples), fitted
+        source = open_data(reference, options, like=encoder.spec)
+        return load_samples(source, np.arange(len(source)), encoder.device, progress=progress)
+    if not isinstance(run, (str, Path)):
+        kind = type(run).__name__
+        raise DataError(f"reference = None: needed with an {kind}, which does not record its training samples")
+    try:
+        return training_samples(run, encoder, progress=progress)
+    except DataError as error:
+        raise DataError(f"{error}; pass normal samples as reference (--reference)") from None
+
+
+def _score(
+    source: Source,
+    rows: np.ndarray,
+    encoder: Encoder,
+    autoencoder: Autoencoder | None,
+    detector: Detector,
+    baseline_detectors: BaselineDetectors | None,
+    progress: Progress,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the positions (N,) of the samples that could be read, by descending combined score, and name -> (N,) scores."""
+    batches, parts = [], dict[str, list[np.ndarray]]()
+    for positions, raw in stream(source, rows, encoder.device, title="score", batch_size=BATCH, progress=progress):
+        batches.append(positions)
+        scores = detector.scores(encoder, autoencoder, raw)
+        for name, values in (scores | (baseline_detectors.scores(raw) if baseline_detectors else {})).items():
+            parts.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    order = np.argsort(-joined["combined"], kind="stable")
+    return np.concatenate(batches)[order], {name: values[order] for name, values in joined.items()}
 
 
 def _anomalous(labels: np.ndarray | None, normal: Sequence[str] | None, notes: list[str]) -> np.ndarray | None:
-    """(N,) bool, or None and a note where the labels do not say."""
+    """Return (N,) bool, or None and a note if the labels do not name the anomalies."""
     if labels is None:
         if normal:
             raise DataError(f"normal = {list(normal)}: the data has no labels")
-        notes.append("not judged: the data has no labels")
+        notes.append("no metrics: the data has no labels")
         return None
     names = labels.astype(str)
     if normal:
         for name in normal:
             if name not in names:
                 raise DataError(f"normal: no sample with label {name!r}{closest_name(name, np.unique(names).tolist())}")
-        found = ~np.isin(names, list(normal))
+        anomalous = ~np.isin(names, list(normal))
     elif set(names.tolist()) <= {"0", "1", "0.0", "1.0", "False", "True"}:
-        found = np.isin(names, ["1", "1.0", "True"])
+        anomalous = np.isin(names, ["1", "1.0", "True"])
     else:
-        notes.append(
-            "not judged: labels are not 0 for normal samples and 1 for anomalies; say which are normal (--normal)"
-        )
+        notes.append("no metrics: labels are not 0 (normal) and 1 (anomaly); name the normal labels with --normal")
         return None
-    if found.all() or not found.any():
-        notes.append(f"not judged: all {len(found)} samples are {'anomalies' if found.all() else 'normal'}")
+    if anomalous.all() or not anomalous.any():
+        kind = "anomalies" if anomalous.all() else "normal"
+        notes.append(f"no metrics: all {len(anomalous)} samples are {kind}")
         return None
-    return found
+    return anomalous
 
 
-def _training_overlap(
-    run: str | Path, encoder: Encoder, source: Source, rows: np.ndarray, anomalous: np.ndarray
-) -> list[str]:
-    """A note where the encoder was trained on samples that it is judged on."""
-    trained_on, recipe = encoder.record.get("data", {}), Path(run) / "recipe.toml"
-    if source.origin is None or source.origin["data"] != trained_on.get("data") or not recipe.is_file():
+def _training_overlap(run: Any, encoder: Encoder, source: Source, rows: np.ndarray, anomalous: np.ndarray) -> list[str]:
+    """Return a note if the encoder was trained on samples that are scored."""
+    if not isinstance(run, (str, Path)) or not (Path(run) / "recipe.toml").is_file():
         return []
-    seen = np.isin(rows, training_rows(source, read_recipe(recipe).data))
-    normal, odd = int((seen & ~anomalous).sum()), int((seen & anomalous).sum())
-    if not seen.any():
+    if source.origin is None or source.origin["data"] != encoder.record.get("data", {}).get("data"):
+        return []
+    trained_on = np.isin(rows, training_rows(source, read_recipe(Path(run) / "recipe.toml").data))
+    if not trained_on.any():
         return []
     return [
-        f"the encoder was trained, without their labels, on {normal} of the {int((~anomalous).sum())} normal samples and "
-        f"{odd} of the {int(anomalous.sum())} anomalies that it is judged on"
+        f"the encoder was trained, without labels, on {int((trained_on & ~anomalous).sum())} of the "
+        f"{int((~anomalous).sum())} normal samples and {int((trained_on & anomalous).sum())} of the "
+        f"{int(anomalous.sum())} anomalies scored here"
     ]

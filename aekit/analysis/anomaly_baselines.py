@@ -1,4 +1,4 @@
-"""Detectors that need no training of a network: what an autoencoder's scores must beat to be worth it."""
+"""Detectors that train no network: the scores that an autoencoder should exceed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from aekit.nn.pca import PCA, fit_pca
 
 
 class BaselineDetectors:
-    """Fitted on the samples that the detector was fitted on, on the network's scale.
+    """Baselines fitted on the reference samples of the detector, after the encoder's preprocessing.
 
-    - ``pca-K``: squared error of the reconstruction from as many principal components as the code has numbers.
-    - ``isolation forest``: Liu, Ting and Zhou, Isolation forest, 2008, of scikit-learn, with its usual settings.
-    - ``raw neighbors``: mean distance of the sample itself to the 5 nearest of 10,000 training samples,
-      itself not counted.
+    - ``pca-K``: squared reconstruction error of as many principal components as the embedding has dimensions.
+    - ``isolation forest``: scikit-learn's, with default settings (Liu, Ting and Zhou, Isolation forest, 2008).
+    - ``raw neighbors``: mean distance of the sample to the 5 nearest of 10,000 reference samples, excluding itself.
 
-    Wide images are averaged down for the last two, as for the raw control of `aekit.evaluate`.
+    For the last two, large images are averaged down as in the raw baseline of `aekit.evaluate`.
 
     Args:
-        encoder: whose preprocessing and code width they share.
-        samples: training samples.
-        seed: of the forest.
+        encoder: encoder whose preprocessing and embedding width are used.
+        samples: reference samples.
+        seed: seed of the isolation forest.
 
     Attributes:
         note: why there is no PCA, or "".
@@ -43,23 +42,22 @@ class BaselineDetectors:
         if encoder.dim < encoder.spec.size:
             self.pca = fit_pca(samples, encoder.preprocess, encoder.dim)
         else:
-            self.note = (
-                f"no PCA: {encoder.dim} components of samples of {encoder.spec.size} numbers would leave no error"
-            )
-        kept = samples.chunks(size=256, max_samples=MAX_REFERENCE)
-        self.base = np.concatenate([self._features(encoder.preprocess(raw)) for raw in kept])
-        self.forest: Any = IsolationForest(random_state=seed).fit(self.base)
+            size = encoder.spec.size
+            self.note = f"no PCA baseline: {encoder.dim} components reconstruct samples of {size} values without error"
+        chunks = samples.chunks(size=256, max_samples=MAX_REFERENCE)
+        self.reference = np.concatenate([self._features(encoder.preprocess(raw)) for raw in chunks])
+        self.forest: Any = IsolationForest(random_state=seed).fit(self.reference)
 
     @torch.inference_mode()
     def scores(self, raw: Tensor) -> dict[str, np.ndarray]:
-        """(B, *shape) raw samples -> name -> (B,) float64, higher for what is less like the training samples."""
+        """Score (B, *shape) raw samples: name -> (B,) float64, higher for more anomalous samples."""
         x = self.encoder.preprocess(raw)
         features = self._features(x)
-        found = {}
+        scores = {}
         if self.pca is not None:
-            found[f"pca-{self.pca.dim}"] = squared_errors(self.pca.reconstruct(x), x).cpu().numpy()
-        found["isolation forest"] = -self.forest.score_samples(features)
-        return found | {"raw neighbors": neighbor_distances(features, self.base)}
+            scores[f"pca-{self.pca.dim}"] = squared_errors(self.pca.reconstruct(x), x).cpu().numpy()
+        scores["isolation forest"] = -self.forest.score_samples(features)
+        return scores | {"raw neighbors": neighbor_distances(features, self.reference)}
 
     def _features(self, x: Tensor) -> np.ndarray:
         return flatten_samples(x, self.shape).cpu().numpy()

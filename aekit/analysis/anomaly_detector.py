@@ -1,7 +1,8 @@
-"""The detector: what the training samples' codes and errors look like, and how far a sample lies from that."""
+"""Detect anomalies by the embeddings and reconstruction errors of reference samples."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,41 +23,41 @@ from aekit.objectives.autoencoder import Autoencoder
 
 FORMAT = 1
 NEIGHBORS = 5
-WIDEST = 2048
-"""Numbers in a code up to which its covariance is held."""
+MAX_COVARIANCE = 2048
+"""Most dimensions of an embedding whose covariance is estimated."""
 MAX_REFERENCE = 10_000
-"""Training codes that are kept for the distance to the nearest."""
-_SEEN, _KEPT = 2**26, 2**24
-"""Numbers in the codes that are held while fitting, and in those that are kept: wide codes are fewer."""
+"""Most reference embeddings that are stored for the distance to the nearest."""
+_FIT_VALUES, _STORED_VALUES = 2**26, 2**24
+"""Most values of embeddings that are held while fitting, and that are stored: fewer samples of wide embeddings."""
 EQUAL = 1e-4
-"""Deviations an entry, within which two samples are one."""
+"""Largest distance per dimension, in standard deviations, of two samples that count as equal."""
 TAIL = 0.1
-"""Share of the training samples whose scores the tail is fitted to."""
+"""Fraction of the reference samples, those with the highest scores, that the tail is fitted to."""
 _LEVELS = 1001
 
 
 @dataclass
 class Detector:
-    """Scores of samples, higher for what is less like the training samples.
+    """Scores of samples, higher for samples that differ more from the reference samples.
 
-    - ``reconstruction``: mean squared error of the reconstruction, on the network's scale; of the features that frozen layers
-      give, where the autoencoder was trained on those.
-    - ``code``: Mahalanobis distance of the code to the training codes, whose covariance is shrunk (Ledoit and Wolf, A
-      well-conditioned estimator for large-dimensional covariance matrices, 2004). Not for codes of over 2048 numbers.
-    - ``neighbors``: mean distance of the code, each entry in deviations, to the 5 nearest of 10,000 training codes, itself
-      not counted.
-    - ``bound``: the negative evidence bound, in nats: the error plus the divergence of the posterior from the prior, where
-      the encoder's head gives one (An and Cho, Variational autoencoder based anomaly detection, 2015).
-    - ``combined``: the mean surprise of ``reconstruction`` and ``code`` (of ``neighbors`` where there is no ``code``): the
-      one sees what the decoder cannot make, the other codes that it was never asked to. A score's surprise is the negative
-      logarithm of the share of training samples that score at least as high, so that scores of any unit can be added, as
-      Fisher adds p-values. Above the highest tenth of the training scores, where shares run out, an exponential tail fitted
-      to them goes on.
+    - ``reconstruction``: mean squared error of the reconstruction of the preprocessed sample; of the features of frozen layers
+      if the autoencoder was trained on those.
+    - ``code``: Mahalanobis distance of the embedding to the reference embeddings, with a shrunk covariance (Ledoit and Wolf,
+      A well-conditioned estimator for large-dimensional covariance matrices, 2004). Not for more than 2,048 dimensions.
+    - ``neighbors``: mean distance of the standardized embedding to the 5 nearest of 10,000 reference embeddings, excluding
+      itself.
+    - ``bound``: negative evidence lower bound, in nats: the reconstruction loss plus the divergence of the posterior from the
+      prior, if the encoder's head has one (An and Cho, Variational autoencoder based anomaly detection, 2015).
+    - ``combined``: mean surprisal of ``reconstruction`` and ``code`` (``neighbors`` if there is no ``code``). The first is high
+      for samples that the decoder cannot reconstruct, the second for embeddings far from the reference. Surprisal is the
+      negative logarithm of the fraction of reference samples that score at least as high. It puts scores of different units
+      on one scale, so that they can be added, as Fisher's method adds p-values. Above the 90th percentile of the reference
+      scores, where fractions become coarse, it follows an exponential tail fitted to them.
 
     Attributes:
-        digest: of the encoder.
-        tensors: what was fitted, by name.
-        names: of the scores.
+        digest: digest of the encoder.
+        names: names of the scores.
+        tensors: name -> fitted tensor.
     """
 
     digest: str
@@ -65,56 +66,65 @@ class Detector:
 
     @classmethod
     def fit(cls, encoder: Encoder, autoencoder: Autoencoder | None, samples: Samples) -> Detector:
-        """A detector from training samples.
+        """Fit a detector to reference samples.
 
         Args:
-            encoder: trained and frozen.
-            autoencoder: it and its decoder; without it there are no reconstruction errors.
-            samples: that count as normal.
+            encoder: trained encoder.
+            autoencoder: the encoder with its decoder; None: no reconstruction error.
+            samples: normal samples, at least 10.
 
         Raises:
             DataError: fewer than 10 samples.
         """
         if len(samples) < 10:
-            raise DataError(f"{len(samples)} samples to fit a detector on: expected 10 at least")
-        most = max(100, _SEEN // encoder.dim)
-        found = [_looked_at(encoder, autoencoder, raw) for raw in samples.chunks(size=256, max_samples=most)]
-        codes = torch.cat([code for code, _ in found]).double()
+            raise DataError(f"{len(samples)} reference samples: a detector needs at least 10")
+        max_samples = max(100, _FIT_VALUES // encoder.dim)
+        encoded = [_encode(encoder, autoencoder, raw) for raw in samples.chunks(size=256, max_samples=max_samples)]
+        codes = torch.cat([code for code, _ in encoded]).double()
         deviation = codes.std(0)
         tensors = {"mean": codes.mean(0), "scale": torch.where(deviation > 1e-12, 1 / deviation, 0.0)}
-        remembered = min(len(codes), MAX_REFERENCE, max(100, _KEPT // encoder.dim))
-        kept = torch.linspace(0, len(codes) - 1, remembered).long()
-        tensors["codes"] = ((codes[kept] - tensors["mean"]) * tensors["scale"]).float()
-        if codes.shape[1] <= WIDEST:
+        stored = min(len(codes), MAX_REFERENCE, max(100, _STORED_VALUES // encoder.dim))
+        rows = torch.linspace(0, len(codes) - 1, stored).long()
+        tensors["codes"] = ((codes[rows] - tensors["mean"]) * tensors["scale"]).float()
+        if codes.shape[1] <= MAX_COVARIANCE:
             from sklearn.covariance import ledoit_wolf
 
             covariance = torch.from_numpy(ledoit_wolf((codes - tensors["mean"]).numpy(), assume_centered=True)[0])
-            # The root of the inverse: distances are then lengths. Directions without any variance do not count.
+            # With the root of the inverse, distances are norms. Directions without variance are dropped.
             values, vectors = torch.linalg.eigh(covariance)
-            known = values > 1e-12 * values.max().clamp(min=1e-300)
-            tensors["whitening"] = vectors[:, known] / values[known].sqrt()
+            varying = values > 1e-12 * values.max().clamp(min=1e-300)
+            tensors["whitening"] = vectors[:, varying] / values[varying].sqrt()
         detector = cls(encoder.digest, [], tensors)
-        own = {name: torch.cat([scores[name] for _, scores in found]).numpy() for name in found[0][1]}
-        scores = own | detector._distances(codes)
+        scores = {name: torch.cat([by_name[name] for _, by_name in encoded]).numpy() for name in encoded[0][1]}
+        scores |= detector._distances(codes)
         levels = torch.linspace(0, 1, _LEVELS, dtype=torch.float64)
-        for name, values_ in scores.items():
-            tensors[f"tail.{name}"] = torch.quantile(torch.from_numpy(values_).double(), levels)
-            above = values_[values_ > np.quantile(values_, 1 - TAIL)] - np.quantile(values_, 1 - TAIL)
-            tensors[f"excess.{name}"] = torch.tensor([float(above.mean()) if len(above) else 0.0], dtype=torch.float64)
+        for name, score in scores.items():
+            tensors[f"tail.{name}"] = torch.quantile(torch.from_numpy(score).double(), levels)
+            start = np.quantile(score, 1 - TAIL)
+            excess = score[score > start] - start
+            tensors[f"excess.{name}"] = torch.tensor(
+                [float(excess.mean()) if len(excess) else 0.0], dtype=torch.float64
+            )
         detector.names = [*scores, "combined"]
         return detector
 
+    @property
+    def combined_scores(self) -> list[str]:
+        """Names of the scores whose surprisal is averaged in ``combined``."""
+        embedding_score = "code" if "code" in self.names else "neighbors"
+        return [name for name in ("reconstruction", embedding_score) if name in self.names]
+
     @torch.inference_mode()
     def scores(self, encoder: Encoder, autoencoder: Autoencoder | None, raw: Tensor) -> dict[str, np.ndarray]:
-        """(B, *shape) raw samples -> name -> (B,) float64."""
-        codes, own = _looked_at(encoder, autoencoder, raw)
-        found = {name: values.numpy() for name, values in own.items()} | self._distances(codes.double())
-        parts = [name for name in ("reconstruction", "code" if "code" in found else "neighbors") if name in found]
-        found["combined"] = np.mean([self.surprisal(name, found[name]) for name in parts], axis=0)
-        return {name: found[name].astype(np.float64) for name in self.names if name in found}
+        """Score (B, *shape) raw samples: name -> (B,) float64."""
+        codes, network_scores = _encode(encoder, autoencoder, raw)
+        scores = {name: values.numpy() for name, values in network_scores.items()} | self._distances(codes.double())
+        parts = [self.surprisal(name, scores[name]) for name in self.combined_scores if name in scores]
+        scores["combined"] = np.mean(parts, axis=0)
+        return {name: scores[name].astype(np.float64) for name in self.names if name in scores}
 
     def surprisal(self, name: str, values: np.ndarray) -> np.ndarray:
-        """(B,) scores -> (B,) nats: the negative logarithm of the share of training samples that score as high."""
+        """Return the negative logarithm of the fraction of reference samples that score at least as high: (B,) -> (B,) nats."""
         quantiles = self.tensors[f"tail.{name}"].numpy()
         levels = np.linspace(0, 1, len(quantiles))
         start = float(np.interp(1 - TAIL, levels, quantiles))
@@ -122,69 +132,87 @@ class Detector:
         excess = max(float(self.tensors[f"excess.{name}"]), 1e-9 * max(1.0, abs(start)))
         return np.where(values <= start, below, -np.log(TAIL) + (values - start) / excess)
 
+    def exceeds_reference(self, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return (N,) bool: which samples score higher than every reference sample in a score that ``combined`` averages.
+
+        Args:
+            scores: name -> (N,), from `scores`.
+        """
+        names = [name for name in self.combined_scores if name in scores]
+        # Scores depend slightly on the batch; a reference sample does not exceed itself.
+        most = {name: float(self.tensors[f"tail.{name}"][-1]) * (1 + 1e-5) + 1e-12 for name in names}
+        return np.any([scores[name] > most[name] for name in names], axis=0)
+
     def _distances(self, codes: Tensor) -> dict[str, np.ndarray]:
-        """Scores of (B, D) codes by themselves."""
-        away, found = codes - self.tensors["mean"], {}
+        """Score (B, D) embeddings by their distance to the reference embeddings."""
+        centered, scores = codes - self.tensors["mean"], {}
         if "whitening" in self.tensors:
-            found["code"] = (away @ self.tensors["whitening"]).norm(dim=1).numpy()
-        scaled = (away * self.tensors["scale"]).float().numpy()
-        return found | {"neighbors": neighbor_distances(scaled, self.tensors["codes"].numpy())}
+            scores["code"] = (centered @ self.tensors["whitening"]).norm(dim=1).numpy()
+        standardized = (centered * self.tensors["scale"]).float().numpy()
+        return scores | {"neighbors": neighbor_distances(standardized, self.tensors["codes"].numpy())}
+
+    def check(self, encoder: Encoder, owner: str = "the detector") -> None:
+        """Check that the detector belongs to an encoder.
+
+        Raises:
+            IdentityError: it was fitted to the embeddings of another encoder.
+        """
+        check_same_encoder(encoder.digest, self.digest, what="the run", maker=f"{owner} was fitted to embeddings")
 
     def save(self, folder: Path) -> None:
-        """Writes ``detector.json`` and ``detector.safetensors`` into a folder that is there."""
+        """Write ``detector.json`` and ``detector.safetensors`` into an existing folder."""
         save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / "detector.safetensors")
         write_json(folder / "detector.json", {"format": FORMAT, "encoder": self.digest, "scores": self.names})
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder) -> Detector:
-        """Takes up what `save` wrote.
+        """Load a detector that `save` wrote.
 
         Raises:
-            DataError: there is no detector.
-            IdentityError: it was fitted to the codes of another encoder, or is damaged.
+            DataError: no detector in the folder.
+            IdentityError: it was fitted to the embeddings of another encoder, or is damaged.
         """
         path = Path(folder) / "detector.json"
         if not path.is_file():
             raise DataError(f"{folder}: no detector here; expected a folder that aekit anomalies wrote")
-        described = read_json(path)
-        if described.get("format") != FORMAT:
-            raise IdentityError(f"{path}: detector format {described.get('format')!r}, this aekit reads {FORMAT}")
-        check_same_encoder(
-            encoder.digest, described["encoder"], what="the run", maker=f"the detector in {folder} was fitted to codes"
-        )
+        description = read_json(path)
+        if description.get("format") != FORMAT:
+            raise IdentityError(f"{path}: detector format {description.get('format')!r}, this aekit reads {FORMAT}")
+        detector = cls(description["encoder"], description["scores"])
+        detector.check(encoder, f"the detector in {folder}")
         try:
-            tensors = load_file(Path(folder) / "detector.safetensors")
+            detector.tensors = load_file(Path(folder) / "detector.safetensors")
         except (OSError, SafetensorError) as error:
             raise IdentityError(
                 f"{folder}: detector.safetensors does not load: {str(error).splitlines()[0]}"
             ) from error
-        return cls(described["encoder"], described["scores"], tensors)
+        return detector
 
 
-def neighbor_distances(rows: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The mean distance of each row to its 5 nearest in `base`.
+def neighbor_distances(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return the mean distance of each row to its 5 nearest neighbors in `reference`.
 
-    A sample is not its own neighbor: where one of `base` is equal to the row, it is left out once. Without that, samples
-    that a detector was fitted on would pass for the most usual of all.
+    A sample is not its own neighbor: one reference row that equals the row is excluded. Otherwise the samples that a detector
+    was fitted on would look more typical than others.
 
     Args:
-        rows: (B, D) float32, each column in deviations.
-        base: (N, D) float32.
+        rows: (B, D) float32, standardized.
+        reference: (N, D) float32, standardized.
 
     Returns:
         (B,) float64.
     """
-    _, places = nearest_neighbors(rows, base, NEIGHBORS + 1, metric="l2", device=torch.device("cpu"))
-    # Measured again by differences: products of float32 do not tell equal from almost equal.
-    gaps = [np.square(rows.astype(np.float64) - base[column]).sum(1) for column in places.T]
-    distances = np.sort(np.sqrt(np.stack(gaps, 1)), axis=1)
+    _, positions = nearest_neighbors(rows, reference, NEIGHBORS + 1, metric="l2", device=torch.device("cpu"))
+    # Differences are exact where float32 products cannot tell equal rows from almost equal ones.
+    squares = [np.square(rows.astype(np.float64) - reference[column]).sum(1) for column in positions.T]
+    distances = np.sort(np.sqrt(np.stack(squares, 1)), axis=1)
     equal = distances[:, 0] <= EQUAL * np.sqrt(rows.shape[1])
     return np.where(equal, distances[:, 1:].mean(1), distances[:, :NEIGHBORS].mean(1))
 
 
 @torch.inference_mode()
-def _looked_at(encoder: Encoder, autoencoder: Autoencoder | None, raw: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Codes (B, D) and what the network says of its samples itself, each (B,) float64, on the CPU."""
+def _encode(encoder: Encoder, autoencoder: Autoencoder | None, raw: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return embeddings (B, D) and the scores that need the network, each (B,) float64, on the CPU."""
     part = encoder if autoencoder is None else autoencoder.trained_part
     x = part.preprocess(raw)
     features = part.backbone(x)

@@ -1,5 +1,4 @@
-"""The image of a search for anomalies: the oddest and the most usual samples, how their scores are spread, and where in time
-they are."""
+"""Draw the result of a search for anomalies."""
 
 from __future__ import annotations
 
@@ -28,51 +27,52 @@ def anomalies_image(
     labels: np.ndarray | None,
     anomalous: np.ndarray | None,
 ) -> Image.Image:
-    """The image.
+    """Draw the most anomalous and the most typical samples, the distribution of the scores, and the scores over time.
 
     Args:
-        encoder, autoencoder: trained; without an autoencoder of samples no reconstructions are shown.
-        source: of the samples.
-        rows: (N,) positions in it, the oddest first.
-        scores: (N,) combined.
-        labels, anomalous: (N,), or None.
+        encoder: trained encoder.
+        autoencoder: the encoder with its decoder; None, or a decoder of features, draws no reconstructions.
+        source: source of the samples.
+        rows: (N,) positions in it, the most anomalous sample first.
+        scores: (N,) combined scores.
+        labels: (N,) labels, or None.
+        anomalous: (N,) bool, or None.
     """
-    drawn = DisplayScale(encoder.spec, encoder.preprocess)
+    scale = DisplayScale(encoder.spec, encoder.preprocess)
     cells, titles, captions = [], [], []
-    ends = {"most anomalous": np.arange(min(SHOWN, len(rows))), "most usual": np.arange(len(rows))[::-1][:SHOWN]}
-    for title, places in ends.items():
-        raw, _ = read_valid(source, rows[places])
-        cells.append([drawn.to_display(sample) for sample in raw])
+    ends = {"most anomalous": np.arange(min(SHOWN, len(rows))), "most typical": np.arange(len(rows))[::-1][:SHOWN]}
+    for title, ranks in ends.items():
+        raw, _ = read_valid(source, rows[ranks])
+        cells.append([scale.to_display(sample) for sample in raw])
         titles.append(title)
-        captions.append([f"{scores[p]:.1f}" + ("" if labels is None else f" · {labels[p]}") for p in places])
+        captions.append([f"{scores[rank]:.1f}" + ("" if labels is None else f" · {labels[rank]}") for rank in ranks])
         if autoencoder is not None and autoencoder.reconstructs_samples:
-            back = encoder.preprocess.inverse(autoencoder.reconstruct(to_tensor(raw).to(encoder.device))).cpu().numpy()
-            cells.append([drawn.to_display(sample) for sample in back])
+            x = autoencoder.reconstruct(to_tensor(raw).to(encoder.device))
+            cells.append([scale.to_display(sample) for sample in encoder.preprocess.inverse(x).cpu().numpy()])
             titles.append("reconstructed")
-            captions.append([""] * len(places))
-    said = "" if labels is None else " and label"
+            captions.append([""] * len(ranks))
+    below = "score" if labels is None else "score and label"
     grid = draw_grid(
         cells,
         encoder.spec,
         row_titles=titles,
         captions=captions,
-        title=f"{len(rows)} samples by combined score; below each its score{said}",
-        value_range=drawn.value_range,
+        title=f"{len(rows):,} samples by combined score ({below} below each)",
+        value_range=scale.value_range,
     )
-    spread = np.log10(np.maximum(scores, 1e-3))
-    groups = {"all": spread}
+    logarithms = np.log10(np.maximum(scores, 1e-3))
+    groups = {"all": logarithms}
     if anomalous is not None:
         groups = {
-            f"normal ({(~anomalous).sum()})": spread[~anomalous],
-            f"anomalies ({anomalous.sum()})": spread[anomalous],
+            f"normal ({(~anomalous).sum()})": logarithms[~anomalous],
+            f"anomalies ({anomalous.sum()})": logarithms[anomalous],
         }
-    parts = [grid, draw_histogram(groups, "combined score, as shares of each group", "log10 of the score")]
+    parts = [grid, draw_histogram(groups, "combined score, as fractions of each group", "log10 of the score")]
     if source.segment_starts is not None:
         moments = source.segment_starts[rows]
         names = {
             number: source.ids[row].rpartition("@")[0] for row, number in zip(rows.tolist(), moments[:, 0].tolist())
         }
-        said = "" if anomalous is None else "; anomalies are underlined"
-        title = f"log10 of the combined score in the course of time{said}"
-        parts.insert(1, draw_time_courses(spread, moments, names, title, anomalous))
+        title = "log10 of the combined score over time" + ("" if anomalous is None else "; anomalies are underlined")
+        parts.insert(1, draw_time_courses(logarithms, moments, names, title, anomalous))
     return stack_images(parts)

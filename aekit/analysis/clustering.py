@@ -1,4 +1,4 @@
-"""Groups of samples that nobody named: k-means or HDBSCAN over embeddings, with a choice of how many."""
+"""Cluster embeddings by k-means or HDBSCAN, and choose the number of clusters."""
 
 from __future__ import annotations
 
@@ -14,37 +14,50 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from aekit.analysis.inputs import open_or_embed
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
-from aekit.evaluation.clusterers import DENSE, _distances, _ordered, _round, fit_hdbscan, silhouettes
+from aekit.evaluation.clusterers import (
+    DENSE,
+    center_distances,
+    choose_kmeans,
+    fit_hdbscan,
+    order_by_size,
+    silhouettes,
+)
 from aekit.io.atomic import atomic_folder, write_json
+from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress import SILENT, Progress
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
 
 FORMAT = 1
-SHOWN, ROWS = 10, 30
+MIN_SAMPLES = 30
+"""Samples that a map or an export needs to be clustered."""
+STRUCTURE = {0.7: "strong", 0.5: "reasonable", 0.25: "weak"}
+"""Least mean silhouette of each kind of structure (Kaufman and Rousseeuw, Finding groups in data, 1990)."""
+IMAGE_COLUMNS, IMAGE_ROWS = 10, 30
 
 Method = Literal["kmeans", "hdbscan"]
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Groups of embedded samples.
+    """Clusters of embedded samples.
 
     Attributes:
-        digest: of the encoder.
+        digest: digest of the encoder.
         ids: (N,) names.
-        clusters: (N,) numbers from 0, the largest group first; -1 for what lies in none.
-        distances: (N,) to the center of the own group, or to the nearest center.
-        centers: (K, D) means.
-        silhouette: mean over some of the samples that are in a group, in -1..1; 0 where there is one group.
-        tried: number of clusters -> silhouette, where the number was chosen.
+        clusters: (N,) cluster numbers from 0, the largest cluster first; -1 for samples in no cluster.
+        distances: (N,) distance to the center of the sample's cluster, or to the nearest center.
+        centers: (K, D) means of the clusters.
+        silhouette: mean silhouette of up to 2,000 samples in clusters, in -1..1; 0 for a single cluster.
+        silhouettes_by_count: number of clusters -> silhouette, of the numbers that were tried.
         labels: (N,) or None.
-        image: the samples nearest to each center, or None where the samples are not at hand.
+        image: the samples nearest to each center, or None if the samples are not available.
     """
 
     digest: str
@@ -58,31 +71,48 @@ class Clusters:
     image: Image.Image | None
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each group: its size, its most frequent label and that one's share, the sample nearest its center."""
-        found = []
+        """Return a row per cluster: size, most frequent label and its fraction, and the sample nearest the center."""
+        rows = []
         for number in range(len(self.centers)):
-            own = np.flatnonzero(self.clusters == number)
-            row: dict[str, Any] = {"cluster": number, "samples": len(own)}
+            members = np.flatnonzero(self.clusters == number)
+            row: dict[str, Any] = {"cluster": number, "samples": len(members)}
             if self.labels is not None:
-                names, counts = np.unique(self.labels[own].astype(str), return_counts=True)
-                row |= {"label": str(names[counts.argmax()]), "share": float(counts.max() / len(own))}
-            found.append(row | {"nearest": self.ids[int(own[self.distances[own].argmin()])]})
-        return found
+                names, counts = np.unique(self.labels[members].astype(str), return_counts=True)
+                row |= {"label": str(names[counts.argmax()]), "fraction": float(counts.max() / len(members))}
+            rows.append(row | {"nearest": self.ids[int(members[self.distances[members].argmin()])]})
+        return rows
+
+    def text(self) -> str:
+        """Return a conclusion in one sentence and a table of the clusters."""
+        rows = self.rows()
+        clustered = sum(row["samples"] for row in rows)
+        structure = next((name for least, name in STRUCTURE.items() if self.silhouette >= least), "no clear")
+        conclusion = (
+            f"{clustered:,} of {len(self.ids):,} samples" if clustered < len(self.ids) else f"{clustered:,} samples"
+        )
+        conclusion += f" form {len(rows)} clusters with {structure} structure (silhouette {self.silhouette:.3f})"
+        if len(rows) == 1:
+            conclusion = f"{clustered:,} of {len(self.ids):,} samples form a single cluster"
+        if self.labels is not None:
+            purity = sum(row["samples"] * row["fraction"] for row in rows) / clustered
+            conclusion += f"; {100 * purity:.0f}% of them have the most frequent label of their cluster"
+        return f"{conclusion}.\n{format_columns(rows)}"
 
     def save(self, folder: Path) -> None:
-        """Writes ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and the image into a folder that is there."""
+        """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
         with (folder / "clusters.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", "cluster", "distance"])
             writer.writerows(zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances)))
         save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
-        told = {
+        description = {
             "format": FORMAT,
             "encoder": self.digest,
             "silhouette": self.silhouette,
-            "tried": self.silhouettes_by_count,
+            "silhouettes_by_count": self.silhouettes_by_count,
+            "clusters": self.rows(),
         }
-        write_json(folder / "clusters.json", told | {"clusters": self.rows()})
+        write_json(folder / "clusters.json", description)
         if self.image is not None:
             self.image.save(folder / "image.png")
 
@@ -96,84 +126,93 @@ def find_clusters(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Clusters:
-    """Groups embeddings.
+    """Cluster embeddings.
 
     Args:
-        embeddings: `aekit.Embeddings`, their folder, or vectors (N, D).
-        clusters: K; 0 tries 2, 3, 5, 8, 10, 15, 20 and 30 and takes the one of the highest silhouette (Rousseeuw, 1987).
-        method: ``kmeans``, round groups of like size; ``hdbscan``, dense groups of any form and number, which leaves out
-            what lies between (Campello, Moulavi and Sander, 2013). It is fitted on 20,000 samples at most; each other
-            sample joins its nearest.
-        out: new folder for the group of each sample, the centers and the image.
-        seed: of the first centers and of the silhouette's sample.
-        progress: receives what was chosen.
+        embeddings: `aekit.Embeddings`, their folder or vectors (N, D); or a run or its encoder, whose training data is embedded.
+        clusters: number of clusters; 0 tries 2, 3, 5, 8, 10, 15, 20 and 30 and keeps the number with the highest silhouette
+            (Rousseeuw, 1987).
+        method: ``kmeans`` finds round clusters of similar size; ``hdbscan`` finds dense clusters of any shape and number, and
+            leaves samples between them in no cluster (Campello, Moulavi and Sander, 2013). HDBSCAN is fitted on at most
+            20,000 samples; every other sample joins the cluster of its nearest neighbor.
+        out: new folder for the cluster of each sample, the centers and the image.
+        seed: seed of the initial centers and of the samples whose silhouette is measured.
+        progress: receives the number of clusters that was chosen.
+
+    Returns:
+        The clusters, numbered from the largest to the smallest.
 
     Raises:
-        DataError: no embeddings, or fewer than there are to be clusters.
-        RecipeError: another method, or a number of clusters for ``hdbscan``, which finds it.
+        DataError: no embeddings, or too few for the number of clusters.
+        RecipeError: another method, or a number of clusters for ``hdbscan``.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> vectors = np.repeat([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0]], [20, 15, 10], axis=0)
+        >>> vectors += 0.1 * np.random.default_rng(0).normal(size=vectors.shape)
+        >>> found = aekit.find_clusters(vectors)
+        >>> np.bincount(found.clusters).tolist()
+        [20, 15, 10]
     """
     if method not in get_args(Method):
         raise RecipeError([f"method = {method!r}: expected kmeans or hdbscan"])
     if method == "hdbscan" and clusters:
         raise RecipeError([f"clusters = {clusters}: hdbscan finds the number of clusters itself"])
-    if isinstance(embeddings, (str, Path)):
-        embeddings = Embeddings.open(embeddings)
-    elif not isinstance(embeddings, Embeddings):
-        embeddings = Embeddings.from_array(embeddings)
+    embeddings = open_or_embed(embeddings, progress)
     vectors = np.asarray(embeddings.vectors, np.float32)
-    if len(vectors) < max(3, clusters + 1):
-        raise DataError(f"{len(vectors)} embeddings for {clusters or 2} clusters: more samples are needed")
+    least = max(3, clusters + 1)
+    if len(vectors) < least:
+        raise DataError(f"{len(vectors)} embeddings: {clusters or 2} clusters need at least {least}")
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         with progress.task("cluster", len(vectors)) as task:
-            tried: dict[int, float] = {}
+            silhouettes_by_count: dict[int, float] = {}
             points = project_to_span(vectors)
             if method == "hdbscan":
-                found = fit_hdbscan(points, points, DENSE)
+                assigned = fit_hdbscan(points, points, DENSE)
             else:
-                found, tried = _round(points, clusters, seed)
+                assigned, silhouettes_by_count = choose_kmeans(points, clusters, seed)
             task.advance(len(vectors))
-        found, centers = _ordered(vectors, found)
-        if tried:
-            progress.say(f"{len(centers)} clusters, which have the highest silhouette of {', '.join(map(str, tried))}")
-        distances, inside = _distances(vectors, centers, found), found >= 0
-        made = Clusters(
+        assigned, centers = order_by_size(vectors, assigned)
+        if silhouettes_by_count:
+            counts = ", ".join(map(str, silhouettes_by_count))
+            progress.say(f"{len(centers)} clusters: the highest silhouette among {counts} clusters")
+        distances, clustered = center_distances(vectors, centers, assigned), assigned >= 0
+        result = Clusters(
             digest=embeddings.digest,
             ids=embeddings.ids,
-            clusters=found,
+            clusters=assigned,
             distances=distances,
             centers=centers,
-            silhouette=float(silhouettes(points[inside], found[inside], seed).mean()),
-            silhouettes_by_count=tried,
+            silhouette=float(silhouettes(points[clustered], assigned[clustered], seed).mean()),
+            silhouettes_by_count=silhouettes_by_count,
             labels=embeddings.labels,
-            image=_image(embeddings, found, distances, len(centers)),
+            image=_image(embeddings, assigned, distances, len(centers)),
         )
         if folder is not None:
-            made.save(folder)
-    return made
+            result.save(folder)
+    return result
 
 
-def _image(embeddings: Embeddings, found: np.ndarray, distances: np.ndarray, count: int) -> Image.Image | None:
-    """A row for each of the largest groups: what lies nearest to its center."""
+def _image(embeddings: Embeddings, assigned: np.ndarray, distances: np.ndarray, count: int) -> Image.Image | None:
+    """Draw a row for each of the largest clusters: the samples nearest to its center."""
     encoder = encoder_of(embeddings)
-    at_hand = embeddings.source() if encoder else None
-    if encoder is None or at_hand is None:
+    available = embeddings.source() if encoder else None
+    if encoder is None or available is None:
         return None
-    source, places = at_hand
-    drawn = DisplayScale(encoder.spec, encoder.preprocess)
+    source, positions = available
+    scale = DisplayScale(encoder.spec, encoder.preprocess)
     rows, titles, captions = [], [], []
-    for number in range(min(count, ROWS)):
-        own = np.flatnonzero(found == number)
-        near = own[np.argsort(distances[own], kind="stable")[:SHOWN]]
-        raw, _ = read_valid(source, places[near])
-        rows.append([drawn.to_display(sample) for sample in raw])
-        titles.append(f"{number} ({len(own):,})")
-        captions.append([] if embeddings.labels is None else [str(label) for label in embeddings.labels[near]])
-    rest = f"; {int((found < 0).sum()):,} samples are in none" if (found < 0).any() else ""
-    title = f"{count} clusters, by size; from the left what is nearest to the center{rest}"
+    for number in range(min(count, IMAGE_ROWS)):
+        members = np.flatnonzero(assigned == number)
+        nearest = members[np.argsort(distances[members], kind="stable")[:IMAGE_COLUMNS]]
+        raw, _ = read_valid(source, positions[nearest])
+        rows.append([scale.to_display(sample) for sample in raw])
+        titles.append(f"{number} ({len(members):,})")
+        captions.append([] if embeddings.labels is None else [str(label) for label in embeddings.labels[nearest]])
+    outside = int((assigned < 0).sum())
+    title = f"{count} clusters, the largest first; in each row, the samples nearest to the center"
+    title += f" ({outside:,} samples are in no cluster)" if outside else ""
     return draw_grid(
-        rows, source.spec, row_titles=titles, captions=captions, title=title, value_range=drawn.value_range
+        rows, source.spec, row_titles=titles, captions=captions, title=title, value_range=scale.value_range
     )
-
-
-FEWEST = 30
-"""Samples below which no groups are looked for."""

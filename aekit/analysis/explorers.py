@@ -1,4 +1,4 @@
-"""Embeddings in the forms that other people's explorers open: Embedding Atlas and TensorBoard's projector."""
+"""Write embeddings for explorers: Embedding Atlas and the projector of TensorBoard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from aekit.analysis.clustering import FEWEST, find_clusters
+from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
+from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.layouts import project
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
@@ -28,22 +29,22 @@ from aekit.visualization.rendering import DisplayScale
 
 ExplorerFormat = Literal["atlas", "projector"]
 
-MOST = 5000
-NEAR = 10
+MAX_SAMPLES = 5000
+NEIGHBORS = 10
 _BATCH = 256
-_SPRITE = 8192
-"""Side of the largest sprite that TensorBoard takes."""
+_MAX_SPRITE = 8192
+"""Side of the largest sprite that TensorBoard accepts, in pixels."""
 _CELL = 64
 
 
 @dataclass(frozen=True)
 class ExploreResult:
-    """What was written.
+    """Files for an explorer.
 
     Attributes:
-        folder: where.
-        count: samples in it.
-        command: that opens it.
+        folder: folder that was written.
+        count: number of samples in it.
+        command: command that opens it.
     """
 
     folder: Path
@@ -55,76 +56,89 @@ def explore(
     embeddings: Any,
     out: str | Path,
     *,
-    form: ExplorerFormat = "atlas",
+    format: ExplorerFormat = "atlas",
     method: str = "auto",
-    max_samples: int = MOST,
+    max_samples: int = MAX_SAMPLES,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> ExploreResult:
-    """Writes embeddings for an explorer.
+    """Write embeddings for an explorer.
 
-    ``atlas`` is one Parquet file with a row for each sample: id, label and split where there are any, cluster, x, y, its
-    ten nearest neighbors (by position in the file, with cosine distances), and a thumbnail as PNG where the samples are at
-    hand. ``projector`` is a log folder of TensorBoard's: vectors, metadata, a sprite of thumbnails, and a configuration.
+    ``atlas`` writes a Parquet file with a row per sample: id, label and split if there are any, cluster, x, y, the ten nearest
+    neighbors (as rows of the file, with cosine distances), and a PNG thumbnail if the samples are available. ``projector``
+    writes a log folder for TensorBoard: vectors, metadata, a sprite of thumbnails, and a configuration.
 
     Args:
-        embeddings: `aekit.Embeddings`, or their folder.
+        embeddings: `aekit.Embeddings`, their folder or vectors (N, D); or a run or its encoder, whose training data is embedded.
         out: new folder.
-        form: ``atlas`` or ``projector``.
-        method: of the plane for ``atlas``, as in `aekit.analysis.layouts.lay_out`; the projector makes its own.
-        most: samples; more are thinned evenly.
-        seed: of the plane and the clusters.
-        progress: receives what was left out, and a bar.
+        format: ``atlas`` or ``projector``.
+        method: layout for ``atlas``: ``auto``, ``pca``, ``tsne`` or ``umap``, as in `aekit.draw_map`; the projector computes
+            its own.
+        max_samples: most samples to write; more are thinned evenly.
+        seed: seed of the layout and the clusters.
+        progress: receives the number of samples that are written, and a progress bar.
+
+    Returns:
+        The folder, the number of samples, and the command that opens it.
 
     Raises:
         DataError: no embeddings.
-        RecipeError: another form or method.
-        OutputError: `out` holds something already.
+        RecipeError: another format or method.
+        OutputError: `out` exists already.
+
+    Examples:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import aekit
+        >>> vectors = np.random.default_rng(0).normal(size=(40, 8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     aekit.explore(vectors, f"{folder}/atlas", method="pca").count
+        40
     """
-    if form not in get_args(ExplorerFormat):
-        raise RecipeError([f"form = {form!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
-    opened = embeddings if isinstance(embeddings, Embeddings) else Embeddings.open(embeddings)
-    chosen = np.arange(0, len(opened), max(1, -(-len(opened) // max_samples)))
-    if len(chosen) < len(opened):
-        progress.say(f"{len(chosen):,} of {len(opened):,} samples, evenly spaced; --max-samples takes more")
-    vectors = np.asarray(opened.vectors, np.float32)[chosen]
-    columns = _columns(opened, chosen, vectors, seed)
+    if format not in get_args(ExplorerFormat):
+        raise RecipeError([f"format = {format!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
+    embeddings = open_or_embed(embeddings, progress)
+    shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
+    if len(shown) < len(embeddings):
+        progress.say(f"{len(shown):,} of {len(embeddings):,} samples, evenly spaced; set max_samples for more")
+    vectors = np.asarray(embeddings.vectors, np.float32)[shown]
+    columns = _columns(embeddings, shown, vectors, seed)
     folder = Path(out)
-    with atomic_folder(folder) as part, progress.task("draw", len(chosen)) as task:
-        images = _images(opened, chosen, task.advance)
-        if form == "atlas":
+    with atomic_folder(folder) as part, progress.task("draw", len(shown)) as task:
+        images = _images(embeddings, shown, task.advance)
+        if format == "atlas":
             command = _atlas(part, folder, columns, vectors, images, method, seed)
         else:
             command = _projector(part, folder, columns, vectors, images)
-    return ExploreResult(folder, len(chosen), command)
+    return ExploreResult(folder, len(shown), command)
 
 
-def _columns(opened: Embeddings, chosen: np.ndarray, vectors: np.ndarray, seed: int) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {"id": [str(opened.ids[int(row)]) for row in chosen]}
-    for name, values in {"label": opened.labels, "split": opened.splits}.items():
+def _columns(embeddings: Embeddings, shown: np.ndarray, vectors: np.ndarray, seed: int) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"id": [str(embeddings.ids[int(row)]) for row in shown]}
+    for name, values in {"label": embeddings.labels, "split": embeddings.splits}.items():
         if values is not None:
-            columns[name] = values[chosen].tolist()
-    if len(chosen) >= FEWEST:
+            columns[name] = values[shown].tolist()
+    if len(shown) >= MIN_SAMPLES:
         columns["cluster"] = [str(number) for number in find_clusters(vectors, seed=seed).clusters]
     return columns
 
 
-def _images(opened: Embeddings, chosen: np.ndarray, advance: Any) -> Iterator[Image.Image] | None:
-    """Of each sample, or None where they are not at hand."""
-    encoder = encoder_of(opened)
-    found = opened.source() if encoder else None
-    if encoder is None or found is None:
+def _images(embeddings: Embeddings, shown: np.ndarray, advance: Any) -> Iterator[Image.Image] | None:
+    """Draw each sample, or return None if the samples are not available."""
+    encoder = encoder_of(embeddings)
+    located = embeddings.source() if encoder else None
+    if encoder is None or located is None:
         return None
-    drawn, (source, places) = DisplayScale(encoder.spec, encoder.preprocess), found
+    scale, (source, positions) = DisplayScale(encoder.spec, encoder.preprocess), located
 
-    def each() -> Iterator[Image.Image]:
-        for start in range(0, len(chosen), _BATCH):
-            raw, _ = read_valid(source, places[chosen[start : start + _BATCH]])
+    def draw() -> Iterator[Image.Image]:
+        for start in range(0, len(shown), _BATCH):
+            raw, _ = read_valid(source, positions[shown[start : start + _BATCH]])
             for sample in raw:
-                yield render_sample(drawn.to_display(sample), source.spec, drawn.value_range)
+                yield render_sample(scale.to_display(sample), source.spec, scale.value_range)
             advance(len(raw))
 
-    return each()
+    return draw()
 
 
 def _atlas(
@@ -136,18 +150,19 @@ def _atlas(
     method: str,
     seed: int,
 ) -> str:
-    places, _ = project(vectors, method, seed=seed)
-    cosines, near = nearest_other_neighbors(vectors, NEAR)
+    points, _ = project(vectors, method, seed=seed)
+    cosines, neighbors = nearest_other_neighbors(vectors, NEIGHBORS)
     table: dict[str, Any] = dict(columns)
-    table |= {"x": places[:, 0], "y": places[:, 1]}
+    table |= {"x": points[:, 0], "y": points[:, 1]}
+    distances = (1 - cosines).clip(min=0)
     table["neighbors"] = pa.array(
-        [{"ids": ids, "distances": away} for ids, away in zip(near.tolist(), (1 - cosines).clip(min=0).tolist())],
+        [{"ids": ids, "distances": by_id} for ids, by_id in zip(neighbors.tolist(), distances.tolist())],
         pa.struct({"ids": pa.list_(pa.int64()), "distances": pa.list_(pa.float64())}),
     )
     command = f"embedding-atlas {folder / 'embeddings.parquet'} --x x --y y --neighbors neighbors"
     if images is not None:
-        held = [{"bytes": _png(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
-        table["image"] = pa.array(held, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+        thumbnails = [{"bytes": _png(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
+        table["image"] = pa.array(thumbnails, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
         command += " --image image"
     pq.write_table(pa.table(table), part / "embeddings.parquet")
     return command
@@ -161,26 +176,26 @@ def _projector(
     images: Iterator[Image.Image] | None,
 ) -> str:
     rows = zip(*columns.values())
-    # A single column has no heading there.
+    # TensorBoard expects no heading above a single column.
     head = ["\t".join(columns)] if len(columns) > 1 else []
-    lines = ["\t".join(" ".join(str(cell).split()) for cell in row) for row in rows]
-    write_text(part / "metadata.tsv", "\n".join([*head, *lines]) + "\n")
+    body = ["\t".join(" ".join(str(cell).split()) for cell in row) for row in rows]
+    write_text(part / "metadata.tsv", "\n".join([*head, *body]) + "\n")
     np.savetxt(part / "tensors.tsv", vectors, "%.6g", "\t")
-    told = [f"tensor_name: {_quoted(folder.name)}", 'tensor_path: "tensors.tsv"', 'metadata_path: "metadata.tsv"']
-    told += [f"tensor_shape: {size}" for size in vectors.shape]
+    lines = [f"tensor_name: {_quoted(folder.name)}", 'tensor_path: "tensors.tsv"', 'metadata_path: "metadata.tsv"']
+    lines += [f"tensor_shape: {size}" for size in vectors.shape]
     if images is not None:
         across = math.ceil(math.sqrt(len(vectors)))
-        side = min(_CELL, _SPRITE // across)
+        side = min(_CELL, _MAX_SPRITE // across)
         sprite = Image.new("RGB", (across * side, across * side), "white")
         for number, image in enumerate(images):
-            fitted = image.copy()
-            fitted.thumbnail((side, side), Image.Resampling.LANCZOS)
+            cell = image.copy()
+            cell.thumbnail((side, side), Image.Resampling.LANCZOS)
             left, top = (number % across) * side, (number // across) * side
-            sprite.paste(fitted, (left + (side - fitted.width) // 2, top + (side - fitted.height) // 2))
+            sprite.paste(cell, (left + (side - cell.width) // 2, top + (side - cell.height) // 2))
         sprite.save(part / "sprite.png", optimize=True)
-        told.append(f'sprite {{ image_path: "sprite.png" single_image_dim: {side} single_image_dim: {side} }}')
-    body = "\n".join(f"  {line}" for line in told)
-    write_text(part / "projector_config.pbtxt", f"embeddings {{\n{body}\n}}\n")
+        lines.append(f'sprite {{ image_path: "sprite.png" single_image_dim: {side} single_image_dim: {side} }}')
+    config = "\n".join(f"  {line}" for line in lines)
+    write_text(part / "projector_config.pbtxt", f"embeddings {{\n{config}\n}}\n")
     return f"tensorboard --logdir {folder}"
 
 
@@ -189,6 +204,6 @@ def _quoted(text: str) -> str:
 
 
 def _png(image: Image.Image) -> bytes:
-    stored = io.BytesIO()
-    image.save(stored, "PNG")
-    return stored.getvalue()
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

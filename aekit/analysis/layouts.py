@@ -1,4 +1,4 @@
-"""Places in the plane for vectors of any width: principal components, t-SNE, UMAP. Seeded, so that a map can be drawn again."""
+"""Project vectors to the plane by principal components, t-SNE or UMAP, reproducibly."""
 
 from __future__ import annotations
 
@@ -11,81 +11,81 @@ from aekit.errors import AekitError, DataError, RecipeError
 
 Method = Literal["auto", "pca", "tsne", "umap"]
 
+UNPROJECTED = "embeddings"
+"""Name of the layout of two-dimensional vectors that are not projected."""
 PERPLEXITY = 30.0
-"""Neighbors that t-SNE keeps near."""
+"""Effective number of neighbors that t-SNE preserves."""
 NEIGHBORS = 15
-"""Neighbors that UMAP keeps near."""
+"""Neighbors that UMAP preserves."""
+NEIGHBORS_SHOWN = 8
+"""Neighbors that a map shows of a sample."""
 
 
-def project(code: np.ndarray, method: str = "auto", *, seed: int = 0) -> tuple[np.ndarray, str]:
-    """Places for vectors, and what they are, in words.
+def project(vectors: np.ndarray, method: str = "auto", *, seed: int = 0) -> tuple[np.ndarray, str]:
+    """Project vectors to the plane.
 
     Args:
-        code: (N, D), N at least 3, D at least 2, finite.
-        method: ``pca``, the two directions of the largest variance; ``tsne`` (van der Maaten and Hinton, Visualizing data
-            using t-SNE, 2008); ``umap`` (McInnes, Healy and Melville, UMAP, 2018), which needs an extra package; ``auto``, the
-            vectors themselves where they have two numbers, else ``tsne``. The two in the middle keep neighbors together:
-            distances between far groups, and their sizes, mean little.
-        seed: of t-SNE and UMAP.
+        vectors: (N, D), N at least 3, D at least 2, finite.
+        method: ``pca``, the two directions of largest variance; ``tsne`` (van der Maaten and Hinton, Visualizing data using
+            t-SNE, 2008); ``umap`` (McInnes, Healy and Melville, UMAP, 2018), which needs an extra package; ``auto``, the
+            vectors themselves if they have two dimensions, else ``tsne``. t-SNE and UMAP keep neighbors together; distances
+            between clusters and sizes of clusters mean little in them.
+        seed: seed of t-SNE and UMAP.
 
     Returns:
-        (N, 2) float64, and a phrase such as ``t-SNE``.
+        (N, 2) float64, and the name of the layout, such as ``t-SNE``.
 
     Raises:
-        DataError: fewer vectors, or narrower ones.
+        DataError: fewer than 3 vectors or fewer than 2 dimensions.
         RecipeError: another method.
-        AekitError: UMAP without its package.
+        AekitError: UMAP is not installed.
     """
-    code = np.asarray(code, np.float64)
-    if code.ndim != 2 or len(code) < 3 or code.shape[1] < 2:
-        raise DataError(f"embeddings of shape {code.shape}: a map needs 3 samples of 2 numbers at least")
+    vectors = np.asarray(vectors, np.float64)
+    if vectors.ndim != 2 or len(vectors) < 3 or vectors.shape[1] < 2:
+        raise DataError(f"embeddings of shape {vectors.shape}: a map needs at least 3 samples and 2 dimensions")
     if method not in get_args(Method):
         raise RecipeError([f"method = {method!r}: expected {', '.join(get_args(Method))}"])
-    if method == "auto" and code.shape[1] == 2:
-        return code, "the code itself"
-    plane, share = pca_projection(code)
+    if method == "auto" and vectors.shape[1] == 2:
+        return vectors, UNPROJECTED
+    plane, explained = pca_projection(vectors)
     if method == "pca":
-        return plane, f"principal components ({100 * share:.0f} % of the variance)"
+        return plane, f"principal components ({100 * explained:.0f}% of the variance)"
     if method == "umap":
-        return _umap(code, plane, seed), "UMAP"
-    return _tsne(code, plane, seed), "t-SNE"
+        return _umap(vectors, plane, seed), "UMAP"
+    return _tsne(vectors, plane, seed), "t-SNE"
 
 
 def pca_projection(rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """(N, D) -> (N, 2), the two directions of the largest variance, and the share of the variance that they hold."""
-    centerd = rows - rows.mean(0)
-    total = float(np.square(centerd).sum())
+    """Project (N, D) rows to (N, 2), the two directions of largest variance, and return the fraction of the variance in them."""
+    centered = rows - rows.mean(0)
+    total = float(np.square(centered).sum())
     if len(rows) < rows.shape[1]:  # the smaller of the two products has the same directions
-        values, left = np.linalg.eigh(centerd @ centerd.T)
+        values, left = np.linalg.eigh(centered @ centered.T)
         plane = left[:, :-3:-1] * np.sqrt(values[:-3:-1].clip(0))
     else:
-        left, sizes, _ = np.linalg.svd(centerd, full_matrices=False)
+        left, sizes, _ = np.linalg.svd(centered, full_matrices=False)
         plane = left[:, :2] * sizes[:2]
     return plane, float(np.square(plane).sum()) / total if total > 0 else 1.0
 
 
-def _tsne(code: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
+def _tsne(vectors: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
-    # Started from the principal components, so that what lies apart at large stays so (Kobak and Berens, 2019).
+    # Start from the principal components, which preserves the global structure (Kobak and Berens, 2019).
     start = plane / max(float(plane[:, 0].std()), 1e-12) * 1e-4
-    perplexity = min(PERPLEXITY, (len(code) - 1) / 3)
+    perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
     layout = TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=-1)
-    return layout.fit_transform(code.astype(np.float32)).astype(np.float64)
+    return layout.fit_transform(vectors.astype(np.float32)).astype(np.float64)
 
 
-def _umap(code: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
+def _umap(vectors: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says that a seed costs threads, and numba what it will drop some day
+        warnings.simplefilter("ignore")  # UMAP warns that a seed costs threads, numba of its deprecations
         try:
             from umap import UMAP
         except ImportError:
-            raise AekitError("UMAP needs a package of its own: pip install 'aekit[maps]'") from None
+            raise AekitError("UMAP is not installed: pip install 'aekit[maps]'") from None
         start = 10 * plane / max(float(np.abs(plane).max()), 1e-12)
-        settings: dict[str, Any] = {"n_neighbors": min(NEIGHBORS, len(code) - 1), "init": start.astype(np.float32)}
+        settings: dict[str, Any] = {"n_neighbors": min(NEIGHBORS, len(vectors) - 1), "init": start.astype(np.float32)}
         layout = UMAP(random_state=seed, n_jobs=1, **settings)
-        return np.asarray(layout.fit_transform(code.astype(np.float32)), np.float64)
-
-
-NEAR = 8
-"""Neighbors that are shown of a sample."""
+        return np.asarray(layout.fit_transform(vectors.astype(np.float32)), np.float64)

@@ -8,7 +8,6 @@ import click
 
 import aekit
 from aekit.cli.options import quiet_option
-from aekit.io.text_table import format_columns
 from aekit.progress import Progress
 
 
@@ -32,10 +31,6 @@ def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: 
     clustering = aekit.find_clusters(
         embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress
     )
-    click.echo(format_columns(clustering.rows()))
-    unassigned = int((clustering.clusters < 0).sum())
-    click.echo(
-        f"silhouette {clustering.silhouette:.3f}" + (f"; {unassigned} samples are in no cluster" if unassigned else "")
-    )
+    click.echo(clustering.text())
     image = f"; image in {out}/image.png" if clustering.image else ""
     click.echo(f"cluster of each sample in {out}/clusters.csv{image}")

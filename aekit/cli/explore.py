@@ -43,7 +43,7 @@ from aekit.progress import Progress
 def explore(embeddings: str, out: str, form: Any, method: str, max_samples: int, seed: int, progress: Progress) -> None:
     """Export EMBEDDINGS, with thumbnails, in a format that Embedding Atlas or TensorBoard opens directly."""
     exported = aekit.explore(
-        embeddings, out, form=form, method=method, max_samples=max_samples, seed=seed, progress=progress
+        embeddings, out, format=form, method=method, max_samples=max_samples, seed=seed, progress=progress
     )
     click.echo(f"{exported.count} samples in {exported.folder}")
     click.echo(f"next: {exported.command}")

@@ -206,10 +206,10 @@ def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, t
     # The detector that was saved gives the same scores again, to the same and to other data.
     again = find_anomalies(run, table, split="test", detector=out)
     assert again.ids == [row["id"] for row in listed] and np.allclose(again.scores["combined"], combined, rtol=1e-4)
-    assert "no controls: the detector was fitted before" in again.notes and list(again.metrics) == list(area)[:4]
+    assert "no baselines: the detector was fitted in an earlier run" in again.notes and list(again.metrics) == list(area)[:4]
     few = find_anomalies(run, np.load(table)["X_test"][-3:], detector=out, baselines=False)
-    assert len(few.ids) == 3 and few.metrics == {} and "not judged: the data has no labels" in few.notes
-    assert few.text().splitlines()[0].split() == ["id", "reconstruction", "code", "neighbors", "combined"]
+    assert len(few.ids) == 3 and few.metrics == {} and "no metrics: the data has no labels" in few.notes
+    assert few.text().splitlines()[1].split() == ["id", "reconstruction", "code", "neighbors", "combined"]
 
 
 def test_training_on_normal_samples_of_a_data_set_without_splits(command: Command, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_training_on_normal_samples_of_a_data_set_without_splits(command: Comman
     settings = ("--dim", 2, "--epochs", 2, "--set", 'data.only=["0"]', "--set", "train.precision=fp32", "-q")
     command.ok("fit", tmp_path / "all.npz", "-o", tmp_path / "run", *settings)
     told = command.ok("anomalies", tmp_path / "run", tmp_path / "all.npz", "-o", tmp_path / "out", "-q")
-    assert "was trained, without their labels, on 300 of the 300 normal samples and 0 of the 30 anomalies" in told
+    assert "was trained, without labels, on 300 of the 300 normal samples and 0 of the 30 anomalies" in told
 
 
 def test_one_class_against_the_rest(command: Command, tmp_path: Path) -> None:
@@ -242,12 +242,12 @@ def test_what_the_labels_do_not_say(run: Path, table: Path, tmp_path: Path) -> N
     reference = {"reference": x[:100], "baselines": False}
     np.savez(tmp_path / "names.npz", X=x, y=np.where(y == 1, "odd", "fine"))
     found = find_anomalies(run, tmp_path / "names.npz", **reference)
-    assert found.metrics == {} and any("say which are normal (--normal)" in note for note in found.notes)
+    assert found.metrics == {} and any("name the normal labels with --normal" in note for note in found.notes)
     found = find_anomalies(run, tmp_path / "names.npz", normal=["fine"], **reference)
     assert found.metrics["combined"]["auroc"].value > 0.95
     np.savez(tmp_path / "same.npz", X=x[:50], y=y[:50])
     found = find_anomalies(run, tmp_path / "same.npz", **reference)
-    assert "not judged: all 50 samples are normal" in found.notes
+    assert "no metrics: all 50 samples are normal" in found.notes
 
 
 def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> N
     assert "the data has no labels" in error
     few = tmp_path / "few.npy"
     np.save(few, rows[:9])
-    assert "9 samples to fit a detector on" in command("anomalies", run, table, "--reference", few, *out).error
+    assert "9 reference samples: a detector needs at least 10" in command("anomalies", run, table, "--reference", few, *out).error
     # A detector belongs to the encoder that it was fitted with.
     assert not (tmp_path / "out").exists()
     command.ok("anomalies", run, table, "--no-baselines", *out)
@@ -269,7 +269,7 @@ def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> N
     error = command("anomalies", tmp_path / "other", table, "--detector", tmp_path / "out", "-o", tmp_path / "o").error
     assert "comes from encoder" in error and "the detector in" in error
     error = command("anomalies", tmp_path / "other", table, "-o", tmp_path / "o", "-q").error
-    assert "trained on data in memory" in error and "name data of normal samples as reference" in error
+    assert "trained on data in memory" in error and "pass normal samples as reference (--reference)" in error
     assert "exists already" in command("anomalies", run, table, *out).error
     (tmp_path / "out" / "detector.safetensors").write_bytes(b"no")
     error = command("anomalies", run, table, "--detector", tmp_path / "out", "-o", tmp_path / "o", "-q").error
@@ -280,7 +280,7 @@ def test_a_code_that_is_wider_than_its_samples(tmp_path: Path) -> None:
     rows = planted()[0]
     aekit.fit(rows, dim=12, epochs=1, out=tmp_path / "run", overrides=FAST)
     found = find_anomalies(tmp_path / "run", rows, reference=rows)
-    assert any("no PCA: 12 components" in note for note in found.notes)
+    assert any("no PCA baseline: 12 components" in note for note in found.notes)
     assert all(np.isfinite(values).all() for values in found.scores.values())
 
 

@@ -58,7 +58,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_code_of_two_numbers_is_its_own_map(command: Command, digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.png"
     told = command.ok("map", digits / "run2", "-o", out, "-q")
-    assert "the code itself, beside the first two principal components of the samples, of 64 numbers" in told
+    assert "embeddings (2 dimensions), next to the first two principal components of the samples (64 dimensions)" in told
     table = pq.read_table(out.with_suffix(".parquet"))
     assert table.schema.metadata[b"aekit.digest"].decode() == aekit.load(digits / "run2").digest
     code = aekit.load(digits / "run2").embed("sklearn:digits")
@@ -90,7 +90,7 @@ def test_vectors_of_anybody_are_mapped() -> None:
     rows, _ = blobs()
     found = draw_map(rows[:, :2])
     assert np.array_equal(found.points, rows[:, :2]) and found.labels is None
-    assert found.titles[1].startswith("first two principal components of the code")
+    assert found.titles[1].startswith("first two principal components of the embeddings")
 
 
 def test_a_legend_of_many_labels() -> None:
@@ -118,7 +118,7 @@ def test_numbers_on_a_scale_run_through_the_ramp() -> None:
 def test_mistakes_with_maps(command: Command, digits: Path, tmp_path: Path) -> None:
     assert "expected a name that ends in .png" in command("map", digits / "embeddings", "-o", tmp_path / "m.pdf").error
     assert "no embeddings here" in command("map", tmp_path, "-o", tmp_path / "m.png").error
-    with pytest.raises(DataError, match="a map needs 3 samples of 2 numbers"):
+    with pytest.raises(DataError, match="a map needs at least 3 samples and 2 dimensions"):
         draw_map(np.zeros((10, 1)))
     with pytest.raises(DataError, match=r"expected \(samples, width\)"):
         draw_map(np.zeros((10, 2, 2)))
@@ -162,7 +162,9 @@ def test_more_samples_than_densities_are_estimated_from(monkeypatch: pytest.Monk
 def test_groups_of_digits(command: Command, digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "groups"
     told = command.ok("cluster", digits / "embeddings", "-k", 8, "-o", out, "-q")
-    assert told.split()[:5] == ["cluster", "samples", "label", "share", "nearest"] and "silhouette" in told
+    conclusion, head = told.splitlines()[:2]
+    assert conclusion.startswith("1,797 samples form 8 clusters with ") and "(silhouette 0." in conclusion
+    assert head.split() == ["cluster", "samples", "label", "fraction", "nearest"]
     described = json.loads((out / "clusters.json").read_text())
     embeddings = aekit.Embeddings.open(digits / "embeddings")
     assert described["encoder"] == embeddings.digest and len(described["clusters"]) == 8
@@ -185,7 +187,8 @@ def test_mistakes_with_groups(command: Command, digits: Path, tmp_path: Path) ->
     assert "no embeddings here" in command("cluster", tmp_path, *out).error
     error = command("cluster", digits / "embeddings", "-k", 4, "--method", "hdbscan", *out).error
     assert "hdbscan finds the number of clusters itself" in error
-    assert "1797 embeddings for 2000 clusters" in command("cluster", digits / "embeddings", "-k", 2000, *out).error
+    error = command("cluster", digits / "embeddings", "-k", 2000, *out).error
+    assert "1797 embeddings: 2000 clusters need at least 2001" in error
     assert not (tmp_path / "out").exists()
     with pytest.raises(RecipeError, match="expected kmeans or hdbscan"):
         find_clusters(blobs()[0], method="dbscan")  # type: ignore[arg-type]
