@@ -1,4 +1,4 @@
-"""The wheel holds everything, and the documents' set-up commands are the real ones."""
+"""The wheel holds every file, outside packages type-check against it, and documented set-up commands match CI."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from this checkout."""
+    """Build the wheel of this checkout."""
     out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
@@ -30,16 +30,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_module_and_page(wheel: Path) -> None:
     # hatchling ships nothing, silently, for a mistyped path.
-    held = set(zipfile.ZipFile(wheel).namelist())
+    files = set(zipfile.ZipFile(wheel).namelist())
     shipped = (".py", ".css", ".js", ".html", ".typed")
     core = {str(p.relative_to(ROOT)) for p in (ROOT / "aekit").rglob("*") if p.suffix in shipped}
     plugins = {str(p.relative_to(ROOT / "plugins")) for p in (ROOT / "plugins" / "aekit_plugins").rglob("*.py")}
-    assert core | plugins <= held and "aekit/py.typed" in held
-    assert not [name for name in held if name.startswith(("tests/", "plugins/", "benchmarks/"))]
+    assert core | plugins <= files and "aekit/py.typed" in files
+    assert not [name for name in files if name.startswith(("tests/", "plugins/", "benchmarks/"))]
 
 
 def test_an_empty_environment_finds_every_plugin(wheel: Path, tmp_path: Path) -> None:
-    """Installs the wheel where nothing else is but what listing plugins needs."""
+    """Install the wheel beside nothing but what listing plugins needs."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     light = ["click", "pluggy"]
@@ -64,12 +64,11 @@ from typing import Annotated, assert_type
 from torch import Tensor
 
 import aekit
-from aekit import Field, Variant
-from aekit.objective import Step
+from aekit.plugin import Field, Step, Variant
 
 
 class Shrink(Variant):
-    def __init__(self, *, price: Annotated[float, Field(gt=0, description="of the code's power")] = 0.01) -> None:
+    def __init__(self, *, price: Annotated[float, Field(gt=0, description="weight of the code's power")] = 0.01) -> None:
         super().__init__()
         self.price = price
 
@@ -89,7 +88,7 @@ width: str = aekit.fit("photos/").dim
 
 
 def test_outside_packages_are_type_checked_against_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    """Runs mypy --strict where only the wheel provides aekit."""
+    """Run mypy --strict where only the wheel provides aekit."""
     venv.create(tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
     place = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -121,7 +120,7 @@ def test_the_citation_has_the_version_of_the_package() -> None:
 
 
 def test_constraints_admit_what_is_required() -> None:
-    """Every runtime requirement is pinned to something that its range allows."""
+    """Check that the pin of every runtime requirement lies in its range."""
     import tomllib
 
     from packaging.requirements import Requirement

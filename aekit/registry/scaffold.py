@@ -1,4 +1,4 @@
-"""Writes a working plugin package, with its test, for somebody to start from."""
+"""Write a working plugin package, with its test, as a starting point."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from aekit.registry.hookspecs import API_VERSION
 
 
 def new_plugin(name: str, kind: str = "variant", folder: str | Path | None = None) -> Path:
-    """Writes the distribution ``aekit-NAME`` with one plugin, which does something simple and passes the conformance kit.
+    """Write the distribution ``aekit-NAME`` with one simple plugin that passes the conformance kit.
+
+    The package imports from `aekit.plugin` alone, and its test from `aekit.testing`.
 
     Args:
-        name: lower case words joined by hyphens.
-        kind: of plugin; all but ``command``.
-        folder: to write; default: ``aekit-NAME`` here.
+        name: lower-case words joined by hyphens.
+        kind: kind of the plugin; any but ``command``.
+        folder: folder to write; default: ``aekit-NAME`` in the working directory.
+
+    Returns:
+        the folder.
 
     Raises:
-        PluginError: a name that is not usable, or that a plugin of this kind has already.
-        OutputError: there is something at the folder already, or it cannot be written.
+        PluginError: the name is malformed, or a plugin of this kind has it already.
+        OutputError: the folder exists and is not empty, or cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 50:
-        raise PluginError(f"name {name!r}: expected lower case words joined by hyphens, such as 'my-{kind}'")
+        raise PluginError(f"name {name!r}: expected lower-case words joined by hyphens, such as 'my-{kind}'")
     if registry().has(kind, name):
-        raise PluginError(f"there is a {kind} {name!r} already; choose another name")
+        raise PluginError(f"{kind} {name!r} exists already; choose another name")
     code, attribute, tags = _PLUGINS[kind]
     camel = "".join(word.capitalize() for word in name.split("-"))
     if keyword.iskeyword(camel) or re.search(rf"\b{camel}\b", code):
@@ -91,13 +96,14 @@ The $kind `$name` for [aekit](https://pypi.org/project/aekit).
     aekit plugins test $name
     pytest
 
-`$package/__init__.py` registers it and has to stay light: aekit imports it to list plugins. The code is in
-`$package/plugin.py`. Its keyword-only parameters are its options.
+`$package/__init__.py` registers the plugin and must import quickly: aekit imports it to list plugins. The code is in
+`$package/plugin.py`; its keyword-only parameters are its options. Import from `aekit.plugin` alone: the other modules of
+aekit may change without notice.
 """,
     "$package/__init__.py": '''
-"""Registers the $kind $name with aekit. It imports none of the plugin's code, so that listing plugins is quick."""
+"""Register the $kind $name with aekit, without importing its code, so that listing plugins is quick."""
 
-from aekit import Entry, hookimpl
+from aekit.plugin import Entry, hookimpl
 
 
 @hookimpl
@@ -106,13 +112,13 @@ def $hook() -> list[Entry]:
         Entry(
             name="$name",
             target="$package.plugin:$attribute",
-            summary="one line about what $name does",
+            summary="describe in one line what $name does",
             api=$api,$tags
         )
     ]
 ''',
     "tests/test_conformance.py": '''
-"""Holds the plugin to aekit's contract: one test a check."""
+"""Check that the plugin meets aekit's contract: one test per check."""
 
 from aekit.testing import conformance
 
@@ -121,83 +127,83 @@ test_conformance = conformance("$kind", "$name")
 }
 
 _VARIANT = '''
-"""The variant $name: it adds Gaussian noise to what the encoder sees. Put your own idea in its place."""
+"""The variant $name: add Gaussian noise to the encoder's input. Replace it with your own idea."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import torch
-from aekit import Field, Variant
+from aekit.plugin import Field, Variant
 from torch import Tensor
 
 
 class $camel(Variant):
-    """What it does, and the paper it comes from."""
+    """Describe the variant here, and cite its paper."""
 
     def __init__(
         self,
         *,
-        level: Annotated[float, Field(ge=0, description="deviation of the noise, on the preprocessed scale")] = 0.1,
+        level: Annotated[float, Field(ge=0, description="standard deviation of the noise, after preprocessing")] = 0.1,
     ) -> None:
         super().__init__()
         self.level = level
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, *shape) -> (B, *shape)."""
+        """Add noise to preprocessed samples: (B, *shape) -> (B, *shape)."""
         return x + self.level * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 '''
 
 _PRETEXT = '''
-"""The pretext task $name: it tells flipped samples from others. Put your own idea in its place."""
+"""The pretext task $name: recognize flipped samples. Replace it with your own idea."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import torch
-from aekit import Encoder, Field, Pretext
+from aekit.plugin import Encoder, Field, Pretext
 from torch import Tensor, nn
 
 
 class $camel(Pretext):
-    """What it does, and the paper it comes from."""
+    """Describe the task here, and cite its paper."""
 
     def __init__(
         self,
         encoder: Encoder,
         *,
-        share: Annotated[float, Field(gt=0, lt=1, description="of samples that are flipped")] = 0.5,
+        flip_ratio: Annotated[float, Field(gt=0, lt=1, description="fraction of samples to flip")] = 0.5,
     ) -> None:
         super().__init__(encoder)
-        self.share = share
+        self.flip_ratio = flip_ratio
         self.head = nn.Linear(encoder.dim, 1)
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """(B, *shape) preprocessed -> the loss, and scalars to log."""
-        flipped = torch.rand(len(x), generator=generator, device=x.device) < self.share
-        seen = torch.where(flipped.view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
-        told = self.head(self.encoder.encode(seen))[:, 0].float()
-        loss = nn.functional.binary_cross_entropy_with_logits(told, flipped.float())
-        return {"loss": loss, "right": ((told > 0) == flipped).float().mean()}
+        """Return the loss, and scalars to log, of preprocessed samples (B, *shape)."""
+        flipped = torch.rand(len(x), generator=generator, device=x.device) < self.flip_ratio
+        inputs = torch.where(flipped.view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
+        logits = self.head(self.encoder.encode(inputs))[:, 0].float()
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, flipped.float())
+        return {"loss": loss, "accuracy": ((logits > 0) == flipped).float().mean()}
 '''
 
 _BACKBONE = '''
-"""The backbone $name: two linear layers. Put your own idea in its place."""
+"""The backbone $name: two linear layers. Replace it with your own idea."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from aekit import Backbone, Field, SampleSpec
+from aekit.plugin import Backbone, Field, SampleSpec
 from torch import nn
 
 
 class $camel(Backbone):
-    """What it does, and the paper it comes from."""
+    """Describe the network here, and cite its paper."""
 
     def __init__(
-        self, spec: SampleSpec, *, width: Annotated[int, Field(ge=1, description="of the two layers")] = 128
+        self, spec: SampleSpec, *, width: Annotated[int, Field(ge=1, description="width of both layers")] = 128
     ) -> None:
         super().__init__()
         self.spec, self.width = spec, width
@@ -206,9 +212,9 @@ class $camel(Backbone):
         self.features_dim, self.features_shape = width, (width,)
 
     def mirror(self, stage: int) -> nn.Module:
-        """From the output of a stage back to its input, before any activation: `between` adds a ReLU where one belongs.
+        """Return a module from the output of a stage back to its input, before any activation.
 
-        Without a mirror there is no decoder, only pretext tasks.
+        Without `mirror` the backbone has no decoder and trains with pretext tasks alone.
         """
         if stage == 0:
             return nn.Sequential(nn.Linear(self.width, self.spec.size), nn.Unflatten(1, self.spec.shape))
@@ -216,7 +222,7 @@ class $camel(Backbone):
 '''
 
 _SOURCE = '''
-"""The source $name: as many random vectors of two classes as asked for. Put your own data in their place."""
+"""The source $name: random vectors of two classes. Replace them with your own data."""
 
 from __future__ import annotations
 
@@ -224,20 +230,19 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from aekit import ArraySource, Field, SampleSpec, Source
-from aekit.errors import DataError
+from aekit.plugin import ArraySource, DataError, Field, SampleSpec, Source
 
 
 def open_source(
     where: str,
     like: SampleSpec | None = None,
     *,
-    width: Annotated[int, Field(ge=1, description="numbers in a vector")] = 8,
+    width: Annotated[int, Field(ge=1, description="length of a vector")] = 8,
 ) -> Source:
-    """Opens ``$name:WHERE``. For data that is not in memory, write a subclass of Source with a `read` by the batch.
+    """Open ``$name:WHERE``. For data that does not fit in memory, write a subclass of Source with its own `read`.
 
     Raises:
-        DataError: there is no such data.
+        DataError: `where` is not a number of samples.
     """
     if not where.isdigit() or int(where) == 0:
         raise DataError(f"$name:{where}: expected a number of samples, such as $name:100")
@@ -247,20 +252,19 @@ def open_source(
 
 
 def example(folder: Path) -> str:
-    """A small data set for the conformance kit, made in the folder if it needs files: what to open."""
+    """Return what the conformance kit opens; a source that reads files writes a small data set into `folder` first."""
     return "24"
 '''
 
 _EVALUATOR = '''
-"""The evaluator $name: how often the nearest class mean is the right one. Put your own idea in its place."""
+"""The evaluator $name: accuracy of the nearest class mean. Replace it with your own idea."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import numpy as np
-from aekit import Field
-from aekit.evaluation import Metric, Result, Split, bootstrap
+from aekit.plugin import Field, Metric, Result, Split, bootstrap
 
 
 def evaluate(
@@ -268,23 +272,23 @@ def evaluate(
     labels: np.ndarray,
     split: Split,
     *,
-    seed: Annotated[int, Field(ge=0, description="of the bootstrap")] = 0,
+    seed: Annotated[int, Field(ge=0, description="seed of the bootstrap")] = 0,
 ) -> Result:
-    """Judges embeddings (N, D) by labels (N,); `split` holds positions into both.
+    """Evaluate embeddings (N, D) by labels (N,); `split` holds positions into both.
 
-    What it chooses, it chooses on split.validation; split.test is for the figure alone.
+    Select settings on split.validation; use split.test for the final metric alone.
     """
-    seen = np.concatenate([split.train, split.validation])
-    classes = np.unique(labels[seen])
-    means = np.stack([embeddings[seen][labels[seen] == name].mean(axis=0) for name in classes])
+    training = np.concatenate([split.train, split.validation])
+    classes = np.unique(labels[training])
+    means = np.stack([embeddings[training][labels[training] == name].mean(axis=0) for name in classes])
     distances = ((embeddings[split.test][:, None] - means) ** 2).sum(axis=2)  # (N, C)
-    right = (classes[distances.argmin(axis=1)] == labels[split.test]).astype(np.float64)
-    metrics: dict[str, Metric] = {"accuracy": bootstrap(right, seed=seed)}
-    return Result(metrics, scores=right)
+    correct = (classes[distances.argmin(axis=1)] == labels[split.test]).astype(np.float64)
+    metrics: dict[str, Metric] = {"accuracy": bootstrap(correct, seed=seed)}
+    return Result(metrics, scores=correct)
 '''
 
 _INDEX = '''
-"""The index $name: exact search in memory. Put your own idea in its place."""
+"""The index $name: exact search in memory. Replace it with your own idea."""
 
 from __future__ import annotations
 
@@ -292,47 +296,46 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from aekit import Field
-from aekit.index import Batches, Index, Metric
+from aekit.plugin import BatchFactory, Field, Index, Similarity
 
 
 class $camel(Index):
-    """Compares queries with every vector."""
+    """Compare queries with every vector."""
 
-    def __init__(self, *, block: Annotated[int, Field(ge=1, description="queries at a time")] = 256) -> None:
+    def __init__(self, *, block: Annotated[int, Field(ge=1, description="queries compared at a time")] = 256) -> None:
         self.block = block
 
-    def build(self, batches: Batches, count: int, dim: int, metric: Metric) -> str:
-        self.held = np.concatenate(list(batches()))
+    def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
+        self.stored = np.concatenate(list(batches()))
         self.metric = metric
-        return "exact, as that is simplest"
+        return "exact search, the simplest kind"
 
     def add(self, vectors: np.ndarray) -> None:
-        self.held = np.concatenate([self.held, vectors])
+        self.stored = np.concatenate([self.stored, vectors])
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores = np.zeros((len(queries), k), np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         for start in range(0, len(queries), self.block):
             part = slice(start, start + self.block)
-            found = queries[part] @ self.held.T  # (Q, N)
+            similarities = queries[part] @ self.stored.T  # (Q, N)
             if self.metric == "l2":
-                found = (queries[part] ** 2).sum(1)[:, None] - 2 * found + (self.held**2).sum(1)
-            best = np.argsort(found if self.metric == "l2" else -found, axis=1, kind="stable")[:, :k]
+                similarities = (queries[part] ** 2).sum(1)[:, None] - 2 * similarities + (self.stored**2).sum(1)
+            best = np.argsort(similarities if self.metric == "l2" else -similarities, axis=1, kind="stable")[:, :k]
             rows[part, : best.shape[1]] = best
-            scores[part, : best.shape[1]] = np.take_along_axis(found, best, axis=1)
+            scores[part, : best.shape[1]] = np.take_along_axis(similarities, best, axis=1)
         return scores, rows
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        return self.held[rows]
+        return self.stored[rows]
 
     def save(self, path: Path) -> dict[str, Any]:
         with path.open("wb") as file:
-            np.save(file, self.held, allow_pickle=False)
+            np.save(file, self.stored, allow_pickle=False)
         return {"metric": self.metric}
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.held, self.metric = np.load(path, allow_pickle=False), settings["metric"]
+        self.stored, self.metric = np.load(path, allow_pickle=False), settings["metric"]
 '''
 
 _KINDS = '\n            tags=("vector", "series", "image", "clip"),'
@@ -344,4 +347,4 @@ _PLUGINS = {
     "index": (_INDEX, "$camel", ""),
     "evaluator": (_EVALUATOR, "evaluate", '\n            tags=("labels",),'),
 }
-"""Kind -> the plugin's code, what the entry names in it, and the entry's tags."""
+"""Kind -> code of the plugin, the attribute that its entry names, and tags of the entry."""

@@ -1,4 +1,4 @@
-"""These tests are for where this distribution is installed; elsewhere there is nothing to test."""
+"""Run these tests only where this distribution is installed."""
 
 from importlib.metadata import PackageNotFoundError, distribution
 

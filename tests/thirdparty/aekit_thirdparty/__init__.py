@@ -1,4 +1,4 @@
-"""Registers this package's plugins with aekit. It imports none of their code, so that listing plugins is quick."""
+"""Register this package's plugins with aekit, without importing their code, so that listing plugins is quick."""
 
 from aekit.plugin import Entry, hookimpl
 
@@ -9,7 +9,7 @@ def aekit_register_variants() -> list[Entry]:
         Entry(
             "noisy-code",
             "aekit_thirdparty.noisy_code:NoisyCode",
-            "noise on the code, which has to earn its power",
+            "Gaussian noise on the code, and a penalty on its power",
             api=2,
         )
     ]
@@ -21,7 +21,7 @@ def aekit_register_pretexts() -> list[Entry]:
         Entry(
             name="rotation-lite",
             target="aekit_thirdparty.rotation_lite:RotationLite",
-            summary="by how many quarters was the image turned",
+            summary="predict by how many quarter turns an image was rotated",
             api=2,
             tags=("image",),
         )
@@ -44,6 +44,6 @@ def aekit_register_sources() -> list[Entry]:
 def aekit_register_evaluators() -> list[Entry]:
     return [
         Entry(
-            "centroid", "aekit_thirdparty.centroid:evaluate", "is the nearest class mean right", api=2, tags=("labels",)
+            "centroid", "aekit_thirdparty.centroid:evaluate", "accuracy of the nearest class mean", api=2, tags=("labels",)
         )
     ]

@@ -1,4 +1,4 @@
-"""An evaluator: how often the nearest class mean is the right one."""
+"""An evaluator: accuracy of the nearest class mean."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ def evaluate(
     labels: np.ndarray,
     split: Split,
     *,
-    seed: Annotated[int, Field(ge=0, description="of the bootstrap")] = 0,
+    seed: Annotated[int, Field(ge=0, description="seed of the bootstrap")] = 0,
 ) -> Result:
-    """Class means are of the training and validation samples; how widely a mean is shrunk is chosen on validation.
+    """Classify by the nearest class mean, shrunk toward the mean of all; validation selects how much.
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) classes.
         split: positions into both.
     """
-    found = {
-        share: _right(embeddings, labels, split.train, split.validation, share).mean() for share in (0.0, 0.1, 0.3)
+    accuracies = {
+        shrinkage: _correct(embeddings, labels, split.train, split.validation, shrinkage).mean()
+        for shrinkage in (0.0, 0.1, 0.3)
     }
-    shrunk = max(found, key=lambda share: found[share])
-    seen = np.concatenate([split.train, split.validation])
-    right = _right(embeddings, labels, seen, split.test, shrunk)
-    metrics: dict[str, Metric] = {"accuracy": bootstrap(right, seed=seed)}
-    return Result(metrics, {"shrunk": shrunk}, scores=right)
+    best = max(accuracies, key=lambda shrinkage: accuracies[shrinkage])
+    training = np.concatenate([split.train, split.validation])
+    correct = _correct(embeddings, labels, training, split.test, best)
+    metrics: dict[str, Metric] = {"accuracy": bootstrap(correct, seed=seed)}
+    return Result(metrics, {"shrinkage": best}, scores=correct)
 
 
-def _right(
-    embeddings: np.ndarray, labels: np.ndarray, seen: np.ndarray, judged: np.ndarray, share: float
+def _correct(
+    embeddings: np.ndarray, labels: np.ndarray, training: np.ndarray, evaluated: np.ndarray, shrinkage: float
 ) -> np.ndarray:
-    """(N,) 1 where the nearest of the class means, moved by a share towards the mean of all, is that of the class."""
-    classes = np.unique(labels[seen])
-    means = np.stack([embeddings[seen][labels[seen] == name].mean(axis=0) for name in classes])
-    means += share * (embeddings[seen].mean(axis=0) - means)
-    distances = ((embeddings[judged][:, None] - means) ** 2).sum(axis=2)  # (N, C)
-    right: np.ndarray = classes[distances.argmin(axis=1)] == labels[judged]
-    return right.astype(np.float64)
+    """Return (N,) 1 where the nearest shrunk class mean is that of the label, else 0."""
+    classes = np.unique(labels[training])
+    means = np.stack([embeddings[training][labels[training] == name].mean(axis=0) for name in classes])
+    means += shrinkage * (embeddings[training].mean(axis=0) - means)
+    distances = ((embeddings[evaluated][:, None] - means) ** 2).sum(axis=2)  # (N, C)
+    correct: np.ndarray = classes[distances.argmin(axis=1)] == labels[evaluated]
+    return correct.astype(np.float64)

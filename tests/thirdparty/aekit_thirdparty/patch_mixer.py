@@ -1,4 +1,4 @@
-"""A backbone that cuts images into patches and mixes them, across patches and within each."""
+"""A backbone that cuts images into patches and mixes them, across patches and within each patch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class PatchMixer(Backbone):
         spec: SampleSpec,
         *,
         patch: Annotated[int, Field(ge=1, description="side of a patch, in pixels")] = 4,
-        width: Annotated[int, Field(ge=1, description="numbers a patch")] = 16,
-        depth: Annotated[int, Field(ge=1, description="rounds of mixing")] = 1,
+        width: Annotated[int, Field(ge=1, description="width of a patch's token")] = 16,
+        depth: Annotated[int, Field(ge=1, description="number of mixing layers")] = 1,
     ) -> None:
         super().__init__()
         if spec.kind != "image" or any(side % patch for side in spec.shape[1:]):
@@ -35,7 +35,7 @@ class PatchMixer(Backbone):
 
 
 class Mixing(nn.Module):
-    """(B, width, P) -> (B, width, P)."""
+    """Mix across patches, then within each: (B, width, P) -> (B, width, P)."""
 
     def __init__(self, width: int, patches: int) -> None:
         super().__init__()

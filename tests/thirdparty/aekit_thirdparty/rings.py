@@ -1,4 +1,4 @@
-"""A source of labeled vectors: concentric rings, turned into a space of more dimensions."""
+"""A source of labeled vectors: concentric rings, rotated into a space of more dimensions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def open_rings(
     where: str,
     like: SampleSpec | None = None,
     *,
-    rings: Annotated[int, Field(ge=2, description="how many, which are the classes")] = 3,
-    width: Annotated[int, Field(ge=2, description="dimensions of the space they lie in")] = 10,
-    noise: Annotated[float, Field(ge=0, description="deviation from the ring; rings are 1 apart")] = 0.1,
+    rings: Annotated[int, Field(ge=2, description="number of rings, which are the classes")] = 3,
+    width: Annotated[int, Field(ge=2, description="dimensions of the space")] = 10,
+    noise: Annotated[float, Field(ge=0, description="standard deviation from the ring; rings are 1 apart")] = 0.1,
 ) -> Source:
-    """``rings:300`` are 300 vectors of 3 classes, always the same ones.
+    """Open ``rings:300``: 300 vectors of 3 classes, the same at every opening.
 
     Raises:
-        DataError: what follows the colon is no number of samples.
+        DataError: `where` is not a number of samples.
     """
     if not where.isdigit() or int(where) == 0:
         raise DataError(f"rings:{where}: expected a number of samples, such as rings:300")
@@ -35,5 +35,5 @@ def open_rings(
 
 
 def example(folder: Path) -> str:
-    """What the conformance kit opens."""
+    """Return what the conformance kit opens."""
     return "30"

@@ -1,4 +1,4 @@
-"""A pretext task: every image is turned by 0 to 3 quarters, and the encoder's code has to tell by how many."""
+"""A pretext task: rotate each image by 0 to 3 quarter turns, and predict how many from the encoder's code."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from aekit.objectives.base import Pretext
-from aekit.plugin import Encoder, Field
+from aekit.plugin import Encoder, Field, Pretext
 
 
 class RotationLite(Pretext):
@@ -22,7 +21,7 @@ class RotationLite(Pretext):
         self,
         encoder: Encoder,
         *,
-        width: Annotated[int, Field(ge=1, description="of the hidden layer that tells the turns apart")] = 32,
+        width: Annotated[int, Field(ge=1, description="width of the hidden layer of the classifier")] = 32,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
@@ -31,9 +30,9 @@ class RotationLite(Pretext):
         self.head = nn.Sequential(nn.Linear(encoder.dim, width), nn.ReLU(), nn.Linear(width, 4))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """(B, C, S, S) -> cross-entropy, and the share that is told right."""
+        """Return the cross-entropy, and the accuracy, of images (B, C, S, S)."""
         turns = torch.randint(0, 4, (len(x),), generator=generator, device=x.device)
-        all_ways = torch.stack([x.rot90(quarters, (2, 3)) for quarters in range(4)])  # (4, B, C, S, S)
-        told = self.head(self.encoder.encode(all_ways[turns, torch.arange(len(x), device=x.device)])).float()
-        right = (told.argmax(1) == turns).float().mean()
-        return {"loss": nn.functional.cross_entropy(told, turns), "right": right}
+        rotated = torch.stack([x.rot90(quarters, (2, 3)) for quarters in range(4)])  # (4, B, C, S, S)
+        logits = self.head(self.encoder.encode(rotated[turns, torch.arange(len(x), device=x.device)])).float()
+        accuracy = (logits.argmax(1) == turns).float().mean()
+        return {"loss": nn.functional.cross_entropy(logits, turns), "accuracy": accuracy}

@@ -1,4 +1,4 @@
-"""Every plugin of this package is held to aekit's contract: one test a check."""
+"""Check that every plugin of this package meets aekit's contract: one test per check."""
 
 from aekit.testing import conformance
 
