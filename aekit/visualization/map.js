@@ -25,7 +25,7 @@ function drawMap(place, map, sheet, on = {}) {
   const layouts = Object.keys(map.layouts), colorings = Object.keys(map.colors);
   // Drawn in an order of its own, so that no class covers all others.
   const order = map.ids.map((_, i) => i).sort((a, b) => ((a * 7919) % 10007) - ((b * 7919) % 10007));
-  const state = {layout: layouts[0], color: colorings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, images: false,
+  const state = {layout: layouts[0], color: colorings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, images: false, names: true,
     looping: false, loop: [], marked: []};
   let width = 0, height = 0, asked = false;
 
@@ -44,10 +44,8 @@ function drawMap(place, map, sheet, on = {}) {
     return values ? ramp(values[i]) : COLORS[0];
   };
   const side = () => Math.min(width, height) - 2 * 14;
-  const at = (i) => {
-    const {x, y} = map.layouts[state.layout];
-    return [width / 2 + state.x + (x[i] - 0.5) * side() * state.zoom, height / 2 + state.y - (y[i] - 0.5) * side() * state.zoom];
-  };
+  const toScreen = (x, y) => [width / 2 + state.x + (x - 0.5) * side() * state.zoom, height / 2 + state.y - (y - 0.5) * side() * state.zoom];
+  const at = (i) => toScreen(map.layouts[state.layout].x[i], map.layouts[state.layout].y[i]);
 
   function draw() {
     const bounds = canvas.getBoundingClientRect(), dense = Math.min(3, window.devicePixelRatio || 1);
@@ -75,6 +73,7 @@ function drawMap(place, map, sheet, on = {}) {
       }
     }
     pen.globalAlpha = 1;
+    if (state.names) drawNames(pen, style, groups());
     const near = state.chosen >= 0 && map.near ? map.near[state.chosen] : [];
     for (const [i, size, line] of [...[...near, ...state.marked].map((i) => [i, 3, 1.5]), [state.chosen, 5, 3], [state.hover, 4, 2]]) {
       if (i < 0) continue;
@@ -96,6 +95,13 @@ function drawMap(place, map, sheet, on = {}) {
       pen.fill();
       pen.globalAlpha = 1;
     }
+  }
+
+  const medians = new Map();
+  function groups() {
+    const key = JSON.stringify([state.layout, state.color]);
+    if (!medians.has(key)) medians.set(key, groupMedians(map.layouts[state.layout], coloring() || {}));
+    return medians.get(key).filter(({code}) => !state.hidden.has(code)).map((group) => ({...group, at: toScreen(group.x, group.y)}));
   }
 
   // Images that would lie over another are left out: zooming in shows them.
@@ -149,10 +155,12 @@ function drawMap(place, map, sheet, on = {}) {
     else {
       const first = facts(i)[0], near = map.near ? map.near[i] : [];
       const name = (j) => (first ? facts(j)[0][1] : map.ids[j]);
-      const neighbor = (j) => make("figure", {},
+      const {codes} = map.colors.label || {};
+      const kind = (j) => (!codes || codes[i] < 0 || codes[j] < 0 ? "" : codes[i] === codes[j] ? "same" : "other");
+      const neighbor = (j) => make("figure", {class: kind(j)},
         make("button", {type: "button", "aria-label": `Choose ${words(j)}`, onclick: () => choose(j)},
           sheet ? thumbnail(sheet, j, "") : make("div", {class: "blank"}, "·")),
-        make("figcaption", {}, make("b", {}, name(j)), make("br"), first ? map.ids[j] : ""));
+        make("figcaption", {}, make("b", {}, ...labelSign(kind(j)), name(j)), ...(first ? [make("span", {title: map.ids[j]}, map.ids[j])] : [])));
       chosenBox.replaceChildren(
         ...(sheet ? [make("div", {class: "first"}, thumbnail(sheet, i, words(i)))] : []),
         make("p", {}, make("b", {}, map.ids[i]), ...facts(i).flatMap((pair) => [make("br"), pair.join(": ")])),
@@ -299,6 +307,11 @@ function drawMap(place, map, sheet, on = {}) {
     toggle.setAttribute("aria-pressed", state.images);
     later();
   }}, sheet && sheet.kind === "images" ? "Images" : "Thumbnails");
+  const labels = make("button", {type: "button", "aria-pressed": "true", onclick: () => {
+    state.names = !state.names;
+    labels.setAttribute("aria-pressed", state.names);
+    later();
+  }}, "Names");
   const lasso = make("button", {type: "button", "aria-pressed": "false", title: "Draw a loop around points; or hold Shift and draw", onclick: () => {
     state.looping = !state.looping;
     lasso.setAttribute("aria-pressed", state.looping);
@@ -309,7 +322,7 @@ function drawMap(place, map, sheet, on = {}) {
     make("div", {class: "controls"},
       ...select("Layout", layouts, (name) => { state.layout = name; whole(); }),
       ...select("Color", colorings, (name) => { state.color = name; explainColors(); later(); }),
-      ...(sheet ? [toggle] : []), ...(on.loop ? [lasso] : [])),
+      ...(sheet ? [toggle] : []), ...(colorings.some((title) => map.colors[title].names) ? [labels] : []), ...(on.loop ? [lasso] : [])),
     make("div", {class: "stage"},
       make("div", {class: "plane"}, canvas, tip, make("div", {class: "zoom"},
         make("button", {type: "button", "aria-label": "Zoom in", onclick: () => zoom(1.5)}, "+"),

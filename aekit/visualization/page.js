@@ -115,6 +115,39 @@ async function paintThumbnail(canvas, hidden) {
   sheet.paint(canvas.getContext("2d"), number, 0, 0, canvas.width, canvas.height);
 }
 
+// Marks a neighbor that shares the query's label ("same"), or does not ("other").
+function labelSign(kind) {
+  if (!kind) return [];
+  const meaning = kind === "same" ? "same label as the query" : "another label than the query";
+  return [make("i", {class: kind, role: "img", "aria-label": meaning, title: meaning}, kind === "same" ? "✓" : "✕"), " "];
+}
+
+// The groups of a coloring {names, codes} at the medians of their points, the largest group first.
+function groupMedians({x, y}, {names, codes}) {
+  if (!names || names.length < 2) return [];
+  const members = names.slice(0, COLORS.length).map(() => []);
+  codes.forEach((code, i) => members[code] && members[code].push(i));
+  const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+  return members.map((own, code) => ({code, size: own.length, x: median(own.map((i) => x[i])), y: median(own.map((i) => y[i])),
+    name: names[code].length > 24 ? `${names[code].slice(0, 23)}…` : names[code]})).filter(({size}) => size).sort((a, b) => b.size - a.size);
+}
+
+// Draws {name, at: [x, y]} in order. A name that would cover another moves up or down by a line, or is left out.
+function drawNames(pen, style, named) {
+  const boxes = [];
+  Object.assign(pen, {font: "600 13px system-ui, sans-serif", textAlign: "center", textBaseline: "middle", lineJoin: "round", lineWidth: 4,
+    strokeStyle: style.backgroundColor, fillStyle: style.color});
+  for (const {name, at: [x, y]} of named) {
+    const half = pen.measureText(name).width / 2 + 3;
+    const free = (top) => boxes.every((box) => Math.abs(box.x - x) >= box.half + half || Math.abs(box.top - top) >= 18);
+    const top = [y, y - 18, y + 18].find(free);
+    if (top === undefined) continue;
+    boxes.push({x, top, half});
+    pen.strokeText(name, x, top);
+    pen.fillText(name, x, top);
+  }
+}
+
 // Those that were drawn already fit their new size; for paper, all are drawn, those of closed tabs included.
 function repaint(all) {
   document.querySelectorAll("canvas.thumb").forEach((canvas) => {
