@@ -11,7 +11,7 @@ from aekit.data.source import Source, read_valid
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.results import CheckResult, Result
 from aekit.evaluation.summary import ENCODER, primary_metric
-from aekit.report.findings import Finding, evaluation_headline, findings_html
+from aekit.report.findings import Finding, evaluation_headline, findings_html, is_comparison
 from aekit.visualization.charts import bin_by_confidence, confusion_table, intervals, reliability_diagram
 from aekit.visualization.page import (
     Page,
@@ -31,6 +31,10 @@ CLASSES = 40
 """Most classes for which a confusion matrix is readable."""
 MISTAKES, ROWS = 24, 60
 _SIGNS = {"better": "▼", "worse": "▲"}
+LEGEND = (
+    "▼: significantly worse than the encoder, ▲: significantly better (95 %, paired test, Holm); no sign: no significant "
+    "difference."
+)
 
 
 def evaluation_cards(
@@ -56,14 +60,10 @@ def evaluation_cards(
     remark = " ".join(filter(None, [below, f"Split: {evaluation.split} ({counts})."]))
     main, others = interval_charts(evaluation)
     more = [collapsible("All other metrics", side_by_side(*others))] if others else []
-    legend = (
-        "▼: significantly worse than the encoder, ▲: significantly better (95 %, paired test, Holm); no sign: no significant "
-        "difference."
-    )
     numbers = collapsible("As a table", table(_comparison_table(evaluation)))
     parts = [
         evaluation_headline(evaluation),
-        card("Compared with baselines", f"{remark} {legend}", side_by_side(*main), *more, numbers),
+        card("Compared with baselines", f"{remark} {LEGEND}", side_by_side(*main), *more, numbers),
     ]
     remarks = [*_remarks(evaluation), *(Finding("notice", note) for note in evaluation.notes)]
     if remarks:
@@ -119,11 +119,8 @@ def _comparison_table(evaluation: Evaluation) -> list[dict[str, str]]:
 
 def _remarks(evaluation: Evaluation) -> Iterable[Finding]:
     """Return the warnings and what the charts do not show: conclusions that are more than a comparison."""
-    drawn = set()
-    for name, own in evaluation.results.get(ENCODER, {}).items():
-        drawn.add(f"{name}: {primary_metric(own)[0].replace('_', ' ')} {primary_metric(own)[1]}")
     for severity, text in evaluation.graded_summary():
-        if not any(text.startswith(start) for start in drawn):
+        if not is_comparison(evaluation, text):
             yield Finding(severity, f"{text}.")
 
 

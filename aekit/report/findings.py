@@ -11,7 +11,7 @@ import numpy as np
 from aekit.evaluation.checks.embedding_health import embedding_health
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.results import Result
-from aekit.evaluation.summary import ENCODER, Severity
+from aekit.evaluation.summary import ENCODER, Severity, primary_metric
 from aekit.report.snapshot import Snapshot
 from aekit.visualization.page import headline
 
@@ -49,9 +49,12 @@ def findings(
     """
     found = [*_embedding(results, snapshot, evaluation), *_loss(losses), *_data(results)]
     if evaluation is not None:
-        # The last sentence on an evaluator is its conclusion; the metrics themselves are drawn.
-        last = {text.partition(":")[0]: Finding(grade, f"{text}.") for grade, text in evaluation.graded_summary()}
-        found += last.values()
+        # The comparisons are drawn: only conclusions that go beyond them are findings.
+        found += [
+            Finding(severity, f"{text}.")
+            for severity, text in evaluation.graded_summary()
+            if not is_comparison(evaluation, text)
+        ]
     else:
         found += [
             Finding("bad", f"{text}.") for text in embedding_health(snapshot.vectors, seed=snapshot.seed).warnings
@@ -60,6 +63,15 @@ def findings(
         found += _neighborhood(snapshot)
     order = ("bad", "notice", "good")
     return sorted(found, key=lambda finding: order.index(finding.severity))
+
+
+def is_comparison(evaluation: Evaluation, sentence: str) -> bool:
+    """Tell whether a sentence of a summary gives an evaluator's primary metric, which charts show with its baselines."""
+    for name, result in evaluation.results.get(ENCODER, {}).items():
+        metric, value = primary_metric(result)
+        if sentence.startswith(f"{name}: {metric.replace('_', ' ')} {value}"):
+            return True
+    return False
 
 
 def evaluation_headline(evaluation: Evaluation) -> str:

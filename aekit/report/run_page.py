@@ -22,7 +22,7 @@ from aekit.evaluation.run import evaluate
 from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import registry
-from aekit.report.evaluation_cards import evaluation_cards, interval_charts
+from aekit.report.evaluation_cards import LEGEND, evaluation_cards, interval_charts
 from aekit.report.findings import Finding, evaluation_headline, findings, findings_html
 from aekit.report.neighbor_cards import neighbor_cards, top_activating
 from aekit.report.snapshot import Snapshot, snapshot_map, take_snapshot
@@ -155,9 +155,8 @@ def _answer(evaluation: Evaluation | None) -> list[str]:
     if evaluation is None:
         return []
     charts_of_metrics, _ = interval_charts(evaluation)
-    below = (
-        f"The primary metric of each evaluator with its 95 % interval, on {evaluation.counts['test']:,} test samples."
-    )
+    test = evaluation.counts["test"]
+    below = f"Primary metrics with their 95 % intervals, on {test:,} test samples. {LEGEND}"
     return [
         evaluation_headline(evaluation),
         card("Compared with baselines", below, side_by_side(*charts_of_metrics)),

@@ -1,4 +1,4 @@
-"""Charts as SVG and HTML that follow the page's colors: curves, intervals, a confusion matrix, calibration."""
+"""Draw charts as SVG and HTML in the colors of the page: curves, intervals, confusion matrices, calibration."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import numpy as np
 
 WIDE, HIGH = 340, 190
 _BOX = (46, 8, WIDE - 54, HIGH - 34)
-"""Left, top, width and height of what is inside the axes."""
+"""Left, top, width and height of the area inside the axes."""
 _DRAWN = 400
-"""Points of a curve above which it is thinned."""
-_CONTROL, _OURS = "var(--faint)", "var(--mark)"
+"""Number of points above which a curve is thinned."""
+_BASELINE, _OURS = "var(--faint)", "var(--mark)"
 
 
 def curve(title: str, xs: Sequence[float], ys: Sequence[float], across: str, *, smooth: bool = False) -> str:
-    """A curve with axes, which tells its values to a pointer.
+    """Draw a curve with axes that shows its values at the pointer.
 
     Args:
-        title: above it.
-        xs, ys: finite, xs rising.
-        across: what xs counts, such as ``step``.
-        smooth: whether the values are noisy: then they are faint, and their running mean is drawn over them. Positive
-            values over more than a factor of 30 are on a logarithmic axis.
+        title: drawn above it.
+        xs, ys: finite values, xs in rising order.
+        across: unit of xs, such as ``step``.
+        smooth: draw noisy values faintly with their running mean over them, and positive values over more than a factor of
+            30 on a logarithmic axis.
     """
     if len(xs) < 2:
         return ""
     values = np.asarray(ys, np.float64)
     log = bool(smooth and values.min() > 0 and values.max() > 30 * values.min())
-    told = _running(values) if smooth else values
+    smoothed = _running(values) if smooth else values
     shown = np.linspace(0, len(xs) - 1, min(len(xs), _DRAWN)).round().astype(int)
-    x, y, faint = np.asarray(xs, np.float64)[shown], told[shown], values[shown]
-    # Single leaps, as at the first steps, must not flatten the rest.
+    x, y, faint = np.asarray(xs, np.float64)[shown], smoothed[shown], values[shown]
+    # Outliers, as at the first steps, must not flatten the curve.
     low, high = float(np.quantile(faint, 0.005)), float(np.quantile(faint, 0.995))
     low, high = min(low, float(y[-1]), float(y.min())), max(high, float(y[-1]))
     ticks = _log_ticks(low, high) if log else _ticks(low, high)
     low, high = min(low, ticks[0]), max(high, ticks[-1])
     span = (float(x[0]), float(x[-1]), low, high)
-    place = _Placing(span, log)
+    place = _Axes(span, log)
     parts = [_axes(place, ticks, across)]
     if smooth:
         parts.append(f'<path class="raw" d="{place.path(x, faint)}"/>')
@@ -64,18 +64,18 @@ def curve(title: str, xs: Sequence[float], ys: Sequence[float], across: str, *, 
 
 
 def charts(*drawn: str) -> str:
-    """Charts next to each other where there is room."""
+    """Arrange charts next to each other where there is room."""
     kept = [chart for chart in drawn if chart]
     return f'<div class="charts">{"".join(kept)}</div>' if kept else ""
 
 
 def intervals(rows: Mapping[str, tuple[float, float | None, float | None, bool]], title: str, digits: int = 3) -> str:
-    """A track for each row, with its figure as a dot on its interval.
+    """Draw a track for each row, with the value as a dot on its interval.
 
     Args:
-        rows: name -> value, low, high (None where it has no interval), and whether it is a control.
-        title: what the figures are.
-        digits: after the point.
+        rows: name -> value, low, high (None without an interval), and whether it is a baseline.
+        title: name of the metric.
+        digits: decimal places.
     """
     ends = [v for value, low, high, _ in rows.values() for v in (value, low, high) if v is not None]
     if not ends:
@@ -86,13 +86,13 @@ def intervals(rows: Mapping[str, tuple[float, float | None, float | None, bool]]
         return 100 * (value - left) / max(right - left, 1e-12)
 
     drawn = []
-    for name, (value, low, high, control) in rows.items():
+    for name, (value, low, high, is_baseline) in rows.items():
         said = f"{value:.{digits}f}"
         bar = ""
         if low is not None and high is not None:
             bar = f'<i style="left:{across(low):.2f}%;width:{max(0.4, across(high) - across(low)):.2f}%"></i>'
             said += f" [{low:.{digits}f}, {high:.{digits}f}]"
-        tint, kind = (_CONTROL, " control") if control else (_OURS, "")
+        tint, kind = (_BASELINE, " baseline") if is_baseline else (_OURS, "")
         drawn.append(
             f'<span class="name{kind}">{escape(name)}</span><span class="track" style="--tint:{tint}" aria-hidden="true">'
             f'{bar}<b style="left:{across(value):.2f}%"></b></span><span class="said">{said}</span>'
@@ -102,7 +102,7 @@ def intervals(rows: Mapping[str, tuple[float, float | None, float | None, bool]]
 
 
 def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
-    """(C, C) counts, rows true and columns answered, as a table whose cells are as deep as their share of the row."""
+    """Draw (C, C) counts, rows true and columns predicted, as a table colored by the fraction of the row."""
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     head = "".join(
         f'<th scope="col" title="{escape(name)}"><span>{escape(_clipped(name, 16))}</span></th>' for name in classes
@@ -112,9 +112,9 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
         cells = []
         for column, count in enumerate(counts[row]):
             share, right = float(shares[row, column]), row == column
-            told = f"{name} answered as {classes[column]}: {count} ({100 * share:.1f} %)"
+            told = f"{name} predicted as {classes[column]}: {count} ({100 * share:.1f} %)"
             shade = "var(--mark)" if right else "var(--bad)"
-            # Mistakes are rarer than right answers: their scale is finer.
+            # Mistakes are rarer than correct predictions, so their color scale is finer.
             depth = share if right else min(1.0, share * 2.5)
             dark = ' class="dark"' if depth > 0.6 else ""
             cells.append(
@@ -130,12 +130,12 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def reliability_diagram(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> str:
-    """A reliability diagram (DeGroot and Fienberg, 1983): how often answers of a confidence are right.
+    """Draw a reliability diagram (DeGroot and Fienberg, 1983): accuracy by confidence.
 
     Args:
-        confidence: (N,) in 0..1, of the answers.
-        right: (N,) bool.
-        bins: of equal width.
+        confidence: (N,) in 0..1, of the predictions.
+        right: (N,) bool, whether a prediction is correct.
+        bins: number of bins of equal width.
     """
     box, wide = (46, 8, 214, 214), 272
     counts, accuracy, mean = bin_by_confidence(confidence, right, bins)
@@ -143,7 +143,7 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray, bins: int = 1
     for number in np.flatnonzero(counts):
         x, step = box[0] + box[2] * number / bins, box[2] / bins
         top = box[1] + box[3] * (1 - accuracy[number])
-        told = f"{counts[number]} answers of confidence {mean[number]:.2f}: {accuracy[number]:.2f} right"
+        told = f"{counts[number]} predictions of confidence {mean[number]:.2f}: accuracy {accuracy[number]:.2f}"
         opacity = 0.3 + 0.7 * math.sqrt(counts[number] / counts.max())
         parts.append(
             f'<rect class="bar" style="opacity:{opacity:.2f}" x="{x + 1:.1f}" y="{top:.1f}" width="{step - 2:.1f}" '
@@ -151,8 +151,8 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray, bins: int = 1
         )
     parts.append(f'<path class="ideal" d="M{box[0]} {box[1] + box[3]}L{box[0] + box[2]} {box[1]}"/>')
     middle = box[0] + box[2] / 2
-    parts.append(f'<text x="{middle}" y="{box[1] + box[3] + 30}" text-anchor="middle">confidence of the answer</text>')
-    label = "Share of right answers by their confidence"
+    parts.append(f'<text x="{middle}" y="{box[1] + box[3] + 30}" text-anchor="middle">confidence</text>')
+    label = "Accuracy by confidence"
     return (
         f'<figure class="chart" style="max-width:330px"><figcaption>{label}</figcaption>'
         f'<svg viewBox="0 0 {wide} {box[1] + box[3] + 36}" role="img" aria-label="{label}">{"".join(parts)}</svg></figure>'
@@ -162,7 +162,7 @@ def reliability_diagram(confidence: np.ndarray, right: np.ndarray, bins: int = 1
 def bin_by_confidence(
     confidence: np.ndarray, right: np.ndarray, bins: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N,) and (N,) -> (bins,) counts, shares that are right, and mean confidences; 0 where a bin is empty."""
+    """Return (bins,) counts, accuracies and mean confidences of (N,) predictions; 0 for an empty bin."""
     where = np.clip((np.asarray(confidence) * bins).astype(int), 0, bins - 1)
     counts = np.bincount(where, minlength=bins)
     sums = (np.bincount(where, values, minlength=bins) for values in (np.asarray(right, float), confidence))
@@ -171,10 +171,10 @@ def bin_by_confidence(
 
 
 def bar_chart(title: str, values: Sequence[float], across: str) -> str:
-    """A bar for each value, from zero."""
+    """Draw a bar for each value, from zero."""
     heights = np.asarray(values, np.float64)
     ticks = _ticks(0.0, float(heights.max()))
-    place = _Placing((0.0, float(len(heights)), 0.0, max(ticks[-1], float(heights.max()))), False)
+    place = _Axes((0.0, float(len(heights)), 0.0, max(ticks[-1], float(heights.max()))), False)
     step = _BOX[2] / len(heights)
     drawn = [_axes(place, ticks, across)]
     for number, value in enumerate(heights):
@@ -189,8 +189,8 @@ def bar_chart(title: str, values: Sequence[float], across: str) -> str:
     )
 
 
-class _Placing:
-    """From values to places inside the axes. span: the ends of x and of y."""
+class _Axes:
+    """Map values to positions inside the axes; `span` holds the ends of x and of y."""
 
     def __init__(self, span: tuple[float, float, float, float], log: bool) -> None:
         self.span, self.log = span, log
@@ -206,7 +206,7 @@ class _Placing:
         return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in (self(*point) for point in zip(xs, ys)))
 
 
-def _axes(place: _Placing, ticks: Sequence[float], across: str) -> str:
+def _axes(place: _Axes, ticks: Sequence[float], across: str) -> str:
     left, top, wide, high = _BOX
     parts = []
     for tick in ticks:
@@ -231,7 +231,7 @@ def _square(box: tuple[int, int, int, int]) -> str:
 
 
 def _ticks(low: float, high: float, about: int = 4) -> list[float]:
-    """Round numbers that enclose the range, or nearly do."""
+    """Return round numbers that enclose the range, or nearly do."""
     if not high > low:
         spread = abs(low) * 0.1 or 1.0
         low, high = low - spread, high + spread
@@ -243,7 +243,7 @@ def _ticks(low: float, high: float, about: int = 4) -> list[float]:
 
 
 def _enclosing(low: float, high: float) -> tuple[float, float]:
-    """Round numbers below and above."""
+    """Return round numbers below and above the range."""
     ticks = _ticks(low, high)
     if not high > low:
         return ticks[0], ticks[-1]
@@ -259,7 +259,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _running(values: np.ndarray) -> np.ndarray:
-    """The mean over a twentieth of the curve around each value, less at its ends."""
+    """Return the running mean over a twentieth of the curve, over less at its ends."""
     half = max(1, len(values) // 40)
     total = np.concatenate([[0.0], np.cumsum(values)])
     first = np.maximum(0, np.arange(len(values)) - half)

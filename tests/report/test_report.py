@@ -212,7 +212,7 @@ def test_intervals_stand_where_they_are() -> None:
 
 def test_a_confusion_matrix_says_each_cell() -> None:
     drawn = charts.confusion_table(np.array([[8, 2], [0, 5]]), ["<a>", "b"])
-    assert "&lt;a&gt; answered as b: 2 (20.0 %)" in drawn and "--share:0.800;--shade:var(--mark)" in drawn
+    assert "&lt;a&gt; predicted as b: 2 (20.0 %)" in drawn and "--share:0.800;--shade:var(--mark)" in drawn
     assert "--share:0.500;--shade:var(--bad)" in drawn, "mistakes on a finer scale"
 
 
@@ -280,10 +280,10 @@ def test_layouts_are_seeded_and_named() -> None:
     rows = two_groups()
     for method, title in {"pca": "principal components", "tsne": "t-SNE", "auto": "t-SNE"}.items():
         seeded_and_apart(method, title)
-    assert project(rows[:, :2])[1] == "the code itself" and np.array_equal(project(rows[:, :2])[0], rows[:, :2])
+    assert project(rows[:, :2])[1] == "embeddings" and np.array_equal(project(rows[:, :2])[0], rows[:, :2])
     with pytest.raises(RecipeError, match="expected auto, pca, tsne, umap"):
         project(rows, "mds")
-    with pytest.raises(DataError, match="3 samples of 2 numbers"):
+    with pytest.raises(DataError, match="a map needs at least 3 samples and 2 dimensions"):
         project(rows[:2])
 
 
@@ -394,14 +394,14 @@ def test_a_map_of_a_run_says_what_was_trained_on() -> None:
     assert few.layouts == {} and few.clusters is None
 
 
-# What is noticeable
+# Findings
 
 
 def sentences(losses: Any = (), metrics: Any = None, skipped: int = 0, **of_look: Any) -> dict[str, str]:
     """Text -> grade."""
     vectors = of_look.pop("vectors", RNG.normal(size=(60, 8)).astype(np.float32))
     near = nearest_other_neighbors(vectors, 8)
-    snapshot = SimpleNamespace(vectors=vectors, near=near, seed=0, classes=None, ids=[], __len__=None)
+    snapshot = SimpleNamespace(vectors=vectors, neighbors=near, seed=0, classes=None, ids=[], __len__=None)
     snapshot = type("Fake", (SimpleNamespace,), {"__len__": lambda self: len(vectors)})(**{**vars(snapshot), **of_look})
     results = {"metrics": metrics or {}, "trained": {"samples": 100, "skipped": skipped}}
     return {text: grade for grade, text in findings(results, losses, snapshot)}  # type: ignore[arg-type]
@@ -412,13 +412,19 @@ def graded_as(found: dict[str, str], start: str) -> str:
     return grade
 
 
+def agreement(vectors: np.ndarray, classes: np.ndarray) -> float:
+    """Percentage of the nearest neighbors that share a label."""
+    _, neighbors = nearest_other_neighbors(vectors, 8)
+    return 100 * float((classes[neighbors] == classes[:, None]).mean())
+
+
 def test_the_loss_is_read() -> None:
     falling, flat = np.linspace(10, 1, 200), np.concatenate([np.geomspace(10, 1, 100), np.ones(200)])
-    assert graded_as(sentences(falling), "The loss was still falling") == "notice"
-    assert graded_as(sentences(flat), "The loss fell from") == "good"
-    assert graded_as(sentences(flat[::-1]), "The loss did not fall") == "bad"
+    assert graded_as(sentences(falling), "The loss was still decreasing") == "notice"
+    assert graded_as(sentences(flat), "The loss decreased from") == "good"
+    assert graded_as(sentences(flat[::-1]), "The loss did not decrease") == "bad"
     risen = np.concatenate([flat, np.full(40, 3.0)])
-    assert graded_as(sentences(risen), "The loss rose at the end, from 1.353 to 3") == "notice"
+    assert graded_as(sentences(risen), "The loss increased at the end, from 1.353 to 3") == "notice"
     assert not [text for text in sentences([5, 4, 3]) if "loss" in text], "too few steps to say anything"
 
 
@@ -427,24 +433,33 @@ def test_a_collapse_duplicates_and_a_narrow_cone_are_told() -> None:
     assert graded_as(sentences(vectors=flat), "the embeddings use about 1.0 of their 8 directions") == "bad"
     twice = RNG.normal(size=(60, 8)).astype(np.float32)
     twice[5] = twice[40]
-    assert graded_as(sentences(vectors=twice), "2 of the 60 samples that were looked at have the very") == "notice"
+    assert graded_as(sentences(vectors=twice), "2 of 60 samples have the same embedding as another") == "notice"
     cone = (RNG.normal(size=(60, 8)) + 40).astype(np.float32)
-    told = next(text for text in sentences(vectors=cone) if text.startswith("All embeddings point nearly the same way"))
+    told = next(
+        text for text in sentences(vectors=cone) if text.startswith("All embeddings point in nearly the same direction")
+    )
     unit = cone / np.linalg.norm(cone, axis=1, keepdims=True)
     mean = (unit @ unit.T)[~np.eye(60, dtype=bool)].mean()
-    assert f"cosine of {mean:.3f}" in told
+    assert f"the mean cosine of two is {mean:.3f}" in told
 
 
 def test_labels_dead_numbers_skipped_samples_and_reconstructions_are_told() -> None:
     apart = np.repeat(np.eye(8, dtype=np.float32)[:2] * 9, 30, 0) + RNG.normal(size=(60, 8)).astype(np.float32)
     names = np.repeat(["a", "b"], 30)
-    assert graded_as(sentences(vectors=apart, classes=names), "Of the 8 nearest neighbors") == "good"
+    assert graded_as(sentences(vectors=apart, classes=names), "100 % of the 8 nearest neighbors") == "good"
     mixed = RNG.permutation(names)
-    assert graded_as(sentences(vectors=apart, classes=mixed), "Of the 8 nearest neighbors") == "notice"
+    assert (
+        graded_as(
+            sentences(vectors=apart, classes=mixed), f"{agreement(apart, mixed):.0f} % of the 8 nearest neighbors"
+        )
+        == "notice"
+    )
     found = sentences(metrics={"explained": -0.1, "dead_units": 2.0, "effective_rank": 6.5}, skipped=5)
-    assert graded_as(found, "What comes back is no nearer") == "bad" == graded_as(found, "5 samples could not be read")
-    assert graded_as(found, "2 of the 8 numbers of the embedding never change") == "notice"
-    assert graded_as(found, "The embedding spreads over about 6.5 of its 8") == "good"
+    assert (
+        graded_as(found, "The reconstruction is no closer") == "bad" == graded_as(found, "5 samples could not be read")
+    )
+    assert graded_as(found, "2 of the 8 dimensions of the embedding are constant") == "notice"
+    assert graded_as(found, "The embedding uses about 6.5 of its 8 dimensions") == "good"
     assert list(found.values()) == sorted(found.values(), key=["bad", "notice", "good"].index), "the worst first"
 
 
@@ -459,19 +474,19 @@ def test_curves_are_by_term_and_phase() -> None:
     assert _last_losses([*layers, *one]) == [2.0, 1.0, 0.0]
 
 
-# What the network sees and says
+# Task examples
 
 
 class Talks(Pretext):
     """Shows and says things."""
 
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         noise = torch.randn(x.shape, generator=generator)
         return {"sees": x + noise, "says": [f"<{n}>" for n in range(len(x))]}
 
 
 class Fails(Pretext):
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         raise ValueError("no <image>")
 
 
@@ -487,7 +502,7 @@ def test_what_a_pretext_task_shows_is_drawn() -> None:
     text = shown(
         WeightedSum({"autoencoder": objective, "talks": PretextObjective(encoder, Talks(encoder))}, {}), samples
     )
-    assert "What comes back" in text and "What the talks sees and says" in text and "&lt;7&gt;" in text
+    assert "Reconstruction" in text and "Task: talks" in text and "&lt;7&gt;" in text
     sheets = held_in(text)["sheets"]
     assert len(sheets) == 4, "sample, what comes back, error, and what is seen"
     first = cut(sheets[0], 3)[..., 0]
@@ -498,7 +513,7 @@ def test_what_a_pretext_task_shows_is_drawn() -> None:
 def test_a_plugin_that_cannot_show_costs_no_report() -> None:
     objective, _, samples = made(RNG.normal(size=(12, 6)))
     text = shown(PretextObjective(objective.encoder, Fails(objective.encoder)), samples)
-    assert "This could not be shown" in text and "no &lt;image&gt;" in text
+    assert "These could not be drawn" in text and "no &lt;image&gt;" in text
 
 
 def test_a_denoiser_shows_what_it_was_shown() -> None:
@@ -590,11 +605,11 @@ def test_the_report_of_a_run_tells_what_results_say(labeled: Path) -> None:
         figure = told[subject]["probe"]["metrics"]["accuracy"]
         assert f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]" in text, subject
     confusion = np.array(told["encoder"]["probe"]["plot_data"]["confusion"])
-    assert f"{int(confusion.sum() - np.trace(confusion))} of 200 test samples were answered wrongly" in text
+    assert f"{int(confusion.sum() - np.trace(confusion))} of 200 test samples are misclassified" in text
     assert f"accuracy {np.trace(confusion) / 200:.3f}; expected calibration error" in text
     for part in (
-        "What comes back",
-        "what the encoder is shown",
+        "Reconstruction",
+        "Compared with baselines",
         "t-SNE",
         "Neighbors of random samples",
         "First layer",
@@ -608,7 +623,7 @@ def test_the_report_of_a_run_tells_what_results_say(labeled: Path) -> None:
 
 def test_the_hardest_mistakes_are_the_surest_wrong_answers(labeled: Path) -> None:
     text = (labeled / "run" / "report.html").read_text("utf-8")
-    mistakes = re.findall(r"<b>(\d), not (\d)</b><br>(\d+) % sure · test-(\d+)", text)
+    mistakes = re.findall(r">(\d), not (\d)</b><span title=\"[^\"]*\">(\d+) % · test-(\d+)", text)
     evaluation = aekit.evaluate(aekit.Embeddings.open(labeled / "embeddings"), evaluators=["probe"], baselines=False)
     probe = evaluation.results["encoder"]["probe"]
     truth = aekit.Embeddings.open(labeled / "embeddings").labels[evaluation.evaluated_rows].astype(str)
@@ -625,7 +640,7 @@ def test_the_card_has_the_same_figures(labeled: Path) -> None:
     row = next(line for line in text.splitlines() if line.startswith("| pca-8"))
     assert f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]" in row
     assert text.startswith("---\nlibrary_name: aekit\n") and results["evaluation"]["summary"][0] in text
-    assert re.search(r"^- [✓!✕] The loss ", text, re.M) and "probe" not in text.partition("noticeable")[2]
+    assert re.search(r"^- [✓!✕] The loss ", text, re.M) and "probe" not in text.partition("## Findings")[2]
     assert [Finding(*found).severity for found in results["findings"]]
     assert (labeled / "embeddings" / "encoder" / "README.md").read_text("utf-8") == text, (
         "it goes where the encoder goes"
@@ -637,14 +652,14 @@ def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("aekit.report.run_page.WORTH_IT", np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
-    assert "The recipe names no evaluators. aekit embed" in short and "only principal components" in short
+    assert "The recipe names no evaluators. To compare" in short and "only principal components" in short
     monkeypatch.setattr("aekit.report.run_page.WORTH_IT", 0.0)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "long", overrides=settings)
     long = (tmp_path / "long" / "report.html").read_text("utf-8")
-    assert "this is a quick look at 150 samples" in long and "Confusion (probe)" in long and "Calibration" in long
+    assert "this is a quick evaluation of 150 samples" in long and "Confusion (probe)" in long and "Calibration" in long
     assert "evaluation" not in json.loads((tmp_path / "long" / "results.json").read_text("utf-8"))
     aekit.fit(RNG.normal(size=(40, 5)), dim=3, epochs=2, out=tmp_path / "bare", overrides=settings)
-    assert "There are no labels to judge it by" in (tmp_path / "bare" / "report.html").read_text("utf-8")
+    assert "The data has no labels to evaluate with" in (tmp_path / "bare" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 1, 8), (1, 6), (4, 1, 8, 8), (3, 1, 4, 8, 8)])
@@ -654,7 +669,7 @@ def test_few_samples_of_any_kind_have_a_report(
     monkeypatch.setattr("aekit.report.run_page.WORTH_IT", 0.0)
     array = RNG.normal(size=shape).astype(np.float32)
     aekit.fit(array, dim=2, epochs=1, out=tmp_path / "run")
-    assert "How to make it again" in (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Reproduce this run" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
 # Maps and exports
@@ -695,17 +710,17 @@ def test_embeddings_for_embedding_atlas(command: Command, labeled: Path, tmp_pat
     first = rows["neighbors"][5].as_py()
     assert first["ids"] == near[5].tolist() and np.allclose(first["distances"], 1 - scores[5], atol=1e-6)
     image = rows["image"][5].as_py()
-    with Image.open(io.BytesIO(image["bytes"])) as image:
+    with Image.open(io.BytesIO(image["bytes"])) as drawn:
         source, at = opened.source()  # type: ignore[misc]
-        side = image.width // 8
-        assert np.array_equal(np.asarray(image)[side // 2 :: side, side // 2 :: side, 0], source.read(at[5:6])[0][0, 0])
+        side = drawn.width // 8
+        assert np.array_equal(np.asarray(drawn)[side // 2 :: side, side // 2 :: side, 0], source.read(at[5:6])[0][0, 0])
     assert image["path"] == f"{opened.ids[5]}.png"
 
 
 def test_embeddings_for_tensorboard(command: Command, labeled: Path, tmp_path: Path) -> None:
     out = tmp_path / "projector"
     said = Said()
-    made_for = aekit.explore(labeled / "embeddings", out, form="projector", max_samples=200, progress=said)
+    made_for = aekit.explore(labeled / "embeddings", out, format="projector", max_samples=200, progress=said)
     assert made_for.count == 200 and "200 of 600 samples" in said and f"tensorboard --logdir {out}" == made_for.command
     opened = aekit.Embeddings.open(labeled / "embeddings")
     assert_allclose(np.loadtxt(out / "tensors.tsv", delimiter="\t"), opened.vectors[::3], rtol=1e-4, atol=1e-5)
@@ -727,7 +742,7 @@ def test_mistakes_with_explorers(command: Command, labeled: Path, tmp_path: Path
         in command("explore", labeled / "embeddings", "-o", tmp_path / "taken", "--method", "pca").error
     )
     with pytest.raises(RecipeError, match="expected atlas or projector"):
-        aekit.explore(labeled / "embeddings", tmp_path / "out", form="gephi")  # type: ignore[arg-type]
+        aekit.explore(labeled / "embeddings", tmp_path / "out", format="gephi")  # type: ignore[arg-type]
     bare = aekit.explore(aekit.Embeddings.from_array(RNG.normal(size=(12, 3)).astype(np.float32)), tmp_path / "bare")
     assert (
         "--image" not in bare.command
