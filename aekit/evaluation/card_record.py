@@ -1,4 +1,4 @@
-"""Condense an evaluation into what a model card says of it."""
+"""Condense an evaluation into the fields that a model card shows."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from aekit.evaluation.results import Metric
 from aekit.io.atomic import read_json
 
 
-def known_afterwards(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a card says beside ``encoder.json``: `evaluation` and `findings`, as far as ``results.json`` holds them."""
-    known: dict[str, Any] = {}
+def card_fields(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``results.json`` adds to ``encoder.json`` on a card: `evaluation` and `findings`, where there are any."""
+    fields: dict[str, Any] = {}
     if evaluation := results.get("evaluation"):
-        known["evaluation"] = evaluation_record(evaluation)
+        fields["evaluation"] = evaluation_record(evaluation)
     if findings := results.get("findings"):
-        known["findings"] = findings
-    return known
+        fields["findings"] = findings
+    return fields
 
 
-def known_beside(folder: Path, digest: str) -> dict[str, Any]:
-    """Return what the ``results.json`` of the run around an encoder folder adds to its card; nothing where there is none."""
-    results = folder.parent / "results.json"
-    found = read_json(results) if results.is_file() else {}
+def read_card_fields(folder: Path, digest: str) -> dict[str, Any]:
+    """Return the `card_fields` of the run around an encoder folder, or nothing if there is no such run."""
+    path = folder.parent / "results.json"
+    results = read_json(path) if path.is_file() else {}
     # The folder around an encoder may be that of embeddings or of a classifier, whose results are of another kind.
-    return known_afterwards(found) if "trained" in found and found.get("digest") == digest else {}
+    return card_fields(results) if "trained" in results and results.get("digest") == digest else {}
 
 
 def evaluation_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a card says of an evaluation: the split, the verdict, and the first metric of each evaluator by subject.
+    """Return the headline, the split, the summary and the primary metric of each evaluator by subject.
 
     Args:
-        record: of the evaluation, as ``results.json`` holds it.
+        record: the evaluation as ``results.json`` holds it.
     """
     table = {}
     for subject, by_name in record["results"].items():

@@ -1,4 +1,4 @@
-"""What was found out about embeddings: the figures of every evaluator beside the controls, and what they say in words."""
+"""Hold the results of an evaluation, and present them as a table, in sentences and as JSON."""
 
 from __future__ import annotations
 
@@ -12,29 +12,41 @@ import numpy as np
 from aekit.evaluation.headline import headline
 from aekit.evaluation.metrics.paired_tests import PairedComparison, paired_comparisons
 from aekit.evaluation.results import CheckResult, Result
-from aekit.evaluation.summary import ENCODER, Severity, graded_summary, primary_metric
+from aekit.evaluation.summary import ENCODER, Severity, comparison_lines, graded_summary, primary_metric
 
-_FIGURE = 2**16
-"""Numbers in a figure up to which `Evaluation.record` keeps it."""
+_MAX_PLOT_VALUES = 2**16
+"""Size up to which `Evaluation.to_dict` keeps an array of `Result.plot_data`."""
 _SIGNS = {"better": "<", "worse": ">", "not significantly different": ""}
-"""Behind a figure: where it stands beside the encoder's."""
+"""Outcome of the encoder -> the sign behind the value of the other subject."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found out about embeddings.
+    """Results of every evaluator on an encoder's embeddings and on the baselines.
 
     Attributes:
-        digest: of the encoder that made them, or None.
+        digest: digest of the encoder that made the embeddings, or None.
         counts: ``samples``, ``dim``, ``classes``, ``train``, ``validation``, ``test``.
-        split: where the split came from, in words.
-        results: ``encoder``, other encoders and the controls (``raw``, ``pca-64``, ``random``) -> evaluator -> what it found.
-        notes: what was left out, and why.
-        judged: (N3,) positions into the embeddings of the samples that the scores and answers are of.
-        rivals: which of the results are of other encoders, and no controls.
-        checks: ``health``, ``leaks`` and ``stability``, what is to be known beside the figures, as far as it was looked at.
+        split: origin of the split, in words.
+        results: subject -> evaluator -> result; the subjects are ``encoder``, other encoders and the baselines (``raw``,
+            ``pca-64``, ``random``).
+        notes: what was skipped, and why.
+        evaluated_rows: (N3,) positions of the test samples in the embeddings.
+        compared_with: the subjects that are other encoders rather than baselines.
+        checks: ``health``, ``leakage`` and ``stability``, as far as they were run.
         groups: (N3,) groups of the test samples, or None.
         titles: subject -> its name within a sentence, such as ``raw pixels``.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> labels = np.repeat(["cat", "dog"], 100)
+        >>> vectors = np.random.default_rng(0).normal(size=(200, 8)) + 3 * (labels == "dog")[:, None]
+        >>> evaluation = aekit.evaluate(vectors, labels, evaluators=["knn", "retrieval"])
+        >>> evaluation.results["encoder"]["knn"].metrics["accuracy"].value
+        1.0
+        >>> evaluation.headline
+        'No baseline to compare with, so the values alone do not show how good the embeddings are (40 test samples).'
     """
 
     digest: str | None
@@ -53,44 +65,60 @@ class Evaluation:
         """The answer in one sentence: on which evaluators the encoder is better than its baselines, and on which not."""
         return headline(self.results, self.compared_with, self.paired_comparisons, self.counts["test"], self.titles)
 
-    def table(self) -> list[dict[str, str]]:
-        """A row for each subject, with the first metric of each evaluator."""
-        return [
-            {"subject": subject}
-            | {f"{name} {primary_metric(result)[0]}": str(primary_metric(result)[1]) for name, result in found.items()}
-            for subject, found in self.results.items()
-        ]
-
     @cached_property
     def paired_comparisons(self) -> dict[tuple[str, str], PairedComparison]:
-        """Evaluator and subject -> how the encoder stands beside it, by a paired test over the test samples."""
+        """(Evaluator, subject) -> comparison of the encoder with that subject, by a paired test on the test samples."""
         return paired_comparisons(self.results, ENCODER, self.groups)
 
+    def table(self) -> list[dict[str, str]]:
+        """Return a row for each subject, with the primary metric of each evaluator."""
+        return [
+            {"subject": subject}
+            | {
+                f"{name} {primary_metric(result)[0]}": str(primary_metric(result)[1])
+                for name, result in by_name.items()
+            }
+            for subject, by_name in self.results.items()
+        ]
+
     def warnings(self) -> list[str]:
-        """What is wrong with the embeddings, the split or the data, in sentences."""
-        return [warning for found in self.checks.values() for warning in found.warnings]
+        """Return what is wrong with the embeddings, the split or the data, in sentences."""
+        return [warning for check in self.checks.values() for warning in check.warnings]
+
+    def summary(self) -> list[str]:
+        """Return how the encoder compares with each other subject, a line each, and its serious failures."""
+        failures = [sentence for severity, sentence in self._sentences if severity == "bad"]
+        return [*comparison_lines(self.results, self.paired_comparisons), *failures]
+
+    def details(self) -> list[str]:
+        """Return a sentence or two on each primary metric."""
+        return [sentence for _, sentence in self._sentences]
 
     def graded_summary(self) -> list[tuple[Severity, str]]:
-        """The warnings and the verdict, each with what it means: ``good``, ``notice`` or ``bad``."""
+        """Return the warnings and the sentences on each primary metric with their severity: ``good``, ``notice`` or ``bad``."""
         return [("bad", line) for line in self.warnings()] + self._sentences
 
     @cached_property
     def _sentences(self) -> list[tuple[Severity, str]]:
         return graded_summary(self.results, self.compared_with, self.paired_comparisons)
 
-    def summary(self) -> list[str]:
-        """What the figures say about the encoder, in sentences."""
-        return [line for _, line in self._sentences]
+    def text(self, *, verbose: bool = False) -> str:
+        """Return the headline, the table, the summary, the warnings and the notes, for a terminal.
 
-    def text(self) -> str:
-        """The table, the warnings, the verdict and the notes, for a terminal."""
-        counts = ", ".join(f"{self.counts[part]:,} {part}" for part in ("train", "validation", "test"))
-        warnings = [f"warning: {line}" for line in self.warnings()]
-        parts = [self.headline, "", *self._lines(), "", f"split: {self.split} ({counts})", *warnings, *self.summary()]
-        return "\n".join([*parts, *self._choices(), *self._checked(), *self.sampled(), *self.notes])
+        Args:
+            verbose: add the split, a sentence on each metric, the hyperparameters that were chosen, and the values of the checks.
+        """
+        lines = [self.headline, "", *self._table_lines(), *self.summary()]
+        lines += [f"warning: {line}" for line in self.warnings()]
+        lines += [f"note: {line}" for line in self.notes]
+        if verbose:
+            counts = ", ".join(f"{self.counts[part]:,} {part}" for part in ("train", "validation", "test"))
+            lines += ["", f"split: {self.split} ({counts})", *self.details(), *self._chosen_lines()]
+            lines += [*self._check_lines(), *self.sampling_notes()]
+        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON, as ``results.json`` holds it."""
+        """Return everything as plain JSON, as ``results.json`` holds it."""
         return {
             "digest": self.digest,
             "headline": self.headline,
@@ -99,11 +127,12 @@ class Evaluation:
             "split": self.split,
             "warnings": self.warnings(),
             "summary": self.summary(),
-            "notes": [*self.sampled(), *self.notes],
+            "details": self.details(),
+            "notes": [*self.sampling_notes(), *self.notes],
             "compared_with": list(self.compared_with),
             "results": {
-                subject: {name: _plain(result) for name, result in found.items()}
-                for subject, found in self.results.items()
+                subject: {name: _plain_result(result) for name, result in by_name.items()}
+                for subject, by_name in self.results.items()
             },
             "paired_comparisons": [
                 {"evaluator": evaluator, "subject": subject, "outcome": pair.outcome, "p_value": pair.p_value}
@@ -116,85 +145,67 @@ class Evaluation:
             ],
             "checks": {
                 name: {
-                    "values": dict(found.values),
-                    "warnings": list(found.warnings),
-                    "notes": list(found.notes),
-                    "table": list(found.table),
+                    "values": dict(check.values),
+                    "warnings": list(check.warnings),
+                    "notes": list(check.notes),
+                    "table": list(check.table),
                 }
-                for name, found in self.checks.items()
+                for name, check in self.checks.items()
             },
         }
 
-    def _lines(self) -> list[str]:
-        """A line for each evaluator, with a column for each subject, and what the signs mean."""
+    def sampling_notes(self) -> list[str]:
+        """Return which evaluators and checks used a sample of the data only."""
+        notes = {f"{name}: {note}": None for name, r in self.results.get(ENCODER, {}).items() for note in r.notes}
+        return [*notes, *(note for check in self.checks.values() for note in check.notes)]
+
+    def _table_lines(self) -> list[str]:
+        """Return a line for each evaluator, with a column for each subject, and a legend of the signs."""
         subjects = list(self.results)
-        names = list(dict.fromkeys(name for found in self.results.values() for name in found))
+        names = list(dict.fromkeys(name for by_name in self.results.values() for name in by_name))
         rows = [["", *subjects]]
         for name in names:
-            metric = primary_metric(next(found[name] for found in self.results.values() if name in found))[0]
+            metric = primary_metric(next(by_name[name] for by_name in self.results.values() if name in by_name))[0]
             row = [f"{name} {metric.replace('_', ' ')}"]
             for subject in subjects:
-                result = self.results[subject].get(name)
-                sign = (
-                    _SIGNS[self.paired_comparisons[name, subject].outcome]
-                    if (name, subject) in self.paired_comparisons
-                    else ""
-                )
+                result, pair = self.results[subject].get(name), self.paired_comparisons.get((name, subject))
+                sign = _SIGNS[pair.outcome] if pair else ""
                 row.append(f"{primary_metric(result)[1]} {sign}".rstrip() if result else "")
             rows.append(row)
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         if not self.paired_comparisons:
             return lines
-        tested = sum(pair.p_value is not None for pair in self.paired_comparisons.values())
-        how = f"95 %; paired over the test samples, corrected for {tested} pairs by Holm"
-        return [*lines, f"< below the encoder, > above it, no sign: not told apart ({how})", self._in_short()]
+        legend = "< significantly worse than the encoder, > significantly better, no sign: no significant difference"
+        return [*lines, f"{legend} (95 %, paired tests, Holm)", ""]
 
-    def _in_short(self) -> str:
-        """How often the encoder stands above, level with and below each of the others."""
-        parts = []
-        for subject in [name for name in self.results if name != ENCODER]:
-            words = [pair.outcome for (_, other), pair in self.paired_comparisons.items() if other == subject]
-            counts = [
-                f"{word} in {words.count(word)}"
-                for word in ("better", "not significantly different", "worse")
-                if word in words
-            ]
-            parts.append(f"{subject}: {', '.join(counts)}")
-        return f"the encoder beside {'; '.join(parts)}"
-
-    def _choices(self) -> list[str]:
-        """What each evaluator chose, and on what."""
-        by: dict[str, list[str]] = {}
+    def _chosen_lines(self) -> list[str]:
+        """Return which hyperparameters each evaluator chose, and on what data."""
+        by_data: dict[str, list[str]] = {}
         for name, result in self.results.get(ENCODER, {}).items():
             if result.chosen:
-                said = ", ".join(f"{key.replace('_', ' ')} {_worded(value)}" for key, value in result.chosen.items())
-                by.setdefault(result.chosen_on, []).append(f"{name} {said}")
-        return [f"chosen on {on}: {'; '.join(said)}" for on, said in by.items()]
+                chosen = ", ".join(f"{key.replace('_', ' ')} {_format(value)}" for key, value in result.chosen.items())
+                by_data.setdefault(result.chosen_on, []).append(f"{name} {chosen}")
+        return [f"chosen on {data}: {'; '.join(chosen)}" for data, chosen in by_data.items()]
 
-    def _checked(self) -> list[str]:
-        """The figures of the checks."""
+    def _check_lines(self) -> list[str]:
+        """Return the values of each check."""
         lines = []
-        for name, found in self.checks.items():
-            figures = [f"{key.replace('_', ' ')} {_worded(value)}" for key, value in found.values.items()]
-            lines += [f"{name}: {', '.join(figures)}"] if figures else []
+        for name, check in self.checks.items():
+            values = [f"{key.replace('_', ' ')} {_format(value)}" for key, value in check.values.items()]
+            lines += [f"{name}: {', '.join(values)}"] if values else []
         return lines
 
-    def sampled(self) -> list[str]:
-        """What the figures of evaluators and checks are of, where that is not everything."""
-        notes = {f"{name}: {note}": None for name, r in self.results.get(ENCODER, {}).items() for note in r.notes}
-        return [*notes, *(note for found in self.checks.values() for note in found.notes)]
 
-
-def _worded(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float, Mapping)):
         return str(value)
     if isinstance(value, Mapping):
-        return " ".join(f"{key}:{_worded(one)}" for key, one in value.items())
+        return " ".join(f"{key}:{_format(item)}" for key, item in value.items())
     return f"{value:.3g}" if not float(value).is_integer() or abs(value) >= 1e6 else f"{int(value)}"
 
 
-def _plain(result: Result) -> dict[str, Any]:
+def _plain_result(result: Result) -> dict[str, Any]:
     return {
         "metrics": {n: {"value": m.value, "low": m.low, "high": m.high} for n, m in result.metrics.items()},
         "chosen": {
@@ -204,5 +215,7 @@ def _plain(result: Result) -> dict[str, Any]:
         "chance": result.chance,
         "notes": list(result.notes),
         "table": result.table,
-        "plot_data": {name: array.tolist() for name, array in result.plot_data.items() if array.size <= _FIGURE},
+        "plot_data": {
+            name: array.tolist() for name, array in result.plot_data.items() if array.size <= _MAX_PLOT_VALUES
+        },
     }

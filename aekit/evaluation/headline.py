@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from aekit.evaluation.metrics.paired_tests import PairedComparison
-from aekit.evaluation.summary import ENCODER, Results, join_words, near_chance
+from aekit.evaluation.summary import ENCODER, Results, at_chance, join_words
 
 EVALUATOR_TITLES = {
     "probe": "the linear probe",
@@ -48,7 +48,7 @@ def headline(
     outcomes_by_group = {"better": 0, "not significantly different": 0, "worse": 0, "chance": 0}
     for evaluator, result in evaluators.items():
         outcomes = {s: comparisons[evaluator, s].outcome for s in rivals if (evaluator, s) in comparisons}
-        group, clause = _clause(outcomes, names, at_chance=near_chance(result))
+        group, clause = _clause(outcomes, names, chance=at_chance(result))
         if clause:
             clauses.setdefault(clause, []).append(EVALUATOR_TITLES.get(evaluator, evaluator))
             outcomes_by_group[group] += 1
@@ -67,9 +67,9 @@ def headline(
     return f"{sentence[0].upper()}{sentence[1:]} ({test_samples:,} test samples)."
 
 
-def _clause(outcomes: Mapping[str, str], names: Mapping[str, str], *, at_chance: bool) -> tuple[str, str]:
+def _clause(outcomes: Mapping[str, str], names: Mapping[str, str], *, chance: bool) -> tuple[str, str]:
     """Return the group that one evaluator's outcomes fall into, and how a clause about it begins; "" for nothing to say."""
-    if at_chance:
+    if chance:
         return "chance", "no better than guessing"
     if not outcomes:
         return "", ""

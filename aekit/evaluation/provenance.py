@@ -1,23 +1,26 @@
-"""What embeddings come from: the samples and the encoder, where they are at hand, and embeddings that stand beside them."""
+"""Find the samples and the encoder that embeddings come from, and align the embeddings of other encoders with them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from aekit.data.source import Source
-from aekit.encoder.embeddings import Embeddings, finite_vectors
+from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError
 
 
 class Provenance(NamedTuple):
-    """The samples that embeddings are of, and what made them.
+    """The samples that embeddings were made from, and the encoder that made them.
 
     Attributes:
-        places: (N,) the position in the source of each embedding.
+        source: source of the samples.
+        rows: (N,) position in the source of each embedding.
+        encoder: the encoder.
     """
 
     source: Source
@@ -26,46 +29,63 @@ class Provenance(NamedTuple):
 
 
 def find_provenance(stored: Embeddings | None, notes: list[str]) -> Provenance | None:
-    """What the embeddings come from, or None and a note why there are no controls."""
+    """Return the provenance of embeddings, or None and a note why there are no baselines."""
     if stored is None:
-        notes.append("no controls: an array does not say which samples and which encoder it comes from")
+        notes.append("no baselines: an array does not tell which samples and which encoder it comes from")
         return None
     encoder = encoder_of(stored)
-    found = stored.source() if encoder else None
-    if encoder is None or found is None:
-        what = "encoder that made the embeddings" if encoder is None else "data that was embedded"
-        notes.append(f"no controls: the {what} is no longer at hand")
+    source = stored.source() if encoder else None
+    if encoder is None or source is None:
+        missing = "encoder that made the embeddings" if encoder is None else "data that was embedded"
+        notes.append(f"no baselines: the {missing} is no longer available")
         return None
-    return Provenance(*found, encoder)
+    return Provenance(*source, encoder)
 
 
-def training_overlap_notes(stored: Embeddings | None, found: Provenance | None) -> list[str]:
-    """Notes on what the encoder knows of the samples that it is judged on."""
-    if stored is None or found is None:
+def training_overlap_notes(stored: Embeddings | None, provenance: Provenance | None) -> list[str]:
+    """Return notes on what the encoder has seen in training of the samples that it is evaluated on."""
+    if stored is None or provenance is None:
         return []
-    notes, record = [], found.encoder.record
-    origin, trained_on = stored.manifest.get("origin") or {}, record.get("data", {})
-    # Where the data has splits, the encoder was trained on one of them.
-    if stored.splits is None and "data" in origin and origin["data"] == trained_on.get("data"):
-        notes.append("the encoder was trained, without their labels, on the very samples that it is judged on")
-    if tuned := record.get("finetuned"):
+    notes, record = [], provenance.encoder.record
+    origin, training_data = stored.manifest.get("origin") or {}, record.get("data", {})
+    # Data with splits of its own is trained on one of them.
+    if stored.splits is None and "data" in origin and origin["data"] == training_data.get("data"):
+        notes.append("the encoder was trained, without labels, on the same samples that it is evaluated on")
+    if finetuned := record.get("finetuned"):
         notes.append(
-            f"the encoder was fine-tuned with labels of {tuned['data']}: on those it is no longer judged fairly"
+            f"the encoder was fine-tuned with labels of {finetuned['data']}: on those samples the evaluation is biased"
         )
     return notes
 
 
 def align_embeddings(name: str, other: Any, stored: Embeddings | None, count: int) -> np.ndarray:
-    """Embeddings by another encoder, in the order of these: (N, E)."""
+    """Bring the embeddings of another encoder into the order of these.
+
+    Args:
+        name: name of the other encoder, for messages.
+        other: its `Embeddings`, their folder, or an array (N, E) in the same order.
+        stored: these embeddings, or None for an array.
+        count: N.
+
+    Returns:
+        (N, E) vectors.
+
+    Raises:
+        DataError: embeddings of other samples, or of the same encoder.
+    """
+    if isinstance(other, (str, Path)):
+        other = open_embeddings(other)
     vectors = finite_vectors(other)
     if not isinstance(other, Embeddings) or stored is None:
         if len(vectors) != count:
-            raise DataError(f"{name}: {len(vectors)} embeddings beside {count}: expected those of the same samples")
+            raise DataError(
+                f"{name}: {len(vectors)} embeddings; expected {count}, one for each sample that is evaluated"
+            )
         return vectors
     if other.digest == stored.digest:
-        raise DataError(f"{name}: is of the very encoder that it is to stand beside")
-    places = {sample: place for place, sample in enumerate(other.ids)}
-    missing = [sample for sample in stored.ids if sample not in places]
+        raise DataError(f"{name}: made by the same encoder; expected embeddings by another one")
+    positions = {sample: position for position, sample in enumerate(other.ids)}
+    missing = [sample for sample in stored.ids if sample not in positions]
     if missing:
-        raise DataError(f"{name}: has no embedding of {missing[0]!r}, one of {len(missing)} samples that it lacks")
-    return vectors[[places[sample] for sample in stored.ids]]
+        raise DataError(f"{name}: {len(missing)} samples have no embedding, e.g. {missing[0]!r}")
+    return vectors[[positions[sample] for sample in stored.ids]]

@@ -11,28 +11,28 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure with its 95 % interval where one can be given. Ratios lie in 0..1."""
+    """The value of a metric, with its 95 % interval where there is one. Ratios lie in 0..1."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def __str__(self) -> str:
-        spread = f" [{self.low:.3f}, {self.high:.3f}]" if self.low is not None and self.high is not None else ""
-        return f"{self.value:.3f}{spread}"
+        interval = f" [{self.low:.3f}, {self.high:.3f}]" if self.low is not None and self.high is not None else ""
+        return f"{self.value:.3f}{interval}"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which samples an evaluator may fit on, choose with, and is judged on. Positions into the embeddings.
+    """Samples to fit on, to choose hyperparameters with, and to test on, as positions in the embeddings.
 
     Attributes:
-        train: (N1,) to fit on.
-        validation: (N2,) to choose hyperparameters with.
-        test: (N3,) read once, for the figure that is reported.
+        train: (N1,) samples to fit on.
+        validation: (N2,) samples to choose hyperparameters with.
+        test: (N3,) samples that are read once, for the metrics that are reported.
         origin: where the split came from, in words, for the report.
-        groups: (N,) numbers, one for each embedding: samples of one group are in one part, stay in one fold of a
-            cross-validation, and are drawn together for intervals. None: each sample stands for itself.
+        groups: (N,) group numbers of all embeddings: samples of one group are in one part, stay in one fold of a
+            cross-validation, and are resampled together. None: every sample is a group of its own.
     """
 
     train: np.ndarray
@@ -43,27 +43,27 @@ class Split:
 
     @property
     def test_groups(self) -> np.ndarray | None:
-        """(N3,) the groups of the test samples."""
+        """(N3,) groups of the test samples."""
         return None if self.groups is None else self.groups[self.test]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluator found.
+    """The result of an evaluator.
 
     Attributes:
-        metrics: name -> figure; the first is the one that tables show.
+        metrics: name -> value; the first is the primary metric, which tables show and for which higher is better.
         chosen: hyperparameters that were chosen, never with the test part.
-        table: rows of further figures, such as one a class.
-        figures: name -> (arrays) to draw from, such as a confusion matrix.
-        scores: (N3,) one a judged sample, whose mean the first metric is; of the same samples for the same split, so that
-            two encoders can be compared in pairs. None where the metric is not such a mean.
-        answers: (N3,) the class that each judged sample was given, or None where it names no classes.
-        confidence: (N3,) in 0..1, how probable each answer was held to be, or None. With the answers, reports show the worst
-            mistakes and how well confidence is calibrated.
-        chosen_on: on what they were chosen, in words.
-        chance: what the first metric would be for a guess that looks at no embedding, or None where that is not known.
-        notes: what has to be known of the figures, such as that they are of some of the samples.
+        table: rows of further values, such as one per class.
+        plot_data: name -> array to draw from, such as a confusion matrix.
+        scores: (N3,) scores of the test samples whose mean is the primary metric, so that two encoders can be compared in
+            pairs; the same split must give scores of the same samples. None if the metric is no such mean.
+        predictions: (N3,) class that was predicted for each test sample, or None if no classes are predicted.
+        confidence: (N3,) probability of each prediction in 0..1, or None. With the predictions, reports show the worst mistakes
+            and how well the confidence is calibrated.
+        chosen_on: the data that hyperparameters were chosen on, in words.
+        chance: value of the primary metric for a guess that ignores the embeddings, or None if unknown.
+        notes: remarks on the metrics, such as that they were computed on a sample.
     """
 
     metrics: Mapping[str, Metric]
@@ -80,12 +80,12 @@ class Result:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What is to be known of embeddings beside the scores of evaluators.
+    """The result of a check of embeddings, apart from the scores of evaluators.
 
     Attributes:
-        figures: name -> number.
-        warnings: what is wrong, in sentences that say what it means.
-        notes: on what the figures are of.
+        values: name -> number.
+        warnings: problems, in sentences that say what they mean.
+        notes: remarks on the values.
         table: rows of details, such as the worst pairs.
     """
 

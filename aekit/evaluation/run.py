@@ -1,4 +1,4 @@
-"""Every evaluator over an encoder's embeddings and over the controls, with the same samples in the same parts."""
+"""Evaluate an encoder's embeddings and the baselines on the same samples and splits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from aekit.encoder.embeddings import Embeddings, finite_vectors
+from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation.backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
@@ -32,9 +32,9 @@ from aekit.registry.options import options_model, validate_options
 __all__ = ["ALL", "QUICK", "Evaluation", "evaluate"]
 
 RAW_BYTES = 2**31
-"""Raw features that the controls may hold."""
+"""Bytes that the features of a baseline may take in memory."""
 ALL, QUICK = "all", "quick"
-"""Stand for every evaluator, also those that are tagged as slow, and for those that are tagged as quick."""
+"""Names that select every evaluator, slow ones included, and the evaluators tagged as quick."""
 
 
 def evaluate(
@@ -54,49 +54,68 @@ def evaluate(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Judges embeddings, beside the raw samples, their principal components, and the encoder with random weights.
+    """Evaluate embeddings, and compare them with raw samples, PCA and the encoder with random weights.
 
     Args:
-        embeddings: `aekit.Embeddings`, or any (N, D) array; an array has no controls, as it has no samples.
-        labels: (N,) classes, or numbers on a scale; (N, L) of 0 and 1, several a sample; default: those stored with the
-            embeddings. None, NaN and "" stand for no label.
-        evaluators: names, ``all`` or ``quick``; default: all but those that are tagged as slow. Those that need labels are
-            left out where there are none of their kind.
-        controls: whether to judge the controls too.
-        checks: whether to look at the health of the embeddings, and for leaks between the parts.
-        beside: name -> embeddings of the same samples by other encoders, to be compared in pairs.
-        run: that the encoder is of, or its autoencoder: then it is judged, too, how much of the samples comes back.
-        split: default: the data set's own where it has one, otherwise drawn by `seed`.
-        groups: (N,) samples of one group stay in one part, such as images of one patient.
-        label_names: (L,) of several labels.
-        target_type: ``classes``, to be told apart, or ``numbers`` on a scale, to be predicted. ``auto``: fractions are numbers,
-            and so are whole numbers of which there are many different ones, with gaps (`is_classes`).
-        seed: of the split, the random encoder and whatever the evaluators draw.
-        options: of evaluators, by their names.
+        embeddings: `aekit.Embeddings`, their folder, or an array (N, D). Baselines need the samples and the encoder, so an
+            array has none.
+        labels: (N,) classes or numbers, or (N, L) of 0 and 1 for several labels per sample; default: those stored with the
+            embeddings. None, NaN and "" stand for a missing label.
+        evaluators: names, ``all`` or ``quick``; default: all but the slow ones. Evaluators that need other labels are skipped.
+        baselines: evaluate the baselines too.
+        checks: check the health of the embeddings and their stability, and search for leakage between the parts of the split.
+        compare_with: name -> embeddings of the same samples by another encoder, as an object, a folder or an array.
+        run: the run of the encoder, or its autoencoder: evaluates the reconstruction too.
+        split: default: the data set's own split, otherwise one drawn by `seed`.
+        groups: (N,) group of each sample; a group stays in one part of the split, such as the images of one patient.
+        label_names: (L,) names of several labels per sample.
+        target_type: ``classes`` or ``numbers``; ``auto`` takes fractions as numbers, and so whole numbers with many different
+            values and gaps (see `is_classes`).
+        seed: seed of the split, the random encoder and the evaluators.
+        options: evaluator -> its options.
         progress: receives a bar for each subject.
 
+    Returns:
+        The results of each evaluator for each subject, the comparisons between them, and the checks.
+
     Raises:
-        DataError: vectors that are not finite, labels that are not as many, too few samples, a single class, or embeddings
-            beside these that are of other samples.
-        IdentityError: the run is of another encoder.
+        DataError: embeddings that are not finite, a wrong number of labels, too few samples, a single class, or embeddings of
+            other samples in `compare_with`.
+        IdentityError: `run` is of another encoder.
         PluginError: no such evaluator, or it cannot be used.
-        RecipeError: options that an evaluator does not have.
+        RecipeError: unknown options.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> generator = np.random.default_rng(0)
+        >>> labels = np.repeat(["cat", "dog"], 100)
+        >>> vectors = generator.normal(size=(200, 8)) + (labels == "dog")[:, None]
+        >>> noise = generator.normal(size=(200, 8))
+        >>> evaluation = aekit.evaluate(vectors, labels, evaluators=["probe", "knn"], compare_with={"noise": noise})
+        >>> evaluation.headline
+        'Better than noise on the linear probe and k-nearest neighbors (40 test samples).'
+        >>> evaluation.summary()
+        ['encoder vs noise: significantly better on 2 of 2 metrics (95 %, Holm)']
     """
-    stored = embeddings if isinstance(embeddings, Embeddings) else None
-    vectors = finite_vectors(embeddings)
-    given = labels if labels is not None else stored.labels if stored else None
-    targets, said = make_targets(
-        given, len(vectors), what="embeddings", names=tuple(label_names), target_type=target_type
+    stored = open_embeddings(embeddings) if isinstance(embeddings, (str, Path, Embeddings)) else None
+    vectors = finite_vectors(embeddings if stored is None else stored)
+    if labels is None and stored is not None:
+        labels = stored.labels
+    targets, remark = make_targets(
+        labels, len(vectors), what="embeddings", names=tuple(label_names), target_type=target_type
     )
-    notes = [said] if said else []
+    notes = [remark] if remark else []
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
-    chosen = _chosen(evaluators, targets, options or {}, seed, notes)
-    rivals = {name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()}
-    origin = find_provenance(stored, notes) if baselines or checks or run is not None else None
-    if origin and baselines:
-        split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(origin.encoder.spec)), seed)
-    notes += training_overlap_notes(stored, origin)
+    selected = _select_evaluators(evaluators, targets, options or {}, seed, notes)
+    other_encoders = {
+        name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()
+    }
+    provenance = find_provenance(stored, notes) if baselines or checks or run is not None else None
+    if provenance and baselines:
+        split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(provenance.encoder.spec)), seed)
+    notes += training_overlap_notes(stored, provenance)
 
     rows = np.unique(np.concatenate([split.train, split.validation, split.test]))
     train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))
@@ -104,24 +123,23 @@ def evaluate(
     values = None if targets is None else targets.values[rows]
     results: dict[str, dict[str, Result]] = {}
     titles: dict[str, str] = {FEATURES: "the pretrained features"}
-    found: dict[str, CheckResult] = {}
+    check_results: dict[str, CheckResult] = {}
     if checks:
-        found = _checks(vectors[rows], rows, inner, values, stored, origin, rivals, seed)
-    subjects = _subjects(vectors[rows], rows, inner, rivals, origin if baselines else None, seed, progress)
-    for described in subjects:
-        subject, features = described.name, described.features
-        results[subject] = {}
-        if isinstance(described, Baseline) and origin:
-            titles[subject] = baseline_title(described, origin.encoder.spec)
-        if checks and isinstance(described, Baseline) and described.kind == "pca":
-            found["health"] = _with_angles(found["health"], vectors[rows], features, seed)
-        with progress.task(f"judge {subject}", len(chosen), "judgments") as task:
-            for name, (function, settings, takes) in chosen.items():
-                result = function(features, values if takes else None, inner, **settings)
-                results[subject][name] = _with_names(result, targets)
+        check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
+    subjects = _subjects(vectors[rows], rows, inner, other_encoders, provenance if baselines else None, seed, progress)
+    for subject in subjects:
+        by_evaluator = results.setdefault(subject.name, {})
+        if isinstance(subject, Baseline) and provenance:
+            titles[subject.name] = baseline_title(subject, provenance.encoder.spec)
+        if checks and isinstance(subject, Baseline) and subject.kind == "pca":
+            check_results["health"] = _with_angles(check_results["health"], vectors[rows], subject.features, seed)
+        with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
+            for name, (function, settings, uses_labels) in selected.items():
+                result = function(subject.features, values if uses_labels else None, inner, **settings)
+                by_evaluator[name] = _with_label_names(result, targets)
                 task.advance(note=name)
-    if run is not None and origin:
-        _add_reconstruction(results, run, origin, rows, inner, baselines, seed, notes, progress)
+    if run is not None and provenance:
+        _add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
     if targets is not None and targets.kind == "classes":
         counts["classes"] = len(np.unique(targets.values[rows]))
@@ -133,8 +151,8 @@ def evaluate(
         results=results,
         notes=notes,
         evaluated_rows=rows[test],
-        compared_with=tuple(rivals),
-        checks=found,
+        compared_with=tuple(other_encoders),
+        checks=check_results,
         groups=inner.test_groups,
         titles={subject: titles[subject] for subject in results if subject in titles},
     )
@@ -143,82 +161,81 @@ def evaluate(
 def split_for_targets(
     targets: Targets | None, splits: Any, count: int, *, seed: int = 0, groups: np.ndarray | None = None
 ) -> Split:
-    """What `make_split` draws by what is known of N samples.
+    """Draw the split that suits the targets of N samples, stratified where they are classes.
 
     Args:
-        truth: their labels, or None.
-        splits: (N,) names, or None.
+        targets: targets of the samples, or None.
+        splits: (N,) names of the data set's own splits, or None.
         count: N.
-        seed: of what is drawn.
-        groups: (N,) samples of one group stay in one part.
+        seed: seed of the drawing.
+        groups: (N,) group of each sample; a group stays in one part.
 
     Raises:
-        DataError: a part that would be empty, a single class, or an unknown split name.
+        DataError: an empty part, a single class, or an unknown split name.
     """
     strata: np.ndarray | None = None
     if targets is not None and targets.kind == "classes":
         strata = np.where(targets.has_target, targets.values.astype(str), "")
     elif targets is not None and targets.kind == "targets":
-        strata = np.where(targets.has_target, 0.5, np.nan)  # by nothing but whether it is known
+        strata = np.where(targets.has_target, 0.5, np.nan)  # only whether a target is known matters
     elif targets is not None:
         strata = np.where(targets.has_target[:, None], targets.values.astype(np.float64), np.nan)
     return make_split(strata, splits, seed=seed, groups=groups, count=count)
 
 
-def _chosen(
+def _select_evaluators(
     names: Iterable[str] | None,
     targets: Targets | None,
     options: Mapping[str, Mapping[str, Any]],
     seed: int,
     notes: list[str],
 ) -> dict[str, tuple[Any, dict[str, Any], bool]]:
-    """Name -> the function, its options, and whether it takes labels of this kind."""
-    named = None if names is None else list(names)
-    every = registry().by_kind("evaluator")
-    if named is None:
-        slow = [plugin.name for plugin in every if "slow" in plugin.entry.tags]
-        plugins = [plugin for plugin in every if plugin.name not in slow]
+    """Return name -> function, options, and whether the evaluator uses these labels; note which ones are skipped."""
+    requested = None if names is None else list(names)
+    available = registry().by_kind("evaluator")
+    if requested is None:
+        slow = [plugin.name for plugin in available if "slow" in plugin.entry.tags]
+        plugins = [plugin for plugin in available if plugin.name not in slow]
         if slow:
-            notes.append(f"not run, as they take long: {', '.join(slow)}; they run where they, or all, are named")
-    elif ALL in named or QUICK in named:
-        plugins = [plugin for plugin in every if ALL in named or "quick" in plugin.entry.tags or plugin.name in named]
+            notes.append(f"skipped as slow: {', '.join(slow)}; name them, or all, to run them")
+    elif ALL in requested or QUICK in requested:
+        plugins = [p for p in available if ALL in requested or "quick" in p.entry.tags or p.name in requested]
     else:
-        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in named]
-    titles = _titles(plugins)
+        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in requested]
+    titles = _plugin_titles(plugins)
     unknown = [name for name in options if name not in titles]
     if unknown:
         raise RecipeError(
-            [f"evaluate.{name}: is not among the evaluators{closest_name(name, titles)}" for name in unknown]
+            [f"evaluate.{name}: not a selected evaluator{closest_name(name, titles)}" for name in unknown]
         )
-    chosen, left_out = {}, []
+    selected, skipped = {}, []
     for title, plugin in titles.items():
-        takes = targets is not None and TAG_BY_KIND[targets.kind] in plugin.entry.tags
-        takes = takes or (targets is not None and targets.kind == "classes")
-        if "labels" in plugin.entry.tags and not takes:
-            left_out.append(title)
+        uses_labels = targets is not None and (
+            targets.kind == "classes" or TAG_BY_KIND[targets.kind] in plugin.entry.tags
+        )
+        if "labels" in plugin.entry.tags and not uses_labels:
+            skipped.append(title)
             continue
         try:
             function = plugin.load()
         except PluginError as error:
-            if named is not None and title in named:
+            if requested is not None and title in requested:
                 raise
-            notes.append(f"{title} was left out: {error}")
+            notes.append(f"skipped {title}: {error}")
             continue
         settings = dict(options.get(title, {}))
         if "seed" in options_model(function).model_fields:
             settings.setdefault("seed", seed)
-        chosen[title] = (function, validate_options(plugin, settings, f"evaluate.{title}"), takes)
-    if left_out:
-        why = (
-            "labels"
-            if targets is None
-            else f"{TARGET_DESCRIPTIONS['classes']}, and the labels are {TARGET_DESCRIPTIONS[targets.kind]}"
-        )
-        notes.append(f"left out, as they need {why}: {', '.join(left_out)}")
-    return chosen
+        selected[title] = (function, validate_options(plugin, settings, f"evaluate.{title}"), uses_labels)
+    if skipped:
+        needed = "labels"
+        if targets is not None:
+            needed = f"{TARGET_DESCRIPTIONS['classes']}, and the labels are {TARGET_DESCRIPTIONS[targets.kind]}"
+        notes.append(f"skipped, as they need {needed}: {', '.join(skipped)}")
+    return selected
 
 
-def _titles(plugins: list[Plugin]) -> dict[str, Plugin]:
+def _plugin_titles(plugins: list[Plugin]) -> dict[str, Plugin]:
     names = [plugin.name for plugin in plugins]
     return {plugin.qualified if names.count(plugin.name) > 1 else plugin.name: plugin for plugin in plugins}
 
@@ -229,40 +246,42 @@ def _checks(
     split: Split,
     values: np.ndarray | None,
     stored: Embeddings | None,
-    origin: Provenance | None,
+    provenance: Provenance | None,
     compared_with: Mapping[str, np.ndarray],
     seed: int,
 ) -> dict[str, CheckResult]:
-    """What is to be known beside the figures, of the embeddings at `rows` that are in a part of the split."""
-    stamps, ids = None, None
+    """Run the checks on the embeddings at `rows`, those that are in a part of the split."""
+    hashes, ids = None, None
     if stored is not None:
         ids = [stored.ids[row] for row in rows.tolist()]
         hashes = [stored.rows.hashes[row] for row in rows.tolist()]
-        stamps = None if hashes == ids else hashes  # vectors that no encoder made have no hashes of samples
+        if hashes == ids:
+            hashes = None  # vectors that no encoder made have no hashes of samples
     labels = values if values is not None and values.ndim == 1 and values.dtype.kind != "f" else None
-    own = embedding_health(vectors, seed=seed)
-    kept = {
-        f"neighbors_shared_with_{name}": neighbor_overlap(vectors, r[rows], seed=seed)
-        for name, r in compared_with.items()
+    health = embedding_health(vectors, seed=seed)
+    overlaps = {
+        f"neighbors_shared_with_{name}": neighbor_overlap(vectors, other[rows], seed=seed)
+        for name, other in compared_with.items()
     }
-    found = {"health": replace(own, values={**own.values, **kept})}
-    found["leakage"] = find_leakage(vectors, split, stamps=stamps, ids=ids, labels=labels, seed=seed)
-    if origin is not None:
-        found["stability"] = stability(origin.encoder, origin.source, origin.rows[rows[split.test]], seed=seed)
-    return found
+    results = {"health": replace(health, values={**health.values, **overlaps})}
+    results["leakage"] = find_leakage(vectors, split, stamps=hashes, ids=ids, labels=labels, seed=seed)
+    if provenance is not None:
+        tested = provenance.rows[rows[split.test]]
+        results["stability"] = stability(provenance.encoder, provenance.source, tested, seed=seed)
+    return results
 
 
-def _with_angles(found: CheckResult, vectors: np.ndarray, components: np.ndarray, seed: int) -> CheckResult:
-    """Health with how far the embeddings are from what PCA of the same width tells."""
+def _with_angles(health: CheckResult, vectors: np.ndarray, components: np.ndarray, seed: int) -> CheckResult:
+    """Add the principal angles between the embeddings and the principal components of the samples."""
     angles = subspace_angles(vectors, components, seed=seed)
     if not len(angles):
-        return found
-    figures = {"mean_angle_to_pca": float(angles.mean()), "largest_angle_to_pca": float(angles.max())}
-    return replace(found, values={**found.values, **figures})
+        return health
+    values = {"mean_angle_to_pca": float(angles.mean()), "largest_angle_to_pca": float(angles.max())}
+    return replace(health, values={**health.values, **values})
 
 
-def _with_names(result: Result, targets: Targets | None) -> Result:
-    """The result with the names of several labels in its table, where that has their numbers."""
+def _with_label_names(result: Result, targets: Targets | None) -> Result:
+    """Replace the numbers of several labels per sample by their names in the table."""
     if targets is None or targets.kind != "multi-label":
         return result
     rows = [row | {"label": targets.names[row["label"]]} if "label" in row else row for row in result.table]
@@ -281,25 +300,26 @@ def _subjects(
     rows: np.ndarray,
     split: Split,
     compared_with: Mapping[str, np.ndarray],
-    origin: Provenance | None,
+    provenance: Provenance | None,
     seed: int,
     progress: Progress,
 ) -> Iterator[Baseline | Subject]:
+    """Yield the encoder, the encoders that it is compared with, and the baselines, one in memory at a time."""
     yield Subject(ENCODER, vectors)
-    for name, theirs in compared_with.items():
-        yield Subject(name, theirs[rows])
-    if origin:
-        source, places, encoder = origin
+    for name, other in compared_with.items():
+        yield Subject(name, other[rows])
+    if provenance:
+        source, positions, encoder = provenance
         dim = vectors.shape[1]
-        yield from baseline_features(source, places[rows], encoder, split, dim=dim, seed=seed, progress=progress)
+        yield from baseline_features(source, positions[rows], encoder, split, dim=dim, seed=seed, progress=progress)
         if has_pretrained_features(encoder):
-            yield Subject(FEATURES, backbone_features(source, places[rows], encoder, progress=progress))
+            yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
 
 
 def _add_reconstruction(
     results: dict[str, dict[str, Result]],
     run: str | Path | Autoencoder,
-    origin: Provenance,
+    provenance: Provenance,
     rows: np.ndarray,
     split: Split,
     baselines: bool,
@@ -307,22 +327,24 @@ def _add_reconstruction(
     notes: list[str],
     progress: Progress,
 ) -> None:
-    """Adds what comes back of the test samples, where the run has a decoder."""
+    """Add the reconstruction of the test samples if the run has a decoder for samples."""
     autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run)
-    check_same_encoder(autoencoder.encoder.digest, origin.encoder.digest, what="the run", maker="the embeddings are")
+    check_same_encoder(
+        autoencoder.encoder.digest, provenance.encoder.digest, what="the run", maker="the embeddings are"
+    )
     if not autoencoder.reconstructs_samples:
-        notes.append("no reconstruction: the decoder ends at the output of frozen stages, and not at samples")
+        notes.append("no reconstruction: the decoder reconstructs the output of frozen stages rather than samples")
         return
-    places = origin.rows[rows]
-    found = evaluate_reconstruction(
+    positions = provenance.rows[rows]
+    reconstructions = evaluate_reconstruction(
         autoencoder,
-        origin.source,
-        places[split.train],
-        places[split.test],
+        provenance.source,
+        positions[split.train],
+        positions[split.test],
         baselines=baselines,
         groups=split.test_groups,
         seed=seed,
         progress=progress,
     )
-    for subject, result in found.items():
+    for subject, result in reconstructions.items():
         results.setdefault(subject, {})[RECONSTRUCTION] = result

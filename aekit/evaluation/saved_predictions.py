@@ -1,4 +1,4 @@
-"""Save an evaluation beside a run, and load it again for the run's page."""
+"""Save the predictions of an evaluation next to its ``results.json``, and load the evaluation again for the report."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from aekit.io.atomic import atomic_file
 FILE = "predictions.npz"
 
 
-def save_predictions(found: Evaluation, rows: np.ndarray, folder: Path) -> None:
-    """Write ``predictions.npz``: the answers of the encoder's evaluators, which ``results.json`` does not hold.
+def save_predictions(evaluation: Evaluation, rows: np.ndarray, folder: Path) -> None:
+    """Write ``predictions.npz``: the predictions of the encoder's evaluators, which ``results.json`` does not hold.
 
     Args:
-        found: the evaluation.
-        rows: (N,) positions in the source of the embeddings that were judged.
-        folder: of the run.
+        evaluation: the evaluation.
+        rows: (N,) positions in the source of the embeddings that were evaluated.
+        folder: folder of the run.
     """
-    evaluated_rows = np.empty(0, np.int64) if found.evaluated_rows is None else found.evaluated_rows
-    arrays: dict[str, np.ndarray] = {"rows": rows, "evaluated_rows": evaluated_rows}
-    for name, result in found.results.get(ENCODER, {}).items():
+    evaluated = np.empty(0, np.int64) if evaluation.evaluated_rows is None else evaluation.evaluated_rows
+    arrays: dict[str, np.ndarray] = {"rows": rows, "evaluated_rows": evaluated}
+    for name, result in evaluation.results.get(ENCODER, {}).items():
         if result.predictions is not None:
             arrays[f"predictions {name}"] = result.predictions.astype(str)
         if result.confidence is not None:
@@ -41,7 +41,7 @@ def save_predictions(found: Evaluation, rows: np.ndarray, folder: Path) -> None:
 
 
 def load_predictions(folder: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of ``predictions.npz``, or none where there is no such file.
+    """Return the arrays of ``predictions.npz``, or none if there is no such file.
 
     Raises:
         IdentityError: the file is damaged.
@@ -52,11 +52,16 @@ def load_predictions(folder: Path) -> dict[str, np.ndarray]:
         with np.load(folder / FILE, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (ValueError, OSError, EOFError, KeyError) as error:
-        raise IdentityError(f"{folder / FILE}: is damaged: {error}") from None
+        raise IdentityError(f"{folder / FILE}: damaged: {error}") from None
 
 
 def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> Evaluation:
-    """Return the evaluation that `Evaluation.record` and `save_predictions` describe, without the scores of samples."""
+    """Restore an evaluation, without the scores of its samples.
+
+    Args:
+        record: what `Evaluation.to_dict` returned.
+        predictions: what `load_predictions` returned.
+    """
     results = {
         subject: {
             name: _result(stored, name, predictions if subject == ENCODER else {}) for name, stored in by_name.items()
@@ -67,7 +72,7 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
         name: CheckResult(stored["values"], stored.get("warnings", []), stored["notes"], stored["table"])
         for name, stored in record["checks"].items()
     }
-    found = Evaluation(
+    evaluation = Evaluation(
         digest=record["digest"],
         counts=record["counts"],
         split=record["split"],
@@ -77,8 +82,8 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
         checks=checks,
         titles=record["titles"],
     )
-    # The pairs were tested on scores of single samples, which are not kept.
-    found.__dict__["paired_comparisons"] = {
+    # The pairs were tested on the scores of single samples, which are not stored.
+    evaluation.__dict__["paired_comparisons"] = {
         (pair["evaluator"], pair["subject"]): PairedComparison(
             Metric(pair["difference"], pair["low"], pair["high"]) if "difference" in pair else None,
             pair["p_value"],
@@ -86,18 +91,20 @@ def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarra
         )
         for pair in record["paired_comparisons"]
     }
-    found.notes.extend(record["notes"][len(found.sampled()) :])
-    return found
+    evaluation.notes.extend(record["notes"][len(evaluation.sampling_notes()) :])
+    return evaluation
 
 
 def _result(stored: Mapping[str, Any], name: str, predictions: Mapping[str, np.ndarray]) -> Result:
-    figures = {key: np.asarray(values) for key, values in stored["plot_data"].items()}
-    figures |= {key: predictions[f"{key} {name}"] for key in ("confusion", "classes") if f"{key} {name}" in predictions}
+    plot_data = {key: np.asarray(values) for key, values in stored["plot_data"].items()}
+    plot_data |= {
+        key: predictions[f"{key} {name}"] for key in ("confusion", "classes") if f"{key} {name}" in predictions
+    }
     return Result(
         metrics={key: Metric(m["value"], m["low"], m["high"]) for key, m in stored["metrics"].items()},
         chosen=stored["chosen"],
         table=stored["table"],
-        plot_data=figures,
+        plot_data=plot_data,
         predictions=predictions.get(f"predictions {name}"),
         confidence=predictions.get(f"confidence {name}"),
         chosen_on=stored["chosen_on"],

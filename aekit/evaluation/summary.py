@@ -1,159 +1,196 @@
-"""What figures say about an encoder that stands beside its controls: in sentences, and no more than they say."""
+"""State in sentences how an encoder compares with its baselines, and claim no more than the tests show."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from aekit.evaluation.metrics.paired_tests import PairedComparison, paired_comparisons
+from aekit.evaluation.metrics.paired_tests import (
+    ComparisonOutcome,
+    PairedComparison,
+    intervals_disjoint,
+    paired_comparisons,
+)
 from aekit.evaluation.results import Metric, Result
 
 ENCODER = "encoder"
 Severity = Literal["good", "notice", "bad"]
-ENOUGH = 100  # test samples
-CLEAR = 0.1
-"""Of the way from guessing to no mistake: within it a figure is near guessing, beyond it clearly better."""
-_PHRASES = {
+MIN_TEST_SAMPLES = 100
+"""Test samples below which an interval is itself a guess."""
+CLEAR_MARGIN = 0.1
+"""Fraction of the way from guessing to a perfect score: within it a metric is near guessing, beyond it clearly better."""
+Results = Mapping[str, Mapping[str, Result]]
+Comparisons = Mapping[tuple[str, str], PairedComparison]
+OUTCOMES: tuple[ComparisonOutcome, ...] = ("better", "not significantly different", "worse")
+_ON_METRICS = {
+    "better": "significantly better on",
+    "not significantly different": "no significant difference on",
+    "worse": "significantly worse on",
+}
+_THAN_SUBJECTS = {
     "better": "better than",
     "not significantly different": "not significantly different from",
     "worse": "worse than",
 }
-Results = Mapping[str, Mapping[str, Result]]
-
-
-def summarize(results: Results, compared_with: Collection[str] = ()) -> list[str]:
-    """A sentence or two for each evaluator.
-
-    Args:
-        results: ``encoder``, other encoders and the controls -> evaluator -> what it found.
-        rivals: which of them are other encoders, and no controls.
-    """
-    return [sentence for _, sentence in graded_summary(results, compared_with)]
-
-
-def graded_summary(
-    results: Results,
-    compared_with: Collection[str] = (),
-    comparisons: Mapping[tuple[str, str], PairedComparison] | None = None,
-) -> list[tuple[Severity, str]]:
-    """The sentences of `verdict`, each with what it means: ``good``, above all controls; ``bad``, no better than random
-    weights by the figure itself, or than guessing; ``notice`` in between. `standing` is what `pairs` gives, where that is known
-    already."""
-    compared = paired_comparisons(results, ENCODER) if comparisons is None else comparisons
-    related = any(_clearly_better_than_guessing(found) for by_name in results.values() for found in by_name.values())
-    lines = []
-    for name, own in results.get(ENCODER, {}).items():
-        others = {subject: found[name] for subject, found in results.items() if subject != ENCODER and name in found}
-        blind = _blind(name, own, others, related)
-        lines += _sentences(
-            name, own, others, {subject: compared[name, subject] for subject in others}, compared_with, blind
-        )
-    return lines
 
 
 def primary_metric(result: Result) -> tuple[str, Metric]:
-    """The metric that tables show, with its name."""
+    """Return the name and the value of the metric that tables show."""
     return next(iter(result.metrics.items()))
+
+
+def comparison_lines(results: Results, comparisons: Comparisons) -> list[str]:
+    """Count, for each subject, the metrics on which the encoder is better, not significantly different and worse.
+
+    Args:
+        results: subject -> evaluator -> result.
+        comparisons: (evaluator, subject) -> comparison of the encoder with that subject.
+
+    Returns:
+        Lines such as ``encoder vs raw: significantly better on 2 of 4 metrics, no significant difference on 2 (95 %, Holm)``.
+    """
+    lines = []
+    for subject in results:
+        pairs = [pair for (_, other), pair in comparisons.items() if other == subject]
+        outcomes = [pair.outcome for pair in pairs]
+        counts = [f"{_ON_METRICS[outcome]} {outcomes.count(outcome)}" for outcome in OUTCOMES if outcome in outcomes]
+        if counts:
+            counts[0] += f" of {len(pairs)} metric{'s' if len(pairs) > 1 else ''}"
+            method = "Holm" if any(pair.p_value is not None for pair in pairs) else "by intervals"
+            lines.append(f"{ENCODER} vs {subject}: {', '.join(counts)} (95 %, {method})")
+    return lines
+
+
+def graded_summary(
+    results: Results, compared_with: Collection[str] = (), comparisons: Comparisons | None = None
+) -> list[tuple[Severity, str]]:
+    """Describe each primary metric of the encoder in a sentence or two, each with a severity.
+
+    Args:
+        results: subject -> evaluator -> result; the subjects are ``encoder``, other encoders and the baselines.
+        compared_with: the subjects that are other encoders.
+        comparisons: (evaluator, subject) -> comparison of the encoder with that subject; default: computed from `results`.
+
+    Returns:
+        Severity and sentence: ``good``, better than every baseline; ``bad``, no better than random weights by the value itself,
+        or no better than guessing; ``notice``, everything in between. The last sentence on an evaluator is its conclusion.
+    """
+    compared = paired_comparisons(results, ENCODER) if comparisons is None else comparisons
+    related = any(_clearly_above_chance(result) for by_name in results.values() for result in by_name.values())
+    sentences = []
+    for name, result in results.get(ENCODER, {}).items():
+        others = {
+            subject: by_name[name] for subject, by_name in results.items() if subject != ENCODER and name in by_name
+        }
+        outcomes = {subject: compared[name, subject].outcome for subject in others}
+        chance = _chance_sentences(name, result, others, labels_related=related)
+        sentences += _sentences(name, result, others, outcomes, compared_with, chance)
+    return sentences
 
 
 def _sentences(
     name: str,
-    own: Result,
+    result: Result,
     others: Mapping[str, Result],
-    comparisons: Mapping[str, PairedComparison],
+    outcomes: Mapping[str, ComparisonOutcome],
     compared_with: Collection[str],
-    blind: list[tuple[Severity, str]],
+    chance: list[tuple[Severity, str]],
 ) -> list[tuple[Severity, str]]:
-    metric, figure = primary_metric(own)
-    title = f"{name}: {metric.replace('_', ' ')} {figure}"
+    metric, value = primary_metric(result)
+    title = f"{name}: {metric.replace('_', ' ')} {value}"
     if not others:
-        return [("notice", f"{title}, with no control beside it to say what that is worth"), *blind]
+        return [("notice", f"{title}, no baseline to compare with"), *chance]
     parts = []
-    for word in ("better", "not significantly different", "worse"):
-        named = [f"{s} ({primary_metric(others[s])[1].value:.3f})" for s in others if comparisons[s].outcome == word]
-        if named:
-            parts.append(f"{_PHRASES[word]} {join_words(named)}")
-    near = [subject for subject, other in others.items() if not _apart(figure, primary_metric(other)[1])]
-    if figure.low is None:
-        tail = ""
-    elif near:
-        tail = f"; the intervals of {join_words([ENCODER, *near])} overlap"
-    else:
-        tail = "; the intervals do not overlap" if len(others) == 1 else "; no interval overlaps with the encoder's"
-    controls = {subject: pair.outcome for subject, pair in comparisons.items() if subject not in compared_with}
-    best = bool(controls) and all(word == "better" for word in controls.values())
-    lines: list[tuple[Severity, str]] = [("good" if best else "notice", f"{title}, {', '.join(parts)}{tail}")]
-    if blind:
-        return [*lines, *blind]
-    if controls.get("random", "better") != "better":
-        lines.append(_no_better_than_random(name, own, others["random"]))
-    elif all(word != "better" for subject, word in controls.items() if subject != "random") and len(controls) > 1:
-        lines.append(
+    for outcome in OUTCOMES:
+        subjects = [f"{s} ({primary_metric(others[s])[1].value:.3f})" for s in others if outcomes[s] == outcome]
+        if subjects:
+            parts.append(f"{_THAN_SUBJECTS[outcome]} {join_words(subjects)}")
+    baselines = {subject: outcome for subject, outcome in outcomes.items() if subject not in compared_with}
+    best = bool(baselines) and all(outcome == "better" for outcome in baselines.values())
+    sentence = f"{title}, {', '.join(parts)}{_overlap(value, others)}"
+    sentences: list[tuple[Severity, str]] = [("good" if best else "notice", sentence)]
+    if chance:
+        return [*sentences, *chance]
+    if baselines.get("random", "better") != "better":
+        sentences.append(_no_better_than_random(name, result, others["random"]))
+    elif len(baselines) > 1 and all(outcome != "better" for s, outcome in baselines.items() if s != "random"):
+        sentences.append(
             ("notice", f"{name}: better than random weights, but no better than features that need no training")
         )
-    return lines
+    return sentences
 
 
-def _no_better_than_random(name: str, own: Result, random: Result) -> tuple[Severity, str]:
-    """What is not significantly different from random weights by its mean, or only as far as so few samples can tell."""
+def _overlap(value: Metric, others: Mapping[str, Result]) -> str:
+    """Return which intervals overlap with the encoder's."""
+    overlapping = [
+        subject for subject, other in others.items() if not intervals_disjoint(value, primary_metric(other)[1])
+    ]
+    if value.low is None:
+        return ""
+    if overlapping:
+        return f"; the intervals of {join_words([ENCODER, *overlapping])} overlap"
+    return "; the intervals do not overlap" if len(others) == 1 else "; no interval overlaps with the encoder's"
+
+
+def _no_better_than_random(name: str, result: Result, random: Result) -> tuple[Severity, str]:
+    """Return a bad finding if the value itself is no higher, and a notice if only the test cannot confirm that it is."""
     sentence = f"{name}: no better than the same encoder with random weights"
-    if primary_metric(own)[1].value <= primary_metric(random)[1].value:
-        return "bad", f"{sentence}: this shows nothing that was learned"
-    return "notice", f"{sentence}, {_as_far_as(own)}"
+    if primary_metric(result)[1].value <= primary_metric(random)[1].value:
+        return "bad", f"{sentence}: no sign that training taught it anything"
+    return "notice", f"{sentence}, {_as_far_as(result)}"
 
 
-def _as_far_as(own: Result) -> str:
-    count = "these" if own.scores is None else f"{len(own.scores):,}"
+def _as_far_as(result: Result) -> str:
+    count = "these" if result.scores is None else f"{len(result.scores):,}"
     return f"as far as {count} test samples can tell"
 
 
-def _blind(name: str, own: Result, others: Mapping[str, Result], related: bool) -> list[tuple[Severity, str]]:
-    """Where the encoder is no better than answers that look at no sample. `related`: some judgment, of whatever subject, has
-    shown that the labels have to do with the samples."""
-    if own.chance is None or not near_chance(own):
+def _chance_sentences(
+    name: str, result: Result, others: Mapping[str, Result], *, labels_related: bool
+) -> list[tuple[Severity, str]]:
+    """Return a sentence if the encoder is no better than guessing.
+
+    Args:
+        labels_related: whether some result, of any subject, shows that the labels are related to the samples.
+    """
+    if result.chance is None or not at_chance(result):
         return []
-    sentence = f"{name}: no better than guessing ({own.chance:.3f})"
-    seeing = [subject for subject, other in others.items() if not near_chance(other)]
-    if seeing:
-        sentence += f", where {join_words(seeing)} {'is' if len(seeing) == 1 else 'are'}"
+    sentence = f"{name}: no better than guessing ({result.chance:.3f})"
+    above = [subject for subject, other in others.items() if not at_chance(other)]
+    if above:
+        sentence += f", unlike {join_words(above)}"
     elif others:
         sentence += f", nor is {' or '.join(others)}"
-    if not all(_near_guessing(found) for found in ([own] if seeing else [own, *others.values()])):
-        return [("notice", f"{sentence}, {_as_far_as(own)}")]
-    if seeing:
+    if not all(_near_chance(tested) for tested in ([result] if above else [result, *others.values()])):
+        return [("notice", f"{sentence}, {_as_far_as(result)}")]
+    if above:
         return [("bad", sentence)]
-    if related:
+    if labels_related:
         return [("notice", sentence)]
-    return [("bad", f"{sentence}: the labels seem to have nothing to do with the samples")]
+    return [("bad", f"{sentence}: the labels seem unrelated to the samples")]
 
 
-def _near_guessing(result: Result) -> bool:
-    """Whether there were enough samples to find out, 100, as the interval of fewer is itself a guess, and its upper end is near
-    guessing."""
-    figure, chance = primary_metric(result)[1], result.chance or 0.0
-    enough = result.scores is None or len(result.scores) >= ENOUGH
-    return enough and (figure.value if figure.high is None else figure.high) <= chance + CLEAR * (1 - chance)
+def at_chance(result: Result) -> bool:
+    """Return whether the primary metric is not significantly better than guessing."""
+    value = primary_metric(result)[1]
+    return result.chance is not None and (value.value if value.low is None else value.low) <= result.chance
 
 
-def _clearly_better_than_guessing(result: Result) -> bool:
+def _near_chance(result: Result) -> bool:
+    """Return whether the test samples suffice to tell, and the upper end of the interval is near guessing."""
+    value, chance = primary_metric(result)[1], result.chance or 0.0
+    enough = result.scores is None or len(result.scores) >= MIN_TEST_SAMPLES
+    return enough and (value.value if value.high is None else value.high) <= chance + CLEAR_MARGIN * (1 - chance)
+
+
+def _clearly_above_chance(result: Result) -> bool:
     if result.chance is None:
         return False
-    figure = primary_metric(result)[1]
-    return (figure.value if figure.low is None else figure.low) > result.chance + CLEAR * (1 - result.chance)
-
-
-def near_chance(result: Result) -> bool:
-    """Return whether the primary metric is not significantly better than guessing."""
-    figure = primary_metric(result)[1]
-    return result.chance is not None and (figure.value if figure.low is None else figure.low) <= result.chance
-
-
-def _apart(a: Metric, b: Metric) -> bool:
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return False
-    return a.low > b.high or b.low > a.high
+    value = primary_metric(result)[1]
+    lower = value.value if value.low is None else value.low
+    return lower > result.chance + CLEAR_MARGIN * (1 - result.chance)
 
 
 def join_words(words: Sequence[str]) -> str:
-    """``a, b and c``."""
+    """Join words as in ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -25,7 +25,7 @@ from aekit.data.source import read_valid
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.model_card import model_card
 from aekit.errors import AekitError, DataError, IdentityError
-from aekit.evaluation.card_record import known_beside
+from aekit.evaluation.card_record import read_card_fields
 from aekit.io.atomic import atomic_file, read_json, write_json, write_text
 from aekit.progress import SILENT, Progress
 
@@ -170,7 +170,7 @@ def _note_in_card(folder: Path, record: dict[str, Any]) -> None:
     others = [export for export in description.get("exports", []) if export["file"] != record["file"]]
     description["exports"] = [*others, record]
     write_json(folder / "encoder.json", description)
-    write_text(folder / "README.md", model_card(description | known_beside(folder, description["digest"])))
+    write_text(folder / "README.md", model_card(description | read_card_fields(folder, description["digest"])))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
-from aekit.evaluation.card_record import evaluation_record, known_afterwards
+from aekit.evaluation.card_record import evaluation_record, card_fields
 from aekit.evaluation.checks.training_metrics import training_metrics
 from aekit.io.atomic import explain_write_errors, folder_lock, write_json, write_text
 from aekit.io.device import choose_device
@@ -164,7 +164,7 @@ class _Run:
             self._save(objective, results, self.folder)
             saved = SavedRun(self.folder, self.recipe, source, samples, targets, self.device, self.progress)
             saved.finish(report=self.report)
-            encoder.record |= known_afterwards(saved.results)
+            encoder.record |= card_fields(saved.results)
         elif self.recipe.evaluate.evaluators:
             self._evaluate(objective, source, targets)
         freeze(encoder, 0)

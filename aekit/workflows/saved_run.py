@@ -21,7 +21,7 @@ from aekit.encoder.identity import find_encoder_folder, read_description
 from aekit.encoder.loading import load
 from aekit.encoder.model_card import model_card
 from aekit.errors import AekitError, DataError
-from aekit.evaluation.card_record import known_afterwards
+from aekit.evaluation.card_record import card_fields
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.saved_predictions import evaluation_of, load_predictions, save_predictions
 from aekit.io.atomic import folder_lock, read_json, write_json, write_text
@@ -111,7 +111,7 @@ class SavedRun:
     def write_card(self) -> None:
         """Write the encoder's ``README.md`` again, with the evaluation and the findings."""
         folder = find_encoder_folder(self.folder)
-        write_text(folder / "README.md", model_card(read_description(folder) | known_afterwards(self.results)))
+        write_text(folder / "README.md", model_card(read_description(folder) | card_fields(self.results)))
 
     def finish(self, *, report: bool = True) -> list[str]:
         """Make the evaluation, the report and the card that are missing. A failure of one is a warning that names it.

@@ -27,7 +27,7 @@ from aekit.evaluation.neighbors import nearest_neighbors
 from aekit.evaluation.results import Metric, Result, Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.splits import cap_split, is_classes, make_split, select_labels
-from aekit.evaluation.summary import summarize
+from aekit.evaluation.summary import graded_summary
 from aekit.registry.discovery import Plugin, Registry
 from aekit.registry.hookspecs import Entry
 
@@ -378,10 +378,14 @@ def test_the_whole_judgment(images: tuple[np.ndarray, np.ndarray], encoder: aeki
     assert found.results["raw"]["probe"].metrics["accuracy"].value > 0.9
     record = json.loads(json.dumps(found.to_dict()))
     assert record["results"]["encoder"]["probe"]["metrics"]["accuracy"]["low"] <= 1
-    assert record["summary"] == found.summary() and any("random" in line for line in found.summary())
+    assert record["summary"] == found.summary() and any("encoder vs random: " in line for line in found.summary())
+    assert record["details"] == found.details() and any("random" in line for line in found.details())
     lines = found.text().splitlines()
-    assert lines[0].split() == ["encoder", "raw", "pca-6", "random"] and lines[1].startswith("probe accuracy  ")
-    assert lines[5].startswith("< below the encoder") and lines[6].startswith("the encoder beside raw: ")
+    assert lines[0] == found.headline == record["headline"] and lines[0].endswith("(40 test samples).")
+    assert lines[2].split() == ["encoder", "raw", "pca-6", "random"] and lines[3].startswith("probe accuracy  ")
+    assert lines[7].startswith("< significantly worse than the encoder") and lines[9].startswith("encoder vs raw: ")
+    assert "split: " not in found.text() and f"split: {found.split} (120 train" in found.text(verbose=True)
+    assert not set(found.details()) & set(lines) and set(found.details()) < set(found.text(verbose=True).splitlines())
     again = evaluate(embeddings, labels, options={"probe": {"c_steps": 3}})
     assert again.to_dict() == found.to_dict()
 
@@ -402,8 +406,8 @@ def test_arrays_are_judged_without_controls_and_that_is_said() -> None:
     x, y = clouds()
     found = evaluate(x, y, evaluators=["knn"])
     assert list(found.results) == ["encoder"] and found.digest is None
-    assert "no controls: an array does not say" in found.notes[0]
-    assert "no control beside it" in found.summary()[0]
+    assert "no baselines: an array does not tell" in found.notes[0]
+    assert "no baseline to compare with" in found.details()[0]
 
 
 @pytest.mark.usefixtures("registered")
@@ -412,7 +416,7 @@ def test_without_classes_what_needs_them_is_left_out_aloud(labels: Any) -> None:
     found = evaluate(clouds()[0], labels)
     assert list(found.results["encoder"]) == ["kmeans"]
     assert list(found.results["encoder"]["kmeans"].metrics) == ["silhouette"]
-    assert "left out, as they need labels: probe, knn, retrieval" in found.notes
+    assert "skipped, as they need labels: probe, knn, retrieval" in found.notes
 
 
 @pytest.mark.usefixtures("registered")
@@ -423,7 +427,7 @@ def test_labels_and_splits_that_are_stored_are_used() -> None:
     stored = Embeddings({"digest": "d", "count": 300, "dim": 8}, rows=Rows(names, x, y.astype(str), splits, names))
     found = evaluate(stored, evaluators=["retrieval"])
     assert found.counts["test"] == 100 and found.split.startswith("the data set's own")
-    assert found.digest == "d" and "no controls: the encoder" in found.notes[0]
+    assert found.digest == "d" and "no baselines: the encoder" in found.notes[0]
 
 
 def test_labels_that_cannot_be_judged_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
@@ -448,10 +452,10 @@ def test_mistakes_are_said_in_one_line() -> None:
         evaluate(np.ones(3), y)
     with pytest.raises(PluginError, match="did you mean 'probe'"):
         evaluate(x, y, evaluators=["prob"])
-    with pytest.raises(RecipeError, match=r"evaluate\.knm: is not among the evaluators; did you mean 'knn'"):
+    with pytest.raises(RecipeError, match=r"evaluate\.knm: not a selected evaluator; did you mean 'knn'"):
         evaluate(x, y, options={"knm": {}})
-    with pytest.raises(RecipeError, match=r"evaluate\.knn\.mots: no such option; did you mean 'most'"):
-        evaluate(x, y, options={"knn": {"mots": 3}})
+    with pytest.raises(RecipeError, match=r"evaluate\.knn\.mac_k: no such option; did you mean 'max_k'"):
+        evaluate(x, y, options={"knn": {"mac_k": 3}})
 
 
 def test_a_broken_evaluator_costs_only_itself(registered: Registry) -> None:
@@ -459,9 +463,13 @@ def test_a_broken_evaluator_costs_only_itself(registered: Registry) -> None:
     x, y = clouds()
     found = evaluate(x, y)
     assert len(found.results["encoder"]) == 4
-    assert any("odd was left out" in note and "elsewhere 2" in note for note in found.notes)
+    assert any("skipped odd" in note and "elsewhere 2" in note for note in found.notes)
     with pytest.raises(PluginError, match="odd"):
         evaluate(x, y, evaluators=["odd"])
+
+
+def summarize(results: dict[str, dict[str, Result]]) -> list[str]:
+    return [sentence for _, sentence in graded_summary(results)]
 
 
 def scored(*, right: int, of: int = 1000) -> dict[str, Result]:
@@ -477,7 +485,7 @@ def test_the_verdict_says_what_the_figures_do_and_no_more() -> None:
     assert "better than pca-64 (0.850) and random (0.700); the intervals of encoder and pca-64 overlap" in close[0]
     useless = summarize({"encoder": scored(right=700), "raw": scored(right=800), "random": scored(right=700)})
     assert "not significantly different from random (0.700), worse than raw (0.800)" in useless[0]
-    assert useless[1].endswith("random weights: this shows nothing that was learned")
+    assert useless[1].endswith("random weights: no sign that training taught it anything")
     shuffled = np.roll(scored(right=690)["probe"].scores, 200)
     other = {"probe": Result({"accuracy": bootstrap(shuffled)}, scores=shuffled)}
     unsure = summarize({"encoder": scored(right=700), "random": other})

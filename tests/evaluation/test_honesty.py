@@ -52,7 +52,7 @@ def test_a_good_encoder_on_clean_data_raises_no_alarm(
 ) -> None:
     found = judged(encoder.embed(images), digits[1], ["probe", "knn"])
     assert found.warnings() == []
-    assert not any("guessing" in line for line in found.summary())
+    assert not any("guessing" in line for line in found.details())
     assert judged(*digits).warnings() == []
 
 
@@ -143,7 +143,7 @@ def test_a_collapsed_encoder_is_called_out(digits: tuple[np.ndarray, np.ndarray]
     assert any(
         "the encoder has collapsed: all 1,797 embeddings are the same point" in line for line in found.warnings()
     )
-    assert any("probe: no better than guessing" in line for line in found.summary())
+    assert any("probe: no better than guessing" in line for line in found.details())
     assert not any("equal a training" in line for line in found.warnings()), "that is no leak"
     jitter = collapsed + 1e-6 * np.random.default_rng(0).standard_normal(collapsed.shape).astype(np.float32)
     assert any("has collapsed" in line for line in embedding_health(jitter).warnings)
@@ -168,7 +168,7 @@ def test_an_untrained_encoder_is_said_to_be_no_better_than_random(
 ) -> None:
     untrained = encoder.with_random_weights(5)
     found = judged(untrained.embed(images), digits[1], ["probe", "knn", "retrieval"])
-    said = [line for line in found.summary() if "no better than the same encoder with random weights" in line]
+    said = [line for line in found.details() if "no better than the same encoder with random weights" in line]
     assert len(said) >= 2, found.text()
     assert all(grade in ("bad", "notice") for grade, line in found.graded_summary() if line in said)
 
@@ -205,9 +205,9 @@ def test_shuffled_labels_are_called_out(
 ) -> None:
     shuffled = np.random.default_rng(0).permutation(digits[1])
     found = judged(encoder.embed(images), shuffled, ["probe", "knn", "retrieval"])
-    said = [line for line in found.summary() if "no better than guessing" in line]
+    said = [line for line in found.details() if "no better than guessing" in line]
     assert len(said) >= 2
-    assert any("nor is" in line and "the labels seem to have nothing to do with the samples" in line for line in said)
+    assert any("nor is" in line and "the labels seem unrelated to the samples" in line for line in said)
 
 
 def test_labels_that_one_judgment_can_tell_have_to_do_with_the_samples() -> None:
@@ -216,7 +216,7 @@ def test_labels_that_one_judgment_can_tell_have_to_do_with_the_samples() -> None
 
     blind = {"encoder": {"probe": found(0.31, 0.3)}, "raw": {"probe": found(0.3, 0.3)}}
     (_, (grade, said)) = graded_summary(blind)
-    assert grade == "bad" and said.endswith("nor is raw: the labels seem to have nothing to do with the samples")
+    assert grade == "bad" and said.endswith("nor is raw: the labels seem unrelated to the samples")
     seen = {subject: results | {"anomaly": found(0.7, 0.5)} for subject, results in blind.items()}
     lines = [(grade, line) for grade, line in graded_summary(seen) if "guessing" in line]
     assert lines == [("notice", "probe: no better than guessing (0.300), nor is raw")]
@@ -229,13 +229,13 @@ def test_a_few_test_samples_say_no_more_than_they_can_about_the_labels(digits: t
     found = judged(x, y, ["probe", "knn"], split=few)
     said = [(grade, line) for grade, line in found.graded_summary() if "no better than guessing" in line]
     assert said and all(grade == "notice" and "as far as 36 test samples can tell" in line for grade, line in said)
-    assert not any("nothing to do with" in line for line in found.summary())
+    assert not any("unrelated" in line for line in found.details())
 
 
 def test_targets_that_have_nothing_to_do_with_the_samples_are_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
     noise = np.random.default_rng(0).standard_normal(len(digits[0]))
     found = judged(digits[0], noise)
-    assert any("probe: no better than guessing (0.000)" in line for line in found.summary())
+    assert any("probe: no better than guessing (0.000)" in line for line in found.details())
 
 
 # Which differences are real
@@ -337,6 +337,8 @@ def test_the_command_line_warns(command: Command, tmp_path, digits: tuple[np.nda
     quick = ("--set", "train.epochs=1", "--set", "train.precision=fp32")
     command.ok("fit", tmp_path / "leaky.npz", "-o", tmp_path / "run", "--dim", "8", "--quiet", *quick)
     command.ok("embed", tmp_path / "run", tmp_path / "leaky.npz", "-o", tmp_path / "embeddings", "--quiet")
-    said = command.ok("evaluate", tmp_path / "embeddings", "--evaluator", "knn", "--run", tmp_path / "run", "--quiet")
+    said = command.ok(
+        "evaluate", tmp_path / "embeddings", "--evaluator", "knn", "--run", tmp_path / "run", "--quiet", "--verbose"
+    )
     assert "warning: 100 of 100 test samples (100.0 %) equal a training or validation sample" in said
     assert "reconstruction explained" in said and "chosen on validation: knn" in said

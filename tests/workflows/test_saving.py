@@ -153,7 +153,7 @@ def test_a_page_is_made_again_as_it_was(data: Path, whole: Path, tmp_path: Path)
     text = (run / "report.html").read_text("utf-8")
     assert "Figures and their 95 % intervals" in text and "Hardest mistakes" not in text
     (run / "predictions.npz").write_bytes(b"damaged")
-    with pytest.raises(aekit.AekitError, match=r"predictions\.npz: is damaged"):
+    with pytest.raises(aekit.AekitError, match=r"predictions\.npz: damaged"):
         aekit.make_report(run)
 
 

@@ -151,7 +151,7 @@ def test_what_is_slow_runs_only_where_it_is_named(monkeypatch: pytest.MonkeyPatc
     split = Split(*np.array_split(np.arange(240), 3), "made by hand")
     by_default = evaluate(x, y, split=split)
     assert list(by_default.results["encoder"]) == ["knn"]
-    assert "not run, as they take long: svm; they run where they, or all, are named" in by_default.notes
+    assert "skipped as slow: svm; name them, or all, to run them" in by_default.notes
     named = evaluate(x, y, split=split, evaluators=["svm"], options={"svm": {"most": 20}})
     assert list(named.results["encoder"]) == ["svm"]
     assert named.results["encoder"]["svm"].chosen["fitted_on"] == 20
