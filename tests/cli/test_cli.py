@@ -225,5 +225,5 @@ def test_it_says_when_the_encoder_was_trained_on_what_it_is_judged_on(tmp_path: 
     np.savez(tmp_path / "b.npz", X=np.random.default_rng(1).normal(size=(60, 4)), y=np.arange(60) % 2)
     encoder = aekit.fit(tmp_path / "a.npz", dim=2, epochs=1)
     seen, unseen = (aekit.evaluate(encoder.embed(tmp_path / name), evaluators=["knn"]) for name in ("a.npz", "b.npz"))
-    assert any("on the very samples that it is judged on" in note for note in seen.notes)
+    assert any("on the same samples that it is evaluated on" in note for note in seen.notes)
     assert not any("very samples" in note for note in unseen.notes)

@@ -156,7 +156,7 @@ def test_targets_are_probed_by_ridge_and_r2() -> None:
     x = x.astype(np.float32)
     found = evaluate(x, y, evaluators=["probe", "knn", "kmeans"])
     assert list(found.results["encoder"]) == ["probe", "kmeans"] and found.counts["classes"] == 0
-    assert "left out, as they need a class for each sample, and the labels are numbers on a scale: knn" in found.notes
+    assert "skipped, as they need a class for each sample, and the labels are numbers on a scale: knn" in found.notes
     result = found.results["encoder"]["probe"]
     split = make_split(y)
     seen = np.concatenate([split.train, split.validation])
@@ -539,7 +539,7 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
     targets = [f"{row},{row / 7:.4f}" for row in range(400)]
     (tmp_path / "targets.csv").write_text("\n".join(["id,target", *targets]))
     scale = command.ok("evaluate", tmp_path / "one", "--labels", tmp_path / "targets.csv", "--no-baselines", "--quiet")
-    assert "probe r2" in scale and "left out, as they need a class for each sample" in scale
+    assert "probe r2" in scale and "skipped, as they need a class for each sample" in scale
     assert "not run" in scale and "no controls" not in scale
     wrong = command("evaluate", tmp_path / "one", "--run", tmp_path / "run-two", "--evaluator", "kmeans", "--quiet")
     assert "from encoder" in wrong.error
