@@ -21,7 +21,9 @@ NEIGHBORS_SHOWN = 8
 """Neighbors that a map shows of a sample."""
 
 
-def project(vectors: np.ndarray, method: str = "auto", *, seed: int = 0) -> tuple[np.ndarray, str]:
+def project(
+    vectors: np.ndarray, method: str = "auto", *, seed: int = 0, iterations: int = 1000
+) -> tuple[np.ndarray, str]:
     """Project vectors to the plane.
 
     Args:
@@ -31,6 +33,7 @@ def project(vectors: np.ndarray, method: str = "auto", *, seed: int = 0) -> tupl
             vectors themselves if they have two dimensions, else ``tsne``. t-SNE and UMAP keep neighbors together; distances
             between clusters and sizes of clusters mean little in them.
         seed: seed of t-SNE and UMAP.
+        iterations: of t-SNE.
 
     Returns:
         (N, 2) float64, and the name of the layout, such as ``t-SNE``.
@@ -52,7 +55,7 @@ def project(vectors: np.ndarray, method: str = "auto", *, seed: int = 0) -> tupl
         return plane, f"principal components ({100 * explained:.0f}% of the variance)"
     if method == "umap":
         return _umap(vectors, plane, seed), "UMAP"
-    return _tsne(vectors, plane, seed), "t-SNE"
+    return _tsne(vectors, plane, seed, iterations), "t-SNE"
 
 
 def pca_projection(rows: np.ndarray) -> tuple[np.ndarray, float]:
@@ -68,14 +71,16 @@ def pca_projection(rows: np.ndarray) -> tuple[np.ndarray, float]:
     return plane, float(np.square(plane).sum()) / total if total > 0 else 1.0
 
 
-def _tsne(vectors: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
+def _tsne(vectors: np.ndarray, plane: np.ndarray, seed: int, iterations: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     # Start from the principal components, which preserves the global structure (Kobak and Berens, 2019).
     start = plane / max(float(plane[:, 0].std()), 1e-12) * 1e-4
     perplexity = min(PERPLEXITY, (len(vectors) - 1) / 3)
     layout = TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=seed, n_jobs=-1)
-    return layout.fit_transform(vectors.astype(np.float32)).astype(np.float64)
+    # scikit-learn 1.5 renamed n_iter.
+    layout.set_params(**{"max_iter" if "max_iter" in layout.get_params() else "n_iter": iterations})
+    return np.asarray(layout.fit_transform(vectors.astype(np.float32)), np.float64)
 
 
 def _umap(vectors: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from aekit.evaluation.run import evaluate
 from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import registry
+from aekit.report.effort import page_effort
 from aekit.report.evaluation_cards import LEGEND, evaluation_cards, interval_charts
 from aekit.report.findings import Finding, evaluation_headline, findings, findings_html
 from aekit.report.neighbor_cards import neighbor_cards, top_activating
@@ -32,10 +33,6 @@ from aekit.version import __version__
 from aekit.visualization import charts
 from aekit.visualization.page import Page, card, fact_table, metric_tiles, preformatted, side_by_side
 
-WORTH_IT = 5.0
-"""Seconds of training above which the page may take some of its own, for t-SNE and a quick evaluation."""
-WIDEST = 4096
-"""Dimensions up to which it does: features themselves (encoder.dim = 0) would take many minutes."""
 BARS = 64
 PARTS = 9
 """Steps of the progress bar: the samples, their layout, and the seven tabs."""
@@ -83,19 +80,21 @@ def run_page(
     autoencoder = find_autoencoder(objective) if targets is None else None
     if autoencoder is not None and not autoencoder.reconstructs_samples:
         autoencoder = None
-    seed, trained = int(results["recipe"]["train"]["seed"]), results["trained"]
+    seed = int(results["recipe"]["train"]["seed"])
+    effort = page_effort(results, encoder.spec, encoder.dim, encoder.device.type)
     page = Page(folder.name, _summary(encoder, results))
     with progress.task("report", PARTS, "parts") as task:
-        snapshot = take_snapshot(encoder, source, samples, autoencoder=autoencoder, seed=seed)
+        snapshot = take_snapshot(
+            encoder, source, samples, autoencoder=autoencoder, max_samples=effort.max_samples, seed=seed
+        )
         task.advance(note="samples")
-        thorough = trained["seconds"] >= WORTH_IT and encoder.dim <= WIDEST
         # A code of two dimensions is its own map.
-        for method in ["auto"] * (thorough or encoder.dim == 2) + ["pca"]:
+        for method in ["auto"] * (effort.tsne or encoder.dim == 2) + ["pca"]:
             snapshot.project(method)
         task.advance(note="layout")
         records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
         without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else _NONE
-        quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, thorough, seed, without)
+        quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluation, seed, without)
         shown = evaluation or quick
         noticed = findings(results, _last_losses(records), snapshot, shown)
 
@@ -109,7 +108,7 @@ def run_page(
                     *task_example_cards(page, objective, samples, targets, snapshot.sprites, seed),
                 ],
             )
-            yield "Map", _map(page, snapshot, thorough)
+            yield "Map", _map(page, snapshot, effort.tsne)
             yield "Neighbors", neighbor_cards(page, snapshot, seed)
             if evaluation is not None:
                 yield "Evaluation", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
@@ -181,7 +180,7 @@ def _tiles(encoder: Encoder, results: Mapping[str, Any]) -> dict[str, tuple[str,
     return tiles
 
 
-def _map(page: Page, snapshot: Snapshot, thorough: bool) -> list[str]:
+def _map(page: Page, snapshot: Snapshot, tsne: bool) -> list[str]:
     if not snapshot.layouts:
         return []
     remarks = [_sampled(snapshot), "Each point is a sample: point at it, or tap it, to see it and its neighbors."]
@@ -189,7 +188,7 @@ def _map(page: Page, snapshot: Snapshot, thorough: bool) -> list[str]:
         remarks.append(
             "t-SNE keeps neighbors together; the sizes of groups and the distances between them mean little."
         )
-    elif not thorough and snapshot.vectors.shape[1] > 2:
+    elif not tsne and snapshot.vectors.shape[1] > 2:
         remarks.append("For a short run, only principal components are shown; aekit map RUN --html draws a t-SNE map.")
     return [card("Map of the embedding", " ".join(remarks), page.map(snapshot_map(snapshot), snapshot.sprite_sheet))]
 
@@ -202,11 +201,11 @@ def _sampled(snapshot: Snapshot) -> str:
     return f"{len(snapshot):,} of {total:,} samples, evenly spaced{splits}."
 
 
-def _quick(snapshot: Snapshot, thorough: bool, seed: int, without: str) -> tuple[Evaluation | None, str]:
+def _quick(snapshot: Snapshot, allowed: bool, seed: int, without: str) -> tuple[Evaluation | None, str]:
     """Evaluate the samples of this page, where the recipe names no evaluators; or return the reason why not."""
     if snapshot.classes is None or len(np.unique(snapshot.classes[snapshot.classes != ""])) < 2:
         return None, "The data has no labels to evaluate with."
-    if not thorough:
+    if not allowed:
         return None, f"{without}."
     quick = [plugin.qualified for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags]
     try:

@@ -25,12 +25,14 @@ import aekit
 from aekit.analysis.layouts import project
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource, Source
+from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.model_card import describe_objective
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective, WeightedSum
+from aekit.report.effort import Effort, page_effort
 from aekit.report.evaluation_cards import calibration_error
 from aekit.report.findings import Finding, findings
 from aekit.report.run_page import _last_losses, _terms
@@ -589,7 +591,7 @@ def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "digits.npz", **arrays)
     settings = {"train.precision": "fp32", "encoder.conv.channels": [8, 16], "evaluate.evaluators": ["probe", "knn"]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aekit.report.run_page.WORTH_IT", 0.0)
+        patch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: np.inf)
         encoder = aekit.fit(
             str(folder / "digits.npz"), variants=["denoising"], dim=8, epochs=8, out=folder / "run", overrides=settings
         )
@@ -649,11 +651,11 @@ def test_the_card_has_the_same_figures(labeled: Path) -> None:
 
 def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"train.precision": "fp32", "evaluate.baselines": False}
-    monkeypatch.setattr("aekit.report.run_page.WORTH_IT", np.inf)
+    monkeypatch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: 0.0)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
     assert "The recipe names no evaluators. To compare" in short and "only principal components" in short
-    monkeypatch.setattr("aekit.report.run_page.WORTH_IT", 0.0)
+    monkeypatch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "long", overrides=settings)
     long = (tmp_path / "long" / "report.html").read_text("utf-8")
     assert "this is a quick evaluation of 150 samples" in long and "Confusion (probe)" in long and "Calibration" in long
@@ -666,7 +668,7 @@ def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pyte
 def test_few_samples_of_any_kind_have_a_report(
     tmp_path: Path, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aekit.report.run_page.WORTH_IT", 0.0)
+    monkeypatch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: np.inf)
     array = RNG.normal(size=shape).astype(np.float32)
     aekit.fit(array, dim=2, epochs=1, out=tmp_path / "run")
     assert "Reproduce this run" in (tmp_path / "run" / "report.html").read_text("utf-8")
@@ -748,3 +750,22 @@ def test_mistakes_with_explorers(command: Command, labeled: Path, tmp_path: Path
         "--image" not in bare.command
         and "image" not in pq.read_table(tmp_path / "bare" / "embeddings.parquet").column_names
     )
+
+
+def test_the_effort_of_a_page_follows_from_recipe_and_data() -> None:
+    digits = SampleSpec("image", (1, 8, 8), "float32")
+
+    def effort(epochs: int, samples: int = 1797, spec: SampleSpec = digits, **more: Any) -> Effort:
+        train = {"epochs": epochs, "batch_size": 128}
+        results = {
+            "recipe": {"train": train, "layerwise": {"epochs": 0, "layers": []}},
+            "trained": {"samples": samples},
+        }
+        return page_effort(results, spec, more.pop("dim", 64), **more)
+
+    assert effort(2) == (600, False, False)
+    assert effort(20) == (600, False, True)
+    assert effort(100) == (680, True, True) and effort(100, device="cuda") == (600, False, False)
+    assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8")) == (2000, True, True)
+    assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8"), dim=5000) == (2000, False, False)
+    assert effort(20, 60_000, SampleSpec("vector", (10,), "float32")) == (733, True, True)

@@ -1,0 +1,63 @@
+"""Decide how much time the page of a run may take, from its recipe and its data alone, so that it is always the same page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from aekit.data.spec import SampleSpec
+
+MIN_SAMPLES, MAX_SAMPLES = 600, 2000
+STEP_SECONDS = 3e-3
+ENTRY_SECONDS = {"vector": 1e-7}
+OTHER_ENTRY_SECONDS = 2e-6
+"""Rough training times on two CPU cores, for a step and for an entry of a sample."""
+EVALUATION_SECONDS, TSNE_SECONDS = 4.0, 12.0
+"""Training times from which a page has a quick evaluation, and t-SNE: each costs about a tenth."""
+MAX_DIM = 4096
+"""Dimensions of embeddings up to which it has them; backbone features (encoder.dim = 0) can have many more."""
+ACCELERATION = 10.0
+"""Rough speed of a GPU in training, relative to two CPU cores; t-SNE and the evaluation run on the CPU."""
+
+
+class Effort(NamedTuple):
+    """Hold what a page may compute.
+
+    Attributes:
+        max_samples: samples to show.
+        tsne: whether to lay them out by t-SNE.
+        evaluation: whether to evaluate them where the recipe names no evaluators.
+    """
+
+    max_samples: int
+    tsne: bool
+    evaluation: bool
+
+
+def page_effort(results: Mapping[str, Any], spec: SampleSpec, dim: int, device: str = "cpu") -> Effort:
+    """Choose what the page of a run may compute, so that it costs about a second and a tenth of the training.
+
+    Args:
+        results: the contents of ``results.json``, for the recipe and the number of training samples.
+        spec: of the samples.
+        dim: D, of an embedding.
+        device: type of device of the training.
+    """
+    seconds = estimate_training_seconds(results, spec) / (1.0 if device == "cpu" else ACCELERATION)
+    max_samples = int(min(MAX_SAMPLES, max(MIN_SAMPLES, 25 * seconds)))
+    return Effort(
+        max_samples, seconds >= TSNE_SECONDS and dim <= MAX_DIM, seconds >= EVALUATION_SECONDS and dim <= MAX_DIM
+    )
+
+
+def estimate_training_seconds(results: Mapping[str, Any], spec: SampleSpec) -> float:
+    """Estimate the training time of a run on two CPU cores, from its numbers of steps and of entries."""
+    recipe = results["recipe"]
+    layerwise = recipe.get("layerwise", {})
+    epochs = recipe["train"]["epochs"] + sum(
+        layer.get("epochs", layerwise["epochs"]) for layer in layerwise.get("layers", [])
+    )
+    epochs += 0 if layerwise.get("layers") else layerwise.get("epochs", 0)
+    samples = epochs * results["trained"]["samples"]
+    entry_seconds = ENTRY_SECONDS.get(spec.kind, OTHER_ENTRY_SECONDS)
+    return STEP_SECONDS * samples / recipe["train"]["batch_size"] + entry_seconds * samples * spec.size
