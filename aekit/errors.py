@@ -1,4 +1,4 @@
-"""What a person can cause. Each message is one line: what was found, where, what was expected, the nearest valid name.
+"""Errors that a user can cause. A message is one line: the value, where it is, what was expected, the nearest valid name.
 
 Library code raises these; only the command line exits (code 2). Any other exception is a bug in aekit or in a plugin.
 """
@@ -10,15 +10,22 @@ from collections.abc import Iterable
 
 
 class AekitError(Exception):
-    """A mistake that the person running aekit can mend."""
+    """An error that the user can fix. All other errors of aekit are subclasses.
+
+    >>> try:
+    ...     aekit.fit(np.zeros((20, 4)), backbone="convv")
+    ... except aekit.AekitError as error:
+    ...     print(error)
+    encoder.backbone: no backbone 'convv'; did you mean 'conv'?
+    """
 
 
 class DataError(AekitError):
-    """Data that cannot be read, or that does not fit what it is used with."""
+    """Data that cannot be read, or does not fit its use."""
 
 
 class RecipeError(AekitError):
-    """A recipe or options with mistakes; `problems` holds one line for each."""
+    """Mistakes in a recipe or in options; `problems` holds one line for each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -26,29 +33,29 @@ class RecipeError(AekitError):
 
 
 class PluginError(AekitError):
-    """A plugin that is missing, disabled, broken, ambiguous, or written for another plugin API."""
+    """A plugin that is missing, disabled, broken, ambiguous, or written for another plugin API version."""
 
 
 class IdentityError(AekitError):
-    """An artifact that was made by another encoder than the one at hand, or that was damaged."""
+    """An artifact that is damaged, or comes from another encoder."""
 
 
 class OutputError(AekitError):
-    """A place that cannot be written to, or that holds something that would be lost."""
+    """A path that cannot be written, or holds something that would be overwritten."""
 
 
 class TrainingError(AekitError):
-    """A run that cannot go on, such as one whose loss is no longer finite."""
+    """A run that cannot continue, for example because its loss is not finite."""
 
 
 LISTED = 50
-"""Names that a message lists at most."""
+"""Maximum number of names that a message lists."""
 
 
 def closest_name(name: str, names: Iterable[str]) -> str:
-    """A phrase such as ``"; did you mean 'conv'?"``, or what there is if nothing comes near and it is not too much to list."""
+    """Return a phrase such as ``"; did you mean 'conv'?"``, or the list of valid names if none is close and it is short."""
     known = sorted(names)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; there is {', '.join(known)}" if 0 < len(known) <= LISTED else ""
+    return f"; available: {', '.join(known)}" if 0 < len(known) <= LISTED else ""

@@ -1,4 +1,4 @@
-"""How long work tells where it is. The library is silent; the command line hands in bars or plain lines."""
+"""Report progress. The library is silent; the command line passes in bars or plain lines."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from contextlib import contextmanager
 
 
 class Task:
-    """One piece of work in progress: `advance` it by the number of units done."""
+    """A task in progress."""
 
     def advance(self, units: int = 1, note: str = "") -> None:
-        """`note` is shown beside the rate, such as the current loss."""
+        """Report `units` more units as done; `note`, such as the current loss, is shown next to the rate."""
 
 
 class Progress:
-    """Receives what happens. This base class says nothing."""
+    """Receive progress. This base class is silent."""
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
-        """A piece of work of `total` units (None where unknown), of which `done` were done by an earlier run."""
+        """Start a task of `total` units (None: unknown), of which an earlier run finished `done`."""
         yield Task()
 
     def say(self, text: str) -> None:
-        """One line about a choice that was made or a thing that was left out."""
+        """Report one line about a choice, or about something that was left out."""
 
     def show_result(self, text: str) -> None:
-        """A result, such as a table of figures."""
+        """Report a result, such as a table of metrics."""
         self.say(text)
 
 
 class NestedProgress(Progress):
-    """Of work that is a part of other work, whose own results are what counts: those of the part are said along the way."""
+    """Progress of a part of a larger task: its results are reported as ordinary lines."""
 
     def __init__(self, outer: Progress) -> None:
         self.task, self.say = outer.task, outer.say  # type: ignore[method-assign]

@@ -38,7 +38,7 @@ def index(
     built = aekit.build_index(embeddings, out, engine=engine, metric=metric, options=chosen, progress=progress)
     manifest = built.manifest
     settings = ", ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in manifest["settings"].items())
-    click.echo(f"{len(built)} vectors of {built.dim} dimensions in {out}: {settings} ({manifest['why']})")
+    click.echo(f"{len(built)} vectors of {built.dim} dimensions in {out}: {settings} ({manifest['reason']})")
     click.echo(
         f"recall@10: {manifest['recall']:.3f}, on {manifest['recall_queries']} queries, compared with exact search"
     )

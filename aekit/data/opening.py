@@ -264,7 +264,7 @@ def _reader(path: Path, options: Options) -> Plugin:
     if not matching:
         known = sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"})
         what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
-        raise DataError(f"{path}: no source reads {'folders' if path.is_dir() else what}; there is {', '.join(known)}")
+        raise DataError(f"{path}: no source reads {'folders' if path.is_dir() else what}; available: {', '.join(known)}")
     if len(matching) == 1:
         return matching[0]
     claiming, looks_for = [], []

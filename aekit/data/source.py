@@ -69,7 +69,7 @@ class Source:
             return np.arange(len(self))
         rows = np.flatnonzero(self.splits == split)
         if not len(rows):
-            raise DataError(f"no samples in split {split!r}; there is {', '.join(sorted(set(self.splits)))}")
+            raise DataError(f"no samples in split {split!r}; available: {', '.join(sorted(set(self.splits)))}")
         return rows
 
 

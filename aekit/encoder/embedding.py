@@ -33,27 +33,35 @@ def embed(
     drop_missing: bool = False,
     progress: Progress = SILENT,
 ) -> Embeddings:
-    """Embeds data in bounded memory, into a folder or (without `out`) into memory.
+    """Embed data in bounded memory, into a folder or (without `out`) into memory.
 
     Args:
-        encoder: frozen; its device is used.
-        data: what `aekit.open_data` takes.
-        out: folder. If it holds embeddings of the same encoder, only new and changed samples are embedded.
-        split: embed only this split of a data set that has splits.
-        options: of the source, by source name.
-        batch_size: samples a forward pass.
+        encoder: a trained encoder; it runs on its own device.
+        data: as in `aekit.open_data`.
+        out: folder; if it holds embeddings of the same encoder, only new and changed samples are embedded.
+        split: split to embed, of data that has splits; None: all.
+        options: options of the source, by its name.
+        batch_size: samples per forward pass.
         strict: stop at the first sample that cannot be read.
         drop_missing: remove rows whose sample is no longer in the data.
-        progress: receives a bar.
+        progress: receives a progress bar.
+
+    Returns:
+        N embeddings with ids, and labels and splits where the data has any.
 
     Raises:
-        DataError: unreadable data, or data of another shape or dtype than the encoder takes.
+        DataError: the data cannot be read, or its shape or dtype does not fit the encoder.
         IdentityError: `out` holds embeddings of another encoder.
+
+    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+    >>> embeddings = aekit.embed(encoder, "sklearn:digits", out="embeddings")
+    >>> embeddings.vectors.shape, embeddings.labels.shape
+    ((1797, 2), (1797,))
     """
     source = open_data(data, options, like=encoder.spec)
     if source.note and source is not data:
         progress.say(f"data: {source.note}")
-    wanted = source.rows_of(split)
+    rows_to_embed = source.rows_of(split)
     encoder.eval()
     embedder = BatchEmbedder(encoder, source, batch_size, strict)
     manifest = {
@@ -65,22 +73,23 @@ def embed(
         "split": split,
     }
     if out is None:
-        with progress.task("embed", len(wanted)) as task:
-            done = []
-            for rows in embedder.embed(wanted):
-                done.append(rows)
+        with progress.task("embed", len(rows_to_embed)) as task:
+            batches = []
+            for rows in embedder.embed(rows_to_embed):
+                batches.append(rows)
                 task.advance(len(rows.ids))
-        found = concatenate_rows(done, encoder.dim)
-        embeddings = Embeddings(manifest | {"count": len(found.ids), "skipped": len(source.skipped)}, rows=found)
+        embedded = concatenate_rows(batches, encoder.dim)
+        counts = {"count": len(embedded.ids), "skipped": len(source.skipped)}
+        embeddings = Embeddings(manifest | counts, rows=embedded)
     else:
         folder = Path(out)
         with folder_lock(folder):
             store = Store(folder, manifest, source)
             if not (folder / "encoder").exists():
-                encoder.save(folder / "encoder")
+                encoder.copy_to(folder / "encoder")
             with explain_write_errors(folder):
-                plan = store.plan(wanted, drop_missing, progress)
-                with progress.task("embed", len(wanted), done=plan.done) as task:
+                plan = store.plan(rows_to_embed, drop_missing, progress)
+                with progress.task("embed", len(rows_to_embed), done=plan.done) as task:
                     for rows in embedder.embed(plan.todo):
                         store.append(rows)
                         task.advance(len(rows.ids))
@@ -91,14 +100,14 @@ def embed(
 
 
 class BatchEmbedder:
-    """Reads ahead by one batch while the encoder works on another."""
+    """Embed samples in batches, reading the next batch while the encoder works on the current one."""
 
     def __init__(self, encoder: Embedder, source: Source, batch_size: int, strict: bool) -> None:
         self.encoder, self.source, self.batch_size, self.strict = encoder, source, batch_size, strict
 
-    def embed(self, wanted: np.ndarray) -> Iterator[Rows]:
-        """Embeds the samples at (N,) positions, batch by batch, leaving out what cannot be read."""
-        slices = [wanted[start : start + self.batch_size] for start in range(0, len(wanted), self.batch_size)]
+    def embed(self, rows: np.ndarray) -> Iterator[Rows]:
+        """Embed the samples at (N,) positions batch by batch, leaving out those that cannot be read."""
+        slices = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
         with ThreadPoolExecutor(1) as ahead:
             upcoming = ahead.submit(self._read, slices[0]) if slices else None
             for number in range(len(slices)):
@@ -117,7 +126,7 @@ class BatchEmbedder:
         vectors = self.encoder(to_tensor(raw).to(self.encoder.device)).float().cpu().numpy()
         if not np.isfinite(vectors).all():
             bad = self.source.ids[int(indices[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]])]
-            raise DataError(f"{bad}: its embedding is not finite; is this the kind of data the encoder was trained on?")
+            raise DataError(f"{bad}: its embedding is not finite; does this data resemble the training data?")
         source = self.source
         labels = None if source.labels is None else source.labels[indices]
         splits = None if source.splits is None else source.splits[indices]

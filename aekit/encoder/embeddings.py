@@ -1,4 +1,4 @@
-"""Hold the vectors of one encoder, in a folder or in memory."""
+"""Embeddings: the vectors of one encoder, in a folder or in memory."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ FORMAT = 1
 
 
 class Embedder(Protocol):
-    """Declare what embedding needs of an encoder.
-
-    `aekit.encoder.encoder.Encoder` builds on embeddings, so that embeddings know it by this protocol alone.
-    """
+    """What embedding needs of an encoder: a protocol, because `aekit.encoder.encoder.Encoder` imports this module."""
 
     @property
     def spec(self) -> SampleSpec: ...
@@ -38,18 +35,22 @@ class Embedder(Protocol):
     @property
     def device(self) -> torch.device: ...
     def eval(self) -> Any: ...
-    def save(self, folder: str | Path) -> Path: ...
+    def copy_to(self, folder: Path) -> None: ...
     def __call__(self, raw: torch.Tensor) -> torch.Tensor: ...
 
 
 class Embeddings:
-    """Vectors of one encoder, in a folder or in memory; ``numpy.asarray`` gives them as (N, D) float32.
+    """Vectors of one encoder, in a folder or in memory; ``numpy.asarray`` returns them as (N, D) float32.
 
     Attributes:
-        digest: of the encoder that made them.
-        encoder: that made them, where it is loaded; see `aekit.encoder.loading.encoder_of`.
-        folder: where they are stored, or None.
-        manifest: what ``manifest.json`` holds.
+        digest: digest of the encoder.
+        encoder: the encoder, if it is loaded; see `aekit.encoder.loading.encoder_of`.
+        folder: folder of the embeddings, or None.
+        manifest: content of ``manifest.json``.
+
+    >>> embeddings = aekit.Embeddings.from_array(np.eye(3))
+    >>> len(embeddings), embeddings.dim, list(embeddings.ids)
+    (3, 3, ['0', '1', '2'])
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class Embeddings:
 
     @classmethod
     def open(cls, folder: str | Path) -> Embeddings:
-        """Opens a folder that `embed` finished.
+        """Open a folder that `embed` wrote.
 
         Raises:
-            DataError: no embeddings there, or unfinished ones.
-            IdentityError: a part is missing or damaged.
+            DataError: it holds no embeddings, or unfinished ones.
+            IdentityError: a part is missing.
         """
         folder = Path(folder)
         if not (folder / "manifest.json").is_file() or "parts" not in read_json(folder / "manifest.json"):
@@ -81,15 +82,15 @@ class Embeddings:
         manifest = read_json(folder / "manifest.json")
         for part in manifest["parts"]:
             if not (folder / part["file"]).is_file():
-                raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to mend it")
+                raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to restore it")
         return cls(manifest, folder=folder)
 
     @classmethod
     def from_array(cls, vectors: Any) -> Embeddings:
-        """(N, D) vectors that no aekit encoder made; their digest is that of their bytes.
+        """Wrap vectors (N, D) of another program; their digest is the sha256 of their bytes.
 
         Raises:
-            DataError: they are of another shape, or not finite.
+            DataError: the shape is not (N, D), or values are not finite.
         """
         vectors = finite_vectors(vectors)
         digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
@@ -112,7 +113,7 @@ class Embeddings:
 
     @property
     def rows(self) -> Rows:
-        """Everything, read into memory on first use."""
+        """All rows, read into memory on first use."""
         if self._rows is None:
             self._rows = concatenate_rows(list(self.batches()), self.dim)
         return self._rows
@@ -137,10 +138,10 @@ class Embeddings:
         return self.rows.splits
 
     def batches(self) -> Iterator[Rows]:
-        """The rows part by part, in bounded memory.
+        """Yield the rows part by part, in bounded memory.
 
         Raises:
-            IdentityError: a part is not the one that the manifest describes.
+            IdentityError: a part is damaged.
         """
         if self._rows is not None or self.folder is None:
             yield self.rows
@@ -149,33 +150,33 @@ class Embeddings:
             path = self.folder / part["file"]
             if file_sha256(path) != part["sha256"]:
                 raise IdentityError(
-                    f"{path}: is damaged (its sha256 differs from the manifest); embed again to mend it"
+                    f"{path}: is damaged (its sha256 differs from the manifest); embed again to restore it"
                 )
             yield from_table(pq.read_table(path))
 
     def metadata(self) -> pa.Table:
-        """A row for each vector, without it: id, hash, and label and split where there are any."""
+        """Return a table of the rows without their vectors: id, hash, and label and split where present."""
         if self.folder is None or self._rows is not None:
             return to_table(self.rows, self.digest).drop_columns("vector").replace_schema_metadata()
         columns = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
-        wanted = [name for name in columns if name != "vector"]
-        tables = [pq.read_table(self.folder / part["file"], columns=wanted) for part in self.manifest["parts"]]
+        columns = [name for name in columns if name != "vector"]
+        tables = [pq.read_table(self.folder / part["file"], columns=columns) for part in self.manifest["parts"]]
         return pa.concat_tables(tables).replace_schema_metadata()
 
     def source(self) -> tuple[Source, np.ndarray] | None:
-        """The data they were made from and each row's position in it (N,), or None where it is no longer at hand."""
+        """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
         if self._source is None:
             try:
                 self._source = reopen(self.manifest["origin"], like=self._encoder_spec())
             except DataError:
                 return None
-        places = {name: place for place, name in enumerate(self._source.ids)}
-        if not all(name in places for name in self.ids):
+        positions = {name: position for position, name in enumerate(self._source.ids)}
+        if not all(name in positions for name in self.ids):
             return None
-        return self._source, np.asarray([places[name] for name in self.ids], np.int64)
+        return self._source, np.asarray([positions[name] for name in self.ids], np.int64)
 
     def _encoder_spec(self) -> SampleSpec | None:
-        """Return the sample spec of the encoder that made them, without loading its weights."""
+        """Return the sample spec of the encoder, without loading its weights."""
         if self.encoder is not None:
             return self.encoder.spec
         return None if self.folder is None else SampleSpec.from_dict(read_description(self.folder)["spec"])
@@ -205,17 +206,17 @@ def open_embeddings(embeddings: Any) -> Embeddings:
 
 
 def finite_vectors(embeddings: Any) -> np.ndarray:
-    """Vectors (N, D) float32.
+    """Check vectors and return them as (N, D) float32.
 
     Raises:
-        DataError: they are of another shape, no numbers, or not finite.
+        DataError: they are not numbers, not of shape (N, D), or not finite.
     """
     try:
         vectors = np.asarray(embeddings, np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"embeddings that are no numbers: {error}") from error
+        raise DataError(f"embeddings are not numbers: {error}") from error
     if vectors.ndim != 2 or not vectors.size:
-        raise DataError(f"embeddings of shape {vectors.shape}: expected (samples, width)")
+        raise DataError(f"embeddings of shape {vectors.shape}: expected (N, D)")
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
         raise DataError(f"{len(bad)} of {len(vectors)} embeddings are not finite, the first in row {bad[0]}")

@@ -1,6 +1,6 @@
-"""The encoder: preprocessing, backbone and head in one module. Raw samples in, embeddings out. It is all that ships.
+"""Encoder: preprocessing, backbone and head in one module, from raw samples to embeddings.
 
-Its digest, a hash of its architecture and every weight, is its identity: embeddings, indexes, exports and results carry it.
+Its digest, a hash of its architecture and weights, is its identity: embeddings, indexes, exports and results carry it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from aekit.encoder.identity import compute_digest
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
-from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.atomic import atomic_folder, copy_encoder, read_json, write_json, write_text
 from aekit.io.weights import save_weights
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
@@ -33,16 +33,25 @@ CHECK_TOLERANCE = 1e-3
 
 
 class Encoder(nn.Module):
-    """Raw samples in, embeddings out.
+    """A network from raw samples to embeddings, with its preprocessing.
 
     Attributes:
-        spec: of the raw samples.
-        dim: D, width of the embedding.
-        architecture: what, with the weights, defines it: backbone, head, dim, normalize. Plain JSON.
-        plugins: whose code it needs: the backbone, and the variant that gives the head, if one does.
-        frozen: how many of its lowest `layers` stand still in training, and `held`, their weights; see
-            `aekit.encoder.freezing.freeze`.
-        record: where it came from: data, metrics. Not part of its identity.
+        spec: spec of the raw samples.
+        dim: D, length of an embedding.
+        architecture: backbone, head, dim and normalize as plain JSON; with the weights, it defines the encoder.
+        plugins: plugins whose code it needs: the backbone, and the variant that provides the head, if any.
+        frozen: number of its lowest `layers` that stay as they are in training.
+        frozen_params: parameters of those layers; see `aekit.encoder.freezing.freeze`.
+        record: data and metrics of its training; not part of its identity.
+        folder: folder that it was loaded from, or None.
+
+    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+    >>> encoder.dim, encoder.spec.shape
+    (2, (1, 8, 8))
+    >>> encoder.embed("sklearn:digits").vectors.shape
+    (1797, 2)
+    >>> encoder.save("my-encoder").name
+    'my-encoder'
     """
 
     def __init__(
@@ -62,20 +71,21 @@ class Encoder(nn.Module):
         self.plugins = tuple(plugins)
         self.frozen, self.frozen_params = 0, list[nn.Parameter]()
         self.record: dict[str, Any] = {}
+        self.folder: Path | None = None
 
     @property
     def features_dim(self) -> int:
         return self.backbone.features_dim
 
     def decoder(self, channels: int | None = None) -> nn.Module:
-        """A decoder with first weights, (B, D) -> (B, *shape), on the scale of the preprocessed sample, before any output
+        """Build a decoder with initial weights from codes (B, D) to preprocessed samples (B, *shape), without output
         activation.
 
         Args:
-            channels: (B, D) -> (B, channels, ...) instead, for what is not the sample itself.
+            channels: number of output channels, where it differs from the sample's.
 
         Raises:
-            NotImplementedError: the backbone has no mirror image, or none for so many channels.
+            NotImplementedError: the backbone has no decoder, or none with this number of channels.
         """
         shape = self.backbone.features_shape
         backbone = self.backbone if channels is None else self._alike(channels)
@@ -90,14 +100,14 @@ class Encoder(nn.Module):
         return backbone.decoder(self.dim)
 
     def _alike(self, channels: int) -> Backbone:
-        """The same backbone for samples of so many channels, for its mirrors alone."""
+        """Build the same backbone for another number of channels, to use its mirrors."""
         if self.backbone.tied:
-            raise NotImplementedError("a tied decoder gives back the sample, and nothing of other channels")
+            raise NotImplementedError("a tied decoder has as many channels as the sample")
         spec = replace(self.spec, shape=(channels, *self.spec.shape[1:]))
         backbone = _build_backbone(spec, self.architecture, self.plugins[0])
-        # A code that is the features, or from which a head's own mirror makes them, leads back from those alone.
-        bound = isinstance(self.head, nn.Identity) or hasattr(self.head, "mirror")
-        if bound and backbone.features_shape != self.backbone.features_shape:
+        # A code that is the features, or a head with its own mirror, fixes the shape of the decoder's input.
+        fixed = isinstance(self.head, nn.Identity) or hasattr(self.head, "mirror")
+        if fixed and backbone.features_shape != self.backbone.features_shape:
             raise NotImplementedError(
                 f"its features for {channels} channels are of shape {backbone.features_shape}, "
                 f"for the sample {self.backbone.features_shape}"
@@ -106,7 +116,7 @@ class Encoder(nn.Module):
 
     @property
     def layers(self) -> list[nn.Module]:
-        """What can be trained one by one, from the bottom: the stages of the backbone and, if it has weights, the head."""
+        """Layers that can be trained one by one, lowest first: the stages of the backbone and, if it has weights, the head."""
         return [*self.backbone.stages, *([self.head] if next(self.head.parameters(), None) is not None else [])]
 
     def train(self, mode: bool = True) -> Encoder:
@@ -120,33 +130,33 @@ class Encoder(nn.Module):
         return self.preprocess.scale.device
 
     def forward(self, raw: Tensor) -> Tensor:
-        """(B, *spec.shape) raw samples of spec.dtype -> (B, D) float32 embeddings."""
+        """Embed raw samples (B, *spec.shape) of spec.dtype as (B, D) float32."""
         code = self.encode(self.preprocess(raw))
         return nn.functional.normalize(code, dim=1) if self.normalize else code
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, *shape) preprocessed -> (B, D), before any normalization of the output."""
+        """Encode preprocessed samples (B, *shape) as (B, D), before the output is normalized."""
         return self.head(self.backbone(x))
 
     def embed(self, data: Any, **options: Any) -> Embeddings:
-        """Embeds a source, an array, a folder or ``SOURCE:NAME``; see `aekit.embed` for the options."""
+        """Embed a path, ``SOURCE:NAME``, an array or a source; see `aekit.embed` for the options."""
         return embed(self, data, **options)
 
     @property
     def digest(self) -> str:
-        """sha256 of the architecture, the sample spec and every weight's name, dtype, shape and bytes."""
+        """Sha256 of the architecture, the sample spec and every weight's name, dtype, shape and bytes."""
         return compute_digest(self.architecture, self.spec, self)
 
     def with_random_weights(self, seed: int) -> Encoder:
-        """The same architecture and preprocessing with fresh random weights: the control every encoder must beat."""
+        """Build the same architecture and preprocessing with new random weights, a baseline that every encoder must beat."""
         fresh = build_encoder(self.spec, self.preprocess, self.architecture, seed=seed, plugins=self.plugins)
         return fresh.to(self.device).eval()
 
     def save(self, folder: str | Path) -> Path:
-        """Writes ``encoder.json``, ``weights.safetensors`` and a model card into a new folder.
+        """Write ``encoder.json``, ``weights.safetensors`` and a model card into a new folder.
 
         Raises:
-            OutputError: the folder holds something already.
+            OutputError: the folder exists and is not empty.
         """
         folder = Path(folder)
         description = self.description()
@@ -156,8 +166,22 @@ class Encoder(nn.Module):
             write_text(part / "README.md", model_card(description))
         return folder
 
+    def copy_to(self, folder: Path) -> None:
+        """Put it next to what it made: copy the folder that it was loaded from, whose card includes the evaluation of the run,
+        or save it where there is no such folder or the encoder has changed since."""
+        if self.folder is not None and self._is_saved_in(self.folder):
+            copy_encoder(self.folder, folder)
+        elif not folder.exists():
+            self.save(folder)
+
+    def _is_saved_in(self, folder: Path) -> bool:
+        if not (folder / "encoder.json").is_file():
+            return False
+        saved = read_json(folder / "encoder.json")
+        return bool(saved["digest"] == self.digest and saved | self.record == saved)
+
     def description(self) -> dict[str, Any]:
-        """What ``encoder.json`` holds."""
+        """Return the content of ``encoder.json``."""
         return {
             "format": FORMAT,
             "aekit": __version__,
@@ -180,17 +204,19 @@ def build_encoder(
     plugins: Sequence[Plugin] | None = None,
     head: nn.Module | None = None,
 ) -> Encoder:
-    """Builds an encoder with random weights from its architecture.
+    """Build an encoder with random weights from its architecture.
 
     Args:
-        spec: of the raw samples.
-        preprocess: its statistics; shared, not copied.
+        spec: spec of the raw samples.
+        preprocess: its preprocessing; shared, not copied.
         architecture: ``{"backbone": {"name", "options"}, "head": {"variant", "options"} or None, "dim", "normalize"}``;
-            a dim of 0 stands for the features themselves; ``"hidden"``, widths of dense layers above the backbone's own stages,
-            is there only where there are any.
-        seed: of the weights. The global random state is left alone.
-        plugins: as `Encoder.plugins`; by default looked up by the names in the architecture.
-        head: an already built head, or None to build the one that the architecture names.
+            a dim of 0: the code is the features; an optional ``"hidden"``: widths of dense layers above the backbone.
+        seed: seed of the weights; the global random state is unchanged.
+        plugins: as `Encoder.plugins`; default: looked up by the names in the architecture.
+        head: a head; default: the one that the architecture names.
+
+    Raises:
+        RecipeError: the backbone or the head does not fit the samples.
     """
     plugins = required_plugins(architecture) if plugins is None else plugins
     with temporary_seed(seed):
@@ -204,7 +230,7 @@ def build_encoder(
 
 
 def required_plugins(architecture: dict[str, Any]) -> list[Plugin]:
-    """The plugins whose code an architecture needs: the backbone, and the variant that gives the head, if one does."""
+    """Return the plugins whose code an architecture needs: the backbone, and the variant that provides the head, if any."""
     plugins = [registry().get("backbone", architecture["backbone"]["name"], required_by="encoder.backbone")]
     if architecture["head"]:
         plugins.append(registry().get("variant", architecture["head"]["variant"], required_by="encoder head"))
@@ -212,10 +238,9 @@ def required_plugins(architecture: dict[str, Any]) -> list[Plugin]:
 
 
 def _build_backbone(spec: SampleSpec, architecture: dict[str, Any], plugin: Plugin) -> Backbone:
-    own: Backbone = plugin.load()(
-        spec, **validate_options(plugin, architecture["backbone"]["options"], "encoder.backbone")
-    )
-    return BackboneWithDense(own, architecture["hidden"]) if architecture.get("hidden") else own
+    options = validate_options(plugin, architecture["backbone"]["options"], "encoder.backbone")
+    trunk: Backbone = plugin.load()(spec, **options)
+    return BackboneWithDense(trunk, architecture["hidden"]) if architecture.get("hidden") else trunk
 
 
 def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], backbone: Backbone) -> nn.Module:
@@ -228,20 +253,20 @@ def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], backbon
     except ValueError as error:
         raise RecipeError([f"variant {plugins[1].name!r}: {error}"]) from error
     if head is None:
-        raise RecipeError([f"variant {plugins[1].name!r} was to give the encoder its head, but gives none"])
+        raise RecipeError([f"variant {plugins[1].name!r} should provide the head of the encoder, but returned None"])
     return head
 
 
 @contextmanager
 def temporary_seed(seed: int) -> Iterator[None]:
-    """Layers draw their first weights from torch's global generator: this gives them a seed and puts it back after."""
+    """Seed torch's global generator, from which layers draw initial weights, and restore its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
 def _check_values(encoder: Encoder) -> list[float]:
-    """First numbers of the embedding of a made-up sample: tells when code, not weights, has changed."""
+    """Return the first entries of the embedding of a synthetic sample, which reveal a change of code under equal weights."""
     training = encoder.training
     wave = torch.sin(0.01 * torch.arange(encoder.spec.size, dtype=torch.float64)).reshape(1, *encoder.spec.shape)
     low, high = encoder.preprocess.raw_range()

@@ -1,4 +1,4 @@
-"""A look at a network between two steps of its training, which leaves no trace."""
+"""Use a network in eval mode between two training steps, without side effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @contextmanager
 def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; after, each part is in the mode that it was in, as parts that are frozen may differ."""
+    """Set eval mode without gradients, and restore the mode of each module afterwards; modes of frozen modules may differ."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

@@ -1,6 +1,6 @@
-"""Parts of an encoder: its lowest layers frozen, and those above them as an encoder whose samples are what the frozen ones give.
+"""Freeze the lowest layers of an encoder, and train the layers above as an encoder of the frozen layers' output.
 
-Layer-wise training and training on frozen layers are both the training of such a part.
+Layer-wise training and training on frozen layers both train such a part.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _KINDS: dict[int, Kind] = {1: "vector", 2: "series", 3: "image", 4: "clip"}
 
 
 def freeze(encoder: Encoder, count: int) -> None:
-    """Keeps the lowest `count` of `Encoder.layers` as they are while the rest is trained; 0 lets all be trained again.
+    """Freeze the lowest `count` of `Encoder.layers`; 0 makes all trainable again.
 
-    What is frozen has no gradient and stays in eval mode, so that norms keep their statistics and dropout is off.
+    Frozen layers have no gradient and stay in eval mode, so that norms keep their statistics and dropout is off.
     """
     for parameter in encoder.frozen_params:
         parameter.requires_grad_(True)
     above = {id(p) for layer in encoder.layers[count:] for p in layer.parameters()}
-    # Only those that were free: what a plugin holds fixed itself is not to be let loose afterwards.
+    # Parameters that a plugin itself keeps fixed must not become trainable afterwards.
     encoder.frozen_params = [p for p in encoder.parameters() if p.requires_grad and id(p) not in above] if count else []
     for parameter in encoder.frozen_params:
         parameter.requires_grad_(False)
@@ -35,19 +35,19 @@ def freeze(encoder: Encoder, count: int) -> None:
 
 
 def trained_part(encoder: Encoder) -> Encoder:
-    """What of an encoder is trained: the layers above those that are frozen, or all of it."""
+    """Return the part of an encoder that is trained: the layers above the frozen ones, or the whole encoder."""
     return EncoderPart(encoder, encoder.frozen) if encoder.frozen else encoder
 
 
 class EncoderPart(Encoder):
-    """Layers `first` to `last` of an encoder, with an encoder's face: its `preprocess` is all that lies below.
+    """Layers `first` to `last` of an encoder, as an encoder whose `preprocess` is everything below them.
 
-    Nothing is copied: its networks are the whole encoder's.
+    It shares the modules of the whole encoder.
 
     Args:
-        whole: the encoder.
-        first: number of the lowest layer of the part, from 0, as in `Encoder.layers`.
-        last: number of the one after its last; None: all that follow, and the head whether or not it has weights.
+        encoder: the whole encoder.
+        first: number of its lowest layer, from 0, as in `Encoder.layers`.
+        last: number of the layer after its last one; None: all that follow, and the head even without weights.
     """
 
     def __init__(self, encoder: Encoder, first: int, last: int | None = None) -> None:
@@ -57,7 +57,7 @@ class EncoderPart(Encoder):
         kind = _KINDS.get(len(shapes[first]))
         if kind is None:
             raise NotImplementedError(
-                f"layer {first} gives {len(shapes[first])} dimensions a sample, which no sample has"
+                f"layer {first} outputs {len(shapes[first])} dimensions per sample; expected 1 to 4"
             )
         spec = encoder.spec if first == 0 else SampleSpec(kind, shapes[first], "float32")
         super().__init__(
@@ -71,12 +71,12 @@ class EncoderPart(Encoder):
 
 
 class FrozenTrunk(Preprocess):
-    """(B, *shape) raw -> (B, *shape) float32, what the lowest `number` layers of an encoder make of it; they stand still.
+    """The lowest `number` layers of an encoder, frozen: raw samples (B, *shape) -> their output (B, *shape) float32.
 
-    Its scaling leaves that as it is: codes of sigmoid units lie between 0 and 1, others about there.
+    The output is not scaled: codes of sigmoid units lie in [0, 1], others near it.
 
     Attributes:
-        out: of what they make of it.
+        out: spec of the output.
     """
 
     def __init__(self, encoder: Encoder, number: int, out: SampleSpec) -> None:
@@ -96,20 +96,20 @@ class FrozenTrunk(Preprocess):
 
 
 class PrecomputedFeatures(Samples):
-    """What layers that stand still make of samples, computed once: `Below` is behind them already."""
+    """Output of a `FrozenTrunk` for samples, computed once."""
 
 
 def ends_in_sigmoid(module: nn.Module) -> bool:
-    """Whether the last thing that a module does is the logistic function."""
+    """Return whether the last operation of a module is the logistic function."""
     return isinstance(list(module.modules())[-1], nn.Sigmoid)
 
 
 class _Stages(Backbone):
-    """Stages `first` to `last` of a backbone, whose shapes in between are known."""
+    """Stages `first` to `last` of a backbone with known shapes between stages."""
 
     def __init__(self, encoder: Backbone, first: int, last: int, shapes: list[tuple[int, ...]]) -> None:
         super().__init__()
-        # In a tuple, so that the other stages are no part of this one.
+        # In a tuple, so that the other stages are not submodules of this one.
         self._whole, self._first = (encoder,), first
         self.stages, self.tied = nn.ModuleList(encoder.stages[first:last]), encoder.tied
         self.features_shape = shapes[max(first, last)]
@@ -123,7 +123,7 @@ class _Stages(Backbone):
 
 
 def _shapes(encoder: Encoder) -> list[tuple[int, ...]]:
-    """Of what each stage takes in, of what the last one gives, and of the code."""
+    """Return the input shape of each stage, the output shape of the last one, and the shape of the code."""
     stages, device = encoder.backbone.stages, next(encoder.backbone.parameters(), encoder.preprocess.scale).device
     x = torch.zeros(2, *encoder.spec.shape, device=device)
     shapes = [tuple(x.shape[1:])]

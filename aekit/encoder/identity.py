@@ -1,4 +1,4 @@
-"""Identify encoders: their digest, where they are kept, and whether two things come from one of them."""
+"""Identify encoders: compute digests, find encoder folders, and compare the encoders of artifacts."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def compute_digest(architecture: dict[str, Any], spec: SampleSpec, module: nn.Mo
 
 
 def find_encoder_folder(path: str | Path) -> Path:
-    """The encoder folder that `path` means: itself, or the ``encoder`` inside a run, embeddings or index folder."""
+    """Return the encoder folder at `path`: the folder itself, or ``encoder`` in a folder of a run, embeddings or an index."""
     for folder in (Path(path), Path(path) / "encoder"):
         if (folder / "encoder.json").is_file():
             return folder
     if (Path(path) / "recipe.toml").is_file():
-        raise DataError(f"{path}: a run that has no encoder yet; finish it with aekit fit --resume")
-    raise DataError(f"{path}: no encoder here; expected a folder with encoder.json, or a run folder")
+        raise DataError(f"{path}: this run has no encoder yet; finish it with aekit fit --resume")
+    raise DataError(f"{path}: no encoder here; expected the folder of an encoder, a run, embeddings or an index")
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """``encoder.json`` alone, without building the encoder."""
+    """Read ``encoder.json``, without building the encoder."""
     return read_json(find_encoder_folder(path) / "encoder.json")
 
 
 def check_same_encoder(ours: str, theirs: str, *, what: str, maker: str) -> None:
-    """Refuses two things that do not come from one encoder.
+    """Check that two artifacts come from the same encoder.
 
     Raises:
         IdentityError: the digests differ.

@@ -1,4 +1,4 @@
-"""Load encoders from their folders, and the encoder that made some embeddings."""
+"""Load encoders from folders, and the encoder of embeddings."""
 
 from __future__ import annotations
 
@@ -20,12 +20,24 @@ from aekit.registry.discovery import Plugin, registry
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
-    """Loads an encoder folder, or the encoder of a run folder, and checks that it is what it was when it was saved.
+    """Load an encoder, and check that it is unchanged since it was saved.
+
+    Args:
+        path: folder of an encoder, a run, embeddings or an index.
+        device: device to load it onto.
+
+    Returns:
+        the encoder, in eval mode.
 
     Raises:
         DataError: there is no encoder at `path`.
-        PluginError: a plugin that it needs is missing, disabled, broken, or not of the version it was made with.
-        IdentityError: weights that are damaged, or are not those that ``encoder.json`` describes.
+        PluginError: a plugin that it needs is missing, disabled or broken, or its version computes other embeddings.
+        IdentityError: the weights are damaged, or do not match ``encoder.json``.
+
+    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+    >>> folder = encoder.save("saved-encoder")
+    >>> aekit.load(folder).digest == encoder.digest
+    True
     """
     folder = find_encoder_folder(path)
     saved = read_json(folder / "encoder.json")
@@ -47,12 +59,14 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
         ) from error
     encoder.eval()
     if encoder.digest != saved["digest"]:
-        raise IdentityError(f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it was changed")
+        raise IdentityError(
+            f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it has been changed"
+        )
     drift = (torch.tensor(_check_values(encoder)) - torch.tensor(saved["check"])).abs().max().item()
     if not drift <= CHECK_TOLERANCE:
-        raise PluginError(f"{folder}: gives other embeddings than when it was saved (off by {drift:.2g}){moved}")
+        raise PluginError(f"{folder}: computes other embeddings than when it was saved (off by {drift:.2g}){moved}")
     known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check"}
-    encoder.record = {key: value for key, value in saved.items() if key not in known}
+    encoder.record, encoder.folder = {key: value for key, value in saved.items() if key not in known}, folder
     return encoder.to(device)
 
 
@@ -76,10 +90,10 @@ def open_encoder(encoder: Encoder | str | Path, *, device: str | torch.device | 
 
 
 def encoder_of(embeddings: Embeddings) -> Encoder | None:
-    """Return the encoder that made embeddings, or None where it is not at hand.
+    """Return the encoder that made embeddings, or None if it is not available.
 
     Raises:
-        DataError, IdentityError, PluginError: as `load`, of the encoder that their folder holds.
+        DataError, IdentityError, PluginError: as `load`, of the encoder in their folder.
     """
     if embeddings.encoder is None and embeddings.folder is not None:
         embeddings.encoder = load(embeddings.folder)
@@ -87,7 +101,7 @@ def encoder_of(embeddings: Embeddings) -> Encoder | None:
 
 
 def _version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:
-    """A phrase naming the plugins whose installed version is not the one that made the encoder, or ``""``."""
+    """Describe plugins whose installed version differs from the one that made the encoder, or return ``""``."""
     changes = [
         f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
         f"the encoder was made with {record['distribution']} {record['version']}: "

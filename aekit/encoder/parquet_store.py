@@ -1,7 +1,7 @@
-"""The store of embeddings: a folder of Parquet parts with a manifest.
+"""Store embeddings in a folder of Parquet parts with a manifest.
 
-Parts are written under a temporary name and renamed, so a killed run leaves whole parts or none, and the next run goes on
-after them. Each row carries a hash of its sample's content, so a second run embeds only what is new or changed.
+Parts are written under a temporary name and renamed, so that a killed run leaves complete parts only and the next run
+continues after them. Each row has a hash of its sample's content, so that a second run embeds only new and changed samples.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from aekit.progress import Progress
 
 PART_BYTES = 32 * 2**20
 PART_SECONDS = 30.0
-"""A part is closed when it holds so much, or after so long: what a kill can cost."""
+"""Size and age at which a part is written: the most that a killed run can lose."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some embedded samples.
+    """Embedded samples.
 
     Attributes:
-        ids: (N,) names.
+        ids: (N,) ids.
         vectors: (N, D) float32.
         labels: (N,) or None.
         splits: (N,) of str or None.
@@ -50,11 +50,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be embedded.
+    """Which samples have to be embedded.
 
     Attributes:
         todo: (M,) positions in the source.
-        done: how many samples are embedded already.
+        done: number of samples that are embedded already.
     """
 
     todo: np.ndarray
@@ -62,20 +62,20 @@ class Plan:
 
 
 class Store:
-    """Plan what is to be embedded, take the rows that an embedder yields, and write them part by part."""
+    """Plan what to embed, collect rows, and write them part by part."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any], source: Source) -> None:
-        """Opens or starts a folder.
+        """Open or create a folder.
 
         Raises:
-            IdentityError: it holds embeddings of another encoder than the manifest's.
+            IdentityError: it holds embeddings of another encoder.
         """
         self.folder, self.manifest, self.source = folder, manifest, source
         for leftover in folder.glob("part-*.part"):
             leftover.unlink()
         if (folder / "encoder").exists():
-            made_by = read_description(folder / "encoder")["digest"]
-            check_same_encoder(manifest["digest"], made_by, what="this embedding", maker=f"what {folder} holds is")
+            digest = read_description(folder / "encoder")["digest"]
+            check_same_encoder(manifest["digest"], digest, what="this embedding", maker=f"the content of {folder} is")
         self.parts = sorted(folder.glob("part-*.parquet"))
         self.stored: dict[str, str] = {}
         self._pending: list[Rows] = []
@@ -84,26 +84,27 @@ class Store:
             table = pq.read_table(part, columns=["id", "hash"])
             self.stored |= dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
 
-    def plan(self, wanted: np.ndarray, drop_missing: bool, progress: Progress) -> Plan:
-        """Find what is new or changed among the samples at (N,) positions of the source, and drop rows that are outdated.
+    def plan(self, positions: np.ndarray, drop_missing: bool, progress: Progress) -> Plan:
+        """Find new and changed samples, and drop outdated rows.
 
         Args:
+            positions: (N,) positions of the samples in the source.
             drop_missing: also drop rows whose sample is no longer in the data.
             progress: receives how many samples are embedded already, and how many are missing.
         """
-        todo, stale = self._changed(wanted)
-        names = {self.source.ids[int(i)] for i in wanted}
+        todo, stale = self._changed(positions)
+        names = {self.source.ids[int(i)] for i in positions}
         missing = {name for name in self.stored if name not in names}
         if missing and not drop_missing:
             progress.say(f"{len(missing)} embedded samples are no longer in the data; --drop-missing removes them")
         outdated = stale | (missing if drop_missing else set())
         if outdated or len(todo):
-            # Until the new manifest is written, the folder says of itself that it is unfinished.
+            # Marks the folder as unfinished until the new manifest is written.
             write_json(self.folder / "manifest.json", {"unfinished": True})
         self._drop(outdated)
-        done = len(wanted) - len(todo)
+        done = len(positions) - len(todo)
         if done:
-            progress.say(f"{done} of {len(wanted)} samples are embedded already")
+            progress.say(f"{done} of {len(positions)} samples are embedded already")
         return Plan(todo, done)
 
     def append(self, rows: Rows) -> None:
@@ -117,32 +118,32 @@ class Store:
             self._flush()
 
     def close(self) -> None:
-        """Write the last part, the list of skipped samples, and the manifest that makes the folder whole.
+        """Write the last part, the list of skipped samples, and the manifest, which completes the folder.
 
         Raises:
-            DataError: no sample at all could be embedded.
+            DataError: no sample could be embedded.
         """
         self._flush()
         write_text(self.folder / "skipped.csv", skipped_csv(self.source.skipped))
         self._write_manifest()
 
-    def _changed(self, wanted: np.ndarray) -> tuple[np.ndarray, set[str]]:
-        """Positions to embed, and ids of rows whose sample has changed since."""
+    def _changed(self, positions: np.ndarray) -> tuple[np.ndarray, set[str]]:
+        """Return the positions to embed, and ids of stored rows whose sample has changed."""
         if not self.stored:
-            return wanted, set()
+            return positions, set()
         todo, stale = [], set()
-        for start in range(0, len(wanted), 1024):
-            indices = wanted[start : start + 1024]
+        for start in range(0, len(positions), 1024):
+            indices = positions[start : start + 1024]
             known = [self.stored.get(self.source.ids[int(i)]) for i in indices]
             fresh = self.source.fingerprints(indices)
             todo += [i for i, old, new in zip(indices, known, fresh) if old != new]
             stale |= {self.source.ids[int(i)] for i, old, new in zip(indices, known, fresh) if old not in (None, new)}
         return np.asarray(todo, np.int64), stale
 
-    def _drop(self, gone: set[str]) -> None:
-        for part in self.parts if gone else []:
+    def _drop(self, ids: set[str]) -> None:
+        for part in self.parts if ids else []:
             table = pq.read_table(part)
-            keep = np.asarray([name not in gone for name in table["id"].to_pylist()], bool)
+            keep = np.asarray([name not in ids for name in table["id"].to_pylist()], bool)
             if keep.all():
                 continue
             if keep.any():
@@ -157,8 +158,8 @@ class Store:
             self._pending = []
 
     def _write(self, rows: Rows) -> None:
-        taken = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}
-        path = self.folder / f"part-{max(taken, default=-1) + 1:05d}.parquet"
+        numbers = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}
+        path = self.folder / f"part-{max(numbers, default=-1) + 1:05d}.parquet"
         with atomic_file(path) as part:
             pq.write_table(to_table(rows, self.manifest["digest"]), part, compression="none")
 
@@ -171,12 +172,12 @@ class Store:
         if not count:
             reasons = [f"{name}: {why}" for name, why in self.source.skipped.items()]
             raise DataError(f"none of {len(self.source)} samples can be embedded; {'; '.join(reasons[:3])}")
-        counted = {"count": count, "skipped": len(self.source.skipped), "parts": parts}
-        write_json(self.folder / "manifest.json", self.manifest | counted)
+        counts = {"count": count, "skipped": len(self.source.skipped), "parts": parts}
+        write_json(self.folder / "manifest.json", self.manifest | counts)
 
 
 def to_table(rows: Rows, digest: str) -> pa.Table:
-    """A part: id, vector, hash, and label and split where there are any."""
+    """Return the table of a part: id, vector, hash, and label and split where present."""
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.ravel()), rows.vectors.shape[1])
     columns = {"id": pa.array(rows.ids, pa.string()), "vector": vectors}
     if rows.labels is not None:
@@ -188,7 +189,7 @@ def to_table(rows: Rows, digest: str) -> pa.Table:
 
 
 def from_table(table: pa.Table) -> Rows:
-    """The rows of a part."""
+    """Return the rows of a part."""
     vectors = table["vector"].combine_chunks()
     dim = table.schema.field("vector").type.list_size
     flat = vectors.flatten().to_numpy(zero_copy_only=False)
@@ -204,13 +205,13 @@ def from_table(table: pa.Table) -> Rows:
 
 
 def concatenate_rows(parts: list[Rows], dim: int) -> Rows:
-    """One after the other."""
+    """Concatenate rows; labels and splits are kept if all parts have them."""
     if not parts:
         return Rows([], np.empty((0, dim), np.float32), None, None, [])
 
     def together(arrays: list[np.ndarray | None]) -> np.ndarray | None:
-        known = [array for array in arrays if array is not None]
-        return np.concatenate(known) if len(known) == len(arrays) else None
+        present = [array for array in arrays if array is not None]
+        return np.concatenate(present) if len(present) == len(arrays) else None
 
     return Rows(
         [name for part in parts for name in part.ids],
@@ -222,7 +223,7 @@ def concatenate_rows(parts: list[Rows], dim: int) -> Rows:
 
 
 def skipped_csv(skipped: dict[str, str]) -> str:
-    """Id and reason of each sample that was left out."""
+    """Format the id and the reason of each skipped sample as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("id", "reason"))

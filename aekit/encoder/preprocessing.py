@@ -1,6 +1,6 @@
-"""From a raw sample to the numbers that the network sees: one affine map, fixed by the training data.
+"""Scale raw samples for the network by one affine map, whose coefficients come from the training data.
 
-It runs on the device, inside the encoder and inside its exports, so that everybody who has the encoder scales alike.
+It runs on the device, inside the encoder and its exports, so that every user of the encoder scales alike.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from aekit.errors import RecipeError
 Mode = Literal["unit", "standard", "none"]
 
 MOST = 100_000
-"""Statistics come from at most about this many samples, evenly spaced."""
+"""Maximum number of samples, evenly spaced, that statistics come from."""
 
 
 class Preprocess(nn.Module):
     """``raw * scale + shift``, per channel (per column for vectors), as float32.
 
     Attributes:
-        mode: ``unit`` maps the range of the data to [0, 1]; ``standard`` to mean 0 and deviation 1; ``none`` leaves it.
-        unit: whether the result lies in [0, 1], so that a sample can be read as probabilities.
-        scale, shift: (C, 1, ...) or (D,).
-        low, high: the training data's extremes, on the network's scale; same shape.
+        mode: ``unit`` scales the range of the data to [0, 1]; ``standard``: to mean 0 and standard deviation 1; ``none``: not
+            at all.
+        unit: whether the result lies in [0, 1], so that values can be interpreted as probabilities.
+        scale, shift: coefficients, (C, 1, ...) or (D,).
+        low, high: extremes of the training data after scaling, of the same shape.
     """
 
     scale: Tensor
@@ -43,15 +44,15 @@ class Preprocess(nn.Module):
             self.register_buffer(name, value.float())
 
     def forward(self, raw: Tensor) -> Tensor:
-        """(B, *shape) raw -> (B, *shape) float32."""
+        """Scale raw samples (B, *shape) to float32."""
         return raw.to(torch.float32) * self.scale + self.shift
 
     def inverse(self, x: Tensor) -> Tensor:
-        """(B, *shape) on the network's scale -> float32 in the data's units."""
+        """Map scaled samples (B, *shape) back to the data's units, as float32."""
         return (x - self.shift) / self.scale
 
     def raw_range(self) -> tuple[Tensor, Tensor]:
-        """The extremes of the training data in its own units, each (C, 1, ...) or (D,) float64."""
+        """Return the extremes of the training data in its own units, each (C, 1, ...) or (D,) float64."""
         return self.inverse(self.low).double(), self.inverse(self.high).double()
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,20 +60,22 @@ class Preprocess(nn.Module):
 
     @classmethod
     def from_dict(cls, record: dict[str, Any], spec: SampleSpec) -> Preprocess:
-        """An empty one, whose buffers a saved encoder's weights will fill."""
-        return cls(record["mode"], record["unit"], *(torch.ones(_profile_shape(spec)) for _ in range(4)))
+        """Create one with placeholder coefficients, which the weights of a saved encoder replace."""
+        return cls(record["mode"], record["unit"], *(torch.ones(_coefficient_shape(spec)) for _ in range(4)))
 
 
 def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> tuple[Preprocess, str]:
-    """Chooses the scaling from training samples, and says why.
+    """Choose the scaling from training samples.
 
     Args:
-        samples: of the training split only.
-        mode: ``auto`` takes ``unit`` for integers (images, counts) and for floats within [0, 1], ``standard`` for the
-            rest.
+        samples: training samples.
+        mode: ``auto``: ``unit`` for integer images and clips and for values in [0, 1], else ``standard``.
 
     Returns:
-        the preprocessing, and a phrase for people.
+        the preprocessing, and a phrase that describes it.
+
+    Raises:
+        RecipeError: the mode is unknown.
     """
     spec = samples.spec
     low, high, mean, deviation = _moments(samples)
@@ -82,9 +85,9 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
         mode = "unit" if in_unit or (whole and spec.is_visual) else "standard"
     ones, zeros = torch.ones_like(low), torch.zeros_like(low)
     if mode == "none" or (mode == "unit" and in_unit and not whole):
-        scale, shift, why = ones, zeros, "values are used as they are"
+        scale, shift, why = ones, zeros, "values are not scaled"
     elif mode == "unit":
-        # 8-bit images keep their natural range whatever the sample's extremes: black is 0 and white is 1.
+        # 8-bit images keep their full range whatever their extremes: black is 0 and white is 1.
         bottom, top = (0.0, 255.0) if spec.dtype == "uint8" else (low.min().item(), high.max().item())
         scale, shift = ones / max(top - bottom, 1e-12), ones * (-bottom / max(top - bottom, 1e-12))
         why = f"{bottom:g}..{top:g} is scaled to 0..1"
@@ -92,20 +95,20 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
         scale = torch.where(deviation > 1e-12 * mean.abs().clamp(min=1e-30), 1 / deviation, ones)
         shift = -mean * scale
         what = "column" if spec.is_vector else "channel"
-        why = f"each {what} is scaled to mean 0 and deviation 1"
+        why = f"each {what} is scaled to mean 0 and standard deviation 1"
     else:
-        raise RecipeError([f"encoder.scaling = {mode!r}: should be 'auto', 'unit', 'standard' or 'none'"])
+        raise RecipeError([f"encoder.scaling = {mode!r}: expected 'auto', 'unit', 'standard' or 'none'"])
     unit = mode == "unit" or (mode == "none" and in_unit)
     return Preprocess(mode, unit, scale, shift, low * scale + shift, high * scale + shift), why
 
 
-def _profile_shape(spec: SampleSpec) -> tuple[int, ...]:
+def _coefficient_shape(spec: SampleSpec) -> tuple[int, ...]:
     return spec.shape if spec.is_vector else (spec.shape[0],) + (1,) * (len(spec.shape) - 1)
 
 
 def _moments(samples: Samples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Minimum, maximum, mean and standard deviation in float64 on the CPU, each of the profile's shape."""
-    shape = _profile_shape(samples.spec)
+    """Return minimum, maximum, mean and standard deviation in float64 on the CPU, each of the coefficients' shape."""
+    shape = _coefficient_shape(samples.spec)
     over = (0,) if samples.spec.is_vector else (0, *range(2, len(samples.spec.shape) + 1))
     low, high = torch.full(shape, torch.inf, dtype=torch.float64), torch.full(shape, -torch.inf, dtype=torch.float64)
     count, mean, square = 0, torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
@@ -113,11 +116,11 @@ def _moments(samples: Samples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         chunk = raw.double()
         low = torch.minimum(low, chunk.amin(over).reshape(shape).cpu())
         high = torch.maximum(high, chunk.amax(over).reshape(shape).cpu())
-        # Chan's parallel update: exact where a sum of squares would lose everything to a large mean.
+        # Chan's parallel update: exact where a sum of squares would lose precision to a large mean.
         n = chunk.numel() // mean.numel()
-        here = chunk.mean(over).reshape(shape).cpu()
+        chunk_mean = chunk.mean(over).reshape(shape).cpu()
         spread = chunk.var(over, correction=0).reshape(shape).cpu() * n
-        delta = here - mean
+        delta = chunk_mean - mean
         square += spread + delta**2 * count * n / (count + n)
         mean += delta * n / (count + n)
         count += n

@@ -1,7 +1,7 @@
-"""Which kernels an OpenBLAS that comes inside a wheel should use.
+"""Choose the kernels of an OpenBLAS that is bundled in a wheel.
 
-An OpenBLAS older than the processor it runs on takes it for a much older one, and is several times slower than it could
-be. It reads `OPENBLAS_CORETYPE` when it is loaded, so the choice has to be made before that.
+An OpenBLAS older than the processor mistakes it for a much older one and is several times slower than necessary. It reads
+`OPENBLAS_CORETYPE` when it is loaded, so the choice must be made before.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from types import ModuleType
 VARIABLE = "OPENBLAS_CORETYPE"
 
 _NEEDS = {"SkylakeX": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd"}, "Haswell": {"avx2", "fma"}}
-"""Core -> flags of the processors that it runs on, the fastest first. On others it ends in an illegal instruction."""
+"""Core -> processor flags that it needs, the fastest core first. Without them it crashes with an illegal instruction."""
 
 _OLDEST = "prescott core2 penryn dunnington nehalem sandybridge atom nano opteron opteron_sse3 barcelona bobcat"
 _OLD = frozenset([*_OLDEST.split(), "bulldozer", "piledriver", "steamroller", "excavator"])
 _OLD_INTEL = {"prescott", "core2", "penryn", "dunnington", "nehalem", "sandybridge", "atom", "nano"}
 _OLD_AMD = {"opteron", "opteron_sse3", "barcelona", "bobcat", "bulldozer", "piledriver", "steamroller", "excavator"}
 _SLOWER = {"Haswell": _OLD_INTEL | _OLD_AMD, "SkylakeX": _OLD_INTEL | _OLD_AMD | {"haswell", "zen"}}
-"""Core -> the cores whose kernels are slower, by OpenBLAS's names for them."""
+"""Core -> cores whose kernels are slower, by OpenBLAS's names."""
 
 
 def better_core(reported: str | None, flags: Set[str], environment: Mapping[str, str]) -> str | None:
-    """The core to ask for, or None to leave OpenBLAS alone.
+    """Return the core to ask for, or None to keep OpenBLAS's choice.
 
     Args:
-        reported: the core that OpenBLAS chooses by itself; None where it could not be asked.
-        flags: of the processor, as Linux names them.
-        environment: where the user may have chosen already, which counts.
+        reported: the core that OpenBLAS chooses by itself; None: unknown.
+        flags: processor flags, as Linux names them.
+        environment: environment variables; a choice of the user there takes precedence.
     """
     if VARIABLE in environment or reported is None:
         return None
@@ -45,32 +45,32 @@ def better_core(reported: str | None, flags: Set[str], environment: Mapping[str,
 
 @cache
 def better_core_for(package: str, libraries: str) -> str | None:
-    """`better_core` for the OpenBLAS that a wheel brings along; None where it brings none.
+    """Return the `better_core` for the OpenBLAS bundled in a wheel, or None if it bundles none.
 
     Args:
-        package: as it is imported; it is looked up, not imported.
-        libraries: the folder beside it with the wheel's shared libraries.
+        package: import name of the package; it is looked up, not imported.
+        libraries: folder of the wheel's shared libraries, next to the package.
     """
     flags = _processor_flags()
     spec = find_spec(package)
     if VARIABLE in os.environ or not flags or spec is None or spec.origin is None:
         return None
-    found = sorted((Path(spec.origin).parents[1] / libraries).glob("libopenblas*.so*"))
-    return better_core(_reported_core(found[0]), flags, os.environ) if found else None
+    paths = sorted((Path(spec.origin).parents[1] / libraries).glob("libopenblas*.so*"))
+    return better_core(_reported_core(paths[0]), flags, os.environ) if paths else None
 
 
 @cache
 def import_with_better_core(package: str, libraries: str) -> tuple[ModuleType, str]:
-    """Imports a package so that its OpenBLAS uses the better core; the environment is as before afterwards.
+    """Import a package so that its OpenBLAS uses the better core, and restore the environment afterwards.
 
     Returns:
-        The module, and a line on what could not be mended because somebody had imported it before, or "".
+        the module, and a note if it was imported before and its core can no longer be chosen, or "".
     """
     core = better_core_for(package, libraries)
     if core is None:
         return import_module(package), ""
     if package in sys.modules:
-        note = f"{package} was imported too early for aekit to mend its matrix products: set {VARIABLE}={core}"
+        note = f"{package} was imported before aekit could choose faster matrix products: set {VARIABLE}={core}"
         return sys.modules[package], note
     os.environ[VARIABLE] = core
     try:
@@ -80,7 +80,7 @@ def import_with_better_core(package: str, libraries: str) -> tuple[ModuleType, s
 
 
 def _processor_flags() -> frozenset[str]:
-    """Empty where it is not Linux on x86."""
+    """Return the processor flags; empty unless on Linux on x86."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -97,8 +97,8 @@ print(name().decode())
 
 
 def _reported_core(library: Path) -> str | None:
-    """Asked in a process of its own: loading the library here would fix the choice that is to be made."""
-    # The libraries that it needs lie beside it, where the loader looks only when told.
+    """Ask OpenBLAS for its core in a separate process, because loading it here would fix the choice."""
+    # The libraries that it needs are in the same folder, which the loader does not search by default.
     environment = {**os.environ, "LD_LIBRARY_PATH": str(library.parent)}
     command = [sys.executable, "-I", "-S", "-c", _ASK, str(library)]
     try:

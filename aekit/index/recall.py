@@ -1,4 +1,4 @@
-"""Recall of approximate search, against exact search of the same vectors."""
+"""Measure the recall of approximate search against exact search of the same vectors."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from typing import Literal
 import numpy as np
 
 SPARE = 40
-"""Neighbors kept beyond the k nearest, to know those that are exactly as near as the last."""
+"""Neighbors kept beyond the k nearest, to recognize ties with the last."""
 
 
 class ExactSearch:
-    """The true nearest neighbors of a few queries, found while the vectors stream by.
+    """Exact nearest neighbors of a few queries, found in a stream of vectors.
 
     Args:
-        queries: (Q, D), members of what is searched.
-        own: (Q,) their numbers; no query is its own neighbor.
-        k: neighbors that count.
+        queries: (Q, D), which are among the vectors.
+        query_rows: (Q,) their rows; no query is its own neighbor.
+        k: number of neighbors.
         metric: ``cosine`` and ``ip`` compare by inner product, ``l2`` by distance.
     """
 
-    def __init__(self, queries: np.ndarray, own: np.ndarray, k: int, metric: Literal["cosine", "ip", "l2"]) -> None:
-        # In double precision: what is compared with it differs by float32's rounding, and no more.
-        self.queries, self.own, self.k, self.metric = queries.astype(np.float64), own[:, None], k, metric
+    def __init__(
+        self, queries: np.ndarray, query_rows: np.ndarray, k: int, metric: Literal["cosine", "ip", "l2"]
+    ) -> None:
+        # In double precision, so that the engine's scores differ by float32's rounding alone.
+        self.queries, self.query_rows, self.k, self.metric = queries.astype(np.float64), query_rows[:, None], k, metric
         self.tolerance = 1e-6 * float(np.square(self.queries).sum(1).mean())
         self.scores = np.empty((len(queries), 0))
         self.rows = np.empty((len(queries), 0), np.int64)
 
     def update(self, vectors: np.ndarray, rows: np.ndarray) -> None:
-        """Takes in (B, D) vectors and their (B,) numbers."""
+        """Update the neighbors with vectors (B, D) of rows (B,)."""
         wide = vectors.astype(np.float64)
         scores = self.queries @ wide.T
         if self.metric == "l2":
             scores = 2 * scores - np.square(wide).sum(1) - np.square(self.queries).sum(1, keepdims=True)
-        scores[rows == self.own] = -np.inf
+        scores[rows == self.query_rows] = -np.inf
         if self.scores.shape[1] == self.k + SPARE:
-            # Soon hardly any vector is nearer to any query than what has been seen: the rest need no sorting.
+            # Only vectors nearer to some query than its last neighbor need sorting; soon hardly any are.
             nearer = (scores > self.scores[:, -1:]).any(0)
             scores, rows = scores[:, nearer], rows[nearer]
         scores = np.concatenate([self.scores, scores], 1)
@@ -43,15 +45,15 @@ class ExactSearch:
         order = np.argsort(-scores, axis=1, kind="stable")[:, : self.k + SPARE]
         self.scores, self.rows = np.take_along_axis(scores, order, 1), np.take_along_axis(numbers, order, 1)
 
-    def recall(self, found: np.ndarray, which: slice = slice(None)) -> float:
-        """Share of the k nearest that were found, in 0..1; another vector that is exactly as near counts as much.
+    def recall(self, results: np.ndarray, which: slice = slice(None)) -> float:
+        """Return the fraction of the k nearest neighbors that a search found, in 0..1; a tie with the last one counts as a hit.
 
         Args:
-            found: (Q, k + 1) numbers, best first; of each row, the query's own or else the last does not count.
-            which: the queries that they are for.
+            results: (Q, k + 1) rows, best first; the query's own row, or else the last, does not count.
+            which: the queries that they belong to.
         """
-        good = self.scores[which] >= self.scores[which, self.k - 1 : self.k] - self.tolerance
+        near = self.scores[which] >= self.scores[which, self.k - 1 : self.k] - self.tolerance
         hits = 0
-        for own, mine, true, near in zip(self.own[which, 0], found, self.rows[which], good):
-            hits += min(self.k, len(set(mine[mine != own][: self.k].tolist()) & set(true[near].tolist())))
-        return hits / (self.k * len(found))
+        for query, result, exact, is_near in zip(self.query_rows[which, 0], results, self.rows[which], near):
+            hits += min(self.k, len(set(result[result != query][: self.k].tolist()) & set(exact[is_near].tolist())))
+        return hits / (self.k * len(results))

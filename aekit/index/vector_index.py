@@ -1,7 +1,7 @@
-"""An index over embeddings, bound to the encoder that made them: the contract of its engine, opening and searching.
+"""Open and search an index over embeddings, which is bound to their encoder; and the contract of index engines.
 
-What finds the nearest vectors is a plugin (`Index`); what makes an index trustworthy is here: the encoder's digest, the
-checksum of the file before anything opens it, and the names of the rows. `aekit.index.build` builds them.
+The engine (`Index`) is a plugin and finds the nearest vectors. This module checks the encoder's digest, verifies the
+checksum of the index file before opening it, and knows the ids of the rows. `aekit.index.build` builds indexes.
 """
 
 from __future__ import annotations
@@ -27,57 +27,62 @@ FORMAT = 1
 
 Similarity = Literal["cosine", "l2", "ip"]
 BatchFactory = Callable[[], Iterator[np.ndarray]]
-"""Gives all vectors once a call, as (n, D) float32 batches in the order of their rows."""
+"""A function that yields all vectors, as (B, D) float32 batches in the order of their rows."""
 
 
 class Index(ABC):
-    """What an index plugin does. Options are the keyword-only parameters of ``__init__``; rows are numbered from 0.
+    """Engine of nearest-neighbor search. The keyword-only parameters of ``__init__`` are its options; rows count from 0.
 
-    For the cosine metric, vectors and queries arrive with length 1, so that it is the inner product.
+    For the cosine metric, vectors and queries have length 1, so that the cosine is the inner product.
     """
 
     @abstractmethod
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
-        """Takes in `count` vectors (N, dim), reading `batches` as often as needed, in bounded memory; says in a phrase
-        which kind was chosen and why."""
+        """Build the index from `count` vectors of length `dim`, in bounded memory; `batches` may be called several times.
+
+        Returns:
+            a phrase that says which kind of index was chosen and why.
+        """
 
     @abstractmethod
     def add(self, vectors: np.ndarray) -> None:
-        """(N, D) float32, as the rows after those it has."""
+        """Append vectors (N, D) float32 as new rows."""
 
     @abstractmethod
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """(Q, D) float32 -> scores (Q, k) and rows (Q, k), best first; row -1 where fewer were found. A score is the
-        inner product, or for ``l2`` the squared distance."""
+        """Return scores (Q, k) and rows (Q, k) of queries (Q, D) float32, best first; row -1 where fewer were found.
+
+        A score is the inner product, or for ``l2`` the squared distance.
+        """
 
     @abstractmethod
     def save(self, path: Path) -> dict[str, Any]:
-        """Writes one file; returns plain settings that `load` needs beside it."""
+        """Write one file; return plain settings that `load` needs in addition."""
 
     @abstractmethod
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        """Reads what `save` wrote; its checksum has been verified."""
+        """Read the file that `save` wrote; its checksum has been verified."""
 
     @abstractmethod
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """(N,) rows -> (N, D) float32, as exactly as they are stored."""
+        """Return the vectors (N, D) float32 of rows (N,), as precisely as they are stored."""
 
-    def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (doing nothing is a good answer)
-        """May adjust how thoroughly it searches; `recall` measures (0..1) with the present settings."""
+    def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
+        """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
 
 
 class VectorIndex:
-    """An index with its identity: what `build_index` and `open_index` return.
+    """An index with the identity of its encoder, as `build_index` and `open_index` return it.
 
     Attributes:
-        manifest: digest, engine, its settings, metric, count, dim, recall, why this kind.
-        names: a table with a row for each vector: id, hash, and label and split where there are any.
-        folder: where it is stored, or None.
+        manifest: digest, engine, its settings, metric, count, dim, recall, and the reason for the kind of index.
+        metadata: a table with one row per vector: id, hash, and label and split where present.
+        folder: folder of the index, or None.
     """
 
-    def __init__(self, engine: Index, manifest: dict[str, Any], names: pa.Table, folder: Path | None) -> None:
-        self.engine, self.manifest, self.metadata, self.folder = engine, manifest, names, folder
-        self.ids: list[str] = names["id"].to_pylist()
+    def __init__(self, engine: Index, manifest: dict[str, Any], metadata: pa.Table, folder: Path | None) -> None:
+        self.engine, self.manifest, self.metadata, self.folder = engine, manifest, metadata, folder
+        self.ids: list[str] = metadata["id"].to_pylist()
         self._rows = {name: row for row, name in enumerate(self.ids)}
         self._encoder: Encoder | None = None
 
@@ -98,7 +103,7 @@ class VectorIndex:
         return self.manifest["dim"]
 
     def encoder(self) -> Encoder | None:
-        """The encoder that made its vectors, where it is at hand."""
+        """Return the encoder of its vectors, or None if it is not stored with the index."""
         if self._encoder is None and self.folder is not None and (self.folder / "encoder").exists():
             self._encoder = load(self.folder / "encoder")
             check_same_encoder(
@@ -107,18 +112,18 @@ class VectorIndex:
         return self._encoder
 
     def search(self, queries: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest rows of query vectors.
+        """Find the rows nearest to query vectors.
 
         Args:
-            queries: (Q, D), or (D,) for one; `Embeddings` must be of the same encoder.
-            k: neighbors; clipped to the number of rows.
+            queries: (Q, D), or (D,) for one query; `Embeddings` must come from the same encoder.
+            k: number of neighbors, at most the number of rows.
 
         Returns:
-            scores (Q, k), higher is nearer (for ``l2`` the squared distance, lower is nearer), and rows (Q, k).
+            scores (Q, k), where higher is nearer (for ``l2`` the squared distance, where lower is nearer), and rows (Q, k).
 
         Raises:
             IdentityError: `queries` are embeddings of another encoder.
-            DataError: another width than the index has, numbers that are not finite, or k below 1.
+            DataError: the queries have another length or are not finite, or k is less than 1.
         """
         if k < 1:
             raise DataError(f"k = {k}: expected at least 1")
@@ -126,22 +131,29 @@ class VectorIndex:
             check_same_encoder(self.digest, queries.digest, what="this index", maker="the query is")
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise DataError(f"queries of shape {vectors.shape}: the index holds vectors of {self.dim} numbers")
+            raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
         return self.engine.search(scale_for_metric(vectors, self.manifest["metric"]), min(k, len(self)))
 
     def search_ids(self, names: Sequence[str], k: int = 10) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest rows of samples that are in the index, themselves left out; scores and rows (Q, k).
+        """Find the rows nearest to samples of the index, excluding the samples themselves.
+
+        Args:
+            names: Q ids.
+            k: number of neighbors.
+
+        Returns:
+            scores (Q, k) and rows (Q, k), as `search`.
 
         Raises:
-            DataError: no such id.
+            DataError: an id is not in the index.
         """
         for name in names:
             if name not in self._rows:
-                raise DataError(f"id:{name}: no such id in the index{_near(name, self.ids)}")
-        own = np.asarray([self._rows[name] for name in names])
-        scores, rows = self.engine.search(self.engine.vectors(own), min(k + 1, len(self)))
-        # A duplicate of the sample may come before it; an approximate index may miss it: then the last one goes.
-        keep = rows != own[:, None]
+                raise DataError(f"id:{name}: no such id in the index{_nearest(name, self.ids)}")
+        query_rows = np.asarray([self._rows[name] for name in names])
+        scores, rows = self.engine.search(self.engine.vectors(query_rows), min(k + 1, len(self)))
+        # A duplicate may come before the sample, or an approximate index may miss it: then the last one is dropped.
+        keep = rows != query_rows[:, None]
         keep[keep.all(axis=1), -1] = False
         shape = (len(rows), rows.shape[1] - 1)
         return scores[keep].reshape(shape), rows[keep].reshape(shape)
@@ -149,32 +161,32 @@ class VectorIndex:
     def search_data(
         self, data: Any, k: int = 10, *, encoder: Encoder | None = None, options: dict[str, Any] | None = None
     ) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Embeds files or arrays with the index's encoder and searches for them.
+        """Embed files or arrays with the encoder of the index and search for them.
 
         Args:
-            data: what `aekit.open_data` takes: an image, a folder, an array file, an array.
-            k: neighbors.
-            encoder: instead of the one stored with the index; must be the very same.
-            options: of the source, by source name.
+            data: as in `aekit.open_data`: an image, a folder, an array file, an array.
+            k: number of neighbors.
+            encoder: the encoder of the index, where none is stored with it.
+            options: options of the source, by its name.
 
         Returns:
-            the queries' ids, scores (Q, k), rows (Q, k).
+            Q ids of the queries, scores (Q, k) and rows (Q, k).
 
         Raises:
-            DataError: no encoder is at hand, or the data cannot be read.
-            IdentityError: `encoder` is not the one that made the index, be it of equal width.
+            DataError: there is no encoder, or the data cannot be read.
+            IdentityError: `encoder` is not the one that made the index.
         """
         encoder = encoder or self.encoder()
         if encoder is None:
-            raise DataError("this index has no encoder beside it; give one")
+            raise DataError("this index has no encoder stored with it; pass one as `encoder`")
         check_same_encoder(
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
-        found = encoder.embed(data, options=options, strict=True)
-        return list(found.ids), *self.search(found, k)
+        queries = encoder.embed(data, options=options, strict=True)
+        return list(queries.ids), *self.search(queries, k)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
-        """A record for each of (Q, k) neighbors: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""
+        """Return a record of each of (Q, k) neighbors: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""
         labels, splits = (
             self.metadata[n].to_pylist() if n in self.metadata.column_names else None for n in ("label", "split")
         )
@@ -189,11 +201,20 @@ class VectorIndex:
 
 
 def open_index(folder: str | Path) -> VectorIndex:
-    """Opens an index folder, after checking that it is whole.
+    """Open an index, after checking that its files are undamaged.
+
+    Args:
+        folder: folder that `build_index` or ``aekit index`` wrote.
 
     Raises:
-        DataError: no index there.
-        IdentityError: a file is damaged or belongs to another index.
+        DataError: there is no index.
+        IdentityError: a file is damaged, or its encoder is another one.
+        PluginError: the engine is missing, disabled or broken.
+
+    >>> vectors = np.random.default_rng(0).normal(size=(100, 8))
+    >>> index = aekit.build_index(vectors, "my-index")
+    >>> aekit.open_index("my-index").search(vectors[0], k=1)[1].tolist()
+    [[0]]
     """
     folder = Path(folder)
     if not (folder / "manifest.json").is_file() or "engine" not in read_json(folder / "manifest.json"):
@@ -204,13 +225,13 @@ def open_index(folder: str | Path) -> VectorIndex:
     for name, expected in manifest["sha256"].items():
         path = folder / name
         if not path.is_file():
-            raise IdentityError(f"{path}: is missing; build the index again")
+            raise IdentityError(f"{path}: is missing; rebuild the index")
         # Before anything opens it: a damaged index file can crash the process.
         if file_sha256(path) != expected:
-            raise IdentityError(f"{path}: is damaged (its sha256 differs from the manifest); build the index again")
+            raise IdentityError(f"{path}: is damaged (its sha256 differs from the manifest); rebuild the index")
     if (folder / "encoder").exists():
-        made_by = read_description(folder / "encoder")["digest"]
-        check_same_encoder(manifest["digest"], made_by, what=str(folder), maker="the encoder inside it is")
+        digest = read_description(folder / "encoder")["digest"]
+        check_same_encoder(manifest["digest"], digest, what=str(folder), maker="the encoder inside it is")
     plugin = registry().require(manifest["engine"], required_by=str(folder))
     engine: Index = plugin.load()()
     engine.load(folder / manifest["file"], manifest["settings"])
@@ -218,19 +239,19 @@ def open_index(folder: str | Path) -> VectorIndex:
 
 
 def scale_for_metric(vectors: np.ndarray, metric: Similarity) -> np.ndarray:
-    """(N, D) as engines take them: float32, of length 1 for the cosine; a vector of zeros stays one.
+    """Convert vectors (N, D) for an engine: float32, and for the cosine of length 1; zero vectors stay zero.
 
     Raises:
-        DataError: a number is not finite.
+        DataError: a value is not finite.
     """
     vectors = np.ascontiguousarray(vectors, np.float32)
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise DataError(f"vector {row}: has numbers that are not finite")
+        raise DataError(f"vector {row}: has values that are not finite")
     if metric != "cosine":
         return vectors
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def _near(name: str, ids: Sequence[str]) -> str:
+def _nearest(name: str, ids: Sequence[str]) -> str:
     return closest_name(name, ids) if len(ids) <= 10_000 else ""

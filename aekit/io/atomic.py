@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half there: temporary names and renames, one writer a folder, errors in one line."""
+"""Write files and folders atomically: temporary names and renames, one writer per folder, errors in one line."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _CANNOT_WRITE = {
     errno.EROFS: "it is read-only",
     errno.EACCES: "no permission to write there",
     errno.EPERM: "no permission to write there",
-    errno.ENOTDIR: "a file stands where a folder is needed",
-    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENOTDIR: "it is a file; expected a folder",
+    errno.EEXIST: "it is a file; expected a folder",
 }
 
 
 @contextmanager
 def explain_write_errors(place: Path) -> Iterator[None]:
-    """Turns the ways in which writing can fail for a person's reasons into one line.
+    """Turn write errors that a user can cause into one line.
 
     Raises:
-        OutputError: full disk, read-only place, no permission, a file in the way.
+        OutputError: the disk is full, the place is read-only, permission is missing, or a file is in the way.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def explain_write_errors(place: Path) -> Iterator[None]:
         if error.errno in _CANNOT_WRITE:
             raise OutputError(f"{place}: cannot be written: {_CANNOT_WRITE[error.errno]}") from error
         raise
-    except Exception as error:  # safetensors and Arrow wrap the operating system's reason in their own exceptions
+    except Exception as error:  # safetensors and Arrow wrap the error of the operating system
         if "No space left" in str(error) or "os error 28" in str(error):
             raise OutputError(f"{place}: cannot be written: the disk is full") from error
         raise
@@ -47,14 +47,14 @@ def explain_write_errors(place: Path) -> Iterator[None]:
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Creates the folder and holds it for this process.
+    """Create the folder and lock it for this process.
 
     Raises:
         OutputError: another process is writing into it, or it cannot be written.
     """
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w")  # noqa: SIM115  (held open for as long as the lock)
+        handle = open(folder / ".lock", "w")  # noqa: SIM115  (stays open as long as the lock)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -69,10 +69,10 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill under a temporary name, which takes its own name once it is complete.
+    """Yield a temporary folder to fill, and rename it to `folder` once it is complete.
 
     Raises:
-        OutputError: there is something at `folder` already, or it cannot be written.
+        OutputError: `folder` exists and is not empty, or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder}: exists already; choose another place, or move it away")
@@ -93,7 +93,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, which replaces `path` once it is complete."""
+    """Yield a temporary path to write to, and rename it to `path` once it is complete."""
     part = path.with_name(path.name + ".part")
     with explain_write_errors(path):
         try:
@@ -105,18 +105,18 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a text file in one step."""
+    """Replace a text file in one step."""
     with atomic_file(path) as part:
         part.write_text(text, "utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces a JSON file in one step."""
+    """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON that aekit wrote.
+    """Read JSON that aekit wrote.
 
     Raises:
         IdentityError: the file is damaged.
@@ -128,13 +128,16 @@ def read_json(path: Path) -> Any:
 
 
 def file_sha256(path: Path) -> str:
-    """Of a file's bytes."""
+    """Return the sha256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_encoder(source: Path, target: Path) -> None:
-    """Puts an encoder folder beside what it made, by links where the file system has them: its files never change."""
+    """Copy an encoder folder, model card included, unless `target` exists.
+
+    It links the files where the file system can: they may be replaced, but never change.
+    """
     if target.exists():
         return
     with atomic_folder(target) as part:

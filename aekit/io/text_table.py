@@ -1,4 +1,4 @@
-"""Figures as text for a terminal."""
+"""Format tables as text for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def format_columns(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as lines, in columns that line up; a figure that a row lacks is left empty."""
+    """Format rows as lines of aligned columns; a missing value is left empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(names))]

@@ -1,4 +1,4 @@
-"""The weights of a module in a safetensors file, which holds nothing else and runs nothing, in files of others, and in a hash."""
+"""Save, load and hash the weights of a module. No file is allowed to run code."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from aekit.errors import DataError, IdentityError
 
 
 class Hash(Protocol):
-    """What `hashlib` makes."""
+    """A hash object of `hashlib`."""
 
     def update(self, data: bytes, /) -> None: ...
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Writes parameters and persistent buffers, from whatever device."""
+    """Write parameters and persistent buffers, from any device."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, path)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Takes up what `save_weights` wrote, strictly.
+    """Load the weights that `save_weights` wrote; names and shapes must match exactly.
 
     Raises:
-        IdentityError: they are missing, damaged, or another module's.
+        IdentityError: the file is missing, damaged, or of another module.
     """
     try:
         module.load_state_dict(load_file(path), strict=True)
@@ -44,36 +44,37 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
-    """Weights by name from a file of safetensors, or from one that torch wrote, of which nothing is run.
+    """Read a state dict from a safetensors file, or from one that torch wrote, without running any code of it.
 
-    Training programs wrap weights in a dict, beside the optimizer's state; averaged weights go first. What distributed and
-    compiled networks put before names is taken off.
+    Training programs wrap weights in a dict with the optimizer's state; averaged (EMA) weights take precedence. Prefixes that
+    distributed and compiled networks add to the names are removed.
 
     Returns:
-        the weights, and under which name of the file they were, or "".
+        the weights by name, and the key of the file that they were under, or "".
 
     Raises:
-        DataError: there is no such file, or it holds something else.
+        DataError: there is no such file, or it holds no state dict.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+        raise DataError(f"{path}: no such file")
     if path.suffix not in (".safetensors", *TORCH_FILES):
         raise DataError(f"{path}: ending {path.suffix!r}; expected one of .safetensors, {', '.join(TORCH_FILES)}")
     try:
         if path.suffix == ".safetensors":
-            return _bare(load_file(path)), ""
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both raise whatever the bytes lead them to
+            return _without_prefixes(load_file(path)), ""
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes can raise anything
         why = "holds more than weights" if "weights_only" in str(error).lower() else load_error(error)
         raise DataError(f"{path}: cannot be read as weights: {why}; expected a state dict by name") from error
-    wrapping = next((name for name in _WRAPPINGS if isinstance(held, dict) and isinstance(held.get(name), dict)), "")
-    found = held[wrapping] if wrapping else held
-    if not isinstance(found, dict) or not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+    wrapped = isinstance(content, dict)
+    key = next((name for name in _WRAPPINGS if wrapped and isinstance(content.get(name), dict)), "")
+    weights = content[key] if key else content
+    if not isinstance(weights, dict) or not weights or not all(isinstance(w, Tensor) for w in weights.values()):
         raise DataError(f"{path}: holds no weights by name; expected a state dict")
-    return _bare(found), wrapping
+    return _without_prefixes(weights), key
 
 
-def _bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names = list(weights)
     for prefix in (*_PREFIXES, *_PREFIXES):  # in either order
         if all(name.startswith(prefix) for name in names):
@@ -82,7 +83,7 @@ def _bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def state_dict_differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What keeps weights from being those of a network, in a line for each kind of difference; nothing if they are."""
+    """Return one line for each kind of difference between the weights of a network and those found; empty if they match."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     shapes = [
@@ -90,7 +91,7 @@ def state_dict_differences(expected: Mapping[str, Tensor], found: Mapping[str, T
         for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
-    kinds = {"missing": missing, "not of the network": extra, "of another shape": shapes}
+    kinds = {"missing": missing, "unexpected": extra, "of another shape": shapes}
     return [
         f"weights {kind} ({len(names)}): {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
         for kind, names in kinds.items()
@@ -99,17 +100,17 @@ def state_dict_differences(expected: Mapping[str, Tensor], found: Mapping[str, T
 
 
 def add_weights(hasher: Hash, module: nn.Module) -> None:
-    """Adds every weight's name, dtype, shape and bytes."""
+    """Add every weight's name, dtype, shape and bytes to a hash."""
     for name, tensor in sorted(module.state_dict().items()):
         hasher.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
         hasher.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
 def canonical_json(value: Any) -> bytes:
-    """Plain nested values as JSON that does not depend on the order of their making."""
+    """Serialize plain nested values as JSON with sorted keys."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def load_error(error: Exception) -> str:
-    """The last line of what torch or safetensors says, which names what is wrong."""
+    """Return the last line of an error of torch or safetensors, which names the cause."""
     return str(error).strip().splitlines()[-1].strip()

@@ -1,8 +1,8 @@
-"""Discovery of plugins: every one on its own, so that a broken one is named and the rest go on working.
+"""Discover plugins one by one, so that a broken one is reported and the others work.
 
-Entry points of the group ``aekit`` name hook modules; their hooks return `Entry` objects. This goes entry point by entry
-point rather than through pluggy's `load_setuptools_entrypoints`, in which one broken plugin aborts everything and the
-second plugin of a name silently displaces the first.
+Entry points of the group ``aekit`` name hook modules, whose hooks return `Entry` objects. They are loaded one at a time
+rather than by pluggy's `load_setuptools_entrypoints`, where one broken plugin aborts everything and a second plugin of
+the same name silently replaces the first.
 """
 
 from __future__ import annotations
@@ -45,37 +45,37 @@ class Plugin:
         return f"{self.distribution}/{self.name}"
 
     def to_dict(self) -> dict[str, str]:
-        """What saved artifacts keep of it."""
+        """Return the record of the plugin that saved artifacts keep."""
         return {"kind": self.kind, "name": self.name, "distribution": self.distribution, "version": self.version}
 
     def load(self) -> Any:
-        """Imports the code.
+        """Import and return the plugin's class or function.
 
         Raises:
-            PluginError: the module or the attribute is missing, or importing it fails in any way.
+            PluginError: the module or the attribute is missing, or importing it fails.
         """
         module, _, attribute = self.entry.target.partition(":")
         try:
-            found: Any = import_module(module)
+            code: Any = import_module(module)
             for part in attribute.split("."):
-                found = getattr(found, part)
+                code = getattr(code, part)
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{self.kind} {self.name!r} of {self.distribution} {self.version} is broken: "
                 f"importing {self.entry.target} failed with {_describe(error)}"
             ) from error
-        return found
+        return code
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why something of a distribution could not be registered."""
+    """The reason why a distribution, or some of its plugins, could not be registered."""
 
     distribution: str
     version: str
     reason: str
     names: tuple[str, ...] = ()
-    """Names of the plugins that are unusable for this reason, where they are known."""
+    """``kind:name`` of the plugins that are unusable for this reason, where known."""
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}: {self.reason}"
@@ -83,48 +83,48 @@ class Problem:
 
 @dataclass
 class Registry:
-    """Plugins by kind and name, what went wrong on the way, and what was switched off."""
+    """The plugins of an environment, the problems met while discovering them, and what is disabled."""
 
     plugins: list[Plugin] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     disabled: frozenset[str] = frozenset()
     hidden: list[Plugin] = field(default_factory=list)
-    """Plugins that would be there, were they not disabled by name."""
+    """Plugins that are disabled by name."""
     not_imported: list[str] = field(default_factory=list)
-    """Distributions that were switched off whole, and so not even imported."""
+    """Distributions that are disabled as a whole, and therefore not imported."""
 
     def by_kind(self, kind: str) -> list[Plugin]:
-        """All usable plugins of a kind: those of aekit first, then by distribution, each in its author's order."""
+        """Return all usable plugins of a kind: those of aekit first, then by distribution, each in its author's order."""
         return sorted(
             (p for p in self.plugins if p.kind == kind), key=lambda p: (p.distribution != GROUP, p.distribution)
         )
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether a plugin of this kind has the name, usable or not."""
+        """Return whether a plugin of this kind has the name, usable or not."""
         if any(name in (p.name, p.qualified) for p in [*self.by_kind(kind), *self.hidden] if p.kind == kind):
             return True
         return any(f"{kind}:{name}" in problem.names for problem in self.problems)
 
     def get(self, kind: str, name: str, *, required_by: str = "") -> Plugin:
-        """The plugin that `name` (or ``distribution/name``) means.
+        """Return the plugin named `name` (or ``distribution/name``).
 
         Args:
             kind: one of `KINDS`.
-            name: as written in a recipe, on the command line or in a saved file.
-            wanted_by: what asks for it, for the message: ``"recipe.toml: objective.variants"``.
+            name: name as written in a recipe, on the command line or in a saved file.
+            required_by: the setting that names it, for the message: ``"recipe.toml: objective.variants"``.
 
         Raises:
-            PluginError: unknown, disabled, broken, made for another API version, or ambiguous; each says which.
+            PluginError: the plugin is unknown, disabled, broken, ambiguous, or made for another API version.
         """
-        found = [p for p in self.by_kind(kind) if name in (p.name, p.qualified)]
-        if len(found) == 1:
-            return found[0]
+        matches = [p for p in self.by_kind(kind) if name in (p.name, p.qualified)]
+        if len(matches) == 1:
+            return matches[0]
         where = f"{required_by}: " if required_by else ""
-        if found:
-            choices = " or ".join(sorted(p.qualified for p in found))
+        if matches:
+            choices = " or ".join(sorted(p.qualified for p in matches))
             raise PluginError(
-                f"{where}{kind} {name!r} is registered by {len(found)} distributions; write {choices}, "
-                f"or switch one off with --no-plugin"
+                f"{where}{kind} {name!r} is registered by {len(matches)} distributions; write {choices}, "
+                f"or disable one with --no-plugin"
             )
         for plugin in self.hidden:
             if plugin.kind == kind and name in (plugin.name, plugin.qualified):
@@ -132,13 +132,13 @@ class Registry:
         for problem in self.problems:
             if f"{kind}:{name}" in problem.names or f"{kind}:{name.rpartition('/')[2]}" in problem.names:
                 raise PluginError(f"{where}{kind} {name!r} cannot be used: {problem}")
-        asides = [f"{len(self.problems)} plugin problem(s): {self.problems[0]}"] if self.problems else []
-        asides += [f"switched off: {', '.join(self.not_imported)}"] if self.not_imported else []
-        aside = f" ({'; '.join(asides)})" if asides else ""
-        raise PluginError(f"{where}no {kind} {name!r}{closest_name(name, {p.name for p in self.by_kind(kind)})}{aside}")
+        hints = [f"{len(self.problems)} plugin problem(s): {self.problems[0]}"] if self.problems else []
+        hints += [f"disabled: {', '.join(self.not_imported)}"] if self.not_imported else []
+        hint = f" ({'; '.join(hints)})" if hints else ""
+        raise PluginError(f"{where}no {kind} {name!r}{closest_name(name, {p.name for p in self.by_kind(kind)})}{hint}")
 
     def require(self, record: dict[str, str], *, required_by: str) -> Plugin:
-        """The plugin that a saved artifact names; a missing one is answered with what to install."""
+        """Return the plugin that a saved artifact names; if it is missing, the error says what to install."""
         kind, name, distribution = record["kind"], record["name"], record["distribution"]
         what = f"{required_by}: {kind} {name!r} of {distribution} {record['version']}"
         qualified = f"{distribution}/{name}"
@@ -156,17 +156,17 @@ _disabled_by_command_line: set[str] = set()
 
 
 def disable(names: Iterable[str]) -> None:
-    """Switches plugins off for this process: plugin names, distributions, or ``distribution/name``."""
+    """Disable plugins for this process, by plugin name, distribution, or ``distribution/name``."""
     _disabled_by_command_line.update(names)
     registry.cache_clear()
 
 
 @cache
 def registry() -> Registry:
-    """The plugins of this environment, discovered once a process.
+    """Return the plugins of this environment, discovered once per process.
 
-    ``AEKIT_DISABLE_PLUGINS`` (names, separated by commas) switches some off; ``AEKIT_NO_PLUGIN_AUTOLOAD=1`` leaves only
-    those that come with aekit; ``AEKIT_PLUGIN_STRICT=1`` raises the first problem instead of reporting it.
+    ``AEKIT_DISABLE_PLUGINS`` (names, separated by commas) disables plugins; ``AEKIT_NO_PLUGIN_AUTOLOAD=1`` loads built-in
+    plugins alone; ``AEKIT_PLUGIN_STRICT=1`` raises the first problem instead of reporting it.
     """
     named = {name.strip() for name in os.environ.get("AEKIT_DISABLE_PLUGINS", "").split(",") if name.strip()}
     found = discover(
@@ -180,7 +180,7 @@ def registry() -> Registry:
 
 
 def entry_points() -> list[tuple[Distribution, EntryPoint]]:
-    """Every entry point of the group, with its distribution; the first copy of a distribution on the path counts."""
+    """Return every entry point of the group with its distribution; the first copy of a distribution on the path counts."""
     first: dict[str, Distribution] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"] if distribution.read_text("entry_points.txt") else None
@@ -192,7 +192,7 @@ def entry_points() -> list[tuple[Distribution, EntryPoint]]:
 def discover(
     points: Iterable[tuple[Distribution, EntryPoint]], *, disabled: Iterable[str] = (), builtin_only: bool = False
 ) -> Registry:
-    """Loads hook modules one by one and asks each for its entries."""
+    """Load hook modules one by one and register the entries of each."""
     found = Registry(disabled=frozenset(disabled))
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -216,7 +216,7 @@ def discover(
                 entries = list(hook())
                 stray = [entry for entry in entries if not isinstance(entry, Entry)]
                 if stray:
-                    raise TypeError(f"expected aekit.Entry objects, got {stray[0]!r}")
+                    raise TypeError(f"expected aekit.plugin.Entry objects, got {stray[0]!r}")
             except (Exception, SystemExit) as error:
                 found.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
                 continue
@@ -241,10 +241,10 @@ def _admit(found: Registry, plugin: Plugin) -> None:
 
 
 def _misspelled(manager: pluggy.PluginManager, module: Any) -> list[str]:
-    """Marked or ``aekit_``-named functions that no hook is called like: they would be ignored in silence."""
+    """Describe functions that look like hooks but have no hook's name, and would be silently ignored."""
     known = set(HOOK_OF.values())
     return [
-        f"{name} is no hook{closest_name(name, known)}"
+        f"{name} is not a hook{closest_name(name, known)}"
         for name in sorted(vars(module))
         if name not in known
         and callable(getattr(module, name))

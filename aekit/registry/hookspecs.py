@@ -1,6 +1,6 @@
-"""The hooks by which a package adds to aekit. They register; they never run anything.
+"""Hooks that register plugins. They never run anything.
 
-Each returns light entries that name their code by an import string, so that listing plugins imports none of them.
+Each returns entries that name their code by an import string, so that listing plugins imports no code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pluggy
 
 API_VERSION = 2
-"""The version of the contracts in this package. A plugin writes the one it was made for as a literal."""
+"""Version of the plugin contracts. A plugin states the version it was written for as a literal."""
 
 hookspec = pluggy.HookspecMarker("aekit")
 hookimpl = pluggy.HookimplMarker("aekit")
@@ -19,58 +19,58 @@ hookimpl = pluggy.HookimplMarker("aekit")
 
 @dataclass(frozen=True)
 class Entry:
-    """One plugin, described without importing it."""
+    """Description of a plugin, which does not import it."""
 
     name: str
-    """What recipes and commands call it: lower case, words joined by hyphens."""
+    """Name in recipes and commands: lower-case words joined by hyphens."""
     target: str
-    """Where its code is: ``"package.module:attribute"``."""
+    """Import string of its code: ``"package.module:attribute"``."""
     summary: str
-    """One line for lists."""
+    """One-line description for lists."""
     api: int
-    """The plugin API version that its author wrote it for, as a literal."""
+    """Plugin API version that it was written for, as a literal."""
     tags: tuple[str, ...] = ()
-    """What it handles: sample kinds for backbones, ``folder`` or file endings for sources, ``labels`` for evaluators
-    that need them, ``slow`` for those that run only where they are named."""
+    """Kinds of samples for backbones; ``folder`` or file endings for sources; for evaluators ``labels`` if they need labels,
+    and ``slow`` if they run only when named."""
 
 
 @hookspec
 def aekit_register_variants() -> Iterable[Entry]:
-    """Ways to keep an autoencoder from copying: subclasses of `aekit.objectives.base.Variant`."""
+    """Return variants, which keep an autoencoder from copying its input: subclasses of `aekit.plugin.Variant`."""
     return ()
 
 
 @hookspec
 def aekit_register_pretexts() -> Iterable[Entry]:
-    """Self-made supervision tasks: subclasses of `aekit.objectives.base.Pretext`."""
+    """Return pretext tasks, which supervise themselves: subclasses of `aekit.plugin.Pretext`."""
     return ()
 
 
 @hookspec
 def aekit_register_backbones() -> Iterable[Entry]:
-    """Networks from a sample to features: `build(spec, *, ...) -> aekit.encoder.encoder.Backbone`."""
+    """Return backbones, networks from samples to features: `build(spec, *, ...) -> aekit.plugin.Backbone`."""
     return ()
 
 
 @hookspec
 def aekit_register_sources() -> Iterable[Entry]:
-    """Where samples come from: `open(where, *, ...) -> aekit.data.source.Source`."""
+    """Return sources of samples: `open(where, like, *, ...) -> aekit.plugin.Source`."""
     return ()
 
 
 @hookspec
 def aekit_register_indexes() -> Iterable[Entry]:
-    """Structures that find nearest vectors: subclasses of `aekit.index.vector_index.Index`."""
+    """Return engines of nearest-neighbor search: subclasses of `aekit.plugin.Index`."""
     return ()
 
 
 @hookspec
 def aekit_register_evaluators() -> Iterable[Entry]:
-    """Judgments of embeddings: `evaluate(embeddings, labels, split, *, ...) -> aekit.evaluation.results.Result`."""
+    """Return evaluators of embeddings: `evaluate(embeddings, labels, split, *, ...) -> aekit.plugin.Result`."""
     return ()
 
 
 @hookspec
 def aekit_register_commands() -> Iterable[Entry]:
-    """Further commands of the `aekit` command line: click commands."""
+    """Return additional click commands of the `aekit` command line."""
     return ()

@@ -1,8 +1,8 @@
-"""A plugin's signature is its configuration.
+"""Turn a plugin's signature into its options.
 
-The keyword-only parameters of a plugin's class or function are its options: annotated with constraints and a description
-(``Annotated[float, Field(gt=0, description="...")]``), each with a default. pydantic builds the validator from them;
-nobody writes a second config class.
+The keyword-only parameters of a plugin's class or function are its options, annotated with constraints and a description
+(``Annotated[float, Field(gt=0, description="...")]``), each with a default. pydantic builds the validator from them, so
+there is no second config class.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Field", "describe_options", "options_model", "validate_options", "va
 
 @cache
 def options_model(target: Callable[..., Any]) -> type[BaseModel]:
-    """The validator of a plugin's options, built from its keyword-only parameters.
+    """Build the validator of a plugin's options from its keyword-only parameters.
 
     Raises:
         TypeError: a keyword-only parameter has no annotation.
@@ -43,24 +43,24 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
 
 
 def validation_errors(model: type[BaseModel], values: Mapping[str, Any], place: str, owner: str = "") -> list[str]:
-    """One line for each mistake in `values`: its place, what was found, what was expected, the nearest valid name."""
+    """Return one line for each mistake in `values`: place, value, what was expected, and the nearest valid name."""
     try:
         model.model_validate(dict(values))
     except ValidationError as error:
-        # A value that fits no member of a union is one mistake, though pydantic reports it once a member.
-        found: dict[Any, list[Any]] = {}
+        # A value that fits no member of a union is one mistake, though pydantic reports each member.
+        mistakes: dict[Any, list[Any]] = {}
         for detail in error.errors():
             union = len(detail["loc"]) > 1 and isinstance(detail["loc"][1], str) and detail["type"] != "extra_forbidden"
-            found.setdefault(detail["loc"][0] if union else detail["loc"], []).append(detail)
-        return [_line(model, details, place, owner) for details in found.values()]
+            mistakes.setdefault(detail["loc"][0] if union else detail["loc"], []).append(detail)
+        return [_line(model, details, place, owner) for details in mistakes.values()]
     return []
 
 
 def validate_options(plugin: Plugin, values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """The plugin's options with defaults filled in.
+    """Validate options of a plugin and fill in the defaults.
 
     Raises:
-        RecipeError: with a line for each mistake.
+        RecipeError: some are unknown or out of range; one line for each.
     """
     model = options_model(plugin.load())
     problems = validation_errors(model, values, place or plugin.name, f"{plugin.distribution} {plugin.version}")
@@ -70,7 +70,7 @@ def validate_options(plugin: Plugin, values: Mapping[str, Any], place: str = "")
 
 
 def describe_options(target: Callable[..., Any]) -> list[dict[str, str]]:
-    """Each option with its type, range, default and description, in words."""
+    """Describe each option by its type, range, default and description, as text."""
     rows = []
     for name, info in options_model(target).model_fields.items():
         rows.append(
@@ -90,10 +90,10 @@ _SIGNS |= {"min_length": "at least {} long", "max_length": "at most {} long", "p
 
 
 def _format_annotation(annotation: Any) -> str:
-    """``list[Annotated[int, Field(ge=1)]] | None`` as ``list[int >= 1] | None``."""
+    """Format ``list[Annotated[int, Field(ge=1)]] | None`` as ``list[int >= 1] | None``."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        constraints = [c for given in inner[1:] for c in (given.metadata if isinstance(given, FieldInfo) else [given])]
+        constraints = [c for item in inner[1:] for c in (item.metadata if isinstance(item, FieldInfo) else [item])]
         return f"{_format_annotation(inner[0])} {_range(constraints)}".rstrip()
     if origin is Literal:
         return " | ".join(map(repr, inner))

@@ -1,4 +1,4 @@
-"""Settings by their dotted names, ``train.lr=1e-3``, in nested values and back: what changed between two of those."""
+"""Apply settings by their dotted names, such as ``train.lr=1e-3``, and describe changes between nested settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aekit.errors import RecipeError
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """``train.lr=1e-3`` as a dotted name and a value; what is not TOML is taken as a string.
+    """Split ``train.lr=1e-3`` into a dotted name and a value; a value that is not TOML is a string.
 
     Raises:
         RecipeError: there is no ``=``.
@@ -25,10 +25,10 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"images.size": 96}`` as ``{"images": {"size": 96}}``.
+    """Turn ``{"images.size": 96}`` into ``{"images": {"size": 96}}``.
 
     Raises:
-        RecipeError: two names that exclude each other.
+        RecipeError: one name is a section in another.
     """
     values: dict[str, Any] = {}
     problems = apply_overrides(values, overrides)
@@ -38,7 +38,7 @@ def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> list[str]:
-    """Sets each dotted name in nested values; a line for each that cannot be set."""
+    """Set each dotted name in nested values, in place; return one line for each that cannot be set."""
     problems = []
     for name, value in overrides.items():
         *path, last = name.split(".")
@@ -48,12 +48,12 @@ def apply_overrides(values: dict[str, Any], overrides: Mapping[str, Any]) -> lis
         if isinstance(place, dict):
             place[last] = value
         else:
-            problems.append(f"{name} = {value!r}: {'.'.join(path)} is a value and not a section")
+            problems.append(f"{name} = {value!r}: {'.'.join(path)} is a value, not a section")
     return problems
 
 
 def describe_changes(before: Any, now: Any, place: str = "") -> list[str]:
-    """What differs between two records of plain nested values, a line each, such as ``train.lr was 0.001, now 0.002``."""
+    """Return one line for each difference of two nested records, such as ``train.lr was 0.001, now 0.002``."""
     if isinstance(before, dict) and isinstance(now, dict):
         names = sorted({*before, *now})
         inner = [describe_changes(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]

@@ -252,7 +252,7 @@ def test_what_the_labels_do_not_say(run: Path, table: Path, tmp_path: Path) -> N
 
 def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
     out = ("-o", tmp_path / "out", "-q")
-    assert "no sample with label '3'; there is 0, 1" in command("anomalies", run, table, "--normal", 3, *out).error
+    assert "no sample with label '3'; available: 0, 1" in command("anomalies", run, table, "--normal", 3, *out).error
     assert "takes vector 8 float64" in command("anomalies", run, "sklearn:iris", *out).error
     assert "no detector here" in command("anomalies", run, table, "--detector", tmp_path, *out).error
     rows = planted()[0]

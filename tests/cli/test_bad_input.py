@@ -151,7 +151,7 @@ def test_a_folder_that_holds_other_things(command: Command, table: Path, photos:
     assert "holds other things" in command("fit", table, "-o", photos, *FAST).error
     assert "no run to resume" in command("fit", table, "-o", photos, *FAST, "--resume").error
     assert everything_below(photos) == before
-    assert "a file stands where a folder is needed" in command("fit", table, "-o", table, *FAST).error
+    assert "it is a file; expected a folder" in command("fit", table, "-o", table, *FAST).error
 
 
 def test_two_runs_into_one_folder(command: Command, table: Path, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_relative_paths_start_at_the_base_and_a_source_can_be_named(tmp_path: Pa
         ("photo", "no such file or folder; did you mean 'photos'"),
         ("zzz", "no such file or folder; expected a folder, a file or SOURCE:NAME"),
         ("not/here", "not does not exist"),
-        ("clip.xyz", "no source reads files ending in '.xyz'; there is .*.npz"),
+        ("clip.xyz", "no source reads files ending in '.xyz'; available: .*.npz"),
         ("empty", r"an empty folder; looked for .*images: .*\.png"),
         ("texts", r"no samples; looked for .*images: .*\.png"),
     ],

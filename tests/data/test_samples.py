@@ -185,5 +185,5 @@ def test_rows_of_a_split_and_their_names() -> None:
     source = ArraySource(np.zeros((3, 2)), splits=splits)
     assert source.rows_of("train").tolist() == [0, 2]
     assert list(source.ids) == ["train-0", "test-0", "train-1"]
-    with pytest.raises(DataError, match="'validation'; there is test, train"):
+    with pytest.raises(DataError, match="'validation'; available: test, train"):
         source.rows_of("validation")

@@ -97,7 +97,7 @@ def test_labels_splits_and_the_encoder_travel_along(encoder: aekit.Encoder, imag
     assert opened.encoder().digest == encoder.digest
     only = encoder.embed(source, split="test")
     assert len(only) == 100
-    with pytest.raises(DataError, match="no samples in split 'tset'; there is test, train"):
+    with pytest.raises(DataError, match="no samples in split 'tset'; available: test, train"):
         encoder.embed(source, split="tset")
 
 
@@ -178,7 +178,7 @@ def test_killed_in_the_middle_it_goes_on_with_nothing_lost_or_doubled(encoder: a
     data, out = folder_of_images(tmp_path / "p", 60), tmp_path / "e"
     encoder.save(tmp_path / "encoder")
     code = (
-        "import time, aekit, sys; from aekit import store as s; s.PART_BYTES = 1\n"
+        "import time, aekit, sys; from aekit.encoder import parquet_store as s; s.PART_BYTES = 1\n"
         "w = s.Store._write\n"
         "s.Store._write = lambda self, rows: (w(self, rows), time.sleep(0.05))[0]\n"
         "aekit.load(sys.argv[1]).embed(sys.argv[2], out=sys.argv[3], batch_size=2)"

@@ -123,7 +123,7 @@ def test_code_that_changed_under_the_same_weights_is_found_out(saved: Path) -> N
     described = json.loads((saved / "encoder.json").read_text())
     described["check"] = [value + 0.1 for value in described["check"]]
     (saved / "encoder.json").write_text(json.dumps(described))
-    with pytest.raises(PluginError, match="gives other embeddings than when it was saved"):
+    with pytest.raises(PluginError, match="computes other embeddings than when it was saved"):
         aekit.load(saved)
 
 

@@ -78,9 +78,9 @@ def test_zero_vectors_have_no_direction_and_do_no_harm() -> None:
 def test_queries_that_cannot_be_answered() -> None:
     index = aekit.build_index(clusters(30))
     assert index.search(clusters(2), 99)[1].shape == (2, 30), "k is cut to what there is"
-    with pytest.raises(DataError, match=r"queries of shape \(2, 15\): the index holds vectors of 16 numbers"):
+    with pytest.raises(DataError, match=r"queries of shape \(2, 15\): expected \(Q, 16\)"):
         index.search(np.zeros((2, 15)))
-    with pytest.raises(DataError, match="vector 1: has numbers that are not finite"):
+    with pytest.raises(DataError, match="vector 1: has values that are not finite"):
         index.search(np.stack([np.zeros(16), np.full(16, np.nan)]))
     with pytest.raises(DataError, match="k = 0"):
         index.search(np.zeros((1, 16)), 0)
@@ -93,7 +93,7 @@ def test_what_cannot_be_indexed() -> None:
         aekit.build_index(np.zeros(5))
     with pytest.raises(DataError, match=r"embeddings of shape \(0, 4\)"):
         aekit.build_index(np.empty((0, 4), np.float32))
-    with pytest.raises(DataError, match="embeddings that are no numbers: could not convert string to float: 'a'"):
+    with pytest.raises(DataError, match="embeddings are not numbers: could not convert string to float: 'a'"):
         aekit.build_index([["a", "b"]])
     with pytest.raises(DataError, match="1 of 10 embeddings are not finite, the first in row 3"):
         aekit.build_index(np.where(np.arange(10)[:, None] == 3, np.inf, np.ones((10, 4))))
@@ -211,7 +211,7 @@ def test_damage_is_found_before_the_file_is_opened_and_mended_by_building_again(
         aekit.open_index(tmp_path / "i")
     said = Said()
     aekit.build_index(embeddings(clusters(200)), tmp_path / "i", progress=said)
-    assert "building the index again" in said
+    assert "rebuilding the index" in said
     assert len(aekit.open_index(tmp_path / "i")) == 200
 
 
@@ -249,7 +249,7 @@ def test_other_things_in_the_folder_are_not_touched(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"manifest\.json"):
         aekit.build_index(clusters(50), other)
     assert [path.name for path in other.iterdir()] == ["manifest.json"]
-    with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+    with pytest.raises(OutputError, match="it is a file; expected a folder"):
         aekit.build_index(clusters(50), tmp_path / "thesis.tex")
 
 
@@ -290,14 +290,14 @@ def test_changed_or_missing_samples_and_other_settings_build_again(tmp_path: Pat
     hashes[7] = "another"
     said = Said()
     index = aekit.build_index(embeddings(vectors, hashes=hashes), out, progress=said)
-    assert "1 samples have changed and 0 are gone" in said
+    assert "1 samples changed and 0 were removed" in said
     assert index.search(vectors[7], 1)[1][0, 0] == 7 and len(index) == 300
     said = Said()
     assert len(aekit.build_index(embeddings(vectors[:290], hashes=hashes[:290]), out, progress=said)) == 290
-    assert "0 samples have changed and 10 are gone" in said
+    assert "0 samples changed and 10 were removed" in said
     said = Said()
     aekit.build_index(embeddings(vectors[:290], hashes=hashes[:290]), out, metric="l2", progress=said)
-    assert "another engine, metric or option is asked for" in said
+    assert "its engine, metric or options differ from those asked for" in said
     assert aekit.open_index(out).manifest["metric"] == "l2"
     many = clusters(700)
     said = Said()

@@ -216,7 +216,7 @@ def test_pairs_are_restored_and_labels_select(tmp_path: Path) -> None:
     back = load_autoencoder(tmp_path / "run").reconstruct(torch.from_numpy(dirty))
     error = (back - torch.from_numpy(clean) / 255).square().mean()
     assert error < 0.5 * (torch.from_numpy(dirty) / 255 - torch.from_numpy(clean) / 255).square().mean()
-    with pytest.raises(aekit.errors.DataError, match=r"data\.only: no sample with label 'c'; there is a, b"):
+    with pytest.raises(aekit.errors.DataError, match=r"data\.only: no sample with label 'c'; available: a, b"):
         aekit.fit(tmp_path / "dirty.npz", overrides={"data.only": ["c"]})
     np.savez(tmp_path / "few.npz", x=clean[:50])
     with pytest.raises(aekit.errors.DataError, match=r"data\.target = .*few\.npz'?: has no '50'"):

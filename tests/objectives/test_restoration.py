@@ -420,7 +420,7 @@ def test_decoders_of_other_channels() -> None:
     encoder = task("super-resolution", data).encoder
     code = encoder.encode(encoder.preprocess(torch.from_numpy(data)))
     assert encoder.decoder(5)(code).shape == (48, 5, 16, 16)
-    with pytest.raises(NotImplementedError, match="a tied decoder gives back the sample"):
+    with pytest.raises(NotImplementedError, match="a tied decoder has as many channels as the sample"):
         task("inpainting", data, tied=True).encoder.decoder(5)
     with pytest.raises(RecipeError, match="the task restores samples, but a tied decoder"):
         task("colorization", data, tied=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import ast
+import json
 import os
 import re
 import subprocess
@@ -62,25 +62,28 @@ def test_an_outside_plugin_is_found_with_its_distribution(tmp_path: Path) -> Non
         ("def broken(:", "importing bad_hooks failed with SyntaxError: "),
         (
             hooks(QUIET).replace("variants", "variant"),
-            "aekit_register_variant is no hook; did you mean 'aekit_register_variants'?",
+            "aekit_register_variant is not a hook; did you mean 'aekit_register_variants'?",
         ),
-        (hooks(QUIET).replace("aekit_register_variants", "aekit_step_begin"), "aekit_step_begin is no hook; "),
+        (hooks(QUIET).replace("aekit_register_variants", "aekit_step_begin"), "aekit_step_begin is not a hook; "),
         (hooks("1 / 0"), "aekit_register_variants failed with ZeroDivisionError: division by zero"),
         (hooks("exit(2)"), "aekit_register_variants failed with SystemExit: 2"),
-        (hooks("'quiet'"), "aekit_register_variants failed with TypeError: expected aekit.Entry objects, got 'quiet'"),
+        (
+            hooks("'quiet'"),
+            "aekit_register_variants failed with TypeError: expected aekit.plugin.Entry objects, got 'quiet'",
+        ),
         (hooks().replace("[]", "None"), "aekit_register_variants failed with TypeError: "),
         (
             hooks("Entry('late', 'x:y', 'from the future', 3)"),
-            "variant 'late' was written for plugin API 2, this aekit has 1; upgrade aekit",
+            "variant 'late' was written for plugin API 3, this aekit has 2; upgrade aekit",
         ),
         (
             hooks("Entry('early', 'x:y', 'from the past', 1)"),
-            "variant 'early' was written for plugin API 0, this aekit has 1; upgrade bad",
+            "variant 'early' was written for plugin API 1, this aekit has 2; upgrade bad",
         ),
     ],
 )
 def test_a_fault_is_attributed_and_everything_else_works(tmp_path: Path, code: str, reason: str) -> None:
-    assert API_VERSION == 1
+    assert API_VERSION == 2
     install(tmp_path, "bad", version="0.3", module="bad_hooks", files={"bad_hooks.py": code})
     install_quiet(tmp_path)
     with found(tmp_path, "bad_hooks", "aekit_quiet") as known:
@@ -93,7 +96,7 @@ def test_a_marked_function_of_any_name_must_be_a_hook(tmp_path: Path) -> None:
     code = hooks(QUIET).replace("aekit_register_variants", "register_variants")
     install(tmp_path, "bad", module="bad_hooks", files={"bad_hooks.py": code})
     with found(tmp_path, "bad_hooks") as known:
-        assert "register_variants is no hook; did you mean 'aekit_register_variants'?" in str(known.problems[0])
+        assert "register_variants is not a hook; did you mean 'aekit_register_variants'?" in str(known.problems[0])
 
 
 def test_one_raising_hook_leaves_the_others_of_its_package(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_one_raising_hook_leaves_the_others_of_its_package(tmp_path: Path) -> No
 
 
 def test_a_plugin_whose_code_is_missing_says_so_when_it_is_used(tmp_path: Path) -> None:
-    entries = ("Entry('gone', 'quiet_code:Gone', 's', 2)", "Entry('lost', 'no_such_module:Lost', 's', 1)")
+    entries = ("Entry('gone', 'quiet_code:Gone', 's', 2)", "Entry('lost', 'no_such_module:Lost', 's', 2)")
     install(tmp_path, "bad", module="bad_hooks", files={"bad_hooks.py": hooks(*entries), "quiet_code.py": QUIET_CODE})
     with found(tmp_path, "bad_hooks", "quiet_code") as known:
         with pytest.raises(PluginError, match=r"variant 'gone' of bad 1.0 is broken: .* AttributeError: .*'Gone'"):
@@ -136,7 +139,7 @@ def test_two_plugins_of_one_name_clash_only_when_the_name_is_used(tmp_path: Path
             known.get("variant", "quiet")
         assert str(caught.value) == (
             "variant 'quiet' is registered by 2 distributions; write aekit-quiet/quiet or other/quiet, "
-            "or switch one off with --no-plugin"
+            "or disable one with --no-plugin"
         )
         assert known.get("variant", "other/quiet").distribution == "other"
 
@@ -165,7 +168,7 @@ def test_a_disabled_distribution_is_not_even_imported(tmp_path: Path, monkeypatc
     monkeypatch.setenv("AEKIT_DISABLE_PLUGINS", "bad")
     with found(tmp_path, "bad_hooks") as known:
         assert known.problems == [] and known.not_imported == ["bad"] and "bad_hooks" not in sys.modules
-        with pytest.raises(PluginError, match=r"no variant 'anything'.* \(switched off: bad\)"):
+        with pytest.raises(PluginError, match=r"no variant 'anything'.* \(disabled: bad\)"):
             known.get("variant", "anything")
 
 
@@ -236,7 +239,7 @@ def test_show_prints_every_option_with_range_and_default() -> None:
     assert "  level = None  (float | None, > 0)\n" in shown
     options = json.loads(CliRunner().invoke(command, ["show", "denoising", "--json"]).stdout)["options"]
     assert [option["option"] for option in options][:2] == ["noise", "level"]
-    assert "no options" in CliRunner().invoke(command, ["show", "none"]).stdout
+    assert "no options" in CliRunner().invoke(command, ["show", "plain"]).stdout
 
 
 def test_a_name_needs_its_kind_only_where_several_kinds_have_it(tmp_path: Path) -> None:
@@ -262,7 +265,9 @@ def test_packages_import_from_the_plugin_facade_alone(tmp_path: Path, kind: str)
     for path in package.rglob("*.py"):
         modules = imported_modules(path)
         facade = "aekit.testing" if path.parent.name == "tests" else "aekit.plugin"
-        assert {module for module in modules if module.partition(".")[0] in ("aekit", "aekit_plugins")} <= {facade}, path
+        assert {module for module in modules if module.partition(".")[0] in ("aekit", "aekit_plugins")} <= {facade}, (
+            path
+        )
         facades |= modules & {facade}
     assert facades == {"aekit.plugin", "aekit.testing"}
 

@@ -77,7 +77,7 @@ def test_overrides_are_dotted_and_typed() -> None:
 
 
 def test_a_value_is_no_section() -> None:
-    with pytest.raises(RecipeError, match="is a value and not a section"):
+    with pytest.raises(RecipeError, match="is a value, not a section"):
         nest({"images.size": 3, "images.size.x": 4})
 
 

@@ -92,7 +92,7 @@ def _list(path: Path, column: str) -> Listing:
         raise DataError(f"{path}: no column {column!r}{closest_name(column, there)}")
     chosen = usual if column == "auto" else column
     if chosen is None:
-        raise DataError(f"{path}: no column {' or '.join(tables.PATH_COLUMNS)}; there is {', '.join(there)}")
+        raise DataError(f"{path}: no column {' or '.join(tables.PATH_COLUMNS)}; available: {', '.join(there)}")
     files = tables.to_strings(table[chosen]).tolist()
     if "" in files:
         raise DataError(f"{path}: row {files.index('')} has no {chosen}")

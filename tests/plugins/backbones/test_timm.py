@@ -308,7 +308,7 @@ def test_weights_load_whole_or_not_at_all(tmp_path: Path) -> None:
         load_pretrained(encoder, str(tmp_path / "bad.safetensors"))
     missing, extra, shape = failure.value.problems
     assert "for test_resnet: weights missing (1): conv1.1.bias" in missing
-    assert "weights not of the network (1): layer1.0.extra" in extra
+    assert "weights unexpected (1): layer1.0.extra" in extra
     assert "weights of another shape (1): conv1.0.weight of (1, 3, 3, 3) instead of" in shape
     assert encoder.digest == before and "weights" not in encoder.record
 

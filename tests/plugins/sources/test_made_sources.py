@@ -276,7 +276,7 @@ def test_folders_of_equal_names_make_pairs(pairs: Path) -> None:
 
 
 def test_columns_of_lists(pairs: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no column path or file or filename or image; there is clean, dirty"):
+    with pytest.raises(DataError, match="no column path or file or filename or image; available: clean, dirty"):
         open_data(f"patches:{pairs}")
     with pytest.raises(DataError, match="no column 'cleam'; did you mean 'clean'"):
         open_data(f"patches:{pairs}", {"patches": {"column": "cleam"}})

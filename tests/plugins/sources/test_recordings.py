@@ -106,7 +106,7 @@ def test_gaps_and_recordings_that_cannot_be_used(tmp_path: Path) -> None:
     assert source.skipped == {
         "a.csv@0": "nan in column 'speed'",
         "b.csv@0": "4 steps, expected 10",
-        "c.csv@0": "no column 'load', which is expected; there is speed",
+        "c.csv@0": "no column 'load', which is expected; available: speed",
     }
     filled = opened(tmp_path / "a.csv", steps=10, test=0, missing="interpolate")
     assert everything(filled)[0, 0].tolist() == list(range(10))

@@ -44,6 +44,10 @@ def aekit_register_sources() -> list[Entry]:
 def aekit_register_evaluators() -> list[Entry]:
     return [
         Entry(
-            "centroid", "aekit_thirdparty.centroid:evaluate", "accuracy of the nearest class mean", api=2, tags=("labels",)
+            "centroid",
+            "aekit_thirdparty.centroid:evaluate",
+            "accuracy of the nearest class mean",
+            api=2,
+            tags=("labels",),
         )
     ]
