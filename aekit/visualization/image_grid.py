@@ -1,4 +1,4 @@
-"""An image of many samples in rows and columns, with titles: what every command that shows samples draws."""
+"""Draw a grid of samples with titles and captions, as every command that shows samples does."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aekit.visualization.thumbnails import rescale, to_pixels
 PAPER, INK, FAINT, LINES = "#ffffff", "#1c2024", "#6b7178", ("#3a7bd5", "#d5653a", "#3aa76d", "#a55ad5")
 GAP, MARGIN, TEXT = 6, 14, 13
 SMALLEST, LARGEST = 72, 360
-"""Sides of a cell: small images are enlarged by a whole factor, large ones reduced."""
+"""Sides of a cell: small images are enlarged by an integer factor, large ones reduced."""
 FRAMES = 6
-"""Most that are shown of a clip, from its first to its last."""
+"""Most frames shown of a clip, from its first to its last."""
 _FINER = 3
-"""Lines are drawn so many times larger and reduced, which smooths them."""
+"""Factor by which lines are drawn larger and then reduced, which smooths them."""
 
 Cell = np.ndarray | None
 
@@ -33,16 +33,16 @@ def draw_grid(
     title: str = "",
     value_range: tuple[float, float] | None = None,
 ) -> Image.Image:
-    """The image.
+    """Draw the grid.
 
     Args:
-        rows: of samples (*shape) in any units; None leaves a place empty. Images may differ in size.
-        spec: of the samples; of its shape only the kind matters for images.
+        rows: rows of samples (*shape) in any units; None leaves a cell empty. Images may differ in size.
+        spec: of the samples; for images its shape does not matter.
         row_titles: to the left of each row.
         column_titles: above each column.
         captions: a line below each sample.
-        title: above it all.
-        value_range: what is drawn as black and white, or as the bottom and top of a line.
+        title: above the grid.
+        value_range: values drawn as black and white, or as the bottom and top of a line.
     """
     cells = [[None if sample is None else render_sample(sample, spec, value_range) for sample in row] for row in rows]
     font, columns = ImageFont.load_default(TEXT), max((len(row) for row in cells), default=0)
@@ -78,7 +78,7 @@ def draw_grid(
 
 
 def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """The text, or as much of its end as fits: that is where the names of files differ."""
+    """Return the text, or as much of its end as fits: file names differ at their end."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength("…" + text) > width:
@@ -87,7 +87,7 @@ def shorten(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
 
 
 def stack_images(parts: Sequence[Image.Image]) -> Image.Image:
-    """Images one below the other."""
+    """Stack images vertically."""
     canvas = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), PAPER)
     top = 0
     for part in parts:
@@ -97,8 +97,7 @@ def stack_images(parts: Sequence[Image.Image]) -> Image.Image:
 
 
 def render_sample(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> Image.Image:
-    """One sample (*shape) as it stands in a grid: an image, frames of a clip side by side, or a line for each channel of a
-    series and for a vector."""
+    """Render one sample (*shape): an image, the frames of a clip side by side, or a line for each channel."""
     if not spec.is_visual:
         return _line(rescale(sample, spec, value_range))
     largest, side = LARGEST, max(sample.shape[-2:])
@@ -115,7 +114,7 @@ def render_sample(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float
 
 
 def _line(inside: np.ndarray) -> Image.Image:
-    """(C, T) or (D,) in 0..1, a line for each of the first four channels."""
+    """Draw (C, T) or (D,) values in 0..1 as a line for each of the first four channels."""
     size = (2 * SMALLEST, SMALLEST)
     canvas = Image.new("RGB", (size[0] * _FINER, size[1] * _FINER), "#f4f5f6")
     pen = ImageDraw.Draw(canvas)

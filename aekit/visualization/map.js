@@ -73,7 +73,6 @@ function drawMap(place, map, sheet, on = {}) {
       }
     }
     pen.globalAlpha = 1;
-    if (state.names) drawNames(pen, style, groups());
     const near = state.chosen >= 0 && map.near ? map.near[state.chosen] : [];
     for (const [i, size, line] of [...[...near, ...state.marked].map((i) => [i, 3, 1.5]), [state.chosen, 5, 3], [state.hover, 4, 2]]) {
       if (i < 0) continue;
@@ -84,6 +83,7 @@ function drawMap(place, map, sheet, on = {}) {
       pen.arc(x, y, radius + size, 0, 7);
       pen.stroke();
     }
+    if (state.names) drawNames(pen, style, groups());
     if (state.loop.length > 1) {
       pen.beginPath();
       for (const [x, y] of state.loop) pen.lineTo(x, y);

@@ -1,4 +1,4 @@
-"""What ``map.js`` draws of samples: places in a plane, colors, names and neighbors."""
+"""Prepare the data that ``map.js`` draws: points in the plane, colors, names and neighbors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
 from aekit.visualization.plots import robust_scale
 
 FEW = 20
-"""Categories that have a color each."""
+"""Number of categories with a color of their own."""
 
 
 def color_options(labels: np.ndarray | None, splits: np.ndarray | None, clusters: np.ndarray | None) -> dict[str, Any]:
-    """Title -> colors of N samples, by whatever of these there is and tells them apart.
+    """Return title -> colors of N samples, by label, cluster and split, as far as these exist and differ.
 
     Args:
-        labels: (N,) classes, or numbers on a scale.
+        labels: (N,) classes or numeric targets.
         splits: (N,) names.
-        clusters: (N,) numbers, -1 for none.
+        clusters: (N,) cluster numbers, -1 for none.
     """
     colors: dict[str, Any] = {}
     if labels is not None:
@@ -37,27 +37,26 @@ def color_options(labels: np.ndarray | None, splits: np.ndarray | None, clusters
 
 
 def map_data(
-    ids: list[str], layouts: Mapping[str, np.ndarray], colors: Mapping[str, Any], near: np.ndarray | None
+    ids: list[str], layouts: Mapping[str, np.ndarray], colors: Mapping[str, Any], neighbors: np.ndarray | None
 ) -> dict[str, Any]:
-    """All of a map.
+    """Return all data of a map.
 
     Args:
         ids: N names.
-        layouts: title -> (N, 2) places.
-        colors: title -> what `categories` or `numbers` gives.
-        near: (N, K) the neighbors of each, or None.
+        layouts: title -> (N, 2) points.
+        colors: title -> the result of `category_colors` or `scale_values`.
+        neighbors: (N, K) positions of the neighbors of each sample, or None.
     """
-    placed = {title: _placed(places) for title, places in layouts.items()}
     return {
         "ids": ids,
-        "layouts": placed,
+        "layouts": {title: _normalize(points) for title, points in layouts.items()},
         "colors": dict(colors),
-        "near": None if near is None else near.tolist(),
+        "near": None if neighbors is None else neighbors.tolist(),
     }
 
 
 def category_colors(names: np.ndarray) -> dict[str, Any]:
-    """(N,) texts, "" for none -> a color for each; of more than twenty the most frequent come first."""
+    """Return a color code for each of (N,) names, "" for none; of more than twenty names the most frequent come first."""
     known, counts = np.unique(names[names != ""], return_counts=True)
     if len(known) > FEW:
         known = known[np.argsort(-counts, kind="stable")]
@@ -68,14 +67,14 @@ def category_colors(names: np.ndarray) -> dict[str, Any]:
 
 
 def scale_values(values: np.ndarray) -> dict[str, Any]:
-    """(N,) numbers -> a place on a scale that a few outliers do not stretch; NaN stands at its bottom."""
-    places, low, high = robust_scale(values)
-    return {"values": [round(v, 4) for v in np.nan_to_num(places).tolist()], "low": low, "high": high}
+    """Return (N,) numbers on a scale of 0..1 that a few outliers do not stretch; NaN becomes 0."""
+    scaled, low, high = robust_scale(values)
+    return {"values": [round(v, 4) for v in np.nan_to_num(scaled).tolist()], "low": low, "high": high}
 
 
-def _placed(places: np.ndarray) -> dict[str, list[float]]:
-    """(N, 2) -> both axes on one scale, 0..1, around the middle."""
-    middle = (places.max(0) + places.min(0)) / 2
-    reach = max(float((places.max(0) - places.min(0)).max()), 1e-12)
-    inside = ((places - middle) / reach + 0.5).round(4)
+def _normalize(points: np.ndarray) -> dict[str, list[float]]:
+    """Scale (N, 2) points to 0..1, both axes alike, around the middle."""
+    middle = (points.max(0) + points.min(0)) / 2
+    extent = max(float((points.max(0) - points.min(0)).max()), 1e-12)
+    inside = ((points - middle) / extent + 0.5).round(4)
     return {"x": inside[:, 0].tolist(), "y": inside[:, 1].tolist()}

@@ -1,4 +1,4 @@
-"""Self-contained pages: one HTML file that needs no network, light or dark, for a desk and for a phone."""
+"""Write self-contained pages: one HTML file that needs no network, light or dark, for desk and phone."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aekit.visualization.sprite_sheets import SpriteSheet
 
-_ALONE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What a browser lets the page do: nothing that leaves it."""
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""Content security policy: nothing leaves the page, and nothing is loaded."""
 
 
 class Page:
-    """A page that is filled part by part, under tabs where there are several.
+    """Collect the parts of a page, under tabs if there are several.
 
-    Parts are texts of HTML, made by the functions below; `keep` takes the thumbnails and maps that they draw from.
+    Parts are HTML made by the functions of this module; `thumbnail` and `map` keep the data that the page draws.
     """
 
     def __init__(self, title: str, subtitle: str = "") -> None:
@@ -29,31 +29,31 @@ class Page:
         self._maps: list[dict[str, Any]] = []
 
     def add(self, tab: str, *parts: str) -> None:
-        """Appends to a tab, after those that are there; empty parts are nothing."""
+        """Append parts to a tab; empty parts are left out."""
         kept = [part for part in parts if part]
         if kept:
             self._tabs.setdefault(tab, []).extend(kept)
 
     def thumbnail(self, sheet: SpriteSheet, number: int, title: str) -> str:
-        """One of a sheet's thumbnails; `title` says what it is to those who do not see it."""
+        """Return the HTML of a thumbnail of a sheet; `title` describes it to those who do not see it."""
         return (
             f'<canvas class="thumb" role="img" aria-label="{escape(title)}" '
             f'data-sheet="{self._number(sheet)}" data-number="{number}"></canvas>'
         )
 
     def map(self, described: Mapping[str, Any], sheet: SpriteSheet | None) -> str:
-        """A map of what ``map.js`` describes."""
+        """Return the HTML of an interactive map; `described` is the data of `aekit.visualization.map_data.map_data`."""
         self._maps.append({**described, "sheet": None if sheet is None else self._number(sheet)})
         return f'<div class="map" data-map="{len(self._maps) - 1}"></div>'
 
     def html(self) -> str:
-        """The whole text."""
-        held = {"sheets": [sheet.described for sheet in self._sheets], "maps": self._maps}
-        # A name may hold what would end the element that it stands in.
-        data = json.dumps(held, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+        """Return the HTML text of the page."""
+        drawn = {"sheets": [sheet.described for sheet in self._sheets], "maps": self._maps}
+        # A name may contain text that would close the script element.
+        data = json.dumps(drawn, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{_ALONE}">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             '<link rel="icon" href="data:,">'
             f"<title>{escape(self.title)}</title><style>{_asset('page.css')}</style></head><body>"
@@ -90,10 +90,10 @@ def _asset(name: str) -> str:
 
 
 def card(title: str, below: str, *parts: str) -> str:
-    """A part with a frame around it: a heading, a sentence or two, and what there is to see."""
-    told = f'<p class="faint">{escape(below)}</p>' if below else ""
+    """Frame parts with a heading and a sentence or two below it."""
+    remark = f'<p class="faint">{escape(below)}</p>' if below else ""
     named = f"<h2>{escape(title)}</h2>" if title else ""
-    return f'<section class="card">{named}{told}{"".join(parts)}</section>'
+    return f'<section class="card">{named}{remark}{"".join(parts)}</section>'
 
 
 def headline(text: str, severity: str, *, below: str = "") -> str:
@@ -109,7 +109,7 @@ def headline(text: str, severity: str, *, below: str = "") -> str:
 
 
 def sentences(lines: Iterable[str]) -> str:
-    """A list of them."""
+    """Return a list of sentences."""
     listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
     return f'<ul class="sentences">{listed}</ul>' if listed else ""
 
@@ -119,33 +119,33 @@ def preformatted(text: str) -> str:
 
 
 def collapsible(title: str, *parts: str) -> str:
-    """Parts that open on a click."""
+    """Hide parts until a click."""
     return f"<details><summary>{escape(title)}</summary>{''.join(parts)}</details>"
 
 
 def side_by_side(*parts: str, least: int = 300) -> str:
-    """Parts of equal width next to each other where there is room; `least` is their width in pixels at least."""
+    """Arrange parts of equal width next to each other where there is room; `least` is their least width in pixels."""
     return f'<div class="beside" style="--least: {least}px">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
 
 
 def wrapped_row(*parts: str) -> str:
-    """Parts of their own widths next to each other where there is room."""
+    """Arrange parts of their own widths next to each other where there is room."""
     return f'<div class="wrapped">{"".join(f"<div>{part}</div>" for part in parts if part)}</div>'
 
 
-def metric_tiles(figures: Mapping[str, tuple[str, str]]) -> str:
-    """Title -> a figure and a few words beside it; in rows of at most seven, all about as long."""
-    columns = -(-len(figures) // max(1, -(-len(figures) // 7)))
+def metric_tiles(values: Mapping[str, tuple[str, str]]) -> str:
+    """Draw a tile for each title -> value and a few words on it, in rows of at most seven."""
+    columns = -(-len(values) // max(1, -(-len(values) // 7)))
     drawn = [
         f'<div class="tile"><dt>{escape(title)}</dt><dd class="figure">{escape(figure)}</dd>'
         f'<dd class="words">{escape(words)}</dd></div>'
-        for title, (figure, words) in figures.items()
+        for title, (figure, words) in values.items()
     ]
     return f'<dl class="tiles" style="--columns: {columns}">{"".join(drawn)}</dl>'
 
 
 def fact_table(rows: Mapping[str, object]) -> str:
-    """A table of two columns."""
+    """Return a table of two columns: name and value."""
     body = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(str(value))}</td></tr>' for name, value in rows.items()
     )
@@ -153,7 +153,7 @@ def fact_table(rows: Mapping[str, object]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """A row each; a figure that a row lacks is left empty. Columns of numbers are aligned at the right."""
+    """Return a table with a row for each mapping, empty where a value is missing; numbers are right-aligned."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         return ""
@@ -200,21 +200,21 @@ def figure(drawn: str, title: str = "", caption: str = "", *, kind: str = "") ->
 
 
 def gallery(figures: Iterable[str], *, wide: float = 1.0, cell: int | None = None) -> str:
-    """Figures in rows that fill the width. `wide` is the ratio of a thumbnail's sides, `cell` its least width in pixels."""
+    """Arrange figures in rows that fill the width; `wide` is a thumbnail's aspect ratio, `cell` its least width in pixels."""
     return f'<div class="gallery" style="--cell: {cell or cell_width(wide)}px">{"".join(figures)}</div>'
 
 
 def cell_width(aspect: float) -> int:
-    """Pixels that a thumbnail of this ratio of width to height is given at least."""
+    """Return the least width in pixels of a thumbnail of this aspect ratio (width to height)."""
     return 92 if aspect <= 1.3 else 100 if aspect <= 2.5 else 230
 
 
 def image_strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0) -> str:
-    """Titled rows whose columns belong together; on a narrow screen they scroll sideways as one."""
+    """Arrange titled rows whose columns belong together; on a narrow screen they scroll sideways as one."""
     count = max((len(cells) for _, cells in rows), default=0)
     style = f"--count: {count}; --cell: {cell_width(wide)}px"
     drawn = [
-        f'<div class="strip" style="{style}"><div class="title">{escape(title)}</div>{"".join(cells)}</div>'
+        f'<div class="strip" style="{style}"><div class="title" title="{escape(title)}">{escape(title)}</div>{"".join(cells)}</div>'
         for title, cells in rows
     ]
     return f'<div class="strips" role="group" tabindex="0">{"".join(drawn)}</div>'

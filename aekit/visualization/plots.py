@@ -1,4 +1,4 @@
-"""Images of numbers: clouds of points in the plane, and histograms. Drawn by Pillow, so that nothing need be installed."""
+"""Plot scatter plots, histograms and time courses with Pillow, without another dependency."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ COLORS = (
 )  # fmt: skip
 GRAY = "#b9bec4"
 RAMP = ("#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f")
-"""Colors of numbers, from low to high; as in map.js."""
+"""Colors of numeric values, from low to high; the same as in map.js."""
 SIDE, _FINER = 520, 2
 COURSES = 6
-"""Recordings of which a course is drawn."""
+"""Most recordings that are drawn."""
 
 
 def draw_points(clouds: Mapping[str, np.ndarray], labels: Sequence[Any] | np.ndarray | None, title: str) -> Image.Image:
-    """Clouds of the same points, side by side, with one legend.
+    """Draw scatter plots of the same samples side by side, with one legend.
 
     Args:
-        clouds: title -> (N, 2).
-        labels: (N,) that color them, or None. Numbers on a scale run through `RAMP`. Of more than twenty classes, the most
-            frequent are colored and the rest is gray.
-        title: above it all.
+        clouds: title -> (N, 2) points.
+        labels: (N,) classes or numeric targets that color the points, or None. Numbers run through `RAMP`; of more than twenty
+            classes, the most frequent are colored and the others are gray.
+        title: above the plots.
     """
     font = ImageFont.load_default(TEXT)
     colors, legend = _colored(labels, len(next(iter(clouds.values()))))
@@ -55,13 +55,13 @@ def draw_points(clouds: Mapping[str, np.ndarray], labels: Sequence[Any] | np.nda
 def draw_histogram(
     groups: Mapping[str, np.ndarray], title: str, across: str, *, reference_lines: Mapping[str, float] | None = None
 ) -> Image.Image:
-    """Histograms of groups of numbers, each as shares of its own group, over one another.
+    """Draw normalized histograms of several groups over one another.
 
     Args:
-        groups: name -> (N,) finite numbers.
-        title: above it.
-        across: what the numbers are.
-        marks: name -> where a line is drawn, such as a threshold.
+        groups: name -> (N,) finite values.
+        title: above the plot.
+        across: name of the values.
+        reference_lines: name -> position of a vertical line, such as a threshold.
     """
     font, wide, high, bins = ImageFont.load_default(TEXT), 640, 200, 60
     every = np.concatenate(list(groups.values()))
@@ -99,14 +99,14 @@ def draw_histogram(
 def draw_time_courses(
     values: np.ndarray, moments: np.ndarray, names: Mapping[int, str], title: str, highlighted: np.ndarray | None = None
 ) -> Image.Image:
-    """Numbers in the course of time, a strip for each recording, all on one scale; of many those with the largest numbers.
+    """Draw values over time, a strip for each recording, all on one scale; of many recordings those with the largest values.
 
     Args:
-        values: (N,) finite numbers.
+        values: (N,) finite values.
         moments: (N, 2) number of the recording, and the step in it.
         names: of the recordings.
-        title: above it.
-        marked: (N,) bool, which are underlined, or None.
+        title: above the plot.
+        highlighted: (N,) bool, values to underline, or None.
     """
     font, wide, high = ImageFont.load_default(TEXT), 1100, 70
     low, most = float(values.min()), float(values.max())
@@ -136,7 +136,7 @@ def draw_time_courses(
 
 
 def _colored(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[list[str], dict[str, str]]:
-    """A color for each point, and the legend."""
+    """Return a color for each point, and the legend."""
     if labels is None:
         return [COLORS[0]] * count, {}
     if np.ndim(labels) == 1 and not is_classes(labels):
@@ -155,14 +155,14 @@ def _colored(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[lis
 
 
 def robust_scale(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """(N,) numbers -> places in 0..1 on a scale that a few outliers do not stretch, NaN where there is none; and its ends."""
+    """Scale (N,) values to 0..1 so that a few outliers do not stretch the scale, keep NaN, and return both ends of the scale."""
     finite = values[np.isfinite(values)]
     low, high = (float(v) for v in np.quantile(finite, [0.01, 0.99])) if len(finite) else (0.0, 1.0)
     return np.clip((values - low) / max(high - low, 1e-300), 0, 1), low, high
 
 
 def _ramp(place: float) -> str:
-    """The color at a place in 0..1; gray where it is NaN."""
+    """Return the color of a value in 0..1; gray for NaN."""
     if place != place:
         return GRAY
     first = min(int(place * (len(RAMP) - 1)), len(RAMP) - 2)
@@ -172,14 +172,14 @@ def _ramp(place: float) -> str:
 
 
 def _cloud(points: np.ndarray, colors: list[str]) -> Image.Image:
-    """(N, 2) in a square whose two axes have one scale."""
+    """Draw (N, 2) points in a square, both axes on one scale."""
     canvas = Image.new("RGB", (SIDE * _FINER, SIDE * _FINER), "#f7f8f9")
     pen = ImageDraw.Draw(canvas)
     center = (points.max(0) + points.min(0)) / 2
     reach = max(float((points.max(0) - points.min(0)).max()) / 2, 1e-12) * 1.06
     places = ((points - center) / reach * [1, -1] + 1) / 2 * canvas.width
     radius = _FINER * float(np.clip(60 / np.sqrt(len(points)), 1.3, 4.0))
-    # In an order of its own, so that no class covers all others.
+    # In random order, so that no class covers the others.
     for number in np.random.default_rng(0).permutation(len(points)):
         x, y = places[number]
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), colors[number])

@@ -1,4 +1,4 @@
-"""How samples of a kind of data are drawn: images in their own units, tables with their columns on one scale."""
+"""Choose the scale on which samples are drawn: images in their own units, tables with their columns on one scale."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from aekit.encoder.preprocessing import Preprocess
 
 
 class DisplayScale:
-    """What to draw of raw samples, and in which range.
+    """Convert raw samples to displayed values, and give their range.
 
     Attributes:
-        reach: what is drawn as black and white, or as the bottom and top of a line.
+        value_range: values drawn as black and white, or as the bottom and top of a line.
     """
 
     def __init__(self, spec: SampleSpec, preprocess: Preprocess) -> None:
@@ -27,7 +27,7 @@ class DisplayScale:
         return self.spec.dtype == "uint8" and not self.spec.is_vector
 
     def to_display(self, raw: np.ndarray) -> np.ndarray:
-        """(*shape) in the data's units -> (*shape); the columns of a vector as the network sees them."""
+        """Return a (*shape) sample in the data's units as it is drawn: the columns of a vector as the network sees them."""
         if not self.spec.is_vector:
             return raw
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Thumbnails by the sheet: thousands of samples in one image, or in numbers that a browser draws as lines and bars."""
+"""Build sprite sheets: thumbnails of thousands of samples in one image, or as numbers that a browser draws as lines and bars."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from aekit.visualization.rendering import DisplayScale
 from aekit.visualization.thumbnails import BARS
 
 PIXELS = 6_000_000
-"""Of all cells of a sheet: about a megabyte of photographs."""
+"""Pixels of all cells of a sheet: about a megabyte of photographs."""
 LARGEST = 112
-"""Side of a cell."""
+"""Largest side of a cell."""
 FRAMES = 3
-"""Of a clip, side by side."""
+"""Frames of a clip, side by side."""
 POINTS = 120
-"""Of a line; of longer series its highest and lowest values are kept."""
+"""Points of a line; longer series keep their highest and lowest values."""
 LINES = 4
 """Channels of a series that are drawn."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpriteSheet:
-    """Thumbnails of N samples.
+    """Hold thumbnails of N samples.
 
     Attributes:
-        described: what ``page.js`` draws from.
+        described: the data that ``page.js`` draws from.
         aspect: width of a thumbnail over its height.
     """
 
@@ -47,25 +47,25 @@ class SpriteSheet:
 
 
 class SpriteSheetBuilder:
-    """How samples of one kind of data are drawn.
+    """Draw samples of one kind of data as thumbnails.
 
     Images and clips are drawn in the data's own units, from what is black there to what is white. Series and vectors are
     drawn as the network sees them, so that columns and channels of any units share one scale.
 
     Args:
-        encoder: whose samples they are.
-        reach: what is the bottom and the top of a line, on the network's scale; by default what the training data reached.
+        encoder: encoder of the samples.
+        value_range: bottom and top of a line, on the network's scale; by default the range of the training data.
     """
 
-    def __init__(self, encoder: Encoder, reach: tuple[float, float] | None = None) -> None:
+    def __init__(self, encoder: Encoder, value_range: tuple[float, float] | None = None) -> None:
         self.spec, self.preprocess, self.device = encoder.spec, encoder.preprocess, encoder.device
         if self.are_images:
             self.value_range = DisplayScale(self.spec, self.preprocess).value_range
-        elif reach is not None:
-            self.value_range = reach
+        elif value_range is not None:
+            self.value_range = value_range
         else:
             low, high = self.preprocess.low, self.preprocess.high
-            # A few outliers among standardized values would leave the others flat.
+            # A few outliers among standardized values would flatten the others.
             least, most = (-4.0, 4.0) if self.preprocess.mode == "standard" else (-math.inf, math.inf)
             self.value_range = (max(least, float(low.min())), min(most, float(high.max())))
 
@@ -74,33 +74,36 @@ class SpriteSheetBuilder:
         return self.spec.is_visual
 
     def raw_to_cells(self, raw: Tensor | np.ndarray, side: int = LARGEST) -> np.ndarray:
-        """(B, *shape) in the data's units -> cells, see `of`."""
-        held = to_tensor(raw) if isinstance(raw, np.ndarray) else raw
+        """Return the cells of (B, *shape) samples in the data's units; see `to_cells`."""
+        samples = to_tensor(raw) if isinstance(raw, np.ndarray) else raw
         if self.are_images:
-            return self._cells(held.cpu().float(), side)
+            return self._cells(samples.cpu().float(), side)
         with torch.inference_mode():
-            return self.to_cells(self.preprocess(held.to(self.device)), side)
+            return self.to_cells(self.preprocess(samples.to(self.device)), side)
 
     def to_cells(self, x: Tensor, side: int = LARGEST) -> np.ndarray:
-        """(B, *shape) on the network's scale -> cells: (B, h, w, 3) uint8, neither side above `side`, or (B, channels, points)
-        uint8 for lines and bars."""
+        """Return the cells of (B, *shape) samples on the network's scale.
+
+        Returns:
+            (B, h, w, 3) uint8, neither side above `side`, or (B, channels, points) uint8 for lines and bars.
+        """
         if self.are_images:
             return self._cells(self.preprocess.inverse(x).float().cpu(), side)
         rows = x.float().cpu()
-        return _quantized(_shortened(rows if rows.ndim == 3 else rows[:, None]), self.value_range)
+        return _quantize(_shorten(rows if rows.ndim == 3 else rows[:, None]), self.value_range)
 
     def errors_to_cells(self, errors: Tensor, side: int = LARGEST) -> np.ndarray:
-        """(B, *shape) of what is 0 at best, as cells; brightest, or highest, where it is largest."""
+        """Return the cells of (B, *shape) errors of at least 0; brightest, or highest, where the error is largest."""
         most = max(float(errors.max()), 1e-12)
         if self.are_images:
             # The mean over the channels, as gray.
             gray = errors.float().cpu().mean(1, keepdim=True).expand_as(errors.cpu())
             return self._cells(gray, side, (0.0, most))
         rows = errors.float().cpu()
-        return _quantized(_shortened(rows if rows.ndim == 3 else rows[:, None]), (0.0, most))
+        return _quantize(_shorten(rows if rows.ndim == 3 else rows[:, None]), (0.0, most))
 
     def sprite_sheet(self, cells: Sequence[np.ndarray] | np.ndarray, *, zero: float | None = None) -> SpriteSheet:
-        """A sheet of cells that `of` made, in order; parts are joined. `zero` is where bars start, in 0..1."""
+        """Join cells to a sheet, in order. `zero` is where bars start, in 0..1."""
         joined = np.concatenate(list(cells)) if isinstance(cells, (list, tuple)) else np.asarray(cells)
         if self.are_images:
             return image_sprite_sheet(joined, frames=FRAMES if self.spec.is_clip else 1)
@@ -109,9 +112,9 @@ class SpriteSheetBuilder:
         start = min(1.0, max(0.0, -low / max(high - low, 1e-12))) if zero is None else zero
         return numeric_sprite_sheet(joined, bars=bars, zero=start)
 
-    def _cells(self, raw: Tensor, side: int, reach: tuple[float, float] | None = None) -> np.ndarray:
-        """(B, C, H, W) or (B, C, T, H, W) -> (B, h, w, 3) uint8; the frames of a clip stand side by side."""
-        low, high = reach or self.value_range
+    def _cells(self, raw: Tensor, side: int, value_range: tuple[float, float] | None = None) -> np.ndarray:
+        """Convert (B, C, H, W) or (B, C, T, H, W) to (B, h, w, 3) uint8, with the frames of a clip side by side."""
+        low, high = value_range or self.value_range
         inside = ((raw - low) / max(high - low, 1e-12)).clamp(0, 1)
         if inside.ndim == 5:
             frames = torch.linspace(0, inside.shape[2] - 1, min(FRAMES, inside.shape[2])).round().long()
@@ -127,12 +130,12 @@ class SpriteSheetBuilder:
 
 
 def cell_side(count: int) -> int:
-    """Of the cells of a sheet that holds so many."""
+    """Return the side of the cells of a sheet with this many cells."""
     return max(24, min(LARGEST, math.isqrt(PIXELS // max(1, count))))
 
 
 def image_sprite_sheet(cells: np.ndarray, *, frames: int = 1) -> SpriteSheet:
-    """(N, h, w, 3) uint8 -> a sheet, as WebP where Pillow has it."""
+    """Join (N, h, w, 3) uint8 cells to a sheet, as WebP where Pillow supports it."""
     count, high, wide, _ = cells.shape
     columns = max(1, min(16_000 // wide, math.ceil(math.sqrt(count * high / wide))))
     rows = -(-count // columns)
@@ -140,14 +143,14 @@ def image_sprite_sheet(cells: np.ndarray, *, frames: int = 1) -> SpriteSheet:
     whole[:count] = cells
     joined = whole.reshape(rows, columns, high, wide, 3).swapaxes(1, 2).reshape(rows * high, columns * wide, 3)
     side = max(high, wide // frames)
-    # Pixels that are shown as squares must be right; those of photographs need not be.
+    # Pixels that are shown as squares must be exact; those of photographs need not be.
     uri = data_uri(Image.fromarray(joined), quality=100 if side <= 16 else 92 if side <= 32 else 80)
     described = {"kind": "images", "uri": uri, "width": wide, "height": high, "columns": columns}
     return SpriteSheet(described, wide / high)
 
 
 def numeric_sprite_sheet(cells: np.ndarray, *, bars: bool, zero: float = 0.0) -> SpriteSheet:
-    """(N, channels, points) uint8 -> a sheet of lines, or of bars that start at `zero` of 0..1."""
+    """Return a sheet of (N, channels, points) uint8 as lines, or as bars that start at `zero` in 0..1."""
     described = {
         "kind": "bars" if bars else "lines",
         "values": base64.b64encode(np.ascontiguousarray(cells).tobytes()).decode(),
@@ -159,7 +162,7 @@ def numeric_sprite_sheet(cells: np.ndarray, *, bars: bool, zero: float = 0.0) ->
 
 
 def data_uri(image: Image.Image, *, quality: int) -> str:
-    """The image inside the page; a quality of 100 keeps it exactly."""
+    """Return an image as a data URI; a quality of 100 is lossless."""
     stored = io.BytesIO()
     if features.check("webp"):
         image.save(stored, "WEBP", lossless=quality == 100, quality=quality, method=4)
@@ -170,8 +173,8 @@ def data_uri(image: Image.Image, *, quality: int) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stored.getvalue()).decode()}"
 
 
-def _shortened(rows: Tensor) -> Tensor:
-    """(B, C, T) -> (B, at most LINES, at most POINTS); of each stretch that becomes two points its lowest and highest value."""
+def _shorten(rows: Tensor) -> Tensor:
+    """Shorten (B, C, T) to at most LINES channels and POINTS points: the lowest and the highest value of each stretch."""
     rows = rows[:, :LINES]
     count, channels, length = rows.shape
     if length <= POINTS:
@@ -181,7 +184,7 @@ def _shortened(rows: Tensor) -> Tensor:
     return torch.cat(ends, -1).reshape(count, channels, -1)
 
 
-def _quantized(rows: Tensor, reach: tuple[float, float]) -> np.ndarray:
-    low, high = reach
+def _quantize(rows: Tensor, value_range: tuple[float, float]) -> np.ndarray:
+    low, high = value_range
     inside = ((rows - low) / max(high - low, 1e-12)).clamp(0, 1)
     return (inside * 255).round().to(torch.uint8).numpy()

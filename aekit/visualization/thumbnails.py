@@ -1,4 +1,4 @@
-"""A small image of any sample: a PNG for images and clips, lines for series, bars for vectors."""
+"""Draw a thumbnail of any sample: a PNG for images and clips, lines for series, bars for vectors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from aekit.data.spec import SampleSpec
 
 SIDE = 96
 BARS = 64
-"""Numbers of a vector up to which each is a bar of its own; more are drawn as a line."""
+"""Width up to which each entry of a vector is a bar; wider vectors are drawn as a line."""
 
 
 def thumbnail(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> str:
-    """A data URI.
+    """Return a thumbnail as a data URI.
 
     Args:
         sample: (*spec.shape), in any units.
         spec: of the sample.
-        value_range: what to draw as black and white (or as the bottom and top of a line); by default the natural range of
-            8-bit samples, and the sample's own extremes for others.
+        value_range: values drawn as black and white (or as the bottom and top of a line); by default 0 to 255 for 8-bit
+            samples, and the extremes of the sample for others.
     """
     if spec.is_visual:
         return _png(to_pixels(sample, spec, value_range))
@@ -33,8 +33,10 @@ def thumbnail(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, fl
 
 
 def to_pixels(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> np.ndarray:
-    """(C, H, W), or (C, T, H, W) of which the middle is shown, as (H, W, 3) uint8. Two channels show the first; more than
-    three show the first three."""
+    """Convert (C, H, W), or the middle frame of (C, T, H, W), to (H, W, 3) uint8.
+
+    Two channels show the first; more than three show the first three.
+    """
     inside = rescale(sample, spec, value_range)
     if spec.is_clip:
         inside = inside[:, inside.shape[1] // 2]
@@ -43,7 +45,7 @@ def to_pixels(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, fl
 
 
 def rescale(sample: np.ndarray, spec: SampleSpec, value_range: tuple[float, float] | None = None) -> np.ndarray:
-    """A sample of any shape with `value_range` mapped to 0..1; what lies outside is cut."""
+    """Map `value_range` of a sample of any shape to 0..1, and clip what lies outside."""
     low, high = value_range or _range_of(sample, spec)
     return np.clip((sample.astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
 
