@@ -70,8 +70,8 @@ def test_every_recipe_is_run_with_every_seed(study: tuple[Path, BenchResult]) ->
     rows = {row.name: row for row in table.rows}
     assert set(rows) == {
         "denoising",
-        "none dim=4",
-        "none dim=8",
+        "plain dim=4",
+        "plain dim=8",
         "raw",
         "pca-4",
         "pca-8",
@@ -113,23 +113,23 @@ def test_controls_left_out_are_those_that_would_have_been_found(
 
 
 HEADED = (
-    "import aekit\nfrom torch import nn\n\nclass Headed(aekit.Variant):\n"
+    "from aekit.plugin import Variant\nfrom torch import nn\n\nclass Headed(Variant):\n"
     "    def head(self, features_shape, dim):\n        return nn.Sequential(nn.LazyLinear(dim), nn.Tanh())\n"
 )
 
 
-def test_a_variant_that_shapes_the_encoder_has_controls_of_its_own(tmp_path: Path) -> None:
+def test_a_variant_that_shapes_the_encoder_has_baselines_of_its_own(tmp_path: Path) -> None:
     files = {"headed_hooks.py": hooks("Entry('headed', 'headed:Headed', 'tanh at the end', 2)"), "headed.py": HEADED}
     install(tmp_path / "site", "headed", module="headed_hooks", files=files)
     with seen(tmp_path / "site"):
         from aekit.training.recipe import read_recipe
-        from aekit.workflows.comparing.benchmark import _controls_of
+        from aekit.workflows.comparing.benchmark import _baselines_key
 
         names = ("plain", "denoising", "headed")
         recipes = [read_recipe(write_recipe(tmp_path / f"{name}.toml", variant=name)) for name in names]
-        plain, noisy, headed = (_controls_of(recipe, 0) for recipe in recipes)
+        plain, noisy, headed = (_baselines_key(recipe, 0) for recipe in recipes)
         assert plain == noisy != headed
-        assert _controls_of(recipes[0], 1) != plain
+        assert _baselines_key(recipes[0], 1) != plain
 
 
 def test_what_is_finished_is_not_run_again(study: tuple[Path, BenchResult]) -> None:
@@ -139,7 +139,7 @@ def test_what_is_finished_is_not_run_again(study: tuple[Path, BenchResult]) -> N
     after = bench(folder / "recipes", folder / "runs", seeds=2, progress=said)
     assert [(run / "encoder" / "encoder.json").stat().st_mtime_ns for run in after.runs] == times
     assert after.comparison and before.comparison and after.comparison.to_dict() == before.comparison.to_dict()
-    assert f"{before.runs[0]} is finished already" in said
+    assert f"{before.runs[0]} is already finished" in said
 
 
 def test_a_recipe_that_leaves_all_open_is_not_run_again(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_recipe_that_was_changed_is_not_taken_for_finished(study: tuple[Path, 
     result = bench(folder / "recipes" / "plain.toml", folder / "runs", seeds=[0], overrides={"train.lr": 0.5})
     assert not result.runs and result.comparison is None
     reason = result.failed["plain-seed-0"]
-    assert "holds a run of other settings (train.lr was 0.002, is 0.5)" in reason
+    assert "holds a run with other settings (train.lr was 0.002, is 0.5)" in reason
 
 
 class Stopping(Progress):
@@ -185,7 +185,7 @@ class _Stopper(Task):
 def test_an_interrupted_bench_goes_on_to_the_same_encoders(study: tuple[Path, BenchResult], tmp_path: Path) -> None:
     folder, _ = study
     recipes = [folder / "recipes" / f"{name}.toml" for name in ("noisy", "plain")]
-    with pytest.raises(Interrupted, match=r"stopped in .*plain-seed-0; the same command goes on"):
+    with pytest.raises(Interrupted, match=r"stopped in .*plain-seed-0; the same command resumes"):
         bench(recipes, tmp_path / "runs", seeds=1, progress=Stopping(20))
     assert (tmp_path / "runs" / "plain-seed-0" / "checkpoint" / "state.safetensors").exists()
     said = Said()
@@ -196,7 +196,7 @@ def test_an_interrupted_bench_goes_on_to_the_same_encoders(study: tuple[Path, Be
     assert subjects(tmp_path / "runs" / "plain-seed-0") == ["encoder"], "as it began"
 
 
-def test_a_fault_that_is_nobodys_mistake_is_named_with_its_place(
+def test_a_fault_that_is_nobodys_mistake_is_recipe_files_with_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*given: object, **options: object) -> None:
@@ -204,22 +204,22 @@ def test_a_fault_that_is_nobodys_mistake_is_named_with_its_place(
 
     monkeypatch.setattr("aekit.workflows.comparing.benchmark.fit", broken)
     result = bench(write_recipe(tmp_path / "a.toml"), tmp_path / "runs", seeds=1)
-    assert result.failed["a-seed-0"].startswith("ZeroDivisionError: by zero (test_bench.py:")
+    assert result.failed["a-seed-0"].startswith("ZeroDivisionError: by zero (test_benchmark.py:")
 
 
-def test_recipes_are_named_by_their_files_or_folders(tmp_path: Path) -> None:
-    from aekit.workflows.comparing.benchmark import _named
+def test_recipes_are_recipe_files_by_their_files_or_folders(tmp_path: Path) -> None:
+    from aekit.workflows.comparing.benchmark import _recipe_files
 
     first, second = (write_recipe(tmp_path / name / "recipe.toml") for name in ("mnist", "letters"))
     third = write_recipe(tmp_path / "letters" / "wide.toml")
-    assert _named([first, tmp_path / "letters"]) == {"mnist": first, "letters": second, "wide": third}
+    assert _recipe_files([first, tmp_path / "letters"]) == {"mnist": first, "letters": second, "wide": third}
     write_recipe(tmp_path / "other" / "mnist" / "recipe.toml")
     with pytest.raises(RecipeError, match="mnist: 2 recipes of this name"):
-        _named([first, tmp_path / "other" / "mnist" / "recipe.toml"])
+        _recipe_files([first, tmp_path / "other" / "mnist" / "recipe.toml"])
     (tmp_path / "none").mkdir()
     with pytest.raises(RecipeError, match="no recipes in it"):
-        _named(tmp_path / "none")
-    with pytest.raises(RecipeError, match="a bench sets it"):
+        _recipe_files(tmp_path / "none")
+    with pytest.raises(RecipeError, match="the benchmark sets it"):
         bench(first, tmp_path / "runs", overrides={"train.seed": 4})
 
 

@@ -96,9 +96,12 @@ def test_rows_are_told_apart_by_their_outermost_intervals_alone(tmp_path: Path) 
         worse = {"probe": (0.3, 0.2, 0.4), "knn": (0.5, 0.4, 0.84)}
         write_run(tmp_path / f"c{seed}", worse, seed=seed, objective={"variants": ["vae"]})
     words = table_sentences(compare(tmp_path).tables[0])
-    assert "probe accuracy: among the encoders denoising and none above vae; the others are not told apart" in words
-    assert "knn accuracy: among the encoders denoising above vae" in words
-    assert not any("one run only" in line for line in words)
+    assert (
+        "probe accuracy: among the encoders, denoising and plain are better than vae; no other difference is significant"
+        in words
+    )
+    assert "knn accuracy: among the encoders, denoising is better than vae" in words
+    assert not any("only one run" in line for line in words)
 
 
 def test_without_intervals_no_order_is_claimed(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_without_intervals_no_order_is_claimed(tmp_path: Path) -> None:
         score: Any = (value, None, None)
         write_run(tmp_path / name, {"probe": score}, encoder={"dim": int(10 * value)})
     words = table_sentences(compare(tmp_path).tables[0])
-    assert words[0] == "probe accuracy: there are no intervals, so that no order is claimed"
+    assert words[0] == "probe accuracy: intervals are missing, so no difference can be called significant"
 
 
 def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path: Path) -> None:
@@ -125,12 +128,20 @@ def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path:
                     objective={"variants": [variant]},
                 )
     rows = rows_of(compare(tmp_path))
-    assert set(rows) == {"none mlp", "none conv", "denoising mlp", "denoising conv", "raw", "random mlp", "random conv"}
+    assert set(rows) == {
+        "plain mlp",
+        "plain conv",
+        "denoising mlp",
+        "denoising conv",
+        "raw",
+        "random mlp",
+        "random conv",
+    }
     assert rows["raw"].is_baseline and rows["raw"].statistics["probe accuracy"].count == 2
     assert rows["raw"].statistics["probe accuracy"].mean == pytest.approx(0.61)
     assert rows["random conv"].statistics["probe accuracy"].mean == pytest.approx(0.4)
     who, _, where = (
-        table_sentences(compare(tmp_path).tables[0])[0].removeprefix("probe accuracy: ").partition(" lie above ")
+        table_sentences(compare(tmp_path).tables[0])[0].removeprefix("probe accuracy: ").partition(" are better than ")
     )
     assert set(who.replace(" and ", ", ").split(", ")) == {name for name in rows if not rows[name].is_baseline}
     assert where == "raw, random conv and random mlp"
@@ -140,8 +151,31 @@ def test_what_stands_below_a_control_is_said(tmp_path: Path) -> None:
     controls = {"raw": {"probe": (0.9, 0.85, 0.95)}, "random": {"probe": (0.5, 0.45, 0.55)}}
     write_run(tmp_path / "run", {"probe": (0.7, 0.65, 0.75)}, controls=controls)
     words = table_sentences(compare(tmp_path).tables[0])
-    assert words[0] == "probe accuracy: none lies above random, below raw"
-    assert words[1] == "one run only, so that its spread over seeds is not known: none"
+    assert words[0] == "probe accuracy: plain is better than random, worse than raw"
+    assert words[1] == "only one run, so the variation over seeds is unknown: plain"
+
+
+def test_one_sentence_concludes_and_claims_no_more_than_the_intervals_show(tmp_path: Path) -> None:
+    baselines = {"raw": {"probe": (0.6, 0.5, 0.7), "knn": (0.9, 0.85, 0.95)}}
+    write_run(tmp_path / "one", {"probe": (0.8, 0.75, 0.85), "knn": (0.8, 0.7, 0.9)}, controls=baselines)
+    assert compare(tmp_path).headline == (
+        "plain is significantly better than every baseline on probe accuracy; "
+        "plain is not significantly better than every baseline on knn accuracy."
+    )
+    scores = {"probe": (0.9, 0.86, 0.94), "knn": (0.82, 0.7, 0.9)}
+    write_run(tmp_path / "two", scores, objective={"variants": ["denoising"]})
+    comparison = compare(tmp_path)
+    assert comparison.headline == (
+        "denoising is significantly better than every other encoder on probe accuracy; "
+        "no significant difference between the best encoders on knn accuracy; "
+        "the best encoder is significantly better than every baseline on probe accuracy; "
+        "the best encoder is not significantly better than every baseline on knn accuracy."
+    )
+    assert comparison.text().startswith("sklearn:digits: denoising is significantly better than every other encoder on")
+    assert comparison.to_dict()["tables"][0]["conclusion"] == comparison.headline
+    assert comparison.headline in comparison.markdown() and comparison.headline in comparison.html()
+    alone = compare(write_run(tmp_path / "alone" / "run", {"probe": (0.8, 0.75, 0.85)}))
+    assert alone.headline == "Nothing to compare: one encoder and no baseline."
 
 
 def recipe(**settings: Any) -> dict[str, Any]:
@@ -166,9 +200,9 @@ def recipe(**settings: Any) -> dict[str, Any]:
         (
             [{}, {"objective.variants": ["denoising", "vae"], "train.lr": 0.01}],
             ["plain", "denoising+vae"],
-            ["train.lr also differs: 0.001 (none), 0.01 (denoising+vae)"],
+            ["train.lr also differs: 0.001 (plain), 0.01 (denoising+vae)"],
         ),
-        ([{"objective.variants": []}, {"objective.pretexts": ["rotation"]}], ["autoencoder", "none+rotation"], []),
+        ([{"objective.variants": []}, {"objective.pretexts": ["rotation"]}], ["autoencoder", "plain+rotation"], []),
         (
             [{"train.epochs": 1, "objective.a.level": 1, "objective.b.level": 2}, {"train.epochs": 2}],
             ["epochs=1", "epochs=2"],
@@ -243,20 +277,20 @@ def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
         "begun": "unfinished",
         "broken": f"{tmp_path}/broken/results.json: is damaged: Expecting property name enclosed in double quotes: line 1 "
         "column 2 (char 1)",
-        "other": "its results.json is not that",
+        "other": "results.json is not that",
         "plain": "not evaluated",
         "running": "unfinished",
-        "twin": "holds the very encoder",
+        "twin": f"holds the same encoder as {good}",
     }
     assert rows_of(found)["plain"].runs == ["good"]
-    assert found.text().count("left out") == found.markdown().count("left out") == 6
-    assert "left out" in found.html()
+    assert found.text().count("skipped") == found.markdown().count("skipped") == 6
+    assert "skipped" in found.html()
 
 
 def test_runs_of_one_seed_that_differ_are_noted(tmp_path: Path) -> None:
     for name, score in zip("ab", THREE):
         write_run(tmp_path / name, {"probe": score})
-    assert "none: several runs of one seed, a, b, which made different encoders" in compare(tmp_path).tables[0].notes
+    assert "plain: several runs with the same seed gave different encoders: a, b" in compare(tmp_path).tables[0].notes
 
 
 def test_notes_that_differ_in_their_numbers_alone_are_one() -> None:
@@ -331,18 +365,19 @@ def test_the_text_fits_the_terminal_and_loses_nothing(tmp_path: Path) -> None:
         "0-2",
     ):
         assert cell in table, cell
-    assert len(table.split("\n\n")) == 2, "what does not fit goes below"
-    assert len(comparison.text(1000).split("\n\nprobe")[0].split("\n\n")) == 1
+    assert len(table.split("\n\n")) == 1 + 2, "what does not fit goes below"
+    assert len(comparison.text(1000).split("\n\nprobe")[0].split("\n\n")) == 1 + 1
     widest = [max(map(len, comparison.text(width).split("\n\nprobe")[0].splitlines())) for width in range(50, 200)]
     assert all(found <= width for width, found in zip(range(50, 200), widest))
     assert any(found == width for width, found in zip(range(50, 200), widest))
-    assert words.startswith("dim=8 lies above raw; dim=64 lies level with raw\n")
+    assert words.startswith("dim=8 is better than raw; dim=64 is not significantly different from raw\n")
+    assert table.startswith("sklearn:digits: No significant difference between the best encoders on probe accuracy; ")
 
 
 def test_csv_holds_every_figure_in_full(tmp_path: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(compare(small_study(tmp_path)).csv())))
     by_name = {line["name"]: line for line in lines}
-    assert (by_name["raw"]["control"], by_name["dim=64"]["control"]) == ("true", "false")
+    assert (by_name["raw"]["is_baseline"], by_name["dim=64"]["is_baseline"]) == ("true", "false")
     wide = by_name["dim=64"]
     assert [float(wide[f"probe accuracy{part}"]) for part in ("", " sd", " low", " high")] == pytest.approx(
         [0.83, 0.03, 0.70, 0.90]
@@ -408,7 +443,7 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path) -> None:
     write_run(tmp_path / "plain", {}, results={"evaluation": None})
     assert "no such folder" in command("compare", tmp_path / "absent").error
     assert "no runs in it" in command("compare", tmp_path / "empty").error
-    assert "none of 1 runs can be compared" in command("compare", tmp_path / "plain").error
+    assert "no comparable run among 1: " in command("compare", tmp_path / "plain").error
     with pytest.raises(DataError, match="not evaluated"):
         compare(tmp_path / "plain")
 

@@ -1,4 +1,4 @@
-"""Several recipes over several seeds, into one folder of runs that can be stopped, gone on with, and compared."""
+"""Fit several recipes with several seeds into one folder of runs that can be stopped, resumed and compared."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from aekit.workflows.saved_run import UnfinishedWarning, missing, one_line
 
 @dataclass(frozen=True)
 class BenchResult:
-    """What came of a bench.
+    """The result of a benchmark.
 
     Attributes:
-        runs: folders of the runs that are finished.
-        failed: name of a recipe or a run -> why it is not.
-        comparison: of the finished runs; None where there is nothing to compare.
+        runs: folders of the finished runs.
+        failed: name of a recipe or a run -> why it failed.
+        comparison: comparison of the finished runs; None if there is nothing to compare.
     """
 
     runs: list[Path]
@@ -47,104 +47,124 @@ def bench(
     overrides: Mapping[str, Any] | None = None,
     progress: Progress = SILENT,
 ) -> BenchResult:
-    """Fits every recipe with every seed, into ``out/RECIPE-seed-SEED``, and compares what came of it.
+    """Fit every recipe with every seed into ``out/RECIPE-seed-SEED``, and compare the runs.
 
-    Run again it goes on: what is finished is left alone, what was interrupted is resumed. A recipe that fails does not stop
-    the others. Where a control would be the same as that of an earlier run, it is not judged again: for that the data, the
-    seed, the evaluators and the encoder have to agree, with all their options, and the variants that shape the encoder.
+    The same call again skips finished runs and resumes interrupted ones. A recipe that fails does not stop the others. The
+    baselines are evaluated once for runs that share them: runs with the same data, seed, evaluators, encoder and variants with a
+    head, including their options.
 
     Args:
-        recipes: recipe files (``.toml``), or folders whose recipe files are all meant.
+        recipes: a recipe file (``.toml``) or a folder of recipe files, or several of them.
         out: folder for the runs.
-        seeds: how many, from 0 on, or which.
+        seeds: number of seeds, counted from 0, or the seeds themselves.
         overrides: settings for all recipes, by dotted names.
-        progress: receives what `aekit.fit` says.
+        progress: receives the messages of `aekit.fit`.
+
+    Returns:
+        The finished runs, the failures, and the comparison.
 
     Raises:
-        RecipeError: no recipes, two of one name, or an override of what a bench sets itself.
-        Interrupted: Ctrl-C; the same call goes on.
+        RecipeError: no recipes, two recipes with one name, or an override of ``train.seed``.
+        Interrupted: Ctrl-C; the same call resumes.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import aekit
+        >>> labels = np.repeat(["cat", "dog"], 60)
+        >>> samples = np.random.default_rng(0).normal(size=(120, 8)) + 3 * (labels == "dog")[:, None]
+        >>> np.savez("pets.npz", x=samples.astype("float32"), y=labels)
+        >>> recipe = '[data]\\nsource = "pets.npz"\\n[encoder]\\ndim = 2\\n[objective]\\nvariants = ["{}"]\\n'
+        >>> settings = {"train.epochs": 2, "evaluate.evaluators": ["knn"]}
+        >>> for variant in ("plain", "denoising"):
+        ...     _ = Path(f"{variant}.toml").write_text(recipe.format(variant))
+        >>> result = aekit.bench(["plain.toml", "denoising.toml"], "runs", seeds=2, overrides=settings)
+        >>> len(result.runs), result.failed
+        (4, {})
+        >>> sorted(row.name for row in result.comparison.tables[0].rows)
+        ['denoising', 'pca-2', 'plain', 'random', 'raw']
     """
     settings = dict(overrides or {})
     if "train.seed" in settings:
-        raise RecipeError([f"train.seed = {settings['train.seed']!r}: a bench sets it; say which seeds instead"])
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+        raise RecipeError([f"train.seed = {settings['train.seed']!r}: the benchmark sets it; pass seeds instead"])
+    seed_list = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     folder, failed = Path(out), {}
-    read: dict[str, tuple[Path, Recipe]] = {}
-    for name, path in _named(recipes).items():
+    recipes_by_name: dict[str, tuple[Path, Recipe]] = {}
+    for name, path in _recipe_files(recipes).items():
         try:
-            read[name] = path, read_recipe(path, settings)
+            recipes_by_name[name] = path, read_recipe(path, settings)
         except AekitError as error:
             failed[name] = str(error)
     runs: list[Path] = []
-    judged: set[str] = set()
-    for number, (seed, name) in enumerate((seed, name) for seed in chosen for name in read):
-        path, recipe = read[name]
+    evaluated: set[str] = set()
+    for number, (seed, name) in enumerate((seed, name) for seed in seed_list for name in recipes_by_name):
+        path, recipe = recipes_by_name[name]
         run = folder / f"{name}-seed-{seed}"
-        progress.say(f"{run} ({number + 1} of {len(chosen) * len(read)})")
-        controls = _controls_of(recipe, seed)
+        progress.say(f"{run} ({number + 1} of {len(seed_list) * len(recipes_by_name)})")
+        baselines = _baselines_key(recipe, seed)
         try:
-            has_controls = _bring_about(
-                run, path, recipe, settings | {"train.seed": seed}, controls in judged, progress
+            has_baselines = _finish_run(
+                run, path, recipe, settings | {"train.seed": seed}, baselines in evaluated, progress
             )
         except Interrupted:
-            raise Interrupted(f"stopped in {run}; the same command goes on from there") from None
-        except Exception as error:  # whatever it is, the other recipes have nothing to do with it
+            raise Interrupted(f"stopped in {run}; the same command resumes") from None
+        except Exception as error:  # a failure of one recipe must not stop the others
             failed[run.name] = one_line(error)
             progress.say(f"{run.name} failed: {failed[run.name]}")
             continue
         runs.append(run)
-        if has_controls:
-            judged.add(controls)
+        if has_baselines:
+            evaluated.add(baselines)
     try:
         return BenchResult(runs, failed, compare(runs))
     except DataError as error:
         return BenchResult(runs, failed | ({"comparison": str(error)} if runs else {}), None)
 
 
-def _named(recipes: str | Path | Iterable[str | Path]) -> dict[str, Path]:
-    """Recipe files by the names that their runs shall have: those of the files, or of their folders."""
+def _recipe_files(recipes: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+    """Return name -> recipe file; a recipe is named after its file, or its folder where file names clash."""
     files: list[Path] = []
     for path in map(Path, [recipes] if isinstance(recipes, (str, Path)) else recipes):
-        found = sorted(path.glob("*.toml"), key=natural_key) if path.is_dir() else [path]
-        if not found:
+        candidates = sorted(path.glob("*.toml"), key=natural_key) if path.is_dir() else [path]
+        if not candidates:
             raise RecipeError([f"{path}: no recipes in it; expected files ending in .toml"])
-        files += [file for file in found if file not in files]
+        files += [file for file in candidates if file not in files]
     stems = Counter(file.stem for file in files)
     names = [f.stem if stems[f.stem] == 1 and f.stem != "recipe" else f.resolve().parent.name for f in files]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not names:
-        what = f"{twice[0]}: {names.count(twice[0])} recipes of this name" if twice else "no recipes"
-        raise RecipeError([f"{what}; expected files of different names"])
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates or not names:
+        problem = f"{duplicates[0]}: {names.count(duplicates[0])} recipes of this name" if duplicates else "no recipes"
+        raise RecipeError([f"{problem}; expected files with different names"])
     return dict(zip(names, files))
 
 
-def _bring_about(
-    run: Path, path: Path, recipe: Recipe, settings: dict[str, Any], judged: bool, progress: Progress
+def _finish_run(
+    run: Path, path: Path, recipe: Recipe, settings: dict[str, Any], baselines_known: bool, progress: Progress
 ) -> bool:
-    """Sees to it that a run is finished, and says whether the controls were judged in it."""
+    """Fit a run unless it is finished, and return whether it holds the baselines."""
     if (run / "encoder" / "encoder.json").exists():
         results = read_json(run / "results.json")
         if changed := _changed(recipe, results["recipe"], settings["train.seed"]):
-            raise OutputError(f"{run}: holds a run of other settings ({'; '.join(changed)}); choose another folder")
+            raise OutputError(f"{run}: holds a run with other settings ({'; '.join(changed)}); choose another folder")
         if not missing(run):
-            progress.say(f"{run} is finished already")
+            progress.say(f"{run} is already finished")
             return len(results.get("evaluation", {}).get("results", {})) > 1
     resume = (run / "recipe.toml").exists()
     if resume:
-        begun = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
-        settings = settings | {"evaluate.baselines": begun["evaluate"]["baselines"]}
-    elif judged:
+        started = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
+        settings = settings | {"evaluate.baselines": started["evaluate"]["baselines"]}
+    elif baselines_known:
         settings = settings | {"evaluate.baselines": False}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnfinishedWarning)  # said through the progress, and below
+        warnings.simplefilter("ignore", UnfinishedWarning)  # reported by the progress, and below
         fit(path, overrides=settings, out=run, resume=resume, progress=NestedProgress(progress))
     if "evaluation" in missing(run):
-        raise DataError(f"{run}: its evaluation failed; aekit report {run} makes it again")
+        raise DataError(f"{run}: its evaluation failed; aekit report {run} repeats it")
     return settings.get("evaluate.baselines", recipe.evaluate.baselines)
 
 
-def _controls_of(recipe: Recipe, seed: int) -> str:
-    """The same for recipes whose controls are the same."""
+def _baselines_key(recipe: Recipe, seed: int) -> str:
+    """Return a key that is equal for recipes with the same baselines."""
     record = recipe.to_dict()
     heads = [
         (name, recipe.options_of("objective", name))
@@ -155,11 +175,12 @@ def _controls_of(recipe: Recipe, seed: int) -> str:
     return json.dumps([record["data"], record["encoder"], heads, evaluate, seed], sort_keys=True)
 
 
-def _changed(recipe: Recipe, was: Mapping[str, Any], seed: int) -> list[str]:
-    """How a finished run's recipe differs from this one, but for what follows from the data and for the controls."""
-    now, before = flatten_settings(recipe.with_train(seed=seed).with_plugin_defaults().to_dict()), flatten_settings(was)
-    left_open = [name for name in ("epochs", "batch_size") if name not in recipe.train.model_fields_set]
-    free = {"evaluate.baselines", *(f"train.{name}" for name in left_open)}
+def _changed(recipe: Recipe, finished: Mapping[str, Any], seed: int) -> list[str]:
+    """Return how a finished run's recipe differs from this one, apart from the baselines and defaults that depend on the data."""
+    now = flatten_settings(recipe.with_train(seed=seed).with_plugin_defaults().to_dict())
+    before = flatten_settings(finished)
+    unset = [name for name in ("epochs", "batch_size") if name not in recipe.train.model_fields_set]
+    free = {"evaluate.baselines", *(f"train.{name}" for name in unset)}
     if recipe.train.precision == "auto":
         free.add("train.precision")
     if recipe.objective.loss == "auto":

@@ -1,4 +1,4 @@
-"""Run folders that are finished: where they are, and what their results.json says."""
+"""Find finished runs, and read their results.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aekit.workflows.comparing.differences import flatten_settings
 
 ENCODER = "encoder"
 _FREE = {"train.seed", "train.device", "train.checkpoint_seconds", "data.source", "data.strict"}
-"""Settings in which runs of one recipe may differ; what is in [evaluate] may, too."""
+"""Settings in which runs of one recipe may differ, besides those in [evaluate]."""
 _PLAIN = {
     "explained": ("metrics", "explained"),
     "psnr": ("metrics", "psnr"),
@@ -25,59 +25,62 @@ _PLAIN = {
     "bytes": ("cost", "embedding_bytes"),
     "samples/s": ("cost", "samples_per_second"),
 }
-"""Where in results.json each number is."""
+"""Column -> the section and the key of its number in results.json."""
 
 Score = tuple[float, float | None, float | None]
 """A value and the ends of its 95 % interval."""
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The run folders at or below a folder, finished or not, in natural order.
+    """Return the run folders at or below a folder, finished or not, in natural order.
 
     Raises:
         DataError: no such folder, or no runs in it.
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; expected a run, or a folder of runs")
-    found = []
-    for here, folders, files in os.walk(path):
+    runs = []
+    for folder, folders, files in os.walk(path):
         if {"results.json", "log.jsonl"} & set(files) or "checkpoint" in folders:
-            found.append(Path(here))
+            runs.append(Path(folder))
             folders.clear()
-    if not found:
+    if not runs:
         raise DataError(f"{path}: no runs in it; expected folders such as aekit fit -o writes")
-    return sorted(found, key=natural_key)
+    return sorted(runs, key=natural_key)
 
 
 class FinishedRun:
-    """What a run that was finished and evaluated says of itself.
+    """The results of a run that was finished and evaluated.
 
     Attributes:
-        digest: of its encoder.
+        folder: folder of the run.
+        digest: digest of its encoder.
         seed: ``train.seed``.
-        origin, options, samples: the data that it was judged on: its name, how it was opened, and how many there were.
-        tested: samples in the test part.
-        notes: of the evaluation.
-        settings: of the recipe, by dotted names: those that make it another recipe. The data and the evaluators do not.
-        encoder: of these, the encoder's.
-        scores: ``encoder`` and the controls -> (evaluator and metric, its options as JSON) -> its first figure.
-        plain: further numbers: ``explained``, ``psnr``, ``mse``, ``seconds``, ``parameters``, ``bytes`` (of an embedding),
-            ``samples/s``, as far as they are known.
+        origin: name of the data that it was evaluated on.
+        options: options that the data was opened with.
+        samples: number of samples.
+        tested: number of test samples.
+        notes: notes of the evaluation.
+        settings: settings that identify the recipe, by dotted names; those of the data and the evaluators do not.
+        encoder: the settings of the encoder among them.
+        scores: subject -> (evaluator and metric, options as JSON) -> value and interval of the primary metric.
+        plain: ``explained``, ``psnr``, ``mse``, ``seconds``, ``parameters``, ``bytes`` (of an embedding) and ``samples/s``, where
+            known.
 
     Raises:
-        DataError: why it cannot be compared.
+        DataError: the run is unfinished, was not evaluated, or its results are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if (folder / "checkpoint").exists() or not (folder / "results.json").exists():
-            raise DataError("unfinished; aekit fit with --resume goes on with it")
+            raise DataError("unfinished; aekit fit --resume continues it")
         try:
             self._read(read_json(folder / "results.json"))
         except IdentityError as error:
             raise DataError(str(error)) from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"its results.json is not that of a run ({type(error).__name__}: {error})") from None
+            raise DataError(f"results.json is not that of a run ({type(error).__name__}: {error})") from None
 
     def _read(self, results: Any) -> None:
         recipe, evaluation = flatten_settings(results["recipe"]), results.get("evaluation")
@@ -86,7 +89,7 @@ class FinishedRun:
         self.digest, self.seed = results["digest"], recipe["train.seed"]
         self.origin, counts = results["data"]["data"], evaluation["counts"]
         self.samples, self.tested, self.notes = counts["samples"], counts["test"], evaluation["notes"]
-        # What it is to be turned into is no part of the data that it was judged on.
+        # The target of a restoration is not part of the data that the run was evaluated on.
         target = {name for name in recipe if name.startswith("data.target")}
         opened = {name for name in recipe if name.startswith("data.") and name.count(".") > 1} - target
         self.options = {name: recipe[name] for name in recipe if name in opened}
@@ -96,22 +99,22 @@ class FinishedRun:
             if name not in _FREE | opened and not name.startswith("evaluate.")
         }
         self.encoder = {name: value for name, value in self.settings.items() if name.startswith("encoder.")}
-        self.scores = {subject: _scores(found, recipe) for subject, found in evaluation["results"].items()}
-        found = {name: results.get(section, {}).get(key) for name, (section, key) in _PLAIN.items()}
-        self.plain = {name: value for name, value in found.items() if value is not None}
-        self.plain.setdefault("bytes", 4 * counts["dim"])  # float32; runs of before did not say so
+        self.scores = {subject: _scores(by_name, recipe) for subject, by_name in evaluation["results"].items()}
+        numbers = {name: results.get(section, {}).get(key) for name, (section, key) in _PLAIN.items()}
+        self.plain = {name: value for name, value in numbers.items() if value is not None}
+        self.plain.setdefault("bytes", 4 * counts["dim"])  # float32, if the run does not say
 
     @property
     def data(self) -> str:
-        """The same for runs that were judged on the same data."""
+        """Key that is equal for runs that were evaluated on the same data."""
         return json.dumps([self.origin, self.options, self.samples], sort_keys=True)
 
 
-def _scores(found: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[tuple[str, str], Score]:
+def _scores(by_name: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[tuple[str, str], Score]:
     scores = {}
-    for name, result in found.items():
-        metric, figure = next(iter(result["metrics"].items()))
+    for name, result in by_name.items():
+        metric, value = next(iter(result["metrics"].items()))
         options = {n: v for n, v in recipe.items() if n.startswith(f"evaluate.{name}.") and not n.endswith(".seed")}
         key = f"{name} {metric.replace('_', ' ')}", json.dumps(options, sort_keys=True)
-        scores[key] = figure["value"], figure.get("low"), figure.get("high")
+        scores[key] = value["value"], value.get("low"), value.get("high")
     return scores

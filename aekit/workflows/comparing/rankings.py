@@ -1,4 +1,4 @@
-"""Which orderings in a table of runs are real: those whose outermost intervals do not overlap, in sentences."""
+"""State which differences in a table of runs are significant: those whose outermost intervals do not overlap."""
 
 from __future__ import annotations
 
@@ -8,59 +8,112 @@ from aekit.evaluation.summary import join_words
 from aekit.workflows.comparing.tables import Row, Table
 
 
+def table_conclusion(table: Table) -> str:
+    """Return one sentence on which encoders are best, and on whether they are better than the baselines."""
+    scores = [column.name for column in table.columns if column.kind == "score"]
+    best: dict[str, list[str]] = {}
+    tied, beaten, unbeaten, without_intervals = [], [], [], []
+    for column in scores:
+        rows = _sorted_rows(table, column)
+        encoders, baselines = [row for row in rows if not row.is_baseline], [row for row in rows if row.is_baseline]
+        if not encoders:
+            continue
+        if any(row.statistics[column].low is None for row in rows):
+            without_intervals.append(column)
+            continue
+        first = encoders[0].statistics[column]
+        if len(encoders) > 1 and all(first.significantly_above(row.statistics[column]) for row in encoders[1:]):
+            best.setdefault(encoders[0].name, []).append(column)
+        elif len(encoders) > 1:
+            tied.append(column)
+        if baselines:
+            better = all(first.significantly_above(row.statistics[column]) for row in baselines)
+            (beaten if better else unbeaten).append(column)
+    single = [row.name for row in table.rows if not row.is_baseline]
+    subject = single[0] if len(single) == 1 else "the best encoder"
+    clauses = [
+        f"{name} is significantly better than every other encoder on {join_words(names)}"
+        for name, names in best.items()
+    ]
+    clauses += [f"no significant difference between the best encoders on {join_words(tied)}"] if tied else []
+    clauses += [f"{subject} is significantly better than every baseline on {join_words(beaten)}"] if beaten else []
+    if unbeaten:
+        clauses.append(f"{subject} is not significantly better than every baseline on {join_words(unbeaten)}")
+    if without_intervals:
+        clauses.append(f"no conclusion on {join_words(without_intervals)}, as intervals are missing")
+    if not clauses:
+        return "Nothing to compare: one encoder and no baseline."
+    sentence = "; ".join(clauses)
+    capital = sentence[0].upper() if sentence.startswith(("no ", "the ")) else sentence[0]
+    return f"{capital}{sentence[1:]}."
+
+
 def table_sentences(table: Table) -> list[str]:
-    """Say in sentences what the statistics of a table show, and add its notes."""
+    """State which differences are significant on each metric, and add the notes of the table."""
     return [*ranking_sentences(table), *table.notes]
 
 
 def ranking_sentences(table: Table) -> list[str]:
-    """For each evaluator, where the encoders stand beside the controls and among each other."""
-    lines = []
+    """State for each evaluator how the encoders compare with the baselines and with each other."""
+    sentences = []
     for column in table.columns:
         if column.kind == "score":
-            rows = [row for row in table.rows if column.name in row.statistics]
-            rows.sort(key=lambda row: -row.statistics[column.name].mean)
-            lines += [f"{column.name}: {sentence}" for sentence in _sentences(rows, column.name)]
-    return lines
+            sentences += [
+                f"{column.name}: {sentence}" for sentence in _sentences(_sorted_rows(table, column.name), column.name)
+            ]
+    return sentences
+
+
+def _sorted_rows(table: Table, column: str) -> list[Row]:
+    """Return the rows that have a value in a column, the highest mean first."""
+    rows = [row for row in table.rows if column in row.statistics]
+    return sorted(rows, key=lambda row: -row.statistics[column].mean)
 
 
 def _sentences(rows: Sequence[Row], column: str) -> list[str]:
-    encoders, controls = [row for row in rows if not row.is_baseline], [row for row in rows if row.is_baseline]
+    encoders, baselines = [row for row in rows if not row.is_baseline], [row for row in rows if row.is_baseline]
     if not encoders:
         return []
     if any(row.statistics[column].low is None for row in rows):
-        return ["there are no intervals, so that no order is claimed"]
-    said = []
-    if controls:
-        standing: dict[str, list[str]] = {}
+        return ["intervals are missing, so no difference can be called significant"]
+    sentences = []
+    if baselines:
+        by_outcome: dict[str, list[str]] = {}
         for row in encoders:
-            standing.setdefault(_compared_to_baselines(row, controls, column), []).append(row.name)
-        lie = {where: "lies" if len(names) == 1 else "lie" for where, names in standing.items()}
-        said.append("; ".join(f"{join_words(names)} {lie[where]} {where}" for where, names in standing.items()))
+            by_outcome.setdefault(_compared_with_baselines(row, baselines, column), []).append(row.name)
+        parts = [
+            f"{join_words(names)} {'is' if len(names) == 1 else 'are'} {outcome}"
+            for outcome, names in by_outcome.items()
+        ]
+        sentences.append("; ".join(parts))
     if len(encoders) > 1:
-        said.append(_among(encoders, column))
-    return said
+        sentences.append(_compared_with_each_other(encoders, column))
+    return sentences
 
 
-def _compared_to_baselines(row: Row, controls: Sequence[Row], column: str) -> str:
-    """``above raw and random, level with pca-32``."""
-    own = row.statistics[column]
-    above = [c.name for c in controls if own.significantly_above(c.statistics[column])]
-    below = [c.name for c in controls if c.statistics[column].significantly_above(own)]
-    level = [c.name for c in controls if c.name not in (*above, *below)]
-    places = {"above": above, "level with": level, "below": below}
-    return ", ".join(f"{word} {join_words(names)}" for word, names in places.items() if names)
+def _compared_with_baselines(row: Row, baselines: Sequence[Row], column: str) -> str:
+    """Return the outcome, such as ``better than raw and random, not significantly different from pca-32``."""
+    statistic = row.statistics[column]
+    better = [other.name for other in baselines if statistic.significantly_above(other.statistics[column])]
+    worse = [other.name for other in baselines if other.statistics[column].significantly_above(statistic)]
+    similar = [other.name for other in baselines if other.name not in (*better, *worse)]
+    outcomes = {"better than": better, "not significantly different from": similar, "worse than": worse}
+    return ", ".join(f"{outcome} {join_words(names)}" for outcome, names in outcomes.items() if names)
 
 
-def _among(encoders: Sequence[Row], column: str) -> str:
-    beaten: dict[tuple[str, ...], list[str]] = {}
+def _compared_with_each_other(encoders: Sequence[Row], column: str) -> str:
+    by_beaten: dict[tuple[str, ...], list[str]] = {}
     for row in encoders:
-        others = tuple(o.name for o in encoders if row.statistics[column].significantly_above(o.statistics[column]))
-        if others:
-            beaten.setdefault(others, []).append(row.name)
-    if not beaten:
-        return "no encoder is told apart from another, as their intervals overlap"
-    real = "; ".join(f"{join_words(names)} above {join_words(list(others))}" for others, names in beaten.items())
+        beaten = tuple(o.name for o in encoders if row.statistics[column].significantly_above(o.statistics[column]))
+        if beaten:
+            by_beaten.setdefault(beaten, []).append(row.name)
+    if not by_beaten:
+        return "no significant difference between the encoders, as their intervals overlap"
+    parts = [
+        f"{join_words(names)} {'is' if len(names) == 1 else 'are'} better than {join_words(list(beaten))}"
+        for beaten, names in by_beaten.items()
+    ]
     pairs = len(encoders) * (len(encoders) - 1) // 2
-    told = sum(len(others) * len(names) for others, names in beaten.items())
-    return f"among the encoders {real}" + ("" if told == pairs else "; the others are not told apart")
+    significant = sum(len(beaten) * len(names) for beaten, names in by_beaten.items())
+    other = "" if significant == pairs else "; no other difference is significant"
+    return f"among the encoders, {'; '.join(parts)}{other}"

@@ -1,19 +1,20 @@
-"""Runs side by side, as text for a terminal, CSV, Markdown, and a page of HTML."""
+"""Render a comparison of runs as text for a terminal, as CSV, as Markdown and as an HTML page."""
 
 from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from aekit.visualization.charts import intervals
-from aekit.visualization.page import Page, card, sentences, side_by_side, table
-from aekit.workflows.comparing.rankings import table_sentences
+from aekit.visualization.page import Page, card, headline, sentences, side_by_side, table as html_table
+from aekit.workflows.comparing.rankings import table_conclusion, table_sentences
 from aekit.workflows.comparing.tables import Column, Row, Table
 
 _FORMAT = {
     "score": ".4f",
-    "share": ".4f",
+    "fraction": ".4f",
     "error": ".4g",
     "decibel": ".2f",
     "seconds": ",.1f",
@@ -23,71 +24,89 @@ _FORMAT = {
 
 
 def as_text(tables: Sequence[Table], skipped: Mapping[str, str], width: int) -> str:
-    """Columns that do not fit beside each other go below, beside the names again."""
-    parts = ["\n".join([one.data, *_blocks(one, width), "", *table_sentences(one)]) for one in tables]
-    return "\n\n".join([*parts, *filter(None, ["\n".join(_left_out(skipped))])])
+    """Render the conclusion, the table and the sentences of each data set.
+
+    Args:
+        tables: one for each data set.
+        skipped: folder -> why it is in no table.
+        width: columns of the terminal; table columns that do not fit go below, next to the names again.
+    """
+    parts = []
+    for table in tables:
+        conclusion = textwrap.wrap(f"{table.data}: {table_conclusion(table)}", width)
+        parts.append("\n".join([*conclusion, "", *_blocks(table, width), "", *table_sentences(table)]))
+    return "\n\n".join([*parts, *filter(None, ["\n".join(_skipped_lines(skipped))])])
 
 
 def as_csv(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
-    """A line for each row; a score has its mean, deviation and interval in columns of their own."""
-    columns = list(dict.fromkeys(column for one in tables for column in one.columns))
-    head = ["data", "name", "control", "seeds"]
+    """Render a line for each row; a score has its mean, deviation and interval in separate columns."""
+    columns = list(dict.fromkeys(column for table in tables for column in table.columns))
+    head = ["data", "name", "is_baseline", "seeds"]
     for column in columns:
         parts = ["", " sd", " low", " high"] if column.kind == "score" else ["", " sd"]
         head += [f"{column.name}{part}" for part in parts]
-    written = io.StringIO()
-    out = csv.DictWriter(written, head, lineterminator="\n")
-    out.writeheader()
-    for one in tables:
-        for row in one.rows:
-            line: dict[str, object] = {"data": one.data, "name": row.name, "control": str(row.is_baseline).lower()}
-            line["seeds"] = _seeds(row.seeds)
-            for name, figure in row.statistics.items():
-                found = {"": figure.mean, " sd": figure.deviation, " low": figure.low, " high": figure.high}
-                line |= {f"{name}{part}": value for part, value in found.items() if f"{name}{part}" in head}
-            out.writerow(line)
-    return written.getvalue()
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, head, lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for row in table.rows:
+            line: dict[str, object] = {"data": table.data, "name": row.name}
+            line |= {"is_baseline": str(row.is_baseline).lower(), "seeds": _seeds(row.seeds)}
+            for name, statistic in row.statistics.items():
+                values = {
+                    "": statistic.mean,
+                    " sd": statistic.deviation,
+                    " low": statistic.low,
+                    " high": statistic.high,
+                }
+                line |= {f"{name}{part}": value for part, value in values.items() if f"{name}{part}" in head}
+            writer.writerow(line)
+    return buffer.getvalue()
 
 
 def as_markdown(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
-    """A table and a list of sentences for each data set."""
+    """Render the conclusion, a table and a list of sentences for each data set."""
     parts = []
-    for one in tables:
-        head, *rows = _cells(one)
+    for table in tables:
+        head, *rows = _cells(table)
         lines = [head, ["---"] * len(head), *rows]
         drawn = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-        parts.append("\n".join([f"**{one.data}**", "", *drawn, "", *(f"- {line}" for line in table_sentences(one))]))
-    parts += filter(None, ["\n".join(f"- {line}" for line in _left_out(skipped))])
+        listed = [f"- {sentence}" for sentence in table_sentences(table)]
+        parts.append("\n".join([f"**{table.data}**: {table_conclusion(table)}", "", *drawn, "", *listed]))
+    parts += filter(None, ["\n".join(f"- {line}" for line in _skipped_lines(skipped))])
     return "\n\n".join(parts) + "\n"
 
 
 def as_page(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
-    """A self-contained page, with the intervals drawn."""
-    encoders = sum(not row.is_baseline for one in tables for row in one.rows)
+    """Render a self-contained HTML page with the intervals plotted."""
+    encoders = sum(not row.is_baseline for table in tables for row in table.rows)
     subtitle = f"{encoders} encoders; mean, standard deviation and outermost 95 % interval over the seeds of each"
-    page = Page("Runs side by side", subtitle)
-    for one in tables:
-        head, *rows = _cells(one)
-        figures = table([dict(zip(head, row)) for row in rows])
-        page.add("", card(one.data, "", figures, sentences(table_sentences(one))))
-        drawn = [_intervals(one.rows, column) for column in one.columns if column.kind == "score"]
-        if drawn:
-            page.add("", card("Intervals", "The dot is the mean; controls are gray.", side_by_side(*drawn, least=390)))
-        differs: list[dict[str, object]] = [
-            {"row": row.name, "runs": ", ".join(row.runs), **_settings(row, one)} for row in one.rows
+    page = Page("Comparison of runs", subtitle)
+    for table in tables:
+        head, *rows = _cells(table)
+        values = html_table([dict(zip(head, row)) for row in rows])
+        data = f"{table.data}: " if len(tables) > 1 else ""
+        page.add("", headline(f"{data}{table_conclusion(table)}", "notice"))
+        page.add("", card(table.data, "", values, sentences(table_sentences(table))))
+        plots = [_intervals(table.rows, column) for column in table.columns if column.kind == "score"]
+        if plots:
+            legend = "The dot is the mean; baselines are gray."
+            page.add("", card("Intervals", legend, side_by_side(*plots, least=390)))
+        differences: list[dict[str, object]] = [
+            {"row": row.name, "runs": ", ".join(row.runs), **_settings(row, table)} for row in table.rows
         ]
         below = "Settings in which the recipes differ, and the runs of each row."
-        page.add("", card("What differs", below, table(differs)))
+        page.add("", card("Differences between the recipes", below, html_table(differences)))
     if skipped:
-        page.add("", card("Left out", "", sentences(_left_out(skipped))))
+        page.add("", card("Skipped", "", sentences(_skipped_lines(skipped))))
     return page.html()
 
 
-def _blocks(one: Table, width: int) -> list[str]:
-    """The table, in as many blocks of columns as the width asks for."""
-    columns = list(zip(*_cells(one)))
+def _blocks(table: Table, width: int) -> list[str]:
+    """Return the lines of the table, in as many blocks of columns as the width requires."""
+    columns = list(zip(*_cells(table)))
     sizes = [max(map(len, column)) for column in columns]
-    fixed, first = 2, sizes[0] + sizes[1] + 4  # the name and the seeds stand in every block
+    fixed, first = 2, sizes[0] + sizes[1] + 4  # the name and the seeds are in every block
     blocks: list[list[int]] = [[]]
     for number in range(fixed, len(columns)):
         used = first + sum(sizes[i] + 2 for i in blocks[-1])
@@ -104,39 +123,42 @@ def _blocks(one: Table, width: int) -> list[str]:
     return lines
 
 
-def _cells(one: Table) -> list[list[str]]:
-    """The heads, and the cells of each row."""
-    rows = [[row.name, _seeds(row.seeds), *(_said(row, column) for column in one.columns)] for row in one.rows]
-    return [["", "seeds", *(column.name for column in one.columns)], *rows]
+def _cells(table: Table) -> list[list[str]]:
+    """Return the column titles and the cells of each row."""
+    rows = [[row.name, _seeds(row.seeds), *(_cell(row, column) for column in table.columns)] for row in table.rows]
+    return [["", "seeds", *(column.name for column in table.columns)], *rows]
 
 
-def _said(row: Row, column: Column) -> str:
-    """``0.8659 ± 0.0033 [0.8551, 0.8747]``."""
-    figure, how = row.statistics.get(column.name), _FORMAT[column.kind]
-    if figure is None:
+def _cell(row: Row, column: Column) -> str:
+    """Format a statistic as ``0.8659 ± 0.0033 [0.8551, 0.8747]``."""
+    statistic, form = row.statistics.get(column.name), _FORMAT[column.kind]
+    if statistic is None:
         return ""
-    # That the runs of one recipe have equally many parameters goes without saying.
-    silent = figure.deviation is None or (column.kind == "count" and not figure.deviation)
-    sure = "" if silent else f" ± {format(figure.deviation, '.2g' if column.kind == 'error' else how)}"
-    interval = "" if figure.low is None else f" [{format(figure.low, how)}, {format(figure.high, how)}]"
-    return f"{format(figure.mean, how)}{sure}{interval}"
+    # Runs of one recipe have the same number of parameters, so their deviation of 0 is no news.
+    silent = statistic.deviation is None or (column.kind == "count" and not statistic.deviation)
+    deviation = "" if silent else f" ± {format(statistic.deviation, '.2g' if column.kind == 'error' else form)}"
+    interval = "" if statistic.low is None else f" [{format(statistic.low, form)}, {format(statistic.high, form)}]"
+    return f"{format(statistic.mean, form)}{deviation}{interval}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    """``0-2``, or ``0, 4, 7`` where there are gaps."""
-    whole = len(seeds) > 2 and sorted(seeds) == list(range(min(seeds), max(seeds) + 1))
-    return f"{min(seeds)}-{max(seeds)}" if whole else ", ".join(map(str, seeds))
+    """Format seeds as ``0-2``, or as ``0, 4, 7`` if there are gaps."""
+    contiguous = len(seeds) > 2 and sorted(seeds) == list(range(min(seeds), max(seeds) + 1))
+    return f"{min(seeds)}-{max(seeds)}" if contiguous else ", ".join(map(str, seeds))
 
 
-def _left_out(skipped: Mapping[str, str]) -> list[str]:
-    return [f"left out {folder}: {why}" for folder, why in skipped.items()]
+def _skipped_lines(skipped: Mapping[str, str]) -> list[str]:
+    return [f"skipped {folder}: {reason}" for folder, reason in skipped.items()]
 
 
-def _settings(row: Row, one: Table) -> dict[str, str]:
-    names = dict.fromkeys(name for other in one.rows for name in other.settings)
+def _settings(row: Row, table: Table) -> dict[str, str]:
+    names = dict.fromkeys(name for other in table.rows for name in other.settings)
     return {name: str(row.settings.get(name, "")) for name in names}
 
 
 def _intervals(rows: Sequence[Row], column: Column) -> str:
-    found = {row.name: (row.statistics[column.name], row.is_baseline) for row in rows if column.name in row.statistics}
-    return intervals({who: (f.mean, f.low, f.high, control) for who, (f, control) in found.items()}, column.name, 4)
+    drawn = {}
+    for row in rows:
+        if statistic := row.statistics.get(column.name):
+            drawn[row.name] = (statistic.mean, statistic.low, statistic.high, row.is_baseline)
+    return intervals(drawn, column.name, 4)

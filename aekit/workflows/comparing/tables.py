@@ -1,4 +1,4 @@
-"""Hold the tables of a comparison: statistics, columns, rows."""
+"""Hold the tables of a comparison: statistics, columns and rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Statistic:
     """A number over the runs of a row.
 
     Attributes:
-        mean: over the runs.
-        deviation: standard deviation over the runs, n - 1 in the denominator; None for a single run.
-        low, high: the outermost ends of the runs' 95 % intervals, or None where there are none.
-        count: runs it is of.
+        mean: mean over the runs.
+        deviation: standard deviation over the runs, with n - 1 in the denominator; None for a single run.
+        low, high: outermost ends of the 95 % intervals of the runs, or None without intervals.
+        count: number of runs.
     """
 
     mean: float
@@ -24,25 +24,31 @@ class Statistic:
     count: int
 
     def significantly_above(self, other: Statistic) -> bool:
-        """Whether the whole interval lies above the other's."""
+        """Return whether the whole interval lies above the other's."""
         return self.low is not None and other.high is not None and self.low > other.high
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a column shows: ``score`` (of an evaluator; higher is better), ``share``, ``error``, ``decibel``, ``seconds``,
-    ``count`` or ``rate``."""
+    """A column of a table.
+
+    Attributes:
+        name: title of the column.
+        kind: ``score`` (the primary metric of an evaluator; higher is better), ``fraction``, ``error``, ``decibel``,
+            ``seconds``, ``count`` or ``rate``.
+    """
 
     name: str
     kind: str
 
     @property
     def lower_is_better(self) -> bool:
+        """Whether the best value is the lowest."""
         return self.kind in ("error", "seconds", "count")
 
 
-_PLAIN = [
-    Column("explained", "share"),
+PLAIN_COLUMNS = [
+    Column("explained", "fraction"),
     Column("psnr", "decibel"),
     Column("mse", "error"),
     Column("seconds", "seconds"),
@@ -50,20 +56,20 @@ _PLAIN = [
     Column("bytes", "count"),
     Column("samples/s", "rate"),
 ]
-"""Columns of what is not judged by an evaluator: a number for each run, without an interval."""
+"""Columns that come from no evaluator: one number per run, without an interval."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ only in their seed, or a control.
+    """Runs that differ only in their seed, or a baseline.
 
     Attributes:
-        name: what sets it apart from the other rows.
-        control: whether nothing was learned for it.
-        seeds: of its runs.
+        name: the settings that distinguish it from the other rows.
+        is_baseline: whether it is a baseline rather than a trained encoder.
+        seeds: seeds of its runs.
         runs: names of their folders.
-        figures: column -> what was found.
-        settings: those in which the recipes of the table differ; empty for a control.
+        statistics: column -> statistic.
+        settings: settings in which the recipes of the table differ; empty for a baseline.
     """
 
     name: str
@@ -79,8 +85,10 @@ class Table:
     """All rows on one data set, the best first.
 
     Attributes:
-        data: the data set.
-        notes: what the reader should know besides.
+        data: name of the data set.
+        columns: the columns.
+        rows: encoders and baselines.
+        notes: remarks on the runs.
     """
 
     data: str
