@@ -214,7 +214,8 @@ def image_strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0
     count = max((len(cells) for _, cells in rows), default=0)
     style = f"--count: {count}; --cell: {cell_width(wide)}px"
     drawn = [
-        f'<div class="strip" style="{style}"><div class="title" title="{escape(title)}">{escape(title)}</div>{"".join(cells)}</div>'
+        f'<div class="strip" style="{style}">'
+        f'<div class="title" title="{escape(title)}">{escape(title)}</div>{"".join(cells)}</div>'
         for title, cells in rows
     ]
     return f'<div class="strips" role="group" tabindex="0">{"".join(drawn)}</div>'
