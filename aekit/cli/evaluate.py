@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of splits and resampling.")
+@click.option("--verbose", "-v", is_flag=True, help="Explain each metric; print the split, chosen settings and checks.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("knn.metric=cosine")
 @quiet_option
@@ -69,6 +70,7 @@ def evaluate(
     baselines: bool,
     checks: bool,
     seed: int,
+    verbose: bool,
     as_json: bool,
     overrides: dict[str, Any],
     progress: Progress,
@@ -95,4 +97,4 @@ def evaluate(
         progress=progress,
     )
     write_json(Path(embeddings) / "results.json", evaluation.to_dict())
-    click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text())
+    click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text(verbose=verbose))

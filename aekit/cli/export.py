@@ -34,14 +34,11 @@ def export(
     The exported model maps raw samples to embeddings, in batches of any size. The file is written only if its outputs match
     those of the encoder.
     """
-    from aekit.encoder.identity import find_encoder_folder
-
     exported = aekit.export_encoder(
-        aekit.load(encoder),
+        encoder,
         out,
         data=data,
         options=source_options(overrides),
-        folder=find_encoder_folder(encoder),
         tolerance=tolerance,
         progress=progress,
     )

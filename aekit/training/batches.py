@@ -18,10 +18,10 @@ class Batches:
 
     Args:
         samples: to draw from.
-        batch_size: a last batch that is smaller is left out, so that every step sees as much.
+        batch_size: a smaller last batch is dropped, so that all steps see the same number of samples.
         seed: of the order.
         labels: (N,) for supervised objectives.
-        targets: as many samples in the same order, where what is to be restored is not the sample itself.
+        targets: the clean samples in the same order, if the objective is to restore them from `samples`.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Batches:
         self.per_epoch = len(samples) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Batches of one epoch from number `start` on."""
+        """Yield the batches of one epoch, starting at batch number `start`."""
         order = torch.randperm(
             len(self.samples), generator=torch.Generator().manual_seed(derive_seed(self.seed, epoch))
         )
@@ -45,7 +45,7 @@ class Batches:
             yield self._at(order[number * self.batch_size : (number + 1) * self.batch_size])
 
     def all(self) -> Iterator[Batch]:
-        """All samples once, in their order."""
+        """Yield all samples once, in their order."""
         for positions in torch.arange(len(self.samples)).split(self.batch_size):
             yield self._at(positions)
 
@@ -56,6 +56,6 @@ class Batches:
 
 
 def derive_seed(*parts: int) -> int:
-    """A seed from several numbers, such as (seed, epoch, step): neighbors give unrelated ones."""
+    """Derive a seed from several numbers, such as (seed, epoch, step); similar numbers give unrelated seeds."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -1,4 +1,4 @@
-"""From a recipe to an encoder and what trains it."""
+"""Build the encoder and its training objective from a recipe."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from aekit.training.recipe import LayerSettings, Recipe
 
 
 def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> Objective:
-    """Builds the encoder and what trains it, with first weights that depend on ``train.seed`` alone.
+    """Build the encoder and its objective, with initial weights that depend on ``train.seed`` alone.
 
     Raises:
-        RecipeError: options that do not fit the data or one another.
+        RecipeError: options do not fit the data or each other.
     """
     section = recipe.objective
     with temporary_seed(recipe.train.seed):
         variants = make_variants(section.variants, recipe.options.get("objective", {}), place="objective")
     heads = {name: options for name, (variant, options) in variants.items() if variant.implements("head")}
-    bounds = [name for name, (variant, _) in variants.items() if variant.implements("reconstruction_loss")]
-    for what, names in {"give the encoder a head": list(heads), "replace the reconstruction error": bounds}.items():
+    losses = [name for name, (variant, _) in variants.items() if variant.implements("reconstruction_loss")]
+    for action, names in {"define the encoder's head": list(heads), "replace the reconstruction loss": losses}.items():
         if len(names) > 1:
-            raise RecipeError([f"objective.variants: {' and '.join(names)} each {what}; at most one can"])
+            raise RecipeError([f"objective.variants: {' and '.join(names)} each {action}; at most one can"])
     name = recipe.encoder.backbone
     backbone = registry().get("backbone", name, required_by="encoder.backbone")
     options = validate_options(backbone, recipe.options_of("encoder", name), f"encoder.{name}")
     architecture: dict[str, Any] = {
         "backbone": {"name": name, "options": options},
-        "head": next(({"variant": variant, "options": chosen} for variant, chosen in heads.items()), None),
+        "head": next(({"variant": variant, "options": settings} for variant, settings in heads.items()), None),
         "dim": recipe.encoder.dim,
         "normalize": recipe.encoder.normalize,
     }
@@ -54,8 +54,8 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     parts: dict[str, Objective] = {}
     with temporary_seed(recipe.train.seed + 1):
         if section.variants or not section.pretexts:
-            given = {name: variant for name, (variant, _) in variants.items()}
-            parts["autoencoder"] = _autoencoder(encoder, given, recipe)
+            modules = {name: variant for name, (variant, _) in variants.items()}
+            parts["autoencoder"] = _autoencoder(encoder, modules, recipe)
         for name in section.pretexts:
             plugin = registry().get("pretext", name, required_by="objective.pretexts")
             options = validate_options(plugin, recipe.options_of("objective", name), f"objective.{name}")
@@ -70,33 +70,40 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
 def make_variants(
     names: list[str], tables: Mapping[str, Mapping[str, Any]], place: str
 ) -> dict[str, tuple[Variant, dict[str, Any]]]:
-    """Name -> variant and its options, from a table each; `place` is where in the recipe they stand."""
-    made = {}
+    """Build variants from their tables of options: name -> variant and its validated options.
+
+    Args:
+        names: plugins, in order.
+        tables: name -> options.
+        place: section of the recipe that names them, for messages.
+    """
+    variants = {}
     for name in names:
         plugin = registry().get("variant", name, required_by=f"{place}.variants")
         options = validate_options(plugin, dict(tables.get(name, {})), f"{place}.{name}")
-        made[plugin.name] = plugin.load()(**options), options
-    return made
+        variants[plugin.name] = plugin.load()(**options), options
+    return variants
 
 
 def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObjective, LayerSettings]]:
-    """What layer-wise training trains before the whole, in order; nothing where the recipe does not ask for it.
+    """Build the objectives that train single layers before the whole network, in order; none unless the recipe asks for it.
 
     Raises:
-        RecipeError: an objective or a backbone without layers, or settings for more layers than there are.
+        RecipeError: the objective or the backbone has no layers, or the recipe has settings for more layers than there are.
     """
     layerwise = recipe.layerwise
-    wanted = [layerwise.layer(number)[0].epochs for number in range(len(layerwise.layers))]
-    if not layerwise.epochs and not any(wanted):
+    if not layerwise.epochs and not any(table.get("epochs") for table in layerwise.layers):
         return []
     whole = find_autoencoder(objective)
     if whole is None or whole is not objective or not isinstance(whole.decoder, Decoder):
         raise RecipeError(
-            ["layerwise: only an autoencoder whose backbone mirrors its stages can be trained layer by layer"]
+            ["layerwise: only an autoencoder whose backbone has a mirrored decoder can be trained layer by layer"]
         )
     count = len(whole.encoder.layers) - whole.encoder.frozen
     if len(layerwise.layers) > count:
-        raise RecipeError([f"layerwise.layers: has {len(layerwise.layers)} tables, but the encoder has {count} layers"])
+        raise RecipeError(
+            [f"layerwise.layers: has {len(layerwise.layers)} tables, but the encoder has {count} layers to train"]
+        )
     layers = []
     for number in range(count):
         settings, tables = layerwise.layer(number)
@@ -104,8 +111,8 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObj
         if names is None:
             names, tables, place = recipe.objective.variants, recipe.options.get("objective", {}), "objective"
         with temporary_seed(recipe.train.seed + 2 + number):
-            made = make_variants(names, tables, place)
-        variants = {name: variant for name, (variant, _) in made.items()}
+            built = make_variants(names, tables, place)
+        variants = {name: variant for name, (variant, _) in built.items()}
         if settings.variants is None and number < count - 1:  # only the last layer has a head
             variants = {name: variant for name, variant in variants.items() if not variant.implements("head")}
         epochs = layerwise.epochs if settings.epochs is None else settings.epochs
@@ -116,29 +123,27 @@ def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObj
     return layers
 
 
-def _check_kind(names: Iterable[str], spec: SampleSpec, what: str) -> None:
-    """Refuses variants that are not made for the kind of sample that `what` takes in, which may be the output of layers."""
+def _check_kind(names: Iterable[str], spec: SampleSpec, part: str) -> None:
+    """Reject variants that do not support the samples that `part` takes, which may be the output of other layers."""
     for name in names:
         tags = registry().get("variant", name).entry.tags
         kinds = [tag for tag in tags if tag in get_args(Kind)]
         if kinds and spec.kind not in kinds:
             raise RecipeError(
-                [f"variant {name!r} cannot take {spec}, as {what} does: made for {', '.join(kinds)} samples"]
+                [f"variant {name!r} cannot take {spec}, the input of {part}; expected {', '.join(kinds)} samples"]
             )
 
 
 def _frozen(recipe: Recipe, encoder: Encoder) -> int:
-    """How many of the encoder's lowest layers ``encoder.frozen`` means."""
-    given, stages = recipe.encoder.frozen, len(encoder.backbone.stages)
-    count = stages - len(recipe.encoder.hidden) if given == "all" else given
+    """Return the number of lowest layers that ``encoder.frozen`` freezes."""
+    frozen, stages = recipe.encoder.frozen, len(encoder.backbone.stages)
+    count = stages - len(recipe.encoder.hidden) if frozen == "all" else frozen
     if count > stages:
         raise RecipeError(
-            [f"encoder.frozen = {given}: expected 0 to {stages}, as the backbone has {stages} stages, or 'all'"]
+            [f"encoder.frozen = {frozen}: expected 'all' or 0 to {stages}, the number of stages of the backbone"]
         )
     if count and count == len(encoder.layers):
-        raise RecipeError(
-            [f"encoder.frozen = {given!r}: leaves nothing of the encoder to train; set encoder.dim or encoder.hidden"]
-        )
+        raise RecipeError([f"encoder.frozen = {frozen!r}: leaves nothing to train; set encoder.dim or encoder.hidden"])
     return count
 
 
@@ -155,8 +160,8 @@ def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe)
     if loss == "auto":
         loss = auto_loss(part.preprocess)
     if LOSSES[loss].unit and not part.preprocess.unit:
-        needs = "set encoder.scaling = 'unit', or" if part is encoder else "what the frozen stages give is not; set"
-        raise RecipeError([f"objective.loss = {loss!r}: needs data in [0, 1]; {needs} loss = 'mse'"])
+        advice = "set encoder.scaling = 'unit' or" if part is encoder else "the frozen features are not; set"
+        raise RecipeError([f"objective.loss = {loss!r}: needs data in [0, 1]; {advice} loss = 'mse'"])
     try:
         return Autoencoder(encoder, decoder, variants, loss, part, recipe.options_of("objective", loss))
     except ValueError as error:
@@ -164,10 +169,10 @@ def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe)
 
 
 def auto_loss(preprocess: Preprocess) -> str:
-    """What ``objective.loss = "auto"`` means for data that is scaled so."""
+    """Return the loss that ``objective.loss = "auto"`` means for preprocessed data."""
     return "bce" if preprocess.unit else "mse"
 
 
 def find_autoencoder(objective: Objective) -> Autoencoder | None:
-    """The autoencoder in an objective, if there is one."""
+    """Return the autoencoder in an objective, or None."""
     return next((module for module in objective.modules() if isinstance(module, Autoencoder)), None)

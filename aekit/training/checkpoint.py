@@ -21,32 +21,35 @@ from aekit.training.settings import Settings
 
 @dataclass
 class State:
-    """All that a step changes."""
+    """Everything that a training step changes.
+
+    Attributes:
+        step: number of steps done in total.
+        phase: number of the training phase, from 0.
+        seconds: time spent in all phases, without interruptions.
+    """
 
     objective: Objective
     optimizer: torch.optim.Optimizer
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
-    """Steps done in all."""
     phase: int = 0
-    """Which stretch of a training in several ones this is."""
     seconds: float = 0.0
-    """Time spent so far, by all phases, interruptions left out."""
 
     @classmethod
     def start(cls, objective: Objective, settings: Settings) -> State:
         return cls(objective, make_optimizer(objective, settings))
 
     def save(self, folder: Path) -> None:
-        """Writes all of it, and replaces the former checkpoint in one step."""
+        """Write the state, and replace the previous checkpoint atomically."""
         folder.mkdir(exist_ok=True)
         tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         numbers: dict[str, Any] = {}
         for number, state in self.optimizer.state_dict()["state"].items():
             for key, value in state.items():
                 name = f"optimizer.{number}.{key}"
-                # L-BFGS remembers lists of tensors, and plain numbers.
+                # L-BFGS has lists of tensors and plain numbers in its state.
                 listed = isinstance(value, list) and any(isinstance(part, Tensor) for part in value)
                 if isinstance(value, Tensor):
                     tensors[name] = value
@@ -57,28 +60,28 @@ class State:
                     numbers[name] = value
         counters = {name: getattr(self, name) for name in _COUNTERS} | {"optimizer": numbers}
         part = folder / "state.part"
-        save_file(_apart(tensors), part, {"counters": json.dumps(counters)})
+        save_file(_without_shared_memory(tensors), part, {"counters": json.dumps(counters)})
         os.replace(part, folder / "state.safetensors")
 
     @staticmethod
     def phase_of(folder: Path) -> int:
-        """The phase whose state was saved."""
+        """Return the phase of a saved state."""
         with safe_open(folder / "state.safetensors", "pt") as file:
             return json.loads(file.metadata()["counters"])["phase"]
 
     def restore(self, folder: Path) -> None:
-        """Takes up what `save` wrote, strictly.
+        """Load the state that `save` wrote, strictly.
 
         Raises:
-            TrainingError: the checkpoint is damaged or of another run.
+            TrainingError: the checkpoint is damaged or belongs to another run.
         """
         try:
             with safe_open(folder / "state.safetensors", "pt") as file:
                 counters = json.loads(file.metadata()["counters"])
-                # Copied, as dot products of what is mapped from a file at an odd address round in another order.
+                # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            own = {k.removeprefix("objective."): v for k, v in tensors.items() if k.startswith("objective.")}
-            self.objective.load_state_dict(own, strict=True)
+            weights = {k.removeprefix("objective."): v for k, v in tensors.items() if k.startswith("objective.")}
+            self.objective.load_state_dict(weights, strict=True)
         except Exception as error:
             raise TrainingError(f"{folder}: checkpoint does not load: {str(error).splitlines()[0]}") from error
         saved: dict[int, dict[str, Any]] = {}
@@ -99,12 +102,12 @@ class State:
 _COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds")
 
 
-def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, each in memory of its own: an encoder may be a part of several objectives, but a file holds no links."""
+def _without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Move tensors to the CPU, each in its own memory: objectives may share an encoder, but a file cannot share tensors."""
     seen: set[int] = set()
-    found = {}
+    separate = {}
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
-        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        separate[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
-    return found
+    return separate

@@ -1,4 +1,4 @@
-"""torch.compile of networks for as long as they are trained: no weight changes its name, and nothing is left of it after."""
+"""Compile networks with torch.compile while they are trained, without renaming their weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from aekit.errors import TrainingError
 
 @contextmanager
 def compile_networks(networks: Sequence[nn.Module]) -> Iterator[None]:
-    """Compiles the forward pass of each network in training mode; what looks at them in eval mode sees them as they are.
+    """Compile the forward pass of each network in training mode, within the context; eval mode runs it uncompiled.
 
     Raises:
-        TrainingError: they cannot be compiled here, for example as there is no C++ compiler.
+        TrainingError: they cannot be compiled here, for example without a C++ compiler.
     """
     if not networks:
         yield
@@ -30,8 +30,8 @@ def compile_networks(networks: Sequence[nn.Module]) -> Iterator[None]:
     try:
         yield
     except TorchDynamoException as error:
-        said = " ".join(str(error).strip().partition("\n\n")[0].split())  # what follows is for torch's developers
-        raise TrainingError(f"train.compile = true: cannot be compiled here: {said}; leave it out") from None
+        reason = " ".join(str(error).strip().partition("\n\n")[0].split())  # the rest is for torch's developers
+        raise TrainingError(f"train.compile = true: cannot compile here: {reason}; set it to false") from None
     finally:
         for network in networks:
             del network.forward
@@ -44,7 +44,7 @@ def _compiled(network: nn.Module) -> Callable[..., Any]:
     def forward(*inputs: Any) -> Any:
         if not network.training:
             return plain(*inputs)
-        with warnings.catch_warnings():  # compiling, it looks for gradients where there are none, and is told so
+        with warnings.catch_warnings():  # the compiler reads .grad of tensors that have none
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not a leaf")
             return fast(*inputs)
 

@@ -1,4 +1,4 @@
-"""Features of layers that stand still, computed once for a whole training instead of at every step."""
+"""Compute the features of frozen layers once for a whole training instead of at every step."""
 
 from __future__ import annotations
 
@@ -21,87 +21,89 @@ from aekit.progress import Progress
 from aekit.training.batches import Batches
 from aekit.training.settings import Settings, uses_bf16
 
-AT_ONCE = 256
-"""Samples a pass."""
+BATCH = 256
+"""Samples per forward pass."""
 
 
 def precompute_features(
     objective: Objective, batches: Batches, settings: Settings, title: str, progress: Progress
 ) -> Batches:
-    """The same batches with all that stands still behind them, where that is possible; says whether it is, and why not.
+    """Replace the samples of batches by the features of the frozen layers, if possible; report whether it is, and why not.
 
     Args:
-        objective: that will be trained on them.
-        batches: of raw samples.
-        settings: of the training, in whose precision the features are computed.
-        title: of the training, for what is said.
-        progress: receives what is said, and a bar.
+        objective: objective to train.
+        batches: batches of raw samples.
+        settings: settings of the training; its precision is that of the features.
+        title: title of the training, for messages.
+        progress: receives messages and a bar.
 
     Raises:
-        TrainingError: features that are not finite.
-        OutputError: what does not fit into memory cannot be written.
+        TrainingError: features are not finite.
+        OutputError: features that do not fit into memory cannot be written.
     """
-    below, frozen = objective.frozen_trunk(), objective.encoder.frozen
-    if below is None:
+    trunk, frozen = objective.frozen_trunk(), objective.encoder.frozen
+    if trunk is None:
         if frozen:
-            why = "as the task does not show them the samples as they are"
-            progress.say(f"{title}: {_output_of(frozen)} is computed at every step, {why}")
+            reason = "because the objective changes its input"
+            progress.say(f"{title}: {_output_of(frozen)} is computed at every step, {reason}")
         return batches
-    size = f"{len(batches.samples):,} x {below.out.size:,} numbers"
+    size = f"{len(batches.samples):,} x {trunk.out.size:,} values"
     bf16 = uses_bf16(settings, objective.encoder.spec, batches.samples.device)
-    held = frozen_features(objective, batches.samples, progress, bf16=bf16)
+    features = frozen_features(objective, batches.samples, progress, bf16=bf16)
     targets = None if batches.targets is None else frozen_features(objective, batches.targets, progress, bf16=bf16)
-    if held is None or (targets is None) != (batches.targets is None):
-        why = f"as {size} are more than fits in memory"
-        progress.say(f"{title}: {_output_of(below.number)} is computed at every step, {why}")
+    if features is None or (targets is None) != (batches.targets is None):
+        progress.say(
+            f"{title}: {_output_of(trunk.number)} is computed at every step, because {size} do not fit in memory"
+        )
         return batches
-    where = f"{len(held) * below.out.nbytes / 2**20:.1f} MiB {'in memory' if isinstance(held.data, Tensor) else 'in a file'}"
-    progress.say(
-        f"{title}: {_output_of(below.number)} is computed once, as nothing changes up to there: {size}, {where}"
-    )
-    return Batches(held, batches.batch_size, batches.seed, batches.labels, targets)
+    place = "in memory" if isinstance(features.data, Tensor) else "in a file"
+    mebibytes = len(features) * trunk.out.nbytes / 2**20
+    progress.say(f"{title}: {_output_of(trunk.number)} is computed once: {size}, {mebibytes:.1f} MiB {place}")
+    return Batches(features, batches.batch_size, batches.seed, batches.labels, targets)
 
 
 def frozen_features(
     objective: Objective, samples: Samples, progress: Progress, *, bf16: bool = False
 ) -> PrecomputedFeatures | None:
-    """What stands still in an objective makes of the samples; None if nothing does, or if that is too much to hold.
+    """Compute the features of the frozen layers of an objective; None if there are none, or if they are too large.
 
-    It is held on the device. What does not fit there is written to a file, as decoded samples are, if later runs can use it
-    again, and if it has no more numbers than the samples.
+    Features are stored on the device. If they do not fit there, they are written to a cache file, like decoded samples,
+    provided that later runs can use them again and that they are not larger than the samples.
     """
-    below, encoder = objective.frozen_trunk(), objective.encoder
-    if below is None:
+    trunk, encoder = objective.frozen_trunk(), objective.encoder
+    if trunk is None:
         return None
-    shape = (len(samples), *below.out.shape)
-    if len(samples) * below.out.nbytes <= memory_budget(samples.device):
-        held = torch.empty(shape, device=samples.device)
-        for start, features in _passes(below, samples, bf16, progress):
-            held[start : start + len(features)] = features
-        return PrecomputedFeatures(below.out, samples.rows, held, samples.device)
-    if below.number > encoder.frozen or below.out.size > samples.spec.size:
+    shape = (len(samples), *trunk.out.shape)
+    if len(samples) * trunk.out.nbytes <= memory_budget(samples.device):
+        stored = torch.empty(shape, device=samples.device)
+        for start, features in _passes(trunk, samples, bf16, progress):
+            stored[start : start + len(features)] = features
+        return PrecomputedFeatures(trunk.out, samples.rows, stored, samples.device)
+    if trunk.number > encoder.frozen or trunk.out.size > samples.spec.size:
         return None
 
     def fill(array: np.ndarray) -> np.ndarray:
-        for start, features in _passes(below, samples, bf16, progress):
+        for start, features in _passes(trunk, samples, bf16, progress):
             array[start : start + len(features)] = features.cpu().numpy()
         return np.arange(len(array))
 
-    mapped, _ = decode_once(_Stamped(encoder, below, samples, bf16), np.arange(len(samples)), fill, None, progress)
-    return PrecomputedFeatures(below.out, samples.rows, mapped, samples.device)
+    mapped, _ = decode_once(
+        _FeatureSource(encoder, trunk, samples, bf16), np.arange(len(samples)), fill, None, progress
+    )
+    return PrecomputedFeatures(trunk.out, samples.rows, mapped, samples.device)
 
 
-def _passes(below: FrozenTrunk, samples: Samples, bf16: bool, progress: Progress) -> Iterator[tuple[int, Tensor]]:
-    """Where each batch of features begins, and the features (B, *shape)."""
-    below.eval()
+def _passes(trunk: FrozenTrunk, samples: Samples, bf16: bool, progress: Progress) -> Iterator[tuple[int, Tensor]]:
+    """Yield the position of each batch of features, and the features (B, *shape)."""
+    trunk.eval()
     autocast = torch.autocast(samples.device.type, torch.bfloat16, enabled=bf16)
     start = 0
     with progress.task("features", len(samples)) as task:
-        for raw in samples.chunks(AT_ONCE):
+        for raw in samples.chunks(BATCH):
             with autocast:
-                features = below(raw)
+                features = trunk(raw)
             if not features.isfinite().all():
-                raise TrainingError(f"{_output_of(below.number)} is not finite")
+                raise TrainingError(f"{_output_of(trunk.number)} is not finite")
             yield start, features
             start += len(raw)
             task.advance(len(raw))
@@ -111,20 +113,20 @@ def _output_of(layers: int) -> str:
     return f"the output of the {'lowest layer' if layers == 1 else f'{layers} lowest layers'}"
 
 
-class _Stamped(Source):
-    """Features as a source that is not read, only told from others: by the samples, and by what computes them."""
+class _FeatureSource(Source):
+    """Features as a source that is never read, only identified: by the samples and the network that computes the features."""
 
-    def __init__(self, encoder: Encoder, below: FrozenTrunk, samples: Samples, bf16: bool) -> None:
-        self.spec, self.samples = below.out, samples
+    def __init__(self, encoder: Encoder, trunk: FrozenTrunk, samples: Samples, bf16: bool) -> None:
+        self.spec, self.samples = trunk.out, samples
         self.ids, self.skipped = RowIds(None, len(samples)), {}
-        made_by = [encoder.architecture["backbone"], [plugin.to_dict() for plugin in encoder.plugins], bf16]
-        self.stamp = hashlib.blake2b(canonical_json(made_by), digest_size=16)
-        add_weights(self.stamp, below)
+        origin = [encoder.architecture["backbone"], [plugin.to_dict() for plugin in encoder.plugins], bf16]
+        self.stamp = hashlib.blake2b(canonical_json(origin), digest_size=16)
+        add_weights(self.stamp, trunk)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
-        found = []
+        digests = []
         for row in self.samples.batch(torch.from_numpy(indices)).cpu().numpy():
             stamp = self.stamp.copy()
             stamp.update(np.ascontiguousarray(row).data)
-            found.append(stamp.hexdigest())
-        return found
+            digests.append(stamp.hexdigest())
+        return digests

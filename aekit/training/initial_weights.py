@@ -1,7 +1,6 @@
-"""First weights from elsewhere: of an encoder that aekit trained before, or what the backbone knows how to take up.
+"""Initialize an encoder with pretrained weights: of an earlier aekit encoder, or those that its backbone can load.
 
-They are taken up once, at the beginning of a run. An encoder that is loaded, and the random one that it is compared with,
-never ask for them.
+Weights are loaded once, at the beginning of a run. Loading a saved encoder, and building the random baseline, never does.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from aekit.training.recipe import EncoderSection
 
 
 def load_pretrained(encoder: Encoder, where: str, *, frozen: bool = False) -> None:
-    """Gives an encoder the weights that ``encoder.weights`` names, all or none, and notes in its record where they came from.
+    """Load the weights that ``encoder.weights`` names, all or none, and record where they came from.
 
     Args:
         encoder: with random weights.
-        where: the folder of an encoder or a run; else what the backbone takes. ``""``: the random weights are kept.
-        frozen: whether stages will be frozen: then an encoder whose backbone alone is the same will do, and what lies above that
-            keeps its random weights.
+        where: the folder of an encoder or a run; else a name that the backbone can load. ``""`` keeps the random weights.
+        frozen: whether stages will be frozen; then only the backbones must be the same, and layers above keep their random
+            weights.
 
     Raises:
-        RecipeError, DataError: they do not fit, or cannot be had; says why.
+        RecipeError, DataError: the weights do not fit or cannot be loaded.
     """
     if not where:
         return
@@ -39,51 +38,51 @@ def load_pretrained(encoder: Encoder, where: str, *, frozen: bool = False) -> No
             encoder.backbone.load_state_dict(earlier.backbone.state_dict(), strict=True)
             encoder.head.load_state_dict(earlier.head.state_dict(), strict=True)
         else:
-            _own(encoder).load_state_dict(_own(earlier).state_dict(), strict=True)
-        found = {"digest": earlier.digest}
+            _trunk(encoder).load_state_dict(_trunk(earlier).state_dict(), strict=True)
+        origin = {"digest": earlier.digest}
     else:
         try:
-            found = encoder.backbone.load_pretrained(where, encoder.preprocess)
+            origin = encoder.backbone.load_pretrained(where, encoder.preprocess)
         except NotImplementedError:
             name = encoder.architecture["backbone"]["name"]
             raise RecipeError(
                 [
-                    f"encoder.weights = {where!r}: backbone {name!r} takes up those of an aekit encoder alone; "
-                    f"expected the folder of one, or of a run"
+                    f"encoder.weights = {where!r}: backbone {name!r} has no weights of that name; "
+                    f"expected the folder of an aekit encoder or run"
                 ]
             ) from None
-    encoder.record["weights"] = {"from": where, **found}
+    encoder.record["weights"] = {"from": where, **origin}
 
 
 def initial_scaling(section: EncoderSection, samples: Samples) -> tuple[Preprocess, str]:
-    """Chooses the scaling of a run, and says why: that of the encoder which it begins from, unless the recipe names one.
+    """Choose the preprocessing of a run, with the reason: that of the pretrained encoder, unless the recipe sets a scaling.
 
     Args:
-        section: of the recipe.
-        samples: of the training split only.
+        section: ``[encoder]`` of the recipe.
+        samples: training samples.
     """
     if section.weights and section.scaling == "auto" and Path(section.weights).is_dir():
         earlier = load(section.weights)
         if earlier.spec.shape == samples.spec.shape and earlier.spec.dtype == samples.spec.dtype:
-            return earlier.preprocess, f"as that of {section.weights}"
+            return earlier.preprocess, f"as in {section.weights}"
     return fit_preprocess(samples, section.scaling)
 
 
-def _own(encoder: Encoder) -> Backbone:
-    """The backbone itself, without dense layers on top."""
+def _trunk(encoder: Encoder) -> Backbone:
+    """Return the backbone without the dense layers on top."""
     backbone = encoder.backbone
     return backbone.trunk if isinstance(backbone, BackboneWithDense) else backbone
 
 
 def _check_same(earlier: Encoder, now: Encoder, where: str, frozen: bool) -> None:
-    """Refuses weights that would mean something else here.
+    """Reject weights of another architecture or for other samples.
 
     Raises:
         RecipeError: another kind of sample, or another architecture.
     """
     if (earlier.spec.kind, earlier.spec.shape, earlier.spec.dtype) != (now.spec.kind, now.spec.shape, now.spec.dtype):
-        raise RecipeError([f"encoder.weights = {where!r}: is of {earlier.spec}, but the data is {now.spec}"])
+        raise RecipeError([f"encoder.weights = {where!r}: was trained on {earlier.spec}, but the data is {now.spec}"])
     needed = ["backbone"] if frozen else {*earlier.architecture, *now.architecture}
-    before, after = ({name: one.architecture.get(name) for name in needed} for one in (earlier, now))
-    if found := describe_changes(before, after):
-        raise RecipeError([f"encoder.weights = {where!r}: is of another architecture: {'; '.join(found[:3])}"])
+    before, after = ({name: each.architecture.get(name) for name in needed} for each in (earlier, now))
+    if changes := describe_changes(before, after):
+        raise RecipeError([f"encoder.weights = {where!r}: has another architecture: {'; '.join(changes[:3])}"])

@@ -1,7 +1,6 @@
-"""The only training loop. It is a generator that yields a record a step; its caller prints, logs, checkpoints, stops.
+"""Train an objective: a generator that yields one record per step; its caller prints, logs, checkpoints and stops.
 
-Everything random is derived from (seed, epoch, step), so a run that was interrupted and resumed is bit for bit the run that
-was not.
+All randomness is derived from (seed, epoch, step), so an interrupted and resumed run equals an uninterrupted one bit for bit.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from aekit.training.optimizer import learning_rate
 from aekit.training.settings import Settings, uses_bf16
 
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
-"""Steps between looks at the loss. A look makes the processor wait for the GPU, so there it is seldom."""
+"""Steps between checks of the loss. A check makes the CPU wait for the GPU, so it is rarer there."""
 
 
 def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
-    """Trains, yielding a record a step: ``step``, ``epoch``, ``lr``, ``loss`` and the objective's own terms.
+    """Train, and yield a record per step: ``step``, ``epoch``, ``lr``, ``loss`` and the terms of the objective.
 
-    `state` is always past the step of the last record, and can be saved between records.
+    `state` includes the step of the last record, and can be saved between records.
 
     Raises:
-        TrainingError: a term of the loss is not finite; names the step and the term.
+        TrainingError: a term of the loss is not finite; the message names the step and the term.
     """
     steps = _train_full_batch if settings.optimizer == "lbfgs" else _train_by_batch
     with compile_networks(state.objective.compilable_networks() if settings.compile else []):
@@ -37,7 +36,7 @@ def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[s
 
 
 def _train_by_batch(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
-    """A record for each batch."""
+    """Yield a record for each batch."""
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings, objective.encoder.spec, device))
@@ -76,9 +75,9 @@ def _train_by_batch(state: State, batches: Batches, settings: Settings) -> Itera
 
 
 def _train_full_batch(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
-    """A record for each epoch, which is up to `LBFGS_ITERATIONS` iterations over all samples.
+    """Yield a record for each epoch, which is up to `LBFGS_ITERATIONS` iterations over all samples.
 
-    Batches are only how many samples are held at a time; where the objective compares samples of a batch, they matter.
+    Batches only limit how many samples are in memory, unless the objective compares the samples of a batch.
     """
     objective = state.objective
     generator = torch.Generator(objective.encoder.device)
@@ -86,15 +85,15 @@ def _train_full_batch(state: State, batches: Batches, settings: Settings) -> Ite
     logged: dict[str, Tensor] = {}
 
     def evaluate() -> Tensor:
-        """Loss and gradient over all samples."""
+        """Compute the loss and its gradient over all samples."""
         state.optimizer.zero_grad(set_to_none=True)
         logged.clear()
         for batch in batches.all():
-            share = len(batch.raw) / len(batches.samples)
+            fraction = len(batch.raw) / len(batches.samples)
             terms = objective.loss(batch, generator)
-            (share * terms["loss"]).backward()
+            (fraction * terms["loss"]).backward()
             for name, value in terms.items():
-                logged[name] = logged.get(name, torch.zeros(())) + share * value.detach()
+                logged[name] = logged.get(name, torch.zeros(())) + fraction * value.detach()
         decay = settings.weight_decay / 2 * torch.stack([p.square().sum() for p in matrices]).sum()
         decay.backward()
         return logged["loss"] + decay.detach()
@@ -102,7 +101,7 @@ def _train_full_batch(state: State, batches: Batches, settings: Settings) -> Ite
     objective.train()
     while state.epoch < settings.epochs:
         objective.set_progress(state.epoch / settings.epochs)
-        # What is logged is of the last point that the line search looked at, which is the one it took or near it.
+        # The record is of the last point of the line search, which is the accepted one or near it.
         state.optimizer.step(evaluate)  # type: ignore[arg-type]
         objective.after_step()
         state.step, state.epoch = state.step + 1, state.epoch + 1
@@ -111,14 +110,14 @@ def _train_full_batch(state: State, batches: Batches, settings: Settings) -> Ite
 
 
 def _read(pending: list[tuple[dict[str, float], dict[str, Tensor]]]) -> Iterator[dict[str, float]]:
-    """Brings the terms of several steps over from the device in one go, and checks them."""
+    """Copy the terms of several steps from the device at once, and check that they are finite."""
     names = [list(terms) for _, terms in pending]
     values = iter(torch.stack([v.detach().float() for _, terms in pending for v in terms.values()]).tolist())
-    records = [head | {name: next(values) for name in own} for (head, _), own in zip(pending, names)]
-    for record, own in zip(records, names):
-        wrong = [name for name in own if not math.isfinite(record[name])]
-        if wrong:
-            term = next((name for name in wrong if name != "loss"), "loss")
+    records = [head | {name: next(values) for name in terms} for (head, _), terms in zip(pending, names)]
+    for record, terms in zip(records, names):
+        invalid = [name for name in terms if not math.isfinite(record[name])]
+        if invalid:
+            term = next((name for name in invalid if name != "loss"), "loss")
             raise TrainingError(
                 f"step {record['step']}: {term} is {record[term]}; lower train.lr (now {record['lr']:.3g}) "
                 f"or set train.clip"

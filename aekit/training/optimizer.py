@@ -1,4 +1,4 @@
-"""The optimizer: which weights are decayed, the learning rate of each layer, and how it rises and falls."""
+"""Build the optimizer: weight decay, layer-wise learning rates and the learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LBFGS_ITERATIONS = 20
 
 
 def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Optimizer:
-    """Over what the objective trains, in groups whose ``lr_scale`` is a factor on the learning rate.
+    """Build the optimizer of the trained parameters, in groups whose ``lr_scale`` is a factor on the learning rate.
 
-    Norms, biases and other vectors are not decayed: only matrices are weights in that sense.
+    Weight decay applies to matrices only, not to norms, biases and other vectors.
     """
     trainable = list(objective.trained())
     if settings.optimizer == "lbfgs":
@@ -33,11 +33,11 @@ def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Opti
         members.setdefault((depth.get(id(parameter), 0), parameter.ndim <= 1), []).append(parameter)
     groups = [
         {
-            "params": own,
+            "params": parameters,
             "weight_decay": 0.0 if vectors else settings.weight_decay,
             "lr_scale": settings.layer_decay**below,
         }
-        for (below, vectors), own in sorted(members.items(), key=lambda item: item[0])
+        for (below, vectors), parameters in sorted(members.items(), key=lambda item: item[0])
     ]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
@@ -46,9 +46,9 @@ def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Opti
 
 
 def _depths(encoder: Encoder) -> dict[int, int]:
-    """Identity of each of the encoder's weights -> how many layers it lies below what is trained on the code, which is at 0.
+    """Map the id of each encoder parameter to its depth below the heads, which have depth 0 (Clark et al., ELECTRA, 2020).
 
-    What belongs to no layer goes with the lowest. Clark et al., ELECTRA, 2020.
+    Parameters outside of all layers get the depth of the lowest layer.
     """
     layers = encoder.layers
     depths = {id(p): len(layers) for p in encoder.parameters()}
@@ -56,7 +56,7 @@ def _depths(encoder: Encoder) -> dict[int, int]:
 
 
 def learning_rate(settings: Settings, step: int, total: int) -> float:
-    """Linear warm-up, then constant or a half cosine down to zero."""
+    """Return the learning rate of a step: linear warm-up, then constant or a half cosine down to zero."""
     warmup = settings.warmup * total
     if step < warmup:
         return settings.lr * (step + 1) / (warmup + 1)

@@ -1,4 +1,4 @@
-"""Training as a run does it: one phase after another, logged, checkpointed, stopped by Ctrl-C between two steps, resumed."""
+"""Train in phases, with a log, checkpoints, a clean stop on Ctrl-C, and resuming."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ LOG_LINES = 2000
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was stopped by Ctrl-C after its state was saved; the message says how to go on."""
+    """Training was stopped by Ctrl-C after its state was saved; the message says how to resume."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training: what is minimized, over which batches, and how.
+    """A phase of training: an objective, its batches and its settings.
 
     Attributes:
-        title: what it is called in the progress bar and in messages.
+        title: name in the progress bar and in messages.
     """
 
     title: str
@@ -48,18 +48,18 @@ class Phase:
 
     @property
     def samples(self) -> int:
-        """Samples that all its steps see."""
+        """Number of samples that all steps process together."""
         per_step = len(self.batches.samples) if self.settings.optimizer == "lbfgs" else self.batches.batch_size
         return self.steps * per_step
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of it.
+    """The outcome of a training.
 
     Attributes:
-        loss: of the last step, or None if there was no step left to do.
-        seconds: in the loop, those before an interruption included.
+        loss: loss of the last step, or None if there was no step left.
+        seconds: time in the loop, including that before interruptions.
     """
 
     loss: float | None
@@ -67,16 +67,16 @@ class TrainingResult:
 
 
 def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, progress: Progress) -> TrainingResult:
-    """Trains through all phases, which share their networks.
+    """Train all phases, which share their networks.
 
     Args:
-        phases: in order. The objective of each must hold, in its state, all that later ones build on.
-        folder: of the run, for ``log.jsonl`` and ``checkpoint/``; None: nothing is written, and nothing can be resumed.
-        resume: take up the checkpoint in `folder`, if there is one.
+        phases: in order. The state of each objective must hold everything that later phases build on.
+        folder: run folder, for ``log.jsonl`` and ``checkpoint/``; None: nothing is written or resumed.
+        resume: load the checkpoint in `folder`, if there is one.
         progress: receives a bar for each phase.
 
     Raises:
-        RecipeError: an optimizer that the objective cannot be trained with.
+        RecipeError: the optimizer cannot train the objective.
         TrainingError: the loss stopped being finite, or the checkpoint does not load.
         Interrupted: Ctrl-C; the state is saved if there is a folder.
     """
@@ -90,7 +90,7 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
             if number < (reached or 0):
                 continue
             phase.objective.start(phase.batches.samples)
-            _check(phase)  # only now has the objective seen the network and the data
+            _check(phase)  # after start, when the objective knows the network and the data
             for note in phase.objective.notes():
                 progress.say(note)
             state = State.start(phase.objective, phase.settings)
@@ -113,7 +113,7 @@ def _check(phase: Phase) -> None:
     if phase.settings.optimizer == "lbfgs" and random:
         raise RecipeError(
             [
-                f"train.optimizer = 'lbfgs': needs a loss that is the same at every call, but {' and '.join(random)} "
+                f"train.optimizer = 'lbfgs': needs a deterministic loss, but {' and '.join(random)} "
                 f"draws random numbers; use 'adamw'"
             ]
         )
@@ -129,18 +129,18 @@ def run_phase(
     total: int | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> Iterator[dict[str, float]]:
-    """Trains through a phase, with a bar, a checkpoint from time to time, and a stop between two steps on Ctrl-C.
+    """Train one phase, with a bar, regular checkpoints, and a stop between two steps on Ctrl-C.
 
-    Yields a record a step, before the state after that step is saved: what is done with it may change the objective.
+    Yields a record per step, before the state after that step is saved: the caller may change the objective.
 
     Args:
-        phase: to train through.
-        state: at its beginning, or where it was left.
+        phase: phase to train.
+        state: the initial or restored state.
         checkpoint: folder for the state, or None.
         progress: receives a bar.
-        before: steps of the phases before this one, after which its own are counted.
-        total: steps of all phases, after which nothing is left to be interrupted; None: other work follows this phase.
-        enough: asked before the first step and after each whether to end here.
+        before: number of steps of earlier phases, added to those of this phase.
+        total: number of steps of all phases, after which there is nothing to interrupt; None: other work follows.
+        enough: called before the first step and after each; returns whether to stop.
 
     Raises:
         TrainingError: the loss stopped being finite.
@@ -167,13 +167,13 @@ def run_phase(
                 if checkpoint and time.monotonic() - saved_at >= phase.settings.checkpoint_seconds:
                     state.save(checkpoint)
                     saved_at, saved_step = time.monotonic(), state.step
-            if checkpoint:  # at the end too, as what follows may be interrupted as well
+            if checkpoint:  # at the end too, as the work that follows may be interrupted
                 state.save(checkpoint)
     except TrainingError as error:
         kept = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
         raise TrainingError(f"{error}{kept}") from None
     if stop.is_set() and before + state.step != total:
-        how = "the same command with --resume goes on" if checkpoint else "there is no folder to go on from"
+        how = "resume with the same command and --resume" if checkpoint else "cannot be resumed without a folder"
         raise Interrupted(f"stopped at step {before + state.step} of {total or phase.steps}, {phase.title}; {how}")
 
 
@@ -182,7 +182,7 @@ def _saved_phase(checkpoint: Path) -> int | None:
 
 
 class _Log:
-    """``log.jsonl``: a record every few steps. Lines of steps that a kill undid are cut off on resuming."""
+    """Write ``log.jsonl``, a record every few steps. Resuming removes the lines of steps after the checkpoint."""
 
     def __init__(self, folder: Path | None, every: int, after: int) -> None:
         self.every, self.file = every, None
@@ -208,18 +208,18 @@ class _Log:
 
 @contextmanager
 def stoppable() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that training stops between two steps; a second one stops at once."""
+    """Set the event on Ctrl-C, so that training stops between two steps; a second Ctrl-C stops at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
     before = signal.getsignal(signal.SIGINT)
 
-    def ask(number: int, frame: Any) -> None:
+    def request_stop(number: int, frame: Any) -> None:
         stop.set()
         signal.signal(signal.SIGINT, before)
 
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGINT, request_stop)
     try:
         yield stop
     finally:

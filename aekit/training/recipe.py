@@ -1,6 +1,6 @@
-"""A recipe: one TOML file that is a whole run. It names plugins and sets their options; it never names code to import.
+"""Recipe: one TOML file that defines a whole run. It names plugins and sets their options; it never names code to import.
 
-Sections hold their own settings and one table for each plugin they name::
+Each section holds its settings and one table of options for each plugin that it names::
 
     [data]
     source = "torchvision:FashionMNIST"
@@ -45,62 +45,68 @@ class _Section(BaseModel):
 
 class DataSection(_Section):
     source: Annotated[str, Field(description="a folder, an array file, or SOURCE:NAME", min_length=1)]
-    split: Annotated[str, Field(description="what to train on, where the data has splits; all: everything")] = "train"
-    strict: Annotated[bool, Field(description="stop at the first sample that cannot be used")] = False
-    only: Annotated[list[str], Field(description="labels to train on, such as that of normal samples; empty: all")] = []
+    split: Annotated[str, Field(description="split to train on, if the data has splits; all: every sample")] = "train"
+    strict: Annotated[bool, Field(description="stop at the first sample that cannot be read")] = False
+    only: Annotated[
+        list[str], Field(description="labels of the samples to train on, e.g. that of normal samples; empty: all")
+    ] = []
     target: Annotated[
         str | None,
-        Field(
-            description="what is to be restored, where that is not the sample itself: data with the same ids as source"
-        ),
+        Field(description="the clean samples to reconstruct, if source holds damaged ones: data with the same ids"),
     ] = None
     targets: Annotated[
-        dict[str, dict[str, Any]], Field(description="options of the source that opens target; the rest as for source")
+        dict[str, dict[str, Any]],
+        Field(description="options of the source that opens target, in addition to those of source"),
     ] = {}
 
 
 class EncoderSection(_Section):
-    backbone: Annotated[str, Field(description="a backbone plugin; auto: by the kind of data")] = "auto"
-    dim: Annotated[int, Field(ge=0, description="width of the embedding; 0: the backbone's features themselves")] = 64
+    backbone: Annotated[str, Field(description="backbone plugin; auto: by the kind of data")] = "auto"
+    dim: Annotated[int, Field(ge=0, description="dimensions of the embedding; 0: the backbone's features")] = 64
     scaling: Annotated[
-        Literal["auto", "unit", "standard", "none"], Field(description="of raw samples; auto: by their range")
+        Literal["auto", "unit", "standard", "none"], Field(description="scaling of raw samples; auto: by their range")
     ] = "auto"
-    normalize: Annotated[bool, Field(description="embeddings of length 1")] = False
+    normalize: Annotated[bool, Field(description="scale embeddings to length 1")] = False
     hidden: Annotated[
         list[Annotated[int, Field(ge=1)]],
-        Field(description="widths of dense layers above the backbone's own stages, which count as stages"),
+        Field(description="widths of dense layers on top of the backbone, which count as stages"),
     ] = []
     weights: Annotated[
         str,
         Field(
-            description="first weights: the folder of an aekit encoder or run, or what the backbone takes; else random"
+            description="initial weights: the folder of an aekit encoder or run, or a name the backbone knows; else random"
         ),
     ] = ""
     frozen: Annotated[
         Literal["all"] | Annotated[int, Field(ge=0)],
-        Field(description="stages, from the lowest, that keep their weights; all: the backbone's own"),
+        Field(description="number of lowest stages to freeze; all: every stage of the backbone"),
     ] = 0
 
 
 class ObjectiveSection(_Section):
-    variants: Annotated[list[str], Field(description="of the autoencoder, composed in this order")] = []
-    pretexts: Annotated[list[str], Field(description="tasks trained instead of, or with, an autoencoder")] = []
-    weights: Annotated[dict[str, float], Field(description="of each pretext, and of 'autoencoder', in their sum")] = {}
+    variants: Annotated[list[str], Field(description="autoencoder variants, composed in this order")] = []
+    pretexts: Annotated[list[str], Field(description="pretext tasks, trained instead of or with an autoencoder")] = []
+    weights: Annotated[
+        dict[str, float], Field(description="weight of each pretext and of 'autoencoder' in the loss")
+    ] = {}
     loss: Annotated[
         Literal["auto", "bce", "mse", "gaussian", "logistic", "huber", "ssim"],
-        Field(description="of the reconstruction; auto: bce for data in [0, 1], mse for the rest"),
+        Field(description="reconstruction loss; auto: bce for data in [0, 1], else mse"),
     ] = "auto"
 
 
 class LayerSettings(_Section):
-    epochs: Annotated[int | None, Field(ge=0, description="passes for this layer; by default layerwise.epochs")] = None
+    epochs: Annotated[int | None, Field(ge=0, description="epochs of this layer; by default layerwise.epochs")] = None
     lr: Annotated[float | None, Field(gt=0, description="peak learning rate; by default train.lr")] = None
-    variants: Annotated[list[str] | None, Field(description="of this layer; by default objective.variants")] = None
+    variants: Annotated[
+        list[str] | None, Field(description="variants of this layer; by default objective.variants")
+    ] = None
 
 
 class LayerwiseSection(_Section):
     epochs: Annotated[
-        int, Field(ge=0, description="passes for each layer, from the first, before the whole is trained; 0: none")
+        int,
+        Field(ge=0, description="epochs of each layer, from the first, before the whole network is trained; 0: none"),
     ] = 0
     layers: Annotated[
         list[dict[str, Any]],
@@ -108,22 +114,20 @@ class LayerwiseSection(_Section):
     ] = []
 
     def layer(self, number: int) -> tuple[LayerSettings, Mapping[str, Mapping[str, Any]]]:
-        """Settings of a layer, from 0, and the options of its variants."""
-        own, tables = _parted(self.layers[number] if number < len(self.layers) else {})
-        return LayerSettings.model_validate(own), tables
+        """Return the settings of a layer, from 0, and the options of its variants."""
+        settings, tables = _split_table(self.layers[number] if number < len(self.layers) else {})
+        return LayerSettings.model_validate(settings), tables
 
 
 class EvaluateSection(_Section):
-    evaluators: Annotated[list[str], Field(description="run at the end of the fit, on all splits")] = []
+    evaluators: Annotated[list[str], Field(description="evaluators to run after training, on all splits")] = []
     baselines: Annotated[bool, Field(description="evaluate raw input, PCA and a random encoder too")] = True
     groups: Annotated[
-        str | None, Field(description="regular expression: samples whose ids agree in what it finds stay in one part")
+        str | None, Field(description="regular expression: samples whose ids share its match stay in the same split")
     ] = None
     target_type: Annotated[
         TargetType,
-        Field(
-            description="classes, or numbers on a scale; auto: fractions are numbers, and most whole numbers with gaps"
-        ),
+        Field(description="type of the labels; auto: fractions are numbers, as are most integers with gaps"),
     ] = "auto"
 
 
@@ -142,7 +146,7 @@ class Recipe:
     """A validated recipe.
 
     Attributes:
-        options: section -> plugin name -> its options, as given.
+        options: section -> plugin name -> its options.
     """
 
     data: DataSection
@@ -155,7 +159,7 @@ class Recipe:
 
     @property
     def trains(self) -> bool:
-        """Whether there is anything to train: epochs, of the whole or of a layer."""
+        """Whether there are epochs to train, of the whole network or of a layer."""
         layerwise = self.layerwise
         layers = any(layerwise.layer(number)[0].epochs for number in range(len(layerwise.layers)))
         return bool(self.train.epochs or layerwise.epochs or layers)
@@ -173,15 +177,15 @@ class Recipe:
         return replace(self, encoder=self.encoder.model_copy(update=changes))
 
     def with_plugin_defaults(self) -> Recipe:
-        """Every option of every plugin that is named, written out."""
+        """Return the recipe with every option of every named plugin written out."""
         options = {section: dict(tables) for section, tables in self.options.items()}
         for section in SECTIONS:
             for kind, name, place in _named_plugins(section, getattr(self, section)):
                 filled = validate_options(registry().get(kind, name, required_by=place), self.options_of(section, name))
                 options.setdefault(section, {})[name] = filled
         loss = self.objective.loss
-        if loss != "auto" and (own := _loss_model(loss)).model_fields:
-            filled = own.model_validate(self.options_of("objective", loss)).model_dump()
+        if loss != "auto" and (model := _loss_model(loss)).model_fields:
+            filled = model.model_validate(self.options_of("objective", loss)).model_dump()
             options.setdefault("objective", {})[loss] = filled
         layers = [
             _layer_with_defaults(table, f"layerwise.layers.{number}")
@@ -191,7 +195,7 @@ class Recipe:
         return replace(self, options=options, layerwise=layerwise)
 
     def to_dict(self) -> dict[str, Any]:
-        """As nested plain values, every default written out; what is None is left out, as TOML has no word for it."""
+        """Return nested plain values with every default written out, without None, which TOML cannot express."""
         sections = {name: getattr(self, name).model_dump() for name in SECTIONS}
         for name, tables in self.options.items():
             sections[name] |= {plugin: dict(options) for plugin, options in tables.items()}
@@ -202,14 +206,14 @@ class Recipe:
 
 
 def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Reads and validates a recipe file.
+    """Read and validate a recipe file.
 
     Args:
-        path: TOML. A relative path in ``data.source`` counts from the current folder, as on the command line.
+        path: TOML file. A relative path in ``data.source`` is relative to the current folder, as on the command line.
         overrides: dotted name -> value, such as ``{"train.lr": 1e-3}``.
 
     Raises:
-        RecipeError: with one line for each mistake.
+        RecipeError: one line for each mistake.
     """
     path = Path(path)
     try:
@@ -222,28 +226,37 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:
-    """Validates nested values, with overrides applied; `origin` says in messages where they came from."""
+    """Validate nested values with overrides applied.
+
+    Args:
+        values: section -> its settings and tables of options.
+        overrides: dotted name -> value.
+        origin: where the values come from, for messages.
+
+    Raises:
+        RecipeError: one line for each mistake.
+    """
     merged: dict[str, Any] = {name: dict(v) if isinstance(v, Mapping) else v for name, v in values.items()}
     problems = apply_overrides(merged, overrides or {})
     sections: dict[str, BaseModel] = {}
     options: dict[str, dict[str, dict[str, Any]]] = {}
     problems += [f"{name}: no such section{closest_name(name, SECTIONS)}" for name in merged if name not in SECTIONS]
     for name, model in SECTIONS.items():
-        given = merged.get(name, {})
-        if not isinstance(given, Mapping):
-            problems.append(f"{name} = {given!r}: should be a section, [{name}]")
+        section = merged.get(name, {})
+        if not isinstance(section, Mapping):
+            problems.append(f"{name} = {section!r}: should be a section, [{name}]")
             continue
-        own = {
-            key: value for key, value in given.items() if key in model.model_fields or not isinstance(value, Mapping)
+        settings = {
+            key: value for key, value in section.items() if key in model.model_fields or not isinstance(value, Mapping)
         }
-        found = validation_errors(model, own, name)
-        problems += found
-        if not found:
-            sections[name] = model.model_validate(own)
-            tables = {key: dict(value) for key, value in given.items() if key not in own}
+        mistakes = validation_errors(model, settings, name)
+        problems += mistakes
+        if not mistakes:
+            sections[name] = model.model_validate(settings)
+            tables = {key: dict(value) for key, value in section.items() if key not in settings}
             problems += _check_plugins(name, sections[name], tables)
             if name == "layerwise":
-                problems += _check_layers(own.get("layers", []))
+                problems += _check_layers(settings.get("layers", []))
             options[name] = tables
     if problems:
         raise RecipeError([f"{origin}: {problem}" if origin else problem for problem in problems])
@@ -251,7 +264,7 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
 
 
 def _named_plugins(section: str, settings: Any) -> list[tuple[str, str, str]]:
-    """Kind, name and place of each plugin that a section names."""
+    """Return the kind, name and place of each plugin that a section names."""
     if section == "encoder":
         return [] if settings.backbone == "auto" else [("backbone", settings.backbone, "encoder.backbone")]
     if section == "objective":
@@ -263,7 +276,7 @@ def _named_plugins(section: str, settings: Any) -> list[tuple[str, str, str]]:
 
 
 def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Problems with the plugins that a section names, and with the tables of options that it holds for them."""
+    """Return problems with the plugins that a section names and with their tables of options."""
     problems = []
     named = _named_plugins(section, settings)
     for kind, name, place in named:
@@ -272,13 +285,13 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
     allowed = {name for _, name, _ in named} | ({p.name for p in registry().by_kind(free)} if free else set())
     if section == "objective" and settings.loss != "auto":
         allowed.add(settings.loss)
-        own = tables.get(settings.loss, {})
-        problems += validation_errors(_loss_model(settings.loss), own, f"objective.{settings.loss}")
+        loss_options = tables.get(settings.loss, {})
+        problems += validation_errors(_loss_model(settings.loss), loss_options, f"objective.{settings.loss}")
     known = allowed | set(SECTIONS[section].model_fields)
     for name in tables:
         if name not in allowed:
             problems.append(
-                f"{section}.{name}: no such option, and no plugin that this recipe uses{closest_name(name, known)}"
+                f"{section}.{name}: neither an option nor a plugin that this recipe uses{closest_name(name, known)}"
             )
     if section == "objective":
         parts = {*settings.pretexts, *(["autoencoder"] if settings.variants or not settings.pretexts else [])}
@@ -291,13 +304,13 @@ def _check_plugins(section: str, settings: Any, tables: Mapping[str, dict[str, A
 
 
 def _loss_model(name: str) -> type[BaseModel]:
-    """The validator of a loss's own options."""
+    """Return the validator of the options of a loss."""
     kind: Any = LOSSES[name]
     return options_model(kind)
 
 
 def _check_options(kind: str, name: str, named_in: str, options: Mapping[str, Any], place: str) -> list[str]:
-    """Problems with a plugin that a recipe names, and with the options that it gives it."""
+    """Return problems with a plugin that a recipe names and with its options."""
     try:
         plugin = registry().get(kind, name, required_by=named_in)
         return validation_errors(
@@ -308,13 +321,13 @@ def _check_options(kind: str, name: str, named_in: str, options: Mapping[str, An
 
 
 def _check_layers(layers: list[dict[str, Any]]) -> list[str]:
-    """Problems in the tables of ``layerwise.layers``."""
+    """Return problems in the tables of ``layerwise.layers``."""
     problems = []
     for number, table in enumerate(layers):
         place = f"layerwise.layers.{number}"
-        own, tables = _parted(table)
-        problems += validation_errors(LayerSettings, own, place)
-        variants = own.get("variants") or []
+        settings, tables = _split_table(table)
+        problems += validation_errors(LayerSettings, settings, place)
+        variants = settings.get("variants") or []
         for name in tables:
             if name not in variants:
                 problems.append(f"{place}.{name}: not among the variants of this layer{closest_name(name, variants)}")
@@ -323,8 +336,8 @@ def _check_layers(layers: list[dict[str, Any]]) -> list[str]:
     return problems
 
 
-def _parted(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
-    """A layer's own settings, and the tables of its variants."""
+def _split_table(table: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]]]:
+    """Split the table of a layer into its settings and the tables of its variants."""
     tables = {name: value for name, value in table.items() if isinstance(value, Mapping)}
     return {name: value for name, value in table.items() if name not in tables}, tables
 

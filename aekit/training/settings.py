@@ -17,56 +17,58 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: Annotated[int, Field(ge=0, description="passes over the training samples")] = 10
-    batch_size: Annotated[int, Field(ge=1, description="samples a step")] = 128
+    batch_size: Annotated[int, Field(ge=1, description="samples per step")] = 128
     lr: Annotated[float, Field(gt=0, description="peak learning rate")] = 2e-3
     optimizer: Annotated[
         Literal["adamw", "adam", "sgd", "lbfgs"],
-        Field(
-            description="update rule; lbfgs: full batch, an epoch is 20 of its iterations, lr is left to its line search"
-        ),
+        Field(description="update rule; lbfgs: full batch, 20 iterations per epoch, a line search instead of lr"),
     ] = "adamw"
     weight_decay: Annotated[float, Field(ge=0, description="decoupled for adamw, L2 for the others")] = 1e-4
-    momentum: Annotated[float, Field(ge=0, lt=1, description="of sgd; the first beta of the others")] = 0.9
-    schedule: Annotated[Literal["cosine", "constant"], Field(description="of the learning rate after warm-up")] = (
+    momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of sgd; first beta of the others")] = 0.9
+    schedule: Annotated[Literal["cosine", "constant"], Field(description="learning-rate schedule after warm-up")] = (
         "cosine"
     )
-    warmup: Annotated[float, Field(ge=0, lt=1, description="share of all steps in which lr rises to its peak")] = 0.05
-    clip: Annotated[float, Field(ge=0, description="largest norm of the gradient; 0 leaves it alone")] = 0.0
+    warmup: Annotated[float, Field(ge=0, lt=1, description="fraction of all steps in which lr rises to its peak")] = (
+        0.05
+    )
+    clip: Annotated[float, Field(ge=0, description="largest norm of the gradient; 0: no clipping")] = 0.0
     precision: Annotated[
         Literal["auto", "fp32", "bf16"],
-        Field(description="auto: bf16 where the hardware multiplies in it, but for clips on a CPU"),
+        Field(description="auto: bf16 if the hardware supports it, except for clips on a CPU"),
     ] = "auto"
-    device: Annotated[
-        str, Field(description="auto: a GPU where there is one", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")
-    ] = "auto"
-    seed: Annotated[int, Field(ge=0, description="of weights, order and noise")] = 0
+    device: Annotated[str, Field(description="auto: a GPU if available", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = (
+        "auto"
+    )
+    seed: Annotated[int, Field(ge=0, description="seed of weights, order and noise")] = 0
     layer_decay: Annotated[
         float,
-        Field(gt=0, le=1, description="learning rate of each of the encoder's layers, as a share of the one above it"),
+        Field(gt=0, le=1, description="learning rate of each encoder layer, as a fraction of that of the layer above"),
     ] = 1.0
-    compile: Annotated[bool, Field(description="torch.compile of the network: slow to begin, then faster")] = False
-    checkpoint_seconds: Annotated[float, Field(ge=0, description="time between checkpoints; 0: every step")] = 60.0
+    compile: Annotated[
+        bool, Field(description="compile the network with torch.compile: a slower start, then faster steps")
+    ] = False
+    checkpoint_seconds: Annotated[float, Field(ge=0, description="seconds between checkpoints; 0: every step")] = 60.0
 
     @field_validator("layer_decay")
     @classmethod
     def _has_learning_rates(cls, value: float, others: ValidationInfo) -> float:
         if value < 1 and others.data.get("optimizer") == "lbfgs":
-            raise PydanticCustomError("lbfgs", "1 with optimizer = 'lbfgs', which knows no learning rates")
+            raise PydanticCustomError("lbfgs", "1 with optimizer = 'lbfgs', which has no learning rates")
         return value
 
 
 def uses_bf16(settings: Settings, spec: SampleSpec, device: torch.device) -> bool:
-    """Tell whether to compute in bfloat16 on samples: if asked to, or if the hardware has units for it."""
+    """Return whether to compute in bfloat16: if set, or with ``auto`` if the hardware supports it."""
     if settings.optimizer == "lbfgs":
-        return False  # its line search would follow the rounding
+        return False  # rounding would mislead its line search
     if settings.precision != "auto":
         return settings.precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         if spec.is_clip:
-            # oneDNN's bfloat16 gradient of a Conv3d reads memory that nobody wrote where two frames meet a kernel of three
-            # (found with torch 2.14.1): off by a little most of the time, and now and then not finite.
+            # oneDNN's bfloat16 gradient of a Conv3d with kernel 3 on two frames reads uninitialized memory
+            # (torch 2.14.1): mostly slightly wrong, sometimes not finite.
             return False
         return any(getattr(torch.cpu, name, bool)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return False

@@ -1,4 +1,4 @@
-"""The samples that a run was trained on, opened again: what controls and detectors are fitted on."""
+"""Open the training samples of a run again, for baselines and detectors that are fitted on them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from aekit.errors import AekitError, DataError, closest_name
 from aekit.progress import SILENT, Progress
 from aekit.training.recipe import DataSection, Recipe, read_recipe
 
-MOST = 20_000
-"""Samples that are read again, evenly spaced."""
+MAX_SAMPLES = 20_000
+"""Samples to read again, evenly spaced."""
 
 
 def training_rows(source: Source, section: DataSection) -> np.ndarray:
-    """(N,) positions of the samples that a ``[data]`` section trains on: of its split, with the labels it names.
+    """Return the (N,) positions of the training samples of a ``[data]`` section: of its split, with the labels it names.
 
     Raises:
-        DataError: no such split or label, or no labels.
+        DataError: there is no such split or label, or the data has no labels.
     """
     rows = source.rows_of(section.split)
     if not section.only:
@@ -40,10 +40,10 @@ def training_rows(source: Source, section: DataSection) -> np.ndarray:
 def training_targets(
     recipe: Recipe, source: Source, samples: Samples, device: torch.device, progress: Progress = SILENT
 ) -> Samples | None:
-    """Read the targets that ``data.target`` names, one for each training sample; None where it names none.
+    """Read the target of each training sample from the data that ``data.target`` names; None if it is not set.
 
     Raises:
-        DataError: a sample has no target.
+        DataError: samples have no target.
     """
     section = recipe.data
     if section.target is None:
@@ -51,29 +51,29 @@ def training_targets(
     options = {name: dict(table) for name, table in recipe.options.get("data", {}).items()}
     for name, table in section.targets.items():
         options[name] = options.get(name, {}) | table
-    wanted = open_data(section.target, options, like=source.spec)
-    places = {name: row for row, name in enumerate(wanted.ids)}
+    clean = open_data(section.target, options, like=source.spec)
+    places = {name: row for row, name in enumerate(clean.ids)}
     missing = [name for row in samples.rows if (name := source.ids[row]) not in places]
     if missing:
-        raise DataError(f"data.target = {section.target!r}: has no {missing[0]!r}, one of {len(missing)} that lack")
+        raise DataError(f"data.target = {section.target!r}: {len(missing)} samples have no target, e.g. {missing[0]!r}")
     rows = np.asarray([places[source.ids[row]] for row in samples.rows])
-    return load_samples(wanted, rows, device, strict=True, progress=progress)
+    return load_samples(clean, rows, device, strict=True, progress=progress)
 
 
 def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = SILENT) -> Samples:
-    """At most about 20,000 of the samples that the encoder of a run was trained on.
+    """Read at most 20,000 of the training samples of a run.
 
     Raises:
-        DataError: the data is no longer at hand, or was never in a file.
+        DataError: the data is no longer available, or was in memory.
     """
     origin = encoder.record.get("data", {})
     if "source" not in origin:
-        raise DataError(f"{run}: was trained on data in memory, which cannot be opened again")
+        raise DataError(f"{run}: was trained on data in memory, which is not available")
     recipe = Path(run) / "recipe.toml"
     try:
         source = reopen(origin, like=encoder.spec)
         rows = training_rows(source, read_recipe(recipe).data) if recipe.is_file() else np.arange(len(source))
     except AekitError as error:
-        raise DataError(f"the data that {run} was trained on is not at hand: {error}") from None
-    rows = rows[np.arange(0, len(rows), max(1, -(-len(rows) // MOST)))]
+        raise DataError(f"the training data of {run} is not available: {error}") from None
+    rows = rows[np.arange(0, len(rows), max(1, -(-len(rows) // MAX_SAMPLES)))]
     return load_samples(source, rows, encoder.device, progress=progress)

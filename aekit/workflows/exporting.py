@@ -1,7 +1,7 @@
-"""Handing the frozen encoder to people who do not have aekit: ONNX or torch.export, behind a parity gate.
+"""Export an encoder to ONNX or torch.export, and check that the exported model gives the same embeddings.
 
-The exported graph takes raw samples and has the preprocessing inside. The file gets its name only after it has given, on real
-samples and for several batch sizes, what the encoder gives.
+The exported graph takes raw samples and includes the preprocessing. The file is written only if its outputs match those of the
+encoder on real samples, for several batch sizes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.samples import CHUNK, to_tensor
 from aekit.data.source import read_valid
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.identity import find_encoder_folder
+from aekit.encoder.loading import open_encoder
 from aekit.encoder.model_card import model_card
 from aekit.errors import AekitError, DataError, IdentityError
 from aekit.evaluation.card_record import read_card_fields
@@ -30,7 +32,7 @@ from aekit.io.atomic import atomic_file, read_json, write_json, write_text
 from aekit.progress import SILENT, Progress
 
 TOLERANCE = 1e-4
-"""Largest difference allowed, as a share of the largest embedding entry."""
+"""Largest difference allowed, relative to the largest entry of the embeddings."""
 
 SAMPLES = 64
 BATCHES = (1, 7, SAMPLES)
@@ -38,7 +40,7 @@ FORMATS = {".onnx": "ONNX", ".pt2": "torch.export"}
 
 
 def export_encoder(
-    encoder: Encoder,
+    encoder: Encoder | str | Path,
     out: str | Path,
     *,
     data: Any = None,
@@ -47,27 +49,35 @@ def export_encoder(
     tolerance: float = TOLERANCE,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Exports an encoder and compares it with itself on real samples before the file gets its name.
+    """Export an encoder, and compare the exported model with it on real samples before the file is written.
 
     Args:
-        encoder: frozen.
-        out: file to write; its ending chooses the format: ``.onnx`` or ``.pt2``.
-        data: what `aekit.open_data` takes, to compare on; by default the data that the encoder was trained on.
-        options: of that source, by source name.
-        folder: encoder folder whose model card is to record the export.
-        tolerance: largest difference, as a share of the largest entry of the embeddings.
+        encoder: an encoder, or the path of an encoder, a run, embeddings or an index.
+        out: file to write; its suffix selects the format: ``.onnx`` or ``.pt2``.
+        data: samples to compare on, as `aekit.open_data` takes them; by default the data that the encoder was trained on.
+        options: options of that source, by source name.
+        folder: encoder folder whose model card will list the export; by default the one at the path `encoder`.
+        tolerance: largest difference, relative to the largest entry of the embeddings.
+        progress: receives messages.
 
     Returns:
-        ``file, format, digest, samples, difference, tolerance``.
+        a record with ``file``, ``format``, ``digest``, ``samples``, ``difference`` and ``tolerance``.
 
     Raises:
-        DataError: no samples to compare on, or an unknown ending.
-        IdentityError: the exported encoder gives other embeddings; nothing is written.
+        DataError: there are no samples to compare on, or the suffix is unknown.
+        IdentityError: the exported model gives other embeddings; nothing is written.
+
+    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+    >>> record = aekit.export_encoder(encoder, "model.pt2")
+    >>> record["format"], record["difference"] < record["tolerance"]
+    ('torch.export', True)
     """
     out = Path(out)
     if out.suffix not in FORMATS:
-        raise DataError(f"{out}: ending {out.suffix or 'missing'!r}; expected one of {', '.join(FORMATS)}")
-    encoder = encoder.cpu().eval()
+        raise DataError(f"{out}: suffix {out.suffix or 'missing'!r}; expected one of {', '.join(FORMATS)}")
+    if folder is None and isinstance(encoder, (str, Path)):
+        folder = find_encoder_folder(encoder)
+    encoder = open_encoder(encoder).cpu().eval()
     raw = _real_samples(encoder, data, options)
     identity = {"aekit.digest": encoder.digest, "aekit.spec": json.dumps(encoder.spec.to_dict())}
     with atomic_file(out) as part:
@@ -91,12 +101,12 @@ def export_encoder(
         "tolerance": tolerance,
     }
     if folder is not None:
-        _note_in_card(Path(folder), record)
+        _record_export(Path(folder), record)
     return record
 
 
 def _real_samples(encoder: Encoder, data: Any, options: dict[str, Any] | None) -> Tensor:
-    """(N, *shape) raw, N at most 64, evenly spaced over the data."""
+    """Read (N, *shape) raw samples, N at most 64, evenly spaced over the data."""
     origin = encoder.record.get("data", {})
     try:
         if data is None and "source" not in origin:
@@ -105,17 +115,17 @@ def _real_samples(encoder: Encoder, data: Any, options: dict[str, Any] | None) -
     except DataError as error:
         if data is not None:
             raise
-        raise DataError(f"no samples to compare the export on; give some with --data ({error})") from None
-    found = []
+        raise DataError(f"no samples to compare the export on; set data or --data ({error})") from None
+    batches = []
     for start in range(0, len(source), CHUNK):
         step = max(1, len(source) // SAMPLES)
         rows, ok = read_valid(source, np.arange(start, min(start + CHUNK, len(source)), step))
-        found.append(rows[ok])
-        if sum(map(len, found)) >= SAMPLES:
+        batches.append(rows[ok])
+        if sum(map(len, batches)) >= SAMPLES:
             break
-    usable = np.concatenate(found)[:SAMPLES]
+    usable = np.concatenate(batches)[:SAMPLES]
     if not len(usable):
-        raise DataError("none of the samples to compare the export on can be read")
+        raise DataError("no sample to compare the export on can be read")
     return to_tensor(usable)
 
 
@@ -147,7 +157,7 @@ def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
 
 def _write_pt2(encoder: Encoder, example: Tensor, path: Path, identity: dict[str, str]) -> None:
     program = torch.export.export(encoder, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-    program.example_inputs = None  # they would be stored by pickle, and are somebody's data
+    program.example_inputs = None  # they would be pickled, and may be private data
     stored = io.BytesIO()
     torch.export.save(program, stored, extra_files=identity)
     path.write_bytes(stored.getvalue())
@@ -159,13 +169,13 @@ def _read_pt2(path: Path) -> Callable[[Tensor], Tensor]:
 
 def _difference(encoder: Encoder, run: Callable[[Tensor], Tensor], raw: Tensor) -> float:
     with torch.no_grad():
-        ours, theirs = encoder(raw), run(raw)
-    if ours.shape != theirs.shape:
+        expected, exported = encoder(raw), run(raw)
+    if expected.shape != exported.shape:
         return float("inf")
-    return ((ours - theirs).abs().max() / ours.abs().max().clamp(min=1e-12)).item()
+    return ((expected - exported).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
 
 
-def _note_in_card(folder: Path, record: dict[str, Any]) -> None:
+def _record_export(folder: Path, record: dict[str, Any]) -> None:
     description = read_json(folder / "encoder.json")
     others = [export for export in description.get("exports", []) if export["file"] != record["file"]]
     description["exports"] = [*others, record]
@@ -175,7 +185,7 @@ def _note_in_card(folder: Path, record: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """Exporters talk to their own developers: warnings and prints that say nothing to the person exporting."""
+    """Silence the warnings and prints of the exporters, which are for their developers."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A whole run: from data and a recipe to a trained, frozen encoder, in a run folder or in memory."""
+"""Run a recipe: from data to a trained, frozen encoder, in a run folder or in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
-from aekit.evaluation.card_record import evaluation_record, card_fields
+from aekit.evaluation.card_record import card_fields, evaluation_record
 from aekit.evaluation.checks.training_metrics import training_metrics
 from aekit.io.atomic import explain_write_errors, folder_lock, write_json, write_text
 from aekit.io.device import choose_device
@@ -53,31 +53,37 @@ def fit(
 ) -> Encoder:
     """Train an encoder without labels, and freeze it.
 
-    The encoder is saved as soon as it is trained. If its evaluation or its report then fails, that is a warning, and
-    `aekit.make_report`, or the same call with `resume`, makes it again.
+    The encoder is saved as soon as it is trained. A failure of its evaluation or report is a warning; `aekit.make_report`, or
+    the same call with `resume`, creates what is missing.
 
     Args:
-        data: what `aekit.open_data` takes, the path of a recipe (``.toml``), or a `Recipe`.
+        data: data as `aekit.open_data` takes it, the path of a recipe (``.toml``), or a `Recipe`.
         variants: names of variants, the recipe's ``objective.variants``.
         pretexts: names of pretext tasks, the recipe's ``objective.pretexts``.
         backbone: the recipe's ``encoder.backbone``.
-        dim: length of an embedding, the recipe's ``encoder.dim``.
+        dim: dimensions of the embedding, the recipe's ``encoder.dim``.
         epochs: the recipe's ``train.epochs``.
         seed: the recipe's ``train.seed``.
-        overrides: any recipe settings, by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
+        overrides: recipe settings by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
         out: run folder, which makes the run resumable; without it nothing is written.
-        resume: go on with the interrupted run in `out`, or make the evaluation and the report that it lacks.
+        resume: resume the interrupted run in `out`, or create its missing evaluation and report.
         report: whether to write ``report.html`` into `out`.
-        progress: receives what was chosen and why, and bars.
+        progress: receives choices with their reasons, and bars.
 
     Returns:
-        the encoder; `encoder.record["metrics"]` says how it does on the training data.
+        the encoder; `encoder.record["metrics"]` holds its metrics on the training data.
 
     Raises:
-        RecipeError, DataError, PluginError: what was asked for cannot be done; says why.
+        RecipeError, DataError, PluginError: the recipe, the data or a plugin is invalid.
         OutputError: `out` holds another run.
         TrainingError: the loss stopped being finite, or `out` holds the checkpoint of another recipe.
         Interrupted: Ctrl-C; the state is saved if there is a run folder.
+
+    >>> encoder = aekit.fit("sklearn:digits", variants=["denoising"], dim=2, epochs=1, backbone="mlp", out="run")
+    >>> encoder.embed("sklearn:digits").vectors.shape
+    (1797, 2)
+    >>> aekit.load("run").digest == encoder.digest
+    True
     """
     shorthands = {
         "objective.variants": None if variants is None else list(variants),
@@ -89,47 +95,51 @@ def fit(
     }
     settings = {name: value for name, value in shorthands.items() if value is not None} | dict(overrides or {})
     if isinstance(data, Recipe):
-        recipe, given = make_recipe(data.to_dict(), settings), data.data.source
+        recipe, raw = make_recipe(data.to_dict(), settings), data.data.source
     elif isinstance(data, (str, Path)) and str(data).endswith(".toml"):
         recipe = read_recipe(data, settings)
-        given = recipe.data.source
+        raw = recipe.data.source
     else:
         name = str(data) if isinstance(data, (str, Path)) else f"<{type(data).__name__} in memory>"
-        recipe, given = make_recipe({"data": {"source": name}}, settings), data
+        recipe, raw = make_recipe({"data": {"source": name}}, settings), data
     if out is None:
-        return _Run(recipe, given, None, progress).go(resume=False)
+        return _Run(recipe, raw, None, progress).go(resume=False)
     folder = Path(out)
     if (folder / "encoder" / "encoder.json").exists():
-        return _finish(folder, given, resume, report, progress)
+        return _finish(folder, raw, resume, report, progress)
     if folder.is_dir() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
-        what = "an unfinished run; go on with --resume" if (folder / "recipe.toml").exists() else "other things"
-        raise OutputError(f"{folder}: holds {what}, or choose another folder with -o")
+        if (folder / "recipe.toml").exists():
+            raise OutputError(
+                f"{folder}: holds an unfinished run; resume with --resume, or choose another folder with -o"
+            )
+        raise OutputError(f"{folder}: is not empty; choose another folder with -o")
     if resume and not (folder / "recipe.toml").exists():
-        raise OutputError(f"{folder}: no run to resume there")
+        raise OutputError(f"{folder}: no run to resume")
     existed = folder.exists()
     with folder_lock(folder):
         try:
-            return _Run(recipe, given, folder, progress, report).go(resume)
+            return _Run(recipe, raw, folder, progress, report).go(resume)
         except (RecipeError, DataError):
-            # Nothing was trained: leave nothing behind that would be in the way of the next try.
+            # Nothing was trained: remove the folder, so that the next attempt can use it.
             if not existed and not (folder / "checkpoint" / "state.safetensors").exists():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
 def _finish(folder: Path, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:
-    """Make what a trained run lacks, if it is to be resumed, and load its encoder."""
-    lacks = missing(folder, report=report)
+    """Create what is missing from a trained run, if resuming, and load its encoder."""
+    parts = missing(folder, report=report)
     if not resume:
-        what = (
-            f"a trained run without its {' and '.join(lacks)}; go on with --resume, or" if lacks else "a finished run;"
-        )
-        raise OutputError(f"{folder}: holds {what} choose another folder with -o")
-    if not lacks:
-        progress.say(f"{folder} is finished already; nothing to resume")
+        if parts:
+            state = f"a trained run without its {' and '.join(parts)}; resume with --resume, or"
+        else:
+            state = "a finished run;"
+        raise OutputError(f"{folder}: holds {state} choose another folder with -o")
+    if not parts:
+        progress.say(f"{folder} is already finished; nothing to resume")
         return load(folder)
     with folder_lock(folder):
-        progress.say(f"{folder} is trained already; what it lacks: {', '.join(lacks)}")
+        progress.say(f"{folder} is already trained; creating its {' and '.join(parts)}")
         reopened(folder, data, progress=progress).finish(report=report)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return load(folder)
@@ -149,7 +159,7 @@ class _Run:
         rows = training_rows(source, self.recipe.data)
         samples = load_samples(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
         targets = training_targets(self.recipe, source, samples, self.device, self.progress)
-        self._say_what_is_there(source, samples)
+        self._describe_data(source, samples)
         preprocess, scaling = initial_scaling(self.recipe.encoder, samples)
         self.progress.say(f"scaling: {scaling}")
         self.recipe = resolve_defaults(self.recipe, samples, preprocess, targets, self.device, self.progress.say)
@@ -170,53 +180,53 @@ class _Run:
         freeze(encoder, 0)
         return encoder
 
-    def _say_what_is_there(self, source: Source, samples: Samples) -> None:
-        where = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
-        self.progress.say(f"data: {len(samples)} samples{where}, {samples.spec}")
+    def _describe_data(self, source: Source, samples: Samples) -> None:
+        split = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
+        self.progress.say(f"data: {len(samples)} samples{split}, {samples.spec}")
         if source.note:
             self.progress.say(f"data: {source.note}")
         if source.skipped:
-            name, why = next(iter(source.skipped.items()))
-            listed = f"; all are in {self.folder / 'skipped.csv'}" if self.folder else ""
-            self.progress.say(f"data: {len(source.skipped)} skipped, such as {name}: {why}{listed}")
+            name, reason = next(iter(source.skipped.items()))
+            listed = f"; all in {self.folder / 'skipped.csv'}" if self.folder else ""
+            self.progress.say(f"data: {len(source.skipped)} samples skipped, e.g. {name}: {reason}{listed}")
             if self.folder:
                 write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
 
     def _resolve_frozen_loss(self, objective: Objective) -> None:
-        """Says what is restored above frozen stages, and settles the loss, which follows from what they give."""
+        """Report the frozen stages, and resolve the loss, which depends on their output."""
         if not objective.encoder.frozen:
             return
         encoder = objective.encoder
-        of = encoder.record["weights"]["from"] if "weights" in encoder.record else "random first weights"
-        self.progress.say(
-            f"frozen: {encoder.frozen} of {len(encoder.backbone.stages)} stages, from the lowest, of {of}"
-        )
+        weights = f"weights of {encoder.record['weights']['from']}" if "weights" in encoder.record else "random weights"
+        stages = len(encoder.backbone.stages)
+        self.progress.say(f"frozen: the lowest {encoder.frozen} of {stages} stages, with {weights}")
         autoencoder = find_autoencoder(objective)
         if autoencoder is not None:
             self.recipe = self.recipe.with_objective(loss=autoencoder.loss_name)
-            what, loss = autoencoder.trained_part.spec, autoencoder.loss_name
-            self.progress.say(f"what is restored: their output, {what}, and not the samples; loss: {loss}")
+            features, loss = autoencoder.trained_part.spec, autoencoder.loss_name
+            self.progress.say(f"reconstruction: of the frozen features, {features}, not of the samples; loss: {loss}")
 
     def _check_evaluation(self, source: Source) -> None:
-        """What cannot be judged is found out before hours of training rather than after."""
+        """Check before training that the evaluation afterwards is possible."""
         section = self.recipe.evaluate
         if section.evaluators:
             from aekit.evaluation.labels import make_targets
             from aekit.evaluation.run import split_for_targets
             from aekit.evaluation.splits import groups_from_ids
 
-            truth, _ = make_targets(source.labels, len(source), what="samples", target_type=section.target_type)
+            labels, _ = make_targets(source.labels, len(source), what="samples", target_type=section.target_type)
             groups = groups_from_ids(source.ids, section.groups) if section.groups else None
-            split_for_targets(truth, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
+            split_for_targets(labels, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
 
     def _train(self, objective: Objective, samples: Samples, targets: Samples | None, resume: bool) -> TrainingResult:
         settings = self.recipe.train
         if not self.recipe.trains:
             return self._keep(objective, samples, resume)
         phases = []
-        for number, (layer, own) in enumerate(make_layers(self.recipe, objective)):
-            own_rate = {"lr": own.lr or settings.lr, "layer_decay": 1.0}  # one layer has no others to be slower than
-            changed = settings.model_copy(update={"epochs": own.epochs, **own_rate})
+        for number, (layer, layer_settings) in enumerate(make_layers(self.recipe, objective)):
+            # A single layer has no layers below it whose learning rate could decay.
+            rate = {"lr": layer_settings.lr or settings.lr, "layer_decay": 1.0}
+            changed = settings.model_copy(update={"epochs": layer_settings.epochs, **rate})
             batches = Batches(samples, settings.batch_size, derive_seed(settings.seed, number))
             phases.append(Phase(f"layer {number + 1}", layer, batches, changed))
         phases.append(
@@ -224,29 +234,25 @@ class _Run:
         )
         phases = [phase for phase in phases if phase.steps]
         if not phases:
-            raise RecipeError(["train.epochs = 0: there is nothing to train; expected epochs here or in [layerwise]"])
-        self._take_up(resume, samples)
+            raise RecipeError(["train.epochs = 0: nothing to train; set it or layerwise.epochs"])
+        self._write_recipe(resume, samples)
         self.seen = sum(phase.samples for phase in phases)
         return train_phases(phases, self.folder, resume=resume, progress=self.progress)
 
     def _keep(self, objective: Objective, samples: Samples, resume: bool) -> TrainingResult:
-        """Trains nothing: the encoder is what it was given."""
+        """Train nothing, and keep the pretrained weights."""
         if not self.recipe.encoder.weights:
-            raise RecipeError(
-                [
-                    "train.epochs = 0: there is nothing to train; expected epochs here or in [layerwise], or encoder.weights"
-                ]
-            )
-        found = objective.encoder.record["weights"]["from"]
-        self.progress.say(f"nothing is trained: the encoder keeps the weights of {found}")
-        self._take_up(resume, samples)
+            raise RecipeError(["train.epochs = 0: nothing to train; set it, layerwise.epochs or encoder.weights"])
+        origin = objective.encoder.record["weights"]["from"]
+        self.progress.say(f"no training: the encoder keeps the weights of {origin}")
+        self._write_recipe(resume, samples)
         if self.folder:
             write_text(self.folder / "log.jsonl", "")
         self.seen = 0
         return TrainingResult(None, 0.0)
 
-    def _take_up(self, resume: bool, samples: Samples) -> None:
-        """Writes the resolved recipe of a new run; for a resumed one, checks that it is the same."""
+    def _write_recipe(self, resume: bool, samples: Samples) -> None:
+        """Write the resolved recipe of a new run; for a resumed run, check that it is unchanged."""
         if self.folder is None:
             return
         facts = {"samples": len(samples), "spec": samples.spec.to_dict()}
@@ -269,10 +275,10 @@ class _Run:
     def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult
     ) -> tuple[Encoder, dict[str, Any]]:
-        """Return the trained encoder, its record filled, and what ``results.json`` says of its training."""
+        """Fill the record of the trained encoder; return it and the contents of ``results.json``."""
         encoder = objective.encoder.eval()
         trains = self.recipe.trains
-        made = {
+        training = {
             "trained": {
                 "samples": len(samples) if trains else 0,
                 "skipped": len(source.skipped),
@@ -280,14 +286,16 @@ class _Run:
             },
             "objective": self.recipe.to_dict()["objective"],
         }
-        metrics = self._look(objective, samples, targets) | ({"loss": trained.loss} if trained.loss is not None else {})
+        metrics = self._measure(objective, samples, targets) | (
+            {"loss": trained.loss} if trained.loss is not None else {}
+        )
         encoder.record |= {
             "data": source.origin or {"data": self.recipe.data.source},
-            **(made if trains else {}),
+            **(training if trains else {}),
             **({"frozen": encoder.frozen} if encoder.frozen else {}),
             "metrics": metrics,
         }
-        results = {"digest": encoder.digest, "recipe": self.recipe.to_dict(), **made, **encoder.record}
+        results = {"digest": encoder.digest, "recipe": self.recipe.to_dict(), **training, **encoder.record}
         results["cost"] = {
             "seconds": round(trained.seconds, 1),
             "samples_per_second": round(self.seen / max(trained.seconds, 1e-9), 1),
@@ -296,8 +304,8 @@ class _Run:
         }
         return encoder, results
 
-    def _look(self, objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
-        """Measure a few figures on training samples; none of them is worth a trained encoder."""
+    def _measure(self, objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
+        """Compute metrics on training samples; a failure must not lose the trained encoder."""
         try:
             return training_metrics(objective.encoder, samples, find_autoencoder(objective), targets)
         except Exception as error:
@@ -305,7 +313,7 @@ class _Run:
             return {}
 
     def _save(self, objective: Objective, results: dict[str, Any], folder: Path) -> None:
-        """Write everything that was trained; the encoder comes last, and its folder says that the run is trained."""
+        """Write everything that was trained; the encoder comes last, as its folder marks the run as trained."""
         with explain_write_errors(folder):
             for name in ("decoder", FOLDER, SHOWN, "encoder.part"):
                 shutil.rmtree(folder / name, ignore_errors=True)
@@ -322,10 +330,10 @@ class _Run:
         """Evaluate an encoder that is not saved."""
         encoder, autoencoder = objective.encoder, find_autoencoder(objective) if targets is None else None
         try:
-            found, _ = evaluate_encoder(encoder, autoencoder, source, self.recipe, progress=self.progress)
+            evaluation, _ = evaluate_encoder(encoder, autoencoder, source, self.recipe, progress=self.progress)
         except Exception as error:
-            how = "aekit.evaluate(encoder.embed(data)) makes it again"
-            warn(f"evaluation failed: {one_line(error)}; the encoder is trained, and {how}", self.progress)
+            retry = "retry with aekit.evaluate(encoder.embed(data))"
+            warn(f"evaluation failed: {one_line(error)}; the encoder is trained, {retry}", self.progress)
             return
-        encoder.record["evaluation"] = evaluation_record(found.to_dict())
-        self.progress.show_result(found.text())
+        encoder.record["evaluation"] = evaluation_record(evaluation.to_dict())
+        self.progress.show_result(evaluation.text())

@@ -1,4 +1,4 @@
-"""What follows the training of a run: its evaluation, its report and its card, each made from the saved run."""
+"""Complete a trained run: evaluate it, render its report and write its model card, each from the saved run."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class UnfinishedWarning(UserWarning):
 
 @dataclass
 class SavedRun:
-    """A run whose encoder is saved, with its data at hand.
+    """A run whose encoder is saved, with its data.
 
     Attributes:
-        folder: of the run.
-        recipe: resolved.
-        source: of the data, training samples and others.
-        samples: that the encoder was trained on.
-        targets: what is to be restored from each sample, or None where that is the sample.
-        device: to compute on.
+        folder: the run folder.
+        recipe: the resolved recipe.
+        source: the data, training samples and others.
+        samples: the training samples.
+        targets: the clean samples to reconstruct, or None to reconstruct the samples themselves.
+        device: device to compute on.
         progress: receives lines and bars.
     """
 
@@ -76,15 +76,15 @@ class SavedRun:
         return dict(read_json(self.folder / RESULTS))
 
     def evaluate(self) -> None:
-        """Run the evaluators of the recipe, and add what they find to ``results.json``."""
+        """Run the evaluators of the recipe, and add their results to ``results.json``."""
         autoencoder = find_autoencoder(self.objective) if self.targets is None else None
-        found, rows = evaluate_encoder(
+        evaluation, rows = evaluate_encoder(
             self.objective.encoder, autoencoder, self.source, self.recipe, progress=self.progress
         )
         if rows is not None:
-            save_predictions(found, rows, self.folder)
-        write_json(self.folder / RESULTS, self.results | {"evaluation": found.to_dict()})
-        self.progress.show_result(found.text())
+            save_predictions(evaluation, rows, self.folder)
+        write_json(self.folder / RESULTS, self.results | {"evaluation": evaluation.to_dict()})
+        self.progress.show_result(evaluation.text())
 
     def report(self) -> None:
         """Write ``report.html``, and add its findings to ``results.json``."""
@@ -94,7 +94,7 @@ class SavedRun:
             predictions = load_predictions(self.folder)
             rows = predictions.get("rows")
             evaluation = evaluation_of(results["evaluation"], predictions)
-        made = run_page(
+        page = run_page(
             self.objective,
             self.source,
             self.samples,
@@ -105,23 +105,25 @@ class SavedRun:
             rows=rows,
             progress=self.progress,
         )
-        write_json(self.folder / RESULTS, results | {"findings": [list(finding) for finding in made.findings]})
-        write_text(self.folder / PAGE, made.html)  # last, as the page says that the report is complete
+        write_json(self.folder / RESULTS, results | {"findings": [list(finding) for finding in page.findings]})
+        write_text(self.folder / PAGE, page.html)  # last, as its presence means that the report is complete
 
     def write_card(self) -> None:
-        """Write the encoder's ``README.md`` again, with the evaluation and the findings."""
+        """Rewrite the encoder's ``README.md`` with the evaluation and the findings."""
         folder = find_encoder_folder(self.folder)
         write_text(folder / "README.md", model_card(read_description(folder) | card_fields(self.results)))
 
     def finish(self, *, report: bool = True) -> list[str]:
-        """Make the evaluation, the report and the card that are missing. A failure of one is a warning that names it.
+        """Create the missing evaluation, report and model card. If one fails, a warning names it.
+
+        Args:
+            report: whether to write the report.
 
         Returns:
             the names of the steps that failed.
         """
         steps: dict[str, Callable[[], None]] = {}
-        wanted = missing(self.folder, report=report)
-        if "evaluation" in wanted:
+        if "evaluation" in missing(self.folder, report=report):
             steps["evaluation"] = self.evaluate
         if report:
             steps["report"] = self.report
@@ -131,10 +133,10 @@ class SavedRun:
     def _try(self, name: str, step: Callable[[], None]) -> bool:
         try:
             step()
-        except Exception as error:  # a plugin, a full disk: the encoder is saved, and must not be lost to its caller
-            again = f"aekit report {self.folder}" if "source" in self.results["data"] else "fit with resume"
+        except Exception as error:  # a plugin, a full disk: the caller must still get the saved encoder
+            retry = f"aekit report {self.folder}" if "source" in self.results["data"] else "fit with resume=True"
             warn(
-                f"{name} failed: {one_line(error)}; the encoder is saved, and {again} makes the {name} again",
+                f"{name} failed: {one_line(error)}; the encoder is saved, retry with {retry}",
                 self.progress,
             )
             return False
@@ -142,21 +144,25 @@ class SavedRun:
 
 
 def make_report(run: str | Path, *, device: str | None = None, progress: Progress = SILENT) -> Path:
-    """Write the page of a run again, from its folder and its data.
+    """Rebuild the report of a run from its folder and its data.
 
-    The evaluators of its recipe run only if ``results.json`` lacks their evaluation.
+    The evaluators of the recipe run only if ``results.json`` has no evaluation.
 
     Args:
         run: folder of a run.
-        device: name of a device; by default the one of the recipe.
-        progress: receives lines and bars.
+        device: name of a device; by default that of the recipe.
+        progress: receives messages and bars.
 
     Returns:
         the path of ``report.html``.
 
     Raises:
-        DataError: there is no trained run in the folder, or its data cannot be opened again.
-        OutputError: the page cannot be written.
+        DataError: there is no trained run in the folder, or its data is not available.
+        OutputError: the report cannot be written.
+
+    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp", out="run", report=False)
+    >>> aekit.make_report("run").name
+    'report.html'
     """
     folder = Path(run)
     _check_trained(folder)
@@ -173,17 +179,17 @@ def reopened(folder: Path, data: Any = None, *, device: str | None = None, progr
     """Open a trained run and its data.
 
     Args:
-        folder: of the run.
-        data: to use where the run was trained on data in memory.
-        device: name of a device; by default the one of the recipe.
-        progress: receives a bar where reading is slow.
+        folder: the run folder.
+        data: the data of a run that was trained on data in memory.
+        device: name of a device; by default that of the recipe.
+        progress: receives a bar if reading is slow.
 
     Raises:
-        DataError: the data is not at hand.
+        DataError: the data is not available.
     """
     _check_trained(folder)
     recipe = read_recipe(folder / "recipe.toml")
-    place = choose_device(device or recipe.train.device, "device" if device else "train.device")
+    chosen_device = choose_device(device or recipe.train.device, "device" if device else "train.device")
     results = read_json(folder / RESULTS)
     origin = results["data"]
     spec = SampleSpec.from_dict(read_description(folder)["spec"])
@@ -191,52 +197,52 @@ def reopened(folder: Path, data: Any = None, *, device: str | None = None, progr
         if "source" in origin:
             source = reopen(origin, like=spec)
         elif data is None or isinstance(data, (str, Path)):
-            raise DataError("it was in memory; call aekit.fit with it, out and resume=True")
+            raise DataError("it was in memory; call aekit.fit with the data, out and resume=True")
         else:
             source = open_data(data, like=spec)
         rows = training_rows(source, recipe.data)
-        samples = load_samples(source, rows, place, strict=recipe.data.strict, progress=progress)
-        targets = training_targets(recipe, source, samples, place, progress)
+        samples = load_samples(source, rows, chosen_device, strict=recipe.data.strict, progress=progress)
+        targets = training_targets(recipe, source, samples, chosen_device, progress)
     except AekitError as error:
-        raise DataError(f"{folder}: the data that it was trained on cannot be opened again: {error}") from None
-    return SavedRun(folder, recipe, source, samples, targets, place, progress)
+        raise DataError(f"{folder}: its training data is not available: {error}") from None
+    return SavedRun(folder, recipe, source, samples, targets, chosen_device, progress)
 
 
 def missing(folder: Path, *, report: bool = True) -> list[str]:
-    """Return the steps that a trained run still lacks: ``evaluation``, ``report``.
+    """Return the missing parts of a trained run: ``evaluation``, ``report``.
 
     Args:
-        folder: of a run.
-        report: whether it is to have a page.
+        folder: the run folder.
+        report: whether a missing report counts.
     """
     if not (folder / RESULTS).is_file():
         return ["results"]
     results = read_json(folder / RESULTS)
-    lacks = []
+    parts = []
     if results["recipe"].get("evaluate", {}).get("evaluators") and "evaluation" not in results:
-        lacks.append("evaluation")
+        parts.append("evaluation")
     if report and not (folder / PAGE).is_file():
-        lacks.append("report")
-    return lacks
+        parts.append("report")
+    return parts
 
 
 def load_objective(folder: Path, recipe: Recipe, device: torch.device) -> Objective:
-    """Load the trained objective of a run: the encoder, the decoder, and the pretext tasks that were kept."""
+    """Load the trained objective of a run: the encoder, the decoder and the saved pretext tasks."""
     if not (folder / "decoder" / "decoder.json").is_file():
         encoder, parts = load(folder, device=device), dict[str, Objective]()
         if not recipe.trains:
             return Untrained(encoder).eval()
     else:
-        made = make_variants(recipe.objective.variants, recipe.options.get("objective", {}), place="objective")
-        variants = {name: variant for name, (variant, _) in made.items()}
+        built = make_variants(recipe.objective.variants, recipe.options.get("objective", {}), place="objective")
+        variants = {name: variant for name, (variant, _) in built.items()}
         autoencoder = load_autoencoder(folder, device=device, variants=variants)
         encoder, parts = autoencoder.encoder, {"autoencoder": autoencoder}
     for name in recipe.objective.pretexts:
         plugin = registry().get("pretext", name, required_by="objective.pretexts")
-        for kept in (folder / FOLDER / plugin.name, folder / SHOWN / plugin.name):
-            if (kept / "pretext.json").is_file():
-                pretext = load_pretext(kept, encoder)
-                options = dict(read_json(kept / "pretext.json")["options"])
+        for saved in (folder / FOLDER / plugin.name, folder / SHOWN / plugin.name):
+            if (saved / "pretext.json").is_file():
+                pretext = load_pretext(saved, encoder)
+                options = dict(read_json(saved / "pretext.json")["options"])
                 parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
     if not parts:
         return Untrained(encoder).eval()
@@ -257,14 +263,14 @@ def evaluate_encoder(
     """Run the evaluators that a recipe names.
 
     Returns:
-        the evaluation, and (N,) positions in the source of the embeddings, or None where they are not known.
+        the evaluation, and the (N,) positions of the embeddings in the source, or None if unknown.
     """
     from aekit.evaluation.run import evaluate
     from aekit.evaluation.splits import groups_from_ids
 
     section = recipe.evaluate
     embeddings = encoder.embed(source, progress=progress)
-    found = evaluate(
+    evaluation = evaluate(
         embeddings,
         evaluators=section.evaluators,
         baselines=section.baselines,
@@ -276,11 +282,11 @@ def evaluate_encoder(
         progress=progress,
     )
     origin = embeddings.source()
-    return found, origin[1] if origin else None
+    return evaluation, origin[1] if origin else None
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's message in one line; of an error that no person caused, with the place that it comes from."""
+    """Return the message of an error in one line; for an unexpected error with its place in the code."""
     if isinstance(error, AekitError):
         return "; ".join(str(error).splitlines())
     trace = error.__traceback__
@@ -291,7 +297,7 @@ def one_line(error: Exception) -> str:
 
 
 def warn(text: str, progress: Progress) -> None:
-    """Say one line, and issue it as a warning."""
+    """Report a line, and issue it as a warning."""
     progress.say(f"warning: {text}")
     warnings.warn(text, UnfinishedWarning, stacklevel=3)
 
@@ -300,4 +306,4 @@ def _check_trained(folder: Path) -> None:
     find_encoder_folder(folder)
     for name in ("recipe.toml", RESULTS):
         if not (folder / name).is_file():
-            raise DataError(f"{folder}: has no {name}; expected the folder of a run, such as aekit fit -o writes")
+            raise DataError(f"{folder}: has no {name}; expected a run folder, as written by aekit fit -o")

@@ -1,4 +1,4 @@
-"""aekit as a scikit-learn transformer, for pipelines and grid searches over tables."""
+"""A scikit-learn transformer, for pipelines and grid searches over tables."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from aekit.workflows.fitting import fit
 
 
 class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Embeds rows of a table by an autoencoder that is trained on them.
+    """Embed the rows of a table with an autoencoder that is trained on them.
 
     Args:
         variants: names of autoencoder variants, such as ``("denoising",)``.
-        backbone: name of the network.
-        dim: width of the embedding; None: the number of columns, at most 64.
-        epochs: passes over the rows; None: about 3000 steps in all.
-        overrides: further recipe settings by dotted name, such as ``{"train.lr": 1e-3}``.
-        random_state: seed of weights, order and noise; None means 0, so that fitting twice gives the same.
+        backbone: name of the backbone.
+        dim: dimensions of the embedding; None: the number of columns, at most 64.
+        epochs: passes over the rows; None: about 3000 steps in total.
+        overrides: recipe settings by dotted name, such as ``{"train.lr": 1e-3}``.
+        random_state: seed of weights, order and noise; None means 0, so that results are reproducible.
 
     Attributes:
         encoder_: the trained `aekit.Encoder`.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipeline = make_pipeline(aekit.AekitTransformer(dim=2, epochs=1), LogisticRegression())
+    >>> pipeline.fit(X, y).predict(X).shape
+    (150,)
     """
 
     def __init__(
@@ -44,7 +52,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> AekitTransformer:
-        """(N, D) rows; labels are not looked at."""
+        """Train the autoencoder on (N, D) rows; labels are ignored."""
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         self.encoder_ = fit(
             rows,
@@ -59,7 +67,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """(N, D) rows -> (N, dim) embeddings, in the dtype of the rows."""
+        """Embed (N, D) rows as (N, dim), in the dtype of the rows."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return self.encoder_.embed(rows).vectors.astype(rows.dtype)

@@ -75,7 +75,7 @@ def test_bad_images_are_skipped_listed_and_counted(command: Command, photos: Pat
     (photos / "bomb.png").write_bytes(huge_png())
     run, found = tmp_path / "run", tmp_path / "found"
     outcome = command("fit", photos, "-o", run, *FAST[:-1])
-    assert outcome.code == 0 and "data: 12 samples" in outcome.err and "data: 4 skipped, such as" in outcome.err
+    assert outcome.code == 0 and "data: 12 samples" in outcome.err and "data: 4 samples skipped, e.g." in outcome.err
     assert "12 embeddings of 4 numbers" in command.ok("embed", run, photos, "-o", found, "-q")
     for listed in (run / "skipped.csv", found / "skipped.csv"):
         names = {line.split(",")[0] for line in listed.read_text().splitlines()[1:]}
@@ -97,7 +97,7 @@ def test_nan_in_an_array(command: Command, table: Path, tmp_path: Path) -> None:
     np.save(table, rows)
     outcome = command("fit", table, "-o", tmp_path / "run", *FAST[:-1])
     assert (
-        outcome.code == 0 and "data: 38 samples" in outcome.err and "2 skipped, such as 3: nan at (2,)" in outcome.err
+        outcome.code == 0 and "data: 38 samples" in outcome.err and "2 samples skipped, e.g. 3: nan at (2,)" in outcome.err
     )
 
 
@@ -148,7 +148,7 @@ def test_a_second_fit_into_a_finished_run(command: Command, table: Path, tmp_pat
 
 def test_a_folder_that_holds_other_things(command: Command, table: Path, photos: Path, tmp_path: Path) -> None:
     before = everything_below(photos)
-    assert "holds other things" in command("fit", table, "-o", photos, *FAST).error
+    assert "is not empty" in command("fit", table, "-o", photos, *FAST).error
     assert "no run to resume" in command("fit", table, "-o", photos, *FAST, "--resume").error
     assert everything_below(photos) == before
     assert "it is a file; expected a folder" in command("fit", table, "-o", table, *FAST).error

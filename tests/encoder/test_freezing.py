@@ -138,15 +138,13 @@ def test_a_new_head_is_trained_on_the_frozen_backbone_of_an_earlier_run(tmp_path
     given = CONV | FAST | ALL | {"encoder.dim": 3, "encoder.weights": str(tmp_path / "first"), "train.seed": 4}
     said = Said()
     above = aekit.fit(images(), overrides=given | {"objective.variants": ["vae"]}, progress=said)
-    assert f"frozen: 2 of 3 stages, from the lowest, of {tmp_path / 'first'}" in said
+    assert f"frozen: the lowest 2 of 3 stages, with weights of {tmp_path / 'first'}" in said
     theirs = first.backbone.state_dict()
     assert theirs and all(torch.equal(above.backbone.state_dict()[name], tensor) for name, tensor in theirs.items())
     assert (above.dim, above.record["weights"]["digest"]) == (3, first.digest)
-    with pytest.raises(RecipeError, match=r"is of another architecture: dim was 5, now 3; hidden was None"):
+    with pytest.raises(RecipeError, match=r"has another architecture: dim was 5, now 3; hidden was None"):
         aekit.fit(images(), overrides=given | {"encoder.frozen": 0})
-    with pytest.raises(
-        RecipeError, match=r"is of another architecture: backbone\.options\.norm was 'batch', now 'none'"
-    ):
+    with pytest.raises(RecipeError, match=r"has another architecture: backbone\.options\.norm was 'batch', now 'none'"):
         aekit.fit(images(), overrides=given | {"encoder.conv.norm": "none"})
 
 
@@ -163,10 +161,10 @@ def test_the_optimizer_holds_nothing_of_what_is_frozen() -> None:
     settings = Settings(epochs=1, batch_size=32)
     state = State.start(objective, settings)
     list(train(state, Batches(samples, 32, 0), settings))
-    own = {id(p) for p in objective.encoder.held}
+    own = {id(p) for p in objective.encoder.frozen_params}
     assert own and not own & {id(p) for group in state.optimizer.param_groups for p in group["params"]}
     assert len(state.optimizer.state) == len(list(objective.trained()))
-    assert all(p.grad is None for p in objective.encoder.held)
+    assert all(p.grad is None for p in objective.encoder.frozen_params)
 
 
 def test_a_pretext_task_trains_what_is_not_frozen() -> None:
@@ -179,7 +177,9 @@ def test_a_pretext_task_trains_what_is_not_frozen() -> None:
     assert changed and not any(name.startswith("backbone.stages.0.") for name in changed)
     said, batches = Said(), Batches(samples, 32, 0)
     assert features.precompute_features(objective, batches, settings, "fit", said) is batches
-    assert "fit: the output of the lowest layer is computed at every step, as the task does not show" in said
+    assert (
+        "fit: the output of the lowest layer is computed at every step, because the objective changes its input" in said
+    )
 
 
 # An autoencoder of features
@@ -196,15 +196,15 @@ def test_what_frozen_stages_give_is_restored_by_squared_error(network: dict[str,
     with torch.no_grad():
         given = first(encoder.preprocess(raw))
         code = encoder.head(second(given).flatten(1))
-        back = decoder.mirrors[0](decoder.between[0](decoder.widen(code)))
-    assert back.shape == given.shape == (16, *objective.part.spec.shape)
+        back = decoder.mirrors[0](decoder.mirror_activation[0](decoder.expand(code)))
+    assert back.shape == given.shape == (16, *objective.trained_part.spec.shape)
     assert found == pytest.approx((back - given).square().sum().item() / 16, rel=1e-5)
     assert objective.errors(raw).shape == (16,) and objective.reconstruct(raw).shape == given.shape
 
 
 def test_sigmoid_units_are_restored_by_cross_entropy() -> None:
     objective, _ = built(**MLP, **{"encoder.mlp.activation": "sigmoid", "encoder.frozen": 1})
-    assert objective.loss_name == "bce" and objective.part.preprocess.unit
+    assert objective.loss_name == "bce" and objective.trained_part.preprocess.unit
 
 
 def test_noise_is_put_on_the_features() -> None:
@@ -239,7 +239,7 @@ def test_pairs_are_restored_as_features() -> None:
         assert other.is_features and not one.is_features and other.target is not None and one.target is not None
         terms = [objective.loss(batch, torch.Generator())["loss"].item() for batch in (one, other)]
         assert terms[0] == pytest.approx(terms[1], rel=1e-5)
-        torch.testing.assert_close(other.target, objective.part.preprocess(one.target))
+        torch.testing.assert_close(other.target, objective.trained_part.preprocess(one.target))
 
 
 # Dense layers on top
@@ -298,11 +298,8 @@ def test_what_is_computed_once_trains_the_same(network: dict[str, Any], variants
             said = Said()
             batches = features.precompute_features(objective, batches, settings, "fit", said)
             assert isinstance(batches.samples, PrecomputedFeatures) and batches.per_epoch == 3
-            size = objective.part.spec.size
-            assert (
-                f"fit: the output of the 2 lowest layers is computed once, as nothing changes up to there: 96 x {size} "
-                in said
-            )
+            size = objective.trained_part.spec.size
+            assert f"fit: the output of the 2 lowest layers is computed once: 96 x {size} " in said
         logs.append(losses(objective, batches, settings))
         ends.append(objective.state_dict())
     for one, other in zip(*logs, strict=True):
@@ -330,7 +327,7 @@ def test_computing_them_in_bfloat16_is_what_every_step_would_do() -> None:
     settings = Settings(epochs=1, batch_size=96, precision="bf16")
     once = features.precompute_features(objective, Batches(samples, 96, 0), settings, "fit", SILENT)
     with torch.autocast("cpu", torch.bfloat16):
-        expected = objective.part.preprocess(samples.batch(torch.arange(96)))
+        expected = objective.trained_part.preprocess(samples.batch(torch.arange(96)))
     assert once.samples.batch(torch.arange(96)).dtype == torch.float32
     torch.testing.assert_close(once.samples.batch(torch.arange(96)), expected)
 
@@ -360,7 +357,7 @@ def test_what_is_too_much_to_hold_is_computed_at_every_step(monkeypatch: pytest.
     monkeypatch.setenv("AEKIT_MEMORY", "0")
     said, batches = Said(), Batches(samples, 32, 0)
     assert features.precompute_features(objective, batches, Settings(), "fit", said) is batches
-    assert "computed at every step, as 96 x 100 numbers are more than fits in memory" in said
+    assert "computed at every step, because 96 x 100 values do not fit in memory" in said
 
 
 def test_features_that_are_not_finite_are_said() -> None:
@@ -463,7 +460,7 @@ def test_an_encoder_that_was_trained_on_frozen_layers_is_fine_tuned_as_a_whole()
 
 
 def test_seconds_count_what_was_done_before_the_interruption(encoder: aekit.Encoder, tmp_path: Path) -> None:
-    given = TUNE | {"out": tmp_path / "out", "layers": 1, "control": False}
+    given = TUNE | {"out": tmp_path / "out", "layers": 1, "baseline": False}
     with pytest.raises(Interrupted):
         aekit.finetune(encoder, images(150), progress=StopsAfter(5), **given)
     path = tmp_path / "out" / "checkpoint" / "finetuned" / "state.safetensors"
@@ -604,8 +601,8 @@ def test_from_end_to_end_by_command(tmp_path: Path, command: Command, monkeypatc
     sets = [part for name, value in (CONV | FAST | ALL).items() for part in ("--set", f"{name}={value}")]
     said = command("fit", "data.npz", "-o", "run", *sets)
     assert said.code == 0, said.err
-    assert "what is restored: their output, image 6x2x2 float32, and not the samples; loss: mse" in said.err + said.out
-    assert "of the variance of what the frozen stages give" in said.out
+    assert "reconstruction: of the frozen features, image 6x2x2 float32, not of the samples; loss: mse" in said.err + said.out
+    assert "of the variance of the frozen features is explained by the reconstruction" in said.out
     recipe = Path("run/recipe.toml").read_text()
     assert 'frozen = "all"' in recipe and 'loss = "mse"' in recipe
     assert "restores" not in json.dumps(json.loads(Path("run/results.json").read_text()))
@@ -622,7 +619,9 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
     given = (tmp_path / "encoder", tmp_path / "data.npz", "-o", tmp_path / "out")
     assert "train.layers: no such option" in command("finetune", *given, "--set", "train.layers=1").error
     assert "--device = 'gpu': expected auto, cpu" in command("apply", *given, "--device", "gpu").error
-    assert "--device = 'cpu:3': there are 1" in command("anomalies", *given, "--device", "cpu:3").error
+    assert (
+        "--device = 'cpu:3': this machine has 1 CPU device" in command("anomalies", *given, "--device", "cpu:3").error
+    )
     said = command("finetune", *given, "--layers", 1, "--layer-decay", 0.5, "--epochs", 1, "--no-baseline")
     assert said.code == 0 and "the output of the 2 lowest layers is computed once" in said.err
     results = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -645,11 +644,11 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
                 "objective.variants": ["random-affine"],
                 "layerwise.epochs": 1,
             },
-            r"'random-affine' cannot take vector 7 float32, as layer 2 does: made for image samples",
+            r"'random-affine' cannot take vector 7 float32, the input of layer 2; expected image samples",
         ),
         (
             MLP | {"encoder.frozen": 1, "objective.variants": ["random-affine"]},
-            r"'random-affine' cannot take vector 12 float32, as the autoencoder does: made for image samples",
+            r"'random-affine' cannot take vector 12 float32, the input of the autoencoder; expected image samples",
         ),
         ({"encoder.hidden": [0]}, r"encoder\.hidden\.0 = 0: expected greater than or equal to 1"),
         ({"train.layer_decay": 0}, r"train\.layer_decay = 0: expected greater than 0"),

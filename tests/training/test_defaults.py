@@ -12,7 +12,7 @@ from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
 from aekit.data.spec import Kind
 from aekit.encoder.preprocessing import fit_preprocess
-from aekit.training.defaults import FEWEST, STEPS_SHARE, resolve_defaults
+from aekit.training.defaults import MIN_SAMPLES, AUTOENCODER_WEIGHT, resolve_defaults
 from aekit.training.recipe import Recipe, make_recipe
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ SHAPES: dict[Kind, tuple[int, ...]] = {"image": (1, 8, 8), "series": (2, 30), "v
 
 
 def settle(kind: Kind, count: int = 100, targets: bool = False, **sections: dict[str, Any]) -> tuple[Recipe, list[str]]:
-    """The settled recipe, and what was said, for made-up samples of a kind."""
+    """Return the resolved recipe and the messages, for random samples of a kind."""
     array = np.random.default_rng(0).random((count, *SHAPES[kind])).astype(np.float32)
     samples = load_samples(ArraySource(array, kind=kind), np.arange(count), CPU)
     recipe, said = make_recipe({"data": {"source": "memory"}} | sections), list[str]()
@@ -33,8 +33,8 @@ def test_images_and_series_get_two_views_beside_the_autoencoder(kind: Kind) -> N
     recipe, said = settle(kind)
     assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
     size = int(np.prod(SHAPES[kind]))
-    assert recipe.objective.weights["autoencoder"] == pytest.approx(STEPS_SHARE / size, rel=0.05)
-    assert any(line.startswith("objective: an autoencoder, and simclr, which finds") for line in said)
+    assert recipe.objective.weights["autoencoder"] == pytest.approx(AUTOENCODER_WEIGHT / size, rel=0.05)
+    assert any(line.startswith("objective: an autoencoder and simclr (finds") for line in said)
     again, _ = settle(kind, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
     assert again.to_dict() == recipe.to_dict(), "a settled recipe is settled"
 
@@ -64,9 +64,9 @@ def test_what_is_named_or_needs_an_autoencoder_alone_is_left_as_it_is(sections: 
 
 
 def test_few_samples_and_pairs_get_an_autoencoder_alone() -> None:
-    assert not settle("image", count=FEWEST - 1)[0].objective.pretexts
+    assert not settle("image", count=MIN_SAMPLES - 1)[0].objective.pretexts
     assert not settle("image", targets=True)[0].objective.pretexts
-    assert settle("image", count=FEWEST)[0].objective.pretexts
+    assert settle("image", count=MIN_SAMPLES)[0].objective.pretexts
 
 
 def test_a_weight_that_is_given_is_kept() -> None:
@@ -83,5 +83,5 @@ def test_a_backbone_without_a_decoder_gets_the_task_alone() -> None:
 def test_length_and_batches_follow_from_the_number_of_samples() -> None:
     recipe, said = settle("vector", count=100)
     assert recipe.train.batch_size == 16 and recipe.train.epochs == 100
-    assert "epochs: 100, of 6 steps each" in said
+    assert "epochs: 100 of 6 steps each" in said
     assert settle("vector", count=100, train={"epochs": 3})[0].train.epochs == 3

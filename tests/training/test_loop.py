@@ -218,7 +218,7 @@ def test_a_stopped_run_resumes_to_the_very_same_weights(whole: Path, tmp_path: P
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert not (stopped / "encoder").exists(), "the run ended before it could be stopped"
     if how != signal.SIGKILL:
-        assert "the same command with --resume goes on" in errors
+        assert "resume with the same command and --resume" in errors
     again = subprocess.run(fit_command(data, stopped), capture_output=True, text=True)
     assert again.returncode == 2 and "--resume" in again.stderr
 

@@ -51,7 +51,7 @@ def test_three_mistakes_are_three_lines_with_place_value_and_nearest_name() -> N
 
 def test_options_for_a_plugin_that_is_not_used_are_a_mistake() -> None:
     (found,) = problems({**GOOD, "objective": {"variants": ["plain"], "denoising": {"level": 0.1}}})
-    assert found.startswith("objective.denoising: no such option, and no plugin that this recipe uses")
+    assert found.startswith("objective.denoising: neither an option nor a plugin that this recipe uses")
 
 
 def test_unknown_sections_and_missing_data() -> None:

@@ -80,7 +80,7 @@ def test_it_asks_for_samples_and_a_known_ending(tmp_path: Path) -> None:
     encoder = aekit.fit(data_of("float64 table"), dim=2, overrides=FAST)
     with pytest.raises(DataError, match=r"expected one of \.onnx, \.pt2"):
         aekit.export_encoder(encoder, tmp_path / "m.h5", data=data_of("float64 table"))
-    with pytest.raises(DataError, match="give some with --data"):
+    with pytest.raises(DataError, match="set data or --data"):
         aekit.export_encoder(encoder, tmp_path / "m.onnx")
 
 

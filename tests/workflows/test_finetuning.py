@@ -183,7 +183,7 @@ def test_few_labels_are_drawn_by_class_and_divided_among_training_and_validation
         assert set(part.tolist()) <= set(whole.train.tolist())
     assert not set(split.train.tolist()) & set(split.validation.tolist())
     assert split.test is whole.test
-    assert split.origin.startswith("10 labels a class drawn with seed 1, validation included; stratified 60/20/20 %")
+    assert split.origin.startswith("10 labels per class drawn with seed 1, validation included; stratified 60/20/20 %")
     fewer = few_label_split(whole, labels, 5, seed=1)
     drawn, more = ({*s.train.tolist(), *s.validation.tolist()} for s in (fewer, split))
     assert drawn < more, "fewer labels are a part of more"
@@ -499,10 +499,10 @@ def test_without_a_folder_an_interruption_says_so(
     ("given", "error", "message"),
     [
         ({"labels": None}, DataError, "no labels to fine-tune with: the data has none; expected classes"),
-        ({"labels": [None] * 210}, DataError, "no labels to fine-tune with: none of the samples has a label"),
-        ({"labels": np.linspace(0, 1, 210)}, DataError, "numbers on a scale rather than classes"),
+        ({"labels": [None] * 210}, DataError, "no labels to fine-tune with: no sample has a label"),
+        ({"labels": np.linspace(0, 1, 210)}, DataError, "numbers rather than classes"),
         ({"labels": ["a"] * 210}, DataError, "all 210 labeled samples are of class"),
-        ({"labels": ["a", "b"]}, DataError, r"labels of shape \(2,\) for 210 samples: expected one for each"),
+        ({"labels": ["a", "b"]}, DataError, r"labels of shape \(2,\) for 210 samples: expected one each"),
         ({"per_class": 43}, DataError, r"per_class = 43: .* has 42 of 'left', 42 of 'right', 42 of 'up'"),
         ({"per_class": 0}, RecipeError, "per_class = 0: expected 1 or more"),
         ({"layers": 4}, RecipeError, "layers = 4: expected 0 to 3, as the network has 3 layers"),
@@ -607,7 +607,7 @@ def test_the_whole_way_on_the_command_line(command: Command, tmp_path: Path, mon
     assert [line["label"] for line in printed] == [row["label"] for row in rows]
 
     assert "holds something already" in command("finetune", "run", "data.npz", "-o", "tuned", *fast).error
-    assert "is finished already" in command("finetune", "run", "data.npz", "-o", "tuned", "--resume").err
+    assert "is already finished" in command("finetune", "run", "data.npz", "-o", "tuned", "--resume").err
     assert "no classifier here" in command("classify", "run", "new.npz").error
     assert (
         "did you mean 'weight_decay'"

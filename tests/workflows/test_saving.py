@@ -137,7 +137,7 @@ def test_a_fault_after_training_costs_no_encoder(
         assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
     said = Said()
     fit(data, run, said, resume=True)
-    assert "finished already" in said
+    assert "already finished" in said
 
 
 def test_a_page_is_made_again_as_it_was(data: Path, whole: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_ctrl_c_in_an_evaluation_leaves_a_trained_run(data: Path, whole: Path, t
     assert aekit.load(tmp_path / "run").digest == aekit.load(whole).digest
     said = Said()
     fit(data, tmp_path / "run", said, resume=True)
-    assert "what it lacks: evaluation, report" in said and page_of(tmp_path / "run") == page_of(whole)
+    assert "creating its evaluation and report" in said and page_of(tmp_path / "run") == page_of(whole)
 
 
 def test_a_card_that_cannot_be_written_is_one_line(data: Path, tmp_path: Path) -> None:
@@ -229,12 +229,12 @@ def test_data_that_is_gone_is_one_line(data: Path, tmp_path: Path) -> None:
     options = {"variants": None, "overrides": {"train.precision": "fp32"}}
     with (
         pytest.MonkeyPatch.context() as patch,
-        pytest.warns(UserWarning, match="fit with resume makes the report again"),
+        pytest.warns(UserWarning, match="retry with fit with resume=True"),
     ):
         break_report(patch)
         fit(array, run := tmp_path / "memory", **options)
     with pytest.raises(
-        DataError, match=r"memory: the data that it was trained on cannot be opened again: .*resume=True"
+        DataError, match=r"memory: its training data is not available: .*resume=True"
     ):
         aekit.make_report(run)
     fit(array, run, resume=True, **options)
@@ -245,7 +245,7 @@ def test_data_that_is_gone_is_one_line(data: Path, tmp_path: Path) -> None:
     fit(copied, run := tmp_path / "moved")
     copied.unlink()
     with pytest.raises(
-        DataError, match=r"moved: the data that it was trained on cannot be opened again: .*digits\.npz"
+        DataError, match=r"moved: its training data is not available: .*digits\.npz"
     ):
         aekit.make_report(run)
     with pytest.raises(DataError, match="no encoder here"):
@@ -261,13 +261,13 @@ def test_the_commands(command: Command, data: Path, tmp_path: Path, monkeypatch:
         break_evaluation(patch)
         outcome = command(*given, "--no-report", "-q")
     assert outcome.code == 0 and "next: aekit embed" in outcome.out and "Traceback" not in outcome.err
-    assert f"warning: {run} has no evaluation; aekit report {run} makes" in outcome.err
+    assert f"warning: {run} has no evaluation; create with: aekit report {run}" in outcome.err
     assert not (run / "report.html").exists()
     assert "holds a trained run without its evaluation" in command(*given, "--no-report").error
 
     assert command.ok(*given, "--no-report", "--resume", "-q") and evaluation_of(run)
     assert not (run / "report.html").exists()
-    assert "finished already" in command(*given, "--no-report", "--resume").err
+    assert "already finished" in command(*given, "--no-report", "--resume").err
     assert "holds a finished run" in command(*given, "--no-report").error
 
     assert command.ok("report", run, "-q").strip() == str(run / "report.html")

@@ -385,7 +385,7 @@ def test_training_goes_on_from_an_earlier_encoder(tmp_path: Path) -> None:
     said = Said()
     kept = aekit.fit(data[:8], backbone="timm", dim=4, epochs=0, overrides=given, out=tmp_path / "kept", progress=said)
     assert kept.digest == first.digest, "nothing was to be trained, and the scaling is the earlier one's"
-    assert "nothing is trained: the encoder keeps the weights of" in said
+    assert "no training: the encoder keeps the weights of" in said
     assert not (tmp_path / "kept" / "decoder").exists() and "trained" not in kept.record
     assert kept.record["weights"]["digest"] == first.digest
     assert "not trained further" in (tmp_path / "kept" / "report.html").read_text()
@@ -393,9 +393,9 @@ def test_training_goes_on_from_an_earlier_encoder(tmp_path: Path) -> None:
     names = [name for name, _ in first.named_parameters()]
     old, new = first.state_dict(), further.state_dict()
     assert all(torch.allclose(old[name], new[name], atol=1e-6) for name in names)
-    with pytest.raises(RecipeError, match=r"is of another architecture: dim was 4, now 5"):
+    with pytest.raises(RecipeError, match=r"has another architecture: dim was 4, now 5"):
         aekit.fit(data, backbone="timm", dim=5, epochs=1, overrides=given)
-    with pytest.raises(RecipeError, match=r"is of image 3x20x28 uint8, but the data is image 3x9x9 uint8"):
+    with pytest.raises(RecipeError, match=r"was trained on image 3x20x28 uint8, but the data is image 3x9x9 uint8"):
         aekit.fit(images(shape=(3, 9, 9)), backbone="timm", dim=4, epochs=1, overrides=given)
 
 
@@ -405,7 +405,7 @@ def test_any_backbone_goes_on_from_its_own(tmp_path: Path) -> None:
     kept = aekit.fit(rows[:20], dim=2, epochs=0, overrides={"encoder.weights": str(tmp_path / "first")})
     assert kept.digest == first.digest
     with pytest.raises(
-        RecipeError, match=r"encoder.weights = 'w.pth': backbone 'mlp' takes up those of an aekit encoder"
+        RecipeError, match=r"encoder.weights = 'w.pth': backbone 'mlp' has no weights of that name"
     ):
         aekit.fit(rows, dim=2, epochs=1, overrides={"encoder.weights": "w.pth"})
     with pytest.raises(DataError, match="no encoder here"):

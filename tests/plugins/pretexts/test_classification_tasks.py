@@ -583,7 +583,7 @@ def test_fashion_mnist_by_name(data_dir: Path, command: Command, tmp_path: Path)
     [
         (["objective.rotation.ways=3"], "objective.rotation.ways = 3: expected 2, 4 or 8"),
         (["objective.rotation.jitter=45"], "objective.rotation.jitter = 45: expected less than or equal to 20"),
-        (["objective.jigsaw.grid=2"], "objective.jigsaw: no such option, and no plugin that this recipe uses"),
+        (["objective.jigsaw.grid=2"], "objective.jigsaw: neither an option nor a plugin that this recipe uses"),
     ],
 )
 def test_mistakes_are_one_line(command: Command, tmp_path: Path, settings: list[str], message: str) -> None:

@@ -305,7 +305,7 @@ def test_dip_penalizes_covariances_and_variances(kind: Any, diagonal: float) -> 
 
 @pytest.mark.parametrize("other", HEADS[1:])
 def test_two_heads_are_refused_with_the_reason(other: str) -> None:
-    with pytest.raises(RecipeError, match=f"vae and {other} each give the encoder a head; at most one can"):
+    with pytest.raises(RecipeError, match=f"vae and {other} each define the encoder's head; at most one can"):
         objective(["vae", other])
 
 
