@@ -1,4 +1,4 @@
-"""What embeddings are judged by: classes, numbers on a scale, or several labels a sample; from the data or from a file."""
+"""Prepare the targets of evaluators: classes, numbers or several labels per sample, from the data or from a file."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
 
 TargetKind = Literal["classes", "targets", "multi-label"]
 TargetType = Literal["auto", "classes", "numbers"]
-"""What single labels are taken for: numbers on a scale are to be predicted as such, rather than told apart."""
+"""How single labels are interpreted: as classes, or as numbers for regression."""
 TAG_BY_KIND: dict[TargetKind, str] = {"classes": "labels", "targets": "targets", "multi-label": "multi-label"}
-"""Kind -> the tag of the evaluators that take it."""
+"""Kind -> tag of the evaluators that accept it."""
 TARGET_DESCRIPTIONS: dict[TargetKind, str] = {
-    "classes": "a class for each sample",
-    "targets": "numbers on a scale",
-    "multi-label": "several labels a sample",
+    "classes": "one class per sample",
+    "targets": "numbers",
+    "multi-label": "several labels per sample",
 }
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels, brought into the form in which evaluators take them.
+    """Labels in the form that evaluators accept.
 
     Attributes:
-        kind: what they are.
-        values: classes, (N,) of any type but float, "" or -1 where there is none; targets, (N,) float64, NaN where there is
-            none; or several labels a sample, (N, L) bool.
-        known: (N,) bool, which samples have any.
-        names: (L,) of several labels a sample, or (C,) the classes.
+        kind: kind of the labels.
+        values: (N,) classes of any type but float, "" or -1 where missing; (N,) float64 numbers, NaN where missing; or
+            (N, L) bool for several labels per sample.
+        has_target: (N,) bool, whether a sample has a target.
+        names: (C,) classes, or (L,) names of several labels per sample.
     """
 
     kind: TargetKind
@@ -46,28 +46,31 @@ class Targets:
 def make_targets(
     labels: Any, count: int, *, what: str, names: Sequence[str] = (), target_type: TargetType = "auto"
 ) -> tuple[Targets | None, str]:
-    """Labels as evaluators take them, or None where there are none; and what there is to say of that.
+    """Convert labels to targets.
 
     Args:
-        labels: (N,) names, numbers or None; (N, L) of 0 and 1, with a row of NaN where nothing is known.
+        labels: (N,) names, numbers or None; or (N, L) of 0 and 1, with a row of NaN where unknown.
         count: N.
-        of: what is labeled, in the plural, for messages.
-        names: (L,) of several labels.
-        taken: what they are taken for; ``auto``: what `is_classes` makes of them.
+        what: the labeled objects in the plural, for messages.
+        names: (L,) names of several labels.
+        target_type: interpretation of single labels; ``auto`` follows `is_classes`.
+
+    Returns:
+        The targets, or None without labels, and a remark, or "".
 
     Raises:
-        DataError: not one for each; several labels that are not 0 and 1; words that are taken for numbers.
+        DataError: a wrong number of labels; several labels that are not 0 and 1; text where numbers are expected.
     """
     array = None if labels is None else np.asarray(labels)
     if array is not None and array.ndim == 2 and len(array) == count:
         return _several(array, names)
     if array is not None and array.shape == (count,) and target_type == "classes":
         array = np.where(has_label(array), array.astype(str), "")
-    classes, why_not = to_class_labels(array, count, what=what)
+    classes, reason = to_class_labels(array, count, what=what)
     if array is not None and has_label(array).any() and (classes is None or target_type == "numbers"):
         return _numbers(array, target_type)
     if classes is None:
-        return None, why_not
+        return None, reason
     known = has_label(classes)
     if classes.dtype.kind == "f":  # whole numbers, as floats only because NaN stands for no label
         classes = np.where(known, classes, -1).astype(np.int64)
@@ -78,12 +81,12 @@ def _numbers(array: np.ndarray, target_type: TargetType) -> tuple[Targets, str]:
     try:
         numbers = to_numbers(array)
     except ValueError as error:
-        raise DataError(f"labels that are to be taken for numbers: {error}") from None
+        raise DataError(f"labels with target_type 'numbers': {error}") from None
     known = np.asarray(~np.isnan(numbers))
     values = np.unique(numbers[known])
-    said = f"the labels, {len(values):,} different whole numbers, are taken for numbers on a scale rather than classes"
+    remark = f"the labels, {len(values):,} different whole numbers, are treated as numbers rather than classes"
     guessed = target_type == "auto" and (values == np.round(values)).all()
-    return Targets("targets", numbers, known, ()), said if guessed else ""
+    return Targets("targets", numbers, known, ()), remark if guessed else ""
 
 
 def _several(array: np.ndarray, names: Sequence[str]) -> tuple[Targets, str]:
@@ -92,32 +95,34 @@ def _several(array: np.ndarray, names: Sequence[str]) -> tuple[Targets, str]:
     except (TypeError, ValueError):
         raise DataError(f"labels of shape {array.shape} and type {array.dtype}: expected 0 and 1") from None
     known = np.asarray(~np.isnan(numbers).any(axis=1))
-    odd = numbers[known][~np.isin(numbers[known], (0, 1))]
-    if len(odd):
-        raise DataError(f"labels of shape {array.shape}: found {odd[0]:g}; several labels a sample are 0 and 1 each")
+    invalid = numbers[known][~np.isin(numbers[known], (0, 1))]
+    if len(invalid):
+        raise DataError(
+            f"labels of shape {array.shape}: value {invalid[0]:g}; expected 0 and 1 for several labels per sample"
+        )
     if not known.any() or not array.shape[1]:
-        raise DataError(f"labels of shape {array.shape}: none of the samples has a label")
+        raise DataError(f"labels of shape {array.shape}: no sample has a label")
     titles = tuple(map(str, names)) or tuple(str(number) for number in range(array.shape[1]))
     return Targets("multi-label", np.nan_to_num(numbers).astype(bool), known, titles), ""
 
 
 def read_labels(path: str | Path, ids: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels of embedded samples from a file of their own.
+    """Read the labels of embedded samples from a file.
 
     Args:
-        path: a table with a column ``id`` and another one, of classes or targets, or several, each 0 or 1; samples that it
-            does not name have no label. Or ``.npy``, (N,) or (N, L), in the order of the embeddings.
-        ids: (N,) of the embeddings.
+        path: a table with a column ``id`` and one column of classes or numbers, or several columns of 0 and 1; samples that
+            are not in it have no label. Or ``.npy``, (N,) or (N, L), in the order of the embeddings.
+        ids: (N,) ids of the embeddings.
 
     Returns:
-        (N,) or (N, L) labels, and the names of the columns.
+        (N,) or (N, L) labels, and the names of several columns.
 
     Raises:
-        DataError: no such file, no such columns, or none of the ids.
+        DataError: no such file, no such columns, or no known id.
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file of labels")
+        raise DataError(f"{path}: no such file; expected labels")
     if path.suffix == ".npy":
         try:
             array = np.load(path, allow_pickle=False)
@@ -127,26 +132,26 @@ def read_labels(path: str | Path, ids: Sequence[str]) -> tuple[np.ndarray, tuple
             raise DataError(f"{path}: shape {array.shape} for {len(ids)} embeddings: expected one row for each")
         return array, ()
     if not path.name.endswith(tables.TABLE_ENDINGS):
-        raise DataError(f"{path}: labels are read from {', '.join(tables.TABLE_ENDINGS)} and .npy")
+        raise DataError(f"{path}: unsupported format; expected labels in {', '.join(tables.TABLE_ENDINGS)} or .npy")
     names = tables.column_names(path)
     key = tables.find_column(names, ("id",))
     if key is None:
-        raise DataError(f"{path}: no column 'id'{closest_name('id', names)}; its columns are {', '.join(names)}")
+        raise DataError(f"{path}: no column 'id'{closest_name('id', names)}; the columns are {', '.join(names)}")
     table = tables.read_table(path)
-    given = [name for name in table.column_names if name != key]
-    if not given:
-        raise DataError(f"{path}: no column beside {key!r}; expected one of labels, or several of 0 and 1")
-    places = {name: row for row, name in enumerate(tables.to_strings(table[key]).tolist())}
-    found = np.array([places.get(name, -1) for name in ids])
-    if (found < 0).all():
-        raise DataError(f"{path}: none of its {len(places)} ids is among the embeddings, whose first is {ids[0]!r}")
-    if len(given) == 1:
-        values = tables.to_labels(table[given[0]])
-        if values.dtype.kind == "i" and (found < 0).any():
+    label_columns = [name for name in table.column_names if name != key]
+    if not label_columns:
+        raise DataError(f"{path}: no column besides {key!r}; expected one column of labels, or several of 0 and 1")
+    row_by_id = {name: row for row, name in enumerate(tables.to_strings(table[key]).tolist())}
+    rows = np.array([row_by_id.get(name, -1) for name in ids])
+    if (rows < 0).all():
+        raise DataError(f"{path}: no id matches an embedding; expected ids such as {ids[0]!r}")
+    if len(label_columns) == 1:
+        values = tables.to_labels(table[label_columns[0]])
+        if values.dtype.kind == "i" and (rows < 0).any():
             values = values.astype(np.float64)
         missing = "" if values.dtype.kind == "U" else np.nan
-        return np.where(found >= 0, values[found], missing), ()
-    if worded := [name for name in given if not tables.is_numeric(table[name])]:
-        raise DataError(f"{path}: column {worded[0]!r} holds words; several columns of labels are 0 and 1 each")
-    several = np.stack([tables.to_floats(table[name]).astype(np.float64) for name in given], axis=1)
-    return np.where(found[:, None] >= 0, several[found], np.nan), tuple(given)
+        return np.where(rows >= 0, values[rows], missing), ()
+    if text_columns := [name for name in label_columns if not tables.is_numeric(table[name])]:
+        raise DataError(f"{path}: column {text_columns[0]!r} holds text; expected 0 and 1 in several columns of labels")
+    several = np.stack([tables.to_floats(table[name]).astype(np.float64) for name in label_columns], axis=1)
+    return np.where(rows[:, None] >= 0, several[rows], np.nan), tuple(label_columns)

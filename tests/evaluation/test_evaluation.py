@@ -104,10 +104,10 @@ def test_the_data_sets_own_split_is_used() -> None:
     assert set(split.test.tolist()) == set(range(70, 100))
     assert parts(split)[0] | parts(split)[1] == set(range(70))
     assert len(split.validation) == 14  # 3 or 4 of each class's 17 or 18
-    assert "14 of its training samples for validation" in split.origin
+    assert "14 training samples as validation part" in split.origin
     only_train = make_split(labels, np.array(["train"] * 100))
     assert [len(part) for part in parts(only_train)] == [60, 20, 20]
-    assert "no more than train samples" in only_train.origin
+    assert "only train samples" in only_train.origin
 
 
 def test_classes_of_one_or_two_stay_in_the_training_part() -> None:
@@ -127,11 +127,11 @@ def test_samples_without_a_label_belong_to_no_part() -> None:
     labels = np.array(["a", "b", None, "a", "b"] * 10, object)
     split = make_split(labels)
     assert all(labels[row] is not None for part in parts(split) for row in part)
-    assert split.origin.endswith("; 10 samples without a label left out")
+    assert split.origin.endswith("; 10 samples without a label skipped")
 
 
 def test_what_cannot_be_split_is_said_in_one_line() -> None:
-    with pytest.raises(DataError, match=r"all 9 labeled samples are of class \['x'\]: expected two classes"):
+    with pytest.raises(DataError, match=r"all 9 labeled samples are of class \['x'\]: expected at least two classes"):
         make_split(["x"] * 9)
     with pytest.raises(DataError, match=r"the validation part of 4 samples \(.*\) is empty"):
         make_split(["a", "a", "b", "b"], ["train", "train", "train", "test"])
@@ -433,7 +433,7 @@ def test_labels_and_splits_that_are_stored_are_used() -> None:
 def test_labels_that_cannot_be_judged_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", x=np.random.default_rng(0).random((60, 8)), y=np.repeat("only", 60))
     with pytest.raises(
-        DataError, match=r"all 60 labeled samples are of class \['only'\]: expected two classes or more"
+        DataError, match=r"all 60 labeled samples are of class \['only'\]: expected at least two classes"
     ):
         aekit.fit(tmp_path / "one.npz", out=tmp_path / "run", overrides={"evaluate.evaluators": ["probe"]})
     assert not (tmp_path / "run").exists()
@@ -444,7 +444,7 @@ def test_mistakes_are_said_in_one_line() -> None:
     x, y = clouds()
     with pytest.raises(DataError, match=r"labels of shape \(5,\) for 300 embeddings"):
         evaluate(x, y[:5])
-    with pytest.raises(DataError, match="expected two classes"):
+    with pytest.raises(DataError, match="expected at least two classes"):
         evaluate(x, np.zeros(300, int))
     with pytest.raises(DataError, match="1 of 300 embeddings are not finite, the first in row 7"):
         evaluate(np.where(np.arange(300)[:, None] == 7, np.nan, x), y)

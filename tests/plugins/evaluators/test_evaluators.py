@@ -156,7 +156,7 @@ def test_targets_are_probed_by_ridge_and_r2() -> None:
     x = x.astype(np.float32)
     found = evaluate(x, y, evaluators=["probe", "knn", "kmeans"])
     assert list(found.results["encoder"]) == ["probe", "kmeans"] and found.counts["classes"] == 0
-    assert "skipped, as they need a class for each sample, and the labels are numbers on a scale: knn" in found.notes
+    assert "skipped, as they need one class per sample, and the labels are numbers: knn" in found.notes
     result = found.results["encoder"]["probe"]
     split = make_split(y)
     seen = np.concatenate([split.train, split.validation])
@@ -174,7 +174,7 @@ def test_whole_numbers_are_taken_for_what_one_says_they_are() -> None:
     found = evaluate(x, whole, evaluators=["probe"], checks=False)
     assert found.results["encoder"]["probe"].metrics["r2"].value == scaled.metrics["r2"].value
     assert any(
-        line.startswith("the labels, 214 different whole numbers, are taken for numbers") for line in found.notes
+        line.startswith("the labels, 214 different whole numbers, are treated as numbers") for line in found.notes
     )
     decades = 10 * (whole // 50)
     assert evaluate(x, decades, evaluators=["probe"], checks=False).counts["classes"] == 7
@@ -184,7 +184,7 @@ def test_whole_numbers_are_taken_for_what_one_says_they_are() -> None:
     )
     named = evaluate(x, decades + 0.5, evaluators=["probe"], target_type="classes", checks=False)
     assert named.counts["classes"] == 7
-    with pytest.raises(aekit.AekitError, match=r"labels that are to be taken for numbers: .*'ten'"):
+    with pytest.raises(aekit.AekitError, match=r"labels with target_type 'numbers': .*'ten'"):
         evaluate(x, np.where(decades > 20, "ten", "20"), target_type="numbers", checks=False)
 
 
@@ -225,7 +225,7 @@ def test_what_labels_are_is_told_apart() -> None:
     assert (
         missing is not None and missing.has_target.tolist() == [True, False, True] and missing.values.dtype.kind == "i"
     )
-    with pytest.raises(DataError, match=r"labels of shape \(2, 2\): found 3; several labels a sample are 0 and 1 each"):
+    with pytest.raises(DataError, match=r"labels of shape \(2, 2\): value 3; expected 0 and 1 for several labels per sample"):
         make_targets(np.array([[0, 3], [1, 0]]), 2, what="embeddings")
     assert make_targets(None, 3, what="embeddings") == (None, "")
 
@@ -246,10 +246,10 @@ def test_labels_are_read_from_tables_and_arrays(tmp_path: Path) -> None:
     (tmp_path / "strangers.csv").write_text("id,kind\nx,b\n")
     (tmp_path / "words.csv").write_text("id,kind,color\na,b,red\n")
     for name, problem in {
-        "no.csv": "no such file of labels",
+        "no.csv": "no such file; expected labels",
         "nameless.csv": "no column 'id'",
-        "strangers.csv": "none of its 1 ids is among the embeddings, whose first is 'a'",
-        "words.csv": "column 'kind' holds words",
+        "strangers.csv": "no id matches an embedding; expected ids such as 'a'",
+        "words.csv": "column 'kind' holds text",
     }.items():
         with pytest.raises(DataError, match=problem):
             read_labels(tmp_path / name, ids)
@@ -263,7 +263,7 @@ def test_groups_come_from_ids() -> None:
     assert groups_from_ids(["p1-x", "p2-x"], "p(.)-").tolist() == ["1", "2"]
     with pytest.raises(RecipeError, match="not a regular expression"):
         groups_from_ids(["a"], "(")
-    with pytest.raises(DataError, match="groups = '/': finds nothing in 'a'"):
+    with pytest.raises(DataError, match="groups = '/': no match in 'a'"):
         groups_from_ids(["a"], "/")
 
 
@@ -529,7 +529,7 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
     np.save(tmp_path / "several.npy", y)
     said = command.ok(
         *("evaluate", tmp_path / "one", "--labels", tmp_path / "several.npy", "--compare-with", tmp_path / "two", "--quiet"),
-        *("--groups", "^.*(?=.)|^.$", "--evaluator", "probe", "--run", tmp_path / "run-one", "--seed", "3"),
+        *("--groups", "^.*(?=.)|^.$", "--evaluator", "probe", "--run", tmp_path / "run-one", "--seed", "3", "--verbose"),
     )
     assert "probe map" in said and "reconstruction explained" in said and f"{tmp_path / 'two'}" in said
     assert "groups, each in one part" in said
@@ -539,11 +539,11 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
     targets = [f"{row},{row / 7:.4f}" for row in range(400)]
     (tmp_path / "targets.csv").write_text("\n".join(["id,target", *targets]))
     scale = command.ok("evaluate", tmp_path / "one", "--labels", tmp_path / "targets.csv", "--no-baselines", "--quiet")
-    assert "probe r2" in scale and "skipped, as they need a class for each sample" in scale
-    assert "not run" in scale and "no controls" not in scale
+    assert "probe r2" in scale and "skipped, as they need one class per sample" in scale
+    assert "skipped as slow" in scale and "no baselines" not in scale
     wrong = command("evaluate", tmp_path / "one", "--run", tmp_path / "run-two", "--evaluator", "kmeans", "--quiet")
     assert "from encoder" in wrong.error
-    assert "very encoder" in command("evaluate", tmp_path / "one", "--compare-with", tmp_path / "one", "--quiet").error
+    assert "made by the same encoder" in command("evaluate", tmp_path / "one", "--compare-with", tmp_path / "one", "--quiet").error
 
 
 def test_a_run_judges_what_its_decoder_gives_back_and_keeps_groups_together(tmp_path: Path, digits: Data) -> None:
