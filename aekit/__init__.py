@@ -1,4 +1,4 @@
-"""aekit: embeddings made for your own unlabeled data, and an honest answer to whether they are any good.
+"""aekit: learn embeddings of your own unlabeled data, and measure how good they are.
 
 >>> import aekit
 >>> encoder = aekit.fit("photos/", variants=["denoising"], dim=64)  # doctest: +SKIP

@@ -1,8 +1,8 @@
-"""Everything that a plugin may import from aekit; nothing else is promised to plugin authors.
+"""The plugin API: everything that a plugin imports from aekit.
 
 The contracts are `Variant`, `Pretext`, `Backbone`, `Source`, `Index`, an evaluator's `Result`, `Metric` and `Split`, and
-`Entry` and `hookimpl` to register them. The other names are the building blocks of the built-in plugins. Layers and tasks
-to share are in `aekit.nn` and `aekit.objectives`.
+`Entry` and `hookimpl` to register plugins. The other names are building blocks of the built-in plugins. Layers and tasks
+that plugins share are in `aekit.nn` and `aekit.objectives`. Other modules may change without notice.
 """
 
 from __future__ import annotations
@@ -38,19 +38,21 @@ if TYPE_CHECKING:
         read_idx as read_idx,
         read_mnist_folder as read_mnist_folder,
     )
+    from aekit.data.readers.image_headers import (
+        IMAGE_ENDINGS as IMAGE_ENDINGS,
+        BadImage as BadImage,
+        all_headers as all_headers,
+        choose_spec as choose_spec,
+        read_headers as read_headers,
+    )
     from aekit.data.readers.image_lists import (
         Listing as Listing,
         list_folder as list_folder,
         list_images as list_images,
     )
     from aekit.data.readers.images import (
-        IMAGE_ENDINGS as IMAGE_ENDINGS,
-        BadImage as BadImage,
         ImageItems as ImageItems,
-        all_headers as all_headers,
-        choose_spec as choose_spec,
         for_each_full_size as for_each_full_size,
-        read_headers as read_headers,
         read_images as read_images,
     )
     from aekit.data.readers.numpy_files import read_npy as read_npy, read_npz as read_npz
@@ -166,10 +168,9 @@ _HOMES = {
     "aekit.data.opening": "KindOption Layout from_array infer_axes open_data",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
+    "aekit.data.readers.image_headers": "BadImage IMAGE_ENDINGS all_headers choose_spec read_headers",
     "aekit.data.readers.image_lists": "Listing list_folder list_images",
-    "aekit.data.readers.images": (
-        "BadImage IMAGE_ENDINGS ImageItems all_headers choose_spec for_each_full_size read_headers read_images"
-    ),
+    "aekit.data.readers.images": "ImageItems for_each_full_size read_images",
     "aekit.data.readers.numpy_files": "read_npy read_npz",
     "aekit.data.readers.patches": "window_corners",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",

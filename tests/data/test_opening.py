@@ -20,7 +20,7 @@ from PIL import Image
 
 import aekit
 from aekit.data.opening import from_array, infer_axes, open_data, reopen
-from aekit.data.readers import images as images
+from aekit.data.readers import image_headers
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource, Source
 from aekit.data.spec import Column, SampleSpec
@@ -253,7 +253,7 @@ def test_a_folder_that_two_sources_claim_asks_which(tmp_path: Path) -> None:
 
 def test_the_registered_endings_are_those_that_are_read() -> None:
     tags = set(registry().get("source", "images").entry.tags)
-    assert tags >= set(images.IMAGE_ENDINGS)
+    assert tags >= set(image_headers.IMAGE_ENDINGS)
 
 
 # Arrays in files
@@ -429,7 +429,7 @@ def test_tables_of_other_makes(tmp_path: Path) -> None:
         ("a,name\n1,x\n", {"x": ["a", "name"]}, "not numbers in 'name'; x chooses columns"),
         ("a,b\n1,2\n", {"y": "aa"}, "no column 'aa'; did you mean 'a'"),
         ("a,b\n", {}, "a table without rows"),
-        ("", {}, "an empty file"),
+        ("", {}, "empty file"),
         ("a,b\n1,2\n1\n", {}, "not a readable table"),
         ("label\n1\n", {}, "no columns of numbers"),
         ("a,split\n1,other\n", {}, "row 0 is of split 'other'; expected train"),
@@ -640,7 +640,7 @@ def test_a_common_size_is_kept_exactly_and_others_become_64(tmp_path: Path) -> N
     save_image(tmp_path / "b.png", size=(40, 20))
     source = open_data(tmp_path)
     assert source.spec.shape == (3, 64, 64)
-    assert "brought to 64x64" in source.note
+    assert "resized to 64x64" in source.note
 
 
 def test_resizing_crops_pads_or_stretches(tmp_path: Path) -> None:
@@ -699,7 +699,7 @@ def test_palettes_are_gray_or_colored_by_their_colors(tmp_path: Path) -> None:
     assert everything(open_data(tmp_path))[0][0, :, 2, 2].tolist() == [90]
 
 
-@pytest.mark.parametrize("ending", images.IMAGE_ENDINGS)
+@pytest.mark.parametrize("ending", image_headers.IMAGE_ENDINGS)
 def test_every_ending_is_read(tmp_path: Path, ending: str) -> None:
     mode = {".pbm": "1", ".pgm": "L"}.get(ending, "RGB")
     save_image(tmp_path / f"a{ending}", "white", mode=mode)
@@ -757,7 +757,7 @@ def test_bad_images_are_skipped_with_their_reasons(tmp_path: Path) -> None:
     for name, reason in {
         "cut.jpg": "truncated",
         "text.jpg": "not an image",
-        "zero.png": "an empty file",
+        "zero.png": "empty file",
         "bomb.png": "10000000000 pixels: refused as a decompression bomb",
         "large.png": "100000000 pixels: refused as a decompression bomb",
         "gone.jpg": "the file is missing",

@@ -17,6 +17,7 @@ from commands import Said
 from PIL import Image
 
 import aekit
+from aekit.data.source import ArraySource
 from aekit.encoder import parquet_store as store
 from aekit.encoder.embeddings import open_embeddings
 from aekit.errors import DataError, IdentityError
@@ -88,7 +89,7 @@ def test_in_memory_and_on_disk_agree(encoder: aekit.Encoder, images: np.ndarray,
 
 def test_labels_splits_and_the_encoder_travel_along(encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path) -> None:
     splits = np.asarray(["train"] * 200 + ["test"] * 100)
-    source = aekit.ArraySource(images, labels=np.arange(300) % 3, splits=splits)
+    source = ArraySource(images, labels=np.arange(300) % 3, splits=splits)
     encoder.embed(source, out=tmp_path / "e")
     opened = aekit.Embeddings.open(tmp_path / "e")
     assert opened.labels.tolist() == (np.arange(300) % 3).tolist()

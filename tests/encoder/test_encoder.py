@@ -91,7 +91,7 @@ def test_a_changed_weight_is_found_out(saved: Path) -> None:
     weights = load_file(saved / "weights.safetensors")
     weights["head.bias"] += 1e-3
     save_file(weights, saved / "weights.safetensors")
-    with pytest.raises(IdentityError, match="it was changed"):
+    with pytest.raises(IdentityError, match="it has been changed"):
         aekit.load(saved)
 
 

@@ -304,7 +304,7 @@ def test_changed_or_missing_samples_and_other_settings_build_again(tmp_path: Pat
     aekit.build_index(
         embeddings(many, hashes=[*hashes[:290], *map(str, range(1000, 1410))]), out, metric="l2", progress=said
     )
-    assert "it was built for 290 vectors, there are 700" in said
+    assert "it was built for 290 vectors, now there are 700" in said
 
 
 def test_another_encoder_is_refused_at_equal_width(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ import os, sys
 before = dict(os.environ)
 sys.path[:0] = {path!r}
 {first}
-from aekit.indexing.openblas import better_core_for, import_with_better_core
+from aekit.index.openblas import better_core_for, import_with_better_core
 faiss, note = import_with_better_core("faiss", "faiss_cpu.libs")
 assert dict(os.environ) == before, "the environment is put back"
 print(better_core_for("faiss", "faiss_cpu.libs") is not None, bool(note))

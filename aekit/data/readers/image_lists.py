@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from aekit.data.readers import tables
 from aekit.data.readers.folders import list_files, natural_key
-from aekit.data.readers.images import IMAGE_ENDINGS
+from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.errors import DataError, closest_name
 
 

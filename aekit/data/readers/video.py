@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers.images import BadImage, Header, header_of, image_to_array
+from aekit.data.readers.image_headers import BadImage, Header, header_of
+from aekit.data.readers.images import image_to_array
 from aekit.data.readers.numpy_files import read_npy, read_npz
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError

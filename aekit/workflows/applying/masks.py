@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from aekit.data.opening import open_data
-from aekit.data.readers.images import BadImage, read_full_size
+from aekit.data.readers.image_headers import BadImage
+from aekit.data.readers.images import read_full_size
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError, RecipeError

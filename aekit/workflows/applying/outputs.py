@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers.images import IMAGE_ENDINGS
+from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.spec import SampleSpec
 
 NAME = "samples"

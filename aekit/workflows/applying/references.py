@@ -12,7 +12,8 @@ from aekit.data.opening import open_data
 from aekit.data.readers import tables
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.image_lists import list_images
-from aekit.data.readers.images import IMAGE_ENDINGS, BadImage, read_full_size
+from aekit.data.readers.image_headers import IMAGE_ENDINGS, BadImage
+from aekit.data.readers.images import read_full_size
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError, closest_name

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aekit.data.readers.images import BadImage, read_full_size
+from aekit.data.readers.image_headers import BadImage
+from aekit.data.readers.images import read_full_size
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source
 from aekit.errors import DataError

@@ -225,8 +225,8 @@ def test_pages_are_decoded_once_and_not_kept(tmp_path: Path, monkeypatch: pytest
         save(tmp_path / f"{number}.png", np.full((1200, 1200), number, np.uint8))
     source = open_data(f"patches:{tmp_path}", {"patches": {"size": 100}})
     decoded: list[Path] = []
-    whole = reading._whole
-    monkeypatch.setattr(reading, "_whole", lambda path, like: (decoded.append(path), whole(path, like))[1])
+    whole = reading._decode_full_size
+    monkeypatch.setattr(reading, "_decode_full_size", lambda path, like: (decoded.append(path), whole(path, like))[1])
     source._pool._max_workers = 1  # type: ignore[attr-defined]
     tracemalloc.start()
     for start in range(0, len(source), 64):
