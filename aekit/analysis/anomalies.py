@@ -211,7 +211,7 @@ def _normal_samples(
         return load_samples(source, np.arange(len(source)), encoder.device, progress=progress)
     if not isinstance(run, (str, Path)):
         kind = type(run).__name__
-        raise DataError(f"reference = None: needed with an {kind}, which does not record its training samples")
+        raise DataError(f"reference = None: expected normal samples, as an {kind} does not record its training samples")
     try:
         return training_samples(run, encoder, progress=progress)
     except DataError as error:

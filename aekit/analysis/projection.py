@@ -114,16 +114,16 @@ def draw_map(
     count = total if len(shown) == len(embeddings) else f"{len(shown):,} of {total}"
     progress.say(f"map: {count}")
     points, layout = project(vectors, method, seed=seed)
-    pca_rows, subject = vectors, f"the embeddings ({vectors.shape[1]:,} dimensions)"
+    pca_rows, subject = vectors, f"the {vectors.shape[1]:,}-dimensional embeddings"
     if layout == UNPROJECTED:
-        title, subject = "embeddings (2 dimensions)", "the embeddings"
+        title = "2-dimensional embeddings"
         samples = _samples(embeddings, shown)
         if samples is not None:
-            pca_rows, subject = samples, f"the samples ({samples.shape[1]:,} dimensions)"
+            pca_rows, subject = samples, f"the {samples.shape[1]:,}-dimensional samples"
     else:
         title = layout if method == "pca" else f"{layout} of {subject}"
     plane, explained = pca_projection(pca_rows)
-    pca_title = f"first two principal components of {subject}, {100 * explained:.0f}% of the variance"
+    pca_title = f"principal components of {subject} ({100 * explained:.0f}% of the variance)"
     labels = None if embeddings.labels is None else select_labels(embeddings.labels, shown)
     ids = [embeddings.ids[int(row)] for row in shown]
     planes = {pca_title: plane} if method == "pca" else {pca_title: plane, title: points}

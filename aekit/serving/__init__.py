@@ -1,4 +1,4 @@
-"""A page on this machine for looking through an index: search by an image or by a sample, a map, a selection to keep."""
+"""Serve a page for browsing an index: search by an image or a sample, a map, and a selection to download."""
 
 from aekit.serving.catalog import Catalog
 

@@ -1,14 +1,14 @@
-"""The page and its small JSON interface, over HTTP.
+"""Serve the page and its JSON API over HTTP.
 
-| path | gives |
+| path | returns |
 |---|---|
-| ``GET /api/index`` | what is indexed |
-| ``GET /api/map`` | rows, places and labels of the samples on the map |
-| ``GET /api/image/ROW`` | a thumbnail |
-| ``GET /api/find?text=`` | samples by a part of their id |
+| ``GET /api/index`` | facts about the index |
+| ``GET /api/map`` | rows, coordinates and labels of the samples on the map |
+| ``GET /api/image/ROW`` | thumbnail of a sample |
+| ``GET /api/find?text=`` | samples whose id contains a text |
 | ``GET /api/search?row=&k=&label=`` | neighbors of a sample |
-| ``POST /api/search?k=&label=`` | neighbors of the image or array that is sent as the body |
-| ``POST /api/describe``, ``/api/csv`` | ids and labels of ``{"rows": [...]}``, as JSON or as CSV |
+| ``POST /api/search?k=&label=`` | neighbors of the image or array in the body |
+| ``POST /api/describe``, ``/api/csv`` | ids and labels of ``{"rows": [...]}``, as JSON or CSV |
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from starlette.routing import Route
 from aekit.errors import AekitError, DataError
 from aekit.serving.catalog import Catalog
 
-MOST_BYTES = 20 * 2**20
-"""Of what is sent."""
-MOST_ROWS = 100_000
-"""In one selection."""
+MAX_BYTES = 20 * 2**20
+"""Most bytes of a request body."""
+MAX_ROWS = 100_000
+"""Most rows of a selection."""
 
-_SAFE = {
-    # Nothing from elsewhere is loaded, nothing of this page is shown inside another, and no script is in the HTML.
+_HEADERS = {
+    # The page loads nothing from other origins, runs no inline scripts and cannot be framed.
     "Content-Security-Policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
         "frame-ancestors 'none'; base-uri 'none'"
@@ -56,23 +56,26 @@ _ASSETS = {
 
 
 class _TooLargeError(DataError):
-    """A body over the limit."""
+    """A request body over the limit."""
 
 
-def make_app(catalog: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYTES) -> Starlette:
-    """The application.
+def make_app(catalog: Catalog, *, hosts: list[str], max_bytes: int = MAX_BYTES) -> Starlette:
+    """Build the application.
 
     Args:
-        catalog: what it answers from.
-        hosts: names that it may be called by. A page elsewhere whose name was made to point here is refused by this.
-        most_bytes: of what is sent to it.
+        catalog: the catalog to serve.
+        hosts: allowed host names. Requests by other names are refused, which prevents DNS rebinding.
+        max_bytes: most bytes of a request body.
+
+    Returns:
+        A Starlette application.
     """
 
     async def search(request: Request) -> Any:
         k, label = _number(request, "k", 24), request.query_params.get("label") or None
         if request.method == "POST":
             _same_origin(request)
-            content = await _body(request, most_bytes)
+            content = await _body(request, max_bytes)
             return await run_in_threadpool(catalog.neighbors_of_file, content, k, label)
         return await run_in_threadpool(catalog.neighbors_of_row, _number(request, "row"), k, label)
 
@@ -80,25 +83,25 @@ def make_app(catalog: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYTES
         return await run_in_threadpool(catalog.find, request.query_params.get("text", ""), 20)
 
     async def describe(request: Request) -> Any:
-        return await run_in_threadpool(catalog.describe, await _rows(request, most_bytes))
+        return await run_in_threadpool(catalog.describe, await _rows(request, max_bytes))
 
     async def table(request: Request) -> Response:
-        text = await run_in_threadpool(catalog.table, await _rows(request, most_bytes))
+        text = await run_in_threadpool(catalog.table, await _rows(request, max_bytes))
         head = {"Content-Disposition": 'attachment; filename="selection.csv"'}
         return Response(text, media_type="text/csv", headers=head)
 
     async def image(request: Request) -> Response:
         kind, content = await run_in_threadpool(catalog.image, request.path_params["row"])
-        # A row of an index stays what it is for as long as it is served.
+        # The rows of an index do not change while it is served.
         return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
     async def index(request: Request) -> Any:
         return catalog.about()
 
-    drawn = JSONResponse(catalog.map).body  # megabytes that stay the same
+    map_body = JSONResponse(catalog.map).body  # encoded once: megabytes that do not change
 
-    async def places(request: Request) -> Any:
-        return Response(drawn, media_type="application/json")
+    async def map_(request: Request) -> Any:
+        return Response(map_body, media_type="application/json")
 
     def asset(path: str) -> Callable[..., Any]:
         package, name, kind = _ASSETS[path]
@@ -112,7 +115,7 @@ def make_app(catalog: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYTES
     routes = [Route(path, _answer(asset(path))) for path in _ASSETS]
     routes += [
         Route("/api/index", _answer(index)),
-        Route("/api/map", _answer(places)),
+        Route("/api/map", _answer(map_)),
         Route("/api/image/{row:int}", _answer(image)),
         Route("/api/find", _answer(find)),
         Route("/api/search", _answer(search), methods=["GET", "POST"]),
@@ -123,16 +126,16 @@ def make_app(catalog: Catalog, *, hosts: list[str], most_bytes: int = MOST_BYTES
 
 
 def _answer(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """What a person can cause is one line of JSON; headers that keep the page to itself go on everything."""
+    """Answer user errors with one line of JSON, and add the security headers to every response."""
 
     async def answer(request: Request) -> Response:
         try:
-            found = await handler(request)
-            response = found if isinstance(found, Response) else JSONResponse(found)
+            content = await handler(request)
+            response = content if isinstance(content, Response) else JSONResponse(content)
         except AekitError as error:
             status = 413 if isinstance(error, _TooLargeError) else 400
             response = JSONResponse({"error": str(error)}, status_code=status)
-        for name, value in _SAFE.items():
+        for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         return response
 
@@ -150,31 +153,31 @@ def _number(request: Request, name: str, default: int | None = None) -> int:
 
 
 def _same_origin(request: Request) -> None:
-    """Refuses what another page makes the reader's browser send."""
+    """Refuse requests that other pages make the user's browser send."""
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise DataError(f"origin {origin}: only this page may send")
+        raise DataError(f"origin {origin}: expected a request from this page")
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """What was sent, read no further than the limit."""
+async def _body(request: Request, max_bytes: int) -> bytes:
+    """Read the request body, up to the limit."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > most:
-            raise _TooLargeError(f"more than {most:,} bytes: expected less")
+        if size > max_bytes:
+            raise _TooLargeError(f"the request has more than {max_bytes:,} bytes: expected at most that")
         parts.append(part)
     return b"".join(parts)
 
 
-async def _rows(request: Request, most: int) -> list[int]:
+async def _rows(request: Request, max_bytes: int) -> list[int]:
     _same_origin(request)
     try:
-        rows = json.loads(await _body(request, most))["rows"]
+        rows = json.loads(await _body(request, max_bytes))["rows"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError('expected {"rows": [0, 1, ...]}') from None
     if not isinstance(rows, list) or not all(type(row) is int for row in rows):
         raise DataError('expected {"rows": [0, 1, ...]}, whole numbers')
-    if len(rows) > MOST_ROWS:
-        raise DataError(f"{len(rows)} rows: expected at most {MOST_ROWS}")
+    if len(rows) > MAX_ROWS:
+        raise DataError(f"{len(rows):,} rows: expected at most {MAX_ROWS:,}")
     return rows

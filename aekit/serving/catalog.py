@@ -1,6 +1,6 @@
-"""What a page may ask of an index: its samples by row number, their images, neighbors and places on a map.
+"""Answer what the page asks about an index: samples by row number, their images, their neighbors and the map.
 
-Samples are named by their row in the index and by nothing else, so that no question can reach another file.
+Samples are identified by their row in the index only, so that no request can reach another file.
 """
 
 from __future__ import annotations
@@ -30,132 +30,135 @@ from aekit.visualization.rendering import DisplayScale
 from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
 from aekit.visualization.thumbnails import thumbnail
 
-MOST_POINTS = 5000
-"""Samples on the map; more are thinned evenly."""
-MOST_HITS = 500
-MOST_PIXELS = 40_000_000
-"""Of an image that is asked about."""
-IMAGES_KEPT = 4000
-"""Thumbnails kept in memory."""
+MAX_POINTS = 5000
+"""Most samples on the map; more are thinned evenly."""
+MAX_HITS = 500
+MAX_PIXELS = 40_000_000
+"""Most pixels of an image that is sent."""
+CACHED_IMAGES = 4000
+"""Thumbnails that are cached in memory."""
 CHUNK = 256
-"""Samples read at a time."""
-MOST_LABELS = 200
-"""Labels that are told apart; a column of more is a text or a number, and no filter."""
+"""Samples that are read at a time."""
+MAX_LABELS = 200
+"""Most labels to filter by; a column with more is text or a number."""
 
-_ENDING = {"image": ".png", "clip": ".npy", "series": ".npy", "vector": ".npy"}
+_SUFFIX = {"image": ".png", "clip": ".npy", "series": ".npy", "vector": ".npy"}
 
 
 class Catalog:
-    """An index, the samples behind it, and a map of them.
+    """An index, its samples, and a map of them.
 
     Args:
-        index: that was opened.
-        most: points on the map.
-        method: of the map, as in `aekit.analysis.layouts.lay_out`.
-        progress: receives what was chosen.
+        index: the index.
+        max_samples: most samples on the map.
+        method: layout of the map: ``auto``, ``pca``, ``tsne`` or ``umap``, as in `aekit.draw_map`.
+        progress: receives the number of samples on the map, and a progress bar.
 
     Attributes:
-        labels: (N,) of each row as text, "" where there is none; None where the index has no labels.
-        splits: (N,) likewise.
+        labels: (N,) label of each row as text, "" if it has none; None if the index has no labels.
+        splits: (N,) split of each row, likewise.
         on_map: (M,) rows of the samples on the map.
-        layout: what the map is, in words.
-        map: ``rows`` of the samples on the map, the ``map`` as ``map.js`` draws it, and a ``sheet`` of their thumbnails or None.
+        layout: name of the layout of the map.
+        map: ``rows`` of the samples on the map, the ``map`` that ``map.js`` draws, and the ``sheet`` of thumbnails or None.
     """
 
     def __init__(
-        self, index: VectorIndex, *, max_samples: int = MOST_POINTS, method: str = "auto", progress: Progress = SILENT
+        self, index: VectorIndex, *, max_samples: int = MAX_POINTS, method: str = "auto", progress: Progress = SILENT
     ) -> None:
         self.index = index
         self.labels, self.splits = self._texts("label"), self._texts("split")
-        self.source, self._place_of = self._samples()
-        # torch and FAISS bring threads of their own; requests take turns.
-        self._turn = RLock()
-        self.image = lru_cache(IMAGES_KEPT)(self._image)
+        self.source, self._position_of = self._samples()
+        # torch and FAISS use their own threads, so requests run one at a time.
+        self._lock = RLock()
+        self.image = lru_cache(CACHED_IMAGES)(self._image)
         self.on_map = np.arange(0, len(index), max(1, -(-len(index) // max_samples)))
         self.map, self.layout = self._map(method, progress)
 
     def about(self) -> dict[str, Any]:
-        """Facts for the page: what is indexed, by which encoder, and what can be done with it."""
-        held, spec = self.index.manifest, self.source.spec if self.source else None
+        """Return facts about the index for the page: its samples, its encoder, and the available features."""
+        manifest, spec = self.index.manifest, self.source.spec if self.source else None
         counts = Counter(self.labels.tolist()) if self.labels is not None else Counter()
-        few = 1 < len(counts) <= MOST_LABELS
+        filterable = 1 < len(counts) <= MAX_LABELS
         return {
             "count": len(self.index),
             "dim": self.index.dim,
             "digest": self.index.digest,
-            "metric": held["metric"],
-            "engine": held["engine"]["name"],
-            "recall": held.get("recall"),
+            "metric": manifest["metric"],
+            "engine": manifest["engine"]["name"],
+            "recall": manifest.get("recall"),
             "kind": spec.kind if spec else None,
             "spec": str(spec) if spec else None,
             "small": spec is not None and spec.is_visual and max(spec.shape[-2:]) <= 64,
             "images": self.source is not None,
             "files": self.index.encoder() is not None,
-            "labels": dict(sorted(counts.items())) if few else {},
+            "labels": dict(sorted(counts.items())) if filterable else {},
             "splits": sorted(set(self.splits.tolist())) if self.splits is not None else [],
             "layout": self.layout,
             "on_map": len(self.on_map),
         }
 
     def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Row, id, label and split of each.
+        """Return the row, id, label and split of each row.
 
         Raises:
             DataError: no such row.
         """
-        found = []
+        records = []
         for row in rows:
             self._check(row)
             record: dict[str, Any] = {"row": row, "id": self.index.ids[row]}
             record |= {"label": self.labels[row]} if self.labels is not None else {}
-            found.append(record | ({"split": self.splits[row]} if self.splits is not None else {}))
-        return found
+            records.append(record | ({"split": self.splits[row]} if self.splits is not None else {}))
+        return records
 
-    def find(self, text: str, most: int = 20) -> list[dict[str, Any]]:
-        """Samples whose id holds a text, in capitals or not."""
-        wanted = text.casefold()
-        rows = (row for row, name in enumerate(self.index.ids) if wanted in str(name).casefold())
-        return self.describe([row for row, _ in zip(rows, range(most))])
+    def find(self, text: str, max_samples: int = 20) -> list[dict[str, Any]]:
+        """Find samples whose id contains a text, ignoring case."""
+        pattern = text.casefold()
+        rows = (row for row, name in enumerate(self.index.ids) if pattern in str(name).casefold())
+        return self.describe([row for row, _ in zip(rows, range(max_samples))])
 
     def neighbors_of_row(self, row: int, k: int, label: str | None = None) -> list[dict[str, Any]]:
-        """The neighbors of a sample in the index, the nearest first.
+        """Return the neighbors of a sample in the index, the nearest first.
 
         Args:
-            row: of the sample, which is not among its neighbors.
-            k: how many; 1 to `MOST_HITS`.
-            label: only samples of this label.
-        """
-        self._check(row)
-        with self._turn:
-            vector = self.index.engine.vectors(np.asarray([row]))
-        return self._nearest(vector, k, label, without=row)
-
-    def neighbors_of_file(self, content: bytes, k: int, label: str | None = None) -> list[dict[str, Any]]:
-        """The neighbors of what is in a file: an image, or an array (``.npy``) for an index of other samples.
+            row: row of the sample, which is not among its neighbors.
+            k: number of neighbors, 1 to `MAX_HITS`.
+            label: return only samples with this label.
 
         Raises:
-            DataError: it cannot be read, does not fit, or is larger than what is looked at.
+            DataError: no such row, or `k` out of range.
+        """
+        self._check(row)
+        with self._lock:
+            vector = self.index.engine.vectors(np.asarray([row]))
+        return self._nearest(vector, k, label, excluded=row)
+
+    def neighbors_of_file(self, content: bytes, k: int, label: str | None = None) -> list[dict[str, Any]]:
+        """Return the neighbors of the sample in a file: an image, or an array (``.npy``) for an index of other samples.
+
+        Raises:
+            DataError: the file cannot be read, does not fit the encoder, or has too many pixels.
         """
         encoder = self.index.encoder()
         if encoder is None:
-            raise DataError("this index has no encoder beside it, so that only its own samples can be looked for")
+            raise DataError("this index has no encoder: search by one of its samples instead of a file")
         if not content:
-            raise DataError("an empty file")
+            raise DataError("the file is empty")
         if encoder.spec.is_image:
             _refuse_many_pixels(content)
-        # Named by us: what the sender calls the file says nothing about what it is.
-        with tempfile.TemporaryDirectory() as folder, self._turn:
-            path = Path(folder) / f"query{_ENDING[encoder.spec.kind]}"
+        # The sender's file name is not used: it says nothing about the content.
+        with tempfile.TemporaryDirectory() as folder, self._lock:
+            path = Path(folder) / f"query{_SUFFIX[encoder.spec.kind]}"
             path.write_bytes(content)
             try:
-                found = encoder.embed(str(path), strict=True)
+                embeddings = encoder.embed(str(path), strict=True)
             except DataError as error:
-                told = str(error).replace(str(path), "the file").replace(path.name, "the file")
-                raise DataError(told.removesuffix(" (--strict)")) from None
-        return self._nearest(np.asarray(found.vectors[:1]), k, label)
+                message = str(error).replace(str(path), "the file").replace(path.name, "the file")
+                raise DataError(message.removesuffix(" (--strict)")) from None
+        return self._nearest(np.asarray(embeddings.vectors[:1]), k, label)
 
     def table(self, rows: Sequence[int]) -> str:
-        """Id, label and split of these rows, as CSV."""
+        """Return the id, label and split of rows as CSV."""
         records = [{name: value for name, value in record.items() if name != "row"} for record in self.describe(rows)]
         text = io.StringIO()
         writer = csv.DictWriter(text, list(records[0]) if records else ["id"], lineterminator="\n")
@@ -163,48 +166,48 @@ class Catalog:
         writer.writerows(records)
         return text.getvalue()
 
-    def _nearest(self, vectors: np.ndarray, k: int, label: str | None, without: int = -1) -> list[dict[str, Any]]:
-        if not 1 <= k <= MOST_HITS:
-            raise DataError(f"k = {k}: expected 1 to {MOST_HITS}")
-        wanted = None
+    def _nearest(self, vectors: np.ndarray, k: int, label: str | None, excluded: int = -1) -> list[dict[str, Any]]:
+        if not 1 <= k <= MAX_HITS:
+            raise DataError(f"k = {k}: expected 1 to {MAX_HITS}")
+        matching = None
         if label is not None:
-            wanted = self.labels == label if self.labels is not None else np.zeros(len(self.index), bool)
-            k = min(k, int(wanted.sum()) - int(without >= 0 and bool(wanted[without])))
-        reach = k + 1
+            matching = self.labels == label if self.labels is not None else np.zeros(len(self.index), bool)
+            k = min(k, int(matching.sum()) - int(excluded >= 0 and bool(matching[excluded])))
+        depth = k + 1
         while k > 0:
-            with self._turn:
-                scores, rows = self.index.search(vectors, min(reach, len(self.index)))
-            kept = [
+            with self._lock:
+                scores, rows = self.index.search(vectors, min(depth, len(self.index)))
+            hits = [
                 (score, row)
                 for score, row in zip(scores[0].tolist(), rows[0].tolist())
-                if row not in (-1, without) and (wanted is None or wanted[row])
+                if row not in (-1, excluded) and (matching is None or matching[row])
             ]
-            # A rare label lies far out: look further, each time by so much that few rounds are needed.
-            if len(kept) >= k or reach >= len(self.index):
-                found = self.describe([row for _, row in kept[:k]])
-                return [record | {"score": score} for record, (score, _) in zip(found, kept)]
-            reach *= 8
+            # Samples with a rare label may be far away: search deeper, in few steps.
+            if len(hits) >= k or depth >= len(self.index):
+                records = self.describe([row for _, row in hits[:k]])
+                return [record | {"score": score} for record, (score, _) in zip(records, hits)]
+            depth *= 8
         return []
 
     def _image(self, row: int) -> tuple[str, bytes]:
-        """Media type and content of the thumbnail of a sample.
+        """Return the media type and the content of the thumbnail of a sample.
 
         Raises:
-            DataError: no such row, or the sample is no longer at hand.
+            DataError: no such row, or its sample is not available.
         """
         self._check(row)
-        place = self._place_of.get(row)
-        if self.source is None or place is None:
-            raise DataError(f"row {row}: its sample is not at hand")
-        with self._turn:
-            raw, ok = read_valid(self.source, np.asarray([place]))
+        position = self._position_of.get(row)
+        if self.source is None or position is None:
+            raise DataError(f"row {row}: its sample is not available")
+        with self._lock:
+            raw, ok = read_valid(self.source, np.asarray([position]))
         if not ok[0]:
             raise DataError(f"row {row}: its sample cannot be read")
-        encoder, sample, reach = self.index.encoder(), raw[0], None
-        if encoder is not None and encoder.spec.is_vector:  # columns in units of their own
-            drawn = DisplayScale(encoder.spec, encoder.preprocess)
-            sample, reach = drawn.to_display(sample), drawn.value_range
-        head, _, data = thumbnail(sample, self.source.spec, reach).partition(",")
+        encoder, sample, value_range = self.index.encoder(), raw[0], None
+        if encoder is not None and encoder.spec.is_vector:  # columns differ in their units
+            scale = DisplayScale(encoder.spec, encoder.preprocess)
+            sample, value_range = scale.to_display(sample), scale.value_range
+        head, _, data = thumbnail(sample, self.source.spec, value_range).partition(",")
         return head.removeprefix("data:").partition(";")[0], base64.b64decode(data)
 
     def _check(self, row: int) -> None:
@@ -218,42 +221,41 @@ class Catalog:
         return np.asarray(["" if value is None else str(value) for value in values], object)
 
     def _samples(self) -> tuple[Source | None, dict[int, int]]:
-        """The data that was indexed, where it is at hand, and the position in it of each row."""
+        """Return the indexed data, or None if it is not available, and the position in it of each row."""
         encoder, origin = self.index.encoder(), self.index.manifest["origin"]
         try:
             source = reopen(origin, like=encoder.spec) if encoder and origin else None
         except DataError:
             source = None
-        places = {name: place for place, name in enumerate(source.ids)} if source else {}
-        return source, {row: places[name] for row, name in enumerate(self.index.ids) if name in places}
+        positions = {name: position for position, name in enumerate(source.ids)} if source else {}
+        return source, {row: positions[name] for row, name in enumerate(self.index.ids) if name in positions}
 
     def _map(self, method: str, progress: Progress) -> tuple[dict[str, Any], str]:
         rows = self.on_map.tolist()
         if len(rows) < 3 or self.index.dim < 2:
-            return {"rows": [], "map": None, "sheet": None}, "too few samples or numbers for a map"
-        progress.say(f"map: laying out {len(rows):,} of {len(self.index):,} samples")
-        places, layout = project(np.asarray(self.index.engine.vectors(self.on_map), np.float64), method)
+            return {"rows": [], "map": None, "sheet": None}, "no map: it needs at least 3 samples and 2 dimensions"
+        progress.say(f"map: {len(rows):,} of {len(self.index):,} samples")
+        points, layout = project(np.asarray(self.index.engine.vectors(self.on_map), np.float64), method)
         labels, splits = (None if texts is None else texts[self.on_map] for texts in (self.labels, self.splits))
-        drawn = map_data(
-            [str(self.index.ids[row]) for row in rows], {layout: places}, color_options(labels, splits, None), None
-        )
-        return {"rows": rows, "map": drawn, "sheet": self._sheet(progress)}, layout
+        ids = [str(self.index.ids[row]) for row in rows]
+        description = map_data(ids, {layout: points}, color_options(labels, splits, None), None)
+        return {"rows": rows, "map": description, "sheet": self._sheet(progress)}, layout
 
     def _sheet(self, progress: Progress) -> dict[str, Any] | None:
-        """Thumbnails of the samples on the map; those that are gone are left blank."""
+        """Draw thumbnails of the samples on the map; samples that are not available are blank."""
         encoder, source = self.index.encoder(), self.source
         if encoder is None or source is None:
             return None
         sprites, side = SpriteSheetBuilder(encoder), cell_side(len(self.on_map))
-        places = np.asarray([self._place_of.get(row, -1) for row in self.on_map.tolist()])
+        positions = np.asarray([self._position_of.get(row, -1) for row in self.on_map.tolist()])
         parts = []
-        with progress.task("thumbnails", len(places), "samples") as task:
-            for start in range(0, len(places), CHUNK):
-                some = places[start : start + CHUNK]
-                raw, ok = read_valid(source, np.maximum(some, 0))
-                raw[~ok | (some < 0)] = 0
+        with progress.task("thumbnails", len(positions), "samples") as task:
+            for start in range(0, len(positions), CHUNK):
+                chunk = positions[start : start + CHUNK]
+                raw, ok = read_valid(source, np.maximum(chunk, 0))
+                raw[~ok | (chunk < 0)] = 0
                 parts.append(sprites.raw_to_cells(raw, side))
-                task.advance(len(some))
+                task.advance(len(chunk))
         return sprites.sprite_sheet(parts).described
 
 
@@ -262,6 +264,6 @@ def _refuse_many_pixels(content: bytes) -> None:
         with Image.open(io.BytesIO(content)) as image:
             pixels = image.width * image.height
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
-        raise DataError("the file is not an image that can be read") from None
-    if pixels > MOST_PIXELS:
-        raise DataError(f"an image of {pixels:,} pixels: expected at most {MOST_PIXELS:,}")
+        raise DataError("the file is not a readable image") from None
+    if pixels > MAX_PIXELS:
+        raise DataError(f"the image has {pixels:,} pixels: expected at most {MAX_PIXELS:,}")

@@ -1,4 +1,4 @@
-"""Listening, until Ctrl-C."""
+"""Listen for requests until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address; port 0 stands for any free one.
+    """Bind a listening socket to an address; port 0 selects a free port.
 
     Raises:
-        OSError: the address is in use, or is none of this machine's.
+        OSError: the address is in use, or is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    opened = socket.create_server((host, port), family=family)
-    opened.set_inheritable(True)
-    return opened
+    listening = socket.create_server((host, port), family=family)
+    listening.set_inheritable(True)
+    return listening
 
 
 def run(catalog: Catalog, listening: socket.socket, host: str, say: Callable[[str], object]) -> None:
-    """Serves until it is interrupted, after saying where."""
+    """Announce the address, then serve until interrupted."""
     address = f"[{host}]" if ":" in host else host
-    say(f"{len(catalog.index):,} samples at http://{address}:{listening.getsockname()[1]}  (Ctrl-C ends)")
-    # On the loopback, only by its own names; elsewhere the reader decides what name the machine goes by.
+    say(f"{len(catalog.index):,} samples at http://{address}:{listening.getsockname()[1]}  (Ctrl-C to stop)")
+    # On the loopback interface only its own names are allowed; other names depend on the network.
     hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOOPBACK else ["*"]
     config = uvicorn.Config(make_app(catalog, hosts=hosts), log_level="warning", access_log=False)
     uvicorn.Server(config).run(sockets=[listening])

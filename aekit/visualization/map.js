@@ -88,7 +88,7 @@ function drawMap(place, map, sheet, on = {}) {
       pen.beginPath();
       for (const [x, y] of state.loop) pen.lineTo(x, y);
       pen.closePath();
-      pen.fillStyle = pen.strokeStyle = style.getPropertyValue("--mark");
+      pen.fillStyle = pen.strokeStyle = style.caretColor;  // a canvas cannot read light-dark()
       pen.lineWidth = 2;
       pen.stroke();
       pen.globalAlpha = 0.12;
@@ -160,7 +160,7 @@ function drawMap(place, map, sheet, on = {}) {
       const neighbor = (j) => make("figure", {class: kind(j)},
         make("button", {type: "button", "aria-label": `Choose ${words(j)}`, onclick: () => choose(j)},
           sheet ? thumbnail(sheet, j, "") : make("div", {class: "blank"}, "·")),
-        make("figcaption", {}, make("b", {}, ...labelSign(kind(j)), name(j)), ...(first ? [make("span", {title: map.ids[j]}, map.ids[j])] : [])));
+        make("figcaption", {}, make("b", {}, ...labelSign(kind(j)), name(j)), ...(first ? [pathLine(map.ids[j])] : [])));
       chosenBox.replaceChildren(
         ...(sheet ? [make("div", {class: "first"}, thumbnail(sheet, i, words(i)))] : []),
         make("p", {}, make("b", {}, map.ids[i]), ...facts(i).flatMap((pair) => [make("br"), pair.join(": ")])),
@@ -333,7 +333,7 @@ function drawMap(place, map, sheet, on = {}) {
   new ResizeObserver(later).observe(canvas);
   document.addEventListener("theme", later);
   if (sheet) sheet.ready.then(later);
-  place.map = {state, at, choose, facts};  // for scripts that drive it
+  place.map = {state, at, choose, facts, groups};  // for scripts that drive it
   return {mark: (numbers, chosen) => { Object.assign(state, {marked: numbers, chosen}); later(); }};
 }
 

@@ -115,6 +115,12 @@ async function paintThumbnail(canvas, hidden) {
   sheet.paint(canvas.getContext("2d"), number, 0, 0, canvas.width, canvas.height);
 }
 
+// A name on one line; the folders before the last slash give way first.
+function pathLine(id) {
+  const cut = id.lastIndexOf("/") + 1;
+  return make("span", {class: "path", title: id}, ...(cut ? [make("span", {}, id.slice(0, cut))] : []), make("bdi", {}, id.slice(cut)));
+}
+
 // Marks a neighbor that shares the query's label ("same"), or does not ("other").
 function labelSign(kind) {
   if (!kind) return [];
@@ -135,6 +141,7 @@ function groupMedians({x, y}, {names, codes}) {
 // Draws {name, at: [x, y]} in order. A name that would cover another moves up or down by a line, or is left out.
 function drawNames(pen, style, named) {
   const boxes = [];
+  pen.save();
   Object.assign(pen, {font: "600 13px system-ui, sans-serif", textAlign: "center", textBaseline: "middle", lineJoin: "round", lineWidth: 4,
     strokeStyle: style.backgroundColor, fillStyle: style.color});
   for (const {name, at: [x, y]} of named) {
@@ -146,6 +153,7 @@ function drawNames(pen, style, named) {
     pen.strokeText(name, x, top);
     pen.fillText(name, x, top);
   }
+  pen.restore();
 }
 
 // Those that were drawn already fit their new size; for paper, all are drawn, those of closed tabs included.

@@ -22,6 +22,7 @@ from aekit.analysis.anomaly_baselines import BaselineDetectors
 from aekit.analysis.anomaly_detector import Detector, neighbor_distances
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource
+from aekit.errors import DataError, IdentityError
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.objectives.autoencoder import load_autoencoder
 
@@ -206,10 +207,51 @@ def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, t
     # The detector that was saved gives the same scores again, to the same and to other data.
     again = find_anomalies(run, table, split="test", detector=out)
     assert again.ids == [row["id"] for row in listed] and np.allclose(again.scores["combined"], combined, rtol=1e-4)
-    assert "no baselines: the detector was fitted in an earlier run" in again.notes and list(again.metrics) == list(area)[:4]
+    assert (
+        "no baselines: the detector was fitted in an earlier run" in again.notes
+        and list(again.metrics) == list(area)[:4]
+    )
     few = find_anomalies(run, np.load(table)["X_test"][-3:], detector=out, baselines=False)
     assert len(few.ids) == 3 and few.metrics == {} and "no metrics: the data has no labels" in few.notes
     assert few.text().splitlines()[1].split() == ["id", "reconstruction", "code", "neighbors", "combined"]
+
+
+def test_a_conclusion_comes_first(run: Path, table: Path) -> None:
+    found = find_anomalies(run, table, split="test")
+    auroc = found.metrics["combined"]["auroc"]
+    conclusion = (
+        f"The combined score separates anomalies from normal samples with an AUROC of {auroc}; the best baseline is "
+    )
+    assert found.text().startswith(conclusion)
+    alone = find_anomalies(run, table, split="test", baselines=False)
+    assert alone.text().splitlines()[0] == conclusion.partition(";")[0] + "."
+    # Without labels: how many samples lie outside the range of the training samples, none of which does itself.
+    rows = np.load(table)
+    normal = find_anomalies(run, rows["X_train"], detector=found.detector, baselines=False)
+    assert normal.text().startswith(
+        "0 of 150 samples have a higher reconstruction or code score than every reference sample;"
+    )
+    odd = find_anomalies(run, rows["X_test"][-30:], detector=found.detector, baselines=False)
+    above = sum(odd.scores["reconstruction"] > normal.scores["reconstruction"].max() * 1.0001)
+    outside = int(odd.text().partition(" ")[0])
+    assert 25 <= outside <= 30 and outside >= above
+    assert odd.text().splitlines()[0].endswith(f"; the most anomalous sample is {odd.ids[0]!r}.")
+
+
+def test_a_path_and_an_object_are_taken_alike(run: Path, table: Path) -> None:
+    autoencoder, rows = load_autoencoder(run), np.load(table)
+    by_path = find_anomalies(run, table, split="test", reference=rows["X_train"], baselines=False)
+    by_object = find_anomalies(autoencoder, table, split="test", reference=rows["X_train"], baselines=False)
+    assert by_object.ids == by_path.ids and list(by_object.scores) == list(by_path.scores)
+    encoder = autoencoder.encoder
+    codes = find_anomalies(encoder, table, split="test", detector=by_path.detector, baselines=False)
+    assert list(codes.scores) == ["code", "neighbors", "combined"]
+    assert "no reconstruction error: the encoder has no decoder" in codes.notes
+    with pytest.raises(DataError, match="reference = None: expected normal samples"):
+        find_anomalies(encoder, table, split="test")
+    other = aekit.fit(rows["X_train"], dim=2, epochs=1, overrides=FAST)
+    with pytest.raises(IdentityError, match="the detector was fitted to embeddings"):
+        find_anomalies(other, table, detector=by_path.detector)
 
 
 def test_training_on_normal_samples_of_a_data_set_without_splits(command: Command, tmp_path: Path) -> None:
@@ -261,7 +303,10 @@ def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> N
     assert "the data has no labels" in error
     few = tmp_path / "few.npy"
     np.save(few, rows[:9])
-    assert "9 reference samples: a detector needs at least 10" in command("anomalies", run, table, "--reference", few, *out).error
+    assert (
+        "9 reference samples: a detector needs at least 10"
+        in command("anomalies", run, table, "--reference", few, *out).error
+    )
     # A detector belongs to the encoder that it was fitted with.
     assert not (tmp_path / "out").exists()
     command.ok("anomalies", run, table, "--no-baselines", *out)

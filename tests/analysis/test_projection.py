@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_code_of_two_numbers_is_its_own_map(command: Command, digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.png"
     told = command.ok("map", digits / "run2", "-o", out, "-q")
-    assert "embeddings (2 dimensions), next to the first two principal components of the samples (64 dimensions)" in told
+    assert "2-dimensional embeddings, next to the principal components of the 64-dimensional samples (" in told
     table = pq.read_table(out.with_suffix(".parquet"))
     assert table.schema.metadata[b"aekit.digest"].decode() == aekit.load(digits / "run2").digest
     code = aekit.load(digits / "run2").embed("sklearn:digits")
@@ -90,7 +91,24 @@ def test_vectors_of_anybody_are_mapped() -> None:
     rows, _ = blobs()
     found = draw_map(rows[:, :2])
     assert np.array_equal(found.points, rows[:, :2]) and found.labels is None
-    assert found.titles[1].startswith("first two principal components of the embeddings")
+    assert found.titles[1].startswith("principal components of the 2-dimensional embeddings (")
+
+
+def test_a_path_and_an_object_are_taken_alike(digits: Path, tmp_path: Path) -> None:
+    """Embeddings, a run whose training data is embedded, and arrays, as a path or as an object."""
+    embeddings = aekit.Embeddings.open(digits / "embeddings")
+    expected = find_clusters(embeddings, clusters=4).clusters
+    given = (digits / "embeddings", str(digits / "run5"), aekit.load(digits / "run5"), embeddings.vectors)
+    for data in given:
+        assert np.array_equal(find_clusters(data, clusters=4).clusters, expected)
+        assert len(draw_map(data, method="pca", max_samples=100).ids) == 100
+    for number, data in enumerate((embeddings, aekit.load(digits / "run5"), embeddings.vectors)):
+        assert aekit.explore(data, tmp_path / f"atlas{number}", method="pca", max_samples=50).count == 50
+    aekit.fit(np.random.default_rng(0).normal(size=(30, 4)), dim=2, epochs=1, out=tmp_path / "memory")
+    with pytest.raises(DataError, match="the encoder: was trained on data in memory"):
+        find_clusters(aekit.load(tmp_path / "memory"))
+    with pytest.raises(DataError, match="embeddings of type dict"):
+        draw_map({})
 
 
 def test_a_legend_of_many_labels() -> None:
@@ -120,7 +138,7 @@ def test_mistakes_with_maps(command: Command, digits: Path, tmp_path: Path) -> N
     assert "no embeddings here" in command("map", tmp_path, "-o", tmp_path / "m.png").error
     with pytest.raises(DataError, match="a map needs at least 3 samples and 2 dimensions"):
         draw_map(np.zeros((10, 1)))
-    with pytest.raises(DataError, match=r"expected \(samples, width\)"):
+    with pytest.raises(DataError, match=r"expected \(N, D\)"):
         draw_map(np.zeros((10, 2, 2)))
     with pytest.raises(OutputError):
         draw_map(np.zeros((10, 2)), out=tmp_path / "m.jpg")
@@ -196,13 +214,28 @@ def test_mistakes_with_groups(command: Command, digits: Path, tmp_path: Path) ->
         find_clusters(np.random.default_rng(0).uniform(size=(40, 20)), method="hdbscan")
 
 
+def test_a_conclusion_comes_first() -> None:
+    rows, truth = blobs()
+    found = find_clusters(rows)
+    assert (
+        found.text().splitlines()[0]
+        == f"180 samples form 3 clusters with strong structure (silhouette {found.silhouette:.3f})."
+    )
+    noise = np.random.default_rng(0).normal(size=(300, 40))
+    assert " clusters with no clear structure (silhouette 0.0" in find_clusters(noise).text()
+    labeled = replace(found, labels=np.where(truth == 2, 0, truth))
+    assert labeled.text().splitlines()[0].endswith("; 100% of them have the most frequent label of their cluster.")
+    some = replace(found, clusters=np.where(np.arange(180) < 9, -1, found.clusters))
+    assert some.text().startswith("171 of 180 samples form 3 clusters")
+
+
 @pytest.mark.parametrize("work", [find_clusters, draw_map, embedding_health])
 def test_vectors_that_cannot_be_worked_on(work: Callable[[np.ndarray], object]) -> None:
     rows = blobs()[0]
     rows[7, 1] = np.nan
     with pytest.raises(DataError, match=f"1 of {len(rows)} embeddings are not finite, the first in row 7"):
         work(rows)
-    with pytest.raises(DataError, match=r"embeddings of shape \(3,\): expected \(samples, width\)"):
+    with pytest.raises(DataError, match=r"embeddings of shape \(3,\): expected \(N, D\)"):
         work(rows[0, :3])
 
 

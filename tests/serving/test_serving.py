@@ -1,4 +1,4 @@
-"""Serving an index: neighbors as the index finds them, bounded input, and no way to anything but its own samples."""
+"""Serving an index: the neighbors that the index finds, bounded input, and no access to anything but its samples."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import aekit
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex, open_index
 from aekit.serving.app import make_app
-from aekit.serving.catalog import MOST_HITS, Catalog
+from aekit.serving.catalog import MAX_HITS, Catalog
 
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs the extra 'serve'")
 
@@ -56,7 +56,7 @@ def port(catalog: Catalog) -> Iterator[int]:
     from aekit.serving.server import bind_socket
 
     listening = bind_socket("127.0.0.1", 0)
-    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], most_bytes=LIMIT)
+    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], max_bytes=LIMIT)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -111,7 +111,7 @@ def test_a_label_filters_and_leaves_the_order(port: int, index: VectorIndex) -> 
     assert told(port, "/api/search?row=7&k=3&label=green") == []
 
 
-def test_a_image_that_is_sent_finds_itself(port: int, index: VectorIndex) -> None:
+def test_an_image_that_is_sent_finds_itself(port: int, index: VectorIndex) -> None:
     path = Path(index.manifest["origin"]["data"]) / index.ids[11]
     first = told(port, "/api/search?k=3", path.read_bytes())[0]
     assert (first["id"], first["score"]) == (index.ids[11], pytest.approx(1, abs=1e-4))
@@ -153,12 +153,12 @@ def test_samples_are_found_by_a_part_of_their_id(port: int, index: VectorIndex) 
         ("/api/search?row=60", None, "row 60: expected 0 to 59"),
         ("/api/search?row=-1", None, "row -1: expected 0 to 59"),
         ("/api/search?row=x", None, "row = 'x': expected a whole number"),
-        ("/api/search?row=1&k=0", None, f"k = 0: expected 1 to {MOST_HITS}"),
-        ("/api/search?row=1&k=9999", None, f"k = 9999: expected 1 to {MOST_HITS}"),
-        ("/api/search", b"", "an empty file"),
-        ("/api/search", b"no image", "the file is not an image that can be read"),
+        ("/api/search?row=1&k=0", None, f"k = 0: expected 1 to {MAX_HITS}"),
+        ("/api/search?row=1&k=9999", None, f"k = 9999: expected 1 to {MAX_HITS}"),
+        ("/api/search", b"", "the file is empty"),
+        ("/api/search", b"no image", "the file is not a readable image"),
         ("/api/search", png(20, 20)[:60], "the file: "),
-        ("/api/search", png(8000, 6000), "an image of 48,000,000 pixels: expected at most 40,000,000"),
+        ("/api/search", png(8000, 6000), "the image has 48,000,000 pixels: expected at most 40,000,000"),
         ("/api/image/60", None, "row 60: expected 0 to 59"),
         ("/api/csv", b'{"rows": [true]}', "whole numbers"),
         ("/api/csv", b'{"rows": 3}', "whole numbers"),
@@ -194,7 +194,7 @@ def test_nothing_else_is_reached(port: int, path: str) -> None:
 def test_other_names_and_other_pages_are_refused(port: int) -> None:
     assert ask(port, "/api/index", Host="evil.example")[0] == 400
     status, error = refused(port, "/api/csv", b'{"rows": [1]}', Origin="http://evil.example")
-    assert status == 400 and "only this page may send" in error
+    assert status == 400 and "expected a request from this page" in error
     assert told(port, "/api/describe", b'{"rows": [1]}', Origin=f"http://127.0.0.1:{port}")[0]["row"] == 1
 
 
@@ -210,9 +210,9 @@ def test_an_index_without_its_data_or_encoder() -> None:
     bare = Catalog(aekit.build_index(rng.normal(size=(30, 4)).astype(np.float32)), method="pca")
     assert bare.about()["images"] is False and bare.about()["files"] is False
     assert len(bare.neighbors_of_row(3, 5)) == 5
-    with pytest.raises(DataError, match="no encoder beside it"):
+    with pytest.raises(DataError, match="this index has no encoder"):
         bare.neighbors_of_file(b"x", 5)
-    with pytest.raises(DataError, match="not at hand"):
+    with pytest.raises(DataError, match="not available"):
         bare.image(3)
 
 
@@ -229,49 +229,141 @@ def test_a_row_of_a_table_has_a_bar_for_each_column_on_one_scale(tmp_path: Path)
     assert np.array(heights) / heights[0] == pytest.approx(expected / expected[0], rel=0.1)
 
 
-def test_in_a_browser(port: int, index: VectorIndex, tmp_path: Path) -> None:
-    """It opens without errors; a file, a point and a filter give neighbors; a loop selects; the selection comes as CSV."""
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
         pytest.skip("no chromium here")
-    image = Path(index.manifest["origin"]["data"]) / index.ids[11]
     with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1300, "height": 1000})
-        wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(f"http://127.0.0.1:{port}")
-        canvas = page.locator("#map .plane > canvas")
-        canvas.wait_for()
-        page.set_input_files("#file", image)
-        page.wait_for_selector("#results figure:nth-child(25)")
-        assert page.inner_text("#title") == f"24 nearest to {image.name}"
-        page.select_option("#label", "blue")
-        sync_api.expect(page.locator("#results figure")).to_have_count(21)  # and the query
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        assert box is not None
-        corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in _AROUND]
-        page.get_by_role("button", name="Lasso").click()
-        page.mouse.move(*corners[0])
-        page.mouse.down()
-        for x, y in corners[1:]:
-            page.mouse.move(x, y, steps=4)
-        page.mouse.up()
-        sync_api.expect(page.locator("#count")).to_have_text(str(len(index)))
-        sync_api.expect(page.locator("#composition")).to_have_text("red (40), blue (20)")
-        with page.expect_download() as download:
-            page.click("#csv")
-        download.value.save_as(tmp_path / "selection.csv")
-        assert len((tmp_path / "selection.csv").read_text().splitlines()) == 1 + len(index)
 
-        page.set_viewport_size({"width": 390, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        chromium.close()
+def test_in_a_browser(chromium: Any, port: int, index: VectorIndex, tmp_path: Path) -> None:
+    """It opens without errors; a file, a point and a filter give neighbors; a loop selects; the selection comes as CSV."""
+    from playwright.sync_api import expect
+
+    image = Path(index.manifest["origin"]["data"]) / index.ids[11]
+    page = chromium.new_page(viewport={"width": 1300, "height": 1000})
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"http://127.0.0.1:{port}")
+    canvas = page.locator("#map .plane > canvas")
+    canvas.wait_for()
+    page.set_input_files("#file", image)
+    page.wait_for_selector("#results figure:nth-child(24)")
+    assert page.inner_text("#title") == "24 nearest neighbors" and page.inner_text("#query") == image.name
+    page.select_option("#label", "blue")
+    expect(page.locator("#results figure")).to_have_count(20)
+
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    corners = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in _AROUND]
+    page.get_by_role("button", name="Lasso").click()
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    for x, y in corners[1:]:
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    expect(page.locator("#count")).to_have_text(str(len(index)))
+    expect(page.locator("#composition")).to_have_text("red (40), blue (20)")
+    with page.expect_download() as download:
+        page.click("#csv")
+    download.value.save_as(tmp_path / "selection.csv")
+    assert len((tmp_path / "selection.csv").read_text().splitlines()) == 1 + len(index)
+
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
     assert not wrong, wrong
+
+
+def find_sample(page: Any, text: str) -> None:
+    page.fill("#name", text)
+    page.click("#search button[type=submit]")
+
+
+def test_a_desk_shows_everything_on_one_screen(chromium: Any, port: int, index: VectorIndex) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"http://127.0.0.1:{port}")
+    page.locator("#map .legend button").first.wait_for()
+    find_sample(page, index.ids[7])
+    page.wait_for_selector("#results figure:nth-child(24)")
+    size = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+    assert size == [1280, 800]
+    for part in ("#map .plane > canvas", "#map .legend", "#results-panel", "#selection-panel"):
+        box = page.locator(part).bounding_box()
+        assert box["height"] > 20 and box["y"] + box["height"] <= 800, part
+    # Rows are full, and each neighbor says whether it shares the label of the query.
+    columns = page.evaluate(
+        "getComputedStyle(document.querySelector('#results')).gridTemplateColumns.split(' ').length"
+    )
+    assert 24 % columns == 0
+    labels = [hit["label"] for hit in told(port, "/api/search?row=7&k=24")]
+    query = index.ids[7].split("/")[0]
+    kinds = page.eval_on_selector_all("#results figure", "figures => figures.map((figure) => figure.className)")
+    assert kinds == ["same" if label == query else "other" for label in labels]
+    signs = page.eval_on_selector_all("#results figcaption i", "all => all.map((i) => i.getAttribute('aria-label'))")
+    assert signs.count("same label as the query") == kinds.count("same") and len(signs) == 24
+    assert f"{kinds.count('same')} of 24 neighbors share its label" in page.inner_text("#query")
+
+    # An error stands in place of the results of an earlier query.
+    find_sample(page, "nothing like this")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#problem") == 'No sample id contains "nothing like this".'
+    assert page.locator("#results figure").count() == page.locator("#query figure").count() == 0
+    assert page.locator("#take").is_hidden() and page.inner_text("#title") == "Neighbors"
+    find_sample(page, index.ids[7])
+    page.wait_for_selector("#results figure:nth-child(24)")
+    assert page.locator("#problem").is_hidden()
+    page.close()
+
+
+def test_names_stand_at_the_medians_of_their_groups(chromium: Any, port: int) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(f"http://127.0.0.1:{port}")
+    page.locator("#map .legend button").first.wait_for()
+    drawn = {group["name"]: group for group in page.evaluate("document.querySelector('#map').map.groups()")}
+    data = told(port, "/api/map")["map"]
+    (layout,), codes = data["layouts"].values(), np.asarray(data["colors"]["label"]["codes"])
+    for code, name in enumerate(data["colors"]["label"]["names"]):
+        for axis in "xy":
+            values = np.sort(np.asarray(layout[axis])[codes == code])
+            assert drawn[name][axis] == values[len(values) // 2]
+    page.locator("#map .legend button").first.click()
+    assert len(page.evaluate("document.querySelector('#map').map.groups()")) == len(drawn) - 1
+    page.close()
+
+
+def test_one_part_at_a_time_on_a_phone(chromium: Any, port: int, index: VectorIndex) -> None:
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"http://127.0.0.1:{port}")
+    page.locator("#map .legend button").first.wait_for()
+
+    def shown() -> tuple[list[str], list[str]]:
+        tabs = page.locator("[role=tab][aria-selected=true]").all_inner_texts()
+        panels = page.eval_on_selector_all(
+            ".panel", "all => all.filter((one) => one.offsetHeight).map((one) => one.id)"
+        )
+        return tabs, panels
+
+    assert shown() == (["Map"], ["map-panel"])
+    legend = page.locator("#map .legend").bounding_box()
+    assert legend["y"] + legend["height"] <= 844, "the map and its legend fit the screen"
+    find_sample(page, index.ids[7])
+    page.wait_for_selector("#results figure:nth-child(24)")
+    assert shown() == (["Neighbors"], ["results-panel"])
+    page.click("#take")
+    page.click("#tab-selection")
+    assert shown() == (["Selection (24)"], ["selection-panel"])
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function("[...document.querySelectorAll('.panel')].every((panel) => panel.offsetHeight)")
+    page.close()
 
 
 _AROUND = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99))
