@@ -1,4 +1,4 @@
-"""The control of an encoder on frozen weights of others: what their network gives without what was trained on top of it."""
+"""The baseline of an encoder with a frozen pretrained backbone: the features of that backbone alone."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ BATCH = 256
 
 
 def has_pretrained_features(encoder: Encoder) -> bool:
-    """Whether its backbone has kept weights of others all through, and something was trained on top of it."""
-    below = getattr(encoder.backbone, "trunk", encoder.backbone)
-    kept = encoder.record.get("frozen", 0) >= len(below.stages)
-    return kept and "weights" in encoder.record and below.features_dim != encoder.dim
+    """Return whether an encoder has a fully frozen pretrained backbone with trained layers on top."""
+    trunk = getattr(encoder.backbone, "trunk", encoder.backbone)
+    frozen = encoder.record.get("frozen", 0) >= len(trunk.stages)
+    return frozen and "weights" in encoder.record and trunk.features_dim != encoder.dim
 
 
 @torch.inference_mode()
 def backbone_features(source: Source, rows: np.ndarray, encoder: Encoder, *, progress: Progress = SILENT) -> np.ndarray:
-    """What the backbone gives before any dense layers and the head: (N, F) float32.
+    """Compute the features (N, F) float32 of the backbone, before any added layers and the head.
 
     Args:
-        source: of the samples.
-        rows: (N,) positions in it.
-        encoder: whose backbone it is.
+        source: source of the samples.
+        rows: (N,) positions in the source.
+        encoder: the encoder.
         progress: receives a bar.
 
     Raises:
         DataError: a sample can no longer be read.
     """
-    below = getattr(encoder.backbone, "trunk", encoder.backbone)
-    found = np.empty((len(rows), below.features_dim), np.float32)
-    with progress.task("features before the head", len(rows)) as task, eval_mode(encoder):
+    trunk = getattr(encoder.backbone, "trunk", encoder.backbone)
+    features = np.empty((len(rows), trunk.features_dim), np.float32)
+    with progress.task("backbone features", len(rows)) as task, eval_mode(encoder):
         for start in range(0, len(rows), BATCH):
             raw, ok = read_valid(source, rows[start : start + BATCH])
             if not ok.all():
                 raise DataError(f"{source.ids[int(rows[start + int(np.argmin(ok))])]}: can no longer be read")
             x = encoder.preprocess(to_tensor(raw).to(encoder.device))
-            found[start : start + BATCH] = below(x).float().cpu().numpy()
+            features[start : start + BATCH] = trunk(x).float().cpu().numpy()
             task.advance(len(raw))
-    return found
+    return features

@@ -1,4 +1,4 @@
-"""How much of the test samples an autoencoder keeps, beside PCA of the same width."""
+"""Measure how well an autoencoder reconstructs the test samples, compared with PCA of the same width."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aekit.objectives.losses import ssim
 from aekit.progress import SILENT, Progress
 
 NAME = "reconstruction"
-FITTED = 20_000
+PCA_SAMPLES = 20_000
 """Training samples that PCA is fitted on."""
 BATCH = 256
 
@@ -40,65 +40,67 @@ def evaluate_reconstruction(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> dict[str, Result]:
-    """Squared error, signal to noise and structural similarity of what comes back, on the network's scale.
+    """Measure squared error, signal-to-noise ratio and structural similarity of the reconstruction, on the network's scale.
 
     Args:
-        autoencoder: that restores samples.
-        source: of them.
-        train: (N1,) positions that the principal components are fitted on, at most 20,000 of them.
-        test: (N3,) positions that are judged.
-        controls: whether to judge PCA too.
-        groups: (N3,) of the test samples, or None.
-        seed: of the bootstrap.
+        autoencoder: autoencoder that reconstructs samples.
+        source: source of the samples.
+        train: (N1,) positions of the training samples; PCA is fitted on at most 20,000 of them.
+        test: (N3,) positions of the test samples.
+        baselines: evaluate PCA too.
+        groups: (N3,) groups of the test samples, or None.
+        seed: seed of the bootstrap.
         progress: receives a bar.
 
     Returns:
-        ``encoder`` and, where the code is narrower than the sample, ``pca-D`` -> a result with ``explained``, the share of the
-        test samples' variance that comes back (1 is perfect, 0 no better than their mean), ``mse``, and for images and clips
-        ``psnr`` in decibels and, for images, ``ssim``.
+        ``encoder`` and, if the embedding is narrower than the sample, ``pca-D`` -> a result with ``explained``, the fraction of
+        the test samples' variance that is reconstructed (1 is perfect, 0 no better than their mean), ``mse``, and for images
+        and clips ``psnr`` in decibels and, for images, ``ssim``.
 
     Raises:
         DataError: a sample can no longer be read.
     """
     encoder = autoencoder.encoder
-    ways: dict[str, Callable[[Tensor], Tensor]] = {"encoder": autoencoder.reconstruct}
+    methods: dict[str, Callable[[Tensor], Tensor]] = {"encoder": autoencoder.reconstruct}
     if baselines and encoder.dim < encoder.spec.size:
-        samples = load_samples(source, evenly_spaced(train, FITTED), encoder.device, strict=True, progress=progress)
+        samples = load_samples(
+            source, evenly_spaced(train, PCA_SAMPLES), encoder.device, strict=True, progress=progress
+        )
         principal = fit_pca(samples, encoder.preprocess, encoder.dim)
-        ways[f"pca-{principal.dim}"] = lambda raw: principal.reconstruct(encoder.preprocess(raw))
+        methods[f"pca-{principal.dim}"] = lambda raw: principal.reconstruct(encoder.preprocess(raw))
     low, high = encoder.preprocess.low, encoder.preprocess.high
     peak = 1.0 if encoder.preprocess.unit else max(float(high.max()) - float(low.min()), 1e-12)
-    found: dict[str, dict[str, list[Tensor]]] = {name: {} for name in ways}
+    values_by_method: dict[str, dict[str, list[Tensor]]] = {name: {} for name in methods}
     total, squares, entries = 0.0, 0.0, 0
     with eval_mode(autoencoder):
         for _, raw in stream(source, test, encoder.device, title="reconstruct", batch_size=BATCH, progress=progress):
             x = encoder.preprocess(raw)
             total, squares = total + x.double().sum(0), squares + x.double().square().sum()
             entries += x.numel()
-            for name, way in ways.items():
-                for figure, values in _figures(way(raw), x, encoder.spec, peak).items():
-                    found[name].setdefault(figure, []).append(values.cpu())
+            for name, reconstruct in methods.items():
+                for metric, values in _image_metrics(reconstruct(raw), x, encoder.spec, peak).items():
+                    values_by_method[name].setdefault(metric, []).append(values.cpu())
     count = entries // encoder.spec.size
     if count < len(test):
         raise DataError(f"{len(test) - count} of {len(test)} test samples can no longer be read")
     variance = float(squares - torch.as_tensor(total).square().sum() / count) / entries
-    return {name: _result(own, variance, groups, seed) for name, own in found.items()}
+    return {name: _result(values, variance, groups, seed) for name, values in values_by_method.items()}
 
 
-def _figures(back: Tensor, x: Tensor, spec: SampleSpec, peak: float) -> dict[str, Tensor]:
-    """(B,) of each figure."""
-    errors = squared_errors(back, x)
-    found = {"mse": errors}
+def _image_metrics(reconstruction: Tensor, x: Tensor, spec: SampleSpec, peak: float) -> dict[str, Tensor]:
+    """Return (B,) values of each metric."""
+    errors = squared_errors(reconstruction, x)
+    metrics = {"mse": errors}
     if spec.is_visual:
-        found["psnr"] = psnr_from_mse(errors, peak)
+        metrics["psnr"] = psnr_from_mse(errors, peak)
     if spec.is_image:
-        found["ssim"] = ssim(back.double(), x.double(), peak)
-    return found
+        metrics["ssim"] = ssim(reconstruction.double(), x.double(), peak)
+    return metrics
 
 
-def _result(figures: dict[str, list[Tensor]], variance: float, groups: np.ndarray | None, seed: int) -> Result:
-    every = {name: torch.cat(parts).numpy() for name, parts in figures.items()}
-    scores = 1 - every["mse"] / max(variance, 1e-30)
+def _result(parts_by_metric: dict[str, list[Tensor]], variance: float, groups: np.ndarray | None, seed: int) -> Result:
+    values_by_metric = {name: torch.cat(parts).numpy() for name, parts in parts_by_metric.items()}
+    scores = 1 - values_by_metric["mse"] / max(variance, 1e-30)
     metrics: dict[str, Metric] = {"explained": bootstrap(scores, seed=seed, groups=groups)}
-    metrics |= {name: bootstrap(values, seed=seed, groups=groups) for name, values in every.items()}
+    metrics |= {name: bootstrap(values, seed=seed, groups=groups) for name, values in values_by_metric.items()}
     return Result(metrics, scores=scores, chance=0.0)

@@ -1,4 +1,4 @@
-"""Maps and groups of embeddings."""
+"""Maps and clusters of embeddings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
 
 
 def blobs(seed: int = 0, each: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Three round groups, the first the largest, in 5 dimensions."""
+    """Return three round groups in 5 dimensions, the first the largest, and the group of each row."""
     rng = np.random.default_rng(seed)
     sizes = [each + 20, each, each - 20]
     centers = np.array([[0, 0, 0, 0, 0], [6, 0, 0, 0, 0], [0, 6, 0, 0, 3]])
@@ -45,7 +45,7 @@ def same_up_to_sign(a: np.ndarray, b: np.ndarray) -> bool:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``run2`` and ``run5``, of codes of 2 and 5 numbers, and the embeddings of the second."""
+    """Return a folder with ``run2`` and ``run5``, of 2 and 5 dimensions, and the embeddings of the second."""
     folder = tmp_path_factory.mktemp("digits")
     for dim in (2, 5):
         encoder = aekit.fit("sklearn:digits", dim=dim, epochs=2, out=folder / f"run{dim}", overrides=FAST)
@@ -56,10 +56,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # Maps
 
 
-def test_a_code_of_two_numbers_is_its_own_map(command: Command, digits: Path, tmp_path: Path) -> None:
+def test_embeddings_of_two_dimensions_are_not_projected(command: Command, digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.png"
-    told = command.ok("map", digits / "run2", "-o", out, "-q")
-    assert "2-dimensional embeddings, next to the principal components of the 64-dimensional samples (" in told
+    output = command.ok("map", digits / "run2", "-o", out, "-q")
+    assert "2-dimensional embeddings, next to the principal components of the 64-dimensional samples (" in output
     table = pq.read_table(out.with_suffix(".parquet"))
     assert table.schema.metadata[b"aekit.digest"].decode() == aekit.load(digits / "run2").digest
     code = aekit.load(digits / "run2").embed("sklearn:digits")
@@ -67,31 +67,31 @@ def test_a_code_of_two_numbers_is_its_own_map(command: Command, digits: Path, tm
     plane = np.column_stack([table[name].to_numpy() for name in ("x", "y")])
     assert np.allclose(plane, code.vectors)
     samples = load_digits().images.reshape(1797, -1) / 16
-    beside = np.column_stack([table[name].to_numpy() for name in ("pca_x", "pca_y")])
-    assert same_up_to_sign(beside, PCA(2, svd_solver="full").fit_transform(samples))
+    pca = np.column_stack([table[name].to_numpy() for name in ("pca_x", "pca_y")])
+    assert same_up_to_sign(pca, PCA(2, svd_solver="full").fit_transform(samples))
     with Image.open(out) as image:
-        seen = {color for _, color in image.convert("RGB").getcolors(1 << 20)}
-    assert {ImageColor.getrgb(color) for color in COLORS[:10]} <= seen, "a legend of ten colors"
+        colors = {color for _, color in image.convert("RGB").getcolors(1 << 20)}
+    assert {ImageColor.getrgb(color) for color in COLORS[:10]} <= colors, "a legend of ten colors"
 
 
-def test_a_wider_code_is_laid_out_so_that_neighbors_stay_together(digits: Path) -> None:
+def test_tsne_keeps_neighbors_together(digits: Path) -> None:
     embeddings = aekit.Embeddings.open(digits / "embeddings")
-    said = Said()
-    found = draw_map(embeddings, max_samples=300, progress=said)
-    assert len(found.ids) == 300 and "300 of 1,797 samples" in said
+    messages = Said()
+    drawn = draw_map(embeddings, max_samples=300, progress=messages)
+    assert len(drawn.ids) == 300 and "300 of 1,797 samples" in messages
     rows = embeddings.vectors[::6].astype(float)
-    assert found.ids == list(embeddings.ids)[::6]
-    assert same_up_to_sign(found.pca, PCA(2, svd_solver="full").fit_transform(rows))
-    assert trustworthiness(rows, found.points) > max(0.93, trustworthiness(rows, found.pca))
+    assert drawn.ids == list(embeddings.ids)[::6]
+    assert same_up_to_sign(drawn.pca, PCA(2, svd_solver="full").fit_transform(rows))
+    assert trustworthiness(rows, drawn.points) > max(0.93, trustworthiness(rows, drawn.pca))
     again = draw_map(embeddings, max_samples=300)
-    assert np.array_equal(again.points, found.points)
+    assert np.array_equal(again.points, drawn.points)
 
 
-def test_vectors_of_anybody_are_mapped() -> None:
+def test_arrays_are_mapped() -> None:
     rows, _ = blobs()
-    found = draw_map(rows[:, :2])
-    assert np.array_equal(found.points, rows[:, :2]) and found.labels is None
-    assert found.titles[1].startswith("principal components of the 2-dimensional embeddings (")
+    drawn = draw_map(rows[:, :2])
+    assert np.array_equal(drawn.points, rows[:, :2]) and drawn.labels is None
+    assert drawn.titles[1].startswith("principal components of the 2-dimensional embeddings (")
 
 
 def test_a_path_and_an_object_are_taken_alike(digits: Path, tmp_path: Path) -> None:
@@ -115,25 +115,25 @@ def test_a_legend_of_many_labels() -> None:
     rows = np.random.default_rng(0).normal(size=(250, 2))
     labels = np.array([f"class-{min(number, 24)}" for number in range(250)])
     image = draw_points({"plane": rows}, labels, "title")
-    seen = {color for _, color in image.getcolors(1 << 20)}
-    assert ImageColor.getrgb(GRAY) in seen and ImageColor.getrgb(COLORS[18]) in seen
+    colors = {color for _, color in image.getcolors(1 << 20)}
+    assert ImageColor.getrgb(GRAY) in colors and ImageColor.getrgb(COLORS[18]) in colors
     assert image.width > draw_points({"plane": rows}, None, "title").width
 
 
-def test_numbers_on_a_scale_run_through_the_ramp() -> None:
+def test_numeric_labels_use_the_color_ramp() -> None:
     rows = np.random.default_rng(0).normal(size=(500, 2))
     prices = np.linspace(1000.0, 25_000.0, 500).round(2)
     prices[7] = np.nan
-    seen = {color for _, color in draw_points({"plane": rows}, prices, "").getcolors(1 << 20)}
-    assert {ImageColor.getrgb(color) for color in (RAMP[0], RAMP[-1], GRAY)} <= seen
-    assert ImageColor.getrgb(COLORS[1]) not in seen
+    colors = {color for _, color in draw_points({"plane": rows}, prices, "").getcolors(1 << 20)}
+    assert {ImageColor.getrgb(color) for color in (RAMP[0], RAMP[-1], GRAY)} <= colors
+    assert ImageColor.getrgb(COLORS[1]) not in colors
     script = (Path(aekit.visualization.plots.__file__).parent / "map.js").read_text("utf-8")
     assert str(list(RAMP)).replace("'", '"') in script, "images and pages have one ramp"
     _, legend = _colored(prices, 500)
     assert list(legend) == ["1,240", "7,120", "13,000", "18,900", "24,800"]
 
 
-def test_mistakes_with_maps(command: Command, digits: Path, tmp_path: Path) -> None:
+def test_user_errors_with_maps(command: Command, digits: Path, tmp_path: Path) -> None:
     assert "expected a name that ends in .png" in command("map", digits / "embeddings", "-o", tmp_path / "m.pdf").error
     assert "no embeddings here" in command("map", tmp_path, "-o", tmp_path / "m.png").error
     with pytest.raises(DataError, match="a map needs at least 3 samples and 2 dimensions"):
@@ -147,60 +147,61 @@ def test_mistakes_with_maps(command: Command, digits: Path, tmp_path: Path) -> N
     assert list(tmp_path.glob("m.*")) == []
 
 
-# Groups
+# Clusters
 
 
 @pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
-def test_groups_that_are_there_are_found(method: str) -> None:
-    rows, truth = blobs()
-    said = Said()
-    found = find_clusters(rows, method=method, progress=said)  # type: ignore[arg-type]
-    inside = found.clusters >= 0
-    assert inside.mean() > 0.9 and np.array_equal(found.clusters[inside], truth[inside]), "numbered by size"
-    for number, center in enumerate(found.centers):
-        own = rows[found.clusters == number]
-        assert np.allclose(center, own.mean(0), atol=1e-5)
-        away = np.linalg.norm(own - own.mean(0), axis=1)
-        assert np.allclose(found.distances[found.clusters == number], away, rtol=1e-3, atol=1e-4)
-    assert found.silhouette > 0.7 and found.image is None
+def test_planted_groups_are_found(method: str) -> None:
+    rows, groups = blobs()
+    messages = Said()
+    result = find_clusters(rows, method=method, progress=messages)  # type: ignore[arg-type]
+    clustered = result.clusters >= 0
+    assert clustered.mean() > 0.9 and np.array_equal(result.clusters[clustered], groups[clustered]), "numbered by size"
+    for number, center in enumerate(result.centers):
+        members = rows[result.clusters == number]
+        assert np.allclose(center, members.mean(0), atol=1e-5)
+        distances = np.linalg.norm(members - members.mean(0), axis=1)
+        assert np.allclose(result.distances[result.clusters == number], distances, rtol=1e-3, atol=1e-4)
+    assert result.silhouette > 0.7 and result.image is None
     if method == "kmeans":
         assert (
-            max(found.silhouettes_by_count, key=lambda k: found.silhouettes_by_count[k]) == 3 and "3 clusters" in said
+            max(result.silhouettes_by_count, key=lambda k: result.silhouettes_by_count[k]) == 3
+            and "3 clusters" in messages
         )
 
 
-def test_more_samples_than_densities_are_estimated_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hdbscan_on_more_samples_than_it_is_fitted_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aekit.evaluation.clusterers.DENSE", 90)
-    rows, truth = blobs()
-    found = find_clusters(rows, method="hdbscan")
-    inside = found.clusters >= 0
-    assert inside.mean() > 0.85 and np.array_equal(found.clusters[inside], truth[inside])
+    rows, groups = blobs()
+    result = find_clusters(rows, method="hdbscan")
+    clustered = result.clusters >= 0
+    assert clustered.mean() > 0.85 and np.array_equal(result.clusters[clustered], groups[clustered])
 
 
-def test_groups_of_digits(command: Command, digits: Path, tmp_path: Path) -> None:
+def test_clusters_of_digits(command: Command, digits: Path, tmp_path: Path) -> None:
     out = tmp_path / "groups"
-    told = command.ok("cluster", digits / "embeddings", "-k", 8, "-o", out, "-q")
-    conclusion, head = told.splitlines()[:2]
+    output = command.ok("cluster", digits / "embeddings", "-k", 8, "-o", out, "-q")
+    conclusion, head = output.splitlines()[:2]
     assert conclusion.startswith("1,797 samples form 8 clusters with ") and "(silhouette 0." in conclusion
     assert head.split() == ["cluster", "samples", "label", "fraction", "nearest"]
-    described = json.loads((out / "clusters.json").read_text())
+    description = json.loads((out / "clusters.json").read_text())
     embeddings = aekit.Embeddings.open(digits / "embeddings")
-    assert described["encoder"] == embeddings.digest and len(described["clusters"]) == 8
-    sizes = [row["samples"] for row in described["clusters"]]
+    assert description["encoder"] == embeddings.digest and len(description["clusters"]) == 8
+    sizes = [row["samples"] for row in description["clusters"]]
     assert sizes == sorted(sizes, reverse=True) and sum(sizes) == 1797
     with (out / "clusters.csv").open() as file:
-        listed = list(csv.DictReader(file))
-    assert [row["id"] for row in listed] == list(embeddings.ids)
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == list(embeddings.ids)
     centers = load_file(out / "centers.safetensors")["centers"]
     nearest = np.linalg.norm(embeddings.vectors[:, None] - centers, axis=2).argmin(1)
-    assert (nearest == [int(row["cluster"]) for row in listed]).mean() > 0.99
-    first = min((row for row in listed if row["cluster"] == "0"), key=lambda row: float(row["distance"]))
-    assert first["id"] == described["clusters"][0]["nearest"]
+    assert (nearest == [int(row["cluster"]) for row in rows]).mean() > 0.99
+    first = min((row for row in rows if row["cluster"] == "0"), key=lambda row: float(row["distance"]))
+    assert first["id"] == description["clusters"][0]["nearest"]
     with Image.open(out / "image.png") as image:
         assert image.height > 8 * 72
 
 
-def test_mistakes_with_groups(command: Command, digits: Path, tmp_path: Path) -> None:
+def test_user_errors_with_clusters(command: Command, digits: Path, tmp_path: Path) -> None:
     out = ("-o", tmp_path / "out", "-q")
     assert "no embeddings here" in command("cluster", tmp_path, *out).error
     error = command("cluster", digits / "embeddings", "-k", 4, "--method", "hdbscan", *out).error
@@ -210,27 +211,27 @@ def test_mistakes_with_groups(command: Command, digits: Path, tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
     with pytest.raises(RecipeError, match="expected kmeans or hdbscan"):
         find_clusters(blobs()[0], method="dbscan")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="none of 40 samples lies in a dense group"):
+    with pytest.raises(DataError, match="no dense region among 40 samples"):
         find_clusters(np.random.default_rng(0).uniform(size=(40, 20)), method="hdbscan")
 
 
 def test_a_conclusion_comes_first() -> None:
-    rows, truth = blobs()
-    found = find_clusters(rows)
+    rows, groups = blobs()
+    result = find_clusters(rows)
     assert (
-        found.text().splitlines()[0]
+        result.text().splitlines()[0]
         == f"180 samples form 3 clusters with strong structure (silhouette {found.silhouette:.3f})."
     )
     noise = np.random.default_rng(0).normal(size=(300, 40))
     assert " clusters with no clear structure (silhouette 0.0" in find_clusters(noise).text()
-    labeled = replace(found, labels=np.where(truth == 2, 0, truth))
+    labeled = replace(result, labels=np.where(groups == 2, 0, groups))
     assert labeled.text().splitlines()[0].endswith("; 100% of them have the most frequent label of their cluster.")
-    some = replace(found, clusters=np.where(np.arange(180) < 9, -1, found.clusters))
+    some = replace(result, clusters=np.where(np.arange(180) < 9, -1, result.clusters))
     assert some.text().startswith("171 of 180 samples form 3 clusters")
 
 
 @pytest.mark.parametrize("work", [find_clusters, draw_map, embedding_health])
-def test_vectors_that_cannot_be_worked_on(work: Callable[[np.ndarray], object]) -> None:
+def test_invalid_vectors(work: Callable[[np.ndarray], object]) -> None:
     rows = blobs()[0]
     rows[7, 1] = np.nan
     with pytest.raises(DataError, match=f"1 of {len(rows)} embeddings are not finite, the first in row 7"):
@@ -239,11 +240,11 @@ def test_vectors_that_cannot_be_worked_on(work: Callable[[np.ndarray], object]) 
         work(rows[0, :3])
 
 
-def test_few_wide_embeddings_are_grouped_and_judged_in_their_span() -> None:
+def test_few_wide_embeddings_are_clustered_and_checked_in_their_span() -> None:
     generator = np.random.default_rng(0)
     narrow = (generator.normal(size=(60, 12)) + 4 * generator.integers(0, 3, (60, 1))).astype(np.float32)
-    turn = np.linalg.qr(generator.normal(size=(6000, 12)))[0].astype(np.float32)
-    wide = narrow @ turn.T
+    rotation = np.linalg.qr(generator.normal(size=(6000, 12)))[0].astype(np.float32)
+    wide = narrow @ rotation.T
     inside = project_to_span(wide)
     assert inside.shape == (60, 60) and inside.dtype == np.float32
     np.testing.assert_allclose(inside @ inside.T, narrow @ narrow.T, rtol=1e-4, atol=1e-3)
@@ -251,7 +252,7 @@ def test_few_wide_embeddings_are_grouped_and_judged_in_their_span() -> None:
     assert project_to_span(np.zeros((2, 9), np.float32)).tolist() == [[0, 0], [0, 0]]
     few, many = (find_clusters(z, clusters=3) for z in (narrow, wide))
     np.testing.assert_array_equal(few.clusters, many.clusters)
-    np.testing.assert_allclose(few.centers @ turn.T, many.centers, atol=1e-4)
+    np.testing.assert_allclose(few.centers @ rotation.T, many.centers, atol=1e-4)
     assert few.silhouette == pytest.approx(many.silhouette, abs=1e-4)
     ours, theirs = embedding_health(narrow).values, embedding_health(wide).values
     for name in ("effective_rank", "mean_cosine", "uniformity", "hubness"):

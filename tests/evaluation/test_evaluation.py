@@ -137,7 +137,7 @@ def test_what_cannot_be_split_is_said_in_one_line() -> None:
         make_split(["a", "a", "b", "b"], ["train", "train", "train", "test"])
     with pytest.raises(DataError, match="the validation part of 2 samples"):
         make_split(["a", "b"])
-    with pytest.raises(DataError, match="3 labels, 2 splits: expected as many"):
+    with pytest.raises(DataError, match="3 labels, 2 splits: expected the same number of each"):
         make_split([1, 2, 1], ["train", "test"])
     with pytest.raises(DataError, match="split 'tset': expected train, validation or test; did you mean 'test'"):
         make_split([1, 2], ["train", "tset"])

@@ -1,5 +1,4 @@
-"""What an encoder must beat to have learned something: the raw samples, their principal components, random weights; for series,
-random convolutions too."""
+"""Build the features of the baselines: raw samples, their principal components, random weights and, for series, ROCKET."""
 
 from __future__ import annotations
 
@@ -19,20 +18,22 @@ from aekit.encoder.encoder import Encoder
 from aekit.errors import DataError
 from aekit.evaluation.baselines.random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
+from aekit.evaluation.splits import evenly_spaced
 from aekit.progress import SILENT, Progress
 
-WIDEST = 4096
-"""Numbers in a raw sample above which it is averaged down."""
-SIDE = 32
+MAX_RAW_DIM = 4096
+"""Width of the raw features; larger samples are averaged down to it."""
+MAX_SIDE = 32
+"""Side of the images that large images are averaged down to."""
 BATCH = 512
-PCA_ROWS = 20_000
+PCA_SAMPLES = 20_000
 
 
 class Baseline(NamedTuple):
-    """Features that nothing was learned for.
+    """Features of a method that needs no training of an encoder.
 
     Attributes:
-        name: of its rows in tables.
+        name: its name in tables.
         kind: ``raw``, ``pca``, ``random`` or ``rocket``.
         features: (N, F) float32.
     """
@@ -52,19 +53,20 @@ def baseline_features(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Iterator[Baseline]:
-    """Features of the same samples that nothing was learned for.
+    """Compute the features of the baselines for the same samples.
 
     Args:
-        source: where the embeddings' samples came from.
-        rows: (N,) the position in it of each row of the embeddings.
-        encoder: whose preprocessing and architecture they share.
-        split: principal components are fitted on its training part alone. Positions into `rows`.
+        source: source of the samples.
+        rows: (N,) position in the source of each embedding.
+        encoder: encoder whose preprocessing and architecture the baselines share.
+        split: positions in `rows`; principal components are fitted on its training part only.
         dim: D, width of the embeddings.
-        seed: of the random encoder, and of the random convolutions.
+        seed: seed of the random encoder and of the random convolutions.
+        progress: receives a bar.
 
     Yields:
-        ``raw`` (N, F), where wide samples were averaged down and the name says to what, ``pca-D`` (N, D), ``random`` (N, D)
-        and for series ``rocket-2000`` (N, 2000).
+        ``raw`` (N, F), ``pca-D`` (N, D), ``random`` (N, D) and, for series, ``rocket-2000`` (N, 2000). Large samples are averaged
+        down, and the name of ``raw`` then tells their size.
 
     Raises:
         DataError: a sample can no longer be read.
@@ -77,7 +79,7 @@ def baseline_features(
     series = encoder.spec.is_series
     convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
     convolved = np.empty((len(rows) if convolutions else 0, 2 * KERNELS), np.float32)
-    with progress.task("read for the controls", len(rows)) as task, torch.inference_mode():
+    with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             batch = _read(source, rows[start : start + BATCH]).to(encoder.device)
             x = encoder.preprocess(batch)
@@ -87,7 +89,7 @@ def baseline_features(
                 convolved[start : start + BATCH] = convolutions(x).cpu().numpy()
             task.advance(len(batch))
     yield Baseline(name, "raw", raw)
-    yield _principal(raw, split.train, dim, seed)
+    yield _pca_baseline(raw, split.train, dim, seed)
     del raw
     yield Baseline("random", "random", random)
     if convolutions:
@@ -101,12 +103,12 @@ def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:
 
 
 def max_baseline_width(spec: SampleSpec) -> int:
-    """The width of the widest control whose width does not depend on the encoder."""
+    """Return the largest width of a baseline whose width does not depend on the encoder."""
     return max(raw_dim(spec), 2 * KERNELS if spec.is_series else 0)
 
 
 def raw_dim(spec: SampleSpec) -> int:
-    """F, the width of the raw control."""
+    """Return F, the width of the raw features."""
     shape = raw_shape(spec)
     if shape is None:
         return spec.size
@@ -114,15 +116,15 @@ def raw_dim(spec: SampleSpec) -> int:
 
 
 def raw_shape(spec: SampleSpec) -> tuple[int, ...] | None:
-    """What a raw sample is averaged down to: (height, width) of each channel, or (F,); None where it is narrow enough."""
-    if spec.size <= WIDEST:
+    """Return the shape that raw samples are averaged down to: (height, width) of each channel, or (F,); None if small enough."""
+    if spec.size <= MAX_RAW_DIM:
         return None
-    side = min(SIDE, math.isqrt(WIDEST // spec.shape[0])) if spec.is_image else 0
-    return (min(side, spec.shape[1]), min(side, spec.shape[2])) if side else (WIDEST,)
+    side = min(MAX_SIDE, math.isqrt(MAX_RAW_DIM // spec.shape[0])) if spec.is_image else 0
+    return (min(side, spec.shape[1]), min(side, spec.shape[2])) if side else (MAX_RAW_DIM,)
 
 
 def flatten_samples(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
-    """(B, *shape) -> (B, F)."""
+    """Flatten (B, *shape) to (B, F), averaged down to `shape`."""
     if shape is None:
         return x.flatten(1)
     if len(shape) == 2:
@@ -130,14 +132,14 @@ def flatten_samples(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
     return adaptive_avg_pool1d(x.flatten(1)[:, None], shape[0])[:, 0]
 
 
-def _principal(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> Baseline:
+def _pca_baseline(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> Baseline:
     from sklearn.decomposition import PCA
 
-    some = train[np.linspace(0, len(train) - 1, min(len(train), PCA_ROWS)).astype(np.intp)]
-    width = min(dim, raw.shape[1], len(some))
+    sample = evenly_spaced(train, PCA_SAMPLES)
+    width = min(dim, raw.shape[1], len(sample))
     pca = PCA(width, svd_solver="auto", random_state=seed)
-    with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to take shares of
-        pca.fit(raw[some])
+    with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to divide by
+        pca.fit(raw[sample])
     parts = [pca.transform(raw[start : start + 16384]) for start in range(0, len(raw), 16384)]
     return Baseline(f"pca-{width}", "pca", np.concatenate(parts).astype(np.float32))
 
@@ -146,5 +148,5 @@ def _read(source: Source, indices: np.ndarray) -> Tensor:
     batch, ok = read_valid(source, indices)
     if not ok.all():
         name = source.ids[int(indices[np.flatnonzero(~ok)[0]])]
-        raise DataError(f"{name}: {source.skipped[name]}; it was readable when it was embedded")
+        raise DataError(f"{name}: {source.skipped[name]}; it could be read when it was embedded")
     return to_tensor(batch)

@@ -1,4 +1,4 @@
-"""How near restored samples are to the true ones, sample by sample. Structural similarity is in `aekit.objectives.losses`."""
+"""Metrics of restored samples. Structural similarity is in `aekit.objectives.losses`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 MAX_PSNR = 100.0
-"""What a perfect reconstruction is given: its ratio is infinite, and no mean could be taken of that."""
+"""Value for a perfect reconstruction, whose ratio is infinite, so that means stay finite."""
 
 
-def squared_errors(given: Tensor, true: Tensor) -> Tensor:
-    """(B, *shape) and (B, *shape) -> (B,) means over the entries, float64."""
-    return (given.double() - true.double()).square().flatten(1).mean(1)
+def squared_errors(reconstruction: Tensor, target: Tensor) -> Tensor:
+    """Return (B,) float64 mean squared errors of (B, *shape) samples."""
+    return (reconstruction.double() - target.double()).square().flatten(1).mean(1)
 
 
 def psnr_from_mse(errors: Tensor, peak: float = 1.0) -> Tensor:
-    """(B,) mean squared errors -> (B,) peak signal to noise ratios; `peak` is the range of the values. 100 at most."""
+    """Convert (B,) mean squared errors to (B,) peak signal-to-noise ratios, at most 100 dB; `peak` is the range of values."""
     return (10 * torch.log10(peak**2 / errors.double().clamp(min=1e-300))).clamp(max=MAX_PSNR)

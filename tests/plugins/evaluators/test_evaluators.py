@@ -40,9 +40,9 @@ from aekit.testing import conformance
 Data = tuple[np.ndarray, np.ndarray]
 CPU = torch.device("cpu")
 
-test_few_labels_conforms = conformance("evaluator", "few-labels", {"repeats": 2, "most": 10})
-test_probe_with_folds_conforms = conformance("evaluator", "probe", {"folds": 3, "steps": 4})
-test_mixture_conforms = conformance("evaluator", "gaussian-mixture", {"covariance": "diag", "unaided": True})
+test_few_labels_conforms = conformance("evaluator", "few-labels", {"repeats": 2, "max_per_class": 10})
+test_probe_with_folds_conforms = conformance("evaluator", "probe", {"folds": 3, "c_steps": 4})
+test_mixture_conforms = conformance("evaluator", "gaussian-mixture", {"covariance": "diag", "ignore_labels": True})
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_cross_validation_chooses_what_scikit_learn_would(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
     strengths = np.geomspace(1e-4, 1e2, 5)
-    found = probe.evaluate(x, y, split, lowest=1e-4, highest=1e2, steps=5, folds=5)
+    found = probe.evaluate(x, y, split, min_c=1e-4, max_c=1e2, c_steps=5, folds=5)
     assert found.chosen_on == "5-fold cross-validation of train and validation"
     seen = np.concatenate([split.train, split.validation])
     theirs = []
@@ -225,7 +225,9 @@ def test_what_labels_are_is_told_apart() -> None:
     assert (
         missing is not None and missing.has_target.tolist() == [True, False, True] and missing.values.dtype.kind == "i"
     )
-    with pytest.raises(DataError, match=r"labels of shape \(2, 2\): value 3; expected 0 and 1 for several labels per sample"):
+    with pytest.raises(
+        DataError, match=r"labels of shape \(2, 2\): value 3; expected 0 and 1 for several labels per sample"
+    ):
         make_targets(np.array([[0, 3], [1, 0]]), 2, what="embeddings")
     assert make_targets(None, 3, what="embeddings") == (None, "")
 
@@ -273,7 +275,7 @@ def test_groups_come_from_ids() -> None:
 def test_knn_weighs_neighbors_by_their_similarity(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
-    found = knn.evaluate(x, y, split, metric="cosine", temperature=0.1, most=20)
+    found = knn.evaluate(x, y, split, metric="cosine", temperature=0.1, max_k=20)
     k = found.chosen["k"]
     seen = np.concatenate([split.train, split.validation])
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -333,7 +335,7 @@ def test_few_labels_are_few_and_the_choice_is_made_within_them(digits: Data, mon
         return real(rows, labels, strengths, **more)
 
     monkeypatch.setattr(few_labels, "fit_logistic", watched)
-    found = few_labels.evaluate(x, y, split, repeats=2, most=10)
+    found = few_labels.evaluate(x, y, split, repeats=2, max_per_class=10)
     assert {count for count, _ in shown} == {10, 50, 100} and all(len(names) == 10 for _, names in shown)
     assert list(found.metrics) == ["accuracy@10", "accuracy@1", "accuracy@5"]
     values = [found.metrics[f"accuracy@{count}"].value for count in (1, 5, 10)]
@@ -341,28 +343,28 @@ def test_few_labels_are_few_and_the_choice_is_made_within_them(digits: Data, mon
     other = y.copy()
     hidden = np.concatenate([split.validation, split.test])
     other[hidden] = np.random.default_rng(0).permutation(other[hidden])
-    assert few_labels.evaluate(x, other, split, repeats=2, most=10).chosen == found.chosen
+    assert few_labels.evaluate(x, other, split, repeats=2, max_per_class=10).chosen == found.chosen
 
 
 def test_few_labels_agree_with_scikit_learn(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
-    found = few_labels.evaluate(x, y, split, repeats=3, most=1)
+    found = few_labels.evaluate(x, y, split, repeats=3, max_per_class=1)
     scaler = StandardScaler().fit(x[split.train])
     right = []
     for draw in range(3):
         rows = sample_per_class(split.train, y, 1, seed=draw)
-        model = LogisticRegression(C=few_labels.SINGLE, max_iter=1000).fit(scaler.transform(x[rows]), y[rows])
+        model = LogisticRegression(C=few_labels.ONE_SHOT_C, max_iter=1000).fit(scaler.transform(x[rows]), y[rows])
         right.append(model.score(scaler.transform(x[split.test]), y[split.test]))
     assert found.table[0]["accuracy"] == pytest.approx(np.mean(right), abs=0.01)
-    assert found.table[0]["deviation over draws"] == pytest.approx(np.std(right, ddof=1), abs=0.01)
+    assert found.table[0]["std over draws"] == pytest.approx(np.std(right, ddof=1), abs=0.01)
 
 
 def test_few_labels_says_where_classes_are_small() -> None:
     y = np.repeat(["a", "b"], [200, 20])
     x = np.random.default_rng(0).standard_normal((220, 3)).astype(np.float32)
     found = few_labels.evaluate(x, y, make_split(y), repeats=2)
-    assert "no more than 10 labels a class, as the smallest class has 12 training samples" in found.notes
+    assert "at most 10 labels per class, as the smallest class has 12 training samples" in found.notes
     assert found.chance == 0.5, "ten samples of each class do not tell that ten in eleven are of the first"
 
 
@@ -379,11 +381,11 @@ def test_groups_that_are_there_are_found_and_counted(module: Any) -> None:
     assert found.metrics["clustering_accuracy"].value > 0.95 and found.metrics["nmi"].value > 0.9
     assert found.metrics["silhouette"].value > 0.5
     unnamed = module.evaluate(x, None, split)
-    groups = unnamed.metrics["groups"].value if module is hdbscan else unnamed.chosen["clusters"]
+    groups = unnamed.metrics["clusters"].value if module is hdbscan else unnamed.chosen["clusters"]
     assert groups == 5
     if module is not hdbscan:
         assert found.chosen["clusters_without_labels"] == 5
-        assert module.evaluate(x, y, split, unaided=True).chosen_on == "validation"
+        assert module.evaluate(x, y, split, ignore_labels=True).chosen_on == "validation"
 
 
 def test_a_mixture_sees_long_groups_that_k_means_cuts() -> None:
@@ -415,7 +417,7 @@ def test_detection_of_many_questions_agrees_with_scikit_learn() -> None:
     alone, _ = mean_detection_metrics(scores[:1], truth[:1], resamples=1000)
     other = detection_metrics(scores[0], truth[0])
     assert alone["auroc"].low == pytest.approx(other["auroc"].low, abs=0.015)  # that one draws both kinds apart
-    with pytest.raises(ValueError, match="same answer"):
+    with pytest.raises(ValueError, match="every target is equal"):
         mean_detection_metrics(scores[2:], truth[2:])
 
 
@@ -441,9 +443,9 @@ def test_anomalies_are_each_class_against_the_rest_or_what_is_named(digits: Data
     assert found.metrics["auroc"].value == areas[found.chosen["score"]] and min(areas.values()) > 0.9
     named = anomaly.evaluate(x, y, split, normal=["0", "1"])
     assert [row["normal"] for row in named.table] == ["0, 1"]
-    few = anomaly.evaluate(x, y, split, classes=3, most=20)
-    assert few.notes == ["3 of 10 classes are normal in turn", "at most 20 normal training samples of a class"]
-    with pytest.raises(DataError, match="no training sample of class 'ten'"):
+    few = anomaly.evaluate(x, y, split, max_classes=3, max_samples=20)
+    assert few.notes == ["3 of 10 classes in turn taken as normal", "fitted on at most 20 training samples per class"]
+    with pytest.raises(DataError, match="no training samples of class 'ten'"):
         anomaly.evaluate(x, y, split, normal=["ten"])
 
 
@@ -453,16 +455,19 @@ def test_anomalies_are_each_class_against_the_rest_or_what_is_named(digits: Data
 def test_what_is_sampled_says_so(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
-    assert any("40 of 359 test samples" in n for n in retrieval.evaluate(x, y, split, most=40).notes)
-    assert any("densities from 100 of 1,438 samples" in n for n in hdbscan.evaluate(x, y, split, most=100).notes)
-    mixture = gaussian_mixture.evaluate(x, y, split, most=300, components=8)
-    assert "on 8 principal components of 64 numbers" in mixture.notes
-    assert any(note.startswith("fitted on 300 of 1,438 samples") for note in mixture.notes)
-    assert any("fitted on 60 of 1,438 samples" in note for note in svm.evaluate(x, y, split, most=60).notes)
+    assert any("40 of 359 test samples" in n for n in retrieval.evaluate(x, y, split, max_queries=40).notes)
+    assert any(
+        "densities estimated from 100 of 1,438 samples" in n
+        for n in hdbscan.evaluate(x, y, split, max_samples=100).notes
+    )
+    mixture = gaussian_mixture.evaluate(x, y, split, max_samples=300, components=8)
+    assert "on 8 principal components of 64 dimensions" in mixture.notes
+    assert any(note.startswith("clusters fitted to 300 of 1,438 samples") for note in mixture.notes)
+    assert any("fitted on 60 of 1,438 samples" in note for note in svm.evaluate(x, y, split, max_samples=60).notes)
     many = np.tile(x, (9, 1)) + np.random.default_rng(0).standard_normal((9 * len(x), 64)).astype(np.float32)
     found = kmeans.evaluate(many, None, make_split(None, count=len(many)))
-    assert any("silhouette: of 2,000 of the 3,235 samples" in note for note in found.notes)
-    assert any("without labels: by 5,000 of " in note for note in found.notes)
+    assert any("silhouette of 2,000 of the 3,235 samples" in note for note in found.notes)
+    assert any("without labels chosen with 5,000 of " in note for note in found.notes)
 
 
 # Intervals of groups
@@ -528,13 +533,34 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
         command.ok("embed", run, data, "-o", tmp_path / name, "--quiet")
     np.save(tmp_path / "several.npy", y)
     said = command.ok(
-        *("evaluate", tmp_path / "one", "--labels", tmp_path / "several.npy", "--compare-with", tmp_path / "two", "--quiet"),
-        *("--groups", "^.*(?=.)|^.$", "--evaluator", "probe", "--run", tmp_path / "run-one", "--seed", "3", "--verbose"),
+        *(
+            "evaluate",
+            tmp_path / "one",
+            "--labels",
+            tmp_path / "several.npy",
+            "--compare-with",
+            tmp_path / "two",
+            "--quiet",
+        ),
+        *(
+            "--groups",
+            "^.*(?=.)|^.$",
+            "--evaluator",
+            "probe",
+            "--run",
+            tmp_path / "run-one",
+            "--seed",
+            "3",
+            "--verbose",
+        ),
     )
     assert "probe map" in said and "reconstruction explained" in said and f"{tmp_path / 'two'}" in said
     assert "groups, each in one part" in said
     written = json.loads((tmp_path / "one" / "results.json").read_text())
-    assert written["compared_with"] == [str(tmp_path / "two")] and written["checks"]["health"]["values"]["effective_rank"] > 1
+    assert (
+        written["compared_with"] == [str(tmp_path / "two")]
+        and written["checks"]["health"]["values"]["effective_rank"] > 1
+    )
     assert written["results"]["encoder"]["probe"]["chosen_on"] == "validation"
     targets = [f"{row},{row / 7:.4f}" for row in range(400)]
     (tmp_path / "targets.csv").write_text("\n".join(["id,target", *targets]))
@@ -543,7 +569,10 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
     assert "skipped as slow" in scale and "no baselines" not in scale
     wrong = command("evaluate", tmp_path / "one", "--run", tmp_path / "run-two", "--evaluator", "kmeans", "--quiet")
     assert "from encoder" in wrong.error
-    assert "made by the same encoder" in command("evaluate", tmp_path / "one", "--compare-with", tmp_path / "one", "--quiet").error
+    assert (
+        "made by the same encoder"
+        in command("evaluate", tmp_path / "one", "--compare-with", tmp_path / "one", "--quiet").error
+    )
 
 
 def test_a_run_judges_what_its_decoder_gives_back_and_keeps_groups_together(tmp_path: Path, digits: Data) -> None:
@@ -586,7 +615,9 @@ def test_a_run_of_another_encoder_is_refused(digits: Data) -> None:
 
 def test_all_names_every_evaluator_and_the_slow_ones_run_where_they_are_named(digits: Data) -> None:
     x, y = digits[0][:400], digits[1][:400]
-    every = evaluate(x, y, evaluators=["all"], options={"few-labels": {"repeats": 2, "most": 10}}, checks=False)
+    every = evaluate(
+        x, y, evaluators=["all"], options={"few-labels": {"repeats": 2, "max_per_class": 10}}, checks=False
+    )
     assert {"svm", "mlp-head", "few-labels", "anomaly", "hdbscan"} <= set(every.results["encoder"])
     assert not any("not run" in note for note in every.notes) and not every.checks
     quick = evaluate(x, y, evaluators=["quick", "hdbscan"], checks=False)
