@@ -36,10 +36,10 @@ GROUP: Network = {"backbone": "conv", "dim": 32, "conv": {"norm": "group"}}
 NETWORKS = {"784-1000": ONE_LAYER, "mlp": MLP, "784-1000-500-250-30": DEEP, "conv": CONV, "conv, group norm": GROUP}
 CONTRACTIVE: list[tuple[str, dict[str, Any]]] = [
     ("784-1000", {"method": "closed-form"}),
-    ("784-1000", {"method": "closed-form", "higher": 0.1}),
+    ("784-1000", {"method": "closed-form", "second_order_weight": 0.1}),
     ("784-1000", {"method": "hutchinson"}),
     ("mlp", {"method": "hutchinson"}),
-    ("mlp", {"method": "hutchinson", "share": 1.0}),
+    ("mlp", {"method": "hutchinson", "batch_fraction": 1.0}),
     ("784-1000-500-250-30", {"method": "hutchinson"}),
     ("conv", {"method": "hutchinson"}),
     ("conv, group norm", {"method": "hutchinson"}),

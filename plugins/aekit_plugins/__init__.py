@@ -1,4 +1,4 @@
-"""Every method that comes with aekit, registered exactly as an outside package registers its own."""
+"""Register the built-in plugins, exactly as an outside package registers its own."""
 
 from __future__ import annotations
 
@@ -14,52 +14,78 @@ def aekit_register_variants() -> list[Entry]:
         Entry(
             "plain",
             f"{at}.plain:Plain",
-            "the plain autoencoder: nothing but its code width keeps it from copying",
+            "adds nothing: only a narrow code keeps the autoencoder from copying",
             2,
             ("default",),
         ),
-        Entry("linear", f"{at}.linear:Linear", "the linear autoencoder, which finds PCA's subspace", 2),
-        Entry("denoising", f"{at}.denoising:Denoising", "restores the clean sample from a corrupted one", 2),
-        Entry("binarize", f"{at}.binarize:Binarize", "draws black and white samples from gray ones", 2),
+        Entry("linear", f"{at}.linear:Linear", "learns the subspace that PCA finds, with a linear network", 2),
+        Entry("denoising", f"{at}.denoising:Denoising", "reconstructs the clean sample from a corrupted one", 2),
+        Entry("binarize", f"{at}.binarize:Binarize", "draws black-and-white samples from gray ones", 2),
         Entry(
-            "random-affine", f"{at}.random_affine:RandomAffine", "restores an image from a displaced one", 2, ("image",)
+            "random-affine",
+            f"{at}.random_affine:RandomAffine",
+            "reconstructs an image from a shifted, rotated and rescaled copy",
+            2,
+            ("image",),
         ),
-        Entry("contractive", f"{at}.contractive:Contractive", "the code moves little when the sample does", 2),
-        Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "each unit costs its absolute activation", 2),
-        Entry("sparse-kl", f"{at}.sparse_kl:SparseKL", "each unit is to be active for a small share of the samples", 2),
-        Entry("k-sparse", f"{at}.k_sparse:KSparse", "each sample keeps the k largest units of its code", 2),
-        Entry("winner-take-all", f"{at}.winner_take_all:WinnerTakeAll", "each unit keeps its winners in the batch", 2),
-        Entry("vq", f"{at}.vq:VectorQuantized", "the code is made of a few entries of a learned codebook", 2),
-        Entry("wae-mmd", f"{at}.wae_mmd:WassersteinMMD", "all codes together are distributed like a prior's draws", 2),
+        Entry("contractive", f"{at}.contractive:Contractive", "penalizes how much the code changes with the sample", 2),
+        Entry("sparse-l1", f"{at}.sparse_l1:SparseL1", "penalizes the absolute activation of each unit", 2),
         Entry(
-            "adversarial", f"{at}.adversarial:Adversarial", "codes that a discriminator takes for a prior's draws", 2
+            "sparse-kl", f"{at}.sparse_kl:SparseKL", "pushes the mean activation of each unit towards a small target", 2
         ),
-        Entry("vae", f"{at}.vae:VAE", "codes drawn from posteriors near a normal distribution; beta, free bits", 2),
-        Entry("iwae", f"{at}.iwae:IWAE", "a VAE with a tighter bound, from several weighted codes of each sample", 2),
+        Entry("k-sparse", f"{at}.k_sparse:KSparse", "keeps the k largest units of each sample's code", 2),
         Entry(
-            "beta-tc", f"{at}.beta_tc:BetaTC", "a VAE whose dimensions are to be independent, by total correlation", 2
+            "winner-take-all",
+            f"{at}.winner_take_all:WinnerTakeAll",
+            "keeps the largest activations of each unit in the batch",
+            2,
         ),
-        Entry("dip", f"{at}.dip:DIP", "a VAE whose dimensions are to be uncorrelated, by their covariance", 2),
+        Entry("vq", f"{at}.vq:VectorQuantized", "builds the code from entries of a learned codebook", 2),
+        Entry(
+            "wae-mmd",
+            f"{at}.wae_mmd:WassersteinMMD",
+            "matches the distribution of all codes to a prior, by a kernel distance",
+            2,
+        ),
+        Entry(
+            "adversarial",
+            f"{at}.adversarial:Adversarial",
+            "matches the distribution of all codes to a prior, by a discriminator",
+            2,
+        ),
+        Entry("vae", f"{at}.vae:VAE", "draws codes from posteriors close to a normal distribution; beta, free bits", 2),
+        Entry("iwae", f"{at}.iwae:IWAE", "tightens the bound of a VAE with several weighted codes per sample", 2),
+        Entry(
+            "beta-tc",
+            f"{at}.beta_tc:BetaTC",
+            "makes the dimensions of a VAE independent, by their total correlation",
+            2,
+        ),
+        Entry("dip", f"{at}.dip:DIP", "makes the dimensions of a VAE uncorrelated, by their covariance", 2),
     ]
 
 
 @hookimpl
 def aekit_register_backbones() -> list[Entry]:
     at = "aekit_plugins.backbones"
-    seen = ("image", "series", "clip")
+    any_grid = ("image", "series", "clip")
     any_kind = ("vector", "series", "image", "clip")
     return [
         Entry(
             "conv",
             f"{at}.conv:Conv",
-            "strided convolutions over images, series and clips of any size",
+            "applies strided convolutions to images, series and clips of any size",
             2,
-            ("image", "series", "clip"),
+            any_grid,
         ),
-        Entry("resnet", f"{at}.resnet:ResNet", "residual networks, for large samples and small ones", 2, seen),
-        Entry("mlp", f"{at}.mlp:MLP", "fully connected layers over the flattened sample", 2, any_kind),
-        Entry("linear", f"{at}.linear:Linear", "no layers: the head and its mirror are the whole network", 2, any_kind),
-        Entry("timm", f"{at}.timm_backbone:Timm", "any network of timm, with pretrained weights", 2, ("image",)),
+        Entry("resnet", f"{at}.resnet:ResNet", "applies a residual network to samples of any size", 2, any_grid),
+        Entry("mlp", f"{at}.mlp:MLP", "applies fully connected layers to the flattened sample", 2, any_kind),
+        Entry(
+            "linear", f"{at}.linear:Linear", "has no layers: encoder and decoder are one linear map each", 2, any_kind
+        ),
+        Entry(
+            "timm", f"{at}.timm_backbone:Timm", "applies any network of timm, with pretrained weights", 2, ("image",)
+        ),
     ]
 
 
@@ -126,7 +152,12 @@ def aekit_register_sources() -> list[Entry]:
 def aekit_register_indexes() -> list[Entry]:
     at = "aekit_plugins.indexes"
     return [
-        Entry("faiss", f"{at}.faiss_index:Faiss", "FAISS, exact or approximate as the size of the data asks for", 2)
+        Entry(
+            "faiss",
+            f"{at}.faiss_index:Faiss",
+            "searches with FAISS, exact or approximate depending on the size of the data",
+            2,
+        )
     ]
 
 
@@ -137,19 +168,32 @@ def aekit_register_evaluators() -> list[Entry]:
         Entry(
             "probe",
             f"{at}.probe:evaluate",
-            "a linear model on frozen embeddings, for classes, several labels or numbers",
+            "fits a linear model to frozen embeddings, for classes, several labels or numbers",
             2,
             ("labels", "targets", "multi-label", "quick"),
         ),
-        Entry("knn", f"{at}.knn:evaluate", "the vote of the nearest training samples", 2, quick),
-        Entry("few-labels", f"{at}.few_labels:evaluate", "a linear model with 1 to 100 labels a class", 2, labels),
-        Entry("retrieval", f"{at}.retrieval:evaluate", "whether what is found first is of the same class", 2, quick),
-        Entry("anomaly", f"{at}.anomaly:evaluate", "whether other classes lie far from a normal one", 2, labels),
+        Entry("knn", f"{at}.knn:evaluate", "classifies by a vote of the nearest training samples", 2, quick),
+        Entry("few-labels", f"{at}.few_labels:evaluate", "fits a linear model to 1 to 100 labels per class", 2, labels),
+        Entry("retrieval", f"{at}.retrieval:evaluate", "searches for samples of the same class", 2, quick),
         Entry(
-            "kmeans", f"{at}.kmeans:evaluate", "whether clusters agree with classes, and hold together", 2, ("quick",)
+            "anomaly", f"{at}.anomaly:evaluate", "tells samples of other classes from those of a normal one", 2, labels
         ),
-        Entry("gaussian-mixture", f"{at}.gaussian_mixture:evaluate", "the same for groups of any extent", 2),
-        Entry("hdbscan", f"{at}.hdbscan:evaluate", "the same for dense groups of any form and number", 2),
-        Entry("svm", f"{at}.svm:evaluate", "a support vector machine, linear or rbf", 2, ("labels", "slow")),
-        Entry("mlp-head", f"{at}.mlp_head:evaluate", "a small network on frozen embeddings", 2, ("labels", "slow")),
+        Entry(
+            "kmeans",
+            f"{at}.kmeans:evaluate",
+            "measures how k-means clusters agree with classes, and how separated they are",
+            2,
+            ("quick",),
+        ),
+        Entry(
+            "gaussian-mixture",
+            f"{at}.gaussian_mixture:evaluate",
+            "does the same for clusters of any size and orientation",
+            2,
+        ),
+        Entry("hdbscan", f"{at}.hdbscan:evaluate", "does the same for dense clusters of any shape and number", 2),
+        Entry("svm", f"{at}.svm:evaluate", "fits a support vector machine, linear or rbf", 2, ("labels", "slow")),
+        Entry(
+            "mlp-head", f"{at}.mlp_head:evaluate", "fits a small network to frozen embeddings", 2, ("labels", "slow")
+        ),
     ]

@@ -1,4 +1,4 @@
-"""Anomalies: whether samples of other classes lie far from those of a normal class, which alone is learned from."""
+"""Anomaly detection: tell samples of other classes from those of a normal class, the only one that is fitted."""
 
 from __future__ import annotations
 
@@ -27,77 +27,86 @@ def evaluate(
     *,
     normal: Annotated[
         list[str] | None,
-        Field(description="classes that are normal together; by default each in turn against the rest"),
+        Field(description="classes that together are normal; by default each in turn against the others"),
     ] = None,
-    most: Annotated[int, Field(ge=10, description="normal training samples above which some are used")] = 3000,
-    classes: Annotated[int, Field(ge=1, description="of more classes only the most frequent are normal in turn")] = 20,
-    seed: Annotated[int, Field(ge=0, description="of those samples, the forest and the bootstrap")] = 0,
+    max_samples: Annotated[
+        int, Field(ge=10, description="most normal training samples to fit on; more are drawn from")
+    ] = 3000,
+    max_classes: Annotated[
+        int, Field(ge=1, description="most classes to use as normal; of more, the most frequent are used")
+    ] = 20,
+    seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the forest and the bootstrap")] = 0,
 ) -> Result:
-    """Each class in turn is what is normal: its training samples alone are seen, and all other classes are anomalies.
+    """Take each class in turn as normal: fit outlier scores to its training samples, and count other classes as anomalies.
 
-    Scores are the distance to the nearest normal samples, the Mahalanobis distance and an isolation forest; that of the highest
-    AUROC on the validation split gives the figures, which are means over the classes.
+    The scores are the distance to the nearest normal samples, the Mahalanobis distance and an isolation forest. The one with
+    the highest AUROC on the validation split gives the metrics, which are means over the classes.
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) classes.
         split: positions into both.
+
+    Raises:
+        DataError: no training sample of a class in `normal`, or no class has three training samples.
     """
-    questions, notes = _questions(labels, split, normal, classes)
-    judged = np.concatenate([split.validation, split.test])
-    held = len(split.validation)
+    normal_classes, notes = _normal_classes(labels, split, normal, max_classes)
+    evaluated = np.concatenate([split.validation, split.test])
+    count = len(split.validation)
     scores: dict[str, list[np.ndarray]] = {name: [] for name in OUTLIER_SCORES}
-    cut = False
-    for number, names in enumerate(questions):
-        own = split.train[np.isin(labels[split.train], names)]
-        if len(own) > most:
-            own, cut = np.sort(np.random.default_rng([seed, number]).choice(own, most, replace=False)), True
-        for name, found in outlier_scores(embeddings[own], embeddings[judged], seed).items():
-            scores[name].append(found)
-    anomalous = np.stack([~np.isin(labels[judged], names) for names in questions])
-    tried = {n: _auroc(np.stack(values)[:, :held], anomalous[:, :held]) for n, values in scores.items()}
-    chosen = max(tried, key=lambda name: tried[name])
-    figures, single = mean_detection_metrics(
-        np.stack(scores[chosen])[:, held:], anomalous[:, held:], seed=seed, groups=split.test_groups
+    sampled = False
+    for number, names in enumerate(normal_classes):
+        rows = split.train[np.isin(labels[split.train], names)]
+        if len(rows) > max_samples:
+            rows = np.sort(np.random.default_rng([seed, number]).choice(rows, max_samples, replace=False))
+            sampled = True
+        for name, values in outlier_scores(embeddings[rows], embeddings[evaluated], seed).items():
+            scores[name].append(values)
+    anomalous = np.stack([~np.isin(labels[evaluated], names) for names in normal_classes])
+    validation = {n: _auroc(np.stack(values)[:, :count], anomalous[:, :count]) for n, values in scores.items()}
+    best = max(validation, key=lambda name: validation[name])
+    means, per_class = mean_detection_metrics(
+        np.stack(scores[best])[:, count:], anomalous[:, count:], seed=seed, groups=split.test_groups
     )
-    metrics: dict[str, Metric] = dict(figures)
-    for name, values in scores.items():
-        metrics[f"auroc_{name}"] = Metric(_auroc(np.stack(values)[:, held:], anomalous[:, held:]))
+    metrics: dict[str, Metric] = dict(means)
+    for name, all_values in scores.items():
+        metrics[f"auroc_{name}"] = Metric(_auroc(np.stack(all_values)[:, count:], anomalous[:, count:]))
     table: list[dict[str, Any]] = [
         {"normal": ", ".join(map(str, names)), **dict(zip(ANOMALY_NAMES, row.tolist()))}
-        for names, row in zip(questions, single)
+        for names, row in zip(normal_classes, per_class)
         if np.isfinite(row).all()
     ]
-    if cut:
-        notes.append(f"at most {most:,} normal training samples of a class")
-    return Result(metrics, {"score": chosen}, table, chance=0.5, notes=notes)
+    if sampled:
+        notes.append(f"fitted on at most {max_samples:,} training samples per class")
+    return Result(metrics, {"score": best}, table, chance=0.5, notes=notes)
 
 
-def _questions(
-    labels: np.ndarray, split: Split, normal: list[str] | None, most: int
+def _normal_classes(
+    labels: np.ndarray, split: Split, normal: list[str] | None, max_classes: int
 ) -> tuple[list[np.ndarray], list[str]]:
-    """The classes that are normal, question by question."""
+    """Return the sets of classes to take as normal, one after the other, and notes."""
     known, counts = np.unique(labels[split.train], return_counts=True)
     if normal:
         texts = known.astype(str)
         if missing := [name for name in normal if name not in texts]:
             raise DataError(
-                f"anomaly.normal: no training sample of class {missing[0]!r}{closest_name(missing[0], texts)}"
+                f"anomaly.normal: no training samples of class {missing[0]!r}{closest_name(missing[0], texts)}"
             )
         return [known[np.isin(texts, normal)]], []
     usable = known[counts >= 3]
     if len(usable) < 1:
-        raise DataError("anomaly: no class has three training samples to learn what is normal from")
-    kept = known[np.argsort(-counts, kind="stable")][:most]
-    kept = usable[np.isin(usable, kept)]
-    notes = [f"{len(kept)} of {len(known)} classes are normal in turn"] if len(kept) < len(known) else []
-    return [np.array([name]) for name in kept], notes
+        raise DataError("anomaly: no class has three training samples, the least that scores are fitted to")
+    frequent = known[np.argsort(-counts, kind="stable")][:max_classes]
+    frequent = usable[np.isin(usable, frequent)]
+    skipped = len(frequent) < len(known)
+    notes = [f"{len(frequent)} of {len(known)} classes in turn taken as normal"] if skipped else []
+    return [np.array([name]) for name in frequent], notes
 
 
 def _auroc(scores: np.ndarray, anomalous: np.ndarray) -> float:
-    """Mean over the questions (K, N); 0.5 where none can be answered."""
+    """Return the mean AUROC over the rows of (K, N); 0.5 if it is defined for none."""
     try:
-        found, _ = mean_detection_metrics(scores, anomalous, resamples=1)
+        means, _ = mean_detection_metrics(scores, anomalous, resamples=1)
     except ValueError:
         return 0.5
-    return found["auroc"].value
+    return means["auroc"].value

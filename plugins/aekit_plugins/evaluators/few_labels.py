@@ -1,4 +1,4 @@
-"""Few labels: how good a linear classifier on frozen embeddings is with 1, 5, 10, 50 and 100 labels of each class."""
+"""Few labels: accuracy of a linear classifier on frozen embeddings with 1 to 100 labels per class."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from aekit.plugin import (
 )
 
 COUNTS = (1, 5, 10, 50, 100)
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-SINGLE = 1e-2
-"""C where one label a class leaves none to choose it with."""
-ENOUGH = 1e-4
-"""Tolerance of the fits: what is beyond changes less than another draw of the labels."""
-SHOWN = 10
-"""Labels of each class in the figure that tables show, where there are as many."""
+"""Labels per class."""
+C_VALUES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Values of C tried."""
+ONE_SHOT_C = 1e-2
+"""C for one label per class, where none is left to choose C with."""
+TOLERANCE = 1e-4
+"""Tolerance of the fits: a smaller one changes less than another draw of the labels does."""
+HEADLINE_COUNT = 10
+"""Labels per class of the metric that tables show, or the largest count below it."""
 
 
 def evaluate(
@@ -33,82 +35,87 @@ def evaluate(
     labels: np.ndarray,
     split: Split,
     *,
-    most: Annotated[int, Field(ge=1, description="labels of each class at most, of 1, 5, 10, 50 and 100")] = 100,
-    repeats: Annotated[int, Field(ge=1, description="draws of the labels")] = 10,
-    folds: Annotated[int, Field(ge=2, description="of the cross-validation within the few labels, at most")] = 3,
-    seed: Annotated[int, Field(ge=0, description="of the draws, the folds and the bootstrap")] = 0,
+    max_per_class: Annotated[
+        int, Field(ge=1, description="most labels per class; counts are 1, 5, 10, 50 and 100")
+    ] = 100,
+    repeats: Annotated[int, Field(ge=1, description="number of draws of the labels")] = 10,
+    folds: Annotated[int, Field(ge=2, description="most folds of the cross-validation within the few labels")] = 3,
+    seed: Annotated[int, Field(ge=0, description="seed of the draws, the folds and the bootstrap")] = 0,
 ) -> Result:
-    """Logistic regression on a few labeled training samples, drawn ten times.
+    """Fit logistic regressions to a few labeled training samples, drawn several times.
 
-    C is chosen by cross-validation within the few labels, so that no choice is made with labels that one would not have; the
-    validation split is not used. Embeddings are standardized by the whole training part, which needs no labels. Figures are
-    means over the draws, on the whole test part, with an interval over its samples; the table has the deviation over draws.
+    C is chosen by cross-validation within the few labels, so that no other labels are used, not even the validation split.
+    Embeddings are standardized by the whole training split, which needs no labels. Metrics are means over the draws on the
+    whole test split, with an interval over its samples; the table has the standard deviation over the draws.
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) classes.
         split: positions into both.
+
+    Raises:
+        DataError: no training samples have labels.
     """
     classes, sizes = np.unique(labels[split.train], return_counts=True)
-    fewest = int(sizes.min())
-    counts = [count for count in COUNTS if count <= min(most, fewest)]
+    smallest = int(sizes.min())
+    counts = [count for count in COUNTS if count <= min(max_per_class, smallest)]
     if not counts:
-        raise DataError("few-labels: there are no training samples with labels")
+        raise DataError("few-labels: no training samples have labels")
     mean = embeddings[split.train].mean(axis=0, dtype=np.float64)
     deviation = embeddings[split.train].std(axis=0, dtype=np.float64)
     scale = np.where(deviation > 1e-6 * np.abs(mean), 1 / np.maximum(deviation, 1e-30), 0)
 
-    def ready(rows: np.ndarray) -> np.ndarray:
+    def standardized(rows: np.ndarray) -> np.ndarray:
         return ((embeddings[rows] - mean) * scale).astype(np.float32)
 
-    test, y_true = ready(split.test), labels[split.test]
+    test, y_true = standardized(split.test), labels[split.test]
     metrics: dict[str, Metric] = {}
     table: list[dict[str, Any]] = []
     scores: dict[int, np.ndarray] = {}
     for count in counts:
-        right, chosen = [], []
+        correct, c_values = [], []
         for draw in range(repeats):
             rows = sample_per_class(split.train, labels, count, seed=seed + draw)
-            x, y = ready(rows), labels[rows]
-            within = _span(x)
-            x = x @ within
-            strength = SINGLE if count == 1 else _chosen(x, y, min(folds, count), seed + draw)
-            model = fit_logistic(x, y, [strength], tolerance=ENOUGH, standardize=False)
-            right.append(model.predict(test @ within)[0] == y_true)
-            chosen.append(strength)
-        scores[count] = np.mean(right, axis=0)
+            x, y = standardized(rows), labels[rows]
+            basis = _span(x)
+            x = x @ basis
+            c = ONE_SHOT_C if count == 1 else _choose_c(x, y, min(folds, count), seed + draw)
+            model = fit_logistic(x, y, [c], tolerance=TOLERANCE, standardize=False)
+            correct.append(model.predict(test @ basis)[0] == y_true)
+            c_values.append(c)
+        scores[count] = np.mean(correct, axis=0)
         metrics[f"accuracy@{count}"] = bootstrap(scores[count], seed=seed, groups=split.test_groups)
-        over = np.mean(right, axis=1)
-        deviation_of = float(over.std(ddof=1)) if repeats > 1 else 0.0
-        row = {"labels a class": count, "accuracy": float(over.mean()), "deviation over draws": deviation_of}
-        table.append(row | {"median C": sorted(chosen)[(len(chosen) - 1) // 2]})
-    shown = max(count for count in counts if count <= SHOWN)
-    first = f"accuracy@{shown}"
+        by_draw = np.mean(correct, axis=1)
+        std_over_draws = float(by_draw.std(ddof=1)) if repeats > 1 else 0.0
+        row = {"labels per class": count, "accuracy": float(by_draw.mean()), "std over draws": std_over_draws}
+        table.append(row | {"median C": sorted(c_values)[(len(c_values) - 1) // 2]})
+    headline_count = max(count for count in counts if count <= HEADLINE_COUNT)
+    headline = f"accuracy@{headline_count}"
     notes = [f"{repeats} draws of the labels"]
-    if len(counts) < len([count for count in COUNTS if count <= most]):
-        notes.append(f"no more than {counts[-1]} labels a class, as the smallest class has {fewest} training samples")
+    if len(counts) < len([count for count in COUNTS if count <= max_per_class]):
+        notes.append(f"at most {counts[-1]} labels per class, as the smallest class has {smallest} training samples")
     return Result(
-        {first: metrics[first], **metrics},
-        {"C": {str(row["labels a class"]): row["median C"] for row in table}},
+        {headline: metrics[headline], **metrics},
+        {"C": {str(row["labels per class"]): row["median C"] for row in table}},
         table,
-        scores=scores[shown],
+        scores=scores[headline_count],
         chosen_on="the few labels, by cross-validation",
-        chance=1 / len(classes),  # who sees as many of each class knows of no commonest one
+        chance=1 / len(classes),  # equal counts per class do not reveal the majority class
         notes=notes,
     )
 
 
 def _span(x: np.ndarray) -> np.ndarray:
-    """(N, D) -> (D, min(N, D)), an orthonormal basis in which few wide samples are narrow: the best coefficients lie in it."""
+    """Return a (D, min(N, D)) orthonormal basis of the span of the samples (N, D), in which the best coefficients lie."""
     if len(x) >= x.shape[1]:
         return np.eye(x.shape[1], dtype=np.float32)
     return np.linalg.svd(x, full_matrices=False)[2].T
 
 
-def _chosen(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:
-    """The best C of a cross-validation, of equals the smallest."""
-    numbers = assign_folds(y, len(y), folds, seed)
-    path = fit_logistic(x, y, STRENGTHS, tolerance=ENOUGH, held_out=numbers, standardize=False)
-    right = (path.predict(x) == y).reshape(folds, len(STRENGTHS), len(y))
-    held = numbers == np.arange(folds)[:, None]
-    return STRENGTHS[int((right & held[:, None]).sum(axis=(0, 2)).argmax())]
+def _choose_c(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:
+    """Return the best C by cross-validation, the smallest in a tie."""
+    fold_of = assign_folds(y, len(y), folds, seed)
+    path = fit_logistic(x, y, C_VALUES, tolerance=TOLERANCE, held_out=fold_of, standardize=False)
+    correct = (path.predict(x) == y).reshape(folds, len(C_VALUES), len(y))
+    held_out = fold_of == np.arange(folds)[:, None]
+    return C_VALUES[int((correct & held_out[:, None]).sum(axis=(0, 2)).argmax())]

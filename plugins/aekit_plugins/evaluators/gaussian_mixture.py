@@ -1,4 +1,4 @@
-"""Gaussian mixture: groups of any extent and direction, which k-means cannot see (Dempster, Laird and Rubin, 1977)."""
+"""Gaussian mixture: clusters of any size and orientation (Dempster, Laird and Rubin, 1977)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from aekit.plugin import Field, Result, Split, choose_cluster_count, evaluate_clusters
 
-CHOOSING = 2500
-"""Samples that the number of groups is chosen with: 30 groups of full covariance take long."""
+MAX_CHOOSING_SAMPLES = 2500
+"""Most samples to choose the number of clusters with: 30 clusters with full covariance take long."""
 
 
 def evaluate(
@@ -19,77 +19,83 @@ def evaluate(
     labels: np.ndarray | None,
     split: Split,
     *,
-    clusters: Annotated[int, Field(ge=0, description="0: as many as classes, or chosen by the likelihood")] = 0,
-    unaided: Annotated[bool, Field(description="chosen by the likelihood even where there are classes")] = False,
+    clusters: Annotated[int, Field(ge=0, description="number; 0: that of the classes, or chosen by likelihood")] = 0,
+    ignore_labels: Annotated[bool, Field(description="choose the number by likelihood even with labels")] = False,
     covariance: Annotated[
-        Literal["full", "tied", "diag", "spherical"], Field(description="of each group, as scikit-learn names them")
+        Literal["full", "tied", "diag", "spherical"], Field(description="covariance type of scikit-learn")
     ] = "full",
     components: Annotated[
-        int, Field(ge=1, description="principal components that wider embeddings are reduced to")
+        int, Field(ge=1, description="principal components to which wider embeddings are reduced")
     ] = 32,
-    most: Annotated[int, Field(ge=10, description="samples above which it is fitted on some")] = 10_000,
-    starts: Annotated[int, Field(ge=1, description="runs from other centers, of which the best counts")] = 3,
-    seed: Annotated[int, Field(ge=0, description="of those samples, the centers and the bootstrap")] = 0,
+    max_samples: Annotated[int, Field(ge=10, description="most samples to fit on; more are drawn from")] = 10_000,
+    n_init: Annotated[int, Field(ge=1, description="initializations, of which the best is kept")] = 3,
+    seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the centers and the bootstrap")] = 0,
 ) -> Result:
-    """scikit-learn's GaussianMixture on whitened principal components, fitted on train and validation; the test samples go to
-    the group that most probably made them.
+    """Fit scikit-learn's GaussianMixture to whitened principal components of train and validation, and cluster the test split.
 
-    With labels: accuracy under the best one-to-one matching of groups and classes, NMI and ARI. Always the silhouette, and
-    how many groups the likelihood of the validation part would choose.
+    Each test sample joins its most probable cluster. With labels: accuracy under the best one-to-one matching of clusters and
+    classes (Hungarian), NMI and ARI. Always: the silhouette, and the number of clusters that the likelihood of the validation
+    split would choose.
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) classes, or None.
         split: positions into both.
     """
-    seen = np.concatenate([split.train, split.validation])
-    some = seen if len(seen) <= most else np.sort(np.random.default_rng(seed).choice(seen, most, replace=False))
-    x = _reduced(embeddings, some, components)
+    training = np.concatenate([split.train, split.validation])
+    rows = training
+    if len(training) > max_samples:
+        rows = np.sort(np.random.default_rng(seed).choice(training, max_samples, replace=False))
+    x = _whiten(embeddings, rows, components)
 
-    def score(train: np.ndarray, held: np.ndarray, k: int) -> float:
-        return float(_fitted(train, k, covariance, starts, seed).score(held))
+    def score(train: np.ndarray, validation: np.ndarray, k: int) -> float:
+        return float(_fit(train, k, covariance, n_init, seed).score(validation))
 
-    alone, scores = choose_cluster_count(score, x, split, seed, CHOOSING)
-    count, on = clusters, "the option"
-    if not count and labels is not None and not unaided:
-        count, on = len(np.unique(labels[seen])), "the number of classes"
+    unsupervised_count, scores = choose_cluster_count(score, x, split, seed, MAX_CHOOSING_SAMPLES)
+    count, chosen_on = clusters, "the option clusters"
+    if not count and labels is not None and not ignore_labels:
+        count, chosen_on = len(np.unique(labels[training])), "the number of classes"
     elif not count:
-        count, on = alone, "validation"
-    model = _fitted(x[some], min(count, len(some)), covariance, starts, seed)
+        count, chosen_on = unsupervised_count, "validation"
+    model = _fit(x[rows], min(count, len(rows)), covariance, n_init, seed)
     result = evaluate_clusters(model.predict(x[split.test]), embeddings, labels, split.test, split, seed)
     notes = []
     if x.shape[1] < embeddings.shape[1]:
-        notes.append(f"on {x.shape[1]} principal components of {embeddings.shape[1]} numbers")
-    if len(some) < len(seen):
-        notes.append(f"fitted on {len(some):,} of {len(seen):,} samples, its number of groups chosen by {CHOOSING:,}")
+        notes.append(f"on {x.shape[1]} principal components of {embeddings.shape[1]} dimensions")
+    if len(rows) < len(training):
+        choosing = f"their number chosen with {MAX_CHOOSING_SAMPLES:,}"
+        notes.append(f"clusters fitted to {len(rows):,} of {len(training):,} samples, {choosing}")
     return replace(
         result,
-        chosen={"clusters": count, "clusters_without_labels": alone},
-        chosen_on=on,
+        chosen={"clusters": count, "clusters_without_labels": unsupervised_count},
+        chosen_on=chosen_on,
         table=[{"clusters": k, "validation log-likelihood": value} for k, value in scores.items()],
         notes=[*result.notes, *notes],
     )
 
 
-def _reduced(embeddings: np.ndarray, rows: np.ndarray, components: int) -> np.ndarray:
-    """(N, min(D, K)) float32 principal components as far as the rows have any, each with variance 1, so that long groups are
-    not cut before the mixture has seen them."""
+def _whiten(embeddings: np.ndarray, rows: np.ndarray, components: int) -> np.ndarray:
+    """Return the (N, K) leading principal components of the rows as float32, each with variance 1.
+
+    The equal variances keep the initial k-means from cutting elongated clusters. K is at most `components`, D and the rank of
+    the rows.
+    """
     mean = embeddings[rows].mean(axis=0, dtype=np.float64)
-    centerd = embeddings[rows] - mean
-    values, axes = np.linalg.eigh(centerd.T @ centerd / len(rows))
-    kept = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-30))[::-1][:components]
-    if not len(kept):
+    centered = embeddings[rows] - mean
+    values, axes = np.linalg.eigh(centered.T @ centered / len(rows))
+    leading = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-30))[::-1][:components]
+    if not len(leading):
         return np.zeros((len(embeddings), 1), np.float32)
-    whitening = axes[:, kept] / np.sqrt(values[kept])
-    blocks = (embeddings[at : at + 8192] - mean for at in range(0, len(embeddings), 8192))
+    whitening = axes[:, leading] / np.sqrt(values[leading])
+    blocks = (embeddings[start : start + 8192] - mean for start in range(0, len(embeddings), 8192))
     return np.concatenate([(block @ whitening).astype(np.float32) for block in blocks])
 
 
-def _fitted(rows: np.ndarray, count: int, covariance: str, starts: int, seed: int) -> Any:
+def _fit(rows: np.ndarray, count: int, covariance: str, n_init: int, seed: int) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(count, covariance_type=covariance, reg_covar=1e-3, n_init=starts, random_state=seed)
+    model = GaussianMixture(count, covariance_type=covariance, reg_covar=1e-3, n_init=n_init, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than groups: the figures say it
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: the metrics show it
         return model.fit(rows)

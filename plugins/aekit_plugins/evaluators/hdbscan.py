@@ -1,4 +1,4 @@
-"""HDBSCAN: dense groups of any form and number, and what lies between them (Campello, Moulavi and Sander, 2013)."""
+"""HDBSCAN: dense clusters of any shape and number, and noise (Campello, Moulavi and Sander, 2013)."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ def evaluate(
     labels: np.ndarray | None,
     split: Split,
     *,
-    most: Annotated[
-        int, Field(ge=10, description="samples above which densities are estimated from some: its cost is quadratic")
+    max_samples: Annotated[
+        int, Field(ge=10, description="most samples to estimate densities from; the cost is quadratic")
     ] = 5000,
-    seed: Annotated[int, Field(ge=0, description="of the bootstrap and of the silhouette's sample")] = 0,
+    seed: Annotated[int, Field(ge=0, description="seed of the bootstrap and of the silhouette's samples")] = 0,
 ) -> Result:
-    """Densities are estimated on train and validation, and the test samples join their nearest neighbor's group, or none.
+    """Find clusters in train and validation, and assign test samples to the cluster of their nearest neighbor, or to none.
 
-    It finds the number of groups itself. With labels: accuracy under the best one-to-one matching of groups and classes, NMI
-    and ARI, where a sample that is in no group is wrong. Always the share that is in a group, and the silhouette of that.
+    HDBSCAN finds the number of clusters itself. With labels: accuracy under the best one-to-one matching of clusters and
+    classes (Hungarian), NMI and ARI, with samples in no cluster counted as wrong. Always: the fraction of samples in a
+    cluster, and their silhouette.
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) classes, or None.
         split: positions into both.
     """
-    seen = np.sort(np.concatenate([split.train, split.validation]))
-    found = fit_hdbscan(embeddings[seen], embeddings[split.test], most)
-    result = evaluate_clusters(found, embeddings, labels, split.test, split, seed)
-    groups = len(np.unique(found[found >= 0]))
-    sampled = [f"densities from {most:,} of {len(seen):,} samples"] if len(seen) > most else []
+    training = np.sort(np.concatenate([split.train, split.validation]))
+    assigned = fit_hdbscan(embeddings[training], embeddings[split.test], max_samples)
+    result = evaluate_clusters(assigned, embeddings, labels, split.test, split, seed)
+    fraction, count = float((assigned >= 0).mean()), len(np.unique(assigned[assigned >= 0]))
+    sampled = len(training) > max_samples
+    notes = [f"densities estimated from {max_samples:,} of {len(training):,} samples"] if sampled else []
     return replace(
         result,
-        metrics={**result.metrics, "in_a_group": Metric(float((found >= 0).mean())), "groups": Metric(float(groups))},
-        notes=[*result.notes, *sampled],
+        metrics={**result.metrics, "clustered_fraction": Metric(fraction), "clusters": Metric(float(count))},
+        notes=[*result.notes, *notes],
     )

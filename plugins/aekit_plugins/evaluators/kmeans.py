@@ -1,4 +1,4 @@
-"""k-means: whether groups that are found without labels are the classes, and whether there are groups at all."""
+"""k-means: agreement of clusters with classes, and how well separated the clusters are."""
 
 from __future__ import annotations
 
@@ -24,45 +24,46 @@ def evaluate(
     labels: np.ndarray | None,
     split: Split,
     *,
-    clusters: Annotated[int, Field(ge=0, description="0: as many as classes, or chosen by the silhouette")] = 0,
-    unaided: Annotated[bool, Field(description="chosen by the silhouette even where there are classes")] = False,
-    judged: Annotated[Literal["test", "all"], Field(description="all: fitted and judged on everything")] = "test",
-    starts: Annotated[int, Field(ge=1, description="runs from other centers, of which the best counts")] = 3,
-    seed: Annotated[int, Field(ge=0, description="of the centers and the bootstrap")] = 0,
+    clusters: Annotated[int, Field(ge=0, description="number; 0: that of the classes, or chosen by silhouette")] = 0,
+    ignore_labels: Annotated[bool, Field(description="choose the number by silhouette even with labels")] = False,
+    evaluate_on: Annotated[Literal["test", "all"], Field(description="all: fit and evaluate on all samples")] = "test",
+    n_init: Annotated[int, Field(ge=1, description="initializations, of which the best is kept")] = 3,
+    seed: Annotated[int, Field(ge=0, description="seed of the centers and the bootstrap")] = 0,
 ) -> Result:
-    """Centers are fitted on train and validation, and the test samples go to the nearest.
+    """Fit centers to train and validation, and assign test samples to the nearest one.
 
-    With labels: accuracy under the best one-to-one matching of clusters and classes, NMI and ARI. Always the silhouette, and
-    how many clusters it would choose on the validation part (Rousseeuw, 1987).
+    With labels: accuracy under the best one-to-one matching of clusters and classes (Hungarian), NMI and ARI. Always: the
+    silhouette, and the number of clusters that it would choose on the validation split (Rousseeuw, 1987).
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) classes, or None.
         split: positions into both.
     """
-    seen = np.concatenate([split.train, split.validation])
+    training = np.concatenate([split.train, split.validation])
     rows = split.test
-    if judged == "all":
-        seen = rows = np.sort(np.concatenate([seen, split.test]))
+    if evaluate_on == "all":
+        training = rows = np.sort(np.concatenate([training, split.test]))
 
-    def score(train: np.ndarray, held: np.ndarray, k: int) -> float:
-        return float(silhouettes(held, fit_kmeans(train, k, 1, seed).predict(held), seed).mean())
+    def score(train: np.ndarray, validation: np.ndarray, k: int) -> float:
+        return float(silhouettes(validation, fit_kmeans(train, k, 1, seed).predict(validation), seed).mean())
 
-    alone, scores = choose_cluster_count(score, embeddings, split, seed)
-    count, on = clusters, "the option"
-    if not count and labels is not None and not unaided:
-        count, on = len(np.unique(labels[seen])), "the number of classes"
+    unsupervised_count, scores = choose_cluster_count(score, embeddings, split, seed)
+    count, chosen_on = clusters, "the option clusters"
+    if not count and labels is not None and not ignore_labels:
+        count, chosen_on = len(np.unique(labels[training])), "the number of classes"
     elif not count:
-        count, on = alone, "validation"
-    model: Any = fit_kmeans(embeddings[seen], min(count, len(seen)), starts, seed)
+        count, chosen_on = unsupervised_count, "validation"
+    model: Any = fit_kmeans(embeddings[training], min(count, len(training)), n_init, seed)
     result = evaluate_clusters(model.predict(embeddings[rows]), embeddings, labels, rows, split, seed)
-    sampled = (
-        f"the number of clusters without labels: by {MAX_CHOOSING_ROWS:,} of {len(split.train):,} training samples"
-    )
+    notes = []
+    if len(split.train) > MAX_CHOOSING_ROWS:
+        sampled = f"{MAX_CHOOSING_ROWS:,} of {len(split.train):,} training samples"
+        notes.append(f"number of clusters without labels chosen with {sampled}")
     return replace(
         result,
-        chosen={"clusters": count, "judged": judged, "clusters_without_labels": alone},
-        chosen_on=on,
+        chosen={"clusters": count, "evaluate_on": evaluate_on, "clusters_without_labels": unsupervised_count},
+        chosen_on=chosen_on,
         table=[{"clusters": k, "silhouette": value} for k, value in scores.items()],
-        notes=[*result.notes, *([sampled] if len(split.train) > MAX_CHOOSING_ROWS else [])],
+        notes=[*result.notes, *notes],
     )

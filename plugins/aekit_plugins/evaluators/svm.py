@@ -1,4 +1,4 @@
-"""Support vector machine: the largest margin between classes, with or without a kernel (Cortes & Vapnik, 1995)."""
+"""Support vector machine: separate classes by the largest margin (Cortes and Vapnik, 1995)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from aekit.plugin import Field, Metric, Result, Split, bootstrap, majority_class_accuracy, stratified_sample
 
-STRENGTHS = {"linear": (0.001, 0.01, 0.1, 1.0), "rbf": (0.1, 1.0, 10.0, 100.0)}
-"""Values of C tried."""
-WIDTHS = {"linear": (1.0,), "rbf": (0.25, 1.0, 4.0)}
-"""Values of gamma tried, times one over the width of the embeddings: the squared distances grow with that."""
+C_VALUES = {"linear": (0.001, 0.01, 0.1, 1.0), "rbf": (0.1, 1.0, 10.0, 100.0)}
+"""Kernel -> values of C to try."""
+GAMMA_FACTORS = {"linear": (1.0,), "rbf": (0.25, 1.0, 4.0)}
+"""Kernel -> values of gamma to try, times 1 / D, as squared distances grow with the dimension D."""
 
 
 def evaluate(
@@ -19,48 +19,47 @@ def evaluate(
     labels: np.ndarray,
     split: Split,
     *,
-    kernel: Annotated[Literal["rbf", "linear"], Field(description="of the support vector machine")] = "rbf",
-    most: Annotated[
-        int,
-        Field(
-            ge=10, description="samples above which it is fitted, and chosen, on some, by class: its cost is quadratic"
-        ),
+    kernel: Annotated[Literal["rbf", "linear"], Field(description="kernel of the support vector machine")] = "rbf",
+    max_samples: Annotated[
+        int, Field(ge=10, description="most samples to fit on; more are sampled by class, as the cost is quadratic")
     ] = 5000,
-    seed: Annotated[int, Field(ge=0, description="of those samples and the bootstrap")] = 0,
+    seed: Annotated[int, Field(ge=0, description="seed of the drawn samples and the bootstrap")] = 0,
 ) -> Result:
-    """scikit-learn's SVC on standardized embeddings, one class against another in pairs.
+    """Fit scikit-learn's SVC, one-vs-one, to standardized embeddings.
 
-    C and, for the rbf kernel, gamma are chosen on the validation split; the figure is of the machine fitted again, with
-    these, on train and validation.
+    C and, for the rbf kernel, gamma are chosen on the validation split; the test metrics are those of a model fitted again
+    with these to train and validation.
 
     Args:
         embeddings: (N, D) float32.
         labels: (N,) classes.
         split: positions into both.
     """
-    rows, held = (stratified_sample(part, labels, most, seed=seed) for part in (split.train, split.validation))
+    train, validation = (
+        stratified_sample(part, labels, max_samples, seed=seed) for part in (split.train, split.validation)
+    )
     table = []
-    for c in STRENGTHS[kernel]:
-        for width in WIDTHS[kernel]:
-            machine = _fitted(embeddings, labels, rows, kernel, c, width)
-            right = (machine.predict(embeddings[held]) == labels[held]).mean()
-            table.append({"C": c, "gamma": width / embeddings.shape[1], "validation accuracy": float(right)})
-    # Of equals the smoothest.
+    for c in C_VALUES[kernel]:
+        for factor in GAMMA_FACTORS[kernel]:
+            model = _fit(embeddings, labels, train, kernel, c, factor)
+            accuracy = (model.predict(embeddings[validation]) == labels[validation]).mean()
+            table.append({"C": c, "gamma": factor / embeddings.shape[1], "validation accuracy": float(accuracy)})
+    # In a tie, prefer the smoothest decision function.
     best = max(table, key=lambda row: (row["validation accuracy"], -row["C"], -row["gamma"]))
-    seen = stratified_sample(np.concatenate([split.train, split.validation]), labels, most, seed=seed)
-    machine = _fitted(embeddings, labels, seen, kernel, best["C"], best["gamma"] * embeddings.shape[1])
-    scores = (machine.predict(embeddings[split.test]) == labels[split.test]).astype(np.float64)
+    rows = stratified_sample(np.concatenate([split.train, split.validation]), labels, max_samples, seed=seed)
+    model = _fit(embeddings, labels, rows, kernel, best["C"], best["gamma"] * embeddings.shape[1])
+    scores = (model.predict(embeddings[split.test]) == labels[split.test]).astype(np.float64)
     chosen = {"kernel": kernel, "C": best["C"]} | ({"gamma": best["gamma"]} if kernel == "rbf" else {})
-    chosen |= {"fitted_on": len(seen), "of": len(split.train) + len(split.validation)}
+    chosen |= {"fitted_on": len(rows), "of": len(split.train) + len(split.validation)}
     metrics: dict[str, Metric] = {"accuracy": bootstrap(scores, seed=seed, groups=split.test_groups)}
-    notes = [f"fitted on {len(seen):,} of {chosen['of']:,} samples"] if len(seen) < chosen["of"] else []
+    notes = [f"fitted on {len(rows):,} of {chosen['of']:,} samples"] if len(rows) < chosen["of"] else []
     return Result(metrics, chosen, table, scores=scores, chance=majority_class_accuracy(labels, split), notes=notes)
 
 
-def _fitted(embeddings: np.ndarray, labels: np.ndarray, rows: np.ndarray, kernel: str, c: float, width: float) -> Any:
+def _fit(embeddings: np.ndarray, labels: np.ndarray, rows: np.ndarray, kernel: str, c: float, factor: float) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    machine = SVC(C=c, kernel=kernel, gamma=width / embeddings.shape[1], cache_size=500, random_state=0)
-    return make_pipeline(StandardScaler(), machine).fit(embeddings[rows], labels[rows])
+    model = SVC(C=c, kernel=kernel, gamma=factor / embeddings.shape[1], cache_size=500, random_state=0)
+    return make_pipeline(StandardScaler(), model).fit(embeddings[rows], labels[rows])

@@ -1,4 +1,4 @@
-"""The adversarial autoencoder: codes that a second network, trained to, can hardly tell from draws of a prior."""
+"""Adversarial autoencoder: match the distribution of the codes to a prior with a discriminator."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from aekit.plugin import Encoder, Field, Samples, temporary_seed
 
 
 class Adversarial(Variant):
-    """A discriminator learns to tell codes from draws of N(0, sigma^2 I), and in the same step the encoder to prevent it: between
-    the two the gradient is reversed, and taken ``weight`` times.
+    """Train a discriminator to tell codes from draws of N(0, sigma^2 I), and the encoder to fool it in the same step.
 
-    Its cross-entropy is logged, log 2 where it is at a loss. It is kept smooth by ``smooth`` times the mean squared norm of
-    its gradient at codes and draws: without that it soon tells them apart for certain, and its gradient vanishes.
+    The gradient from the discriminator to the encoder is reversed and multiplied by ``weight``. The log shows the
+    discriminator's cross-entropy, which is log 2 when it can only guess. ``gradient_penalty`` times the mean squared norm of
+    its gradient at codes and draws keeps it smooth; without this it soon becomes certain and its gradient vanishes.
 
-    Makhzani, Shlens, Jaitly, Goodfellow and Frey, Adversarial autoencoders, 2015; the reversal: Ganin and Lempitsky, Unsupervised
-    domain adaptation by backpropagation, 2015; the smoothness: Mescheder, Geiger and Nowozin, Which training methods for GANs
-    do actually converge?, 2018.
+    Makhzani, Shlens, Jaitly, Goodfellow and Frey, Adversarial autoencoders, 2015; gradient reversal: Ganin and Lempitsky,
+    Unsupervised domain adaptation by backpropagation, 2015; gradient penalty: Mescheder, Geiger and Nowozin, Which training
+    methods for GANs do actually converge?, 2018.
     """
 
     def __init__(
         self,
         *,
-        weight: Annotated[float, Field(ge=0, description="of the discriminator's reversed gradient")] = 5.0,
-        sigma: Annotated[float, Field(gt=0, description="deviation of the prior in each dimension")] = 1.0,
-        smooth: Annotated[float, Field(ge=0, description="weight of the norm of the discriminator's gradient")] = 0.3,
-        width: Annotated[int, Field(ge=1, description="of the discriminator's two hidden layers")] = 128,
+        weight: Annotated[float, Field(ge=0, description="weight of the discriminator's reversed gradient")] = 5.0,
+        sigma: Annotated[float, Field(gt=0, description="standard deviation of the prior in each dimension")] = 1.0,
+        gradient_penalty: Annotated[
+            float, Field(ge=0, description="weight of the squared norm of the discriminator's gradient")
+        ] = 0.3,
+        width: Annotated[int, Field(ge=1, description="width of the discriminator's two hidden layers")] = 128,
     ) -> None:
         super().__init__()
-        self.weight, self.sigma, self.smooth, self.width = weight, sigma, smooth, width
-        # Its layers wait for the width of the code; their first weights follow from the run's seed nonetheless.
+        self.weight, self.sigma, self.gradient_penalty, self.width = weight, sigma, gradient_penalty, width
+        # The layers are built in `start`, once the width of the code is known; their initial weights follow the run's seed.
         self.seed = int(torch.randint(2**31, ()))
 
     @property
@@ -56,20 +58,20 @@ class Adversarial(Variant):
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         code = step.code.float()
-        drawn = self.sigma * torch.randn(code.shape, generator=step.generator, device=code.device)
+        draws = self.sigma * torch.randn(code.shape, generator=step.generator, device=code.device)
         on_codes = self.discriminator(Reversed.apply(code, self.weight)).float()
-        on_draws = self.discriminator(drawn).float()
-        with torch.enable_grad():  # also where the loss is only looked at
-            both = torch.cat([code.detach(), drawn]).requires_grad_()
-            slopes = torch.autograd.grad(self.discriminator(both).sum(), both, create_graph=True)[0]
+        on_draws = self.discriminator(draws).float()
+        with torch.enable_grad():  # also when the loss is only evaluated
+            points = torch.cat([code.detach(), draws]).requires_grad_()
+            gradients = torch.autograd.grad(self.discriminator(points).sum(), points, create_graph=True)[0]
         return {
             "discrimination": (F.softplus(-on_codes).mean() + F.softplus(on_draws).mean()) / 2,
-            "smoothness": self.smooth * slopes.float().square().sum(1).mean(),
+            "smoothness": self.gradient_penalty * gradients.float().square().sum(1).mean(),
         }
 
 
 class Reversed(torch.autograd.Function):
-    """The same values; the gradient times ``-weight``."""
+    """Identity whose gradient is multiplied by ``-weight``."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""The total-correlation VAE: of the divergence from the prior, what ties the dimensions of the code together costs most."""
+"""Beta-TC-VAE: penalize the total correlation between the dimensions of the code."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from aekit.plugin import Encoder, Field, Samples
 
 
 class BetaTC(Variant):
-    """The divergence in three parts: the information that codes have about samples, the total correlation of the dimensions of
-    the code, and the divergence of each dimension from the prior. With weights of 1 they sum to a VAE's, as estimated from one
-    draw.
+    """Split the divergence from the prior into three parts, each with its own weight.
 
-    Densities of the codes of all N samples are estimated within the batch of B: ``weighted`` takes them as a mixture of the
-    batch's posteriors (the paper divides by N besides, which changes no gradient); ``stratified`` gives a code's own posterior
-    the weight 1 / N that it has among all samples, which makes the density right on average.
+    The parts are the mutual information of codes and samples, the total correlation of the dimensions, and the divergence of
+    each dimension from the prior. With weights of 1 they add up to the divergence of a VAE, estimated from one draw.
+
+    The density of the codes of all N samples is estimated from the batch of B: ``weighted`` uses an even mixture of the
+    batch's posteriors (the paper also divides by N, which changes no gradient); ``stratified`` gives a code's own posterior
+    the weight 1 / N that it has among all samples, which makes the estimate of the density unbiased.
 
     Chen, Li, Grosse and Duvenaud, Isolating sources of disentanglement in variational autoencoders, 2018.
     """
@@ -28,11 +29,11 @@ class BetaTC(Variant):
     def __init__(
         self,
         *,
-        alpha: Annotated[float, Field(ge=0, description="weight of the information")] = 1.0,
+        alpha: Annotated[float, Field(ge=0, description="weight of the mutual information")] = 1.0,
         beta: Annotated[float, Field(ge=0, description="weight of the total correlation")] = 6.0,
         gamma: Annotated[float, Field(ge=0, description="weight of the dimensions' divergence from the prior")] = 1.0,
         estimate: Annotated[
-            Literal["weighted", "stratified"], Field(description="of densities, from a batch")
+            Literal["weighted", "stratified"], Field(description="estimate of the densities from a batch")
         ] = "weighted",
     ) -> None:
         super().__init__()
@@ -57,18 +58,33 @@ class BetaTC(Variant):
 
 
 def mixture(size: int, count: int) -> Tensor:
-    """(B, B) weights of a batch's `size` posteriors in the density of each of its codes, where all samples are `count`: a
-    code's own posterior has its true share, and the others of the batch stand for all others. Rows sum to 1."""
+    """Return the (B, B) weights of a batch's posteriors in the density of each of its codes; rows sum to 1.
+
+    A code's own posterior has its true weight, and the other posteriors of the batch stand for all others.
+
+    Args:
+        size: B.
+        count: number of samples in the training data.
+    """
     if size == 1:
         return torch.ones(1, 1)
     count = max(count, size)
-    # The paper gives one of the others an odd weight; this is the average over which one it is.
+    # The paper gives one of the other posteriors a different weight; this averages over which one.
     return torch.full((size, size), (count - 1) / (count * (size - 1))).fill_diagonal_(1 / count)
 
 
 def log_densities(code: Tensor, mean: Tensor, logvar: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes and the posteriors that they were drawn from (B, D), and weights (B, B) -> logarithms of the density of each code
-    under its own posterior (B,), under the mixture (B,), and of each of its dimensions under the mixture (B, D)."""
+    """Return the log-density of each code under its own posterior, under the mixture, and of each dimension under it.
+
+    Args:
+        code: (B, D), drawn from the posteriors.
+        mean: (B, D) means of the posteriors.
+        logvar: (B, D) log-variances of the posteriors.
+        weights: (B, B) of the mixture.
+
+    Returns:
+        Three tensors: (B,), (B,) and (B, D).
+    """
     pairs = normal_log_density(code.unsqueeze(1), mean, logvar)  # (B, B, D): code, posterior, dimension
     single = (pairs + weights.log().unsqueeze(2)).logsumexp(1)
     joint = (pairs.sum(2) + weights.log()).logsumexp(1)

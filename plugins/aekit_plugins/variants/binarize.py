@@ -1,4 +1,4 @@
-"""Black and white images from gray ones, drawn anew at every presentation."""
+"""Binarize: draw black-and-white samples from gray ones."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from aekit.plugin import Preprocess, RecipeError
 
 
 class Binarize(Variant):
-    """Each entry of a sample in [0, 1] is the chance that it is 1: the sample that is encoded, and restored, is drawn by it.
+    """Draw each entry as 0 or 1, with its value in [0, 1] as the probability of 1, anew each time a sample is used.
 
-    What likelihoods of binary images are compared on, and noise that an autoencoder cannot learn by heart.
+    The drawn sample is both input and target. Likelihoods of binary images are compared on such draws, and an autoencoder
+    cannot memorize them.
 
     Salakhutdinov and Murray, On the quantitative analysis of deep belief networks, 2008; Burda, Grosse and Salakhutdinov,
     Importance weighted autoencoders, 2015.
 
     Raises:
-        RecipeError: samples that are not in [0, 1].
+        RecipeError: the samples are not in [0, 1].
     """
 
     def prepare(self, preprocess: Preprocess) -> None:
         if not preprocess.unit:
-            # The cause tells those who try one kind of sample after another that it is the kind which does not fit.
+            # The cause tells a caller that tries several kinds of samples that the kind does not fit.
             problem = "variant 'binarize': needs samples in [0, 1]; set encoder.scaling = 'unit'"
             raise RecipeError([problem]) from ValueError("not in [0, 1]")
 

@@ -1,4 +1,4 @@
-"""The DIP-VAE: over all samples, the dimensions of the code are to be uncorrelated and of variance 1."""
+"""DIP-VAE: push the covariance of the codes towards the identity."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from aekit.plugin import Field
 
 
 class DIP(Variant):
-    """A VAE with a penalty on the covariance of the code over the batch: of the posteriors' means (``i``), or of the codes
-    that are drawn from the posteriors (``ii``), which leaves the means more freedom.
+    """Add to a VAE a penalty on the covariance of the code over the batch.
+
+    ``i`` penalizes the covariance of the posteriors' means, ``ii`` that of the codes drawn from the posteriors, which leaves
+    the means more freedom.
 
     Kumar, Sattigeri and Balakrishnan, Variational inference of disentangled latent concepts from unlabeled observations, 2018.
     """
@@ -23,14 +25,16 @@ class DIP(Variant):
     def __init__(
         self,
         *,
-        kind: Annotated[Literal["i", "ii"], Field(description="of the means, or of what is drawn")] = "ii",
+        kind: Annotated[
+            Literal["i", "ii"], Field(description="i: covariance of the posterior means; ii: of the drawn codes")
+        ] = "ii",
         off_diagonal: Annotated[float, Field(ge=0, description="weight of the squared covariances")] = 10.0,
         diagonal: Annotated[
             float | None,
             Field(
                 ge=0,
-                description="weight of the variances' squared distances from 1; by default ten times the other for i, and "
-                "the same for ii",
+                description="weight of the variances' squared distances from 1; by default 10 * off_diagonal for i and "
+                "off_diagonal for ii",
             ),
         ] = None,
     ) -> None:
@@ -47,16 +51,16 @@ class DIP(Variant):
         if self.kind == "ii":
             covariance = covariance + torch.diag(logvar.exp().mean(0))
         variances = covariance.diagonal()
-        between = covariance - torch.diag(variances)
+        off_diagonal = covariance - torch.diag(variances)
         return {
             "kl": kl_to_standard_normal(mean, logvar).sum(1).mean(),
-            "covariance": self.off_diagonal * between.square().sum(),
+            "covariance": self.off_diagonal * off_diagonal.square().sum(),
             "variance": self.diagonal * (variances - 1).square().sum(),
         }
 
 
 def _covariance(codes: Tensor) -> Tensor:
-    """(B, D) -> (D, D), over the batch."""
-    centerd = codes - codes.mean(0)
+    """Return the (D, D) covariance of the codes (B, D) over the batch."""
+    centered = codes - codes.mean(0)
     with torch.autocast(codes.device.type, enabled=False):
-        return centerd.T @ centerd / len(codes)
+        return centered.T @ centered / len(codes)

@@ -1,4 +1,4 @@
-"""The importance-weighted autoencoder: several codes of each sample, weighted, give a tighter bound than the VAE's."""
+"""Importance-weighted autoencoder: tighten the VAE's bound with several weighted codes per sample."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from aekit.plugin import Field
 
 
 class IWAE(Variant):
-    """The loss is the negative of an evidence bound that rises to log p(x) with the number of draws. With one draw it is the
-    VAE's bound, with the divergence estimated from that draw. The decoder's work grows with the draws.
+    """Minimize the negative of a lower bound on log p(x) that grows tighter with the number of draws.
 
-    `objective.loss` should be a likelihood: ``bce``, ``gaussian`` or ``logistic``.
+    With one draw it is the VAE's bound, with the divergence estimated from that draw. The decoder's cost grows with the
+    number of draws. `objective.loss` should be a likelihood: ``bce``, ``gaussian`` or ``logistic``.
 
     Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2015.
     """
 
     def __init__(
-        self, *, draws: Annotated[int, Field(ge=1, description="codes of each sample; the paper has 5 and 50")] = 5
+        self, *, draws: Annotated[int, Field(ge=1, description="codes per sample; the paper uses 5 and 50")] = 5
     ) -> None:
         super().__init__()
         self.draws = draws
@@ -31,7 +31,7 @@ class IWAE(Variant):
         return GaussianHead(math.prod(features_shape), dim, self.draws)
 
     def reconstruction_loss(self, step: Step) -> Tensor:
-        # (K, B) log p(x, z) - log q(z | x) of each draw z
+        # (K, B) log p(x, z) - log q(z | x) for each draw z
         weights = log_importance_weights(step.code, step.extras["mean"], step.extras["logvar"]) - step.errors.view(
             self.draws, -1
         )

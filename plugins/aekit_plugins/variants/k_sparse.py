@@ -1,4 +1,4 @@
-"""Sparse by count: of every sample's units only the k most active ones are kept."""
+"""k-sparse autoencoder: keep only the k most active units of each sample."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from aekit.plugin import Encoder, Field, Samples
 
 
 class KSparse(Variant):
-    """A linear code of which each sample keeps the k largest activations, by value and not by size; the others become zero.
+    """Keep the k largest activations of each sample's linear code, by signed value, and set the others to zero.
 
-    Training begins with all units and comes down to k over its first half, so that every unit has been of use before it must
-    compete, and few are dead. Embeddings keep alpha k units, which served the paper's classifiers better. Where the code is as
-    wide as the features, as with ``encoder.dim = 0``, the features themselves are made sparse, without a linear map.
+    Training starts with all units and lowers their number to k over its first half, so that every unit learns something
+    before it must compete and few are dead. Embeddings keep alpha * k units, which helped the paper's classifiers. If the
+    code is as wide as the features, as with ``encoder.dim = 0``, the features themselves are made sparse, without a linear
+    map.
 
     Makhzani and Frey, k-Sparse autoencoders, 2013.
     """
@@ -27,9 +28,9 @@ class KSparse(Variant):
     def __init__(
         self,
         *,
-        k: Annotated[int | None, Field(ge=1, description="units that a sample keeps; by default a tenth")] = None,
-        alpha: Annotated[float, Field(ge=1, description="embeddings keep alpha k units")] = 3.0,
-        anneal: Annotated[bool, Field(description="come down to k from all units over the first half")] = True,
+        k: Annotated[int | None, Field(ge=1, description="active units per sample; by default a tenth of all")] = None,
+        alpha: Annotated[float, Field(ge=1, description="embeddings keep alpha * k units")] = 3.0,
+        anneal: Annotated[bool, Field(description="lower the number from all units to k over the first half")] = True,
     ) -> None:
         super().__init__()
         self.k, self.alpha, self.anneal = k, alpha, anneal
@@ -38,10 +39,10 @@ class KSparse(Variant):
         width = math.prod(features_shape)
         k = max(1, dim // 10) if self.k is None else self.k
         if k > dim:
-            raise ValueError(f"k = {k}: there are {dim} units")
-        # Kinds of linear map and of identity, so that the decoder mirrors them as it does those.
+            raise ValueError(f"k = {k}: expected at most {dim}, the number of units")
+        # Subclasses of Linear and Identity, so that the decoder mirrors them as such.
         head: SparseLinear | SparseFeatures = SparseFeatures() if dim == width else SparseLinear(width, dim)
-        head.dim, head.k, head.kept = dim, k, min(dim, round(self.alpha * k))
+        head.dim, head.k, head.embedding_k = dim, k, min(dim, round(self.alpha * k))
         return head
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
@@ -50,33 +51,33 @@ class KSparse(Variant):
 
 
 class TopK(nn.Module):
-    """Keeps the largest entries of what the module that it is mixed into gives.
+    """Mixin that keeps the largest entries of a module's output.
 
     Attributes:
-        dim: D, units.
-        k: of them that are kept in training, once it is halfway.
-        kept: of them that embeddings keep.
-        progress: share of the training that is done.
+        dim: D, the number of units.
+        k: units kept in training, from halfway on.
+        embedding_k: units kept in embeddings.
+        progress: returns the completed fraction of the training, 0..1.
     """
 
     dim: int
     k: int
-    kept: int
+    embedding_k: int
     progress: Callable[[], float] = staticmethod(lambda: 1.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F) -> (B, D) with `kept` entries a sample."""
-        return keep_top_k(super().forward(features), self.kept, dim=1)
+        """Map (B, F) -> (B, D) with `embedding_k` nonzero entries per sample."""
+        return keep_top_k(super().forward(features), self.embedding_k, dim=1)
 
     def draw(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """(B, F) -> (B, D) with as many entries a sample as training has come down to."""
+        """Map (B, F) -> (B, D) with as many nonzero entries per sample as the progress of training allows."""
         active = round(self.dim + (self.k - self.dim) * min(1.0, 2 * self.progress()))
         return keep_top_k(super().forward(features), active, dim=1), {}
 
 
 class SparseLinear(TopK, nn.Linear):
-    """A linear map whose largest outputs are kept."""
+    """Linear map that keeps its largest outputs."""
 
 
 class SparseFeatures(TopK, nn.Identity):
-    """The features' largest entries."""
+    """Identity that keeps the largest features."""

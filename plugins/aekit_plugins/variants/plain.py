@@ -1,10 +1,10 @@
-"""The plain autoencoder: undercomplete if its code is narrower than the data, overcomplete if wider."""
+"""Plain autoencoder: undercomplete if the code is narrower than the data, overcomplete if it is wider."""
 
 from aekit.objectives.base import Variant
 
 
 class Plain(Variant):
-    """Adds nothing. With a wide code the network can learn to copy: then another variant has to prevent it.
+    """Add no penalty. With a wide code the network can learn to copy its input unless another variant prevents it.
 
     Rumelhart, Hinton and Williams, Learning internal representations by error propagation, 1986.
     """

@@ -1,4 +1,4 @@
-"""Displaced images: the encoder sees the sample moved, turned and resized, the decoder is asked for it in its place."""
+"""Random affine: reconstruct an image from a shifted, rotated and rescaled copy of it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from aekit.plugin import Field
 
 
 class RandomAffine(Variant):
-    """A denoising autoencoder whose noise is geometry: a new small displacement at every presentation.
+    """Denoise geometry: apply a small affine map to the encoder input, anew each time a sample is used.
 
-    What is where a thing lies, and not what it is, need not be in the code, as the decoder cannot use it. For images whose
-    things lie in a usual place, such as centerd ones.
+    The code need not hold where an object lies, because the decoder cannot use it. For images whose objects have a standard
+    position, such as centered ones.
 
     Hinton, Krizhevsky and Wang, Transforming auto-encoders, 2011, for the displacement; Vincent, Larochelle, Bengio and
     Manzagol, 2008, for the clean image as the target.
@@ -26,23 +26,29 @@ class RandomAffine(Variant):
     def __init__(
         self,
         *,
-        shift: Annotated[float, Field(ge=0, le=0.5, description="largest, as a share of the side, each way")] = 0.1,
-        turn: Annotated[float, Field(ge=0, le=180, description="largest angle in degrees, each way")] = 10.0,
-        resize: Annotated[float, Field(ge=0, lt=1, description="largest change of size, as a share, each way")] = 0.1,
+        translate: Annotated[
+            float, Field(ge=0, le=0.5, description="largest shift in either direction, as a fraction of the side")
+        ] = 0.1,
+        degrees: Annotated[
+            float, Field(ge=0, le=180, description="largest rotation in either direction, in degrees")
+        ] = 10.0,
+        scale: Annotated[
+            float, Field(ge=0, lt=1, description="largest change of size in either direction, as a fraction")
+        ] = 0.1,
     ) -> None:
         super().__init__()
-        self.shift, self.turn, self.resize = shift, turn, resize
+        self.translate, self.degrees, self.scale = translate, degrees, scale
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        # Four numbers a sample in -1..1: across, down, angle, size.
+        # Four numbers per sample in -1..1: across, down, angle, size.
         drawn = 2 * torch.rand(4, len(x), generator=generator, device=x.device) - 1
-        angle, size = drawn[2] * math.radians(self.turn), 1 + drawn[3] * self.resize
+        angle, size = drawn[2] * math.radians(self.degrees), 1 + drawn[3] * self.scale
         cosine, sine = angle.cos() / size, angle.sin() / size
-        # In a grid's units either side is 2 long, so that turning an image that is not square needs its proportion.
-        across, down = 2 * self.shift * drawn[0], 2 * self.shift * drawn[1]
-        tall = x.shape[-2] / x.shape[-1]
+        # In grid units both sides have length 2, so rotating an image that is not square needs its aspect ratio.
+        across, down = 2 * self.translate * drawn[0], 2 * self.translate * drawn[1]
+        aspect = x.shape[-2] / x.shape[-1]
         maps = torch.stack(
-            [torch.stack([cosine, -sine * tall, across], 1), torch.stack([sine / tall, cosine, down], 1)], 1
+            [torch.stack([cosine, -sine * aspect, across], 1), torch.stack([sine / aspect, cosine, down], 1)], 1
         )
         grid = F.affine_grid(maps, list(x.shape), align_corners=False)
         return F.grid_sample(x, grid.to(x.dtype), align_corners=False)

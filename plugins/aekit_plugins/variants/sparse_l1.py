@@ -1,4 +1,4 @@
-"""Sparse by a price on size: every unit costs the absolute value of its activation."""
+"""Sparse autoencoder, L1 penalty: penalize the absolute activation of each unit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from aekit.plugin import Field
 
 
 class SparseL1(Variant):
-    """Adds the sum of the units' absolute activations, averaged over the batch, times `weight`.
+    """Add ``weight`` times the sum of the units' absolute activations, averaged over the batch.
 
-    Its gradient is as strong near zero as far away, which drives small activations to zero. As a code can be made small and
-    the decoder large, ``train.weight_decay`` should not be 0.
+    The gradient is as strong near zero as far from it, which drives small activations to zero. Set ``train.weight_decay``
+    above 0; otherwise the code can shrink while the decoder grows.
 
     Olshausen and Field, Emergence of simple-cell receptive field properties by learning a sparse code for natural images,
     1996.
@@ -23,14 +23,16 @@ class SparseL1(Variant):
     def __init__(
         self,
         *,
-        weight: Annotated[float, Field(ge=0, description="nats, or squares, that an activation of 1 costs")] = 0.1,
-        what: Annotated[
-            Literal["code", "features"], Field(description="the units: the code, or the backbone's features")
+        weight: Annotated[
+            float, Field(ge=0, description="penalty of an activation of 1, in the units of the reconstruction loss")
+        ] = 0.1,
+        units: Annotated[
+            Literal["code", "features"], Field(description="units to penalize: the code, or the backbone's features")
         ] = "code",
     ) -> None:
         super().__init__()
-        self.weight, self.what = weight, what
+        self.weight, self.units = weight, units
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
-        units = step.code if self.what == "code" else step.features
+        units = step.code if self.units == "code" else step.features
         return {"l1": self.weight * units.float().abs().sum(1).mean()}

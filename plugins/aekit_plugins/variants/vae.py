@@ -1,4 +1,4 @@
-"""The variational autoencoder: the code is drawn from a posterior that is held near a standard normal distribution."""
+"""Variational autoencoder: draw the code from a posterior kept close to a standard normal distribution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aekit.plugin import Field
 
 
 class VAE(Variant):
-    """The loss is the negative evidence lower bound if `beta` is 1 and `objective.loss` is a likelihood.
+    """Minimize the negative evidence lower bound, provided that `beta` is 1 and `objective.loss` is a likelihood.
 
     Kingma and Welling, Auto-encoding variational Bayes, 2014; beta: Higgins et al., beta-VAE, 2017; annealing: Bowman et al.,
     Generating sentences from a continuous space, 2016; free bits: Kingma et al., Improved variational inference with inverse
@@ -25,11 +25,11 @@ class VAE(Variant):
         *,
         beta: Annotated[float, Field(ge=0, description="weight of the divergence from the prior")] = 1.0,
         anneal: Annotated[
-            float, Field(ge=0, le=1, description="share of the training in which beta rises from 0, linearly")
+            float, Field(ge=0, le=1, description="fraction of the training over which beta rises linearly from 0")
         ] = 0.0,
         free_bits: Annotated[
             float,
-            Field(ge=0, description="nats of divergence that each dimension has for nothing, on average over a batch"),
+            Field(ge=0, description="nats of divergence per dimension that cost nothing, on average over a batch"),
         ] = 0.0,
     ) -> None:
         super().__init__()
@@ -39,6 +39,6 @@ class VAE(Variant):
         return GaussianHead(math.prod(features_shape), dim)
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
-        risen = min(1.0, self.progress / self.anneal) if self.anneal else 1.0
+        warmup = min(1.0, self.progress / self.anneal) if self.anneal else 1.0
         divergences = kl_to_standard_normal(step.extras["mean"], step.extras["logvar"]).mean(0)  # (D,)
-        return {"kl": self.beta * risen * divergences.clamp(min=self.free_bits).sum()}
+        return {"kl": self.beta * warmup * divergences.clamp(min=self.free_bits).sum()}

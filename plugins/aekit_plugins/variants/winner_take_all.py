@@ -1,4 +1,4 @@
-"""Sparse by competition between samples: of every unit's activations in a batch only the largest are kept."""
+"""Winner-take-all autoencoder: keep only each unit's largest activations in the batch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aekit.plugin import Field
 
 
 class WinnerTakeAll(Variant):
-    """ReLU units of which each keeps, in training, its largest activations in the batch: a `share` of the samples, one at least.
+    """Keep, in training, each ReLU unit active for the fraction `sparsity` of the batch, at least one sample.
 
-    As every unit wins for some samples, none is dead, whatever the width of the code. Embeddings are the ReLU code without any
-    competition, for which the decoder was not trained: what it makes of them is too strong.
+    Every unit wins for some samples, so none is dead, however wide the code. Embeddings are the ReLU code without competition.
+    The decoder was not trained on such codes: its reconstructions from them are too strong.
 
-    Where the code is as wide as the features, as with ``encoder.dim = 0``, the features themselves compete; if they are maps
-    (C, ...), first only the largest entry of each map is kept, and then each map competes by its winner.
+    If the code is as wide as the features, as with ``encoder.dim = 0``, the features themselves compete; if they are maps
+    (C, ...), only the largest entry of each map is kept first, and then the maps compete by it.
 
     Makhzani and Frey, Winner-take-all autoencoders, 2015.
     """
@@ -28,52 +28,54 @@ class WinnerTakeAll(Variant):
     def __init__(
         self,
         *,
-        share: Annotated[
+        sparsity: Annotated[
             float,
-            Field(gt=0, le=1, description="of a batch's samples, for which a unit may be active; 1: no competition"),
+            Field(gt=0, le=1, description="fraction of the batch for which a unit is active; 1: no competition"),
         ] = 0.05,
-        spatial: Annotated[bool, Field(description="one winner a map, where the features are maps")] = True,
+        spatial: Annotated[
+            bool, Field(description="keep one entry of each feature map, if the features are maps")
+        ] = True,
     ) -> None:
         super().__init__()
-        self.share, self.spatial = share, spatial
+        self.sparsity, self.spatial = sparsity, spatial
 
     def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module:
         width = math.prod(features_shape)
-        # Kinds of linear map and of identity, so that the decoder mirrors them as it does those.
+        # Subclasses of Linear and Identity, so that the decoder mirrors them as such.
         head: LinearWinners | FeatureWinners = FeatureWinners() if dim == width else LinearWinners(width, dim)
-        head.share = self.share
-        # A code that a linear map makes is no map, nor are features of one entry a channel.
+        head.sparsity = self.sparsity
+        # Neither the output of a linear map nor features with one entry per channel are maps.
         head.maps = features_shape[0] if self.spatial and dim == width and len(features_shape) > 1 else dim
         return head
 
 
 class Winners(nn.Module):
-    """A ReLU on what the module that it is mixed into gives, and the competition.
+    """Mixin that applies a ReLU to a module's output and lets the samples compete for each unit.
 
     Attributes:
-        share: of the samples for which each unit, or map, may be active.
-        maps: into which the D units fall: C maps of D / C entries.
+        sparsity: fraction of the samples for which each unit, or map, is active.
+        maps: number of maps; each holds D / maps of the D units.
     """
 
-    share: float
+    sparsity: float
     maps: int
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, F) -> (B, D), at least 0."""
+        """Map (B, F) -> (B, D), nonnegative."""
         return super().forward(features).relu()
 
     def draw(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """(B, F) -> (B, D) with the winners alone."""
+        """Map (B, F) -> (B, D) with all but the winners set to zero."""
         code = self(features).unflatten(1, (self.maps, -1))
         code = keep_top_k(code, 1, dim=2)
-        # A map competes by its winner, and loses whole.
-        winners = keep_top_k(code.amax(2), max(1, round(self.share * len(code))), dim=0)
+        # A map competes by its largest entry; a map that loses is zero everywhere.
+        winners = keep_top_k(code.amax(2), max(1, round(self.sparsity * len(code))), dim=0)
         return (code * (winners > 0)[..., None]).flatten(1), {}
 
 
 class LinearWinners(Winners, nn.Linear):
-    """A linear map whose outputs compete."""
+    """Linear map whose outputs compete."""
 
 
 class FeatureWinners(Winners, nn.Identity):
-    """The features, which compete."""
+    """Identity whose features compete."""

@@ -107,7 +107,7 @@ def test_noise_is_new_at_every_presentation_and_follows_the_generator() -> None:
 
 
 def test_a_share_cannot_exceed_one() -> None:
-    with pytest.raises(RecipeError, match=r"denoising\.level = 20: is a share of the entries with masking noise"):
+    with pytest.raises(RecipeError, match=r"denoising\.level = 20: expected at most 1, a fraction of the entries with masking noise"):
         Denoising(noise="masking", level=20)
 
 
@@ -171,13 +171,13 @@ def displaced(x: torch.Tensor, **options: float) -> torch.Tensor:
 
 def test_without_displacement_the_image_stays_as_it_is() -> None:
     x = torch.rand(4, 3, 10, 14)
-    assert torch.allclose(displaced(x, shift=0, turn=0, resize=0), x, atol=1e-5)
+    assert torch.allclose(displaced(x, translate=0, degrees=0, scale=0), x, atol=1e-5)
 
 
 def test_each_image_is_moved_by_its_own_distance_within_the_largest() -> None:
     x = torch.zeros(200, 1, 41, 41)
     x[:, :, 19:22, 19:22] = 1
-    seen = displaced(x, shift=0.2, turn=0, resize=0)
+    seen = displaced(x, translate=0.2, degrees=0, scale=0)
     rows, columns = torch.meshgrid(torch.arange(41.0), torch.arange(41.0), indexing="ij")
     mass = seen.sum((1, 2, 3))
     assert mass.numpy() == pytest.approx(np.full(200, 9), rel=1e-3), "moving keeps what is there"
@@ -189,7 +189,7 @@ def test_each_image_is_moved_by_its_own_distance_within_the_largest() -> None:
 
 def test_a_quarter_turn_is_a_quarter_turn() -> None:
     """The largest angle is reached by a drawn number of 1: written out with the map that it must then apply."""
-    variant = RandomAffine(shift=0, turn=180, resize=0)
+    variant = RandomAffine(translate=0, degrees=180, scale=0)
     x = torch.rand(64, 1, 9, 9)
     seen = variant.corrupt(x, torch.Generator().manual_seed(1))
     drawn = 2 * torch.rand(4, 64, generator=torch.Generator().manual_seed(1)) - 1
@@ -201,7 +201,7 @@ def test_a_quarter_turn_is_a_quarter_turn() -> None:
 def test_turning_keeps_shapes_in_a_image_that_is_not_square() -> None:
     x = torch.zeros(100, 1, 30, 90)
     x[:, :, 10:21, 40:51] = 1  # a square stays one: as tall as it is wide, whatever its angle
-    seen = displaced(x, shift=0, turn=180, resize=0)[:, 0]
+    seen = displaced(x, translate=0, degrees=180, scale=0)[:, 0]
     tall, wide = (seen.amax(axis) > 0.5 for axis in (2, 1))
     assert (tall.sum(1) - wide.sum(1)).abs().max() <= 2
 
@@ -209,7 +209,7 @@ def test_turning_keeps_shapes_in_a_image_that_is_not_square() -> None:
 def test_resizing_about_the_center_keeps_it_there() -> None:
     x = torch.zeros(100, 1, 41, 41)
     x[:, :, 15:26, 15:26] = 1
-    mass = displaced(x, shift=0, turn=0, resize=0.3).sum((1, 2, 3)) / 121
+    mass = displaced(x, translate=0, degrees=0, scale=0.3).sum((1, 2, 3)) / 121
     assert mass.min() >= 0.7**2 - 0.05 and mass.max() <= 1.3**2 + 0.05 and mass.std() > 0.2
 
 

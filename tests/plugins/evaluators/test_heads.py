@@ -39,7 +39,7 @@ def standardized(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 test_svm_conforms = conformance("evaluator", "svm")
-test_linear_svm_conforms = conformance("evaluator", "svm", {"kernel": "linear", "most": 40})
+test_linear_svm_conforms = conformance("evaluator", "svm", {"kernel": "linear", "max_samples": 40})
 test_mlp_head_conforms = conformance("evaluator", "mlp-head", {"hidden": 16, "lr": 0.01})
 
 
@@ -50,8 +50,8 @@ def test_svm_is_the_best_of_its_grid_on_the_validation_part(kernel) -> None:
     found = svm.evaluate(x, y, split, kernel=kernel)
     reached = {}
     z = standardized(x, split.train)
-    for c in svm.STRENGTHS[kernel]:
-        for width in svm.WIDTHS[kernel]:
+    for c in svm.C_VALUES[kernel]:
+        for width in svm.GAMMA_FACTORS[kernel]:
             machine = SVC(C=c, kernel=kernel, gamma=width / 4).fit(z[split.train], y[split.train])
             reached[c, width / 4] = (machine.predict(z[split.validation]) == y[split.validation]).mean()
     assert {(row["C"], row["gamma"]): row["validation accuracy"] for row in found.table} == pytest.approx(reached)
@@ -77,7 +77,7 @@ def test_a_kernel_sees_what_no_line_can() -> None:
 def test_svm_is_fitted_on_no_more_than_it_may_and_says_so() -> None:
     x, y = rings()
     split = make_split(y)
-    found = svm.evaluate(x, y, split, most=40)
+    found = svm.evaluate(x, y, split, max_samples=40)
     assert (found.chosen["fitted_on"], found.chosen["of"]) == (40, 192)
     some = stratified_sample(np.concatenate([split.train, split.validation]), y, 40, seed=0)
     z = standardized(x, some)
@@ -108,7 +108,7 @@ def test_mlp_head_is_the_network_of_the_epoch_that_the_validation_part_chose() -
     assert [row["validation accuracy"] for row in found.table] == pytest.approx([right for right, _ in reached])
     assert [-row["validation cross-entropy"] for row in found.table] == pytest.approx([log for _, log in reached])
     best = reached.index(max(reached)) + 1
-    assert found.chosen == {"epochs": best, "tried": len(reached), "hidden": 8}
+    assert found.chosen == {"epochs": best, "epochs_tried": len(reached), "hidden": 8}
     assert len(reached) == 60 or len(reached) == best + 4, "it stopped when the patience ran out, and no sooner"
     ends = network(np.concatenate([split.train, split.validation]), 19)
     probability = next(islice(ends, best - 1, None))
@@ -152,7 +152,7 @@ def test_what_is_slow_runs_only_where_it_is_named(monkeypatch: pytest.MonkeyPatc
     by_default = evaluate(x, y, split=split)
     assert list(by_default.results["encoder"]) == ["knn"]
     assert "skipped as slow: svm; name them, or all, to run them" in by_default.notes
-    named = evaluate(x, y, split=split, evaluators=["svm"], options={"svm": {"most": 20}})
+    named = evaluate(x, y, split=split, evaluators=["svm"], options={"svm": {"max_samples": 20}})
     assert list(named.results["encoder"]) == ["svm"]
     assert named.results["encoder"]["svm"].chosen["fitted_on"] == 20
     assert not any("take long" in note for note in named.notes)

@@ -67,11 +67,11 @@ def test_each_part_becomes_its_nearest_entry() -> None:
             expected[row, 2 * part : 2 * part + 2] = book[part, nearest]
     assert np.array_equal(head(features).detach().numpy(), expected)
     code, extras = head.draw(features, generator())
-    assert torch.equal(code, head(features)) and np.allclose(extras["whole"].detach(), whole)
+    assert torch.equal(code, head(features)) and np.allclose(extras["unquantized"].detach(), whole)
     with torch.autocast("cpu", torch.bfloat16):
         _, halved = head.draw(features, generator())
-    again, _ = head.quantize(halved["whole"])
-    assert torch.equal(head._entries(halved["chosen"]), again), "the search itself is not in half precision"
+    again, _ = head.quantize(halved["unquantized"])
+    assert torch.equal(head._lookup(halved["indices"]), again), "the search itself is not in half precision"
 
 
 def test_the_gradient_passes_the_codebook_as_if_it_were_not_there() -> None:
@@ -177,7 +177,7 @@ def test_parts_have_four_numbers_or_a_few_more(dim: int, groups: int) -> None:
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(RecipeError, match=r"vq\.groups = 3: does not divide the code's 10 numbers"):
+    with pytest.raises(RecipeError, match=r"vq\.groups = 3: expected a divisor of encoder\.dim = 10"):
         started("vq", 10, groups=3)
 
 
@@ -254,7 +254,7 @@ def test_the_reversed_gradient() -> None:
 
 def test_the_discriminator_is_trained_one_way_and_the_encoder_the_other() -> None:
     """Against the two losses written out, each differentiated by itself."""
-    objective, raw = started("adversarial", 3, weight=2.0, smooth=0.4)
+    objective, raw = started("adversarial", 3, weight=2.0, gradient_penalty=0.4)
     variant, encoder = objective.variants["adversarial"], objective.encoder
     net = variant.discriminator
     assert isinstance(net, nn.Module)
@@ -311,7 +311,7 @@ def distance_to_prior(encoder: Encoder) -> float:
 @pytest.mark.parametrize(("name", "at_most"), [("wae-mmd", 0.3), ("adversarial", 0.5)])
 def test_codes_come_closer_to_the_prior_and_the_reconstruction_stays(name: str, at_most: float) -> None:
     for seed in (0, 1):
-        plain, shaped = fitted("none", seed), fitted(name, seed)
+        plain, shaped = fitted("plain", seed), fitted(name, seed)
         assert distance_to_prior(shaped) < at_most * distance_to_prior(plain)
         lost = plain.record["metrics"]["explained"] - shaped.record["metrics"]["explained"]
         assert lost < 0.03 and math.isfinite(lost)

@@ -22,7 +22,7 @@ from aekit.training.build import make_objective
 from aekit.training.recipe import make_recipe
 
 test_conformance = conformance("variant", "contractive")
-test_conformance_higher = conformance("variant", "contractive", {"higher": 0.1})
+test_conformance_second_order = conformance("variant", "contractive", {"second_order_weight": 0.1})
 
 ONE_LAYER: dict[str, dict[str, Any]] = {
     "sigmoid": {"dim": 0, "mlp": {"hidden": [6], "activation": "sigmoid"}},
@@ -56,7 +56,7 @@ def started(encoder: dict[str, Any], data: Samples | None = None, variants: Any 
 
 
 def way(objective: Autoencoder) -> str:
-    return objective.variants["contractive"].way  # type: ignore[return-value]
+    return objective.variants["contractive"].resolved_method  # type: ignore[return-value]
 
 
 def term(objective: Autoencoder, raw: Tensor, name: str = "jacobian", seed: int = 0) -> float:
@@ -86,10 +86,10 @@ def test_the_closed_form_is_the_norm_of_the_written_out_jacobian(name: str, vari
 
 @pytest.mark.parametrize("encoder", [DEEP, ONE_LAYER["sigmoid"]])
 def test_exact_is_the_norm_of_the_written_out_jacobian(encoder: dict[str, Any]) -> None:
-    objective, raw = started(encoder, method="exact", share=1.0), held().batch(torch.arange(9))
+    objective, raw = started(encoder, method="exact", batch_fraction=1.0), held().batch(torch.arange(9))
     expected = written_out(objective, objective.encoder.preprocess(raw)).square().sum((1, 2)).mean().item()
     assert term(objective, raw) == pytest.approx(expected, rel=1e-5)
-    half = started(encoder, method="exact", share=0.5)
+    half = started(encoder, method="exact", batch_fraction=0.5)
     some = written_out(half, half.encoder.preprocess(raw[:5])).square().sum((1, 2)).mean().item()
     assert term(half, raw) == pytest.approx(some, rel=1e-5)
 
@@ -123,7 +123,7 @@ def test_the_penalty_by_hutchinson_averages_to_the_exact_one() -> None:
 @pytest.mark.parametrize(("encoder", "method"), [(ONE_LAYER["sigmoid"], "closed-form"), (DEEP, "exact")])
 def test_gradients_are_those_of_the_written_out_norm(encoder: dict[str, Any], method: str) -> None:
     """Central differences in float64, for the weights of the first layer."""
-    objective = started(encoder, method=method, share=1.0).double()
+    objective = started(encoder, method=method, batch_fraction=1.0).double()
     x = held().batch(torch.arange(6)).double()
     layer = single_layer(objective.encoder)
     weight = next(p for p in objective.encoder.backbone.parameters() if p.ndim == 2)
@@ -145,8 +145,8 @@ def test_gradients_are_those_of_the_written_out_norm(encoder: dict[str, Any], me
 
 
 @pytest.mark.parametrize(("encoder", "method"), [(ONE_LAYER["sigmoid"], "closed-form"), (DEEP, "exact")])
-def test_higher_is_the_written_out_change_of_the_jacobian(encoder: dict[str, Any], method: str) -> None:
-    objective = started(encoder, method=method, share=1.0, higher=2.0, sigma=0.5, neighbors=3)
+def test_second_order_is_the_written_out_change_of_the_jacobian(encoder: dict[str, Any], method: str) -> None:
+    objective = started(encoder, method=method, batch_fraction=1.0, second_order_weight=2.0, sigma=0.5, neighbors=3)
     raw = held().batch(torch.arange(9))
     x, generator = objective.encoder.preprocess(raw), torch.Generator().manual_seed(0)
     here, changes = written_out(objective, x), []
@@ -157,10 +157,12 @@ def test_higher_is_the_written_out_change_of_the_jacobian(encoder: dict[str, Any
     assert np.mean(changes) > 0.01
 
 
-def test_higher_by_hutchinson_takes_the_same_directions_at_both_places() -> None:
+def test_second_order_by_hutchinson_takes_the_same_directions_at_both_places() -> None:
     raw = held().batch(torch.arange(16))
     found = {
-        method: np.array([term(started(DEEP, method=method, higher=1.0), raw, "change", seed) for seed in range(60)])
+        method: np.array(
+            [term(started(DEEP, method=method, second_order_weight=1.0), raw, "change", seed) for seed in range(60)]
+        )
         for method in ("exact", "hutchinson")
     }
     spread = (found["exact"].var() / 60 + found["hutchinson"].var() / 60) ** 0.5
@@ -176,7 +178,7 @@ def test_with_batch_norm_it_estimates_the_jacobian_of_the_whole_batch_and_leaves
         torch.device("cpu"),
     )
     encoder = {"backbone": "conv", "dim": 3, "conv": {"channels": [4, 4]}}
-    objective, raw = started(encoder, data, share=1.0), data.batch(torch.arange(6))
+    objective, raw = started(encoder, data, batch_fraction=1.0), data.batch(torch.arange(6))
     assert way(objective) == "hutchinson", (
         "not exact, which would take the sum of a batch's derivatives for their squares"
     )
@@ -185,9 +187,9 @@ def test_with_batch_norm_it_estimates_the_jacobian_of_the_whole_batch_and_leaves
     expected = torch.autograd.functional.jacobian(plain.encode, x).square().sum().item() / 6
     found = np.array([term(objective, raw, seed=seed) for seed in range(300)])
     assert found.mean() == pytest.approx(expected, abs=4 * found.std() / 300**0.5)
-    once = started(encoder, data, share=1.0)
+    once = started(encoder, data, batch_fraction=1.0)
     term(once, raw)
-    fresh = started(encoder, data, share=1.0).encoder.train()
+    fresh = started(encoder, data, batch_fraction=1.0).encoder.train()
     fresh.encode(fresh.preprocess(raw))
     for (name, ours), expected_buffer in zip(once.encoder.named_buffers(), fresh.buffers()):
         assert torch.equal(ours, expected_buffer), f"{name}: one pass counts, that of the reconstruction"
@@ -205,13 +207,13 @@ def test_half_precision_gives_about_the_same() -> None:
 def test_the_way_follows_from_the_encoder_and_says_so() -> None:
     notes = {name: started(encoder).variants["contractive"] for name, encoder in {**ONE_LAYER, "deep": DEEP}.items()}
     assert notes["sigmoid"].note == "Jacobian: closed-form, for a single layer"
-    assert notes["deep"].note == "Jacobian: hutchinson, for several layers and a code of 4 numbers"
+    assert notes["deep"].note == "Jacobian: hutchinson, for several layers and a code of 4 dimensions"
     narrow = started({**DEEP, "dim": 2}).variants["contractive"]
-    assert narrow.note == "Jacobian: exact, for several layers and a code of 2 numbers"
+    assert narrow.note == "Jacobian: exact, for several layers and a code of 2 dimensions"
     gelu = started({"dim": 0, "mlp": {"hidden": [6], "activation": "gelu"}})
     assert way(gelu) == "hutchinson", "gelu's slope does not follow from its value"
     assert notes["sigmoid"].deterministic and narrow.deterministic and not notes["deep"].deterministic
-    assert not started(ONE_LAYER["sigmoid"], higher=0.1).variants["contractive"].deterministic
+    assert not started(ONE_LAYER["sigmoid"], second_order_weight=0.1).variants["contractive"].deterministic
     assert started(ONE_LAYER["sigmoid"]).randomness() == []
 
 
@@ -231,8 +233,11 @@ def test_what_cannot_be_done_is_said_in_a_line() -> None:
     with pytest.raises(RecipeError, match=r"contractive\.method = 'closed-form': needs an encoder of one linear layer"):
         started(DEEP, method="closed-form")
     images = held((1, 8, 8))
-    for options in ({"method": "exact"}, {"higher": 0.5}):
-        with pytest.raises(RecipeError, match=r"contractive\.(method = 'exact'|higher = 0\.5): with batch norm"):
+    for options in ({"method": "exact"}, {"second_order_weight": 0.5}):
+        with pytest.raises(
+            RecipeError,
+            match=r"contractive\.(method = 'exact'|second_order_weight = 0\.5): needs an encoder without batch norm",
+        ):
             started({"backbone": "conv", "dim": 3}, images, **options)
 
 
@@ -242,12 +247,12 @@ def test_it_contracts() -> None:
 
     table = np.random.default_rng(0).normal(size=(200, 3)) @ np.random.default_rng(1).normal(size=(3, 10))
     norms, explained = {}, {}
-    for name in ("none", "contractive"):
+    for name in ("plain", "contractive"):
         encoder = aekit.fit(
             table, variants=[name], backbone="mlp", dim=6, epochs=20, overrides={"train.precision": "fp32"}
         )
         x = encoder.preprocess(torch.from_numpy(table).double())
         norms[name] = squared_norms(vector_jacobian_products(encoder.encode, x, unit_probes(x, 6))).mean().item()
         explained[name] = encoder.record["metrics"]["explained"]
-    assert norms["contractive"] < 0.6 * norms["none"]
+    assert norms["contractive"] < 0.6 * norms["plain"]
     assert explained["contractive"] > 0.8

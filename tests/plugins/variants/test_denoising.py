@@ -89,7 +89,7 @@ def test_each_sample_is_blurred_by_its_own_width() -> None:
 
 
 def test_blur_refuses_vectors_and_takes_series() -> None:
-    with pytest.raises(RecipeError, match=r"^denoising.noise = 'blur': needs series, images or clips; a vector's"):
+    with pytest.raises(RecipeError, match=r"^denoising.noise = 'blur': needs series, images or clips, found vectors"):
         autoencoder(np.random.default_rng(0).random((20, 6)), noise="blur")
     objective, raw = autoencoder(np.random.default_rng(0).random((20, 2, 9)), noise="blur")
     assert objective.loss(Batch(raw), generator())["loss"].isfinite()
@@ -160,11 +160,14 @@ def test_without_emphasis_there_are_no_factors() -> None:
     [
         (
             {"level": 0.2, "levels": [0.1, 0.3]},
-            r"denoising\.levels = \[0\.1, 0\.3\]: expected it without denoising\.level",
+            r"denoising\.levels = \[0\.1, 0\.3\]: cannot be combined with denoising\.level",
         ),
-        ({"levels": [0.5, 0.1]}, r"denoising\.levels = \[0\.5, 0\.1\]: expected the lower one first"),
-        ({"levels": [0.5, 1.5]}, r"denoising\.levels = \[0\.5, 1\.5\]: is a share of the entries with masking noise"),
-        ({"noise": "gaussian", "beta": 0.5}, r"denoising\.alpha, beta: gaussian corrupts every entry"),
+        ({"levels": [0.5, 0.1]}, r"denoising\.levels = \[0\.5, 0\.1\]: expected the lower level first"),
+        (
+            {"levels": [0.5, 1.5]},
+            r"denoising\.levels = \[0\.5, 1\.5\]: expected at most 1, a fraction of the entries with masking noise",
+        ),
+        ({"noise": "gaussian", "beta": 0.5}, r"denoising\.alpha, beta = 1\.0, 0\.5: expected 1, as gaussian noise corrupts every entry"),
     ],
 )
 def test_options_that_exclude_each_other(options: dict[str, Any], message: str) -> None:

@@ -42,13 +42,13 @@ def held(array: np.ndarray) -> Samples:
 
 
 def linear(
-    array: np.ndarray, dim: int, encoder: dict[str, Any], loss: str = "mse", start: str = "random"
+    array: np.ndarray, dim: int, encoder: dict[str, Any], loss: str = "mse", init: str = "random"
 ) -> Autoencoder:
     data = held(array)
     values = {
         "data": {"source": "memory"},
         "encoder": encoder | {"dim": dim},
-        "objective": {"variants": ["linear"], "linear": {"start": start}, "loss": loss},
+        "objective": {"variants": ["linear"], "linear": {"init": init}, "loss": loss},
     }
     objective = make_objective(make_recipe(values), data.spec, fit_preprocess(data)[0])
     objective.start(data)
@@ -82,7 +82,7 @@ def ways(objective: Autoencoder) -> dict[str, np.ndarray]:
 def test_started_at_pca_it_is_pca(digits: np.ndarray, encoder: dict[str, Any], kind: str) -> None:
     table = np.random.default_rng(0).normal(5, 3, (300, 12)) @ np.random.default_rng(1).normal(size=(12, 12))
     array = digits if kind == "images" else table
-    objective = linear(array, 5, encoder, start="pca")
+    objective = linear(array, 5, encoder, init="pca")
     x, back = scaled_and_back(objective, array)
     pca = PCA(5, svd_solver="full").fit(x)
     assert back == pytest.approx(pca.inverse_transform(pca.transform(x)), abs=2e-5)
@@ -94,11 +94,11 @@ def test_started_at_pca_it_is_pca(digits: np.ndarray, encoder: dict[str, Any], k
     assert objective.notes() == [
         f"linear: starts at the principal components, which explain {share:.1%} of the variance"
     ]
-    assert isinstance(objective.decoder.widen[0], TiedLayer if encoder.get("linear") else nn.Linear)
+    assert isinstance(objective.decoder.expand[0], TiedLayer if encoder.get("linear") else nn.Linear)
 
 
 def test_a_code_with_room_to_spare_starts_at_the_whole_sample(digits: np.ndarray) -> None:
-    objective = linear(digits[:, :, :3, :3], 12, LINEAR, start="pca")
+    objective = linear(digits[:, :, :3, :3], 12, LINEAR, init="pca")
     x, back = scaled_and_back(objective, digits[:, :, :3, :3])
     assert back == pytest.approx(x, abs=1e-5)
 
@@ -115,8 +115,8 @@ def test_trained_from_random_weights_it_finds_the_subspace(digits: np.ndarray, t
     assert best <= error < 1.01 * best
     assert subspace_angles(ways(trained)["decoder"], pca.components_.T).max() < 0.05
     # The encoder's rows may be anything where the samples do not vary: its codes are what counts.
-    centerd = x - pca.mean_
-    assert subspace_angles(centerd @ ways(trained)["encoder"], centerd @ pca.components_.T).max() < 0.05
+    centered = x - pca.mean_
+    assert subspace_angles(centered @ ways(trained)["encoder"], centered @ pca.components_.T).max() < 0.05
     first = linear(digits, 5, LINEAR)
     assert subspace_angles(ways(first)["decoder"], pca.components_.T).max() > 0.5, "it was not there from the start"
 
@@ -138,19 +138,15 @@ def test_a_network_that_is_not_linear_is_refused(digits: np.ndarray, encoder: di
 def test_a_deep_linear_network_is_linear_but_has_no_analytic_start(digits: np.ndarray) -> None:
     deep = {"backbone": "mlp", "mlp": {"hidden": [20], "activation": "none"}}
     linear(digits, 5, deep)
-    with pytest.raises(
-        RecipeError, match=r"^linear\.start = 'pca': the backbone has layers of its own; set --backbone"
-    ):
-        linear(digits, 5, deep, start="pca")
+    with pytest.raises(RecipeError, match=r"^linear\.init = 'pca': needs a backbone without layers; set --backbone"):
+        linear(digits, 5, deep, init="pca")
 
 
 def test_another_loss_is_refused_at_the_first_step(digits: np.ndarray) -> None:
     batch = Batch(torch.from_numpy(digits[:20]))
     assert linear(digits, 5, LINEAR).loss(batch, torch.Generator())["loss"].isfinite()
     for loss in ("auto", "bce", "huber"):
-        with pytest.raises(
-            RecipeError, match=r"^objective\.loss: is not the plain squared error that variant 'linear'"
-        ):
+        with pytest.raises(RecipeError, match=r"^objective\.loss: variant 'linear' needs the plain squared error"):
             linear(digits, 5, LINEAR, loss).loss(batch, torch.Generator())
 
 
@@ -165,5 +161,5 @@ def test_looking_at_the_network_leaves_its_modes_as_they_were(digits: np.ndarray
 def test_variant_and_backbone_of_that_name_on_the_command_line(command: Any, tmp_path: Path) -> None:
     run = ("fit", "sklearn:digits", "--variant", "linear", "--dim", "5", "--epochs", "1")
     assert "--backbone linear" in command(*run, "-o", tmp_path / "refused", "--backbone", "mlp").error
-    chosen = ("--backbone", "linear", "--set", "objective.loss=mse", "--set", "objective.linear.start=pca")
+    chosen = ("--backbone", "linear", "--set", "objective.loss=mse", "--set", "objective.linear.init=pca")
     command.ok(*run, "-o", tmp_path / "run", *chosen)

@@ -29,7 +29,7 @@ from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
 
 # With default options, the kit's own tests look at them.
-test_kl_over_all_conforms = conformance("variant", "sparse-kl", {"over": "all", "every": 2})
+test_kl_over_all_conforms = conformance("variant", "sparse-kl", {"average_over": "all", "every": 2})
 test_k_sparse_conforms = conformance("variant", "k-sparse", {"k": 5, "alpha": 1.0, "anneal": False})
 
 SIGMOID: dict[str, Any] = {"backbone": "mlp", "dim": 0, "mlp": {"hidden": [9], "activation": "sigmoid"}}
@@ -71,45 +71,45 @@ def step(code: Tensor, features: Tensor | None = None) -> Step:
 def test_l1_is_the_mean_over_samples_of_the_sum_over_units() -> None:
     code, features = torch.tensor([[1.0, -2.0], [0.5, 0.0]]), torch.tensor([[4.0], [-1.0]])
     assert SparseL1(weight=0.2).penalty(step(code, features))["l1"].item() == pytest.approx(0.2 * (3 + 0.5) / 2)
-    of_features = SparseL1(weight=0.2, what="features").penalty(step(code, features))
+    of_features = SparseL1(weight=0.2, units="features").penalty(step(code, features))
     assert of_features["l1"].item() == pytest.approx(0.2 * (4 + 1) / 2)
 
 
 # Sparse by the units' frequency
 
 
-def kl(target: float, shares: np.ndarray) -> np.ndarray:
-    return np.asarray([entropy([target, 1 - target], [share, 1 - share]) for share in shares])
+def kl(target: float, rates: np.ndarray) -> np.ndarray:
+    return np.asarray([entropy([target, 1 - target], [rate, 1 - rate]) for rate in rates])
 
 
-def slope(target: float, shares: np.ndarray) -> np.ndarray:
-    """Of the divergence, by the share."""
-    return -target / shares + (1 - target) / (1 - shares)
+def slope(target: float, rates: np.ndarray) -> np.ndarray:
+    """Of the divergence, by the rate."""
+    return -target / rates + (1 - target) / (1 - rates)
 
 
 def test_the_divergence_is_that_of_two_coins() -> None:
-    shares = np.asarray([0.01, 0.05, 0.3, 0.99])
-    assert divergence(0.05, torch.from_numpy(shares)).numpy() == pytest.approx(kl(0.05, shares))
+    rates = np.asarray([0.01, 0.05, 0.3, 0.99])
+    assert divergence(0.05, torch.from_numpy(rates)).numpy() == pytest.approx(kl(0.05, rates))
     assert divergence(0.05, torch.tensor([0.0, 1.0])).isfinite().all()
 
 
-def shares_of(code: np.ndarray, units: str) -> np.ndarray:
+def rates_of(code: np.ndarray, bounds: str) -> np.ndarray:
     """(N, D) -> (D,)."""
-    if units == "any":
+    if bounds == "any":
         return (code.mean(0) - code.min(0)) / (code.max(0) - code.min(0))
-    return code.mean(0) if units == "sigmoid" else (code.mean(0) + 1) / 2
+    return code.mean(0) if bounds == "sigmoid" else (code.mean(0) + 1) / 2
 
 
-@pytest.mark.parametrize("units", ["any", "sigmoid", "tanh"])
-def test_kl_over_the_batch_and_its_gradient(units: str) -> None:
+@pytest.mark.parametrize("bounds", ["any", "sigmoid", "tanh"])
+def test_kl_over_the_batch_and_its_gradient(bounds: str) -> None:
     """The gradient against differences of the value that numpy computes."""
     code = np.random.default_rng(0).random((7, 4))
     given = torch.tensor(code, dtype=torch.float32, requires_grad=True)
-    term = SparseKL(target=0.1, weight=2.0, units=units).penalty(step(given))["kl"]
+    term = SparseKL(target=0.1, weight=2.0, activation_range=bounds).penalty(step(given))["kl"]
     term.backward()
 
     def value(code: np.ndarray) -> float:
-        return 2 * kl(0.1, shares_of(code, units)).sum()
+        return 2 * kl(0.1, rates_of(code, bounds)).sum()
 
     assert term.item() == pytest.approx(value(code), rel=1e-5)
     written = np.zeros_like(code)
@@ -120,13 +120,13 @@ def test_kl_over_the_batch_and_its_gradient(units: str) -> None:
     assert given.grad is not None and given.grad.numpy() == pytest.approx(written, rel=1e-3, abs=1e-4)
 
 
-def test_what_a_decoder_can_undo_does_not_change_the_share_of_a_unit_without_bounds() -> None:
+def test_scale_and_offset_do_not_change_the_rate_of_an_unbounded_unit() -> None:
     code, variant = torch.randn(50, 3, generator=generator()), SparseKL()
     first, moved = (variant.penalty(step(given))["kl"].item() for given in (code, 0.01 * code - 7))
     assert first == pytest.approx(moved, rel=1e-3)
 
 
-def test_a_unit_that_is_constant_or_alone_in_its_batch_costs_a_finite_price() -> None:
+def test_a_constant_unit_or_a_batch_of_one_has_a_finite_penalty() -> None:
     for code in (torch.zeros(1, 3), torch.full((5, 3), 2.0)):
         given = code.clone().requires_grad_()
         term = SparseKL(weight=1.0).penalty(step(given))["kl"]
@@ -137,7 +137,7 @@ def test_a_unit_that_is_constant_or_alone_in_its_batch_costs_a_finite_price() ->
 
 def test_kl_over_a_running_average() -> None:
     data = held()
-    variant = SparseKL(target=0.1, weight=1.0, over="running", momentum=0.8, units="sigmoid")
+    variant = SparseKL(target=0.1, weight=1.0, average_over="running", momentum=0.8, activation_range="sigmoid")
     objective = built(data, SIGMOID)
     variant.start(objective.encoder, objective.decoder, data)
     average: np.ndarray | None = None
@@ -155,18 +155,20 @@ def test_kl_over_a_running_average() -> None:
         variant.after_step()
 
 
-@pytest.mark.parametrize("units", ["sigmoid", "any"])
-def test_kl_over_all_training_samples_is_exact(units: str) -> None:
+@pytest.mark.parametrize("bounds", ["sigmoid", "any"])
+def test_kl_over_all_training_samples_is_exact(bounds: str) -> None:
     data = held(count=1500)  # in two chunks
     objective = built(
-        data, SIGMOID, sparse_kl={"over": "all", "units": units, "weight": 1.0, "every": 2, "target": 0.1}
+        data,
+        SIGMOID,
+        sparse_kl={"average_over": "all", "activation_range": bounds, "weight": 1.0, "every": 2, "target": 0.1},
     )
     objective.train()
     values = []
     for number in range(5):
         logged = objective.loss(Batch(everything(data)[:10]), generator())
         codes = objective.encoder(everything(data)).detach().double().numpy()
-        exact = kl(0.1, shares_of(codes, units)).sum()
+        exact = kl(0.1, rates_of(codes, bounds)).sum()
         values.append(logged["sparse-kl/kl"].item())
         assert (values[-1] == pytest.approx(exact, rel=1e-4)) == (number % 2 == 0), "anew at every second step"
         assert number % 2 == 0 or values[-1] == values[-2]
@@ -177,9 +179,11 @@ def test_kl_over_all_training_samples_is_exact(units: str) -> None:
         assert objective.encoder.training
 
 
-def test_over_all_the_gradient_is_the_slope_there_times_that_of_the_batch() -> None:
+def test_the_gradient_over_all_samples_is_the_slope_there_times_that_of_the_batch() -> None:
     data = held()
-    objective = built(data, SIGMOID, sparse_kl={"over": "all", "units": "sigmoid", "weight": 1.0, "target": 0.1})
+    objective = built(
+        data, SIGMOID, sparse_kl={"average_over": "all", "activation_range": "sigmoid", "weight": 1.0, "target": 0.1}
+    )
     code = torch.rand(4, 9, requires_grad=True)
     objective.variants["sparse-kl"].penalty(step(code))["kl"].backward()
     mean = objective.encoder(everything(data)).detach().double().numpy().mean(0)
@@ -187,11 +191,13 @@ def test_over_all_the_gradient_is_the_slope_there_times_that_of_the_batch() -> N
     assert code.grad is not None and code.grad.numpy() == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("units", "within"), [("sigmoid", "0..1"), ("tanh", "-1..1")])
-def test_units_that_are_not_of_the_kind_are_refused(units: str, within: str) -> None:
+@pytest.mark.parametrize(("bounds", "within"), [("sigmoid", "0..1"), ("tanh", "-1..1")])
+def test_activations_outside_the_range_are_refused(bounds: str, within: str) -> None:
     encoder = {"backbone": "mlp", "dim": 40, "mlp": {"hidden": []}}
-    with pytest.raises(RecipeError, match=rf"^sparse-kl\.units = '{units}': expected {within}, found code in -\d"):
-        built(held(), encoder, sparse_kl={"units": units})
+    with pytest.raises(
+        RecipeError, match=rf"^sparse-kl\.activation_range = '{bounds}': expected code in {within}, found -\d"
+    ):
+        built(held(), encoder, sparse_kl={"activation_range": bounds})
 
 
 def trained(objective: Autoencoder, data: Samples, settings: Settings = SETTINGS) -> list[dict[str, float]]:
@@ -201,18 +207,22 @@ def trained(objective: Autoencoder, data: Samples, settings: Settings = SETTINGS
 
 def test_training_brings_units_near_the_target() -> None:
     data, target = held(), 0.1
-    objective = built(data, SIGMOID, sparse_kl={"units": "sigmoid", "weight": 30.0, "target": target})
+    objective = built(data, SIGMOID, sparse_kl={"activation_range": "sigmoid", "weight": 30.0, "target": target})
     trained(objective, data, SETTINGS.model_copy(update={"epochs": 60, "lr": 0.1}))
     with torch.no_grad():
         assert objective.encoder(everything(data)).mean(0).numpy() == pytest.approx(np.full(9, target), abs=0.02)
 
 
-@pytest.mark.parametrize("over", ["running", "all"])
-def test_a_resumed_run_is_the_uninterrupted_one(over: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("averaging", ["running", "all"])
+def test_a_resumed_run_is_the_uninterrupted_one(averaging: str, tmp_path: Path) -> None:
     data = held()
 
     def fresh() -> Autoencoder:
-        return built(data, SIGMOID, sparse_kl={"over": over, "every": 2, "units": "sigmoid", "weight": 1.0})
+        return built(
+            data,
+            SIGMOID,
+            sparse_kl={"average_over": averaging, "every": 2, "activation_range": "sigmoid", "weight": 1.0},
+        )
 
     whole = fresh()
     records = trained(whole, data)
@@ -232,7 +242,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(over: str, tmp_path: Path) -> No
 
 def test_denoising_and_sparse_kl_compose() -> None:
     data = held()
-    sparse = {"units": "sigmoid", "weight": 0.5}
+    sparse = {"activation_range": "sigmoid", "weight": 0.5}
     objective = built(data, SIGMOID, denoising={"noise": "gaussian", "level": 0.3}, sparse_kl=sparse, sparse_l1={})
     records = trained(objective, data, SETTINGS.model_copy(update={"epochs": 15, "lr": 0.02}))
     for record in records:
@@ -287,9 +297,9 @@ def test_only_units_that_are_kept_learn() -> None:
 def test_a_k_sparse_decoder_is_tied_where_the_backbone_asks_for_it() -> None:
     encoder = {"backbone": "linear", "dim": 20, "linear": {"tied": True}}
     objective = built(held(), encoder, k_sparse={"k": 3})
-    assert isinstance(objective.decoder.widen[0], TiedLayer)
+    assert isinstance(objective.decoder.expand[0], TiedLayer)
     code = torch.randn(2, 20)
-    back = code @ objective.encoder.head.weight + objective.decoder.widen[0].bias
+    back = code @ objective.encoder.head.weight + objective.decoder.expand[0].bias
     assert torch.allclose(objective.decoder(code), back, atol=1e-6)
 
 
@@ -302,11 +312,11 @@ def test_without_a_width_the_features_are_the_units(name: str) -> None:
     expected = kept(features, 3) if name == "k_sparse" else features.clip(min=0)
     assert objective.encoder(everything(data)).detach().numpy() == pytest.approx(expected, abs=1e-6)
     assert not list(objective.encoder.head.parameters())
-    assert isinstance(objective.decoder.widen, nn.Unflatten)
+    assert isinstance(objective.decoder.expand, nn.Unflatten)
 
 
-def test_more_units_than_there_are_cannot_be_kept() -> None:
-    with pytest.raises(RecipeError, match=r"variant 'k-sparse': k = 9: there are 8 units$"):
+def test_k_above_the_number_of_units_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"variant 'k-sparse': k = 9: expected at most 8, the number of units$"):
         built(held(), {"backbone": "linear", "dim": 8}, k_sparse={"k": 9})
 
 
@@ -321,7 +331,7 @@ def winners(values: np.ndarray, count: int) -> np.ndarray:
 @pytest.mark.parametrize(("size", "count"), [(1, 1), (2, 1), (7, 1), (40, 6)])
 def test_each_unit_keeps_its_winners_in_the_batch(size: int, count: int) -> None:
     data = held()
-    objective = built(data, {"backbone": "linear", "dim": 20}, winner_take_all={"share": 0.15})
+    objective = built(data, {"backbone": "linear", "dim": 20}, winner_take_all={"sparsity": 0.15})
     x = objective.encoder.preprocess(everything(data)[:size])
     relu = linear_part(objective, x).clip(min=0)
     code, extras = objective.encoder.head.draw(x, generator())
@@ -339,7 +349,7 @@ def test_each_unit_keeps_its_winners_in_the_batch(size: int, count: int) -> None
 def test_maps_keep_one_entry_each_and_compete_by_it() -> None:
     data = held((1, 16, 16), 30)
     encoder = {"backbone": "conv", "dim": 0, "conv": {"channels": [3, 5], "activation": "relu", "norm": "none"}}
-    objective = built(data, encoder, winner_take_all={"share": 0.1})
+    objective = built(data, encoder, winner_take_all={"sparsity": 0.1})
     features = objective.encoder.backbone(objective.encoder.preprocess(everything(data)))
     code, _ = objective.encoder.head.draw(features, generator())
     maps = features.detach().numpy().reshape(30, 5, 16)
@@ -351,7 +361,7 @@ def test_maps_keep_one_entry_each_and_compete_by_it() -> None:
     assert (expected > 0).sum() == 15
     assert code.detach().numpy().reshape(30, 5, 16) == pytest.approx(expected, abs=1e-6)
     assert torch.equal(objective.encoder(everything(data)), features.relu())
-    unlimited = built(data, encoder, winner_take_all={"share": 1.0, "spatial": False})
+    unlimited = built(data, encoder, winner_take_all={"sparsity": 1.0, "spatial": False})
     assert torch.equal(unlimited.encoder.head.draw(features, generator())[0], features.relu())
 
 

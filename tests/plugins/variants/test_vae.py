@@ -341,7 +341,7 @@ def principal(count: int = 6) -> tuple[Autoencoder, Tensor, Tensor]:
         head.logvar.weight.zero_()
         head.logvar.bias.copy_(LARGEST * torch.atanh((deviation**2 / precision.diagonal()).log() / LARGEST))
         scale = loss.log_deviation
-        scale.free.fill_((scale.lowest + math.log(math.expm1(math.log(deviation) - scale.lowest))) / scale.PACE)
+        scale.free.fill_((scale.lowest + math.log(math.expm1(math.log(deviation) - scale.lowest))) / scale.LR_SCALE)
     x = offset + torch.randn(count, 6, generator=seeded(9))
     known = MultivariateNormal(offset, weights @ weights.T + deviation**2 * torch.eye(6)).log_prob(x)
     return made, x, known
@@ -395,8 +395,8 @@ def test_likelihood_leaves_the_autoencoder_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("variants", "loss", "message"),
     [
-        (["none"], "bce", "a head of Linear gives no likelihoods; only a Gaussian one, as of 'vae'"),
-        (["vae"], "mse", "loss 'mse' is not the logarithm of a likelihood; expected one of bce, gaussian, logistic"),
+        (["plain"], "bce", "head Linear has no likelihood; expected a Gaussian head, as from variant 'vae'"),
+        (["vae"], "mse", "loss 'mse' is not a log-likelihood; expected one of bce, gaussian, logistic"),
     ],
 )
 def test_likelihoods_that_there_are_not(variants: list[str], loss: str, message: str) -> None:
