@@ -1,4 +1,4 @@
-"""Finding anomalies: figures and scores against references, the whole way on planted data, and what people do wrong."""
+"""Anomalies: metrics and scores against references, planted anomalies end to end, and user errors."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ FAST = {"train.precision": "fp32", "encoder.mlp.hidden": []}
 
 
 def planted(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """300 normal samples near a plane in 8 dimensions, and 30 that lie off it or far out in it."""
+    """Return 300 normal samples near a plane in 8 dimensions, and 30 anomalies off the plane or far out in it."""
     rng = np.random.default_rng(seed)
     plane = np.random.default_rng(99).normal(size=(2, 8))
-    usual = rng.normal(size=(300, 2)) @ plane + 0.1 * rng.normal(size=(300, 8))
+    normal = rng.normal(size=(300, 2)) @ plane + 0.1 * rng.normal(size=(300, 8))
     off = rng.normal(size=(15, 2)) @ plane + 2.0 * rng.normal(size=(15, 8))
     far = 8 * rng.choice([-1, 1], (15, 2)) @ plane + 0.1 * rng.normal(size=(15, 8))
-    return np.concatenate([usual, off, far]), np.repeat([0, 1], [300, 30])
+    return np.concatenate([normal, off, far]), np.repeat([0, 1], [300, 30])
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half of the normal samples to train on, the others and the anomalies to test on."""
+    """Return a table: half of the normal samples to train on, the others and the anomalies to test on."""
     x, y = planted()
     path = tmp_path_factory.mktemp("table") / "half.npz"
     np.savez(path, X_train=x[:150], y_train=y[:150], X_test=x[150:], y_test=y[150:])
@@ -60,81 +60,83 @@ def training(table: Path) -> Samples:
     return load_samples(ArraySource(rows), np.arange(len(rows)), torch.device("cpu"))
 
 
-# Figures
+# Metrics
 
 
-def test_figures_are_those_of_scikit_learn() -> None:
+def test_metrics_equal_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
-    for decimals in (6, 1, 0):  # with more and more ties
-        truth = rng.random(400) < 0.2
-        scores = (rng.normal(size=400) + 1.2 * truth).round(decimals)
-        found = detection_metrics(scores, truth, resamples=200)
-        assert found["auroc"].value == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
-        assert found["average_precision"].value == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
-        wrong, right, _ = roc_curve(truth, scores, drop_intermediate=False)
-        assert found["fpr_at_95"].value == pytest.approx(wrong[right >= 0.95].min(), abs=1e-12)
-        for metric in found.values():
+    for decimals in (6, 1, 0):  # with increasing numbers of ties
+        y_true = rng.random(400) < 0.2
+        scores = (rng.normal(size=400) + 1.2 * y_true).round(decimals)
+        metrics = detection_metrics(scores, y_true, resamples=200)
+        assert metrics["auroc"].value == pytest.approx(roc_auc_score(y_true, scores), abs=1e-12)
+        assert metrics["average_precision"].value == pytest.approx(average_precision_score(y_true, scores), abs=1e-12)
+        false_rate, true_rate, _ = roc_curve(y_true, scores, drop_intermediate=False)
+        assert metrics["fpr_at_95"].value == pytest.approx(false_rate[true_rate >= 0.95].min(), abs=1e-12)
+        for metric in metrics.values():
             assert metric.low is not None and metric.high is not None and metric.low < metric.value < metric.high
 
 
-def test_intervals_are_those_of_resampled_data() -> None:
+def test_intervals_equal_those_of_resampled_data() -> None:
     rng = np.random.default_rng(1)
-    truth = np.repeat([True, False], [40, 160])
-    scores = (rng.normal(size=200) + truth).round(1)
-    found = detection_metrics(scores, truth, seed=5, resamples=400)
+    y_true = np.repeat([True, False], [40, 160])
+    scores = (rng.normal(size=200) + y_true).round(1)
+    metrics = detection_metrics(scores, y_true, seed=5, resamples=400)
     values: dict[str, list[float]] = {"auroc": [], "average_precision": []}
     for _ in range(400):
-        drawn = np.concatenate([rng.integers(0, 40, 40), rng.integers(40, 200, 160)])
-        values["auroc"].append(roc_auc_score(truth[drawn], scores[drawn]))
-        values["average_precision"].append(average_precision_score(truth[drawn], scores[drawn]))
-    for name, reached in values.items():
-        low, high = np.quantile(reached, [0.025, 0.975])
-        assert found[name].low == pytest.approx(low, abs=0.02) and found[name].high == pytest.approx(high, abs=0.02)
-    assert detection_metrics(scores, truth, seed=5, resamples=400) == found
-    with pytest.raises(ValueError, match="both needed"):
+        rows = np.concatenate([rng.integers(0, 40, 40), rng.integers(40, 200, 160)])
+        values["auroc"].append(roc_auc_score(y_true[rows], scores[rows]))
+        values["average_precision"].append(average_precision_score(y_true[rows], scores[rows]))
+    for name, resampled in values.items():
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        assert metrics[name].low == pytest.approx(low, abs=0.02) and metrics[name].high == pytest.approx(high, abs=0.02)
+    assert detection_metrics(scores, y_true, seed=5, resamples=400) == metrics
+    with pytest.raises(ValueError, match="expected both anomalies and normal samples"):
         detection_metrics(scores, np.ones(200, bool))
 
 
 # Scores
 
 
-def test_scores_are_what_they_are_said_to_be(run: Path, table: Path) -> None:
+def test_scores_equal_references(run: Path, table: Path) -> None:
     autoencoder = load_autoencoder(run)
     encoder = autoencoder.encoder
     detector = Detector.fit(encoder, autoencoder, training(table))
     raw = torch.from_numpy(np.load(table)["X_test"])
-    found = detector.scores(encoder, autoencoder, raw)
-    assert list(found) == ["reconstruction", "code", "neighbors", "combined"]
+    scores = detector.scores(encoder, autoencoder, raw)
+    assert list(scores) == ["reconstruction", "code", "neighbors", "combined"]
     x = encoder.preprocess(raw)
     with torch.no_grad():
         error = (autoencoder.reconstruct(raw) - x).square().mean(1)
         codes = [encoder.encode(encoder.preprocess(torch.from_numpy(np.load(table)[name]))).double().numpy()
                  for name in ("X_train", "X_test")]  # fmt: skip
-    assert np.allclose(found["reconstruction"], error.numpy(), rtol=1e-5)
+    assert np.allclose(scores["reconstruction"], error.numpy(), rtol=1e-5)
     reference = LedoitWolf().fit(codes[0])
-    assert np.allclose(np.square(found["code"]), reference.mahalanobis(codes[1]), rtol=1e-4)
+    assert np.allclose(np.square(scores["code"]), reference.mahalanobis(codes[1]), rtol=1e-4)
     scaled = [(code - codes[0].mean(0)) / codes[0].std(0, ddof=1) for code in codes]
     near, _ = NearestNeighbors(n_neighbors=5).fit(scaled[0]).kneighbors(scaled[1])
-    assert np.allclose(found["neighbors"], near.mean(1), rtol=1e-4)
-    surprises = [detector.surprisal(name, found[name]) for name in ("reconstruction", "code")]
-    assert np.allclose(found["combined"], np.mean(surprises, 0))
+    assert np.allclose(scores["neighbors"], near.mean(1), rtol=1e-4)
+    surprisals = [detector.surprisal(name, scores[name]) for name in ("reconstruction", "code")]
+    assert np.allclose(scores["combined"], np.mean(surprisals, 0))
 
 
-def test_surprise_is_the_negative_logarithm_of_a_share(run: Path, table: Path) -> None:
+def test_surprisal_is_the_negative_logarithm_of_a_fraction(run: Path, table: Path) -> None:
     autoencoder = load_autoencoder(run)
     detector = Detector.fit(autoencoder.encoder, autoencoder, training(table))
-    known = np.quantile(np.random.default_rng(0).exponential(3.0, 200_000), np.linspace(0, 1, 1001))
-    detector.tensors["tail.code"] = torch.from_numpy(known)
+    quantiles = np.quantile(np.random.default_rng(0).exponential(3.0, 200_000), np.linspace(0, 1, 1001))
+    detector.tensors["tail.code"] = torch.from_numpy(quantiles)
     detector.tensors["excess.code"] = torch.tensor([3.0], dtype=torch.float64)  # the mean excess of an exponential
-    at = np.array([0.0, 1.0, 4.0, 8.0, 30.0, 300.0])
-    assert np.allclose(detector.surprisal("code", at), at / 3, rtol=0.02, atol=1e-3)
-    # Of the training samples' own scores, the share that is as high is what it is.
-    own = detector.scores(autoencoder.encoder, autoencoder, torch.from_numpy(np.load(table)["X_train"]))["code"]
+    values = np.array([0.0, 1.0, 4.0, 8.0, 30.0, 300.0])
+    assert np.allclose(detector.surprisal("code", values), values / 3, rtol=0.02, atol=1e-3)
+    # The surprisal of training samples gives back the fraction of them that scores at least as high.
+    training_scores = detector.scores(autoencoder.encoder, autoencoder, torch.from_numpy(np.load(table)["X_train"]))[
+        "code"
+    ]
     fitted = Detector.fit(autoencoder.encoder, autoencoder, training(table))
-    shares = np.array([(own >= score).mean() for score in own])
-    below = shares > 0.15
-    assert np.allclose(np.exp(-fitted.surprisal("code", own))[below], shares[below], atol=0.02)
-    assert (np.diff(fitted.surprisal("code", np.sort(own))) >= 0).all()
+    fractions = np.array([(training_scores >= score).mean() for score in training_scores])
+    reliable = fractions > 0.15
+    assert np.allclose(np.exp(-fitted.surprisal("code", training_scores))[reliable], fractions[reliable], atol=0.02)
+    assert (np.diff(fitted.surprisal("code", np.sort(training_scores))) >= 0).all()
 
 
 def test_a_sample_is_not_its_own_neighbor() -> None:
@@ -151,41 +153,43 @@ def test_the_bound_of_a_variational_autoencoder(tmp_path: Path) -> None:
     aekit.fit(rows, variants=["vae"], dim=3, epochs=2, out=tmp_path / "run", overrides=FAST)
     autoencoder = load_autoencoder(tmp_path / "run")
     encoder = autoencoder.encoder
-    found = find_anomalies(tmp_path / "run", rows, reference=rows, baselines=False)
+    result = find_anomalies(tmp_path / "run", rows, reference=rows, baselines=False)
     with torch.no_grad():
         raw = torch.from_numpy(rows)
         features = encoder.backbone(encoder.preprocess(raw))
         expected = autoencoder.errors(raw) + encoder.head.divergence(features)
-    order = [int(name) for name in found.ids]
-    assert np.allclose(found.scores["bound"], expected.numpy()[order], rtol=1e-4)
+    order = [int(name) for name in result.ids]
+    assert np.allclose(result.scores["bound"], expected.numpy()[order], rtol=1e-4)
 
 
-def test_controls_are_those_of_scikit_learn(run: Path, table: Path) -> None:
+def test_baselines_equal_those_of_scikit_learn(run: Path, table: Path) -> None:
     encoder = aekit.load(run)
-    controls = BaselineDetectors(encoder, training(table), seed=3)
+    baselines = BaselineDetectors(encoder, training(table), seed=3)
     raw = [torch.from_numpy(np.load(table)[name]) for name in ("X_train", "X_test")]
     x = [encoder.preprocess(rows).numpy() for rows in raw]
-    found = controls.scores(raw[1])
+    scores = baselines.scores(raw[1])
     pca = PCA(2, svd_solver="full").fit(x[0])
-    lost = np.square(pca.inverse_transform(pca.transform(x[1])) - x[1]).mean(1)
-    assert np.allclose(found["pca-2"], lost, rtol=1e-3, atol=1e-6)
+    errors = np.square(pca.inverse_transform(pca.transform(x[1])) - x[1]).mean(1)
+    assert np.allclose(scores["pca-2"], errors, rtol=1e-3, atol=1e-6)
     forest = IsolationForest(random_state=3).fit(x[0])
-    assert np.allclose(found["isolation forest"], -forest.score_samples(x[1]))
+    assert np.allclose(scores["isolation forest"], -forest.score_samples(x[1]))
     near, _ = NearestNeighbors(n_neighbors=5).fit(x[0]).kneighbors(x[1])
-    assert np.allclose(found["raw neighbors"], near.mean(1), rtol=1e-4)
+    assert np.allclose(scores["raw neighbors"], near.mean(1), rtol=1e-4)
 
 
-# The whole way
+# End to end
 
 
-def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
+def test_planted_anomalies_are_detected(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    told = command.ok("anomalies", run, table, "--split", "test", "-o", out, "-q")
-    assert "isolation forest" in told and "180 samples, most anomalous first" in told and "judged on" not in told
+    output = command.ok("anomalies", run, table, "--split", "test", "-o", out, "-q")
+    assert (
+        "isolation forest" in output and "180 samples, most anomalous first" in output and "scored here" not in output
+    )
     results = json.loads((out / "results.json").read_text())
     assert (results["samples"], results["anomalies"]) == (180, 30)
-    area = {name: own["auroc"]["value"] for name, own in results["metrics"].items()}
-    assert list(area) == [
+    auroc = {name: by_name["auroc"]["value"] for name, by_name in results["metrics"].items()}
+    assert list(auroc) == [
         "reconstruction",
         "code",
         "neighbors",
@@ -194,22 +198,22 @@ def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, t
         "isolation forest",
         "raw neighbors",
     ]
-    # The error alone misses samples far out in the plane, and the code those off it: both together miss neither.
-    assert area["combined"] > 0.97 and area["combined"] > max(area["reconstruction"], area["code"])
+    # The error misses samples far out in the plane, the embedding those off it; the combination misses neither.
+    assert auroc["combined"] > 0.97 and auroc["combined"] > max(auroc["reconstruction"], auroc["code"])
     with (out / "scores.csv").open() as file:
-        listed = list(csv.DictReader(file))
-    combined = [float(row["combined"]) for row in listed]
-    assert combined == sorted(combined, reverse=True) and {row["label"] for row in listed} == {"0", "1"}
-    truth = [int(row["label"]) for row in listed]
-    assert roc_auc_score(truth, combined) == pytest.approx(area["combined"], abs=1e-6)
-    assert sum(truth[:20]) >= 18
+        rows = list(csv.DictReader(file))
+    combined = [float(row["combined"]) for row in rows]
+    assert combined == sorted(combined, reverse=True) and {row["label"] for row in rows} == {"0", "1"}
+    y_true = [int(row["label"]) for row in rows]
+    assert roc_auc_score(y_true, combined) == pytest.approx(auroc["combined"], abs=1e-6)
+    assert sum(y_true[:20]) >= 18
 
-    # The detector that was saved gives the same scores again, to the same and to other data.
+    # The saved detector gives the same scores again, for the same and for other data.
     again = find_anomalies(run, table, split="test", detector=out)
-    assert again.ids == [row["id"] for row in listed] and np.allclose(again.scores["combined"], combined, rtol=1e-4)
+    assert again.ids == [row["id"] for row in rows] and np.allclose(again.scores["combined"], combined, rtol=1e-4)
     assert (
         "no baselines: the detector was fitted in an earlier run" in again.notes
-        and list(again.metrics) == list(area)[:4]
+        and list(again.metrics) == list(auroc)[:4]
     )
     few = find_anomalies(run, np.load(table)["X_test"][-3:], detector=out, baselines=False)
     assert len(few.ids) == 3 and few.metrics == {} and "no metrics: the data has no labels" in few.notes
@@ -217,21 +221,21 @@ def test_planted_anomalies_are_found(command: Command, run: Path, table: Path, t
 
 
 def test_a_conclusion_comes_first(run: Path, table: Path) -> None:
-    found = find_anomalies(run, table, split="test")
-    auroc = found.metrics["combined"]["auroc"]
+    result = find_anomalies(run, table, split="test")
+    auroc = result.metrics["combined"]["auroc"]
     conclusion = (
         f"The combined score separates anomalies from normal samples with an AUROC of {auroc}; the best baseline is "
     )
-    assert found.text().startswith(conclusion)
+    assert result.text().startswith(conclusion)
     alone = find_anomalies(run, table, split="test", baselines=False)
     assert alone.text().splitlines()[0] == conclusion.partition(";")[0] + "."
     # Without labels: how many samples lie outside the range of the training samples, none of which does itself.
     rows = np.load(table)
-    normal = find_anomalies(run, rows["X_train"], detector=found.detector, baselines=False)
+    normal = find_anomalies(run, rows["X_train"], detector=result.detector, baselines=False)
     assert normal.text().startswith(
         "0 of 150 samples have a higher reconstruction or code score than every reference sample;"
     )
-    odd = find_anomalies(run, rows["X_test"][-30:], detector=found.detector, baselines=False)
+    odd = find_anomalies(run, rows["X_test"][-30:], detector=result.detector, baselines=False)
     above = sum(odd.scores["reconstruction"] > normal.scores["reconstruction"].max() * 1.0001)
     outside = int(odd.text().partition(" ")[0])
     assert 25 <= outside <= 30 and outside >= above
@@ -259,40 +263,42 @@ def test_training_on_normal_samples_of_a_data_set_without_splits(command: Comman
     np.savez(tmp_path / "all.npz", X=x, y=y)
     settings = ("--dim", 2, "--epochs", 2, "--set", 'data.only=["0"]', "--set", "train.precision=fp32", "-q")
     command.ok("fit", tmp_path / "all.npz", "-o", tmp_path / "run", *settings)
-    told = command.ok("anomalies", tmp_path / "run", tmp_path / "all.npz", "-o", tmp_path / "out", "-q")
-    assert "was trained, without labels, on 300 of the 300 normal samples and 0 of the 30 anomalies" in told
+    output = command.ok("anomalies", tmp_path / "run", tmp_path / "all.npz", "-o", tmp_path / "out", "-q")
+    assert "was trained, without labels, on 300 of the 300 normal samples and 0 of the 30 anomalies" in output
 
 
 def test_one_class_against_the_rest(command: Command, tmp_path: Path) -> None:
     settings = ("--dim", 6, "--epochs", 8, "--set", 'data.only=["0"]', "--set", "encoder.conv.channels=[8,16]", "-q")
     command.ok("fit", "sklearn:digits", "-o", tmp_path / "run", *settings)
-    found = find_anomalies(tmp_path / "run", "sklearn:digits", normal=["0"], out=tmp_path / "out", baselines=False)
-    assert found.anomalous is not None and int((~found.anomalous).sum()) == 178
-    assert found.metrics["reconstruction"]["auroc"].value > 0.9
-    assert found.image.width > 400 and (tmp_path / "out" / "image.png").stat().st_size > 5000
+    result = find_anomalies(tmp_path / "run", "sklearn:digits", normal=["0"], out=tmp_path / "out", baselines=False)
+    assert result.anomalous is not None and int((~result.anomalous).sum()) == 178
+    assert result.metrics["reconstruction"]["auroc"].value > 0.9
+    assert result.image.width > 400 and (tmp_path / "out" / "image.png").stat().st_size > 5000
 
 
-def test_a_run_without_a_decoder_is_judged_by_its_codes(run: Path, table: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_decoder_scores_by_embeddings(run: Path, table: Path, tmp_path: Path) -> None:
     aekit.load(run).save(tmp_path / "only" / "encoder")
-    found = find_anomalies(tmp_path / "only", table, split="test", reference=np.load(table)["X_train"], baselines=False)
-    assert list(found.scores) == ["code", "neighbors", "combined"]
-    assert "no reconstruction error: the run has no decoder" in found.notes
+    result = find_anomalies(
+        tmp_path / "only", table, split="test", reference=np.load(table)["X_train"], baselines=False
+    )
+    assert list(result.scores) == ["code", "neighbors", "combined"]
+    assert "no reconstruction error: the run has no decoder" in result.notes
 
 
-def test_what_the_labels_do_not_say(run: Path, table: Path, tmp_path: Path) -> None:
+def test_labels_that_do_not_name_anomalies(run: Path, table: Path, tmp_path: Path) -> None:
     x, y = planted()
     reference = {"reference": x[:100], "baselines": False}
     np.savez(tmp_path / "names.npz", X=x, y=np.where(y == 1, "odd", "fine"))
-    found = find_anomalies(run, tmp_path / "names.npz", **reference)
-    assert found.metrics == {} and any("name the normal labels with --normal" in note for note in found.notes)
-    found = find_anomalies(run, tmp_path / "names.npz", normal=["fine"], **reference)
-    assert found.metrics["combined"]["auroc"].value > 0.95
+    result = find_anomalies(run, tmp_path / "names.npz", **reference)
+    assert result.metrics == {} and any("name the normal labels with --normal" in note for note in result.notes)
+    result = find_anomalies(run, tmp_path / "names.npz", normal=["fine"], **reference)
+    assert result.metrics["combined"]["auroc"].value > 0.95
     np.savez(tmp_path / "same.npz", X=x[:50], y=y[:50])
-    found = find_anomalies(run, tmp_path / "same.npz", **reference)
-    assert "no metrics: all 50 samples are normal" in found.notes
+    result = find_anomalies(run, tmp_path / "same.npz", **reference)
+    assert "no metrics: all 50 samples are normal" in result.notes
 
 
-def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
+def test_user_errors(command: Command, run: Path, table: Path, tmp_path: Path) -> None:
     out = ("-o", tmp_path / "out", "-q")
     assert "no sample with label '3'; available: 0, 1" in command("anomalies", run, table, "--normal", 3, *out).error
     assert "takes vector 8 float64" in command("anomalies", run, "sklearn:iris", *out).error
@@ -321,16 +327,16 @@ def test_mistakes(command: Command, run: Path, table: Path, tmp_path: Path) -> N
     assert "detector.safetensors does not load" in error
 
 
-def test_a_code_that_is_wider_than_its_samples(tmp_path: Path) -> None:
+def test_an_embedding_wider_than_its_samples(tmp_path: Path) -> None:
     rows = planted()[0]
     aekit.fit(rows, dim=12, epochs=1, out=tmp_path / "run", overrides=FAST)
-    found = find_anomalies(tmp_path / "run", rows, reference=rows)
-    assert any("no PCA baseline: 12 components" in note for note in found.notes)
-    assert all(np.isfinite(values).all() for values in found.scores.values())
+    result = find_anomalies(tmp_path / "run", rows, reference=rows)
+    assert any("no PCA baseline: 12 components" in note for note in result.notes)
+    assert all(np.isfinite(values).all() for values in result.scores.values())
 
 
-def test_a_table_of_the_literature(data_dir: Path, tmp_path: Path) -> None:
+def test_a_table_from_the_literature(data_dir: Path, tmp_path: Path) -> None:
     path = data_dir / "anomaly" / "6_cardio.npz"
     aekit.fit(path, dim=4, epochs=20, out=tmp_path / "run", overrides={"data.only": ["0"], "train.precision": "fp32"})
-    found = find_anomalies(tmp_path / "run", path)
-    assert found.metrics["combined"]["auroc"].value > 0.9 and found.metrics["pca-4"]["auroc"].value > 0.9
+    result = find_anomalies(tmp_path / "run", path)
+    assert result.metrics["combined"]["auroc"].value > 0.9 and result.metrics["pca-4"]["auroc"].value > 0.9

@@ -218,10 +218,8 @@ def test_user_errors_with_clusters(command: Command, digits: Path, tmp_path: Pat
 def test_a_conclusion_comes_first() -> None:
     rows, groups = blobs()
     result = find_clusters(rows)
-    assert (
-        result.text().splitlines()[0]
-        == f"180 samples form 3 clusters with strong structure (silhouette {found.silhouette:.3f})."
-    )
+    conclusion = f"180 samples form 3 clusters with strong structure (silhouette {result.silhouette:.3f})."
+    assert result.text().splitlines()[0] == conclusion
     noise = np.random.default_rng(0).normal(size=(300, 40))
     assert " clusters with no clear structure (silhouette 0.0" in find_clusters(noise).text()
     labeled = replace(result, labels=np.where(groups == 2, 0, groups))

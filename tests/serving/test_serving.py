@@ -29,7 +29,7 @@ LIMIT = 200_000
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> VectorIndex:
-    """An index of images in files, some of them red and some blue."""
+    """Return an index of image files, 40 red and 20 blue."""
     folder = tmp_path_factory.mktemp("served")
     rng = np.random.default_rng(0)
     for number in range(60):
@@ -52,7 +52,7 @@ def catalog(index: VectorIndex) -> Catalog:
 
 @pytest.fixture(scope="module")
 def port(catalog: Catalog) -> Iterator[int]:
-    """Where it is served, on the loopback."""
+    """Serve the catalog on the loopback interface and return the port."""
     from aekit.serving.server import bind_socket
 
     listening = bind_socket("127.0.0.1", 0)
@@ -67,72 +67,72 @@ def port(catalog: Catalog) -> Iterator[int]:
 
 
 def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and content."""
+    """Send a request and return the status, the headers and the content."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET" if body is None else "POST", path, body, headers)
-    answer = connection.getresponse()
-    found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    response = connection.getresponse()
+    content = response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
     connection.close()
-    return found
+    return content
 
 
-def told(port: int, path: str, body: bytes | None = None, **headers: str) -> Any:
+def fetch_json(port: int, path: str, body: bytes | None = None, **headers: str) -> Any:
     status, _, content = ask(port, path, body, **headers)
     assert status == 200, content
     return json.loads(content)
 
 
-def refused(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
+def fetch_error(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
     status, _, content = ask(port, path, body, **headers)
     assert status >= 400
     return status, json.loads(content)["error"]
 
 
 def png(width: int, height: int) -> bytes:
-    stored = io.BytesIO()
-    Image.new("RGB", (width, height), "red").save(stored, "PNG")
-    return stored.getvalue()
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
-def test_neighbors_are_those_of_the_index(port: int, index: VectorIndex) -> None:
-    found = told(port, "/api/search?row=7&k=5")
+def test_neighbors_equal_those_of_the_index(port: int, index: VectorIndex) -> None:
+    hits = fetch_json(port, "/api/search?row=7&k=5")
     scores, rows = index.search_ids([index.ids[7]], 5)
-    assert [hit["row"] for hit in found] == rows[0].tolist()
-    assert [hit["score"] for hit in found] == pytest.approx(scores[0].tolist(), abs=1e-6)
-    assert [hit["id"] for hit in found] == [index.ids[row] for row in rows[0]]
+    assert [hit["row"] for hit in hits] == rows[0].tolist()
+    assert [hit["score"] for hit in hits] == pytest.approx(scores[0].tolist(), abs=1e-6)
+    assert [hit["id"] for hit in hits] == [index.ids[row] for row in rows[0]]
 
 
-def test_a_label_filters_and_leaves_the_order(port: int, index: VectorIndex) -> None:
-    everything = told(port, f"/api/search?row=7&k={len(index) - 1}")
-    assert len(everything) == len(index) - 1
-    wanted = [hit["row"] for hit in everything if hit["label"] == "blue"]
-    assert [hit["row"] for hit in told(port, "/api/search?row=7&k=60&label=blue")] == wanted
-    assert [hit["row"] for hit in told(port, "/api/search?row=7&k=3&label=blue")] == wanted[:3]
-    assert told(port, "/api/search?row=7&k=3&label=green") == []
+def test_a_label_filters_without_reordering(port: int, index: VectorIndex) -> None:
+    hits = fetch_json(port, f"/api/search?row=7&k={len(index) - 1}")
+    assert len(hits) == len(index) - 1
+    blue = [hit["row"] for hit in hits if hit["label"] == "blue"]
+    assert [hit["row"] for hit in fetch_json(port, "/api/search?row=7&k=60&label=blue")] == blue
+    assert [hit["row"] for hit in fetch_json(port, "/api/search?row=7&k=3&label=blue")] == blue[:3]
+    assert fetch_json(port, "/api/search?row=7&k=3&label=green") == []
 
 
 def test_an_image_that_is_sent_finds_itself(port: int, index: VectorIndex) -> None:
     path = Path(index.manifest["origin"]["data"]) / index.ids[11]
-    first = told(port, "/api/search?k=3", path.read_bytes())[0]
+    first = fetch_json(port, "/api/search?k=3", path.read_bytes())[0]
     assert (first["id"], first["score"]) == (index.ids[11], pytest.approx(1, abs=1e-4))
 
 
-def test_the_map_and_what_is_indexed(port: int, index: VectorIndex) -> None:
-    about, places = told(port, "/api/index"), told(port, "/api/map")
-    assert about["count"] == len(index) == len(places["rows"]) == about["on_map"]
+def test_the_map_and_the_facts_about_the_index(port: int, index: VectorIndex) -> None:
+    about, data = fetch_json(port, "/api/index"), fetch_json(port, "/api/map")
+    assert about["count"] == len(index) == len(data["rows"]) == about["on_map"]
     assert about["labels"] == {"blue": 20, "red": 40} and about["digest"] == index.digest
-    (layout,) = places["map"]["layouts"].values()
-    across = np.asarray([layout["x"], layout["y"]])
-    assert across.min() >= 0 and across.max() <= 1 and across.std(1).min() > 0
-    assert places["map"]["colors"]["label"]["names"] == ["blue", "red"] and places["sheet"]["kind"] == "images"
+    (layout,) = data["map"]["layouts"].values()
+    coordinates = np.asarray([layout["x"], layout["y"]])
+    assert coordinates.min() >= 0 and coordinates.max() <= 1 and coordinates.std(1).min() > 0
+    assert data["map"]["colors"]["label"]["names"] == ["blue", "red"] and data["sheet"]["kind"] == "images"
 
 
-def test_images_are_small_ones_of_the_samples(port: int, index: VectorIndex) -> None:
+def test_images_are_thumbnails_of_the_samples(port: int, index: VectorIndex) -> None:
     _, headers, content = ask(port, "/api/image/11")
     assert headers["content-type"] == "image/png"
-    shown = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     path = Path(index.manifest["origin"]["data"]) / index.ids[11]
-    assert (shown == np.asarray(Image.open(path))).all()
+    assert (pixels == np.asarray(Image.open(path))).all()
 
 
 def test_a_selection_as_csv(port: int, index: VectorIndex) -> None:
@@ -142,9 +142,11 @@ def test_a_selection_as_csv(port: int, index: VectorIndex) -> None:
     assert lines[0] == "id,label" and [line.split(",")[0] for line in lines[1:]] == [index.ids[3], index.ids[0]]
 
 
-def test_samples_are_found_by_a_part_of_their_id(port: int, index: VectorIndex) -> None:
-    assert [one["id"] for one in told(port, "/api/find?text=BLUE/0")] == [n for n in index.ids if "blue/0" in n]
-    assert len(told(port, "/api/find?text=png")) == 20
+def test_samples_are_found_by_part_of_their_id(port: int, index: VectorIndex) -> None:
+    assert [sample["id"] for sample in fetch_json(port, "/api/find?text=BLUE/0")] == [
+        n for n in index.ids if "blue/0" in n
+    ]
+    assert len(fetch_json(port, "/api/find?text=png")) == 20
 
 
 @pytest.mark.parametrize(
@@ -166,13 +168,13 @@ def test_samples_are_found_by_a_part_of_their_id(port: int, index: VectorIndex) 
         ("/api/describe", b"{}", "expected"),
     ],
 )
-def test_bad_questions_are_answered_in_a_line(port: int, path: str, body: bytes | None, message: str) -> None:
-    status, error = refused(port, path, body)
+def test_bad_requests_are_answered_in_one_line(port: int, path: str, body: bytes | None, message: str) -> None:
+    status, error = fetch_error(port, path, body)
     assert status == 400 and message in error and "\n" not in error and "/tmp" not in error
 
 
-def test_what_is_sent_is_bounded(port: int) -> None:
-    status, error = refused(port, "/api/search", b"x" * (LIMIT + 1))
+def test_request_bodies_are_bounded(port: int) -> None:
+    status, error = fetch_error(port, "/api/search", b"x" * (LIMIT + 1))
     assert status == 413 and f"{LIMIT:,} bytes" in error
 
 
@@ -186,19 +188,19 @@ def test_what_is_sent_is_bounded(port: int) -> None:
         "/api/image/..%2f1",
     ],
 )
-def test_nothing_else_is_reached(port: int, path: str) -> None:
+def test_no_other_file_is_reached(port: int, path: str) -> None:
     status, _, content = ask(port, path)
     assert status == 404 and b"root:" not in content
 
 
-def test_other_names_and_other_pages_are_refused(port: int) -> None:
+def test_other_host_names_and_origins_are_refused(port: int) -> None:
     assert ask(port, "/api/index", Host="evil.example")[0] == 400
-    status, error = refused(port, "/api/csv", b'{"rows": [1]}', Origin="http://evil.example")
+    status, error = fetch_error(port, "/api/csv", b'{"rows": [1]}', Origin="http://evil.example")
     assert status == 400 and "expected a request from this page" in error
-    assert told(port, "/api/describe", b'{"rows": [1]}', Origin=f"http://127.0.0.1:{port}")[0]["row"] == 1
+    assert fetch_json(port, "/api/describe", b'{"rows": [1]}', Origin=f"http://127.0.0.1:{port}")[0]["row"] == 1
 
 
-def test_every_answer_keeps_the_page_to_itself(port: int) -> None:
+def test_every_response_has_security_headers(port: int) -> None:
     for path in ("/", "/serve.js", "/api/index", "/api/image/1", "/api/search?row=x"):
         headers = ask(port, path)[1]
         assert "default-src 'self'" in headers["content-security-policy"]
@@ -224,7 +226,7 @@ def test_a_row_of_a_table_has_a_bar_for_each_column_on_one_scale(tmp_path: Path)
     kind, content = Catalog(open_index(tmp_path / "index"), method="pca").image(7)
     heights = [float(height) for height in re.findall(r'height="([\d.]+)" fill', content.decode())]
     assert kind == "image/svg+xml" and len(heights) == 3
-    # Each bar is as high as its column is far from the mean, in deviations.
+    # The height of a bar is the distance of its column from the mean, in standard deviations.
     expected = np.abs((rows[7] - rows.mean(0)) / rows.std(0))
     assert np.array(heights) / heights[0] == pytest.approx(expected / expected[0], rel=0.1)
 
@@ -242,14 +244,14 @@ def chromium() -> Iterator[Any]:
 
 
 def test_in_a_browser(chromium: Any, port: int, index: VectorIndex, tmp_path: Path) -> None:
-    """It opens without errors; a file, a point and a filter give neighbors; a loop selects; the selection comes as CSV."""
+    """The page opens without errors; files and filters give neighbors; a lasso selects; the selection downloads as CSV."""
     from playwright.sync_api import expect
 
     image = Path(index.manifest["origin"]["data"]) / index.ids[11]
     page = chromium.new_page(viewport={"width": 1300, "height": 1000})
-    wrong: list[str] = []
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"http://127.0.0.1:{port}")
     canvas = page.locator("#map .plane > canvas")
     canvas.wait_for()
@@ -279,7 +281,7 @@ def test_in_a_browser(chromium: Any, port: int, index: VectorIndex, tmp_path: Pa
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()
-    assert not wrong, wrong
+    assert not errors, errors
 
 
 def find_sample(page: Any, text: str) -> None:
@@ -303,7 +305,7 @@ def test_a_desk_shows_everything_on_one_screen(chromium: Any, port: int, index: 
         "getComputedStyle(document.querySelector('#results')).gridTemplateColumns.split(' ').length"
     )
     assert 24 % columns == 0
-    labels = [hit["label"] for hit in told(port, "/api/search?row=7&k=24")]
+    labels = [hit["label"] for hit in fetch_json(port, "/api/search?row=7&k=24")]
     query = index.ids[7].split("/")[0]
     kinds = page.eval_on_selector_all("#results figure", "figures => figures.map((figure) => figure.className)")
     assert kinds == ["same" if label == query else "other" for label in labels]
@@ -328,7 +330,7 @@ def test_names_stand_at_the_medians_of_their_groups(chromium: Any, port: int) ->
     page.goto(f"http://127.0.0.1:{port}")
     page.locator("#map .legend button").first.wait_for()
     drawn = {group["name"]: group for group in page.evaluate("document.querySelector('#map').map.groups()")}
-    data = told(port, "/api/map")["map"]
+    data = fetch_json(port, "/api/map")["map"]
     (layout,), codes = data["layouts"].values(), np.asarray(data["colors"]["label"]["codes"])
     for code, name in enumerate(data["colors"]["label"]["names"]):
         for axis in "xy":
