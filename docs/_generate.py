@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from tables import prose
 
 from aekit.cli import group
+from aekit.plugin import _HOMES, API_VERSION
 from aekit.registry.discovery import Plugin, registry
 
 if TYPE_CHECKING:
@@ -44,6 +45,34 @@ WRITTEN = {
     "evaluator": "`aekit evaluate EMBEDDINGS --evaluator NAME`, and options with `--set NAME.OPTION=VALUE`",
 }
 """Kind of plugin -> how a command line names one."""
+CONTRACTS = {
+    "Objectives": "Variant Pretext RestorationTask Objective Step Batch",
+    "Backbones": "Backbone Encoder Preprocess",
+    "Sources": "Source ArraySource SampleSpec Column",
+    "Indexes": "Index",
+    "Evaluators": "Result Metric Split",
+    "Registration": "Entry hookimpl Field API_VERSION",
+    "Errors": "AekitError DataError IdentityError RecipeError",
+}
+"""Section of the plugin API -> its names, in order."""
+BUILDING_BLOCKS = {
+    "data": "Data and readers",
+    "encoder": "Encoders",
+    "index": "Search",
+    "evaluation": "Evaluation",
+    "objectives": "Training",
+    "io": "Files",
+    "registry": "Registry",
+    "errors": "Names",
+}
+"""Layer of aekit -> the section of the plugin API with its building blocks."""
+NOT_DOCUMENTED = {
+    "Field": "pydantic's `Field`: it gives an option its range and description, as in\n"
+    '`level: Annotated[float, Field(gt=0, description="standard deviation of the noise")] = 0.1`.',
+    "hookimpl": "The decorator of the functions that register plugins, such as `aekit_register_variants`.",
+    "API_VERSION": f"Version of the plugin contracts, now {API_VERSION}. An `Entry` states the version it was written for.",
+}
+"""Names of the plugin API without a docstring -> their description."""
 LINK = re.compile(r"\]\((?!https?://|#)([^)\s#]+)((?:#[^)\s]*)?)\)")
 
 
@@ -64,8 +93,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def pages() -> dict[str, str]:
     """Return every generated page: its place in the site -> Markdown."""
     plural = {kind: "indexes" if kind == "index" else f"{kind}s" for kind in TITLES}
-    made = {f"reference/plugins/{plural[kind]}.md": plugin_page(kind) for kind in TITLES}
-    return made | {"reference/cli.md": command_page(), "changelog.md": changelog()}
+    generated = {f"reference/plugins/{plural[kind]}.md": plugin_page(kind) for kind in TITLES}
+    generated |= {"reference/cli.md": command_page(), "reference/plugin.md": plugin_api_page()}
+    return generated | {"changelog.md": changelog()}
 
 
 def plugin_page(kind: str) -> str:
@@ -81,6 +111,27 @@ def command_page() -> str:
     sections = [_command_section(command, context, name, 2) for name, command in commands.items() if command]
     codes = "Every command answers `--help`. Exit codes: 0, done; 2, an error that the message names; 130, stopped."
     return "\n\n".join(["# Command line", codes, _parameters(group, context), *sections]) + "\n"
+
+
+def plugin_api_page() -> str:
+    """Return the page of `aekit.plugin`: contracts first, then building blocks by layer."""
+    sections = {title: names.split() for title, names in CONTRACTS.items()}
+    contract_names = {name for names in sections.values() for name in names}
+    blocks: dict[str, list[str]] = {}
+    for module, names in _HOMES.items():
+        title = BUILDING_BLOCKS[module.split(".")[1]]
+        blocks.setdefault(title, []).extend(sorted(set(names.split()) - contract_names))
+    intro = (
+        "A plugin imports from `aekit.plugin`, `aekit.nn` (mathematics and layers) and `aekit.objectives` (losses and tasks), and from "
+        "no other module of aekit. [Writing a plugin](../how-to/plugin.md) explains how these fit together."
+    )
+    text = ["# Plugin API", intro, "## Contracts"]
+    for heading, names in sections.items():
+        text += [f"### {heading}", *map(_api_entry, names)]
+    text += ["## Building blocks", "The built-in plugins are made of these."]
+    for heading, names in blocks.items():
+        text += [f"### {heading}", *map(_api_entry, names)] if names else []
+    return "\n\n".join(text) + "\n"
 
 
 def changelog() -> str:
@@ -102,11 +153,18 @@ def outside_links(markdown: str, place: str) -> str:
     return LINK.sub(replaced, markdown)
 
 
+def _api_entry(name: str) -> str:
+    if name in NOT_DOCUMENTED:
+        return f"#### `aekit.plugin.{name}`\n\n{NOT_DOCUMENTED[name]}"
+    options = "    options:\n      heading_level: 4\n      show_if_no_docstring: true\n      members: true"
+    return f"::: aekit.plugin.{name}\n{options}"
+
+
 def _plugin_section(plugin: Plugin) -> str:
-    shown = CliRunner().invoke(
+    result = CliRunner().invoke(
         group, ["plugins", "show", plugin.kind, plugin.qualified, "--json"], catch_exceptions=False
     )
-    described = json.loads(shown.stdout)
+    described = json.loads(result.stdout)
     tags = ", ".join(f"`{tag}`" for tag in described["tags"])
     text = [f"## {plugin.name}", f"**{_plain(described['summary'])}**", *prose(plugin)]
     text += [f"Tags: {tags}."] if tags else []
@@ -129,8 +187,8 @@ def _command_section(command: click.Command, parent: click.Context, name: str, l
     text.append(_parameters(command, context))
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):
-            found = command.get_command(context, inner)
-            text += [_command_section(found, context, inner, level + 1)] if found else []
+            subcommand = command.get_command(context, inner)
+            text += [_command_section(subcommand, context, inner, level + 1)] if subcommand else []
     return "\n\n".join(part for part in text if part)
 
 
@@ -143,7 +201,7 @@ def _help(command: click.Command) -> str:
 
 
 def _parameters(command: click.Command, context: click.Context) -> str:
-    options = [one for one in command.get_params(context) if isinstance(one, click.Option) and one.name != "help"]
+    options = [p for p in command.get_params(context) if isinstance(p, click.Option) and p.name != "help"]
     records = [option.get_help_record(context) for option in options]
     rows = [f"| {_code(record[0])} | {_plain(record[1])} |" for record in records if record]
     return "\n".join(["| option | description |", "|---|---|", *rows]) if rows else ""

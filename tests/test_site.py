@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import aekit
+import aekit.plugin
 from aekit.cli import group
 
 ROOT = Path(__file__).parents[1]
@@ -40,16 +41,22 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     assert sorted(names) == sorted(aekit.__all__)
 
 
-def test_every_option_of_every_plugin_is_in_the_reference(pages: dict[str, str]) -> None:
-    def said(*words: str) -> dict[str, Any]:
-        return json.loads(CliRunner().invoke(group, ["plugins", *words, "--json"], catch_exceptions=False).stdout)
+def test_every_name_of_the_plugin_api_is_in_its_reference_once(pages: dict[str, str]) -> None:
+    names = re.findall(r"^(?:::: |#### `)aekit\.plugin\.(\w+)`?$", pages["reference/plugin.md"], re.M)
+    assert sorted(names) == sorted(aekit.plugin.__all__)
 
-    plugins = [plugin for plugin in said()["plugins"] if plugin["distribution"] == "aekit"]
+
+def test_every_option_of_every_plugin_is_in_the_reference(pages: dict[str, str]) -> None:
+    def read_json(*arguments: str) -> dict[str, Any]:
+        result = CliRunner().invoke(group, ["plugins", *arguments, "--json"], catch_exceptions=False)
+        return json.loads(result.stdout)
+
+    plugins = [plugin for plugin in read_json()["plugins"] if plugin["distribution"] == "aekit"]
     assert len(plugins) > 40
     for plugin in plugins:
         place = "indexes" if plugin["kind"] == "index" else f"{plugin['kind']}s"
         section = pages[f"reference/plugins/{place}.md"].split(f"## {plugin['name']}\n")[1].split("\n## ")[0]
-        for option in said("show", plugin["kind"], plugin["name"])["options"]:
+        for option in read_json("show", plugin["kind"], plugin["name"])["options"]:
             (row,) = [line for line in section.splitlines() if line.startswith(f"| `{option['option']}` |")]
             assert len(re.findall(r"(?<!\\)\|", row)) == 6, row
             assert option["range"] in row and option["default"].replace("|", r"\|") in row
@@ -73,10 +80,10 @@ def test_every_option_of_every_command_is_in_the_reference(pages: dict[str, str]
 
 
 def test_links_that_leave_the_site_lead_to_the_repository(generator: dict[str, Any]) -> None:
-    moved = generator["outside_links"]
+    outside_links = generator["outside_links"]
     assert re.fullmatch(
-        r"\[r\]\(https://[^)]+/tree/main/recipes/series\)", moved("[r](../../recipes/series)", "how-to/x.md")
+        r"\[r\]\(https://[^)]+/tree/main/recipes/series\)", outside_links("[r](../../recipes/series)", "how-to/x.md")
     )
-    for kept in ("[x](../using.md#tables)", "[x](https://example.org/a)", "[x](#here)", "[x](../../no/such/file.md)"):
-        assert moved(kept, "how-to/x.md") == kept
-    assert "(evaluating.md)" in generator["changelog"]()
+    for link in ("[x](../faq.md#tables)", "[x](https://example.org/a)", "[x](#here)", "[x](../../no/such/file.md)"):
+        assert outside_links(link, "how-to/x.md") == link
+    assert "(concepts/evaluation.md)" in generator["changelog"]()

@@ -82,7 +82,7 @@ class Backbone(nn.Module):
 
         Args:
             dim: width of the code.
-            widen: (B, dim) -> (B, *features_shape), the mirror image of the encoder's head; by default a linear map.
+            expand: (B, dim) -> (B, *features_shape), the mirror image of the encoder's head; by default a linear map.
         """
         if expand is None:
             expand = nn.Sequential(nn.Linear(dim, self.features_dim), nn.Unflatten(1, self.features_shape))

@@ -91,10 +91,10 @@ def test_every_check_has_a_broken_plugin() -> None:
 
 
 def test_every_check_is_documented() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "plugin.md").read_text("utf-8")
     for one in CHECKS:
         assert f"| `{one.name}` | {one.description} |" in text, (
-            f"docs/plugins.md lacks {one.name}, or says something else"
+            f"docs/how-to/plugin.md lacks {one.name}, or says something else"
         )
 
 
