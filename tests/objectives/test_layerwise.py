@@ -60,9 +60,9 @@ def test_a_layer_changes_its_own_weights_and_nothing_else(network: dict[str, obj
         before = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
         list(train(State.start(layer, settings), Batches(held, 32, 0), settings))
         changed = {name for name, tensor in whole.state_dict().items() if not torch.equal(tensor, before[name])}
-        own = {f"encoder.backbone.stages.{number}", f"decoder.mirrors.{number}", f"decoder.between.{number - 1}"}
+        own = {f"encoder.backbone.stages.{number}", f"decoder.mirrors.{number}", f"decoder.mirror_activation.{number - 1}"}
         if number == len(stages):
-            own |= {"encoder.head", "decoder.widen"}
+            own |= {"encoder.head", "decoder.expand"}
         assert changed and all(any(name.startswith(f"{part}.") for part in own) for name in changed), changed
         assert any(name.startswith("encoder.") for name in changed)
 
@@ -91,7 +91,7 @@ def test_layers_without_sigmoid_restore_codes_by_squared_error_through_the_decod
     first, second = whole.encoder.backbone.stages
     with torch.no_grad():
         code = first.eval()(whole.encoder.preprocess(raw))
-        back = whole.decoder.between[0](whole.decoder.mirrors[1](second(code)))
+        back = whole.decoder.mirror_activation[0](whole.decoder.mirrors[1](second(code)))
     expected = (back - code).square().sum() / 16
     assert logged["loss"].item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -219,7 +219,7 @@ def test_pairs_are_restored_and_labels_select(tmp_path: Path) -> None:
     with pytest.raises(aekit.errors.DataError, match=r"data\.only: no sample with label 'c'; available: a, b"):
         aekit.fit(tmp_path / "dirty.npz", overrides={"data.only": ["c"]})
     np.savez(tmp_path / "few.npz", x=clean[:50])
-    with pytest.raises(aekit.errors.DataError, match=r"data\.target = .*few\.npz'?: 50 samples have no target, e\.g\. '50'"):
+    with pytest.raises(aekit.errors.DataError, match=r"data\.target = .*few\.npz'?: 46 samples have no target, e\.g\. '50'"):
         aekit.fit(tmp_path / "dirty.npz", overrides={"data.target": str(tmp_path / "few.npz")})
 
 
@@ -255,7 +255,7 @@ def test_an_interrupted_evaluation_does_not_train_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         aekit.fit(images(), overrides=settings, out=tmp_path / "run", progress=StopsBeforeTheEnd())
     log = (tmp_path / "run" / "log.jsonl").read_text()
-    before = (tmp_path / "run" / "checkpoint" / "state.safetensors").read_bytes()
+    before = (tmp_path / "run" / "encoder" / "encoder.json").read_bytes()
     said: list[str] = []
 
     class Listens(Progress):
@@ -263,6 +263,8 @@ def test_an_interrupted_evaluation_does_not_train_again(tmp_path: Path) -> None:
             said.append(text)
 
     encoder = aekit.fit(images(), overrides=settings, out=tmp_path / "run", resume=True, progress=Listens())
-    assert "resuming after step 6" in said and before
+    assert f"{tmp_path / 'run'} is already trained; creating its evaluation and report" in said
+    assert (tmp_path / "run" / "encoder" / "encoder.json").read_bytes() == before
+    assert "kmeans" in json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"]["results"]["encoder"]
     assert (tmp_path / "run" / "log.jsonl").read_text() == log
     assert encoder.record["metrics"]["loss"] == json.loads(log.splitlines()[-1])["loss"]

@@ -209,7 +209,7 @@ def test_a_bank_of_marks() -> None:
 
 
 def test_fonts_that_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"no font there; expected a file ending in \.otf, \.ttc, \.ttf, or a folder"):
+    with pytest.raises(RecipeError, match=r"no font found; expected a file ending in \.otf, \.ttc, \.ttf, or a folder"):
         find_fonts([str(tmp_path)])
     own = ImageFont.load_default(20)
     assert isinstance(own, ImageFont.FreeTypeFont)
@@ -250,11 +250,11 @@ def test_marks_lie_where_they_are_put() -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("inpainting", {"hole": "block"}),
-        ("inpainting", {"hole": "center", "residual": True}),
+        ("inpainting", {"mask": "block"}),
+        ("inpainting", {"mask": "center", "residual": True}),
         ("super-resolution", {"residual": True, "loss": "huber"}),
-        ("watermark-removal", {"loss": "bce", "different": 16}),
-        ("colorization", {"way": "regression"}),
+        ("watermark-removal", {"loss": "bce", "bank_size": 16}),
+        ("colorization", {"target": "regression"}),
     ],
 )
 def test_other_options_keep_the_contract(name: str, options: dict[str, Any]) -> None:
@@ -264,7 +264,7 @@ def test_other_options_keep_the_contract(name: str, options: dict[str, Any]) -> 
 
 def test_the_loss_counts_in_the_hole_and_in_the_band_around_it() -> None:
     data = images()
-    made = task("inpainting", data, {"hole": "center", "overlap": 2, "overlap_weight": 10.0, "residual": False})
+    made = task("inpainting", data, {"mask": "center", "overlap": 2, "overlap_weight": 10.0, "residual": False})
     x = seen(made, data)
     hole = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
     hole[..., 4:12, 4:12] = True  # a quarter of 16 x 16
@@ -278,7 +278,7 @@ def test_the_loss_counts_in_the_hole_and_in_the_band_around_it() -> None:
     errors = (made.decoder(made.encoder.encode(visible)) - x).square().detach()
     assert loss["loss"].item() == pytest.approx(((weights * errors).sum() / weights.sum()).item(), rel=1e-5)
     left, before = (errors * hole).sum(), ((visible - x).square()).sum()
-    assert loss["repaired"].item() == pytest.approx(float(1 - left / before), rel=1e-3)
+    assert loss["error_reduction"].item() == pytest.approx(float(1 - left / before), rel=1e-3)
 
 
 @pytest.mark.parametrize("fill", ["mean", "surroundings"])
@@ -288,8 +288,8 @@ def test_what_was_never_hidden_stays_as_it_was(fill: str) -> None:
     x = seen(made, data)
     rows = made.show(x, drawn())
     visible, hidden = made.mask_input(x, drawn())
-    assert torch.equal(rows["sees"], visible) and not torch.equal(rows["restores"], visible)  # type: ignore[arg-type]
-    assert torch.equal(torch.where(hidden, 0.0, rows["restores"]), torch.where(hidden, 0.0, x))  # type: ignore[arg-type]
+    assert torch.equal(rows["network input"], visible) and not torch.equal(rows["network output"], visible)  # type: ignore[arg-type]
+    assert torch.equal(torch.where(hidden, 0.0, rows["network output"]), torch.where(hidden, 0.0, x))  # type: ignore[arg-type]
     taken = made.prepare_damaged(x, hidden)
     assert torch.equal(taken.visible, visible) and taken.mask is hidden
 
@@ -297,7 +297,7 @@ def test_what_was_never_hidden_stays_as_it_was(fill: str) -> None:
 @pytest.mark.parametrize("shape", [(2, 24), (1, 6, 10, 12)])
 def test_gaps_in_series_and_holes_in_clips(shape: tuple[int, ...]) -> None:
     data = np.random.default_rng(0).random((20, *shape)).astype(np.float32)
-    made = task("inpainting", data, {"hole": "block"})
+    made = task("inpainting", data, {"mask": "block"})
     _, hidden = made.mask_input(seen(made, data), drawn())
     assert hidden.shape == (20, 1, *shape[1:]) and 0.1 < hidden.float().mean() < 0.4
     smaller = task("super-resolution", data)
@@ -338,14 +338,14 @@ def test_convolutions_run_at_other_sizes_as_at_their_own() -> None:
 def test_marks_are_blended_into_the_image() -> None:
     data = np.full((64, 3, 32, 32), 128, np.uint8)
     data[0], data[1] = 0, 255  # so that colors reach from black to white
-    made = task("watermark-removal", data, {"faintest": 0.5, "strongest": 0.5, "most": 1, "tiled": 0.0})
+    made = task("watermark-removal", data, {"min_opacity": 0.5, "max_opacity": 0.5, "max_watermarks": 1, "tiled_ratio": 0.0})
     x = seen(made, data)[2:]
     visible = made.damage(x, drawn()).visible
     assert visible.shape == x.shape and (visible != x).flatten(1).any(1).all(), "there is a mark in each"
     assert visible.min() >= 0.5 * 128 / 255 - 1e-3 and visible.max() <= 0.5 * 128 / 255 + 0.5 + 1e-3
     assert 0.02 < (visible - x).abs().gt(0.01).float().mean() < 0.5, "most of the image is left alone"
     assert not torch.equal(visible, made.damage(x, drawn(1)).visible)
-    assert "fonts" in made.note and "64 marks" in task("watermark-removal", data, {"different": 64}).note
+    assert "fonts" in made.note and "64 watermarks" in task("watermark-removal", data, {"bank_size": 64}).note
 
 
 def test_colors_come_from_the_lightness_alone() -> None:
@@ -356,7 +356,7 @@ def test_colors_come_from_the_lightness_alone() -> None:
     lab = color.rgb2lab(data / 255, channel_axis=1)
     assert torch.allclose(gray, gray[:, :1].expand_as(gray), atol=1e-3)
     assert np.allclose(color.rgb2lab(gray.numpy(), channel_axis=1)[:, 0], lab[:, 0], atol=0.05)
-    for shown in (made.transform(gray), task("colorization", data, {"way": "regression"}).eval().transform(gray)):
+    for shown in (made.transform(gray), task("colorization", data, {"target": "regression"}).eval().transform(gray)):
         # Colors that a screen does not show at this lightness are cut, which may change it a little.
         assert np.abs(color.rgb2lab(shown.detach().numpy(), channel_axis=1)[:, 0] - lab[:, 0]).mean() < 1
 
@@ -367,7 +367,7 @@ def test_the_color_loss_by_hand() -> None:
     x = seen(made, data)
     ab = F.avg_pool2d(rgb_to_lab(x)[:, 1:], 2)
     features = made.decoder(made.encoder.encode(made.prepare_damaged(x).visible))
-    logits = made.told(F.avg_pool2d(features, 2)).detach()  # type: ignore[operator]
+    logits = made.classifier(F.avg_pool2d(features, 2)).detach()  # type: ignore[operator]
     places, shares = soft_encode_ab(ab, made.bins)  # type: ignore[arg-type]
     total = weight = 0.0
     for image in range(6):
@@ -403,7 +403,7 @@ def test_targets_keep_all_digits_under_autocast() -> None:
         ("inpainting", np.ones((8, 5), np.float32), {}, "expected series, images or clips"),
         ("colorization", images(8, channels=1), {}, "expected images in red, green and blue"),
         ("watermark-removal", np.ones((8, 2, 16), np.float32), {}, "expected images (C, H, W), found series"),
-        ("watermark-removal", images(8), {"smallest": 0.9, "largest": 0.5}, "smallest = 0.9 is above"),
+        ("watermark-removal", images(8), {"min_width": 0.9, "max_width": 0.5}, "min_width = 0.9: expected at most max_width = 0.5"),
         ("super-resolution", images(8), {"axes": "time"}, "axes = 'time' leaves nothing to make smaller"),
         ("super-resolution", images(8), {"factor": 16}, "factor = 16 leaves fewer than two entries of 16"),
         ("inpainting", np.arange(400, dtype=np.float32).reshape(8, 2, 25), {"loss": "bce"}, "needs data in [0, 1]"),
@@ -433,7 +433,7 @@ def test_decoders_of_other_channels() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All four tasks and an autoencoder around one encoder without a dense layer."""
     folder = tmp_path_factory.mktemp("restoring") / "run"
-    tasks = {"pretexts": list(TASKS), "variants": ["plain"], "watermark-removal": {"different": 32}}
+    tasks = {"pretexts": list(TASKS), "variants": ["plain"], "watermark-removal": {"bank_size": 32}}
     overrides = {f"objective.{name}": value for name, value in tasks.items()}
     aekit.fit(images(96), dim=0, epochs=1, out=folder, overrides=FAST | overrides | {"train.batch_size": 24})
     return folder
@@ -503,7 +503,7 @@ def test_tasks_that_cannot_be_trusted_are_refused(run: Path, tmp_path: Path) -> 
         PluginError, match=r"pretext 'inpainting' of other 1\.0 is not installed: pip install 'other==1\.0'"
     ):
         load(lambda described: described["plugin"].update(distribution="other", version="1.0"))
-    with pytest.raises(RecipeError, match=r"inpainting.shar: no such option; did you mean 'share'"):
+    with pytest.raises(RecipeError, match=r"inpainting.mask_rati: no such option; did you mean 'mask_ratio'"):
         load(lambda described: described["options"].update(shar=0.5))
     (copied(lambda described: None) / "pretexts" / "inpainting" / "weights.safetensors").write_bytes(b"damaged")
     with pytest.raises(IdentityError, match=r"weights\.safetensors: does not load"):
@@ -512,7 +512,7 @@ def test_tasks_that_cannot_be_trusted_are_refused(run: Path, tmp_path: Path) -> 
     described = json.loads(record.read_text())
     described["plugin"]["version"] = "9.9"
     record.write_text(json.dumps(described))
-    with pytest.raises(PluginError, match=r"it was made with aekit==9\.9"):
+    with pytest.raises(PluginError, match=r"saved with aekit==9\.9"):
         load_pretexts(tmp_path, encoder)
 
 
@@ -540,7 +540,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {row["what"]: row for row in rows}
+    return {row["method"]: row for row in rows}
 
 
 @pytest.mark.parametrize("name", ["inpaint", "colorize", "enlarge", "clean"])
@@ -549,8 +549,10 @@ def test_a_demonstration_is_judged(name: str, run: Path, folder: Path, command: 
     told = command.ok("apply", run, folder / "whole", "-o", out, "--task", name, "--demonstrate", "-q")
     results = json.loads((out / "results.json").read_text())
     rows = by_name(results["rows"])
-    left = {"inpaint": "surroundings", "colorize": "left gray", "enlarge": "bicubic", "clean": "marks left"}[name]
-    assert list(rows)[:2] == ["network", left] and left in told and results["own size"] and results["demonstration"]
+    left = {"inpaint": "surroundings", "colorize": "grayscale", "enlarge": "bicubic", "clean": "watermarked"}[name]
+    assert (
+        list(rows)[:2] == ["network", left] and left in told and results["original_size"] and results["demonstration"]
+    )
     errors = []
     for number in range(5):
         before, after = read(folder / "whole" / f"{number}.png"), read(out / "samples" / f"{number}.png")
@@ -558,10 +560,10 @@ def test_a_demonstration_is_judged(name: str, run: Path, folder: Path, command: 
         errors.append(10 * np.log10(255**2 / np.square(before.astype(float) - after).mean()))
     assert rows["network"]["psnr"] == pytest.approx(np.mean(errors), abs=1e-3)
     again = aekit.apply(run, str(folder / "whole"), task=name, demonstrate=True, baselines=False)
-    assert [row["what"] for row in again.rows] == ["network", left]
+    assert [row["method"] for row in again.rows] == ["network", left]
     assert again.rows[0] == results["rows"][0], "the same from the same seed"
     if name == "inpaint":
-        assert {"the mean", "nearest neighbor", "biharmonic"} <= set(rows) and rows["network"]["psnr inside"] < rows[
+        assert {"mean", "nearest neighbor", "biharmonic"} <= set(rows) and rows["network"]["psnr in mask"] < rows[
             "network"
         ]["psnr"]
 
@@ -590,7 +592,7 @@ def test_holes_that_masks_name(run: Path, folder: Path, command: Command, tmp_pa
     command.ok(*arguments, "-o", tmp_path / "by-mask", "--mask", tmp_path / "masks")
     command.ok(*arguments, "-o", tmp_path / "by-alpha", "--mask-value", "transparent")
     rows = by_name(json.loads((tmp_path / "by-mask" / "results.json").read_text())["rows"])
-    assert set(rows) == {"network", "surroundings"} and "psnr inside" in rows["network"]
+    assert set(rows) == {"network", "surroundings"} and "psnr in mask" in rows["network"]
     for number in range(5):
         whole, filled = (
             read(folder / "whole" / f"{number}.png"),
@@ -609,13 +611,13 @@ def test_holes_that_masks_name(run: Path, folder: Path, command: Command, tmp_pa
     by_array = aekit.apply(run, flat, task="inpaint", mask=one).values
     assert isinstance(by_color, np.ndarray) and np.array_equal(by_color, by_array)
     none = aekit.apply(run, flat, task="inpaint", mask_value="7")
-    assert "3 of 3 samples have no hole" in none.notes and np.array_equal(none.values, flat)
+    assert "3 of 3 samples have an empty mask" in none.notes and np.array_equal(none.values, flat)
     assert none.rows == [] and set(none.samples[0]) == {"id", "rmse to input"}
 
 
 def test_without_holes_it_is_a_demonstration(run: Path) -> None:
     made = aekit.apply(run, images(4), task="inpaint", baselines=False)
-    assert any("no holes are named" in note for note in made.notes) and made.details["demonstration"]
+    assert any("no masks were given" in note for note in made.notes) and made.details["demonstration"]
 
 
 def test_gray_images_are_colored(run: Path, folder: Path, tmp_path: Path) -> None:
@@ -623,7 +625,7 @@ def test_gray_images_are_colored(run: Path, folder: Path, tmp_path: Path) -> Non
     for path in (folder / "whole").iterdir():
         Image.open(path).convert("L").save(tmp_path / "gray" / path.name)
     made = aekit.apply(run, str(tmp_path / "gray"), task="colorize", clean=str(folder / "whole"))
-    assert [row["what"] for row in made.rows] == ["network", "left gray"] and isinstance(made.values, list)
+    assert [row["method"] for row in made.rows] == ["network", "grayscale"] and isinstance(made.values, list)
     assert any((value.max(0).astype(int) - value.min(0)).max() > 10 for value in made.values), "there is color"
 
 
@@ -640,7 +642,7 @@ def test_images_are_enlarged(run: Path, folder: Path, tmp_path: Path) -> None:
             tmp_path / "small" / path.name
         )
     made = aekit.apply(run, str(tmp_path / "small"), task="enlarge", clean=str(folder / "whole"), out=tmp_path / "out")
-    assert [row["what"] for row in made.rows] == ["network", "bicubic"]
+    assert [row["method"] for row in made.rows] == ["network", "bicubic"]
     for path in (folder / "whole").iterdir():
         assert read(tmp_path / "out" / "samples" / path.name).shape == read(path).shape
     # From whole images that it makes small itself, the same.
@@ -660,28 +662,28 @@ def test_networks_of_one_size(dense_run: Path, tmp_path: Path) -> None:
     made = aekit.apply(dense_run, images(6, 8, channels=1), task="enlarge")
     assert isinstance(made.values, np.ndarray) and made.values.shape == (6, 1, 16, 16)
     with pytest.raises(
-        DataError, match="0: enlarged it is 1x40x40, the network takes 1x16x16: its code is a dense layer"
+        DataError, match="0: upscaled it is 1x40x40, the network takes 1x16x16: its code is a dense layer"
     ):
         aekit.apply(dense_run, images(6, 20, channels=1), task="enlarge")
-    with pytest.raises(DataError, match="samples are image 3x8x8 uint8, the task enlarges image samples of 1 channels"):
+    with pytest.raises(DataError, match="samples are image 3x8x8 uint8, the task upscales image samples of 1 channels"):
         aekit.apply(dense_run, images(6, 8), task="enlarge")
     whole = aekit.apply(dense_run, images(6, channels=1), task="enlarge", demonstrate=True)
-    assert "at the network's own 16x16 pixels" in whole.notes[0] and not whole.details["own size"]
+    assert "resized to the 16x16 pixels of the network" in whole.notes[0] and not whole.details["original_size"]
 
 
 def test_gaps_in_series_are_filled(tmp_path: Path) -> None:
     time = np.linspace(0, 6 * np.pi, 48)
     phases = np.random.default_rng(0).uniform(0, 6, (200, 1))
     waves = np.stack([np.sin(time + phases), np.cos(time + phases)], 1).astype(np.float32)
-    overrides = FAST | {"train.lr": 5e-3, "objective.inpainting.hole": "block", "train.batch_size": 20}
+    overrides = FAST | {"train.lr": 5e-3, "objective.inpainting.mask": "block", "train.batch_size": 20}
     aekit.fit(waves[:150], pretexts=["inpainting"], dim=8, epochs=40, out=tmp_path / "run", overrides=overrides)
     gap = np.zeros((1, 48), bool)
     gap[0, 20:32] = True
     made = aekit.apply(tmp_path / "run", waves[150:], task="inpaint", mask=gap, clean=waves[150:])
     rows = by_name(made.rows)
-    assert list(rows) == ["network", "the mean", "nearest neighbor"] and isinstance(made.values, np.ndarray)
-    assert rows["network"]["rmse inside"] < 0.5 * rows["the mean"]["rmse inside"]
-    assert rows["network"]["rmse inside"] < rows["nearest neighbor"]["rmse inside"]
+    assert list(rows) == ["network", "mean", "nearest neighbor"] and isinstance(made.values, np.ndarray)
+    assert rows["network"]["rmse in mask"] < 0.5 * rows["mean"]["rmse in mask"]
+    assert rows["network"]["rmse in mask"] < rows["nearest neighbor"]["rmse in mask"]
     assert np.allclose(made.values[:, :, ~gap[0]], waves[150:][:, :, ~gap[0]], atol=1e-5)
 
 
@@ -695,8 +697,8 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
     )
     data = images(3)
     made = aekit.apply(run, data, task="mirror", clean=data)
-    assert np.array_equal(made.values, data[..., ::-1]) and [r["what"] for r in made.rows] == ["network", "as they are"]
-    with pytest.raises(RecipeError, match="the task has no way to damage samples"):
+    assert np.array_equal(made.values, data[..., ::-1]) and [r["method"] for r in made.rows] == ["network", "input"]
+    with pytest.raises(RecipeError, match="the task cannot damage samples"):
         aekit.apply(run, data, task="mirror", demonstrate=True)
 
 
@@ -704,26 +706,26 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
     ("settings", "said"),
     [
         ({"task": "inpain"}, "task 'inpain': no such task; did you mean 'inpaint'?"),
-        ({"task": "clean", "mask": "x.png"}, "clean.mask: the task is not told where to restore"),
+        ({"task": "clean", "mask": "x.png"}, "clean.mask: the task takes no masks"),
         ({"task": "inpaint", "mask": "x.png", "mask_value": "0"}, "inpaint.mask, mask_value: expected only one"),
         ({"task": "inpaint", "mask": "nowhere.png"}, "nowhere.png: no such file or folder"),
         (
             {"task": "inpaint", "mask_value": "pink"},
-            "mask_value = 'pink': expected 'transparent', a number, or 3 with commas",
+            "mask_value = 'pink': expected 'transparent', a number, or 3 separated by commas",
         ),
         (
             {"task": "inpaint", "mask_value": "1,2"},
-            "mask_value = '1,2': expected 'transparent', a number, or 3 with commas",
+            "mask_value = '1,2': expected 'transparent', a number, or 3 separated by commas",
         ),
-        ({"task": "inpaint", "mask_value": "transparent"}, "only image files have transparent parts"),
-        ({"task": "inpaint", "mask": np.ones((1, 5, 5), bool)}, "0: a mask of 1x5x5 for a sample of 3x16x16"),
+        ({"task": "inpaint", "mask_value": "transparent"}, "only image files have transparency"),
+        ({"task": "inpaint", "mask": np.ones((1, 5, 5), bool)}, "0: mask of size 1x5x5 for a sample of size 3x16x16"),
         (
             {"task": "inpaint", "mask": np.ones((3, 16, 16), bool)},
-            "3 samples for 4 damaged ones; expected a mask for each",
+            "3 samples for 4 damaged ones; expected one mask for each",
         ),
         ({"task": "inpaint", "demonstrate": False}, "inpaint: expected mask or mask_value"),
         ({"task": "inpaint", "clean": "x"}, "inpaint: expected mask or mask_value"),
-        ({"task": "clean", "demonstrate": True, "clean": "x"}, "DATA is taken as undamaged, and damaged by the task"),
+        ({"task": "clean", "demonstrate": True, "clean": "x"}, "the task damages clean DATA itself"),
         ({"task": "clean", "tiles": 3}, "clean.tiles: no such option; did you mean 'tile'?"),
     ],
 )

@@ -171,8 +171,8 @@ def test_reconstructions_of_an_array(command: Command, digits_run: Path, tmp_pat
     told = command.ok("apply", digits_run, "sklearn:digits", "-o", out, "-q")
     assert "1797 samples in" in told and "pca-6" in told and "no JPEG or PNG" in told
     results = json.loads((out / "results.json").read_text())
-    assert results["digest"] == aekit.load(digits_run).digest and results["place"] == "samples.npy"
-    rows = {row["what"]: row for row in results["rows"]}
+    assert results["digest"] == aekit.load(digits_run).digest and results["samples_path"] == "samples.npy"
+    rows = {row["method"]: row for row in results["rows"]}
     assert [row["bytes"] for row in rows.values()] == [24, 12, 6, 24, 256]
 
     digits = (load_digits().images / 16).astype(np.float32)[:, None]
@@ -207,13 +207,13 @@ def test_images_become_images_of_their_names(command: Command, tmp_path: Path) -
     fast = ("--set", "train.precision=fp32", "--set", "encoder.conv.channels=[4,8]")
     command.ok("fit", folder, "-o", tmp_path / "run", "--dim", 4, "--epochs", 1, "-q", *fast)
     told = command.ok("apply", tmp_path / "run", folder, "-o", tmp_path / "out", "-q")
-    assert "1 samples skipped, such as a/words.jpg" in told and "jpeg, quality" in told and "png" in told
+    assert "1 samples skipped, e.g. a/words.jpg" in told and "jpeg, quality" in told and "png" in told
     names = {path.name for path in (tmp_path / "out" / "samples" / "a").iterdir()}
     assert names == {"0-jpg.png", "0-bmp.png", *(f"{number}.png" for number in range(1, 20))}
     again = aekit.open_data(tmp_path / "out" / "samples")
     assert str(again.spec) == "image 3x12x12 uint8" and len(again) == 21
     assert "words.jpg" in (tmp_path / "out" / "skipped.csv").read_text()
-    files = {row["what"]: row for row in json.loads((tmp_path / "out" / "results.json").read_text())["rows"]}
+    files = {row["method"]: row for row in json.loads((tmp_path / "out" / "results.json").read_text())["rows"]}
     assert files["png"]["bytes"] > files["raw"]["bytes"] * 0.8, "noise does not compress"
 
 
@@ -235,7 +235,7 @@ def test_vectors_in_memory(tmp_path: Path) -> None:
     aekit.fit(tmp_path / "rows.npy", dim=2, epochs=1, out=tmp_path / "run")
     made = aekit.apply(tmp_path / "run", rows)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (80, 6) and made.values.dtype == np.float64
-    assert made.folder is None and set(made.rows[0]) == {"what", "bytes", "mse"}
+    assert made.folder is None and set(made.rows[0]) == {"method", "bytes", "mse"}
     scaled, deviation = (made.values - rows) / rows.std(0), made.rows[0]["mse"]
     assert np.square(scaled).mean() == pytest.approx(deviation, rel=1e-4)
 
@@ -244,7 +244,7 @@ def test_reconstructing_without_the_training_data(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
     aekit.fit(rows, dim=2, epochs=1, out=tmp_path / "run")
     made = aekit.apply(tmp_path / "run", rows)
-    assert [row["what"] for row in made.rows] == ["code, float32", "code, float16", "code, 8 bit", "raw"]
+    assert [row["method"] for row in made.rows] == ["code, float32", "code, float16", "code, 8 bit", "raw"]
     assert any("no PCA" in note and "data in memory" in note for note in made.notes)
 
 
@@ -255,8 +255,8 @@ def test_pages_are_restored_at_their_own_size(command: Command, page_run: Path, 
     out = tmp_path / "out"
     arguments = ("apply", page_run, pages / "dirty", "-o", out, "--task", "denoise", "--clean", pages / "clean")
     told = command.ok(*arguments, "-q")
-    rows = {row["what"]: row for row in json.loads((out / "results.json").read_text())["rows"]}
-    assert list(rows) == ["network", "as they are", "median filter", "non-local means"]
+    rows = {row["method"]: row for row in json.loads((out / "results.json").read_text())["rows"]}
+    assert list(rows) == ["network", "input", "median filter", "non-local means"]
     assert "median filter: 3, the best of 3, 5, 7" in told
     errors, before = [], []
     for number in range(3):
@@ -268,8 +268,8 @@ def test_pages_are_restored_at_their_own_size(command: Command, page_run: Path, 
         errors.append(np.sqrt(np.square(restored - clean).mean()))
         before.append(np.sqrt(np.square(dirty - clean).mean()))
     assert rows["network"]["rmse"] == pytest.approx(np.mean(errors), abs=1e-6)
-    assert rows["as they are"]["rmse"] == pytest.approx(np.mean(before), abs=1e-6)
-    assert rows["network"]["rmse"] < 0.8 * rows["as they are"]["rmse"], "it was trained to restore them"
+    assert rows["input"]["rmse"] == pytest.approx(np.mean(before), abs=1e-6)
+    assert rows["network"]["rmse"] < 0.8 * rows["input"]["rmse"], "it was trained to restore them"
 
 
 def test_clean_pages_named_by_a_column(page_run: Path, pages: Path) -> None:
@@ -307,17 +307,17 @@ def test_pieces_are_the_whole(page_run: Path) -> None:
 
 
 def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pages: Path, tmp_path: Path) -> None:
-    assert sized(digits_run) == ("its code is a dense layer of 6 numbers; encoder.dim = 0 leaves that out")
+    assert sized(digits_run) == ("its code is a dense layer of 6 units; train with encoder.dim = 0")
     # A head that competes over the image it was trained on is no dense layer, but must not be passed over.
     small = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), dtype=np.uint8)
     sparse = {"variants": ["k-sparse"], "overrides": FAST | {"encoder.dim": 0}}
     aekit.fit(small, epochs=1, out=tmp_path / "sparse", **sparse)
-    assert "by the head of 'k-sparse'" in str(sized(tmp_path / "sparse"))
+    assert "because of the head of 'k-sparse'" in str(sized(tmp_path / "sparse"))
     odd = np.random.default_rng(0).integers(0, 256, (20, 1, 14, 14), dtype=np.uint8)
     aekit.fit(odd, epochs=1, out=tmp_path / "odd", overrides=FAST | {"encoder.dim": 0})
     assert "do not divide the 14x14 pixels" in str(sized(tmp_path / "odd"))
     made = aekit.apply(tmp_path / "odd", pages / "dirty", task="denoise", clean=str(pages / "clean"))
-    assert any("at the network's own 14x14 pixels" in note for note in made.notes)
+    assert any("resized to the 14x14 pixels of the network" in note for note in made.notes)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (3, 1, 14, 14)
     # An array of larger images than the network was trained on.
     large = np.stack([text_image(seed, 20, 24) for seed in range(4)])[:, None]
@@ -331,7 +331,7 @@ def test_without_scikit_image_a_baseline_is_left_out(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "skimage.restoration", None)
     made = aekit.apply(page_run, pages / "dirty", task="denoise", clean=str(pages / "clean"))
-    assert [row["what"] for row in made.rows] == ["network", "as they are", "median filter"]
+    assert [row["method"] for row in made.rows] == ["network", "input", "median filter"]
     assert any("pip install 'aekit[images]'" in note for note in made.notes)
 
 
@@ -374,7 +374,7 @@ def test_what_lies_between_two_samples(command: Command, digits_run: Path, tmp_p
     ends = load_autoencoder(digits_run).reconstruct(digits[[0, 1, 5, 9]]).numpy()
     assert np.allclose(made[:, [0, -1]].reshape(4, 1, 8, 8), ends, atol=1e-5)
     with (out / "samples.csv").open() as file:
-        assert [(row["from"], row["to"], row["share"]) for row in csv.DictReader(file)][4] == ("5", "9", "0")
+        assert [(row["from"], row["to"], row["fraction"]) for row in csv.DictReader(file)][4] == ("5", "9", "0")
     drawn = aekit.apply(digits_run, "sklearn:digits", task="interpolate", count=3, steps=2, seed=1)
     assert drawn.count == 6 and drawn.samples[0]["from"] != drawn.samples[0]["to"]
 
@@ -388,11 +388,14 @@ def test_what_lies_between_two_samples(command: Command, digits_run: Path, tmp_p
         (("sklearn:digits", "--task", "denois"), "task 'denois': no such task; did you mean 'denoise'?"),
         (("sklearn:digits", "--count", "3"), "reconstruct.count: no such option"),
         (("--task", "interpolate"), "interpolate needs data"),
-        (("--task", "sample"), "a plain autoencoder has no distribution to sample from; train one with"),
+        (("--task", "sample"), "the autoencoder has no prior to sample from; train with"),
         (("sklearn:iris",), "samples are vector 4 float64, the encoder takes image 1x8x8 float32"),
         (("sklearn:digits", "--task", "interpolate", "--pair", "0", "zero"), "no sample 'zero' in sklearn:digits"),
         (("sklearn:digits", "--task", "interpolate", "--steps", "1"), "interpolate.steps = 1: expected greater than"),
-        (("sklearn:digits", "--task", "interpolate", "--method", "up"), "interpolate.method = 'up': expected 'linear' or"),
+        (
+            ("sklearn:digits", "--task", "interpolate", "--method", "up"),
+            "interpolate.method = 'up': expected 'linear' or",
+        ),
         (("sklearn:digits", "--task", "denoise", "--clean", "nowhere"), "nowhere: no such file or folder"),
         (("sklearn:digits", "--task", "denoise", "--clean", "sklearn:iris"), "the encoder takes image 1x8x8 float32"),
     ],
@@ -411,8 +414,8 @@ def test_mistakes_with_places(command: Command, digits_run: Path, page_run: Path
     (tmp_path / "some").mkdir()
     Image.open(pages / "clean" / "0.png").save(tmp_path / "some" / "0.png")
     error = command(*denoise, pages / "dirty", "--clean", tmp_path / "some").error
-    assert "no clean one for 1.png" in error
+    assert "no clean sample for 1.png" in error
     assert "nor a column of" in command(*denoise, pages / "list.csv", "--clean", "trut").error
     for number in (1, 2):
         Image.open(pages / "clean" / "0.png").save(tmp_path / "some" / f"{number}.png")
-    assert "of shapes 1x50x41 and 1x37x60" in command(*denoise, pages / "dirty", "--clean", tmp_path / "some").error
+    assert "have shapes 1x50x41 and 1x37x60" in command(*denoise, pages / "dirty", "--clean", tmp_path / "some").error

@@ -90,8 +90,8 @@ def test_the_script_in_the_docs_runs_without_aekit(tmp_path: Path) -> None:
     encoder = aekit.fit(data, dim=4, overrides=FAST)
     aekit.export_encoder(encoder, tmp_path / "model.onnx", data=data)
     np.save(tmp_path / "samples.npy", data)
-    text = (ROOT / "docs" / "export.md").read_text("utf-8")
-    script = text.split("```python")[1].split("```")[0]
+    text = (ROOT / "docs" / "how-to" / "production-index.md").read_text("utf-8")
+    script = next(block for block in text.split("```")[1::2] if "onnxruntime" in block).removeprefix("python")
     assert len([line for line in script.splitlines() if line.strip()]) <= 10 and "aekit" not in script.replace(
         "aekit.digest", ""
     )

@@ -194,7 +194,7 @@ def test_few_labels_are_drawn_by_class_and_divided_among_training_and_validation
 
 def test_more_labels_than_there_are_names_the_classes_that_lack() -> None:
     labels = np.repeat(["a", "b", "c"], [100, 60, 40])
-    with pytest.raises(DataError, match=r"per_class = 30: more than there are; .* has 24 of 'c' \(stratified"):
+    with pytest.raises(DataError, match=r"per_class = 30: too few labels; .* has 24 of 'c' \(stratified"):
         few_label_split(make_split(labels), labels, 30, seed=0)
     with pytest.raises(DataError, match="has 36 of 'b', 24 of 'c'"):
         few_label_split(make_split(labels), labels, 37, seed=0)
@@ -209,7 +209,7 @@ def test_the_best_epoch_is_the_most_accurate_then_the_surest(encoder: aekit.Enco
             objective.classifier.bias.fill_(epoch)
         best.sums += torch.tensor([6.0, 1.5])
         best.add(objective, 3, (accuracy, entropy))
-        assert best.chosen == min(epoch, 2)
+        assert best.best == min(epoch, 2)
         assert best.objective.classifier.bias[0] == min(epoch, 2), "its weights are kept"
     assert best.metrics(2) == {
         "loss": 2.0,
@@ -226,7 +226,7 @@ def test_without_validation_the_last_epoch_is_taken(encoder: aekit.Encoder) -> N
     for epoch in range(3):
         assert not best.should_stop(1)
         best.add(objective, 1, (float("nan"), float("nan")))
-        assert best.chosen == epoch
+        assert best.best == epoch
     assert best.should_stop(0) and set(best.metrics(2)) == {"loss", "accuracy"}
 
 
@@ -257,7 +257,7 @@ def test_what_is_reported_is_of_the_chosen_weights_on_samples_read_once(
     for name in ("random", "frozen"):
         gap = found.accuracy["finetuned"].value - found.accuracy[name].value
         assert found.gains[name].value == pytest.approx(gap)
-    assert (found.results["from"], found.results["digest"]) == (encoder.digest, found.encoder.digest)
+    assert (found.results["base_encoder"], found.results["digest"]) == (encoder.digest, found.encoder.digest)
 
 
 def test_test_labels_change_nothing_but_the_figures(
@@ -292,7 +292,7 @@ def test_few_labels_from_end_to_end(images: tuple[np.ndarray, np.ndarray], encod
         found = aekit.finetune(encoder, images[0], labels=images[1], per_class=per_class, **FAST)
         assert (found.results["counts"]["train"], found.results["counts"]["validation"]) == counts
         assert found.results["counts"]["test"] == 42, "the test part stays as it is"
-    assert "not chosen, as there are too few labels" in found.text()
+    assert "the last, as there are too few labels for validation" in found.text()
     assert found.results["chosen"]["finetuned"]["epoch"] == 4 and found.results["chosen"]["frozen"]["C"] == 1
 
 
@@ -347,7 +347,7 @@ def test_a_folder_holds_the_encoder_the_classifier_and_the_results(tuned: Any) -
     assert names == {"encoder", "classifier.safetensors", "classifier.json", "results.json", "log.jsonl"}
     assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(found.to_dict()))
     assert aekit.load(folder).digest == found.encoder.digest
-    assert aekit.load(folder).record["finetuned"]["from"] == found.results["from"]
+    assert aekit.load(folder).record["finetuned"]["base_encoder"] == found.results["base_encoder"]
     assert "| fine-tuned with | 168 labels of <data in memory> |" in (folder / "encoder" / "README.md").read_text()
 
 
@@ -375,7 +375,7 @@ def test_samples_that_cannot_be_used_are_left_out() -> None:
     assert found.results["counts"]["skipped"] == 2
     assert sum(found.results["counts"][part] for part in ("train", "validation", "test")) == 88
     assert len(found.classifier.predict(table)) == 88
-    with pytest.raises(DataError, match="none of 1 samples can be used, such as 0: nan at"):
+    with pytest.raises(DataError, match="none of 1 samples can be read, e.g. 0: nan at"):
         found.classifier.predict(table[4:5])
     with pytest.raises(DataError, match=r"4: nan at \(0,\) \(--strict\)"):
         found.classifier.predict(table, strict=True)
@@ -446,10 +446,10 @@ def test_what_was_interrupted_ends_bit_equal(
     out = tmp_path / "out"
     settings = FAST | {"checkpoint_seconds": 0.0}
     given = {"labels": images[1], "out": out, **settings}
-    with pytest.raises(RuntimeError if kill else Interrupted, match="killed" if kill else f"{title}; the same command"):
+    with pytest.raises(RuntimeError if kill else Interrupted, match="killed" if kill else f"{title}; resume with the same command"):
         aekit.finetune(encoder, images[0], progress=Stopping(title, step, kill), **given)
     assert {path.name for path in out.iterdir()} <= {"checkpoint", "log.jsonl"}
-    with pytest.raises(OutputError, match="holds interrupted fine-tuning; go on with --resume, or choose"):
+    with pytest.raises(OutputError, match="holds interrupted fine-tuning; resume with --resume, or choose"):
         aekit.finetune(encoder, images[0], **given)
     with pytest.raises(DataError, match="fine-tuning was interrupted"):
         aekit.load_classifier(out)
@@ -487,7 +487,7 @@ def test_resuming_with_something_else_is_refused(
 def test_without_a_folder_an_interruption_says_so(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    with pytest.raises(Interrupted, match="stopped at step 2 of 28, fine-tuned; there is no folder to go on from"):
+    with pytest.raises(Interrupted, match="stopped at step 2 of 28, fine-tuned; cannot be resumed without a folder"):
         progress = Stopping("fine-tuned", 2, False)
         aekit.finetune(encoder, images[0], labels=images[1], progress=progress, **FAST)
 
@@ -505,12 +505,12 @@ def test_without_a_folder_an_interruption_says_so(
         ({"labels": ["a", "b"]}, DataError, r"labels of shape \(2,\) for 210 samples: expected one each"),
         ({"per_class": 43}, DataError, r"per_class = 43: .* has 42 of 'left', 42 of 'right', 42 of 'up'"),
         ({"per_class": 0}, RecipeError, "per_class = 0: expected 1 or more"),
-        ({"layers": 4}, RecipeError, "layers = 4: expected 0 to 3, as the network has 3 layers"),
+        ({"layers": 4}, RecipeError, "layers = 4: expected 0 to 3, the number of layers"),
         ({"layers": -1}, RecipeError, "layers = -1: expected 0 to 3"),
         ({"layer_decay": 1.5}, RecipeError, r"train\.layer_decay = 1\.5: expected less than or equal to 1"),
         ({"patience": -1}, RecipeError, "patience = -1: expected 0 or more"),
         ({"epochs": 0}, RecipeError, r"train\.epochs = 0: expected 1 or more"),
-        ({"optimizer": "lbfgs", "layer_decay": 0.5}, RecipeError, "'lbfgs', which knows no learning rates"),
+        ({"optimizer": "lbfgs", "layer_decay": 0.5}, RecipeError, "'lbfgs', which has no learning rates"),
         ({"epoch": 3}, RecipeError, r"train\.epoch: no such option; did you mean 'epochs'"),
         ({"lr": -1.0}, RecipeError, r"train\.lr = -1\.0: expected greater than 0"),
     ],
@@ -537,15 +537,15 @@ def test_splits_and_folders_that_do_not_do_are_said_in_one_line(
     with pytest.raises(DataError, match="split 'tset': expected train, validation or test; did you mean 'test'"):
         aekit.finetune(encoder, ArraySource(array, labels=labels, splits=splits))
     of_class = np.array(["train", "validation", "test"])[np.arange(210) % 3]
-    with pytest.raises(DataError, match=r"the training labels are all \['left'\]: expected two classes or more"):
+    with pytest.raises(DataError, match=r"the training labels are all \['left'\]: expected at least two classes"):
         aekit.finetune(encoder, ArraySource(array, labels=labels, splits=of_class))
     with pytest.raises(DataError, match="samples are image 1x9x9 uint8, the encoder takes image 1x8x8 uint8"):
         aekit.finetune(encoder, np.zeros((4, 1, 9, 9), np.uint8), labels=[1, 2, 1, 2])
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "something").touch()
-    with pytest.raises(OutputError, match="holds something already; choose another folder"):
+    with pytest.raises(OutputError, match="is not empty; choose another folder"):
         aekit.finetune(encoder, array, labels=labels, out=tmp_path / "full")
-    with pytest.raises(OutputError, match="nothing to resume there"):
+    with pytest.raises(OutputError, match="nothing to resume"):
         aekit.finetune(encoder, array, labels=labels, out=tmp_path / "none", resume=True)
 
 
@@ -553,9 +553,9 @@ def test_it_says_what_the_encoder_had_seen_before(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", X=np.random.default_rng(0).normal(size=(90, 4)), y=np.arange(90) % 2)
     encoder = aekit.fit(tmp_path / "a.npz", dim=2, epochs=1)
     found = aekit.finetune(encoder, tmp_path / "a.npz", baseline=False, **FAST)
-    assert "trained, without their labels, on the test samples too" in found.text()
+    assert "pretrained on the test samples too, without labels" in found.text()
     again = aekit.finetune(found.encoder, tmp_path / "a.npz", baseline=False, **FAST)
-    assert any("had been fine-tuned with labels of" in note for note in again.results["notes"])
+    assert any("was fine-tuned with labels of" in note for note in again.results["notes"])
     embeddings = found.encoder.embed(tmp_path / "a.npz", out=tmp_path / "e")
     judged = aekit.evaluate(embeddings, evaluators=["knn"])
     assert any("was fine-tuned with labels of" in note for note in judged.notes)
@@ -578,7 +578,7 @@ def test_the_whole_way_on_the_command_line(command: Command, tmp_path: Path, mon
         "fine-tuned  ",
         "random weights  ",
         "frozen + logistic regression  ",
-        "32 to train on, 8 to choose with",
+        "32 training, 8 validation",
     ):
         assert said in outcome.out, said
     digest = aekit.load("tuned").digest
@@ -606,7 +606,7 @@ def test_the_whole_way_on_the_command_line(command: Command, tmp_path: Path, mon
     printed = [json.loads(line) for line in command.ok("classify", "tuned", "new.npz", "--json", "-q").splitlines()]
     assert [line["label"] for line in printed] == [row["label"] for row in rows]
 
-    assert "holds something already" in command("finetune", "run", "data.npz", "-o", "tuned", *fast).error
+    assert "is not empty" in command("finetune", "run", "data.npz", "-o", "tuned", *fast).error
     assert "is already finished" in command("finetune", "run", "data.npz", "-o", "tuned", "--resume").err
     assert "no classifier here" in command("classify", "run", "new.npz").error
     assert (

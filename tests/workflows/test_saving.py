@@ -151,7 +151,7 @@ def test_a_page_is_made_again_as_it_was(data: Path, whole: Path, tmp_path: Path)
     (run / "predictions.npz").unlink()
     aekit.make_report(run)
     text = (run / "report.html").read_text("utf-8")
-    assert "Figures and their 95 % intervals" in text and "Hardest mistakes" not in text
+    assert "Compared with baselines" in text and "Most confident mistakes" not in text
     (run / "predictions.npz").write_bytes(b"damaged")
     with pytest.raises(aekit.AekitError, match=r"predictions\.npz: damaged"):
         aekit.make_report(run)
@@ -271,7 +271,7 @@ def test_the_commands(command: Command, data: Path, tmp_path: Path, monkeypatch:
     assert "holds a finished run" in command(*given, "--no-report").error
 
     assert command.ok("report", run, "-q").strip() == str(run / "report.html")
-    assert "Is it any good?" in (run / "report.html").read_text("utf-8")
+    assert "Compared with baselines" in (run / "report.html").read_text("utf-8")
     assert "report" not in tomllib.loads((run / "recipe.toml").read_text("utf-8"))
     assert "no encoder here" in command("report", tmp_path).error
     assert "expected auto, cpu" in command("report", run, "--device", "abacus").error

@@ -1,4 +1,4 @@
-"""A trained run at work: its data by the batch, the way from codes back to the data's own units, and what a task found."""
+"""Hold a run and the data it is applied to: batches, encoding, decoding to the units of the data, and results."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from aekit.visualization.rendering import DisplayScale
 from aekit.workflows.applying.outputs import SampleWriter
 
 SHOWN = 10
-"""Samples in an image."""
+"""Number of samples in an image."""
 
 
 @dataclass
 class TaskResult:
-    """What a task found.
+    """Result of a task.
 
     Attributes:
-        image: to look at.
-        rows: a table of figures, the network's own first.
-        samples: a row of figures for each sample, by its id.
-        facts: further figures.
-        notes: what was left out, and why.
+        image: an image grid.
+        rows: a table of metrics, those of the network first.
+        samples: metrics of each sample, by its id.
+        details: further values.
+        notes: what was skipped, and why.
     """
 
     image: Image.Image
@@ -53,18 +53,19 @@ class Context:
     """A run and the data that it is applied to.
 
     Args:
-        run: folder of a run.
-        task: what it is applied for.
-        data: what `aekit.open_data` takes, or None.
-        options: of the source that opens it.
-        split: only these samples.
-        device: to compute on.
+        run: run folder.
+        task: name of the task.
+        data: data as `aekit.open_data` takes it, or None.
+        options: options of the source that opens it.
+        split: use only this split.
+        progress: receives bars.
+        device: device to compute on.
 
     Attributes:
-        folder: that outputs go to, or None for memory.
-        made: where the outputs of the task are, once it has asked for that.
-        images: whether samples are images or clips, whose values share one range.
-        peak: that range: what a ratio of signal to noise counts from.
+        folder: folder for outputs, or None to keep them in memory.
+        outputs_written: writer of the outputs, once the task has asked for it.
+        are_images: whether samples are images or clips, whose values share one range.
+        peak: size of that range, the peak value of PSNR.
     """
 
     def __init__(
@@ -84,42 +85,42 @@ class Context:
         self.spec = self.encoder.spec
         self.are_images = self.spec.is_visual
         low, high = self.encoder.preprocess.raw_range()
-        whole = {"uint8": 255.0, "uint16": 65535.0}
-        self.peak = whole.get(self.spec.dtype) or max(float(high.max()) - float(low.min()), 1e-12)
+        peaks = {"uint8": 255.0, "uint16": 65535.0}
+        self.peak = peaks.get(self.spec.dtype) or max(float(high.max()) - float(low.min()), 1e-12)
 
     @cached_property
     def encoder(self) -> Encoder:
-        return self._decoding.encoder if self._decoding else load(self.run, device=self.device)
+        return self._loaded_autoencoder.encoder if self._loaded_autoencoder else load(self.run, device=self.device)
 
     @cached_property
-    def _decoding(self) -> Autoencoder | None:
+    def _loaded_autoencoder(self) -> Autoencoder | None:
         return load_autoencoder(self.run, device=self.device) if (self.run / "decoder").is_dir() else None
 
     @cached_property
     def autoencoder(self) -> Autoencoder:
-        """Raises DataError where the run has no decoder of samples."""
-        found = self._decoding
-        if found is not None and found.reconstructs_samples:
-            return found
+        """The autoencoder of the run; raises DataError if the run has no decoder of samples."""
+        autoencoder = self._loaded_autoencoder
+        if autoencoder is not None and autoencoder.reconstructs_samples:
+            return autoencoder
         problem = "has no decoder; only runs with an autoencoder objective have one"
-        if found is not None:
-            problem = "its decoder ends at the output of the frozen stages (encoder.frozen), and not at samples"
-        own = f"; this one was trained for --task {' or '.join(self.pretext_tasks)}" if self.pretext_tasks else ""
-        raise DataError(f"{self.run}: {problem}{own}")
+        if autoencoder is not None:
+            problem = "its decoder reconstructs the output of the frozen stages (encoder.frozen), not samples"
+        hint = f"; this one was trained for --task {' or '.join(self.pretext_tasks)}" if self.pretext_tasks else ""
+        raise DataError(f"{self.run}: {problem}{hint}")
 
     @cached_property
     def pretext_tasks(self) -> dict[str, Pretext]:
-        """Pretext tasks that the run was trained for and that are applications of their own, by what they are called."""
+        """The trained pretext tasks of the run that can be applied, by task name."""
         return load_pretexts(self.run, self.encoder)
 
     @cached_property
     def source(self) -> Source:
-        """The data, brought to what the encoder takes."""
+        """The data, converted to the samples that the encoder takes."""
         return open_data(self.data, self.options, like=self.spec)
 
     @cached_property
     def original_size_source(self) -> Source:
-        """The data at its own size."""
+        """The data at its original size."""
         return open_data(self.data, self.options)
 
     @cached_property
@@ -128,30 +129,34 @@ class Context:
         return self.source.rows_of(self.split)
 
     def batches(self, title: str, rows: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Positions (B,) in the source and raw samples (B, *shape), without those that cannot be read.
+        """Yield positions (B,) in the source and raw samples (B, *shape), without unreadable ones.
+
+        Args:
+            title: title of the progress bar.
+            rows: positions to read; by default all of the split.
 
         Raises:
-            DataError: none can be read.
+            DataError: no sample can be read.
         """
-        wanted = self.rows if rows is None else rows
-        return stream(self.source, wanted, self.encoder.device, title=title, progress=self.progress)
+        positions = self.rows if rows is None else rows
+        return stream(self.source, positions, self.encoder.device, title=title, progress=self.progress)
 
     def grid(self, rows: Sequence[Sequence[np.ndarray]], **titles: Any) -> Image.Image:
-        """An image of samples in the data's units; titles as in `aekit.visualization.image_grid.draw_grid`."""
-        drawn = DisplayScale(self.spec, self.encoder.preprocess)
-        cells = [[drawn.to_display(sample) for sample in row] for row in rows]
-        return draw_grid(cells, self.spec, value_range=drawn.value_range, **titles)
+        """Draw a grid of samples in the units of the data; titles as in `aekit.visualization.image_grid.draw_grid`."""
+        scale = DisplayScale(self.spec, self.encoder.preprocess)
+        cells = [[scale.to_display(sample) for sample in row] for row in rows]
+        return draw_grid(cells, self.spec, value_range=scale.value_range, **titles)
 
     def encode(self, raw: Tensor) -> Tensor:
-        """(B, *shape) raw -> (B, D), what the decoder takes."""
+        """Encode (B, *shape) raw samples as (B, D) codes for the decoder."""
         return self.encoder.encode(self.encoder.preprocess(raw)).float()
 
     def decode(self, code: Tensor) -> Tensor:
-        """(B, D) -> (B, *shape) on the network's scale."""
+        """Decode (B, D) codes to (B, *shape) on the scale of the network."""
         return self.autoencoder.likelihood.activate(self.autoencoder.decoder(code).float())
 
     def denormalize(self, x: Tensor) -> np.ndarray:
-        """(B, *shape) on the network's scale -> (B, *shape) in the data's units and dtype."""
+        """Convert (B, *shape) from the scale of the network to the units and dtype of the data."""
         raw = self.encoder.preprocess.inverse(x).cpu().numpy()
         dtype = np.dtype(self.spec.dtype)
         if dtype.kind in "ui":
@@ -160,17 +165,17 @@ class Context:
         return raw.astype(dtype)
 
     def outputs(self, names: Sequence[str]) -> SampleWriter:
-        """Where samples of these names are put; a task has one such place."""
+        """Open the writer of the outputs, for samples of these names. A task has one writer."""
         self.outputs_written = SampleWriter(self.folder, self.spec, names)
         return self.outputs_written
 
     def skipped(self) -> dict[str, str]:
-        """Id -> reason, of samples that could not be used."""
+        """Return id -> reason of the samples that were skipped."""
         opened = [self.__dict__[name].skipped for name in ("source", "original_size_source") if name in self.__dict__]
-        return {name: why for one in opened for name, why in one.items()}
+        return {name: reason for skipped in opened for name, reason in skipped.items()}
 
     def skipped_notes(self) -> list[str]:
-        """A line on the samples that could not be used, if there are any."""
-        found = self.skipped()
-        name, why = next(iter(found.items()), ("", ""))
-        return [f"{len(found)} samples skipped, such as {name}: {why}"] if found else []
+        """Return a line on the skipped samples, if there are any."""
+        skipped = self.skipped()
+        name, reason = next(iter(skipped.items()), ("", ""))
+        return [f"{len(skipped)} samples skipped, e.g. {name}: {reason}"] if skipped else []

@@ -1,4 +1,4 @@
-"""Damaged samples, restored by an autoencoder, beside leaving them as they are and filters that need no training."""
+"""Denoise samples with an autoencoder, compared with filters that need no training."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from aekit.workflows.applying.full_size import FullSizeNetwork, full_size_networ
 from aekit.workflows.applying.references import CleanReferences
 from aekit.workflows.applying.restored import RestoredSample, evaluate_restoration, open_full_size, read_image
 
-TRIED = 4
+TUNING_IMAGES = 4
 MEDIANS, STRENGTHS = (3, 5, 7), (0.02, 0.05, 0.1, 0.2, 0.4)
-"""Sizes in pixels and strengths, for values in 0..1, that the filters may choose from."""
+"""Sizes in pixels, and strengths for values in 0..1, from which the filters are tuned."""
 
 Filter = Callable[[np.ndarray, float], np.ndarray]
 
@@ -30,12 +30,14 @@ def denoise(
     context: Context,
     *,
     clean: Annotated[
-        Any, Field(description="the undamaged samples: data, a folder of the same names, or a column of DATA")
+        Any, Field(description="the clean samples: data, a folder of the same names, or a column of DATA")
     ] = None,
-    baselines: Annotated[bool, Field(description="a median filter and non-local means beside it")] = True,
-    tile: Annotated[int, Field(ge=0, description="side of the pieces that large images are done in; 0: whole")] = 1024,
+    baselines: Annotated[bool, Field(description="compare with a median filter and non-local means")] = True,
+    tile: Annotated[
+        int, Field(ge=0, description="side of the tiles that large images are split into; 0: no tiles")
+    ] = 1024,
 ) -> TaskResult:
-    """Writes what the network makes of damaged samples, at the natural size of images where it can."""
+    """Denoise samples, images at their original size if the network supports it."""
     notes: list[str] = []
     autoencoder = context.autoencoder
 
@@ -44,24 +46,24 @@ def denoise(
 
     source, full = open_full_size(context, full_size_network(context.encoder, autoencoder.decoder, run), notes)
     rows = source.rows_of(context.split)
-    references = CleanReferences(clean, context, source, own_size=full is not None) if clean is not None else None
+    references = CleanReferences(clean, context, source, original_size=full is not None) if clean is not None else None
     filters = _filters(context, source, rows, full, references, notes) if baselines and references is not None else {}
 
     def steps() -> Iterator[RestoredSample]:
-        for row, raw, made in _restored(context, source, rows, full, tile):
-            true = references.reference_for(row, raw.shape) if references is not None else None
-            others = {title: _as_raw(apply(raw / context.peak), context) for title, apply in filters.items()}
-            yield RestoredSample(row, raw, made, {"as they are": raw, **others}, true)
+        for row, raw, restored in _restored(context, source, rows, full, tile):
+            reference = references.reference_for(row, raw.shape) if references is not None else None
+            filtered = {title: _as_raw(apply(raw / context.peak), context) for title, apply in filters.items()}
+            yield RestoredSample(row, raw, restored, {"input": raw, **filtered}, reference)
 
-    found = evaluate_restoration(context, source, rows, steps(), "damaged", notes)
-    found.details["own size"] = full is not None
-    return found
+    result = evaluate_restoration(context, source, rows, steps(), "damaged", notes)
+    result.details["original_size"] = full is not None
+    return result
 
 
 def _restored(
     context: Context, source: Source, rows: np.ndarray, full: FullSizeNetwork | None, tile: int
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Row, damaged and restored sample, one after the other."""
+    """Yield row, damaged sample and restored sample."""
     if full is None:
         for positions, batch in context.batches("apply", rows):
             yield from zip(
@@ -78,7 +80,7 @@ def _restored(
 
 
 def _as_raw(values: np.ndarray, context: Context) -> np.ndarray:
-    """(C, H, W) in 0..1 -> in the data's units and dtype."""
+    """Convert (C, H, W) in 0..1 to the units and dtype of the data."""
     scaled = values * context.peak
     return (scaled.round().clip(0, context.peak) if np.dtype(context.spec.dtype).kind in "ui" else scaled).astype(
         context.spec.dtype
@@ -93,7 +95,7 @@ def _filters(
     references: CleanReferences,
     notes: list[str],
 ) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Filters that need no training, each with the setting that is best on some of the very images, in its favor."""
+    """Tune filters on a few of the images themselves, which favors the filters: title -> filter."""
     if not context.spec.is_image:
         return {}
     from scipy.ndimage import median_filter
@@ -110,16 +112,18 @@ def _filters(
             lambda x, h: np.stack([denoise_nl_means(plane, patch_size=5, patch_distance=6, h=h) for plane in x]),
             STRENGTHS,
         )
-    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), TRIED)).astype(int)]
+    tuning_rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), TUNING_IMAGES)).astype(int)]
     pairs = []
-    for row in some.tolist():
+    for row in tuning_rows.tolist():
         raw = read_image(source, row, context) if full is not None else source.read(np.asarray([row]))[0][0]
         if raw is not None:
             pairs.append((raw / context.peak, references.reference_for(row, raw.shape) / context.peak))
-    chosen: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+    tuned: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
     for title, (apply, settings) in known.items():
-        errors = {s: np.mean([np.square(apply(x, s) - true).mean() for x, true in pairs]) for s in settings}
+        errors = {s: np.mean([np.square(apply(x, s) - clean).mean() for x, clean in pairs]) for s in settings}
         best = min(settings, key=lambda s: errors[s])
-        chosen[title] = lambda x, apply=apply, best=best: apply(x, best)  # type: ignore[misc]
-        notes.append(f"{title}: {best:g}, the best of {', '.join(f'{s:g}' for s in settings)} on {len(pairs)} of these")
-    return chosen
+        tuned[title] = lambda x, apply=apply, best=best: apply(x, best)  # type: ignore[misc]
+        notes.append(
+            f"{title}: {best:g}, the best of {', '.join(f'{s:g}' for s in settings)} on {len(pairs)} of the images"
+        )
+    return tuned

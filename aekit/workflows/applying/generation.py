@@ -1,4 +1,4 @@
-"""New samples: codes drawn from a prior, and codes on the way between those of two samples, decoded."""
+"""Generate samples: decode codes drawn from a prior, or interpolated between two samples."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ACROSS, SHOWN, BATCH = 10, 100, 256
 def sample(
     context: Context,
     *,
-    count: Annotated[int, Field(ge=1, description="samples to make")] = 64,
-    seed: Annotated[int, Field(ge=0, description="of what is drawn")] = 0,
+    count: Annotated[int, Field(ge=1, description="number of samples")] = 64,
+    seed: Annotated[int, Field(ge=0, description="seed of the codes")] = 0,
 ) -> TaskResult:
-    """Writes decoded codes from the prior of the run's head.
+    """Sample codes from the prior of the encoder's head, and decode them.
 
     Raises:
         DataError: the head has no prior.
@@ -32,18 +32,18 @@ def sample(
     draw = getattr(context.encoder.head, "sample", None)
     if draw is None:
         raise DataError(
-            f"{context.run}: a plain autoencoder has no distribution to sample from; train one with a variant that has a "
-            "prior, such as --variant vae"
+            f"{context.run}: the autoencoder has no prior to sample from; train with a variant that has one, such as "
+            "--variant vae"
         )
     generator = torch.Generator(context.encoder.device).manual_seed(seed)
     names = [f"sample-{number}" for number in range(count)]
     outputs, shown = context.outputs(names), list[np.ndarray]()
     with context.progress.task("sample", count) as task:
         for start in range(0, count, BATCH):
-            made = context.denormalize(context.decode(draw(min(BATCH, count - start), generator)))
-            outputs.add(names[start : start + len(made)], made)
-            shown += list(made[: SHOWN - len(shown)])
-            task.advance(len(made))
+            values = context.denormalize(context.decode(draw(min(BATCH, count - start), generator)))
+            outputs.add(names[start : start + len(values)], values)
+            shown += list(values[: SHOWN - len(shown)])
+            task.advance(len(values))
     rows = [shown[start : start + ACROSS] for start in range(0, len(shown), ACROSS)]
     title = f"{len(shown)} of {count} samples from the prior of encoder {context.encoder.digest[:12]}, seed {seed}"
     return TaskResult(context.grid(rows, title=title), details={"count": count, "seed": seed})
@@ -53,24 +53,26 @@ def sample(
 def interpolate(
     context: Context,
     *,
-    pairs: Annotated[list[list[str]] | None, Field(description="ids of two samples each; by default drawn")] = None,
-    count: Annotated[int, Field(ge=1, description="pairs to draw where none are named")] = 6,
-    steps: Annotated[int, Field(ge=2, description="codes from the one to the other, both ends included")] = 9,
+    pairs: Annotated[
+        list[list[str]] | None, Field(description="pairs of ids of samples; by default drawn at random")
+    ] = None,
+    count: Annotated[int, Field(ge=1, description="number of pairs to draw if none are given")] = 6,
+    steps: Annotated[int, Field(ge=2, description="codes from one to the other, including both ends")] = 9,
     method: Annotated[
-        Literal["linear", "spherical"], Field(description="along the line, or the arc around the origin")
+        Literal["linear", "spherical"], Field(description="along a straight line, or an arc around the origin")
     ] = "linear",
-    seed: Annotated[int, Field(ge=0, description="of the pairs that are drawn")] = 0,
+    seed: Annotated[int, Field(ge=0, description="seed of the pairs")] = 0,
 ) -> TaskResult:
-    """Writes what lies between two samples: their codes, and those on the way from the one to the other, decoded.
+    """Interpolate between the codes of two samples, and decode.
 
     Raises:
-        DataError: an id that the data does not have, or a sample that cannot be read.
+        DataError: an id is not in the data, or a sample cannot be read.
     """
-    chosen = _named(context, pairs) if pairs else _drawn(context, count, seed)
+    positions = _find_pairs(context, pairs) if pairs else _draw_pairs(context, count, seed)
     names, codes, ends = [], [], []
-    for one, other in chosen:
-        raw, ok = read_valid(context.source, np.asarray([one, other]))
-        first, last = context.source.ids[one], context.source.ids[other]
+    for pair in positions:
+        raw, ok = read_valid(context.source, np.asarray(pair))
+        first, last = (context.source.ids[row] for row in pair)
         if not ok.all():
             bad = first if not ok[0] else last
             raise DataError(f"{bad}: {context.source.skipped[bad]}")
@@ -80,57 +82,57 @@ def interpolate(
         ends.append((first, last, raw))
     outputs, cells = context.outputs(names), []
     for (_, _, raw), code in zip(ends, codes):
-        made = context.denormalize(context.decode(code))
-        outputs.add(names[: len(made)], made)
-        cells.append([raw[0], *made, raw[1]])
+        values = context.denormalize(context.decode(code))
+        outputs.add(names[: len(values)], values)
+        cells.append([raw[0], *values, raw[1]])
     image = context.grid(
         cells,
         column_titles=["sample", *(f"{number / (steps - 1):.2f}" for number in range(steps)), "sample"],
-        title=f"between the codes of two samples, {method}",
+        title=f"{method} interpolation between the codes of two samples",
     )
     samples: list[dict[str, Any]] = [
-        {"row": number * steps + step, "from": first, "to": last, "share": round(step / (steps - 1), 4)}
+        {"row": number * steps + step, "from": first, "to": last, "fraction": round(step / (steps - 1), 4)}
         for number, (first, last, _) in enumerate(ends)
         for step in range(steps)
     ]
-    return TaskResult(image, samples=samples, details={"pairs": len(ends), "steps": steps, "way": method})
+    return TaskResult(image, samples=samples, details={"pairs": len(ends), "steps": steps, "method": method})
 
 
 def interpolate_codes(a: Tensor, b: Tensor, steps: int, *, spherical: bool = False) -> Tensor:
-    """Codes from `a` to `b`, both included.
+    """Interpolate from code `a` to code `b`, both included.
 
     Args:
-        a, b: (D,).
-        steps: S, two at least.
-        spherical: along the arc around the origin, at an even pace (Shoemake, Animating rotation with quaternion curves,
-            1985), for codes of a gaussian prior: they lie near a sphere, and the line between two leaves it.
+        a, b: (D,) codes.
+        steps: S, at least 2.
+        spherical: along the arc around the origin at constant speed (Shoemake, Animating rotation with quaternion curves,
+            1985), for codes of a Gaussian prior: they lie near a sphere, which a straight line leaves.
 
     Returns:
-        (S, D). Codes on one line through the origin have no arc between them and are joined by the line.
+        (S, D). Codes on one line through the origin have no arc between them and are interpolated linearly.
     """
-    share = torch.linspace(0, 1, steps, dtype=torch.float64, device=a.device)[:, None]
+    fraction = torch.linspace(0, 1, steps, dtype=torch.float64, device=a.device)[:, None]
     first, last = a.double(), b.double()
     cosine = (first @ last) / (first.norm() * last.norm()).clamp(min=1e-300)
     angle = torch.arccos(cosine.clamp(-1, 1))
     if not spherical or float(angle.sin()) < 1e-6:
-        return ((1 - share) * first + share * last).to(a.dtype)
-    mixed = ((1 - share) * angle).sin() * first + (share * angle).sin() * last
+        return ((1 - fraction) * first + fraction * last).to(a.dtype)
+    mixed = ((1 - fraction) * angle).sin() * first + (fraction * angle).sin() * last
     return (mixed / angle.sin()).to(a.dtype)
 
 
-def _named(context: Context, pairs: list[list[str]]) -> list[tuple[int, int]]:
-    places = {name: row for row, name in enumerate(context.source.ids)}
+def _find_pairs(context: Context, pairs: list[list[str]]) -> list[tuple[int, int]]:
+    rows = {name: row for row, name in enumerate(context.source.ids)}
     for pair in pairs:
         if len(pair) != 2:
             raise DataError(f"pair {pair}: expected the ids of two samples")
         for name in pair:
-            if name not in places:
-                raise DataError(f"no sample {name!r} in {context.data}{closest_name(name, list(places)[:2000])}")
-    return [(places[one], places[other]) for one, other in pairs]
+            if name not in rows:
+                raise DataError(f"no sample {name!r} in {context.data}{closest_name(name, list(rows)[:2000])}")
+    return [(rows[first], rows[last]) for first, last in pairs]
 
 
-def _drawn(context: Context, count: int, seed: int) -> list[tuple[int, int]]:
+def _draw_pairs(context: Context, count: int, seed: int) -> list[tuple[int, int]]:
     if len(context.rows) < 2:
-        raise DataError(f"{len(context.rows)} sample in the data: two are needed to go from one to the other")
+        raise DataError(f"{len(context.rows)} sample in the data: expected at least two to interpolate")
     generator = np.random.default_rng(seed)
     return [tuple(generator.choice(context.rows, 2, replace=False).tolist()) for _ in range(count)]

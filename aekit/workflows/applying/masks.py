@@ -1,4 +1,4 @@
-"""Where samples are to be restored: masks beside them, transparent parts of images, or a value that stands for a hole."""
+"""Find the masked parts of samples: from mask files, transparency, or a mask value."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ ARRAYS = (".npy", ".npz")
 
 
 class InpaintingMasks:
-    """The hole in each sample.
+    """The mask of each sample.
 
     Args:
-        mask: an image or array for all samples, or one for each of them, named as `Originals` are; a hole is where a mask is
-            brighter than half of its brightest. None: `value` says what a hole is.
-        value: ``transparent``, for what is not opaque in image files; or a number, or one for each channel, such as
-            ``255,0,255``, in the data's units: a hole is where a sample has it.
-        job: whose data has holes.
+        mask: an image or array for all samples, or one for each of them, named as for `CleanReferences`; pixels brighter than
+            half of the maximum are masked. None: `value` defines the mask.
+        value: ``transparent``, for pixels of image files that are not opaque; or a number, or one for each channel, such as
+            ``255,0,255``, in the units of the data: pixels of that value are masked.
+        context: the run and the data.
         source: the samples.
-        own_size: whether images are read at their own size.
+        original_size: whether images are read at their original size.
 
     Raises:
-        RecipeError: a value of another form.
-        DataError: masks that are not there, or do not fit.
+        RecipeError: the value has another form.
+        DataError: masks are missing or do not fit.
     """
 
-    def __init__(self, mask: Any, value: str | None, context: Context, source: Source, own_size: bool) -> None:
-        self.spec, self.source, self.own_size = context.spec, source, own_size
+    def __init__(self, mask: Any, value: str | None, context: Context, source: Source, original_size: bool) -> None:
+        self.spec, self.source, self.original_size = context.spec, source, original_size
         self.masks: CleanReferences | None = None
         self.color: np.ndarray | None = None
         self.empty = 0
-        """Samples without a hole, so far."""
+        """Number of samples without a masked part, so far."""
         if mask is not None:
-            # Arrays are taken as they are; images are brought to the size that the samples are brought to.
+            # Arrays are used unchanged; images are resized like the samples.
             array = not isinstance(mask, (str, os.PathLike)) or os.fspath(mask).lower().endswith(ARRAYS)
             gray = replace(self.spec, shape=(1, *self.spec.shape[1:]), dtype="uint8")
-            as_it_is = own_size or array or not self.spec.is_image
-            self.masks = CleanReferences(mask, context, source, as_it_is, gray, "mask", shared=True)
+            unchanged = original_size or array or not self.spec.is_image
+            self.masks = CleanReferences(mask, context, source, unchanged, gray, "mask", shared=True)
         elif value != TRANSPARENT:
             self.color = _numbers(str(value), self.spec.shape[0])
         elif not image_files(source):
-            raise DataError(
-                f"mask_value = {value!r}: only image files have transparent parts; give the holes as a mask"
-            )
-        elif not own_size:
-            see_through = SampleSpec("image", (4, *self.spec.shape[1:]), "uint8", self.spec.resize)
-            self.layers = open_data(context.data, context.options, like=see_through)
+            raise DataError(f"mask_value = {value!r}: only image files have transparency; use a mask")
+        elif not original_size:
+            rgba = SampleSpec("image", (4, *self.spec.shape[1:]), "uint8", self.spec.resize)
+            self.layers = open_data(context.data, context.options, like=rgba)
 
     def mask_for(self, row: int, raw: np.ndarray) -> np.ndarray:
-        """(*shape) sample at a position of the source -> bool (1, ...), True in the hole."""
+        """Return the bool (1, ...) mask of a (*shape) sample at a position of the source."""
         if self.masks is not None:
             values = self.masks.reference_for(row, None)
             if values.shape[1:] != raw.shape[1:]:
                 if values.size != math.prod(raw.shape[1:]):
-                    one, other = ("x".join(map(str, each.shape)) for each in (values, raw))
-                    raise DataError(f"{self.source.ids[row]}: a mask of {one} for a sample of {other}")
+                    mask_size, sample_size = ("x".join(map(str, each.shape)) for each in (values, raw))
+                    raise DataError(
+                        f"{self.source.ids[row]}: mask of size {mask_size} for a sample of size {sample_size}"
+                    )
                 values = values.reshape(1, *raw.shape[1:])
             hidden = (values > values.max() / 2).any(0, keepdims=True)
         elif self.color is not None:
@@ -79,8 +79,8 @@ class InpaintingMasks:
         return hidden
 
     def _opacity(self, row: int) -> np.ndarray:
-        """(1, H, W) of 0..255."""
-        if not self.own_size:
+        """Return the (1, H, W) opacity in 0..255."""
+        if not self.original_size:
             return self.layers.read(np.asarray([row]))[0][0][3:]
         path = image_files(self.source)[row]
         try:
@@ -90,16 +90,16 @@ class InpaintingMasks:
 
 
 def _numbers(text: str, channels: int) -> np.ndarray:
-    """(1,) or (C,) from ``255,0,255``."""
+    """Parse (1,) or (C,) values such as ``255,0,255``."""
     try:
-        found = np.asarray([float(part) for part in text.split(",")])
+        values = np.asarray([float(part) for part in text.split(",")])
     except ValueError:
-        found = np.empty(0)
-    if len(found) not in (1, channels):
-        wanted = (
-            f"{TRANSPARENT!r}, a number, or {channels} with commas between"
+        values = np.empty(0)
+    if len(values) not in (1, channels):
+        expected = (
+            f"{TRANSPARENT!r}, a number, or {channels} separated by commas"
             if channels > 1
             else f"{TRANSPARENT!r} or a number"
         )
-        raise RecipeError([f"mask_value = {text!r}: expected {wanted}"])
-    return found
+        raise RecipeError([f"mask_value = {text!r}: expected {expected}"])
+    return values

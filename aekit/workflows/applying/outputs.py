@@ -1,4 +1,4 @@
-"""Samples that a task made, on their way to memory or to files that aekit can open again as a source."""
+"""Write the output samples of a task to memory or to files that aekit can open as a source."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ NAME = "samples"
 
 
 class SampleWriter:
-    """A folder of PNG files for samples that were image files, one .npy for all others; without a folder, memory.
+    """Write samples: PNG files if the inputs were image files, else one .npy file; without a folder, keep them in memory.
 
     Args:
         folder: to write ``samples/`` or ``samples.npy`` into, or None.
-        spec: of the samples.
-        names: of all samples there may be. Those of image files keep their folders and get the ending ``.png``.
+        spec: spec of the samples.
+        names: names of all samples. Image files keep their folders and get the suffix ``.png``.
     """
 
     def __init__(self, folder: Path | None, spec: SampleSpec, names: Sequence[str]) -> None:
         self.folder, self.dtype, self.count = folder, np.dtype(spec.dtype), 0
-        self.held: list[np.ndarray] = []
+        self.values: list[np.ndarray] = []
         self._file: IO[bytes] | None = None
         self._shape: tuple[int, ...] = spec.shape
         self.as_images = supports_png(spec) and bool(len(names)) and all(map(_is_image, names))
@@ -36,22 +36,22 @@ class SampleWriter:
 
     @property
     def samples_path(self) -> str | None:
-        """What `aekit.open_data` opens, relative to the folder; None in memory."""
+        """The path for `aekit.open_data`, relative to the folder; None in memory."""
         return None if self.folder is None else NAME if self.as_images else f"{NAME}.npy"
 
     def add(self, names: Sequence[str], values: np.ndarray) -> None:
-        """(B, *shape) of the dtype; images of one call have one size."""
+        """Add (B, *shape) values of the dtype; images of one call have the same size."""
         self.count += len(values)
         if self.folder is None:
-            self.held += list(values)
+            self.values += list(values)
         elif self.as_images:
             for name, value in zip(names, values):
                 target = _target(name)
-                # photo.jpg and photo.bmp would be one file: both keep their ending in the name.
-                place = PurePosixPath(
-                    f"{target.with_suffix('')}-{_ending(name)}.png" if target in self._shared else target
+                # photo.jpg and photo.bmp would both become photo.png: keep their suffixes in the names.
+                path = PurePosixPath(
+                    f"{target.with_suffix('')}-{_suffix(name)}.png" if target in self._shared else target
                 )
-                write_png(self.folder / NAME / place, value)
+                write_png(self.folder / NAME / path, value)
         else:
             if self._file is None:
                 self._shape = values.shape[1:]
@@ -60,23 +60,23 @@ class SampleWriter:
             self._file.write(np.ascontiguousarray(values).tobytes())
 
     def close(self) -> np.ndarray | list[np.ndarray] | None:
-        """What is held in memory: (N, *shape), or a list where sizes differ; None where it was written."""
+        """Finish writing; return (N, *shape) values in memory, or a list if sizes differ; None if they were written."""
         if self._file is not None:
             self._file.seek(0)
-            self._header(self.count)  # NumPy leaves room for any number of rows
+            self._header(self.count)  # NumPy pads the header for any number of rows
             self._file.close()
         if self.folder is not None:
             return None
-        return np.stack(self.held) if len({value.shape for value in self.held}) == 1 else self.held
+        return np.stack(self.values) if len({value.shape for value in self.values}) == 1 else self.values
 
     def _header(self, count: int) -> None:
         assert self._file is not None
-        described: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
-        np.lib.format.write_array_header_1_0(self._file, described | {"shape": (count, *self._shape)})
+        header: dict[str, Any] = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(self._file, header | {"shape": (count, *self._shape)})
 
 
 def supports_png(spec: SampleSpec) -> bool:
-    """Whether a PNG file holds such a sample as it is: 8 bits of gray, RGB or RGBA, or 16 bits of gray."""
+    """Return whether PNG files hold such samples losslessly: 8-bit grayscale, RGB or RGBA, or 16-bit grayscale."""
     return spec.is_image and (spec.dtype, spec.shape[0]) in {
         ("uint8", 1),
         ("uint8", 3),
@@ -86,7 +86,7 @@ def supports_png(spec: SampleSpec) -> bool:
 
 
 def write_png(path: Path, value: np.ndarray) -> None:
-    """(C, H, W) of a kind that `can_be_png`."""
+    """Write a (C, H, W) image that `supports_png`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(value[0] if len(value) == 1 else value.transpose(1, 2, 0)).save(path, "PNG")
 
@@ -95,11 +95,11 @@ def _is_image(name: str) -> bool:
     return name.lower().endswith(IMAGE_ENDINGS)
 
 
-def _ending(name: str) -> str:
+def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.removeprefix(".")
 
 
 def _target(name: str) -> PurePosixPath:
-    """Where an image goes: its own relative path, never out of the folder."""
+    """Return the relative path of an output image, always inside the folder."""
     parts = [part for part in PurePosixPath(name).parts if part not in ("..", "/")]
     return PurePosixPath(*parts).with_suffix(".png")

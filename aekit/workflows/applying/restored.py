@@ -1,4 +1,4 @@
-"""What tasks share that restore damaged samples: their data, at its own size where the network can, and the figures."""
+"""Evaluate restored samples; read images at their original size if the network supports it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class RestoredSample:
-    """One sample, before and after. All values are (*shape) in the data's units.
+    """One sample before and after restoration. All values are (*shape) in the units of the data.
 
     Attributes:
-        row: its position in the source.
-        given: what the network was shown.
-        made: what it made of that.
-        others: what baselines made of it, by name; the first of them left the damage.
-        true: the undamaged one, where it is known.
-        hidden: bool (1, ...), where alone it was restored; None: everywhere.
+        row: position in the source.
+        damaged: input of the network.
+        restored: output of the network.
+        baselines: outputs of the baselines, by name; the first is the unchanged input.
+        clean: the clean sample, if known.
+        mask: bool (1, ...), the part that was restored; None: everything.
     """
 
     row: int
@@ -48,21 +48,23 @@ class RestoredSample:
 def open_full_size(
     context: Context, full: FullSizeNetwork | str, notes: list[str]
 ) -> tuple[Source, FullSizeNetwork | None]:
-    """The data, at its own size where the network and the data allow it."""
+    """Return the data, at its original size if the network and the data allow it, and the network for that."""
     if isinstance(full, str):
         if context.spec.is_image:
-            notes.append(f"at the network's own {context.spec.shape[2]}x{context.spec.shape[1]} pixels: {full}")
+            notes.append(
+                f"resized to the {context.spec.shape[2]}x{context.spec.shape[1]} pixels of the network: {full}"
+            )
         return context.source, None
     if image_files(context.original_size_source):
         return context.original_size_source, full if supports_png(context.spec) else None
-    found, wanted = context.original_size_source.spec, context.spec
-    if not found.is_image or (found.shape[0], found.dtype) != (wanted.shape[0], wanted.dtype):
-        return context.source, None  # which says what does not fit
+    original, expected = context.original_size_source.spec, context.spec
+    if not original.is_image or (original.shape[0], original.dtype) != (expected.shape[0], expected.dtype):
+        return context.source, None  # opening it raises an error that names the difference
     return context.original_size_source, full
 
 
 def read_image(source: Source, row: int, context: Context) -> np.ndarray | None:
-    """(C, H, W) at its own size; None where it cannot be read, and the source's `skipped` says why."""
+    """Read a (C, H, W) image at its original size; None if unreadable, with the reason in the source's `skipped`."""
     paths = image_files(source)
     if not paths:
         raw, ok = source.read(np.asarray([row]))
@@ -82,76 +84,79 @@ def evaluate_restoration(
     damaged: str,
     notes: list[str],
 ) -> TaskResult:
-    """Writes what was restored, and judges it where the true samples are known, beside the baselines.
+    """Write restored samples, and compare them with the baselines if the clean samples are known.
 
-    The root mean squared error is in shares of the range of the values (0..1; for tables and series on the network's scale),
-    averaged over samples, as PSNR and SSIM are; all are those of the values as they are written.
+    The root mean squared error is relative to the range of the values (0..1; on the scale of the network for tables and series)
+    and averaged over samples, like PSNR and SSIM. All metrics are of the written values.
 
     Args:
-        source, rows: the samples, and which of them.
-        restored: each of them, in that order, without those that cannot be read.
-        damaged: what the network was shown, for the image.
-        notes: what was left out, and why.
+        context: the run and the data.
+        source, rows: the samples and their positions.
+        restored: the restored samples in that order, without unreadable ones.
+        damaged: title of the inputs in the image.
+        notes: what was skipped, and why.
 
     Raises:
-        DataError: no sample can be used.
+        DataError: no sample can be read.
     """
     outputs = context.outputs([source.ids[int(row)] for row in rows])
-    show = {int(rows[place]) for place in np.linspace(0, len(rows) - 1, min(len(rows), SHOWN)).astype(int)}
+    show = {int(rows[position]) for position in np.linspace(0, len(rows) - 1, min(len(rows), SHOWN)).astype(int)}
     shown: list[list[np.ndarray]] = []
     titles: list[str] = []
     samples: list[dict[str, Any]] = []
     table: dict[str, list[dict[str, float]]] = {}
-    for one in restored:
-        outputs.add([source.ids[one.row]], one.restored[None])
-        row: dict[str, Any] = {"id": source.ids[one.row]}
-        if one.clean is None:
-            row["rmse to input"] = _figures(context, one, one.restored, one.damaged)["rmse"]
+    for sample in restored:
+        outputs.add([source.ids[sample.row]], sample.restored[None])
+        row: dict[str, Any] = {"id": source.ids[sample.row]}
+        if sample.clean is None:
+            row["rmse to input"] = _metrics(context, sample, sample.restored, sample.damaged)["rmse"]
         else:
-            ways = {"network": one.restored, **one.baselines}
-            figures = {title: _figures(context, one, values, one.clean) for title, values in ways.items()}
-            for title, found in figures.items():
-                table.setdefault(title, []).append(found)
-            left = list(figures.values())[1]
-            row |= figures["network"] | {f"{figure} before": value for figure, value in left.items()}
+            methods = {"network": sample.restored, **sample.baselines}
+            metrics = {title: _metrics(context, sample, values, sample.clean) for title, values in methods.items()}
+            for title, values in metrics.items():
+                table.setdefault(title, []).append(values)
+            before = list(metrics.values())[1]
+            row |= metrics["network"] | {f"{metric} before": value for metric, value in before.items()}
         samples.append(row)
-        if one.row in show:
-            beside = dict(list(one.baselines.items())[1:])
-            titles = [damaged, "network", *(["clean"] if one.clean is not None else []), *beside]
-            shown.append([one.damaged, one.restored, *([] if one.clean is None else [one.clean]), *beside.values()])
+        if sample.row in show:
+            baselines = dict(list(sample.baselines.items())[1:])
+            clean = {} if sample.clean is None else {"clean": sample.clean}
+            cells = {damaged: sample.damaged, "network": sample.restored, **clean, **baselines}
+            titles = list(cells)
+            shown.append(list(cells.values()))
     if not samples:
-        raise DataError(f"none of {len(rows)} samples can be used; {'; '.join(list(source.skipped.values())[:3])}")
+        raise DataError(f"none of {len(rows)} samples can be read: {'; '.join(list(source.skipped.values())[:3])}")
     means = [
-        {"what": title, **{figure: _mean([one[figure] for one in found]) for figure in found[0]}}
-        for title, found in table.items()
+        {"method": title, **{metric: _mean([values[metric] for values in by_sample]) for metric in by_sample[0]}}
+        for title, by_sample in table.items()
     ]
     title = f"{len(samples)} samples restored by encoder {context.encoder.digest[:12]}"
     return TaskResult(context.grid(shown, column_titles=titles, title=title), means, samples, {}, notes)
 
 
-def _figures(context: Context, one: RestoredSample, given: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    left, right = to_tensor(given[None]), to_tensor(true[None])
-    if (
-        not context.are_images
-    ):  # columns and channels have each their own unit: they are compared as the network sees them
+def _metrics(context: Context, sample: RestoredSample, values: np.ndarray, clean: np.ndarray) -> dict[str, float]:
+    left, right = to_tensor(values[None]), to_tensor(clean[None])
+    if not context.are_images:  # columns and channels have different units: compare on the scale of the network
         left, right = (context.encoder.preprocess(raw.to(context.encoder.device)).cpu() for raw in (left, right))
-        found = {"rmse": float(squared_errors(left, right).sqrt())}
-        return found | ({"rmse inside": float(_inside(one, left, right).sqrt())} if one.mask is not None else {})
+        metrics = {"rmse": float(squared_errors(left, right).sqrt())}
+        if sample.mask is not None:
+            metrics["rmse in mask"] = float(_error_in_mask(sample, left, right).sqrt())
+        return metrics
     error = squared_errors(left, right)
-    found = {"rmse": float(error.sqrt()) / context.peak, "psnr": float(psnr_from_mse(error, context.peak))}
+    metrics = {"rmse": float(error.sqrt()) / context.peak, "psnr": float(psnr_from_mse(error, context.peak))}
     if context.spec.is_image:
-        found["ssim"] = float(ssim(left.double(), right.double(), context.peak))
-    if one.mask is not None:
-        found["psnr inside"] = float(psnr_from_mse(_inside(one, left, right), context.peak))
-    return found
+        metrics["ssim"] = float(ssim(left.double(), right.double(), context.peak))
+    if sample.mask is not None:
+        metrics["psnr in mask"] = float(psnr_from_mse(_error_in_mask(sample, left, right), context.peak))
+    return metrics
 
 
-def _inside(one: RestoredSample, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """(1,) mean squared error where it was restored; NaN where there is nothing to restore."""
-    chosen = torch.from_numpy(np.broadcast_to(one.mask, left.shape[1:]).copy())[None]  # type: ignore[arg-type]
-    return (left.double() - right.double())[chosen].square().mean()[None]
+def _error_in_mask(sample: RestoredSample, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Compute the (1,) mean squared error in the mask; NaN if the mask is empty."""
+    mask = torch.from_numpy(np.broadcast_to(sample.mask, left.shape[1:]).copy())[None]  # type: ignore[arg-type]
+    return (left.double() - right.double())[mask].square().mean()[None]
 
 
 def _mean(values: list[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    finite = [value for value in values if not np.isnan(value)]
+    return float(np.mean(finite)) if finite else float("nan")

@@ -1,6 +1,6 @@
-"""What a trained run does for you: an autoencoder reconstructs, denoises, samples, interpolates; a pretext task may do more.
+"""Apply a trained run: reconstruct, denoise, sample or interpolate with an autoencoder, or restore with a pretext task.
 
-A task of every autoencoder is a function and a line here; those of pretext tasks come with the run.
+Tasks of autoencoders are functions registered here; tasks of pretexts come with the run.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from aekit.workflows.applying.restoration import restore, unknown_task
 
 @dataclass(frozen=True)
 class ApplyTask:
-    """Something that a trained run is applied for.
+    """A task that a trained run can be applied to.
 
     Attributes:
-        run: ``(job, *, options) -> Outcome``; it writes what it makes to ``job.outputs``.
+        run: ``(context, *, options) -> TaskResult``; writes its samples to ``context.outputs``.
         summary: one line.
-        needs_data: whether it starts from samples.
+        needs_data: whether it needs input samples.
     """
 
     run: Callable[..., TaskResult]
@@ -44,30 +44,30 @@ class ApplyTask:
 
 
 TASKS: dict[str, ApplyTask] = {
-    "reconstruct": ApplyTask(reconstruct, "through the code and back: errors, and bytes beside PCA, JPEG and PNG"),
-    "denoise": ApplyTask(denoise, "damaged samples restored, at the natural size of images where the network can"),
-    "sample": ApplyTask(sample, "new samples from the prior of a generative autoencoder", needs_data=False),
-    "interpolate": ApplyTask(interpolate, "what lies between two samples, by way of their codes"),
+    "reconstruct": ApplyTask(reconstruct, "reconstruct samples: errors and bytes, compared with PCA, JPEG and PNG"),
+    "denoise": ApplyTask(denoise, "denoise samples, images at their original size if the network supports it"),
+    "sample": ApplyTask(sample, "generate samples from the prior of a generative autoencoder", needs_data=False),
+    "interpolate": ApplyTask(interpolate, "interpolate between the codes of two samples"),
 }
-PRETEXT_TASK = ApplyTask(restore, "what a pretext task of the run was trained for")
+PRETEXT_TASK = ApplyTask(restore, "restore samples with a pretext task of the run")
 
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """What applying a run gave.
+    """Result of applying a run.
 
     Attributes:
-        task: its name.
-        digest: of the encoder.
-        values: (N, *shape) samples in the data's units, or a list of them where sizes differ; None where they were written.
-        folder: that holds them, ``results.json``, ``samples.csv`` and ``image.png``, or None.
-        place: what in the folder `aekit.open_data` opens.
-        count: of the samples that were made.
-        rows: the figures, the network's own first.
-        samples: figures of each sample.
-        facts: further figures.
-        notes: what was left out, and why.
-        image: to look at.
+        task: name of the task.
+        digest: digest of the encoder.
+        values: (N, *shape) samples in the units of the data, or a list if sizes differ; None if they were written.
+        folder: folder with the samples, ``results.json``, ``samples.csv`` and ``image.png``, or None.
+        samples_path: path of the samples in the folder, for `aekit.open_data`.
+        count: number of samples.
+        rows: a table of metrics, those of the network first.
+        samples: metrics of each sample.
+        details: further values.
+        notes: what was skipped, and why.
+        image: an image grid.
     """
 
     task: str
@@ -83,13 +83,13 @@ class ApplyResult:
     image: Image.Image
 
     def text(self) -> str:
-        """The figures and the notes, for a terminal."""
+        """Return the metrics and the notes, for a terminal."""
         return "\n".join([*([format_columns(self.rows)] if self.rows else []), *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the samples, as plain JSON."""
-        told = {"task": self.task, "digest": self.digest, "samples": self.count, **self.details}
-        return told | {"place": self.samples_path, "rows": self.rows, "notes": self.notes}
+        """Return everything but the samples, as plain JSON."""
+        summary = {"task": self.task, "digest": self.digest, "samples": self.count, **self.details}
+        return summary | {"samples_path": self.samples_path, "rows": self.rows, "notes": self.notes}
 
 
 def apply(
@@ -104,57 +104,63 @@ def apply(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> ApplyResult:
-    """Applies a trained run to data.
+    """Apply a trained run to data.
 
     Args:
-        run: folder of a run.
-        data: what `aekit.open_data` takes; not needed to ``sample``.
-        task: ``reconstruct``, ``denoise``, ``sample`` or ``interpolate``, for runs with a decoder; or what a pretext task of the
-            run is called, such as ``inpaint``.
+        run: run folder.
+        data: data as `aekit.open_data` takes it; not needed for ``sample``.
+        task: ``reconstruct``, ``denoise``, ``sample`` or ``interpolate`` for runs with a decoder; or the task of a pretext of
+            the run, such as ``inpaint``.
         out: new folder; without it everything stays in memory.
-        split: only these samples of data that has splits.
-        options: of the source that opens the data, by its name.
-        device: to compute on, such as ``cuda``.
-        settings: of the task, such as ``count=16`` to sample.
+        split: use only this split of the data.
+        options: options of the source, by source name.
+        device: device to compute on, such as ``cuda``.
+        progress: receives bars.
+        settings: settings of the task, such as ``count=16`` for ``sample``.
 
     Raises:
-        RecipeError: no such task, or a setting that it does not have.
-        DataError: the run has no decoder, the data does not fit it, or cannot be used.
-        OutputError: `out` exists already.
+        RecipeError: unknown task or setting.
+        DataError: the run has no decoder, or the data is unreadable or does not fit.
+        OutputError: `out` already exists.
+
+    >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1, out="run", report=False)
+    >>> result = aekit.apply("run", "sklearn:iris", task="reconstruct")
+    >>> result.values.shape, result.rows[0]["method"]
+    ((150, 4), 'code, float32')
     """
     context = Context(run, task, data, options, split, progress, device)
     if task not in TASKS and task not in context.pretext_tasks:
         raise RecipeError([unknown_task(context, TASKS)])
-    chosen = TASKS.get(task, PRETEXT_TASK)
-    model = options_model(chosen.run)
+    definition = TASKS.get(task, PRETEXT_TASK)
+    model = options_model(definition.run)
     if problems := validation_errors(model, settings, task):
         raise RecipeError(problems)
-    if data is None and chosen.needs_data:
+    if data is None and definition.needs_data:
         raise DataError(f"{task} needs data: a folder, a file or SOURCE:NAME")
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         context.folder = folder
-        found = chosen.run(context, **model.model_validate(settings).model_dump())
-        made = ApplyResult(
+        outcome = definition.run(context, **model.model_validate(settings).model_dump())
+        result = ApplyResult(
             task=task,
             digest=context.encoder.digest,
             values=context.outputs_written.close(),
             folder=None if out is None else Path(out),
             samples_path=context.outputs_written.samples_path,
             count=context.outputs_written.count,
-            rows=found.rows,
-            samples=found.samples,
-            details=found.details,
-            notes=found.notes + context.skipped_notes(),
-            image=found.image,
+            rows=outcome.rows,
+            samples=outcome.samples,
+            details=outcome.details,
+            notes=outcome.notes + context.skipped_notes(),
+            image=outcome.image,
         )
         if folder is not None:
-            write_json(folder / "results.json", made.to_dict())
-            found.image.save(folder / "image.png")
-            if found.samples:
-                _write_csv(folder / "samples.csv", found.samples)
+            write_json(folder / "results.json", result.to_dict())
+            outcome.image.save(folder / "image.png")
+            if outcome.samples:
+                _write_csv(folder / "samples.csv", outcome.samples)
             if skipped := context.skipped():
                 write_text(folder / "skipped.csv", skipped_csv(skipped))
-    return made
+    return result
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

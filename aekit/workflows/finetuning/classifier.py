@@ -1,4 +1,4 @@
-"""A linear classifier on the code of an encoder: what fine-tuning leaves, and what names the classes of new samples."""
+"""Classify new samples with a fine-tuned encoder and its linear classifier."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TITLES = {"finetuned": "fine-tuned", "random": "random weights", "frozen": "froz
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier said of a batch of samples.
+    """Predictions for a batch of samples.
 
     Attributes:
-        ids: of the B samples.
-        labels: (B,) the likeliest class of each.
-        probabilities: (B, C), rows adding up to 1, columns in the order of the classifier's `classes`.
+        ids: ids of the B samples.
+        labels: (B,) the most probable class of each.
+        probabilities: (B, C), rows sum to 1, columns in the order of the classifier's `classes`.
     """
 
     ids: list[str]
@@ -45,27 +45,27 @@ class Predictions:
 
 
 class Classifier:
-    """An encoder and a linear map from its code, before any normalization of the output, to the classes.
+    """An encoder and a linear layer from its code, before any normalization of the output, to the classes.
 
     Attributes:
-        encoder: whose code it reads.
+        encoder: the encoder.
         linear: (B, D) -> (B, C) logits.
-        classes: (C,) labels in the order of the logits, of the type they were trained with.
+        classes: (C,) labels in the order of the logits, of the type of the training labels.
     """
 
     def __init__(self, encoder: Encoder, linear: nn.Linear, classes: np.ndarray) -> None:
         self.encoder, self.linear, self.classes = encoder, linear, classes
-        # The logits are the code of an encoder with one more layer: so whatever embeds can classify, too.
+        # The logits are the code of an encoder with one more layer, so embedding them is classifying.
         head = nn.Sequential(encoder.head, linear)
         shape = encoder.architecture | {"dim": len(classes), "normalize": False}
         self.network = Encoder(encoder.spec, encoder.preprocess, encoder.backbone, head, shape, encoder.plugins).eval()
 
     def predict(self, data: Any, **options: Any) -> np.ndarray:
-        """(N,) labels of the samples that can be used; see `classify` for the options and what is raised."""
+        """Predict the (N,) labels of the readable samples; see `classify` for options and errors."""
         return np.concatenate([batch.labels for batch in self.classify(data, **options)])
 
     def probabilities(self, data: Any, **options: Any) -> np.ndarray:
-        """(N, C) probabilities of the classes for the samples that can be used; see `classify` for the options."""
+        """Predict the (N, C) class probabilities of the readable samples; see `classify` for options and errors."""
         return np.concatenate([batch.probabilities for batch in self.classify(data, **options)])
 
     def classify(
@@ -78,41 +78,41 @@ class Classifier:
         strict: bool = False,
         progress: Progress = SILENT,
     ) -> Iterator[Predictions]:
-        """Predictions batch by batch, in bounded memory. What cannot be read is left out, and is in `Source.skipped`.
+        """Yield predictions batch by batch, in bounded memory. Unreadable samples are skipped and listed in `Source.skipped`.
 
         Args:
-            data: what `aekit.open_data` takes.
-            split: only this split of a data set that has splits.
-            options: of the source, by source name.
-            batch_size: samples a forward pass.
+            data: data as `aekit.open_data` takes it.
+            split: use only this split of the data.
+            options: options of the source, by source name.
+            batch_size: samples per forward pass.
             strict: stop at the first sample that cannot be read.
             progress: receives a bar.
 
         Raises:
-            DataError: unreadable data, no usable sample, or data of another shape or dtype than the encoder takes.
+            DataError: the data is unreadable, or has another shape or dtype than the encoder takes.
         """
         source: Source = open_data(data, options, like=self.encoder.spec)
-        wanted = source.rows_of(split)
-        found = 0
-        with progress.task("classify", len(wanted)) as task:
-            for rows in BatchEmbedder(self.network.eval(), source, batch_size, strict).embed(wanted):
-                found += len(rows.ids)
+        positions = source.rows_of(split)
+        count = 0
+        with progress.task("classify", len(positions)) as task:
+            for rows in BatchEmbedder(self.network.eval(), source, batch_size, strict).embed(positions):
+                count += len(rows.ids)
                 task.advance(len(rows.ids))
                 yield Predictions(list(rows.ids), *self.predict_logits(torch.from_numpy(rows.vectors)))
-        if not found:
-            name, why = next(iter(source.skipped.items()))
-            raise DataError(f"none of {len(wanted)} samples can be used, such as {name}: {why}")
+        if not count:
+            name, reason = next(iter(source.skipped.items()))
+            raise DataError(f"none of {len(positions)} samples can be read, e.g. {name}: {reason}")
 
     def predict_logits(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """(B, C) logits -> (B,) labels and (B, C) probabilities."""
+        """Convert (B, C) logits to (B,) labels and (B, C) probabilities."""
         return self.classes[logits.argmax(1).cpu().numpy()], logits.double().softmax(1).cpu().numpy()
 
     def save(self, folder: Path) -> None:
-        """Writes ``classifier.safetensors`` and ``classifier.json``; the encoder is saved on its own."""
+        """Write ``classifier.safetensors`` and ``classifier.json``; the encoder is saved separately."""
         path = folder / "classifier.safetensors"
         with atomic_file(path) as part:
             save_weights(self.linear, part)
-        described = {
+        description = {
             "format": FORMAT,
             "aekit": __version__,
             "digest": self.encoder.digest,
@@ -120,19 +120,19 @@ class Classifier:
             "dtype": str(self.classes.dtype),
             "sha256": file_sha256(path),
         }
-        write_json(folder / "classifier.json", described)
+        write_json(folder / "classifier.json", description)
 
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """A fine-tuned encoder with its classifier, and what came of it on test samples that were read once.
+    """A fine-tuned encoder with its classifier, and its accuracy on the test samples.
 
     Attributes:
-        classifier: names the classes of new samples; `classifier.encoder` is the fine-tuned encoder.
-        accuracy: ``finetuned`` and, beside it, ``random`` (the same network from random weights) and ``frozen`` (the
-            encoder as it was, with logistic regression), each with its 95 % interval.
-        gains: ``random`` and ``frozen`` -> how much higher the fine-tuned accuracy is, in pairs of the same samples.
-        results: everything, as ``results.json`` holds it.
+        classifier: predicts the classes of new samples; `classifier.encoder` is the fine-tuned encoder.
+        accuracy: test accuracy with its 95 % interval of ``finetuned``, ``random`` (the same network from random weights) and
+            ``frozen`` (logistic regression on the frozen encoder).
+        gains: ``random`` and ``frozen`` -> difference of the fine-tuned accuracy, paired by sample.
+        results: everything, as in ``results.json``.
     """
 
     classifier: Classifier
@@ -142,7 +142,7 @@ class FinetuneResult:
 
     @classmethod
     def from_results(cls, classifier: Classifier, results: dict[str, Any]) -> FinetuneResult:
-        """From what ``results.json`` holds."""
+        """Build the result from the contents of ``results.json``."""
         accuracy, gains = ({n: Metric(**m) for n, m in results[part].items()} for part in ("accuracy", "gains"))
         return cls(classifier, accuracy, gains, results)
 
@@ -151,51 +151,62 @@ class FinetuneResult:
         return self.classifier.encoder
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain JSON."""
+        """Return everything as plain JSON."""
         return self.results
 
     def text(self) -> str:
-        """Accuracies, what the differences say, and what was chosen on which labels, for a terminal."""
+        """Return the accuracies, their differences and the selected epochs, for a terminal."""
         lines = [format_columns([{"": TITLES[name], "test accuracy": str(m)} for name, m in self.accuracy.items()]), ""]
         counts, chosen = self.results["counts"], self.results["chosen"]
         for name, gain in self.gains.items():
             low, high = gain.low or 0.0, gain.high or 0.0
-            words = (
-                "better" if low > 0 else "worse" if high < 0 else f"{counts['test']:,} test samples tell no difference"
-            )
-            lines.append(f"fine-tuned against {TITLES[name]}: {gain.value:+.3f} [{low:+.3f}, {high:+.3f}], {words}")
-        parts = f"{counts['train']:,} to train on, {counts['validation']:,} to choose with, {counts['test']:,} to test"
-        epochs = [f"{TITLES[name]} {own['epoch']} of {own['run']}" for name, own in chosen.items() if "epoch" in own]
+            outcome = "better" if low > 0 else "worse" if high < 0 else "not significantly different"
+            lines.append(f"fine-tuned vs. {TITLES[name]}: {gain.value:+.3f} [{low:+.3f}, {high:+.3f}], {outcome}")
+        parts = f"{counts['train']:,} training, {counts['validation']:,} validation, {counts['test']:,} test"
+        epochs = [
+            f"{TITLES[name]} {choice['epoch']} of {choice['run']}"
+            for name, choice in chosen.items()
+            if "epoch" in choice
+        ]
         lines += [f"labels: {parts}", f"split: {self.results['split']}"]
-        lines += [f"epochs: {', '.join(epochs)}; {chosen['finetuned']['by']}", *self.results["notes"]]
+        lines += [f"epochs: {', '.join(epochs)}; {chosen['finetuned']['selected_on']}", *self.results["notes"]]
         return "\n".join(lines)
 
 
 def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> Classifier:
-    """Loads what `aekit.finetune` left in a folder.
+    """Load the classifier that `aekit.finetune` wrote.
+
+    Args:
+        path: the folder.
+        device: device to load it onto.
 
     Raises:
         DataError: there is no classifier at `path`.
-        IdentityError: the classifier was made for another encoder than the one beside it, or is damaged.
+        IdentityError: the classifier is damaged, or belongs to another encoder than the one in the folder.
         PluginError: a plugin that the encoder needs is missing.
+
+    >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1)
+    >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=1, baseline=False, out="tuned")
+    >>> aekit.load_classifier("tuned").predict("sklearn:iris").shape
+    (150,)
     """
     folder = Path(path)
     if not (folder / "classifier.json").is_file() or not (folder / "encoder" / "encoder.json").is_file():
         if (folder / "checkpoint" / "settings.json").is_file():
             raise DataError(f"{path}: fine-tuning was interrupted; finish it with aekit finetune --resume")
-        raise DataError(f"{path}: no classifier here; expected a folder that aekit finetune wrote")
-    described = read_json(folder / "classifier.json")
-    if described.get("format") != FORMAT:
-        raise IdentityError(f"{folder}: classifier format {described.get('format')!r}, this aekit reads {FORMAT}")
+        raise DataError(f"{path}: no classifier here; expected a folder written by aekit finetune")
+    description = read_json(folder / "classifier.json")
+    if description.get("format") != FORMAT:
+        raise IdentityError(f"{folder}: classifier format {description.get('format')!r}, this aekit reads {FORMAT}")
     encoder = load(folder, device=device)
     check_same_encoder(
-        described["digest"], encoder.digest, what=f"{folder}/classifier.json", maker="the encoder beside it is"
+        description["digest"], encoder.digest, what=f"{folder}/classifier.json", maker="the encoder in the folder is"
     )
-    classes = np.array(described["classes"], described["dtype"])
+    classes = np.array(description["classes"], description["dtype"])
     with temporary_seed(0):
         linear = nn.Linear(encoder.dim, len(classes)).to(device)
     weights = folder / "classifier.safetensors"
-    if weights.exists() and file_sha256(weights) != described["sha256"]:
+    if weights.exists() and file_sha256(weights) != description["sha256"]:
         raise IdentityError(f"{weights}: is damaged (its sha256 differs from classifier.json)")
     load_weights(linear, weights)
     return Classifier(encoder, linear, classes)

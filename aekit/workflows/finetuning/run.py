@@ -1,7 +1,7 @@
-"""Supervised fine-tuning: a trained encoder, few labels, and the answer whether its training without labels was of use.
+"""Fine-tune a trained encoder on labels, and compare it with baselines to see whether its pretraining helped.
 
-The same network from random weights is trained in the same way, and the frozen encoder gets a logistic regression; all three
-see the same labels, choose on the same validation samples, and are judged on the same test samples.
+The baselines are the same network trained from random weights, and logistic regression on the frozen encoder; all three use the
+same labels, the same validation samples and the same test samples.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import freeze
-from aekit.encoder.loading import load
-from aekit.errors import DataError, OutputError, RecipeError, TrainingError
+from aekit.encoder.loading import open_encoder
+from aekit.errors import DataError, RecipeError, TrainingError
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
 from aekit.evaluation.results import Split
-from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
 from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
 from aekit.io.device import choose_device
 from aekit.progress import SILENT, Progress
@@ -50,6 +49,7 @@ from aekit.workflows.finetuning.classification import (
     class_indices,
 )
 from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, load_classifier
+from aekit.workflows.finetuning.inputs import is_finished, labels_and_split
 
 
 def finetune(
@@ -67,43 +67,48 @@ def finetune(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> FinetuneResult:
-    """Trains a linear classifier on the code of an encoder, and the encoder or its top layers with it.
+    """Train a linear classifier on an encoder, together with the encoder or its top layers.
 
-    The epoch is chosen by the accuracy on the validation samples, and of equals by their cross-entropy. The test samples
-    are read once, at the end.
+    The best epoch is selected by the accuracy, then the cross-entropy on the validation samples. The test samples are read
+    once, at the end.
 
     Args:
-        encoder: an encoder, or the folder of one or of a run; it is copied, not changed.
-        data: what `aekit.open_data` takes. Its own splits are used where it has them; what is missing is drawn.
-        labels: (N,) classes of the samples; default: the data's own. None, NaN and "" stand for no label.
-        layers: how many are trained, counted from the top, of the backbone's stages and the head; 0: the classifier alone;
+        encoder: an encoder, or the path of an encoder, a run, embeddings or an index; it is copied, not changed.
+        data: data as `aekit.open_data` takes it. Its splits are used; missing ones are drawn.
+        labels: (N,) classes of the samples; default: the labels of the data. None, NaN and "" mean no label.
+        layers: number of layers to train, from the top: the head and the stages of the backbone; 0: only the classifier;
             None: the whole network.
-        per_class: labels of each class to make do with, those for validation included; None: all of the training part.
-        patience: epochs without a better one after which training stops; 0: never.
-        control: whether to train the same network from random weights, and judge the frozen encoder.
-        options: of the source, by source name.
+        per_class: number of labels to use of each class, including validation; None: all of the training split.
+        patience: epochs without improvement after which training stops; 0: never.
+        baseline: whether to train the same network from random weights too, and to evaluate the frozen encoder.
+        options: options of the source, by source name.
         out: folder to write, which makes it resumable; without it nothing is written.
-        resume: go on with what was interrupted in `out`.
-        progress: receives what was chosen and why, and bars.
-        settings: of the training, as in a recipe's ``[train]``: ``epochs``, ``lr``, ``layer_decay``, ``batch_size``,
-            ``weight_decay``, ``seed`` ... Unless given, lr is 1e-3, batches are of a tenth of the samples within 16 to 128, and
-            epochs as many as make about 3000 steps, at most 100.
+        resume: resume interrupted fine-tuning in `out`.
+        progress: receives choices with their reasons, and bars.
+        settings: settings of a recipe's ``[train]``: ``epochs``, ``lr``, ``layer_decay``, ``batch_size``, ``weight_decay``,
+            ``seed`` ... Defaults: lr 1e-3, a batch size of a tenth of the samples within 16 to 128, and epochs for about 3000
+            steps, at most 100.
 
     Raises:
-        DataError: no labels, a single class, fewer labels than asked for, or data that the encoder does not take.
-        RecipeError: settings that there are not, or more layers than there are.
-        OutputError: `out` holds something.
+        DataError: no labels, a single class, fewer labels than `per_class`, or data that the encoder does not take.
+        RecipeError: unknown settings, or more layers than the encoder has.
+        OutputError: `out` is not empty.
         TrainingError: the loss stopped being finite, or `out` holds the checkpoint of other settings.
         Interrupted: Ctrl-C; the state is saved if there is a folder.
+
+    >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1)
+    >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=2)
+    >>> list(result.accuracy)
+    ['finetuned', 'random', 'frozen']
     """
     folder = None if out is None else Path(out)
-    if folder and _is_finished(folder, resume):
-        progress.say(f"{folder} is finished already; nothing to resume")
+    if folder and is_finished(folder, resume):
+        progress.say(f"{folder} is already finished; nothing to resume")
         return FinetuneResult.from_results(load_classifier(folder), read_json(folder / "results.json"))
-    encoder = encoder if isinstance(encoder, Encoder) else load(encoder)
-    there = len(encoder.layers)
+    encoder = open_encoder(encoder)
+    count = len(encoder.layers)
     expected = {
-        f"layers = {layers}: expected 0 to {there}, as the network has {there} layers": 0 <= (layers or 0) <= there,
+        f"layers = {layers}: expected 0 to {count}, the number of layers": 0 <= (layers or 0) <= count,
         f"per_class = {per_class}: expected 1 or more": per_class is None or per_class >= 1,
         f"patience = {patience}: expected 0 or more": patience >= 0,
         "train.epochs = 0: expected 1 or more": settings.get("epochs") != 0,
@@ -113,43 +118,15 @@ def finetune(
         raise RecipeError(problems)
     source = open_data(data, dict(options or {}), like=encoder.spec)
     seed = settings.get("seed", 0)
-    y_true, split = _labels_and_split(source, labels, per_class, seed)
-    given = {"layers": layers, "per_class": per_class, "patience": patience}
-    work = _Work(encoder, source, y_true, split, given, settings, folder, progress)
+    y_true, split = labels_and_split(source, labels, per_class, seed)
+    choices = {"layers": layers, "per_class": per_class, "patience": patience}
+    work = _Finetuning(encoder, source, y_true, split, choices, settings, folder, progress)
     with folder_lock(folder) if folder else nullcontext(), explain_write_errors(folder) if folder else nullcontext():
         return work.go(baseline, resume)
 
 
-def _is_finished(folder: Path, resume: bool) -> bool:
-    """Whether there is nothing left to do.
-
-    Raises:
-        OutputError: the folder holds something else than what can be gone on with.
-    """
-    unfinished = (folder / "checkpoint" / "settings.json").is_file()
-    finished = (folder / "encoder" / "encoder.json").is_file() and (folder / "classifier.json").is_file()
-    if resume and not (finished or unfinished):
-        raise OutputError(f"{folder}: nothing to resume there")
-    if not resume and folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {".lock"}):
-        what = "interrupted fine-tuning; go on with --resume, or" if unfinished else "something already;"
-        raise OutputError(f"{folder}: holds {what} choose another folder with -o")
-    return resume and finished
-
-
-def _labels_and_split(source: Source, labels: Any, per_class: int | None, seed: int) -> tuple[np.ndarray, Split]:
-    """(N,) classes and which of the samples are for what."""
-    given = source.labels if labels is None else labels
-    y_true, why_not = to_class_labels(given, len(source), what="samples")
-    if y_true is None:
-        raise DataError(f"no labels to fine-tune with: {why_not or 'the data has none'}; expected classes")
-    split = make_split(y_true, source.splits, seed=seed)
-    if per_class is not None:
-        split = few_label_split(split, y_true, per_class, seed=seed)
-    return y_true, split
-
-
-class _Work:
-    """Fine-tuning, its controls and their judgment, step by step."""
+class _Finetuning:
+    """Fine-tuning, its baselines and their evaluation, step by step."""
 
     def __init__(
         self,
@@ -157,37 +134,36 @@ class _Work:
         source: Source,
         labels: np.ndarray,
         split: Split,
-        given: dict[str, Any],
+        choices: dict[str, Any],
         settings: dict[str, Any],
         folder: Path | None,
         progress: Progress,
     ) -> None:
         self.encoder, self.source, self.labels, self.split = encoder, source, labels, split
-        self.given, self.folder, self.progress = given, folder, progress
-        asked = Settings(**{"lr": 1e-3, **settings})
-        self.device = choose_device(asked.device, "train.device")
+        self.choices, self.folder, self.progress = choices, folder, progress
+        train = Settings(**{"lr": 1e-3, **settings})
+        self.device = choose_device(train.device, "train.device")
         self.train_on, self.train_labels = self._read(split.train)
         self.choose_on, self.choose_labels = self._read(split.validation)
         self.classes, codes = np.unique(self.train_labels, return_inverse=True)
         if len(self.classes) < 2:
-            raise DataError(f"the training labels are all {self.classes.tolist()}: expected two classes or more")
+            raise DataError(f"the training labels are all {self.classes.tolist()}: expected at least two classes")
         count = len(codes)
         self.codes = torch.from_numpy(codes)
         size = settings.get("batch_size", min(128, max(16, count // 10)))
         epochs = settings.get("epochs", min(100, max(5, TARGET_STEPS // max(1, count // size))))
-        precision = "bf16" if uses_bf16(asked, encoder.spec, self.device) else "fp32"
-        self.settings = asked.model_copy(update={"batch_size": size, "epochs": epochs, "precision": precision})
+        precision = "bf16" if uses_bf16(train, encoder.spec, self.device) else "fp32"
+        self.settings = train.model_copy(update={"batch_size": size, "epochs": epochs, "precision": precision})
         self.logged: dict[str, list[dict[str, Any]]] = {}
         self.seconds: dict[str, float] = {}
 
     def go(self, baseline: bool, resume: bool) -> FinetuneResult:
         if self.folder:
-            self._take_up(self.folder / "checkpoint" / "settings.json", resume)
-        what = {None: "the whole network", 0: "the classifier alone"}.get(
-            self.given["layers"], f"the classifier and {self.given['layers']} layers below it"
-        )
+            self._write_settings(self.folder / "checkpoint" / "settings.json", resume)
+        layers = self.choices["layers"]
+        part = "the whole network" if layers is None else f"the classifier and the top {layers} layers"
         self.progress.say(
-            f"training {what} on {len(self.codes)} labels of {len(self.classes)} classes, "
+            f"training {part} on {len(self.codes)} labels of {len(self.classes)} classes, "
             f"on {self.device.type} in {self.settings.precision}"
         )
         trained = {"finetuned": self._fit("finetuned", deepcopy(self.encoder), resume)}
@@ -200,21 +176,21 @@ class _Work:
 
         test_on, y_true = self._read(self.split.test)
         assert test_on is not None
-        answers = {name: best.objective.logits_of(test_on).argmax(1) for name, best in trained.items()}
+        predictions = {name: best.objective.logits_of(test_on).argmax(1) for name, best in trained.items()}
         if frozen:
-            chosen["frozen"] = {"C": frozen.strength, "by": self._by()}
-            answers["frozen"] = frozen.predict(test_on)
-        right = {name: (self.classes[answer.numpy()] == y_true).astype(float) for name, answer in answers.items()}
+            chosen["frozen"] = {"C": frozen.strength, "selected_on": self._selected_on()}
+            predictions["frozen"] = frozen.predict(test_on)
+        correct = {name: (self.classes[codes.numpy()] == y_true).astype(float) for name, codes in predictions.items()}
         objective = trained["finetuned"].objective.requires_grad_(True)
         freeze(objective.encoder, 0)
-        encoder = self._described(objective.encoder)
+        encoder = self._with_record(objective.encoder)
         seed = self.settings.seed
         results = {
             "digest": encoder.digest,
-            "from": self.encoder.digest,
-            "accuracy": {name: asdict(bootstrap(scores, seed=seed)) for name, scores in right.items()},
+            "base_encoder": self.encoder.digest,
+            "accuracy": {name: asdict(bootstrap(scores, seed=seed)) for name, scores in correct.items()},
             "gains": {
-                n: asdict(bootstrap_difference(right["finetuned"], right[n], seed=seed)) for n in list(right)[1:]
+                n: asdict(bootstrap_difference(correct["finetuned"], correct[n], seed=seed)) for n in list(correct)[1:]
             },
             "chosen": chosen,
             "counts": {
@@ -226,29 +202,29 @@ class _Work:
             },
             "split": self.split.origin,
             "notes": self._notes(),
-            "settings": {**self.given, "train": self.settings.model_dump()},
+            "settings": {**self.choices, "train": self.settings.model_dump()},
             "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
         }
-        found = FinetuneResult.from_results(Classifier(encoder, objective.classifier, self.classes), results)
+        result = FinetuneResult.from_results(Classifier(encoder, objective.classifier, self.classes), results)
         if self.folder:
-            found.classifier.save(self.folder)
+            result.classifier.save(self.folder)
             write_json(self.folder / "results.json", results)
             encoder.save(self.folder / "encoder")
             shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
-        return found
+        return result
 
     def _read(self, rows: np.ndarray) -> tuple[Samples | None, np.ndarray]:
-        """The usable samples of (N,) rows and their labels."""
+        """Read the samples at (N,) rows; return those that are readable, and their labels."""
         samples = load_samples(self.source, rows, self.device, progress=self.progress) if len(rows) else None
         return samples, self.labels[rows if samples is None else samples.rows]
 
-    def _take_up(self, path: Path, resume: bool) -> None:
-        """Writes what is being done; on resuming, checks that it is the same."""
-        seen = hashlib.blake2b(self.codes.numpy().tobytes() + repr(self.choose_labels.tolist()).encode()).hexdigest()
+    def _write_settings(self, path: Path, resume: bool) -> None:
+        """Write the settings; on resuming, check that they are unchanged."""
+        digest = hashlib.blake2b(self.codes.numpy().tobytes() + repr(self.choose_labels.tolist()).encode()).hexdigest()
         record = {
-            **self.given,
+            **self.choices,
             "encoder": self.encoder.digest,
-            "labels": f"{len(self.codes)} and {len(self.choose_labels)} of hash {seen[:12]}",
+            "labels": f"{len(self.codes)} and {len(self.choose_labels)} of hash {digest[:12]}",
             "train": self.settings.model_dump(),
         }
         if resume:
@@ -259,10 +235,12 @@ class _Work:
         write_json(path, record)
 
     def _fit(self, name: str, encoder: Encoder, resume: bool) -> BestEpoch:
-        """Trains until the epochs or the patience run out."""
-        settings, patience = self.settings, self.given["patience"]
+        """Train until the epochs or the patience run out."""
+        settings, patience = self.settings, self.choices["patience"]
         encoder = encoder.to(self.device)
-        objective = ClassificationObjective(encoder, len(self.classes), layers=self.given["layers"], seed=settings.seed)
+        objective = ClassificationObjective(
+            encoder, len(self.classes), layers=self.choices["layers"], seed=settings.seed
+        )
         objective.to(self.device)
         best = BestEpoch(objective, settings.epochs)
         objective.add_module("best", best)
@@ -289,7 +267,7 @@ class _Work:
         return best
 
     def _score(self, objective: ClassificationObjective, choose_on: Samples | None) -> tuple[float, float]:
-        """Accuracy and cross-entropy on the validation samples, or on their features; NaN where there are none."""
+        """Compute accuracy and cross-entropy on the validation samples, or on their features; NaN without samples."""
         if choose_on is None:
             return math.nan, math.nan
         return accuracy_and_loss(objective.logits_of(choose_on), class_indices(self.classes, self.choose_labels))
@@ -303,39 +281,48 @@ class _Work:
         return frozen
 
     def _choice(self, best: BestEpoch) -> dict[str, Any]:
-        """Which epoch was chosen, from 1, and what was seen of it."""
-        return {"epoch": best.best + 1, "run": best.epochs, "by": self._by(), **best.metrics(best.best)}
+        """Return the selected epoch, counted from 1, with its metrics."""
+        return {
+            "epoch": best.best + 1,
+            "run": best.epochs,
+            "selected_on": self._selected_on(),
+            **best.metrics(best.best),
+        }
 
-    def _by(self) -> str:
+    def _selected_on(self) -> str:
         count = len(self.choose_labels)
-        return f"chosen by the {count} validation samples" if count else "not chosen, as there are too few labels"
+        return (
+            f"selected on {count} validation samples"
+            if count
+            else "the last, as there are too few labels for validation"
+        )
 
     def _log(self, name: str, best: BestEpoch) -> None:
-        """``log.jsonl``: a line for each epoch of each training. Written anew, so that a kill leaves no line twice."""
+        """Write ``log.jsonl``, a line for each epoch of each training. It is rewritten, so that resuming repeats no line."""
         self.logged[name] = [{"training": name, "epoch": n + 1, **best.metrics(n)} for n in range(best.epochs)]
         if self.folder:
             lines = [json.dumps(line) for lines in self.logged.values() for line in lines]
             write_text(self.folder / "log.jsonl", "".join(f"{line}\n" for line in lines))
 
     def _notes(self) -> list[str]:
-        """What the encoder had seen before of the samples that it is judged on."""
+        """Return notes on earlier training of the encoder on the test samples."""
         before, notes = self.encoder.record, []
         data = (self.source.origin or {}).get("data")
         if data and self.source.splits is None and data == before.get("data", {}).get("data"):
-            notes.append("the encoder had been trained, without their labels, on the test samples too")
+            notes.append("the encoder was pretrained on the test samples too, without labels")
         if tuned := before.get("finetuned"):
-            notes.append(f"the encoder had been fine-tuned with labels of {tuned['data']} before")
+            notes.append(f"the encoder was fine-tuned with labels of {tuned['data']} before")
         return notes
 
-    def _described(self, encoder: Encoder) -> Encoder:
-        """The fine-tuned encoder, with what is known of where it came from."""
-        kept = {
-            name: self.encoder.record[name]
-            for name in ("weights", "data", "trained", "objective")
-            if name in self.encoder.record
+    def _with_record(self, encoder: Encoder) -> Encoder:
+        """Fill the record of the fine-tuned encoder with its origin."""
+        inherited = {
+            key: value
+            for key, value in self.encoder.record.items()
+            if key in ("weights", "data", "trained", "objective")
         }
         origin = (self.source.origin or {"data": "<data in memory>"})["data"]
         labels = len(self.codes) + len(self.choose_labels)
-        tuned = {"from": self.encoder.digest, "data": origin, "labels": labels, "split": self.split.origin}
-        encoder.record = kept | {"finetuned": tuned}
+        tuned = {"base_encoder": self.encoder.digest, "data": origin, "labels": labels, "split": self.split.origin}
+        encoder.record = inherited | {"finetuned": tuned}
         return encoder.to(self.encoder.device).eval()

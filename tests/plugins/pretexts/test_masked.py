@@ -33,9 +33,9 @@ from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
 
 # With default options, the kit's own tests look at both.
-test_masked_conforms = conformance("pretext", "masked", {"patch": 3, "share": 0.75, "normalize": True, "fill": "mean"})
+test_masked_conforms = conformance("pretext", "masked", {"patch": 3, "mask_ratio": 0.75, "normalize": True, "fill": "mean"})
 test_predict_part_conforms = conformance(
-    "pretext", "predict-part", {"share": 0.5, "given": 0.25, "fill": "token", "residual": True}
+    "pretext", "predict-part", {"part_size": 0.5, "context_size": 0.25, "fill": "token", "residual": True}
 )
 
 SEEN: list[Kind] = ["series", "image", "clip"]
@@ -141,7 +141,7 @@ def test_joined_patches_lie_where_they_belong() -> None:
 
 @pytest.mark.parametrize("kind", SEEN)
 def test_the_same_share_of_patches_is_hidden_in_every_sample(kind: Kind) -> None:
-    task, x = task_of("masked", small(kind), share=0.6)
+    task, x = task_of("masked", small(kind), mask_ratio=0.6)
     visible, hidden = task.mask_input(x, generator())
     share = torch.stack([hidden[:, 0][(slice(None), *cell)].flatten(1).float().mean(1) for cell in cells(task.grid)], 1)
     assert ((share == 0) | (share == 1)).all(), "patches are hidden whole"
@@ -154,7 +154,7 @@ def test_the_same_share_of_patches_is_hidden_in_every_sample(kind: Kind) -> None
 
 
 def test_every_patch_is_hidden_as_often() -> None:
-    task, x = task_of("masked", held(np.zeros((4000, 1, 8), np.float32), "series"), patch=2, share=0.5)
+    task, x = task_of("masked", held(np.zeros((4000, 1, 8), np.float32), "series"), patch=2, mask_ratio=0.5)
     _, hidden = task.mask_input(x, generator())
     assert (hidden.float().mean(0) - 0.5).abs().max() < 0.04
 
@@ -290,7 +290,7 @@ def test_a_network_of_patches_learns_all_of_itself() -> None:
 def test_a_transformer_of_timm_is_not_shown_what_is_hidden(model: str, normalize: bool, dim: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 3, 64, 48), np.uint8)
     network = {"model": model, "size": [64, 48]}
-    objective = objective_of("masked", held(images), dim, "timm", network, normalize=normalize, share=0.75)
+    objective = objective_of("masked", held(images), dim, "timm", network, normalize=normalize, mask_ratio=0.75)
     assert isinstance(objective, PretextObjective)
     task, backbone = objective.pretext, objective.encoder.backbone
     assert isinstance(task, Masked) and task.grid.patch == backbone.patch == (16, 16) and task.grid.grid == (4, 3)
@@ -361,12 +361,12 @@ def test_what_is_predicted_unless_told(kind: Kind, part: str) -> None:
 
 def test_the_future_from_the_recent_past() -> None:
     """The rest is neither shown nor asked for."""
-    task, x = task_of("predict-part", small("series"), part="future", share=0.25, given=0.25, fill="zero")
+    task, x = task_of("predict-part", small("series"), part="future", part_size=0.25, context_size=0.25, fill="zero")
     _, hidden = task.mask_input(x, generator())
     assert torch.equal(hidden[0, 0], torch.tensor([True] * 8 + [False] * 4 + [True] * 4))
     damaged = task.damage(x, generator())
     assert torch.equal(damaged.mask[0, 0], torch.tensor([False] * 12 + [True] * 4))
-    between, _ = task_of("predict-part", small("series"), part="time", between=[0.5, 0.75], given=0.125)
+    between, _ = task_of("predict-part", small("series"), part="time", between=[0.5, 0.75], context_size=0.125)
     assert (
         between.mask_input(x, generator())[1][0, 0].tolist()
         == [True] * 6 + [False] * 2 + [True] * 4 + [False] * 2 + [True] * 2
@@ -380,12 +380,12 @@ def test_the_nearest_that_is_shown_is_repeated() -> None:
     assert torch.equal(visible, x[:, :, places])
     (repeated,) = task.baselines([]).values()
     assert torch.equal(repeated(task.damage(x, generator())), visible)
-    assert set(task_of("predict-part", small("series"), fill="mean")[0].baselines([])) == {"as they are", "repeated"}
+    assert set(task_of("predict-part", small("series"), fill="mean")[0].baselines([])) == {"input", "repeated"}
 
 
 def test_the_change_since_the_last_frame() -> None:
     samples = held(low_rank(SampleSpec("clip", (1, 4, 8, 8), "float32"), 8), "clip")
-    task, x = task_of("predict-part", samples, part="future", share=0.5, residual=True)
+    task, x = task_of("predict-part", samples, part="future", part_size=0.5, residual=True)
     for parameter in task.decoder.parameters():
         nn.init.zeros_(parameter)
     last = x.clone()
@@ -397,7 +397,7 @@ def test_the_change_since_the_last_frame() -> None:
 
 
 def test_what_is_filled_in_does_not_depend_on_what_was_there() -> None:
-    task, x = task_of("predict-part", small("series"), share=0.5)
+    task, x = task_of("predict-part", small("series"), part_size=0.5)
     unknown = x.clone()
     unknown[:, :, 8:] = 77
     one, other = (task.prepare_damaged(rows) for rows in (x, unknown))

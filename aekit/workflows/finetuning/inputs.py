@@ -1,0 +1,40 @@
+"""Check the output folder, the labels and the split of fine-tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.data.source import Source
+from aekit.errors import DataError, OutputError
+from aekit.evaluation.results import Split
+from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
+
+
+def is_finished(folder: Path, resume: bool) -> bool:
+    """Return whether a folder holds finished fine-tuning.
+
+    Raises:
+        OutputError: the folder cannot be written or resumed.
+    """
+    unfinished = (folder / "checkpoint" / "settings.json").is_file()
+    finished = (folder / "encoder" / "encoder.json").is_file() and (folder / "classifier.json").is_file()
+    if resume and not (finished or unfinished):
+        raise OutputError(f"{folder}: nothing to resume")
+    if not resume and folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {".lock"}):
+        state = "holds interrupted fine-tuning; resume with --resume, or" if unfinished else "is not empty;"
+        raise OutputError(f"{folder}: {state} choose another folder with -o")
+    return resume and finished
+
+
+def labels_and_split(source: Source, labels: Any, per_class: int | None, seed: int) -> tuple[np.ndarray, Split]:
+    """Return the (N,) classes and the split."""
+    y_true, problem = to_class_labels(source.labels if labels is None else labels, len(source), what="samples")
+    if y_true is None:
+        raise DataError(f"no labels to fine-tune with: {problem or 'the data has none'}; expected classes")
+    split = make_split(y_true, source.splits, seed=seed)
+    if per_class is not None:
+        split = few_label_split(split, y_true, per_class, seed=seed)
+    return y_true, split
