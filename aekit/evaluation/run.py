@@ -264,7 +264,7 @@ def _checks(
         for name, other in compared_with.items()
     }
     results = {"health": replace(health, values={**health.values, **overlaps})}
-    results["leakage"] = find_leakage(vectors, split, stamps=hashes, ids=ids, labels=labels, seed=seed)
+    results["leakage"] = find_leakage(vectors, split, sample_hashes=hashes, ids=ids, labels=labels, seed=seed)
     if provenance is not None:
         tested = provenance.rows[rows[split.test]]
         results["stability"] = stability(provenance.encoder, provenance.source, tested, seed=seed)

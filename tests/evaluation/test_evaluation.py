@@ -338,9 +338,9 @@ def test_controls_are_raw_pca_of_the_training_part_and_a_random_encoder(
     found = {b.name: b.features for b in baseline_features(ArraySource(array), rows, encoder, split, dim=6, seed=0)}
     assert list(found) == ["raw", "pca-6", "random"]
     np.testing.assert_allclose(found["raw"], array[::-1].reshape(200, -1) / 255, atol=1e-6)
-    centerd = found["raw"] - found["raw"][split.train].mean(axis=0)
-    _, _, axes = np.linalg.svd(centerd[split.train], full_matrices=False)
-    np.testing.assert_allclose(np.abs(found["pca-6"]), np.abs(centerd @ axes[:6].T), atol=1e-3)
+    centered = found["raw"] - found["raw"][split.train].mean(axis=0)
+    _, _, axes = np.linalg.svd(centered[split.train], full_matrices=False)
+    np.testing.assert_allclose(np.abs(found["pca-6"]), np.abs(centered @ axes[:6].T), atol=1e-3)
     np.testing.assert_allclose(found["random"], encoder.with_random_weights(0).embed(array).vectors[::-1], atol=1e-4)
 
 

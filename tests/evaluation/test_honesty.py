@@ -128,7 +128,7 @@ def test_groups_that_a_split_tears_apart_are_called_out() -> None:
     torn = make_split(y)
     torn = Split(torn.train, torn.validation, torn.test, torn.origin, groups)
     assert any(
-        "groups have samples in the test part and in the others" in line for line in find_leakage(x, torn).warnings
+        "groups have samples both in the test part and in the others" in line for line in find_leakage(x, torn).warnings
     )
     kept = make_split(y, groups=groups)
     assert "30 groups, each in one part" in kept.origin and find_leakage(x, kept).warnings == []
@@ -160,7 +160,7 @@ def test_a_dead_half_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> Non
     half[:, 16:] = 0.25
     found = embedding_health(half)
     assert found.values["dead_units"] == 16
-    assert list(found.warnings) == ["16 of the 32 numbers of the embeddings never change: these units are dead"]
+    assert list(found.warnings) == ["16 of the 32 dimensions of the embeddings are constant (dead units)"]
 
 
 def test_an_untrained_encoder_is_said_to_be_no_better_than_random(

@@ -81,7 +81,7 @@ def test_float32_blocks_and_groups_give_what_float64_gives(monkeypatch: pytest.M
     x, y = load_digits(return_X_y=True)
     strengths = [1e-3, 1e-1, 1e1]
     exact = fit_logistic(x, y, strengths, device=CPU)
-    monkeypatch.setattr(design, "SMALL", 0)
+    monkeypatch.setattr(design, "MAX_FLOAT64_SIZE", 0)
     monkeypatch.setattr(regressions, "_LOGITS", 0)  # blocks of 256
     monkeypatch.setattr(probe, "_MEMORY", 0)  # one strength at a time
     rough = fit_logistic(x.astype(np.float32), y, strengths, device=CPU)
@@ -94,7 +94,7 @@ def test_float32_blocks_and_groups_give_what_float64_gives(monkeypatch: pytest.M
 def test_features_too_wide_to_factor_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = load_wine(return_X_y=True)
     exact = fit_logistic(x, y, [1.0], device=CPU)
-    monkeypatch.setattr(regressions, "_FACTORED", 4)
+    monkeypatch.setattr(regressions, "_MAX_FACTORED", 4)
     assert np.abs(fit_logistic(x, y, [1.0], device=CPU).probabilities(x) - exact.probabilities(x)).max() < 5e-4
 
 

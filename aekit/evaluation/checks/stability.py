@@ -1,4 +1,4 @@
-"""Whether an encoder places a sample where it was, when the sample is shifted a little and gets a little noise."""
+"""Check how much embeddings change when samples are perturbed by a small shift and a little noise."""
 
 from __future__ import annotations
 
@@ -16,71 +16,76 @@ from aekit.evaluation.neighbors import nearest_neighbors
 from aekit.evaluation.results import CheckResult
 from aekit.evaluation.splits import evenly_spaced
 
-MOST = 2000
+MAX_SAMPLES = 2000
 NOISE = 0.1
 """Deviation of the noise, in deviations of the samples."""
-WIDE = 16
-"""Places from which on one is little."""
-LOST = 0.1
+MIN_SHIFTED_SIZE = 16
+"""Size of an axis from which a shift by one position is small."""
+MIN_NEIGHBORS_KEPT = 0.1
+"""Fraction of kept neighbors below which an encoder is unstable, if the raw samples keep twice as many."""
 BATCH = 256
 
 
 def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int = 0) -> CheckResult:
-    """What a nudge does to embeddings: images, series and clips are shifted by one place, where they have 16 or more, and all
-    samples get noise of a tenth of their deviation.
+    """Measure how embeddings change under a small perturbation of the samples.
+
+    Images, series and clips are shifted by one position along axes of 16 or more, and all samples get noise of a tenth of their
+    deviation.
 
     Args:
-        encoder: frozen.
-        source: of the samples.
-        rows: (N,) positions in it; at most 2,000, evenly spaced, are looked at.
-        seed: of the noise and the directions.
+        encoder: the frozen encoder.
+        source: source of the samples.
+        rows: (N,) positions in the source, of which at most 2,000, evenly spaced, are used.
+        seed: seed of the noise and of the directions.
 
     Returns:
-        ``alignment``, the mean squared distance between a sample and its nudged self on the unit sphere (Wang and Isola, 2020);
-        ``neighbors_kept``, the share of a sample's 10 nearest that its nudged self has, too; ``found_again``, the share of
-        nudged samples whose nearest is the sample itself; and the last two of the raw samples, which no training has taught.
+        ``alignment``, the mean squared distance between a sample and its perturbed copy on the unit sphere (Wang and Isola,
+        2020);
+        ``neighbors_kept``, the fraction of a sample's 10 nearest neighbors that its perturbed copy shares; ``retrieved``, the
+        fraction of perturbed copies whose nearest neighbor is the sample itself; and ``raw_neighbors_kept`` and
+        ``raw_retrieved``, the same for the raw samples.
     """
-    some = evenly_spaced(rows, MOST)
+    sample = evenly_spaced(rows, MAX_SAMPLES)
     generator = torch.Generator(encoder.device).manual_seed(seed)
     shape = raw_shape(encoder.spec)
-    clean: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
-    moved: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
+    clean_rows: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
+    perturbed_rows: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
     with eval_mode(encoder):
-        for start in range(0, len(some), BATCH):
-            raw, ok = read_valid(source, some[start : start + BATCH])
+        for start in range(0, len(sample), BATCH):
+            raw, ok = read_valid(source, sample[start : start + BATCH])
             x = encoder.preprocess(to_tensor(raw[ok]).to(encoder.device))
-            for kept, samples in ((clean, x), (moved, nudged(x, generator))):
+            for collected, samples in ((clean_rows, x), (perturbed_rows, perturb(x, generator))):
                 code = encoder.encode(samples).float()
                 code = torch.nn.functional.normalize(code, dim=1) if encoder.normalize else code
-                kept[""].append(code.cpu().numpy())
-                kept["raw_"].append(flatten_samples(samples, shape).cpu().numpy())
-    figures: dict[str, float] = {}
-    for of in ("", "raw_"):
-        before, after = np.concatenate(clean[of]), np.concatenate(moved[of])
+                collected[""].append(code.cpu().numpy())
+                collected["raw_"].append(flatten_samples(samples, shape).cpu().numpy())
+    values: dict[str, float] = {}
+    for prefix in ("", "raw_"):
+        before, after = np.concatenate(clean_rows[prefix]), np.concatenate(perturbed_rows[prefix])
         if len(before) <= NEIGHBORS + 1:
-            return CheckResult(notes=[f"stability was not measured: {len(before)} samples are too few"])
-        if not of:
-            figures["alignment"] = float(np.square(_unit(before) - _unit(after)).sum(axis=1).mean())
-        figures |= {f"{of}{name}": value for name, value in _kept(before, after).items()}
+            return CheckResult(notes=[f"stability was not measured, as {len(before)} samples are too few"])
+        if not prefix:
+            values["alignment"] = float(np.square(_unit(before) - _unit(after)).sum(axis=1).mean())
+        values |= {f"{prefix}{name}": value for name, value in _neighbor_fractions(before, after).items()}
     warnings = []
-    if figures["neighbors_kept"] < min(LOST, 0.5 * figures["raw_neighbors_kept"]):
+    if values["neighbors_kept"] < min(MIN_NEIGHBORS_KEPT, 0.5 * values["raw_neighbors_kept"]):
         warnings.append(
-            f"unstable: of a sample's {NEIGHBORS} nearest only {100 * figures['neighbors_kept']:.0f} % are left when it is "
-            f"nudged, where raw samples keep {100 * figures['raw_neighbors_kept']:.0f} %"
+            f"unstable: a slightly perturbed sample keeps {100 * values['neighbors_kept']:.0f} % of its {NEIGHBORS} nearest "
+            f"neighbors, and raw samples keep {100 * values['raw_neighbors_kept']:.0f} %"
         )
-    return CheckResult(figures, warnings, [f"stability: {len(before):,} test samples, nudged"])
+    return CheckResult(values, warnings, [f"stability: {len(before):,} perturbed test samples"])
 
 
-def nudged(x: Tensor, generator: torch.Generator) -> Tensor:
-    """(B, *shape) preprocessed -> (B, *shape), each shifted by one place in a direction of its own, with noise."""
+def perturb(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each of (B, *shape) preprocessed samples by one position in a random direction, and add noise."""
     noise = torch.randn(x.shape, generator=generator, device=x.device) * (NOISE * x.std())
-    return _shifted(x, generator) + noise
+    return _shift(x, generator) + noise
 
 
-def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    for axis in range(max(2, x.ndim - 2), x.ndim):  # height and width; time of series; of clips the images'
+def _shift(x: Tensor, generator: torch.Generator) -> Tensor:
+    for axis in range(max(2, x.ndim - 2), x.ndim):  # height and width; time of series
         size = x.shape[axis]
-        if size < WIDE:
+        if size < MIN_SHIFTED_SIZE:
             continue
         step = torch.randint(-1, 2, (len(x),), generator=generator, device=x.device)
         at = (torch.arange(size, device=x.device) + step[:, None]).clamp(0, size - 1)  # the border is repeated
@@ -89,16 +94,16 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     return x
 
 
-def _kept(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """(N, D) embeddings of samples and of their nudged selves."""
-    known = nearest_other_rows(before)
-    _, found = nearest_neighbors(after, before, NEIGHBORS + 1, metric="l2")
-    itself = found == np.arange(len(before))[:, None]
-    again = float(itself[:, 0].mean())
+def _neighbor_fractions(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """Compare the neighbors of samples and of their perturbed copies, both (N, D)."""
+    neighbors = nearest_other_rows(before)
+    _, positions = nearest_neighbors(after, before, NEIGHBORS + 1, metric="l2")
+    itself = positions == np.arange(len(before))[:, None]
+    retrieved = float(itself[:, 0].mean())
     itself[~itself.any(axis=1), -1] = True
-    theirs = found[~itself].reshape(len(before), NEIGHBORS)
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(known, theirs)]
-    return {"neighbors_kept": float(np.mean(shared)) / NEIGHBORS, "found_again": again}
+    perturbed_neighbors = positions[~itself].reshape(len(before), NEIGHBORS)
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(neighbors, perturbed_neighbors)]
+    return {"neighbors_kept": float(np.mean(shared)) / NEIGHBORS, "retrieved": retrieved}
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

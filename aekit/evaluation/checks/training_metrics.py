@@ -1,4 +1,4 @@
-"""What can be said of an encoder without labels, from a quick look at a sample of its own training data."""
+"""Measure an encoder without labels, on a sample of its training data."""
 
 from __future__ import annotations
 
@@ -13,74 +13,74 @@ if TYPE_CHECKING:
     from aekit.encoder.encoder import Encoder
     from aekit.objectives.autoencoder import Autoencoder
 
-LOOK_AT = 2048
+MAX_SAMPLES = 2048
 
 
 @torch.inference_mode()
 def training_metrics(
     encoder: Encoder, samples: Samples, autoencoder: Autoencoder | None, targets: Samples | None = None
 ) -> dict[str, float]:
-    """Figures of a trained encoder on at most 2048 of its training samples.
+    """Compute metrics of a trained encoder on at most 2048 of its training samples.
 
     Args:
-        encoder: that is trained.
-        samples: that it was trained on.
-        autoencoder: around the encoder, if there is one.
-        targets: what is to be restored, where that is not the samples.
+        encoder: the trained encoder.
+        samples: its training samples.
+        autoencoder: the autoencoder around the encoder, if there is one.
+        targets: targets of the reconstruction, if they are not the samples.
 
     Returns:
-        ``effective_rank`` of the embedding (see `effective_rank`), ``dead_units``, the number of its entries that never
-        change, and, where there is an autoencoder, ``explained``, the share of the samples' variance that the
-        reconstruction explains (1 is perfect, 0 is no better than the mean), ``mse``, the mean squared error of an entry
-        on the network's scale, and ``psnr`` in decibels where that scale is 0..1. Where it restores what frozen layers give,
-        the two are of that, and are named ``features_explained`` and ``features_mse``.
+        ``effective_rank`` of the embedding (see `effective_rank`), ``dead_units``, the number of constant dimensions, and, with
+        an autoencoder, ``explained``, the fraction of the samples' variance that the reconstruction explains (1 is perfect, 0
+        is no better than the mean), ``mse``, the mean squared error on the network's scale, and ``psnr`` in decibels if that
+        scale is 0..1. An autoencoder that reconstructs the output of frozen layers gives ``features_explained`` and
+        ``features_mse`` instead.
     """
     encoder.eval()
     codes, error, variance = [], 0.0, 0.0
-    chunks = list(samples.chunks(size=256, max_samples=LOOK_AT))
-    wanted = chunks if targets is None else list(targets.chunks(size=256, max_samples=LOOK_AT))
+    chunks = list(samples.chunks(size=256, max_samples=MAX_SAMPLES))
+    target_chunks = chunks if targets is None else list(targets.chunks(size=256, max_samples=MAX_SAMPLES))
     preprocess = encoder.preprocess if autoencoder is None else autoencoder.trained_part.preprocess
-    mean = sum(preprocess(raw).sum(0) for raw in wanted) / sum(len(raw) for raw in wanted)
+    mean = sum(preprocess(raw).sum(0) for raw in target_chunks) / sum(len(raw) for raw in target_chunks)
     if autoencoder is not None:
         autoencoder.eval()
-    for raw, target in zip(chunks, wanted):
+    for raw, target in zip(chunks, target_chunks):
         codes.append(encoder(raw).float().cpu())
         if autoencoder is not None:
             clean = preprocess(target)
             error += (autoencoder.reconstruct(raw) - clean).square().sum().item()
             variance += (clean - mean).square().sum().item()
     code = torch.cat(codes)
-    spread = code.std(0) if len(code) > 1 else torch.zeros(code.shape[1])
-    figures = {
+    deviation = code.std(0) if len(code) > 1 else torch.zeros(code.shape[1])
+    metrics = {
         "effective_rank": round(effective_rank(code), 2),
-        "dead_units": float((spread <= 1e-6 * spread.max().clamp(min=1e-12)).sum()),
+        "dead_units": float((deviation <= 1e-6 * deviation.max().clamp(min=1e-12)).sum()),
     }
     if autoencoder is not None and variance > 0:
-        of = "" if autoencoder.reconstructs_samples else "features_"
-        figures[f"{of}explained"] = round(1 - error / variance, 4)
+        prefix = "" if autoencoder.reconstructs_samples else "features_"
+        metrics[f"{prefix}explained"] = round(1 - error / variance, 4)
         mse = error / (len(code) * autoencoder.trained_part.spec.size)
-        figures[f"{of}mse"] = float(f"{mse:.4g}")
+        metrics[f"{prefix}mse"] = float(f"{mse:.4g}")
         if autoencoder.reconstructs_samples and preprocess.unit and mse > 0:
-            figures["psnr"] = round(-10 * math.log10(mse), 2)
-    return figures
+            metrics["psnr"] = round(-10 * math.log10(mse), 2)
+    return metrics
 
 
 def effective_rank(code: Tensor) -> float:
-    """The number of directions that (N, D) embeddings use: exp of the entropy of their normalized singular values.
+    """Return the number of directions that (N, D) embeddings use: exp of the entropy of their normalized singular values.
 
     Roy and Vetterli, The effective rank, 2007. Between 1 and min(N, D); 0 if all embeddings are equal.
     """
     values = variance_spectrum(code).sqrt()
     if values.max() <= 1e-12:
         return 0.0
-    share = values / values.sum()
-    share = share[share > 0]
-    return float(torch.exp(-(share * share.log()).sum()))
+    p = values / values.sum()
+    p = p[p > 0]
+    return float(torch.exp(-(p * p.log()).sum()))
 
 
 def variance_spectrum(code: Tensor) -> Tensor:
-    """(N, D) -> (min(N, D),) float64, the squared singular values of the centerd embeddings, the smallest first."""
-    centerd = (code - code.mean(0)).double()
-    # Both products have the same eigenvalues but for zeros: the smaller one is quicker.
-    product = centerd.T @ centerd if code.shape[1] <= len(code) else centerd @ centerd.T
+    """Return (min(N, D),) float64 squared singular values of the centered embeddings (N, D), the smallest first."""
+    centered = (code - code.mean(0)).double()
+    # Both products have the same nonzero eigenvalues: the smaller one is faster.
+    product = centered.T @ centered if code.shape[1] <= len(code) else centered @ centered.T
     return torch.linalg.eigvalsh(product).clamp(min=0)

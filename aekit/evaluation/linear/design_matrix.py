@@ -1,4 +1,4 @@
-"""Features made ready for linear models: centerd, scaled, with a column of ones for the intercept."""
+"""Prepare features for linear models: centered, scaled, with a column of ones for the intercept."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from torch import Tensor
 from aekit.data.samples import to_tensor
 from aekit.errors import DataError
 
-SMALL = 2**21
-"""Numbers in the features up to which everything is done in float64, because it costs next to nothing."""
+MAX_FLOAT64_SIZE = 2**21
+"""Size of the features up to which float64 is used, because it costs next to nothing."""
 _ROWS = 4096
 
 
 def design_of(
     x: np.ndarray | Tensor, device: torch.device | None = None, *, standardize: bool = True
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Standardized features with a last column of ones.
+    """Standardize features and append a column of ones.
 
     Args:
         x: (N, D).
-        device: where to hold them; default: a GPU where there is one.
-        standardize: otherwise they are taken as they are.
+        device: device of the result; default: a GPU if there is one.
+        standardize: False leaves the features unchanged.
 
     Returns:
-        (N, D + 1) float32, or float64 where that costs little; (D,) their mean; (D,) one over their deviation, 0 for
-        columns that do not change.
+        (N, D + 1) float32, or float64 if small; (D,) the mean; (D,) one over the standard deviation, 0 for constant columns.
 
     Raises:
         DataError: features that are not finite.
@@ -45,7 +44,7 @@ def design_of(
     scale = torch.where(deviation > 1e-6 * mean.abs(), 1 / deviation.clamp(min=1e-300), torch.zeros(()).double())
     if not standardize:
         mean, scale = torch.zeros_like(mean), torch.ones_like(scale)
-    dtype = torch.float64 if features.numel() <= SMALL and device.type != "mps" else torch.float32
+    dtype = torch.float64 if features.numel() <= MAX_FLOAT64_SIZE and device.type != "mps" else torch.float32
     design = torch.ones(count, width + 1, dtype=dtype, device=device)
     for start, rows in zip(range(0, count, _ROWS), features.split(_ROWS)):
         design[start : start + _ROWS, :-1] = ((rows.double().cpu() - mean) * scale).to(dtype)

@@ -1,4 +1,4 @@
-"""The mathematics of the linear probe: logistic regression for every strength of regularization in one batched fit."""
+"""Logistic regression for every regularization strength in one batched fit: the linear probe for classes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from aekit.evaluation.linear.lbfgs import MEMORY, Minimum, minimize
 from aekit.evaluation.linear.regressions import Regressions, principal_directions, sigmoid_loss, softmax_loss
 
 SEARCH_TOLERANCE = 1e-6
-"""Tolerance at which a fit is good enough to choose a strength by: accuracies are those of exact fits but for some 0.002."""
+"""Tolerance that suffices to choose a strength: accuracies differ from those of exact fits by up to 0.002."""
 _PARTS = ("x", "value", "iterations", "converged")
 _MEMORY = 2**29
-"""Bytes of L-BFGS memory at a time; more strengths than that are fitted in groups."""
+"""Bytes of L-BFGS memory at a time; more strengths are fitted in groups."""
 
 
 @dataclass(frozen=True)
 class LogisticPath:
-    """Logistic regressions of several strengths on one data set. Features are standardized by the training part.
+    """Logistic regressions of several strengths on one data set, with features standardized by the training part.
 
     Attributes:
         strengths: (S,) inverse regularization, scikit-learn's ``C``.
-        classes: (C,) labels in the order of the columns; for several labels a sample, their numbers.
-        coef: (S, C, D) on standardized features.
-        intercept: (S, C).
-        mean: (D,) of the training features.
-        scale: (D,) one over their deviation; 0 for constant columns.
-        iterations: (S,) steps taken.
-        converged: (S,) bool.
-        several: whether a sample has any number of the labels, rather than one of them.
+        classes: (C,) labels in the order of the columns; for several labels per sample, their numbers.
+        coef: (S, C, D) coefficients of the standardized features.
+        intercept: (S, C) intercepts.
+        mean: (D,) mean of the training features.
+        scale: (D,) one over their standard deviation; 0 for constant columns.
+        iterations: (S,) iterations of the fits.
+        converged: (S,) bool, whether a fit converged.
+        several: whether there are several labels per sample rather than one class.
     """
 
     strengths: np.ndarray
@@ -49,17 +49,17 @@ class LogisticPath:
     several: bool = False
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """(N, D) -> (S, N) labels, or (S, N, C) bool for several labels a sample."""
+        """Return (S, N) classes for (N, D) features, or (S, N, C) bool for several labels per sample."""
         shape = (len(self.strengths), len(x), len(self.classes)) if self.several else (len(self.strengths), len(x))
-        found = np.empty(shape, bool if self.several else np.intp)
+        predictions = np.empty(shape, bool if self.several else np.intp)
         for start in range(0, len(x), 4096):
             for number in range(len(self.strengths)):
                 logits = self.logits(x[start : start + 4096], number)
-                found[number, start : start + 4096] = logits > 0 if self.several else logits.argmax(axis=1)
-        return found if self.several else self.classes[found]
+                predictions[number, start : start + 4096] = logits > 0 if self.several else logits.argmax(axis=1)
+        return predictions if self.several else self.classes[predictions]
 
     def probabilities(self, x: np.ndarray, number: int = 0) -> np.ndarray:
-        """(N, D) -> (N, C) by the strength at position `number`; several labels have a probability each."""
+        """Return (N, C) probabilities by the strength at position `number`; several labels have independent probabilities."""
         logits = self.logits(x, number)
         if self.several:
             return 1 / (1 + np.exp(-logits.clip(-500, 500)))
@@ -67,7 +67,7 @@ class LogisticPath:
         return odds / odds.sum(axis=1, keepdims=True)
 
     def logits(self, x: np.ndarray, number: int = 0) -> np.ndarray:
-        """(N, D) -> (N, C) by the strength at position `number`."""
+        """Return (N, C) logits by the strength at position `number`."""
         rows = (x - self.mean) * self.scale
         return rows.astype(self.coef.dtype) @ self.coef[number].T + self.intercept[number]
 
@@ -83,27 +83,27 @@ def fit_logistic(
     standardize: bool = True,
     device: torch.device | None = None,
 ) -> LogisticPath:
-    """Fits multinomial logistic regression for all strengths at once; one against the rest for several labels a sample.
+    """Fit multinomial logistic regression for all strengths at once, or binary ones for several labels per sample.
 
     Minimizes ``C * sum of cross-entropies + |coef|^2 / 2`` with a free intercept, as scikit-learn's LogisticRegression
     does. Two classes have a row of `coef` each, one the negative of the other; the penalty then counts their difference,
     so that the probabilities are those of scikit-learn's binary model of equal ``C``, whose coef is ``coef[1] - coef[0]``.
 
     The search is preconditioned by the curvature along the principal directions of the features, plus the penalty. The
-    weakest, the strongest and the middle strength are fitted first, as one batch; those between two that are known then
-    start between their solutions, as the next batch, and so on.
+    weakest, the strongest and the middle strength are fitted first, as one batch; those between two fitted strengths then start
+    between their solutions, as the next batch, and so on.
 
     Args:
         x: (N, D) training features.
-        y: (N,) labels of any sortable type, or (N, C) bool, which of C labels each sample has.
+        y: (N,) labels of any sortable type, or (N, C) bool for several labels per sample.
         strengths: (S,) values of ``C``, above 0.
-        max_iterations: of L-BFGS, a strength each.
-        tolerance: of the mean cross-entropy plus penalty. By default the probabilities are right to the third decimal;
-            `SEARCH_TOLERANCE` is enough to choose a strength by.
-        left_out: (N,) numbers 0 to F - 1, for cross-validation: the path then has F * S models, the first S of which are
-            fitted without the samples of number 0, and so on.
-        standardize: otherwise the features are taken as they are.
-        device: where to compute; default: a GPU where there is one.
+        max_iterations: L-BFGS iterations for each strength.
+        tolerance: tolerance of the mean cross-entropy plus penalty. By default the probabilities are accurate to three decimals;
+            `SEARCH_TOLERANCE` suffices to choose a strength.
+        held_out: (N,) fold numbers 0 to F - 1, for cross-validation: the path then has F * S models, the first S of which are
+            fitted without fold 0, and so on.
+        standardize: False leaves the features unchanged.
+        device: device to compute on; default: a GPU if there is one.
 
     Raises:
         DataError: fewer than two classes, or features that are not finite.
@@ -118,11 +118,11 @@ def fit_logistic(
     ordered = np.sort(np.asarray(strengths, np.float64))
     search = _Search(design, target.to(design.dtype) if several else target, len(classes), several, ordered, held_out)
     ends = search.run(tolerance, max_iterations)
-    found = ends.x.view(len(ends.x), len(classes), -1)
+    solutions = ends.x.view(len(ends.x), len(classes), -1)
     if not several:
-        found = found - found.mean(1, keepdim=True)  # what all classes have in common changes no probability
-    weights = found.to(design.dtype).cpu().numpy()
-    # As asked for, not in order.
+        solutions = solutions - solutions.mean(1, keepdim=True)  # a common offset of the classes changes no probability
+    weights = solutions.to(design.dtype).cpu().numpy()
+    # In the order of `strengths`, not sorted.
     places = np.searchsorted(ordered, np.asarray(strengths, np.float64))
     places = (np.arange(search.folds)[:, None] * len(ordered) + places).ravel()
     return LogisticPath(
@@ -139,15 +139,15 @@ def fit_logistic(
 
 
 class _Search:
-    """The F * S fits, in batches of which each starts from what the ones before it found.
+    """The F * S fits, in batches that each start from the solutions of the previous ones.
 
     Args:
         design: (N, D + 1).
         target: (N,) class numbers, or (N, C) of 0 and 1.
         c: number of classes.
-        several: whether samples have several labels.
-        strengths: (S,) rising.
-        left_out: (N,) numbers of folds, or None.
+        several: whether there are several labels per sample.
+        strengths: (S,) in increasing order.
+        held_out: (N,) fold numbers, or None.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class _Search:
         self.penalty = (2.0 if c == 2 and not several else 1.0) / (inverse * self.counts[:, None])  # (F, S)
 
     def run(self, tolerance: float, max_iterations: int) -> Minimum:
-        """The minima in order, fold by fold, x: (F * S, C * (D + 1))."""
+        """Return the minima in order, fold by fold, with x of (F * S, C * (D + 1))."""
         known: dict[int, Minimum] = {}
         last = len(self.logs) - 1
         wave = sorted({0, last // 2, last})
@@ -176,31 +176,31 @@ class _Search:
             starts = torch.cat([self._start(place, known) for place in wave])  # (W * F, P)
             at_once = max(1, _MEMORY // (2 * MEMORY * 8 * starts.shape[1]))
             ends = []
-            for some, places in zip(starts.split(at_once), self._numbered(wave).split(at_once)):
+            for batch, places in zip(starts.split(at_once), self._numbered(wave).split(at_once)):
                 problems = self._problems(places)
-                ends.append(minimize(problems, some, tolerance=tolerance, max_iterations=max_iterations))
+                ends.append(minimize(problems, batch, tolerance=tolerance, max_iterations=max_iterations))
             end = _joined(ends)
             for number, place in enumerate(wave):
-                own = slice(number * self.folds, (number + 1) * self.folds)
-                known[place] = Minimum(end.x[own], end.value[own], end.iterations[own], end.converged[own])
+                rows = slice(number * self.folds, (number + 1) * self.folds)
+                known[place] = Minimum(end.x[rows], end.value[rows], end.iterations[rows], end.converged[rows])
             done = sorted(known)
             wave = [(a + b) // 2 for a, b in pairwise(done) if b - a > 1]
         ends = [known[place] for place in sorted(known)]
         return Minimum(*(torch.stack([getattr(end, part) for end in ends], 1).flatten(0, 1) for part in _PARTS))
 
     def _start(self, place: int, known: dict[int, Minimum]) -> Tensor:
-        """(F, P): between the solutions of the next strengths on both sides, or zero."""
+        """Interpolate (F, P) between the solutions of the nearest strengths on both sides, or return zeros."""
         below, above = [p for p in known if p < place], [p for p in known if p > place]
         if not below or not above:
             width = self.c * self.design.shape[1]
             return torch.zeros(self.folds, width, dtype=torch.float64, device=self.design.device)
         low, high = max(below), min(above)
         gap = self.logs[high] - self.logs[low]
-        share = (self.logs[place] - self.logs[low]) / gap if gap > 0 else 0.5
-        return (1 - share) * known[low].x + share * known[high].x
+        weight = (self.logs[place] - self.logs[low]) / gap if gap > 0 else 0.5
+        return (1 - weight) * known[low].x + weight * known[high].x
 
     def _numbered(self, wave: Sequence[int]) -> Tensor:
-        """(W * F, 2) fold and strength of each problem."""
+        """Return (W * F, 2) fold and strength of each problem."""
         pairs = [(fold, place) for place in wave for fold in range(self.folds)]
         return torch.tensor(pairs, device=self.design.device)
 
@@ -220,4 +220,4 @@ class _Search:
 
 
 def _joined(parts: Sequence[Minimum]) -> Minimum:
-    return Minimum(*(torch.cat([getattr(one, part) for one in parts]) for part in _PARTS))
+    return Minimum(*(torch.cat([getattr(minimum, part) for minimum in parts]) for part in _PARTS))

@@ -1,4 +1,4 @@
-"""Ridge regression for every strength at once: the linear probe where labels are numbers on a scale."""
+"""Ridge regression for every regularization strength at once: the linear probe for numbers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _ROWS = 8192
 
 @dataclass(frozen=True)
 class RidgePath:
-    """Ridge regressions of several strengths on one data set. Features are standardized by the training part.
+    """Ridge regressions of several strengths on one data set, with features standardized by the training part.
 
     Attributes:
         strengths: (S,) inverse regularization: one over scikit-learn's ``alpha``.
-        coef: (S, D) on standardized features.
-        intercept: the mean of the training targets.
-        mean: (D,) of the training features.
-        scale: (D,) one over their deviation; 0 for constant columns.
+        coef: (S, D) coefficients of the standardized features.
+        intercept: mean of the training targets.
+        mean: (D,) mean of the training features.
+        scale: (D,) one over their standard deviation; 0 for constant columns.
     """
 
     strengths: np.ndarray
@@ -32,7 +32,7 @@ class RidgePath:
     scale: np.ndarray
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """(N, D) -> (S, N)."""
+        """Return (S, N) predictions for (N, D) features."""
         blocks = [x[start : start + _ROWS] for start in range(0, len(x), _ROWS)]
         parts = [self.coef @ ((rows - self.mean) * self.scale).T + self.intercept for rows in blocks]
         return np.concatenate(parts, axis=1)
@@ -41,13 +41,13 @@ class RidgePath:
 def fit_ridge(
     x: np.ndarray, y: np.ndarray, strengths: Sequence[float] | np.ndarray, *, device: torch.device | None = None
 ) -> RidgePath:
-    """Minimizes ``C * sum of squared errors + |coef|^2`` with a free intercept, for all C by one factorization.
+    """Minimize ``C * sum of squared errors + |coef|^2`` with a free intercept, for all C by one factorization.
 
     Args:
         x: (N, D) training features.
         y: (N,) targets.
         strengths: (S,) values of ``C``, above 0.
-        device: where to compute; default: a GPU where there is one.
+        device: device to compute on; default: a GPU if there is one.
 
     Raises:
         DataError: features that are not finite.
@@ -59,11 +59,11 @@ def fit_ridge(
     features = design[:, :-1]
     blocks = [(features[at : at + _ROWS].double(), target[at : at + _ROWS]) for at in range(0, len(features), _ROWS)]
     if features.shape[1] <= len(features):
-        values, axes = torch.linalg.eigh(torch.stack([rows.T @ rows for rows, _ in blocks]).sum(0))
-        along = torch.stack([rows.T @ own for rows, own in blocks]).sum(0) @ axes  # (D,)
-        coef = (along / (values.clamp(min=0) + inverse)) @ axes.T
-    else:  # the same from the products of the samples, which are fewer
+        eigenvalues, axes = torch.linalg.eigh(torch.stack([rows.T @ rows for rows, _ in blocks]).sum(0))
+        projected = torch.stack([rows.T @ values for rows, values in blocks]).sum(0) @ axes  # (D,)
+        coef = (projected / (eigenvalues.clamp(min=0) + inverse)) @ axes.T
+    else:  # the same from the Gram matrix, which is smaller
         rows = features.double()
-        values, axes = torch.linalg.eigh(rows @ rows.T)
-        coef = ((target @ axes) / (values.clamp(min=0) + inverse)) @ (axes.T @ rows)
+        eigenvalues, axes = torch.linalg.eigh(rows @ rows.T)
+        coef = ((target @ axes) / (eigenvalues.clamp(min=0) + inverse)) @ (axes.T @ rows)
     return RidgePath(np.asarray(strengths, np.float64), coef.cpu().numpy(), center, mean, scale)
