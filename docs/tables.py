@@ -1,6 +1,6 @@
-"""Writes the tables in variants.md and pretexts.md anew: ``python docs/tables.py``.
+"""Write the tables in variants.md, pretexts.md and how-to/plugin.md: ``python docs/tables.py``.
 
-They hold what the registry and the docstrings of the plugins say, so that there is one place to say it.
+They hold what the registry, the docstrings of the plugins and the conformance kit say, so that there is one place to say it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,22 @@ from typing import get_args
 
 from aekit.data.spec import Kind
 from aekit.registry.discovery import Plugin, registry
+from aekit.testing import CHECKS
 
 PAGES = {kind: Path(__file__).with_name(f"{kind}s.md") for kind in ("variant", "pretext")}
 """Kind of plugin -> the page with its table."""
 START, END = "<!-- table: python docs/tables.py -->\n", "\n<!-- end of the table -->"
+CHECKS_PAGE = Path(__file__).parent / "how-to" / "plugin.md"
+CHECKS_START, CHECKS_END = "<!-- checks: python docs/tables.py -->\n", "\n<!-- end of the checks -->"
+CHECK_GROUPS = {
+    "entries": "Every plugin",
+    "objectives": "Variants, pretext tasks, backbones",
+    "backbones": "Backbones",
+    "sources": "Sources",
+    "evaluators": "Evaluators",
+    "indexes": "Indexes",
+}
+"""Module of `aekit.testing` -> heading of its checks."""
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):\n")
 
 
@@ -23,6 +35,23 @@ def table(kind: str) -> str:
     """A row for each plugin of a kind that comes with aekit, in the registry's order."""
     head = [f"| {kind} | what it does | samples | literature |", "|---|---|---|---|"]
     return "\n".join(head + [_row(plugin) for plugin in registry().by_kind(kind) if plugin.distribution == "aekit"])
+
+
+def checks() -> str:
+    """Return the tables of the checks of the conformance kit."""
+    groups: dict[str, list[str]] = {heading: [] for heading in CHECK_GROUPS.values()}
+    for check in CHECKS:
+        heading = CHECK_GROUPS[check.function.__module__.rpartition(".")[2]]
+        groups[heading].append(f"| `{check.name}` | {check.description} | {'yes' if check.optional else ''} |")
+    head = ["", "| check | what it asserts | optional |", "|---|---|---|"]
+    return "\n\n".join("\n".join([f"**{heading}**", *head, *rows]) for heading, rows in groups.items())
+
+
+def checks_page(text: str) -> str:
+    """Return the text of the page about plugins with the current tables of checks."""
+    before, _, rest = text.partition(CHECKS_START)
+    _, _, after = rest.partition(CHECKS_END)
+    return before + CHECKS_START + checks() + CHECKS_END + after
 
 
 def literature(plugin: Plugin) -> str:
@@ -51,3 +80,4 @@ def _row(plugin: Plugin) -> str:
 if __name__ == "__main__":
     for kind, path in PAGES.items():
         path.write_text(page(kind, path.read_text("utf-8")), "utf-8")
+    CHECKS_PAGE.write_text(checks_page(CHECKS_PAGE.read_text("utf-8")), "utf-8")
