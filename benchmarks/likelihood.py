@@ -1,10 +1,10 @@
-"""What variational autoencoders give to test samples, in nats.
+"""Estimate the log-likelihood of test samples under variational autoencoders, in nats.
 
     python benchmarks/likelihood.py RUN... [--draws 1 50 5000] [--samples 1000] [--binary] [--data SOURCE] [--seed 0]
 
 For each run and each number of draws: the mean over test samples of the importance-weighted bound on log p(x), negated, and its
-standard error. With one draw it is the negative evidence lower bound. ``--binary`` draws black and white samples from gray ones
-first, once for all runs.
+standard error. With one draw it is the negative evidence lower bound. ``--binary`` samples black-and-white images from gray
+ones first, once for all runs.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def main() -> None:
             raw = (high * (chance < raw / high)).astype(raw.dtype)
         for draws in arguments.draws:
             generator = torch.Generator().manual_seed(arguments.seed)
-            found = log_likelihood(autoencoder, torch.from_numpy(raw), generator, draws=draws).double()
-            error = found.std() / len(found) ** 0.5
-            print(f"{run:32} {draws:6} {len(found):8} {-found.mean():9.2f} {error:6.2f}", flush=True)
+            bounds = log_likelihood(autoencoder, torch.from_numpy(raw), generator, draws=draws).double()
+            error = bounds.std() / len(bounds) ** 0.5
+            print(f"{run:32} {draws:6} {len(bounds):8} {-bounds.mean():9.2f} {error:6.2f}", flush=True)
 
 
 if __name__ == "__main__":

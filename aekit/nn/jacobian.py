@@ -1,7 +1,7 @@
-"""How much a code moves when its sample does: the Jacobian J = d code / d sample of an encoder, and its Frobenius norm.
+"""Frobenius norm of the Jacobian J = d code / d sample of an encoder.
 
-An (D, N) matrix a sample is never written out. What is computed instead is an image of it, linear in J, whose squares add up to
-||J||^2 exactly or on average; differences of images are images of differences.
+The (D, N) matrix of a sample is never built. Functions compute an image of it instead: it is linear in J, and its squares add
+up to ||J||^2 exactly or on average, so differences of images are images of differences.
 """
 
 from __future__ import annotations
@@ -29,21 +29,25 @@ SLOPES: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class SingleLayer:
-    """An encoder act(Wx + b), whose Jacobian is diag(act') W."""
+    """Encoder act(Wx + b), whose Jacobian is diag(act') W."""
 
     linear: nn.Linear
     act: nn.Module
 
     def image(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        """(B, *shape), and the code (B, D) if it is known -> (1, B, D): act'_j ||W_j||, whose squares over the units j add up
-        to ||J||^2."""
+        """Return the (1, B, D) values act'_j ||W_j||, whose squares add up to ||J||^2 over the units j.
+
+        Args:
+            x: (B, *shape) samples.
+            code: (B, D), if it is known.
+        """
         if code is None:
             code = self.act(F.linear(x.flatten(1), self.linear.weight, self.linear.bias))
         return (SLOPES[type(self.act)](code.float()) * torch.linalg.vector_norm(self.linear.weight, dim=1))[None]
 
 
 def single_layer(encoder: Encoder) -> SingleLayer | None:
-    """What the encoder is if all it does is one linear layer and an activation in `SLOPES`, else None."""
+    """Return the encoder's layer if it consists of one linear layer and an activation in `SLOPES`, else None."""
     if type(encoder.backbone).forward is not Backbone.forward:
         return None
     match [*_layers([*encoder.backbone.stages, encoder.head])]:
@@ -63,14 +67,13 @@ def _layers(modules: Iterable[nn.Module]) -> Iterable[nn.Module]:
 
 
 def vector_jacobian_products(encode: Callable[[Tensor], Tensor], x: Tensor, probes: Tensor) -> Tensor:
-    """J'v for each probe v of a sample, by a pass back each; it can be trained through.
+    """Return J'v for each probe v of a sample, by one backward pass per probe; the result is differentiable.
 
     Args:
-        encode: (B, *shape) -> (B, D). Where it mixes samples, as batch norm does in training, what comes back to a sample is
-            from the codes of all of them.
+        encode: maps (B, *shape) -> (B, D). If it mixes samples, as batch norm does in training, the gradient of a sample comes
+            from the codes of all samples.
         x: (B, *shape).
-        probes: (K, B, D). Over the D unit vectors, the squares of the images add up to ||J||^2; over `random_probes` they do
-            on average.
+        probes: (K, B, D). Over the D unit vectors the squares of the images add up to ||J||^2, over `random_probes` on average.
 
     Returns:
         (K, B, *shape).
@@ -82,13 +85,14 @@ def vector_jacobian_products(encode: Callable[[Tensor], Tensor], x: Tensor, prob
 
 
 def unit_probes(x: Tensor, dim: int) -> Tensor:
-    """The unit vectors of a code of `dim` numbers, (D, B, D) for the samples x (B, ...)."""
+    """Return the (D, B, D) unit vectors of a code of D = `dim` dimensions, for samples x (B, ...)."""
     return torch.eye(dim, device=x.device)[:, None].expand(-1, len(x), -1)
 
 
 def random_probes(x: Tensor, dim: int, count: int, generator: torch.Generator) -> Tensor:
-    """(count, B, D) random signs over sqrt(count), for the samples x (B, ...): the squared norm of J'v summed over them is on
-    average ||J||^2, with a deviation of at most ||J||^2 sqrt(2 / count).
+    """Return (count, B, D) random signs divided by sqrt(count), for samples x (B, ...).
+
+    The squared norms of J'v add up to ||J||^2 on average, with a standard deviation of at most ||J||^2 sqrt(2 / count).
 
     Hutchinson, A stochastic estimator of the trace of the influence matrix for Laplacian smoothing splines, 1989.
     """
@@ -97,14 +101,13 @@ def random_probes(x: Tensor, dim: int, count: int, generator: torch.Generator) -
 
 
 def squared_norms(images: Tensor) -> Tensor:
-    """(K, B, ...) images -> (B,) squared Frobenius norms."""
+    """Return the (B,) squared Frobenius norms from images (K, B, ...)."""
     return images.float().square().transpose(0, 1).flatten(1).sum(1)
 
 
 @contextmanager
 def freeze_batch_statistics(norms: Sequence[nn.Module]) -> Iterator[None]:
-    """Passes that only measure something do not count in the running statistics of these batch norms, with which the encoder
-    will embed."""
+    """Keep forward passes from updating the running statistics of these batch norms."""
     tracking = [norm for norm in norms if norm.track_running_stats]
     for norm in tracking:
         norm.track_running_stats = False  # type: ignore[assignment]

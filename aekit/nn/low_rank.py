@@ -1,22 +1,23 @@
-"""Few points of many numbers, by as few numbers as they need."""
+"""Exact dimension reduction of few points in many dimensions."""
 
 from __future__ import annotations
 
 import numpy as np
 
 BLOCK = 4096
-"""Columns that are held in float64 at once."""
+"""Columns converted to float64 at a time."""
 
 
 def project_to_span(points: np.ndarray) -> np.ndarray:
-    """The same points from the same origin in an orthonormal basis of what they span: lengths, angles, distances, means and
-    singular values stay what they are, to rounding. N points of D numbers need no more than N.
+    """Express points in an orthonormal basis of their span, in at most as many dimensions as there are points.
+
+    Lengths, angles, distances and singular values are preserved up to rounding.
 
     Args:
         points: (N, D).
 
     Returns:
-        (N, N) of the same dtype where that is half of D or less, and otherwise `points`.
+        (N, N) of the same dtype if N is at most D / 2, otherwise `points`.
     """
     count, width = points.shape
     if 2 * count > width:

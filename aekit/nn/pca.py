@@ -1,7 +1,6 @@
-"""Principal components of samples of any number, in bounded memory: what a linear code of the same width can do.
+"""PCA of any number of samples in bounded memory.
 
-They are the yardstick for reconstructions and for anomaly scores, and span the best linear code there is (Eckart and Young,
-1936).
+It is the optimal linear code (Eckart and Young, 1936) and the baseline for reconstructions and anomaly scores.
 """
 
 from __future__ import annotations
@@ -15,10 +14,12 @@ from torch import Tensor
 from aekit.data.samples import Samples
 from aekit.encoder.preprocessing import Preprocess
 
-EXACT = 2048
-"""Entries of a sample up to which the covariance matrix is held; above, its leading directions are iterated."""
-MOST = 20_000
-PASSES, SPARE = 5, 10
+MAX_EXACT_SIZE = 2048
+"""Largest sample for which the covariance matrix is computed; above, subspace iteration is used."""
+MAX_SAMPLES = 20_000
+"""Most samples to fit on."""
+ITERATIONS, OVERSAMPLING = 5, 10
+"""Passes of the subspace iteration, and its additional directions."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class PCA:
     """Principal components on the scale of the preprocessed sample.
 
     Attributes:
-        mean: (F,) of the samples.
-        directions: (F, K), orthonormal, those of the largest variance first.
-        explained: share of the samples' variance that they span, 0..1.
+        mean: (F,) mean of the samples.
+        directions: (F, K) orthonormal, by decreasing variance.
+        explained: fraction of the samples' variance in their span, 0..1.
     """
 
     mean: Tensor
@@ -37,68 +38,70 @@ class PCA:
 
     @property
     def dim(self) -> int:
-        """K, the width of the code."""
+        """Return K, the dimension of the code."""
         return self.directions.shape[1]
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, *shape) preprocessed -> (B, K)."""
+        """Map preprocessed samples (B, *shape) -> (B, K)."""
         return (x.flatten(1) - self.mean) @ self.directions
 
     def decode(self, code: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """(B, K) -> (B, *shape)."""
+        """Map codes (B, K) -> (B, *shape)."""
         return (code @ self.directions.T + self.mean).unflatten(1, shape)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """(B, *shape) -> (B, *shape), the nearest point of the subspace."""
+        """Map (B, *shape) -> (B, *shape), the nearest point of the subspace."""
         return self.decode(self.encode(x), tuple(x.shape[1:]))
 
 
 def fit_pca(samples: Samples, preprocess: Preprocess, dim: int, *, seed: int = 0) -> PCA:
-    """The `dim` directions of the largest variance, of at most about 20,000 evenly spaced samples.
+    """Compute the `dim` directions of largest variance from at most about 20,000 evenly spaced samples.
 
-    Exact for samples of up to 2048 entries. Wider ones are passed over five times by subspace iteration (Halko, Martinsson
-    and Tropp, Finding structure with randomness, 2011), whose memory is that of the directions.
+    The result is exact for samples of up to 2048 entries. Larger ones take five passes of subspace iteration (Halko,
+    Martinsson and Tropp, Finding structure with randomness, 2011), which stores only the directions.
 
     Args:
         samples: to fit on.
         preprocess: scales them.
-        dim: K; cut to the number of samples and of entries.
-        seed: of the iteration's first directions.
+        dim: K; at most the number of samples and of entries.
+        seed: of the iteration's initial directions.
     """
-    width, count = samples.spec.size, min(len(samples), MOST)
+    width, count = samples.spec.size, min(len(samples), MAX_SAMPLES)
     dim = min(dim, width, count)
     mean, total = _mean_and_variance(samples, preprocess)
-    if width <= EXACT:
+    if width <= MAX_EXACT_SIZE:
         covariance = torch.zeros(width, width, dtype=torch.float64, device=mean.device)
-        for x in _centerd(samples, preprocess, mean):
+        for x in _centered(samples, preprocess, mean):
             covariance += x.T @ x
         directions = torch.linalg.eigh(covariance)[1].flip(1)[:, :dim]
     else:
-        start = torch.randn(width, min(dim + SPARE, width, count), generator=torch.Generator().manual_seed(seed))
-        directions = torch.linalg.qr(start.to(mean))[0]
-        for _ in range(PASSES):
+        initial = torch.randn(
+            width, min(dim + OVERSAMPLING, width, count), generator=torch.Generator().manual_seed(seed)
+        )
+        directions = torch.linalg.qr(initial.to(mean))[0]
+        for _ in range(ITERATIONS):
             spread = torch.zeros_like(directions)
-            for x in _centerd(samples, preprocess, mean):
+            for x in _centered(samples, preprocess, mean):
                 spread += x.T @ (x @ directions)
             directions = torch.linalg.qr(spread)[0]
-        # Within the subspace the directions are put in order by their variances.
+        # Sort the directions within the subspace by their variances.
         inner = torch.zeros(directions.shape[1], directions.shape[1]).to(mean)
-        for x in _centerd(samples, preprocess, mean):
+        for x in _centered(samples, preprocess, mean):
             inner += (x @ directions).T @ (x @ directions)
         directions = directions @ torch.linalg.eigh(inner)[1].flip(1)[:, :dim]
-    spanned = sum(float((x @ directions).square().sum()) for x in _centerd(samples, preprocess, mean))
+    spanned = sum(float((x @ directions).square().sum()) for x in _centered(samples, preprocess, mean))
     return PCA(mean.float(), directions.float().contiguous(), spanned / total if total > 0 else 1.0)
 
 
 def _mean_and_variance(samples: Samples, preprocess: Preprocess) -> tuple[Tensor, float]:
-    """(F,) float64, and the sum of squared distances from it."""
+    """Return the (F,) float64 mean and the sum of squared distances from it."""
     total, count = torch.zeros(samples.spec.size, dtype=torch.float64, device=preprocess.scale.device), 0
-    for raw in samples.chunks(size=256, max_samples=MOST):
+    for raw in samples.chunks(size=256, max_samples=MAX_SAMPLES):
         total, count = total + preprocess(raw).flatten(1).double().sum(0), count + len(raw)
     mean = total / count
-    return mean, sum(float(x.square().sum()) for x in _centerd(samples, preprocess, mean))
+    return mean, sum(float(x.square().sum()) for x in _centered(samples, preprocess, mean))
 
 
-def _centerd(samples: Samples, preprocess: Preprocess, mean: Tensor) -> Iterator[Tensor]:
-    for raw in samples.chunks(size=256, max_samples=MOST):
+def _centered(samples: Samples, preprocess: Preprocess, mean: Tensor) -> Iterator[Tensor]:
+    for raw in samples.chunks(size=256, max_samples=MAX_SAMPLES):
         yield preprocess(raw).flatten(1).double() - mean

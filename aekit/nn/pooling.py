@@ -1,4 +1,4 @@
-"""From the output of a network's stage to features, whatever its axes are."""
+"""Pooling of the output of a network's stage to features."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Pooling = Literal["avg", "max", "token", "none"]
 
 
 class Pool(nn.Module):
-    """Maps (B, C, H, W) or (B, H, W, C) and tokens (B, N, C) -> (B, C).
+    """Pool maps (B, C, H, W) or (B, H, W, C) and tokens (B, N, C) -> (B, C).
 
     Args:
-        how: ``avg`` and ``max`` of all places, or of all tokens but the prefix; ``token``, the first of the prefix; ``none``, all
-            that there is, maps as (B, C, H, W).
+        how: ``avg`` or ``max`` over all positions, or all tokens but the prefix; ``token``: the first token; ``none``: no
+            pooling, with maps as (B, C, H, W).
         channels_last: whether maps are (B, H, W, C).
-        prefix: how many tokens stand for no place, before the others.
+        prefix: number of leading tokens without a position.
     """
 
     def __init__(self, how: Pooling, *, channels_last: bool = False, prefix: int = 0) -> None:
@@ -24,12 +24,12 @@ class Pool(nn.Module):
         self.how, self.channels_last, self.prefix = how, channels_last, prefix
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, ...) -> (B, C), or (B, C, H, W) or (B, N, C)."""
+        """Map (B, ...) -> (B, C), or (B, C, H, W) or (B, N, C) without pooling."""
         if x.ndim == 4 and self.channels_last:
             x = x.permute(0, 3, 1, 2)
         if self.how == "none":
             return x
         if self.how == "token":
             return x[:, 0]
-        places = x.flatten(2) if x.ndim == 4 else x[:, self.prefix :].transpose(1, 2)
-        return places.mean(2) if self.how == "avg" else places.amax(2)
+        positions = x.flatten(2) if x.ndim == 4 else x[:, self.prefix :].transpose(1, 2)
+        return positions.mean(2) if self.how == "avg" else positions.amax(2)

@@ -1,4 +1,4 @@
-"""Competition: of many entries only the largest stay."""
+"""Competition between entries, of which only the largest are kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from torch import Tensor
 
 
 def keep_top_k(x: Tensor, count: int, dim: int) -> Tensor:
-    """`x`, such as (B, D), with all but the `count` largest entries along a dimension set to zero."""
-    values, places = x.topk(count, dim)
-    return torch.zeros_like(x).scatter(dim, places, values)
+    """Set all but the `count` largest entries of `x`, e.g. (B, D), along a dimension to zero."""
+    values, indices = x.topk(count, dim)
+    return torch.zeros_like(x).scatter(dim, indices, values)

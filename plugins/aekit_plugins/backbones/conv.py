@@ -1,4 +1,4 @@
-"""Strided convolutions over series, images and clips of any size and number of channels."""
+"""Convolutional backbone: strided convolutions over series, images and clips of any size."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LAYERS: dict[str, tuple[Any, Any, Any]] = {
     "image": (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),
     "clip": (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d),
 }
-"""Kind of sample -> convolution, its way back, batch norm."""
-SMALLEST = 4
-"""Stages halve the sample until its shorter side is at most this; there are two at least, as one alone is nearly linear."""
+"""Kind of sample -> convolution, transposed convolution, batch norm."""
+MIN_SIDE = 4
+"""By default, stages halve the sample until its shorter side is at most this; at least two, as one alone is nearly linear."""
 
 
 class Conv(Backbone):
-    """Stages of a convolution with stride 2, a norm and an activation; each halves the sample, rounding up.
+    """Halve the sample in each stage, by a convolution with stride 2, a norm and an activation; odd sizes are rounded up.
 
     Series are convolved along time, images over height and width, clips over all three.
 
@@ -34,25 +34,28 @@ class Conv(Backbone):
         *,
         channels: Annotated[
             list[Annotated[int, Field(ge=1)]] | None,
-            Field(description="of each stage; by default 32, 64, 128, 256, 256, ... until the map is about 4 x 4"),
+            Field(description="channels of each stage; by default 32, 64, 128, 256, ... until the map is about 4 x 4"),
         ] = None,
         activation: Annotated[
-            Literal["relu", "gelu", "silu", "sigmoid", "tanh"], Field(description="after each convolution")
+            Literal["relu", "gelu", "silu", "sigmoid", "tanh"], Field(description="activation after each stage")
         ] = "gelu",
-        norm: Annotated[Literal["batch", "group", "none"], Field(description="between the two")] = "batch",
-        tied: Annotated[bool, Field(description="the decoder uses the encoder's weights, transposed")] = False,
+        norm: Annotated[Literal["batch", "group", "none"], Field(description="norm before the activation")] = "batch",
+        tied: Annotated[bool, Field(description="use the encoder's weights, transposed, in the decoder")] = False,
     ) -> None:
         super().__init__()
         if spec.kind not in LAYERS:
             raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec.kind}")
         self.layers, self.norm, self.activation, self.tied = LAYERS[spec.kind], norm, ACTIVATIONS[activation], tied
-        inside, *size = spec.shape
-        # sizes[i] is what stage i takes in; its mirror has to give back exactly that, odd or even.
+        in_channels, *size = spec.shape
+        # sizes[i] is the input size of stage i, which its mirror has to restore exactly, odd or even.
         self.sizes = [tuple(size)]
-        self.channels = [inside]
+        self.channels = [in_channels]
         for width in _default_channels(min(size[-2:])) if channels is None else channels:
             if max(self.sizes[-1]) == 1:
-                raise ValueError(f"{len(channels or [])} stages, but {len(self.channels) - 1} leave one entry")
+                possible = len(self.channels) - 1
+                raise ValueError(
+                    f"{len(channels or [])} stages: expected at most {possible} for samples of {spec.shape}"
+                )
             self.channels.append(width)
             self.sizes.append(tuple((side + 1) // 2 for side in self.sizes[-1]))
         self.stages = nn.ModuleList(self._stage(number) for number in range(len(self.channels) - 1))
@@ -60,18 +63,18 @@ class Conv(Backbone):
         self.features_dim = math.prod(self.features_shape)
 
     def _stage(self, number: int) -> nn.Module:
-        inside, outside = self.channels[number], self.channels[number + 1]
-        # (B, inside, ..., W) -> (B, outside, ..., ceil(W / 2))
-        convolution = self.layers[0](inside, outside, 3, stride=2, padding=1, bias=self.norm == "none")
+        in_channels, out_channels = self.channels[number], self.channels[number + 1]
+        # (B, in_channels, ..., W) -> (B, out_channels, ..., ceil(W / 2))
+        convolution = self.layers[0](in_channels, out_channels, 3, stride=2, padding=1, bias=self.norm == "none")
         return nn.Sequential(convolution, *self.mirror_activation(number).children())
 
     def mirror(self, stage: int) -> nn.Module:
-        outside, inside = self.channels[stage], self.channels[stage + 1]
-        # (B, inside, ..., w) -> (B, outside, ..., 2w - 1 + padding)
-        padding = tuple(big - (2 * small - 1) for big, small in zip(self.sizes[stage], self.sizes[stage + 1]))
+        out_channels, in_channels = self.channels[stage], self.channels[stage + 1]
+        # (B, in_channels, ..., w) -> (B, out_channels, ..., 2w - 1 + padding)
+        padding = tuple(large - (2 * small - 1) for large, small in zip(self.sizes[stage], self.sizes[stage + 1]))
         if self.tied:
-            return TiedLayer(next(self.stages[stage].children()), outside, padding)
-        return self.layers[1](inside, outside, 3, stride=2, padding=1, output_padding=padding)
+            return TiedLayer(next(self.stages[stage].children()), out_channels, padding)
+        return self.layers[1](in_channels, out_channels, 3, stride=2, padding=1, output_padding=padding)
 
     def mirror_activation(self, stage: int) -> nn.Module:
         width = self.channels[stage + 1]
@@ -81,7 +84,7 @@ class Conv(Backbone):
 
 def _default_channels(side: int) -> list[int]:
     channels: list[int] = []
-    while side > SMALLEST or len(channels) < 2:
+    while side > MIN_SIDE or len(channels) < 2:
         channels.append(min(32 * 2 ** len(channels), 256))
         side = (side + 1) // 2
     return channels

@@ -1,4 +1,4 @@
-"""No layers at all: the features are the sample's own entries, so that encoder and decoder are one linear map each."""
+"""Linear backbone: no layers, so that encoder and decoder are one linear map each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from aekit.plugin import Backbone, Field, SampleSpec
 
 
 class Linear(Backbone):
-    """Flattens the sample. With the usual head that makes the linear autoencoder, whose best code spans the subspace of the
-    principal components; with a head that is not linear, a network of one hidden layer.
+    """Flatten the sample.
+
+    With the default head this is the linear autoencoder, whose optimal code spans the subspace of the principal components;
+    with a nonlinear head it is a network with one hidden layer.
 
     Baldi and Hornik, Neural networks and principal component analysis: learning from examples without local minima, 1989.
     """
@@ -20,7 +22,7 @@ class Linear(Backbone):
         self,
         spec: SampleSpec,
         *,
-        tied: Annotated[bool, Field(description="the decoder uses the encoder's weights, transposed")] = False,
+        tied: Annotated[bool, Field(description="use the encoder's weights, transposed, in the decoder")] = False,
     ) -> None:
         super().__init__()
         self.stages, self.tied = nn.ModuleList(), tied

@@ -1,4 +1,4 @@
-"""Fully connected layers over the flattened sample: for vectors and tables, and for anything small."""
+"""Multilayer perceptron: fully connected layers over the flattened sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": 
 
 
 class MLP(Backbone):
-    """Flatten, then ``hidden`` layers, each a linear map and an activation. No hidden layer gives a linear encoder."""
+    """Flatten the sample and apply hidden layers, each a linear map and an activation.
+
+    For vectors, tables and anything small. Without hidden layers the encoder is linear.
+    """
 
     def __init__(
         self,
@@ -20,30 +23,30 @@ class MLP(Backbone):
         *,
         hidden: Annotated[
             list[Annotated[int, Field(ge=1)]] | None,
-            Field(description="widths of the hidden layers; by default two that shrink towards the code"),
+            Field(description="widths of the hidden layers; by default two, the second one narrower"),
         ] = None,
         activation: Annotated[
-            Literal["relu", "gelu", "sigmoid", "tanh", "none"], Field(description="after each hidden layer")
+            Literal["relu", "gelu", "sigmoid", "tanh", "none"], Field(description="activation after each hidden layer")
         ] = "relu",
-        tied: Annotated[bool, Field(description="the decoder uses the encoder's weights, transposed")] = False,
+        tied: Annotated[bool, Field(description="use the encoder's weights, transposed, in the decoder")] = False,
     ) -> None:
         super().__init__()
-        # Between the sample and a usual code, but never so wide that small data is drowned in weights.
+        # Between the sizes of the sample and of a typical code, but with few enough weights for small data.
         widths = [min(1024, max(64, spec.size)), min(256, max(32, spec.size // 2))] if hidden is None else list(hidden)
         self.spec, self.activation, self.tied = spec, ACTIVATIONS[activation], tied
         self.widths = [spec.size, *widths]
         self.stages = nn.ModuleList()
-        for number, (inside, outside) in enumerate(zip(self.widths, self.widths[1:])):
-            first = [nn.Flatten()] if number == 0 else []
-            self.stages.append(nn.Sequential(*first, nn.Linear(inside, outside), self.activation()))
+        for number, (in_features, out_features) in enumerate(zip(self.widths, self.widths[1:])):
+            flatten = [nn.Flatten()] if number == 0 else []
+            self.stages.append(nn.Sequential(*flatten, nn.Linear(in_features, out_features), self.activation()))
         self.features_dim = self.widths[-1]
         self.features_shape = (self.features_dim,) if widths else spec.shape
 
     def mirror(self, stage: int) -> nn.Module:
         linear: nn.Module = nn.Linear(self.widths[stage + 1], self.widths[stage])
         if self.tied:
-            own = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
-            linear = TiedLayer(own, self.widths[stage])
+            layer = next(layer for layer in self.stages[stage].modules() if isinstance(layer, nn.Linear))
+            linear = TiedLayer(layer, self.widths[stage])
         return nn.Sequential(linear, nn.Unflatten(1, self.spec.shape)) if stage == 0 else linear
 
     def mirror_activation(self, stage: int) -> nn.Module:

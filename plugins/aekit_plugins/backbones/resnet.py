@@ -1,4 +1,4 @@
-"""Residual networks over images, series and clips, large and small."""
+"""ResNet backbone: residual networks over images, series and clips."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ LAYERS: dict[str, tuple[Any, Any, Any, Any]] = {
     "image": (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d),
     "clip": (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AdaptiveAvgPool3d),
 }
-"""Kind of sample -> convolution, norm, and the two ways to pool."""
-SMALL = 64
-"""Samples whose shorter side is at most this have the stem for small ones, unless told otherwise."""
+"""Kind of sample -> convolution, norm, max pooling and average pooling."""
+SMALL_SIDE = 64
+"""Longest shorter side of samples that get the small stem with ``stem = "auto"``."""
 
 
 class ResNet(Backbone):
-    """A stem, then groups of residual blocks, each group but the first halving the sample and doubling the channels; the mean
-    over all places is the features. By default ResNet-18; ``blocks = [3, 4, 6, 3]`` is ResNet-34. It has no decoder.
+    """Apply a stem and groups of residual blocks, and average over all positions.
 
-    The small stem is a convolution of 3 entries without stride or pooling, as is usual for CIFAR-10; the large one, of 7
-    entries with stride and pooling, is for samples that can do with a quarter of their resolution.
+    Each group but the first halves the sample and doubles the channels. The default is ResNet-18; ``blocks = [3, 4, 6, 3]``
+    gives ResNet-34. It has no decoder. The small stem is a convolution with kernel 3 and neither stride nor pooling, as is
+    customary for CIFAR-10; the large one, with kernel 7, stride and pooling, reduces the resolution to a quarter.
 
     He, Zhang, Ren and Sun, Deep residual learning for image recognition, 2016.
     """
@@ -35,57 +35,58 @@ class ResNet(Backbone):
         *,
         blocks: Annotated[
             list[Annotated[int, Field(ge=1)]] | None,
-            Field(min_length=1, description="residual blocks in each group; by default 2, 2, 2, 2"),
+            Field(min_length=1, description="residual blocks per group; by default 2, 2, 2, 2"),
         ] = None,
         width: Annotated[int, Field(ge=1, description="channels of the first group")] = 64,
         stem: Annotated[
-            Literal["auto", "small", "large"], Field(description="auto: small if the shorter side is at most 64")
+            Literal["auto", "small", "large"], Field(description="stem; auto: small if the shorter side is at most 64")
         ] = "auto",
     ) -> None:
         super().__init__()
         if spec.kind not in LAYERS:
             raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec.kind}")
-        convolution, norm, most, mean = self.layers = LAYERS[spec.kind]
+        convolution, norm, max_pool, average_pool = self.layers = LAYERS[spec.kind]
         channels, *size = spec.shape
-        small = min(size[-2:]) <= SMALL if stem == "auto" else stem == "small"
-        wide, stride = (3, 1) if small else (7, 2)
+        small = min(size[-2:]) <= SMALL_SIDE if stem == "auto" else stem == "small"
+        kernel, stride = (3, 1) if small else (7, 2)
         stem_layers = [
-            convolution(channels, width, wide, stride=stride, padding=wide // 2, bias=False),
+            convolution(channels, width, kernel, stride=stride, padding=kernel // 2, bias=False),
             norm(width),
             nn.ReLU(),
-            *([] if small else [most(3, stride=2, padding=1)]),
+            *([] if small else [max_pool(3, stride=2, padding=1)]),
         ]
-        stages, inside = [nn.Sequential(*stem_layers)], width
+        stages, in_channels = [nn.Sequential(*stem_layers)], width
         for group, count in enumerate(blocks or [2, 2, 2, 2]):
-            outside = width * 2**group
-            first = Block(self.layers, inside, outside, stride=1 if group == 0 else 2)
-            others = [Block(self.layers, outside, outside, stride=1) for _ in range(count - 1)]
+            out_channels = width * 2**group
+            first = Block(self.layers, in_channels, out_channels, stride=1 if group == 0 else 2)
+            others = [Block(self.layers, out_channels, out_channels, stride=1) for _ in range(count - 1)]
             stages.append(nn.Sequential(first, *others))
-            inside = outside
-        stages[-1].extend([mean(1), nn.Flatten()])
+            in_channels = out_channels
+        stages[-1].extend([average_pool(1), nn.Flatten()])
         self.stages = nn.ModuleList(stages)
-        self.features_dim, self.features_shape = inside, (inside,)
+        self.features_dim, self.features_shape = in_channels, (in_channels,)
         for module in self.modules():
             if isinstance(module, convolution):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 class Block(nn.Module):
-    """(B, inside, ...) -> (B, outside, ...): two convolutions, to whose output the input is added."""
+    """Map (B, in_channels, ...) -> (B, out_channels, ...) by two convolutions and a shortcut around them."""
 
-    def __init__(self, layers: tuple[Any, ...], inside: int, outside: int, *, stride: int) -> None:
+    def __init__(self, layers: tuple[Any, ...], in_channels: int, out_channels: int, *, stride: int) -> None:
         super().__init__()
         convolution, norm = layers[:2]
-        self.changes = nn.Sequential(
-            convolution(inside, outside, 3, stride=stride, padding=1, bias=False),
-            norm(outside),
+        self.residual = nn.Sequential(
+            convolution(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+            norm(out_channels),
             nn.ReLU(),
-            convolution(outside, outside, 3, padding=1, bias=False),
-            norm(outside),
+            convolution(out_channels, out_channels, 3, padding=1, bias=False),
+            norm(out_channels),
         )
-        self.passes: nn.Module = nn.Identity()
-        if stride > 1 or inside != outside:
-            self.passes = nn.Sequential(convolution(inside, outside, 1, stride=stride, bias=False), norm(outside))
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or in_channels != out_channels:
+            projection = convolution(in_channels, out_channels, 1, stride=stride, bias=False)
+            self.shortcut = nn.Sequential(projection, norm(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.changes(x) + self.passes(x))
+        return F.relu(self.residual(x) + self.shortcut(x))

@@ -107,7 +107,8 @@ def test_noise_is_new_at_every_presentation_and_follows_the_generator() -> None:
 
 
 def test_a_share_cannot_exceed_one() -> None:
-    with pytest.raises(RecipeError, match=r"denoising\.level = 20: expected at most 1, a fraction of the entries with masking noise"):
+    message = r"denoising\.level = 20: expected at most 1, a fraction of the entries with masking noise"
+    with pytest.raises(RecipeError, match=message):
         Denoising(noise="masking", level=20)
 
 
@@ -289,5 +290,5 @@ def test_samples_are_corrupted_with_all_digits_where_networks_compute_in_bfloat1
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled), torch.no_grad():
             shown = objective.visualize(Batch(samples.batch(torch.arange(8))), torch.Generator().manual_seed(0))
-        seen.append(shown["autoencoder"]["what the encoder is shown"])
+        seen.append(shown["autoencoder"]["encoder input"])
     assert torch.equal(*seen)

@@ -125,7 +125,7 @@ def test_a_copy_is_whole_and_shares_nothing(model: str) -> None:
 @pytest.mark.parametrize("model", ["test_vit", "test_convnext", "test_mambaout"])
 def test_the_lowest_stages_and_another_pooling(model: str, pooling: str, layer: int) -> None:
     if pooling == "token" and model != "test_vit":
-        with pytest.raises(RecipeError, match=f"pooling = 'token': {model} has no token for the whole"):
+        with pytest.raises(RecipeError, match=f"pooling = 'token': {model} has no class token"):
             encoder_of(model, pooling=pooling, layer=layer)
         return
     cut, whole = encoder_of(model, pooling=pooling, layer=layer), encoder_of(model)
@@ -195,7 +195,7 @@ def test_images_are_read_as_timm_reads_them(tmp_path: Path, size: tuple[int, int
     image = Image.fromarray(grain).resize(size, Image.Resampling.BICUBIC)
     image.save(tmp_path / "a.jpg", quality=90)
     for interpolation, share in (("bicubic", 0.875), ("bilinear", 0.95)):
-        options = {"size": 224, "resize": "torchvision", "share": share, "interpolation": interpolation}
+        options = {"size": 224, "resize": "torchvision", "crop_pct": share, "interpolation": interpolation}
         source = aekit.open_data(tmp_path, {"images": options})
         rows, ok = source.read(np.array([0]))
         plain = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -209,15 +209,15 @@ def test_images_are_read_as_timm_reads_them(tmp_path: Path, size: tuple[int, int
 def test_a_spec_of_before_is_written_as_it_was() -> None:
     spec = SampleSpec("image", (3, 8, 8), "uint8", "crop")
     assert spec.to_dict() == {"kind": "image", "shape": [3, 8, 8], "dtype": "uint8", "resize": "crop"}
-    with pytest.raises(DataError, match=r"share = 0.5: expected 1 with resize = 'pad'"):
-        aekit.open_data("images:.", {"images": {"share": 0.5, "resize": "pad"}})
+    with pytest.raises(DataError, match=r"crop_pct = 0.5: expected 1 with resize = 'pad'"):
+        aekit.open_data("images:.", {"images": {"crop_pct": 0.5, "resize": "pad"}})
 
 
 def test_it_says_how_images_are_to_be_read() -> None:
     odd = SampleSpec("image", (3, 64, 64), "uint8", "crop")
     assert encoder_of("test_efficientnet", odd).backbone.note == (
-        "test_efficientnet: 6 stages; it sees samples of 64x64 at 160x160; pretrained weights go with images read with "
-        "size = 160, resize = 'torchvision', share = 0.95, interpolation = 'bicubic'"
+        "test_efficientnet: 6 stages; samples of 64x64 are resized to its input of 160x160; "
+        "its pretrained weights expect images read with size = 160, resize = 'torchvision', crop_pct = 0.95, interpolation = 'bicubic'"
     )
     right = SampleSpec("image", (3, 160, 160), "uint8", "torchvision", 0.95)
     assert encoder_of("test_efficientnet", right).backbone.note == "test_efficientnet: 6 stages"
@@ -348,7 +348,7 @@ def test_no_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("We couldn't connect\nlong\nexplanation")
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", offline)
-    with pytest.raises(RecipeError, match=r"encoder.weights = 'pretrained': test_resnet cannot be had: \w+"):
+    with pytest.raises(RecipeError, match=r"encoder.weights = 'pretrained': cannot load test_resnet: \w+"):
         load_pretrained(encoder_of("test_resnet"), "pretrained")
 
 
@@ -404,9 +404,7 @@ def test_any_backbone_goes_on_from_its_own(tmp_path: Path) -> None:
     first = aekit.fit(rows, dim=2, epochs=1, overrides={"train.precision": "fp32"}, out=tmp_path / "first")
     kept = aekit.fit(rows[:20], dim=2, epochs=0, overrides={"encoder.weights": str(tmp_path / "first")})
     assert kept.digest == first.digest
-    with pytest.raises(
-        RecipeError, match=r"encoder.weights = 'w.pth': backbone 'mlp' has no weights of that name"
-    ):
+    with pytest.raises(RecipeError, match=r"encoder.weights = 'w.pth': backbone 'mlp' has no weights of that name"):
         aekit.fit(rows, dim=2, epochs=1, overrides={"encoder.weights": "w.pth"})
     with pytest.raises(DataError, match="no encoder here"):
         aekit.fit(rows, dim=2, epochs=1, overrides={"encoder.weights": str(tmp_path)})
@@ -420,7 +418,7 @@ def test_it_learns_as_an_autoencoder(settings: dict[str, Any]) -> None:
     overrides = FAST | {"train.lr": 1e-2, "encoder.dim": 4} | settings
     encoder = aekit.fit(images(), backbone="timm", epochs=3, overrides=overrides, progress=said)
     assert encoder.record["metrics"]["explained"] > -0.5
-    assert "backbone: test_resnet: 5 stages; it sees samples of 20x28 at 32x32" in said
+    assert "backbone: test_resnet: 5 stages; samples of 20x28 are resized to its input of 32x32" in said
 
 
 def test_frozen_stages_and_finetuning(tmp_path: Path) -> None:
@@ -432,7 +430,7 @@ def test_frozen_stages_and_finetuning(tmp_path: Path) -> None:
     own, theirs = encoder_of("test_resnet", size=32), encoder.backbone.state_dict()
     load_pretrained(own, str(tmp_path / "w.safetensors"))
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in own.backbone.state_dict().items())
-    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "control": False}
+    settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "baseline": False}
     tuned = aekit.finetune(encoder, data, labels=labels, layers=2, **settings)
     changed = {
         int(name.split(".")[1])
@@ -464,10 +462,10 @@ def test_it_keeps_the_contract_when_it_is_cut() -> None:
     [
         (
             "encoder.timm.model=resnet1888",
-            "encoder.timm.model = 'resnet1888': timm {v} has no such network; did you mean 'resnet18",
+            "encoder.timm.model = 'resnet1888': no such network in timm {v}; did you mean 'resnet18",
         ),
-        ("encoder.timm.model=zzzzzzzz", "encoder.timm.model = 'zzzzzzzz': timm {v} has no such network"),
-        ("encoder.timm.layer=9", "encoder.timm.layer = 9: expected 1 to 5, the stages of test_resnet"),
+        ("encoder.timm.model=zzzzzzzz", "encoder.timm.model = 'zzzzzzzz': no such network in timm {v}"),
+        ("encoder.timm.layer=9", "encoder.timm.layer = 9: expected 1 to 5, the number of stages of test_resnet"),
         (
             "encoder.timm.mean=[0.5,0.5]",
             "backbone 'timm' cannot take image 3x20x28 uint8: mean = [0.5, 0.5], std = None",
@@ -478,7 +476,7 @@ def test_it_keeps_the_contract_when_it_is_cut() -> None:
         ),
         (
             "encoder.scaling=standard",
-            "encoder.weights = 'pretrained': test_resnet wants samples in [0, 1]; set encoder.scaling",
+            "encoder.weights = 'pretrained': test_resnet needs samples in [0, 1]; set encoder.scaling",
         ),
     ],
 )
@@ -493,15 +491,13 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path, settings: str, 
 def test_series_and_unfit_sizes_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"backbone 'timm' cannot take series 2x16 uint8: expected images"):
         encoder_of("test_resnet", SampleSpec("series", (2, 16), "uint8"))
-    with pytest.raises(RecipeError, match=r"test_vit cannot be used on images of 7x9|greater than or equal to 8"):
+    with pytest.raises(RecipeError, match=r"test_vit: cannot be built for images of 7x9|greater than or equal to 8"):
         encoder_of("test_vit", size=[7, 9])
 
 
 def test_timm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    expected = (
-        r"the backbone 'timm' needs the package timm, which fails to import \(.*\): pip install timm torchvision$"
-    )
+    expected = r"backbone 'timm' needs the package timm, which cannot be imported \(.*\): pip install timm torchvision$"
     with pytest.raises(AekitError, match=expected):
         encoder_of("test_resnet")
 
@@ -564,5 +560,5 @@ def test_what_happens_between_modules_is_noticed(between: str) -> None:
 def test_upsampling_gives_any_shape(given: tuple[int, ...], shape: tuple[int, ...]) -> None:
     decoder = Upsampling(given, shape)
     assert decoder(torch.randn(2, *given)).shape == (2, *shape)
-    with pytest.raises(NotImplementedError, match="no upsampling to a vector of 4 numbers"):
+    with pytest.raises(NotImplementedError, match=r"cannot upsample to vectors \(4,\)"):
         Upsampling(given, (4,))

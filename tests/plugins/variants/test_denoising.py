@@ -167,7 +167,10 @@ def test_without_emphasis_there_are_no_factors() -> None:
             {"levels": [0.5, 1.5]},
             r"denoising\.levels = \[0\.5, 1\.5\]: expected at most 1, a fraction of the entries with masking noise",
         ),
-        ({"noise": "gaussian", "beta": 0.5}, r"denoising\.alpha, beta = 1\.0, 0\.5: expected 1, as gaussian noise corrupts every entry"),
+        (
+            {"noise": "gaussian", "beta": 0.5},
+            r"denoising\.alpha, beta = 1\.0, 0\.5: expected 1, as gaussian noise corrupts every entry",
+        ),
     ],
 )
 def test_options_that_exclude_each_other(options: dict[str, Any], message: str) -> None:

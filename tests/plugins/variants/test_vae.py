@@ -19,7 +19,7 @@ from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import DataError, RecipeError
-from aekit.nn.gaussian import LARGEST, GaussianHead, kl_to_standard_normal, normal_log_density, reparameterize
+from aekit.nn.gaussian import MAX_LOGVAR, GaussianHead, kl_to_standard_normal, normal_log_density, reparameterize
 from aekit.objectives import likelihood
 from aekit.objectives.autoencoder import Autoencoder
 from aekit.objectives.base import Batch, Step
@@ -111,7 +111,7 @@ def test_a_posterior_that_runs_away_stays_finite_and_can_come_back() -> None:
     with torch.no_grad():
         head.logvar.weight.copy_(torch.tensor([[30.0], [-30.0]]))
     code, extras = head.draw(torch.ones(1, 1), seeded())
-    assert extras["logvar"].abs().max() <= LARGEST
+    assert extras["logvar"].abs().max() <= MAX_LOGVAR
     (code.square().sum() + kl_to_standard_normal(**extras).sum()).backward()
     assert head.logvar.weight.grad is not None
     assert head.logvar.weight.grad.isfinite().all() and head.logvar.weight.grad.abs().min() > 0
@@ -153,14 +153,14 @@ def test_free_bits_are_a_floor_for_each_dimension_averaged_over_the_batch() -> N
     assert not mean.grad[:, 0].any() and not logvar.grad[:, 0].any() and mean.grad[:, 1:].any()
 
 
-def test_beta_rises_over_its_share_of_the_training() -> None:
+def test_beta_rises_over_its_fraction_of_the_training() -> None:
     made = objective(["vae"], vae={"beta": 3.0, "anneal": 0.4})
     plain = objective(["vae"], vae={"beta": 3.0})
     whole = plain.loss(Batch(raw()), seeded())["vae/kl"].item()
     found = []
     for progress in (0.0, 0.1, 0.2, 0.4, 0.9):
-        made.at(progress)
-        plain.at(progress)
+        made.set_progress(progress)
+        plain.set_progress(progress)
         found.append(made.loss(Batch(raw()), seeded())["vae/kl"].item() / whole)
         assert plain.loss(Batch(raw()), seeded())["vae/kl"].item() == pytest.approx(whole)
     assert found == pytest.approx([0, 0.25, 0.5, 1, 1])
@@ -339,7 +339,7 @@ def principal(count: int = 6) -> tuple[Autoencoder, Tensor, Tensor]:
         head.mean.weight.copy_(back)
         head.mean.bias.copy_(-back @ offset)
         head.logvar.weight.zero_()
-        head.logvar.bias.copy_(LARGEST * torch.atanh((deviation**2 / precision.diagonal()).log() / LARGEST))
+        head.logvar.bias.copy_(MAX_LOGVAR * torch.atanh((deviation**2 / precision.diagonal()).log() / MAX_LOGVAR))
         scale = loss.log_deviation
         scale.free.fill_((scale.lowest + math.log(math.expm1(math.log(deviation) - scale.lowest))) / scale.LR_SCALE)
     x = offset + torch.randn(count, 6, generator=seeded(9))
@@ -351,7 +351,7 @@ def test_likelihood_of_a_linear_model_is_exact_with_its_exact_posterior(monkeypa
     made, x, known = principal()
     assert log_likelihood(made, x, seeded(), draws=1).tolist() == pytest.approx(known.tolist(), abs=1e-3)
     for entries in (6, 40, 1000):  # in pieces of samples, of draws, of both
-        monkeypatch.setattr(likelihood, "ENTRIES", entries)
+        monkeypatch.setattr(likelihood, "MAX_ENTRIES", entries)
         assert log_likelihood(made, x, seeded(), draws=37).tolist() == pytest.approx(known.tolist(), abs=1e-3)
 
 
