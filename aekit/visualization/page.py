@@ -215,7 +215,14 @@ def image_strips(rows: Sequence[tuple[str, Sequence[str]]], *, wide: float = 1.0
     style = f"--count: {count}; --cell: {cell_width(wide)}px"
     drawn = [
         f'<div class="strip" style="{style}">'
-        f'<div class="title" title="{escape(title)}">{escape(title)}</div>{"".join(cells)}</div>'
+        f'<div class="title" title="{escape(title)}">{_strip_title(title)}</div>{"".join(cells)}</div>'
         for title, cells in rows
     ]
     return f'<div class="strips" role="group" tabindex="0">{"".join(drawn)}</div>'
+
+
+def _strip_title(title: str) -> str:
+    """Return the title of a row; a path has a line for each folder, and its parts are not broken."""
+    if " " in title or "/" not in title:
+        return escape(title)
+    return "".join(f"<span>{escape(part)}</span>" for part in re.split(r"(?<=/)", title))
