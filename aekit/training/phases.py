@@ -170,8 +170,8 @@ def run_phase(
             if checkpoint:  # at the end too, as the work that follows may be interrupted
                 state.save(checkpoint)
     except TrainingError as error:
-        kept = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
-        raise TrainingError(f"{error}{kept}") from None
+        note = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
+        raise TrainingError(f"{error}{note}") from None
     if stop.is_set() and before + state.step != total:
         how = "resume with the same command and --resume" if checkpoint else "cannot be resumed without a folder"
         raise Interrupted(f"stopped at step {before + state.step} of {total or phase.steps}, {phase.title}; {how}")
@@ -189,11 +189,11 @@ class _Log:
         self.last_loss: float | None = None
         if folder:
             path = folder / "log.jsonl"
-            kept = path.read_text("utf-8").splitlines() if path.exists() and after else []
-            kept = [line for line in kept if line.endswith("}") and json.loads(line)["step"] <= after]
-            self.last_loss = json.loads(kept[-1])["loss"] if kept else None
+            lines = path.read_text("utf-8").splitlines() if path.exists() and after else []
+            lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= after]
+            self.last_loss = json.loads(lines[-1])["loss"] if lines else None
             with explain_write_errors(folder):
-                write_text(path, "".join(f"{line}\n" for line in kept))
+                write_text(path, "".join(f"{line}\n" for line in lines))
                 self.file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, record: dict[str, float], last: bool) -> None:

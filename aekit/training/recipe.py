@@ -47,7 +47,7 @@ class DataSection(_Section):
     source: Annotated[str, Field(description="a folder, an array file, or SOURCE:NAME", min_length=1)]
     split: Annotated[str, Field(description="split to train on, if the data has splits; all: every sample")] = "train"
     strict: Annotated[bool, Field(description="stop at the first sample that cannot be read")] = False
-    only: Annotated[
+    only_labels: Annotated[
         list[str], Field(description="labels of the samples to train on, e.g. that of normal samples; empty: all")
     ] = []
     target: Annotated[

@@ -26,15 +26,17 @@ def training_rows(source: Source, section: DataSection) -> np.ndarray:
         DataError: there is no such split or label, or the data has no labels.
     """
     rows = source.rows_of(section.split)
-    if not section.only:
+    if not section.only_labels:
         return rows
     if source.labels is None:
-        raise DataError(f"data.only = {list(section.only)}: the data has no labels")
+        raise DataError(f"data.only_labels = {list(section.only_labels)}: the data has no labels")
     labels = source.labels[rows].astype(str)
-    for name in section.only:
+    for name in section.only_labels:
         if name not in labels:
-            raise DataError(f"data.only: no sample with label {name!r}{closest_name(name, np.unique(labels).tolist())}")
-    return rows[np.isin(labels, section.only)]
+            raise DataError(
+                f"data.only_labels: no sample with label {name!r}{closest_name(name, np.unique(labels).tolist())}"
+            )
+    return rows[np.isin(labels, section.only_labels)]
 
 
 def training_targets(

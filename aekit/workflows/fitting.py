@@ -236,7 +236,7 @@ class _Run:
         if not phases:
             raise RecipeError(["train.epochs = 0: nothing to train; set it or layerwise.epochs"])
         self._write_recipe(resume, samples)
-        self.seen = sum(phase.samples for phase in phases)
+        self.samples_processed = sum(phase.samples for phase in phases)
         return train_phases(phases, self.folder, resume=resume, progress=self.progress)
 
     def _keep(self, objective: Objective, samples: Samples, resume: bool) -> TrainingResult:
@@ -248,7 +248,7 @@ class _Run:
         self._write_recipe(resume, samples)
         if self.folder:
             write_text(self.folder / "log.jsonl", "")
-        self.seen = 0
+        self.samples_processed = 0
         return TrainingResult(None, 0.0)
 
     def _write_recipe(self, resume: bool, samples: Samples) -> None:
@@ -298,7 +298,7 @@ class _Run:
         results = {"digest": encoder.digest, "recipe": self.recipe.to_dict(), **training, **encoder.record}
         results["cost"] = {
             "seconds": round(trained.seconds, 1),
-            "samples_per_second": round(self.seen / max(trained.seconds, 1e-9), 1),
+            "samples_per_second": round(self.samples_processed / max(trained.seconds, 1e-9), 1),
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "embedding_bytes": 4 * encoder.dim,
         }

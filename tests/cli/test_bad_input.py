@@ -1,4 +1,4 @@
-"""What people do wrong: each gets one clear line and exit code 2, or is skipped and counted, and nothing is lost."""
+"""Test bad input: one clear line and exit code 2, or samples skipped and counted, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAST = ("--dim", "4", "--epochs", "1", "--set", "train.precision=fp32", "-q")
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve good images."""
+    """Write twelve valid images."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(12):
@@ -56,7 +56,7 @@ def test_a_path_that_does_not_exist(command: Command, photos: Path, tmp_path: Pa
 
 
 def huge_png() -> bytes:
-    """A PNG whose header claims 100000 x 100000 pixels."""
+    """Create a PNG whose header claims 100000 x 100000 pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -146,7 +146,7 @@ def test_a_second_fit_into_a_finished_run(command: Command, table: Path, tmp_pat
     assert everything_below(run) == before
 
 
-def test_a_folder_that_holds_other_things(command: Command, table: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty(command: Command, table: Path, photos: Path, tmp_path: Path) -> None:
     before = everything_below(photos)
     assert "is not empty" in command("fit", table, "-o", photos, *FAST).error
     assert "no run to resume" in command("fit", table, "-o", photos, *FAST, "--resume").error
@@ -190,7 +190,7 @@ def test_an_index_of_another_encoder_and_a_damaged_one(command: Command, photos:
     assert "index.faiss" in command("search", index, "id:0.jpg", "-q").error
 
 
-def test_searching_for_what_is_not_there(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_searching_for_missing_samples(command: Command, photos: Path, tmp_path: Path) -> None:
     command.ok("fit", photos, "-o", tmp_path / "run", *FAST)
     command.ok("embed", tmp_path / "run", photos, "-o", tmp_path / "emb", "-q")
     command.ok("index", tmp_path / "emb", "-o", tmp_path / "index", "-q")
@@ -203,7 +203,7 @@ def test_searching_for_what_is_not_there(command: Command, photos: Path, tmp_pat
     assert found
 
 
-def test_artifacts_that_are_not_there(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_missing_artifacts(command: Command, photos: Path, tmp_path: Path) -> None:
     assert "no encoder here" in command("embed", photos, photos, "-o", tmp_path / "e", "-q").error
     assert "no embeddings here" in command("evaluate", photos, "-q").error
     assert "no embeddings here" in command("index", photos, "-o", tmp_path / "i", "-q").error
@@ -212,7 +212,7 @@ def test_artifacts_that_are_not_there(command: Command, photos: Path, tmp_path: 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
+    """Mount a file system of one megabyte."""
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True)
@@ -242,7 +242,7 @@ def test_a_full_disk(command: Command, photos: Path, small_disk: Path, tmp_path:
     assert (small_disk / "precious.txt").read_text() == "still here"
 
 
-def test_a_read_only_place(command: Command, photos: Path, small_disk: Path, tmp_path: Path) -> None:
+def test_a_read_only_folder(command: Command, photos: Path, small_disk: Path, tmp_path: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert "it is read-only" in command("fit", photos, "-o", small_disk / "run", *FAST).error
     command.ok("fit", photos, "-o", tmp_path / "run", *FAST)

@@ -1,4 +1,4 @@
-"""The whole way on the command line, as a new user goes it."""
+"""Test the whole workflow on the command line, as a new user runs it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAST = ("--set", "train.precision=fp32", "--set", "encoder.conv.channels=[8,16]"
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photographs of two kinds, disks and bars, in folders, each of its own size."""
+    """Write photographs of two classes, disks and bars, in folders, all of different sizes."""
     folder = tmp_path_factory.mktemp("shapes")
     rng = np.random.default_rng(0)
     for number in range(60):
@@ -40,7 +40,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_whole_way(command: Command, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_workflow(command: Command, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = command("fit", shapes, "-o", "run", "--variant", "denoising", "--dim", 8, "--epochs", 40, *FAST)
     assert outcome.code == 0, outcome.err
@@ -87,7 +87,7 @@ def test_the_whole_way(command: Command, shapes: Path, tmp_path: Path, monkeypat
     assert json.loads(Path("run/results.json").read_text())["digest"] == digest
 
 
-def test_the_same_in_python(shapes: Path) -> None:
+def test_the_whole_workflow_in_python(shapes: Path) -> None:
     encoder = aekit.fit(shapes, variants=["denoising"], dim=8, epochs=2, overrides={"encoder.conv.channels": [8]})
     z = encoder.embed(shapes)
     index = aekit.build_index(z)
@@ -160,7 +160,7 @@ def test_quiet_prints_results_only(command: Command, tmp_path: Path) -> None:
     assert outcome.code == 0 and outcome.err == "" and "encoder " in outcome.out
 
 
-def test_what_is_in_the_data(command: Command, shapes: Path) -> None:
+def test_the_description_of_data(command: Command, shapes: Path) -> None:
     found = json.loads(command.ok("data", shapes, "--json", "-q"))
     assert (found["samples"], found["usable"], found["labels"]) == (60, 60, {"bar": 30, "disk": 30})
     assert "60 samples, 60 usable: image 3x64x64 uint8" in command.ok("data", shapes, "-q")
@@ -176,14 +176,14 @@ def test_demo(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert json.loads(command.ok("search", "aekit-demo/index", "id:7", "--json", "-q"))
 
 
-def test_seeds_give_other_encoders_and_equal_seeds_equal_ones(command: Command, tmp_path: Path) -> None:
+def test_different_seeds_give_different_encoders_and_equal_seeds_equal_ones(command: Command, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         command.ok("fit", "sklearn:wine", "-o", tmp_path / name, "--dim", 3, "--epochs", 2, "--seed", seed, "-q")
     a, b, c = (aekit.load(tmp_path / name).digest for name in "abc")
     assert a == b != c
 
 
-def test_labels_that_are_numbers_are_said_by_their_ends(command: Command, tmp_path: Path) -> None:
+def test_numeric_labels_are_described_by_their_range(command: Command, tmp_path: Path) -> None:
     prices = np.random.default_rng(0).integers(300, 20_000, 500)
     np.savez(tmp_path / "prices.npz", x=np.random.default_rng(1).random((500, 4)), y=prices)
     said = command.ok("data", tmp_path / "prices.npz")
@@ -192,7 +192,7 @@ def test_labels_that_are_numbers_are_said_by_their_ends(command: Command, tmp_pa
     assert found == {"numeric": 500, "lowest": prices.min(), "highest": prices.max()}
 
 
-def test_fashion_mnist_is_there_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:
+def test_fashion_mnist_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:
     sixteenth = ("--set", "train.batch_size=512", "--epochs", 1, "--set", "encoder.conv.channels=[4,8]")
     outcome = command("fit", "torchvision:FashionMNIST", "-o", tmp_path / "run", "--dim", 4, *sixteenth)
     assert outcome.code == 0 and "60000 samples of the train split, image 1x28x28 uint8" in outcome.err
@@ -220,7 +220,7 @@ def test_photographs_of_all_sizes(data_dir: Path, command: Command, tmp_path: Pa
     assert (tmp_path / "g.html").read_text().count('<canvas class="thumb"') == 11
 
 
-def test_it_says_when_the_encoder_was_trained_on_what_it_is_judged_on(tmp_path: Path) -> None:
+def test_a_note_says_that_the_encoder_was_trained_on_the_test_samples(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", X=np.random.default_rng(0).normal(size=(60, 4)), y=np.arange(60) % 2)
     np.savez(tmp_path / "b.npz", X=np.random.default_rng(1).normal(size=(60, 4)), y=np.arange(60) % 2)
     encoder = aekit.fit(tmp_path / "a.npz", dim=2, epochs=1)

@@ -60,7 +60,11 @@ def test_a_layer_changes_its_own_weights_and_nothing_else(network: dict[str, obj
         before = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
         list(train(State.start(layer, settings), Batches(held, 32, 0), settings))
         changed = {name for name, tensor in whole.state_dict().items() if not torch.equal(tensor, before[name])}
-        own = {f"encoder.backbone.stages.{number}", f"decoder.mirrors.{number}", f"decoder.mirror_activation.{number - 1}"}
+        own = {
+            f"encoder.backbone.stages.{number}",
+            f"decoder.mirrors.{number}",
+            f"decoder.mirror_activation.{number - 1}",
+        }
         if number == len(stages):
             own |= {"encoder.head", "decoder.expand"}
         assert changed and all(any(name.startswith(f"{part}.") for part in own) for name in changed), changed
@@ -198,7 +202,9 @@ def test_lbfgs_resumes_to_the_very_same_weights(tmp_path: Path) -> None:
 
 
 def test_lbfgs_refuses_a_loss_that_is_random() -> None:
-    with pytest.raises(RecipeError, match=r"'lbfgs': needs a deterministic loss, but variant 'denoising' draws random numbers"):
+    with pytest.raises(
+        RecipeError, match=r"'lbfgs': needs a deterministic loss, but variant 'denoising' draws random numbers"
+    ):
         aekit.fit(images(), variants=["denoising"], overrides={"train.optimizer": "lbfgs"})
 
 
@@ -208,7 +214,7 @@ def test_pairs_are_restored_and_labels_select(tmp_path: Path) -> None:
     names = np.where(np.arange(96) % 3, "b", "a")
     np.savez(tmp_path / "dirty.npz", x=dirty, y=names)
     np.savez(tmp_path / "clean.npz", x=clean)
-    settings = CONV | {"data.target": str(tmp_path / "clean.npz"), "data.only": ["b"], "train.batch_size": 16}
+    settings = CONV | {"data.target": str(tmp_path / "clean.npz"), "data.only_labels": ["b"], "train.batch_size": 16}
     encoder = aekit.fit(tmp_path / "dirty.npz", epochs=40, overrides=settings, out=tmp_path / "run")
     assert encoder.record["trained"]["samples"] == 64
     from aekit.objectives.autoencoder import load_autoencoder
@@ -216,10 +222,12 @@ def test_pairs_are_restored_and_labels_select(tmp_path: Path) -> None:
     back = load_autoencoder(tmp_path / "run").reconstruct(torch.from_numpy(dirty))
     error = (back - torch.from_numpy(clean) / 255).square().mean()
     assert error < 0.5 * (torch.from_numpy(dirty) / 255 - torch.from_numpy(clean) / 255).square().mean()
-    with pytest.raises(aekit.errors.DataError, match=r"data\.only: no sample with label 'c'; available: a, b"):
-        aekit.fit(tmp_path / "dirty.npz", overrides={"data.only": ["c"]})
+    with pytest.raises(aekit.errors.DataError, match=r"data\.only_labels: no sample with label 'c'; available: a, b"):
+        aekit.fit(tmp_path / "dirty.npz", overrides={"data.only_labels": ["c"]})
     np.savez(tmp_path / "few.npz", x=clean[:50])
-    with pytest.raises(aekit.errors.DataError, match=r"data\.target = .*few\.npz'?: 46 samples have no target, e\.g\. '50'"):
+    with pytest.raises(
+        aekit.errors.DataError, match=r"data\.target = .*few\.npz'?: 46 samples have no target, e\.g\. '50'"
+    ):
         aekit.fit(tmp_path / "dirty.npz", overrides={"data.target": str(tmp_path / "few.npz")})
 
 

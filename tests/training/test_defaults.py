@@ -1,4 +1,4 @@
-"""What a recipe leaves open: the objective, the backbone, the loss, the length, by the data."""
+"""Defaults that follow from the data: objective, backbone, loss, number of epochs."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ CPU = torch.device("cpu")
 SHAPES: dict[Kind, tuple[int, ...]] = {"image": (1, 8, 8), "series": (2, 30), "vector": (9,), "clip": (1, 4, 8, 8)}
 
 
-def settle(kind: Kind, count: int = 100, targets: bool = False, **sections: dict[str, Any]) -> tuple[Recipe, list[str]]:
+def resolve(kind: Kind, count: int = 100, targets: bool = False, **sections: dict[str, Any]) -> tuple[Recipe, list[str]]:
     """Return the resolved recipe and the messages, for random samples of a kind."""
     array = np.random.default_rng(0).random((count, *SHAPES[kind])).astype(np.float32)
     samples = load_samples(ArraySource(array, kind=kind), np.arange(count), CPU)
-    recipe, said = make_recipe({"data": {"source": "memory"}} | sections), list[str]()
+    recipe, messages = make_recipe({"data": {"source": "memory"}} | sections), list[str]()
     preprocess = fit_preprocess(samples, recipe.encoder.scaling)[0]
-    return resolve_defaults(recipe, samples, preprocess, samples if targets else None, CPU, said.append), said
+    return resolve_defaults(recipe, samples, preprocess, samples if targets else None, CPU, messages.append), messages
 
 
 @pytest.mark.parametrize("kind", ["image", "series"])
-def test_images_and_series_get_two_views_beside_the_autoencoder(kind: Kind) -> None:
-    recipe, said = settle(kind)
+def test_images_and_series_get_simclr_with_the_autoencoder(kind: Kind) -> None:
+    recipe, messages = resolve(kind)
     assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
     size = int(np.prod(SHAPES[kind]))
     assert recipe.objective.weights["autoencoder"] == pytest.approx(AUTOENCODER_WEIGHT / size, rel=0.05)
-    assert any(line.startswith("objective: an autoencoder and simclr (finds") for line in said)
-    again, _ = settle(kind, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
-    assert again.to_dict() == recipe.to_dict(), "a settled recipe is settled"
+    assert any(line.startswith("objective: an autoencoder and simclr (finds") for line in messages)
+    again, _ = resolve(kind, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
+    assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
 
 
 @pytest.mark.parametrize("kind", ["vector", "clip"])
-def test_other_samples_get_an_autoencoder_alone(kind: Kind) -> None:
-    recipe, said = settle(kind)
-    assert not recipe.objective.pretexts and not any("objective" in line for line in said)
+def test_other_samples_get_only_an_autoencoder(kind: Kind) -> None:
+    recipe, messages = resolve(kind)
+    assert not recipe.objective.pretexts and not any("objective" in line for line in messages)
 
 
 @pytest.mark.parametrize(
@@ -57,31 +57,31 @@ def test_other_samples_get_an_autoencoder_alone(kind: Kind) -> None:
     ],
     ids=lambda sections: " ".join(f"{name} {value}" for name, value in sections.items()),
 )
-def test_what_is_named_or_needs_an_autoencoder_alone_is_left_as_it_is(sections: dict[str, Any]) -> None:
-    recipe, _ = settle("image", **sections)
+def test_explicit_objectives_and_those_that_need_an_autoencoder_stay_unchanged(sections: dict[str, Any]) -> None:
+    recipe, _ = resolve("image", **sections)
     before = make_recipe({"data": {"source": "memory"}} | sections).objective
     assert (recipe.objective.variants, recipe.objective.pretexts) == (before.variants, before.pretexts)
 
 
-def test_few_samples_and_pairs_get_an_autoencoder_alone() -> None:
-    assert not settle("image", count=MIN_SAMPLES - 1)[0].objective.pretexts
-    assert not settle("image", targets=True)[0].objective.pretexts
-    assert settle("image", count=MIN_SAMPLES)[0].objective.pretexts
+def test_few_samples_and_pairs_get_only_an_autoencoder() -> None:
+    assert not resolve("image", count=MIN_SAMPLES - 1)[0].objective.pretexts
+    assert not resolve("image", targets=True)[0].objective.pretexts
+    assert resolve("image", count=MIN_SAMPLES)[0].objective.pretexts
 
 
-def test_a_weight_that_is_given_is_kept() -> None:
-    recipe, _ = settle("image", objective={"weights": {"autoencoder": 0.5}})
+def test_an_explicit_weight_is_kept() -> None:
+    recipe, _ = resolve("image", objective={"weights": {"autoencoder": 0.5}})
     assert recipe.objective.weights["autoencoder"] == 0.5 and recipe.objective.pretexts
 
 
-def test_a_backbone_without_a_decoder_gets_the_task_alone() -> None:
-    recipe, said = settle("image", encoder={"backbone": "resnet"})
+def test_a_backbone_without_a_decoder_gets_only_the_task() -> None:
+    recipe, messages = resolve("image", encoder={"backbone": "resnet"})
     assert (recipe.objective.variants, recipe.objective.pretexts) == ([], ["simclr"])
-    assert "as the backbone has no decoder" in " ".join(said)
+    assert "as the backbone has no decoder" in " ".join(messages)
 
 
-def test_length_and_batches_follow_from_the_number_of_samples() -> None:
-    recipe, said = settle("vector", count=100)
+def test_epochs_and_batch_size_follow_from_the_number_of_samples() -> None:
+    recipe, messages = resolve("vector", count=100)
     assert recipe.train.batch_size == 16 and recipe.train.epochs == 100
-    assert "epochs: 100 of 6 steps each" in said
-    assert settle("vector", count=100, train={"epochs": 3})[0].train.epochs == 3
+    assert "epochs: 100 of 6 steps each" in messages
+    assert resolve("vector", count=100, train={"epochs": 3})[0].train.epochs == 3

@@ -1,4 +1,4 @@
-"""The loop: schedule, order, exact resume, stopping."""
+"""Test the training loop: schedule, order, exact resume, stopping."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 
 
 def images(count: int = 96, side: int = 12) -> np.ndarray:
-    """Rank-limited gray images that an autoencoder can learn."""
+    """Create low-rank grayscale images that an autoencoder can learn."""
     rng = np.random.default_rng(0)
     waves = np.sin(np.linspace(0, 9, 4 * side * side)).reshape(4, side, side)
     mixed = np.tensordot(rng.random((count, 4)), waves, 1)
@@ -70,7 +70,7 @@ def test_schedule_rises_linearly_and_falls_as_half_a_cosine() -> None:
     assert learning_rate(Settings(lr=2.0, schedule="constant", warmup=0), 99, 100) == 2.0
 
 
-def test_every_sample_is_seen_once_an_epoch_in_an_order_that_depends_on_seed_and_epoch() -> None:
+def test_each_epoch_visits_every_sample_once_in_an_order_that_depends_on_seed_and_epoch() -> None:
     held = samples(96)
     batches = Batches(held, 32, seed=3)
     first, again, second = (torch.cat([b.raw for b in batches.epoch(e)]).flatten(1) for e in (0, 0, 1))
@@ -117,7 +117,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 class Explodes(Objective):
-    """Its second term stops being finite at step 3."""
+    """An objective whose second term becomes NaN at step 3."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,8 +186,8 @@ def fit_command(data: Path, out: Path, *more: str) -> list[str]:
 
 
 def stop_in_the_middle(command: list[str], out: Path, how: int) -> tuple[int, str]:
-    """Exit code and error output of a command that was sent a signal after its first checkpoint."""
-    # As in the background of a script, where the shell makes its jobs ignore Ctrl-C: those are ended by SIGTERM.
+    """Return exit code and error output of a command that received a signal after its first checkpoint."""
+    # Like a background job of a shell script, which ignores SIGINT and is ended by SIGTERM.
     ignore = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if how == signal.SIGTERM else None
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ignore)
     checkpoint = out / "checkpoint" / "state.safetensors"
@@ -202,7 +202,7 @@ def stop_in_the_middle(command: list[str], out: Path, how: int) -> tuple[int, st
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nobody stopped; its data lies beside it."""
+    """Train an uninterrupted run; its data is in the parent folder."""
     folder = tmp_path_factory.mktemp("whole")
     np.save(folder / "images.npy", images(200))
     subprocess.run(fit_command(folder / "images.npy", folder / "run"), check=True, capture_output=True)
@@ -212,7 +212,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill -9", "Ctrl-C", "kill in the background"]
 )
-def test_a_stopped_run_resumes_to_the_very_same_weights(whole: Path, tmp_path: Path, how: int) -> None:
+def test_a_stopped_run_resumes_to_the_same_weights(whole: Path, tmp_path: Path, how: int) -> None:
     data, stopped = whole.parent / "images.npy", tmp_path / "stopped"
     code, errors = stop_in_the_middle(fit_command(data, stopped), stopped, how)
     assert code == (-signal.SIGKILL if how == signal.SIGKILL else 130)
@@ -231,7 +231,7 @@ def test_a_stopped_run_resumes_to_the_very_same_weights(whole: Path, tmp_path: P
     assert steps == sorted(set(steps), key=int), "the log has steps twice or out of order"
 
 
-def test_settings_of_a_resumed_run_may_not_differ(tmp_path: Path) -> None:
+def test_a_resumed_run_must_have_the_same_settings(tmp_path: Path) -> None:
     data, out = tmp_path / "images.npy", tmp_path / "run"
     np.save(data, images(200))
     stop_in_the_middle(fit_command(data, out), out, signal.SIGKILL)
@@ -247,7 +247,7 @@ def test_settings_of_a_resumed_run_may_not_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler], ids=["ignored", "usual"])
-def test_being_ended_interrupts_whether_or_not_ctrl_c_does(handler: object) -> None:
+def test_sigterm_interrupts_whether_or_not_ctrl_c_does(handler: object) -> None:
     from aekit.cli import _terminate
 
     before = signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
@@ -258,7 +258,7 @@ def test_being_ended_interrupts_whether_or_not_ctrl_c_does(handler: object) -> N
         signal.signal(signal.SIGINT, before)
 
 
-def test_clips_are_not_trained_in_bf16_on_a_cpu_unless_asked() -> None:
+def test_clips_are_trained_in_bf16_on_a_cpu_only_if_set() -> None:
     assert not uses_bf16(Settings(), SPECS["clip"], CPU)
     assert uses_bf16(Settings(precision="bf16"), SPECS["clip"], CPU)
     assert uses_bf16(Settings(), SPECS["image"], CPU) == uses_bf16(Settings(), SPECS["vector"], CPU)

@@ -1,4 +1,4 @@
-"""Recipes: every mistake is found, placed and answered."""
+"""Test recipes: every mistake is reported with its place and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_three_mistakes_are_three_lines_with_place_value_and_nearest_name() -> N
     assert len(found) == 5
 
 
-def test_options_for_a_plugin_that_is_not_used_are_a_mistake() -> None:
+def test_options_of_an_unused_plugin_are_an_error() -> None:
     (found,) = problems({**GOOD, "objective": {"variants": ["plain"], "denoising": {"level": 0.1}}})
     assert found.startswith("objective.denoising: neither an option nor a plugin that this recipe uses")
 
@@ -76,7 +76,7 @@ def test_overrides_are_dotted_and_typed() -> None:
         parse_override("train.lr")
 
 
-def test_a_value_is_no_section() -> None:
+def test_a_value_is_not_a_section() -> None:
     with pytest.raises(RecipeError, match="is a value, not a section"):
         nest({"images.size": 3, "images.size.x": 4})
 

@@ -1,4 +1,4 @@
-"""Applying a trained run: reconstructing, denoising, sampling and interpolating, with the figures that go with it."""
+"""Test applying a trained run: reconstruction, denoising, sampling and interpolation, with their metrics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def text_image(seed: int, height: int, width: int) -> np.ndarray:
-    """Dark strokes on white."""
+    """Draw dark strokes on white."""
     rng = np.random.default_rng(seed)
     page = np.full((height, width), 240, np.uint8)
     for _ in range(height * width // 60):
@@ -49,7 +49,7 @@ def text_image(seed: int, height: int, width: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``dirty/`` and ``clean/`` pages of two sizes, and a list of them with a column for each."""
+    """Write ``dirty/`` and ``clean/`` pages of two sizes, and a list with a column for each."""
     folder = tmp_path_factory.mktemp("pages")
     rows = []
     for number, (height, width) in enumerate([(37, 60), (50, 41), (50, 41)]):
@@ -66,7 +66,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def page_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A denoiser without a dense layer, trained on 16 x 16 pixels."""
+    """Train a denoiser without dense layers on 16 x 16 pixels."""
     patches = np.stack([text_image(seed, 16, 16) for seed in range(400)])[:, None]
     run = tmp_path_factory.mktemp("pages-run") / "run"
     settings = FAST | {"encoder.dim": 0, "objective.denoising.noise": "gaussian", "objective.denoising.level": 40.0}
@@ -81,7 +81,7 @@ def as_samples(rows: np.ndarray) -> tuple[Samples, Preprocess]:
 
 
 def sized(run: Path) -> FullSizeNetwork | str:
-    """The autoencoder of a run for images of any size, or why it is none."""
+    """Return the network of a run for images of any size, or the reason why there is none."""
     autoencoder = load_autoencoder(run)
     encoder, decoder = autoencoder.encoder, autoencoder.decoder
     return full_size_network(
@@ -92,7 +92,7 @@ def sized(run: Path) -> FullSizeNetwork | str:
 # Mathematics
 
 
-def test_principal_components_are_those_of_scikit_learn() -> None:
+def test_pca_equals_that_of_scikit_learn() -> None:
     rows = np.random.default_rng(0).normal(size=(300, 40)) @ np.random.default_rng(1).normal(size=(40, 40)) + 7
     found = fit_pca(*as_samples(rows), 5)
     pca = PCA(5, svd_solver="full").fit(rows)
@@ -103,8 +103,8 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
     assert fit_pca(*as_samples(rows[:4]), 99).dim == 4
 
 
-def test_principal_components_of_wide_samples_are_iterated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aekit.nn.pca.EXACT", 20)
+def test_pca_of_wide_samples_is_iterative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aekit.nn.pca.MAX_EXACT_SIZE", 20)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200, 60)) * 0.8 ** np.arange(60) + 3
     found, pca = fit_pca(*as_samples(rows), 6), PCA(6, svd_solver="full").fit(rows)
@@ -112,30 +112,30 @@ def test_principal_components_of_wide_samples_are_iterated(monkeypatch: pytest.M
     assert torch.allclose(found.directions.T @ found.directions, torch.eye(6), atol=1e-5)
 
 
-def test_ratios_of_signal_to_noise() -> None:
+def test_psnr() -> None:
     true = torch.zeros(2, 1, 4, 4)
     given = true.clone()
     given[0] += 25.5
     assert psnr_from_mse(squared_errors(given, true), 255.0).tolist() == pytest.approx([20.0, MAX_PSNR])
 
 
-def test_an_arc_between_two_codes() -> None:
+def test_spherical_interpolation() -> None:
     a, b = torch.tensor([2.0, 0, 0]), torch.tensor([0, 2.0, 0])
     quarter = interpolate_codes(a, b, 5, spherical=True)
     angles = torch.linspace(0, torch.pi / 2, 5)
     assert torch.allclose(quarter, 2 * torch.stack([angles.cos(), angles.sin(), 0 * angles], 1), atol=1e-6)
     assert torch.allclose(interpolate_codes(a, b, 3)[1], torch.tensor([1.0, 1, 0]))
-    # Codes on one line have no arc between them.
+    # Codes on one line through the origin have no arc between them.
     assert torch.allclose(interpolate_codes(a, 3 * a, 3, spherical=True)[1], 2 * a)
     assert torch.allclose(interpolate_codes(a, -a, 3, spherical=True)[1], 0 * a)
-    # Of other lengths: the length goes along, and the ends are exact.
+    # Codes of different lengths: the length is interpolated, and the ends are exact.
     c = torch.randn(20, generator=torch.Generator().manual_seed(0))
     d = 3 * torch.randn(20, generator=torch.Generator().manual_seed(1))
     way = interpolate_codes(c, d, 7, spherical=True)
     assert torch.allclose(way[0], c) and torch.allclose(way[-1], d, atol=1e-5)
 
 
-def test_codes_in_a_byte_an_entry() -> None:
+def test_codes_of_one_byte_per_entry() -> None:
     code = torch.randn(500, 7, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 8)
     eight = Uint8Quantizer.fit(code.split(100))
     packed = eight.pack(code)
@@ -145,7 +145,7 @@ def test_codes_in_a_byte_an_entry() -> None:
     assert torch.allclose(eight.unpack(eight.pack(code * 9)).amax(0), code.amax(0)), "what lies outside is cut"
 
 
-def test_the_smallest_jpeg_that_is_as_good() -> None:
+def test_the_smallest_jpeg_of_a_psnr() -> None:
     images = np.stack([text_image(seed, 32, 32) for seed in range(4)])[:, None]
 
     def reached(quality: int) -> float:
@@ -163,7 +163,7 @@ def test_the_smallest_jpeg_that_is_as_good() -> None:
     assert measure_file_sizes(images, 90.0).quality is None
 
 
-# Reconstructing
+# Reconstruction
 
 
 def test_reconstructions_of_an_array(command: Command, digits_run: Path, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_reconstructions_of_an_array(command: Command, digits_run: Path, tmp_pat
         assert min(image.size) > 200 and len(image.getcolors(1 << 20) or []) > 20
 
 
-def test_images_become_images_of_their_names(command: Command, tmp_path: Path) -> None:
+def test_outputs_of_images_keep_their_names(command: Command, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     folder = tmp_path / "photos"
     (folder / "a").mkdir(parents=True)
@@ -217,7 +217,7 @@ def test_images_become_images_of_their_names(command: Command, tmp_path: Path) -
     assert files["png"]["bytes"] > files["raw"]["bytes"] * 0.8, "noise does not compress"
 
 
-def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path) -> None:
+def test_sixteen_bit_images_stay_sixteen_bit(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     (tmp_path / "x").mkdir()
     for number in range(12):
@@ -240,7 +240,7 @@ def test_vectors_in_memory(tmp_path: Path) -> None:
     assert np.square(scaled).mean() == pytest.approx(deviation, rel=1e-4)
 
 
-def test_reconstructing_without_the_training_data(tmp_path: Path) -> None:
+def test_reconstruction_without_the_training_data(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
     aekit.fit(rows, dim=2, epochs=1, out=tmp_path / "run")
     made = aekit.apply(tmp_path / "run", rows)
@@ -251,7 +251,7 @@ def test_reconstructing_without_the_training_data(tmp_path: Path) -> None:
 # Denoising
 
 
-def test_pages_are_restored_at_their_own_size(command: Command, page_run: Path, pages: Path, tmp_path: Path) -> None:
+def test_pages_are_restored_at_their_original_size(command: Command, page_run: Path, pages: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ("apply", page_run, pages / "dirty", "-o", out, "--task", "denoise", "--clean", pages / "clean")
     told = command.ok(*arguments, "-q")
@@ -272,7 +272,7 @@ def test_pages_are_restored_at_their_own_size(command: Command, page_run: Path, 
     assert rows["network"]["rmse"] < 0.8 * rows["input"]["rmse"], "it was trained to restore them"
 
 
-def test_clean_pages_named_by_a_column(page_run: Path, pages: Path) -> None:
+def test_clean_pages_in_a_column(page_run: Path, pages: Path) -> None:
     by_folder = aekit.apply(page_run, pages / "dirty", task="denoise", clean=str(pages / "clean"), baselines=False)
     by_column = aekit.apply(page_run, pages / "list.csv", task="denoise", clean="truth", baselines=False)
     assert by_column.rows == by_folder.rows and [row["id"] for row in by_column.samples] == ["p0", "p1", "p2"]
@@ -283,12 +283,12 @@ def test_clean_pages_named_by_a_column(page_run: Path, pages: Path) -> None:
     ]
 
 
-def test_without_clean_pages_nothing_is_judged(page_run: Path, pages: Path) -> None:
+def test_without_clean_pages_there_are_no_metrics(page_run: Path, pages: Path) -> None:
     made = aekit.apply(page_run, pages / "dirty", task="denoise")
     assert made.rows == [] and set(made.samples[0]) == {"id", "rmse to input"}
 
 
-def test_pieces_are_the_whole(page_run: Path) -> None:
+def test_tiles_equal_the_whole_image(page_run: Path) -> None:
     full = sized(page_run)
     assert not isinstance(full, str) and full.multiple == 4
     x = torch.rand(1, 203, 150, generator=torch.Generator().manual_seed(0))
@@ -306,9 +306,9 @@ def test_pieces_are_the_whole(page_run: Path) -> None:
         assert torch.allclose(torch.stack([full.restore(one) for one in raw]), own, atol=1e-5)
 
 
-def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pages: Path, tmp_path: Path) -> None:
+def test_networks_that_support_only_one_size(digits_run: Path, page_run: Path, pages: Path, tmp_path: Path) -> None:
     assert sized(digits_run) == ("its code is a dense layer of 6 units; train with encoder.dim = 0")
-    # A head that competes over the image it was trained on is no dense layer, but must not be passed over.
+    # The k-sparse head is not a dense layer, but depends on the size of the image.
     small = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16), dtype=np.uint8)
     sparse = {"variants": ["k-sparse"], "overrides": FAST | {"encoder.dim": 0}}
     aekit.fit(small, epochs=1, out=tmp_path / "sparse", **sparse)
@@ -319,14 +319,14 @@ def test_networks_that_run_at_one_size_only(digits_run: Path, page_run: Path, pa
     made = aekit.apply(tmp_path / "odd", pages / "dirty", task="denoise", clean=str(pages / "clean"))
     assert any("resized to the 14x14 pixels of the network" in note for note in made.notes)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (3, 1, 14, 14)
-    # An array of larger images than the network was trained on.
+    # An array of images larger than those of training.
     large = np.stack([text_image(seed, 20, 24) for seed in range(4)])[:, None]
     made = aekit.apply(page_run, large, task="denoise", clean=large)
     assert isinstance(made.values, np.ndarray) and made.values.shape == (4, 1, 20, 24)
     assert made.rows[1]["rmse"] == 0 and made.rows[1]["psnr"] == MAX_PSNR and made.rows[1]["ssim"] == pytest.approx(1)
 
 
-def test_without_scikit_image_a_baseline_is_left_out(
+def test_without_scikit_image_a_baseline_is_skipped(
     page_run: Path, pages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "skimage.restoration", None)
@@ -349,7 +349,7 @@ def test_vectors_are_denoised(tmp_path: Path) -> None:
     assert network["rmse"] < 0.8 * before["rmse"] and "psnr" not in network
 
 
-# Making new samples
+# Generation
 
 
 def test_samples_from_a_prior(command: Command, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_samples_from_a_prior(command: Command, tmp_path: Path) -> None:
     assert made.std(0).max() > 1e-4, "they differ from one another"
 
 
-def test_what_lies_between_two_samples(command: Command, digits_run: Path, tmp_path: Path) -> None:
+def test_interpolation_between_two_samples(command: Command, digits_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     pairs = ("--pair", "0", "1", "--pair", "5", "9")
     command.ok(
@@ -379,11 +379,11 @@ def test_what_lies_between_two_samples(command: Command, digits_run: Path, tmp_p
     assert drawn.count == 6 and drawn.samples[0]["from"] != drawn.samples[0]["to"]
 
 
-# What people do wrong
+# Mistakes
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("sklearn:digits", "--task", "denois"), "task 'denois': no such task; did you mean 'denoise'?"),
         (("sklearn:digits", "--count", "3"), "reconstruct.count: no such option"),
@@ -400,12 +400,12 @@ def test_what_lies_between_two_samples(command: Command, digits_run: Path, tmp_p
         (("sklearn:digits", "--task", "denoise", "--clean", "sklearn:iris"), "the encoder takes image 1x8x8 float32"),
     ],
 )
-def test_mistakes(arguments: tuple[str, ...], said: str, command: Command, digits_run: Path, tmp_path: Path) -> None:
-    assert said in command("apply", digits_run, *arguments, "-o", tmp_path / "out", "-q").error
+def test_mistakes(arguments: tuple[str, ...], message: str, command: Command, digits_run: Path, tmp_path: Path) -> None:
+    assert message in command("apply", digits_run, *arguments, "-o", tmp_path / "out", "-q").error
     assert not (tmp_path / "out").exists()
 
 
-def test_mistakes_with_places(command: Command, digits_run: Path, page_run: Path, pages: Path, tmp_path: Path) -> None:
+def test_mistakes_with_paths(command: Command, digits_run: Path, page_run: Path, pages: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     assert "exists already" in command("apply", digits_run, "sklearn:digits", "-o", tmp_path / "full", "-q").error

@@ -1,4 +1,4 @@
-"""Export: the file gives what the encoder gives, or there is no file."""
+"""Test export: the exported model gives the embeddings of the encoder, or no file is written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def data_of(kind: str) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["uint8 images", "uint16 images", "float64 table"])
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])
-def test_raw_samples_go_in_and_the_same_embeddings_come_out(tmp_path: Path, kind: str, ending: str) -> None:
+def test_exports_map_raw_samples_to_the_same_embeddings(tmp_path: Path, kind: str, ending: str) -> None:
     data = data_of(kind)
     encoder = aekit.fit(data, dim=4, overrides=FAST)
     folder = encoder.save(tmp_path / "encoder")
@@ -49,7 +49,7 @@ def test_raw_samples_go_in_and_the_same_embeddings_come_out(tmp_path: Path, kind
     assert aekit.load(folder).digest == encoder.digest, "noting the export changed the encoder"
 
 
-def test_exports_carry_the_digest_and_no_pickle(tmp_path: Path) -> None:
+def test_exports_contain_the_digest_and_no_pickle(tmp_path: Path) -> None:
     data = data_of("float64 table")
     encoder = aekit.fit(data, dim=2, overrides=FAST)
     aekit.export_encoder(encoder, tmp_path / "m.onnx", data=data)
@@ -64,7 +64,7 @@ def test_exports_carry_the_digest_and_no_pickle(tmp_path: Path) -> None:
             assert not archive.read(name).startswith(b"PK"), f"{name} is a torch archive, which is pickle inside"
 
 
-def test_a_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = data_of("float64 table")
     encoder = aekit.fit(data, dim=2, overrides=FAST)
     honest = exporting._read_onnx
@@ -76,7 +76,7 @@ def test_a_file_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytes
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx"]
 
 
-def test_it_asks_for_samples_and_a_known_ending(tmp_path: Path) -> None:
+def test_missing_samples_and_unknown_suffixes(tmp_path: Path) -> None:
     encoder = aekit.fit(data_of("float64 table"), dim=2, overrides=FAST)
     with pytest.raises(DataError, match=r"expected one of \.onnx, \.pt2"):
         aekit.export_encoder(encoder, tmp_path / "m.h5", data=data_of("float64 table"))
@@ -85,7 +85,7 @@ def test_it_asks_for_samples_and_a_known_ending(tmp_path: Path) -> None:
 
 
 def test_the_script_in_the_docs_runs_without_aekit(tmp_path: Path) -> None:
-    """The documented ten lines, with aekit hidden."""
+    """Run the documented ten lines with aekit hidden."""
     data = data_of("uint8 images")
     encoder = aekit.fit(data, dim=4, overrides=FAST)
     aekit.export_encoder(encoder, tmp_path / "model.onnx", data=data)

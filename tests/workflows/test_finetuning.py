@@ -1,4 +1,4 @@
-"""Fine-tuning: the mathematics, what is trained, how the epoch is chosen, the controls, resuming, and the classifier left."""
+"""Test fine-tuning: the objective, the trained layers, the choice of the epoch, baselines, resuming, the saved classifier."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FAST: dict[str, Any] = {"epochs": 4, "lr": 0.01, "batch_size": 16, "precision": 
 
 @pytest.fixture(scope="module")
 def images() -> tuple[np.ndarray, np.ndarray]:
-    """Noisy images with a bright left, right or upper half; not all can be told apart."""
+    """Create noisy images with a bright left, right or upper half; not all can be classified."""
     generator = np.random.default_rng(0)
     labels = np.arange(210) % 3
     array = generator.integers(0, 150, (210, 1, 8, 8))
@@ -56,13 +56,13 @@ def encoder(images: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
 
 @pytest.fixture(scope="module")
 def tuned(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path_factory: pytest.TempPathFactory):
-    """What came of fine-tuning, and the folder."""
+    """Return the result of fine-tuning, and the folder."""
     folder = tmp_path_factory.mktemp("tuned") / "out"
     return aekit.finetune(encoder, images[0], labels=images[1], out=folder, **FAST), folder
 
 
 def normalized(encoder: aekit.Encoder) -> aekit.Encoder:
-    """The same network with embeddings of length 1."""
+    """Build the same network with embeddings of length 1."""
     return aekit.Encoder(
         encoder.spec,
         encoder.preprocess,
@@ -76,7 +76,7 @@ def normalized(encoder: aekit.Encoder) -> aekit.Encoder:
 # The objective
 
 
-def test_the_loss_is_the_cross_entropy_of_a_linear_map_of_the_code_before_normalization(
+def test_the_loss_is_the_cross_entropy_of_a_linear_layer_on_the_code_before_normalization(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     objective = ClassificationObjective(normalized(encoder), 3, seed=1).eval()
@@ -90,7 +90,7 @@ def test_the_loss_is_the_cross_entropy_of_a_linear_map_of_the_code_before_normal
     assert found["accuracy"].item() == pytest.approx((logits.argmax(axis=1) == labels.numpy()).mean())
 
 
-def test_first_weights_depend_on_the_seed_alone(encoder: aekit.Encoder) -> None:
+def test_initial_weights_depend_only_on_the_seed(encoder: aekit.Encoder) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     one, same, other = (ClassificationObjective(encoder, 3, seed=seed).classifier.weight for seed in (1, 1, 2))
@@ -99,7 +99,7 @@ def test_first_weights_depend_on_the_seed_alone(encoder: aekit.Encoder) -> None:
 
 
 @pytest.mark.parametrize("layers", [None, 0, 1, 2, 3])
-def test_the_top_layers_are_trained_and_those_below_stand_still_their_norms_included(
+def test_the_top_layers_are_trained_and_those_below_are_frozen_including_their_norms(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, layers: int | None
 ) -> None:
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
@@ -116,10 +116,10 @@ def test_the_top_layers_are_trained_and_those_below_stand_still_their_norms_incl
     assert all(parameter.requires_grad for parameter in found.encoder.parameters())
 
 
-def test_each_layer_moves_by_its_own_learning_rate(
+def test_each_layer_has_its_own_learning_rate(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    """One step of plain gradient descent, written out with autograd's gradient."""
+    """Compare with one step of gradient descent, computed from the gradient of autograd."""
     fixed: dict[str, Any] = {"optimizer": "sgd", "momentum": 0, "weight_decay": 0, "schedule": "constant", "warmup": 0}
     settings = Settings(epochs=1, batch_size=210, lr=0.1, layer_decay=0.5, precision="fp32", **fixed)
     samples = load_samples(ArraySource(images[0]), np.arange(210), CPU)
@@ -143,7 +143,7 @@ def test_each_layer_moves_by_its_own_learning_rate(
         torch.testing.assert_close(after.detach(), before - 0.1 * scale * gradient, rtol=1e-3, atol=1e-6)
 
 
-def test_matrices_alone_are_decayed_in_every_layer(encoder: aekit.Encoder) -> None:
+def test_weight_decay_applies_only_to_matrices(encoder: aekit.Encoder) -> None:
     objective = ClassificationObjective(encoder.with_random_weights(0), 3)
     state = State.start(objective, Settings(weight_decay=0.3, layer_decay=0.5))
     grouped = [p for group in state.optimizer.param_groups for p in group["params"]]
@@ -152,7 +152,7 @@ def test_matrices_alone_are_decayed_in_every_layer(encoder: aekit.Encoder) -> No
         assert all((p.ndim > 1) == (group["weight_decay"] == 0.3) for p in group["params"])
 
 
-def test_a_head_without_weights_is_no_layer(images: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_head_without_weights_is_not_a_layer(images: tuple[np.ndarray, np.ndarray]) -> None:
     features = aekit.fit(images[0], dim=0, epochs=1, overrides={"encoder.conv.channels": [4]})
     assert len(features.layers) == 1
     found = aekit.finetune(features, images[0], labels=images[1], layers=1, baseline=False, **FAST)
@@ -171,10 +171,10 @@ def test_lbfgs_trains_it_too(images: tuple[np.ndarray, np.ndarray], encoder: aek
     assert found.results["chosen"]["finetuned"]["loss"] < lowest + 0.1
 
 
-# Which labels, and the choice of the epoch
+# Labels, and the choice of the epoch
 
 
-def test_few_labels_are_drawn_by_class_and_divided_among_training_and_validation() -> None:
+def test_few_labels_are_drawn_by_class_and_split_into_training_and_validation() -> None:
     labels = np.repeat(["a", "b", "c"], [100, 60, 40])
     whole = make_split(labels, seed=1)
     split = few_label_split(whole, labels, 10, seed=1)
@@ -192,7 +192,7 @@ def test_few_labels_are_drawn_by_class_and_divided_among_training_and_validation
     assert (len(single.train), len(single.validation)) == (6, 0)
 
 
-def test_more_labels_than_there_are_names_the_classes_that_lack() -> None:
+def test_too_few_labels_are_reported_by_class() -> None:
     labels = np.repeat(["a", "b", "c"], [100, 60, 40])
     with pytest.raises(DataError, match=r"per_class = 30: too few labels; .* has 24 of 'c' \(stratified"):
         few_label_split(make_split(labels), labels, 30, seed=0)
@@ -200,7 +200,7 @@ def test_more_labels_than_there_are_names_the_classes_that_lack() -> None:
         few_label_split(make_split(labels), labels, 37, seed=0)
 
 
-def test_the_best_epoch_is_the_most_accurate_then_the_surest(encoder: aekit.Encoder) -> None:
+def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_cross_entropy(encoder: aekit.Encoder) -> None:
     objective = ClassificationObjective(encoder.with_random_weights(0), 3)
     best = BestEpoch(objective, 9)
     seen = [(0.5, 1.0), (0.7, 0.9), (0.7, 0.8), (0.7, 0.85), (0.6, 0.1)]
@@ -220,7 +220,7 @@ def test_the_best_epoch_is_the_most_accurate_then_the_surest(encoder: aekit.Enco
     assert best.should_stop(2) and not best.should_stop(3) and not best.should_stop(0)
 
 
-def test_without_validation_the_last_epoch_is_taken(encoder: aekit.Encoder) -> None:
+def test_without_validation_the_last_epoch_is_selected(encoder: aekit.Encoder) -> None:
     objective = ClassificationObjective(encoder.with_random_weights(0), 3)
     best = BestEpoch(objective, 3)
     for epoch in range(3):
@@ -230,7 +230,7 @@ def test_without_validation_the_last_epoch_is_taken(encoder: aekit.Encoder) -> N
     assert best.should_stop(0) and set(best.metrics(2)) == {"loss", "accuracy"}
 
 
-def test_what_is_reported_is_of_the_chosen_weights_on_samples_read_once(
+def test_results_are_of_the_selected_weights_on_test_samples_that_are_read_once(
     tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     found, folder = tuned
@@ -260,7 +260,7 @@ def test_what_is_reported_is_of_the_chosen_weights_on_samples_read_once(
     assert (found.results["base_encoder"], found.results["digest"]) == (encoder.digest, found.encoder.digest)
 
 
-def test_test_labels_change_nothing_but_the_figures(
+def test_test_labels_change_only_the_metrics(
     tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     array, labels = images
@@ -279,7 +279,7 @@ def test_test_labels_change_nothing_but_the_figures(
     assert runs[0].results["split"] == "the data set's own"
 
 
-def test_patience_ends_the_training(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+def test_patience_stops_training(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     shuffled = np.random.default_rng(0).permutation(images[1])
     settings = FAST | {"epochs": 60}
     found = aekit.finetune(encoder, images[0], labels=shuffled, patience=3, baseline=False, **settings)
@@ -296,10 +296,10 @@ def test_few_labels_from_end_to_end(images: tuple[np.ndarray, np.ndarray], encod
     assert found.results["chosen"]["finetuned"]["epoch"] == 4 and found.results["chosen"]["frozen"]["C"] == 1
 
 
-# The controls
+# Baselines
 
 
-def test_the_random_control_is_the_same_network_from_random_weights_trained_in_the_same_way(
+def test_the_random_baseline_is_the_same_network_trained_from_random_weights(
     tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     start = encoder.with_random_weights(0)
@@ -309,7 +309,7 @@ def test_the_random_control_is_the_same_network_from_random_weights_trained_in_t
     assert list(found.accuracy) == ["finetuned"] and not found.gains
 
 
-def test_the_frozen_control_is_scikit_learns_logistic_regression(
+def test_the_frozen_baseline_equals_logistic_regression_of_scikit_learn(
     tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     split, labels = make_split(images[1]), images[1]
@@ -328,7 +328,7 @@ def test_the_frozen_control_is_scikit_learns_logistic_regression(
     assert tuned[0].accuracy["frozen"].value == pytest.approx(right)
 
 
-def test_it_learns_where_there_is_something_to_learn(encoder: aekit.Encoder) -> None:
+def test_fine_tuning_learns_separable_classes(encoder: aekit.Encoder) -> None:
     labels = np.arange(120) % 2
     array = np.zeros((120, 1, 8, 8), np.uint8)
     array[labels == 1, :, 2:6, 2:6] = 200
@@ -338,7 +338,7 @@ def test_it_learns_where_there_is_something_to_learn(encoder: aekit.Encoder) -> 
     assert found.classifier.predict(array).dtype == labels.dtype
 
 
-# What is left
+# Saved artifacts
 
 
 def test_a_folder_holds_the_encoder_the_classifier_and_the_results(tuned: Any) -> None:
@@ -351,7 +351,7 @@ def test_a_folder_holds_the_encoder_the_classifier_and_the_results(tuned: Any) -
     assert "| fine-tuned with | 168 labels of <data in memory> |" in (folder / "encoder" / "README.md").read_text()
 
 
-def test_a_classifier_comes_back_bit_equal(tuned: Any, images: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_classifier_loads_bit_equal(tuned: Any, images: tuple[np.ndarray, np.ndarray]) -> None:
     found, folder = tuned
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
@@ -366,7 +366,7 @@ def test_a_classifier_comes_back_bit_equal(tuned: Any, images: tuple[np.ndarray,
     assert one_by_one == pytest.approx(odds[:5], abs=1e-5)
 
 
-def test_samples_that_cannot_be_used_are_left_out() -> None:
+def test_unreadable_samples_are_skipped() -> None:
     table = np.random.default_rng(0).normal(size=(90, 5)).astype(np.float32)
     labels = (table[:, 0] > 0).astype(int)
     encoder = aekit.fit(table, dim=3, epochs=1)
@@ -389,7 +389,7 @@ def test_samples_without_a_label_are_not_used(images: tuple[np.ndarray, np.ndarr
     assert found.classifier.classes.tolist() == ["left", "right", "up"]
 
 
-def test_another_encoder_and_damage_are_refused(tuned: Any, encoder: aekit.Encoder, tmp_path: Path) -> None:
+def test_another_encoder_and_damaged_files_are_rejected(tuned: Any, encoder: aekit.Encoder, tmp_path: Path) -> None:
     found, folder = tuned
     swapped, damaged, lost = (shutil.copytree(folder, tmp_path / name) for name in ("swapped", "damaged", "lost"))
     shutil.rmtree(swapped / "encoder")
@@ -411,7 +411,7 @@ def test_another_encoder_and_damage_are_refused(tuned: Any, encoder: aekit.Encod
 
 
 class Stopping(Progress):
-    """Stops the work at one of its steps, as Ctrl-C does or as a kill does."""
+    """Stop training at one of its steps, as Ctrl-C or a kill does."""
 
     def __init__(self, title: str, step: int, kill: bool) -> None:
         self.title, self.step, self.kill = title, step, kill
@@ -433,7 +433,7 @@ class Stopping(Progress):
 
 @pytest.mark.parametrize("kill", [False, True], ids=["ctrl-c", "kill"])
 @pytest.mark.parametrize(("title", "step"), [("fine-tuned", 10), ("random weights", 21)])
-def test_what_was_interrupted_ends_bit_equal(
+def test_interrupted_fine_tuning_resumes_bit_equal(
     tuned: Any,
     images: tuple[np.ndarray, np.ndarray],
     encoder: aekit.Encoder,
@@ -465,7 +465,7 @@ def test_what_was_interrupted_ends_bit_equal(
     assert "nothing to resume" in said and again.to_dict() == json.loads(json.dumps(found.to_dict()))
 
 
-def test_resuming_with_something_else_is_refused(
+def test_resuming_with_other_settings_is_rejected(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -484,7 +484,7 @@ def test_resuming_with_something_else_is_refused(
         aekit.finetune(random, images[0], labels=images[1], out=out, resume=True, **FAST)
 
 
-def test_without_a_folder_an_interruption_says_so(
+def test_an_interruption_without_a_folder(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     with pytest.raises(Interrupted, match="stopped at step 2 of 28, fine-tuned; cannot be resumed without a folder"):
@@ -515,7 +515,7 @@ def test_without_a_folder_an_interruption_says_so(
         ({"lr": -1.0}, RecipeError, r"train\.lr = -1\.0: expected greater than 0"),
     ],
 )
-def test_mistakes_are_said_in_one_line(
+def test_mistakes_are_one_line(
     images: tuple[np.ndarray, np.ndarray],
     encoder: aekit.Encoder,
     tmp_path: Path,
@@ -529,7 +529,7 @@ def test_mistakes_are_said_in_one_line(
     assert not (tmp_path / "out").exists(), "nothing is left behind"
 
 
-def test_splits_and_folders_that_do_not_do_are_said_in_one_line(
+def test_mistakes_in_splits_and_folders_are_one_line(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
 ) -> None:
     array, labels = images
@@ -549,7 +549,7 @@ def test_splits_and_folders_that_do_not_do_are_said_in_one_line(
         aekit.finetune(encoder, array, labels=labels, out=tmp_path / "none", resume=True)
 
 
-def test_it_says_what_the_encoder_had_seen_before(tmp_path: Path) -> None:
+def test_notes_on_earlier_training_of_the_encoder(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", X=np.random.default_rng(0).normal(size=(90, 4)), y=np.arange(90) % 2)
     encoder = aekit.fit(tmp_path / "a.npz", dim=2, epochs=1)
     found = aekit.finetune(encoder, tmp_path / "a.npz", baseline=False, **FAST)
@@ -564,7 +564,7 @@ def test_it_says_what_the_encoder_had_seen_before(tmp_path: Path) -> None:
 # The command line
 
 
-def test_the_whole_way_on_the_command_line(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_workflow_on_the_command_line(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     y = np.array(["cold", "warm"])[np.arange(150) % 2]

@@ -1,4 +1,4 @@
-"""A run saves its encoder before anything is evaluated or drawn, and what fails afterwards can be made again."""
+"""Test that a run saves its encoder before the evaluation and the report, and that these can be repeated."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def images(folder: Path) -> Path:
-    """Digits with labels and splits."""
+    """Write digits with labels and splits."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -49,14 +49,14 @@ def fit(data: Any, out: Path | None, said: Said | None = None, **options: Any) -
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happened to."""
+    """Train an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     fit(data, folder)
     return folder
 
 
 def page_of(run: Path) -> str:
-    """The page without how long training took."""
+    """Return the page without the training time."""
     text = (run / "report.html").read_text("utf-8")
     text = re.sub(r"\b\d+\.\d s\b", "T s", text)
     return re.sub(r"[\d,]+ samples/s", "N samples/s", text)
@@ -78,7 +78,7 @@ def raising(error: BaseException) -> Any:
 
 
 def full_disk(patch: pytest.MonkeyPatch, name: str) -> None:
-    """No file whose name starts with `name` can be written."""
+    """Make writing files whose names start with `name` fail."""
     write = Path.write_text
 
     def limited(path: Path, *given: Any, **options: Any) -> int:
@@ -109,7 +109,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("again", ["resume", "report"])
 @pytest.mark.parametrize("fault", list(FAULTS))
-def test_a_fault_after_training_costs_no_encoder(
+def test_a_failure_after_training_keeps_the_encoder(
     fault: str, again: str, data: Path, whole: Path, tmp_path: Path
 ) -> None:
     run, said = tmp_path / "run", Said()
@@ -140,7 +140,7 @@ def test_a_fault_after_training_costs_no_encoder(
     assert "already finished" in said
 
 
-def test_a_page_is_made_again_as_it_was(data: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_rebuilt_page_is_identical(data: Path, whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, run := tmp_path / "run")
     (run / "report.html").unlink()
     said = Said()
@@ -167,7 +167,7 @@ def test_a_page_is_made_again_as_it_was(data: Path, whole: Path, tmp_path: Path)
     ],
     ids=["rotation", "sum", "inpainting", "vae"],
 )
-def test_a_page_of_any_objective_is_made_again_as_it_was(objective: Any, data: Path, tmp_path: Path) -> None:
+def test_a_rebuilt_page_is_identical_for_any_objective(objective: Any, data: Path, tmp_path: Path) -> None:
     fit(data, run := tmp_path / "run", **objective)
     before = (run / "report.html").read_bytes()
     (run / "report.html").unlink()
@@ -176,14 +176,14 @@ def test_a_page_of_any_objective_is_made_again_as_it_was(objective: Any, data: P
     assert b"This could not be shown" not in before
 
 
-def test_the_encoder_s_record_holds_what_training_knows(whole: Path) -> None:
+def test_the_record_of_the_encoder_describes_its_training(whole: Path) -> None:
     record = json.loads((whole / "encoder" / "encoder.json").read_text("utf-8"))
     assert record.keys() >= {"data", "trained", "objective", "metrics"} and "explained" in record["metrics"]
     assert not record.keys() & {"findings", "evaluation"}
     assert "How good it is" in card_of(whole) and "What is noticeable" in card_of(whole)
 
 
-def test_ctrl_c_in_an_evaluation_leaves_a_trained_run(data: Path, whole: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_an_evaluation_keeps_the_trained_run(data: Path, whole: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("aekit.evaluation.run.evaluate", raising(KeyboardInterrupt()))
         fit(data, tmp_path / "run")
@@ -193,7 +193,7 @@ def test_ctrl_c_in_an_evaluation_leaves_a_trained_run(data: Path, whole: Path, t
     assert "creating its evaluation and report" in said and page_of(tmp_path / "run") == page_of(whole)
 
 
-def test_a_card_that_cannot_be_written_is_one_line(data: Path, tmp_path: Path) -> None:
+def test_a_failure_of_the_model_card_is_one_line(data: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="model card failed: .* disk is full"):
         patch.setattr("aekit.workflows.saved_run.model_card", raising(OutputError("the disk is full")))
         fit(data, tmp_path / "run")
@@ -202,7 +202,7 @@ def test_a_card_that_cannot_be_written_is_one_line(data: Path, tmp_path: Path) -
     assert "How good it is" in card_of(tmp_path / "run")
 
 
-def test_a_disk_that_fills_up_while_the_encoder_is_saved(data: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_full_disk_while_the_encoder_is_saved(data: Path, whole: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OutputError, match="the disk is full"):
         full_disk(patch, "encoder.json")
         fit(data, tmp_path / "run")
@@ -211,20 +211,20 @@ def test_a_disk_that_fills_up_while_the_encoder_is_saved(data: Path, whole: Path
     assert evaluation_of(tmp_path / "run") == evaluation_of(whole)
 
 
-def test_figures_on_training_samples_that_fail_cost_no_encoder(data: Path, tmp_path: Path) -> None:
+def test_a_failure_of_the_training_metrics_keeps_the_encoder(data: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="training samples failed: ValueError"):
         patch.setattr("aekit.workflows.fitting.training_metrics", raising(ValueError("no")))
         fit(data, tmp_path / "run")
     assert list(aekit.load(tmp_path / "run").record["metrics"]) == ["loss"]
 
 
-def test_an_encoder_in_memory_outlives_its_evaluation(data: Path) -> None:
+def test_a_failure_of_the_evaluation_keeps_an_encoder_in_memory(data: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="evaluation failed"):
         break_evaluation(patch)
         assert fit(data, None).dim == 4
 
 
-def test_data_that_is_gone_is_one_line(data: Path, tmp_path: Path) -> None:
+def test_missing_data_is_one_line(data: Path, tmp_path: Path) -> None:
     array = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
     options = {"variants": None, "overrides": {"train.precision": "fp32"}}
     with (

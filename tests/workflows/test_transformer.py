@@ -1,4 +1,4 @@
-"""The scikit-learn transformer keeps scikit-learn's contract."""
+"""Test that the transformer fulfills the contract of scikit-learn."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
 
 # With default options, the kit's own tests look at each.
-test_eight_ways_conform = conformance("pretext", "rotation", {"ways": 8, "views": "one"})
-test_more_tiles_conform = conformance("pretext", "jigsaw", {"orders": 5, "gap": 0.0, "gray": 1.0})
-test_whether_conforms = conformance("pretext", "temporal-order", {"question": "whether", "parts": 2})
+test_eight_ways_conform = conformance("pretext", "rotation", {"angles": 8, "copies": "one"})
+test_more_tiles_conform = conformance("pretext", "jigsaw", {"permutations": 5, "gap": 0.0, "grayscale": 1.0})
+test_whether_conforms = conformance("pretext", "temporal-order", {"question": "whether", "segments": 2})
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -92,7 +92,7 @@ def test_quarter_turns_are_exact(shape: tuple[int, ...]) -> None:
 
 def test_half_turns_are_exact_whatever_the_shape() -> None:
     x = random(2, 1, 5, 8)
-    seen = task(x, "rotation", ways=2).rotate(x, torch.tensor([0, 1]), generator())
+    seen = task(x, "rotation", angles=2).rotate(x, torch.tensor([0, 1]), generator())
     assert torch.equal(seen[0], x[0]) and torch.equal(seen[1], x[1].flip(1, 2))
 
 
@@ -144,7 +144,7 @@ def test_sharpness_does_not_tell_eighths_from_quarters() -> None:
     still = torch.zeros(2, 400)
     plain = [sharpness(rotate_in_circle(x, torch.full((400,), angle), still)) for angle in (0.0, math.pi / 4)]
     assert share_above(*plain) == 1
-    rotation = task(x, "rotation", ways=8)
+    rotation = task(x, "rotation", angles=8)
     seen = [sharpness(rotation.rotate(x, torch.full((400,), turn), generator(turn))) for turn in range(8)]
     assert np.mean(seen[0::2]) == pytest.approx(np.mean(seen[1::2]), rel=0.05)
     assert 0.4 < share_above(np.concatenate(seen[0::2]), np.concatenate(seen[1::2])) < 0.6
@@ -166,7 +166,7 @@ def test_the_loss_is_that_of_all_turns_of_all_samples() -> None:
 
 def test_one_view_draws_every_turn_equally_often() -> None:
     x = random(4000, 1, 4, 4)
-    rotation = task(x, "rotation", views="one")
+    rotation = task(x, "rotation", copies="one")
     rotation.encoder.encode = lambda seen: seen  # type: ignore[method-assign]
     asked: list[Tensor] = []
 
@@ -343,12 +343,12 @@ class Oracle(nn.Module):
 
 def test_a_jigsaw_shows_the_tiles_in_the_drawn_order() -> None:
     x = random(6, 3, 60, 60)
-    jigsaw: Jigsaw = task(x, "jigsaw", orders=30, jitter=0.0, gray=0.0)
-    assert jigsaw.grid == 3 and jigsaw.orders.shape == (30, 9)
+    jigsaw: Jigsaw = task(x, "jigsaw", permutations=30, jitter=0.0, grayscale=0.0)
+    assert jigsaw.grid == 3 and jigsaw.permutations.shape == (30, 9)
     seen, drawn = jigsaw.shuffle(x, generator())
     starts = jigsaw.rows.starts(torch.arange(3)).tolist()
     side = jigsaw.rows.piece
-    for sample, order in enumerate(jigsaw.orders[drawn].tolist()):
+    for sample, order in enumerate(jigsaw.permutations[drawn].tolist()):
         for place, tile in enumerate(order):
             top, left = starts[tile // 3], starts[tile % 3]
             given = x[sample : sample + 1, :, top : top + side, left : left + side]
@@ -360,10 +360,10 @@ def test_a_jigsaw_shows_the_tiles_in_the_drawn_order() -> None:
 def test_the_right_answer_puts_the_jigsaw_together() -> None:
     x = random(5, 1, 24, 24)
     jigsaw: Jigsaw = task(x, "jigsaw", jitter=0.0)
-    assert jigsaw.grid == 2 and len(jigsaw.orders) == 24
+    assert jigsaw.grid == 2 and len(jigsaw.permutations) == 24
     tiles, drawn = jigsaw.shuffle(x, generator(3))
     jigsaw.head = Oracle(drawn, 24)  # type: ignore[assignment]
-    rows = jigsaw.show(x, generator(3))
+    rows = jigsaw.visualize(x, generator(3))
     cells = torch.arange(4).expand(5, -1)
     corners = jigsaw.rows.starts(cells // 2), jigsaw.columns.starts(cells % 2)
     whole = paste_tiles(
@@ -371,9 +371,9 @@ def test_the_right_answer_puts_the_jigsaw_together() -> None:
         *corners,
         torch.zeros_like(x),
     )
-    assert torch.equal(rows["network puts it so"], whole)  # type: ignore[arg-type]
+    assert torch.equal(rows["order the network predicts"], whole)  # type: ignore[arg-type]
     assert torch.equal(rows["shuffled"], paste_tiles(tiles, *corners, torch.zeros_like(x)))  # type: ignore[arg-type]
-    assert rows["network says"] == [f"{order} (100 %)" for order in rows["is"]]
+    assert rows["network predicts"] == [f"{order} (100 %)" for order in rows["order"]]
 
 
 def test_each_tile_is_encoded_without_its_context() -> None:
@@ -488,8 +488,8 @@ def accuracy_after(array: np.ndarray, name: str, epochs: int, **options: Any) ->
 @pytest.mark.parametrize(
     ("name", "options", "chance", "least"),
     [
-        ("rotation", {"views": "one"}, 1 / 4, 0.75),
-        ("rotation", {"ways": 8, "views": "one"}, 1 / 8, 0.4),
+        ("rotation", {"copies": "one"}, 1 / 4, 0.75),
+        ("rotation", {"angles": 8, "copies": "one"}, 1 / 8, 0.4),
         ("jigsaw", {}, 1 / 24, 0.3),
         ("relative-position", {}, 1 / 8, 0.3),
     ],
@@ -572,16 +572,16 @@ def test_the_command_line_fits_by_a_task_and_a_variant_with_weights(command: Com
 
 
 def test_fashion_mnist_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:
-    few = ("--set", "data.only=['Sneaker']", "--set", "encoder.conv.channels=[4,8]", "--epochs", 1, "-q")
+    few = ("--set", "data.only_labels=['Sneaker']", "--set", "encoder.conv.channels=[4,8]", "--epochs", 1, "-q")
     command.ok("fit", "torchvision:FashionMNIST", "--pretext", "rotation", "-o", tmp_path / "run", *few)
     assert logged_by(tmp_path / "run")["accuracy"] > 0.8
-    assert "network says" in (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "network predicts" in (tmp_path / "run" / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["objective.rotation.ways=3"], "objective.rotation.ways = 3: expected 2, 4 or 8"),
+        (["objective.rotation.angles=3"], "objective.rotation.angles = 3: expected 2, 4 or 8"),
         (["objective.rotation.jitter=45"], "objective.rotation.jitter = 45: expected less than or equal to 20"),
         (["objective.jigsaw.grid=2"], "objective.jigsaw: neither an option nor a plugin that this recipe uses"),
     ],
@@ -603,6 +603,6 @@ def test_python_fits_by_tasks_with_options(data_dir: Path) -> None:
         pretexts=["relative-position", "jigsaw"],
         dim=8,
         epochs=1,
-        overrides={"objective.jigsaw.grid": 3, "objective.jigsaw.orders": 12, "encoder.conv.channels": [4, 8]},
+        overrides={"objective.jigsaw.grid": 3, "objective.jigsaw.permutations": 12, "encoder.conv.channels": [4, 8]},
     )
-    assert encoder.dim == 8 and encoder.record["objective"]["jigsaw"]["orders"] == 12
+    assert encoder.dim == 8 and encoder.record["objective"]["jigsaw"]["permutations"] == 12
