@@ -32,7 +32,7 @@ SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):\n")
 
 
 def table(kind: str) -> str:
-    """A row for each plugin of a kind that comes with aekit, in the registry's order."""
+    """Return a table with a row for each built-in plugin of a kind, in the order of the registry."""
     head = [f"| {kind} | what it does | samples | literature |", "|---|---|---|---|"]
     return "\n".join(head + [_row(plugin) for plugin in registry().by_kind(kind) if plugin.distribution == "aekit"])
 
@@ -55,7 +55,7 @@ def checks_page(text: str) -> str:
 
 
 def literature(plugin: Plugin) -> str:
-    """Return the last paragraph of prose on one line: by rule it cites the papers."""
+    """Return the last paragraph of prose on one line, which by convention cites the papers."""
     return " ".join(prose(plugin)[-1].split())
 
 
@@ -66,7 +66,7 @@ def prose(plugin: Plugin) -> list[str]:
 
 
 def page(kind: str, text: str) -> str:
-    """The text of a page with the table of now: what stands between the two remarks is replaced."""
+    """Return the text of a page with the current table between the two comments."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     return before + START + table(kind) + END + after
