@@ -1,12 +1,12 @@
-"""Samples per second of aekit's fit, against the same network in a bare loop and behind torch's DataLoader, in one run.
+"""Compare the speed of aekit's training with the same network in a bare loop and with torch's DataLoader.
 
     python benchmarks/fit.py [--repeats 5] [--samples 12800]
 
-Every way trains the same network from the same weights with the same optimizer on the same images; only what feeds it differs:
+All train the same network from the same weights with the same optimizer on the same images; only the input pipeline differs:
 
 - bare: a loop over a uint8 tensor in memory, indexed by a permutation, scaled by one multiplication
-- aekit: `aekit.training.loop.train`, with all that it does besides: corruption off, schedule, checks of the loss, records
-- DataLoader: torch's DataLoader over a Dataset that hands out one image at a time, two workers
+- aekit: `aekit.training.loop.train`, with everything it does: schedule, checks of the loss, records (no corruption)
+- DataLoader: torch's DataLoader over a Dataset of single images, two workers
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from aekit.training.settings import Settings
 CPU = torch.device("cpu")
 
 
-class OneByOne(Dataset):
-    """How most training code hands out images: a Python call and a conversion a sample."""
+class SingleImages(Dataset):
+    """Images one by one, with a Python call and a conversion per sample, as most training code loads them."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
@@ -49,15 +49,15 @@ class OneByOne(Dataset):
         return torch.from_numpy(self.images[index]).float() / 255
 
 
-def build(backbone: str, held: Samples, settings: Settings) -> Autoencoder:
+def build(backbone: str, samples: Samples, settings: Settings) -> Autoencoder:
     values = {"data": {"source": "memory"}, "encoder": {"backbone": backbone}, "train": settings.model_dump()}
-    objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
+    objective = make_objective(make_recipe(values), samples.spec, fit_preprocess(samples)[0])
     assert isinstance(objective, Autoencoder)
     return objective
 
 
 def step(objective: Autoencoder, optimizer: torch.optim.Optimizer, x: torch.Tensor, settings: Settings) -> None:
-    """What any of the three does with a scaled batch."""
+    """Train on a scaled batch, the same for all three."""
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
         output = objective.decoder(objective.encoder.encode(x)).float()
         loss = F.binary_cross_entropy_with_logits(output, x, reduction="sum") / len(x)
@@ -66,9 +66,9 @@ def step(objective: Autoencoder, optimizer: torch.optim.Optimizer, x: torch.Tens
     optimizer.step()
 
 
-def bare(objective: Autoencoder, held: Samples, settings: Settings) -> Callable[[], None]:
-    assert isinstance(held.data, torch.Tensor)
-    data, optimizer = held.data, make_optimizer(objective, settings)
+def bare(objective: Autoencoder, samples: Samples, settings: Settings) -> Callable[[], None]:
+    assert isinstance(samples.data, torch.Tensor)
+    data, optimizer = samples.data, make_optimizer(objective, settings)
 
     def epoch() -> None:
         order = torch.randperm(len(data))
@@ -79,8 +79,8 @@ def bare(objective: Autoencoder, held: Samples, settings: Settings) -> Callable[
     return epoch
 
 
-def ours(objective: Autoencoder, held: Samples, settings: Settings) -> Callable[[], None]:
-    batches = Batches(held, settings.batch_size, settings.seed)
+def with_aekit(objective: Autoencoder, samples: Samples, settings: Settings) -> Callable[[], None]:
+    batches = Batches(samples, settings.batch_size, settings.seed)
 
     def epoch() -> None:
         state = State.start(objective, settings)
@@ -90,9 +90,9 @@ def ours(objective: Autoencoder, held: Samples, settings: Settings) -> Callable[
     return epoch
 
 
-def loader(objective: Autoencoder, held: Samples, settings: Settings) -> Callable[[], None]:
-    assert isinstance(held.data, torch.Tensor)
-    images = OneByOne(held.data.numpy())
+def with_loader(objective: Autoencoder, samples: Samples, settings: Settings) -> Callable[[], None]:
+    assert isinstance(samples.data, torch.Tensor)
+    images = SingleImages(samples.data.numpy())
     feed = DataLoader(images, settings.batch_size, shuffle=True, drop_last=True, num_workers=2)
     optimizer = make_optimizer(objective, settings)
 
@@ -110,21 +110,23 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
     images = np.random.default_rng(0).integers(0, 256, (arguments.samples, 1, 28, 28), dtype=np.uint8)
-    held = load_samples(ArraySource(images), np.arange(len(images)), CPU)
-    ways = {"bare": bare, "aekit": ours, "DataLoader": loader}
+    samples = load_samples(ArraySource(images), np.arange(len(images)), CPU)
+    methods = {"bare": bare, "aekit": with_aekit, "DataLoader": with_loader}
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.precision}, 28x28 images,")
-    print(f"median of {arguments.repeats} epochs of {len(images)} samples after one to warm up; samples a second\n")
+    print(f"median of {arguments.repeats} epochs of {len(images)} samples after a warm-up; samples per second\n")
     print(
         f"{'network':8} {'batch':>5}  {'bare':>8} {'aekit':>8} {'DataLoader':>10}  {'aekit/bare':>10} {'aekit/DataLoader':>16}"
     )
     for backbone in ("mlp", "conv"):
         for size in (128, 512):
             settings = Settings(epochs=1, batch_size=size, precision=arguments.precision, schedule="constant", warmup=0)
-            epochs = {name: way(build(backbone, held, settings), held, settings) for name, way in ways.items()}
-            seconds: dict[str, list[float]] = {name: [] for name in ways}
+            epochs = {
+                name: method(build(backbone, samples, settings), samples, settings) for name, method in methods.items()
+            }
+            seconds: dict[str, list[float]] = {name: [] for name in methods}
             for turn in range(arguments.repeats + 1):
-                # In turns, so that a machine that slows down slows all of them.
+                # Interleaved, so that a slow moment of the machine affects all of them.
                 for name, epoch in epochs.items():
                     started = time.perf_counter()
                     epoch()
@@ -133,10 +135,10 @@ def main() -> None:
             count = len(images) // size * size
             rate = {name: count / statistics.median(times) for name, times in seconds.items()}
             ratio = statistics.median(a / b for a, b in zip(seconds["bare"], seconds["aekit"]))
-            against = statistics.median(a / b for a, b in zip(seconds["DataLoader"], seconds["aekit"]))
+            loader_ratio = statistics.median(a / b for a, b in zip(seconds["DataLoader"], seconds["aekit"]))
             print(
                 f"{backbone:8} {size:5}  {rate['bare']:8.0f} {rate['aekit']:8.0f} {rate['DataLoader']:10.0f}"
-                f"  {ratio:10.2f} {against:16.2f}",
+                f"  {ratio:10.2f} {loader_ratio:16.2f}",
                 flush=True,
             )
 

@@ -1,10 +1,10 @@
-"""Exact search by aekit's index beside plain FAISS, and what each kind of index costs and gives.
+"""Compare exact search by aekit's index with plain FAISS, and measure the speed and recall of each kind of index.
 
     python benchmarks/search.py [--quick] [--count 1000000] [--dim 128]
 
-Both sides search the same clustered vectors, each in a process of its own: the kernels that OpenBLAS uses are fixed once it
-is loaded. OPENBLAS_CORETYPE is taken out of their environment, for where it is set there is nothing left to mend. They take
-turns, and the best of all rounds counts, so that a busy moment of the machine hits both or neither.
+Both sides search the same clustered vectors, each in a separate process, because OpenBLAS chooses its kernels when it is loaded.
+OPENBLAS_CORETYPE is removed from their environment, as it would preset them. The sides alternate, and the best of all rounds
+counts, so that a busy moment of the machine affects both or neither.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ K = 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=200_000, help="vectors")
+    parser.add_argument("--count", type=int, default=200_000, help="number of vectors")
     parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--quick", action="store_true", help="20000 vectors, one round: only to see that it works")
+    parser.add_argument("--quick", action="store_true", help="20000 vectors, one round")
     parser.add_argument("--side", choices=("aekit", "faiss", "kinds"), help=argparse.SUPPRESS)
     parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
     settings = parser.parse_args()
@@ -46,20 +46,20 @@ def main() -> None:
 
 
 def compare(data: Path, settings: argparse.Namespace) -> None:
-    """Prints both tables."""
-    found: dict[str, list[dict[str, Any]]] = {"faiss": [], "aekit": []}
+    """Print both tables."""
+    results: dict[str, list[dict[str, Any]]] = {"faiss": [], "aekit": []}
     for _ in range(1 if settings.quick else ROUNDS):
-        for side, rounds in found.items():
+        for side, rounds in results.items():
             rounds.append(run(side, data, settings))
-    print(f"exact search of {settings.count} x {settings.dim}, inner product, {K} nearest: queries a second")
+    print(f"exact search of {settings.count} x {settings.dim}, inner product, {K} nearest: queries per second")
     print(f"{'batch':>6} {'plain faiss':>12} {'aekit':>12} {'ratio':>7}")
     for batch in map(str, BATCHES):
-        plain, ours = (max(one["rates"][batch] for one in found[side]) for side in ("faiss", "aekit"))
+        plain, ours = (max(result["rates"][batch] for result in results[side]) for side in ("faiss", "aekit"))
         print(f"{batch:>6} {plain:12.0f} {ours:12.0f} {ours / plain:7.2f}")
-    assert found["faiss"][0]["rows"] == found["aekit"][0]["rows"], "the two sides find different neighbors"
+    assert results["faiss"][0]["rows"] == results["aekit"][0]["rows"], "the two sides return different neighbors"
 
-    print(f"\nkinds of index over the same vectors, recall@{K} measured on vectors that they were not tuned by")
-    print(f"{'kind':24} {'build s':>8} {'recall':>7} {'1 a time /s':>12} {'1024 a time /s':>15}  settings")
+    print(f"\nkinds of index over the same vectors, recall@{K} measured on vectors that were not used for tuning")
+    print(f"{'kind':24} {'build s':>8} {'recall':>7} {'batch 1 /s':>12} {'batch 1024 /s':>15}  settings")
     for row in run("kinds", data, settings)["kinds"]:
         rates = row["rates"]
         print(
@@ -69,7 +69,7 @@ def compare(data: Path, settings: argparse.Namespace) -> None:
 
 
 def clustered(count: int, dim: int) -> np.ndarray:
-    """(N, D) of length 1 around `count` / 500 centers: trained encoders make clusters, and random vectors have none."""
+    """Draw (N, D) unit vectors around `count` / 500 centers, as trained encoders form clusters and random vectors do not."""
     rng = np.random.default_rng(0)
     centers = rng.standard_normal((max(2, count // 500), dim), dtype=np.float32)
     vectors = centers[rng.integers(0, len(centers), count)]
@@ -81,7 +81,7 @@ def clustered(count: int, dim: int) -> np.ndarray:
 
 
 def run(side: str, data: Path, settings: argparse.Namespace) -> dict[str, Any]:
-    """One side, in a process of its own."""
+    """Run one side in a separate process."""
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
     command = [sys.executable, __file__, "--side", side, "--data", str(data), *(["--quick"] if settings.quick else [])]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -89,7 +89,7 @@ def run(side: str, data: Path, settings: argparse.Namespace) -> dict[str, Any]:
 
 
 def plain_faiss(vectors: np.ndarray, quick: bool) -> dict[str, Any]:
-    """As its tutorial has it."""
+    """Search as in the FAISS tutorial."""
     import faiss
 
     index = faiss.IndexFlatIP(vectors.shape[1])
@@ -98,7 +98,7 @@ def plain_faiss(vectors: np.ndarray, quick: bool) -> dict[str, Any]:
 
 
 def by_aekit(vectors: np.ndarray, quick: bool) -> dict[str, Any]:
-    """Through the whole of `VectorIndex.search`."""
+    """Search with `VectorIndex.search`."""
     import aekit
 
     index = aekit.build_index(vectors, metric="ip", options={"kind": "Flat"})
@@ -106,7 +106,7 @@ def by_aekit(vectors: np.ndarray, quick: bool) -> dict[str, Any]:
 
 
 def kinds(vectors: np.ndarray, quick: bool) -> dict[str, Any]:
-    """The automatic choice, and others beside it."""
+    """Measure the automatic choice and other kinds of index."""
     import aekit
 
     lists = "IVF256" if quick else "IVF1024" if len(vectors) < 500_000 else "IVF4096"
@@ -128,9 +128,9 @@ SIDES = {"faiss": plain_faiss, "aekit": by_aekit, "kinds": kinds}
 
 
 def rates(search: Any, vectors: np.ndarray, quick: bool) -> dict[int, float]:
-    """Queries a second by the number of queries at a time, the best of a few."""
+    """Return batch size -> queries per second, the best of a few rounds."""
     queries = queries_near(vectors)
-    found = {}
+    fastest = {}
     for batch in BATCHES:
         best = np.inf
         search(queries[:batch], K)
@@ -138,17 +138,17 @@ def rates(search: Any, vectors: np.ndarray, quick: bool) -> dict[int, float]:
             start = time.perf_counter()
             search(queries[:batch], K)
             best = min(best, time.perf_counter() - start)
-        found[batch] = batch / best
-    return found
+        fastest[batch] = batch / best
+    return fastest
 
 
 def sample(search: Any, vectors: np.ndarray) -> list[list[int]]:
-    """What it finds for a few queries: the same on both sides."""
+    """Return the neighbors of a few queries, which are the same on both sides."""
     return [sorted(row) for row in search(queries_near(vectors)[:8], K)[1].tolist()]
 
 
 def queries_near(vectors: np.ndarray) -> np.ndarray:
-    """(1024, D), near vectors but not among them."""
+    """Draw (1024, D) queries near the vectors but not among them."""
     rng = np.random.default_rng(1)
     near = vectors[rng.integers(0, len(vectors), max(BATCHES))]
     near = near + 0.03 * rng.standard_normal(near.shape, dtype=np.float32)

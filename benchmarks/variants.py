@@ -1,10 +1,10 @@
-"""Seconds a step of every variant, against the same network's plain step, in one run.
+"""Compare the training step of every variant with the plain step of the same network.
 
     python benchmarks/variants.py [--repeats 15] [--batch 128] [--precision fp32] [--only contractive]
 
-A step is the loss, its gradient, the optimizer and what the variant does after it, on one batch of 28x28 images that stays in
-memory. Variant and plain step take turns, so that a machine that slows down slows both; each ratio is of two neighbors, and
-the table has their medians. Variants come with their defaults, and with the settings that they say they need.
+A step is the loss, its gradient, the optimizer and the variant's work after it, on one batch of 28x28 images in memory. Variant
+and plain steps alternate, so that a slow moment of the machine affects both; each ratio is of two consecutive steps, and the
+table shows their medians. Variants use their defaults and the settings that they require.
 """
 
 from __future__ import annotations
@@ -44,26 +44,26 @@ CONTRACTIVE: list[tuple[str, dict[str, Any]]] = [
     ("conv", {"method": "hutchinson"}),
     ("conv, group norm", {"method": "hutchinson"}),
 ]
-"""Network and options of the cases of which there are several ways."""
+"""Networks and options of the contractive variant."""
 
 
 def steppers(
-    variant: str, network: Network, options: Mapping[str, Any], held: Samples, settings: argparse.Namespace
+    variant: str, network: Network, options: Mapping[str, Any], samples: Samples, settings: argparse.Namespace
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """What takes a step of the variant, and a plain one of the same network."""
-    needs = getattr(registry().get("variant", variant, required_by="the benchmark").load(), "requires", {})
-    raw = held.batch(torch.arange(settings.batch))
+    """Return functions that take a step of the variant and a plain step of the same network."""
+    required = getattr(registry().get("variant", variant, required_by="the benchmark").load(), "requires", {})
+    raw = samples.batch(torch.arange(settings.batch))
 
-    def one(name: str, options: Mapping[str, Any]) -> Callable[[], None]:
+    def stepper(name: str, options: Mapping[str, Any]) -> Callable[[], None]:
         values = {
             "data": {"source": "memory"},
             "encoder": dict(network),
             "objective": {"variants": [name], name: dict(options)},
             "train": {"precision": settings.precision},
         }
-        recipe = make_recipe(values, needs)
-        objective = make_objective(recipe, held.spec, fit_preprocess(held)[0])
-        objective.start(held)
+        recipe = make_recipe(values, required)
+        objective = make_objective(recipe, samples.spec, fit_preprocess(samples)[0])
+        objective.start(samples)
         objective.train()
         optimizer, generator = make_optimizer(objective, recipe.train), torch.Generator()
 
@@ -77,7 +77,7 @@ def steppers(
 
         return step
 
-    return one(variant, options), one("none", {})
+    return stepper(variant, options), stepper("plain", {})
 
 
 def seconds(step: Callable[[], None]) -> float:
@@ -94,20 +94,20 @@ def main() -> None:
     parser.add_argument("--only", help="one variant")
     settings = parser.parse_args()
     images = np.random.default_rng(0).integers(0, 256, (settings.batch, 1, 28, 28), dtype=np.uint8)
-    held = load_samples(ArraySource(images), np.arange(settings.batch), torch.device("cpu"))
+    samples = load_samples(ArraySource(images), np.arange(settings.batch), torch.device("cpu"))
     cases = [("contractive", network, options) for network, options in CONTRACTIVE]
     names = [plugin.name for plugin in registry().by_kind("variant") if plugin.distribution == "aekit"]
-    cases += [(name, "mlp", {}) for name in names if name not in ("none", "contractive")]
+    cases += [(name, "mlp", {}) for name in names if name not in ("plain", "contractive")]
 
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, {settings.precision}, batch {settings.batch},"
     )
-    print(f"medians of {settings.repeats} steps after two to warm up; milliseconds a step\n")
+    print(f"medians of {settings.repeats} steps after two warm-up steps; milliseconds per step\n")
     print(f"{'variant':16} {'network':20} {'options':36} {'plain':>7} {'variant':>8} {'ratio':>6}")
     for variant, network, options in cases:
         if settings.only not in (None, variant):
             continue
-        step, plain = steppers(variant, NETWORKS[network], options, held, settings)
+        step, plain = steppers(variant, NETWORKS[network], options, samples, settings)
         times = [(seconds(plain), seconds(step)) for _ in range(settings.repeats + 2)][2:]
         before, after = (1000 * statistics.median(side) for side in zip(*times))
         ratio = statistics.median(ours / theirs for theirs, ours in times)

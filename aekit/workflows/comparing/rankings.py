@@ -12,7 +12,10 @@ def table_conclusion(table: Table) -> str:
     """Return one sentence on which encoders are best, and on whether they are better than the baselines."""
     scores = [column.name for column in table.columns if column.kind == "score"]
     best: dict[str, list[str]] = {}
-    tied, beaten, unbeaten, without_intervals = [], [], [], []
+    tied: list[str] = []
+    beaten: list[str] = []
+    unbeaten: list[str] = []
+    without_intervals: list[str] = []
     for column in scores:
         rows = _sorted_rows(table, column)
         encoders, baselines = [row for row in rows if not row.is_baseline], [row for row in rows if row.is_baseline]
