@@ -18,7 +18,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone, BackboneWithDense, TiedLayer
 from aekit.encoder.embedding import embed
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.identity import compute_digest
+from aekit.encoder.identity import check_values, compute_digest
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
@@ -29,7 +29,6 @@ from aekit.registry.options import validate_options
 from aekit.version import __version__
 
 FORMAT = 1
-CHECK_TOLERANCE = 1e-3
 
 
 class Encoder(nn.Module):
@@ -190,7 +189,7 @@ class Encoder(nn.Module):
             "architecture": self.architecture,
             "preprocess": self.preprocess.to_dict(),
             "plugins": [plugin.to_dict() for plugin in self.plugins],
-            "check": _check_values(self),
+            "check": check_values(self, self.spec, self.preprocess),
             **self.record,
         }
 
@@ -263,16 +262,3 @@ def temporary_seed(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def _check_values(encoder: Encoder) -> list[float]:
-    """Return the first entries of the embedding of a synthetic sample, which reveal a change of code under equal weights."""
-    training = encoder.training
-    wave = torch.sin(0.01 * torch.arange(encoder.spec.size, dtype=torch.float64)).reshape(1, *encoder.spec.shape)
-    low, high = encoder.preprocess.raw_range()
-    raw = (low.cpu() + (high - low).cpu() * (wave + 1) / 2).to(getattr(torch, encoder.spec.dtype)).to(encoder.device)
-    encoder.eval()
-    with torch.no_grad():
-        values = encoder(raw)[0, :16].double().cpu().tolist()
-    encoder.train(training)
-    return values

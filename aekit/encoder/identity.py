@@ -1,4 +1,4 @@
-"""Identify encoders: compute digests, find encoder folders, and compare the encoders of artifacts."""
+"""Identify encoders: compute digests and check values, find encoder folders, and compare the encoders of artifacts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from aekit.data.spec import SampleSpec
+from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import DataError, IdentityError
 from aekit.io.atomic import read_json
 from aekit.io.weights import add_weights, canonical_json
+from aekit.registry.discovery import Plugin
+
+CHECK_TOLERANCE = 1e-3
 
 
 def compute_digest(architecture: dict[str, Any], spec: SampleSpec, module: nn.Module) -> str:
@@ -44,3 +49,28 @@ def check_same_encoder(ours: str, theirs: str, *, what: str, maker: str) -> None
     """
     if ours != theirs:
         raise IdentityError(f"{what} comes from encoder {ours[:12]}, but {maker} from encoder {theirs[:12]}")
+
+
+def check_values(encoder: nn.Module, spec: SampleSpec, preprocess: Preprocess) -> list[float]:
+    """Return the first entries of the embedding of a synthetic sample, which reveal a change of code under equal weights."""
+    training = encoder.training
+    wave = torch.sin(0.01 * torch.arange(spec.size, dtype=torch.float64)).reshape(1, *spec.shape)
+    low, high = preprocess.raw_range()
+    raw = (low.cpu() + (high - low).cpu() * (wave + 1) / 2).to(getattr(torch, spec.dtype)).to(preprocess.scale.device)
+    encoder.eval()
+    with torch.no_grad():
+        values = encoder(raw)[0, :16].double().cpu().tolist()
+    encoder.train(training)
+    return values
+
+
+def version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:
+    """Describe plugins whose installed version differs from the one that made the encoder, or return ``""``."""
+    changes = [
+        f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
+        f"the encoder was made with {record['distribution']} {record['version']}: "
+        f"pip install '{record['distribution']}=={record['version']}'"
+        for record, plugin in zip(records, plugins)
+        if (plugin.distribution, plugin.version) != (record["distribution"], record["version"])
+    ]
+    return f" ({'; '.join(changes)})" if changes else ""

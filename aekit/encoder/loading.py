@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 
 from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.encoder import CHECK_TOLERANCE, FORMAT, Encoder, _check_values, build_encoder
-from aekit.encoder.identity import find_encoder_folder
+from aekit.encoder.encoder import FORMAT, Encoder, build_encoder
+from aekit.encoder.identity import CHECK_TOLERANCE, check_values, find_encoder_folder, version_changes
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import DataError, IdentityError, PluginError, RecipeError
 from aekit.io.atomic import read_json
 from aekit.io.weights import load_error
-from aekit.registry.discovery import Plugin, registry
+from aekit.registry.discovery import registry
 
 
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
@@ -44,7 +44,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     if saved.get("format") != FORMAT:
         raise IdentityError(f"{folder}: encoder format {saved.get('format')!r}, this aekit reads {FORMAT}")
     plugins = [registry().require(record, required_by=str(folder)) for record in saved["plugins"]]
-    moved = _version_changes(saved["plugins"], plugins)
+    moved = version_changes(saved["plugins"], plugins)
     spec = SampleSpec.from_dict(saved["spec"])
     try:
         weights = load_file(folder / "weights.safetensors")
@@ -62,7 +62,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
         raise IdentityError(
             f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it has been changed"
         )
-    drift = (torch.tensor(_check_values(encoder)) - torch.tensor(saved["check"])).abs().max().item()
+    values = check_values(encoder, spec, encoder.preprocess)
+    drift = (torch.tensor(values) - torch.tensor(saved["check"])).abs().max().item()
     if not drift <= CHECK_TOLERANCE:
         raise PluginError(f"{folder}: computes other embeddings than when it was saved (off by {drift:.2g}){moved}")
     known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check"}
@@ -98,15 +99,3 @@ def encoder_of(embeddings: Embeddings) -> Encoder | None:
     if embeddings.encoder is None and embeddings.folder is not None:
         embeddings.encoder = load(embeddings.folder)
     return embeddings.encoder if isinstance(embeddings.encoder, Encoder) else None
-
-
-def _version_changes(records: list[dict[str, str]], plugins: list[Plugin]) -> str:
-    """Describe plugins whose installed version differs from the one that made the encoder, or return ``""``."""
-    changes = [
-        f"{plugin.kind} {plugin.name!r} is {plugin.distribution} {plugin.version} here, "
-        f"the encoder was made with {record['distribution']} {record['version']}: "
-        f"pip install '{record['distribution']}=={record['version']}'"
-        for record, plugin in zip(records, plugins)
-        if (plugin.distribution, plugin.version) != (record["distribution"], record["version"])
-    ]
-    return f" ({'; '.join(changes)})" if changes else ""
