@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aekit.encoder.embedding import embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder, read_description
@@ -182,7 +183,7 @@ class VectorIndex:
         check_same_encoder(
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
-        queries = encoder.embed(data, options=options, strict=True)
+        queries = embed(encoder, data, options=options, strict=True)
         return list(queries.ids), *self.search(queries, k)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
