@@ -19,7 +19,9 @@ from PIL import Image
 import aekit
 from aekit.data.source import ArraySource
 from aekit.encoder import parquet_store as store
-from aekit.encoder.embeddings import open_embeddings
+from aekit.encoder.embedding import BatchEmbedder
+from aekit.encoder.embeddings import FORMAT, open_embeddings
+from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError
 
 FAST = {"train.epochs": 1, "train.precision": "fp32"}
@@ -95,7 +97,7 @@ def test_labels_splits_and_the_encoder_travel_along(encoder: aekit.Encoder, imag
     assert opened.labels.tolist() == (np.arange(300) % 3).tolist()
     assert opened.splits.tolist() == splits.tolist()
     assert opened.ids[200] == "test-0"
-    assert opened.encoder().digest == encoder.digest
+    assert encoder_of(opened).digest == encoder.digest
     only = encoder.embed(source, split="test")
     assert len(only) == 100
     with pytest.raises(DataError, match="no samples in split 'tset'; available: test, train"):
@@ -138,6 +140,37 @@ def test_a_grown_folder_embeds_only_what_is_new_or_changed(
     seen.clear()
     encoder.embed(str(data), out=out, drop_missing=True)
     assert not seen and len(held(out)) == 24 and "odd/001.png" not in held(out)
+
+
+def test_the_store_plans_appends_and_closes(
+    encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store receives rows and calls no embedder, and only closing it completes the folder."""
+    monkeypatch.setattr(store, "PART_BYTES", 1)
+    source, out = ArraySource(images), tmp_path / "e"
+    manifest = {"format": FORMAT, "digest": encoder.digest, "dim": encoder.dim, "origin": None, "split": None}
+    encoder.copy_to(out / "encoder")
+    embedder = BatchEmbedder(encoder.eval(), source, batch_size=64, strict=False)
+
+    first = store.Store(out, manifest, source)
+    plan = first.plan(np.arange(100), False, Said())
+    assert plan.todo.tolist() == list(range(100)) and plan.done == 0
+    for rows in embedder.embed(plan.todo):
+        first.append(rows)
+    with pytest.raises(DataError, match="was interrupted; run aekit embed again"):
+        aekit.Embeddings.open(out)
+    first.close()
+    assert len(held(out)) == 100
+
+    said = Said()
+    again = store.Store(out, manifest, source)
+    plan = again.plan(np.arange(90, 300), True, said)
+    assert plan.todo.tolist() == list(range(100, 300)) and plan.done == 10
+    assert "10 of 210 samples are embedded already" in said
+    for rows in embedder.embed(plan.todo):
+        again.append(rows)
+    again.close()
+    assert set(held(out)) == {str(number) for number in range(90, 300)}
 
 
 def test_another_encoder_is_refused_at_equal_width_and_loses_nothing(
