@@ -122,8 +122,8 @@ def plugin_api_page() -> str:
         title = BUILDING_BLOCKS[module.split(".")[1]]
         blocks.setdefault(title, []).extend(sorted(set(names.split()) - contract_names))
     intro = (
-        "A plugin imports from `aekit.plugin`, `aekit.nn` (mathematics and layers) and `aekit.objectives` (losses and tasks), and from "
-        "no other module of aekit. [Writing a plugin](../how-to/plugin.md) explains how these fit together."
+        "A plugin imports from `aekit.plugin`, `aekit.nn` (mathematics and layers) and `aekit.objectives` (losses and "
+        "tasks), and from no other module of aekit. [Writing a plugin](../how-to/plugin.md) explains how these fit together."
     )
     text = ["# Plugin API", intro, "## Contracts"]
     for heading, names in sections.items():
