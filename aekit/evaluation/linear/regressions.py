@@ -114,13 +114,30 @@ def sigmoid_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def principal_directions(design: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Estimate the principal directions of the features from a sample, to precondition the search.
+    """Return the principal directions of a sample of the features; they precondition the search.
+
+    The covariance is factored in float64 and without constant columns: in float32, LAPACK returns NaN or fails for wide
+    features of low rank, depending on the number of threads.
+
+    Args:
+        design: (N, D + 1) standardized features, the last column ones.
 
     Returns:
-        (D,) variances and (D, D) directions in columns; None stands for the axes, if factoring would take too long.
+        (D,) variances, and (D, D) directions in columns; None stands for the axes, where factoring takes too long or fails.
     """
     rows = design[:: -(-len(design) // 20_000), :-1]
-    if rows.shape[1] > _MAX_FACTORED:
-        return rows.square().mean(0).double(), None
-    variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
-    return variances.double().clamp(min=0), directions
+    variances = rows.double().square().mean(0)
+    if rows.shape[1] > _MAX_FACTORED or rows.device.type == "mps":
+        return variances, None
+    varying = variances.nonzero()[:, 0]
+    features = rows[:, varying].double()
+    try:
+        values, vectors = torch.linalg.eigh(features.T @ features / len(rows))
+    except torch.linalg.LinAlgError:
+        return variances, None
+    if not (values.isfinite().all() and vectors.isfinite().all()):
+        return variances, None
+    directions = torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device)
+    directions[varying[:, None], varying] = vectors
+    variances = torch.zeros_like(variances).index_copy(0, varying, values.clamp(min=0))
+    return variances, directions.to(design.dtype)
