@@ -1,29 +1,29 @@
-// A map: samples as points in a plane, to hover, choose, zoom and color. Needs page.js.
+// An interactive map: samples as points in a plane, to hover, choose, zoom and color. Needs page.js.
 "use strict";
 
 const GRAY = "#9aa1a8", RAMP = ["#3b4cc0", "#3f8fb5", "#5bb98a", "#b5c23f", "#f0a03c", "#d9402f"];
-const REACH = 18;  // pixels from the pointer in which a point is found
+const REACH = 18;  // largest distance of a point from the pointer, in pixels
 
-/* place: an element to draw into. sheet: a Sheet with the thumbnail of each point, or null.
+/* Draws a map into the element `place`. sheet: a Sheet with a thumbnail of each point, or null.
    map: {
      ids: [id, ...],
      layouts: {title: {x: [...], y: [...]}, ...}   with coordinates 0..1, y upwards
      colors: {title: {names: [...], codes: [...]} | {values: [0..1, ...], low, high}, ...}   code -1: none
-     near: [[number, ...], ...] or null             the neighbors of each point, the nearest first
+     neighbors: [[number, ...], ...] or null        the neighbors of each point, the nearest first
    }
-   on.choose(number) is called when a point is chosen, on.loop([number, ...]) when a loop was drawn around points; without
-   on.choose the map shows what it knows of the chosen point itself, without on.loop there are no loops.
-   Gives {mark}: mark([number, ...], chosen) puts rings around points, a thicker one around `chosen` unless it is -1. */
+   on.choose(number) is called when a point is chosen, on.loop([number, ...]) when a lasso is drawn around points. Without
+   on.choose the map itself shows the chosen point and its neighbors; without on.loop there is no lasso.
+   Returns {mark}: mark([number, ...], chosen) rings points, with a thicker ring around `chosen` unless it is -1. */
 function drawMap(place, map, sheet, on = {}) {
   const canvas = make("canvas", {tabindex: 0, role: "application", "aria-roledescription": "map",
     "aria-label": `Map of ${map.ids.length} samples. Arrow keys go from point to point, plus and minus zoom, 0 shows all.`});
   const tip = make("div", {class: "tip", hidden: true});
   const legend = make("div", {class: "legend", role: "group", "aria-label": "Legend"});
-  const hint = make("p", {class: "faint"}, "Choose a point to see it beside what is nearest to it.");
+  const hint = make("p", {class: "faint"}, "Choose a point to see its sample and its neighbors.");
   const chosenBox = make("div", {"aria-live": "polite"}, hint);
-  const IMAGE = sheet && sheet.kind !== "images" ? 54 : 34;  // side of a thumbnail that stands for its point
+  const IMAGE = sheet && sheet.kind !== "images" ? 54 : 34;  // side of a thumbnail that replaces its point
   const layouts = Object.keys(map.layouts), colorings = Object.keys(map.colors);
-  // Drawn in an order of its own, so that no class covers all others.
+  // Points are drawn in a scrambled order, so that no class covers the others.
   const order = map.ids.map((_, i) => i).sort((a, b) => ((a * 7919) % 10007) - ((b * 7919) % 10007));
   const state = {layout: layouts[0], color: colorings[0] || null, hidden: new Set(), zoom: 1, x: 0, y: 0, hover: -1, chosen: -1, images: false, names: true,
     looping: false, loop: [], marked: []};
@@ -35,7 +35,7 @@ function drawMap(place, map, sheet, on = {}) {
     requestAnimationFrame(() => { asked = false; draw(); });
   };
   const coloring = () => map.colors[state.color];
-  const OTHERS = COLORS.length;  // categories beyond the palette are one entry of the legend, and gray
+  const OTHERS = COLORS.length;  // categories beyond the palette share one gray entry of the legend
   const slot = (i) => Math.min(coloring().codes[i], OTHERS);
   const visible = (i) => !(coloring() && coloring().codes && state.hidden.has(slot(i)));
   const colorOf = (i) => {
@@ -73,8 +73,8 @@ function drawMap(place, map, sheet, on = {}) {
       }
     }
     pen.globalAlpha = 1;
-    const near = state.chosen >= 0 && map.near ? map.near[state.chosen] : [];
-    for (const [i, size, line] of [...[...near, ...state.marked].map((i) => [i, 3, 1.5]), [state.chosen, 5, 3], [state.hover, 4, 2]]) {
+    const neighbors = state.chosen >= 0 && map.neighbors ? map.neighbors[state.chosen] : [];
+    for (const [i, size, line] of [...[...neighbors, ...state.marked].map((i) => [i, 3, 1.5]), [state.chosen, 5, 3], [state.hover, 4, 2]]) {
       if (i < 0) continue;
       const [x, y] = at(i);
       pen.strokeStyle = style.color;
@@ -104,7 +104,7 @@ function drawMap(place, map, sheet, on = {}) {
     return medians.get(key).filter(({code}) => !state.hidden.has(code)).map((group) => ({...group, at: toScreen(group.x, group.y)}));
   }
 
-  // Images that would lie over another are left out: zooming in shows them.
+  // Images that would overlap another are skipped: zooming in shows them.
   function paintPoint(pen, i) {
     const [x, y] = at(i), wide = sheet.aspect >= 1 ? IMAGE : IMAGE * sheet.aspect, high = wide / sheet.aspect;
     const [left, top] = [Math.floor(x / IMAGE) * IMAGE + (IMAGE - wide) / 2, Math.floor(y / IMAGE) * IMAGE + (IMAGE - high) / 2];
@@ -124,7 +124,7 @@ function drawMap(place, map, sheet, on = {}) {
     return best;
   }
 
-  // [["label", "7"], ...]: everything that the map knows of a point.
+  // Lists the facts about a point: [["label", "7"], ...].
   function facts(i) {
     return Object.entries(map.colors).map(([title, {names, codes, values, low, high}]) =>
       [title, codes ? (codes[i] < 0 ? "none" : names[codes[i]]) : Number((low + values[i] * (high - low)).toPrecision(3)).toString()]);
@@ -153,7 +153,7 @@ function drawMap(place, map, sheet, on = {}) {
       if (i >= 0) on.choose(i);
     } else if (i < 0) chosenBox.replaceChildren(hint);
     else {
-      const first = facts(i)[0], near = map.near ? map.near[i] : [];
+      const first = facts(i)[0], neighbors = map.neighbors ? map.neighbors[i] : [];
       const name = (j) => (first ? facts(j)[0][1] : map.ids[j]);
       const {codes} = map.colors.label || {};
       const kind = (j) => (!codes || codes[i] < 0 || codes[j] < 0 ? "" : codes[i] === codes[j] ? "same" : "other");
@@ -164,13 +164,13 @@ function drawMap(place, map, sheet, on = {}) {
       chosenBox.replaceChildren(
         ...(sheet ? [make("div", {class: "first"}, thumbnail(sheet, i, words(i)))] : []),
         make("p", {}, make("b", {}, map.ids[i]), ...facts(i).flatMap((pair) => [make("br"), pair.join(": ")])),
-        ...(near.length ? [make("p", {class: "faint"}, "Nearest to it in the embedding:")] : []),
-        make("div", {class: sheet && sheet.aspect > 1.3 ? "gallery wide" : "gallery"}, ...near.map(neighbor)));
+        ...(neighbors.length ? [make("p", {class: "faint"}, "Nearest neighbors:")] : []),
+        make("div", {class: sheet && sheet.aspect > 1.3 ? "gallery wide" : "gallery"}, ...neighbors.map(neighbor)));
     }
     later();
   }
 
-  // Points inside the loop that was drawn: of those, a line to the right crosses it an odd number of times.
+  // Finds the points inside the lasso: a ray to the right crosses it an odd number of times.
   function enclosed() {
     const crosses = ([ax, ay], [bx, by], x, y) => (ay > y) !== (by > y) && x < ax + (y - ay) / (by - ay) * (bx - ax);
     return order.filter((i) => {
@@ -271,7 +271,7 @@ function drawMap(place, map, sheet, on = {}) {
   canvas.addEventListener("pointercancel", lift);
   canvas.addEventListener("pointerleave", () => hover(-1));
   canvas.addEventListener("dblclick", (event) => zoom(2, ...local(event)));
-  // A wheel scrolls the page, unless the map has been clicked into.
+  // The wheel scrolls the page, unless the map has focus.
   canvas.addEventListener("wheel", (event) => {
     if (document.activeElement !== canvas && !event.ctrlKey) return;
     event.preventDefault();
@@ -288,7 +288,7 @@ function drawMap(place, map, sheet, on = {}) {
     event.preventDefault();
   });
 
-  // The nearest point that lies that way of the chosen one.
+  // Finds the nearest point in a direction from the chosen one.
   function onwards([right, downwards]) {
     const [x, y] = state.chosen >= 0 ? at(state.chosen) : [width / 2, height / 2];
     let best = state.chosen, least = Infinity;
@@ -312,7 +312,7 @@ function drawMap(place, map, sheet, on = {}) {
     labels.setAttribute("aria-pressed", state.names);
     later();
   }}, "Names");
-  const lasso = make("button", {type: "button", "aria-pressed": "false", title: "Draw a loop around points; or hold Shift and draw", onclick: () => {
+  const lasso = make("button", {type: "button", "aria-pressed": "false", title: "Draw around points to select them, or hold Shift and draw", onclick: () => {
     state.looping = !state.looping;
     lasso.setAttribute("aria-pressed", state.looping);
     canvas.style.touchAction = state.looping ? "none" : "";
@@ -337,7 +337,7 @@ function drawMap(place, map, sheet, on = {}) {
   return {mark: (numbers, chosen) => { Object.assign(state, {marked: numbers, chosen}); later(); }};
 }
 
-// A color for 0..1.
+// Returns the color of a value in 0..1.
 function ramp(value) {
   const scaled = Math.min(0.9999, Math.max(0, value)) * (RAMP.length - 1), step = Math.floor(scaled), share = scaled - step;
   const parts = [RAMP[step], RAMP[step + 1]].map((text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)));

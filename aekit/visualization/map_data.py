@@ -51,7 +51,7 @@ def map_data(
         "ids": ids,
         "layouts": {title: _normalize(points) for title, points in layouts.items()},
         "colors": dict(colors),
-        "near": None if neighbors is None else neighbors.tolist(),
+        "neighbors": None if neighbors is None else neighbors.tolist(),
     }
 
 

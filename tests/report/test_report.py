@@ -252,7 +252,7 @@ def test_numbers_are_placed_between_their_outer_hundredths() -> None:
 def test_both_axes_of_a_map_have_one_scale() -> None:
     places = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 4.0]])
     drawn = map_data(["a", "b", "c"], {"plane": places}, {}, np.array([[1], [2], [1]]))
-    assert drawn["layouts"]["plane"] == {"x": [0, 1, 1], "y": [0.3, 0.3, 0.7]} and drawn["near"] == [[1], [2], [1]]
+    assert drawn["layouts"]["plane"] == {"x": [0, 1, 1], "y": [0.3, 0.3, 0.7]} and drawn["neighbors"] == [[1], [2], [1]]
 
 
 def test_colors_by_what_there_is() -> None:
@@ -390,7 +390,7 @@ def test_a_map_of_a_run_says_what_was_trained_on() -> None:
     snapshot.project("pca")
     drawn = snapshot_map(snapshot)
     assert list(drawn["colors"]) == ["label", "cluster", "trained on", "error"]
-    assert drawn["colors"]["trained on"]["codes"].count(1) == 20 and len(drawn["near"][0]) == 8
+    assert drawn["colors"]["trained on"]["codes"].count(1) == 20 and len(drawn["neighbors"][0]) == 8
     few = looked(ArraySource(array[:2]), np.arange(2), most=9)
     few.project("pca")
     assert few.layouts == {} and few.clusters is None
@@ -506,7 +506,7 @@ def test_what_a_pretext_task_shows_is_drawn() -> None:
     )
     assert "Reconstruction" in text and "Task: talks" in text and "&lt;7&gt;" in text
     sheets = held_in(text)["sheets"]
-    assert len(sheets) == 4, "sample, what comes back, error, and what is seen"
+    assert len(sheets) == 4, "sample, reconstruction, error and encoder input"
     first = cut(sheets[0], 3)[..., 0]
     assert np.array_equal(first, samples.batch(torch.tensor([4]))[0, 0].numpy()), "evenly spaced: 0, 1, 3, 4 ..."
     assert encoder.training, "the network is left as it was"
@@ -525,7 +525,7 @@ def test_a_denoiser_shows_what_it_was_shown() -> None:
     rows = objective.eval().visualize(Batch(samples.batch(torch.arange(12))), torch.Generator().manual_seed(0))[
         "autoencoder"
     ]
-    assert list(rows) == ["sample", "what the encoder is shown", "what comes back", "error"]
+    assert list(rows) == ["sample", "encoder input", "reconstruction", "error"]
     clean, corrupted, back, error = rows.values()
     masked = corrupted == 0
     assert 0.4 < masked.float().mean() < 0.6 and torch.equal(corrupted[~masked], clean[~masked])
@@ -533,7 +533,7 @@ def test_a_denoiser_shows_what_it_was_shown() -> None:
     paired = objective.visualize(
         Batch(samples.batch(torch.arange(3)), target=samples.batch(torch.arange(3, 6))), torch.Generator()
     )
-    assert next(iter(paired["autoencoder"])) == "what is wanted"
+    assert next(iter(paired["autoencoder"])) == "target"
 
 
 def test_first_filters_have_the_shape_of_what_they_look_at() -> None:
@@ -690,7 +690,7 @@ def test_a_map_to_look_through(command: Command, labeled: Path, tmp_path: Path) 
     opened = aekit.Embeddings.open(labeled / "embeddings")
     assert (
         drawn["ids"] == list(opened.ids)[::2]
-        and drawn["near"] == nearest_other_neighbors(opened.vectors[::2], 8)[1].tolist()
+        and drawn["neighbors"] == nearest_other_neighbors(opened.vectors[::2], 8)[1].tolist()
     )
     assert "expected -o IMAGE.png" in command("map", labeled / "embeddings").error
     aekit.draw_map(opened.vectors, html=tmp_path / "bare.html", method="pca")
