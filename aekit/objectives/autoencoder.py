@@ -1,4 +1,4 @@
-"""The one autoencoder objective that all variants compose into: corrupt, encode, decode, compare, penalize."""
+"""The autoencoder objective that all variants compose into: corrupt, encode, decode, compare, penalize."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from aekit.objectives.losses import LOSSES
 
 
 class Autoencoder(Objective):
-    """Reconstruction of the clean sample from what the variants let the encoder see, plus the variants' penalties.
+    """Reconstruction of the clean sample from the corrupted one, plus the variants' penalties.
 
     Terms are summed over the entries of a sample and averaged over the batch, as in the literature's nats per sample, so
     that a penalty's weight means the same for every sample size.
 
-    Where the lowest layers of the encoder are frozen, the sample is what they give: that is corrupted, encoded and restored.
+    If the lowest layers of the encoder are frozen, their output takes the place of the sample: it is corrupted, encoded and
+    reconstructed.
 
     Args:
-        encoder: to train.
-        decoder: (B, D) -> (B, *shape) of `part`, before the output activation.
+        encoder: the encoder to train.
+        decoder: (B, D) -> (B, *shape) of `trained_part`, before the output activation.
         variants: name -> variant, in the order in which they corrupt.
-        loss: name of the reconstruction loss, as in `aekit.objectives.losses.LOSSES`; `options` are its own.
-        part: what of the encoder is trained, as `aekit.encoder.freezing.trained_part`; None: all of it.
+        loss: name of the reconstruction loss, as in `aekit.objectives.losses.LOSSES`.
+        trained_part: the part of the encoder to train, from `aekit.encoder.freezing.trained_part`; None: all of it.
+        options: of the loss.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Autoencoder(Objective):
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.variants = encoder, decoder, nn.ModuleDict(variants)
-        # In a tuple, as its networks are the encoder's.
+        # In a tuple, because its networks belong to the encoder.
         self._part = (trained_part or encoder,)
         self.loss_name, self.loss_options = loss, dict(options or {})
         self.likelihood = LOSSES[loss](self.trained_part.spec, **self.loss_options)
@@ -57,17 +59,17 @@ class Autoencoder(Objective):
 
     @property
     def trained_part(self) -> Encoder:
-        """What of the encoder is trained: `part.preprocess` makes what is restored from a raw sample."""
+        """The trained part of the encoder; its `preprocess` turns a raw sample into the target."""
         return self._part[0]
 
     @property
     def reconstructs_samples(self) -> bool:
-        """Whether what comes back is the sample, and not what frozen layers make of it."""
+        """Whether reconstructions are samples, not features of frozen layers."""
         return self.trained_part is self.encoder
 
     def frozen_trunk(self) -> FrozenTrunk | None:
-        below = self.trained_part.preprocess
-        return below if isinstance(below, FrozenTrunk) else None
+        trunk = self.trained_part.preprocess
+        return trunk if isinstance(trunk, FrozenTrunk) else None
 
     def compilable_networks(self) -> list[nn.Module]:
         return [self.trained_part.backbone, self.decoder]
@@ -90,11 +92,11 @@ class Autoencoder(Objective):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         encoder = self.trained_part
-        clean, corrupted = self._seen(batch, generator)
+        clean, corrupted = self._clean_and_corrupted(batch, generator)
         features = encoder.backbone(corrupted)
         code, extras = sample_code(encoder.head, features, generator)
         output = self.decoder(code).float()
-        weights, draws = self._emphasis(clean, corrupted), len(code) // len(clean)
+        weights, draws = self._loss_weights(clean, corrupted), len(code) // len(clean)
         errors = self.likelihood(
             output, repeat_draws(clean, draws), None if weights is None else repeat_draws(weights, draws)
         )
@@ -110,50 +112,50 @@ class Autoencoder(Objective):
             extras=extras,
             progress=self.progress,
         )
-        bounds = [b for _, variant in self._named if (b := variant.reconstruction_loss(step)) is not None]
-        terms = {"reconstruction": bounds[0] if bounds else errors.mean()}
+        losses = [loss for _, variant in self._named if (loss := variant.reconstruction_loss(step)) is not None]
+        terms = {"reconstruction": losses[0] if losses else errors.mean()}
         for name, variant in self._named:
             terms |= {f"{name}/{term}": value for term, value in variant.penalty(step).items()}
         total = torch.stack([term.float() for term in terms.values()]).sum()
         for name, variant in self._named:
-            terms |= {f"{name}/{figure}": value for figure, value in variant.metrics(step).items()}
+            terms |= {f"{name}/{metric}": value for metric, value in variant.metrics(step).items()}
         return {"loss": total, **{name: term.detach() for name, term in terms.items()}}
 
-    def _seen(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What is to be restored, and what the encoder is shown of it, each (B, *shape) of `part`."""
-        shown, target = batch.prepare(self.trained_part.preprocess)
-        with torch.autocast(shown.device.type, enabled=False):  # places and samples need all digits
+    def _clean_and_corrupted(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return targets and encoder inputs, each (B, *shape) of `trained_part`."""
+        x, target = batch.prepare(self.trained_part.preprocess)
+        with torch.autocast(x.device.type, enabled=False):  # coordinates and samples need full precision
             for _, variant in self._named:
-                shown = variant.augment(shown, generator)
-            clean = shown if target is None else target
+                x = variant.augment(x, generator)
+            clean = x if target is None else target
             for _, variant in self._named:
-                shown = variant.corrupt(shown, generator)
-        return clean, shown
+                x = variant.corrupt(x, generator)
+        return clean, x
 
     def visualize(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
-        """Rows (B, *shape): the sample, what the encoder is shown of it, what comes back, and the error; none of features."""
+        """Return rows (B, *shape): sample, encoder input, reconstruction and error; none if the targets are features."""
         if not self.reconstructs_samples:
             return {}
-        clean, shown = self._seen(batch, generator)
-        restored = self.likelihood.activate(self.decoder(self.encoder.encode(shown)).float())
-        rows: dict[str, Tensor | list[str]] = {"sample" if batch.target is None else "what is wanted": clean}
-        if not torch.equal(clean, shown):
-            rows["what the encoder is shown"] = shown
-        return {"autoencoder": rows | {"what comes back": restored, "error": (restored - clean).abs()}}
+        clean, corrupted = self._clean_and_corrupted(batch, generator)
+        restored = self.likelihood.activate(self.decoder(self.encoder.encode(corrupted)).float())
+        rows: dict[str, Tensor | list[str]] = {"sample" if batch.target is None else "target": clean}
+        if not torch.equal(clean, corrupted):
+            rows["encoder input"] = corrupted
+        return {"autoencoder": rows | {"reconstruction": restored, "error": (restored - clean).abs()}}
 
-    def _emphasis(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
-        given = [w for _, variant in self._named if (w := variant.loss_weights(clean, corrupted)) is not None]
-        return torch.stack(given).prod(0) if given else None
+    def _loss_weights(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
+        weights = [w for _, variant in self._named if (w := variant.loss_weights(clean, corrupted)) is not None]
+        return torch.stack(weights).prod(0) if weights else None
 
     @torch.no_grad()
     def reconstruct(self, raw: Tensor) -> Tensor:
-        """(B, *shape) raw -> (B, *shape) float32 on the preprocessed scale, or (B, *shape) of what frozen layers give; without
-        corruption."""
+        """Reconstruct raw samples (B, *shape) without corruption -> float32 (B, *shape) on the preprocessed scale, or the
+        features of frozen layers."""
         return self.likelihood.activate(self._output(raw))
 
     @torch.no_grad()
     def errors(self, raw: Tensor) -> Tensor:
-        """(B, *shape) raw -> (B,) errors of the reconstruction, summed over entries, without corruption."""
+        """Return reconstruction errors (B,) of raw samples (B, *shape), summed over entries, without corruption."""
         return self.likelihood(self._output(raw), self.trained_part.preprocess(raw))
 
     def _output(self, raw: Tensor) -> Tensor:
@@ -164,13 +166,13 @@ class Autoencoder(Objective):
             variant.after_step()
 
     def save_decoder(self, folder: str | Path) -> None:
-        """Writes ``decoder.json`` and ``weights.safetensors`` into a new folder."""
+        """Write ``decoder.json`` and ``weights.safetensors`` to a new folder."""
         with atomic_folder(Path(folder)) as part:
             save_weights(self._decoding(), part / "weights.safetensors")
             loss = {"loss": self.loss_name, "options": self.loss_options}
-            frozen = below.number if (below := self.frozen_trunk()) else 0
-            described = {"format": 1, "encoder": self.encoder.digest, **loss, "frozen": frozen}
-            write_json(part / "decoder.json", described)
+            frozen = trunk.number if (trunk := self.frozen_trunk()) else 0
+            record = {"format": 1, "encoder": self.encoder.digest, **loss, "frozen": frozen}
+            write_json(part / "decoder.json", record)
 
     def _decoding(self) -> nn.ModuleDict:
         return nn.ModuleDict({"decoder": self.decoder, "likelihood": self.likelihood})
@@ -179,14 +181,14 @@ class Autoencoder(Objective):
 def load_autoencoder(
     run: str | Path, *, device: str | torch.device = "cpu", variants: Mapping[str, Variant] | None = None
 ) -> Autoencoder:
-    """The encoder and decoder of a run, to reconstruct, not to train on.
+    """Load the encoder and decoder of a run for reconstruction, not for further training.
 
-    Where the run was trained on frozen layers, what is reconstructed is what those give.
+    If the run was trained on frozen layers, the reconstructions are their features.
 
     Args:
         run: folder of a run.
-        device: to load onto.
-        variants: name -> variant, as new; by default none: the report shows what they corrupt.
+        device: device to load onto.
+        variants: name -> new variant, for reports that show corruption; none by default.
 
     Raises:
         DataError: the run has no decoder.
@@ -195,26 +197,26 @@ def load_autoencoder(
     folder = Path(run) / "decoder"
     if not (folder / "decoder.json").is_file():
         raise DataError(f"{run}: has no decoder; only runs with an autoencoder objective have one")
-    described = read_json(folder / "decoder.json")
+    record = read_json(folder / "decoder.json")
     encoder = load(run, device=device)
-    check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
+    check_same_encoder(record["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
     with temporary_seed(0):
-        freeze(encoder, described.get("frozen", 0))
+        freeze(encoder, record.get("frozen", 0))
         part = trained_part(encoder)
-        options = described.get("options", {})
+        options = record.get("options", {})
         for variant in (variants or {}).values():
             variant.prepare(part.preprocess)
-        autoencoder = Autoencoder(encoder, part.decoder(), variants or {}, described["loss"], part, options)
+        autoencoder = Autoencoder(encoder, part.decoder(), variants or {}, record["loss"], part, options)
     load_weights(autoencoder._decoding(), folder / "weights.safetensors")
     return autoencoder.eval().to(device)
 
 
 def sample_code(head: nn.Module, features: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-    """A code for training from (B, F) features: ``head.draw`` where the head has one, else its forward."""
-    own = getattr(head, "draw", None)
-    return (head(features), {}) if own is None else own(features, generator)
+    """Compute a code for training from features (B, F), by ``head.draw`` if the head has one, else by its forward."""
+    draw = getattr(head, "draw", None)
+    return (head(features), {}) if draw is None else draw(features, generator)
 
 
 def repeat_draws(x: Tensor, draws: int) -> Tensor:
-    """(B, ...) -> (draws * B, ...), one draw after the other."""
+    """Repeat (B, ...) -> (draws * B, ...), one draw after the other."""
     return x if draws == 1 else x.repeat(draws, *(1 for _ in x.shape[1:]))

@@ -1,4 +1,4 @@
-"""What the loop minimizes, and the contracts of the plugins that say so: variants and pretext tasks.
+"""Objectives that training minimizes, and the contracts of variants and pretext tasks.
 
 All tensors are (B, ...). All randomness comes from the generator that is passed in.
 """
@@ -26,8 +26,8 @@ class Batch:
     Attributes:
         raw: (B, *shape) in the data's own dtype, on the training device.
         labels: (B,), only in supervised runs.
-        target: (B, *shape) raw, what is to be restored from `raw` where that is not the sample itself.
-        ready: whether `raw` and `target` have been through the layers that stand still, once for the whole training.
+        target: (B, *shape) raw, what to restore from `raw`, if not `raw` itself.
+        is_features: whether `raw` and `target` are features of the frozen layers, computed once for the whole training.
     """
 
     raw: Tensor
@@ -36,7 +36,7 @@ class Batch:
     is_features: bool = False
 
     def prepare(self, preprocess: Preprocess) -> tuple[Tensor, Tensor | None]:
-        """(B, *shape) that the network is trained on, and the targets, as `preprocess` makes them unless they are ready."""
+        """Return network inputs (B, *shape) and targets, preprocessed unless they are features."""
         if self.is_features:
             return self.raw, self.target
         return preprocess(self.raw), None if self.target is None else preprocess(self.target)
@@ -44,19 +44,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Step:
-    """What a variant's penalty may look at. Everything is on the scale of the preprocessed sample.
+    """Tensors of a training step for a variant's penalty, on the scale of the preprocessed sample.
 
     Attributes:
         clean: (B, *shape) the sample.
-        corrupted: (B, *shape) what the encoder was shown.
-        features: (B, F) of the backbone.
-        code: (B, D) that the decoder was given; (K * B, D) where a head draws K codes a sample, one draw after the other.
+        corrupted: (B, *shape) the encoder's input.
+        features: (B, F) output of the backbone.
+        code: (B, D) input of the decoder; (K * B, D) if a head draws K codes per sample, one draw after the other.
         reconstruction: (K * B, *shape), after the output activation.
-        errors: (K * B,) of the reconstruction, summed over the entries of a sample.
-        encode: (B, *shape) -> (B, D), the encoder, for penalties that differentiate it.
-        extras: what a variant's head returned beside the code, such as the mean and log-variance of a Gaussian.
-        generator: the randomness of this step.
-        progress: share of the training that is done, 0 at the first step.
+        errors: (K * B,) errors of the reconstruction, summed over the entries of a sample.
+        encode: the encoder, (B, *shape) -> (B, D), for penalties that differentiate it.
+        extras: what a variant's head returned in addition to the code, such as the mean and log-variance of a Gaussian.
+        generator: source of all randomness in this step.
+        progress: fraction of the training that is done, 0 at the first step.
     """
 
     clean: Tensor
@@ -74,14 +74,14 @@ class Step:
 class Variant(nn.Module):
     """One way to keep an autoencoder from copying. Options are the keyword-only parameters of ``__init__``.
 
-    A variant may change the sample (`present`) and what the encoder is shown of it (`corrupt`), which errors count
-    (`emphasis`), how features become a code (`head`) and what is minimized (`penalty`, `bound`); each does nothing unless
-    overridden, so that variants compose.
+    A variant may change the sample (`augment`), the encoder's input (`corrupt`), the weights of errors (`loss_weights`), the
+    map from features to code (`head`), and the loss (`penalty`, `reconstruction_loss`). Each method does nothing unless
+    overridden, so variants compose.
 
     Attributes:
-        progress: share of the training that is done, 0 at the first step; set before each, for what is annealed.
+        progress: fraction of the training that is done, 0 at the first step; set before each step, for annealing.
         note: one line about a choice that `start` made, or "".
-        needs: recipe settings that it cannot do without, by dotted name, which are taken where the recipe leaves them open.
+        requires: recipe settings that it needs, by dotted name; they are used where the recipe leaves them open.
     """
 
     requires: ClassVar[Mapping[str, Any]] = {}
@@ -90,71 +90,71 @@ class Variant(nn.Module):
     note: str = ""
 
     def prepare(self, preprocess: Preprocess) -> None:
-        """Called once before training, with the scaling of the data, for levels given in the data's units."""
+        """Receive the scaling of the data once before training, for levels given in the data's units."""
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
-        """Called once before the first step, with the network at its first weights and the training samples: to set first
-        weights, to look at the network, or to keep hold of samples."""
+        """Receive the initialized network and the training samples once before the first step, for example to set initial
+        weights or to keep samples."""
 
     def augment(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, *shape) -> (B, *shape): the sample as it is at this presentation, to be encoded and to be restored."""
+        """Transform samples (B, *shape) -> (B, *shape) before they are encoded; the result is also the target."""
         return x
 
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, *shape) -> (B, *shape): what the encoder is shown of the sample that is to be restored. Never in place."""
+        """Corrupt samples (B, *shape) -> (B, *shape) for the encoder; the target stays clean. Never in place."""
         return x
 
     def loss_weights(self, clean: Tensor, corrupted: Tensor) -> Tensor | None:
-        """Factors (B, *shape) on the errors of the entries; None stands for ones."""
+        """Return weights (B, *shape) of the elementwise errors; None means ones."""
         return None
 
     def head(self, features_shape: tuple[int, ...], dim: int) -> nn.Module | None:
-        """A module (B, F) -> (B, D) for features of `features_shape`, or None. At most one variant of a run may give one.
+        """Return a module (B, F) -> (B, D) for features of `features_shape`, or None. At most one variant of a run may give one.
 
-        It ships with the encoder, so its `forward` must be deterministic. Where training differs, the module also has
-        ``draw(features, generator) -> (code, extras)``. Further methods that it may have:
+        The head ships with the encoder, so its `forward` must be deterministic. If training differs, the module also has
+        ``draw(features, generator) -> (code, extras)``. Optional methods:
 
-        - ``mirror(features_shape) -> nn.Module``: the decoder's first part, back to (B, *features_shape). Without it, that is a
-          linear map.
-        - ``sample(count, generator) -> (count, D)``: codes from a prior, which make the autoencoder a generative one.
-        - ``divergence(features) -> (B,)``: nats of a sample's posterior against that prior.
+        - ``mirror(features_shape) -> nn.Module``: the first part of the decoder, back to (B, *features_shape); a linear map if
+          missing.
+        - ``sample(count, generator) -> (count, D)``: draws codes from a prior, which makes the autoencoder generative.
+        - ``divergence(features) -> (B,)``: returns the divergence of each posterior from the prior in nats.
         """
         return None
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
-        """Named scalar terms that are added to the loss."""
+        """Return named scalar terms to add to the loss."""
         return {}
 
     def metrics(self, step: Step) -> dict[str, Tensor]:
-        """Named scalars that are logged and not minimized."""
+        """Return named scalars to log, not to minimize."""
         return {}
 
     def reconstruction_loss(self, step: Step) -> Tensor | None:
-        """A scalar that takes the place of the mean of `step.errors`. At most one variant of a run may give one."""
+        """Return a scalar to replace the mean of `step.errors`, or None. At most one variant of a run may give one."""
         return None
 
     def after_step(self) -> None:
-        """Called after each optimizer step."""
+        """Update state after each optimizer step."""
 
     @property
     def deterministic(self) -> bool:
-        """Whether the loss is the same at every call. Override where a penalty draws random numbers."""
+        """True if the loss is the same at every call. Override if a penalty draws random numbers."""
         return not (self.implements("corrupt") or self.implements("augment"))
 
     @classmethod
     def implements(cls, method: str) -> bool:
-        """Whether this kind of variant has a `method` of its own, such as ``head``, rather than the one that does nothing."""
+        """Return True if this variant overrides a `method`, such as ``head``."""
         return getattr(cls, method) is not getattr(Variant, method)
 
 
 class Pretext(nn.Module):
     """A self-made supervision task that trains the encoder. Options are the keyword-only parameters of ``__init__``.
 
-    Subclasses take the encoder first (``def __init__(self, encoder, *, ways: ... = 4)``), pass it to
-    ``super().__init__(encoder)`` and own whatever heads their task needs.
+    Subclasses take the encoder first (``def __init__(self, encoder, *, angles: ... = 4)``), pass it to
+    ``super().__init__(encoder)`` and own the heads that their task needs.
 
     Attributes:
-        progress: share of the training that is done, as `Variant.progress`.
+        progress: fraction of the training that is done, as in `Variant.progress`.
         note: one line about a choice that `start` made, or "".
     """
 
@@ -163,7 +163,7 @@ class Pretext(nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        # Held in a tuple, so that its weights are not counted among this module's own.
+        # In a tuple, so that its weights are not registered as this module's parameters.
         self._shared = (encoder,)
 
     @property
@@ -171,74 +171,74 @@ class Pretext(nn.Module):
         return self._shared[0]
 
     def start(self, samples: Samples) -> None:
-        """Called once before the first step, with the training samples: to count what the task depends on."""
+        """Receive the training samples once before the first step, to compute statistics that the task depends on."""
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """(B, *shape) preprocessed -> ``"loss"`` and detached scalars to log."""
+        """Return ``"loss"`` and detached scalars to log for preprocessed samples (B, *shape)."""
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """Called after each optimizer step, for a momentum teacher."""
+        """Update state after each optimizer step, such as a momentum teacher."""
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        """What the network sees of these samples and what it says, for an image. Called in eval mode, without gradients.
+        """Return the network's inputs and outputs for these samples, to draw. Called in eval mode, without gradients.
 
         Returns:
-            rows by title, from the top: samples (B, *shape) on the preprocessed scale, or B short texts. Nothing where there is
-            nothing to see.
+            rows by title, from the top: samples (B, *shape) on the preprocessed scale, or B short texts. Empty if there is
+            nothing to show.
         """
         return {}
 
-    # Optionally: transform(x: Tensor) -> Tensor, where the trained task is itself an application; and
-    # hide(x, generator) -> (visible, hidden), with hidden a bool mask over x, where the task predicts what it hides.
+    # Optionally: transform(x: Tensor) -> Tensor, if the trained task is itself an application; and
+    # hide(x, generator) -> (visible, hidden), with hidden a bool mask over x, if the task predicts what it hides.
 
 
 class Objective(nn.Module):
-    """What fit sees: a loss over batches, and the encoder that it trains."""
+    """A loss over batches, and the encoder that it trains."""
 
     encoder: Encoder
 
     def randomness(self) -> list[str]:
-        """What draws random numbers in the loss, in words. Second-order optimizers need a loss that is always the same."""
+        """Name what draws random numbers in the loss. Second-order optimizers need a deterministic loss."""
         return ["the objective"]
 
     def trained(self) -> Iterator[nn.Parameter]:
-        """The parameters that training changes."""
+        """Return the parameters that training changes."""
         return (parameter for parameter in self.parameters() if parameter.requires_grad)
 
     def start(self, samples: Samples) -> None:
-        """Called once before the first step, with the training samples."""
+        """Receive the training samples once before the first step."""
 
     def notes(self) -> list[str]:
-        """What `start` chose, in a line each, for people."""
+        """Return one line about each choice that `start` made."""
         return []
 
     def set_progress(self, progress: float) -> None:
-        """Called before each step with the share of the training that is done, 0 at the first."""
+        """Receive the fraction of the training that is done before each step, 0 at the first."""
 
     def frozen_trunk(self) -> FrozenTrunk | None:
-        """What stands still and sees every sample the same at each step, so that one pass is enough; None: nothing."""
+        """Return the frozen layers that see every sample unchanged in each step, so that one pass is enough, or None."""
         return None
 
     def compilable_networks(self) -> list[nn.Module]:
-        """Where the time of a step goes: what can be compiled, each by itself."""
+        """Return the networks that take the time of a step and can each be compiled."""
         return [self.encoder.backbone]
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """``"loss"``, the scalar to minimize, and detached scalars to log by name."""
+        """Return ``"loss"``, the scalar to minimize, and detached scalars to log by name."""
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """Called after each optimizer step."""
+        """Update state after each optimizer step."""
 
     def visualize(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
-        """What the network sees of these samples and what it says, for an image: for each part that has something to show,
-        by its name, rows as `Pretext.show` gives them. Called in eval mode, without gradients."""
+        """Return, by the name of each part that has something to show, rows as in `Pretext.visualize`. Called in eval mode,
+        without gradients."""
         return {}
 
 
 class Untrained(Objective):
-    """What a run ends with that trains nothing: the encoder, with the weights that it was given."""
+    """The objective of a run without training: the encoder with its initial weights."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -249,7 +249,7 @@ class PretextObjective(Objective):
     """A pretext task as an objective.
 
     Attributes:
-        plugin, options: what made the task, for those that save it.
+        plugin, options: the plugin and options that built the task, recorded when it is saved.
     """
 
     def __init__(
@@ -294,7 +294,7 @@ class WeightedSum(Objective):
 
     Args:
         parts: name -> objective; all with the same encoder.
-        weights: name -> factor; 1 where not given.
+        weights: name -> factor; 1 by default.
     """
 
     def __init__(self, parts: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
@@ -305,7 +305,7 @@ class WeightedSum(Objective):
         self.encoder = next(iter(parts.values())).encoder
 
     def randomness(self) -> list[str]:
-        return [what for _, part in self._named for what in part.randomness()]
+        return [source for _, part in self._named for source in part.randomness()]
 
     def start(self, samples: Samples) -> None:
         for _, part in self._named:

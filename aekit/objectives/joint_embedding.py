@@ -1,5 +1,4 @@
-"""What tasks share that bring the embeddings of two views of a sample together: projector, momentum teacher, what to look
-at."""
+"""Shared parts of tasks that bring the embeddings of two views together: projector, momentum teacher, diagnostics."""
 
 from __future__ import annotations
 
@@ -21,21 +20,23 @@ from aekit.objectives.base import Pretext
 from aekit.registry.options import Field
 
 Momentum = Annotated[
-    float, Field(ge=0, le=1, description="of the teacher: how much of it a step keeps; rises to 1 as half a cosine")
+    float,
+    Field(ge=0, le=1, description="momentum of the teacher, the fraction kept per step; rises to 1 on a half cosine"),
 ]
 
 P = ParamSpec("P")
 
 
 def mlp(*widths: int, norm_last: bool = False) -> nn.Sequential:
-    """(B, widths[0]) -> (B, widths[-1]): linear maps, with a batch norm and a ReLU between two of them.
+    """Build an MLP (B, widths[0]) -> (B, widths[-1]) with a batch norm and a ReLU between linear layers.
 
     Args:
-        norm_last: a batch norm without factors at the end.
+        widths: of the layers, input and output included.
+        norm_last: append a batch norm without affine parameters.
     """
     layers: list[nn.Module] = []
-    for inside, outside in pairwise(widths[:-1]):
-        layers += [nn.Linear(inside, outside, bias=False), nn.BatchNorm1d(outside), nn.ReLU()]
+    for fan_in, fan_out in pairwise(widths[:-1]):
+        layers += [nn.Linear(fan_in, fan_out, bias=False), nn.BatchNorm1d(fan_out), nn.ReLU()]
     layers.append(nn.Linear(widths[-2], widths[-1], bias=not norm_last))
     return nn.Sequential(*layers, *([nn.BatchNorm1d(widths[-1], affine=False)] if norm_last else []))
 
@@ -44,41 +45,41 @@ class JointEmbeddingTask(Pretext):
     """A task whose loss compares projections of views of a sample. Subclasses define `loss`.
 
     Args:
-        encoder: that is trained.
-        projector: (B, D) -> (B, P), on the code; thrown away after training.
-        views: what it draws.
+        encoder: the encoder to train.
+        projector: (B, D) -> (B, P), on the code; discarded after training.
+        augmentation: draws the views.
     """
 
-    def __init__(self, encoder: Encoder, projector: nn.Module, views: Augmentation) -> None:
+    def __init__(self, encoder: Encoder, projector: nn.Module, augmentation: Augmentation) -> None:
         super().__init__(encoder)
-        self.projector, self.views = projector, views
-        self.note = f"views: {views.description}"
+        self.projector, self.augmentation = projector, augmentation
+        self.note = f"augmentation: {augmentation.description}"
 
     def project(self, x: Tensor) -> Tensor:
-        """(B, *shape) preprocessed -> (B, P)."""
+        """Project preprocessed samples (B, *shape) -> (B, P)."""
         return self.projector(self.encoder.encode(x))
 
     def two_views(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(B, *shape) preprocessed -> two views of each, (B, *shape) both."""
-        return self.views(x, generator), self.views(x, generator)
+        """Draw two views, (B, *shape) each, of preprocessed samples (B, *shape)."""
+        return self.augmentation(x, generator), self.augmentation(x, generator)
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        """Samples, two views of each, and whether, of all second views, a sample's own is nearest to its first."""
+        """Return samples, two views of each, and whether the second view nearest to a sample's first view is its own."""
         first, second = self.two_views(x, generator)
-        found = nearest_is_pair(*project_together(self.project, first, second)).tolist()
-        answers = ["its own" if own else "another's" for own in found]
-        return {"sample": x, "first view": first, "second view": second, "nearest second view": answers}
+        is_pair = nearest_is_pair(*project_together(self.project, first, second)).tolist()
+        nearest = ["its own" if pair else "another sample's" for pair in is_pair]
+        return {"sample": x, "first view": first, "second view": second, "nearest second view": nearest}
 
 
 def project_together(network: Callable[[Tensor], Tensor], *parts: Tensor) -> tuple[Tensor, ...]:
-    """Passes as many tensors (B, ...) through a network, together -> float32 (B, P) each."""
+    """Pass several tensors (B, ...) through a network in one batch -> float32 (B, P) each."""
     return network(torch.cat(parts)).float().chunk(len(parts))
 
 
 class MomentumTeacher(nn.Module):
-    """A copy of an encoder, and of what sits on its code, that is not trained but follows them.
+    """Exponential moving average of an encoder and of the head on its code.
 
-    It is a part of the task and of its checkpoints, not of the encoder. Its batch norms see the batch, as the student's do.
+    It belongs to the task and its checkpoints, not to the encoder. Its batch norms use batch statistics, as the student's do.
 
     Args:
         encoder: the student.
@@ -87,38 +88,38 @@ class MomentumTeacher(nn.Module):
 
     def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
-        self._student = (encoder, head)  # in a tuple, so that they are not counted among this module's own
+        self._student = (encoder, head)  # in a tuple, so that they are not registered as submodules
         self.backbone, self.encoder_head = copy.deepcopy(encoder.backbone), copy.deepcopy(encoder.head)
         self.head = copy.deepcopy(head)
         self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> MomentumTeacher:
         super().train(mode)
-        for layer in [*self.backbone.stages, self.encoder_head][: self._student[0].frozen]:  # as the student's own
+        for layer in [*self.backbone.stages, self.encoder_head][: self._student[0].frozen]:  # as in the student
             layer.eval()
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, *shape) preprocessed -> (B, P), which no gradient passes."""
+        """Project preprocessed samples (B, *shape) -> (B, P) without gradients."""
         with torch.no_grad():
             return self.head(self.encoder_head(self.backbone(x)))
 
     def ema_update(self, momentum: float) -> None:
-        """Each weight becomes ``momentum`` times itself and ``1 - momentum`` times the student's."""
+        """Set each weight to ``momentum`` times itself plus ``1 - momentum`` times the student's."""
         encoder, head = self._student
         students = [*encoder.backbone.parameters(), *encoder.head.parameters(), *head.parameters()]
         get_ema_multi_avg_fn(momentum)(list(self.parameters()), students, 0)
 
 
 def cosine_ramp(momentum: float, progress: float) -> float:
-    """The momentum at this share of the training: from `momentum` to 1 as half a cosine."""
+    """Return the momentum at this fraction of the training: from `momentum` to 1 on a half cosine."""
     return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
 
 
 def force_float32(
     loss: Callable[Concatenate[Tensor, Tensor, P], Tensor],
 ) -> Callable[Concatenate[Tensor, Tensor, P], Tensor]:
-    """Makes a function of two tensors compute in float32, whatever autocast and the tensors are."""
+    """Decorate a function of two tensors to compute in float32, regardless of autocast and dtypes."""
 
     @functools.wraps(loss)
     def exact(first: Tensor, second: Tensor, *args: P.args, **options: P.kwargs) -> Tensor:
@@ -129,7 +130,7 @@ def force_float32(
 
 
 class Prototypes(nn.Module):
-    """(B, P) -> (B, K): cosine similarities to K learned directions."""
+    """Cosine similarities (B, K) of (B, P) to K learned directions."""
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
@@ -141,20 +142,20 @@ class Prototypes(nn.Module):
 
 @force_float32
 def cosine_similarities(x: Tensor, directions: Tensor) -> Tensor:
-    """(B, P) and (K, P) -> (B, K)."""
+    """Return the cosine similarities (B, K) of (B, P) and (K, P)."""
     return F.normalize(x, dim=1) @ F.normalize(directions, dim=1).T
 
 
 @torch.no_grad()
 def projection_std(projected: Tensor) -> Tensor:
-    """How far projections (B, P) of unit length are from being all alike: a scalar, 0 where they are, about 1 where they lie
-    on the sphere evenly (Chen and He, 2021)."""
+    """Return the scaled standard deviation of normalized projections (B, P): 0 if all are identical, about 1 if they are
+    uniform on the sphere (Chen and He, 2021)."""
     return F.normalize(projected.float(), dim=1).std(0).mean() * projected.shape[1] ** 0.5
 
 
 @torch.no_grad()
 @force_float32
 def nearest_is_pair(first: Tensor, second: Tensor) -> Tensor:
-    """(B,) bool: whether, of the second views' projections (B, P), that of the same sample is the nearest, by cosine."""
-    likeness = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
-    return likeness.argmax(1) == torch.arange(len(first), device=first.device)
+    """Return, (B,) bool, whether the second view nearest to each first view, by cosine, is of the same sample."""
+    similarities = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
+    return similarities.argmax(1) == torch.arange(len(first), device=first.device)

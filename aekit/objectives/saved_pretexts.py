@@ -1,4 +1,4 @@
-"""Trained pretext tasks that are applications of their own, kept in the folder of their run."""
+"""Save trained pretext tasks in the folder of their run, and load them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from aekit.registry.options import validate_options
 FORMAT = 1
 FOLDER = "pretexts"
 SHOWN = "heads"
-"""Folder of tasks without an application, which are kept for the run's page alone."""
+"""Folder of tasks without an application, saved only for the run's page."""
 
 
 def save_pretexts(objective: Objective, run: str | Path) -> list[Path]:
-    """Writes each task of an objective that has a `transform` to ``pretexts/NAME``, with the digest of its encoder.
+    """Write each task of an objective that has a `transform` to ``pretexts/NAME``, with the digest of its encoder.
 
     Returns:
-        the folders; none where there is nothing to be applied.
+        the folders; empty if no task can be applied.
     """
     return [_save(part, Path(run) / FOLDER) for part in _tasks(objective) if _has_application(part.pretext)]
 
 
 def save_shown(objective: Objective, run: str | Path) -> list[Path]:
-    """Writes each task that has something to show, but no `transform`, to ``heads/NAME``.
+    """Write each task that has something to show but no `transform` to ``heads/NAME``.
 
     Returns:
         the folders.
@@ -51,36 +51,38 @@ def _save(part: PretextObjective, parent: Path) -> Path:
     folder = parent / part.plugin.name
     with atomic_folder(folder) as half:
         save_weights(part.pretext, half / "weights.safetensors")
-        described = {"plugin": part.plugin.to_dict(), "options": part.options}
-        write_json(half / "pretext.json", {"format": FORMAT, "encoder": part.encoder.digest, **described})
+        record = {"plugin": part.plugin.to_dict(), "options": part.options}
+        write_json(half / "pretext.json", {"format": FORMAT, "encoder": part.encoder.digest, **record})
     return folder
 
 
 def load_pretexts(run: str | Path, encoder: Encoder) -> dict[str, Pretext]:
-    """The tasks of a run by what they are called, frozen: their own `task`, or the name of their plugin.
+    """Load the tasks of a run, frozen, by their `task` or the name of their plugin.
 
     Args:
         run: folder of a run.
-        encoder: of that run.
+        encoder: the encoder of that run.
 
     Raises:
-        PluginError: a plugin is missing, or is of another version that does not fit.
+        PluginError: a plugin is missing, or its version does not fit.
         IdentityError: a task belongs to another encoder, or is damaged.
     """
-    found: dict[str, Pretext] = {}
+    pretexts: dict[str, Pretext] = {}
     for folder in sorted((Path(run) / FOLDER).glob("*")):
         if (folder / "pretext.json").is_file():
             name, pretext = folder.name, load_pretext(folder, encoder)
             task = str(getattr(pretext, "task", name))
-            found[name if task in found else task] = pretext
-    return found
+            pretexts[name if task in pretexts else task] = pretext
+    return pretexts
 
 
 def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
-    """One task from its own folder; raises as `load_pretexts`."""
+    """Load one task from its folder; raises as `load_pretexts`."""
     described = read_json(folder / "pretext.json")
     if described.get("format") != FORMAT:
-        raise IdentityError(f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}")
+        raise IdentityError(
+            f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}"
+        )
     check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
     record = described["plugin"]
     plugin = registry().require(record, required_by=str(folder))
@@ -92,8 +94,8 @@ def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
     except (ValueError, IdentityError) as error:
         if (plugin.distribution, plugin.version) == (record["distribution"], record["version"]):
             raise IdentityError(str(error)) from error
-        wanted = f"{record['distribution']}=={record['version']}"
+        requirement = f"{record['distribution']}=={record['version']}"
         raise PluginError(
-            f"{error} (it was made with {wanted}, here is {plugin.version}: pip install {wanted!r})"
+            f"{error} (saved with {requirement}, installed is {plugin.version}: pip install {requirement!r})"
         ) from error
     return pretext.to(encoder.device).eval()

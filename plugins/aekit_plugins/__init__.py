@@ -115,36 +115,36 @@ def aekit_register_sources() -> list[Entry]:
         Entry(
             "patches",
             f"{at}.patches:Patches",
-            "a grid of patches of images at their natural size",
+            "a grid of patches from images at their original size",
             2,
             ("folder", *tables),
         ),
-        Entry("series", f"{at}.series:Series", "series in .ts files of the UCR and UEA archives", 2, ("folder", ".ts")),
+        Entry("series", f"{at}.series:Series", "series in the .ts files of the UCR and UEA archives", 2, ("folder", ".ts")),
         Entry(
             "recordings",
             f"{at}.recordings:Recordings",
-            "windows of long series: tables with a row for each step, arrays, sound",
+            "windows of long series: tables with one row per step, arrays, sound",
             2,
             ("folder", ".csv", ".tsv", ".parquet", ".npy", ".wav"),
         ),
         Entry(
             "clips",
             f"{at}.clips:Clips",
-            "windows of frames of videos, animated images and arrays of frames",
+            "windows of frames from videos, animated images and arrays of frames",
             2,
             ("folder", *videos, ".apng", ".gif", ".webp", ".npy", ".npz"),
         ),
         Entry(
             "mnist-variations",
             f"{at}.mnist_variations:MnistVariations",
-            "MNIST's digits turned, or on noise: basic, rot, bg-rand, rot-bg-rand",
+            "MNIST digits, rotated or on noise: basic, rot, bg-rand, rot-bg-rand",
             2,
         ),
         Entry(
-            "sklearn", f"{at}.sklearn_datasets:open_dataset", "data that ships with scikit-learn: digits, iris ...", 2
+            "sklearn", f"{at}.sklearn_datasets:open_dataset", "data sets that ship with scikit-learn: digits, iris ...", 2
         ),
-        Entry("aeon", f"{at}.aeon:open_dataset", "series data sets that come inside aeon: GunPoint, ArrowHead ...", 2),
-        Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "torchvision's data sets, by name", 2),
+        Entry("aeon", f"{at}.aeon:open_dataset", "series data sets that ship with aeon: GunPoint, ArrowHead ...", 2),
+        Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "data sets of torchvision, by name", 2),
     ]
 
 

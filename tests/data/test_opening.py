@@ -132,7 +132,7 @@ def test_data_in_memory_takes_the_options_of_arrays() -> None:
         ({"arrays": {"labels": "y.npy"}}, "data.arrays.labels = 'y.npy': names a file, but the data is in memory"),
         ({"arrays": {"x": "pixels"}}, "data.arrays: x and y are for .npz files and tables, not for an array"),
         ({"arrays": {}, "images": {}}, "data: options of arrays and images; expected those of one source"),
-        ({"arrays": 3}, "data.arrays = 3: should be a table of options"),
+        ({"arrays": 3}, "data.arrays = 3: expected a table of options"),
     ],
 )
 def test_options_that_do_not_apply_in_memory_are_refused(options: dict[str, Any], message: str) -> None:
@@ -238,7 +238,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
         open_data(tmp_path, {"images": {"sise": 3}})
     with pytest.raises(RecipeError, match=r"data\.images\.size"):
         open_data(tmp_path, {"images": {"size": 0}})
-    with pytest.raises(RecipeError, match=r"data\.images = 3: should be a table"):
+    with pytest.raises(RecipeError, match=r"data\.images = 3: expected a table"):
         open_data(tmp_path, {"images": 3})  # type: ignore[dict-item]
 
 
@@ -301,7 +301,7 @@ def test_the_usual_names_in_an_npz(tmp_path: Path, names: str) -> None:
 
 def test_other_names_in_an_npz_are_chosen_by_options(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", good=np.ones((3, 2)), bad=np.zeros((3, 2)), mark=np.array([b"u", b"v", b"u"]))
-    with pytest.raises(DataError, match="holds good, bad, mark, none of a usual name"):
+    with pytest.raises(DataError, match="holds good, bad, mark; expected one of X, data, images"):
         open_data(tmp_path / "d.npz")
     with pytest.raises(DataError, match="no array 'goood'; did you mean 'good'"):
         open_data(tmp_path / "d.npz", {"arrays": {"x": "goood"}})
@@ -340,9 +340,9 @@ def test_bad_array_files_are_one_line(tmp_path: Path) -> None:
         "cut.npy": "damaged",
         "cut.npz": "damaged",
         "text.npy": "not a NumPy file",
-        "nothing.npy": "not a NumPy file: it begins with nothing",
+        "nothing.npy": "not a NumPy file; it begins with nothing",
         "cut.npy.gz": "damaged",
-        "x-ubyte": "not an IDX file: it begins with 01020304",
+        "x-ubyte": "not an IDX file; it begins with 01020304",
     }.items():
         with pytest.raises(DataError, match=f"{name}: .*{message}") as error:
             open_data(tmp_path / name)
@@ -401,7 +401,7 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.labels.tolist() == ["cat", "dog", "cat"]
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
-    said = "column 'class' is the label; y left out; 1 row lacks a number and cannot be used; missing = 'median' fills such gaps"
+    said = "column 'class' is the label; columns ignored: y; 1 row has missing values and cannot be used; missing = 'median' imputes them"
     assert source.note == said
     assert load_samples(source, np.arange(3), torch.device("cpu")).rows.tolist() == [0, 2]
     assert source.skipped == {"r2": "nan in column 'a'"}
@@ -425,14 +425,14 @@ def test_tables_of_other_makes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("name,town\nx,y\n", {}, "not numbers in 'name', 'town'; x chooses columns"),
-        ("a,name\n1,x\n", {"x": ["a", "name"]}, "not numbers in 'name'; x chooses columns"),
+        ("name,town\nx,y\n", {}, "no numbers in 'name', 'town'; choose columns by x"),
+        ("a,name\n1,x\n", {"x": ["a", "name"]}, "no numbers in 'name'; choose columns by x"),
         ("a,b\n1,2\n", {"y": "aa"}, "no column 'aa'; did you mean 'a'"),
-        ("a,b\n", {}, "a table without rows"),
+        ("a,b\n", {}, "the table has no rows"),
         ("", {}, "empty file"),
         ("a,b\n1,2\n1\n", {}, "not a readable table"),
         ("label\n1\n", {}, "no columns of numbers"),
-        ("a,split\n1,other\n", {}, "row 0 is of split 'other'; expected train"),
+        ("a,split\n1,other\n", {}, "row 0 has split 'other'; expected train"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, options: dict[str, Any], message: str) -> None:
@@ -445,7 +445,7 @@ def test_columns_of_words_are_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("name,a,town,target\nx,1,y,0\nz,2,y,1\n")
     source = open_data(tmp_path / "t.csv")
     assert source.spec.shape == (1,)
-    assert source.note == "column 'target' is the label; left out, as they hold no numbers: 'name', 'town'"
+    assert source.note == "column 'target' is the label; columns without numbers ignored: 'name', 'town'"
 
 
 PEOPLE = "name,age,town,smokes,class\nann,30,Rome,yes,a\nbob,,Oslo,no,b\ncid,50,,no,a\ndan,44,Rome,yes,b\n"
@@ -464,9 +464,9 @@ def test_few_words_become_entries_of_0_and_1_and_gaps_are_filled(tmp_path: Path)
     assert everything(source)[0].tolist() == [
         [47, 0, 1, 0, 1], [47, 1, 0, 1, 0], [50, 0, 0, 1, 0], [44, 0, 1, 0, 1],
     ]  # fmt: skip
-    assert "left out, as they hold no numbers: 'name'" in source.note, "another one in every row"
-    assert "the median stands in for what is missing in 'age' (2 of 4)" in source.note
-    assert open_data(path, {"arrays": {"words": "none"}}).spec.columns == (Column("age"),)
+    assert "columns without numbers ignored: 'name'" in source.note, "another one in every row"
+    assert "missing values are replaced by the median in 'age' (2 of 4)" in source.note
+    assert open_data(path, {"arrays": {"categories": "none"}}).spec.columns == (Column("age"),)
 
 
 def test_pages_and_cards_name_the_entries(tmp_path: Path) -> None:
@@ -493,11 +493,11 @@ def test_an_encoder_finds_its_columns_by_name(tmp_path: Path) -> None:
     other = "more,town,age,smokes\n1,Rome,30,yes\n2,Paris,,no\n"
     second = open_data(table_of(other, tmp_path / "other.csv"), like=like)
     assert everything(second)[0].tolist() == [rows[0].tolist(), [44, 0, 0, 1, 0]]
-    assert "words in 'town' that the encoder does not know: 'Paris'" in second.note
+    assert "categories in 'town' unknown to the encoder: 'Paris'" in second.note
     assert second.spec.columns == like.columns
     for text, message in {
-        "agee,town,smokes\n1,a,b\n": "no column 'age', which is expected; did you mean 'agee'",
-        "age,town,smokes\nold,a,b\n": "column 'age' holds no numbers, which are expected",
+        "agee,town,smokes\n1,a,b\n": "no column 'age', expected by the encoder; did you mean 'agee'",
+        "age,town,smokes\nold,a,b\n": "column 'age' does not hold numbers; expected numbers",
     }.items():
         with pytest.raises(DataError, match=message):
             open_data(table_of(text, tmp_path / "bad.csv"), like=like)
@@ -542,7 +542,7 @@ def test_tables_that_cannot_be_taken_apart(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'a' names more than one column"):
         open_data(table_of("a,a\n1,2\n3,4\n", tmp_path / "twice.csv"))
     like = open_data(pa.table({"a": np.arange(4.0), "town": list("xyxy")})).spec
-    with pytest.raises(DataError, match="column 'town' holds lists or records; words are expected"):
+    with pytest.raises(DataError, match="column 'town' holds lists or records; expected categories"):
         open_data(pa.table({"a": [1.0, 2.0], "town": [[1], [2]]}), like=like)
 
     class Mixed:
@@ -560,7 +560,7 @@ def test_tables_in_memory() -> None:
     source = open_data(table)
     assert source.spec.columns == (Column("b"), Column("town", ("x", "y")))
     assert source.labels is not None and source.labels.tolist() == list("pqpq")
-    assert "left out, as they are empty: 'none'" in source.note
+    assert "empty columns ignored: 'none'" in source.note
     encoder = aekit.fit(
         pa.table({"a": np.arange(20.0), "b": np.arange(20.0) % 3}), dim=2, overrides={"train.epochs": 1}
     )
@@ -866,7 +866,7 @@ def test_torchvision_sets_of_files_are_brought_to_a_size(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(datasets, "Pets", Pets, raising=False)
     monkeypatch.setattr(datasets, "__all__", (*datasets.__all__, "Pets"))
-    options = {"root": str(tmp_path), "size": 24, "resize": "torchvision", "share": 0.875}
+    options = {"root": str(tmp_path), "size": 24, "resize": "torchvision", "crop_pct": 0.875}
     source = open_data("torchvision:Pets", {"torchvision": options})
     assert source.spec == SampleSpec("image", (3, 24, 24), "uint8", "torchvision", 0.875)
     assert (everything(source)[0] == 255).all()

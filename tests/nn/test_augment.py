@@ -40,12 +40,20 @@ def made(kind: Kind, shape: tuple[int, ...] | None = None, unit: bool = True, **
 
 def plain(shape: tuple[int, ...] = (1, 16, 16), **changes: Any) -> ImageAugmentation:
     """Views that show the whole as it is, but for what is asked for."""
-    nothing = {"share": (1.0, 1.0), "light": 0.0, "hue": 0.0, "gray": 0.0, "blur": 0.0, "solarize": 0.0, "time": 1.0}
+    nothing = {
+        "crop_scale": (1.0, 1.0),
+        "jitter": 0.0,
+        "hue": 0.0,
+        "grayscale": 0.0,
+        "blur": 0.0,
+        "solarize": 0.0,
+        "pace": 1.0,
+    }
     return replace(made("clip" if len(shape) == 4 else "image", shape, flip=False), **nothing | changes)
 
 
 @pytest.mark.parametrize("kind", SHAPES)
-@pytest.mark.parametrize("strength", ["weak", "usual", "strong"])
+@pytest.mark.parametrize("strength", ["weak", "default", "strong"])
 @pytest.mark.parametrize("unit", [True, False])
 def test_views_keep_shape_and_range_and_draw_from_the_generator_alone(kind: Kind, strength: Any, unit: bool) -> None:
     views: Augmentation = made(kind, unit=unit, strength=strength)
@@ -106,7 +114,7 @@ def boxes(
 
 @pytest.mark.parametrize("shape", [(40, 40), (60, 30)])
 def test_boxes_have_the_area_and_the_ratio_that_they_should_and_lie_within(shape: tuple[int, int]) -> None:
-    views = plain((2, *shape), share=(0.3, 0.5))
+    views = plain((2, *shape), crop_scale=(0.3, 0.5))
     left, right, top, bottom = boxes(views, shape)
     assert min(left.min(), top.min()) > -0.01 and max(right.max(), bottom.max()) < 1.01
     area = (right - left) * (bottom - top)
@@ -122,7 +130,7 @@ def test_boxes_have_the_area_and_the_ratio_that_they_should_and_lie_within(shape
 
 
 def test_a_box_that_would_not_fit_keeps_its_area() -> None:
-    left, right, top, bottom = boxes(plain((2, 40, 40), share=(0.9, 0.9)), (40, 40))
+    left, right, top, bottom = boxes(plain((2, 40, 40), crop_scale=(0.9, 0.9)), (40, 40))
     assert (right - left) * (bottom - top) == pytest.approx(0.9, abs=0.01)
     assert max(right.max(), bottom.max()) < 1.01
 
@@ -172,7 +180,7 @@ def test_hue_turns_in_the_plane_of_color_differences_and_keeps_brightness() -> N
 
 def test_images_without_color_keep_their_channels_apart_from_color_changes() -> None:
     x = torch.rand(200, 5, 6, 6, generator=generator())
-    seen = plain((5, 6, 6), light=0.3, hue=0.2, gray=0.5)(x, generator())
+    seen = plain((5, 6, 6), jitter=0.3, hue=0.2, grayscale=0.5)(x, generator())
     inside = ((seen > 0.01) & (seen < 0.99)).all(1)
     # One gain and one offset for all channels: differences of channels change by the gain alone.
     gains = ((seen[:, :1] - seen[:, 1:]) / (x[:, :1] - x[:, 1:])).movedim(1, -1)[inside]
@@ -181,9 +189,9 @@ def test_images_without_color_keep_their_channels_apart_from_color_changes() -> 
 
 def test_light_changes_most_samples_and_gray_some() -> None:
     x = torch.rand(3000, 3, 4, 4, generator=generator()) * 0.2 + 0.4
-    lit = plain((3, 4, 4), light=0.2)(x, generator())
+    lit = plain((3, 4, 4), jitter=0.2)(x, generator())
     assert (lit - x).abs().amax((1, 2, 3)).gt(1e-3).float().mean().item() == pytest.approx(0.8, abs=0.03)
-    gray = plain((3, 4, 4), gray=0.2)(x, generator())
+    gray = plain((3, 4, 4), grayscale=0.2)(x, generator())
     colorless = (gray.amax(1) - gray.amin(1)).amax((1, 2)) < 1e-5
     assert colorless.float().mean().item() == pytest.approx(0.2, abs=0.03)
 
@@ -204,13 +212,13 @@ def test_all_frames_of_a_clip_are_treated_alike() -> None:
 
 def test_a_part_of_a_clips_time_is_stretched_to_the_whole() -> None:
     time = torch.linspace(0, 1, 21)[None, None, :, None, None].expand(500, 1, 21, 4, 4)
-    seen = plain((1, 21, 4, 4), time=0.5)(time, generator())[:, 0, :, 0, 0]
+    seen = plain((1, 21, 4, 4), pace=0.5)(time, generator())[:, 0, :, 0, 0]
     lasts = (seen[:, 14] - seen[:, 6]) / (time[0, 0, 14, 0, 0] - time[0, 0, 6, 0, 0])
     assert lasts.min() > 0.49 and lasts.max() < 1.01 and lasts.mean().item() == pytest.approx(0.75, abs=0.02)
 
 
 def test_small_images_are_not_blurred_and_large_ones_are_softer() -> None:
-    assert not made("image", (3, 32, 32)).blurs and "blur" not in made("image", (3, 32, 32)).says
+    assert not made("image", (3, 32, 32)).blurs and "blur" not in made("image", (3, 32, 32)).description
     x = torch.rand(40, 1, 96, 96, generator=generator())
     views = made("image", (1, 96, 96))
     assert views.blurs and views.sigma == pytest.approx((0.1 * 96 / 224, 2 * 96 / 224))
@@ -226,19 +234,26 @@ def test_color_images_are_mirrored_unless_asked_not_to_and_gray_ones_only_if() -
 
 def test_the_share_of_a_sample_that_is_shown_can_be_set() -> None:
     for kind in SHAPES:
-        assert made(kind, share=0.7).share[0] == 0.7
-    assert made("vector", share=0.9).share == (0.9, 0.9)
+        assert made(kind, crop_scale=0.7).crop_scale[0] == 0.7
+    assert made("vector", crop_scale=0.9).crop_scale == (0.9, 0.9)
 
 
 def still(**changes: float) -> SeriesAugmentation:
-    nothing: dict[str, Any] = {"share": (1.0, 1.0), "pace": 0.0, "gain": 0.0, "drift": 0.0, "noise": 0.0, "gap": 0.0}
+    nothing: dict[str, Any] = {
+        "crop_scale": (1.0, 1.0),
+        "pace": 0.0,
+        "gain": 0.0,
+        "drift": 0.0,
+        "noise": 0.0,
+        "gap": 0.0,
+    }
     return replace(made("series", (2, 41), unit=False), **nothing | changes)
 
 
 def test_a_part_of_a_series_is_read_off_forwards_at_an_uneven_pace() -> None:
     line = torch.linspace(0, 1, 41).expand(800, 2, 41)
     assert torch.allclose(still()(line, generator()), line, atol=1e-5)
-    part = still(share=(0.5, 0.8))(line, generator())
+    part = still(crop_scale=(0.5, 0.8))(line, generator())
     length = part[:, 0, -1] - part[:, 0, 0]
     assert length.min() > 0.49 and length.max() < 0.81 and length.mean().item() == pytest.approx(0.65, abs=0.02)
     assert torch.allclose(part.diff(dim=2).std(2), torch.zeros(800, 2), atol=1e-4), "at an even pace"
@@ -252,7 +267,7 @@ def test_a_part_of_a_series_is_read_off_forwards_at_an_uneven_pace() -> None:
 def test_a_series_between_two_steps_lies_on_the_line_between_them() -> None:
     series = torch.randn(5, 2, 41, generator=generator())
     position = torch.linspace(0, 40, 41).expand(5, 2, 41)
-    views = still(share=(0.4, 0.9), pace=0.3)
+    views = still(crop_scale=(0.4, 0.9), pace=0.3)
     at = views(position, generator())[:, 0].double().numpy()
     seen = views(series, generator()).numpy()
     for sample in range(5):
@@ -306,5 +321,5 @@ def gap_between(views: Augmentation, x: Tensor) -> float:
 @pytest.mark.parametrize("kind", SHAPES)
 def test_stronger_views_are_further_from_the_sample(kind: Kind) -> None:
     x = torch.rand(200, *SHAPES[kind], generator=generator())
-    weak, usual, strong = (gap_between(made(kind, strength=name), x) for name in ("weak", "usual", "strong"))
-    assert weak < usual < strong
+    weak, default, strong = (gap_between(made(kind, strength=name), x) for name in ("weak", "default", "strong"))
+    assert weak < default < strong

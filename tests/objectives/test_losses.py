@@ -36,7 +36,7 @@ def with_free(loss: Any, values: list[float]) -> Any:
     """The logarithms of its learned scales, before their lower limit, set."""
     with torch.no_grad():
         (parameter,) = loss.parameters()
-        parameter.copy_(torch.tensor(values) / LogScale.PACE)
+        parameter.copy_(torch.tensor(values) / LogScale.LR_SCALE)
     return loss
 
 
@@ -207,7 +207,7 @@ def test_ssim_as_a_loss_covers_every_pixel_and_mirrors_the_border() -> None:
     padding = ((0, 0), (5, 5), (5, 5))
     a, b = (np.pad(x[0].numpy(), padding, "reflect") for x in (torch.sigmoid(output), clean))
     expected = np.stack([1 - written_out_ssim(x, y) for x, y in zip(a, b)])
-    assert LOSSES["ssim"](IMAGE).entries(output, clean)[0].numpy() == pytest.approx(expected)
+    assert LOSSES["ssim"](IMAGE).elementwise(output, clean)[0].numpy() == pytest.approx(expected)
 
 
 def test_ssim_is_not_rounded_to_bfloat16() -> None:
@@ -231,9 +231,9 @@ def test_psnr_is_in_decibels_of_the_range() -> None:
         (
             np.random.default_rng(0).random((9, 6), np.float32),
             "logistic",
-            "needs data of whole levels, uint8 or uint16",
+            "expected uint8 or uint16 data",
         ),
-        (np.random.default_rng(0).random((9, 6), np.float32), "ssim", "compares images .C, H, W., found vector"),
+        (np.random.default_rng(0).random((9, 6), np.float32), "ssim", "expected images .C, H, W., found vector"),
         (np.random.default_rng(0).normal(size=(9, 6)), "logistic", r"needs data in \[0, 1\]"),
     ],
 )

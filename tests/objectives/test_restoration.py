@@ -25,7 +25,7 @@ from aekit.encoder.backbone import apply_any_size
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import AekitError, DataError, IdentityError, PluginError, RecipeError
 from aekit.nn.color import (
-    SPREAD,
+    SIGMA,
     ab_bins,
     lab_to_rgb,
     lightness_to_rgb,
@@ -111,7 +111,7 @@ def test_colors_are_spread_over_their_nearest_bins() -> None:
     places, shares = soft_encode_ab(ab, bins)
     far = np.square(bins.numpy() - [3, -12]).sum(1)
     nearest = np.argsort(far, kind="stable")[:5]
-    weights = np.exp(-far[nearest] / (2 * SPREAD**2))
+    weights = np.exp(-far[nearest] / (2 * SIGMA**2))
     assert set(places.flatten().tolist()) == set(nearest.tolist()) and places.flatten()[0] == nearest[0]
     assert np.allclose(np.sort(shares.flatten().numpy()), np.sort(weights / weights.sum()), atol=1e-6)
 
@@ -286,7 +286,7 @@ def test_what_was_never_hidden_stays_as_it_was(fill: str) -> None:
     data = images()
     made = task("inpainting", data, {"fill": fill}).eval()
     x = seen(made, data)
-    rows = made.show(x, drawn())
+    rows = made.visualize(x, drawn())
     visible, hidden = made.mask_input(x, drawn())
     assert torch.equal(rows["network input"], visible) and not torch.equal(rows["network output"], visible)  # type: ignore[arg-type]
     assert torch.equal(torch.where(hidden, 0.0, rows["network output"]), torch.where(hidden, 0.0, x))  # type: ignore[arg-type]
@@ -322,7 +322,7 @@ def test_a_network_that_adds_to_what_it_sees_begins_by_leaving_it() -> None:
 def test_what_comes_before_an_activation(name: str) -> None:
     likelihood = LOSSES[name](SampleSpec("image", (1, 4, 4), "uint8"))
     x = torch.linspace(0.01, 0.99, 16).view(1, 1, 4, 4)
-    assert torch.allclose(likelihood.activate(likelihood.before(x)), x, atol=1e-5)
+    assert torch.allclose(likelihood.activate(likelihood.inverse_activation(x)), x, atol=1e-5)
 
 
 def test_convolutions_run_at_other_sizes_as_at_their_own() -> None:
@@ -338,7 +338,9 @@ def test_convolutions_run_at_other_sizes_as_at_their_own() -> None:
 def test_marks_are_blended_into_the_image() -> None:
     data = np.full((64, 3, 32, 32), 128, np.uint8)
     data[0], data[1] = 0, 255  # so that colors reach from black to white
-    made = task("watermark-removal", data, {"min_opacity": 0.5, "max_opacity": 0.5, "max_watermarks": 1, "tiled_ratio": 0.0})
+    made = task(
+        "watermark-removal", data, {"min_opacity": 0.5, "max_opacity": 0.5, "max_watermarks": 1, "tiled_ratio": 0.0}
+    )
     x = seen(made, data)[2:]
     visible = made.damage(x, drawn()).visible
     assert visible.shape == x.shape and (visible != x).flatten(1).any(1).all(), "there is a mark in each"
@@ -401,10 +403,15 @@ def test_targets_keep_all_digits_under_autocast() -> None:
     ("name", "data", "options", "said"),
     [
         ("inpainting", np.ones((8, 5), np.float32), {}, "expected series, images or clips"),
-        ("colorization", images(8, channels=1), {}, "expected images in red, green and blue"),
+        ("colorization", images(8, channels=1), {}, "expected RGB images"),
         ("watermark-removal", np.ones((8, 2, 16), np.float32), {}, "expected images (C, H, W), found series"),
-        ("watermark-removal", images(8), {"min_width": 0.9, "max_width": 0.5}, "min_width = 0.9: expected at most max_width = 0.5"),
-        ("super-resolution", images(8), {"axes": "time"}, "axes = 'time' leaves nothing to make smaller"),
+        (
+            "watermark-removal",
+            images(8),
+            {"min_width": 0.9, "max_width": 0.5},
+            "min_width = 0.9: expected at most max_width = 0.5",
+        ),
+        ("super-resolution", images(8), {"axes": "time"}, "axes = 'time' leaves nothing to downsample"),
         ("super-resolution", images(8), {"factor": 16}, "factor = 16 leaves fewer than two entries of 16"),
         ("inpainting", np.arange(400, dtype=np.float32).reshape(8, 2, 25), {"loss": "bce"}, "needs data in [0, 1]"),
     ],
@@ -504,7 +511,7 @@ def test_tasks_that_cannot_be_trusted_are_refused(run: Path, tmp_path: Path) -> 
     ):
         load(lambda described: described["plugin"].update(distribution="other", version="1.0"))
     with pytest.raises(RecipeError, match=r"inpainting.mask_rati: no such option; did you mean 'mask_ratio'"):
-        load(lambda described: described["options"].update(shar=0.5))
+        load(lambda described: described["options"].update(mask_rati=0.5))
     (copied(lambda described: None) / "pretexts" / "inpainting" / "weights.safetensors").write_bytes(b"damaged")
     with pytest.raises(IdentityError, match=r"weights\.safetensors: does not load"):
         load_pretexts(tmp_path, encoder)

@@ -1,1 +1,1 @@
-"""Augment batches of images, series and vectors for joint-embedding tasks."""
+"""Augmentations of image, series and vector batches for joint-embedding tasks."""

@@ -1,4 +1,4 @@
-"""What all views have in common."""
+"""Base class and random numbers of augmentations."""
 
 from __future__ import annotations
 
@@ -10,60 +10,58 @@ from torch import Tensor
 
 from aekit.registry.options import Field
 
-Strength = Annotated[
-    Literal["weak", "usual", "strong"], Field(description="how far from the sample a view of it may be")
-]
+Strength = Annotated[Literal["weak", "default", "strong"], Field(description="strength of the augmentation")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Draws a view of each sample of a batch.
+    """Draws a random view of each sample in a batch.
 
     Attributes:
-        share: least and most of a sample that a view shows, drawn for each.
-        unit: whether samples lie in [0, 1], where views of them have to stay.
+        crop_scale: minimum and maximum fraction of a sample in a view.
+        unit: whether samples, and therefore views, lie in [0, 1].
     """
 
     crop_scale: tuple[float, float]
     unit: bool
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, *shape) preprocessed -> (B, *shape), a new view of each sample, which is left as it is."""
-        # In bfloat16 a place on an image is known to a few pixels.
+        """Draw a view (B, *shape) of each preprocessed sample (B, *shape), not in place."""
+        # bfloat16 would resolve positions in an image only to a few pixels.
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             view = self.draw(x.float(), generator)
             return view.clamp(0, 1) if self.unit else view
 
     @property
     def description(self) -> str:
-        """What a view shows, and what may be changed in it, in words."""
+        """One line about the views, for people."""
         raise NotImplementedError
 
     def draw(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, *shape) float32 -> (B, *shape), not yet held within bounds."""
+        """Draw views of (B, *shape) float32, not yet clamped."""
         raise NotImplementedError
 
     def crop_scales(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count,) parts of samples to show."""
+        """Draw the fractions (count,) of the samples to show."""
         return uniform(count, *self.crop_scale, generator)
 
 
-def format_percent(share: tuple[float, float]) -> str:
-    """(0.2, 1) as ``20 to 100 %``."""
-    low, high = (f"{100 * part:.3g}" for part in share)
+def format_percent(scale: tuple[float, float]) -> str:
+    """Format (0.2, 1) as ``20 to 100 %``."""
+    low, high = (f"{100 * fraction:.3g}" for fraction in scale)
     return f"{high} %" if low == high else f"{low} to {high} %"
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """(count,) uniform numbers, on the generator's device."""
+    """Draw (count,) uniform numbers on the generator's device."""
     return low + (high - low) * torch.rand(count, generator=generator, device=generator.device)
 
 
-def bernoulli(count: int, chance: float, generator: torch.Generator) -> Tensor:
-    """(count,) bool, on the generator's device."""
-    return torch.rand(count, generator=generator, device=generator.device) < chance
+def bernoulli(count: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Draw (count,) bool, True with this probability, on the generator's device."""
+    return torch.rand(count, generator=generator, device=generator.device) < probability
 
 
 def normal(*shape: int, generator: torch.Generator) -> Tensor:
-    """Standard normal numbers of this shape, on the generator's device."""
+    """Draw standard normal numbers of this shape on the generator's device."""
     return torch.randn(shape, generator=generator, device=generator.device)

@@ -1,10 +1,10 @@
-"""Random views of samples, for tasks in which two views of a sample are to be encoded alike.
+"""Default augmentations for tasks that encode two views of a sample alike.
 
->>> views = views_for(encoder.spec, encoder.preprocess, strength="usual")
->>> first, second = views(x, generator), views(x, generator)
+>>> augmentation = augmentation_for(encoder.spec, encoder.preprocess, strength="default")
+>>> first, second = augmentation(x, generator), augmentation(x, generator)
 
-A view has the shape and the scale of the preprocessed sample. Views are drawn by the batch, each sample's own, on the device
-that the samples are on, and from the generator alone.
+A view has the shape and the scale of the preprocessed sample. Views are drawn by the batch, independently for each sample, on
+the device of the samples and from the generator only.
 """
 
 from __future__ import annotations
@@ -39,43 +39,41 @@ CropScale = Annotated[
     Field(
         gt=0,
         le=1,
-        description="smallest part of a sample that a view shows: of an image's area, a series' length, a vector's entries; by "
-        "default by strength",
+        description="minimum fraction of a sample in a view: of an image's area, a series' length, a vector's entries, by "
+        "default set by strength",
     ),
 ]
 Flip = Annotated[
     bool | None,
-    Field(
-        description="images may be mirrored, as digits and text must not be; by default those in color, which photographs are"
-    ),
+    Field(description="mirror half of the images; not for digits and text; by default only images in color"),
 ]
-"""Options that tasks with views have in common, beside `Strength`."""
+"""Options shared by joint-embedding tasks, in addition to `Strength`."""
 
 
 def augmentation_for(
     spec: SampleSpec,
     preprocess: Preprocess,
     *,
-    strength: Strength = "usual",
+    strength: Strength = "default",
     crop_scale: float | None = None,
     flip: bool | None = None,
 ) -> Augmentation:
-    """The views that suit a kind of sample.
+    """Return the default augmentation for a kind of sample.
 
     Args:
-        spec: of the samples.
-        preprocess: by which they were scaled; views of what lies in [0, 1] stay there.
-        strength: how far from the sample a view may be.
-        share: smallest part of the sample that a view shows; by default by strength.
-        flip: whether images and clips may be mirrored; by default those in color.
+        spec: spec of the samples.
+        preprocess: preprocessing of the samples; views of samples in [0, 1] stay in [0, 1].
+        strength: strength of the augmentation.
+        crop_scale: minimum fraction of a sample in a view; by default set by strength.
+        flip: whether to mirror half of the images and clips; by default only those in color.
     """
-    views: Augmentation
+    augmentation: Augmentation
     if spec.is_visual:
-        views = image_augmentation(spec, preprocess, strength, flip)
+        augmentation = image_augmentation(spec, preprocess, strength, flip)
     elif spec.is_series:
-        views = series_augmentation(preprocess, strength)
+        augmentation = series_augmentation(preprocess, strength)
     else:
-        views = vector_augmentation(preprocess, strength)
-    return (
-        views if crop_scale is None else replace(views, crop_scale=(crop_scale, max(crop_scale, views.crop_scale[1])))
-    )
+        augmentation = vector_augmentation(preprocess, strength)
+    if crop_scale is None:
+        return augmentation
+    return replace(augmentation, crop_scale=(crop_scale, max(crop_scale, augmentation.crop_scale[1])))

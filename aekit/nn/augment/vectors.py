@@ -1,4 +1,4 @@
-"""Views of vectors: entries replaced by other samples', and noise."""
+"""Augment vectors: replace entries by those of other samples, and add noise."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from aekit.nn.augment.base import Augmentation, Strength, format_percent, normal
 
 @dataclass(frozen=True, kw_only=True)
 class VectorAugmentation(Augmentation):
-    """All but a `share` of the entries are replaced, each by that of some sample of the batch: a draw from the entry's own
-    distribution. Then noise is added.
+    """Keep a fraction `crop_scale` of the entries and replace each other by that of a random sample of the batch, a draw from the
+    entry's marginal distribution; then add noise.
 
     Bahri, Jiang, Tay and Metzler, SCARF: self-supervised contrastive learning using random feature corruption, 2022. They
-    replace .6 of the entries of one view; here, where both are drawn alike, about .4 of each leave as many in which the two
-    agree.
+    replace 0.6 of the entries of one view; here both views are augmented, and replacing 0.4 of each leaves as many entries in
+    common.
 
     Attributes:
-        noise: its deviation, on the preprocessed scale.
+        noise: standard deviation of the noise, on the preprocessed scale.
     """
 
     noise: float
 
     @property
     def description(self) -> str:
-        return f"{format_percent(self.crop_scale)} of the entries, the others from other samples; noise"
+        return f"{format_percent(self.crop_scale)} of the entries, the rest from other samples; noise"
 
     def draw(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        chance = torch.rand(x.shape, generator=generator, device=x.device)
+        draws = torch.rand(x.shape, generator=generator, device=x.device)
         rows = torch.randint(len(x), x.shape, generator=generator, device=x.device)
-        mixed = torch.where(chance < self.crop_scales(len(x), generator)[:, None], x, x.gather(0, rows))
+        mixed = torch.where(draws < self.crop_scales(len(x), generator)[:, None], x, x.gather(0, rows))
         return mixed + self.noise * normal(*x.shape, generator=generator)
 
 
-KEEP = {"weak": 0.8, "usual": 0.6, "strong": 0.4}
-NOISE = {"weak": 0.05, "usual": 0.1, "strong": 0.2}
-"""For data of deviation 1; data in [0, 1] has about a quarter of that."""
+KEEP = {"weak": 0.8, "default": 0.6, "strong": 0.4}
+NOISE = {"weak": 0.05, "default": 0.1, "strong": 0.2}
+"""For data of standard deviation 1; data in [0, 1] has about a quarter of it."""
 
 
-def vector_augmentation(preprocess: Preprocess, strength: Strength = "usual") -> VectorAugmentation:
-    """Views of vectors (D,)."""
+def vector_augmentation(preprocess: Preprocess, strength: Strength = "default") -> VectorAugmentation:
+    """Return the augmentation for vectors (D,)."""
     noise = NOISE[strength] / (4 if preprocess.unit else 1)
     return VectorAugmentation(crop_scale=(KEEP[strength], KEEP[strength]), unit=preprocess.unit, noise=noise)

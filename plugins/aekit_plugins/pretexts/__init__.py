@@ -1,4 +1,4 @@
-"""The pretext tasks that come with aekit, registered for `aekit_plugins`."""
+"""Register the built-in pretext tasks for `aekit_plugins`."""
 
 from __future__ import annotations
 
@@ -8,70 +8,70 @@ from aekit.plugin import Entry, hookimpl
 @hookimpl
 def aekit_register_pretexts() -> list[Entry]:
     at = "aekit_plugins.pretexts"
-    seen = ("series", "image", "clip")
+    kinds = ("series", "image", "clip")
     return [
-        Entry("rotation", f"{at}.rotation:Rotation", "says by which angle the image was turned", 2, ("image", "clip")),
-        Entry("jigsaw", f"{at}.jigsaw:Jigsaw", "says in which order the tiles of the image are", 2, ("image",)),
+        Entry(
+            "rotation",
+            f"{at}.rotation:Rotation",
+            "predicts the angle by which the image was rotated",
+            2,
+            ("image", "clip"),
+        ),
+        Entry("jigsaw", f"{at}.jigsaw:Jigsaw", "predicts the order of the shuffled tiles of the image", 2, ("image",)),
         Entry(
             "relative-position",
             f"{at}.relative_position:RelativePosition",
-            "says where one patch of the image lies, seen from another",
+            "predicts where one patch of the image lies relative to another",
             2,
             ("image",),
         ),
         Entry(
             "temporal-order",
             f"{at}.temporal_order:TemporalOrder",
-            "says in which order the segments of the series or clip are",
+            "predicts the order of the shuffled segments of the series or clip",
             2,
             ("series", "clip"),
         ),
-        Entry("masked", f"{at}.masked:Masked", "random patches are hidden, and asked for from the others", 2, seen),
+        Entry("masked", f"{at}.masked:Masked", "predicts randomly masked patches from the visible ones", 2, kinds),
         Entry(
             "predict-part",
             f"{at}.predict_part:PredictPart",
-            "one part from another: future from past, top from bottom",
+            "predicts one part from another: future from past, bottom from top",
             2,
-            seen,
+            kinds,
         ),
-        Entry(
-            "inpainting", f"{at}.inpainting:Inpainting", "a hole in the sample, filled from what surrounds it", 2, seen
-        ),
+        Entry("inpainting", f"{at}.inpainting:Inpainting", "fills a masked region from its surroundings", 2, kinds),
         Entry(
             "colorization",
             f"{at}.colorization:Colorization",
-            "the colors of an image, from its lightness",
+            "predicts the colors of an image from its lightness",
             2,
             ("image",),
         ),
         Entry(
             "super-resolution",
             f"{at}.super_resolution:SuperResolution",
-            "the fine detail of samples that were made smaller",
+            "restores the fine detail of downsampled samples",
             2,
-            seen,
+            kinds,
         ),
         Entry(
             "watermark-removal",
             f"{at}.watermark_removal:WatermarkRemoval",
-            "clean images from those with text and logos laid over",
+            "removes overlaid text and logos from images",
             2,
             ("image",),
         ),
         Entry(
             "simclr",
             f"{at}.simclr:SimCLR",
-            "finds a sample's other view among all views of the batch",
+            "identifies a sample's other view among all views in the batch",
             2,
             ("default-image", "default-series"),
         ),
-        Entry("byol", f"{at}.byol:BYOL", "predicts a slow teacher's projection of the other view", 2),
+        Entry("byol", f"{at}.byol:BYOL", "predicts a momentum teacher's projection of the other view", 2),
         Entry("simsiam", f"{at}.simsiam:SimSiam", "predicts its own projection of the other view", 2),
-        Entry(
-            "barlow-twins", f"{at}.barlow_twins:BarlowTwins", "two views agree, entry by entry, without redundancy", 2
-        ),
-        Entry("vicreg", f"{at}.vicreg:VICReg", "two views agree, while entries vary and do not go together", 2),
-        Entry(
-            "dino", f"{at}.dino:DINO", "from small parts, the prototypes to which a slow teacher assigns large ones", 2
-        ),
+        Entry("barlow-twins", f"{at}.barlow_twins:BarlowTwins", "makes two views agree and decorrelates dimensions", 2),
+        Entry("vicreg", f"{at}.vicreg:VICReg", "makes two views agree, with variance and covariance regularization", 2),
+        Entry("dino", f"{at}.dino:DINO", "predicts a momentum teacher's prototype assignments from small crops", 2),
     ]

@@ -1,4 +1,4 @@
-"""Barlow Twins: each entry of one view's projection goes with the same entry of the other's, and with no other entry."""
+"""Barlow Twins: the cross-correlation matrix of two views' projections approaches the identity."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from aekit.plugin import Encoder, Field
 
 
 class BarlowTwins(JointEmbeddingTask):
-    """The cross-correlations of two views' projections, over the batch, are to be the identity matrix: its diagonal, so that
-    the views agree; the rest, so that no two entries say the same. Wide projections do better.
+    """Push the cross-correlation matrix of two views' projections over the batch toward the identity: ones on the diagonal
+    make the views agree, zeros off it decorrelate dimensions. Wide projections work better.
 
-    Logged: ``agreement``, the mean of the diagonal; ``redundancy``, the root mean square off it; ``spread`` of the
-    projections, which is 0 where they are all alike.
+    Logged: ``agreement``, the mean of the diagonal; ``redundancy``, the root mean square off the diagonal;
+    ``projection_std``, which is 0 when all projections are identical (collapse).
 
     Zbontar, Jing, Misra, LeCun and Deny, Barlow Twins: self-supervised learning via redundancy reduction, 2021.
     """
@@ -27,15 +27,17 @@ class BarlowTwins(JointEmbeddingTask):
         self,
         encoder: Encoder,
         *,
-        redundancy: Annotated[float, Field(ge=0, description="weight of what is off the diagonal")] = 0.005,
+        redundancy: Annotated[float, Field(ge=0, description="weight of the off-diagonal terms")] = 0.005,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
-        width: Annotated[int, Field(ge=2, description="of the projections")] = 512,
-        strength: Strength = "usual",
-        share: CropScale = None,
+        width: Annotated[int, Field(ge=2, description="dimension of the projections")] = 512,
+        strength: Strength = "default",
+        crop_scale: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
-        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), views)
+        augmentation = augmentation_for(
+            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
+        )
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), augmentation)
         self.redundancy = redundancy
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -47,12 +49,12 @@ class BarlowTwins(JointEmbeddingTask):
             "loss": (1 - diagonal).square().sum() + self.redundancy * off,
             "agreement": diagonal.detach().mean(),
             "redundancy": (off.detach() / (correlations.numel() - len(diagonal))).clamp(min=0).sqrt(),
-            "spread": projection_std(first),
+            "projection_std": projection_std(first),
         }
 
 
 @force_float32
 def cross_correlations(first: Tensor, second: Tensor) -> Tensor:
-    """(B, P) and (B, P) -> (P, P): over the batch, of each entry of the first with each of the second, -1 to 1."""
+    """Correlate each dimension of (B, P) with each of the other (B, P) over the batch -> (P, P) in [-1, 1]."""
     first, second = ((z - z.mean(0)) / (z.var(0, correction=0) + 1e-5).sqrt() for z in (first, second))
     return first.T @ second / len(first)

@@ -1,4 +1,4 @@
-"""BYOL: from one view, the teacher's projection of the other is predicted."""
+"""BYOL: predict the teacher's projection of one view from the other view."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from aekit.plugin import Encoder, Field, Samples
 
 
 class BYOL(JointEmbeddingTask):
-    """The teacher is a moving average of the encoder and its projector. No views are pushed apart; what keeps embeddings from
-    becoming all alike is that the teacher is slow and that a predictor stands between. The paper's momentum begins at 0.99 for
-    300 epochs of ImageNet, and at 0.996 for 1000.
+    """Predict the projection of a teacher that is a moving average of the encoder and its projector. There are no negative
+    pairs; the slow teacher and the predictor prevent collapse. The paper's momentum starts at 0.99 for 300 epochs of ImageNet
+    and at 0.996 for 1000.
 
-    Logged: ``spread`` of the projections, which is 0 where they are all alike.
+    Logged: ``projection_std``, which is 0 when all projections are identical (collapse).
 
     Grill et al., Bootstrap your own latent: a new approach to self-supervised learning, 2020.
     """
@@ -39,19 +39,21 @@ class BYOL(JointEmbeddingTask):
         *,
         momentum: Momentum = 0.99,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's and predictor's hidden layer")] = 512,
-        width: Annotated[int, Field(ge=1, description="of the projections")] = 128,
-        strength: Strength = "usual",
-        share: CropScale = None,
+        width: Annotated[int, Field(ge=1, description="dimension of the projections")] = 128,
+        strength: Strength = "default",
+        crop_scale: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
-        super().__init__(encoder, mlp(encoder.dim, hidden, width), views)
+        augmentation = augmentation_for(
+            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
+        )
+        super().__init__(encoder, mlp(encoder.dim, hidden, width), augmentation)
         self.momentum = momentum
         self.predictor = mlp(width, hidden, width)
         self.teacher = MomentumTeacher(encoder, self.projector)
 
     def start(self, samples: Samples) -> None:
-        self.teacher.ema_update(0.0)  # first weights may have been set since it was made
+        self.teacher.ema_update(0.0)  # initial weights may have been loaded since it was built
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         views = self.two_views(x, generator)
@@ -60,7 +62,7 @@ class BYOL(JointEmbeddingTask):
         target, other_target = project_together(self.teacher, *views)
         return {
             "loss": distance(first, other_target) + distance(second, target),
-            "spread": projection_std(projected[0]),
+            "projection_std": projection_std(projected[0]),
         }
 
     def after_step(self) -> None:
@@ -69,5 +71,5 @@ class BYOL(JointEmbeddingTask):
 
 @force_float32
 def distance(predicted: Tensor, target: Tensor) -> Tensor:
-    """The mean squared distance, 0 to 4, of predictions (B, P) and targets (B, P) of unit length. Targets get no gradient."""
+    """Return the mean squared distance, 0 to 4, of normalized predictions and targets, (B, P) each; no gradient to targets."""
     return (2 - 2 * F.cosine_similarity(predicted, target.detach(), dim=1)).mean()

@@ -1,4 +1,4 @@
-"""DINO: from any part of a sample, the student says to which prototypes the teacher assigns its large parts."""
+"""DINO: from any crop of a sample, predict the teacher's prototype assignments of its large crops."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from aekit.objectives.joint_embedding import (
 from aekit.plugin import Encoder, Field, RecipeError, Samples
 
 FIRST = 256
-"""Samples whose mean output is the first center."""
+"""Samples whose mean output initializes the center."""
 
 
 class DINO(JointEmbeddingTask):
-    """Self-distillation: the teacher, a moving average of the student, sees two large parts of each sample, the student these
-    and several small ones, resized to the size that the encoder takes. What keeps outputs from becoming all alike is that the
-    teacher's are centerd, by a moving average, and sharpened, by a low temperature. Unlike in the paper, the projector has batch
-    norms, the prototypes learn from the first step on, and the teacher's temperature stays as it is.
+    """Self-distillation: the teacher, a moving average of the student, sees two large crops of each sample; the student sees
+    these and several small ones, resized to the encoder's input size. Centering the teacher's outputs by a moving average and
+    sharpening them by a low temperature prevents collapse. Unlike in the paper, the projector has batch norms, the prototypes
+    learn from the first step on, and the teacher's temperature is constant.
 
-    Logged: ``undecided``, the entropy of the teacher's assignments, 1 where all prototypes are as good; ``used``, the entropy
-    of their mean over the batch, 0 where one prototype has all samples; both as a share of the most. ``spread`` of the
-    student's outputs, which is 0 where they are all alike.
+    Logged: ``undecided``, the entropy of the teacher's assignments, 1 when all prototypes are equally likely; ``used``, the
+    entropy of their mean over the batch, 0 when one prototype gets all samples; both relative to the maximum.
+    ``projection_std`` of the student's outputs, which is 0 when they are all identical (collapse).
 
     Caron et al., Emerging properties in self-supervised vision transformers, 2021.
     """
@@ -49,70 +49,85 @@ class DINO(JointEmbeddingTask):
         encoder: Encoder,
         *,
         momentum: Momentum = 0.99,
-        student_temperature: Annotated[float, Field(gt=0, description="of the student's softmax")] = 0.1,
-        teacher_temperature: Annotated[float, Field(gt=0, description="of the teacher's; lower is sharper")] = 0.04,
-        centering: Annotated[float, Field(ge=0, lt=1, description="momentum of the center")] = 0.9,
-        parts: Annotated[int, Field(ge=0, description="small parts of each sample that the student sees")] = 2,
-        least: Annotated[
-            float, Field(gt=0, le=1, description="share of a sample that a small part has at least")
+        student_temperature: Annotated[float, Field(gt=0, description="softmax temperature of the student")] = 0.1,
+        teacher_temperature: Annotated[
+            float, Field(gt=0, description="softmax temperature of the teacher; lower is sharper")
+        ] = 0.04,
+        center_momentum: Annotated[
+            float, Field(ge=0, lt=1, description="momentum of the center's moving average")
+        ] = 0.9,
+        local_crops: Annotated[int, Field(ge=0, description="small crops of each sample for the student")] = 2,
+        local_crop_scale: Annotated[
+            float, Field(gt=0, le=1, description="minimum fraction of a sample in a small crop")
         ] = 0.2,
-        large: Annotated[float, Field(gt=0, le=1, description="share that a large part has at least")] = 0.5,
-        prototypes: Annotated[int, Field(ge=2, description="that samples are assigned to")] = 1024,
+        global_crop_scale: Annotated[float, Field(gt=0, le=1, description="minimum fraction in a large crop")] = 0.5,
+        prototypes: Annotated[int, Field(ge=2, description="number of prototypes that samples are assigned to")] = 1024,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
-        width: Annotated[int, Field(ge=1, description="of what is compared with the prototypes")] = 64,
-        strength: Strength = "usual",
+        width: Annotated[
+            int, Field(ge=1, description="dimension of the projections compared with the prototypes")
+        ] = 64,
+        strength: Strength = "default",
         flip: Flip = None,
     ) -> None:
-        if least > large:
-            raise RecipeError([f"objective.dino.least = {least}: expected at most objective.dino.large = {large}"])
-        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=large, flip=flip)
+        if local_crop_scale > global_crop_scale:
+            raise RecipeError(
+                [
+                    f"objective.dino.local_crop_scale = {local_crop_scale}: expected at most "
+                    f"objective.dino.global_crop_scale = {global_crop_scale}"
+                ]
+            )
+        augmentation = augmentation_for(
+            encoder.spec, encoder.preprocess, strength=strength, crop_scale=global_crop_scale, flip=flip
+        )
         head = nn.Sequential(mlp(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
-        super().__init__(encoder, head, views)
-        self.small_views, self.parts = replace(views, crop_scale=(least, large)), parts
-        self.momentum, self.centering = momentum, centering
+        super().__init__(encoder, head, augmentation)
+        self.local_augmentation = replace(augmentation, crop_scale=(local_crop_scale, global_crop_scale))
+        self.local_crops = local_crops
+        self.momentum, self.center_momentum = momentum, center_momentum
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
         self.teacher = MomentumTeacher(encoder, head)
         self.register_buffer("center", torch.zeros(prototypes))
 
     @torch.no_grad()
     def start(self, samples: Samples) -> None:
-        self.teacher.ema_update(0.0)  # first weights may have been set since it was made
-        # Of what an untrained network says, most is the same for all samples. The center begins there, and not at 0.
+        self.teacher.ema_update(0.0)  # initial weights may have been loaded since it was built
+        # The output of an untrained network is almost the same for all samples: start the center there, not at 0.
         raw = samples.batch(torch.arange(min(len(samples), FIRST)))
         self.center.copy_(self.teacher(self.encoder.preprocess(raw)).mean(0))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         large = self.two_views(x, generator)
-        small = [self.small_views(x, generator) for _ in range(self.parts)]
+        small = [self.local_augmentation(x, generator) for _ in range(self.local_crops)]
         logits = project_together(self.project, *large, *small)
         outputs = project_together(self.teacher, *large)
         self.batch_mean = torch.stack(outputs).mean((0, 1))
         targets = [((output - self.center) / self.teacher_temperature).softmax(1) for output in outputs]
-        most = math.log(len(self.center))
+        max_entropy = math.log(len(self.center))
         return {
             "loss": cross_entropy(targets, logits, self.student_temperature),
-            "undecided": entropy(torch.cat(targets)).mean() / most,
-            "used": entropy(torch.cat(targets).mean(0)) / most,
-            "spread": projection_std(logits[0]),
+            "undecided": entropy(torch.cat(targets)).mean() / max_entropy,
+            "used": entropy(torch.cat(targets).mean(0)) / max_entropy,
+            "projection_std": projection_std(logits[0]),
         }
 
     def after_step(self) -> None:
-        self.center.lerp_(self.batch_mean, 1 - self.centering)
+        self.center.lerp_(self.batch_mean, 1 - self.center_momentum)
         self.teacher.ema_update(cosine_ramp(self.momentum, self.progress))
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        large, small = self.views(x, generator), self.small_views(x, generator)
-        assigned, logits = (self.teacher(large) - self.center).argmax(1), self.project(small).argmax(1)
-        answers = [f"{theirs} / {ours}" for theirs, ours in zip(assigned.tolist(), logits.tolist())]
-        return {"sample": x, "large part": large, "small part": small, "prototype: teacher / student": answers}
+        large, small = self.augmentation(x, generator), self.local_augmentation(x, generator)
+        assigned, predicted = (self.teacher(large) - self.center).argmax(1), self.project(small).argmax(1)
+        prototypes = [f"{teacher} / {student}" for teacher, student in zip(assigned.tolist(), predicted.tolist())]
+        return {"sample": x, "large crop": large, "small crop": small, "prototype: teacher / student": prototypes}
 
 
 def cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor], temperature: float) -> Tensor:
-    """A mean over all pairs of a target (B, K) of probabilities and an output (B, K) float32 of the student for another part.
+    """Return the mean cross-entropy over all pairs of a target and a student output for another crop.
 
     Args:
-        targets: of the parts that come first among `told`.
-        told: outputs before the student's softmax.
+        targets: (B, K) probabilities of the crops that come first in `logits`.
+        logits: (B, K) float32 outputs of the student before the softmax.
+        temperature: of the student.
     """
     logarithms = [(output / temperature).log_softmax(1) for output in logits]
     pairs = [(t, s) for (i, t), (j, s) in product(enumerate(targets), enumerate(logarithms)) if i != j]
@@ -120,5 +135,5 @@ def cross_entropy(targets: Sequence[Tensor], logits: Sequence[Tensor], temperatu
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """(..., K) -> (...), in nats."""
+    """Return the entropy (...) of probabilities (..., K) in nats."""
     return -torch.special.xlogy(probabilities, probabilities).sum(-1)

@@ -1,4 +1,4 @@
-"""Inpainting: a hole is cut into each sample, and the encoder's code of what surrounds it has to say what was there."""
+"""Inpainting: mask a region of each sample and restore it from the code of its surroundings."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from aekit.objectives.restoration import Baseline, DamagedBatch, LossOption, Res
 from aekit.plugin import Encoder, Field, Samples
 
 CELLS = 4
-"""Of the coarse noise that random shapes are cut from, along each side of a sample."""
+"""Cells per side of the coarse noise that random shapes are thresholded from."""
 
 
 class Inpainting(RestorationTask):
-    """The context encoder. Holes go through all channels. In their place the network sees the mean of the training samples, as in
-    the paper, or, where it adds to what it sees, a blend of what surrounds them.
+    """The context encoder. Masks cover all channels. Masked entries are filled with the mean of the training samples, as in the
+    paper, or, for residual networks, with a blend of their surroundings.
 
-    Errors count in the hole and, more, in a band of what is visible around it, so that the edges of the two fit together. Its
-    adversarial loss is left out. A gap in a series is a hole along time; that in a clip goes over time and space.
+    Errors count inside the mask and, with a higher weight, in a visible band around it, so that the result fits seamlessly.
+    The paper's adversarial loss is omitted. Masks of series lie along time; masks of clips extend over time and space.
 
     Pathak, Krähenbühl, Donahue, Darrell and Efros, Context encoders: feature learning by inpainting, 2016.
 
@@ -36,43 +36,45 @@ class Inpainting(RestorationTask):
         self,
         encoder: Encoder,
         *,
-        hole: Annotated[
+        mask: Annotated[
             Literal["center", "block", "shapes"],
-            Field(description="a block in the center, a block anywhere of random proportions, or random shapes"),
+            Field(
+                description="center: a block in the center; block: a block anywhere, of random proportions; shapes: random shapes"
+            ),
         ] = "shapes",
-        share: Annotated[float, Field(gt=0, lt=1, description="of the sample that is hidden")] = 0.25,
+        mask_ratio: Annotated[float, Field(gt=0, lt=1, description="fraction of the sample that is masked")] = 0.25,
         fill: Annotated[
             Literal["mean", "surroundings"] | None,
-            Field(description="what the network sees in the hole; by default surroundings where residual"),
+            Field(description="fill value inside the mask; by default surroundings if residual, else mean"),
         ] = None,
-        overlap: Annotated[int, Field(ge=0, description="width in entries of the visible band around the hole")] = 2,
-        overlap_weight: Annotated[float, Field(ge=0, description="factor on the errors in that band")] = 10.0,
+        overlap: Annotated[int, Field(ge=0, description="width of the visible band around the mask, in entries")] = 2,
+        overlap_weight: Annotated[float, Field(ge=0, description="weight of the errors in that band")] = 10.0,
         loss: LossOption = "mse",
         residual: ResidualOption = None,
     ) -> None:
         if encoder.spec.is_vector:
             raise ValueError(f"expected series, images or clips, whose entries have neighbors, found {encoder.spec}")
         super().__init__(encoder, loss, residual)
-        self.hole, self.share, self.overlap, self.overlap_weight = hole, share, overlap, overlap_weight
+        self.mask, self.mask_ratio, self.overlap, self.overlap_weight = mask, mask_ratio, overlap, overlap_weight
         self.filling = MaskFill(encoder, "mean")
         self.smooth = self.residual if fill is None else fill == "surroundings"
-        self.damaged_label = "surroundings" if self.smooth else "the mean"
+        self.damaged_label = "surroundings" if self.smooth else "mean"
 
     def start(self, samples: Samples) -> None:
         self.filling.start(samples, self.encoder)
 
     def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(B, *shape) -> the sample with its hole filled, and the hole, bool (B, 1, ...)."""
+        """Return samples (B, *shape) with the masked region filled, and the mask, bool (B, 1, ...)."""
         size, sides = x.shape[2:], self.encoder.spec.shape[1:]
-        if self.hole == "shapes":
-            cells = [max(2, round(CELLS * now / side)) for now, side in zip(size, sides)]
-            hidden = random_shape_masks(size, cells, self.share, len(x), generator)
+        if self.mask == "shapes":
+            cells = [max(2, round(CELLS * length / side)) for length, side in zip(size, sides)]
+            hidden = random_shape_masks(size, cells, self.mask_ratio, len(x), generator)
         else:
-            hidden = block_masks(size, sides, self.share, len(x), generator, central=self.hole == "center")
+            hidden = block_masks(size, sides, self.mask_ratio, len(x), generator, central=self.mask == "center")
         return self.fill_mask(x, hidden), hidden
 
     def fill_mask(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """(B, *shape) and its hole -> (B, *shape) as the network sees it."""
+        """Fill the masked region of (B, *shape) for the network."""
         return smooth_fill(x, hidden) if self.smooth else self.filling(x, hidden)
 
     def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
@@ -84,16 +86,16 @@ class Inpainting(RestorationTask):
         return DamagedBatch(x if hidden is None else self.fill_mask(x, hidden), hidden)
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
-        ways = {**super().baselines(notes), "the mean": self._by(self.filling)}
-        ways["nearest neighbor"] = self._by(nearest_fill)
+        methods = {**super().baselines(notes), "mean": self._by(self.filling)}
+        methods["nearest neighbor"] = self._by(nearest_fill)
         if self.encoder.spec.is_image:
             try:
                 import skimage.restoration  # noqa: F401
             except ImportError:
-                notes.append("no biharmonic inpainting: it needs scikit-image (pip install 'aekit[images]')")
+                notes.append("biharmonic inpainting skipped: it needs scikit-image (pip install 'aekit[images]')")
             else:
-                ways["biharmonic"] = self._by(biharmonic_fill)
-        return ways
+                methods["biharmonic"] = self._by(biharmonic_fill)
+        return methods
 
     def _by(self, fill: Callable[[Tensor, Tensor], Tensor]) -> Baseline:
         return lambda damaged: damaged.visible if damaged.mask is None else fill(damaged.visible, damaged.mask)

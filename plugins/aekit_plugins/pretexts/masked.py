@@ -1,4 +1,4 @@
-"""Masked modeling: random patches of the sample are hidden, and asked for from the others."""
+"""Masked modeling: predict randomly masked patches from the visible ones."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from aekit.plugin import Encoder, Field, Samples
 
 Side = Annotated[int, Field(ge=1)]
 _PATCH = Field(
-    description="steps or pixels of a patch, one side or [height, width]; auto: the network's own where it is made of patches, "
+    description="size of a patch in steps or pixels, one side or [height, width]; auto: the network's patch size if it has one, "
     "else a sixteenth of a series and an eighth of each side of an image"
 )
-_NORMALIZE = Field(description="each patch that is asked for is brought to mean 0 and deviation 1 first")
-_DEPTH = Field(ge=1, description="layers of the decoder of a network that is made of patches")
+_NORMALIZE = Field(description="normalize each target patch to mean 0 and standard deviation 1 (MAE's norm_pix_loss)")
+_DEPTH = Field(ge=1, description="decoder layers, for networks that work on patches")
 
 
 class Masked(Pretext):
-    """Hides the same share of patches in every sample, others in each, and asks for them; errors count there alone.
+    """Mask a fixed fraction of patches, chosen at random for each sample, and predict them; only masked patches count.
 
-    Networks made of patches (`aekit.Backbone.encode_visible`) encode the visible ones alone. All others are shown something in
-    place of the hidden ones, and everything is decoded from the code. The patches of series lie along time; those of clips go
-    through all frames, so that nothing can be copied from the frame before.
+    Networks that work on patches (`aekit.Backbone.encode_visible`) encode only the visible ones. Other networks see a fill
+    value in the masked patches, and the whole sample is decoded from the code. Patches of series lie along time; patches of
+    clips extend through all frames (tubes), so that nothing can be copied from the previous frame.
 
     He et al., Masked autoencoders are scalable vision learners, 2022; Xie et al., SimMIM: a simple framework for masked image
-    modeling, 2022, for what is shown in place; Tong et al., VideoMAE, 2022, for the tubes.
+    modeling, 2022, for the fill value; Tong et al., VideoMAE, 2022, for the tubes.
 
     Raises:
         ValueError: vectors, patches that do not fit into the sample, or a backbone without a decoder.
@@ -43,23 +43,23 @@ class Masked(Pretext):
         patch: Annotated[
             Literal["auto"] | Side | Annotated[list[Side], Field(min_length=1, max_length=2)], _PATCH
         ] = "auto",
-        share: Annotated[float, Field(gt=0, lt=1, description="of the patches, that is hidden")] = 0.6,
+        mask_ratio: Annotated[float, Field(gt=0, lt=1, description="fraction of the patches that is masked")] = 0.6,
         fill: FillOption = "token",
         normalize: Annotated[bool, _NORMALIZE] = False,
         depth: Annotated[int, _DEPTH] = 2,
     ) -> None:
         super().__init__(encoder)
-        own, spec = encoder.backbone.patch, encoder.spec
-        self.grid = PatchGrid(spec, own if patch == "auto" else patch)
-        if own and self.grid.patch[-len(own) :] != tuple(own):
-            raise ValueError(f"patch = {patch}: expected that of the network, {' x '.join(map(str, own))}")
+        patch_size, spec = encoder.backbone.patch, encoder.spec
+        self.grid = PatchGrid(spec, patch_size if patch == "auto" else patch)
+        if patch_size and self.grid.patch[-len(patch_size) :] != tuple(patch_size):
+            raise ValueError(f"patch = {patch}: expected the network's patch size, {' x '.join(map(str, patch_size))}")
         if self.grid.count < 2:
-            raise ValueError(f"patch = {patch}: expected two patches or more in {spec}")
-        self.count = min(max(1, round(share * self.grid.count)), self.grid.count - 1)
+            raise ValueError(f"patch = {patch}: expected at least two patches in {spec}")
+        self.count = min(max(1, round(mask_ratio * self.grid.count)), self.grid.count - 1)
         self.normalize = normalize
         self.likelihood = LOSSES["bce" if encoder.preprocess.unit and not normalize else "mse"](spec)
-        self.filling = MaskFill(encoder, "zero" if own else fill)
-        if own:
+        self.filling = MaskFill(encoder, "zero" if patch_size else fill)
+        if patch_size:
             self.decoder: torch.nn.Module = PatchDecoder(
                 encoder.backbone.tokens_dim, encoder.dim, self.grid, spec.shape[0], depth
             )
@@ -73,13 +73,13 @@ class Masked(Pretext):
         self.filling.start(samples, self.encoder)
 
     def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(B, *shape) -> the same with the filling in the hidden patches, and those as bool (B, 1, ...)."""
+        """Return (B, *shape) with masked patches filled, and the mask, bool (B, 1, ...)."""
         chance = torch.rand(len(x), self.grid.count, generator=generator, device=x.device)
         hidden = self.grid.unpool(chance.argsort(1).argsort(1) < self.count)
         return self.filling(x, hidden), hidden
 
     def predict(self, visible: Tensor, hidden: Tensor) -> Tensor:
-        """(B, *shape) and what is hidden in it, (B, 1, ...) -> (B, *shape), before the activation of `likelihood`."""
+        """Predict (B, *shape), before the activation of `likelihood`, from visible samples and their mask (B, 1, ...)."""
         encoder = self.encoder
         if not encoder.backbone.patch:
             return self.decoder(encoder.encode(visible)).float()
@@ -89,7 +89,7 @@ class Masked(Pretext):
         return self.decoder(tokens, places, encoder.head(features)).float()
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """(B, *shape) -> the mean error of an entry of the hidden patches."""
+        """Return the mean error per entry of the masked patches."""
         visible, hidden = self.mask_input(x, generator)
         target = self.grid.standardize(x) if self.normalize else x
         return {"loss": masked_mean(self.likelihood.elementwise(self.predict(visible, hidden), target), hidden).mean()}
@@ -97,10 +97,8 @@ class Masked(Pretext):
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         visible, hidden = self.mask_input(x, generator)
         restored = self.likelihood.activate(self.predict(visible, hidden))
-        if (
-            self.normalize
-        ):  # a hidden patch's own mean and deviation were not asked for: it gets those of all that is visible
+        if self.normalize:  # masked patches get the mean and standard deviation of the visible ones
             shape = (-1,) + (1,) * (x.ndim - 1)
             mean = masked_mean(x, ~hidden).view(shape)
             restored = mean + masked_mean((x - mean).square(), ~hidden).sqrt().view(shape) * restored
-        return {"sees": visible, "restores": torch.where(hidden, restored, x), "sample": x}
+        return {"network input": visible, "network output": torch.where(hidden, restored, x), "sample": x}

@@ -1,4 +1,4 @@
-"""Relative position: where does the second patch lie, seen from the first?"""
+"""Relative position: predict where the second patch lies relative to the first."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from aekit.objectives.base import Pretext
 from aekit.plugin import Encoder, Field
 
 NAMES = ("up left", "up", "up right", "left", "right", "down left", "down", "down right")
-"""Where the cells about the middle of a 3 x 3 grid lie, in reading order."""
+"""Positions of the cells around the middle of a 3 x 3 grid, in reading order."""
 MIDDLE = 4
 
 
 class RelativePosition(Pretext):
-    """The network sees the middle one of 3 x 3 patches and one of its 8 neighbors, each by itself, and says which one.
+    """Encode the middle one of 3 x 3 patches and one of its 8 neighbors, each by itself, and predict which neighbor it is.
 
-    The middle patch lies where it lies whichever neighbor is asked for, so that it alone tells nothing. Between patches there
-    are gaps, their places vary, each has the mean and the deviation of the whole image, and a share of color images is
-    seen in gray, against the color fringes of lenses. A patch is enlarged to the size that the encoder takes.
+    The position of the middle patch does not depend on the neighbor, so it alone reveals nothing. Gaps between patches,
+    jittered positions, patches normalized to the mean and standard deviation of the whole image, and some color images in
+    grayscale, against chromatic aberration, prevent shortcuts. Patches are resized to the encoder's input size.
 
     Raises:
         ValueError: samples that are not images, or too small to be cut.
@@ -35,18 +35,22 @@ class RelativePosition(Pretext):
         encoder: Encoder,
         *,
         gap: Annotated[
-            float, Field(ge=0, le=0.5, description="between patches, as a share of a third of a side")
+            float, Field(ge=0, le=0.5, description="gap between patches, as a fraction of a grid cell")
         ] = 0.1,
-        jitter: Annotated[float, Field(ge=0, le=0.5, description="of a patch's place, as a share of a third")] = 0.1,
-        gray: Annotated[float, Field(ge=0, le=1, description="share of color images that are seen in gray")] = 0.3,
-        width: Annotated[int, Field(ge=0, description="of the hidden layer that answers; 0: none")] = 1024,
+        jitter: Annotated[
+            float, Field(ge=0, le=0.5, description="jitter of a patch's position, as a fraction of a cell")
+        ] = 0.1,
+        grayscale: Annotated[
+            float, Field(ge=0, le=1, description="probability of converting a color image to grayscale")
+        ] = 0.3,
+        width: Annotated[int, Field(ge=0, description="width of the classifier's hidden layer; 0: none")] = 1024,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
         if not spec.is_image:
             raise ValueError(f"expected images (C, H, W), found {spec}")
         self.rows, self.columns = (TileCells.partition(side, 3, gap, jitter) for side in spec.shape[1:])
-        self.gray = gray
+        self.grayscale = grayscale
         self.head = classification_head(2 * encoder.dim, width, len(NAMES))
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -54,13 +58,13 @@ class RelativePosition(Pretext):
         return classification_loss(self.logits(patches), neighbors)
 
     def pairs(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
-        """Patches (B, 2, C, h, w), the middle one first; top and left of each, (B, 2); and (B,) which neighbor it is."""
+        """Return patches (B, 2, C, h, w), the middle one first; top and left of each, (B, 2); and the neighbor's index (B,)."""
         neighbors = torch.randint(0, len(NAMES), (len(x),), generator=generator, device=x.device)
-        # In reading order, the middle cell stands between the fourth neighbor and the fifth.
+        # In reading order, the middle cell comes between the fourth and the fifth neighbor.
         other = neighbors + (neighbors >= MIDDLE)
         cells = torch.stack([torch.full_like(other, MIDDLE), other], 1)
         corners = self.rows.starts(cells // 3, generator), self.columns.starts(cells % 3, generator)
-        x = random_grayscale(x, self.gray, generator)
+        x = random_grayscale(x, self.grayscale, generator)
         return (
             match_image_statistics(cut_tiles(x, *corners, self.rows.piece, self.columns.piece), x),
             corners,
@@ -68,20 +72,20 @@ class RelativePosition(Pretext):
         )
 
     def logits(self, patches: Tensor) -> Tensor:
-        """(B, 2, C, h, w) -> (B, 8) logits."""
+        """Return logits (B, 8) for patches (B, 2, C, h, w)."""
         codes = self.encoder.encode(resize_tiles(patches, self.encoder.spec.shape[1:]))
         return self.head(codes.view(len(patches), -1))
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
         patches, corners, neighbors = self.pairs(x, generator)
-        seen = resize_tiles(patches, x.shape[2:]).unflatten(0, patches.shape[:2])
+        resized = resize_tiles(patches, x.shape[2:]).unflatten(0, patches.shape[:2])
         places = cut_tiles(x, *corners, self.rows.piece, self.columns.piece)
-        # The rest is drawn pale, so that the patches stand out, dark ones too.
+        # The rest is drawn pale, so that patches stand out, including dark ones.
         middle = (x.amin((-2, -1), keepdim=True) + x.amax((-2, -1), keepdim=True)) / 2
         return {
             "two patches": paste_tiles(places, *corners, middle + 0.35 * (x - middle)),
-            "middle patch": seen[:, 0],
-            "other patch": seen[:, 1],
-            "other lies": [NAMES[number] for number in neighbors.tolist()],
-            "network says": format_predictions(self.logits(patches), NAMES),
+            "middle patch": resized[:, 0],
+            "other patch": resized[:, 1],
+            "position of the other": [NAMES[number] for number in neighbors.tolist()],
+            "network predicts": format_predictions(self.logits(patches), NAMES),
         }

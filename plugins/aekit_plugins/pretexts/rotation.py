@@ -1,4 +1,4 @@
-"""Rotation: by which of a few angles was the image turned?"""
+"""Rotation: predict the angle by which the image was rotated."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from aekit.plugin import Encoder, Field
 
 
 class Rotation(Pretext):
-    """The image is turned counterclockwise, and the network says by how much: that takes knowing what is up in it.
+    """Rotate the image counterclockwise and predict the angle, which requires knowing which way is up.
 
-    Half and quarter turns move entries and leave them as they are. Eighths are interpolated, inside a circle, so that no blank
-    corner tells the angle; and as what is interpolated is less sharp than what is not, which would tell eighths from quarters,
-    all are interpolated then: moved by up to half an entry each way, with a further small turn. Of images that are not square
-    the central square is turned, unless it is by half. All frames of a clip are turned alike.
+    Half and quarter turns only move pixels. Eighths are interpolated inside a circle, so that no blank corner reveals the
+    angle. Since interpolation blurs, which would separate eighths from quarters, all angles are then interpolated: shifted by
+    up to half a pixel each way and rotated by a small extra angle. Of images that are not square, the central square is
+    rotated, except by half turns. All frames of a clip are rotated alike.
 
     Raises:
         ValueError: samples that are neither images nor clips.
@@ -33,75 +33,75 @@ class Rotation(Pretext):
         self,
         encoder: Encoder,
         *,
-        ways: Annotated[Literal[2, 4, 8], Field(description="angles, from no turn on in equal steps")] = 4,
-        views: Annotated[
+        angles: Annotated[Literal[2, 4, 8], Field(description="number of evenly spaced angles, starting at 0")] = 4,
+        copies: Annotated[
             Literal["all", "one"],
-            Field(
-                description="all: each sample in each of its turns, at that many times the cost; one: in a drawn one"
-            ),
+            Field(description="all: each sample at every angle, at that many times the cost; one: at one random angle"),
         ] = "all",
         jitter: Annotated[
             float | None,
-            Field(ge=0, le=20, description="largest further turn in degrees, each way; by default 0, and 8 for 8 ways"),
+            Field(
+                ge=0, le=20, description="maximum extra rotation in degrees, each way; by default 0, or 8 for 8 angles"
+            ),
         ] = None,
-        width: Annotated[int, Field(ge=0, description="of the hidden layer that answers; 0: none")] = 1024,
+        width: Annotated[int, Field(ge=0, description="width of the classifier's hidden layer; 0: none")] = 1024,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
         if not spec.is_visual:
             raise ValueError(f"expected images (C, H, W) or clips (C, T, H, W), found {spec}")
-        self.ways, self.views = ways, views
-        self.jitter = math.radians((8.0 if ways == 8 else 0.0) if jitter is None else jitter)
-        self.head = classification_head(encoder.dim, width, ways)
+        self.angles, self.copies = angles, copies
+        self.jitter = math.radians((8.0 if angles == 8 else 0.0) if jitter is None else jitter)
+        self.head = classification_head(encoder.dim, width, angles)
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        if self.views == "all":
-            turns = torch.arange(self.ways, device=x.device).repeat_interleave(len(x))
-            x = x.repeat(self.ways, *[1] * (x.ndim - 1))
+        if self.copies == "all":
+            turns = torch.arange(self.angles, device=x.device).repeat_interleave(len(x))
+            x = x.repeat(self.angles, *[1] * (x.ndim - 1))
         else:
-            turns = torch.randint(0, self.ways, (len(x),), generator=generator, device=x.device)
+            turns = torch.randint(0, self.angles, (len(x),), generator=generator, device=x.device)
         return classification_loss(self.head(self.encoder.encode(self.rotate(x, turns, generator))), turns)
 
     def rotate(self, x: Tensor, turns: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, C, ..., H, W), each turned by `turns` (B,) steps."""
-        if self.ways == 2 and not self.jitter:
+        """Rotate each of (B, C, ..., H, W) by `turns` (B,) steps of the angle."""
+        if self.angles == 2 and not self.jitter:
             return rotate_quarters(x, 2 * turns)
         high, wide = x.shape[-2:]
         side = min(high, wide)
         top, left = (high - side) // 2, (wide - side) // 2
         square = x[..., top : top + side, left : left + side]
-        if self.ways == 8 or self.jitter:
+        if self.angles == 8 or self.jitter:
             drawn = 2 * torch.rand(3, len(x), generator=generator, device=x.device) - 1
-            angles = turns * (2 * math.pi / self.ways) + self.jitter * drawn[0]
-            square = rotate_in_circle(square, angles, 0.5 * drawn[1:])
+            radians = turns * (2 * math.pi / self.angles) + self.jitter * drawn[0]
+            square = rotate_in_circle(square, radians, 0.5 * drawn[1:])
         else:
             square = rotate_quarters(square, turns)
         return F.pad(square, (left, wide - side - left, top, high - side - top))
 
     def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        names = [f"{360 * turn // self.ways}°" for turn in range(self.ways)]
-        turns = torch.randint(0, self.ways, (len(x),), generator=generator, device=x.device)
-        seen = self.rotate(x, turns, generator)
-        answers = format_predictions(self.head(self.encoder.encode(seen)), names)
-        is_turned = [names[turn] for turn in turns.tolist()]
-        return {"sample": x, "turned": seen, "by": is_turned, "network says": answers}
+        names = [f"{360 * turn // self.angles}°" for turn in range(self.angles)]
+        turns = torch.randint(0, self.angles, (len(x),), generator=generator, device=x.device)
+        rotated = self.rotate(x, turns, generator)
+        predictions = format_predictions(self.head(self.encoder.encode(rotated)), names)
+        angles = [names[turn] for turn in turns.tolist()]
+        return {"sample": x, "rotated": rotated, "angle": angles, "network predicts": predictions}
 
 
 def rotate_quarters(x: Tensor, quarters: Tensor) -> Tensor:
-    """Squares (B, ..., S, S), or any images for even numbers, each turned by `quarters` (B,) in 0..3, exactly."""
+    """Rotate squares (B, ..., S, S), or any images for even numbers, by `quarters` (B,) in 0..3, exactly."""
     quarters = quarters.view(-1, *[1] * (x.ndim - 1))
     x = torch.where(quarters >= 2, x.flip((-2, -1)), x)
     return torch.where(quarters % 2 == 1, x.rot90(1, (-2, -1)), x) if x.shape[-1] == x.shape[-2] else x
 
 
-def rotate_in_circle(x: Tensor, angles: Tensor, moved: Tensor) -> Tensor:
-    """Squares (B, ..., S, S), each moved left and up by `moved` (2, B) entries, at most half of one, and then turned by `angles`
-    (B,) radians; bilinear, and 0 outside the circle of radius S / 2 - 1."""
+def rotate_in_circle(x: Tensor, angles: Tensor, shift: Tensor) -> Tensor:
+    """Shift squares (B, ..., S, S) left and up by `shift` (2, B) pixels, at most half a pixel, then rotate them by `angles` (B,)
+    radians; bilinear, and 0 outside the circle of radius S / 2 - 1."""
     side, cosine, sine = x.shape[-1], angles.cos()[:, None, None], angles.sin()[:, None, None]
     ticks = (2 * torch.arange(side, device=x.device) + 1) / side - 1
     down, across = ticks[:, None], ticks
-    # By hand, as affine_grid multiplies in bfloat16 under autocast, which is too coarse for places.
+    # By hand, since affine_grid multiplies in bfloat16 under autocast, which is too coarse for coordinates.
     places = torch.stack([cosine * across - sine * down, sine * across + cosine * down], -1)  # (B, S, S, 2)
-    places = places + (2 / side) * moved.T[:, None, None]
-    found = F.grid_sample(x.flatten(1, -3), places, align_corners=False).view_as(x)
-    return found * (down.square() + across.square() <= (1 - 2 / side) ** 2 + 1e-6)
+    places = places + (2 / side) * shift.T[:, None, None]
+    rotated = F.grid_sample(x.flatten(1, -3), places, align_corners=False).view_as(x)
+    return rotated * (down.square() + across.square() <= (1 - 2 / side) ** 2 + 1e-6)

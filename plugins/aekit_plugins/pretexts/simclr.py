@@ -1,4 +1,4 @@
-"""SimCLR: of all views in the batch, a sample's other view is to be found."""
+"""SimCLR: identify a sample's other view among all views in the batch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from aekit.plugin import Encoder, Field
 
 
 class SimCLR(JointEmbeddingTask):
-    """Two views of each sample are encoded and projected; the loss is the cross-entropy of telling a view's partner from all
-    other views of the batch by their cosine similarities. Larger batches make it harder, and usually the embedding better.
+    """Encode and project two views of each sample; the loss is the cross-entropy of identifying a view's partner among all
+    other views in the batch by cosine similarity. Larger batches make the task harder and usually improve the embedding.
 
-    Logged: ``matched``, the share of samples whose first view is nearest, of all second ones, to their own; ``spread`` of the
-    projections, which is 0 where all are alike.
+    Logged: ``pair_accuracy``, the fraction of samples whose first view is nearer to its own second view than to any other;
+    ``projection_std``, which is 0 when all projections are identical (collapse).
 
     Chen, Kornblith, Norouzi and Hinton, A simple framework for contrastive learning of visual representations, 2020.
     """
@@ -35,36 +35,38 @@ class SimCLR(JointEmbeddingTask):
         self,
         encoder: Encoder,
         *,
-        temperature: Annotated[float, Field(gt=0, description="what cosine similarities are divided by")] = 0.2,
+        temperature: Annotated[float, Field(gt=0, description="divisor of the cosine similarities")] = 0.2,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layer")] = 512,
-        width: Annotated[int, Field(ge=1, description="of the projections that are compared")] = 128,
-        strength: Strength = "usual",
-        share: CropScale = None,
+        width: Annotated[int, Field(ge=1, description="dimension of the projections")] = 128,
+        strength: Strength = "default",
+        crop_scale: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
-        super().__init__(encoder, mlp(encoder.dim, hidden, width), views)
+        augmentation = augmentation_for(
+            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
+        )
+        super().__init__(encoder, mlp(encoder.dim, hidden, width), augmentation)
         self.temperature = temperature
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         first, second = project_together(self.project, *self.two_views(x, generator))
         return {
             "loss": nt_xent(first, second, self.temperature),
-            "matched": nearest_is_pair(first, second).float().mean(),
-            "spread": projection_std(first),
+            "pair_accuracy": nearest_is_pair(first, second).float().mean(),
+            "projection_std": projection_std(first),
         }
 
 
 @force_float32
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """The normalized, temperature-scaled cross-entropy: the mean, over all 2 B projections, of minus the log of the softmax,
-    at its partner, of its cosine similarities to all others.
+    """Return the normalized, temperature-scaled cross-entropy of identifying each projection's partner, averaged over 2 B.
 
     Args:
-        first, second: (B, P) projections of two views; row i of each is of sample i.
+        first, second: (B, P) projections of two views; row i of each belongs to sample i.
+        temperature: divisor of the cosine similarities.
     """
     count = len(first)
     both = F.normalize(torch.cat([first, second]), dim=1)
-    likeness = (both @ both.T / temperature).fill_diagonal_(-torch.inf)  # (2 B, 2 B); no view is its own partner
+    similarities = (both @ both.T / temperature).fill_diagonal_(-torch.inf)  # (2 B, 2 B); no view is its own partner
     partner = torch.arange(2 * count, device=first.device).roll(count)
-    return F.cross_entropy(likeness, partner)
+    return F.cross_entropy(similarities, partner)

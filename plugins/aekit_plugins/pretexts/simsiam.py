@@ -1,4 +1,4 @@
-"""SimSiam: from one view, the projection of the other is predicted, which itself gets no gradient."""
+"""SimSiam: predict the projection of one view from the other, with a stop-gradient on the target."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from aekit.plugin import Encoder, Field
 
 
 class SimSiam(JointEmbeddingTask):
-    """The loss is minus the cosine similarity of prediction and projection, the mean of both directions: from 1 to -1. What
-    keeps embeddings from becoming all alike is that a target gets no gradient, and that a predictor stands between. As in the
-    paper, the projector has three layers and ends in a batch norm, and the predictor is narrower inside than outside.
+    """Maximize the cosine similarity of prediction and projection, averaged over both directions; the loss is its negative,
+    from 1 to -1. The stop-gradient and the predictor prevent collapse. As in the paper, the projector has three layers and
+    ends in a batch norm, and the predictor has a bottleneck.
 
-    Logged: ``spread`` of the projections, which is 0 where they are all alike.
+    Logged: ``projection_std``, which is 0 when all projections are identical (collapse).
 
     Chen and He, Exploring simple Siamese representation learning, 2021.
     """
@@ -29,14 +29,16 @@ class SimSiam(JointEmbeddingTask):
         encoder: Encoder,
         *,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
-        width: Annotated[int, Field(ge=1, description="of the projections")] = 512,
+        width: Annotated[int, Field(ge=1, description="dimension of the projections")] = 512,
         bottleneck: Annotated[int, Field(ge=1, description="width of the predictor's hidden layer")] = 128,
-        strength: Strength = "usual",
-        share: CropScale = None,
+        strength: Strength = "default",
+        crop_scale: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
-        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width, norm_last=True), views)
+        augmentation = augmentation_for(
+            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
+        )
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width, norm_last=True), augmentation)
         self.predictor = mlp(width, bottleneck, width)
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -44,11 +46,11 @@ class SimSiam(JointEmbeddingTask):
         first, second = project_together(self.predictor, *projected)
         return {
             "loss": -(mean_cosine_similarity(first, projected[1]) + mean_cosine_similarity(second, projected[0])) / 2,
-            "spread": projection_std(projected[0]),
+            "projection_std": projection_std(projected[0]),
         }
 
 
 @force_float32
 def mean_cosine_similarity(predicted: Tensor, target: Tensor) -> Tensor:
-    """The mean cosine similarity of predictions (B, P) and targets (B, P). Targets get no gradient."""
+    """Return the mean cosine similarity of predictions and targets, (B, P) each. Targets get no gradient."""
     return F.cosine_similarity(predicted, target.detach(), dim=1).mean()

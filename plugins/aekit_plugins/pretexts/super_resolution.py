@@ -1,4 +1,4 @@
-"""Super-resolution: each sample is made smaller and blown up again, and what that lost has to be restored."""
+"""Super-resolution: downsample and upsample each sample, and restore the lost detail."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from aekit.plugin import Encoder, Field, resample
 
 
 class SuperResolution(RestorationTask):
-    """The network sees the sample of the lower resolution at the size of the higher one, blown up with a cubic kernel.
+    """Restore samples that were downsampled and upsampled to the original size with a cubic kernel.
 
-    Series are made coarser in time, images in height and width, clips in all three, or, with `axes`, in time or in space alone.
+    Series are downsampled in time, images in height and width, clips in all three or, with `axes`, only in time or space.
 
     Dong, Loy, He and Tang, Learning a deep convolutional network for image super-resolution, 2014; Kim, Lee and Lee,
     Accurate image super-resolution using very deep convolutional networks, 2016, for the residual.
@@ -29,9 +29,9 @@ class SuperResolution(RestorationTask):
         self,
         encoder: Encoder,
         *,
-        factor: Annotated[int, Field(ge=2, le=16, description="how many times smaller each side becomes")] = 2,
+        factor: Annotated[int, Field(ge=2, le=16, description="factor by which each side is downsampled")] = 2,
         axes: Annotated[
-            Literal["all", "time", "space"], Field(description="of a clip, those that are made smaller")
+            Literal["all", "time", "space"], Field(description="axes of a clip that are downsampled")
         ] = "all",
         loss: LossOption = "mse",
         residual: ResidualOption = None,
@@ -39,23 +39,23 @@ class SuperResolution(RestorationTask):
         kinds = {"series": ["time"], "image": ["space"] * 2, "clip": ["time", "space", "space"]}
         if encoder.spec.kind not in kinds:
             raise ValueError(f"expected series, images or clips, whose entries have neighbors, found {encoder.spec}")
-        own = kinds[encoder.spec.kind]
-        if axes != "all" and axes not in own:
-            raise ValueError(f"axes = {axes!r} leaves nothing to make smaller of {encoder.spec}")
+        sample_axes = kinds[encoder.spec.kind]
+        if axes != "all" and axes not in sample_axes:
+            raise ValueError(f"axes = {axes!r} leaves nothing to downsample in {encoder.spec}")
         super().__init__(encoder, loss, residual)
-        self.factors = [factor if axes in ("all", axis) else 1 for axis in own]
+        self.factors = [factor if axes in ("all", axis) else 1 for axis in sample_axes]
         short = [side for side, factor in zip(encoder.spec.shape[1:], self.factors) if side < 2 * factor]
         if short and factor > 1:
             raise ValueError(f"factor = {factor} leaves fewer than two entries of {short[0]}")
 
     def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
         small = [max(1, round(side / factor)) for side, factor in zip(x.shape[2:], self.factors)]
-        return DamagedBatch(self._within(resample(resample(x, tuple(small)), tuple(x.shape[2:]))))
+        return DamagedBatch(self._clamp(resample(resample(x, tuple(small)), tuple(x.shape[2:]))))
 
     def prepare_damaged(self, x: Tensor, hidden: Tensor | None = None) -> DamagedBatch:
         large = [side * factor for side, factor in zip(x.shape[2:], self.factors)]
-        return DamagedBatch(self._within(resample(x, tuple(large))), hidden)
+        return DamagedBatch(self._clamp(resample(x, tuple(large))), hidden)
 
-    def _within(self, x: Tensor) -> Tensor:
-        # A cubic kernel swings beyond the values that it passes through.
+    def _clamp(self, x: Tensor) -> Tensor:
+        # A cubic kernel overshoots.
         return x.clamp(0, 1) if self.unit else x

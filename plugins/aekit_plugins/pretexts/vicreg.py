@@ -1,4 +1,4 @@
-"""VICReg: two views' projections agree, while over a batch their entries vary, and do not go together."""
+"""VICReg: two views' projections agree, while their dimensions vary over the batch and stay decorrelated."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from aekit.plugin import Encoder, Field
 
 
 class VICReg(JointEmbeddingTask):
-    """The loss has three terms: the squared difference of two views' projections, by entry; by how much the deviation of an
-    entry falls short of 1; the squared covariances of different entries. Only the first compares the views.
+    """Minimize three terms: the mean squared difference of two views' projections; a hinge on dimensions whose standard
+    deviation is below 1; the squared covariances of different dimensions. Only the first compares the views.
 
-    Logged: the three terms, before their weights; ``spread`` of the projections, which is 0 where they are all alike.
+    Logged: the three unweighted terms; ``projection_std``, which is 0 when all projections are identical (collapse).
 
     Bardes, Ponce and LeCun, VICReg: variance-invariance-covariance regularization for self-supervised learning, 2022.
     """
@@ -27,17 +27,21 @@ class VICReg(JointEmbeddingTask):
         self,
         encoder: Encoder,
         *,
-        invariance: Annotated[float, Field(ge=0, description="weight of the difference of the views")] = 25.0,
-        variance: Annotated[float, Field(ge=0, description="weight of deviations that fall short of 1")] = 25.0,
-        covariance: Annotated[float, Field(ge=0, description="weight of covariances")] = 1.0,
+        invariance: Annotated[float, Field(ge=0, description="weight of the difference between the views")] = 25.0,
+        variance: Annotated[
+            float, Field(ge=0, description="weight of the hinge on standard deviations below 1")
+        ] = 25.0,
+        covariance: Annotated[float, Field(ge=0, description="weight of the squared covariances")] = 1.0,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
-        width: Annotated[int, Field(ge=2, description="of the projections")] = 512,
-        strength: Strength = "usual",
-        share: CropScale = None,
+        width: Annotated[int, Field(ge=2, description="dimension of the projections")] = 512,
+        strength: Strength = "default",
+        crop_scale: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        views = augmentation_for(encoder.spec, encoder.preprocess, strength=strength, crop_scale=share, flip=flip)
-        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), views)
+        augmentation = augmentation_for(
+            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
+        )
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), augmentation)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -48,18 +52,22 @@ class VICReg(JointEmbeddingTask):
             "covariance": covariances(first, second),
         }
         loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}, "spread": projection_std(first)}
+        return {
+            "loss": loss,
+            **{name: term.detach() for name, term in terms.items()},
+            "projection_std": projection_std(first),
+        }
 
 
 @force_float32
 def variance_hinge(first: Tensor, second: Tensor) -> Tensor:
-    """By how much the deviation of an entry of (B, P) over the batch falls short of 1: a mean over entries and both views."""
+    """Return how far standard deviations over the batch, of (B, P), fall below 1: the mean over dimensions and both views."""
     return torch.stack([F.relu(1 - (z.var(0) + 1e-4).sqrt()).mean() for z in (first, second)]).mean()
 
 
 @force_float32
 def covariances(first: Tensor, second: Tensor) -> Tensor:
-    """The squared covariances of different entries of (B, P), summed and divided by P; the sum of both views'."""
+    """Return the sum of squared off-diagonal covariances of (B, P), divided by P and added over both views."""
     total = first.new_zeros(())
     for z in (first, second):
         matrix = (z - z.mean(0)).T @ (z - z.mean(0)) / (len(z) - 1)

@@ -1,4 +1,4 @@
-"""The series data sets that come inside the package aeon, by name: small, real, and there without a network."""
+"""Series data sets that ship with the package aeon, by name: small, real and offline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aekit.plugin import (
     find_parts,
 )
 
-_ROOT = Field(description="folder of data sets, NAME/NAME_TRAIN.ts each; auto: those inside the package aeon")
+_ROOT = Field(description="folder of data sets, NAME/NAME_TRAIN.ts each; auto: those that ship with aeon")
 
 
 def open_dataset(
@@ -30,12 +30,12 @@ def open_dataset(
     unequal: UnequalOption = "stretch",
     missing: MissingOption = "skip",
 ) -> SeriesSource:
-    """``GunPoint``, ``ArrowHead``, ``BasicMotions``, ``JapaneseVowels`` ...: train and test part, with their classes.
+    """Open ``GunPoint``, ``ArrowHead``, ``BasicMotions``, ``JapaneseVowels`` ...: train and test split, with labels.
 
     Only files of the package are read; aeon itself, whose import compiles code, is not imported.
 
     Raises:
-        DataError: no such data set there, or aeon is needed and not installed.
+        DataError: there is no such data set, or aeon is not installed.
     """
     folder = _inside_aeon(where) if root == "auto" else Path(root).expanduser()
     known = {path.stem[: -len("_TRAIN")]: path for path in sorted(folder.glob("*/*_TRAIN.ts"))}
@@ -45,14 +45,14 @@ def open_dataset(
 
 
 def _inside_aeon(where: str) -> Path:
-    found = find_spec("aeon")
-    if found is None or not found.submodule_search_locations:
-        raise DataError(f"aeon:{where}: the data comes inside the package aeon: pip install 'aekit[series]'")
-    return Path(found.submodule_search_locations[0]) / "datasets" / "data"
+    package = find_spec("aeon")
+    if package is None or not package.submodule_search_locations:
+        raise DataError(f"aeon:{where}: the data ships with the package aeon: pip install 'aekit[series]'")
+    return Path(package.submodule_search_locations[0]) / "datasets" / "data"
 
 
 def example(folder: Path) -> tuple[str, dict[str, str]]:
-    """What the conformance kit opens."""
+    """Return what the conformance kit opens."""
     from aekit.plugin import write_series
 
     return "Waves", {"root": str(write_series(folder).parent)}

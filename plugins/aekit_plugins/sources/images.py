@@ -1,4 +1,4 @@
-"""Images: a folder of them, a CSV or Parquet list of them, or a single file."""
+"""Images: a folder, a CSV or Parquet list, or a single file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from aekit.plugin import (
     IMAGE_ENDINGS,
     PATH_COLUMNS,
+    TABLE_ENDINGS,
     CropPctOption,
     Field,
     InterpolationOption,
@@ -31,17 +32,17 @@ from aekit.plugin import (
 
 
 class Images(Source):
-    """Reads images by the batch, with a pool of threads, as (C, H, W) of their own depth: uint8, uint16 or float32.
+    """Read batches of images in a thread pool, as (C, H, W) of their bit depth: uint8, uint16 or float32.
 
-    `aekit.data.readers.image_lists.list_images` says what folders and lists mean. A list with two columns of paths gives pairs:
-    opened with one `column` and with the other, it has the same ids in the same order.
+    `aekit.data.readers.image_lists.list_images` describes folders and lists. A list with two columns of paths gives pairs: opened
+    with either `column`, it has the same ids in the same order.
 
     Args:
-        where: the folder, list or image.
-        like: what an encoder takes: images are brought to its size, channels and depth, whatever the options say.
+        where: a folder, list or image.
+        like: spec of an encoder's input; overrides size, channels and depth.
 
     Raises:
-        DataError: there are no images, or the list is not usable. Single bad images are skipped, with a reason.
+        DataError: there are no images, or the list is unusable. Single bad images are skipped with a reason.
     """
 
     slow = True
@@ -54,28 +55,28 @@ class Images(Source):
         *,
         size: SizeOption = "auto",
         resize: ResizeOption = "crop",
-        share: CropPctOption = 1.0,
+        crop_pct: CropPctOption = 1.0,
         interpolation: InterpolationOption = "bicubic",
         channels: Annotated[
             Literal["auto", 1, 3, 4], Field(description="1 gray, 3 RGB, 4 RGBA; auto: RGB if any image is colored")
         ] = "auto",
         column: Annotated[
-            str, Field(description="of a list, the one with the paths; auto: path, file, filename or image")
+            str, Field(description="column of a list with the paths; auto: path, file, filename or image")
         ] = "auto",
     ) -> None:
         self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
         listing = list_images(where, column)
         self.ids, self.paths, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
         headers = read_headers(self.paths, self._pool)
-        self.spec, choices = choose_spec(headers, like, size, resize, channels, share, interpolation)
+        self.spec, choices = choose_spec(headers, like, size, resize, channels, crop_pct, interpolation)
         self.note = "; ".join([*choices, *filter(None, [listing.note])])
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Whether it is an image, a folder that holds one, or a list with a column of paths."""
+        """Return True for an image, a folder that holds one, or a list with a column of paths."""
         if path.is_dir():
             return contains_files(path, IMAGE_ENDINGS)
-        names = column_names(path) if path.name.lower().endswith(IMAGE_ENDINGS) else ["path"]
+        names = column_names(path) if path.name.lower().endswith(TABLE_ENDINGS) else ["path"]
         return find_column(names, PATH_COLUMNS) is not None
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

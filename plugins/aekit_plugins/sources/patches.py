@@ -1,4 +1,4 @@
-"""Patches of images: a grid of windows over images at their natural size, for networks that are to run on whole pages."""
+"""Patches: a grid of windows over images at their original size, for networks that run on whole pages."""
 
 from __future__ import annotations
 
@@ -24,43 +24,41 @@ from aekit.plugin import (
 Side = Annotated[int, Field(ge=1, le=8192)]
 Sides = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
-_STRIDE = Field(
-    description="pixels from one patch to the next, or [down, across]; auto: the size, so that none overlap"
-)
-_MOST = Field(ge=0, description="patches taken of an image, evenly spaced in its grid; 0: all")
+_STRIDE = Field(description="step between patches in pixels, or [down, across]; auto: the size, without overlap")
+_MAX_PER_IMAGE = Field(ge=0, description="maximum number of patches per image, evenly spaced in its grid; 0: all")
 _CHANNELS = Field(description="1 gray, 3 RGB, 4 RGBA; auto: RGB if any image is colored")
-_COLUMN = Field(description="of a list, the one with the paths; auto: path, file, filename or image")
+_COLUMN = Field(description="column of a list with the paths; auto: path, file, filename or image")
 
 
 class Patches(Source):
-    """Cuts each image of a folder, a list or a file into a grid of patches (C, H, W), of the image's own depth.
+    """Cut each image of a folder, a list or a file into a grid of patches (C, H, W) of the image's bit depth.
 
-    The last row and column of the grid are moved back to the edge, so that everything is covered. Ids are ``name@y,x``,
-    from the image's name and the upper left corner; labels and splits are the image's. Names, labels and splits come
-    from folders and lists as `aekit.data.readers.image_lists.list_images` says. Two openings of images of equal names and
-    sizes, such as one list with ``column = "dirty"`` and ``column = "clean"``, have the same ids in the same order.
-    Images are decoded when a batch asks for them; only the last is kept, as the next batch likely goes on in it.
+    The last row and column of the grid are aligned to the edge, so that everything is covered. Ids are ``name@y,x``, with the
+    image's name and the upper left corner; labels and splits are the image's. Names, labels and splits come from folders and
+    lists as in `aekit.data.readers.image_lists.list_images`. Images with equal names and sizes, such as one list with
+    ``column = "dirty"`` and ``column = "clean"``, have the same ids in the same order. Images are decoded on demand; only the
+    last is kept, because the next batch probably continues in it.
 
     Args:
-        where: the folder, list or image.
-        like: what an encoder takes: patches are of its size, channels and depth, whatever the options say.
+        where: a folder, list or image.
+        like: spec of an encoder's input; overrides size, channels and depth.
 
     Raises:
-        DataError: there are no images, or the list is not usable. An image that is bad, or smaller than a patch, is
-            one patch ``name@0,0`` that is skipped, with a reason.
+        DataError: there are no images, or the list is unusable. An image that is bad or smaller than a patch becomes one
+            patch ``name@0,0`` that is skipped with a reason.
     """
 
     slow = True
-    looks_for = "images, if it is asked to cut them: patches:FOLDER"
+    looks_for = "images to cut, as patches:FOLDER"
 
     def __init__(
         self,
         where: str,
         like: SampleSpec | None = None,
         *,
-        size: Annotated[Sides, Field(description="pixels of a patch, one side or [height, width]")] = 64,
+        size: Annotated[Sides, Field(description="size of a patch in pixels, one side or [height, width]")] = 64,
         stride: Annotated[Literal["auto"] | Sides, _STRIDE] = "auto",
-        most_per_image: Annotated[int, _MOST] = 0,
+        max_per_image: Annotated[int, _MAX_PER_IMAGE] = 0,
         channels: Annotated[Literal["auto", 1, 3, 4], _CHANNELS] = "auto",
         column: Annotated[str, _COLUMN] = "auto",
     ) -> None:
@@ -72,7 +70,7 @@ class Patches(Source):
         self.spec = replace(spec, resize=None)
         self.note = "; ".join([*notes, *filter(None, [listing.note])])
         step = spec.shape[1:] if stride == "auto" else (stride, stride) if isinstance(stride, int) else tuple(stride)
-        grids = [window_corners(h.size if h else (0, 0), spec.shape[1:], step, most_per_image) for h in headers]
+        grids = [window_corners(h.size if h else (0, 0), spec.shape[1:], step, max_per_image) for h in headers]
         self._image = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
         self._corner = np.concatenate(grids)
         places = zip(self._image.tolist(), self._corner.tolist())
@@ -83,42 +81,42 @@ class Patches(Source):
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Never: a folder of images is opened whole, unless patches are asked for."""
+        """Return False: a folder is opened as whole images unless ``patches:`` is named."""
         return False
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.zeros(len(indices), bool)
-        wanted: dict[int, list[int]] = {}
+        positions: dict[int, list[int]] = {}
         for position, image in enumerate(self._image[indices].tolist()):
-            wanted.setdefault(image, []).append(position)
-        kept, others = self._last[0], [image for image in wanted if image != self._last[0]]
+            positions.setdefault(image, []).append(position)
+        cached, others = self._last[0], [image for image in positions if image != self._last[0]]
 
         def cut(image: int, whole: np.ndarray) -> None:
             height, width = self.spec.shape[1:]
-            for position in wanted[image]:
+            for position in positions[image]:
                 y, x = self._corner[indices[position]]
                 patch = whole[:, y : y + height, x : x + width]
                 if patch.shape == self.spec.shape:
                     rows[position], ok[position] = patch, True
                 else:
-                    found = f"{whole.shape[2]}x{whole.shape[1]} pixels"
-                    why = f"{found}: too small for a patch of {width}x{height} at {y},{x}"
-                    self.skipped[self.ids[indices[position]]] = why
+                    size = f"{whole.shape[2]}x{whole.shape[1]} pixels"
+                    reason = f"{size}: too small for a patch of {width}x{height} at {y},{x}"
+                    self.skipped[self.ids[indices[position]]] = reason
             if [image] == others[-1:]:
                 self._last = (image, whole)
 
-        if kept in wanted:
+        if cached in positions:
             cut(*self._last)
         files = [self.paths[image] for image in others]
         reasons = for_each_full_size(files, self.spec, self._pool, lambda n, whole: cut(others[n], whole))
         for image, reason in zip(others, reasons):
             if reason:
-                self.skipped |= {self.ids[indices[position]]: reason for position in wanted[image]}
+                self.skipped |= {self.ids[indices[position]]: reason for position in positions[image]}
         return rows, ok
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
-        """What the conformance kit opens."""
+        """Return what the conformance kit opens."""
         from aekit.plugin import images
 
         return str(images(folder)), {"size": [4, 5], "stride": 3}

@@ -1,4 +1,4 @@
-"""Recordings: windows cut from long series, so that no step is in two splits."""
+"""Recordings: windows cut from long series, with no step in two splits."""
 
 from __future__ import annotations
 
@@ -24,39 +24,43 @@ from aekit.plugin import (
 
 Count = Annotated[int, Field(ge=1)]
 
-_X = Field(description="the columns that are channels; auto: all of numbers, but for labels and times")
-_Y = Field(description="the column of the steps' labels; auto: of a usual name, unless folders are classes; none: none")
-_LABEL = Field(description="of a window whose steps have several labels: the most frequent, or the largest")
-_EVERY = Field(description="steps from one of a window to its next: 10 takes every tenth")
-_STRIDE = Field(description="steps from the start of a window to that of the next; auto: windows follow one another")
-_TEST = Field(ge=0, lt=1, description="held out: the end of a recording; of a folder, the last of each class; 0: none")
-_GAP = Field(description="steps before the held-out end that are in no window; auto: as many as a window spans")
+_X = Field(description="columns for the channels; auto: all numeric columns except labels and times")
+_Y = Field(
+    description="column of the steps' labels; auto: by common names, unless folders are classes; none: no labels"
+)
+_LABEL = Field(description="label of a window whose steps have several: the most frequent, or the largest")
+_EVERY = Field(description="stride between steps of a window: 10 takes every tenth step")
+_STRIDE = Field(description="steps between the starts of consecutive windows; auto: windows do not overlap")
+_TEST = Field(
+    ge=0, lt=1, description="held-out fraction: the end of a recording; in a folder, the last of each class; 0: none"
+)
+_GAP = Field(description="unused steps before the held-out end; auto: the span of a window")
 
 
 class Recordings(Source):
-    """Cuts recordings into windows (C, T) float32: tables with a row for each step, arrays (T,) or (T, C) in .npy, sound in .wav.
+    """Cut recordings into windows (C, T) float32: tables with one row per step, arrays (T,) or (T, C) in .npy, sound in .wav.
 
-    Ids are ``name@first``, by the window's first step. One recording is split in time; in a folder, folders are classes, and
-    ``train``, ``val``, ``test`` at the top are splits. An encoder finds its channels by their names.
+    Ids are ``name@first``, with the window's first step. A single recording is split in time; in a folder, subfolders are
+    classes, and ``train``, ``val``, ``test`` at the top are splits. An encoder finds its channels by name.
 
     Args:
-        where: a recording, or a folder of them.
-        like: what an encoder takes: windows are of its channels, length and step, whatever the options say.
+        where: a recording, or a folder of recordings.
+        like: spec of an encoder's input; overrides channels, length and step.
 
     Raises:
-        DataError: there are no recordings, or the only one cannot be read or is too short. In a folder, such a recording is one
-            window ``name@0`` that is skipped, with a reason; so are windows in which a value is missing.
+        DataError: there are no recordings, or the only one is unreadable or too short. In a folder, such a recording becomes one
+            window ``name@0`` that is skipped with a reason, as are windows with missing values.
     """
 
     segment_starts: np.ndarray
-    looks_for = f"sound in {', '.join(SOUND_ENDINGS)}; tables of steps as recordings:PATH"
+    looks_for = f"sound in {', '.join(SOUND_ENDINGS)}; tables with a row per step as recordings:PATH"
 
     def __init__(
         self,
         where: str,
         like: SampleSpec | None = None,
         *,
-        steps: Annotated[int, Field(ge=2, description="of a window")] = 128,
+        steps: Annotated[int, Field(ge=2, description="steps of a window")] = 128,
         every: Annotated[Count, _EVERY] = 1,
         stride: Annotated[Literal["auto"] | Count, _STRIDE] = "auto",
         x: Annotated[str | list[str], _X] = "auto",
@@ -77,7 +81,7 @@ class Recordings(Source):
             self.recordings.append(Recording(path, x, y, missing, like))
             first = self.recordings[-1]
             if like is None and not first.reason:
-                # The first that can be read decides which channels there are.
+                # The first readable recording defines the channels.
                 like = SampleSpec("series", (len(first.values), steps), "float32", columns=first.columns)
         if like is None:
             raise DataError(f"{listing.paths[0]}: {self.recordings[0].reason}")
@@ -86,19 +90,19 @@ class Recordings(Source):
         self.segment_starts, self.ids, self.splits = self.cutting.cut_files(
             self.recordings, listing, root.is_dir(), test, gap
         )
-        of_steps = all(one.labels is not None or one.reason for one in self.recordings)
-        if listing.labels is not None and not (of_steps and y != "auto"):
+        has_step_labels = all(recording.labels is not None or recording.reason for recording in self.recordings)
+        if listing.labels is not None and not (has_step_labels and y != "auto"):
             self.labels = listing.labels[self.segment_starts[:, 0]]
-        elif of_steps:
+        elif has_step_labels:
             self.labels = self._labels(label)
-        said = next(one.note for one in self.recordings if not one.reason)
-        rates = sorted({one.rate for one in self.recordings} - {0})
-        mixed = f"sound of {' and '.join(map(str, rates))} steps a second, as it is" if len(rates) > 1 else ""
-        self.note = "; ".join(filter(None, [f"windows of {steps} steps", said, mixed, listing.note]))
+        note = next(recording.note for recording in self.recordings if not recording.reason)
+        rates = sorted({recording.rate for recording in self.recordings} - {0})
+        mixed = f"sample rates of {' and '.join(map(str, rates))} Hz, not resampled" if len(rates) > 1 else ""
+        self.note = "; ".join(filter(None, [f"windows of {steps} steps", note, mixed, listing.note]))
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Whether it is sound, or a folder that holds some. Tables, whose rows may be samples or steps, and arrays are opened as
+        """Return True for sound or a folder with sound. Open arrays and tables, whose rows may be samples or steps, as
         ``recordings:PATH``."""
         if path.is_dir():
             return contains_files(path, SOUND_ENDINGS)
@@ -108,29 +112,30 @@ class Recordings(Source):
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
         for position, index in enumerate(indices.tolist()):
             number, first = self.segment_starts[index].tolist()
-            one, frames = self.recordings[number], self.cutting.frames(first)
-            if one.reason or frames[-1] >= one.count:
-                self.skipped[self.ids[index]] = one.reason or f"{one.count} steps, expected {self.cutting.span}"
+            recording, frames = self.recordings[number], self.cutting.frames(first)
+            if recording.reason or frames[-1] >= recording.count:
+                reason = f"{recording.count} steps, expected {self.cutting.span}"
+                self.skipped[self.ids[index]] = recording.reason or reason
                 ok[position] = False
             else:
-                rows[position] = one.values[:, frames.start : frames.stop : frames.step]
+                rows[position] = recording.values[:, frames.start : frames.stop : frames.step]
         return rows, ok
 
     def _labels(self, rule: str) -> np.ndarray:
-        """(N,) of the windows."""
-        found = []
+        """Return the labels (N,) of the windows."""
+        window_labels = []
         for number, start in self.segment_starts.tolist():
-            frames, own = self.cutting.frames(start), self.recordings[number].labels
-            if own is None or frames[-1] >= len(own):
-                found.append("")  # a recording that cannot be read
+            frames, labels = self.cutting.frames(start), self.recordings[number].labels
+            if labels is None or frames[-1] >= len(labels):
+                window_labels.append("")  # an unreadable recording
                 continue
-            values, counts = np.unique(own[frames.start : frames.stop : frames.step], return_counts=True)
-            found.append(values[-1 if rule == "largest" else counts.argmax()])
-        return np.array(found)
+            values, counts = np.unique(labels[frames.start : frames.stop : frames.step], return_counts=True)
+            window_labels.append(values[-1 if rule == "largest" else counts.argmax()])
+        return np.array(window_labels)
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:
-        """What the conformance kit opens."""
+        """Return what the conformance kit opens."""
         from aekit.plugin import write_recording
 
         return str(write_recording(folder)), {"steps": 6, "stride": 3}

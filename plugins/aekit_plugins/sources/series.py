@@ -1,4 +1,4 @@
-"""Series in files: the .ts files of the UCR and UEA archives."""
+"""Series in the .ts files of the UCR and UEA archives."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from aekit.plugin import (
 
 
 class Series(SeriesSource):
-    """A .ts file, ``NAME_TRAIN.ts`` with the ``NAME_TEST.ts`` beside it, or a folder of both.
+    """Series of a .ts file, of ``NAME_TRAIN.ts`` with ``NAME_TEST.ts`` next to it, or of a folder with both.
 
     Raises:
-        DataError: as `aekit.data.readers.series`.
+        DataError: as in `aekit.data.readers.series`.
     """
 
     looks_for = "series in .ts files such as GunPoint_TRAIN.ts"
@@ -35,23 +35,23 @@ class Series(SeriesSource):
         unequal: UnequalOption = "stretch",
         missing: MissingOption = "skip",
         pair: Annotated[
-            bool, Field(description="NAME_TEST.ts beside NAME_TRAIN.ts is read too, as the test split")
+            bool, Field(description="also read NAME_TEST.ts next to NAME_TRAIN.ts, as the test split")
         ] = True,
     ) -> None:
         files = find_parts(Path(where), pair)
         super().__init__(files, like, length, unequal, missing)
         if len(files) > 1:
             names = " and ".join(path.name for path in files.values())
-            self.note = "; ".join(filter(None, [f"{names} are read together", self.note]))
+            self.note = "; ".join(filter(None, [f"read together: {names}", self.note]))
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Whether it is a .ts file of series, or a folder that holds one."""
+        """Return True for a .ts file of series, or a folder that holds one."""
         return holds_series(path)
 
     @staticmethod
     def example(folder: Path) -> str:
-        """What the conformance kit opens."""
+        """Return what the conformance kit opens."""
         from aekit.plugin import write_series
 
         return str(write_series(folder))

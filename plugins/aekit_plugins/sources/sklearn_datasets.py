@@ -1,4 +1,4 @@
-"""The data sets that come inside scikit-learn: small, real, and there without a network."""
+"""Data sets that ship with scikit-learn: small, real and offline."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NAMES = ("breast_cancer", "digits", "iris", "wine")
 
 
 def open_dataset(where: str, like: SampleSpec | None = None) -> Source:
-    """``digits``: 1797 gray images (1, 8, 8), the numbers as labels; ``iris``, ``wine``, ``breast_cancer``: vectors
-    of float64, the names of the classes as labels.
+    """Open ``digits``, 1797 grayscale images (1, 8, 8), or ``iris``, ``wine`` or ``breast_cancer``, float64 vectors.
 
-    The gray values of digits are 0..16, which as uint8 would pass for nearly black: they are float32 in [0, 1].
+    The labels are numbers for digits and class names for the others. Values of digits are 0..16, almost black as uint8, so they
+    are scaled to float32 in [0, 1].
 
     Raises:
-        DataError: another name.
+        DataError: the name is unknown.
     """
     if where not in NAMES:
         raise DataError(f"sklearn:{where}: no such data set{closest_name(where, NAMES)}")
@@ -30,5 +30,5 @@ def open_dataset(where: str, like: SampleSpec | None = None) -> Source:
 
 
 def example(folder: Path) -> str:
-    """What the conformance kit opens."""
+    """Return what the conformance kit opens."""
     return "iris"

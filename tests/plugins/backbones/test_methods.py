@@ -1,4 +1,4 @@
-"""Backbones and variants: shapes of any size, and the mathematics against written-out references."""
+"""Backbones and variants: shapes of any size, and values compared with direct implementations."""
 
 from __future__ import annotations
 
@@ -79,34 +79,34 @@ def test_gaussian_noise_has_its_level_in_the_units_of_the_data() -> None:
     x = torch.zeros(20000, 2)
     variant = Denoising(noise="gaussian", level=30.0)
     variant.prepare(scaling([1 / 255, 1 / 10], unit=True))
-    seen = variant.corrupt(x, torch.Generator().manual_seed(0))
-    assert seen.std(0).tolist() == pytest.approx([30 / 255, 3.0], rel=0.02)
-    assert seen.mean(0).tolist() == pytest.approx([0, 0], abs=0.07)
+    noisy = variant.corrupt(x, torch.Generator().manual_seed(0))
+    assert noisy.std(0).tolist() == pytest.approx([30 / 255, 3.0], rel=0.02)
+    assert noisy.mean(0).tolist() == pytest.approx([0, 0], abs=0.07)
     assert corrupted(x, noise="gaussian").std().item() == pytest.approx(0.25, rel=0.02), "a quarter of the range"
 
 
-def test_masking_sets_its_share_of_entries_to_zero_and_leaves_the_rest() -> None:
+def test_masking_sets_a_fraction_of_the_entries_to_zero() -> None:
     x = torch.rand(500, 40) + 0.5
-    seen = corrupted(x, noise="masking", level=0.3)
-    assert (seen == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
-    assert torch.equal(seen[seen != 0], x[seen != 0])
+    noisy = corrupted(x, noise="masking", level=0.3)
+    assert (noisy == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert torch.equal(noisy[noisy != 0], x[noisy != 0])
 
 
 def test_salt_and_pepper_go_to_both_extremes_equally_often() -> None:
     x = torch.full((500, 40), 0.4)
-    seen = corrupted(x, noise="salt-and-pepper", level=0.2)
-    assert seen.unique().tolist() == pytest.approx([0.0, 0.4, 1.0])
-    assert (seen == 0).float().mean().item() == pytest.approx(0.1, abs=0.01)
-    assert (seen == 1).float().mean().item() == pytest.approx(0.1, abs=0.01)
+    noisy = corrupted(x, noise="salt-and-pepper", level=0.2)
+    assert noisy.unique().tolist() == pytest.approx([0.0, 0.4, 1.0])
+    assert (noisy == 0).float().mean().item() == pytest.approx(0.1, abs=0.01)
+    assert (noisy == 1).float().mean().item() == pytest.approx(0.1, abs=0.01)
 
 
-def test_noise_is_new_at_every_presentation_and_follows_the_generator() -> None:
+def test_noise_is_drawn_anew_and_follows_the_generator() -> None:
     x = torch.rand(8, 10)
     assert not torch.equal(corrupted(x, seed=0), corrupted(x, seed=1))
     assert torch.equal(corrupted(x, seed=5), corrupted(x, seed=5))
 
 
-def test_a_share_cannot_exceed_one() -> None:
+def test_a_fraction_cannot_exceed_one() -> None:
     message = r"denoising\.level = 20: expected at most 1, a fraction of the entries with masking noise"
     with pytest.raises(RecipeError, match=message):
         Denoising(noise="masking", level=20)
@@ -128,15 +128,15 @@ def test_losses_against_written_out_sums() -> None:
 
 def test_the_clean_sample_is_the_target_and_the_corrupted_one_the_input() -> None:
     table = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
-    held = load_samples(ArraySource(table), np.arange(50), torch.device("cpu"))
+    samples = load_samples(ArraySource(table), np.arange(50), torch.device("cpu"))
     values = {
         "data": {"source": "memory"},
         "encoder": {"backbone": "mlp", "dim": 3, "mlp": {"hidden": [5]}},
         "objective": {"variants": ["denoising"], "denoising": {"noise": "gaussian", "level": 2.0}},
     }
-    objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
+    objective = make_objective(make_recipe(values), samples.spec, fit_preprocess(samples)[0])
     assert isinstance(objective, Autoencoder)
-    raw = held.batch(torch.arange(50))
+    raw = samples.batch(torch.arange(50))
     logged = objective.loss(Batch(raw), torch.Generator().manual_seed(3))
     clean = objective.encoder.preprocess(raw)
     noisy = objective.variants["denoising"].corrupt(clean, torch.Generator().manual_seed(3))
@@ -162,8 +162,8 @@ def test_a_run_keeps_its_decoder(tmp_path) -> None:
     encoder = aekit.fit(images, dim=4, epochs=1, out=tmp_path / "run")
     again = load_autoencoder(tmp_path / "run")
     assert again.encoder.digest == encoder.digest
-    back = again.reconstruct(torch.from_numpy(images))
-    assert back.shape == (40, 1, 8, 8) and back.min() >= 0 and back.max() <= 1
+    reconstructed = again.reconstruct(torch.from_numpy(images))
+    assert reconstructed.shape == (40, 1, 8, 8) and reconstructed.min() >= 0 and reconstructed.max() <= 1
 
 
 def displaced(x: torch.Tensor, **options: float) -> torch.Tensor:
@@ -178,12 +178,12 @@ def test_without_displacement_the_image_stays_as_it_is() -> None:
 def test_each_image_is_moved_by_its_own_distance_within_the_largest() -> None:
     x = torch.zeros(200, 1, 41, 41)
     x[:, :, 19:22, 19:22] = 1
-    seen = displaced(x, translate=0.2, degrees=0, scale=0)
+    moved_images = displaced(x, translate=0.2, degrees=0, scale=0)
     rows, columns = torch.meshgrid(torch.arange(41.0), torch.arange(41.0), indexing="ij")
-    mass = seen.sum((1, 2, 3))
-    assert mass.numpy() == pytest.approx(np.full(200, 9), rel=1e-3), "moving keeps what is there"
+    mass = moved_images.sum((1, 2, 3))
+    assert mass.numpy() == pytest.approx(np.full(200, 9), rel=1e-3), "shifting preserves the mass"
     for axis in (rows, columns):
-        moved = (seen[:, 0] * axis).sum((1, 2)) / mass - 20
+        moved = (moved_images[:, 0] * axis).sum((1, 2)) / mass - 20
         assert moved.abs().max() <= 0.2 * 41 + 1e-3
         assert moved.std().item() == pytest.approx(0.2 * 41 / 3**0.5, rel=0.15), "uniform over the range"
 
@@ -192,18 +192,18 @@ def test_a_quarter_turn_is_a_quarter_turn() -> None:
     """The largest angle is reached by a drawn number of 1: written out with the map that it must then apply."""
     variant = RandomAffine(translate=0, degrees=180, scale=0)
     x = torch.rand(64, 1, 9, 9)
-    seen = variant.corrupt(x, torch.Generator().manual_seed(1))
+    rotated = variant.corrupt(x, torch.Generator().manual_seed(1))
     drawn = 2 * torch.rand(4, 64, generator=torch.Generator().manual_seed(1)) - 1
-    near = int((drawn[2].abs() - 0.5).abs().argmin())
-    turned = torch.rot90(x[near], 1 if drawn[2, near] > 0 else -1, (1, 2))
-    assert (seen[near] - turned).abs().mean() < (seen[near] - x[near]).abs().mean() / 3
+    nearest = int((drawn[2].abs() - 0.5).abs().argmin())
+    turned = torch.rot90(x[nearest], 1 if drawn[2, nearest] > 0 else -1, (1, 2))
+    assert (rotated[nearest] - turned).abs().mean() < (rotated[nearest] - x[nearest]).abs().mean() / 3
 
 
-def test_turning_keeps_shapes_in_a_image_that_is_not_square() -> None:
+def test_turning_keeps_shapes_in_an_image_that_is_not_square() -> None:
     x = torch.zeros(100, 1, 30, 90)
     x[:, :, 10:21, 40:51] = 1  # a square stays one: as tall as it is wide, whatever its angle
-    seen = displaced(x, translate=0, degrees=180, scale=0)[:, 0]
-    tall, wide = (seen.amax(axis) > 0.5 for axis in (2, 1))
+    rotated = displaced(x, translate=0, degrees=180, scale=0)[:, 0]
+    tall, wide = (rotated.amax(axis) > 0.5 for axis in (2, 1))
     assert (tall.sum(1) - wide.sum(1)).abs().max() <= 2
 
 
@@ -214,16 +214,16 @@ def test_resizing_about_the_center_keeps_it_there() -> None:
     assert mass.min() >= 0.7**2 - 0.05 and mass.max() <= 1.3**2 + 0.05 and mass.std() > 0.2
 
 
-def test_binarized_samples_are_drawn_anew_and_are_what_is_to_be_restored() -> None:
-    held = load_samples(ArraySource(np.full((64, 1, 8, 8), 51, np.uint8)), np.arange(64), torch.device("cpu"))
+def test_binarized_samples_are_drawn_anew_and_are_the_targets() -> None:
+    samples = load_samples(ArraySource(np.full((64, 1, 8, 8), 51, np.uint8)), np.arange(64), torch.device("cpu"))
     values = {"data": {"source": "memory"}, "objective": {"variants": ["binarize"]}, "encoder": {"backbone": "mlp"}}
-    objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
+    objective = make_objective(make_recipe(values), samples.spec, fit_preprocess(samples)[0])
     assert isinstance(objective, Autoencoder) and objective.randomness() == ["variant 'binarize'"]
-    x = objective.encoder.preprocess(held.batch(torch.arange(64)))
+    x = objective.encoder.preprocess(samples.batch(torch.arange(64)))
     drawn = objective.variants["binarize"].augment(x, torch.Generator().manual_seed(3))
     assert drawn.unique().tolist() == [0, 1] and drawn.mean().item() == pytest.approx(51 / 255, abs=0.02)
     assert not torch.equal(drawn, objective.variants["binarize"].augment(x, torch.Generator().manual_seed(4)))
-    logged = objective.loss(Batch(held.batch(torch.arange(64))), torch.Generator().manual_seed(3))
+    logged = objective.loss(Batch(samples.batch(torch.arange(64))), torch.Generator().manual_seed(3))
     expected = objective.likelihood(objective.decoder(objective.encoder.encode(drawn)), drawn).mean()
     assert logged["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -251,16 +251,16 @@ def test_a_tied_decoder_uses_the_encoders_weights_transposed(name: str, tmp_path
     # The way back is the adjoint of the way there: <W x, y> = <x, W' y>, without biases.
     for stage, mirror in zip(autoencoder.encoder.backbone.stages, autoencoder.decoder.mirrors):
         layer = next(m for m in stage.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd)))
-        back = next(m for m in mirror.modules() if isinstance(m, TiedLayer))
+        tied_layer = next(m for m in mirror.modules() if isinstance(m, TiedLayer))
         with torch.no_grad():
-            back.bias.zero_()
+            tied_layer.bias.zero_()
             if layer.bias is not None:
                 layer.bias.zero_()
             x = torch.randn(2, *size)
-            there = layer(x)
-            y = torch.randn_like(there)
-            assert (there * y).sum().item() == pytest.approx((x * back(y)).sum().item(), rel=1e-4, abs=1e-4)
-        size = tuple(there.shape[1:])
+            output = layer(x)
+            y = torch.randn_like(output)
+            assert (output * y).sum().item() == pytest.approx((x * tied_layer(y)).sum().item(), rel=1e-4, abs=1e-4)
+        size = tuple(output.shape[1:])
 
 
 def test_features_can_be_the_code() -> None:
@@ -286,9 +286,9 @@ def test_samples_are_corrupted_with_all_digits_where_networks_compute_in_bfloat1
     recipe = make_recipe({"data": {"source": "memory"}, "objective": {"variants": ["random-affine"]}})
     recipe = recipe.with_encoder(backbone="conv").with_objective(loss="bce")
     objective = make_objective(recipe, samples.spec, fit_preprocess(samples)[0])
-    seen = []
+    inputs = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled), torch.no_grad():
             shown = objective.visualize(Batch(samples.batch(torch.arange(8))), torch.Generator().manual_seed(0))
-        seen.append(shown["autoencoder"]["encoder input"])
-    assert torch.equal(*seen)
+        inputs.append(shown["autoencoder"]["encoder input"])
+    assert torch.equal(*inputs)

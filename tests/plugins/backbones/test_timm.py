@@ -42,7 +42,7 @@ def encoder_of(model: str, spec: SampleSpec = SMALL, *, dim: int = 0, seed: int 
 
 
 def trained(model: str, path: Path, *, classes: int = 7, **options: Any) -> nn.Module:
-    """A network of timm with a classifier, no weight of which is what it begins with, saved as timm saves it."""
+    """A network of timm with a classifier and changed weights, saved as timm saves it."""
     network = timm.create_model(model, num_classes=classes, **options).eval()
     generator = torch.Generator().manual_seed(1)
     for tensor in network.state_dict().values():
@@ -85,8 +85,8 @@ def test_stages_one_after_the_other_are_timms_own_pass(model: str, tmp_path: Pat
         torch.testing.assert_close(backbone(x), expected.flatten(1), rtol=1e-4, atol=1e-5)
     assert shown.shape[1:] == network.pretrained_cfg["input_size"]
     left_out = encoder.record["weights"]["left out"]
-    held = [parameter.numel() for name, parameter in network.named_parameters() if name not in left_out]
-    assert sum(p.numel() for p in backbone.parameters()) == sum(held), "a weight is in no stage, or in two"
+    sizes = [parameter.numel() for name, parameter in network.named_parameters() if name not in left_out]
+    assert sum(p.numel() for p in backbone.parameters()) == sum(sizes), "a weight is in no stage, or in two"
     assert len(backbone.stages) == STAGES[model]
     assert all(any(True for _ in stage.parameters()) for stage in backbone.stages)
     assert (STAGES[model] > 1) != ("one stage" in backbone.note)
@@ -135,7 +135,7 @@ def test_the_lowest_stages_and_another_pooling(model: str, pooling: str, layer: 
         for stage in whole.backbone.stages[:layer]:
             out = stage(out)
         out = out.permute(0, 3, 1, 2) if model == "test_mambaout" else out
-        found = cut.backbone(x)
+        features = cut.backbone(x)
     if pooling == "none":
         assert cut.backbone.features_shape == tuple(out.shape[1:])
         expected = out
@@ -144,33 +144,33 @@ def test_the_lowest_stages_and_another_pooling(model: str, pooling: str, layer: 
         expected = {"max": places.amax(1), "token": out[:, 0]}.get(pooling, places.mean(1))
     else:
         expected = out.amax((2, 3)) if pooling == "max" else out.mean((2, 3))
-    assert torch.allclose(found, expected.flatten(1), atol=1e-6)
+    assert torch.allclose(features, expected.flatten(1), atol=1e-6)
     assert len(cut.backbone.stages) == layer
-    assert len(cut.state_dict()) < len(whole.state_dict()), "what is not used is held nonetheless"
+    assert len(cut.state_dict()) < len(whole.state_dict()), "unused parts are kept"
 
 
-def test_nothing_is_left_to_chance() -> None:
+def test_there_is_no_dropout() -> None:
     network = nn.Sequential(nn.Dropout(0.5), timm.layers.DropPath(0.5), timm.layers.DropBlock2d(0.5)).train()
     x = torch.rand(2, 3, 20, 28)
     assert not torch.equal(network(x), x)
     assert torch.equal(disable_dropout(network)(x), x)
 
 
-# What a network sees.
+# The input of a network.
 
 
-@pytest.mark.parametrize("given", [(256, 256), (200, 300), (300, 200), (57, 33), (20, 28), (224, 224), (225, 224)])
+@pytest.mark.parametrize("size", [(256, 256), (200, 300), (300, 200), (57, 33), (20, 28), (224, 224), (225, 224)])
 @pytest.mark.parametrize("kernel", ["bicubic", "bilinear"])
-def test_framing_is_torchvisions_resize_and_center_crop(given: tuple[int, int], kernel: Any) -> None:
+def test_framing_is_torchvisions_resize_and_center_crop(size: tuple[int, int], kernel: Any) -> None:
     from torchvision.transforms import v2
 
-    x = torch.rand(2, 3, *given)
+    x = torch.rand(2, 3, *size)
     mean, std = [0.4, 0.5, 0.6], [0.2, 0.25, 0.3]
-    found = Framing(given, (224, 224), mean, std, crop_pct=0.875, kernel=kernel)(x)
+    framed = Framing(size, (224, 224), mean, std, crop_pct=0.875, kernel=kernel)(x)
     steps = [v2.Resize(256, v2.InterpolationMode(kernel), antialias=True), v2.CenterCrop(224)]
-    expected = v2.Compose([*([] if given == (224, 224) else steps), v2.Normalize(mean, std)])(x)
-    assert torch.allclose(found, expected, atol=1e-4), (found - expected).abs().max()
-    assert found.is_contiguous(memory_format=torch.channels_last)
+    expected = v2.Compose([*([] if size == (224, 224) else steps), v2.Normalize(mean, std)])(x)
+    assert torch.allclose(framed, expected, atol=1e-4), (framed - expected).abs().max()
+    assert framed.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_framing_of_oblong_and_squashed_images() -> None:
@@ -183,8 +183,8 @@ def test_framing_of_oblong_and_squashed_images() -> None:
 def test_framing_keeps_its_precision_under_autocast() -> None:
     framing, x = Framing((30, 40), (24, 24), [0.5] * 3, [0.5] * 3), torch.rand(2, 3, 30, 40)
     with torch.autocast("cpu", torch.bfloat16):
-        found = framing(x)
-    assert found.dtype == torch.float32 and torch.equal(found, framing(x))
+        framed = framing(x)
+    assert framed.dtype == torch.float32 and torch.equal(framed, framing(x))
 
 
 @pytest.mark.parametrize("size", [(300, 200), (199, 300), (640, 480), (224, 224), (90, 500)])
@@ -213,11 +213,11 @@ def test_a_spec_of_before_is_written_as_it_was() -> None:
         aekit.open_data("images:.", {"images": {"crop_pct": 0.5, "resize": "pad"}})
 
 
-def test_it_says_how_images_are_to_be_read() -> None:
+def test_the_note_says_how_images_should_be_read() -> None:
     odd = SampleSpec("image", (3, 64, 64), "uint8", "crop")
     assert encoder_of("test_efficientnet", odd).backbone.note == (
-        "test_efficientnet: 6 stages; samples of 64x64 are resized to its input of 160x160; "
-        "its pretrained weights expect images read with size = 160, resize = 'torchvision', crop_pct = 0.95, interpolation = 'bicubic'"
+        "test_efficientnet: 6 stages; samples of 64x64 are resized to its input of 160x160; its pretrained weights expect "
+        "images read with size = 160, resize = 'torchvision', crop_pct = 0.95, interpolation = 'bicubic'"
     )
     right = SampleSpec("image", (3, 160, 160), "uint8", "torchvision", 0.95)
     assert encoder_of("test_efficientnet", right).backbone.note == "test_efficientnet: 6 stages"
@@ -230,22 +230,22 @@ def test_it_says_how_images_are_to_be_read() -> None:
 def reference() -> dict[str, np.ndarray]:
     import os
 
-    found = Path(os.environ.get("AEKIT_DATA", "nowhere")) / "weights"
-    if not (found / LITE).is_file():
+    folder = Path(os.environ.get("AEKIT_DATA", "nowhere")) / "weights"
+    if not (folder / LITE).is_file():
         pytest.skip("no EfficientNet-Lite0 in AEKIT_DATA")
-    with np.load(found / "efficientnet_lite0_reference.npz") as file:
-        return {**file, "weights": np.array(str(found / LITE)), "json": np.array(str(found / LITE)[:-11] + "json")}
+    with np.load(folder / "efficientnet_lite0_reference.npz") as file:
+        return {**file, "weights": np.array(str(folder / LITE)), "json": np.array(str(folder / LITE)[:-11] + "json")}
 
 
 def lite(
     reference: dict[str, np.ndarray], model: str = "tf_efficientnet_lite0", **options: Any
 ) -> tuple[Encoder, float]:
-    """The encoder, and how far its embeddings are from the reference at most."""
+    """The encoder, and the largest distance of its embeddings from the reference."""
     encoder = encoder_of(model, SampleSpec("image", (3, 224, 224), "uint8"), **options)
     load_pretrained(encoder, str(reference["weights"]))
     with torch.inference_mode():
-        found = encoder(torch.from_numpy(reference["crops"].transpose(0, 3, 1, 2).copy()))
-    return encoder, float((found - torch.from_numpy(reference["embeddings"])).abs().max())
+        embeddings = encoder(torch.from_numpy(reference["crops"].transpose(0, 3, 1, 2).copy()))
+    return encoder, float((embeddings - torch.from_numpy(reference["embeddings"])).abs().max())
 
 
 def test_efficientnet_lite_gives_what_it_gave_elsewhere(reference: dict[str, np.ndarray]) -> None:
@@ -276,8 +276,8 @@ def test_mean_and_deviation_can_be_given(reference: dict[str, np.ndarray]) -> No
     encoder, _ = lite(reference, mean=[0.0], std=[1.0])
     wave = np.sin(0.01 * np.arange(3 * 224 * 224, dtype=np.float64)).reshape(1, 3, 224, 224)
     with torch.inference_mode():
-        found = encoder.encode(torch.from_numpy(wave.astype(np.float32)))
-    assert np.abs(found.numpy() - reference["synthetic_embedding"]).max() < 1e-3
+        embedding = encoder.encode(torch.from_numpy(wave.astype(np.float32)))
+    assert np.abs(embedding.numpy() - reference["synthetic_embedding"]).max() < 1e-3
 
 
 @pytest.mark.parametrize("wrapping", ["", "state_dict", "model"])
@@ -288,7 +288,7 @@ def test_files_of_torch_are_read_without_running_them(tmp_path: Path, wrapping: 
     ours, theirs = encoder_of("test_resnet"), encoder_of("test_resnet", seed=1)
     load_pretrained(ours, str(tmp_path / "w.safetensors"))
     load_pretrained(theirs, str(tmp_path / "w.pth"))
-    assert ours.digest == theirs.digest, "the place of the weights is no part of the encoder"
+    assert ours.digest == theirs.digest, "the path of the weights is not part of the identity"
     assert theirs.record["weights"].get("part", "") == wrapping
     torch.save({"state_dict": network}, tmp_path / "code.bin")
     with pytest.raises(DataError, match=r"code.bin: cannot be read as weights: holds more than weights"):
@@ -318,11 +318,11 @@ def test_other_channels_than_three(tmp_path: Path, channels: int, spread: float)
     network = trained("test_resnet", tmp_path / "w.safetensors")
     encoder = encoder_of("test_resnet", SampleSpec("image", (channels, 32, 32), "uint8"), size=32)
     load_pretrained(encoder, str(tmp_path / "w.safetensors"))
-    own = next(p for p in encoder.backbone.parameters() if p.ndim == 4)
+    weight = next(p for p in encoder.backbone.parameters() if p.ndim == 4)
     theirs = network.conv1[0].weight
-    assert own.shape[1] == channels
+    assert weight.shape[1] == channels
     if channels == 1:
-        assert torch.allclose(own, theirs.sum(1, keepdim=True))
+        assert torch.allclose(weight, theirs.sum(1, keepdim=True))
     with torch.no_grad():
         assert encoder(torch.zeros(2, channels, 32, 32, dtype=torch.uint8)).isfinite().all()
 
@@ -343,7 +343,7 @@ def test_pretrained_comes_from_timms_hub(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert encoder.digest == local.digest
 
 
-def test_no_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_hub_gives_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("We couldn't connect\nlong\nexplanation")
 
@@ -352,7 +352,7 @@ def test_no_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         load_pretrained(encoder_of("test_resnet"), "pretrained")
 
 
-def test_an_encoder_needs_its_first_weights_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoder_no_longer_needs_its_initial_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained("test_vit", tmp_path / "w.safetensors")
     encoder = encoder_of("test_vit", dim=4)
     load_pretrained(encoder, str(tmp_path / "w.safetensors"))
@@ -381,29 +381,31 @@ def test_training_goes_on_from_an_earlier_encoder(tmp_path: Path) -> None:
     data = images()
     aekit.fit(data, backbone="timm", dim=4, epochs=1, overrides=FAST, out=tmp_path / "first")
     first = aekit.load(tmp_path / "first")
-    given = {**FAST, "encoder.weights": str(tmp_path / "first")}
-    said = Said()
-    kept = aekit.fit(data[:8], backbone="timm", dim=4, epochs=0, overrides=given, out=tmp_path / "kept", progress=said)
-    assert kept.digest == first.digest, "nothing was to be trained, and the scaling is the earlier one's"
-    assert "no training: the encoder keeps the weights of" in said
-    assert not (tmp_path / "kept" / "decoder").exists() and "trained" not in kept.record
-    assert kept.record["weights"]["digest"] == first.digest
+    overrides = {**FAST, "encoder.weights": str(tmp_path / "first")}
+    messages = Said()
+    untrained = aekit.fit(
+        data[:8], backbone="timm", dim=4, epochs=0, overrides=overrides, out=tmp_path / "kept", progress=messages
+    )
+    assert untrained.digest == first.digest, "without training, with the scaling of the first encoder"
+    assert "no training: the encoder keeps the weights of" in messages
+    assert not (tmp_path / "kept" / "decoder").exists() and "trained" not in untrained.record
+    assert untrained.record["weights"]["digest"] == first.digest
     assert "not trained further" in (tmp_path / "kept" / "report.html").read_text()
-    further = aekit.fit(data, backbone="timm", dim=4, epochs=1, overrides=given | {"train.lr": 1e-9})
+    further = aekit.fit(data, backbone="timm", dim=4, epochs=1, overrides=overrides | {"train.lr": 1e-9})
     names = [name for name, _ in first.named_parameters()]
     old, new = first.state_dict(), further.state_dict()
     assert all(torch.allclose(old[name], new[name], atol=1e-6) for name in names)
     with pytest.raises(RecipeError, match=r"has another architecture: dim was 4, now 5"):
-        aekit.fit(data, backbone="timm", dim=5, epochs=1, overrides=given)
+        aekit.fit(data, backbone="timm", dim=5, epochs=1, overrides=overrides)
     with pytest.raises(RecipeError, match=r"was trained on image 3x20x28 uint8, but the data is image 3x9x9 uint8"):
-        aekit.fit(images(shape=(3, 9, 9)), backbone="timm", dim=4, epochs=1, overrides=given)
+        aekit.fit(images(shape=(3, 9, 9)), backbone="timm", dim=4, epochs=1, overrides=overrides)
 
 
 def test_any_backbone_goes_on_from_its_own(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(3, 2, (40, 6)).astype(np.float32)
     first = aekit.fit(rows, dim=2, epochs=1, overrides={"train.precision": "fp32"}, out=tmp_path / "first")
-    kept = aekit.fit(rows[:20], dim=2, epochs=0, overrides={"encoder.weights": str(tmp_path / "first")})
-    assert kept.digest == first.digest
+    untrained = aekit.fit(rows[:20], dim=2, epochs=0, overrides={"encoder.weights": str(tmp_path / "first")})
+    assert untrained.digest == first.digest
     with pytest.raises(RecipeError, match=r"encoder.weights = 'w.pth': backbone 'mlp' has no weights of that name"):
         aekit.fit(rows, dim=2, epochs=1, overrides={"encoder.weights": "w.pth"})
     with pytest.raises(DataError, match="no encoder here"):
@@ -414,22 +416,22 @@ def test_any_backbone_goes_on_from_its_own(tmp_path: Path) -> None:
     "settings", [{}, {"encoder.hidden": [6]}, {"encoder.timm.pooling": "none"}, {"encoder.dim": 0}]
 )
 def test_it_learns_as_an_autoencoder(settings: dict[str, Any]) -> None:
-    said = Said()
+    messages = Said()
     overrides = FAST | {"train.lr": 1e-2, "encoder.dim": 4} | settings
-    encoder = aekit.fit(images(), backbone="timm", epochs=3, overrides=overrides, progress=said)
+    encoder = aekit.fit(images(), backbone="timm", epochs=3, overrides=overrides, progress=messages)
     assert encoder.record["metrics"]["explained"] > -0.5
-    assert "backbone: test_resnet: 5 stages; samples of 20x28 are resized to its input of 32x32" in said
+    assert "backbone: test_resnet: 5 stages; samples of 20x28 are resized to its input of 32x32" in messages
 
 
 def test_frozen_stages_and_finetuning(tmp_path: Path) -> None:
     data, labels = images(60), np.arange(60) % 3
     frozen = {"encoder.frozen": "all", "encoder.dim": 3}
     trained("test_resnet", tmp_path / "w.safetensors")
-    given = FAST | frozen | {"encoder.weights": str(tmp_path / "w.safetensors")}
-    encoder = aekit.fit(data, backbone="timm", epochs=1, overrides=given)
-    own, theirs = encoder_of("test_resnet", size=32), encoder.backbone.state_dict()
-    load_pretrained(own, str(tmp_path / "w.safetensors"))
-    assert all(torch.equal(tensor, theirs[name]) for name, tensor in own.backbone.state_dict().items())
+    overrides = FAST | frozen | {"encoder.weights": str(tmp_path / "w.safetensors")}
+    encoder = aekit.fit(data, backbone="timm", epochs=1, overrides=overrides)
+    expected_encoder, theirs = encoder_of("test_resnet", size=32), encoder.backbone.state_dict()
+    load_pretrained(expected_encoder, str(tmp_path / "w.safetensors"))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in expected_encoder.backbone.state_dict().items())
     settings: dict[str, Any] = {"epochs": 1, "precision": "fp32", "baseline": False}
     tuned = aekit.finetune(encoder, data, labels=labels, layers=2, **settings)
     changed = {
@@ -445,8 +447,8 @@ def test_frozen_stages_and_finetuning(tmp_path: Path) -> None:
 def test_the_export_has_the_preprocessing_inside(tmp_path: Path, model: str, ending: str) -> None:
     if ending == "onnx":
         pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
-    made = aekit.export_encoder(encoder_of(model, dim=4), tmp_path / f"m.{ending}", data=images())
-    assert made["difference"] <= made["tolerance"]
+    export = aekit.export_encoder(encoder_of(model, dim=4), tmp_path / f"m.{ending}", data=images())
+    assert export["difference"] <= export["tolerance"]
 
 
 def test_it_keeps_the_contract_when_it_is_cut() -> None:
@@ -454,7 +456,7 @@ def test_it_keeps_the_contract_when_it_is_cut() -> None:
     assert report.ok, str(report)
 
 
-# What can go wrong.
+# Mistakes.
 
 
 @pytest.mark.parametrize(
@@ -480,7 +482,7 @@ def test_it_keeps_the_contract_when_it_is_cut() -> None:
         ),
     ],
 )
-def test_mistakes_are_one_line(command: Command, tmp_path: Path, settings: str, expected: str) -> None:
+def test_mistakes_give_one_line_errors(command: Command, tmp_path: Path, settings: str, expected: str) -> None:
     np.save(tmp_path / "x.npy", images())
     base = ["--set", "encoder.timm.model=test_resnet", "--set", "encoder.weights=pretrained"]
     outcome = command("fit", tmp_path / "x.npy", "-o", tmp_path / "run", "--backbone", "timm", *base, "--set", settings)
@@ -495,7 +497,7 @@ def test_series_and_unfit_sizes_are_refused() -> None:
         encoder_of("test_vit", size=[7, 9])
 
 
-def test_timm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_timm_gives_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     expected = r"backbone 'timm' needs the package timm, which cannot be imported \(.*\): pip install timm torchvision$"
     with pytest.raises(AekitError, match=expected):
@@ -547,7 +549,7 @@ def test_what_happens_between_modules_is_noticed(between: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shape"),
+    ("features_shape", "shape"),
     [
         ((7,), (3, 224, 192)),
         ((7,), (1, 9, 17)),
@@ -557,8 +559,8 @@ def test_what_happens_between_modules_is_noticed(between: str) -> None:
         ((3,), (1, 1, 1)),
     ],
 )
-def test_upsampling_gives_any_shape(given: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    decoder = Upsampling(given, shape)
-    assert decoder(torch.randn(2, *given)).shape == (2, *shape)
+def test_upsampling_gives_any_shape(features_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    decoder = Upsampling(features_shape, shape)
+    assert decoder(torch.randn(2, *features_shape)).shape == (2, *shape)
     with pytest.raises(NotImplementedError, match=r"cannot upsample to vectors \(4,\)"):
-        Upsampling(given, (4,))
+        Upsampling(features_shape, (4,))

@@ -239,7 +239,7 @@ def test_pieces_lie_apart_and_move_in_their_cells(length: int, count: int, gap: 
 def test_what_has_no_room_is_refused() -> None:
     assert TileCells.partition(8, 3, 0.1, 0.1) == TileCells(first=0, step=3, piece=2, jitter=0)
     assert TileCells.partition(6, 3, 0, 0.1) == TileCells(first=0, step=2, piece=2, jitter=0)
-    with pytest.raises(ValueError, match="expected at least 8 entries along each side that is cut in 3, found 7"):
+    with pytest.raises(ValueError, match="expected at least 8 entries along each side that is cut into 3, found 7"):
         TileCells.partition(7, 3, 0.1, 0.1)
 
 
@@ -451,10 +451,10 @@ def test_answers_in_words_and_numbers() -> None:
     [
         ("rotation", random(9, 1, 12), "expected images (C, H, W) or clips (C, T, H, W), found series 1x12"),
         ("jigsaw", random(9, 1, 4, 4, 4), "expected images (C, H, W), found clip 1x4x4x4"),
-        ("jigsaw", random(9, 1, 4, 8), "expected at least 5 entries along each side that is cut in 2, found 4"),
+        ("jigsaw", random(9, 1, 4, 8), "expected at least 5 entries along each side that is cut into 2, found 4"),
         ("relative-position", random(9, 5), "expected images (C, H, W), found vector 5"),
         ("temporal-order", random(9, 1, 6, 6), "expected series (C, T) or clips (C, T, H, W), found image 1x6x6"),
-        ("temporal-order", random(9, 1, 2), "expected at least 3 entries along each side that is cut in 2, found 2"),
+        ("temporal-order", random(9, 1, 2), "expected at least 3 entries along each side that is cut into 2, found 2"),
     ],
 )
 def test_what_a_task_cannot_take_is_said(name: str, array: Tensor, message: str) -> None:

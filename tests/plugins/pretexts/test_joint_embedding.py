@@ -186,8 +186,8 @@ def test_simsiam_is_minus_the_mean_cosine_of_both_directions() -> None:
 def dino_loss(pretext: DINO, x: Tensor, seed: int) -> tuple[float, Tensor]:
     """Algorithm 1 of the paper with further parts, written out; and the mean of the teacher's outputs."""
     drawn = generator(seed)
-    large = [pretext.views(x, drawn), pretext.views(x, drawn)]
-    small = [pretext.small_views(x, drawn) for _ in range(pretext.parts)]
+    large = [pretext.augmentation(x, drawn), pretext.augmentation(x, drawn)]
+    small = [pretext.local_augmentation(x, drawn) for _ in range(pretext.local_crops)]
     with torch.no_grad():
         told = project_together(pretext.project, *large, *small)
         outputs = project_together(pretext.teacher, *large)
@@ -203,7 +203,7 @@ def dino_loss(pretext: DINO, x: Tensor, seed: int) -> tuple[float, Tensor]:
 
 
 def test_dino_says_the_teachers_assignment_of_large_parts_and_moves_the_center() -> None:
-    pretext = task("dino", prototypes=9, parts=3, centering=0.7)
+    pretext = task("dino", prototypes=9, local_crops=3, center_momentum=0.7)
     x = torch.rand(7, 1, 8, 8)
     before = pretext.center.clone()
     expected, mean = dino_loss(pretext, x, seed=4)
@@ -211,7 +211,7 @@ def test_dino_says_the_teachers_assignment_of_large_parts_and_moves_the_center()
     assert torch.equal(pretext.center, before), "the center moves after the step"
     pretext.after_step()
     assert torch.allclose(pretext.center, 0.7 * before + 0.3 * mean, atol=1e-6)
-    assert pretext.small_views.share == (0.2, 0.5) and pretext.views.share == (0.5, 1.0)
+    assert pretext.local_augmentation.crop_scale == (0.2, 0.5) and pretext.augmentation.crop_scale == (0.5, 1.0)
 
 
 def test_dinos_center_begins_at_the_mean_output() -> None:
@@ -231,9 +231,10 @@ def test_dinos_prototypes_are_directions_and_its_entropies_those_of_shares() -> 
     with torch.autocast("cpu", torch.bfloat16):
         assert (cosine_similarities(x, x).diagonal() - 1).abs().max() < 1e-6, "in float32"
     with pytest.raises(
-        RecipeError, match=r"^objective\.dino\.least = 0\.6: expected at most objective\.dino\.large = 0\.5$"
+        RecipeError,
+        match=r"^objective\.dino\.local_crop_scale = 0\.6: expected at most objective\.dino\.global_crop_scale = 0\.5$",
     ):
-        task("dino", least=0.6)
+        task("dino", local_crop_scale=0.6)
     certain = torch.eye(3)
     assert cross_entropy([certain], [certain, 100 * certain], 1.0).item() == pytest.approx(0, abs=1e-6)
 
@@ -370,14 +371,14 @@ def test_what_is_logged_and_shown(name: str) -> None:
     made = objective(name)
     raw = held().batch(torch.arange(8))
     logged = made.loss(Batch(raw), generator())
-    assert {"simclr": "matched", "barlow-twins": "agreement", "vicreg": "variance", "dino": "used"}.get(
-        name, "spread"
+    assert {"simclr": "pair_accuracy", "barlow-twins": "agreement", "vicreg": "variance", "dino": "used"}.get(
+        name, "projection_std"
     ) in logged
-    assert 0 <= logged["spread"].item() <= 1.5
-    assert made.notes() and made.notes()[0].startswith("views: ")
+    assert 0 <= logged["projection_std"].item() <= 1.5
+    assert made.notes() and made.notes()[0].startswith("augmentation: ")
     assert isinstance(made, PretextObjective)
     x = made.encoder.preprocess(raw)
-    rows = made.eval().pretext.show(x, generator())
+    rows = made.eval().pretext.visualize(x, generator())
     shown, texts = list(rows.values())[:3], list(rows.values())[3]
     assert torch.equal(shown[0], x) and not torch.equal(shown[1], shown[2])  # type: ignore[arg-type]
     assert isinstance(texts, list) and len(texts) == 8
@@ -416,7 +417,7 @@ def test_with_an_autoencoder(tmp_path: Path) -> None:
         images, variants=["denoising"], pretexts=["byol"], dim=4, epochs=2, overrides=settings, out=tmp_path / "run"
     )
     records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text("utf-8").splitlines()]
-    assert {"autoencoder", "byol", "byol/spread", "loss"} <= records[-1].keys()
+    assert {"autoencoder", "byol", "byol/projection_std", "loss"} <= records[-1].keys()
     for record in records:
         assert record["loss"] == pytest.approx(record["autoencoder"] + 0.1 * record["byol"], rel=1e-4)
 
@@ -426,12 +427,12 @@ def test_by_command_line(tmp_path: Path, command: Command) -> None:
     options = ["--set", "objective.simclr.hidden=32", "--set", "train.batch_size=64", "--dim", "8"]
     command.ok("fit", "sklearn:digits", "-o", run, "--pretext", "simclr", "--epochs", "3", *options)
     said = aekit.load(run)
-    assert said.dim == 8 and "matched" in (run / "log.jsonl").read_text("utf-8")
+    assert said.dim == 8 and "pair_accuracy" in (run / "log.jsonl").read_text("utf-8")
     assert "first view" in (run / "report.html").read_text("utf-8")
     assert "temperature = 0.2" in command.ok("plugins", "show", "simclr")
     bold = ["--pretext", "simclr", "--set", "objective.simclr.strength=bold"]
     wrong = command("fit", "sklearn:digits", "-o", tmp_path / "other", *bold)
-    assert "objective.simclr.strength = 'bold': expected 'weak', 'usual' or 'strong'" in wrong.error
+    assert "objective.simclr.strength = 'bold': expected 'weak', 'default' or 'strong'" in wrong.error
 
 
 def test_views_are_told_apart_better_after_training() -> None:
@@ -443,6 +444,6 @@ def test_views_are_told_apart_better_after_training() -> None:
     settings = Settings(epochs=8, batch_size=64, lr=4e-3, precision="fp32")
     state = State.start(objective("simclr", samples, hidden=64, width=32), settings)
     records = list(train(state, Batches(samples, 64, 0), settings))
-    before, after = (np.mean([record["matched"] for record in part]) for part in (records[:10], records[-10:]))
+    before, after = (np.mean([record["pair_accuracy"] for record in part]) for part in (records[:10], records[-10:]))
     assert after > 2 * before
-    assert records[-1]["spread"] > 0.5
+    assert records[-1]["projection_std"] > 0.5

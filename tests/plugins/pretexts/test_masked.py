@@ -33,7 +33,9 @@ from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
 
 # With default options, the kit's own tests look at both.
-test_masked_conforms = conformance("pretext", "masked", {"patch": 3, "mask_ratio": 0.75, "normalize": True, "fill": "mean"})
+test_masked_conforms = conformance(
+    "pretext", "masked", {"patch": 3, "mask_ratio": 0.75, "normalize": True, "fill": "mean"}
+)
 test_predict_part_conforms = conformance(
     "pretext", "predict-part", {"part_size": 0.5, "context_size": 0.25, "fill": "token", "residual": True}
 )
@@ -204,10 +206,10 @@ def test_masked_modeling_learns_what_is_hidden() -> None:
     x = task.encoder.preprocess(samples.batch(torch.arange(64)))
     with torch.no_grad():
         rows = task.visualize(x, generator())
-    hidden = rows["sees"] != x
-    error = (rows["restores"] - x)[hidden].square().mean()  # type: ignore[operator]
+    hidden = rows["network input"] != x
+    error = (rows["network output"] - x)[hidden].square().mean()  # type: ignore[operator]
     assert error < 0.35 * x[hidden].var(), "samples of rank 3 can be told from a part"
-    assert torch.equal(rows["restores"][~hidden], x[~hidden])  # type: ignore[index]
+    assert torch.equal(rows["network output"][~hidden], x[~hidden])  # type: ignore[index]
 
 
 # Networks made of patches
@@ -239,7 +241,7 @@ def made_of_patches(**options: Any) -> tuple[Masked, Tensor]:
     architecture = {"backbone": {"name": "patches", "options": {}}, "head": None, "dim": 6, "normalize": False}
     torch.manual_seed(0)
     encoder = Encoder(samples.spec, fit_preprocess(samples)[0], Patches(2), nn.Linear(24, 6), architecture, [])
-    task = Masked(encoder, share=0.75, **options)
+    task = Masked(encoder, mask_ratio=0.75, **options)
     task.start(samples)
     return task, encoder.preprocess(samples.batch(torch.arange(64)))
 
@@ -282,7 +284,7 @@ def test_a_network_of_patches_learns_all_of_itself() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:3])
-    with pytest.raises(ValueError, match="patch = 3: expected that of the network, 4 x 4"):
+    with pytest.raises(ValueError, match="patch = 3: expected the network's patch size, 4 x 4"):
         made_of_patches(patch=3)
 
 
@@ -326,14 +328,14 @@ def test_positions_are_waves_that_differ_from_place_to_place() -> None:
 # One part from another
 
 PARTS = [
-    ("series", "future", {"share": 0.25}, 2, (12, 16)),
-    ("series", "past", {"share": 0.75}, 2, (0, 12)),
+    ("series", "future", {"part_size": 0.25}, 2, (12, 16)),
+    ("series", "past", {"part_size": 0.75}, 2, (0, 12)),
     ("series", "time", {"between": [0.25, 0.5]}, 2, (4, 8)),
-    ("image", "top", {"share": 0.5}, 2, (0, 4)),
-    ("image", "bottom", {"share": 0.125}, 2, (7, 8)),
-    ("image", "left", {"share": 0.9}, 3, (0, 7)),
-    ("image", "right", {"share": 0.01}, 3, (7, 8)),
-    ("clip", "future", {"share": 0.5}, 2, (2, 4)),
+    ("image", "top", {"part_size": 0.5}, 2, (0, 4)),
+    ("image", "bottom", {"part_size": 0.125}, 2, (7, 8)),
+    ("image", "left", {"part_size": 0.9}, 3, (0, 7)),
+    ("image", "right", {"part_size": 0.01}, 3, (7, 8)),
+    ("clip", "future", {"part_size": 0.5}, 2, (2, 4)),
     ("clip", "width", {"between": [0.5, 1.0]}, 4, (4, 8)),
 ]
 
@@ -380,7 +382,7 @@ def test_the_nearest_that_is_shown_is_repeated() -> None:
     assert torch.equal(visible, x[:, :, places])
     (repeated,) = task.baselines([]).values()
     assert torch.equal(repeated(task.damage(x, generator())), visible)
-    assert set(task_of("predict-part", small("series"), fill="mean")[0].baselines([])) == {"input", "repeated"}
+    assert set(task_of("predict-part", small("series"), fill="mean")[0].baselines([])) == {"input", "nearest"}
 
 
 def test_the_change_since_the_last_frame() -> None:
@@ -414,7 +416,9 @@ def test_the_future_of_waves_is_learned() -> None:
     x = task.encoder.preprocess(samples.batch(torch.arange(100)))
     with torch.no_grad():
         rows = task.visualize(x, generator())
-    assert (rows["restores"] - x)[:, :, 24:].square().mean() < 0.05 * (rows["sees"] - x)[:, :, 24:].square().mean()  # type: ignore[operator]
+    assert (rows["network output"] - x)[:, :, 24:].square().mean() < 0.05 * (rows["network input"] - x)[
+        :, :, 24:
+    ].square().mean()  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -422,10 +426,10 @@ def test_the_future_of_waves_is_learned() -> None:
     [
         ("masked", (20,), {}, "pretext 'masked' cannot take vector 20 float32: expected series"),
         ("masked", (2, 16), {"patch": 17}, "patch = 17: expected 1 sides no larger than 16"),
-        ("masked", (2, 16), {"patch": 16}, "patch = 16: expected two patches or more in series 2x16 float32"),
+        ("masked", (2, 16), {"patch": 16}, "patch = 16: expected at least two patches in series 2x16 float32"),
         ("predict-part", (20,), {}, "pretext 'predict-part' cannot take vector 20 float32: expected series"),
         ("predict-part", (1, 8, 8), {"part": "past"}, "part = 'past': expected samples with a time axis, found image"),
-        ("predict-part", (2, 16), {"part": "time", "between": [0.0, 1.0]}, "expected it to leave a part to see"),
+        ("predict-part", (2, 16), {"part": "time", "between": [0.0, 1.0]}, "expected it to leave a visible part"),
         ("predict-part", (2, 16), {"part": "time", "between": [0.5, 0.5]}, "a part to predict"),
     ],
 )
@@ -464,8 +468,8 @@ def test_prediction_as_an_application(command: Command, tmp_path: Path) -> None:
     run, where = tmp_path / "run", tmp_path / "waves.npz"
     command.ok("fit", where, "-o", run, "--pretext", "predict-part", "--epochs", "40", "--dim", "4")
     told = command.ok("apply", run, where, "-o", tmp_path / "told", "--task", "predict", "--split", "test")
-    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.startswith(("network", "repeated"))}
-    assert float(rows["network"][1]) < 0.3 * float(rows["repeated"][1])
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if line.startswith(("network", "nearest"))}
+    assert float(rows["network"][1]) < 0.3 * float(rows["nearest"][1])
     unknown = waves_of[150:].copy()
     unknown[:, :, 24:] = 0
     np.save(tmp_path / "unknown.npy", unknown)

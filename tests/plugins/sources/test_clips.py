@@ -21,7 +21,7 @@ from aekit.errors import DataError
 from aekit.testing import conformance
 from aekit.visualization.image_grid import render_sample
 
-test_clips_conform = conformance("source", "clips", {"frames": 2, "step": 2, "size": [5, 6], "test": 0.0})
+test_clips_conform = conformance("source", "clips", {"frames": 2, "frame_step": 2, "size": [5, 6], "test": 0.0})
 
 
 def everything(source: Source) -> tuple[np.ndarray, np.ndarray]:
@@ -62,11 +62,13 @@ def frames_of(source: Source, span: int, step: int) -> dict[str, set[int]]:
     return found
 
 
-@pytest.mark.parametrize("options", [{}, {"stride": 1}, {"frames": 4, "step": 3, "stride": 2}, {"gap": 0, "stride": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 1}, {"frames": 4, "frame_step": 3, "stride": 2}, {"gap": 0, "stride": 1}]
+)
 def test_clips_are_windows_of_the_video(tmp_path: Path, options: dict[str, Any]) -> None:
     frames = moving(100)
     source = open_data(saved(tmp_path / "a.npz", frames), {"clips": options})
-    length, step = options.get("frames", 8), options.get("step", 1)
+    length, step = options.get("frames", 8), options.get("frame_step", 1)
     assert source.spec == SampleSpec("clip", (3, length, 12, 16), "uint8", "crop", frame_step=step)
     rows, ok = everything(source)
     assert ok.all()
@@ -80,11 +82,11 @@ def test_clips_are_windows_of_the_video(tmp_path: Path, options: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"stride": 1}, {"frames": 4, "step": 3, "stride": 1, "test": 0.5}, {"gap": 0, "stride": 1}]
+    "options", [{}, {"stride": 1}, {"frames": 4, "frame_step": 3, "stride": 1, "test": 0.5}, {"gap": 0, "stride": 1}]
 )
 def test_no_frame_is_in_two_splits(tmp_path: Path, options: dict[str, Any]) -> None:
     source = open_data(saved(tmp_path / "a.npz", moving(100)), {"clips": options})
-    length, step = options.get("frames", 8), options.get("step", 1)
+    length, step = options.get("frames", 8), options.get("frame_step", 1)
     span = (length - 1) * step + 1
     seen = frames_of(source, span, 1)  # also those that are stepped over
     cut = round(100 * (1 - options.get("test", 0.2)))
@@ -113,7 +115,7 @@ def test_reading_in_any_order_and_size(tmp_path: Path) -> None:
 
 def test_size_and_channels(tmp_path: Path) -> None:
     frames = moving(20)
-    small = open_data(saved(tmp_path / "a.npz", frames), {"clips": {"size": [6, 8], "gray": True, "test": 0.0}})
+    small = open_data(saved(tmp_path / "a.npz", frames), {"clips": {"size": [6, 8], "grayscale": True, "test": 0.0}})
     assert small.spec.shape == (1, 8, 6, 8)
     expected = np.asarray(Image.fromarray(frames[3]).convert("L").resize((8, 6), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(everything(small)[0][0, 0, 3], expected)
@@ -134,7 +136,7 @@ def test_arrays_of_other_depths_keep_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(everything(source)[0][0, 0], deep[:8])
     resized = open_data(saved(tmp_path / "deep.npz", deep), {"clips": {"test": 0.0, "size": 4}})
     assert not everything(resized)[1].any()
-    assert "only frames of 8 bits are resized and converted" in resized.skipped["deep.npz@0"]
+    assert "only 8-bit frames are resized and converted" in resized.skipped["deep.npz@0"]
     np.save(tmp_path / "wrong.npy", np.zeros((3, 4, 5, 6, 7), np.uint8))
     with pytest.raises(DataError, match=r"uint8 of shape \(3, 4, 5, 6, 7\): expected frames \(T, H, W\)"):
         open_data(f"clips:{tmp_path / 'wrong.npy'}")
@@ -172,7 +174,7 @@ def test_a_video_is_decoded_once_for_all_batches_in_order(tmp_path: Path, monkey
     path, starts = video(tmp_path / "a.mkv", moving(40)), []
     decode = Video.frames
     monkeypatch.setattr(Video, "frames", lambda self, first=0: (starts.append(first), decode(self, first))[1])
-    source = open_data(path, {"clips": {"frames": 4, "step": 2, "stride": 3, "gap": 0}})
+    source = open_data(path, {"clips": {"frames": 4, "frame_step": 2, "stride": 3, "gap": 0}})
     for part in np.array_split(np.arange(len(source)), 5):
         source.read(part)
     assert starts == [0]
@@ -202,7 +204,7 @@ def test_damaged_and_short_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(DataError, match=r"text.mp4: not a video that PyAV reads"):
         open_data(folder / "text.mp4")
     with pytest.raises(
-        DataError, match=r"short.mkv: 3 frames, 0 of them in the train part; expected 8, which a clip spans"
+        DataError, match=r"short.mkv: 3 frames, 0 of them in the train part; expected 8, the span of a clip"
     ):
         open_data(folder / "short.mkv")
 
@@ -244,7 +246,7 @@ def test_the_real_video_and_its_small_frames_agree(data_dir: Path) -> None:
     )
     large = open_data(
         data_dir / "video" / "cockatoo.mp4",
-        {"clips": {"frames": 2, "step": 2, "stride": 20, "size": [54, 96], "test": 0.0}},
+        {"clips": {"frames": 2, "frame_step": 2, "stride": 20, "size": [54, 96], "test": 0.0}},
     )
     first, _ = large.read(np.arange(2))
     places = [int(name.rpartition("@")[2]) // 2 for name in large.ids[:2]]

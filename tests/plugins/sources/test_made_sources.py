@@ -22,9 +22,9 @@ from aekit.errors import DataError
 from aekit.testing import conformance
 
 test_mnist_variations = conformance("source", "mnist-variations")
-test_noisy_digits = conformance("source", "mnist-variations", {"seed": 3, "turn": 90.0})
+test_noisy_digits = conformance("source", "mnist-variations", {"seed": 3, "max_angle": 90.0})
 test_patches = conformance("source", "patches")
-test_some_patches = conformance("source", "patches", {"most_per_image": 2, "channels": 3})
+test_some_patches = conformance("source", "patches", {"max_per_image": 2, "channels": 3})
 
 
 def everything(source: Source) -> tuple[np.ndarray, np.ndarray]:
@@ -48,8 +48,8 @@ def saved(path: Path, images: np.ndarray) -> str:
     return str(path)
 
 
-def variation(name: str, of: str, **options: object) -> Source:
-    return open_data(f"mnist-variations:{name}", {"mnist-variations": {"of": of, **SMALL, **options}})
+def variation(name: str, digits: str, **options: object) -> Source:
+    return open_data(f"mnist-variations:{name}", {"mnist-variations": {"digits": digits, **SMALL, **options}})
 
 
 def test_turning_agrees_with_scipy() -> None:
@@ -99,7 +99,7 @@ def test_variations_follow_from_their_seed(digits: str) -> None:
 def test_angles_and_noise_are_uniform(tmp_path: Path) -> None:
     black = np.zeros((3000, 28, 28), np.uint8)
     black[:, 13:15, 14:27] = 255  # a hand that points to the right
-    made = MnistVariations("rot", of=saved(tmp_path / "hand.npy", black), train=1000, validation=1000, test=1000)
+    made = MnistVariations("rot", digits=saved(tmp_path / "hand.npy", black), train=1000, validation=1000, test=1000)
     images, _ = everything(made)
     y, x = np.mgrid[:28, :28] - 13.5
     weight = images[:, 0].astype(float)
@@ -107,7 +107,7 @@ def test_angles_and_noise_are_uniform(tmp_path: Path) -> None:
     counts, _ = np.histogram(angles, 12, (0, 2 * np.pi))
     assert ((counts - 250) ** 2 / 250).sum() < 31.3, "chi squared of 11 degrees of freedom at 0.1 %"
     nothing = saved(tmp_path / "black.npy", black * 0)
-    noise, _ = everything(MnistVariations("bg-rand", of=nothing, train=1000, validation=1000, test=1000))
+    noise, _ = everything(MnistVariations("bg-rand", digits=nothing, train=1000, validation=1000, test=1000))
     counts = np.bincount(noise.ravel(), minlength=256)
     assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 331, "chi squared of 255 at 0.1 %"
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.15
@@ -116,15 +116,15 @@ def test_angles_and_noise_are_uniform(tmp_path: Path) -> None:
 def test_what_variations_cannot_be_made_of(digits: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="mnist-variations:rott: no such data set; did you mean 'rot'"):
         variation("rott", digits)
-    with pytest.raises(DataError, match="holds 40 samples; 1035 were asked for"):
+    with pytest.raises(DataError, match="holds 40 samples; expected at least 1035"):
         variation("rot", digits, train=1020)
     np.save(tmp_path / "floats.npy", np.zeros((40, 28, 28), np.float32))
-    with pytest.raises(DataError, match="expected images of 8 bits"):
+    with pytest.raises(DataError, match="expected 8-bit images"):
         variation("rot", str(tmp_path / "floats.npy"))
 
 
 def test_real_digits(data_dir: Path) -> None:
-    source = open_data("mnist-variations:rot", {"mnist-variations": {"of": str(data_dir / "mnist")}})
+    source = open_data("mnist-variations:rot", {"mnist-variations": {"digits": str(data_dir / "mnist")}})
     counts = [len(source.rows_of(split)) for split in ("train", "validation", "test")]
     assert counts == [10_000, 2_000, 50_000] and source.labels is not None
     whole = open_data(data_dir / "mnist")
@@ -191,7 +191,7 @@ def test_patches_have_the_label_and_the_split_of_their_image(tmp_path: Path) -> 
     assert source.labels is not None and source.splits is not None
     found = dict(zip(source.ids, zip(source.labels.tolist(), source.splits.tolist())))
     assert found["train/cat/1.png@0,64"] == ("cat", "train") and found["test/dog/1.png@0,0"] == ("dog", "test")
-    most = open_data(f"patches:{tmp_path}", {"patches": {"most_per_image": 1}})
+    most = open_data(f"patches:{tmp_path}", {"patches": {"max_per_image": 1}})
     assert len(most) == 2
 
 

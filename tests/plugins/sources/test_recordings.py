@@ -39,7 +39,7 @@ def everything(source: Source) -> np.ndarray:
 def test_windows_follow_one_another_and_no_step_is_in_two_splits(tmp_path: Path) -> None:
     source = opened(machine(tmp_path / "m.csv"), steps=10)
     assert source.spec == SampleSpec("series", (2, 10), "float32", columns=(Column("speed"), Column("load")))
-    assert source.note == "windows of 10 steps; column 'label' is the label; date left out"
+    assert source.note == "windows of 10 steps; column 'label' is the label; columns ignored: date"
     assert source.splits is not None
     rows = everything(source)
     assert np.array_equal(rows[:, 0], -rows[:, 1])
@@ -88,7 +88,7 @@ def test_channels_are_found_by_name(tmp_path: Path) -> None:
     assert SampleSpec.from_dict(slow.to_dict()) == slow and slow.frame_step == 3
     third = open_data(f"recordings:{other}", {"recordings": {"test": 0}}, like=slow)
     assert everything(third)[0, 0].tolist() == list(range(0, 30, 3))
-    with pytest.raises(DataError, match="no column 'speed', which is expected"):
+    with pytest.raises(DataError, match="no column 'speed', expected by the encoder"):
         missing = tmp_path / "missing.csv"
         missing.write_text("load,sped\n" + "1,2\n" * 50)
         open_data(f"recordings:{missing}", like=first.spec)
@@ -106,14 +106,14 @@ def test_gaps_and_recordings_that_cannot_be_used(tmp_path: Path) -> None:
     assert source.skipped == {
         "a.csv@0": "nan in column 'speed'",
         "b.csv@0": "4 steps, expected 10",
-        "c.csv@0": "no column 'load', which is expected; available: speed",
+        "c.csv@0": "no column 'load', expected by the encoder; available: speed",
     }
     filled = opened(tmp_path / "a.csv", steps=10, test=0, missing="interpolate")
     assert everything(filled)[0, 0].tolist() == list(range(10))
-    with pytest.raises(DataError, match="4 steps, 0 of them in the train part; expected 10, which a window spans"):
+    with pytest.raises(DataError, match="4 steps, 0 of them in the train part; expected 10, the span of a window"):
         opened(tmp_path / "b.csv", steps=10)
     (tmp_path / "d.csv").write_text("word\nx\n")
-    with pytest.raises(DataError, match="not numbers in 'word'"):
+    with pytest.raises(DataError, match="no numbers in 'word'"):
         opened(tmp_path / "d.csv")
 
 
@@ -126,11 +126,11 @@ def test_sound_and_arrays(tmp_path: Path) -> None:
     assert everything(opened(tmp_path / "stereo.wav", steps=50, test=0)).shape == (8, 2, 50)
     wavfile.write(tmp_path / "fast.wav", 16000, tone)
     mixed = opened(tmp_path, steps=50, test=0)
-    assert mixed.spec.shape == (1, 50) and "sound of 8000 and 16000 steps a second, as it is" in mixed.note
+    assert mixed.spec.shape == (1, 50) and "sample rates of 8000 and 16000 Hz, not resampled" in mixed.note
     _, ok = read_valid(mixed, np.arange(len(mixed)))
     assert mixed.skipped["stereo.wav@0"] == "2 channels, expected 1" and ok.sum() == 16
     (tmp_path / "bad.wav").write_bytes(b"RIFF and no more")
-    with pytest.raises(DataError, match="not sound that can be read"):
+    with pytest.raises(DataError, match=r"not a readable \.wav file"):
         open_data(tmp_path / "bad.wav")
     np.save(tmp_path / "a.npy", np.arange(60.0).reshape(30, 2))
     assert everything(opened(tmp_path / "a.npy", steps=3, test=0))[1].tolist() == [[6, 8, 10], [7, 9, 11]]
@@ -138,7 +138,7 @@ def test_sound_and_arrays(tmp_path: Path) -> None:
 
 def test_a_folder_of_tables_is_taken_for_recordings_only_if_that_is_said(tmp_path: Path) -> None:
     machine(tmp_path / "m.csv")
-    with pytest.raises(DataError, match="tables of steps as recordings:PATH"):
+    with pytest.raises(DataError, match="tables with a row per step as recordings:PATH"):
         open_data(tmp_path)
     assert opened(tmp_path).spec.kind == "series"
 

@@ -72,10 +72,10 @@ def test_tags_in_any_case_without_labels_and_with_targets(tmp_path: Path) -> Non
     ("text", "problem"),
     [
         ("export const x = 1;\n", "line 1 is 'export const x = 1;': expected a tag such as @data"),
-        ("@problemName x\n", "has no @data line; expected a .ts file of the UCR and UEA archives"),
+        ("@problemName x\n", "has no @data line; expected a .ts file as in the UCR and UEA archives"),
         ("@problemName x\n@data\n", "no series after its @data line"),
-        ("@timestamps true\n@data\n(0,1)\n", "has a time stamp for every value"),
-        ("@targetlabel true\n@data\n1,2:high\n", "a target that is no number"),
+        ("@timestamps true\n@data\n(0,1)\n", "has time stamps, which are not supported"),
+        ("@targetlabel true\n@data\n1,2:high\n", "a target is not a number"),
         (
             "@classlabel true a\n@data\n1,two:a\n",
             "none of 1 series can be used, the first for line 3: could not convert",
@@ -104,7 +104,7 @@ def test_bad_lines_are_skipped_with_their_reasons(tmp_path: Path) -> None:
     assert source.skipped["1"] == "1 channels, expected 2"
     assert source.skipped["2"] == "line 11: could not convert string to float: 'x'"
     assert source.skipped["3"] == "line 12: channels of 2 and 3 steps"
-    assert source.skipped["4"] == "1 of 6 values are missing; missing = 'interpolate' fills them in"
+    assert source.skipped["4"] == "1 of 6 values are missing; missing = 'interpolate' fills them"
     assert source.skipped["5"] == "inf at (0, 2)"
 
 
@@ -116,8 +116,8 @@ def test_missing_values_are_filled_in_by_a_line(tmp_path: Path) -> None:
     source = open_data(path, {"series": {"missing": "interpolate"}})
     rows, ok = everything(source)
     np.testing.assert_allclose(rows[0, 0], [2, 2, 3, 4, 5, 5])
-    assert ok.tolist() == [True, False, True] and source.skipped["1"] == "channel 0 has no value at all"
-    assert source.note == "missing values of 2 series are filled in"
+    assert ok.tolist() == [True, False, True] and source.skipped["1"] == "channel 0 has no values"
+    assert source.note == "missing values of 2 series are interpolated"
 
 
 LINES = ["0,1,2,3:left", "0,2,4,6,8,10,12:right", "5,5,5,5:left"]
@@ -179,7 +179,7 @@ def test_both_parts_are_read_together(tmp_path: Path) -> None:
     assert whole.labels.tolist() == list("abcabcabcab") + ["a"]
     training = open_data(folder / "Waves_TRAIN.ts")
     assert list(training.ids) == list(whole.ids) and training.note.startswith(
-        "Waves_TRAIN.ts and Waves_TEST.ts are read"
+        "read together: Waves_TRAIN.ts and Waves_TEST.ts"
     )
     alone = open_data(folder / "Waves_TRAIN.ts", {"series": {"pair": False}})
     assert alone.splits is not None and alone.splits.tolist() == ["train"] * 8
@@ -190,7 +190,7 @@ def test_both_parts_are_read_together(tmp_path: Path) -> None:
 def test_a_folder_of_several_sets(tmp_path: Path) -> None:
     for name in ("Ab", "Cd"):
         write(tmp_path / "both" / f"{name}_TRAIN.ts", LINES)
-    with pytest.raises(DataError, match=r"holds 2 data sets \(Ab, Cd\); name a file of one"):
+    with pytest.raises(DataError, match=r"holds 2 data sets \(Ab, Cd\); choose a file of one"):
         open_data(tmp_path / "both")
     write(tmp_path / "both" / "both_TEST.ts", LINES)
     assert len(open_data(tmp_path / "both")) == 3, "the one of the folder's own name"
@@ -240,7 +240,7 @@ def test_aeon_is_not_imported_and_may_be_absent(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DataError, match=r"aeon:GunPont: no such data set in .*; did you mean 'GunPoint'"):
         open_data("aeon:GunPont")
     monkeypatch.setattr("aekit_plugins.sources.aeon.find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"the data comes inside the package aeon: pip install 'aekit\[series\]'"):
+    with pytest.raises(DataError, match=r"the data ships with the package aeon: pip install 'aekit\[series\]'"):
         open_data("aeon:GunPoint")
 
 

@@ -35,7 +35,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def held(table: np.ndarray) -> Samples:
+def make_samples(table: np.ndarray) -> Samples:
     return load_samples(ArraySource(table), np.arange(len(table)), torch.device("cpu"))
 
 
@@ -46,16 +46,16 @@ def table(count: int = 12, width: int = 6) -> np.ndarray:
 
 def objective(variants: list[str], data: np.ndarray | None = None, *, dim: int = 3, **settings: Any) -> Autoencoder:
     """An autoencoder over a linear encoder; `settings` are of the section ``[objective]``."""
-    samples = held(table() if data is None else data)
+    samples = make_samples(table() if data is None else data)
     values = {
         "data": {"source": "memory"},
         "encoder": {"backbone": "mlp", "dim": dim, "mlp": {"hidden": []}, "scaling": "none"},
         "objective": {"variants": variants, **settings},
     }
-    made = make_objective(make_recipe(values), samples.spec, fit_preprocess(samples, "none")[0])
-    made.start(samples)
-    assert isinstance(made, Autoencoder)
-    return made
+    autoencoder = make_objective(make_recipe(values), samples.spec, fit_preprocess(samples, "none")[0])
+    autoencoder.start(samples)
+    assert isinstance(autoencoder, Autoencoder)
+    return autoencoder
 
 
 def raw(count: int = 12) -> Tensor:
@@ -68,7 +68,7 @@ def posteriors(count: int = 5, dim: int = 2, seed: int = 0) -> tuple[Tensor, Ten
 
 
 def step_of(mean: Tensor, logvar: Tensor, code: Tensor | None = None) -> Step:
-    """A step in which all but the code and its posterior is of no account."""
+    """A step of which only the code and its posterior matter."""
     none = mean.new_zeros(len(mean))
     code = mean if code is None else code
     return Step(none, none, none, code, none, none, lambda x: x, seeded(), {"mean": mean, "logvar": logvar})
@@ -125,13 +125,13 @@ def test_posteriors_are_computed_in_single_precision_under_autocast() -> None:
 
 
 def test_the_loss_of_a_vae_is_the_negative_evidence_bound() -> None:
-    made = objective(["vae"], loss="bce", vae={"beta": 0.7})
-    terms = made.loss(Batch(raw()), seeded(4))
-    head, x = made.encoder.head, raw()
+    autoencoder = objective(["vae"], loss="bce", vae={"beta": 0.7})
+    terms = autoencoder.loss(Batch(raw()), seeded(4))
+    head, x = autoencoder.encoder.head, raw()
     assert isinstance(head, GaussianHead)
     mean, logvar = head.posterior(x)
     code = mean + (logvar / 2).exp() * torch.randn(1, 12, 3, generator=seeded(4))[0]
-    p = torch.sigmoid(made.decoder(code))
+    p = torch.sigmoid(autoencoder.decoder(code))
     reconstruction = -(x * p.log() + (1 - x) * (1 - p).log()).sum(1).mean()
     divergence = kl_divergence(Normal(mean, (logvar / 2).exp()), Normal(0.0, 1.0)).sum(1).mean()
     assert set(terms) == {"loss", "reconstruction", "vae/kl"}
@@ -144,46 +144,46 @@ def test_free_bits_are_a_floor_for_each_dimension_averaged_over_the_batch() -> N
     mean = torch.tensor([[0.1, 2.0, 0.0], [0.0, -1.0, 1.4]], requires_grad=True)
     logvar = torch.tensor([[0.0, -1.0, 0.1], [0.1, 0.5, 0.0]], requires_grad=True)
     variant = VAE(free_bits=0.4, beta=2.0)
-    found = variant.penalty(step_of(mean, logvar))["kl"]
+    penalty = variant.penalty(step_of(mean, logvar))["kl"]
     of_dimensions = kl_to_standard_normal(mean, logvar).detach().numpy().mean(0)
     assert (of_dimensions > 0.4).tolist() == [False, True, True]
-    assert found.item() == pytest.approx(2 * (0.4 + of_dimensions[1] + of_dimensions[2]))
-    found.backward()
+    assert penalty.item() == pytest.approx(2 * (0.4 + of_dimensions[1] + of_dimensions[2]))
+    penalty.backward()
     assert mean.grad is not None and logvar.grad is not None
     assert not mean.grad[:, 0].any() and not logvar.grad[:, 0].any() and mean.grad[:, 1:].any()
 
 
 def test_beta_rises_over_its_fraction_of_the_training() -> None:
-    made = objective(["vae"], vae={"beta": 3.0, "anneal": 0.4})
+    autoencoder = objective(["vae"], vae={"beta": 3.0, "anneal": 0.4})
     plain = objective(["vae"], vae={"beta": 3.0})
     whole = plain.loss(Batch(raw()), seeded())["vae/kl"].item()
-    found = []
+    weights = []
     for progress in (0.0, 0.1, 0.2, 0.4, 0.9):
-        made.set_progress(progress)
+        autoencoder.set_progress(progress)
         plain.set_progress(progress)
-        found.append(made.loss(Batch(raw()), seeded())["vae/kl"].item() / whole)
+        weights.append(autoencoder.loss(Batch(raw()), seeded())["vae/kl"].item() / whole)
         assert plain.loss(Batch(raw()), seeded())["vae/kl"].item() == pytest.approx(whole)
-    assert found == pytest.approx([0, 0.25, 0.5, 1, 1])
+    assert weights == pytest.approx([0, 0.25, 0.5, 1, 1])
 
 
 def test_one_importance_sample_gives_the_bound_of_a_vae_with_its_divergence_from_one_draw() -> None:
-    made = objective(["iwae"], loss="bce", iwae={"draws": 1})
+    autoencoder = objective(["iwae"], loss="bce", iwae={"draws": 1})
     vae = objective(["vae"], loss="bce")
-    vae.load_state_dict(made.state_dict())
-    head = made.encoder.head
+    vae.load_state_dict(autoencoder.state_dict())
+    head = autoencoder.encoder.head
     assert isinstance(head, GaussianHead)
     mean, logvar = head.posterior(raw())
     code = reparameterize(mean, logvar, 1, seeded(2))
     divergence = Normal(mean, (logvar / 2).exp()).log_prob(code) - Normal(0.0, 1.0).log_prob(code)
     expected = vae.loss(Batch(raw()), seeded(2))["reconstruction"] + divergence.sum(1).mean()
-    terms = made.loss(Batch(raw()), seeded(2))
+    terms = autoencoder.loss(Batch(raw()), seeded(2))
     assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert set(terms) == {"loss", "reconstruction"}
 
 
 def test_weights_of_several_draws_written_out() -> None:
-    made = objective(["iwae"], loss="bce", iwae={"draws": 4})
-    head, x = made.encoder.head, raw().double()
+    autoencoder = objective(["iwae"], loss="bce", iwae={"draws": 4})
+    head, x = autoencoder.encoder.head, raw().double()
     assert isinstance(head, GaussianHead)
     mean, logvar = head.posterior(raw())
     noise = torch.randn(4, 12, 3, generator=seeded(2))
@@ -193,24 +193,24 @@ def test_weights_of_several_draws_written_out() -> None:
         for draw in range(4):
             posterior = Normal(mean[row].double(), (logvar[row] / 2).exp().double())
             z = posterior.mean + posterior.stddev * noise[draw, row]
-            p = torch.sigmoid(made.decoder(z.float()[None])[0].double())
+            p = torch.sigmoid(autoencoder.decoder(z.float()[None])[0].double())
             likely = (x[row] * p.log() + (1 - x[row]) * (1 - p).log()).sum()
             weights.append((likely + Normal(0.0, 1.0).log_prob(z).sum() - posterior.log_prob(z).sum()).exp().item())
         bounds[row] = np.log(np.mean(weights))
-    assert made.loss(Batch(raw()), seeded(2))["loss"].item() == pytest.approx(-bounds.mean(), rel=1e-5)
+    assert autoencoder.loss(Batch(raw()), seeded(2))["loss"].item() == pytest.approx(-bounds.mean(), rel=1e-5)
 
 
 def test_more_draws_give_a_tighter_bound_below_the_likelihood() -> None:
     first = objective(["iwae"], loss="bce", iwae={"draws": 1})
-    # A decoder that makes much of its code, so that there is something to gain.
+    # A decoder that depends strongly on its code, so that there is something to gain.
     with torch.no_grad():
         next(first.decoder.parameters()).mul_(6)
     bounds = []
     for draws in (1, 5, 50):
-        made = objective(["iwae"], loss="bce", iwae={"draws": draws})
-        made.load_state_dict(first.state_dict())
+        autoencoder = objective(["iwae"], loss="bce", iwae={"draws": draws})
+        autoencoder.load_state_dict(first.state_dict())
         with torch.no_grad():
-            bounds.append(-np.mean([made.loss(Batch(raw()), seeded(s))["loss"].item() for s in range(100)]))
+            bounds.append(-np.mean([autoencoder.loss(Batch(raw()), seeded(s))["loss"].item() for s in range(100)]))
     limit = log_likelihood(first, raw(), seeded(), draws=5000).mean().item()
     assert bounds[0] + 0.05 < bounds[1] and bounds[1] + 0.02 < bounds[2] < limit + 0.01
     assert limit - bounds[2] < 0.2 * (limit - bounds[0])
@@ -234,7 +234,7 @@ def test_the_parts_of_the_divergence_sum_to_it(estimate: Any) -> None:
 
 
 def test_parts_of_a_whole_data_set_against_integrals() -> None:
-    """With all samples in the batch, the densities are exact: their parts must be what integrals over a grid give."""
+    """With all samples in the batch, the densities are exact: their parts must agree with integrals over a grid."""
     mean, logvar = posteriors()
     x = torch.linspace(-9, 9, 601, dtype=torch.float64)
     cell = (x[1] - x[0]).item()
@@ -248,16 +248,16 @@ def test_parts_of_a_whole_data_set_against_integrals() -> None:
 
     weighted, stratified = BetaTC(alpha=2, beta=3, gamma=5), BetaTC(alpha=2, beta=3, gamma=5, estimate="stratified")
     stratified.count = 5
-    found = []
+    estimates = []
     for seed in range(4000):
         step = step_of(mean, logvar, reparameterize(mean, logvar, 1, seeded(seed)))
-        found.append([value.item() for value in weighted.penalty(step).values()])
+        estimates.append([value.item() for value in weighted.penalty(step).values()])
         if seed < 20:
-            assert [v.item() for v in stratified.penalty(step).values()] == pytest.approx(found[-1], rel=1e-5)
-    errors = np.std(found, 0) / len(found) ** 0.5
-    assert errors.max() < 0.1 and 3 * correlation > 20 * errors[1], "the test could not fail"
+            assert [v.item() for v in stratified.penalty(step).values()] == pytest.approx(estimates[-1], rel=1e-5)
+    errors = np.std(estimates, 0) / len(estimates) ** 0.5
+    assert errors.max() < 0.1 and 3 * correlation > 20 * errors[1], "the test would not be able to fail"
     expected = [2 * (divergence - correlation - dimensions), 3 * correlation, 5 * dimensions]
-    assert (np.abs(np.mean(found, 0) - expected) < 4 * errors).all(), (np.mean(found, 0), expected)
+    assert (np.abs(np.mean(estimates, 0) - expected) < 4 * errors).all(), (np.mean(estimates, 0), expected)
 
 
 def test_stratified_densities_are_right_on_average_over_batches() -> None:
@@ -278,8 +278,8 @@ def test_stratified_densities_are_right_on_average_over_batches() -> None:
 
 
 def test_the_number_of_all_samples_comes_from_the_data() -> None:
-    made = objective(["beta-tc"], table(40), **{"beta-tc": {"estimate": "stratified"}})
-    variant = made.variants["beta-tc"]
+    autoencoder = objective(["beta-tc"], table(40), **{"beta-tc": {"estimate": "stratified"}})
+    variant = autoencoder.variants["beta-tc"]
     assert isinstance(variant, BetaTC) and variant.count == 40
     assert mixture(4, 40).sum(1).tolist() == pytest.approx([1] * 4)
     assert mixture(4, 40).diagonal().tolist() == pytest.approx([1 / 40] * 4)
@@ -292,15 +292,15 @@ def test_dip_penalizes_covariances_and_variances(kind: Any, diagonal: float) -> 
     if kind == "ii":
         covariance += np.diag(np.exp(logvar.numpy()).mean(0))
     apart = covariance - np.diag(np.diag(covariance))
-    found = DIP(kind=kind, off_diagonal=3.0).penalty(step_of(mean, logvar))
-    assert found["covariance"].item() == pytest.approx(3 * (apart**2).sum())
-    assert found["variance"].item() == pytest.approx(diagonal * ((np.diag(covariance) - 1) ** 2).sum())
-    assert found["kl"].item() == pytest.approx(kl_to_standard_normal(mean, logvar).sum(1).mean().item())
+    terms = DIP(kind=kind, off_diagonal=3.0).penalty(step_of(mean, logvar))
+    assert terms["covariance"].item() == pytest.approx(3 * (apart**2).sum())
+    assert terms["variance"].item() == pytest.approx(diagonal * ((np.diag(covariance) - 1) ** 2).sum())
+    assert terms["kl"].item() == pytest.approx(kl_to_standard_normal(mean, logvar).sum(1).mean().item())
     other = DIP(kind=kind, off_diagonal=3.0, diagonal=0.0).penalty(step_of(mean, logvar))
     assert other["variance"].item() == 0
     with torch.autocast("cpu", torch.bfloat16):
         single = DIP(kind=kind, off_diagonal=3.0).penalty(step_of(mean.float(), logvar.float()))
-    assert single["covariance"].item() == pytest.approx(found["covariance"].item(), rel=1e-4)
+    assert single["covariance"].item() == pytest.approx(terms["covariance"].item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("other", HEADS[1:])
@@ -311,12 +311,12 @@ def test_two_heads_are_refused_with_the_reason(other: str) -> None:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_each_composes_with_corruption_and_takes_features_as_codes(name: str) -> None:
-    made = objective(["denoising", name], dim=0)
-    assert made.encoder.dim == 6 and made.encoder(raw()).shape == (12, 6)
-    assert made.randomness(), "a loss that draws is not for second-order optimizers"
-    terms = made.loss(Batch(raw()), seeded())
+    autoencoder = objective(["denoising", name], dim=0)
+    assert autoencoder.encoder.dim == 6 and autoencoder.encoder(raw()).shape == (12, 6)
+    assert autoencoder.randomness(), "a loss that draws is not for second-order optimizers"
+    terms = autoencoder.loss(Batch(raw()), seeded())
     assert all(value.isfinite() for value in terms.values())
-    again, other = (made.loss(Batch(raw()), seeded(s))["loss"] for s in (0, 1))
+    again, other = (autoencoder.loss(Batch(raw()), seeded(s))["loss"] for s in (0, 1))
     assert again == terms["loss"] != other
 
 
@@ -325,71 +325,71 @@ def principal(count: int = 6) -> tuple[Autoencoder, Tensor, Tensor]:
 
     The columns of its weights are orthogonal, so that the dimensions of the posterior are independent.
     """
-    made = objective(["vae"], loss="gaussian", dim=2)
+    autoencoder = objective(["vae"], loss="gaussian", dim=2)
     directions = torch.linalg.qr(torch.randn(6, 2, generator=seeded(7)))[0]
     weights, offset, deviation = directions * torch.tensor([2.0, 0.9]), torch.randn(6, generator=seeded(8)), 0.5
     precision = weights.T @ weights + deviation**2 * torch.eye(2)
-    back = torch.linalg.solve(precision, weights.T)
-    linear = next(m for m in made.decoder.modules() if isinstance(m, nn.Linear))
-    head, loss = made.encoder.head, made.likelihood
+    posterior_map = torch.linalg.solve(precision, weights.T)
+    linear = next(m for m in autoencoder.decoder.modules() if isinstance(m, nn.Linear))
+    head, loss = autoencoder.encoder.head, autoencoder.likelihood
     assert isinstance(head, GaussianHead) and isinstance(loss, Gaussian)
     with torch.no_grad():
         linear.weight.copy_(weights)
         linear.bias.copy_(offset)
-        head.mean.weight.copy_(back)
-        head.mean.bias.copy_(-back @ offset)
+        head.mean.weight.copy_(posterior_map)
+        head.mean.bias.copy_(-posterior_map @ offset)
         head.logvar.weight.zero_()
         head.logvar.bias.copy_(MAX_LOGVAR * torch.atanh((deviation**2 / precision.diagonal()).log() / MAX_LOGVAR))
         scale = loss.log_deviation
         scale.free.fill_((scale.lowest + math.log(math.expm1(math.log(deviation) - scale.lowest))) / scale.LR_SCALE)
     x = offset + torch.randn(count, 6, generator=seeded(9))
     known = MultivariateNormal(offset, weights @ weights.T + deviation**2 * torch.eye(6)).log_prob(x)
-    return made, x, known
+    return autoencoder, x, known
 
 
 def test_likelihood_of_a_linear_model_is_exact_with_its_exact_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, x, known = principal()
-    assert log_likelihood(made, x, seeded(), draws=1).tolist() == pytest.approx(known.tolist(), abs=1e-3)
+    autoencoder, x, known = principal()
+    assert log_likelihood(autoencoder, x, seeded(), draws=1).tolist() == pytest.approx(known.tolist(), abs=1e-3)
     for entries in (6, 40, 1000):  # in pieces of samples, of draws, of both
         monkeypatch.setattr(likelihood, "MAX_ENTRIES", entries)
-        assert log_likelihood(made, x, seeded(), draws=37).tolist() == pytest.approx(known.tolist(), abs=1e-3)
+        assert log_likelihood(autoencoder, x, seeded(), draws=37).tolist() == pytest.approx(known.tolist(), abs=1e-3)
 
 
 def test_likelihood_converges_from_below_with_a_posterior_that_is_off() -> None:
-    made, x, known = principal(64)
-    head = made.encoder.head
+    autoencoder, x, known = principal(64)
+    head = autoencoder.encoder.head
     assert isinstance(head, GaussianHead)
     with torch.no_grad():
         head.mean.bias += 0.3
         head.logvar.bias += 0.8
-    gaps = [(known - log_likelihood(made, x, seeded(), draws=draws)).mean().item() for draws in (1, 10, 4000)]
+    gaps = [(known - log_likelihood(autoencoder, x, seeded(), draws=draws)).mean().item() for draws in (1, 10, 4000)]
     assert gaps[0] > 0.2 and gaps[0] > gaps[1] > 0
-    assert (known - log_likelihood(made, x, seeded(1), draws=4000)).abs().max() < 0.1
+    assert (known - log_likelihood(autoencoder, x, seeded(1), draws=4000)).abs().max() < 0.1
     assert abs(gaps[2]) < 0.01
 
 
 def test_likelihood_of_black_and_white_samples_against_an_integral() -> None:
-    made = objective(["vae"], loss="bce", dim=1)
-    head = made.encoder.head
+    autoencoder = objective(["vae"], loss="bce", dim=1)
+    head = autoencoder.encoder.head
     assert isinstance(head, GaussianHead)
     with torch.no_grad():
-        next(made.decoder.parameters()).mul_(3)
+        next(autoencoder.decoder.parameters()).mul_(3)
         head.logvar.bias.fill_(1.0)  # wide, so that no sample's true posterior is out of its reach
     x = (raw() > 0.5).float()
     z = torch.linspace(-12, 12, 4001)
-    likely = Bernoulli(logits=made.decoder(z[:, None])).log_prob(x[:, None]).sum(2)  # (12, 4001)
+    likely = Bernoulli(logits=autoencoder.decoder(z[:, None])).log_prob(x[:, None]).sum(2)  # (12, 4001)
     known = torch.trapezoid((likely + normal_log_density(z)).exp(), z).log()
-    assert log_likelihood(made, x, seeded(), draws=5000).tolist() == pytest.approx(known.tolist(), abs=0.05)
+    assert log_likelihood(autoencoder, x, seeded(), draws=5000).tolist() == pytest.approx(known.tolist(), abs=0.05)
     patterns = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6)))
-    total = log_likelihood(made, patterns, seeded(), draws=3000).exp().sum()
-    assert total.item() == pytest.approx(1, abs=0.01), "over all samples that there are"
+    total = log_likelihood(autoencoder, patterns, seeded(), draws=3000).exp().sum()
+    assert total.item() == pytest.approx(1, abs=0.01), "summed over all possible samples"
 
 
 def test_likelihood_leaves_the_autoencoder_as_it_was() -> None:
-    made = objective(["vae"], loss="bce").train()
-    first = log_likelihood(made, raw(), seeded(), draws=3)
-    assert made.training and not first.requires_grad
-    assert torch.equal(first, log_likelihood(made, raw(), seeded(), draws=3))
+    autoencoder = objective(["vae"], loss="bce").train()
+    first = log_likelihood(autoencoder, raw(), seeded(), draws=3)
+    assert autoencoder.training and not first.requires_grad
+    assert torch.equal(first, log_likelihood(autoencoder, raw(), seeded(), draws=3))
 
 
 @pytest.mark.parametrize(
@@ -399,6 +399,6 @@ def test_likelihood_leaves_the_autoencoder_as_it_was() -> None:
         (["vae"], "mse", "loss 'mse' is not a log-likelihood; expected one of bce, gaussian, logistic"),
     ],
 )
-def test_likelihoods_that_there_are_not(variants: list[str], loss: str, message: str) -> None:
+def test_models_without_likelihood_are_refused(variants: list[str], loss: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         log_likelihood(objective(variants, loss=loss), raw(), seeded())
