@@ -73,6 +73,16 @@ NOT_DOCUMENTED = {
     "API_VERSION": f"Version of the plugin contracts, now {API_VERSION}. An `Entry` states the version it was written for.",
 }
 """Names of the plugin API without a docstring -> their description."""
+ENVIRONMENT = """## Environment variables
+
+| variable | meaning |
+|---|---|
+| `AEKIT_DATA` | folder of data sets that `torchvision:NAME` and other sources search first |
+| `AEKIT_CACHE` | folder for data that is decoded once because it does not fit into memory; default `~/.cache/aekit` |
+| `AEKIT_MEMORY` | bytes of samples that may be held in memory |
+| `AEKIT_DISABLE_PLUGINS` | plugins or distributions to disable, separated by commas |
+| `AEKIT_NO_PLUGIN_AUTOLOAD=1` | load built-in plugins only |
+| `AEKIT_PLUGIN_STRICT=1` | raise the error of a broken plugin |"""
 LINK = re.compile(r"\]\((?!https?://|#)([^)\s#]+)((?:#[^)\s]*)?)\)")
 
 
@@ -110,7 +120,7 @@ def command_page() -> str:
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     sections = [_command_section(command, context, name, 2) for name, command in commands.items() if command]
     codes = "Every command answers `--help`. Exit codes: 0, done; 2, an error that the message names; 130, stopped."
-    return "\n\n".join(["# Command line", codes, _parameters(group, context), *sections]) + "\n"
+    return "\n\n".join(["# Command line", codes, _parameters(group, context), *sections, ENVIRONMENT]) + "\n"
 
 
 def plugin_api_page() -> str:

@@ -1,4 +1,4 @@
-"""The documents tell the truth: commands, options, names and files that they mention are there."""
+"""The commands, options, names, files and recipes that the documentation mentions exist."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def shell_lines(path: Path) -> list[str]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    found = {"-h", "--help"}
+    options = {"-h", "--help"}
     for parameter in command.params:
-        found |= {*parameter.opts, *parameter.secondary_opts}
-    return found
+        options |= {*parameter.opts, *parameter.secondary_opts}
+    return options
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
 def test_documented_commands_and_options_are_the_real_ones(path: Path) -> None:
     for line in shell_lines(path):
-        words = line.split()[1:]
+        arguments = line.split()[1:]
         command: click.Command = group
-        while words and isinstance(command, click.Group) and not words[0].startswith("-"):
-            if words[0].isupper():  # a placeholder
-                words = []
+        while arguments and isinstance(command, click.Group) and not arguments[0].startswith("-"):
+            if arguments[0].isupper():  # a placeholder
+                arguments = []
                 break
-            found = command.get_command(click.Context(command), words[0].strip(","))
-            assert found is not None, f"{path.name}: {line}"
-            command, words = found, words[1:]
+            subcommand = command.get_command(click.Context(command), arguments[0].strip(","))
+            assert subcommand is not None, f"{path.name}: {line}"
+            command, arguments = subcommand, arguments[1:]
         known = options_of(command) | options_of(group)
-        for word in words:
+        for word in arguments:
             if re.fullmatch(r"--?[a-z][a-z-]*", word.strip(".,;")):
                 assert word.strip(".,;") in known, f"{path.name}: {line}: {word}"
 
@@ -74,7 +74,7 @@ def test_links_lead_somewhere(path: Path) -> None:
         if target.startswith("http"):
             continue
         place = path.parent / target if target else path
-        if "reference/" in target and not place.exists():
+        if "reference/" in place.as_posix() and not place.exists():
             continue  # generated with the site, whose strict build checks it
         assert place.exists(), target
         if section:
@@ -95,18 +95,18 @@ def test_recipes_in_documents_are_valid(path: Path) -> None:
 def test_kept_recipes_are_valid_and_described(path: Path) -> None:
     values = tomllib.loads(path.read_text("utf-8"))
     recipe = make_recipe(values)
-    # A study is of an objective that it names: what is trained where nothing is named may change.
-    assert "objective" in values or not recipe.trains or path.stem == "usual"
+    # A study names its objective, because the default objective may change.
+    assert "objective" in values or not recipe.trains or path.stem == "default"
     text = (path.parent / "README.md").read_text("utf-8")
-    own, whole = path.relative_to(ROOT / "recipes"), path.parent.relative_to(ROOT / "recipes")
-    assert f"aekit fit recipes/{own}" in text or f"aekit bench recipes/{whole} " in text, "its command is not there"
+    file, folder = path.relative_to(ROOT / "recipes"), path.parent.relative_to(ROOT / "recipes")
+    assert f"aekit fit recipes/{file}" in text or f"aekit bench recipes/{folder} " in text, "its command is not there"
 
 
 def test_public_names_in_python_examples_exist() -> None:
     text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
         for name in re.findall(r"\baekit\.(\w+)\b", block):
-            assert hasattr(aekit, name) or name in ("digest", "testing", "errors", "options", "hookspecs"), name
+            assert hasattr(aekit, name) or name in ("plugin", "testing", "errors", "nn", "objectives"), name
 
 
 def test_built_in_plugins_are_in_the_changelog() -> None:
@@ -116,6 +116,6 @@ def test_built_in_plugins_are_in_the_changelog() -> None:
             assert plugin.name in changes or plugin.kind in ("source", "index"), plugin.qualified
 
 
-def test_nothing_in_the_repository_speaks_of_somebodys_machine() -> None:
+def test_no_path_of_a_single_machine_is_in_the_repository() -> None:
     for path in [*DOCUMENTS, *ROOT.glob("aekit/**/*.py"), *ROOT.glob("plugins/**/*.py"), *ROOT.glob("benchmarks/*.py")]:
         assert not re.search(r"/work/|/tmp/|/root/", path.read_text("utf-8")), path

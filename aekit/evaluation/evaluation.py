@@ -117,6 +117,9 @@ class Evaluation:
             lines += [*self._check_lines(), *self.sampling_notes()]
         return "\n".join(lines)
 
+    def __str__(self) -> str:
+        return self.text()
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON, as ``results.json`` holds it."""
         return {
