@@ -42,12 +42,12 @@ def headline(
     if not evaluators:
         return "Nothing was evaluated."
     baselines = [subject for subject in results if subject != ENCODER and subject not in compared_with]
-    rivals = baselines or list(compared_with)
-    names = {subject: (titles or {}).get(subject, subject) for subject in rivals}
+    others = baselines or list(compared_with)
+    names = {subject: (titles or {}).get(subject, subject) for subject in others}
     clauses: dict[str, list[str]] = {}
     outcomes_by_group = {"better": 0, "not significantly different": 0, "worse": 0, "chance": 0}
     for evaluator, result in evaluators.items():
-        outcomes = {s: comparisons[evaluator, s].outcome for s in rivals if (evaluator, s) in comparisons}
+        outcomes = {s: comparisons[evaluator, s].outcome for s in others if (evaluator, s) in comparisons}
         group, clause = _clause(outcomes, names, chance=at_chance(result))
         if clause:
             clauses.setdefault(clause, []).append(EVALUATOR_TITLES.get(evaluator, evaluator))
@@ -61,7 +61,7 @@ def headline(
     ]
     if len(sentences) > MAX_CLAUSES:
         sentences = _counted(outcomes_by_group, sum(outcomes_by_group.values()))
-    if not rivals:
+    if not others:
         sentences.append("no baseline to compare with, so the values alone do not show how good the embeddings are")
     sentence = "; ".join(sentences) or "no evaluator has a baseline to compare with"
     return f"{sentence[0].upper()}{sentence[1:]} ({test_samples:,} test samples)."

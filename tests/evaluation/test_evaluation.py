@@ -1,4 +1,4 @@
-"""Splits, intervals, neighbors, evaluators and the judgment of embeddings beside their controls."""
+"""Splits, intervals, neighbors, evaluators, and the evaluation of embeddings compared with baselines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError, PluginError, RecipeError
-from aekit.evaluation import neighbors as neighbors, run as judge
+from aekit.evaluation import neighbors as neighbors, run as evaluation_run
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape
 from aekit.evaluation.metrics.clustering import hungarian_matches
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
@@ -118,8 +118,8 @@ def test_classes_of_one_or_two_stay_in_the_training_part() -> None:
 def test_samples_of_a_group_stay_together() -> None:
     groups = np.random.default_rng(0).integers(0, 40, 400)
     split = make_split(groups % 2, groups=groups)
-    found = [set(groups[part].tolist()) for part in (split.train, split.validation, split.test)]
-    assert sum(map(len, found)) == len(set.union(*found)) == 40
+    result = [set(groups[part].tolist()) for part in (split.train, split.validation, split.test)]
+    assert sum(map(len, result)) == len(set.union(*result)) == 40
     assert all(len(part) > 40 for part in parts(split))
 
 
@@ -167,8 +167,8 @@ def test_bootstrap_agrees_with_resampling_written_out() -> None:
 
 def test_intervals_hold_what_they_promise() -> None:
     generator = np.random.default_rng(0)
-    held = [bootstrap(generator.random(200) < 0.7, seed=i) for i in range(200)]
-    covered = np.mean([(m.low or 0) <= 0.7 <= (m.high or 1) for m in held])
+    metrics = [bootstrap(generator.random(200) < 0.7, seed=i) for i in range(200)]
+    covered = np.mean([(m.low or 0) <= 0.7 <= (m.high or 1) for m in metrics])
     assert 0.9 <= covered <= 0.99
 
 
@@ -225,11 +225,11 @@ def test_nearest_gives_no_more_than_there_are_and_takes_read_only_arrays() -> No
 def test_probe_finds_classes_that_are_there_and_none_that_are_not() -> None:
     x, y = clouds()
     split = make_split(y)
-    found = probe.evaluate(x, np.array(["a", "b", "c"])[y], split)
-    assert found.metrics["accuracy"].value > 0.95
-    assert found.plot_data["confusion"].sum() == len(split.test)
-    assert [row["class"] for row in found.table] == ["a", "b", "c"]
-    assert np.mean([row["recall"] for row in found.table]) == pytest.approx(found.metrics["balanced_accuracy"].value)
+    result = probe.evaluate(x, np.array(["a", "b", "c"])[y], split)
+    assert result.metrics["accuracy"].value > 0.95
+    assert result.plot_data["confusion"].sum() == len(split.test)
+    assert [row["class"] for row in result.table] == ["a", "b", "c"]
+    assert np.mean([row["recall"] for row in result.table]) == pytest.approx(result.metrics["balanced_accuracy"].value)
     shuffled = np.random.default_rng(1).permutation(y)
     chance = probe.evaluate(x, shuffled, make_split(shuffled)).metrics["accuracy"]
     assert (chance.low or 0) < 1 / 3 + 0.05 and chance.value < 0.5
@@ -238,17 +238,17 @@ def test_probe_finds_classes_that_are_there_and_none_that_are_not() -> None:
 def test_knn_votes_as_written_out() -> None:
     x, y = clouds(apart=1.5)
     split = make_split(y)
-    found = knn.evaluate(x, y, split, metric="l2")
+    result = knn.evaluate(x, y, split, metric="l2")
     seen = np.concatenate([split.train, split.validation])
     right = []
     for row in split.test:
-        near = seen[np.argsort(((x[seen] - x[row]) ** 2).sum(axis=1))[: found.chosen["k"]]]
+        near = seen[np.argsort(((x[seen] - x[row]) ** 2).sum(axis=1))[: result.chosen["k"]]]
         counts = np.bincount(y[near], minlength=3)
-        first = next(label for label in y[near] if counts[label] == counts.max()) if found.chosen["k"] <= 3 else None
+        first = next(label for label in y[near] if counts[label] == counts.max()) if result.chosen["k"] <= 3 else None
         right.append((counts.argmax() if first is None else first) == y[row])
-    assert found.metrics["accuracy"].value == pytest.approx(np.mean(right), abs=0.02)  # ties among many may differ
-    best = max(row["validation accuracy"] for row in found.table)
-    assert next(row for row in found.table if row["k"] == found.chosen["k"])["validation accuracy"] == best
+    assert result.metrics["accuracy"].value == pytest.approx(np.mean(right), abs=0.02)  # ties among many may differ
+    best = max(row["validation accuracy"] for row in result.table)
+    assert next(row for row in result.table if row["k"] == result.chosen["k"])["validation accuracy"] == best
 
 
 def test_knn_gives_a_tie_to_the_nearer() -> None:
@@ -261,7 +261,7 @@ def test_knn_gives_a_tie_to_the_nearer() -> None:
 def test_retrieval_agrees_with_rankings_written_out() -> None:
     x, y = clouds(apart=1.0)
     split = make_split(y)
-    found = retrieval.evaluate(x, y, split, metric="l2", depth=20)
+    result = retrieval.evaluate(x, y, split, metric="l2", depth=20)
     precision, average = [], []
     for row in split.test:
         order = split.train[np.argsort(((x[split.train] - x[row]) ** 2).sum(axis=1))]
@@ -270,9 +270,9 @@ def test_retrieval_agrees_with_rankings_written_out() -> None:
         places = np.flatnonzero(hits)
         possible = min(20, int((y[split.train] == y[row]).sum()))
         average.append(sum(hits[: place + 1].mean() for place in places) / possible)
-    assert found.metrics["precision@5"].value == pytest.approx(np.mean(precision))
-    assert found.metrics["map@20"].value == pytest.approx(np.mean(average))
-    assert next(iter(found.metrics)) == "map@20"
+    assert result.metrics["precision@5"].value == pytest.approx(np.mean(precision))
+    assert result.metrics["map@20"].value == pytest.approx(np.mean(average))
+    assert next(iter(result.metrics)) == "map@20"
 
 
 def test_retrieval_of_a_class_that_is_not_there_counts_nothing() -> None:
@@ -294,9 +294,9 @@ def test_matching_is_the_best_of_all() -> None:
 @pytest.mark.parametrize("evaluate_on", ["test", "all"])
 def test_kmeans_finds_clouds_with_and_without_labels(evaluate_on: Any) -> None:
     x, y = clouds(apart=12)
-    found = kmeans.evaluate(x, y, make_split(y), evaluate_on=evaluate_on)
-    assert found.metrics["clustering_accuracy"].value == found.metrics["nmi"].value == pytest.approx(1)
-    assert found.scores is not None and len(found.scores) == (60 if evaluate_on == "test" else 300)
+    result = kmeans.evaluate(x, y, make_split(y), evaluate_on=evaluate_on)
+    assert result.metrics["clustering_accuracy"].value == result.metrics["nmi"].value == pytest.approx(1)
+    assert result.scores is not None and len(result.scores) == (60 if evaluate_on == "test" else 300)
     unnamed = kmeans.evaluate(x, None, make_split(None, count=300))
     assert unnamed.chosen["clusters"] == 3 and unnamed.metrics["silhouette"].value > 0.5
 
@@ -311,7 +311,7 @@ def test_noise_is_at_chance_and_a_collapsed_encoder_is_survived(function: Callab
     assert all(np.isfinite(metric.value) for metric in collapsed.metrics.values())
 
 
-# Controls
+# Baselines
 
 
 @pytest.fixture(scope="module")
@@ -330,18 +330,18 @@ def encoder(images: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
     return aekit.fit(images[0], dim=6, overrides={"train.epochs": 1, "train.precision": "fp32"})
 
 
-def test_controls_are_raw_pca_of_the_training_part_and_a_random_encoder(
+def test_baselines_are_raw_pca_of_the_training_part_and_a_random_encoder(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     array, labels = images
     split, rows = make_split(labels[::-1]), np.arange(200)[::-1].copy()
-    found = {b.name: b.features for b in baseline_features(ArraySource(array), rows, encoder, split, dim=6, seed=0)}
-    assert list(found) == ["raw", "pca-6", "random"]
-    np.testing.assert_allclose(found["raw"], array[::-1].reshape(200, -1) / 255, atol=1e-6)
-    centered = found["raw"] - found["raw"][split.train].mean(axis=0)
+    result = {b.name: b.features for b in baseline_features(ArraySource(array), rows, encoder, split, dim=6, seed=0)}
+    assert list(result) == ["raw", "pca-6", "random"]
+    np.testing.assert_allclose(result["raw"], array[::-1].reshape(200, -1) / 255, atol=1e-6)
+    centered = result["raw"] - result["raw"][split.train].mean(axis=0)
     _, _, axes = np.linalg.svd(centered[split.train], full_matrices=False)
-    np.testing.assert_allclose(np.abs(found["pca-6"]), np.abs(centered @ axes[:6].T), atol=1e-3)
-    np.testing.assert_allclose(found["random"], encoder.with_random_weights(0).embed(array).vectors[::-1], atol=1e-4)
+    np.testing.assert_allclose(np.abs(result["pca-6"]), np.abs(centered @ axes[:6].T), atol=1e-3)
+    np.testing.assert_allclose(result["random"], encoder.with_random_weights(0).embed(array).vectors[::-1], atol=1e-4)
 
 
 def test_wide_samples_are_averaged_down_and_the_name_says_so() -> None:
@@ -353,7 +353,7 @@ def test_wide_samples_are_averaged_down_and_the_name_says_so() -> None:
     assert raw_shape(SampleSpec("series", (2, 9000), "float32")) == (4096,)
 
 
-# The judgment
+# The evaluation
 
 
 @pytest.fixture
@@ -361,62 +361,64 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The four evaluators, and nothing else."""
     tags = {"probe": ("labels",), "knn": ("labels",), "retrieval": ("labels",), "kmeans": ()}
     entries = [Entry(n, f"aekit_plugins.evaluators.{n}:evaluate", "", 2, tags[n]) for n in tags]
-    found = Registry([Plugin("evaluator", entry, "aekit", "0") for entry in entries])
-    monkeypatch.setattr(judge, "registry", lambda: found)
-    return found
+    result = Registry([Plugin("evaluator", entry, "aekit", "0") for entry in entries])
+    monkeypatch.setattr(evaluation_run, "registry", lambda: result)
+    return result
 
 
 @pytest.mark.usefixtures("registered")
-def test_the_whole_judgment(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+def test_the_whole_evaluation(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     array, labels = images
     embeddings = encoder.embed(array)
-    found = evaluate(embeddings, labels, options={"probe": {"c_steps": 3}})
-    assert list(found.results) == ["encoder", "raw", "pca-6", "random"]
-    assert all(list(results) == ["probe", "knn", "retrieval", "kmeans"] for results in found.results.values())
-    assert found.digest == encoder.digest
-    assert found.counts == {"samples": 200, "dim": 6, "classes": 2, "train": 120, "validation": 40, "test": 40}
-    assert found.results["raw"]["probe"].metrics["accuracy"].value > 0.9
-    record = json.loads(json.dumps(found.to_dict()))
+    result = evaluate(embeddings, labels, options={"probe": {"c_steps": 3}})
+    assert list(result.results) == ["encoder", "raw", "pca-6", "random"]
+    assert all(list(results) == ["probe", "knn", "retrieval", "kmeans"] for results in result.results.values())
+    assert result.digest == encoder.digest
+    assert result.counts == {"samples": 200, "dim": 6, "classes": 2, "train": 120, "validation": 40, "test": 40}
+    assert result.results["raw"]["probe"].metrics["accuracy"].value > 0.9
+    record = json.loads(json.dumps(result.to_dict()))
     assert record["results"]["encoder"]["probe"]["metrics"]["accuracy"]["low"] <= 1
-    assert record["summary"] == found.summary() and any("encoder vs random: " in line for line in found.summary())
-    assert record["details"] == found.details() and any("random" in line for line in found.details())
-    lines = found.text().splitlines()
-    assert lines[0] == found.headline == record["headline"] and lines[0].endswith("(40 test samples).")
+    assert record["summary"] == result.summary() and any("encoder vs random: " in line for line in result.summary())
+    assert record["details"] == result.details() and any("random" in line for line in result.details())
+    lines = result.text().splitlines()
+    assert lines[0] == result.headline == record["headline"] and lines[0].endswith("(40 test samples).")
     assert lines[2].split() == ["encoder", "raw", "pca-6", "random"] and lines[3].startswith("probe accuracy  ")
     assert lines[7].startswith("< significantly worse than the encoder") and lines[9].startswith("encoder vs raw: ")
-    assert "split: " not in found.text() and f"split: {found.split} (120 train" in found.text(verbose=True)
-    assert not set(found.details()) & set(lines) and set(found.details()) < set(found.text(verbose=True).splitlines())
+    assert "split: " not in result.text() and f"split: {result.split} (120 train" in result.text(verbose=True)
+    assert not set(result.details()) & set(lines) and set(result.details()) < set(
+        result.text(verbose=True).splitlines()
+    )
     again = evaluate(embeddings, labels, options={"probe": {"c_steps": 3}})
-    assert again.to_dict() == found.to_dict()
+    assert again.to_dict() == result.to_dict()
 
 
 @pytest.mark.usefixtures("registered")
-def test_the_same_samples_are_judged_where_the_raw_features_would_be_too_many(
+def test_all_subjects_use_fewer_samples_if_the_raw_features_exceed_the_memory(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge, "RAW_BYTES", 100 * 64 * 4)
-    found = evaluate(encoder.embed(images[0]), images[1], evaluators=["retrieval"])
-    assert (found.counts["train"], found.counts["test"]) == (50, 25)
-    assert "100 of 200 samples" in found.split
-    assert {len(results["retrieval"].scores) for results in found.results.values()} == {25}  # type: ignore[arg-type]
+    monkeypatch.setattr(evaluation_run, "RAW_BYTES", 100 * 64 * 4)
+    result = evaluate(encoder.embed(images[0]), images[1], evaluators=["retrieval"])
+    assert (result.counts["train"], result.counts["test"]) == (50, 25)
+    assert "100 of 200 samples" in result.split
+    assert {len(results["retrieval"].scores) for results in result.results.values()} == {25}  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("registered")
-def test_arrays_are_judged_without_controls_and_that_is_said() -> None:
+def test_arrays_are_evaluated_without_baselines_and_a_note_says_why() -> None:
     x, y = clouds()
-    found = evaluate(x, y, evaluators=["knn"])
-    assert list(found.results) == ["encoder"] and found.digest is None
-    assert "no baselines: an array does not tell" in found.notes[0]
-    assert "no baseline to compare with" in found.details()[0]
+    result = evaluate(x, y, evaluators=["knn"])
+    assert list(result.results) == ["encoder"] and result.digest is None
+    assert "no baselines: an array does not tell" in result.notes[0]
+    assert "no baseline to compare with" in result.details()[0]
 
 
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("labels", [None, [None] * 300, np.full(300, np.nan)])
-def test_without_classes_what_needs_them_is_left_out_aloud(labels: Any) -> None:
-    found = evaluate(clouds()[0], labels)
-    assert list(found.results["encoder"]) == ["kmeans"]
-    assert list(found.results["encoder"]["kmeans"].metrics) == ["silhouette"]
-    assert "skipped, as they need labels: probe, knn, retrieval" in found.notes
+def test_without_labels_the_evaluators_that_need_them_are_skipped_with_a_note(labels: Any) -> None:
+    result = evaluate(clouds()[0], labels)
+    assert list(result.results["encoder"]) == ["kmeans"]
+    assert list(result.results["encoder"]["kmeans"].metrics) == ["silhouette"]
+    assert "skipped, as they need labels: probe, knn, retrieval" in result.notes
 
 
 @pytest.mark.usefixtures("registered")
@@ -425,12 +427,12 @@ def test_labels_and_splits_that_are_stored_are_used() -> None:
     splits = np.array(["train"] * 200 + ["test"] * 100)
     names = [str(i) for i in range(300)]
     stored = Embeddings({"digest": "d", "count": 300, "dim": 8}, rows=Rows(names, x, y.astype(str), splits, names))
-    found = evaluate(stored, evaluators=["retrieval"])
-    assert found.counts["test"] == 100 and found.split.startswith("the data set's own")
-    assert found.digest == "d" and "no baselines: the encoder" in found.notes[0]
+    result = evaluate(stored, evaluators=["retrieval"])
+    assert result.counts["test"] == 100 and result.split.startswith("the data set's own")
+    assert result.digest == "d" and "no baselines: the encoder" in result.notes[0]
 
 
-def test_labels_that_cannot_be_judged_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+def test_unusable_labels_are_refused_before_training(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", x=np.random.default_rng(0).random((60, 8)), y=np.repeat("only", 60))
     with pytest.raises(
         DataError, match=r"all 60 labeled samples are of class \['only'\]: expected at least two classes"
@@ -440,7 +442,7 @@ def test_labels_that_cannot_be_judged_are_refused_before_anything_is_trained(tmp
 
 
 @pytest.mark.usefixtures("registered")
-def test_mistakes_are_said_in_one_line() -> None:
+def test_mistakes_are_reported_in_one_line() -> None:
     x, y = clouds()
     with pytest.raises(DataError, match=r"labels of shape \(5,\) for 300 embeddings"):
         evaluate(x, y[:5])
@@ -461,9 +463,9 @@ def test_mistakes_are_said_in_one_line() -> None:
 def test_a_broken_evaluator_costs_only_itself(registered: Registry) -> None:
     registered.plugins.append(Plugin("evaluator", Entry("odd", "no.such:thing", "", 2), "elsewhere", "2"))
     x, y = clouds()
-    found = evaluate(x, y)
-    assert len(found.results["encoder"]) == 4
-    assert any("skipped odd" in note and "elsewhere 2" in note for note in found.notes)
+    result = evaluate(x, y)
+    assert len(result.results["encoder"]) == 4
+    assert any("skipped odd" in note and "elsewhere 2" in note for note in result.notes)
     with pytest.raises(PluginError, match="odd"):
         evaluate(x, y, evaluators=["odd"])
 
@@ -477,7 +479,7 @@ def scored(*, right: int, of: int = 1000) -> dict[str, Result]:
     return {"probe": Result({"accuracy": bootstrap(scores)}, scores=scores)}
 
 
-def test_the_verdict_says_what_the_figures_do_and_no_more() -> None:
+def test_the_sentences_claim_no_more_than_the_tests_show() -> None:
     above = summarize({"encoder": scored(right=860), "raw": scored(right=800), "random": scored(right=700)})
     assert len(above) == 1
     assert "better than raw (0.800) and random (0.700); no interval overlaps with the encoder's" in above[0]
@@ -497,7 +499,7 @@ def test_the_verdict_says_what_the_figures_do_and_no_more() -> None:
     assert "no better than features that need no training" in idle[1]
 
 
-def test_the_verdict_without_scores_goes_by_intervals() -> None:
+def test_without_scores_the_intervals_decide() -> None:
     def only(*numbers: float) -> dict[str, Result]:
         return {"probe": Result({"accuracy": Metric(*numbers)})}
 
@@ -506,3 +508,26 @@ def test_the_verdict_without_scores_goes_by_intervals() -> None:
     )
     assert "better than random (0.500), not significantly different from raw (0.750)" in line
     assert "no better than features that need no training" in after
+
+
+def test_embeddings_are_given_as_a_path_an_object_or_an_array(
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
+) -> None:
+    array, labels = images
+    np.save(tmp_path / "images.npy", array)
+    stored = encoder.embed(tmp_path / "images.npy", out=tmp_path / "embeddings")
+    vectors = np.asarray(stored)
+    settings: dict[str, Any] = {"evaluators": ["knn"], "baselines": False, "checks": False}
+    by_path, by_object, by_array = (
+        evaluate(given, labels, **settings) for given in (tmp_path / "embeddings", stored, vectors)
+    )
+    assert evaluate(str(tmp_path / "embeddings"), labels, **settings).to_dict() == by_path.to_dict()
+    assert by_path.to_dict() == by_object.to_dict() and by_path.digest == encoder.digest
+    assert (
+        by_array.digest is None
+        and by_array.results["encoder"]["knn"].metrics == by_path.results["encoder"]["knn"].metrics
+    )
+    compared = evaluate(vectors[:, :2], labels, compare_with={"all": tmp_path / "embeddings"}, **settings)
+    assert compared.results["all"]["knn"].metrics == by_path.results["encoder"]["knn"].metrics
+    with pytest.raises(DataError, match="no embeddings here"):
+        evaluate(tmp_path, labels)

@@ -1,4 +1,4 @@
-"""What is wrong is said: planted leaks, collapses, dead units, shuffled labels and useless encoders are called out in words."""
+"""Problems are reported: planted leaks, collapse, dead units, shuffled labels and useless encoders."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def encoder(images: np.ndarray) -> aekit.Encoder:
     return aekit.fit(images, dim=16, overrides={"train.epochs": 8, "train.precision": "fp32"})
 
 
-def judged(x: object, y: object, evaluators: Sequence[str] = ("probe",), **more: object) -> Evaluation:
+def run_evaluators(x: object, y: object, evaluators: Sequence[str] = ("probe",), **more: object) -> Evaluation:
     return evaluate(x, y, evaluators=evaluators, **more)  # type: ignore[arg-type]
 
 
-# Nothing is wrong
+# No problem
 
 
 def test_a_good_encoder_on_clean_data_raises_no_alarm(
     images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    found = judged(encoder.embed(images), digits[1], ["probe", "knn"])
-    assert found.warnings() == []
-    assert not any("guessing" in line for line in found.details())
-    assert judged(*digits).warnings() == []
+    result = run_evaluators(encoder.embed(images), digits[1], ["probe", "knn"])
+    assert result.warnings() == []
+    assert not any("guessing" in line for line in result.details())
+    assert run_evaluators(*digits).warnings() == []
 
 
 # Leaks
@@ -69,14 +69,14 @@ def test_exact_copies_across_the_split_are_found_by_the_raw_samples(
     labels = digits[1].copy()
     labels[split.test[:40]] = labels[split.train[:40]]
     labels[split.test[:3]] = "9"
-    found = judged(stored, labels, split=split, baselines=False)
-    (warning,) = [line for line in found.warnings() if "equal" in line]
+    result = run_evaluators(stored, labels, split=split, baselines=False)
+    (warning,) = [line for line in result.warnings() if "equal" in line]
     assert warning.startswith("40 of 359 test samples (11.1 %) equal a training or validation sample")
     assert "of them with another label" in warning
-    assert found.checks["leakage"].values["test_in_train"] == 40
-    pairs = [row for row in found.checks["leakage"].table if row["pair"] == "equal"]
+    assert result.checks["leakage"].values["test_in_train"] == 40
+    pairs = [row for row in result.checks["leakage"].table if row["pair"] == "equal"]
     assert {row["test sample"] for row in pairs} <= {str(row) for row in split.test[:40]}
-    assert f"warning: {warning}" in found.text() and ("bad", warning) in found.graded_summary()
+    assert f"warning: {warning}" in result.text() and ("bad", warning) in result.graded_summary()
 
 
 def test_near_copies_are_found_by_the_embeddings(
@@ -85,10 +85,10 @@ def test_near_copies_are_found_by_the_embeddings(
     split = make_split(digits[1])
     leaky = images.copy()
     leaky[split.test[:30]] = images[split.train[:30]].clip(0, 254) + 1
-    found = judged(encoder.embed(leaky), digits[1], split=split, baselines=False)
-    leaks = found.checks["leakage"]
+    result = run_evaluators(encoder.embed(leaky), digits[1], split=split, baselines=False)
+    leaks = result.checks["leakage"]
     assert leaks.values["test_in_train"] == 0 and leaks.values["near_in_train"] == pytest.approx(30 / 359)
-    assert any("30 of 359 test samples lie next to a training sample" in line for line in found.warnings())
+    assert any("30 of 359 test samples lie next to a training sample" in line for line in result.warnings())
     near = [row for row in leaks.table if row["pair"] == "near"]
     assert {(row["test sample"], row["training sample"]) for row in near} <= {
         (str(a), str(b)) for a, b in zip(split.test[:30], split.train[:30])
@@ -100,28 +100,28 @@ def test_a_few_copies_are_a_note_and_copies_within_a_part_are_counted(digits: tu
     split = make_split(y)
     x[split.test[0]] = x[split.train[0]]
     x[split.train[1:5]] = x[split.train[5]]
-    found = find_leakage(x, split)
-    assert found.warnings == [] and any(note.startswith("1 of 359 test samples") for note in found.notes)
-    assert found.values["equal_in_train"] == 5 and found.values["equal_in_test"] == 0
+    result = find_leakage(x, split)
+    assert result.warnings == [] and any(note.startswith("1 of 359 test samples") for note in result.notes)
+    assert result.values["equal_in_train"] == 5 and result.values["equal_in_test"] == 0
 
 
 def test_a_test_set_that_is_the_training_set_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = digits
     own = make_split(y)
     same = Split(own.train, own.validation, own.train, "by mistake")
-    found = judged(x, y, ["knn"], split=same)
-    assert found.results["encoder"]["knn"].metrics["accuracy"].value > 0.99
+    result = run_evaluators(x, y, ["knn"], split=same)
+    assert result.results["encoder"]["knn"].metrics["accuracy"].value > 0.99
     assert any(
         "1,079 of 1,079 test samples (100.0 %) are training or validation samples themselves" in line
-        for line in found.warnings()
+        for line in result.warnings()
     )
     twice = np.concatenate([x, x[own.train]])
     copied = Split(own.train, own.validation, np.arange(len(x), len(twice)), "copied by mistake")
-    found = judged(twice, np.concatenate([y, y[own.train]]), ["knn"], split=copied)
-    assert any("(100.0 %) equal a training or validation sample" in line for line in found.warnings())
+    result = run_evaluators(twice, np.concatenate([y, y[own.train]]), ["knn"], split=copied)
+    assert any("(100.0 %) equal a training or validation sample" in line for line in result.warnings())
 
 
-def test_groups_that_a_split_tears_apart_are_called_out() -> None:
+def test_groups_that_a_split_separates_are_called_out() -> None:
     y = np.repeat(["a", "b"], 60)
     groups = np.arange(120) // 4
     x = np.random.default_rng(0).standard_normal((120, 4)).astype(np.float32)
@@ -139,12 +139,12 @@ def test_groups_that_a_split_tears_apart_are_called_out() -> None:
 
 def test_a_collapsed_encoder_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
     collapsed = np.full((len(digits[0]), 16), 3.0, np.float32)
-    found = judged(collapsed, digits[1], ["probe", "knn"])
+    result = run_evaluators(collapsed, digits[1], ["probe", "knn"])
     assert any(
-        "the encoder has collapsed: all 1,797 embeddings are the same point" in line for line in found.warnings()
+        "the encoder has collapsed: all 1,797 embeddings are the same point" in line for line in result.warnings()
     )
-    assert any("probe: no better than guessing" in line for line in found.details())
-    assert not any("equal a training" in line for line in found.warnings()), "that is no leak"
+    assert any("probe: no better than guessing" in line for line in result.details())
+    assert not any("equal a training" in line for line in result.warnings()), "that is no leak"
     jitter = collapsed + 1e-6 * np.random.default_rng(0).standard_normal(collapsed.shape).astype(np.float32)
     assert any("has collapsed" in line for line in embedding_health(jitter).warnings)
 
@@ -158,24 +158,24 @@ def test_an_encoder_that_uses_one_direction_is_called_out(digits: tuple[np.ndarr
 def test_a_dead_half_is_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
     half = np.random.default_rng(0).standard_normal((500, 32)).astype(np.float32)
     half[:, 16:] = 0.25
-    found = embedding_health(half)
-    assert found.values["dead_units"] == 16
-    assert list(found.warnings) == ["16 of the 32 dimensions of the embeddings are constant (dead units)"]
+    result = embedding_health(half)
+    assert result.values["dead_units"] == 16
+    assert list(result.warnings) == ["16 of the 32 dimensions of the embeddings are constant (dead units)"]
 
 
-def test_an_untrained_encoder_is_said_to_be_no_better_than_random(
+def test_an_untrained_encoder_is_reported_as_no_better_than_random(
     images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     untrained = encoder.with_random_weights(5)
-    found = judged(untrained.embed(images), digits[1], ["probe", "knn", "retrieval"])
-    said = [line for line in found.details() if "no better than the same encoder with random weights" in line]
-    assert len(said) >= 2, found.text()
-    assert all(grade in ("bad", "notice") for grade, line in found.graded_summary() if line in said)
+    result = run_evaluators(untrained.embed(images), digits[1], ["probe", "knn", "retrieval"])
+    sentences = [line for line in result.details() if "no better than the same encoder with random weights" in line]
+    assert len(sentences) >= 2, result.text()
+    assert all(grade in ("bad", "notice") for grade, line in result.graded_summary() if line in sentences)
 
 
-def test_an_encoder_whose_neighbors_do_not_survive_a_nudge_is_called_out(images: np.ndarray) -> None:
+def test_an_encoder_whose_neighbors_change_under_a_perturbation_is_called_out(images: np.ndarray) -> None:
     class Scatters(aekit.Encoder):
-        """Places samples by the last digits of their sum."""
+        """An encoder that places samples by the last digits of their sum."""
 
         def encode(self, x):  # type: ignore[no-untyped-def]
             return (x.flatten(1).sum(1, keepdim=True) * 1e4 + x.flatten(1)[:, :4]).sin()
@@ -184,8 +184,8 @@ def test_an_encoder_whose_neighbors_do_not_survive_a_nudge_is_called_out(images:
     source, rows = ArraySource(images), np.arange(600)
     assert list(stability(good, source, rows).warnings) == []
     good.__class__ = Scatters
-    found = stability(good, source, rows)
-    assert found.values["neighbors_kept"] < 0.1 and "unstable" in found.warnings[0]
+    result = stability(good, source, rows)
+    assert result.values["neighbors_kept"] < 0.1 and "unstable" in result.warnings[0]
 
 
 def test_hubs_are_called_out() -> None:
@@ -193,8 +193,8 @@ def test_hubs_are_called_out() -> None:
     shell = generator.standard_normal((1000, 200))
     shell /= np.linalg.norm(shell, axis=1, keepdims=True)
     shell[:10] = 1e-3 * generator.standard_normal((10, 200))  # in the middle of a sphere is nearest to all
-    found = embedding_health(shell.astype(np.float32))
-    assert found.values["hubs"] > 0.9 and any(line.startswith("hubs: ") for line in found.warnings)
+    result = embedding_health(shell.astype(np.float32))
+    assert result.values["hubs"] > 0.9 and any(line.startswith("hubs: ") for line in result.warnings)
 
 
 # The labels
@@ -204,41 +204,43 @@ def test_shuffled_labels_are_called_out(
     images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     shuffled = np.random.default_rng(0).permutation(digits[1])
-    found = judged(encoder.embed(images), shuffled, ["probe", "knn", "retrieval"])
-    said = [line for line in found.details() if "no better than guessing" in line]
-    assert len(said) >= 2
-    assert any("nor is" in line and "the labels seem unrelated to the samples" in line for line in said)
+    result = run_evaluators(encoder.embed(images), shuffled, ["probe", "knn", "retrieval"])
+    sentences = [line for line in result.details() if "no better than guessing" in line]
+    assert len(sentences) >= 2
+    assert any("nor is" in line and "the labels seem unrelated to the samples" in line for line in sentences)
 
 
-def test_labels_that_one_judgment_can_tell_have_to_do_with_the_samples() -> None:
-    def found(value: float, chance: float) -> Result:
+def test_labels_that_one_evaluator_can_predict_are_related_to_the_samples() -> None:
+    def result(value: float, chance: float) -> Result:
         return Result({"accuracy": Metric(value, value - 0.02, value + 0.02)}, chance=chance)
 
-    blind = {"encoder": {"probe": found(0.31, 0.3)}, "raw": {"probe": found(0.3, 0.3)}}
-    (_, (grade, said)) = graded_summary(blind)
-    assert grade == "bad" and said.endswith("nor is raw: the labels seem unrelated to the samples")
-    seen = {subject: results | {"anomaly": found(0.7, 0.5)} for subject, results in blind.items()}
+    blind = {"encoder": {"probe": result(0.31, 0.3)}, "raw": {"probe": result(0.3, 0.3)}}
+    (_, (grade, sentences)) = graded_summary(blind)
+    assert grade == "bad" and sentences.endswith("nor is raw: the labels seem unrelated to the samples")
+    seen = {subject: results | {"anomaly": result(0.7, 0.5)} for subject, results in blind.items()}
     lines = [(grade, line) for grade, line in graded_summary(seen) if "guessing" in line]
     assert lines == [("notice", "probe: no better than guessing (0.300), nor is raw")]
 
 
-def test_a_few_test_samples_say_no_more_than_they_can_about_the_labels(digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_few_test_samples_do_not_condemn_the_labels(digits: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = digits[0], np.random.default_rng(0).permutation(digits[1])
     whole = make_split(y)
     few = Split(whole.train, whole.validation, whole.test[:36], "few")
-    found = judged(x, y, ["probe", "knn"], split=few)
-    said = [(grade, line) for grade, line in found.graded_summary() if "no better than guessing" in line]
-    assert said and all(grade == "notice" and "as far as 36 test samples can tell" in line for grade, line in said)
-    assert not any("unrelated" in line for line in found.details())
+    result = run_evaluators(x, y, ["probe", "knn"], split=few)
+    sentences = [(grade, line) for grade, line in result.graded_summary() if "no better than guessing" in line]
+    assert sentences and all(
+        grade == "notice" and "as far as 36 test samples can tell" in line for grade, line in sentences
+    )
+    assert not any("unrelated" in line for line in result.details())
 
 
-def test_targets_that_have_nothing_to_do_with_the_samples_are_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
+def test_targets_unrelated_to_the_samples_are_called_out(digits: tuple[np.ndarray, np.ndarray]) -> None:
     noise = np.random.default_rng(0).standard_normal(len(digits[0]))
-    found = judged(digits[0], noise)
-    assert any("probe: no better than guessing (0.000)" in line for line in found.details())
+    result = run_evaluators(digits[0], noise)
+    assert any("probe: no better than guessing (0.000)" in line for line in result.details())
 
 
-# Which differences are real
+# Significance
 
 
 def test_paired_tests_agree_with_what_is_known() -> None:
@@ -268,24 +270,24 @@ def test_paired_tests_hold_their_level() -> None:
     assert np.mean(drawn) < 0.08
 
 
-def test_another_encoder_stands_beside_and_the_table_says_which_differences_are_real(
+def test_another_encoder_is_compared_and_the_table_marks_significant_differences(
     images: np.ndarray, digits: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
     blurred = encoder.embed(images).vectors.copy()
     blurred[:, 4:] = 0
-    found = judged(encoder.embed(images), digits[1], ["knn"], compare_with={"four numbers": blurred})
-    assert list(found.results)[:2] == ["encoder", "four numbers"] and found.compared_with == ("four numbers",)
-    pair = found.paired_comparisons["knn", "four numbers"]
+    result = run_evaluators(encoder.embed(images), digits[1], ["knn"], compare_with={"four numbers": blurred})
+    assert list(result.results)[:2] == ["encoder", "four numbers"] and result.compared_with == ("four numbers",)
+    pair = result.paired_comparisons["knn", "four numbers"]
     assert pair.outcome == "better" and pair.p_value is not None and pair.p_value < 0.05 and pair.difference is not None
-    row = next(line for line in found.text().splitlines() if line.startswith("knn accuracy"))
+    row = next(line for line in result.text().splitlines() if line.startswith("knn accuracy"))
     assert row.split("  ")[2].endswith("<") or " <" in row
-    shared = found.checks["health"].values["neighbors_shared_with_four numbers"]
+    shared = result.checks["health"].values["neighbors_shared_with_four numbers"]
     assert 0.05 < shared < 0.9
-    (written,) = [d for d in found.to_dict()["paired_comparisons"] if d["subject"] == "four numbers"]
+    (written,) = [d for d in result.to_dict()["paired_comparisons"] if d["subject"] == "four numbers"]
     assert written["outcome"] == "better" and written["low"] > 0
 
 
-# Geometry against what is known
+# Geometry of known point sets
 
 
 def test_health_of_what_is_known() -> None:
@@ -322,9 +324,9 @@ def test_a_linear_autoencoder_lies_in_pcas_subspace(digits: tuple[np.ndarray, np
         variants=["linear"],
         overrides={"objective.linear.init": "pca", "train.epochs": 1, "train.precision": "fp32"},
     )
-    found = judged(linear.embed(digits[0]), digits[1])
+    result = run_evaluators(linear.embed(digits[0]), digits[1])
     # Not quite 0: the components are those of the training part, the encoder has seen all.
-    assert found.checks["health"].values["largest_angle_to_pca"] < 10
+    assert result.checks["health"].values["largest_angle_to_pca"] < 10
 
 
 # From end to end
@@ -337,8 +339,8 @@ def test_the_command_line_warns(command: Command, tmp_path, digits: tuple[np.nda
     quick = ("--set", "train.epochs=1", "--set", "train.precision=fp32")
     command.ok("fit", tmp_path / "leaky.npz", "-o", tmp_path / "run", "--dim", "8", "--quiet", *quick)
     command.ok("embed", tmp_path / "run", tmp_path / "leaky.npz", "-o", tmp_path / "embeddings", "--quiet")
-    said = command.ok(
+    sentences = command.ok(
         "evaluate", tmp_path / "embeddings", "--evaluator", "knn", "--run", tmp_path / "run", "--quiet", "--verbose"
     )
-    assert "warning: 100 of 100 test samples (100.0 %) equal a training or validation sample" in said
-    assert "reconstruction explained" in said and "chosen on validation: knn" in said
+    assert "warning: 100 of 100 test samples (100.0 %) equal a training or validation sample" in sentences
+    assert "reconstruction explained" in sentences and "chosen on validation: knn" in sentences

@@ -1,4 +1,4 @@
-"""Several recipes over several seeds: what is run, what is not run again, and what does not stop the rest."""
+"""Benchmarks of several recipes over several seeds: new runs, finished runs and failures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def subjects(run: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BenchResult]:
-    """A folder of recipes, and its bench over two seeds; one of them asks for data that is not there."""
+    """A folder of recipes, and its bench over two seeds; one of them names missing data."""
     folder = tmp_path_factory.mktemp("study")
     write_recipe(folder / "recipes" / "plain.toml")
     write_recipe(folder / "recipes" / "noisy.toml", variant="denoising")
@@ -83,7 +83,7 @@ def test_every_recipe_is_run_with_every_seed(study: tuple[Path, BenchResult]) ->
     assert seeds == [0, 0, 0, 1, 1, 1]
 
 
-def test_a_bad_recipe_stops_none_of_the_others(study: tuple[Path, BenchResult]) -> None:
+def test_a_bad_recipe_does_not_stop_the_others(study: tuple[Path, BenchResult]) -> None:
     folder, result = study
     assert set(result.failed) == {"typo", "absent-seed-0", "absent-seed-1"}
     assert "train.epoch: no such option" in result.failed["typo"]
@@ -91,7 +91,7 @@ def test_a_bad_recipe_stops_none_of_the_others(study: tuple[Path, BenchResult]) 
     assert not list((folder / "runs").glob("absent*"))
 
 
-def test_controls_are_judged_once_where_they_would_be_the_same(study: tuple[Path, BenchResult]) -> None:
+def test_equal_baselines_are_evaluated_once(study: tuple[Path, BenchResult]) -> None:
     folder, _ = study
     for seed in (0, 1):
         assert subjects(folder / "runs" / f"noisy-seed-{seed}") == ["encoder", "raw", "pca-4", "random"]
@@ -99,9 +99,7 @@ def test_controls_are_judged_once_where_they_would_be_the_same(study: tuple[Path
         assert subjects(folder / "runs" / f"wide-seed-{seed}") == ["encoder", "raw", "pca-8", "random"]
 
 
-def test_controls_left_out_are_those_that_would_have_been_found(
-    study: tuple[Path, BenchResult], tmp_path: Path
-) -> None:
+def test_skipped_baselines_are_equal_to_evaluated_ones(study: tuple[Path, BenchResult], tmp_path: Path) -> None:
     folder, _ = study
     alone = tmp_path / "alone"
     aekit.fit(folder / "recipes" / "plain.toml", seed=1, out=alone)
@@ -132,7 +130,7 @@ def test_a_variant_that_shapes_the_encoder_has_baselines_of_its_own(tmp_path: Pa
         assert _baselines_key(recipes[0], 1) != plain
 
 
-def test_what_is_finished_is_not_run_again(study: tuple[Path, BenchResult]) -> None:
+def test_finished_runs_are_not_repeated(study: tuple[Path, BenchResult]) -> None:
     folder, before = study
     times = [(run / "encoder" / "encoder.json").stat().st_mtime_ns for run in before.runs]
     said = Said()
@@ -142,7 +140,7 @@ def test_what_is_finished_is_not_run_again(study: tuple[Path, BenchResult]) -> N
     assert f"{before.runs[0]} is already finished" in said
 
 
-def test_a_recipe_that_leaves_all_open_is_not_run_again(tmp_path: Path) -> None:
+def test_a_recipe_with_defaults_is_not_repeated(tmp_path: Path) -> None:
     recipe = tmp_path / "open.toml"
     recipe.write_text(
         '[data]\nsource = "sklearn:digits"\n[encoder]\ndim = 4\n[train]\nepochs = 1\n[evaluate]\nevaluators = ["knn"]\n'
@@ -153,7 +151,7 @@ def test_a_recipe_that_leaves_all_open_is_not_run_again(tmp_path: Path) -> None:
     assert "objective.pretexts was ['simclr'], is []" in bench(recipe, tmp_path / "runs", seeds=1).failed["open-seed-0"]
 
 
-def test_a_recipe_that_was_changed_is_not_taken_for_finished(study: tuple[Path, BenchResult]) -> None:
+def test_a_changed_recipe_does_not_count_as_finished(study: tuple[Path, BenchResult]) -> None:
     folder, _ = study
     result = bench(folder / "recipes" / "plain.toml", folder / "runs", seeds=[0], overrides={"train.lr": 0.5})
     assert not result.runs and result.comparison is None
@@ -162,7 +160,7 @@ def test_a_recipe_that_was_changed_is_not_taken_for_finished(study: tuple[Path, 
 
 
 class Stopping(Progress):
-    """Presses Ctrl-C after some steps of training."""
+    """Progress that presses Ctrl-C after a number of training steps."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -182,7 +180,7 @@ class _Stopper(Task):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_an_interrupted_bench_goes_on_to_the_same_encoders(study: tuple[Path, BenchResult], tmp_path: Path) -> None:
+def test_an_interrupted_benchmark_resumes_to_the_same_encoders(study: tuple[Path, BenchResult], tmp_path: Path) -> None:
     folder, _ = study
     recipes = [folder / "recipes" / f"{name}.toml" for name in ("noisy", "plain")]
     with pytest.raises(Interrupted, match=r"stopped in .*plain-seed-0; the same command resumes"):
@@ -236,7 +234,7 @@ def test_the_command(command: Command, study: tuple[Path, BenchResult]) -> None:
     assert "next: aekit compare" in outcome.out and aekit.load(folder / "more" / "plain-seed-0").dim == 2
 
 
-def test_a_run_whose_evaluation_failed_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_whose_evaluation_failed_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, runs = write_recipe(tmp_path / "plain.toml"), tmp_path / "runs"
 
     def fails(*given: Any, **options: Any) -> None:

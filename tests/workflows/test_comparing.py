@@ -1,4 +1,4 @@
-"""Runs side by side: pooling over seeds, names, controls, what is told apart, and what is left out."""
+"""Comparison of runs: pooling over seeds, names, baselines, significant differences and skipped runs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def write_run(
     scores: dict[str, Score],
     *,
     seed: int = 0,
-    controls: dict[str, dict[str, Score]] | None = None,
+    baselines: dict[str, dict[str, Score]] | None = None,
     results: dict[str, Any] | None = None,
     **recipe: Any,
 ) -> Path:
     """The results.json of a run. `scores`: evaluator -> accuracy and the ends of its interval; `recipe`: sections."""
 
-    def judged(of: dict[str, Score]) -> dict[str, Any]:
+    def evaluated(of: dict[str, Score]) -> dict[str, Any]:
         figures = {name: dict(zip(("value", "low", "high"), score)) for name, score in of.items()}
         return {name: {"metrics": {"accuracy": figure}} for name, figure in figures.items()}
 
@@ -45,14 +45,14 @@ def write_run(
         "encoder": {"backbone": "mlp", "dim": 8, "scaling": "auto", "normalize": False},
         "objective": {"variants": ["plain"], "pretexts": []},
         "train": {"seed": seed, "lr": 1e-3, "epochs": 2, "device": "auto", "checkpoint_seconds": 60.0},
-        "evaluate": {"evaluators": list(scores), "baselines": bool(controls)},
+        "evaluate": {"evaluators": list(scores), "baselines": bool(baselines)},
     }
     for name, values in recipe.items():
         sections[name] = sections.get(name, {}) | values
     evaluation = {
         "counts": {"samples": 100, "dim": sections["encoder"]["dim"], "test": 20},
         "notes": [],
-        "results": {subject: judged(found) for subject, found in {"encoder": scores, **(controls or {})}.items()},
+        "results": {subject: evaluated(found) for subject, found in {"encoder": scores, **(baselines or {})}.items()},
     }
     written = {
         "digest": f"{folder.name} {scores} {seed} {recipe}",
@@ -75,7 +75,7 @@ def rows_of(comparison: Comparison) -> dict[str, Row]:
 THREE = [(0.80, 0.75, 0.85), (0.86, 0.81, 0.90), (0.83, 0.70, 0.88)]
 
 
-def test_figures_are_pooled_over_seeds(tmp_path: Path) -> None:
+def test_statistics_are_pooled_over_seeds(tmp_path: Path) -> None:
     for seed, score in enumerate(THREE):
         write_run(tmp_path / f"seed-{seed}", {"probe": score}, seed=seed)
     (row,) = rows_of(compare(tmp_path)).values()
@@ -86,8 +86,8 @@ def test_figures_are_pooled_over_seeds(tmp_path: Path) -> None:
     assert (row.name, row.seeds, row.runs) == ("plain", [0, 1, 2], ["seed-0", "seed-1", "seed-2"])
 
 
-def test_rows_are_told_apart_by_their_outermost_intervals_alone(tmp_path: Path) -> None:
-    # Each run of `denoising` lies above the run of `none` of its own seed; over the seeds they overlap.
+def test_only_disjoint_outermost_intervals_are_significant_differences(tmp_path: Path) -> None:
+    # Each run of `denoising` is better than the run of `plain` with its seed; over the seeds they overlap.
     for seed, (low, high) in enumerate([(0.5, 0.6), (0.7, 0.8)]):
         write_run(tmp_path / f"a{seed}", {"probe": (0.55, low, high)}, seed=seed)
         better = {"probe": (low + 0.2, low + 0.15, low + 0.25), "knn": (0.9, 0.85, 0.95)}
@@ -104,7 +104,7 @@ def test_rows_are_told_apart_by_their_outermost_intervals_alone(tmp_path: Path) 
     assert not any("only one run" in line for line in words)
 
 
-def test_without_intervals_no_order_is_claimed(tmp_path: Path) -> None:
+def test_without_intervals_nothing_is_called_significant(tmp_path: Path) -> None:
     for name, value in (("a", 0.1), ("b", 0.9)):
         score: Any = (value, None, None)
         write_run(tmp_path / name, {"probe": score}, encoder={"dim": int(10 * value)})
@@ -112,18 +112,18 @@ def test_without_intervals_no_order_is_claimed(tmp_path: Path) -> None:
     assert words[0] == "probe accuracy: intervals are missing, so no difference can be called significant"
 
 
-def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path: Path) -> None:
+def test_baselines_are_pooled_once_per_seed_however_many_runs_evaluated_them(tmp_path: Path) -> None:
     raw = [(0.6, 0.5, 0.7), (0.62, 0.52, 0.71)]
     random = {"mlp": (0.3, 0.2, 0.4), "conv": (0.4, 0.3, 0.5)}
     for seed in (0, 1):
         for backbone in ("mlp", "conv"):
             for variant in ("plain", "denoising"):
-                controls = {"raw": {"probe": raw[seed]}, "random": {"probe": random[backbone]}}
+                baselines = {"raw": {"probe": raw[seed]}, "random": {"probe": random[backbone]}}
                 write_run(
                     tmp_path / f"{backbone}-{variant}-{seed}",
                     {"probe": (0.8, 0.75, 0.85)},
                     seed=seed,
-                    controls=controls if variant == "plain" else None,
+                    baselines=baselines if variant == "plain" else None,
                     encoder={"backbone": backbone},
                     objective={"variants": [variant]},
                 )
@@ -147,9 +147,9 @@ def test_controls_are_pooled_once_a_seed_however_many_runs_judged_them(tmp_path:
     assert where == "raw, random conv and random mlp"
 
 
-def test_what_stands_below_a_control_is_said(tmp_path: Path) -> None:
-    controls = {"raw": {"probe": (0.9, 0.85, 0.95)}, "random": {"probe": (0.5, 0.45, 0.55)}}
-    write_run(tmp_path / "run", {"probe": (0.7, 0.65, 0.75)}, controls=controls)
+def test_an_encoder_worse_than_a_baseline_is_reported(tmp_path: Path) -> None:
+    baselines = {"raw": {"probe": (0.9, 0.85, 0.95)}, "random": {"probe": (0.5, 0.45, 0.55)}}
+    write_run(tmp_path / "run", {"probe": (0.7, 0.65, 0.75)}, baselines=baselines)
     words = table_sentences(compare(tmp_path).tables[0])
     assert words[0] == "probe accuracy: plain is better than random, worse than raw"
     assert words[1] == "only one run, so the variation over seeds is unknown: plain"
@@ -157,7 +157,7 @@ def test_what_stands_below_a_control_is_said(tmp_path: Path) -> None:
 
 def test_one_sentence_concludes_and_claims_no_more_than_the_intervals_show(tmp_path: Path) -> None:
     baselines = {"raw": {"probe": (0.6, 0.5, 0.7), "knn": (0.9, 0.85, 0.95)}}
-    write_run(tmp_path / "one", {"probe": (0.8, 0.75, 0.85), "knn": (0.8, 0.7, 0.9)}, controls=baselines)
+    write_run(tmp_path / "one", {"probe": (0.8, 0.75, 0.85), "knn": (0.8, 0.7, 0.9)}, baselines=baselines)
     assert compare(tmp_path).headline == (
         "plain is significantly better than every baseline on probe accuracy; "
         "plain is not significantly better than every baseline on knn accuracy."
@@ -262,7 +262,7 @@ def test_other_options_of_an_evaluator_are_another_column(tmp_path: Path) -> Non
     assert row.statistics["knn accuracy (k=1)"].count == 1 and row.statistics["knn accuracy (k=5)"].count == 2
 
 
-def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
+def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     good = write_run(tmp_path / "good", {"probe": THREE[0]})
     (write_run(tmp_path / "running", {"probe": THREE[0]}) / "checkpoint").mkdir()
     (tmp_path / "begun").mkdir()
@@ -283,8 +283,8 @@ def test_nothing_is_left_out_silently(tmp_path: Path) -> None:
         "twin": f"holds the same encoder as {good}",
     }
     assert rows_of(found)["plain"].runs == ["good"]
-    assert found.text().count("skipped") == found.markdown().count("skipped") == 6
-    assert "skipped" in found.html()
+    assert found.text().count("skipped /") == found.markdown().count("skipped /") == 6
+    assert "skipped /" in found.html()
 
 
 def test_runs_of_one_seed_that_differ_are_noted(tmp_path: Path) -> None:
@@ -320,12 +320,12 @@ COST = {"parameters": 12_345, "embedding_bytes": 32, "samples_per_second": 6789.
 
 def small_study(folder: Path) -> Path:
     metrics = {"metrics": {"explained": 0.9, "mse": 0.0123456, "psnr": 21.5}, "cost": COST}
-    controls = {"raw": {"probe": (0.6, 0.5, 0.7), "knn": (0.9, 0.8, 0.97)}}
+    baselines = {"raw": {"probe": (0.6, 0.5, 0.7), "knn": (0.9, 0.8, 0.97)}}
     for seed, score in enumerate(THREE):
         scores = {"probe": score, "knn": (0.7, 0.6, 0.75)}
         results = metrics | {"trained": {"seconds": 10.0 + seed}}
         name = f"wide-seed-{seed}"
-        write_run(folder / name, scores, seed=seed, controls=controls, results=results, encoder={"dim": 64})
+        write_run(folder / name, scores, seed=seed, baselines=baselines, results=results, encoder={"dim": 64})
         write_run(folder / f"small-seed-{seed}", {"probe": (0.9, 0.88, 0.92)}, seed=seed)
     return folder
 
@@ -374,7 +374,7 @@ def test_the_text_fits_the_terminal_and_loses_nothing(tmp_path: Path) -> None:
     assert table.startswith("sklearn:digits: No significant difference between the best encoders on probe accuracy; ")
 
 
-def test_csv_holds_every_figure_in_full(tmp_path: Path) -> None:
+def test_csv_has_every_value_in_full(tmp_path: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(compare(small_study(tmp_path)).csv())))
     by_name = {line["name"]: line for line in lines}
     assert (by_name["raw"]["is_baseline"], by_name["dim=64"]["is_baseline"]) == ("true", "false")
@@ -419,7 +419,7 @@ def test_the_page_is_self_contained_and_draws_each_interval(tmp_path: Path) -> N
     tags = Tags()
     tags.feed(text)
     assert not tags.open and "://" not in text and "<b>" not in text and "a&lt;b&amp;c" in text
-    # A track for each figure of a score, in one frame for each column.
+    # A track for each value of a score, in one frame for each column.
     assert text.count('class="intervals"') == 1 + 2 and text.count('class="track"') == 1 + 3 + 2
     assert "wide-seed-0, wide-seed-1, wide-seed-2" in text and "encoder.dim" in text
 
