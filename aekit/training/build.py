@@ -160,8 +160,8 @@ def _autoencoder(encoder: Encoder, variants: dict[str, Variant], recipe: Recipe)
     if loss == "auto":
         loss = auto_loss(part.preprocess)
     if LOSSES[loss].unit and not part.preprocess.unit:
-        advice = "set encoder.scaling = 'unit' or" if part is encoder else "the frozen features are not; set"
-        raise RecipeError([f"objective.loss = {loss!r}: needs data in [0, 1]; {advice} loss = 'mse'"])
+        hint = "; set encoder.scaling = 'unit' or" if part is encoder else ", but the frozen features are not; set"
+        raise RecipeError([f"objective.loss = {loss!r}: needs data in [0, 1]{hint} loss = 'mse'"])
     try:
         return Autoencoder(encoder, decoder, variants, loss, part, recipe.options_of("objective", loss))
     except ValueError as error:

@@ -76,7 +76,7 @@ def test_bad_images_are_skipped_listed_and_counted(command: Command, photos: Pat
     run, found = tmp_path / "run", tmp_path / "found"
     outcome = command("fit", photos, "-o", run, *FAST[:-1])
     assert outcome.code == 0 and "data: 12 samples" in outcome.err and "data: 4 samples skipped, e.g." in outcome.err
-    assert "12 embeddings of 4 numbers" in command.ok("embed", run, photos, "-o", found, "-q")
+    assert "12 embeddings of 4 dimensions" in command.ok("embed", run, photos, "-o", found, "-q")
     for listed in (run / "skipped.csv", found / "skipped.csv"):
         names = {line.split(",")[0] for line in listed.read_text().splitlines()[1:]}
         assert names == {"truncated.jpg", "words.jpg", "nothing.jpg", "bomb.png"}

@@ -59,9 +59,9 @@ def test_the_whole_workflow(command: Command, shapes: Path, tmp_path: Path, monk
     held = {path.name for path in Path("run").iterdir()}
     assert held == {"recipe.toml", "log.jsonl", "encoder", "decoder", "results.json", "report.html"}
     report = Path("run/report.html").read_text()
-    assert "What comes back" in report and "://" not in report
+    assert "<h2>Reconstruction" in report and "://" not in report
 
-    assert "60 embeddings of 8 numbers" in command.ok("embed", "run", shapes, "-o", "emb", "-q")
+    assert "60 embeddings of 8 dimensions" in command.ok("embed", "run", shapes, "-o", "emb", "-q")
     assert "60 vectors of 8 dimensions in idx: Flat" in command.ok("index", "emb", "-o", "idx", "-q")
 
     query = tmp_path / "new.png"

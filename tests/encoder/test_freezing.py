@@ -607,7 +607,7 @@ def test_from_end_to_end_by_command(tmp_path: Path, command: Command, monkeypatc
     assert 'frozen = "all"' in recipe and 'loss = "mse"' in recipe
     assert "restores" not in json.dumps(json.loads(Path("run/results.json").read_text()))
     error = command("apply", "run", "data.npz", "-o", "out").error
-    assert "its decoder ends at the output of the frozen stages (encoder.frozen), and not at samples" in error
+    assert "its decoder reconstructs the output of the frozen stages (encoder.frozen), not samples" in error
     assert not Path("out").exists()
 
 
@@ -631,11 +631,11 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"encoder.frozen": 3}, r"encoder\.frozen = 3: expected 0 to 2, as the backbone has 2 stages, or 'all'"),
+        ({"encoder.frozen": 3}, r"encoder\.frozen = 3: expected 'all' or 0 to 2, the number of stages"),
         ({"encoder.frozen": "al"}, r"encoder\.frozen = 'al': expected 'all' or"),
         ({"encoder.frozen": -1}, r"encoder\.frozen = -1: expected 'all' or greater than or equal to 0"),
-        ({"encoder.frozen": "all", "encoder.dim": 0}, r"leaves nothing of the encoder to train; set encoder\.dim"),
-        ({"encoder.frozen": 1, "objective.loss": "bce"}, r"objective\.loss = 'bce': .*frozen stages give is not; set"),
+        ({"encoder.frozen": "all", "encoder.dim": 0}, r"leaves nothing to train; set encoder\.dim"),
+        ({"encoder.frozen": 1, "objective.loss": "bce"}, r"objective\.loss = 'bce': .*but the frozen features are not; set"),
         ({"encoder.frozen": 1, "objective.loss": "logistic"}, r"objective\.loss = 'logistic': "),
         (
             {
