@@ -478,4 +478,4 @@ def test_prediction_as_an_application(command: Command, tmp_path: Path) -> None:
     np.testing.assert_allclose(found[:, :, :24], unknown[:, :, :24], atol=1e-6)
     assert np.square(found - waves_of[150:])[:, :, 24:].mean() < 0.1 * np.square(waves_of[150:, :, 24:]).mean()
     wrong = command("apply", run, where, "-o", tmp_path / "no", "--task", "predict", "--mask", where)
-    assert wrong.error == "predict.mask: the task is not told where to restore; leave it out"
+    assert wrong.error == "predict.mask: the task takes no masks; leave it out"
