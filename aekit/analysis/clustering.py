@@ -39,6 +39,8 @@ MIN_SAMPLES = 30
 """Samples that a map or an export needs to be clustered."""
 STRUCTURE = {0.7: "strong", 0.5: "reasonable", 0.25: "weak"}
 """Least mean silhouette of each kind of structure (Kaufman and Rousseeuw, Finding groups in data, 1990)."""
+DOMINANT = 0.9
+"""Fraction of the samples in the largest cluster from which the others are outliers: few far points have a high silhouette."""
 IMAGE_COLUMNS, IMAGE_ROWS = 10, 30
 
 Method = Literal["kmeans", "hdbscan"]
@@ -91,6 +93,12 @@ class Clusters:
             f"{clustered:,} of {len(self.ids):,} samples" if clustered < len(self.ids) else f"{clustered:,} samples"
         )
         conclusion += f" form {len(rows)} clusters with {structure} structure (silhouette {self.silhouette:.3f})"
+        largest = rows[0]["samples"] / clustered
+        if len(rows) > 1 and largest >= DOMINANT:
+            conclusion = (
+                f"{clustered:,} samples, {100 * largest:.0f}% of them in one cluster: the others are outliers rather than "
+                f"clusters (silhouette {self.silhouette:.3f})"
+            )
         if len(rows) == 1:
             conclusion = f"{clustered:,} of {len(self.ids):,} samples form a single cluster"
         if self.labels is not None:

@@ -268,7 +268,17 @@ def test_training_on_normal_samples_of_a_data_set_without_splits(command: Comman
 
 
 def test_one_class_against_the_rest(command: Command, tmp_path: Path) -> None:
-    settings = ("--dim", 6, "--epochs", 8, "--set", 'data.only_labels=["0"]', "--set", "encoder.conv.channels=[8,16]", "-q")
+    settings = (
+        "--dim",
+        6,
+        "--epochs",
+        8,
+        "--set",
+        'data.only_labels=["0"]',
+        "--set",
+        "encoder.conv.channels=[8,16]",
+        "-q",
+    )
     command.ok("fit", "sklearn:digits", "-o", tmp_path / "run", *settings)
     result = find_anomalies(tmp_path / "run", "sklearn:digits", normal=["0"], out=tmp_path / "out", baselines=False)
     assert result.anomalous is not None and int((~result.anomalous).sum()) == 178
@@ -337,6 +347,8 @@ def test_an_embedding_wider_than_its_samples(tmp_path: Path) -> None:
 
 def test_a_table_from_the_literature(data_dir: Path, tmp_path: Path) -> None:
     path = data_dir / "anomaly" / "6_cardio.npz"
-    aekit.fit(path, dim=4, epochs=20, out=tmp_path / "run", overrides={"data.only_labels": ["0"], "train.precision": "fp32"})
+    aekit.fit(
+        path, dim=4, epochs=20, out=tmp_path / "run", overrides={"data.only_labels": ["0"], "train.precision": "fp32"}
+    )
     result = find_anomalies(tmp_path / "run", path)
     assert result.metrics["combined"]["auroc"].value > 0.9 and result.metrics["pca-4"]["auroc"].value > 0.9

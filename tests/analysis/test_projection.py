@@ -222,6 +222,12 @@ def test_a_conclusion_comes_first() -> None:
     assert result.text().splitlines()[0] == conclusion
     noise = np.random.default_rng(0).normal(size=(300, 40))
     assert " clusters with no clear structure (silhouette 0.0" in find_clusters(noise).text()
+    far = np.concatenate([noise[:119, :4], np.full((1, 4), 60.0)])
+    outlier = find_clusters(far, clusters=2)
+    assert outlier.silhouette > 0.8
+    assert outlier.text().startswith(
+        "120 samples, 99% of them in one cluster: the others are outliers rather than clusters"
+    )
     labeled = replace(result, labels=np.where(groups == 2, 0, groups))
     assert labeled.text().splitlines()[0].endswith("; 100% of them have the most frequent label of their cluster.")
     some = replace(result, clusters=np.where(np.arange(180) < 9, -1, result.clusters))

@@ -36,7 +36,8 @@ def evaluate(
     result = evaluate_clusters(assigned, embeddings, labels, split.test, split, seed)
     fraction, count = float((assigned >= 0).mean()), len(np.unique(assigned[assigned >= 0]))
     sampled = len(training) > max_samples
-    notes = [f"densities estimated from {max_samples:,} of {len(training):,} samples"] if sampled else []
+    notes = [] if count else ["no dense clusters found: every sample counts as wrong, whatever the embedding"]
+    notes += [f"densities estimated from {max_samples:,} of {len(training):,} samples"] if sampled else []
     return replace(
         result,
         metrics={**result.metrics, "clustered_fraction": Metric(fraction), "clusters": Metric(float(count))},

@@ -1,4 +1,4 @@
-"""The mathematics of the evaluators against scikit-learn and what is written out, how they choose, and what they say of it."""
+"""Evaluators: values compared with scikit-learn and direct implementations, choice of hyperparameters, and notes."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def test_folds_that_are_left_out_are_fitted_without_them(digits: Data) -> None:
     path = fit_logistic(x, y, [0.01, 1.0], held_out=numbers, standardize=False, tolerance=1e-12, device=CPU)
     assert path.coef.shape[0] == 6 and path.strengths.tolist() == [0.01, 1.0] * 3
     for fold in range(3):
-        own = numbers != fold
+        train = numbers != fold
         for place, strength in enumerate([0.01, 1.0]):
-            model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10).fit(x[own], y[own])
+            model = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-10).fit(x[train], y[train])
             assert np.abs(path.probabilities(x, 2 * fold + place) - model.predict_proba(x)).max() < 5e-4
 
 
@@ -119,68 +119,69 @@ def test_cross_validation_chooses_what_scikit_learn_would(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
     strengths = np.geomspace(1e-4, 1e2, 5)
-    found = probe.evaluate(x, y, split, min_c=1e-4, max_c=1e2, c_steps=5, folds=5)
-    assert found.chosen_on == "5-fold cross-validation of train and validation"
-    seen = np.concatenate([split.train, split.validation])
+    result = probe.evaluate(x, y, split, min_c=1e-4, max_c=1e2, c_steps=5, folds=5)
+    assert result.chosen_on == "5-fold cross-validation of train and validation"
+    rows = np.concatenate([split.train, split.validation])
     theirs = []
     for strength in strengths:
         right = []
-        for own, held in StratifiedKFold(5, shuffle=True, random_state=0).split(x[seen], y[seen]):
-            scaler = StandardScaler().fit(x[seen[own]])
-            model = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x[seen[own]]), y[seen[own]])
-            right.append(model.score(scaler.transform(x[seen[held]]), y[seen[held]]))
+        for train, validation in StratifiedKFold(5, shuffle=True, random_state=0).split(x[rows], y[rows]):
+            scaler = StandardScaler().fit(x[rows[train]])
+            model = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x[rows[train]]), y[rows[train]])
+            right.append(model.score(scaler.transform(x[rows[validation]]), y[rows[validation]]))
         theirs.append(np.mean(right))
-    np.testing.assert_allclose(found.plot_data["validation"], theirs, atol=0.015)  # other folds
-    assert found.plot_data["validation"].argmax() == np.argmax(theirs)
+    np.testing.assert_allclose(result.plot_data["validation"], theirs, atol=0.015)  # other folds
+    assert result.plot_data["validation"].argmax() == np.argmax(theirs)
     assert (
-        found.plot_data["validation"][list(strengths).index(found.chosen["C"])] == found.plot_data["validation"].max()
+        result.plot_data["validation"][list(strengths).index(result.chosen["C"])]
+        == result.plot_data["validation"].max()
     )
 
 
 def test_groups_stay_in_one_fold_and_the_test_part_is_not_seen() -> None:
     groups = np.repeat(np.arange(20), 5)
     split = Split(np.arange(60), np.arange(60, 80), np.arange(80, 100), "", groups)
-    seen = []
+    validations = []
 
-    def judge(own: np.ndarray, held: np.ndarray) -> np.ndarray:
-        assert not set(groups[own]) & set(groups[held]) and max(own.max(), held.max()) < 80
-        seen.append(held)
+    def score(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
+        assert not set(groups[train]) & set(groups[validation]) and max(train.max(), validation.max()) < 80
+        validations.append(validation)
         return np.array([0.1, 0.9, 0.9])
 
-    choice = select_setting(judge, split, None, folds=4)
-    assert choice.best == 1 and sorted(np.concatenate(seen).tolist()) == list(range(80))
+    choice = select_setting(score, split, None, folds=4)
+    assert choice.best == 1 and sorted(np.concatenate(validations).tolist()) == list(range(80))
 
 
 def test_targets_are_probed_by_ridge_and_r2() -> None:
     x, y = load_diabetes(return_X_y=True)
     x = x.astype(np.float32)
-    found = evaluate(x, y, evaluators=["probe", "knn", "kmeans"])
-    assert list(found.results["encoder"]) == ["probe", "kmeans"] and found.counts["classes"] == 0
-    assert "skipped, as they need one class per sample, and the labels are numbers: knn" in found.notes
-    result = found.results["encoder"]["probe"]
+    evaluation = evaluate(x, y, evaluators=["probe", "knn", "kmeans"])
+    assert list(evaluation.results["encoder"]) == ["probe", "kmeans"] and evaluation.counts["classes"] == 0
+    assert "skipped, as they need one class per sample, and the labels are numbers: knn" in evaluation.notes
+    result = evaluation.results["encoder"]["probe"]
     split = make_split(y)
-    seen = np.concatenate([split.train, split.validation])
-    scaler = StandardScaler().fit(x[seen])
-    theirs = Ridge(alpha=1 / result.chosen["C"]).fit(scaler.transform(x[seen]), y[seen])
+    rows = np.concatenate([split.train, split.validation])
+    scaler = StandardScaler().fit(x[rows])
+    theirs = Ridge(alpha=1 / result.chosen["C"]).fit(scaler.transform(x[rows]), y[rows])
     expected = r2_score(y[split.test], theirs.predict(scaler.transform(x[split.test])))
     assert result.metrics["r2"].value == pytest.approx(expected, abs=1e-4) and expected > 0.3
     assert result.scores is not None and result.scores.mean() == pytest.approx(expected, abs=1e-4)
 
 
-def test_whole_numbers_are_taken_for_what_one_says_they_are() -> None:
+def test_the_target_type_of_whole_numbers_can_be_set() -> None:
     x, y = load_diabetes(return_X_y=True)
     x, whole = x.astype(np.float32), y.astype(int)
     scaled = evaluate(x, y, evaluators=["probe"], checks=False).results["encoder"]["probe"]
-    found = evaluate(x, whole, evaluators=["probe"], checks=False)
-    assert found.results["encoder"]["probe"].metrics["r2"].value == scaled.metrics["r2"].value
+    evaluation = evaluate(x, whole, evaluators=["probe"], checks=False)
+    assert evaluation.results["encoder"]["probe"].metrics["r2"].value == scaled.metrics["r2"].value
     assert any(
-        line.startswith("the labels, 214 different whole numbers, are treated as numbers") for line in found.notes
+        line.startswith("the labels, 214 different whole numbers, are treated as numbers") for line in evaluation.notes
     )
     decades = 10 * (whole // 50)
     assert evaluate(x, decades, evaluators=["probe"], checks=False).counts["classes"] == 7
-    said = evaluate(x, decades, evaluators=["probe"], target_type="numbers", checks=False)
-    assert 0.3 < said.results["encoder"]["probe"].metrics["r2"].value < 0.6 and not any(
-        "labels" in n for n in said.notes
+    numeric = evaluate(x, decades, evaluators=["probe"], target_type="numbers", checks=False)
+    assert 0.3 < numeric.results["encoder"]["probe"].metrics["r2"].value < 0.6 and not any(
+        "labels" in n for n in numeric.notes
     )
     named = evaluate(x, decades + 0.5, evaluators=["probe"], target_type="classes", checks=False)
     assert named.counts["classes"] == 7
@@ -190,11 +191,11 @@ def test_whole_numbers_are_taken_for_what_one_says_they_are() -> None:
 
 def test_several_labels_are_probed_by_mean_average_precision(several: Data) -> None:
     x, y = several
-    found = evaluate(x, y.astype(int), evaluators=["probe"], label_names=["w", "x", "y", "z"])
-    result = found.results["encoder"]["probe"]
+    evaluation = evaluate(x, y.astype(int), evaluators=["probe"], label_names=["w", "x", "y", "z"])
+    result = evaluation.results["encoder"]["probe"]
     split = make_split(y)
-    seen = np.concatenate([split.train, split.validation])
-    model = fit_logistic(x[seen], y[seen], [result.chosen["C"]])
+    rows = np.concatenate([split.train, split.validation])
+    model = fit_logistic(x[rows], y[rows], [result.chosen["C"]])
     logits = model.logits(x[split.test])
     single = [average_precision_score(y[split.test, k], logits[:, k]) for k in range(4)]
     assert result.metrics["map"].value == pytest.approx(np.mean(single))
@@ -206,7 +207,7 @@ def test_several_labels_are_probed_by_mean_average_precision(several: Data) -> N
 # Labels
 
 
-def test_what_labels_are_is_told_apart() -> None:
+def test_kinds_of_targets_are_recognized() -> None:
     cases: list[tuple[Any, str]] = [
         (["a", "b", "a"], "classes"),
         ([1, 2, 1], "classes"),
@@ -215,8 +216,8 @@ def test_what_labels_are_is_told_apart() -> None:
         (np.eye(3), "multi-label"),
     ]
     for labels, kind in cases:
-        truth, _ = make_targets(labels, 3, what="embeddings")
-        assert truth is not None and truth.kind == kind
+        targets, _ = make_targets(labels, 3, what="embeddings")
+        assert targets is not None and targets.kind == kind
     whole, _ = make_targets(np.arange(100.0), 100, what="embeddings")
     assert whole is not None and whole.kind == "targets", (
         "floats of a hundred values with one sample each are no classes"
@@ -235,11 +236,11 @@ def test_what_labels_are_is_told_apart() -> None:
 def test_labels_are_read_from_tables_and_arrays(tmp_path: Path) -> None:
     ids = ["a", "b", "c"]
     (tmp_path / "classes.csv").write_text("id,kind\nc,cat\na,dog\n")
-    found, names = read_labels(tmp_path / "classes.csv", ids)
-    assert found.tolist() == ["dog", "", "cat"] and names == ()
+    labels, names = read_labels(tmp_path / "classes.csv", ids)
+    assert labels.tolist() == ["dog", "", "cat"] and names == ()
     (tmp_path / "several.csv").write_text("id,wet,warm\na,1,0\nb,0,1\nc,1,1\n")
-    found, names = read_labels(tmp_path / "several.csv", ids)
-    assert found.tolist() == [[1, 0], [0, 1], [1, 1]] and names == ("wet", "warm")
+    labels, names = read_labels(tmp_path / "several.csv", ids)
+    assert labels.tolist() == [[1, 0], [0, 1], [1, 1]] and names == ("wet", "warm")
     (tmp_path / "targets.csv").write_text("id,price\na,1.5\nb,2\n")
     np.testing.assert_array_equal(read_labels(tmp_path / "targets.csv", ids)[0], [1.5, 2, np.nan])
     np.save(tmp_path / "labels.npy", np.arange(3))
@@ -272,43 +273,43 @@ def test_groups_come_from_ids() -> None:
 # Nearest neighbors, retrieval
 
 
-def test_knn_weighs_neighbors_by_their_similarity(digits: Data) -> None:
+def test_knn_weights_neighbors_by_their_similarity(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
-    found = knn.evaluate(x, y, split, metric="cosine", temperature=0.1, max_k=20)
-    k = found.chosen["k"]
-    seen = np.concatenate([split.train, split.validation])
+    result = knn.evaluate(x, y, split, metric="cosine", temperature=0.1, max_k=20)
+    k = result.chosen["k"]
+    rows = np.concatenate([split.train, split.validation])
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    similar = unit[split.test] @ unit[seen].T
-    near = np.argsort(-similar, axis=1)[:, :k]
-    weights = np.exp(np.take_along_axis(similar, near, 1) / 0.1)
+    similarities = unit[split.test] @ unit[rows].T
+    neighbors = np.argsort(-similarities, axis=1)[:, :k]
+    weights = np.exp(np.take_along_axis(similarities, neighbors, 1) / 0.1)
     classes = np.unique(y)
-    votes = np.stack([(weights * (y[seen][near] == name)).sum(1) for name in classes], 1)
-    assert found.metrics["accuracy"].value == pytest.approx(
+    votes = np.stack([(weights * (y[rows][neighbors] == name)).sum(1) for name in classes], 1)
+    assert result.metrics["accuracy"].value == pytest.approx(
         (classes[votes.argmax(1)] == y[split.test]).mean(), abs=0.003
     )
     assert {row["temperature"] for row in knn.evaluate(x, y, split).table} == {0.0, 0.03, 0.07, 0.2}
 
 
-def test_retrieval_over_whole_rankings_agrees_with_what_is_written_out(digits: Data) -> None:
-    # With noise, as no two distances may be equal: scikit-learn counts ties as one place.
+def test_retrieval_over_whole_rankings_agrees_with_direct_implementations(digits: Data) -> None:
+    # With noise, because scikit-learn counts equal distances as one rank.
     x = digits[0][:500] + 0.1 * np.random.default_rng(0).standard_normal((500, 64)).astype(np.float32)
     y = digits[1][:500]
     split = make_split(y)
-    found = retrieval.evaluate(x, y, split, metric="l2")
+    result = retrieval.evaluate(x, y, split, metric="l2")
     average, precise, recall, hit = [], [], [], []
     for row in split.test:
         order = split.train[np.argsort(((x[split.train] - x[row]) ** 2).sum(1), kind="stable")]
-        own = y[order] == y[row]
-        average.append(average_precision_score(own, -np.arange(len(own))))
-        precise.append(own[: own.sum()].mean())
-        recall.append(own[:100].sum() / own.sum())
-        hit.append(own[:5].any())
-    figures = {name: metric.value for name, metric in found.metrics.items()}
-    assert figures["map"] == pytest.approx(np.mean(average)) and figures["r_precision"] == pytest.approx(
+        relevant = y[order] == y[row]
+        average.append(average_precision_score(relevant, -np.arange(len(relevant))))
+        precise.append(relevant[: relevant.sum()].mean())
+        recall.append(relevant[:100].sum() / relevant.sum())
+        hit.append(relevant[:5].any())
+    metrics = {name: metric.value for name, metric in result.metrics.items()}
+    assert metrics["map"] == pytest.approx(np.mean(average)) and metrics["r_precision"] == pytest.approx(
         np.mean(precise)
     )
-    assert figures["recall@100"] == pytest.approx(np.mean(recall)) and figures["hit@5"] == pytest.approx(np.mean(hit))
+    assert metrics["recall@100"] == pytest.approx(np.mean(recall)) and metrics["hit@5"] == pytest.approx(np.mean(hit))
     noise = np.random.default_rng(0).standard_normal((500, 32)).astype(np.float32)
     by_luck = retrieval.evaluate(noise, y, split)
     assert by_luck.chance == pytest.approx(by_luck.metrics["map@100"].value, abs=0.01)
@@ -324,7 +325,7 @@ def test_rankings_hold_every_row_once() -> None:
 # Few labels
 
 
-def test_few_labels_are_few_and_the_choice_is_made_within_them(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_labels_are_few_and_c_is_chosen_within_them(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = digits
     split = make_split(y)
     shown: list[tuple[int, set[str]]] = []
@@ -335,60 +336,67 @@ def test_few_labels_are_few_and_the_choice_is_made_within_them(digits: Data, mon
         return real(rows, labels, strengths, **more)
 
     monkeypatch.setattr(few_labels, "fit_logistic", watched)
-    found = few_labels.evaluate(x, y, split, repeats=2, max_per_class=10)
+    result = few_labels.evaluate(x, y, split, repeats=2, max_per_class=10)
     assert {count for count, _ in shown} == {10, 50, 100} and all(len(names) == 10 for _, names in shown)
-    assert list(found.metrics) == ["accuracy@10", "accuracy@1", "accuracy@5"]
-    values = [found.metrics[f"accuracy@{count}"].value for count in (1, 5, 10)]
+    assert list(result.metrics) == ["accuracy@10", "accuracy@1", "accuracy@5"]
+    values = [result.metrics[f"accuracy@{count}"].value for count in (1, 5, 10)]
     assert values == sorted(values) and values[2] > 0.8
     other = y.copy()
     hidden = np.concatenate([split.validation, split.test])
     other[hidden] = np.random.default_rng(0).permutation(other[hidden])
-    assert few_labels.evaluate(x, other, split, repeats=2, max_per_class=10).chosen == found.chosen
+    assert few_labels.evaluate(x, other, split, repeats=2, max_per_class=10).chosen == result.chosen
 
 
 def test_few_labels_agree_with_scikit_learn(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
-    found = few_labels.evaluate(x, y, split, repeats=3, max_per_class=1)
+    result = few_labels.evaluate(x, y, split, repeats=3, max_per_class=1)
     scaler = StandardScaler().fit(x[split.train])
-    right = []
+    correct = []
     for draw in range(3):
         rows = sample_per_class(split.train, y, 1, seed=draw)
         model = LogisticRegression(C=few_labels.ONE_SHOT_C, max_iter=1000).fit(scaler.transform(x[rows]), y[rows])
-        right.append(model.score(scaler.transform(x[split.test]), y[split.test]))
-    assert found.table[0]["accuracy"] == pytest.approx(np.mean(right), abs=0.01)
-    assert found.table[0]["std over draws"] == pytest.approx(np.std(right, ddof=1), abs=0.01)
+        correct.append(model.score(scaler.transform(x[split.test]), y[split.test]))
+    assert result.table[0]["accuracy"] == pytest.approx(np.mean(correct), abs=0.01)
+    assert result.table[0]["std over draws"] == pytest.approx(np.std(correct, ddof=1), abs=0.01)
 
 
-def test_few_labels_says_where_classes_are_small() -> None:
+def test_few_labels_notes_small_classes() -> None:
     y = np.repeat(["a", "b"], [200, 20])
     x = np.random.default_rng(0).standard_normal((220, 3)).astype(np.float32)
-    found = few_labels.evaluate(x, y, make_split(y), repeats=2)
-    assert "at most 10 labels per class, as the smallest class has 12 training samples" in found.notes
-    assert found.chance == 0.5, "ten samples of each class do not tell that ten in eleven are of the first"
+    result = few_labels.evaluate(x, y, make_split(y), repeats=2)
+    assert "at most 10 labels per class, as the smallest class has 12 training samples" in result.notes
+    assert result.chance == 0.5, "equal counts per class do not reveal the majority class"
 
 
-# Groups
+# Clusters
+
+
+def test_no_dense_cluster_is_said_and_not_scored_in_silence() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 200)).astype(np.float32), np.arange(60) % 3
+    result = hdbscan.evaluate(x, y, Split(np.arange(30), np.arange(30, 40), np.arange(40, 60), "by hand"))
+    assert result.metrics["clusters"].value == 0 and result.notes[0].startswith("no dense clusters found")
 
 
 @pytest.mark.parametrize("module", [kmeans, gaussian_mixture, hdbscan])
-def test_groups_that_are_there_are_found_and_counted(module: Any) -> None:
+def test_existing_clusters_are_found_and_counted(module: Any) -> None:
     generator = np.random.default_rng(0)
     y = np.arange(600) % 5
     x = (generator.standard_normal((600, 10)) + 12 * np.eye(10)[y]).astype(np.float32)
     split = make_split(y)
-    found = module.evaluate(x, y, split)
-    assert found.metrics["clustering_accuracy"].value > 0.95 and found.metrics["nmi"].value > 0.9
-    assert found.metrics["silhouette"].value > 0.5
+    result = module.evaluate(x, y, split)
+    assert result.metrics["clustering_accuracy"].value > 0.95 and result.metrics["nmi"].value > 0.9
+    assert result.metrics["silhouette"].value > 0.5
     unnamed = module.evaluate(x, None, split)
     groups = unnamed.metrics["clusters"].value if module is hdbscan else unnamed.chosen["clusters"]
     assert groups == 5
     if module is not hdbscan:
-        assert found.chosen["clusters_without_labels"] == 5
+        assert result.chosen["clusters_without_labels"] == 5
         assert module.evaluate(x, y, split, ignore_labels=True).chosen_on == "validation"
 
 
-def test_a_mixture_sees_long_groups_that_k_means_cuts() -> None:
+def test_a_mixture_finds_elongated_clusters_that_k_means_cuts() -> None:
     generator = np.random.default_rng(0)
     y = np.arange(600) % 2
     x = np.stack([generator.standard_normal(600) * 20, generator.standard_normal(600) + 8.0 * y], 1).astype(np.float32)
@@ -397,7 +405,7 @@ def test_a_mixture_sees_long_groups_that_k_means_cuts() -> None:
     assert kmeans.evaluate(x, y, split).metrics["clustering_accuracy"].value < 0.7
 
 
-def test_what_is_in_no_group_is_never_right() -> None:
+def test_samples_in_no_cluster_count_as_wrong() -> None:
     assert hungarian_matches(np.array([-1, -1, 0, 0]), np.array(["a", "a", "b", "b"])).tolist() == [0, 0, 1, 1]
     assert hungarian_matches(np.array([-1, -1]), np.array(["a", "b"])).tolist() == [0, 0]
 
@@ -405,42 +413,42 @@ def test_what_is_in_no_group_is_never_right() -> None:
 # Anomalies
 
 
-def test_detection_of_many_questions_agrees_with_scikit_learn() -> None:
+def test_mean_detection_metrics_agree_with_scikit_learn() -> None:
     generator = np.random.default_rng(0)
-    truth = np.stack([generator.random(300) < 0.2, generator.random(300) < 0.5, np.zeros(300, bool)])
-    scores = generator.standard_normal((3, 300)) + truth
-    found, single = mean_detection_metrics(scores, truth)
-    areas = [roc_auc_score(truth[k], scores[k]) for k in range(2)]
-    precisions = [average_precision_score(truth[k], scores[k]) for k in range(2)]
-    assert found["auroc"].value == pytest.approx(np.mean(areas)) and single[:2, 0] == pytest.approx(areas)
-    assert found["average_precision"].value == pytest.approx(np.mean(precisions)) and np.isnan(single[2]).all()
-    alone, _ = mean_detection_metrics(scores[:1], truth[:1], resamples=1000)
-    other = detection_metrics(scores[0], truth[0])
+    targets = np.stack([generator.random(300) < 0.2, generator.random(300) < 0.5, np.zeros(300, bool)])
+    scores = generator.standard_normal((3, 300)) + targets
+    means, per_row = mean_detection_metrics(scores, targets)
+    areas = [roc_auc_score(targets[k], scores[k]) for k in range(2)]
+    precisions = [average_precision_score(targets[k], scores[k]) for k in range(2)]
+    assert means["auroc"].value == pytest.approx(np.mean(areas)) and per_row[:2, 0] == pytest.approx(areas)
+    assert means["average_precision"].value == pytest.approx(np.mean(precisions)) and np.isnan(per_row[2]).all()
+    alone, _ = mean_detection_metrics(scores[:1], targets[:1], resamples=1000)
+    other = detection_metrics(scores[0], targets[0])
     assert alone["auroc"].low == pytest.approx(other["auroc"].low, abs=0.015)  # that one draws both kinds apart
     with pytest.raises(ValueError, match="every target is equal"):
-        mean_detection_metrics(scores[2:], truth[2:])
+        mean_detection_metrics(scores[2:], targets[2:])
 
 
-def test_scores_of_what_lies_far_out_agree_with_what_is_written_out() -> None:
+def test_outlier_scores_agree_with_direct_implementations() -> None:
     generator = np.random.default_rng(0)
     normal, rows = generator.standard_normal((200, 4)), 2 * generator.standard_normal((50, 4))
-    found = outlier_scores(normal.astype(np.float32), rows.astype(np.float32), 0)
+    scores = outlier_scores(normal.astype(np.float32), rows.astype(np.float32), 0)
     distances = np.sort(np.linalg.norm(rows[:, None] - normal[None], axis=2), 1)[:, :5].mean(1)
-    np.testing.assert_allclose(found["neighbors"], distances, atol=1e-3)
+    np.testing.assert_allclose(scores["neighbors"], distances, atol=1e-3)
     covariance = np.cov(normal.T, bias=True)
     covariance = 0.9 * covariance + 0.1 * np.trace(covariance) / 4 * np.eye(4)
     away = rows - normal.mean(0)
     expected = np.sqrt(np.einsum("nd,de,ne->n", away, np.linalg.inv(covariance), away))
-    np.testing.assert_allclose(found["mahalanobis"], expected, atol=1e-4)
+    np.testing.assert_allclose(scores["mahalanobis"], expected, atol=1e-4)
 
 
-def test_anomalies_are_each_class_against_the_rest_or_what_is_named(digits: Data) -> None:
+def test_each_class_or_the_named_one_is_normal(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
-    found = anomaly.evaluate(x, y, split)
-    assert [row["normal"] for row in found.table] == sorted(set(y)) and found.metrics["auroc"].value > 0.98
-    areas = {name: found.metrics[f"auroc_{name}"].value for name in ("neighbors", "mahalanobis", "forest")}
-    assert found.metrics["auroc"].value == areas[found.chosen["score"]] and min(areas.values()) > 0.9
+    result = anomaly.evaluate(x, y, split)
+    assert [row["normal"] for row in result.table] == sorted(set(y)) and result.metrics["auroc"].value > 0.98
+    areas = {name: result.metrics[f"auroc_{name}"].value for name in ("neighbors", "mahalanobis", "forest")}
+    assert result.metrics["auroc"].value == areas[result.chosen["score"]] and min(areas.values()) > 0.9
     named = anomaly.evaluate(x, y, split, normal=["0", "1"])
     assert [row["normal"] for row in named.table] == ["0, 1"]
     few = anomaly.evaluate(x, y, split, max_classes=3, max_samples=20)
@@ -449,10 +457,10 @@ def test_anomalies_are_each_class_against_the_rest_or_what_is_named(digits: Data
         anomaly.evaluate(x, y, split, normal=["ten"])
 
 
-# What is sampled says so
+# Sampling
 
 
-def test_what_is_sampled_says_so(digits: Data) -> None:
+def test_sampling_is_noted(digits: Data) -> None:
     x, y = digits
     split = make_split(y)
     assert any("40 of 359 test samples" in n for n in retrieval.evaluate(x, y, split, max_queries=40).notes)
@@ -465,9 +473,9 @@ def test_what_is_sampled_says_so(digits: Data) -> None:
     assert any(note.startswith("clusters fitted to 300 of 1,438 samples") for note in mixture.notes)
     assert any("fitted on 60 of 1,438 samples" in note for note in svm.evaluate(x, y, split, max_samples=60).notes)
     many = np.tile(x, (9, 1)) + np.random.default_rng(0).standard_normal((9 * len(x), 64)).astype(np.float32)
-    found = kmeans.evaluate(many, None, make_split(None, count=len(many)))
-    assert any("silhouette of 2,000 of the 3,235 samples" in note for note in found.notes)
-    assert any("without labels chosen with 5,000 of " in note for note in found.notes)
+    result = kmeans.evaluate(many, None, make_split(None, count=len(many)))
+    assert any("silhouette of 2,000 of the 3,235 samples" in note for note in result.notes)
+    assert any("without labels chosen with 5,000 of " in note for note in result.notes)
 
 
 # Intervals of groups
@@ -484,10 +492,10 @@ def test_intervals_of_groups_are_wider_where_samples_of_a_group_are_alike() -> N
     assert (single.low, single.high) == (pytest.approx(alone.low, abs=0.01), pytest.approx(alone.high, abs=0.01))
 
 
-# What comes back
+# Reconstruction
 
 
-def test_reconstructions_are_judged_beside_pca(digits: Data) -> None:
+def test_reconstructions_are_compared_with_pca(digits: Data) -> None:
     images = (15 * digits[0]).astype(np.uint8).reshape(-1, 1, 8, 8)
     autoencoder = None
 
@@ -501,23 +509,23 @@ def test_reconstructions_are_judged_beside_pca(digits: Data) -> None:
     from aekit.objectives.autoencoder import Autoencoder
 
     autoencoder = Autoencoder(encoder, encoder.decoder(), {}, "bce").eval()
-    found = evaluate_reconstruction(autoencoder, source, split.train, split.test)
-    assert list(found) == ["encoder", "pca-8"]
+    results = evaluate_reconstruction(autoencoder, source, split.train, split.test)
+    assert list(results) == ["encoder", "pca-8"]
     x = encoder.preprocess(torch.from_numpy(images[split.test])).numpy()
-    back = autoencoder.reconstruct(torch.from_numpy(images[split.test])).numpy()
-    errors = np.square(back - x).reshape(len(x), -1).mean(1)
-    own = found["encoder"].metrics
-    assert own["mse"].value == pytest.approx(errors.mean(), rel=1e-4)
-    assert own["psnr"].value == pytest.approx((-10 * np.log10(errors)).mean(), rel=1e-4)
+    reconstructed = autoencoder.reconstruct(torch.from_numpy(images[split.test])).numpy()
+    errors = np.square(reconstructed - x).reshape(len(x), -1).mean(1)
+    metrics = results["encoder"].metrics
+    assert metrics["mse"].value == pytest.approx(errors.mean(), rel=1e-4)
+    assert metrics["psnr"].value == pytest.approx((-10 * np.log10(errors)).mean(), rel=1e-4)
     variance = np.square(x - x.mean(0)).mean()
-    assert own["explained"].value == pytest.approx(1 - errors.mean() / variance, abs=1e-4)
-    assert -1 <= own["ssim"].value <= 1
+    assert metrics["explained"].value == pytest.approx(1 - errors.mean() / variance, abs=1e-4)
+    assert -1 <= metrics["ssim"].value <= 1
     flat = (images / 255.0).reshape(len(images), -1)
     mean = flat[split.train].mean(0)
     _, _, axes = np.linalg.svd(flat[split.train] - mean, full_matrices=False)
     linear = (flat[split.test] - mean) @ axes[:8].T @ axes[:8] + mean
     expected = np.square(linear - flat[split.test]).mean()
-    assert found["pca-8"].metrics["mse"].value == pytest.approx(expected, rel=1e-3)
+    assert results["pca-8"].metrics["mse"].value == pytest.approx(expected, rel=1e-3)
 
 
 # From end to end
@@ -532,7 +540,7 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
         command.ok("fit", data, "-o", run, *quick, "--set", f"train.seed={seed}")
         command.ok("embed", run, data, "-o", tmp_path / name, "--quiet")
     np.save(tmp_path / "several.npy", y)
-    said = command.ok(
+    output = command.ok(
         *(
             "evaluate",
             tmp_path / "one",
@@ -554,8 +562,8 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
             "--verbose",
         ),
     )
-    assert "probe map" in said and "reconstruction explained" in said and f"{tmp_path / 'two'}" in said
-    assert "groups, each in one part" in said
+    assert "probe map" in output and "reconstruction explained" in output and f"{tmp_path / 'two'}" in output
+    assert "groups, each in one part" in output
     written = json.loads((tmp_path / "one" / "results.json").read_text())
     assert (
         written["compared_with"] == [str(tmp_path / "two")]
@@ -575,28 +583,26 @@ def test_the_command_line_takes_labels_groups_and_others(command: Command, tmp_p
     )
 
 
-def test_a_run_judges_what_its_decoder_gives_back_and_keeps_groups_together(tmp_path: Path, digits: Data) -> None:
+def test_a_run_evaluates_its_reconstructions_and_keeps_groups_together(tmp_path: Path, digits: Data) -> None:
     x = digits[0][:300]
     np.savez(tmp_path / "x.npz", X=x, y=digits[1][:300])
     overrides = {"train.epochs": 1, "train.precision": "fp32", "evaluate.evaluators": ["kmeans"]}
     overrides["evaluate.groups"] = "^.*(?=.)|^.$"
     aekit.fit(tmp_path / "x.npz", dim=4, out=tmp_path / "run", overrides=overrides)
-    found = json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"]
-    assert set(found["results"]["encoder"]) == {"kmeans", "reconstruction"}
-    assert set(found["results"]["pca-4"]) == {"kmeans", "reconstruction"}
-    assert "groups, each in one part" in found["split"]
+    evaluation = json.loads((tmp_path / "run" / "results.json").read_text())["evaluation"]
+    assert set(evaluation["results"]["encoder"]) == {"kmeans", "reconstruction"}
+    assert set(evaluation["results"]["pca-4"]) == {"kmeans", "reconstruction"}
+    assert "groups, each in one part" in evaluation["split"]
 
 
-def test_what_frozen_weights_of_others_give_stands_beside_what_was_trained_on_them(
-    digits: Data, tmp_path: Path
-) -> None:
+def test_frozen_pretrained_features_are_a_baseline(digits: Data, tmp_path: Path) -> None:
     images = (15 * digits[0][:300]).astype(np.uint8).reshape(-1, 1, 8, 8)
     fast = {"train.epochs": 1, "train.precision": "fp32"}
     first = aekit.fit(images, dim=6, out=tmp_path / "first", overrides=fast)
     transfer = {"encoder.weights": str(tmp_path / "first"), "encoder.frozen": "all"}
     second = aekit.fit(images, dim=3, overrides=fast | transfer)
-    found = evaluate(second.embed(images), digits[1][:300], evaluators=["quick"], checks=False)
-    assert list(found.results) == ["encoder", "raw", "pca-3", "random", "features"]
+    evaluation = evaluate(second.embed(images), digits[1][:300], evaluators=["quick"], checks=False)
+    assert list(evaluation.results) == ["encoder", "raw", "pca-3", "random", "features"]
     features = backbone_features(ArraySource(images), np.arange(7), second)
     with torch.no_grad():
         expected = first.backbone(first.preprocess(torch.from_numpy(images[:7])))
