@@ -39,8 +39,10 @@ def table_conclusion(table: Table) -> str:
         for name, names in best.items()
     ]
     clauses += [f"no significant difference between the best encoders on {join_words(tied)}"] if tied else []
-    clauses += [f"{subject} is significantly better than every baseline on {join_words(beaten)}"] if beaten else []
-    if unbeaten:
+    if beaten:
+        exception = f", but not on {join_words(unbeaten)}" if unbeaten else ""
+        clauses.append(f"{subject} is significantly better than every baseline on {join_words(beaten)}{exception}")
+    elif unbeaten:
         clauses.append(f"{subject} is not significantly better than every baseline on {join_words(unbeaten)}")
     if without_intervals:
         clauses.append(f"no conclusion on {join_words(without_intervals)}, as intervals are missing")
