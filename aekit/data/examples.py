@@ -1,4 +1,4 @@
-"""Small data sets in files of the usual formats, for sources whose tags say that they read them."""
+"""Write small data sets in common file formats, to test sources with."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ COUNT, WIDTH, SIDE = 12, 5, 8
 
 
 def write_array(folder: Path) -> Path:
-    """(12, 5) float32 in a .npy file."""
+    """Write (12, 5) float32 to a .npy file."""
     np.save(folder / "samples.npy", _numbers())
     return folder / "samples.npy"
 
 
 def write_archive(folder: Path) -> Path:
-    """(12, 5) float32 and as many labels in an .npz file."""
+    """Write (12, 5) float32 and 12 labels to an .npz file."""
     np.savez(folder / "samples.npz", X=_numbers(), y=_classes())
     return folder / "samples.npz"
 
 
 def write_table(folder: Path) -> Path:
-    """Ids, five columns of numbers, and a column of labels in a .csv file."""
+    """Write ids, five columns of numbers and a column of labels to a .csv file."""
     lines = ["id," + ",".join(f"x{column}" for column in range(WIDTH)) + ",label"]
     for row, (numbers, label) in enumerate(zip(_numbers(), _classes())):
         lines.append(f"row-{row}," + ",".join(f"{number:.4f}" for number in numbers) + f",{label}")
@@ -32,7 +32,7 @@ def write_table(folder: Path) -> Path:
 
 
 def write_parquet(folder: Path) -> Path:
-    """Five columns of numbers and a column of labels in a .parquet file."""
+    """Write five columns of numbers and a column of labels to a .parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -42,7 +42,7 @@ def write_parquet(folder: Path) -> Path:
 
 
 def images(folder: Path) -> Path:
-    """A folder of gray images, in a folder a class, with one that is damaged."""
+    """Write gray images to one folder per class, one of them damaged."""
     root = folder / "images"
     for row, (pixels, label) in enumerate(zip(_pixels(), _classes())):
         _write_image(root / f"class-{label}" / f"{row}.png", pixels)
@@ -51,7 +51,7 @@ def images(folder: Path) -> Path:
 
 
 def image_list(folder: Path) -> Path:
-    """A .csv file with the paths, classes and splits of images."""
+    """Write a .csv file with the paths, classes and splits of images."""
     lines = ["path,class,split"]
     for row, (pixels, label) in enumerate(zip(_pixels(), _classes())):
         _write_image(folder / "listed" / f"{row}.png", pixels)
@@ -61,7 +61,7 @@ def image_list(folder: Path) -> Path:
 
 
 def write_mnist(folder: Path) -> Path:
-    """A folder of MNIST's layout, ``MNIST/raw`` below the given one: IDX files of images and labels, of two splits."""
+    """Write a folder ``MNIST/raw`` of MNIST's layout: IDX files of images and labels, of two splits."""
     root = folder / "MNIST" / "raw"
     root.mkdir(parents=True)
     for split, rows in {"train": slice(0, 8), "t10k": slice(8, None)}.items():
@@ -74,7 +74,7 @@ def write_mnist(folder: Path) -> Path:
 
 
 def write_series(folder: Path) -> Path:
-    """``Waves/Waves_TRAIN.ts`` and ``Waves_TEST.ts``: series of two channels and 12 to 15 steps, with one that is damaged."""
+    """Write ``Waves/Waves_TRAIN.ts`` and ``Waves_TEST.ts``: series of two channels and 12 to 15 steps, one of them damaged."""
     root = folder / "Waves"
     root.mkdir()
     header = "# waves\n@problemName Waves\n@univariate false\n@dimensions 2\n@equalLength false\n@classLabel true a b c\n@data\n"
@@ -90,7 +90,7 @@ def write_series(folder: Path) -> Path:
 
 
 def video(folder: Path) -> Path:
-    """24 gray frames of 8 x 8, in which a bright square moves, in a .npz file."""
+    """Write 24 gray frames of 8 x 8, in which a bright square moves, to an .npz file."""
     frames = np.zeros((2 * COUNT, SIDE, SIDE), np.uint8)
     for number, frame in enumerate(frames):
         frame[number % 6 : number % 6 + 3, number // 4 : number // 4 + 3] = 100 + 5 * number
@@ -99,7 +99,7 @@ def video(folder: Path) -> Path:
 
 
 def write_recording(folder: Path) -> Path:
-    """40 steps of two channels and a label in a .csv file."""
+    """Write 40 steps of two channels and a label to a .csv file."""
     steps = [f"{t},{np.sin(t):.4f},{np.cos(t / 2):.4f},{'ab'[t // 10 % 2]}" for t in range(40)]
     lines = ["time,left,right,label", *steps]
     (folder / "recording.csv").write_text("\n".join(lines) + "\n", "utf-8")
@@ -113,7 +113,7 @@ MAKERS: dict[str, list[Callable[[Path], Path]]] = {
     ".csv": [write_table, image_list],
     ".parquet": [write_parquet],
 }
-"""Tag of a source's entry -> what makes data that such a source may be able to read."""
+"""Tag of a source's entry -> functions that write data that such a source may be able to read."""
 
 
 def _numbers() -> np.ndarray:

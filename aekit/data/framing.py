@@ -1,6 +1,6 @@
-"""What part of an image a network is shown, and how large: as torchvision's Resize and CenterCrop, in whole pixels.
+"""Resize and crop images for pretrained networks, as torchvision's Resize and CenterCrop do, in whole pixels.
 
-Pretrained networks were trained, and are judged, on images that were prepared so.
+Pretrained networks were trained and evaluated on images that were prepared this way.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Size = tuple[int, int]
 
 
 def crop_geometry(input_size: Size, target_size: Size, crop_pct: float, *, squash: bool = False) -> tuple[Size, Size]:
-    """How to bring an image to a size: what to resize it to, and then the upper left corner of what is cut out.
+    """Compute how to resize and crop an image.
 
     Args:
-        given, wanted: (height, width) in pixels.
-        share: of the shorter side that is kept.
-        squash: whether both sides are resized to fit, which does not keep their ratio.
+        input_size, target_size: (height, width) in pixels.
+        crop_pct: fraction of the shorter side to keep.
+        squash: whether to resize both sides to fit, which changes their ratio.
 
     Returns:
-        (height, width) and (top, left).
+        the size (height, width) to resize to, and the corner (top, left) of the crop.
     """
     room = [math.floor(side / crop_pct) for side in target_size]
     if squash:
@@ -41,15 +41,20 @@ def crop_geometry(input_size: Size, target_size: Size, crop_pct: float, *, squas
 
 
 def preprocessing_advice(spec: SampleSpec, target_size: Size, crop_pct: float, squash: bool, kernel: Kernel) -> str:
-    """How images are to be read so that a pretrained network sees of them what it was trained to see; "" where they are.
+    """Advise how to read images so that a pretrained network gets the input it was trained with; "" if they are read so.
 
     Args:
-        spec: of the samples as they are.
-        wanted, share, squash, kernel: as `Framing`.
+        spec: spec of the samples.
+        target_size: as `Framing`.
+        crop_pct: as `Framing`.
+        squash: as `Framing`.
+        kernel: as `Framing`.
     """
-    found = []
+    notes = []
     if spec.shape[1:] != target_size:
-        found.append(f"it sees samples of {spec.shape[1]}x{spec.shape[2]} at {target_size[0]}x{target_size[1]}")
+        notes.append(
+            f"samples of {spec.shape[1]}x{spec.shape[2]} are resized to its input of {target_size[0]}x{target_size[1]}"
+        )
     resize = "stretch" if squash and crop_pct == 1 else "torchvision"
     if spec.resize and (spec.shape[1:], spec.resize, spec.crop_pct, spec.interpolation) != (
         target_size,
@@ -58,29 +63,31 @@ def preprocessing_advice(spec: SampleSpec, target_size: Size, crop_pct: float, s
         kernel,
     ):
         side = target_size[0] if target_size[0] == target_size[1] else list(target_size)
-        settings = {"size": side, "resize": resize, "share": crop_pct, "interpolation": kernel}
-        given = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
-        found.append(f"pretrained weights go with images read with {given}")
-    return "; ".join(found)
+        settings = {"size": side, "resize": resize, "crop_pct": crop_pct, "interpolation": kernel}
+        advice = ", ".join(f"{name} = {value!r}" for name, value in settings.items())
+        notes.append(f"its pretrained weights expect images read with {advice}")
+    return "; ".join(notes)
 
 
 def per_channel(values: Sequence[float], channels: int) -> list[float]:
-    """A value for each channel: those that are given, or their mean where there are not as many."""
+    """Return a value for each channel: the given ones, or their mean if their number differs."""
     return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
 
 
 class Framing(nn.Module):
-    """Samples in [0, 1] as a pretrained network wants them: of its size, each channel normalized.
+    """Resize, crop and normalize samples in [0, 1] for a pretrained network.
 
-    Samples of that size are taken as they are; others are resized and cropped. Resizing is a product with a constant matrix
-    along each side, so that an exported network does not depend on how others resize.
+    Samples of its input size are not resized. Resizing multiplies by a constant matrix along each side, so that an exported
+    network does not depend on another implementation of it.
 
     Args:
-        given: (height, width) of the samples.
-        wanted: of the network's input.
-        share, squash: as `framed`.
-        kernel: of the resampling.
-        mean, std: of each of C channels.
+        input_size: (height, width) of the samples.
+        target_size: (height, width) of the network's input.
+        mean: mean of each of C channels.
+        std: standard deviation of each of C channels.
+        crop_pct: as `crop_geometry`.
+        squash: as `crop_geometry`.
+        kernel: kernel of the resampling.
     """
 
     mean: Tensor
@@ -110,14 +117,14 @@ class Framing(nn.Module):
                 self.register_buffer(name, weights, persistent=False)  # follows from the architecture
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) in [0, 1] -> (B, C, height, width), channels last in memory."""
-        if torch.is_autocast_enabled(x.device.type):  # eight bits are too few for pixels
+        """Map samples (B, C, H, W) in [0, 1] to (B, C, height, width), channels last in memory."""
+        if torch.is_autocast_enabled(x.device.type):  # bfloat16 is too coarse for pixels
             with torch.autocast(x.device.type, enabled=False):
-                return self._framed(x.float())
-        return self._framed(x)
+                return self._frame(x.float())
+        return self._frame(x)
 
-    def _framed(self, x: Tensor) -> Tensor:
+    def _frame(self, x: Tensor) -> Tensor:
         if not self.fits:
             x = self.rows @ x @ self.columns.T
-        # Measured on a CPU, convolutions are 1.2 to 2.1 times as fast in this order.
+        # Convolutions on a CPU were measured 1.2 to 2.1 times as fast in this memory format.
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)

@@ -82,7 +82,7 @@ def open_data(
 
 
 def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None) -> Source:
-    """Opens again what a source's `origin` describes, by the source that opened it then; raises as `open_data`."""
+    """Open again the data that a source's `origin` describes, by the same source; raises as `open_data`."""
     text, name = origin["data"], origin["source"]
     plugin = registry().get("source", name, required_by="data")
     if not os.path.isabs(text):
@@ -102,17 +102,17 @@ def from_array(
     ids: Sequence[str] | None = None,
     splits: np.ndarray | None = None,
 ) -> ArraySource:
-    """A source over an array (N, ...), after `arrange` has found out what its axes are."""
+    """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
     if array.dtype == object and array.ndim == 1:
         array = _stacked(array.tolist())
-    arranged, found, note = infer_axes(array, kind, layout, like)
-    source = ArraySource(arranged, kind=found, labels=labels, ids=ids, splits=splits)
+    arranged, inferred, note = infer_axes(array, kind, layout, like)
+    source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
     source.note = note
     return source
 
 
 def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySource:
-    """A source over the rows of a table, as `aekit.data.readers.table_columns.read_columns` takes it apart."""
+    """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it."""
     array, columns, labels, ids, splits, note = read_columns(table, "the table", like=like)
     source = ArraySource(array, kind="vector", labels=labels, ids=ids, splits=splits, columns=columns)
     source.note = note
@@ -122,7 +122,7 @@ def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySourc
 def infer_axes(
     array: np.ndarray, kind: KindOption = "auto", layout: Layout = "auto", like: SampleSpec | None = None
 ) -> tuple[np.ndarray, Kind | None, str]:
-    """What the axes of an array are: the one place that decides it.
+    """Determine the axes of an array. No other code decides this.
 
     ====== ================================= ===========================================================
     axes   read as                           unless
@@ -133,27 +133,30 @@ def infer_axes(
     5      clips (N, C, T, H, W)             likewise (N, T, H, W, C)
     ====== ================================= ===========================================================
 
-    A kind with one axis less than it needs has no channel axis and gets one. Where `like` is given and another reading
-    fits it, that reading wins; an array of the very shape of one sample is then one sample.
+    An array with one axis less than its kind needs gets a channel axis. If `like` is given, an interpretation that fits it
+    takes precedence; an array of the shape of one sample is then one sample.
 
     Returns:
-        (N, *shape), channels first; its kind, None where there is no reading; a note on an uncertain choice, or "".
+        the array (N, *shape), channels first; its kind, None if unknown; a note on an ambiguous choice, or "".
+
+    Raises:
+        DataError: the array does not fit `kind`.
     """
     readings = list(_readings(array, kind, layout))
     if like is not None:
-        wanted = [(a, k) for a, k in readings + list(_readings(array[None], kind, layout)) if _alike(a, k, like)]
-        if wanted:
-            return *wanted[0], ""
+        fitting = [(a, k) for a, k in readings + list(_readings(array[None], kind, layout)) if _alike(a, k, like)]
+        if fitting:
+            return *fitting[0], ""
     if not readings:
         if kind != "auto":
             raise DataError(f"array of shape {array.shape}: cannot be read as kind {kind!r}")
         return array, None, ""
-    arranged, found = readings[0]
+    arranged, inferred = readings[0]
     note = ""
-    if kind == "auto" and array.ndim == 3 and found == "series":
+    if kind == "auto" and array.ndim == 3 and inferred == "series":
         _, channels, steps = array.shape
         note = f"read as series of {channels} channels and {steps} steps; kind = 'image' reads gray images"
-    return arranged, found, note
+    return arranged, inferred, note
 
 
 _AXES: dict[Kind, int] = {"vector": 2, "series": 3, "image": 4, "clip": 5}
@@ -161,7 +164,7 @@ _CHANNELS = (1, 3, 4)
 
 
 def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple[np.ndarray, Kind]]:
-    """Every way to read the axes, the likeliest first."""
+    """Return every interpretation of the axes, the most likely first."""
     kinds: list[Kind]
     if kind != "auto":
         kinds = [kind]
@@ -169,19 +172,19 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
         kinds = [k for k in get_args(Kind) if array.ndim == _AXES[k] or array.ndim == _AXES[k] - 1 >= 2]
         images = array.ndim == 3 and array.dtype in (np.uint8, np.uint16, np.bool_)
         kinds.sort(key=lambda k: (images and k != "image", array.ndim != _AXES[k]))
-    found: list[tuple[np.ndarray, Kind]] = []
+    readings: list[tuple[np.ndarray, Kind]] = []
     for k in kinds:
         if k == "vector":
             if array.ndim == 2 or (kind == "vector" and array.ndim > 2):
-                found.append((array.reshape(len(array), math.prod(array.shape[1:])), k))
+                readings.append((array.reshape(len(array), math.prod(array.shape[1:])), k))
         elif array.ndim == _AXES[k] - 1:
-            found.append((array[:, None], k))
+            readings.append((array[:, None], k))
         elif array.ndim == _AXES[k]:
             first, last = (array, k), (np.moveaxis(array, -1, 1), k)
             pixels = k in ("image", "clip") and array.shape[-1] in _CHANNELS and array.shape[1] not in _CHANNELS
             both = [last, first] if pixels else [first, last]
-            found += both if layout == "auto" else [last if layout == "channels-last" else first]
-    return found
+            readings += both if layout == "auto" else [last if layout == "channels-last" else first]
+    return readings
 
 
 def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:
@@ -189,14 +192,14 @@ def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:
 
 
 def _stacked(rows: Sequence[Any]) -> np.ndarray:
-    """A list of arrays (...) of one shape -> (N, ...)."""
+    """Stack a list of arrays of one shape to (N, ...)."""
     if not len(rows):
         raise DataError("an empty list: expected arrays")
     shapes = []
     for number, row in enumerate(rows):
         try:
             shapes.append(np.shape(row))
-        except ValueError:  # numpy's own message says neither which row nor why
+        except ValueError:  # numpy's own message does not name the row
             raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
         if shapes[number] != shapes[0]:
             raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
@@ -214,7 +217,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     elif colon:
         plugin = registry().get("source", name, required_by=f"data {text!r}")
-        if plugin.entry.tags:  # it reads files: what it is told is a path
+        if plugin.entry.tags:  # it reads files, so that this is a path
             where = os.path.abspath((base or Path()) / Path(os.path.expandvars(where)).expanduser())
             if not os.path.exists(where):
                 raise _missing(Path(where))
@@ -243,7 +246,7 @@ def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleS
 def _validate(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     place = f"data.{plugin.name}"
     if not isinstance(given, Mapping):
-        raise RecipeError([f"{place} = {given!r}: should be a table of options"])
+        raise RecipeError([f"{place} = {given!r}: expected a table of options"])
     return validate_options(plugin, given, place)
 
 
@@ -258,20 +261,22 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
 
 
 def _reader(path: Path, options: Options) -> Plugin:
-    """The source for a path: by the ending (or ``folder``), and where several match by what they say of the content."""
+    """Return the source for a path: by its ending (or ``folder``), and if several match, by the content."""
     plugins = registry().by_kind("source")
     matching = [plugin for plugin in plugins if _handles(plugin, path)]
     if not matching:
         known = sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"})
         what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
-        raise DataError(f"{path}: no source reads {'folders' if path.is_dir() else what}; available: {', '.join(known)}")
+        raise DataError(
+            f"{path}: no source reads {'folders' if path.is_dir() else what}; available: {', '.join(known)}"
+        )
     if len(matching) == 1:
         return matching[0]
     claiming, looks_for = [], []
     for plugin in matching:
         try:
             code = plugin.load()
-        except PluginError:  # reported by `aekit plugins`; the others may do
+        except PluginError:  # reported by `aekit plugins`; another source may match
             continue
         looks_for.append(f"{plugin.name} ({getattr(code, 'looks_for', plugin.entry.summary)})")
         if not hasattr(code, "claims") or code.claims(path):
@@ -301,7 +306,7 @@ def _missing(path: Path) -> DataError:
 
 
 def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
-    """What holds for every source: it has samples, their ids are unique, and they fit what takes them."""
+    """Check that a source has samples, that their ids are unique, and that they fit `like`."""
     if not len(source):
         raise DataError(f"{text}: no samples in it")
     if not isinstance(source.ids, RowIds):
@@ -316,6 +321,6 @@ def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
 
 
 def _fits(spec: SampleSpec, like: SampleSpec) -> bool:
-    # A float of another width is the same number. An integer is not: 0..255 and 0..1 are both gray.
+    # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
     floats = np.dtype(spec.dtype).kind == np.dtype(like.dtype).kind == "f"
     return (spec.kind, spec.shape) == (like.kind, like.shape) and (floats or spec.dtype == like.dtype)

@@ -1,4 +1,4 @@
-"""Samples made smaller or larger along their axes, with the kernels that Pillow uses: antialiased on the way down."""
+"""Resample along axes with the kernels of Pillow, antialiased when shrinking."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import Tensor
 Kernel = Literal["bicubic", "bilinear"]
 
 SHARPNESS = -0.5
-"""Of the kernel: what reproduces a parabola. Keys, Cubic convolution interpolation for digital image processing, 1981."""
+"""Parameter of the bicubic kernel that reproduces parabolas. Keys, Cubic convolution interpolation for digital image
+processing, 1981."""
 
 
 def resample(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(B, C, ...) -> (B, C, *size)."""
+    """Resample (B, C, ...) to (B, C, *size)."""
     for axis, (before, after) in enumerate(zip(x.shape[2:], size), start=2):
         if before != after:
             weights = resampling_weights(before, after).to(x)
@@ -23,15 +24,15 @@ def resample(x: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def resampling_weights(before: int, after: int, kernel: Kernel = "bicubic") -> Tensor:
-    """(after, before) float64: what each new entry takes of each old one; rows sum to 1."""
+    """Return the weights (after, before) float64 of old entries in new ones; rows sum to 1."""
     scale = before / after
-    wide = max(scale, 1.0)  # on the way down the kernel widens, so that it averages over all that it stands for
+    width = max(scale, 1.0)  # when shrinking, the kernel widens to average over all entries that it covers
     centers = (torch.arange(after, dtype=torch.float64) + 0.5) * scale
-    away = (torch.arange(before, dtype=torch.float64) + 0.5 - centers[:, None]).abs() / wide
+    distance = (torch.arange(before, dtype=torch.float64) + 0.5 - centers[:, None]).abs() / width
     if kernel == "bilinear":
-        heights = (1 - away).clamp(min=0)
+        heights = (1 - distance).clamp(min=0)
     else:
-        near = (SHARPNESS + 2) * away**3 - (SHARPNESS + 3) * away**2 + 1
-        far = SHARPNESS * (away**3 - 5 * away**2 + 8 * away - 4)
-        heights = torch.where(away < 1, near, torch.where(away < 2, far, 0.0))
+        near = (SHARPNESS + 2) * distance**3 - (SHARPNESS + 3) * distance**2 + 1
+        far = SHARPNESS * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+        heights = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))
     return heights / heights.sum(1, keepdim=True)

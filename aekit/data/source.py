@@ -1,4 +1,4 @@
-"""Define where samples come from."""
+"""Sources of samples."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from aekit.errors import DataError
 
 
 class Source:
-    """Where samples come from. Subclasses set the attributes and define `read`.
+    """A source of samples. Subclasses set the attributes and define `read`.
 
     Attributes:
-        spec: the one spec of all samples.
-        ids: a name for each sample, unique and the same at every opening.
+        spec: spec of all samples.
+        ids: (N,) unique ids, the same whenever the source is opened.
         labels: (N,) class names, numbers or targets, or None.
-        splits: (N,) of ``"train"``, ``"validation"`` or ``"test"``, or None where the data set has no splits.
-        moments: (N, 2) of samples that are cut from videos or recordings: which one, and its first frame or step; or None.
-        skipped: id -> reason, of samples that could not be read so far. `read` adds to it.
-        slow: whether reading costs more than copying (files to decode), so that it pays to keep what was read.
+        splits: (N,) of ``"train"``, ``"validation"`` or ``"test"``, or None if the data set has no splits.
+        segment_starts: (N, 2) number of the video or recording that a sample is cut from, and its first frame or step; or None.
+        skipped: id -> reason, of the samples that could not be read so far; `read` adds to it.
+        slow: whether reading costs more than copying, as decoding files does, so that samples should be kept once read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
-        note: one line about a choice that opening it made, or a thing that it left out; or "".
+        note: one line about a choice that opening it made, or about ignored data; or "".
         takes_arrays: whether it also opens a numpy array (N, ...) or a pyarrow table, passed in place of the path.
     """
 
@@ -43,24 +43,27 @@ class Source:
         return len(self.ids)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads a batch.
+        """Read a batch of samples.
 
         Args:
             indices: (B,) positions in this source.
 
         Returns:
-            ``(array, ok)``: (B, *spec.shape) of spec.dtype, and (B,) bool. Where `ok` is False the row is zeros and
-            `skipped` holds the reason.
+            samples (B, *spec.shape) of spec.dtype, and (B,) bool; where it is False, the row is zeros and `skipped` has the
+            reason.
         """
         raise NotImplementedError
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
-        """A hash of the content of each of (B,) samples: it changes when the sample does. Default: of the raw bytes."""
+        """Return a hash of the content of each of (B,) samples, which changes with the sample; by default of the raw bytes."""
         rows, _ = self.read(indices)
         return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
 
     def rows_of(self, split: str | None) -> np.ndarray:
-        """(N,) positions of the samples of a split; all where the source has no splits or `split` is None or ``"all"``.
+        """Return the positions (N,) of the samples of a split.
+
+        Args:
+            split: name of a split; None or ``"all"``: all samples, as in a source without splits.
 
         Raises:
             DataError: the source has splits, but not this one.
@@ -78,11 +81,14 @@ class ArraySource(Source):
 
     Args:
         array: (N, *shape).
-        kind: of the samples; None lets the number of dimensions decide (2: vector, 3: series, 4: image, 5: clip).
-        ids: N unique names; the row numbers by default.
-        labels: (N,) or (N, L), or None.
+        kind: kind of the samples; None: by the number of dimensions (2: vector, 3: series, 4: image, 5: clip).
+        ids: N unique ids; default: the row numbers.
+        labels: (N,) or (N, 1), or None.
         splits: (N,) names of splits, or None.
-        columns: that the entries of vectors are of.
+        columns: columns of the entries of vectors.
+
+    Raises:
+        DataError: the array does not hold samples, or the labels do not match.
     """
 
     def __init__(
@@ -96,7 +102,7 @@ class ArraySource(Source):
         columns: tuple[Column, ...] = (),
     ) -> None:
         if array.dtype == object:
-            raise DataError(f"array of shape {array.shape}: rows differ in shape; expected equal shapes")
+            raise DataError(f"array of shape {array.shape}: rows differ in shape; expected rows of one shape")
         if array.dtype.kind not in "uifb":
             raise DataError(f"array of dtype {array.dtype}: expected numbers")
         if array.ndim not in _KIND_OF:
@@ -107,11 +113,10 @@ class ArraySource(Source):
             if labels.size != len(labels):
                 raise DataError(f"labels of shape {labels.shape}: expected one for each of {len(array)} samples")
             labels = labels.reshape(len(labels))
-        # torch has no arithmetic on these: the same numbers in the nearest dtype that it has.
+        # torch has no arithmetic on some dtypes: use the nearest one that it has.
         native = _NATIVE.get(array.dtype.name) or array.dtype.newbyteorder("=")
         self.array = array.astype(native, copy=False)
-        found = kind or _KIND_OF[array.ndim]
-        self.spec = SampleSpec(found, array.shape[1:], str(self.array.dtype), columns=columns)
+        self.spec = SampleSpec(kind or _KIND_OF[array.ndim], array.shape[1:], str(self.array.dtype), columns=columns)
         self.ids = ids if ids is not None else RowIds(splits, len(array))
         self.labels, self.splits, self.skipped = labels, splits, {}
 
@@ -130,7 +135,7 @@ _KIND_OF: dict[int, Kind] = {2: "vector", 3: "series", 4: "image", 5: "clip"}
 
 
 class RowIds(Sequence[str]):
-    """Ids of samples that have no names: ``"7"``, or ``"test-7"`` for the eighth sample of a split."""
+    """Ids of samples without names: ``"7"``, or ``"test-7"`` for the eighth sample of a split."""
 
     def __init__(self, splits: np.ndarray | None, count: int) -> None:
         self.splits, self._count = splits, count
@@ -153,13 +158,13 @@ class RowIds(Sequence[str]):
 
 
 def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """`source.read`, with samples that are not finite turned away too.
+    """Read a batch of a source, and skip samples that are not finite too.
 
     Returns:
-        (B, *shape) and (B,) bool, as `Source.read`.
+        samples (B, *shape) and (B,) bool, as `Source.read`.
 
     Raises:
-        DataError: `strict`, and a sample cannot be used.
+        DataError: a sample cannot be used, and `strict` is set.
     """
     rows, ok = source.read(indices)
     if rows.dtype.kind == "f":

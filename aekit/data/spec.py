@@ -1,4 +1,4 @@
-"""The shape and type of one sample, and how what is of another size is brought to it."""
+"""Specify one sample: its shape, its dtype, and how samples of another size are resized to it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from aekit.data.resampling import Kernel
 
 Kind = Literal["vector", "series", "image", "clip"]
 Resize = Literal["crop", "pad", "stretch", "torchvision"]
-_UNUSUAL = ("crop_pct", "interpolation", "frame_step")
+_OPTIONAL = ("crop_pct", "interpolation", "frame_step")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, and what it becomes in a vector.
+    """A column of a table, and its entries in a vector.
 
     Attributes:
-        name: in the table.
-        words: what a column of words may hold: an entry of 0 or 1 for each, all 0 where a row holds none of them. None: a
-            column of numbers, one entry.
-        fill: what stands in for a missing number; None: a row that lacks it cannot be used.
+        name: name in the table.
+        categories: categories of a text column, each an entry of 0 or 1 (all 0 in rows of none of them); None: a column of
+            numbers, one entry.
+        impute_value: value that replaces missing numbers; None: rows without a value cannot be used.
     """
 
     name: str
@@ -31,18 +31,21 @@ class Column:
 
     @property
     def size(self) -> int:
-        """Entries of the vector."""
+        """Number of entries of the vector."""
         return 1 if self.categories is None else len(self.categories)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        words = {} if self.categories is None else {"words": list(self.categories)}
-        return {"name": self.name} | words | ({} if self.impute_value is None else {"fill": self.impute_value})
+        """Return the column as plain values."""
+        values: dict[str, Any] = {
+            "categories": self.categories and list(self.categories),
+            "impute_value": self.impute_value,
+        }
+        return {"name": self.name} | {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Column:
-        words = record.get("words")
-        return cls(record["name"], None if words is None else tuple(words), record.get("fill"))
+        categories = record.get("categories")
+        return cls(record["name"], None if categories is None else tuple(categories), record.get("impute_value"))
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,16 @@ class SampleSpec:
 
     Attributes:
         kind: ``vector`` (D,), ``series`` (C, T), ``image`` (C, H, W) or ``clip`` (C, T, H, W).
-        shape: without the batch dimension, channels first.
+        shape: shape without the batch dimension, channels first.
         dtype: numpy's name of the raw dtype.
-        resize: how what is of another size is brought to `shape`. Images and frames: ``crop`` (shorter side resized, center
-            kept), ``pad`` (longer side resized, edges zero), ``stretch``, or ``torchvision`` (as its Resize and CenterCrop, in
-            whole pixels); series: ``stretch``, or ``pad`` (cut at the end, or the last value repeated). None where sizes must
-            agree already.
-        share: of the shorter side that ``crop`` and ``torchvision`` keep.
-        interpolation: of images that are resized.
-        every: frames of a video, or steps of a recording, from one of a clip or window to its next.
-        columns: of the table that vectors are rows of, in the order of their entries; () where the entries have no names.
+        resize: how samples of another size are resized to `shape`. Images and frames: ``crop`` (resize the shorter side, keep
+            the center), ``pad`` (resize the longer side, pad with zeros), ``stretch``, or ``torchvision`` (as its Resize and
+            CenterCrop, in whole pixels); series: ``stretch``, or ``pad`` (cut the end, or repeat the last value). None: all
+            sizes must agree.
+        crop_pct: fraction of the shorter side that ``crop`` and ``torchvision`` keep.
+        interpolation: kernel for resizing images.
+        frame_step: distance between consecutive frames of a clip in its video, or steps of a window in its recording.
+        columns: columns of the table that vectors are rows of, in the order of their entries; (): entries have no names.
     """
 
     kind: Kind
@@ -74,62 +77,64 @@ class SampleSpec:
 
     @property
     def is_vector(self) -> bool:
-        """Tell whether a sample is a vector (D,), such as a row of a table."""
+        """Whether a sample is a vector (D,), such as a row of a table."""
         return self.kind == "vector"
 
     @property
     def is_series(self) -> bool:
-        """Tell whether a sample is a series (C, T)."""
+        """Whether a sample is a series (C, T)."""
         return self.kind == "series"
 
     @property
     def is_image(self) -> bool:
-        """Tell whether a sample is an image (C, H, W)."""
+        """Whether a sample is an image (C, H, W)."""
         return self.kind == "image"
 
     @property
     def is_clip(self) -> bool:
-        """Tell whether a sample is a clip (C, T, H, W)."""
+        """Whether a sample is a clip (C, T, H, W)."""
         return self.kind == "clip"
 
     @property
     def is_visual(self) -> bool:
-        """Tell whether a sample is an image or a clip, which are drawn as they are."""
+        """Whether a sample is an image or a clip, which can be displayed as is."""
         return self.kind in ("image", "clip")
 
     @property
     def is_temporal(self) -> bool:
-        """Tell whether a sample is a series or a clip, which run in time."""
+        """Whether a sample is a series or a clip, which have a time axis."""
         return self.kind in ("series", "clip")
 
     @property
     def size(self) -> int:
-        """Numbers in one sample."""
+        """Number of values of one sample."""
         return int(np.prod(self.shape))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of one sample."""
+        """Number of bytes of one sample."""
         return self.size * np.dtype(self.dtype).itemsize
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values; those with a default are left out where they are as usual."""
-        found = {"kind": self.kind, "shape": list(self.shape), "dtype": self.dtype, "resize": self.resize}
-        unusual = {name: getattr(self, name) for name in _UNUSUAL}
+        """Return the spec as plain values; optional ones are left out where they have their default."""
+        record = {"kind": self.kind, "shape": list(self.shape), "dtype": self.dtype, "resize": self.resize}
+        optional = {name: getattr(self, name) for name in _OPTIONAL}
         columns = {"columns": [column.to_dict() for column in self.columns]} if self.columns else {}
-        return found | {name: value for name, value in unusual.items() if value != getattr(SampleSpec, name)} | columns
+        return (
+            record | {name: value for name, value in optional.items() if value != getattr(SampleSpec, name)} | columns
+        )
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> SampleSpec:
         columns = tuple(map(Column.from_dict, record.get("columns", ())))
-        unusual = {name: record[name] for name in _UNUSUAL if name in record}
+        optional = {name: record[name] for name in _OPTIONAL if name in record}
         return cls(
-            record["kind"], tuple(record["shape"]), record["dtype"], record["resize"], columns=columns, **unusual
+            record["kind"], tuple(record["shape"]), record["dtype"], record["resize"], columns=columns, **optional
         )
 
     @property
     def names(self) -> list[str]:
-        """Of a vector's entries or a series' channels, such as ``age`` and ``town: Oslo``; [] where they have none."""
+        """Names of a vector's entries or a series' channels, such as ``age`` and ``town: Oslo``; [] if they have none."""
         return [
             name
             for column in self.columns
@@ -138,9 +143,9 @@ class SampleSpec:
             )
         ]
 
-    def describe_position(self, at: tuple[int, ...]) -> str:
-        """Where in a sample an entry is, for people."""
-        return f"in column {self.names[at[0]]!r}" if self.columns else f"at {at}"
+    def describe_position(self, position: tuple[int, ...]) -> str:
+        """Describe the position of an entry in a sample, for messages."""
+        return f"in column {self.names[position[0]]!r}" if self.columns else f"at {position}"
 
     def __str__(self) -> str:
         return f"{self.kind} {'x'.join(map(str, self.shape))} {self.dtype}"

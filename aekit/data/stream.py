@@ -1,4 +1,4 @@
-"""The samples of a source, by the batch, as tensors on a device, without those that cannot be read."""
+"""Stream the readable samples of a source as batches on a device."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ def stream(
     batch_size: int = BATCH,
     progress: Progress = SILENT,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Positions (B,) in the source and raw samples (B, *shape).
+    """Yield positions (B,) in the source and raw samples (B, *shape).
 
     Args:
-        source: to read from; its `skipped` says what was left out, and why.
+        source: source of the samples; its `skipped` receives the unreadable ones.
         rows: (N,) positions to read, in this order.
-        device: of the tensors.
-        title: of the bar that `progress` shows.
+        device: device of the tensors.
+        title: title of the progress bar.
+        batch_size: samples per batch.
+        progress: receives a progress bar.
 
     Raises:
-        DataError: none can be read.
+        DataError: no sample can be read.
     """
     usable = 0
     with progress.task(title, len(rows)) as task:

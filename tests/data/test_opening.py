@@ -381,7 +381,7 @@ def test_a_folder_of_idx_files_is_one_data_set(tmp_path: Path) -> None:
 def test_an_idx_file_shorter_than_its_header_is_refused(tmp_path: Path) -> None:
     path = save_idx(tmp_path / "a-ubyte", np.zeros((3, 4, 4)))
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"promises 48 bytes of shape \(3, 4, 4\), there are 47"):
+    with pytest.raises(DataError, match=r"says 48 bytes of shape \(3, 4, 4\), the file has 47"):
         open_data(path)
 
 

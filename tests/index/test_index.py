@@ -334,7 +334,7 @@ def test_another_encoder_is_refused_at_equal_width(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_mapped_and_can_still_be_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_index, "MAPPED", 0)
+    monkeypatch.setattr(faiss_index, "MEMORY_MAP_BYTES", 0)
     vectors, options = clusters(900), {"kind": "IVF4,Flat", "target_recall": 1}
     aekit.build_index(embeddings(vectors[:600]), tmp_path / "i", options=options)
     opened = aekit.open_index(tmp_path / "i")
@@ -364,7 +364,7 @@ def test_the_kind_suits_the_size(count: int, dim: int, kind: str) -> None:
 
 
 def test_what_no_machine_holds_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"1,000,000,000 vectors of 128 are too many.*Milvus"):
+    with pytest.raises(RecipeError, match=r"1,000,000,000 vectors of 128 dimensions are too many.*Milvus"):
         faiss_index.choose_kind(10**9, 128)
 
 

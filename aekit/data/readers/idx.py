@@ -1,4 +1,4 @@
-"""IDX files, in which MNIST and its likes come: a magic number, big-endian sizes, then the raw numbers."""
+"""Read IDX files, the format of MNIST: a magic number, big-endian sizes, then raw values."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array in an IDX file, gzipped or not.
+    """Read the array of an IDX file, gzipped or not.
 
     Raises:
-        DataError: it is not an IDX file, or it is shorter or longer than its header says.
+        DataError: it is not an IDX file, or its size does not match its header.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
-                raise DataError(f"{path}: not an IDX file: it begins with {head.hex() or 'nothing'}")
+                raise DataError(f"{path}: not an IDX file; it begins with {head.hex() or 'nothing'}")
             shape = tuple(int(n) for n in np.frombuffer(file.read(4 * head[3]), ">u4"))
             dtype = np.dtype(_DTYPES[head[2]])
             expected = math.prod(shape) * dtype.itemsize
-            # One byte more than expected, so that a longer file is seen and a header that lies costs no memory.
+            # One byte more than expected detects longer files, and limits the memory that a wrong header can cost.
             raw = file.read(expected + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: damaged ({error})") from None
     if len(shape) != head[3] or len(raw) != expected:
-        found = f"{len(raw)} bytes" if len(raw) < expected else "more"
-        raise DataError(f"{path}: its header promises {expected} bytes of shape {shape}, there are {found}")
+        size = f"{len(raw)} bytes" if len(raw) < expected else "more"
+        raise DataError(f"{path}: its header says {expected} bytes of shape {shape}, the file has {size}")
     return np.frombuffer(raw, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def find_labels_file(path: Path) -> Path | None:
-    """The file of labels that belongs to a file of images: ``train-labels-idx1-ubyte`` or the same with ``.gz``."""
+    """Return the file of labels of a file of images, such as ``train-labels-idx1-ubyte``, gzipped or not; None if absent."""
     name = path.name.removesuffix(".gz")
     stem = name.replace("images", "labels").replace("idx3", "idx1")
     if stem != name:
@@ -52,24 +52,24 @@ def find_labels_file(path: Path) -> Path | None:
 
 
 def find_image_files(folder: Path) -> dict[str, Path]:
-    """The files of images in a folder of MNIST's layout, by split; empty where it has none."""
-    found: dict[str, Path] = {}
+    """Return the files of images in a folder of MNIST's layout, by split; empty if there are none."""
+    files: dict[str, Path] = {}
     for prefix, split in _SPLITS.items():
         for name in (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-images-idx3-ubyte"):
             if (folder / name).is_file():
-                found[split] = folder / name
-    return found
+                files[split] = folder / name
+    return files
 
 
 def read_mnist_folder(folder: Path, classes: list[str] | None = None) -> ArraySource:
-    """Gray images (N, 1, H, W) uint8 of a folder of MNIST's layout, train and test together, with splits and labels.
+    """Read gray images (N, 1, H, W) uint8 of a folder of MNIST's layout, train and test together, with splits and labels.
 
     Args:
-        folder: holds ``train-images-idx3-ubyte``, ``t10k-images-idx3-ubyte`` and their labels, each gzipped or not.
-        classes: names for the labels 0, 1, ...; None keeps the numbers.
+        folder: folder of ``train-images-idx3-ubyte``, ``t10k-images-idx3-ubyte`` and their labels, each gzipped or not.
+        classes: names of the labels 0, 1, ...; None: the labels stay numbers.
 
     Raises:
-        DataError: no such files, damaged ones, or labels that do not match.
+        DataError: there are no such files, they are damaged, or the number of labels does not match.
     """
     files = find_image_files(folder)
     if not files:
@@ -77,14 +77,14 @@ def read_mnist_folder(folder: Path, classes: list[str] | None = None) -> ArraySo
     images, labels = [], []
     for path in files.values():
         images.append(read_idx(path))
-        beside = find_labels_file(path)
-        if beside:
-            labels.append(read_idx(beside))
+        labels_path = find_labels_file(path)
+        if labels_path:
+            labels.append(read_idx(labels_path))
             if len(labels[-1]) != len(images[-1]):
                 counts = f"{len(labels[-1])} labels for the {len(images[-1])} samples"
-                raise DataError(f"{beside}: {counts} of {path.name}")
-    together = np.concatenate(labels).astype(np.int64) if len(labels) == len(images) else None
-    if together is not None and classes and together.max(initial=0) < len(classes):
-        together = np.array(classes)[together]
+                raise DataError(f"{labels_path}: {counts} of {path.name}")
+    all_labels = np.concatenate(labels).astype(np.int64) if len(labels) == len(images) else None
+    if all_labels is not None and classes and all_labels.max(initial=0) < len(classes):
+        all_labels = np.array(classes)[all_labels]
     splits = np.repeat(list(files), [len(part) for part in images])
-    return ArraySource(np.concatenate(images)[:, None], kind="image", labels=together, splits=splits)
+    return ArraySource(np.concatenate(images)[:, None], kind="image", labels=all_labels, splits=splits)

@@ -107,7 +107,9 @@ def choose_spec(
         like: spec of an encoder; it takes precedence over the rest, except that integers are never converted to floats.
         size: pixels, one side or [height, width]; ``auto``: the size of all images if they share one of at most
             `COMMON_LIMIT`, else `DEFAULT_SIDE` squared.
-        resize, crop_pct, interpolation: as in `SampleSpec`.
+        resize: as in `SampleSpec`.
+        crop_pct: as in `SampleSpec`.
+        interpolation: as in `SampleSpec`.
         channels: ``auto``: 3 if any image is in color, else 1.
 
     Returns:

@@ -132,7 +132,8 @@ class ImageItems(Source):
         count: number of images.
         item: returns the image at a position, or raises.
         like: as in `choose_spec`.
-        labels, splits: as in `Source`.
+        labels: as in `Source`.
+        splits: as in `Source`.
         spec_options: further options of `choose_spec`, by name.
     """
 

@@ -1,4 +1,4 @@
-"""Covering an image with windows of one size."""
+"""Cover an image with windows of one size."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import numpy as np
 def window_corners(
     whole: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...], max_samples: int = 0
 ) -> np.ndarray:
-    """Upper left corners (N, 2) of a grid of windows over an image, row by row.
+    """Return the upper left corners (N, 2) of a grid of windows over an image, row by row.
 
-    The last row and column are moved back to end at the edge, so that with a stride of at most the window everything is
-    covered. An axis that is too short for a window has one corner, at 0.
+    The last row and column end at the edge, so that a stride of at most the window covers the whole image. An axis that is
+    shorter than a window has one corner, at 0.
 
     Args:
-        whole, window, stride: (height, width) in pixels.
-        most: windows to keep, evenly spaced in the grid; 0: all.
+        whole: (height, width) of the image, in pixels.
+        window: (height, width) of a window.
+        stride: (height, width) between the starts of two windows.
+        max_samples: maximum number of windows, evenly spaced in the grid; 0: all.
     """
     down, across = (_starts(*along) for along in zip(whole, window, stride))
     grid = np.stack(np.meshgrid(down, across, indexing="ij"), axis=-1).reshape(-1, 2)

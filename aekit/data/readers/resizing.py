@@ -1,4 +1,4 @@
-"""A Pillow image brought to the size of a spec, in the way that the spec says."""
+"""Resize Pillow images to the size of a spec."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from aekit.registry.options import Field
 Side = Annotated[int, Field(ge=1, le=8192)]
 Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
-# Options of the sources that bring images to one size.
-SizeOption = Annotated[Size, Field(description="one side or [height, width]; auto: the common one, or 64")]
-ResizeOption = Annotated[
-    Resize, Field(description="crop the center, pad with black, stretch, or crop in whole pixels as torchvision")
+# Options of sources that resize images.
+SizeOption = Annotated[
+    Size, Field(description="side in pixels, or [height, width]; auto: the size that all images share, else 64")
 ]
-CropPctOption = Annotated[float, Field(gt=0, le=1, description="of the shorter side that crop and torchvision keep")]
-InterpolationOption = Annotated[Kernel, Field(description="where images are resized")]
+ResizeOption = Annotated[
+    Resize, Field(description="crop the center, pad with black, stretch, or crop in whole pixels as torchvision does")
+]
+CropPctOption = Annotated[
+    float, Field(gt=0, le=1, description="fraction of the shorter side that crop and torchvision keep")
+]
+InterpolationOption = Annotated[Kernel, Field(description="kernel for resizing images")]
 
 
 def resize_image(image: Image.Image, spec: SampleSpec) -> Image.Image:
-    """Pillow widens the kernel when shrinking, which is what keeps fine patterns from aliasing."""
+    """Resize an image to the size of a spec; Pillow widens the kernel when shrinking, so that fine patterns do not alias."""
     height, width = spec.shape[-2:]
     kernel = Image.Resampling[spec.interpolation.upper()]
     if image.size == (width, height) and spec.crop_pct == 1:
@@ -37,10 +41,10 @@ def resize_image(image: Image.Image, spec: SampleSpec) -> Image.Image:
     if spec.resize == "pad":
         scale = min(width / image.width, height / image.height)
         inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        ground = Image.new(image.mode, (width, height))
+        background = Image.new(image.mode, (width, height))
         left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-        ground.paste(image.resize(inner, kernel), (left, top))
-        return ground
+        background.paste(image.resize(inner, kernel), (left, top))
+        return background
     scale = max(width / image.width, height / image.height) / spec.crop_pct
     x, y = (image.width - width / scale) / 2, (image.height - height / scale) / 2
     box = (max(0.0, x), max(0.0, y), min(image.width, image.width - x), min(image.height, image.height - y))

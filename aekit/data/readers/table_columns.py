@@ -1,7 +1,7 @@
-"""Rows of a table as vectors: which columns are features, which name classes, rows and splits, and what becomes of words and
-of what is missing.
+"""Turn rows of a table into vectors: choose columns of features, labels, ids and splits, encode categories, and impute missing
+values.
 
-A trained encoder knows its columns by name, so that another table may have them in another order and others besides.
+A trained encoder knows its columns by name, so that another table may have more columns, in another order.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ Categories = Literal["few", "none"]
 Missing = Literal["skip", "median"]
 
 FEW = 20
-"""Different words that a column may hold to become features of its own accord."""
+"""Maximum number of categories of a text column that becomes features by default."""
 MANY = 1000
-"""Different words that a column may hold where it is asked for by name."""
+"""Maximum number of categories of a text column that is chosen by name."""
 
 
 class Tabular(NamedTuple):
-    """What a file holds, as samples.
+    """The samples of a file.
 
     Attributes:
-        array: (N, ...); of a table (N, D) floats, NaN where a number is missing and nothing stands in for it.
-        columns: of the D entries, in their order.
+        array: (N, ...); of a table (N, D) floats, NaN where a number is missing and not imputed.
+        columns: columns of the D entries, in their order.
         labels: (N,) or None.
         ids: (N,) or None.
         splits: (N,) of ``"train"``, ``"validation"``, ``"test"``, or None.
-        note: what was chosen and what was left out, in a line.
+        note: one line about chosen and ignored columns.
     """
 
     array: np.ndarray
@@ -60,154 +60,160 @@ def read_columns(
     default_labels: Sequence[str] = tables.LABEL_COLUMNS,
     exclude: Sequence[str] = (),
 ) -> Tabular:
-    """Takes a table apart.
+    """Read the vectors, labels, ids and splits of a table.
 
     Args:
-        table: of N rows.
-        where: it is from, for messages.
-        x: names of the features; ``auto``: all columns of numbers and of few words, but for the label, ``id`` and ``split``.
-        y: name of the labels; ``auto``: one of the usual names; ``none``: there are none.
-        words: ``few``: a column of 2 to 20 different words becomes an entry of 0 or 1 for each; ``none``: it is left out.
-        missing: ``skip``: a row that lacks a number cannot be used; ``median``: the column's median stands in for it; ``keep``:
-            that is left to the caller.
-        like: what an encoder takes: where it knows its columns, they are looked for by name, and `words` and `missing` are
-            as they were when it was trained.
-        usual: names (lower case) of labels; ``y`` is none of them beside ``x`` and ``z``, which are three directions.
-        without: names (lower case) of columns that are no features unless they are asked for.
+        table: a table of N rows.
+        where: its path, for messages.
+        x: names of the features; ``auto``: all columns of numbers and of few categories, except the label, ``id`` and
+            ``split``.
+        y: name of the labels; ``auto``: one of `default_labels`; ``none``: no labels.
+        categories: ``few``: a text column of 2 to 20 categories becomes an entry of 0 or 1 for each; ``none``: it is ignored.
+        missing: ``skip``: a row with a missing number cannot be used; ``median``: the column's median replaces it; ``keep``: it
+            stays NaN.
+        like: spec of an encoder; if it knows its columns, they are found by name, and `categories` and `missing` are those of
+            its training.
+        default_labels: names (lower case) of labels; ``y`` is not one of them in a table with ``x`` and ``z``.
+        exclude: names (lower case) of columns that are not features unless chosen.
 
     Raises:
-        DataError: a column that is named is not there or is of no use, or there is nothing to take.
+        DataError: a chosen column is missing or cannot be used, or there are no features.
     """
     names = table.column_names
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{where}: {_listed(twice)} names more than one column; names must differ")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{where}: {_quote(repeated)} names more than one column; names must differ")
     if {"x", "z"} <= {name.strip().lower() for name in names}:
         default_labels = [name for name in default_labels if name != "y"]
     label = None if y == "none" else tables.find_column(names, default_labels) if y == "auto" else y
     ids, split = tables.find_column(names, ["id"]), tables.find_column(names, ["split"])
-    asked = [x] if isinstance(x, str) and x != "auto" else list(x) if x != "auto" else None
-    for name in [*(asked or []), *([label] if label else [])]:
+    chosen = [x] if isinstance(x, str) and x != "auto" else list(x) if x != "auto" else None
+    for name in [*(chosen or []), *([label] if label else [])]:
         if name not in names:
             raise DataError(f"{where}: no column {name!r}{closest_name(name, names)}")
     splits = tables.to_splits(table[split], where) if split else None
-    said = [f"column {label!r} is the label"] if label else []
-    # A second column of labels among the features would tell the encoder what it is judged by.
-    kept_out = {label, ids, split} | ({n for n in names if n.lower() in default_labels} if label else set())
-    kept_out |= {n for n in names if n.lower() in exclude}
-    others = [n for n in names if n not in kept_out]
+    notes = [f"column {label!r} is the label"] if label else []
+    # A second column of labels among the features would leak the labels of the evaluation.
+    excluded = {label, ids, split} | ({n for n in names if n.lower() in default_labels} if label else set())
+    excluded |= {n for n in names if n.lower() in exclude}
+    candidates = [n for n in names if n not in excluded]
     if like is not None and like.columns:
-        columns = _known(like.columns, asked, others, table, where)
-        said += _strangers(table, columns)
+        columns = _find_columns(like.columns, chosen, candidates, table, where)
+        notes += _unknown_categories(table, columns)
     else:
-        aside = sorted(n for n in kept_out - {label, ids, split} if n)
-        said += [f"{', '.join(aside)} left out"] if aside else []
-        seen = table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
-        # An encoder that knows no columns was not trained on words.
-        columns, found = _described(seen, asked, others, "none" if like is not None else categories, missing, where)
-        said += found
+        ignored = sorted(n for n in excluded - {label, ids, split} if n)
+        notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
+        training = (
+            table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
+        )
+        # An encoder that knows no columns was not trained on categories.
+        encoding = "none" if like is not None else categories
+        columns, column_notes = _choose_columns(training, chosen, candidates, encoding, missing, where)
+        notes += column_notes
     features = [_entries(table[column.name], column) for column in columns]
-    said += _impute_missing(columns, features) if missing != "keep" else []
+    notes += _impute_missing(columns, features) if missing != "keep" else []
     array = np.column_stack(features)
     labels = tables.to_labels(table[label]) if label else None
     return Tabular(
-        array, columns, labels, tables.to_strings(table[ids]).tolist() if ids else None, splits, "; ".join(said)
+        array, columns, labels, tables.to_strings(table[ids]).tolist() if ids else None, splits, "; ".join(notes)
     )
 
 
-def _described(
-    table: pa.Table, asked: list[str] | None, others: list[str], words: Categories, missing: str, where: str
+def _choose_columns(
+    table: pa.Table, chosen: list[str] | None, candidates: list[str], encoding: Categories, missing: str, where: str
 ) -> tuple[tuple[Column, ...], list[str]]:
-    """The columns to take, and what there is to say of them."""
-    columns, worded, empty, useless = [], [], [], []
-    for name in others if asked is None else asked:
+    """Return the columns of features, and notes on them."""
+    columns, encoded, empty, not_numeric = [], [], [], []
+    for name in candidates if chosen is None else chosen:
         column = table[name]
         if tables.is_numeric(column):
-            if asked is None and column.null_count == len(column):
+            if chosen is None and column.null_count == len(column):
                 empty.append(name)
                 continue
-            fill = None
+            impute_value = None
             if missing == "median" and column.null_count < len(column):
-                fill = float(np.nanmedian(tables.to_floats(column)))
-            columns.append(Column(name, impute_value=fill))
+                impute_value = float(np.nanmedian(tables.to_floats(column)))
+            columns.append(Column(name, impute_value=impute_value))
             continue
-        different = _different(column) if words == "few" and tables.is_text(column) else []
-        # A column with another word in nearly every row names the rows.
-        if 2 <= len(different) <= (min(FEW, len(table) // 2) if asked is None else MANY):
-            columns.append(Column(name, tuple(different)))
-            worded.append(name)
+        values = _categories(column) if encoding == "few" and tables.is_text(column) else []
+        # A column with a different value in nearly every row names the rows.
+        if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
+            columns.append(Column(name, tuple(values)))
+            encoded.append(name)
         else:
-            useless.append(name)
-    if not columns or (useless and asked is not None):
-        found = f"not numbers in {_listed(useless)}" if useless else "no columns of numbers"
-        raise DataError(f"{where}: {found}; x chooses columns, y names the labels")
-    said = [f"an entry of 0 or 1 for each word in {_listed(worded)}"] if worded else []
-    said += [f"left out, as they hold no numbers: {_listed(useless)}"] if useless else []
-    said += [f"left out, as they are empty: {_listed(empty)}"] if empty else []
-    return tuple(columns), said
+            not_numeric.append(name)
+    if not columns or (not_numeric and chosen is not None):
+        problem = f"no numbers in {_quote(not_numeric)}" if not_numeric else "no columns of numbers"
+        raise DataError(f"{where}: {problem}; choose columns by x, and labels by y")
+    notes = [f"an entry of 0 or 1 for each category in {_quote(encoded)}"] if encoded else []
+    notes += [f"columns without numbers ignored: {_quote(not_numeric)}"] if not_numeric else []
+    notes += [f"empty columns ignored: {_quote(empty)}"] if empty else []
+    return tuple(columns), notes
 
 
-def _known(
-    columns: tuple[Column, ...], asked: list[str] | None, others: list[str], table: pa.Table, where: str
+def _find_columns(
+    columns: tuple[Column, ...], chosen: list[str] | None, candidates: list[str], table: pa.Table, where: str
 ) -> tuple[Column, ...]:
-    """The columns that an encoder takes, as a table names them: in their order where they are asked for by name or have none."""
+    """Return the columns of an encoder under the names of a table, matched in order if chosen or if the table has no header."""
     names = table.column_names
-    nameless = names == [str(number) for number in range(len(names))]  # as `tables.read_table` calls them
-    instead = asked if asked is not None else others if nameless else None
-    if instead is not None:
-        if len(instead) != len(columns):
-            taken = ", ".join(column.name for column in columns)
-            raise DataError(f"{where}: {len(instead)} columns, expected {len(columns)}: {taken}")
-        columns = tuple(replace(column, name=name) for column, name in zip(columns, instead))
+    headerless = names == [str(number) for number in range(len(names))]  # names by `tables.read_table`
+    in_order = chosen if chosen is not None else candidates if headerless else None
+    if in_order is not None:
+        if len(in_order) != len(columns):
+            expected = ", ".join(column.name for column in columns)
+            raise DataError(f"{where}: {len(in_order)} columns, expected {len(columns)}: {expected}")
+        columns = tuple(replace(column, name=name) for column, name in zip(columns, in_order))
     for column in columns:
         if column.name not in names:
-            raise DataError(f"{where}: no column {column.name!r}, which is expected{closest_name(column.name, names)}")
+            raise DataError(
+                f"{where}: no column {column.name!r}, expected by the encoder{closest_name(column.name, names)}"
+            )
         if column.categories is None and not tables.is_numeric(table[column.name]):
-            raise DataError(f"{where}: column {column.name!r} holds no numbers, which are expected")
+            raise DataError(f"{where}: column {column.name!r} does not hold numbers; expected numbers")
         if column.categories is not None and pa.types.is_nested(table[column.name].type):
-            raise DataError(f"{where}: column {column.name!r} holds lists or records; words are expected")
+            raise DataError(f"{where}: column {column.name!r} holds lists or records; expected categories")
     return columns
 
 
 def _entries(column: pa.ChunkedArray, described: Column) -> np.ndarray:
-    """(N,) numbers, NaN where one is missing, or (N, words) of 0 and 1."""
+    """Return the entries of a column: (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1."""
     if described.categories is not None:
-        which = pc.index_in(column.cast(pa.string()), value_set=pa.array(described.categories, pa.string()))
-        return (which.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64)
+        positions = pc.index_in(column.cast(pa.string()), value_set=pa.array(described.categories, pa.string()))
+        return (positions.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64)
     return tables.to_floats(column)
 
 
 def _impute_missing(columns: tuple[Column, ...], features: list[np.ndarray]) -> list[str]:
-    """Fills what is missing, in place, where something stands in for it, and says what there is to say."""
-    filled, lacking = [], np.zeros(len(features[0]), bool)
-    for number, (column, own) in enumerate(zip(columns, features)):
-        if column.categories is not None or not (gaps := np.isnan(own)).any():
+    """Impute missing values in place, where a column has a value for them, and return notes."""
+    imputed, incomplete = [], np.zeros(len(features[0]), bool)
+    for number, (column, values) in enumerate(zip(columns, features)):
+        if column.categories is not None or not (gaps := np.isnan(values)).any():
             continue
         if column.impute_value is None:
-            lacking |= gaps
+            incomplete |= gaps
         else:
-            features[number] = np.where(gaps, np.asarray(column.impute_value, own.dtype), own)
-            filled.append(f"{column.name!r} ({gaps.sum():,} of {len(own):,})")
-    said = [f"the median stands in for what is missing in {', '.join(filled)}"] if filled else []
-    if lacking.any():
-        rows = "1 row lacks" if lacking.sum() == 1 else f"{lacking.sum():,} rows lack"
-        said.append(f"{rows} a number and cannot be used; missing = 'median' fills such gaps")
-    return said
+            features[number] = np.where(gaps, np.asarray(column.impute_value, values.dtype), values)
+            imputed.append(f"{column.name!r} ({gaps.sum():,} of {len(values):,})")
+    notes = [f"missing values are replaced by the median in {', '.join(imputed)}"] if imputed else []
+    if incomplete.any():
+        rows = "1 row has" if incomplete.sum() == 1 else f"{incomplete.sum():,} rows have"
+        notes.append(f"{rows} missing values and cannot be used; missing = 'median' imputes them")
+    return notes
 
 
-def _strangers(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
-    """What a table holds that an encoder does not know."""
-    said = []
+def _unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
+    """Return notes on categories of a table that an encoder does not know."""
+    notes = []
     for column in columns:
         if column.categories is not None:
-            new = [word for word in _different(table[column.name]) if word not in column.categories]
-            said += [f"words in {column.name!r} that the encoder does not know: {_listed(new[:5])}"] if new else []
-    return said
+            new = [value for value in _categories(table[column.name]) if value not in column.categories]
+            notes += [f"categories in {column.name!r} unknown to the encoder: {_quote(new[:5])}"] if new else []
+    return notes
 
 
-def _different(column: pa.ChunkedArray) -> list[str]:
-    """The words of a column, sorted; what is missing or empty is none."""
-    return sorted({str(word) for word in pc.unique(column).to_pylist() if word not in (None, "")})
+def _categories(column: pa.ChunkedArray) -> list[str]:
+    """Return the distinct values of a column, sorted, without missing and empty ones."""
+    return sorted({str(value) for value in pc.unique(column).to_pylist() if value not in (None, "")})
 
 
-def _listed(names: Sequence[str]) -> str:
+def _quote(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))

@@ -1,4 +1,4 @@
-"""CSV, TSV and Parquet files, read through pyarrow."""
+"""Read CSV, TSV and Parquet files with pyarrow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aekit.errors import DataError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 LABEL_COLUMNS = ("class", "label", "target", "y")
-"""Names of a column of labels, the most telling first. Columns of these names are never features."""
+"""Names of a column of labels, in order of precedence. Columns of these names are never features."""
 
 PATH_COLUMNS = ("path", "file", "filename", "image")
 """Names of a column of paths, which makes a table a list of files."""
@@ -24,13 +24,13 @@ _SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 
 
 def read_table(path: Path) -> pa.Table:
-    """The whole table.
+    """Read a table.
 
-    A CSV file without a line of names gets the names "0", "1", ...; columns are separated by commas, or by semicolons
-    or tabs where the first line has those. A number may be missing: "", "?", "NA", "NaN" and the like.
+    Columns of a CSV file without a header are named "0", "1", ...; they are separated by commas, or by semicolons or tabs if
+    the first line has those instead. "", "?", "NA", "NaN" and the like are missing values.
 
     Raises:
-        DataError: it cannot be parsed, or it is empty.
+        DataError: it cannot be parsed, or has no rows.
     """
     try:
         if path.suffix == ".parquet":
@@ -46,39 +46,39 @@ def read_table(path: Path) -> pa.Table:
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
     if not table.num_rows:
-        raise DataError(f"{path}: a table without rows")
+        raise DataError(f"{path}: the table has no rows")
     return table
 
 
 def parts_in(folder: Path) -> dict[str, Path]:
-    """Split -> its table, of a folder that holds tables named ``train``, ``test``, ``val`` and so on, and no others; else {}."""
-    found = [path for path in folder.iterdir() if path.name.lower().endswith(TABLE_ENDINGS)]
-    named = {split_named(path.name.partition(".")[0]): path for path in found}
-    parts: dict[str, Path] = {split: named[split] for split in ("train", "validation", "test") if split in named}
-    return parts if len(parts) == len(found) else {}
+    """Return the tables of a folder by split, if all are named ``train``, ``test``, ``val`` and so on; else {}."""
+    paths = [path for path in folder.iterdir() if path.name.lower().endswith(TABLE_ENDINGS)]
+    by_split = {split_named(path.name.partition(".")[0]): path for path in paths}
+    parts: dict[str, Path] = {split: by_split[split] for split in ("train", "validation", "test") if split in by_split}
+    return parts if len(parts) == len(paths) else {}
 
 
 def read_parts(parts: dict[str, Path]) -> pa.Table:
-    """The tables of several splits as one, with a column ``split``; what a table lacks is missing there.
+    """Read the tables of several splits as one, with a column ``split``; a column that a table lacks is missing there.
 
     Raises:
-        DataError: one cannot be read, or a column holds numbers in one and words in another.
+        DataError: a table cannot be read, or a column has numbers in one table and text in another.
     """
-    read = []
+    split_tables = []
     for split, path in parts.items():
         table = read_table(path)
-        own = find_column(table.column_names, ["split"])
-        table = table.drop_columns(own) if own else table
-        read.append(table.append_column("split", pa.array([split] * len(table))))
+        column = find_column(table.column_names, ["split"])
+        table = table.drop_columns(column) if column else table
+        split_tables.append(table.append_column("split", pa.array([split] * len(table))))
     try:
-        return pa.concat_tables(read, promote_options="permissive")
+        return pa.concat_tables(split_tables, promote_options="permissive")
     except pa.ArrowException as error:
         names = ", ".join(path.name for path in parts.values())
         raise DataError(f"{names}: their columns are of different types ({str(error).splitlines()[0]})") from None
 
 
 def column_names(path: Path) -> list[str]:
-    """The names of the columns, without reading the rows; empty where it is no table."""
+    """Return the names of the columns, without reading the rows; empty if it is not a table."""
     try:
         if path.suffix == ".parquet":
             return pq.read_schema(path).names
@@ -88,59 +88,59 @@ def column_names(path: Path) -> list[str]:
     return [name.strip(' "') for name in first.split(_delimiter(first, path))]
 
 
-def find_column(names: Iterable[str], wanted: Iterable[str]) -> str | None:
-    """The first of the `wanted` names (lower case) that a table has, as the table spells it."""
+def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
+    """Return the first of the `candidates` (lower case) that a table has, as the table spells it; None if it has none."""
     known = {name.strip().lower(): name for name in reversed(list(names))}
-    return next((known[name] for name in wanted if name in known), None)
+    return next((known[name] for name in candidates if name in known), None)
 
 
 def is_numeric(column: pa.ChunkedArray) -> bool:
-    """Whether its values are numbers, booleans, or all missing."""
+    """Return whether the values of a column are numbers, booleans, or all missing."""
     types = pa.types
     checks = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
     return any(is_one(column.type) for is_one in checks)
 
 
 def is_text(column: pa.ChunkedArray) -> bool:
-    """Whether its values are strings, each by itself or out of a list of categories."""
+    """Return whether the values of a column are strings, or categories of strings."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def to_floats(column: pa.ChunkedArray) -> np.ndarray:
-    """(N,) floats, NaN where a value is missing; float32 stays what it is, and the rest becomes float64."""
-    wanted = column.type if pa.types.is_float32(column.type) else pa.float64()
-    return column.cast(wanted).to_numpy()
+    """Return a column as (N,) floats, NaN where a value is missing: float32 if it is that already, else float64."""
+    dtype = column.type if pa.types.is_float32(column.type) else pa.float64()
+    return column.cast(dtype).to_numpy()
 
 
 def to_strings(column: pa.ChunkedArray) -> np.ndarray:
-    """(N,) strings, "" where a value is missing."""
+    """Return a column as (N,) strings, "" where a value is missing."""
     return np.array(["" if value is None else str(value) for value in column.to_pylist()])
 
 
 def to_labels(column: pa.ChunkedArray) -> np.ndarray:
-    """(N,) whole numbers where all are, else floats or strings."""
+    """Return a column as (N,) labels: integers if all values are, else floats or strings."""
     if not is_numeric(column):
         return to_strings(column)
-    whole = not column.null_count and not pa.types.is_floating(column.type)
-    return column.cast(pa.int64()).to_numpy() if whole else to_floats(column)
+    integers = not column.null_count and not pa.types.is_floating(column.type)
+    return column.cast(pa.int64()).to_numpy() if integers else to_floats(column)
 
 
 def to_splits(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:
-    """(N,) of ``"train"``, ``"validation"``, ``"test"``.
+    """Return a column as (N,) splits ``"train"``, ``"validation"`` or ``"test"``.
 
     Raises:
-        DataError: another name of a split.
+        DataError: a value is not the name of a split.
     """
-    found = to_strings(column)
-    for row, name in enumerate(found):
+    names = to_strings(column)
+    for row, name in enumerate(names):
         if split_named(name) is None:
-            raise DataError(f"{path}: row {row} is of split {str(name)!r}; expected train, validation or test")
-    return np.array([split_named(name) for name in found])
+            raise DataError(f"{path}: row {row} has split {str(name)!r}; expected train, validation or test")
+    return np.array([split_named(name) for name in names])
 
 
 def split_named(name: str) -> str | None:
-    """The split that a folder or a value means by its name, such as ``val``; None for other names."""
+    """Return the split that a name such as ``val`` stands for; None for other names."""
     return _SPLITS.get(name.strip().lower())
 
 
@@ -149,7 +149,7 @@ def _first_line(path: Path) -> str:
         head = stream.read(1 << 16)
     lines = head.decode("utf-8-sig", "replace").splitlines()
     if not lines or not lines[0].strip():
-        raise DataError(f"{path}: an empty file")
+        raise DataError(f"{path}: empty file")
     return lines[0]
 
 

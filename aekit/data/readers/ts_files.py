@@ -1,4 +1,4 @@
-"""The .ts files of the UCR and UEA archives: comments, a header of tags, then a series a line."""
+"""Read .ts files of the UCR and UEA archives: comments, a header of tags, then one series per line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _TAG = re.compile(r"@(\w+)\s*(.*)")
 
 @dataclass(frozen=True)
 class SeriesFile:
-    """What a .ts file holds.
+    """Content of a .ts file.
 
     Attributes:
-        series: N arrays (C, T) float32, of lengths that may differ, with NaN where a value is missing; or, where a line
-            cannot be used, why.
-        labels: (N,) names of classes, or targets (float64); None where the file has neither.
+        series: N arrays (C, T) float32, of any lengths, NaN where a value is missing; or the reason why a line cannot be used.
+        labels: (N,) names of classes, or targets (float64); None if the file has neither.
     """
 
     series: list[np.ndarray | str]
@@ -29,16 +28,16 @@ class SeriesFile:
 
 
 def read_ts(path: Path) -> SeriesFile:
-    """Reads a .ts file.
+    """Read a .ts file.
 
     Raises:
-        DataError: it is no such file, it has time stamps, or there is not a single series in it.
+        DataError: it is not a .ts file, has time stamps, or holds no series.
     """
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = ((number, line.strip()) for number, line in enumerate(file, 1))
         tags = _header(path, lines)
         if tags.get("timestamps") == "true":
-            raise DataError(f"{path}: has a time stamp for every value, which is not read; expected plain values")
+            raise DataError(f"{path}: has time stamps, which are not supported; expected plain values")
         targets = tags.get("targetlabel", "").startswith("true")
         labeled = targets or tags.get("classlabel", "").startswith("true")
         series: list[np.ndarray | str] = []
@@ -56,27 +55,27 @@ def read_ts(path: Path) -> SeriesFile:
 
 
 def looks_like_ts(path: Path) -> bool:
-    """Whether a file begins as .ts files of series do; the ending is also that of TypeScript and of videos."""
+    """Return whether a file begins like a .ts file of series; TypeScript and videos have the same ending."""
     with path.open("rb") as file:
         return file.read(4096).lstrip()[:1] in (b"#", b"@")
 
 
 def _header(path: Path, lines: Iterator[tuple[int, str]]) -> dict[str, str]:
-    """Tag in lower case -> its value in lower case; goes on to the line after ``@data``."""
+    """Return the tags and their values, in lower case, and advance to the line after ``@data``."""
     tags: dict[str, str] = {}
     for number, line in lines:
         if line and not line.startswith("#"):
-            found = _TAG.fullmatch(line)
-            if found is None:
+            match = _TAG.fullmatch(line)
+            if match is None:
                 raise DataError(f"{path}: line {number} is {line[:40]!r}: expected a tag such as @data")
-            if found[1].lower() == "data":
+            if match[1].lower() == "data":
                 return tags
-            tags[found[1].lower()] = found[2].strip().lower()
-    raise DataError(f"{path}: has no @data line; expected a .ts file of the UCR and UEA archives")
+            tags[match[1].lower()] = match[2].strip().lower()
+    raise DataError(f"{path}: has no @data line; expected a .ts file as in the UCR and UEA archives")
 
 
 def _values(text: str, number: int) -> np.ndarray | str:
-    """``1,2,?:4,5,6`` as (2, 3), or why not."""
+    """Parse ``1,2,?:4,5,6`` as (2, 3), or return the reason why it cannot be used."""
     try:
         channels = [np.array(channel.split(","), np.float32) for channel in text.replace("?", "nan").split(":")]
     except ValueError as error:
@@ -91,4 +90,4 @@ def _numbers(path: Path, labels: list[str]) -> np.ndarray:
     try:
         return np.array(labels, np.float64)
     except ValueError as error:
-        raise DataError(f"{path}: a target that is no number ({error})") from None
+        raise DataError(f"{path}: a target is not a number ({error})") from None

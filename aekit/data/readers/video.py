@@ -1,4 +1,4 @@
-"""Frames of videos in order: video files through PyAV, animated images through Pillow, arrays of frames."""
+"""Read frames of videos in order: video files by PyAV, animated images by Pillow, and arrays of frames."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ANIMATED = (".apng", ".gif", ".webp")
 ARRAYS = (".npy", ".npz")
 
 Frame = Any
-"""Pillow's image, PyAV's frame, or an array (H, W) or (H, W, C): `framed` makes one thing of them."""
+"""An image of Pillow, a frame of PyAV, or an array (H, W) or (H, W, C); `fit_frame` converts them."""
 
 
 class Video:
-    """A file of frames, which is looked into and not decoded.
+    """A file of frames, of which only the header is read.
 
     Attributes:
         path: the file.
-        header: what its frames are.
-        count: how many frames it says that it has; 0 where it cannot be read.
+        header: header of its frames.
+        count: number of frames according to the file; 0 if it cannot be read.
         reason: why it cannot be read, or "".
     """
 
@@ -43,20 +43,14 @@ class Video:
     def __init__(self, path: Path) -> None:
         self.path, ending = path, path.suffix.lower()
         self._array: np.ndarray | None = None
-        look = (
-            self._look_at_array
-            if ending in ARRAYS
-            else self._look_at_image
-            if ending in ANIMATED
-            else self._look_at_video
-        )
+        readers = dict.fromkeys(ARRAYS, self._read_array) | dict.fromkeys(ANIMATED, self._read_image_header)
         try:
-            look()
+            readers.get(ending, self._read_video_header)()
         except BadImage as error:
             self.reason = str(error)
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
-        """From number `first` on.
+        """Yield the frames from number `first` on.
 
         Raises:
             BadImage: it cannot be decoded.
@@ -66,17 +60,17 @@ class Video:
         if self._array is not None:
             yield from self._array[first:]
         elif self.path.suffix.lower() in ANIMATED:
-            yield from self._animated(first)
+            yield from self._decode_image(first)
         else:
-            yield from self._decoded(first)
+            yield from self._decode_video(first)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the file."""
+        """Hash of the file."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
-    def _look_at_array(self) -> None:
+    def _read_array(self) -> None:
         array = read_npy(self.path) if self.path.suffix.lower() == ".npy" else read_npz(self.path, y="none")[0]
         pixels = array.ndim == 4 and array.shape[-1] in (1, 3, 4)
         if not (array.ndim == 3 or pixels) or array.dtype.kind not in "uif":
@@ -85,14 +79,14 @@ class Video:
         height, width = array.shape[1:3]
         self.header = Header((height, width), pixels and array.shape[-1] > 1, str(array.dtype), False)
 
-    def _look_at_image(self) -> None:
+    def _read_image_header(self) -> None:
         try:
             with Image.open(self.path) as image:
                 self.header, self.count = header_of(image), getattr(image, "n_frames", 1)
         except (OSError, SyntaxError, ValueError) as error:
             raise BadImage(f"not an animated image that Pillow reads ({error})") from None
 
-    def _animated(self, first: int) -> Iterator[Frame]:
+    def _decode_image(self, first: int) -> Iterator[Frame]:
         try:
             with Image.open(self.path) as image:
                 for number in range(first, self.count):
@@ -101,26 +95,26 @@ class Video:
         except (OSError, SyntaxError, ValueError) as error:
             raise BadImage(f"damaged ({error})") from None
 
-    def _look_at_video(self) -> None:
+    def _read_video_header(self) -> None:
         av = _pyav(self.path)
         try:
             with av.open(str(self.path)) as container:
                 if not container.streams.video:
-                    raise BadImage("sound alone, without images")
+                    raise BadImage("no video stream")
                 stream = container.streams.video[0]
                 context = stream.codec_context
                 gray = str(context.pix_fmt).startswith(("gray", "mono"))
                 self.header = Header((context.height, context.width), not gray, "uint8", False)
-                # Not every container says how many frames it holds.
+                # Not every container states its number of frames.
                 self.count = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
         except av.FFmpegError as error:
             raise BadImage(f"not a video that PyAV reads ({error.strerror})") from None
 
-    def _decoded(self, first: int) -> Iterator[Frame]:
+    def _decode_video(self, first: int) -> Iterator[Frame]:
         av = _pyav(self.path)
         try:
             with av.open(str(self.path)) as container:
-                # Seeking goes by time, from which the number of a frame cannot be told where the rate varies.
+                # Seeking is by time, which does not determine the number of a frame if the frame rate varies.
                 for number, frame in enumerate(container.decode(container.streams.video[0])):
                     if number >= first:
                         yield frame
@@ -129,13 +123,12 @@ class Video:
 
 
 class VideoReader:
-    """Frames of one video as (C, H, W) of one spec. It remembers the last few, so that clips that overlap can be cut one after the
-    other while the video is decoded once.
+    """Read frames of one video as (C, H, W), and keep the last few, so that overlapping clips are decoded once.
 
     Args:
-        video: to play.
-        spec: of a frame, (C, H, W).
-        keep: frames that are remembered.
+        video: the video.
+        spec: spec of a frame, (C, H, W).
+        keep: number of frames to keep.
     """
 
     def __init__(self, video: Video, spec: SampleSpec, keep: int) -> None:
@@ -145,7 +138,7 @@ class VideoReader:
         self._broken: tuple[int, str] | None = None
 
     def frame(self, number: int) -> np.ndarray:
-        """(C, H, W) of spec.dtype. Quick for numbers that rise, or fall back by less than what is kept.
+        """Return frame `number` as (C, H, W) of spec.dtype; fast if numbers rise, or fall by less than `keep`.
 
         Raises:
             BadImage: there is no such frame, or it cannot be decoded.
@@ -173,20 +166,18 @@ class VideoReader:
 
 
 def fit_frame(frame: Frame, spec: SampleSpec) -> np.ndarray:
-    """A frame as (C, H, W) of `spec`.
+    """Convert a frame to (C, H, W) of `spec`.
 
     Raises:
-        BadImage: an array that cannot be brought to it.
+        BadImage: it is an array that cannot be converted.
     """
     if isinstance(frame, np.ndarray):
         first = frame[None] if frame.ndim == 2 else np.moveaxis(frame, -1, 0)
         if (first.shape, str(first.dtype)) == (spec.shape, spec.dtype):
             return first
         if frame.dtype != np.uint8:
-            found = "x".join(map(str, first.shape))
-            raise BadImage(
-                f"frames {found} {frame.dtype}, expected {spec}; only frames of 8 bits are resized and converted"
-            )
+            size = "x".join(map(str, first.shape))
+            raise BadImage(f"frames {size} {frame.dtype}, expected {spec}; only 8-bit frames are resized and converted")
         frame = Image.fromarray(first[0] if len(first) == 1 else np.ascontiguousarray(frame))
     return image_to_array(frame if isinstance(frame, Image.Image) else frame.to_image(), spec)
 

@@ -1,4 +1,4 @@
-"""Which pieces long things are cut into, clips of videos and windows of recordings, and which of them are held out."""
+"""Cut videos into clips and recordings into windows, and hold some of them out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from aekit.errors import DataError
 
 
 class FrameSequence(Protocol):
-    """What is cut: a file of frames, or of steps.
+    """A file of frames or of steps.
 
     Attributes:
-        count: of them; 0 where it cannot be read.
+        count: number of frames or steps; 0 if it cannot be read.
         reason: why it cannot be read, or "".
     """
 
@@ -27,12 +27,12 @@ class FrameSequence(Protocol):
 
 
 class Windows(NamedTuple):
-    """Clips or windows, as `aekit.Source` describes them.
+    """Clips or windows, as `aekit.plugin.Source` describes them.
 
     Attributes:
-        moments: (N, 2) number of the video and first frame.
+        segment_starts: (N, 2) number of the video, and first frame.
         ids: (N,) ``name@first``.
-        splits: (N,), or None.
+        splits: (N,) or None.
     """
 
     segment_starts: np.ndarray
@@ -42,13 +42,13 @@ class Windows(NamedTuple):
 
 @dataclass(frozen=True)
 class WindowCutter:
-    """How videos are cut into clips, or recordings into windows.
+    """Cut videos into clips, or recordings into windows.
 
     Attributes:
-        length: frames of a clip.
-        step: frames from one of a clip to its next.
-        stride: frames from the start of a clip to that of the next.
-        words: what frames and clips are called.
+        length: number of frames of a clip.
+        step: distance between consecutive frames of a clip.
+        stride: distance between the starts of consecutive clips, in frames.
+        unit_names: names of a clip's units and of a clip, for messages.
     """
 
     length: int
@@ -58,15 +58,15 @@ class WindowCutter:
 
     @property
     def span(self) -> int:
-        """Frames from the first of a clip to its last, both counted."""
+        """Number of frames from the first of a clip to its last, inclusive."""
         return (self.length - 1) * self.step + 1
 
     def frames(self, first: int) -> range:
-        """Numbers of the frames of the clip that starts at `first`."""
+        """Return the numbers of the frames of the clip that starts at `first`."""
         return range(first, first + self.span, self.step)
 
     def starts(self, begin: int, end: int) -> np.ndarray:
-        """(N,) first frames of the clips in frames `begin` to `end`, which is left out."""
+        """Return the first frames (N,) of the clips in frames `begin` to `end`, exclusive."""
         return np.arange(begin, max(begin, end - self.span + 1), self.stride)
 
     def cut_files(
@@ -77,13 +77,14 @@ class WindowCutter:
         test: float,
         gap: int | Literal["auto"],
     ) -> Windows:
-        """Of a folder of videos, which are in one split each, or of a single one, whose end is held out.
+        """Cut a folder of videos, each of which is in one split, or a single video, whose end is held out.
 
         Args:
-            videos: F of them.
-            listing: of the videos, with their names, classes and splits.
-            in_folder: whether there may be several.
-            test, gap: as `by_video` and `in_time` take them; a gap of ``auto`` is as long as a clip spans.
+            videos: F videos.
+            listing: ids, classes and splits of the videos.
+            in_folder: whether they come from a folder.
+            test: as in `by_file`.
+            gap: as in `hold_out_end`; ``auto``: the span of a clip.
 
         Raises:
             DataError: the single video cannot be read, or a part of it is too short for a clip.
@@ -97,12 +98,15 @@ class WindowCutter:
         return Windows(np.stack([numbers, starts], axis=1), ids, splits)
 
     def hold_out_end(self, video: FrameSequence, test: float, gap: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """First frames (N,) and splits (N,) of the clips of a video whose end is held out. No frame is in two splits.
+        """Cut a video, and hold out its end; no frame is in two splits.
 
         Args:
-            video: that is cut.
-            test: share that is held out; 0: nothing, and there are no splits.
-            gap: frames before it that are in no clip.
+            video: the video.
+            test: fraction to hold out; 0: none, and there are no splits.
+            gap: number of unused frames before the held-out part.
+
+        Returns:
+            first frames (N,) and splits (N,) of the clips.
 
         Raises:
             DataError: the video cannot be read, or a part is too short for a clip.
@@ -116,31 +120,34 @@ class WindowCutter:
                 part = f", {max(0, end - begin)} of them in the {split} part" if split else ""
                 frames, clip = self.unit_names
                 raise DataError(
-                    f"{video.path}: {video.count} {frames}{part}; expected {self.span}, which a {clip} spans"
+                    f"{video.path}: {video.count} {frames}{part}; expected {self.span}, the span of a {clip}"
                 )
         starts = {split: self.starts(*part) for split, part in parts.items()}
-        splits = np.repeat(list(starts), [len(own) for own in starts.values()]) if test else None
+        splits = np.repeat(list(starts), [len(part) for part in starts.values()]) if test else None
         return np.concatenate(list(starts.values())), splits
 
     def by_file(
         self, videos: Sequence[FrameSequence], classes: np.ndarray | None, splits: np.ndarray | None, test: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Numbers of the videos (N,), first frames (N,) and splits (N,) of the clips of several videos, each in one split.
+        """Cut several videos, each of which is in one split.
 
         A video that cannot be read, or is too short, has one clip, which cannot be read.
 
         Args:
-            videos: F of them.
-            classes: (F,) of the videos, or None.
-            splits: (F,) of the videos; None: the last `test` of each class are held out, at least one of two or more.
-            test: share; 0: nothing, and there are no splits.
+            videos: F videos.
+            classes: (F,) classes of the videos, or None.
+            splits: (F,) splits of the videos; None: the last ones of each class are held out, at least one of two or more.
+            test: fraction to hold out; 0: none, and there are no splits.
+
+        Returns:
+            numbers of the videos (N,), first frames (N,) and splits (N,) of the clips.
         """
         starts = [self.starts(0, max(video.count, self.span)) for video in videos]
         if splits is None and test:
             splits = np.full(len(videos), "train")
             for name in set(classes.tolist()) if classes is not None else {None}:
-                own = np.flatnonzero(classes == name) if classes is not None else np.arange(len(videos))
-                held = min(len(own) - 1, max(1, round(test * len(own))))
-                splits[own[len(own) - held :]] = "test"
-        numbers = np.repeat(np.arange(len(videos)), [len(own) for own in starts])
+                members = np.flatnonzero(classes == name) if classes is not None else np.arange(len(videos))
+                held_out = min(len(members) - 1, max(1, round(test * len(members))))
+                splits[members[len(members) - held_out :]] = "test"
+        numbers = np.repeat(np.arange(len(videos)), [len(part) for part in starts])
         return numbers, np.concatenate(starts), None if splits is None else splits[numbers]
