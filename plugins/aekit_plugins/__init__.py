@@ -101,50 +101,61 @@ def aekit_register_sources() -> list[Entry]:
         Entry(
             "arrays",
             f"{at}.arrays:Arrays",
-            "npy, npz and IDX files and numeric tables",
+            "reads npy, npz and IDX files and numeric tables",
             2,
             ("folder", *arrays, *tables),
         ),
         Entry(
             "images",
             f"{at}.images:Images",
-            "folders and lists of images",
+            "reads folders and lists of images",
             2,
             ("folder", *tables, ".csv.gz", ".tsv.gz", *images),
         ),
         Entry(
             "patches",
             f"{at}.patches:Patches",
-            "a grid of patches from images at their original size",
+            "cuts images at their original size into a grid of patches",
             2,
             ("folder", *tables),
         ),
-        Entry("series", f"{at}.series:Series", "series in the .ts files of the UCR and UEA archives", 2, ("folder", ".ts")),
+        Entry(
+            "series",
+            f"{at}.series:Series",
+            "reads series in the .ts files of the UCR and UEA archives",
+            2,
+            ("folder", ".ts"),
+        ),
         Entry(
             "recordings",
             f"{at}.recordings:Recordings",
-            "windows of long series: tables with one row per step, arrays, sound",
+            "cuts long series into windows: tables with one row per step, arrays, sound",
             2,
             ("folder", ".csv", ".tsv", ".parquet", ".npy", ".wav"),
         ),
         Entry(
             "clips",
             f"{at}.clips:Clips",
-            "windows of frames from videos, animated images and arrays of frames",
+            "cuts videos, animated images and arrays of frames into windows",
             2,
             ("folder", *videos, ".apng", ".gif", ".webp", ".npy", ".npz"),
         ),
         Entry(
             "mnist-variations",
             f"{at}.mnist_variations:MnistVariations",
-            "MNIST digits, rotated or on noise: basic, rot, bg-rand, rot-bg-rand",
+            "makes MNIST digits, rotated or on noise: basic, rot, bg-rand, rot-bg-rand",
             2,
         ),
         Entry(
-            "sklearn", f"{at}.sklearn_datasets:open_dataset", "data sets that ship with scikit-learn: digits, iris ...", 2
+            "sklearn",
+            f"{at}.sklearn_datasets:open_dataset",
+            "opens data sets that ship with scikit-learn: digits, iris ...",
+            2,
         ),
-        Entry("aeon", f"{at}.aeon:open_dataset", "series data sets that ship with aeon: GunPoint, ArrowHead ...", 2),
-        Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "data sets of torchvision, by name", 2),
+        Entry(
+            "aeon", f"{at}.aeon:open_dataset", "opens series data sets that ship with aeon: GunPoint, ArrowHead ...", 2
+        ),
+        Entry("torchvision", f"{at}.torchvision_datasets:open_dataset", "opens data sets of torchvision, by name", 2),
     ]
 
 
@@ -174,26 +185,40 @@ def aekit_register_evaluators() -> list[Entry]:
         ),
         Entry("knn", f"{at}.knn:evaluate", "classifies by a vote of the nearest training samples", 2, quick),
         Entry("few-labels", f"{at}.few_labels:evaluate", "fits a linear model to 1 to 100 labels per class", 2, labels),
-        Entry("retrieval", f"{at}.retrieval:evaluate", "searches for samples of the same class", 2, quick),
         Entry(
-            "anomaly", f"{at}.anomaly:evaluate", "tells samples of other classes from those of a normal one", 2, labels
+            "retrieval",
+            f"{at}.retrieval:evaluate",
+            "measures how well a search finds samples of the same class",
+            2,
+            quick,
+        ),
+        Entry(
+            "anomaly",
+            f"{at}.anomaly:evaluate",
+            "measures how well samples of other classes are told from normal ones",
+            2,
+            labels,
         ),
         Entry(
             "kmeans",
             f"{at}.kmeans:evaluate",
-            "measures how k-means clusters agree with classes, and how separated they are",
+            "compares clusters of k-means with classes, and measures how separated they are",
             2,
             ("quick",),
         ),
         Entry(
             "gaussian-mixture",
             f"{at}.gaussian_mixture:evaluate",
-            "does the same for clusters of any size and orientation",
+            "compares Gaussian clusters of any size and orientation with classes",
             2,
         ),
-        Entry("hdbscan", f"{at}.hdbscan:evaluate", "does the same for dense clusters of any shape and number", 2),
+        Entry("hdbscan", f"{at}.hdbscan:evaluate", "compares dense clusters of any shape and number with classes", 2),
         Entry("svm", f"{at}.svm:evaluate", "fits a support vector machine, linear or rbf", 2, ("labels", "slow")),
         Entry(
-            "mlp-head", f"{at}.mlp_head:evaluate", "fits a small network to frozen embeddings", 2, ("labels", "slow")
+            "mlp-head",
+            f"{at}.mlp_head:evaluate",
+            "fits a small nonlinear network to frozen embeddings",
+            2,
+            ("labels", "slow"),
         ),
     ]

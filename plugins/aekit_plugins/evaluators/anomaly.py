@@ -30,10 +30,10 @@ def evaluate(
         Field(description="classes that together are normal; by default each in turn against the others"),
     ] = None,
     max_samples: Annotated[
-        int, Field(ge=10, description="most normal training samples to fit on; more are drawn from")
+        int, Field(ge=10, description="maximum number of normal training samples, drawn at random")
     ] = 3000,
     max_classes: Annotated[
-        int, Field(ge=1, description="most classes to use as normal; of more, the most frequent are used")
+        int, Field(ge=1, description="maximum number of classes to take as normal, the most frequent ones")
     ] = 20,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the forest and the bootstrap")] = 0,
 ) -> Result:

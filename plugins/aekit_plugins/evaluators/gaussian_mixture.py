@@ -19,7 +19,9 @@ def evaluate(
     labels: np.ndarray | None,
     split: Split,
     *,
-    clusters: Annotated[int, Field(ge=0, description="number; 0: that of the classes, or chosen by likelihood")] = 0,
+    clusters: Annotated[
+        int, Field(ge=0, description="number of clusters; 0: that of the classes, or chosen by likelihood")
+    ] = 0,
     ignore_labels: Annotated[bool, Field(description="choose the number by likelihood even with labels")] = False,
     covariance: Annotated[
         Literal["full", "tied", "diag", "spherical"], Field(description="covariance type of scikit-learn")
@@ -27,7 +29,9 @@ def evaluate(
     components: Annotated[
         int, Field(ge=1, description="principal components to which wider embeddings are reduced")
     ] = 32,
-    max_samples: Annotated[int, Field(ge=10, description="most samples to fit on; more are drawn from")] = 10_000,
+    max_samples: Annotated[
+        int, Field(ge=10, description="maximum number of samples to fit on, drawn at random")
+    ] = 10_000,
     n_init: Annotated[int, Field(ge=1, description="initializations, of which the best is kept")] = 3,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the centers and the bootstrap")] = 0,
 ) -> Result:

@@ -16,7 +16,7 @@ def evaluate(
     split: Split,
     *,
     max_samples: Annotated[
-        int, Field(ge=10, description="most samples to estimate densities from; the cost is quadratic")
+        int, Field(ge=10, description="maximum number of samples to estimate densities from; the cost is quadratic")
     ] = 5000,
     seed: Annotated[int, Field(ge=0, description="seed of the bootstrap and of the silhouette's samples")] = 0,
 ) -> Result:

@@ -24,9 +24,14 @@ def evaluate(
     labels: np.ndarray | None,
     split: Split,
     *,
-    clusters: Annotated[int, Field(ge=0, description="number; 0: that of the classes, or chosen by silhouette")] = 0,
+    clusters: Annotated[
+        int, Field(ge=0, description="number of clusters; 0: that of the classes, or chosen by silhouette")
+    ] = 0,
     ignore_labels: Annotated[bool, Field(description="choose the number by silhouette even with labels")] = False,
-    evaluate_on: Annotated[Literal["test", "all"], Field(description="all: fit and evaluate on all samples")] = "test",
+    evaluate_on: Annotated[
+        Literal["test", "all"],
+        Field(description="test: fit on train and validation; all: fit and evaluate on all samples"),
+    ] = "test",
     n_init: Annotated[int, Field(ge=1, description="initializations, of which the best is kept")] = 3,
     seed: Annotated[int, Field(ge=0, description="seed of the centers and the bootstrap")] = 0,
 ) -> Result:

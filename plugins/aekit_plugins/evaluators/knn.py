@@ -28,7 +28,9 @@ def evaluate(
     ] = "auto",
     temperature: Annotated[
         float | None,
-        Field(ge=0, description="of the weights; 0: equal weights; by default chosen from 0, 0.03, 0.07, 0.2"),
+        Field(
+            ge=0, description="temperature of the weights; 0: equal weights; by default chosen from 0, 0.03, 0.07, 0.2"
+        ),
     ] = None,
     seed: Annotated[int, Field(ge=0, description="seed of the bootstrap")] = 0,
 ) -> Result:

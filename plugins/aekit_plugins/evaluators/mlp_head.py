@@ -17,7 +17,7 @@ def evaluate(
     hidden: Annotated[int, Field(ge=1, description="units of the hidden layer")] = 256,
     weight_decay: Annotated[float, Field(ge=0, description="L2 penalty on the weights")] = 1e-4,
     lr: Annotated[float, Field(gt=0, description="learning rate of Adam")] = 1e-3,
-    epochs: Annotated[int, Field(ge=1, description="most passes over the training split")] = 100,
+    epochs: Annotated[int, Field(ge=1, description="maximum number of passes over the training split")] = 100,
     patience: Annotated[int, Field(ge=1, description="stop after this many epochs without improvement")] = 10,
     seed: Annotated[int, Field(ge=0, description="seed of the weights, the order and the bootstrap")] = 0,
 ) -> Result:

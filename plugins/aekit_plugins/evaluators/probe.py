@@ -34,11 +34,13 @@ def evaluate(
     *,
     min_c: Annotated[float, Field(gt=0, description="smallest C to try: the strongest regularization")] = 1e-4,
     max_c: Annotated[float, Field(gt=0, description="largest C to try")] = 1e3,
-    c_steps: Annotated[int, Field(ge=1, le=96, description="values of C to try, evenly spaced on a log scale")] = 10,
+    c_steps: Annotated[
+        int, Field(ge=1, le=96, description="number of values of C to try, evenly spaced on a log scale")
+    ] = 10,
     folds: Annotated[
         int, Field(ge=0, le=20, description="folds of the cross-validation that chooses C; 0: use the validation split")
     ] = 0,
-    max_iterations: Annotated[int, Field(ge=1, description="most iterations of L-BFGS for each C")] = 200,
+    max_iterations: Annotated[int, Field(ge=1, description="maximum number of iterations of L-BFGS for each C")] = 200,
     seed: Annotated[int, Field(ge=0, description="seed of the folds and the bootstrap")] = 0,
 ) -> Result:
     """Fit a linear model to standardized embeddings and evaluate it on the test split.

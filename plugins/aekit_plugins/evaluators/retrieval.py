@@ -20,7 +20,7 @@ def evaluate(
     metric: Annotated[Literal["cosine", "l2"], Field(description="similarity of the ranking")] = "cosine",
     depth: Annotated[int, Field(ge=10, le=1000, description="length of the ranking for mAP")] = 100,
     max_queries: Annotated[
-        int, Field(ge=10, description="most test samples for whole rankings; more are sampled by class")
+        int, Field(ge=10, description="maximum number of test samples for whole rankings, stratified by class")
     ] = 1000,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn queries and the bootstrap")] = 0,
 ) -> Result:

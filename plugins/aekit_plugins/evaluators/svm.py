@@ -21,7 +21,7 @@ def evaluate(
     *,
     kernel: Annotated[Literal["rbf", "linear"], Field(description="kernel of the support vector machine")] = "rbf",
     max_samples: Annotated[
-        int, Field(ge=10, description="most samples to fit on; more are sampled by class, as the cost is quadratic")
+        int, Field(ge=10, description="maximum number of samples to fit on, stratified by class; the cost is quadratic")
     ] = 5000,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn samples and the bootstrap")] = 0,
 ) -> Result:

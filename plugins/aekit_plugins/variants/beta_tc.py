@@ -49,11 +49,11 @@ class BetaTC(Variant):
     def penalty(self, step: Step) -> dict[str, Tensor]:
         mean, logvar = step.extras["mean"], step.extras["logvar"]
         weights = mixture(len(mean), self.count if self.estimate == "stratified" else len(mean)).to(mean)
-        own, joint, single = log_densities(step.code, mean, logvar, weights)
+        conditional, joint, marginal = log_densities(step.code, mean, logvar, weights)
         return {
-            "information": self.alpha * (own - joint).mean(),
-            "correlation": self.beta * (joint - single.sum(1)).mean(),
-            "dimensions": self.gamma * (single - normal_log_density(step.code)).sum(1).mean(),
+            "information": self.alpha * (conditional - joint).mean(),
+            "correlation": self.beta * (joint - marginal.sum(1)).mean(),
+            "dimensions": self.gamma * (marginal - normal_log_density(step.code)).sum(1).mean(),
         }
 
 
@@ -86,6 +86,6 @@ def log_densities(code: Tensor, mean: Tensor, logvar: Tensor, weights: Tensor) -
         Three tensors: (B,), (B,) and (B, D).
     """
     pairs = normal_log_density(code.unsqueeze(1), mean, logvar)  # (B, B, D): code, posterior, dimension
-    single = (pairs + weights.log().unsqueeze(2)).logsumexp(1)
+    marginal = (pairs + weights.log().unsqueeze(2)).logsumexp(1)
     joint = (pairs.sum(2) + weights.log()).logsumexp(1)
-    return pairs.sum(2).diagonal(), joint, single
+    return pairs.sum(2).diagonal(), joint, marginal

@@ -53,12 +53,12 @@ class Contractive(Variant):
         method: Annotated[
             Literal["auto", "closed-form", "exact", "hutchinson"],
             Field(
-                description="auto: closed-form for a single layer, exact for codes of at most 3 dimensions, else hutchinson"
+                description="method; auto: closed-form for a single layer, exact for at most 3 dimensions, else hutchinson"
             ),
         ] = "auto",
         probes: Annotated[int, Field(ge=1, description="random vectors per sample, for hutchinson")] = 1,
         batch_fraction: Annotated[
-            float, Field(gt=0, le=1, description="fraction of the batch to penalize, without a closed form")
+            float, Field(gt=0, le=1, description="fraction of the batch to penalize if there is no closed form")
         ] = 0.5,
         second_order_weight: Annotated[
             float, Field(ge=0, description="weight of the change of the Jacobian under noise")

@@ -1,4 +1,4 @@
-"""Variants that shape the code as a whole: a codebook, and two ways to a prior, against written-out references."""
+"""Variants that shape the distribution of codes: codebooks and priors, compared with direct implementations."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def started(name: str, dim: int, **options: Any) -> tuple[Autoencoder, Tensor]:
     data = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
-    held = load_samples(ArraySource(data), np.arange(64), torch.device("cpu"))
+    samples = load_samples(ArraySource(data), np.arange(64), torch.device("cpu"))
     values = {
         "data": {"source": "memory"},
         "encoder": {"backbone": "mlp", "dim": dim},
         "objective": {"variants": [name], name: options},
     }
-    objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
+    objective = make_objective(make_recipe(values), samples.spec, fit_preprocess(samples)[0])
     assert isinstance(objective, Autoencoder)
-    objective.start(held)
-    return objective.train(), held.batch(torch.arange(64))
+    objective.start(samples)
+    return objective.train(), samples.batch(torch.arange(64))
 
 
 def quantizer(features: int = 7, dim: int = 6, groups: int = 3, entries: int = 10) -> VectorQuantizer:
@@ -62,8 +62,8 @@ def test_each_part_becomes_its_nearest_entry() -> None:
     book, expected = head.codebook.numpy(), np.zeros((50, 6), np.float32)
     for row in range(50):
         for part in range(3):
-            mine = whole[row, 2 * part : 2 * part + 2]
-            nearest = min(range(10), key=lambda k: float(np.sum((book[part, k] - mine) ** 2)))
+            group = whole[row, 2 * part : 2 * part + 2]
+            nearest = min(range(10), key=lambda k: float(np.sum((book[part, k] - group) ** 2)))
             expected[row, 2 * part : 2 * part + 2] = book[part, nearest]
     assert np.array_equal(head(features).detach().numpy(), expected)
     code, extras = head.draw(features, generator())
@@ -74,7 +74,7 @@ def test_each_part_becomes_its_nearest_entry() -> None:
     assert torch.equal(head._lookup(halved["indices"]), again), "the search itself is not in half precision"
 
 
-def test_the_gradient_passes_the_codebook_as_if_it_were_not_there() -> None:
+def test_the_gradient_passes_straight_through_the_codebook() -> None:
     head = quantizer()
     whole, pull = torch.randn(5, 6, requires_grad=True), torch.randn(5, 6)
     code, _ = head.quantize(whole)
@@ -94,9 +94,9 @@ def test_the_codebook_follows_the_smoothed_means_of_its_codes() -> None:
         _, chosen = head.quantize(whole)
         for part in range(3):
             for entry in range(4):
-                mine = whole.numpy()[chosen[part].numpy() == entry, 2 * part : 2 * part + 2]
-                counts[part, entry] = 0.9 * counts[part, entry] + 0.1 * len(mine)
-                means[part, entry] = 0.9 * means[part, entry] + 0.1 * mine.sum(0)
+                group = whole.numpy()[chosen[part].numpy() == entry, 2 * part : 2 * part + 2]
+                counts[part, entry] = 0.9 * counts[part, entry] + 0.1 * len(group)
+                means[part, entry] = 0.9 * means[part, entry] + 0.1 * group.sum(0)
         head.ema_update(whole, chosen, torch.arange(30), decay=0.9, revive=0.0)
         assert head.use.numpy() == pytest.approx(counts, rel=1e-5)
         assert head.codebook.numpy() == pytest.approx(means / counts[..., None], rel=1e-4, abs=1e-5)
@@ -171,12 +171,12 @@ def test_codes_are_drawn_as_often_as_they_are_used() -> None:
 
 
 @pytest.mark.parametrize(("dim", "groups"), [(16, 4), (64, 16), (10, 2), (7, 1), (2, 1), (9, 1), (25, 5)])
-def test_parts_have_four_numbers_or_a_few_more(dim: int, groups: int) -> None:
+def test_groups_have_at_least_four_dimensions(dim: int, groups: int) -> None:
     head = started("vq", dim)[0].encoder.head
     assert isinstance(head, VectorQuantizer) and len(head.codebook) == groups
 
 
-def test_parts_that_do_not_fit_are_refused() -> None:
+def test_groups_that_do_not_divide_the_code_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"vq\.groups = 3: expected a divisor of encoder\.dim = 10"):
         started("vq", 10, groups=3)
 
@@ -218,8 +218,8 @@ def written_out_discrepancy(x: np.ndarray, y: np.ndarray, scale: float) -> float
 def test_the_discrepancy_is_the_double_loop() -> None:
     source = np.random.default_rng(0)
     x, y = source.normal(size=(9, 3)), 1 + 2 * source.normal(size=(7, 3))
-    found = discrepancy(torch.from_numpy(x), torch.from_numpy(y), 5.0).item()
-    assert found == pytest.approx(written_out_discrepancy(x, y, 5.0))
+    estimate = discrepancy(torch.from_numpy(x), torch.from_numpy(y), 5.0).item()
+    assert estimate == pytest.approx(written_out_discrepancy(x, y, 5.0))
 
 
 def test_the_penalty_compares_the_codes_with_draws_of_the_prior() -> None:
@@ -232,10 +232,12 @@ def test_the_penalty_compares_the_codes_with_draws_of_the_prior() -> None:
 
 
 def test_the_discrepancy_is_not_biased() -> None:
-    """On average zero for two sets of draws from one distribution; with the diagonal it would be far from it."""
-    found = np.array([discrepancy(*torch.randn(2, 8, 2, generator=generator(seed)), 4.0).item() for seed in range(400)])
-    assert found.mean() == pytest.approx(0, abs=4 * found.std() / 20)
-    assert found.std() < 0.5 < 2 * 7 / 8, "the bias that the diagonals would add"
+    """Zero on average for two sets of draws from one distribution; with the diagonal it would not be."""
+    estimates = np.array(
+        [discrepancy(*torch.randn(2, 8, 2, generator=generator(seed)), 4.0).item() for seed in range(400)]
+    )
+    assert estimates.mean() == pytest.approx(0, abs=4 * estimates.std() / 20)
+    assert estimates.std() < 0.5 < 2 * 7 / 8, "the bias that the diagonals would add"
 
 
 def test_draws_of_the_prior_have_its_deviation() -> None:
@@ -253,14 +255,14 @@ def test_the_reversed_gradient() -> None:
 
 
 def test_the_discriminator_is_trained_one_way_and_the_encoder_the_other() -> None:
-    """Against the two losses written out, each differentiated by itself."""
+    """Compared with the two losses, each differentiated separately."""
     objective, raw = started("adversarial", 3, weight=2.0, gradient_penalty=0.4)
     variant, encoder = objective.variants["adversarial"], objective.encoder
     net = variant.discriminator
     assert isinstance(net, nn.Module)
     terms = objective.loss(Batch(raw), generator(4))
     terms["loss"].backward()
-    found = {name: p.grad.clone() for name, p in [*net.named_parameters(), *encoder.named_parameters()]}
+    gradients = {name: p.grad.clone() for name, p in [*net.named_parameters(), *encoder.named_parameters()]}
 
     code = encoder.encode(encoder.preprocess(raw))
     drawn = torch.randn(64, 3, generator=generator(4))
@@ -276,20 +278,20 @@ def test_the_discriminator_is_trained_one_way_and_the_encoder_the_other() -> Non
     smoothness = 0.4 * torch.stack([squared_slope(row) for row in rows]).mean()
     assert terms["adversarial/discrimination"].item() == pytest.approx(cross_entropy(code).item(), rel=1e-5)
     assert terms["adversarial/smoothness"].item() == pytest.approx(smoothness.item(), rel=1e-5)
-    own = cross_entropy(code.detach()) + smoothness
+    discriminator_loss = cross_entropy(code.detach()) + smoothness
     for (name, _), expected in zip(
-        net.named_parameters(), torch.autograd.grad(own, [*net.parameters()], allow_unused=True)
+        net.named_parameters(), torch.autograd.grad(discriminator_loss, [*net.parameters()], allow_unused=True)
     ):
-        assert torch.allclose(found[name], expected, atol=1e-6), name
+        assert torch.allclose(gradients[name], expected, atol=1e-6), name
     restored = objective.likelihood(objective.decoder(code), encoder.preprocess(raw)).mean()
     opposed = restored - 2 * cross_entropy(code)
     for (name, _), expected in zip(encoder.named_parameters(), torch.autograd.grad(opposed, [*encoder.parameters()])):
-        assert torch.allclose(found[name], expected, rtol=1e-4, atol=1e-5), name
+        assert torch.allclose(gradients[name], expected, rtol=1e-4, atol=1e-5), name
 
 
 @cache
 def planted() -> np.ndarray:
-    """(400, 12) float32 that two clumps in a plane make: codes of a plain autoencoder fall into two clumps, too."""
+    """(400, 12) float32 from two clusters in a plane: codes of a plain autoencoder form two clusters, too."""
     source = np.random.default_rng(0)
     plane = np.where(source.random((400, 1)) < 0.5, -1, 1) * np.array([[3.0, 0]]) + 0.3 * source.normal(size=(400, 2))
     mixed = np.tanh(0.5 * plane @ source.normal(size=(2, 12)))

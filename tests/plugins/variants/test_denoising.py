@@ -1,4 +1,4 @@
-"""Denoising: kinds of noise, levels that are drawn or annealed, and emphasis, against written-out references."""
+"""Denoising: kinds of noise, random and annealed levels, and loss weights, compared with direct implementations."""
 
 from __future__ import annotations
 
@@ -35,42 +35,42 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def prepared(scale: float = 1.0, shift: float = 0.0, axes: int = 1, channels: int = 1, **options: Any) -> Denoising:
     shape = (channels,) + (1,) * (axes - 1)
-    given = [torch.full(shape, value) for value in (scale, shift, 0.0, 1.0)]
+    buffers = [torch.full(shape, value) for value in (scale, shift, 0.0, 1.0)]
     variant = Denoising(**options)
-    variant.prepare(Preprocess("unit", True, *given))
+    variant.prepare(Preprocess("unit", True, *buffers))
     return variant
 
 
 def autoencoder(array: np.ndarray, backbone: str = "mlp", **options: Any) -> tuple[Autoencoder, Tensor]:
-    """One that is denoising, and all samples."""
-    held = load_samples(ArraySource(array), np.arange(len(array)), torch.device("cpu"))
+    """A denoising autoencoder, and all samples."""
+    samples = load_samples(ArraySource(array), np.arange(len(array)), torch.device("cpu"))
     values = {
         "data": {"source": "memory"},
         "encoder": {"backbone": backbone, "dim": 3},
         "objective": {"variants": ["denoising"], "denoising": options, "loss": "mse"},
     }
-    objective = make_objective(make_recipe(values), held.spec, fit_preprocess(held)[0])
+    objective = make_objective(make_recipe(values), samples.spec, fit_preprocess(samples)[0])
     assert isinstance(objective, Autoencoder)
-    objective.start(held)
-    return objective, held.batch(torch.arange(len(array)))
+    objective.start(samples)
+    return objective, samples.batch(torch.arange(len(array)))
 
 
 def test_speckle_multiplies_the_sample_in_its_own_units() -> None:
-    """Whatever scaling shifts, an entry of 200 becomes 200 (1 + 0.1 n), and one of 0 stays."""
+    """Whatever the scaling, an entry of 200 becomes 200 (1 + 0.1 n), and one of 0 stays."""
     scale, shift = 1 / 50, -3.0
     raw = torch.tensor([0.0, 10.0, 200.0]).repeat(20000, 1)
-    seen = prepared(scale, shift, noise="speckle", level=0.1).corrupt(raw * scale + shift, generator())
-    back = (seen - shift) / scale
-    assert back.mean(0).tolist() == pytest.approx([0, 10, 200], rel=0.01, abs=1e-4)
-    assert back.std(0).tolist() == pytest.approx([0, 1, 20], rel=0.02, abs=1e-4)
+    corrupted = prepared(scale, shift, noise="speckle", level=0.1).corrupt(raw * scale + shift, generator())
+    restored = (corrupted - shift) / scale
+    assert restored.mean(0).tolist() == pytest.approx([0, 10, 200], rel=0.01, abs=1e-4)
+    assert restored.std(0).tolist() == pytest.approx([0, 1, 20], rel=0.02, abs=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(30,), (9, 14), (4, 7, 9)], ids=["series", "image", "clip"])
 def test_blur_is_a_gaussian_filter_along_every_axis_but_the_channels(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).random((3, 2, *shape)).astype(np.float32)
     expected = gaussian_filter(x, (0, 0) + (1.2,) * len(shape), mode="nearest", radius=4)
-    seen = prepared(axes=x.ndim - 1, noise="blur", level=1.2).corrupt(torch.from_numpy(x), generator())
-    assert seen.numpy() == pytest.approx(expected, abs=1e-5)
+    corrupted = prepared(axes=x.ndim - 1, noise="blur", level=1.2).corrupt(torch.from_numpy(x), generator())
+    assert corrupted.numpy() == pytest.approx(expected, abs=1e-5)
 
 
 def test_each_sample_is_blurred_by_its_own_width() -> None:
@@ -84,8 +84,8 @@ def test_each_sample_is_blurred_by_its_own_width() -> None:
     variant = prepared(axes=2, noise="blur", levels=[0.5, 2.5])
     drawn = 0.5 + 2 * torch.rand(4, generator=generator())
     expected = [gaussian_filter1d(row, width, mode="nearest", radius=8) for row, width in zip(x, drawn.tolist())]
-    seen = variant.corrupt(torch.from_numpy(x).float(), generator())
-    assert seen.numpy() == pytest.approx(np.stack(expected), abs=1e-5)
+    corrupted = variant.corrupt(torch.from_numpy(x).float(), generator())
+    assert corrupted.numpy() == pytest.approx(np.stack(expected), abs=1e-5)
 
 
 def test_blur_refuses_vectors_and_takes_series() -> None:
@@ -95,62 +95,64 @@ def test_blur_refuses_vectors_and_takes_series() -> None:
     assert objective.loss(Batch(raw), generator())["loss"].isfinite()
 
 
-def shares_of_zeros(seen: Tensor) -> np.ndarray:
-    return (seen == 0).float().flatten(1).mean(1).numpy()
+def zero_fractions(corrupted: Tensor) -> np.ndarray:
+    return (corrupted == 0).float().flatten(1).mean(1).numpy()
 
 
 def test_each_sample_draws_its_level_uniformly_from_the_range() -> None:
     x = torch.ones(800, 1, 2000)
-    found = np.sort(shares_of_zeros(prepared(axes=2, levels=[0.1, 0.5]).corrupt(x, generator())))
+    fractions = np.sort(zero_fractions(prepared(axes=2, levels=[0.1, 0.5]).corrupt(x, generator())))
     uniform = np.linspace(0.1, 0.5, 800)
-    assert np.abs(found - uniform).max() < 0.05
-    fixed = shares_of_zeros(prepared(axes=2, level=0.3).corrupt(x, generator()))
+    assert np.abs(fractions - uniform).max() < 0.05
+    fixed = zero_fractions(prepared(axes=2, level=0.3).corrupt(x, generator()))
     assert fixed.std() < 0.02
 
 
 def test_drawn_levels_of_gaussian_noise_are_in_the_units_of_the_data() -> None:
-    seen = prepared(scale=1 / 255, axes=2, noise="gaussian", levels=[10, 50]).corrupt(
+    corrupted = prepared(scale=1 / 255, axes=2, noise="gaussian", levels=[10, 50]).corrupt(
         torch.zeros(500, 1, 3000), generator()
     )
-    found = 255 * seen.flatten(1).std(1)
-    assert found.min().item() == pytest.approx(10, rel=0.1) and found.max().item() == pytest.approx(50, rel=0.1)
+    deviations = 255 * corrupted.flatten(1).std(1)
+    assert deviations.min().item() == pytest.approx(10, rel=0.1) and deviations.max().item() == pytest.approx(
+        50, rel=0.1
+    )
 
 
 @pytest.mark.parametrize(
-    ("options", "shares"), [({"levels": [0.1, 0.6]}, [0.6, 0.35, 0.1]), ({"level": 0.4}, [0.4, 0.2, 0.0])]
+    ("options", "fractions"), [({"levels": [0.1, 0.6]}, [0.6, 0.35, 0.1]), ({"level": 0.4}, [0.4, 0.2, 0.0])]
 )
-def test_an_annealed_level_falls_in_a_straight_line(options: dict[str, Any], shares: list[float]) -> None:
+def test_an_annealed_level_falls_in_a_straight_line(options: dict[str, Any], fractions: list[float]) -> None:
     variant = prepared(axes=1, channels=3000, anneal=True, **options)
-    for variant.progress, share in zip((0.0, 0.5, 1.0), shares):
-        found = shares_of_zeros(variant.corrupt(torch.ones(40, 3000), generator()))
-        assert found.mean() == pytest.approx(share, abs=0.01)
-        assert found.std() < 0.02, "one level for all samples"
+    for variant.progress, fraction in zip((0.0, 0.5, 1.0), fractions):
+        drawn_fractions = zero_fractions(variant.corrupt(torch.ones(40, 3000), generator()))
+        assert drawn_fractions.mean() == pytest.approx(fraction, abs=0.01)
+        assert drawn_fractions.std() < 0.02, "one level for all samples"
 
 
 def test_the_loop_anneals() -> None:
     objective, _ = autoencoder(np.random.default_rng(0).random((20, 6)), levels=[0.1, 0.5], anneal=True)
     objective.set_progress(0.25)
-    seen = objective.variants["denoising"].corrupt(torch.ones(2000, 6), generator())
-    assert shares_of_zeros(seen).mean() == pytest.approx(0.4, abs=0.02)
+    corrupted = objective.variants["denoising"].corrupt(torch.ones(2000, 6), generator())
+    assert zero_fractions(corrupted).mean() == pytest.approx(0.4, abs=0.02)
 
 
 @pytest.mark.parametrize("noise", ["masking", "salt-and-pepper"])
-def test_emphasis_weighs_corrupted_entries_and_the_others(noise: str) -> None:
-    """Corrupted is what was drawn, be its value the same as before: half of the entries are 0, and some at an extreme."""
+def test_loss_weights_differ_for_corrupted_entries_and_the_others(noise: str) -> None:
+    """Drawn entries count as corrupted even if their value stays the same: half of the entries are 0, and some at an extreme."""
     array = np.random.default_rng(0).integers(0, 2, (30, 1, 6, 6)).astype(np.float32)
     objective, raw = autoencoder(array, noise=noise, level=0.4, alpha=3.0, beta=0.5)
     logged = objective.loss(Batch(raw), generator(7))["loss"]
     chance = torch.rand(raw.shape, generator=generator(7))
-    touched = chance < 0.4 if noise == "masking" else (chance < 0.2) | (chance > 0.8)
-    seen = objective.variants["denoising"].corrupt(raw, generator(7))
-    assert torch.equal(seen[~touched], raw[~touched])
-    assert (seen[touched] == raw[touched]).any()
-    squares = (objective.decoder(objective.encoder.encode(seen)) - raw).square()
-    expected = (3.0 * squares[touched].sum() + 0.5 * squares[~touched].sum()) / 30
+    is_corrupted = chance < 0.4 if noise == "masking" else (chance < 0.2) | (chance > 0.8)
+    corrupted = objective.variants["denoising"].corrupt(raw, generator(7))
+    assert torch.equal(corrupted[~is_corrupted], raw[~is_corrupted])
+    assert (corrupted[is_corrupted] == raw[is_corrupted]).any()
+    squares = (objective.decoder(objective.encoder.encode(corrupted)) - raw).square()
+    expected = (3.0 * squares[is_corrupted].sum() + 0.5 * squares[~is_corrupted].sum()) / 30
     assert logged.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_without_emphasis_there_are_no_factors() -> None:
+def test_there_are_no_loss_weights_by_default() -> None:
     variant = prepared()
     assert variant.loss_weights(torch.ones(2, 1), torch.ones(2, 1)) is None
 

@@ -1,4 +1,4 @@
-"""The linear autoencoder, against scikit-learn's PCA."""
+"""The linear autoencoder, compared with scikit-learn's PCA."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aekit.testing import conformance
 from aekit.training.build import make_objective
 from aekit.training.recipe import make_recipe
 
-# With default options, the kit's own tests look at variant and backbone; started at PCA, there is no loss left to fall.
+# The conformance kit tests variant and backbone with default options; with init = 'pca' the loss cannot fall.
 test_tied_conforms = conformance("backbone", "linear", {"tied": True})
 
 LINEAR: dict[str, Any] = {"backbone": "linear"}
@@ -37,14 +37,14 @@ def digits() -> np.ndarray:
     return (load_digits().data / 16).astype(np.float32).reshape(-1, 1, 8, 8)
 
 
-def held(array: np.ndarray) -> Samples:
+def make_samples(array: np.ndarray) -> Samples:
     return load_samples(ArraySource(array), np.arange(len(array)), torch.device("cpu"))
 
 
 def linear(
     array: np.ndarray, dim: int, encoder: dict[str, Any], loss: str = "mse", init: str = "random"
 ) -> Autoencoder:
-    data = held(array)
+    data = make_samples(array)
     values = {
         "data": {"source": "memory"},
         "encoder": encoder | {"dim": dim},
@@ -56,21 +56,21 @@ def linear(
     return objective
 
 
-def scaled_and_back(objective: Autoencoder, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scaled_and_reconstructed(objective: Autoencoder, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(N, F) samples as the network sees them, and their reconstructions."""
     raw = torch.from_numpy(array)
     return tuple(x.flatten(1).double().numpy() for x in (objective.encoder.preprocess(raw), objective.reconstruct(raw)))
 
 
-def ways(objective: Autoencoder) -> dict[str, np.ndarray]:
-    """(F, D) of the encoder and of the decoder, as maps of the units' unit vectors."""
+def linear_maps(objective: Autoencoder) -> dict[str, np.ndarray]:
+    """(F, D) matrices of the encoder and of the decoder."""
     objective.eval()
     shape, dim = objective.encoder.spec.shape, objective.encoder.dim
     with torch.no_grad():
         entries = torch.eye(int(np.prod(shape))).unflatten(1, shape)
-        there = objective.encoder.encode(entries) - objective.encoder.encode(0 * entries)
-        back = objective.decoder(torch.eye(dim)) - objective.decoder(torch.zeros(dim, dim))
-    return {"encoder": there.numpy(), "decoder": back.flatten(1).numpy().T}
+        encoded = objective.encoder.encode(entries) - objective.encoder.encode(0 * entries)
+        reconstructed = objective.decoder(torch.eye(dim)) - objective.decoder(torch.zeros(dim, dim))
+    return {"encoder": encoded.numpy(), "decoder": reconstructed.flatten(1).numpy().T}
 
 
 @pytest.mark.parametrize(
@@ -83,24 +83,24 @@ def test_started_at_pca_it_is_pca(digits: np.ndarray, encoder: dict[str, Any], k
     table = np.random.default_rng(0).normal(5, 3, (300, 12)) @ np.random.default_rng(1).normal(size=(12, 12))
     array = digits if kind == "images" else table
     objective = linear(array, 5, encoder, init="pca")
-    x, back = scaled_and_back(objective, array)
+    x, reconstructed = scaled_and_reconstructed(objective, array)
     pca = PCA(5, svd_solver="full").fit(x)
-    assert back == pytest.approx(pca.inverse_transform(pca.transform(x)), abs=2e-5)
+    assert reconstructed == pytest.approx(pca.inverse_transform(pca.transform(x)), abs=2e-5)
     code = objective.encoder(torch.from_numpy(array)).detach().numpy()
-    assert np.abs(code) == pytest.approx(np.abs(pca.transform(x)), abs=2e-4), "the very components, up to their sign"
-    for name, map_of in ways(objective).items():
+    assert np.abs(code) == pytest.approx(np.abs(pca.transform(x)), abs=2e-4), "the components themselves, up to sign"
+    for name, map_of in linear_maps(objective).items():
         assert subspace_angles(map_of, pca.components_.T).max() < 1e-3, name
-    share = pca.explained_variance_ratio_.sum()
+    explained = pca.explained_variance_ratio_.sum()
     assert objective.notes() == [
-        f"linear: starts at the principal components, which explain {share:.1%} of the variance"
+        f"linear: starts at the principal components, which explain {explained:.1%} of the variance"
     ]
     assert isinstance(objective.decoder.expand[0], TiedLayer if encoder.get("linear") else nn.Linear)
 
 
 def test_a_code_with_room_to_spare_starts_at_the_whole_sample(digits: np.ndarray) -> None:
     objective = linear(digits[:, :, :3, :3], 12, LINEAR, init="pca")
-    x, back = scaled_and_back(objective, digits[:, :, :3, :3])
-    assert back == pytest.approx(x, abs=1e-5)
+    x, reconstructed = scaled_and_reconstructed(objective, digits[:, :, :3, :3])
+    assert reconstructed == pytest.approx(x, abs=1e-5)
 
 
 def test_trained_from_random_weights_it_finds_the_subspace(digits: np.ndarray, tmp_path: Path) -> None:
@@ -109,16 +109,18 @@ def test_trained_from_random_weights_it_finds_the_subspace(digits: np.ndarray, t
     run: dict[str, Any] = {"variants": ["linear"], "backbone": "linear", "dim": 5, "epochs": 150}
     aekit.fit(digits, out=tmp_path / "run", overrides=overrides, **run)
     trained = load_autoencoder(tmp_path / "run")
-    x, back = scaled_and_back(trained, digits)
+    x, reconstructed = scaled_and_reconstructed(trained, digits)
     pca = PCA(5, svd_solver="full").fit(x)
-    error, best = np.square(back - x).sum(), np.square(pca.inverse_transform(pca.transform(x)) - x).sum()
+    error, best = np.square(reconstructed - x).sum(), np.square(pca.inverse_transform(pca.transform(x)) - x).sum()
     assert best <= error < 1.01 * best
-    assert subspace_angles(ways(trained)["decoder"], pca.components_.T).max() < 0.05
-    # The encoder's rows may be anything where the samples do not vary: its codes are what counts.
+    assert subspace_angles(linear_maps(trained)["decoder"], pca.components_.T).max() < 0.05
+    # The encoder's rows are arbitrary where the samples do not vary: compare the codes.
     centered = x - pca.mean_
-    assert subspace_angles(centered @ ways(trained)["encoder"], centered @ pca.components_.T).max() < 0.05
+    assert subspace_angles(centered @ linear_maps(trained)["encoder"], centered @ pca.components_.T).max() < 0.05
     first = linear(digits, 5, LINEAR)
-    assert subspace_angles(ways(first)["decoder"], pca.components_.T).max() > 0.5, "it was not there from the start"
+    assert subspace_angles(linear_maps(first)["decoder"], pca.components_.T).max() > 0.5, (
+        "it was not there from the start"
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_deep_linear_network_is_linear_but_has_no_analytic_start(digits: np.nd
         linear(digits, 5, deep, init="pca")
 
 
-def test_another_loss_is_refused_at_the_first_step(digits: np.ndarray) -> None:
+def test_other_losses_are_refused_at_the_first_step(digits: np.ndarray) -> None:
     batch = Batch(torch.from_numpy(digits[:20]))
     assert linear(digits, 5, LINEAR).loss(batch, torch.Generator())["loss"].isfinite()
     for loss in ("auto", "bce", "huber"):
@@ -150,11 +152,11 @@ def test_another_loss_is_refused_at_the_first_step(digits: np.ndarray) -> None:
             linear(digits, 5, LINEAR, loss).loss(batch, torch.Generator())
 
 
-def test_looking_at_the_network_leaves_its_modes_as_they_were(digits: np.ndarray) -> None:
+def test_checking_the_network_keeps_its_modes(digits: np.ndarray) -> None:
     objective = linear(digits, 5, LINEAR)
     objective.train()
     objective.encoder.head.eval()
-    objective.start(held(digits))
+    objective.start(make_samples(digits))
     assert objective.decoder.training and objective.encoder.training and not objective.encoder.head.training
 
 

@@ -1,4 +1,4 @@
-"""Sparse autoencoders: penalties on the units' size and frequency, k-sparse and winner-take-all heads."""
+"""Sparse autoencoders: L1 and KL penalties, k-sparse and winner-take-all heads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from aekit.training.loop import train
 from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
 
-# With default options, the kit's own tests look at them.
+# The conformance kit tests them with default options.
 test_kl_over_all_conforms = conformance("variant", "sparse-kl", {"average_over": "all", "every": 2})
 test_k_sparse_conforms = conformance("variant", "k-sparse", {"k": 5, "alpha": 1.0, "anneal": False})
 
@@ -36,12 +36,12 @@ SIGMOID: dict[str, Any] = {"backbone": "mlp", "dim": 0, "mlp": {"hidden": [9], "
 SETTINGS = Settings(epochs=3, batch_size=16, precision="fp32", device="cpu")
 
 
-def held(shape: tuple[int, ...] = (6,), count: int = 60) -> Samples:
+def make_samples(shape: tuple[int, ...] = (6,), count: int = 60) -> Samples:
     array = np.random.default_rng(0).normal(size=(count, *shape)).astype(np.float32)
     return load_samples(ArraySource(array), np.arange(count), torch.device("cpu"))
 
 
-def built(data: Samples, encoder: dict[str, Any], **variants: dict[str, Any]) -> Autoencoder:
+def make_autoencoder(data: Samples, encoder: dict[str, Any], **variants: dict[str, Any]) -> Autoencoder:
     """An autoencoder with these variants, started."""
     named = {name.replace("_", "-"): options for name, options in variants.items()}
     values = {"data": {"source": "memory"}, "encoder": encoder, "objective": {"variants": list(named), **named}}
@@ -51,7 +51,7 @@ def built(data: Samples, encoder: dict[str, Any], **variants: dict[str, Any]) ->
     return objective
 
 
-def everything(data: Samples) -> Tensor:
+def all_samples(data: Samples) -> Tensor:
     return data.batch(torch.arange(len(data)))
 
 
@@ -60,12 +60,12 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def step(code: Tensor, features: Tensor | None = None) -> Step:
-    """One that holds a code, and nothing else of use."""
-    rest, given = torch.zeros(len(code), 1), code if features is None else features
-    return Step(rest, rest, given, code, rest, rest[:, 0], lambda x: x, generator())
+    """A step of which only the code and the features matter."""
+    unused, x = torch.zeros(len(code), 1), code if features is None else features
+    return Step(unused, unused, x, code, unused, unused[:, 0], lambda x: x, generator())
 
 
-# Sparse by the units' size
+# L1
 
 
 def test_l1_is_the_mean_over_samples_of_the_sum_over_units() -> None:
@@ -75,7 +75,7 @@ def test_l1_is_the_mean_over_samples_of_the_sum_over_units() -> None:
     assert of_features["l1"].item() == pytest.approx(0.2 * (4 + 1) / 2)
 
 
-# Sparse by the units' frequency
+# KL
 
 
 def kl(target: float, rates: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def kl(target: float, rates: np.ndarray) -> np.ndarray:
 
 
 def slope(target: float, rates: np.ndarray) -> np.ndarray:
-    """Of the divergence, by the rate."""
+    """Derivative of the divergence by the rate."""
     return -target / rates + (1 - target) / (1 - rates)
 
 
@@ -93,7 +93,7 @@ def test_the_divergence_is_that_of_two_coins() -> None:
     assert divergence(0.05, torch.tensor([0.0, 1.0])).isfinite().all()
 
 
-def rates_of(code: np.ndarray, bounds: str) -> np.ndarray:
+def rates(code: np.ndarray, bounds: str) -> np.ndarray:
     """(N, D) -> (D,)."""
     if bounds == "any":
         return (code.mean(0) - code.min(0)) / (code.max(0) - code.min(0))
@@ -102,14 +102,14 @@ def rates_of(code: np.ndarray, bounds: str) -> np.ndarray:
 
 @pytest.mark.parametrize("bounds", ["any", "sigmoid", "tanh"])
 def test_kl_over_the_batch_and_its_gradient(bounds: str) -> None:
-    """The gradient against differences of the value that numpy computes."""
+    """The gradient is compared with finite differences from numpy."""
     code = np.random.default_rng(0).random((7, 4))
-    given = torch.tensor(code, dtype=torch.float32, requires_grad=True)
-    term = SparseKL(target=0.1, weight=2.0, activation_range=bounds).penalty(step(given))["kl"]
+    units = torch.tensor(code, dtype=torch.float32, requires_grad=True)
+    term = SparseKL(target=0.1, weight=2.0, activation_range=bounds).penalty(step(units))["kl"]
     term.backward()
 
     def value(code: np.ndarray) -> float:
-        return 2 * kl(0.1, rates_of(code, bounds)).sum()
+        return 2 * kl(0.1, rates(code, bounds)).sum()
 
     assert term.item() == pytest.approx(value(code), rel=1e-5)
     written = np.zeros_like(code)
@@ -117,28 +117,28 @@ def test_kl_over_the_batch_and_its_gradient(bounds: str) -> None:
         nudge = np.zeros_like(code)
         nudge[place] = 1e-6
         written[place] = (value(code + nudge) - value(code - nudge)) / 2e-6
-    assert given.grad is not None and given.grad.numpy() == pytest.approx(written, rel=1e-3, abs=1e-4)
+    assert units.grad is not None and units.grad.numpy() == pytest.approx(written, rel=1e-3, abs=1e-4)
 
 
 def test_scale_and_offset_do_not_change_the_rate_of_an_unbounded_unit() -> None:
     code, variant = torch.randn(50, 3, generator=generator()), SparseKL()
-    first, moved = (variant.penalty(step(given))["kl"].item() for given in (code, 0.01 * code - 7))
+    first, moved = (variant.penalty(step(units))["kl"].item() for units in (code, 0.01 * code - 7))
     assert first == pytest.approx(moved, rel=1e-3)
 
 
 def test_a_constant_unit_or_a_batch_of_one_has_a_finite_penalty() -> None:
     for code in (torch.zeros(1, 3), torch.full((5, 3), 2.0)):
-        given = code.clone().requires_grad_()
-        term = SparseKL(weight=1.0).penalty(step(given))["kl"]
+        units = code.clone().requires_grad_()
+        term = SparseKL(weight=1.0).penalty(step(units))["kl"]
         term.backward()
         assert term.item() == pytest.approx(3 * kl(0.05, np.asarray([1e-6]))[0], rel=1e-4)
-        assert given.grad is not None and not given.grad.any()
+        assert units.grad is not None and not units.grad.any()
 
 
 def test_kl_over_a_running_average() -> None:
-    data = held()
+    data = make_samples()
     variant = SparseKL(target=0.1, weight=1.0, average_over="running", momentum=0.8, activation_range="sigmoid")
-    objective = built(data, SIGMOID)
+    objective = make_autoencoder(data, SIGMOID)
     variant.start(objective.encoder, objective.decoder, data)
     average: np.ndarray | None = None
     for seed in range(4):
@@ -157,8 +157,8 @@ def test_kl_over_a_running_average() -> None:
 
 @pytest.mark.parametrize("bounds", ["sigmoid", "any"])
 def test_kl_over_all_training_samples_is_exact(bounds: str) -> None:
-    data = held(count=1500)  # in two chunks
-    objective = built(
+    data = make_samples(count=1500)  # in two chunks
+    objective = make_autoencoder(
         data,
         SIGMOID,
         sparse_kl={"average_over": "all", "activation_range": bounds, "weight": 1.0, "every": 2, "target": 0.1},
@@ -166,9 +166,9 @@ def test_kl_over_all_training_samples_is_exact(bounds: str) -> None:
     objective.train()
     values = []
     for number in range(5):
-        logged = objective.loss(Batch(everything(data)[:10]), generator())
-        codes = objective.encoder(everything(data)).detach().double().numpy()
-        exact = kl(0.1, rates_of(codes, bounds)).sum()
+        logged = objective.loss(Batch(all_samples(data)[:10]), generator())
+        codes = objective.encoder(all_samples(data)).detach().double().numpy()
+        exact = kl(0.1, rates(codes, bounds)).sum()
         values.append(logged["sparse-kl/kl"].item())
         assert (values[-1] == pytest.approx(exact, rel=1e-4)) == (number % 2 == 0), "anew at every second step"
         assert number % 2 == 0 or values[-1] == values[-2]
@@ -180,13 +180,13 @@ def test_kl_over_all_training_samples_is_exact(bounds: str) -> None:
 
 
 def test_the_gradient_over_all_samples_is_the_slope_there_times_that_of_the_batch() -> None:
-    data = held()
-    objective = built(
+    data = make_samples()
+    objective = make_autoencoder(
         data, SIGMOID, sparse_kl={"average_over": "all", "activation_range": "sigmoid", "weight": 1.0, "target": 0.1}
     )
     code = torch.rand(4, 9, requires_grad=True)
     objective.variants["sparse-kl"].penalty(step(code))["kl"].backward()
-    mean = objective.encoder(everything(data)).detach().double().numpy().mean(0)
+    mean = objective.encoder(all_samples(data)).detach().double().numpy().mean(0)
     expected = np.broadcast_to(slope(0.1, mean) / 4, (4, 9))
     assert code.grad is not None and code.grad.numpy() == pytest.approx(expected, rel=1e-4)
 
@@ -197,7 +197,7 @@ def test_activations_outside_the_range_are_refused(bounds: str, within: str) -> 
     with pytest.raises(
         RecipeError, match=rf"^sparse-kl\.activation_range = '{bounds}': expected code in {within}, found -\d"
     ):
-        built(held(), encoder, sparse_kl={"activation_range": bounds})
+        make_autoencoder(make_samples(), encoder, sparse_kl={"activation_range": bounds})
 
 
 def trained(objective: Autoencoder, data: Samples, settings: Settings = SETTINGS) -> list[dict[str, float]]:
@@ -206,19 +206,21 @@ def trained(objective: Autoencoder, data: Samples, settings: Settings = SETTINGS
 
 
 def test_training_brings_units_near_the_target() -> None:
-    data, target = held(), 0.1
-    objective = built(data, SIGMOID, sparse_kl={"activation_range": "sigmoid", "weight": 30.0, "target": target})
+    data, target = make_samples(), 0.1
+    objective = make_autoencoder(
+        data, SIGMOID, sparse_kl={"activation_range": "sigmoid", "weight": 30.0, "target": target}
+    )
     trained(objective, data, SETTINGS.model_copy(update={"epochs": 60, "lr": 0.1}))
     with torch.no_grad():
-        assert objective.encoder(everything(data)).mean(0).numpy() == pytest.approx(np.full(9, target), abs=0.02)
+        assert objective.encoder(all_samples(data)).mean(0).numpy() == pytest.approx(np.full(9, target), abs=0.02)
 
 
 @pytest.mark.parametrize("averaging", ["running", "all"])
 def test_a_resumed_run_is_the_uninterrupted_one(averaging: str, tmp_path: Path) -> None:
-    data = held()
+    data = make_samples()
 
     def fresh() -> Autoencoder:
-        return built(
+        return make_autoencoder(
             data,
             SIGMOID,
             sparse_kl={"average_over": averaging, "every": 2, "activation_range": "sigmoid", "weight": 1.0},
@@ -235,15 +237,17 @@ def test_a_resumed_run_is_the_uninterrupted_one(averaging: str, tmp_path: Path) 
     assert sum(v.numel() for name, v in tensors.items() if name.startswith("variants.")) == 10, "no samples are saved"
     resumed = State.start(fresh(), SETTINGS)
     resumed.restore(tmp_path)
-    rest = list(train(resumed, Batches(data, 16, 0), SETTINGS))
-    assert rest == records[5:]
+    remaining = list(train(resumed, Batches(data, 16, 0), SETTINGS))
+    assert remaining == records[5:]
     assert resumed.objective.encoder.digest == whole.encoder.digest
 
 
 def test_denoising_and_sparse_kl_compose() -> None:
-    data = held()
+    data = make_samples()
     sparse = {"activation_range": "sigmoid", "weight": 0.5}
-    objective = built(data, SIGMOID, denoising={"noise": "gaussian", "level": 0.3}, sparse_kl=sparse, sparse_l1={})
+    objective = make_autoencoder(
+        data, SIGMOID, denoising={"noise": "gaussian", "level": 0.3}, sparse_kl=sparse, sparse_l1={}
+    )
     records = trained(objective, data, SETTINGS.model_copy(update={"epochs": 15, "lr": 0.02}))
     for record in records:
         terms = [record[name] for name in ("reconstruction", "sparse-kl/kl", "sparse-l1/l1")]
@@ -253,10 +257,10 @@ def test_denoising_and_sparse_kl_compose() -> None:
         assert last < first, name
 
 
-# Sparse by count
+# k-sparse
 
 
-def kept(values: np.ndarray, count: int) -> np.ndarray:
+def keep_largest(values: np.ndarray, count: int) -> np.ndarray:
     """(N, D) with the `count` largest entries of each row, the rest zero."""
     result = np.zeros_like(values)
     for row, places in enumerate(np.argsort(-values, axis=1)[:, :count]):
@@ -271,23 +275,23 @@ def linear_part(objective: Autoencoder, features: Tensor) -> np.ndarray:
 
 
 def test_k_sparse_keeps_the_largest_and_more_of_them_in_embeddings() -> None:
-    data = held()
-    objective = built(data, {"backbone": "linear", "dim": 20}, k_sparse={"k": 4, "alpha": 2.5})
-    x = objective.encoder.preprocess(everything(data))
+    data = make_samples()
+    objective = make_autoencoder(data, {"backbone": "linear", "dim": 20}, k_sparse={"k": 4, "alpha": 2.5})
+    x = objective.encoder.preprocess(all_samples(data))
     codes = linear_part(objective, x)
-    assert objective.encoder(everything(data)).detach().numpy() == pytest.approx(kept(codes, 10), abs=1e-6)
+    assert objective.encoder(all_samples(data)).detach().numpy() == pytest.approx(keep_largest(codes, 10), abs=1e-6)
     for progress, count in ((0.0, 20), (0.25, 12), (0.5, 4), (0.9, 4)):
         objective.set_progress(progress)
         code, extras = objective.encoder.head.draw(x, generator())
-        assert code.detach().numpy() == pytest.approx(kept(codes, count), abs=1e-6)
+        assert code.detach().numpy() == pytest.approx(keep_largest(codes, count), abs=1e-6)
         assert not extras
-    assert (kept(codes, 12) < 0).any(), "by value, so that with many units negative ones are kept too"
+    assert (keep_largest(codes, 12) < 0).any(), "by value, so that with many units negative ones are kept too"
 
 
 def test_only_units_that_are_kept_learn() -> None:
-    data = held()
-    objective = built(data, {"backbone": "linear", "dim": 20}, k_sparse={"k": 3, "anneal": False})
-    features = everything(data)[:1].requires_grad_()
+    data = make_samples()
+    objective = make_autoencoder(data, {"backbone": "linear", "dim": 20}, k_sparse={"k": 3, "anneal": False})
+    features = all_samples(data)[:1].requires_grad_()
     code, _ = objective.encoder.head.draw(features, generator())
     code.sum().backward()
     grad = objective.encoder.head.weight.grad
@@ -296,49 +300,49 @@ def test_only_units_that_are_kept_learn() -> None:
 
 def test_a_k_sparse_decoder_is_tied_where_the_backbone_asks_for_it() -> None:
     encoder = {"backbone": "linear", "dim": 20, "linear": {"tied": True}}
-    objective = built(held(), encoder, k_sparse={"k": 3})
+    objective = make_autoencoder(make_samples(), encoder, k_sparse={"k": 3})
     assert isinstance(objective.decoder.expand[0], TiedLayer)
     code = torch.randn(2, 20)
-    back = code @ objective.encoder.head.weight + objective.decoder.expand[0].bias
-    assert torch.allclose(objective.decoder(code), back, atol=1e-6)
+    expected = code @ objective.encoder.head.weight + objective.decoder.expand[0].bias
+    assert torch.allclose(objective.decoder(code), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["k_sparse", "winner_take_all"])
-def test_without_a_width_the_features_are_the_units(name: str) -> None:
-    data = held()
+def test_with_dim_0_the_features_are_the_units(name: str) -> None:
+    data = make_samples()
     encoder = {"backbone": "mlp", "dim": 0, "mlp": {"hidden": [12], "activation": "none"}}
-    objective = built(data, encoder, **{name: {}})
-    features = objective.encoder.backbone(objective.encoder.preprocess(everything(data))).detach().numpy()
-    expected = kept(features, 3) if name == "k_sparse" else features.clip(min=0)
-    assert objective.encoder(everything(data)).detach().numpy() == pytest.approx(expected, abs=1e-6)
+    objective = make_autoencoder(data, encoder, **{name: {}})
+    features = objective.encoder.backbone(objective.encoder.preprocess(all_samples(data))).detach().numpy()
+    expected = keep_largest(features, 3) if name == "k_sparse" else features.clip(min=0)
+    assert objective.encoder(all_samples(data)).detach().numpy() == pytest.approx(expected, abs=1e-6)
     assert not list(objective.encoder.head.parameters())
     assert isinstance(objective.decoder.expand, nn.Unflatten)
 
 
 def test_k_above_the_number_of_units_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"variant 'k-sparse': k = 9: expected at most 8, the number of units$"):
-        built(held(), {"backbone": "linear", "dim": 8}, k_sparse={"k": 9})
+        make_autoencoder(make_samples(), {"backbone": "linear", "dim": 8}, k_sparse={"k": 9})
 
 
-# Sparse by competition
+# Winner-take-all
 
 
 def winners(values: np.ndarray, count: int) -> np.ndarray:
     """(N, D) with the `count` largest entries of each column, the rest zero."""
-    return kept(values.T.copy(), count).T
+    return keep_largest(values.T.copy(), count).T
 
 
 @pytest.mark.parametrize(("size", "count"), [(1, 1), (2, 1), (7, 1), (40, 6)])
 def test_each_unit_keeps_its_winners_in_the_batch(size: int, count: int) -> None:
-    data = held()
-    objective = built(data, {"backbone": "linear", "dim": 20}, winner_take_all={"sparsity": 0.15})
-    x = objective.encoder.preprocess(everything(data)[:size])
+    data = make_samples()
+    objective = make_autoencoder(data, {"backbone": "linear", "dim": 20}, winner_take_all={"sparsity": 0.15})
+    x = objective.encoder.preprocess(all_samples(data)[:size])
     relu = linear_part(objective, x).clip(min=0)
     code, extras = objective.encoder.head.draw(x, generator())
     assert code.detach().numpy() == pytest.approx(winners(relu, count), abs=1e-6)
     assert not extras
     objective.eval()
-    assert objective.encoder(everything(data)[:size]).detach().numpy() == pytest.approx(relu, abs=1e-6), (
+    assert objective.encoder(all_samples(data)[:size]).detach().numpy() == pytest.approx(relu, abs=1e-6), (
         "no competition"
     )
     code.sum().backward()
@@ -347,10 +351,10 @@ def test_each_unit_keeps_its_winners_in_the_batch(size: int, count: int) -> None
 
 
 def test_maps_keep_one_entry_each_and_compete_by_it() -> None:
-    data = held((1, 16, 16), 30)
+    data = make_samples((1, 16, 16), 30)
     encoder = {"backbone": "conv", "dim": 0, "conv": {"channels": [3, 5], "activation": "relu", "norm": "none"}}
-    objective = built(data, encoder, winner_take_all={"sparsity": 0.1})
-    features = objective.encoder.backbone(objective.encoder.preprocess(everything(data)))
+    objective = make_autoencoder(data, encoder, winner_take_all={"sparsity": 0.1})
+    features = objective.encoder.backbone(objective.encoder.preprocess(all_samples(data)))
     code, _ = objective.encoder.head.draw(features, generator())
     maps = features.detach().numpy().reshape(30, 5, 16)
     expected = np.zeros_like(maps)
@@ -360,16 +364,18 @@ def test_maps_keep_one_entry_each_and_compete_by_it() -> None:
             expected[sample, channel, place] = maps[sample, channel, place]
     assert (expected > 0).sum() == 15
     assert code.detach().numpy().reshape(30, 5, 16) == pytest.approx(expected, abs=1e-6)
-    assert torch.equal(objective.encoder(everything(data)), features.relu())
-    unlimited = built(data, encoder, winner_take_all={"sparsity": 1.0, "spatial": False})
+    assert torch.equal(objective.encoder(all_samples(data)), features.relu())
+    unlimited = make_autoencoder(data, encoder, winner_take_all={"sparsity": 1.0, "spatial": False})
     assert torch.equal(unlimited.encoder.head.draw(features, generator())[0], features.relu())
 
 
 @pytest.mark.parametrize("name", ["k_sparse", "winner_take_all"])
 def test_sparse_heads_learn(name: str) -> None:
-    data = held((1, 8, 8))
+    data = make_samples((1, 8, 8))
     encoder = {"backbone": "conv", "dim": 0, "conv": {"channels": [4, 8]}}
     if name == "k_sparse":
         encoder = {"backbone": "mlp", "dim": 20}
-    records = trained(built(data, encoder, **{name: {}}), data, SETTINGS.model_copy(update={"epochs": 15, "lr": 0.01}))
+    records = trained(
+        make_autoencoder(data, encoder, **{name: {}}), data, SETTINGS.model_copy(update={"epochs": 15, "lr": 0.01})
+    )
     assert records[-1]["loss"] < 0.97 * records[0]["loss"]
