@@ -47,9 +47,7 @@ class DataSection(_Section):
     source: Annotated[str, Field(description="a folder, an array file, or SOURCE:NAME", min_length=1)]
     split: Annotated[str, Field(description="split to train on, if the data has splits; all: every sample")] = "train"
     strict: Annotated[bool, Field(description="stop at the first sample that cannot be read")] = False
-    only_labels: Annotated[
-        list[str], Field(description="labels of the samples to train on, e.g. that of normal samples; empty: all")
-    ] = []
+    only_labels: Annotated[list[str], Field(description="labels of the samples to train on; empty: all")] = []
     target: Annotated[
         str | None,
         Field(description="the clean samples to reconstruct, if source holds damaged ones: data with the same ids"),
@@ -126,8 +124,7 @@ class EvaluateSection(_Section):
         str | None, Field(description="regular expression: samples whose ids share its match stay in the same split")
     ] = None
     target_type: Annotated[
-        TargetType,
-        Field(description="type of the labels; auto: fractions are numbers, as are most integers with gaps"),
+        TargetType, Field(description="type of the labels; auto: fractions and most integers with gaps are numbers")
     ] = "auto"
 
 
@@ -226,12 +223,7 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:
-    """Validate nested values with overrides applied.
-
-    Args:
-        values: section -> its settings and tables of options.
-        overrides: dotted name -> value.
-        origin: where the values come from, for messages.
+    """Validate nested values with overrides applied; `origin` is where they come from, for messages.
 
     Raises:
         RecipeError: one line for each mistake.

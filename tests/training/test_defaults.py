@@ -12,14 +12,17 @@ from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
 from aekit.data.spec import Kind
 from aekit.encoder.preprocessing import fit_preprocess
-from aekit.training.defaults import MIN_SAMPLES, AUTOENCODER_WEIGHT, resolve_defaults
+from aekit.registry.discovery import registry
+from aekit.training.defaults import AUTOENCODER_WEIGHT, MIN_SAMPLES, resolve_defaults
 from aekit.training.recipe import Recipe, make_recipe
 
 CPU = torch.device("cpu")
 SHAPES: dict[Kind, tuple[int, ...]] = {"image": (1, 8, 8), "series": (2, 30), "vector": (9,), "clip": (1, 4, 8, 8)}
 
 
-def resolve(kind: Kind, count: int = 100, targets: bool = False, **sections: dict[str, Any]) -> tuple[Recipe, list[str]]:
+def resolve(
+    kind: Kind, count: int = 100, targets: bool = False, **sections: dict[str, Any]
+) -> tuple[Recipe, list[str]]:
     """Return the resolved recipe and the messages, for random samples of a kind."""
     array = np.random.default_rng(0).random((count, *SHAPES[kind])).astype(np.float32)
     samples = load_samples(ArraySource(array, kind=kind), np.arange(count), CPU)
@@ -34,7 +37,9 @@ def test_images_and_series_get_simclr_with_the_autoencoder(kind: Kind) -> None:
     assert (recipe.objective.variants, recipe.objective.pretexts) == (["plain"], ["simclr"])
     size = int(np.prod(SHAPES[kind]))
     assert recipe.objective.weights["autoencoder"] == pytest.approx(AUTOENCODER_WEIGHT / size, rel=0.05)
-    assert any(line.startswith("objective: an autoencoder and simclr (finds") for line in messages)
+    summary = registry().get("pretext", "simclr").entry.summary
+    hint = "--variant plain trains only the autoencoder"
+    assert f"objective: an autoencoder and simclr ({summary}); {hint}" in messages
     again, _ = resolve(kind, **{n: v for n, v in recipe.to_dict().items() if n != "data"})
     assert again.to_dict() == recipe.to_dict(), "a resolved recipe does not change"
 

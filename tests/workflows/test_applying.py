@@ -251,7 +251,9 @@ def test_reconstruction_without_the_training_data(tmp_path: Path) -> None:
 # Denoising
 
 
-def test_pages_are_restored_at_their_original_size(command: Command, page_run: Path, pages: Path, tmp_path: Path) -> None:
+def test_pages_are_restored_at_their_original_size(
+    command: Command, page_run: Path, pages: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     arguments = ("apply", page_run, pages / "dirty", "-o", out, "--task", "denoise", "--clean", pages / "clean")
     told = command.ok(*arguments, "-q")

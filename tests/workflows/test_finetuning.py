@@ -116,9 +116,7 @@ def test_the_top_layers_are_trained_and_those_below_are_frozen_including_their_n
     assert all(parameter.requires_grad for parameter in found.encoder.parameters())
 
 
-def test_each_layer_has_its_own_learning_rate(
-    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
-) -> None:
+def test_each_layer_has_its_own_learning_rate(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     """Compare with one step of gradient descent, computed from the gradient of autograd."""
     fixed: dict[str, Any] = {"optimizer": "sgd", "momentum": 0, "weight_decay": 0, "schedule": "constant", "warmup": 0}
     settings = Settings(epochs=1, batch_size=210, lr=0.1, layer_decay=0.5, precision="fp32", **fixed)
@@ -375,7 +373,7 @@ def test_unreadable_samples_are_skipped() -> None:
     assert found.results["counts"]["skipped"] == 2
     assert sum(found.results["counts"][part] for part in ("train", "validation", "test")) == 88
     assert len(found.classifier.predict(table)) == 88
-    with pytest.raises(DataError, match="none of 1 samples can be read, e.g. 0: nan at"):
+    with pytest.raises(DataError, match=r"none of 1 samples can be read, e\.g\. 0: nan at"):
         found.classifier.predict(table[4:5])
     with pytest.raises(DataError, match=r"4: nan at \(0,\) \(--strict\)"):
         found.classifier.predict(table, strict=True)
@@ -446,7 +444,7 @@ def test_interrupted_fine_tuning_resumes_bit_equal(
     out = tmp_path / "out"
     settings = FAST | {"checkpoint_seconds": 0.0}
     given = {"labels": images[1], "out": out, **settings}
-    with pytest.raises(RuntimeError if kill else Interrupted, match="killed" if kill else f"{title}; resume with the same command"):
+    with pytest.raises(RuntimeError if kill else Interrupted, match="killed" if kill else f"{title}; resume with"):
         aekit.finetune(encoder, images[0], progress=Stopping(title, step, kill), **given)
     assert {path.name for path in out.iterdir()} <= {"checkpoint", "log.jsonl"}
     with pytest.raises(OutputError, match="holds interrupted fine-tuning; resume with --resume, or choose"):
@@ -484,9 +482,7 @@ def test_resuming_with_other_settings_is_rejected(
         aekit.finetune(random, images[0], labels=images[1], out=out, resume=True, **FAST)
 
 
-def test_an_interruption_without_a_folder(
-    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
-) -> None:
+def test_an_interruption_without_a_folder(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
     with pytest.raises(Interrupted, match="stopped at step 2 of 28, fine-tuned; cannot be resumed without a folder"):
         progress = Stopping("fine-tuned", 2, False)
         aekit.finetune(encoder, images[0], labels=images[1], progress=progress, **FAST)
@@ -564,7 +560,9 @@ def test_notes_on_earlier_training_of_the_encoder(tmp_path: Path) -> None:
 # The command line
 
 
-def test_the_whole_workflow_on_the_command_line(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_workflow_on_the_command_line(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     y = np.array(["cold", "warm"])[np.arange(150) % 2]

@@ -233,9 +233,7 @@ def test_missing_data_is_one_line(data: Path, tmp_path: Path) -> None:
     ):
         break_report(patch)
         fit(array, run := tmp_path / "memory", **options)
-    with pytest.raises(
-        DataError, match=r"memory: its training data is not available: .*resume=True"
-    ):
+    with pytest.raises(DataError, match=r"memory: its training data is not available: .*resume=True"):
         aekit.make_report(run)
     fit(array, run, resume=True, **options)
     assert (run / "report.html").is_file()
@@ -244,9 +242,7 @@ def test_missing_data_is_one_line(data: Path, tmp_path: Path) -> None:
     shutil.copy(data, copied := tmp_path / "here" / "digits.npz")
     fit(copied, run := tmp_path / "moved")
     copied.unlink()
-    with pytest.raises(
-        DataError, match=r"moved: its training data is not available: .*digits\.npz"
-    ):
+    with pytest.raises(DataError, match=r"moved: its training data is not available: .*digits\.npz"):
         aekit.make_report(run)
     with pytest.raises(DataError, match="no encoder here"):
         aekit.make_report(tmp_path)
