@@ -73,18 +73,17 @@ def align_embeddings(name: str, other: Any, stored: Embeddings | None, count: in
     Raises:
         DataError: embeddings of other samples, or of the same encoder.
     """
-    if isinstance(other, (str, Path)):
-        other = open_embeddings(other)
-    vectors = finite_vectors(other)
-    if not isinstance(other, Embeddings) or stored is None:
+    opened = open_embeddings(other)
+    vectors = finite_vectors(opened)
+    if stored is None or not isinstance(other, (str, Path, Embeddings)):
         if len(vectors) != count:
             raise DataError(
                 f"{name}: {len(vectors)} embeddings; expected {count}, one for each sample that is evaluated"
             )
         return vectors
-    if other.digest == stored.digest:
+    if opened.digest == stored.digest:
         raise DataError(f"{name}: made by the same encoder; expected embeddings by another one")
-    positions = {sample: position for position, sample in enumerate(other.ids)}
+    positions = {sample: position for position, sample in enumerate(opened.ids)}
     missing = [sample for sample in stored.ids if sample not in positions]
     if missing:
         raise DataError(f"{name}: {len(missing)} samples have no embedding, e.g. {missing[0]!r}")

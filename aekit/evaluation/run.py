@@ -98,8 +98,9 @@ def evaluate(
         >>> evaluation.summary()
         ['encoder vs noise: significantly better on 2 of 2 metrics (95 %, Holm)']
     """
-    stored = open_embeddings(embeddings) if isinstance(embeddings, (str, Path, Embeddings)) else None
-    vectors = finite_vectors(embeddings if stored is None else stored)
+    opened = open_embeddings(embeddings)
+    stored = opened if isinstance(embeddings, (str, Path, Embeddings)) else None
+    vectors = finite_vectors(opened)
     if labels is None and stored is not None:
         labels = stored.labels
     targets, remark = make_targets(

@@ -527,6 +527,8 @@ def test_embeddings_are_given_as_a_path_an_object_or_an_array(
         by_array.digest is None
         and by_array.results["encoder"]["knn"].metrics == by_path.results["encoder"]["knn"].metrics
     )
+    tensor = evaluate(torch.from_numpy(vectors.copy()).requires_grad_(), labels, **settings)
+    assert tensor.to_dict() == by_array.to_dict()
     compared = evaluate(vectors[:, :2], labels, compare_with={"all": tmp_path / "embeddings"}, **settings)
     assert compared.results["all"]["knn"].metrics == by_path.results["encoder"]["knn"].metrics
     with pytest.raises(DataError, match="no embeddings here"):
