@@ -199,7 +199,7 @@ def load_autoencoder(
         raise DataError(f"{run}: has no decoder; only runs with an autoencoder objective have one")
     record = read_json(folder / "decoder.json")
     encoder = load(run, device=device)
-    check_same_encoder(record["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
+    check_same_encoder(record["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")
     with temporary_seed(0):
         freeze(encoder, record.get("frozen", 0))
         part = trained_part(encoder)

@@ -83,7 +83,7 @@ def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
         raise IdentityError(
             f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}"
         )
-    check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder beside it is")
+    check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")
     record = described["plugin"]
     plugin = registry().require(record, required_by=str(folder))
     options = validate_options(plugin, described["options"], str(folder))
