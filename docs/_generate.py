@@ -105,7 +105,7 @@ def pages() -> dict[str, str]:
     plural = {kind: "indexes" if kind == "index" else f"{kind}s" for kind in TITLES}
     generated = {f"reference/plugins/{plural[kind]}.md": plugin_page(kind) for kind in TITLES}
     generated |= {"reference/cli.md": command_page(), "reference/plugin.md": plugin_api_page()}
-    return generated | {"changelog.md": changelog()}
+    return generated | {"changelog.md": changelog(), "tour.md": tour()}
 
 
 def plugin_page(kind: str) -> str:
@@ -120,7 +120,13 @@ def command_page() -> str:
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     sections = [_command_section(command, context, name, 2) for name, command in commands.items() if command]
     codes = "Every command answers `--help`. Exit codes: 0, done; 2, an error that the message names; 130, stopped."
-    return "\n\n".join(["# Command line", codes, _parameters(group, context), *sections, ENVIRONMENT]) + "\n"
+    completion = (
+        'Shell completion: put `eval "$(_AEKIT_COMPLETE=bash_source aekit)"` into `~/.bashrc`, the same with `zsh_source` into '
+        "`~/.zshrc`, or `_AEKIT_COMPLETE=fish_source aekit | source` into the configuration of fish."
+    )
+    return (
+        "\n\n".join(["# Command line", codes, completion, _parameters(group, context), *sections, ENVIRONMENT]) + "\n"
+    )
 
 
 def plugin_api_page() -> str:
@@ -148,6 +154,15 @@ def changelog() -> str:
     """Return CHANGELOG.md, with its links seen from the site."""
     text = (ROOT / "CHANGELOG.md").read_text("utf-8")
     return LINK.sub(lambda link: f"]({posixpath.relpath(link[1], 'docs')}{link[2]})", text)
+
+
+def tour() -> str:
+    """Return the cells of the notebook as a page."""
+    cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text("utf-8"))["cells"]
+    sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    parts = [text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in sources]
+    title, *others = "\n\n".join(parts).split("\n", 1)
+    return f"{title}\n\nThis page is a [notebook](tour.ipynb) to run.\n{''.join(others)}\n"
 
 
 def outside_links(markdown: str, place: str) -> str:
