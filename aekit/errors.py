@@ -12,11 +12,12 @@ from collections.abc import Iterable
 class AekitError(Exception):
     """An error that the user can fix. All other errors of aekit are subclasses.
 
-    >>> try:
-    ...     aekit.fit(np.zeros((20, 4)), backbone="convv")
-    ... except aekit.AekitError as error:
-    ...     print(error)
-    encoder.backbone: no backbone 'convv'; did you mean 'conv'?
+    Examples:
+        >>> try:
+        ...     aekit.fit(np.zeros((20, 4)), backbone="convv")
+        ... except aekit.AekitError as error:
+        ...     print(error)
+        encoder.backbone: no backbone 'convv'; did you mean 'conv'?
     """
 
 

@@ -1,7 +1,7 @@
 """Run the commands in the documentation and write down their outputs: ``python docs/_commands.py --write [PAGE ...]``.
 
 A ``sh`` block preceded by ``<!-- run -->`` is run, and the plain block that follows it holds its output. The blocks of a page
-run in order in one folder. ``<!-- run: first 12 lines -->`` keeps the beginning of a long output.
+run in order in one folder. ``<!-- run: show embed evaluate -->`` keeps the outputs of these commands alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from aekit.cli import main
 
 FOLDER = Path(__file__).parent
 BLOCK = re.compile(
-    r"<!-- run(?:: first (?P<lines>\d+) lines)? -->\n```sh\n(?P<commands>.*?)```\n(?P<answer>\n```\n(?P<output>.*?)```\n)?",
+    r"<!-- run(?:: show (?P<shown>[a-z ]+))? -->\n```sh\n(?P<commands>.*?)```\n(?P<answer>\n```\n(?P<output>.*?)```\n)?",
     re.S,
 )
 HEREDOC = re.compile(r"<<-?\s*'?(\w+)'?")
@@ -40,6 +40,11 @@ class Finished:
     command: str
     output: str
     code: int
+
+    @property
+    def name(self) -> str:
+        """The subcommand of aekit, or ""."""
+        return self.command.split()[1] if self.command.startswith("aekit ") else ""
 
     @property
     def failed(self) -> bool:
@@ -88,7 +93,8 @@ def run(command: str, folder: Path, extra: Mapping[str, Sequence[str]] | None = 
     finally:
         sys.argv = argv
         signal.signal(signal.SIGTERM, handler)
-    lines = [line.rstrip() for line in click.unstyle(output.getvalue()).splitlines() if not PROGRESS.match(line)]
+    text = click.unstyle(output.getvalue()).replace(f"{folder}/", "")
+    lines = [line.rstrip() for line in text.splitlines() if not PROGRESS.match(line)]
     return Finished(command, "\n".join(lines).strip("\n") + "\n" if any(lines) else "", code)
 
 
@@ -106,18 +112,17 @@ def write_outputs(path: Path) -> None:
     """
     text = path.read_text("utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        blocks = list(run_page(text, Path(folder)))
+        blocks = list(run_page(text, Path(folder).resolve()))
     for finished in (finished for block in blocks for finished in block):
         if finished.failed:
             sys.exit(f"{path}: {finished.command}\n{finished.output}")
     remaining = iter(blocks)
 
     def with_output(match: re.Match[str]) -> str:
-        lines = "".join(finished.output for finished in next(remaining)).splitlines()
-        kept = lines[: int(match["lines"])] if match["lines"] else lines
-        shown = "\n".join(kept + ["..."] * (len(kept) < len(lines)))
+        shown = match["shown"].split() if match["shown"] else None
+        text = "".join(one.output for one in next(remaining) if shown is None or one.name in shown)
         block = match[0].removesuffix(match["answer"] or "")
-        return f"{block}\n```\n{shown}\n```\n" if shown else block
+        return f"{block}\n```\n{text}```\n" if text else block
 
     path.write_text(BLOCK.sub(with_output, text), "utf-8")
 

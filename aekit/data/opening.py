@@ -50,11 +50,12 @@ def open_data(
         RecipeError: unknown options, or options of a source that does not open this data.
         PluginError: the source is missing, disabled or broken.
 
-    >>> images = np.zeros((10, 8, 9), np.uint8)
-    >>> aekit.open_data(images).spec.shape
-    (1, 8, 9)
-    >>> aekit.open_data(images, {"arrays": {"kind": "series"}}).spec.shape
-    (8, 9)
+    Examples:
+        >>> images = np.zeros((10, 8, 9), np.uint8)
+        >>> aekit.open_data(images).spec.shape
+        (1, 8, 9)
+        >>> aekit.open_data(images, {"arrays": {"kind": "series"}}).spec.shape
+        (8, 9)
     """
     if isinstance(data, (str, os.PathLike)):
         return _open_named(os.fspath(data), options or {}, like, base)

@@ -53,10 +53,11 @@ def embed(
         DataError: the data cannot be read, or its shape or dtype does not fit the encoder.
         IdentityError: `out` holds embeddings of another encoder.
 
-    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
-    >>> embeddings = aekit.embed(encoder, "sklearn:digits", out="embeddings")
-    >>> embeddings.vectors.shape, embeddings.labels.shape
-    ((1797, 2), (1797,))
+    Examples:
+        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+        >>> embeddings = aekit.embed(encoder, "sklearn:digits", out="embeddings")
+        >>> embeddings.vectors.shape, embeddings.labels.shape
+        ((1797, 2), (1797,))
     """
     source = open_data(data, options, like=encoder.spec)
     if source.note and source is not data:

@@ -48,9 +48,10 @@ class Embeddings:
         folder: folder of the embeddings, or None.
         manifest: content of ``manifest.json``.
 
-    >>> embeddings = aekit.Embeddings.from_array(np.eye(3))
-    >>> len(embeddings), embeddings.dim, list(embeddings.ids)
-    (3, 3, ['0', '1', '2'])
+    Examples:
+        >>> embeddings = aekit.Embeddings.from_array(np.eye(3))
+        >>> len(embeddings), embeddings.dim, list(embeddings.ids)
+        (3, 3, ['0', '1', '2'])
     """
 
     def __init__(

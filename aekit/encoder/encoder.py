@@ -44,13 +44,14 @@ class Encoder(nn.Module):
         record: data and metrics of its training; not part of its identity.
         folder: folder that it was loaded from, or None.
 
-    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
-    >>> encoder.dim, encoder.spec.shape
-    (2, (1, 8, 8))
-    >>> encoder.embed("sklearn:digits").vectors.shape
-    (1797, 2)
-    >>> encoder.save("my-encoder").name
-    'my-encoder'
+    Examples:
+        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+        >>> encoder.dim, encoder.spec.shape
+        (2, (1, 8, 8))
+        >>> encoder.embed("sklearn:digits").vectors.shape
+        (1797, 2)
+        >>> encoder.save("my-encoder").name
+        'my-encoder'
     """
 
     def __init__(

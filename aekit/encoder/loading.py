@@ -34,10 +34,11 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
         PluginError: a plugin that it needs is missing, disabled or broken, or its version computes other embeddings.
         IdentityError: the weights are damaged, or do not match ``encoder.json``.
 
-    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
-    >>> folder = encoder.save("saved-encoder")
-    >>> aekit.load(folder).digest == encoder.digest
-    True
+    Examples:
+        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+        >>> folder = encoder.save("saved-encoder")
+        >>> aekit.load(folder).digest == encoder.digest
+        True
     """
     folder = find_encoder_folder(path)
     saved = read_json(folder / "encoder.json")

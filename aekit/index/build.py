@@ -70,11 +70,12 @@ def build_index(
         IdentityError: `out` holds an index of another encoder.
         OutputError: `out` holds something else.
 
-    >>> vectors = np.random.default_rng(0).normal(size=(100, 8))
-    >>> index = aekit.build_index(vectors)
-    >>> scores, rows = index.search(vectors[:2], k=3)
-    >>> rows.shape, rows[:, 0].tolist()
-    ((2, 3), [0, 1])
+    Examples:
+        >>> vectors = np.random.default_rng(0).normal(size=(100, 8))
+        >>> index = aekit.build_index(vectors)
+        >>> scores, rows = index.search(vectors[:2], k=3)
+        >>> rows.shape, rows[:, 0].tolist()
+        ((2, 3), [0, 1])
     """
     embeddings = open_embeddings(embeddings)
     if not len(embeddings):

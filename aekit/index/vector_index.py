@@ -212,10 +212,11 @@ def open_index(folder: str | Path) -> VectorIndex:
         IdentityError: a file is damaged, or its encoder is another one.
         PluginError: the engine is missing, disabled or broken.
 
-    >>> vectors = np.random.default_rng(0).normal(size=(100, 8))
-    >>> index = aekit.build_index(vectors, "my-index")
-    >>> aekit.open_index("my-index").search(vectors[0], k=1)[1].tolist()
-    [[0]]
+    Examples:
+        >>> vectors = np.random.default_rng(0).normal(size=(100, 8))
+        >>> index = aekit.build_index(vectors, "my-index")
+        >>> aekit.open_index("my-index").search(vectors[0], k=1)[1].tolist()
+        [[0]]
     """
     folder = Path(folder)
     if not (folder / "manifest.json").is_file() or "engine" not in read_json(folder / "manifest.json"):

@@ -67,10 +67,11 @@ def export_encoder(
         DataError: there are no samples to compare on, or the suffix is unknown.
         IdentityError: the exported model gives other embeddings; nothing is written.
 
-    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
-    >>> record = aekit.export_encoder(encoder, "model.pt2")
-    >>> record["format"], record["difference"] < record["tolerance"]
-    ('torch.export', True)
+    Examples:
+        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+        >>> record = aekit.export_encoder(encoder, "model.pt2")
+        >>> record["format"], record["difference"] < record["tolerance"]
+        ('torch.export', True)
     """
     out = Path(out)
     if out.suffix not in FORMATS:

@@ -79,11 +79,12 @@ def fit(
         TrainingError: the loss stopped being finite, or `out` holds the checkpoint of another recipe.
         Interrupted: Ctrl-C; the state is saved if there is a run folder.
 
-    >>> encoder = aekit.fit("sklearn:digits", variants=["denoising"], dim=2, epochs=1, backbone="mlp", out="run")
-    >>> encoder.embed("sklearn:digits").vectors.shape
-    (1797, 2)
-    >>> aekit.load("run").digest == encoder.digest
-    True
+    Examples:
+        >>> encoder = aekit.fit("sklearn:digits", variants=["denoising"], dim=2, epochs=1, backbone="mlp", out="run")
+        >>> encoder.embed("sklearn:digits").vectors.shape
+        (1797, 2)
+        >>> aekit.load("run").digest == encoder.digest
+        True
     """
     shorthands = {
         "objective.variants": None if variants is None else list(variants),

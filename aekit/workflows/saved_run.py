@@ -160,9 +160,10 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
         DataError: there is no trained run in the folder, or its data is not available.
         OutputError: the report cannot be written.
 
-    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp", out="run", report=False)
-    >>> aekit.make_report("run").name
-    'report.html'
+    Examples:
+        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp", out="run", report=False)
+        >>> aekit.make_report("run").name
+        'report.html'
     """
     folder = Path(run)
     _check_trained(folder)

@@ -25,13 +25,14 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     Attributes:
         encoder_: the trained `aekit.Encoder`.
 
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from sklearn.pipeline import make_pipeline
-    >>> X, y = load_iris(return_X_y=True)
-    >>> pipeline = make_pipeline(aekit.AekitTransformer(dim=2, epochs=1), LogisticRegression())
-    >>> pipeline.fit(X, y).predict(X).shape
-    (150,)
+    Examples:
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sklearn.pipeline import make_pipeline
+        >>> X, y = load_iris(return_X_y=True)
+        >>> pipeline = make_pipeline(aekit.AekitTransformer(dim=2, epochs=1), LogisticRegression())
+        >>> pipeline.fit(X, y).predict(X).shape
+        (150,)
     """
 
     def __init__(

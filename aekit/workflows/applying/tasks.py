@@ -123,10 +123,11 @@ def apply(
         DataError: the run has no decoder, or the data is unreadable or does not fit.
         OutputError: `out` already exists.
 
-    >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1, out="run", report=False)
-    >>> result = aekit.apply("run", "sklearn:iris", task="reconstruct")
-    >>> result.values.shape, result.rows[0]["method"]
-    ((150, 4), 'code, float32')
+    Examples:
+        >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1, out="run", report=False)
+        >>> result = aekit.apply("run", "sklearn:iris", task="reconstruct")
+        >>> result.values.shape, result.rows[0]["method"]
+        ((150, 4), 'code, float32')
     """
     context = Context(run, task, data, options, split, progress, device)
     if task not in TASKS and task not in context.pretext_tasks:

@@ -185,10 +185,11 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
         IdentityError: the classifier is damaged, or belongs to another encoder than the one in the folder.
         PluginError: a plugin that the encoder needs is missing.
 
-    >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1)
-    >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=1, baseline=False, out="tuned")
-    >>> aekit.load_classifier("tuned").predict("sklearn:iris").shape
-    (150,)
+    Examples:
+        >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1)
+        >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=1, baseline=False, out="tuned")
+        >>> aekit.load_classifier("tuned").predict("sklearn:iris").shape
+        (150,)
     """
     folder = Path(path)
     if not (folder / "classifier.json").is_file() or not (folder / "encoder" / "encoder.json").is_file():

@@ -96,10 +96,11 @@ def finetune(
         TrainingError: the loss stopped being finite, or `out` holds the checkpoint of other settings.
         Interrupted: Ctrl-C; the state is saved if there is a folder.
 
-    >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1)
-    >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=2)
-    >>> list(result.accuracy)
-    ['finetuned', 'random', 'frozen']
+    Examples:
+        >>> encoder = aekit.fit("sklearn:iris", dim=2, epochs=1)
+        >>> result = aekit.finetune(encoder, "sklearn:iris", epochs=2)
+        >>> list(result.accuracy)
+        ['finetuned', 'random', 'frozen']
     """
     folder = None if out is None else Path(out)
     if folder and is_finished(folder, resume):
