@@ -80,9 +80,7 @@ def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
     """Load one task from its folder; raises as `load_pretexts`."""
     described = read_json(folder / "pretext.json")
     if described.get("format") != FORMAT:
-        raise IdentityError(
-            f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}"
-        )
+        raise IdentityError(f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}")
     check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")
     record = described["plugin"]
     plugin = registry().require(record, required_by=str(folder))
