@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from aekit.evaluation.metrics.paired_tests import PairedComparison
-from aekit.evaluation.summary import ENCODER, Results, at_chance, join_words
+from aekit.evaluation.summary import ENCODER, Results, at_chance, join_words, unconverged
 
 EVALUATOR_TITLES = {
     "probe": "the linear probe",
@@ -47,6 +47,8 @@ def headline(
     clauses: dict[str, list[str]] = {}
     outcomes_by_group = {"better": 0, "not significantly different": 0, "worse": 0, "chance": 0}
     for evaluator, result in evaluators.items():
+        if unconverged(results, evaluator):
+            continue
         outcomes = {s: comparisons[evaluator, s].outcome for s in others if (evaluator, s) in comparisons}
         group, clause = _clause(outcomes, names, chance=at_chance(result))
         if clause:

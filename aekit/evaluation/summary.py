@@ -82,10 +82,23 @@ def graded_summary(
         others = {
             subject: by_name[name] for subject, by_name in results.items() if subject != ENCODER and name in by_name
         }
+        if unfinished := unconverged(results, name):
+            subjects = join_words(unfinished)
+            sentences.append(("notice", f"{name}: did not converge for {subjects}, so nothing follows from it"))
+            continue
         outcomes = {subject: compared[name, subject].outcome for subject in others}
         chance = _chance_sentences(name, result, others, labels_related=related)
         sentences += _sentences(name, result, others, outcomes, compared_with, chance)
     return sentences
+
+
+def unconverged(results: Results, evaluator: str) -> list[str]:
+    """Return the subjects for which an evaluator reports that its fit did not converge."""
+    return [
+        subject
+        for subject, by_name in results.items()
+        if evaluator in by_name and by_name[evaluator].chosen.get("converged") is False
+    ]
 
 
 def _sentences(

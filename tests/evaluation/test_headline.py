@@ -73,3 +73,17 @@ def test_many_different_outcomes_are_counted() -> None:
         "Better than every baseline on 1 of 4 metrics; no significant difference from at least one baseline on 1; "
         "worse than at least one baseline on 2 (400 test samples)."
     )
+
+
+def test_nothing_follows_from_a_probe_that_did_not_converge() -> None:
+    stuck = Result(result(80).metrics, {"converged": False}, scores=result(80).scores, chance=0.2)
+    results = {
+        "encoder": {"probe": stuck, "retrieval": result(300)},
+        "raw": {"probe": result(320, chance=0.2), "retrieval": result(200)},
+    }
+    assert headline(results) == "Better than raw pixels on retrieval (400 test samples)."
+    counts = {"samples": 2000, "dim": 8, "classes": 2, "train": 1200, "validation": 400, "test": 400}
+    evaluation = Evaluation(None, counts, "drawn", results, titles=TITLES)
+    (sentence,) = [text for _, text in evaluation.graded_summary() if text.startswith("probe")]
+    assert sentence == "probe: did not converge for encoder, so nothing follows from it"
+    assert "guessing" not in evaluation.text(verbose=True)
