@@ -8,6 +8,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 import torch
 from commands import Command
@@ -18,14 +21,17 @@ from sklearn.decomposition import PCA
 import aekit
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource
+from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import apply_any_size
 from aekit.encoder.preprocessing import Preprocess
+from aekit.errors import DataError
 from aekit.evaluation.metrics.image import MAX_PSNR, psnr_from_mse, squared_errors
 from aekit.nn.pca import fit_pca
 from aekit.objectives.autoencoder import load_autoencoder
 from aekit.workflows.applying.compression import Uint8Quantizer, measure_file_sizes
 from aekit.workflows.applying.full_size import FullSizeNetwork, full_size_network
 from aekit.workflows.applying.generation import interpolate_codes
+from aekit.workflows.applying.outputs import SampleWriter
 
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
 
@@ -283,6 +289,74 @@ def test_clean_pages_in_a_column(page_run: Path, pages: Path) -> None:
         (1, 50, 41),
         (1, 50, 41),
     ]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    "ids", [["a", "b", "c"], ["p.1", "p.2", "p.10"], ["x", "x.a", "X"], ["é/..", "", "../q\\?.PNG"]]
+)
+def test_restored_pages_of_different_sizes_are_files_of_their_own(
+    page_run: Path, pages: Path, tmp_path: Path, ids: list[str], ending: str
+) -> None:
+    table = pa.table({"id": ids, "path": [str(pages / "dirty" / f"{number}.png") for number in range(3)]})
+    if ending == ".csv":
+        pa.csv.write_csv(table, tmp_path / "list.csv")
+    else:
+        pa.parquet.write_table(table, tmp_path / "list.parquet")
+    arguments = (page_run, tmp_path / f"list{ending}")
+    in_memory = aekit.apply(*arguments, task="denoise").values
+    result = aekit.apply(*arguments, task="denoise", out=tmp_path / "out")
+    assert isinstance(in_memory, list) and result.samples_path == "samples"
+    names = {
+        "a": ["a.png", "b.png", "c.png"],
+        "p.1": ["p.1.png", "p.2.png", "p.10.png"],
+        "x": ["x.png", "x.a.png", "X-2.png"],
+        "é/..": ["é.png", "sample.png", "q__.png"],
+    }[ids[0]]
+    files = {path.relative_to(tmp_path / "out" / "samples").as_posix() for path in tmp_path.glob("out/samples/**/*.*")}
+    assert files == set(names)
+    for name, values, height in zip(names, in_memory, (37, 50, 50)):
+        with Image.open(tmp_path / "out" / "samples" / name) as image:
+            assert image.format == "PNG" and image.height == height and np.array_equal(np.asarray(image), values[0])
+
+
+def test_restored_images_of_16_bits_and_of_floats_are_png_and_tiff(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for dtype, suffix, top in ((np.uint16, "png", 60_000), (np.float32, "tif", 1.0)):
+        folder = tmp_path / suffix
+        folder.mkdir()
+        for number, size in enumerate([(16, 16)] * 8 + [(20, 28)]):
+            Image.fromarray((rng.random(size) * top).astype(dtype)).save(folder / f"page.{number}.{suffix}")
+        settings = FAST | {"encoder.dim": 0, "data.images.size": 16}
+        aekit.fit(folder, variants=["denoising"], epochs=1, out=tmp_path / f"run-{suffix}", overrides=settings)
+        rows = "".join(f"{number}.x,{suffix}/page.{number}.{suffix}\n" for number in (7, 8))
+        (tmp_path / "list.csv").write_text("id,path\n" + rows)
+        arguments = (tmp_path / f"run-{suffix}", tmp_path / "list.csv")
+        in_memory = aekit.apply(*arguments, task="denoise").values
+        aekit.apply(*arguments, task="denoise", out=tmp_path / f"out-{suffix}")
+        for name, values, size in zip(("7.x", "8.x"), in_memory or [], ((16, 16), (20, 28))):
+            written = np.asarray(Image.open(tmp_path / f"out-{suffix}" / "samples" / f"{name}.{suffix}"))
+            assert written.shape == size and written.dtype == dtype and np.array_equal(written, values[0])
+
+
+def test_images_that_no_image_file_holds_are_resized_or_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "x").mkdir()
+    for number, size in enumerate([(16, 16)] * 8 + [(20, 28)]):
+        Image.fromarray(rng.integers(0, 60_000, size).astype(np.uint16)).save(tmp_path / "x" / f"{number}.png")
+    settings = FAST | {"encoder.dim": 0, "data.images.size": 16, "data.images.channels": 3}
+    aekit.fit(tmp_path / "x", variants=["denoising"], epochs=1, out=tmp_path / "run", overrides=settings)
+    result = aekit.apply(tmp_path / "run", tmp_path / "x", task="denoise", out=tmp_path / "out")
+    assert "resized to the 16x16 pixels of the network: image files cannot hold image 3x16x16 uint16" in result.text()
+    assert np.load(tmp_path / "out" / "samples.npy").shape == (9, 3, 16, 16)
+
+    (tmp_path / "array").mkdir()
+    writer = SampleWriter(tmp_path / "array", SampleSpec("image", (3, 16, 16), "uint16"), ["a", "b"], image_files=True)
+    writer.add(["a"], np.zeros((1, 3, 16, 16), np.uint16))
+    with pytest.raises(
+        DataError, match=r"b: the output is 3x20x28, that of the first sample 3x16x16; outputs of .*uint16$"
+    ):
+        writer.add(["b"], np.zeros((1, 3, 20, 28), np.uint16))
 
 
 def test_without_clean_pages_there_are_no_metrics(page_run: Path, pages: Path) -> None:

@@ -164,9 +164,9 @@ class Context:
             raw = raw.astype(np.float64).round().clip(limits.min, limits.max)
         return raw.astype(dtype)
 
-    def outputs(self, names: Sequence[str]) -> SampleWriter:
-        """Open the writer of the outputs, for samples of these names. A task has one writer."""
-        self.outputs_written = SampleWriter(self.folder, self.spec, names)
+    def outputs(self, names: Sequence[str], *, image_files: bool = False) -> SampleWriter:
+        """Open the writer of the outputs, for samples of these names, read from image files or not. A task has one writer."""
+        self.outputs_written = SampleWriter(self.folder, self.spec, names, image_files=image_files)
         return self.outputs_written
 
     def skipped(self) -> dict[str, str]:

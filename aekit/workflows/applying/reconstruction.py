@@ -16,6 +16,7 @@ from aekit.registry.options import Field
 from aekit.training.training_data import training_samples
 from aekit.workflows.applying.compression import MAX_COMPARED, Uint8Quantizer, measure_file_sizes, supports_jpeg
 from aekit.workflows.applying.context import SHOWN, Context, TaskResult
+from aekit.workflows.applying.references import image_files
 
 RANGE_SAMPLES = 4096
 """Number of samples that set the ranges of the 8-bit code."""
@@ -39,7 +40,7 @@ def reconstruct(
         for _, raw in context.batches("encode", context.rows[:: -(-len(context.rows) // RANGE_SAMPLES)])
     )
     selection = _Selection(len(context.rows))
-    outputs = context.outputs(_names(context))
+    outputs = context.outputs(_names(context), image_files=bool(image_files(context.source)))
     table: dict[str, dict[str, list[float]]] = {}
     names: list[str] = []
     for positions, raw in context.batches("apply"):

@@ -18,7 +18,7 @@ from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
 from aekit.objectives.losses import ssim
 from aekit.workflows.applying.context import Context, TaskResult
 from aekit.workflows.applying.full_size import FullSizeNetwork
-from aekit.workflows.applying.outputs import supports_png
+from aekit.workflows.applying.outputs import image_suffix
 from aekit.workflows.applying.references import image_files
 
 SHOWN = 6
@@ -56,7 +56,13 @@ def open_full_size(
             )
         return context.source, None
     if image_files(context.original_size_source):
-        return context.original_size_source, full if supports_png(context.spec) else None
+        if image_suffix(context.spec):
+            return context.original_size_source, full
+        notes.append(
+            f"resized to the {context.spec.shape[2]}x{context.spec.shape[1]} pixels of the network: "
+            f"image files cannot hold {context.spec}"
+        )
+        return context.source, None
     original, expected = context.original_size_source.spec, context.spec
     if not original.is_image or (original.shape[0], original.dtype) != (expected.shape[0], expected.dtype):
         return context.source, None  # opening it raises an error that names the difference
@@ -99,7 +105,7 @@ def evaluate_restoration(
     Raises:
         DataError: no sample can be read.
     """
-    outputs = context.outputs([source.ids[int(row)] for row in rows])
+    outputs = context.outputs([source.ids[int(row)] for row in rows], image_files=bool(image_files(source)))
     show = {int(rows[position]) for position in np.linspace(0, len(rows) - 1, min(len(rows), SHOWN)).astype(int)}
     shown: list[list[np.ndarray]] = []
     titles: list[str] = []
