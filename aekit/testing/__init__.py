@@ -1,6 +1,6 @@
-"""The conformance kit: every plugin, ours and theirs, is held to the contracts by the same checks.
+"""The conformance kit: check built-in and other plugins against the contracts.
 
-In a plugin's tests, one line makes a test of each check::
+In a plugin's tests, one line creates a test for each check::
 
     from aekit.testing import conformance
 
@@ -42,32 +42,33 @@ MAKERS: dict[str, CaseMaker] = {
 
 
 def checks_for(kind: str) -> list[Check]:
-    """The checks that apply to a kind of plugin."""
+    """Return the checks that apply to a kind of plugin."""
     return [found for found in CHECKS if kind in found.kinds]
 
 
 def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Report:
-    """Puts a registered plugin through all checks of its kind.
+    """Run all checks of its kind on a registered plugin.
 
     Args:
         kind: one of `aekit.registry.discovery.KINDS`.
-        name: as a recipe would write it.
-        options: to test it with, instead of its defaults.
+        name: name as in a recipe.
+        options: options to test it with, instead of its defaults.
 
     Raises:
         PluginError: there is no such plugin, or it cannot be used.
+        RecipeError: the options are not valid.
     """
     bench = ConformanceRun(kind, name, options or {}, CHECKS, MAKERS)
     return Report(bench.plugin, list(bench.report()))
 
 
 def outcomes(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Iterator[CheckOutcome]:
-    """As `check`, one outcome at a time, as they come."""
+    """Run the checks as `check` does, and yield the outcomes one at a time."""
     return ConformanceRun(kind, name, options or {}, CHECKS, MAKERS).report()
 
 
 def conformance(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Callable[..., None]:
-    """A pytest test of a plugin, once for each check. Bind it to a name that begins with ``test``."""
+    """Return a pytest test of a plugin, parametrized by its checks. Assign it to a name that begins with ``test``."""
     import pytest
 
     bench = ConformanceRun(kind, name, options or {}, CHECKS, MAKERS)

@@ -1,4 +1,4 @@
-"""Checks of backbones alone: sizes, decoders, stages."""
+"""Check backbones: sizes, decoders, stages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aekit.testing.trials import DIM, Trial
 
 @check("backbone")
 def any_size(trial: Trial) -> None:
-    """small, odd and lopsided samples of 1, 3 and 5 channels are taken, or refused by a ValueError"""
+    """small, odd-sized and elongated samples of 1, 3 and 5 channels are embedded, or refused by a ValueError"""
     taken = 0
     for spec, encoder in _encoders(trial):
         taken += 1
@@ -31,18 +31,18 @@ def any_size(trial: Trial) -> None:
 
 @check("backbone", optional=True)
 def decoder(trial: Trial) -> None:
-    """its decoder gives back the sample's own shape, odd or even"""
+    """its decoder outputs the shape of the sample, odd or even"""
     for spec, encoder in _encoders(trial):
         try:
             output = encoder.backbone.decoder(DIM).eval()(torch.zeros(2, DIM))
         except NotImplementedError as error:
             raise NotApplicableError(f"no decoder: {error}") from None
-        assert tuple(output.shape[1:]) == spec.shape, f"{spec}: the decoder gives {tuple(output.shape[1:])}"
+        assert tuple(output.shape[1:]) == spec.shape, f"{spec}: the decoder outputs shape {tuple(output.shape[1:])}"
 
 
 @check("backbone")
 def stages(trial: Trial) -> None:
-    """its stages, applied in order and flattened, are its forward; features have the shape it says"""
+    """its stages, applied in order and flattened, equal its forward; features have the declared shape"""
     encoder = trial.objective().encoder.eval()
     backbone = encoder.backbone
     x = encoder.preprocess(trial.raw(2))
@@ -54,12 +54,12 @@ def stages(trial: Trial) -> None:
     assert found.flatten(1).shape[1] == backbone.features_dim, (
         f"features_dim is {backbone.features_dim}: expected {shape}"
     )
-    assert torch.equal(found.flatten(1), expected), "the stages in order give other features than forward"
+    assert torch.equal(found.flatten(1), expected), "the stages in order compute other features than forward"
 
 
 @check("backbone", optional=True)
 def mirror(trial: Trial) -> None:
-    """the mirror of a stage turns its output back into the shape of its input"""
+    """the mirror of a stage maps its output back to the shape of its input"""
     for spec, encoder in _encoders(trial):
         x = encoder.preprocess(_raw(spec))
         for number, stage in enumerate(encoder.backbone.eval().stages):
@@ -69,12 +69,14 @@ def mirror(trial: Trial) -> None:
                 raise NotApplicableError(f"no mirror: {error}") from None
             out = stage(x)
             shape = tuple(back(out).shape)
-            assert shape == tuple(x.shape), f"{spec}: the mirror of stage {number} gives {shape}, not {tuple(x.shape)}"
+            assert shape == tuple(x.shape), (
+                f"{spec}: the mirror of stage {number} outputs {shape}, expected {tuple(x.shape)}"
+            )
             x = out
 
 
 def _encoders(trial: Trial) -> Iterator[tuple[SampleSpec, Encoder]]:
-    """Encoders for samples of the sizes that the backbone takes."""
+    """Yield encoders for samples of the sizes that the backbone supports."""
     for shape in SHAPES[trial.spec.kind]:
         spec = SampleSpec(trial.spec.kind, shape, trial.spec.dtype)
         samples = load_samples(ArraySource(low_rank(spec, 8), kind=spec.kind), np.arange(8), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Checks of every plugin's entry and options, with nothing built."""
+"""Check the entry and the options of every plugin, without building it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _HEAVY = ("torch", "pydantic", "pandas", "sklearn", "faiss")
 
 @check(*KINDS, bare=True)
 def entry(case: Case) -> None:
-    """its name is lower case words joined by hyphens, its summary is one line"""
+    """its name consists of lower-case words joined by hyphens, and its summary is one line"""
     found = case.plugin.entry
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", found.name), (
-        f"name {found.name!r}: expected lower case words joined by hyphens"
+        f"name {found.name!r}: expected lower-case words joined by hyphens"
     )
     assert found.summary.strip(), "the summary is empty"
     assert "\n" not in found.summary, f"the summary has {len(found.summary.splitlines())} lines: expected one"
@@ -39,7 +39,7 @@ def entry(case: Case) -> None:
 
 @check(*KINDS, bare=True)
 def entry_light(case: Case) -> None:
-    """importing its hook module imports none of torch, pydantic, pandas, sklearn, faiss"""
+    """importing its hook module does not import torch, pydantic, pandas, sklearn or faiss"""
     name = case.plugin.distribution
     modules = tuple(point.module for found, point in entry_points() if found.metadata["Name"] == name)
     heavy = _heavy_imports(modules)
@@ -61,7 +61,7 @@ def _heavy_imports(modules: tuple[str, ...]) -> str:
 
 @check(*KINDS, bare=True)
 def contract(case: Case) -> None:
-    """its target is of the type that its kind asks for, and takes the arguments it will be given"""
+    """its target has the type of its kind, and takes the arguments that aekit passes"""
     code, kind = case.code, case.plugin.kind
     if kind in _BASES:
         module, _, name = _BASES[kind].partition(":")
@@ -77,13 +77,13 @@ def contract(case: Case) -> None:
         given = [p.name for p in inspect.signature(code).parameters.values() if p.kind in by_place]
         assert len(given) == _POSITIONAL[kind], (
             f"takes {len(given)} arguments by position ({', '.join(given) or 'none'}), "
-            f"will be given {_POSITIONAL[kind]}; options are keyword-only"
+            f"expected {_POSITIONAL[kind]}; options are keyword-only"
         )
 
 
 @check(*CONFIGURED, bare=True)
 def options_described(case: Case) -> None:
-    """every option is annotated, has a default that it allows, and says what it does"""
+    """every option has an annotation, a valid default and a description"""
     for row in describe_options(case.code):
         assert row["default"] != "required", f"option {row['option']!r} has no default"
         assert row["description"], (
@@ -94,7 +94,7 @@ def options_described(case: Case) -> None:
 
 @check(*CONFIGURED, bare=True)
 def options_through_toml(case: Case) -> None:
-    """its options come back from a recipe as they were written into it"""
+    """its options are unchanged after a round trip through a recipe"""
     model = options_model(case.code)
     before = validate_options(case.plugin, case.options)
     text = tomli_w.dumps({name: value for name, value in before.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Checks of evaluators, on embeddings whose worth is known."""
+"""Check evaluators on embeddings of known quality."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EvaluatorCase(Case):
         return "labels" in self.plugin.entry.tags
 
     def evaluate(self, embeddings: np.ndarray | None = None, labels: np.ndarray | None = None) -> Result:
-        """As `aekit evaluate` calls it."""
+        """Call it as `aekit evaluate` does."""
         given = self.embeddings if embeddings is None else embeddings
         named = self.labels if labels is None else labels
         return self.code(given, named, self.split, **validate_options(self.plugin, self.options))
@@ -44,9 +44,9 @@ def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folde
 
 @check("evaluator")
 def result(case: EvaluatorCase) -> None:
-    """gives a Result whose metrics are finite and lie within their intervals; scores have the first as their mean"""
+    """it returns a Result whose metrics are finite and within their intervals; the mean of its scores is the first metric"""
     found = case.evaluate()
-    assert isinstance(found, Result), f"gives a {type(found).__name__}: expected an aekit.evaluation.results.Result"
+    assert isinstance(found, Result), f"gives a {type(found).__name__}: expected an aekit.plugin.Result"
     assert found.metrics, "gives no metrics"
     for name, metric in found.metrics.items():
         numbers = [number for number in (metric.value, metric.low, metric.high) if number is not None]
@@ -69,7 +69,7 @@ def result(case: EvaluatorCase) -> None:
 
 @check("evaluator")
 def result_same_every_time(case: EvaluatorCase) -> None:
-    """judges the same twice, whatever the global random states, and leaves those alone"""
+    """it computes the same twice, whatever the global random states, and does not change those"""
     found = []
     for seed in (1, 2):
         np.random.seed(seed)
@@ -85,7 +85,7 @@ def result_same_every_time(case: EvaluatorCase) -> None:
 
 @check("evaluator")
 def inputs_untouched(case: EvaluatorCase) -> None:
-    """changes neither the embeddings nor the labels, and takes them read-only"""
+    """it changes neither the embeddings nor the labels, and accepts read-only arrays"""
     embeddings, labels = case.embeddings.copy(), case.labels.copy()
     case.evaluate(embeddings, labels)
     assert np.array_equal(embeddings, case.embeddings), "changes the embeddings"
@@ -96,7 +96,7 @@ def inputs_untouched(case: EvaluatorCase) -> None:
 
 @check("evaluator")
 def chosen_without_test_labels(case: EvaluatorCase) -> None:
-    """what it chooses stays the same when the test labels are shuffled"""
+    """its selected settings stay the same when the test labels are shuffled"""
     before = dict(case.evaluate().chosen)
     for seed in range(3):
         shuffled = case.labels.copy()
@@ -109,7 +109,7 @@ def chosen_without_test_labels(case: EvaluatorCase) -> None:
 def oracle_beats_noise(case: EvaluatorCase) -> None:
     """its first metric is higher for embeddings that are the labels than for noise"""
     if not case.needs_labels:
-        raise NotApplicableError("it judges without labels: the entry has no tag 'labels'")
+        raise NotApplicableError("it needs no labels: the entry has no tag 'labels'")
     source = np.random.default_rng(2)
     noise = source.standard_normal(case.embeddings.shape).astype(np.float32)
     oracle = 0.1 * noise
@@ -121,7 +121,7 @@ def oracle_beats_noise(case: EvaluatorCase) -> None:
 
 @check("evaluator", optional=True)
 def without_labels(case: EvaluatorCase) -> None:
-    """judges where there are no labels, unless its tags say that it needs them"""
+    """it works without labels, unless its tags say that it needs them"""
     if case.needs_labels:
         raise NotApplicableError("the entry's tags say that it needs labels")
     found = case.code(case.embeddings, None, case.split, **validate_options(case.plugin, case.options))
@@ -130,13 +130,13 @@ def without_labels(case: EvaluatorCase) -> None:
 
 @check("evaluator", optional=True)
 def labels_of_its_tags(case: EvaluatorCase) -> None:
-    """takes numbers on a scale, and several labels a sample, if its tags say that it does"""
+    """it accepts numeric targets, and several labels per sample, if its tags say so"""
     numbers = case.embeddings[:, 0].astype(np.float64) + 0.1
     several = np.unique(case.labels, return_inverse=True)[1][:, None] <= np.arange(CLASSES - 1)
     given = {"targets": numbers, "multi-label": several}
     told = [tag for tag in given if tag in case.plugin.entry.tags]
     if not told:
-        raise NotApplicableError("the entry's tags say that it takes classes alone")
+        raise NotApplicableError("the entry's tags say that it accepts classes alone")
     for tag in told:
         found = case.evaluate(labels=given[tag])
         assert isinstance(found, Result), f"gives a {type(found).__name__} for {tag}"

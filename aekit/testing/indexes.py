@@ -1,4 +1,4 @@
-"""Checks of indexes, against exact search by brute force."""
+"""Check indexes against exact search by brute force."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aekit.testing.samples import blobs
 
 COUNT, DIM, QUERIES, K = 300, 8, 20, 10
 RECALL = 0.9
-"""Of the ten nearest among 300 vectors: an index that finds fewer is of no use on more."""
+"""Minimum recall of the ten nearest of 300 vectors."""
 
 
 class IndexCase(Case):
@@ -33,7 +33,7 @@ class IndexCase(Case):
         self.vectors, self.queries = vectors[:COUNT], vectors[COUNT:]
 
     def built(self, count: int = COUNT) -> Index:
-        """Over the first `count` vectors, in batches of uneven sizes."""
+        """Build it over the first `count` vectors, in batches of uneven sizes."""
 
         def batches() -> Iterator[np.ndarray]:
             for start in range(0, count, 77):
@@ -45,7 +45,7 @@ class IndexCase(Case):
         return index
 
     def exact(self, queries: np.ndarray, count: int = COUNT) -> tuple[np.ndarray, np.ndarray]:
-        """All scores (Q, count), and the rows of the ten best (Q, 10)."""
+        """Return all scores (Q, count), and the rows of the ten best (Q, 10)."""
         vectors = self.vectors[:count]
         if self.metric == "l2":
             scores = ((queries[:, None] - vectors) ** 2).sum(axis=2)
@@ -54,14 +54,14 @@ class IndexCase(Case):
         return scores, np.argsort(-scores, axis=1)[:, :K]
 
     def recall(self, index: Index, count: int = COUNT) -> float:
-        """Share of the ten nearest that it finds."""
+        """Return the fraction of the ten nearest that it finds."""
         _, expected = self.exact(self.queries, count)
         _, found = index.search(self.queries.copy(), K)
         return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(expected.tolist(), found.tolist())]))
 
 
 def index_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[IndexCase]:
-    """One for each metric; an index may refuse others than cosine by a RecipeError."""
+    """Return a case for each metric; an index may refuse metrics other than cosine by a RecipeError."""
     found = []
     for metric in get_args(Similarity):
         case = IndexCase(plugin, name, options, folder, metric)
@@ -77,14 +77,14 @@ def index_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: P
 
 @check("index")
 def finds_the_nearest(case: IndexCase) -> None:
-    """finds at least 9 of the 10 nearest, by brute force, of 300 vectors"""
+    """it finds at least 9 of the 10 nearest of 300 vectors"""
     recall = case.recall(case.built())
     assert recall >= RECALL, f"finds {recall:.0%} of the ten nearest: expected at least {RECALL:.0%}"
 
 
 @check("index")
 def best_first(case: IndexCase) -> None:
-    """scores (Q, k) are those of the rows (Q, k), best first, no row twice; one query alone gives the same"""
+    """scores (Q, k) belong to the rows (Q, k), best first, without duplicates; single queries return the same"""
     index = case.built()
     exact, _ = case.exact(case.queries)
     scores, rows = index.search(case.queries.copy(), K)
@@ -97,12 +97,12 @@ def best_first(case: IndexCase) -> None:
     error = np.abs(scores - np.take_along_axis(exact, rows, axis=1)).max() / np.ptp(exact)
     assert error < 0.05, f"scores are off by up to {error:.0%} of their range"
     alone = [index.search(query[None].copy(), K)[1][0] for query in case.queries]
-    assert np.array_equal(np.stack(alone), rows), "queries together find others than one by one"
+    assert np.array_equal(np.stack(alone), rows), "queries together find other rows than one by one"
 
 
 @check("index")
 def adds(case: IndexCase) -> None:
-    """vectors that are added come after those it has, and are found"""
+    """added vectors become rows after the existing ones, and are found"""
     index = case.built(200)
     index.add(case.vectors[200:].copy())
     recall = case.recall(index)
@@ -111,7 +111,7 @@ def adds(case: IndexCase) -> None:
 
 @check("index")
 def gives_vectors_back(case: IndexCase) -> None:
-    """vectors(rows) are those it was given, in the order asked for, but for what its storage rounds off"""
+    """vectors(rows) returns the stored vectors in the order of the rows, up to rounding"""
     index = case.built(200)
     index.add(case.vectors[200:].copy())
     rows = np.asarray([250, 3, 3, 199, 0])
@@ -125,7 +125,7 @@ def gives_vectors_back(case: IndexCase) -> None:
 
 @check("index")
 def more_than_there_are(case: IndexCase) -> None:
-    """asked for more than it holds, it gives row -1 where there is none"""
+    """asked for more rows than it has, it returns row -1 for the missing ones"""
     scores, rows = case.built(15).search(case.queries.copy(), 20)
     assert rows.shape == scores.shape == (QUERIES, 20), f"rows have shape {rows.shape}: expected ({QUERIES}, 20)"
     assert sorted(rows[0, :15].tolist()) == list(range(15)), "of 15 vectors, not all are found when 20 are asked for"
@@ -134,7 +134,7 @@ def more_than_there_are(case: IndexCase) -> None:
 
 @check("index")
 def index_save_and_load(case: IndexCase) -> None:
-    """saved as one file and plain settings, it comes back and finds the same"""
+    """saved as one file and plain settings, and loaded again, it finds the same"""
     index = case.built()
     path = case.folder / f"{case.metric}.index"
     settings = json.loads(json.dumps(index.save(path)))
@@ -142,12 +142,12 @@ def index_save_and_load(case: IndexCase) -> None:
     again: Index = case.code()
     again.load(path, settings)
     for what, before, after in zip(("scores", "rows"), index.search(case.queries, K), again.search(case.queries, K)):
-        assert np.array_equal(before, after), f"the loaded index gives other {what}"
+        assert np.array_equal(before, after), f"the loaded index returns other {what}"
 
 
 @check("index")
 def built_alike(case: IndexCase) -> None:
-    """built twice from the same vectors, it finds the same, and leaves global random states and the queries alone"""
+    """built twice from the same vectors, it finds the same; it changes neither global random states nor the queries"""
     with leaves_global_state_alone("building"):
         first, second = case.built(), case.built()
     queries = case.queries.copy()

@@ -1,4 +1,4 @@
-"""What a check is, how a plugin is put through all that apply to it, and the report that comes out."""
+"""Define checks, run those that apply to a plugin, and report their outcomes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Status = Literal["passed", "failed", "skipped"]
 
 
 class NotApplicableError(Exception):
-    """Raised by an optional check where the plugin does not have what it looks at; the message says what."""
+    """Raised by an optional check that does not apply to a plugin; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a plugin has to do right.
+    """A requirement on plugins.
 
     Attributes:
-        function: takes a `Case` and raises AssertionError where the plugin is at fault. Its docstring is one line, which
-            the report shows.
-        kinds: of plugins that it applies to.
-        bare: whether the registered entry is enough for it, with nothing built.
-        optional: whether it may find that it does not apply.
+        function: takes a `Case`, and raises AssertionError if the plugin does not meet the requirement. Reports show its
+            docstring, which is one line.
+        kinds: kinds of plugins that it applies to.
+        bare: whether it needs the registered entry alone, with nothing built.
+        optional: whether it may not apply.
     """
 
     function: Callable[[Any], None]
@@ -57,22 +57,22 @@ class Check:
 
 
 def check(*kinds: str, bare: bool = False, optional: bool = False) -> Callable[[Callable[[Any], None]], Check]:
-    """Makes a function a check of these kinds of plugins."""
+    """Make a function a check of these kinds of plugins."""
     return lambda function: Check(function, kinds, bare, optional)
 
 
 class Case:
-    """A plugin with options, set up to be looked at in one situation. Kinds of plugins have cases of their own."""
+    """A plugin with options, set up for checks in one situation. Kinds of plugins have subclasses."""
 
     label = ""
-    """What sets this case apart from the others of the plugin, such as its kind of sample."""
+    """Distinguishes this case from other cases of the plugin, such as the kind of sample."""
 
     def __init__(self, plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> None:
         self.plugin, self.name, self.options, self.folder = plugin, name, dict(options), folder
 
     @cached_property
     def code(self) -> Any:
-        """What the entry's target is."""
+        """The class or function that the entry names."""
         return self.plugin.load()
 
 
@@ -84,7 +84,7 @@ class CheckOutcome:
 
     @property
     def failure(self) -> str:
-        """Why this outcome is to the plugin's discredit, or ``""``."""
+        """Why the plugin fails by this outcome, or ``""``."""
         if self.status == "skipped" and not self.check.optional:
             return f"did not run: {self.reason}"
         return self.reason if self.status == "failed" else ""
@@ -97,7 +97,7 @@ class CheckOutcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What the kit found. `ok` is False where a check failed, and where one that has to run did not."""
+    """The outcomes of a plugin. `ok` is False if a check failed, or if a mandatory one did not run."""
 
     plugin: Plugin
     outcomes: list[CheckOutcome] = field(default_factory=list)
@@ -108,18 +108,18 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Of ``passed``, ``failed``, ``skipped`` and ``not run``: checks that had to run and could not."""
-        found = Counter("not run" if o.status == "skipped" and o.failure else o.status for o in self.outcomes)
-        return {name: found[name] for name in ("passed", "failed", "skipped", "not run")}
+        """Number of checks that ``passed``, ``failed``, were ``skipped``, or are mandatory and were ``not run``."""
+        statuses = Counter("not run" if o.status == "skipped" and o.failure else o.status for o in self.outcomes)
+        return {name: statuses[name] for name in ("passed", "failed", "skipped", "not run")}
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
+        """Return the report as plain values, for JSON."""
         checks = [
             {
                 "check": o.check.name,
                 "status": o.status,
                 "optional": o.check.optional,
-                "says": o.check.description,
+                "description": o.check.description,
                 "reason": o.reason,
             }
             for o in self.outcomes
@@ -128,7 +128,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """The counts, in words."""
+        """The counts, as text."""
         counted = ", ".join(f"{count} {name}" for name, count in self.counts.items())
         return f"{self.plugin.kind} {self.plugin.qualified} {self.plugin.version}: {counted}"
 
@@ -140,13 +140,13 @@ CaseMaker = Callable[[Plugin, str, Mapping[str, Any], Path], Sequence[Case]]
 
 
 class ConformanceRun:
-    """A plugin on the bench: its cases are made once, for all checks.
+    """A run of the checks of a plugin, which share its cases.
 
     Args:
-        kind, name: of a registered plugin.
-        options: to test it with; by default its own.
-        checks: all checks there are; those of the kind are run.
-        makers: kind -> what makes the cases of a plugin of that kind.
+        kind, name: kind and name of a registered plugin.
+        options: options to test it with; default: its defaults.
+        checks: all checks; those of the kind are run.
+        makers: kind -> function that makes the cases of a plugin of that kind.
     """
 
     def __init__(
@@ -172,16 +172,16 @@ class ConformanceRun:
 
     @cached_property
     def cases(self) -> Sequence[Case] | str:
-        """The cases, or why there are none."""
+        """The cases, or the reason why there are none."""
         with _undisturbed():
             try:
-                made = self.makers[self.kind](self.plugin, self.name, self.options, self.folder)
+                cases = self.makers[self.kind](self.plugin, self.name, self.options, self.folder)
             except (Exception, SystemExit) as error:
                 return error_line(error)
-        return made or "the kit has no case for it"
+        return cases or "the kit has no case for it"
 
     def run(self, one: Check) -> CheckOutcome:
-        """Puts the plugin through one check."""
+        """Run one check on the plugin."""
         if one.bare:
             return _outcome(one, [Case(self.plugin, self.name, self.options, self.folder)])
         if isinstance(self.cases, str):
@@ -189,10 +189,10 @@ class ConformanceRun:
         return _outcome(one, self.cases)
 
     def report(self) -> Iterator[CheckOutcome]:
-        """The outcomes, one at a time.
+        """Yield the outcomes one at a time.
 
         Raises:
-            RecipeError: the options to test with are not the plugin's.
+            RecipeError: the options are not valid.
         """
         if self.options:
             validate_options(self.plugin, self.options)
@@ -217,7 +217,7 @@ def _outcome(one: Check, cases: Sequence[Case]) -> CheckOutcome:
 
 
 def error_line(error: BaseException) -> str:
-    """One line: an assertion speaks for itself, anything else says what it is."""
+    """Format an error as one line; errors other than assertions begin with their type."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     if isinstance(error, AssertionError):
         return text or "assertion failed"
@@ -225,34 +225,31 @@ def error_line(error: BaseException) -> str:
 
 
 def global_state() -> tuple[Any, ...]:
-    """Of every global random generator that code could draw from instead of its own."""
+    """Return the state of every global random generator."""
     name, keys, *rest = np.random.get_state()
     return torch.get_rng_state().tolist(), (name, np.asarray(keys).tolist(), *rest), random.getstate()
 
 
 @contextmanager
 def leaves_global_state_alone(what: str) -> Iterator[None]:
-    """Raises AssertionError where `what` draws from, or seeds, a global generator."""
+    """Raise AssertionError if `what` draws from, or seeds, a global generator."""
     before = global_state()
     yield
-    for whose, old, new in zip(("torch", "numpy", "random"), before, global_state()):
+    for library, old, new in zip(("torch", "numpy", "random"), before, global_state()):
         assert old == new, (
-            f"{what} changes the global random state of {whose}; draw from the generator that is passed in"
+            f"{what} changes the global random state of {library}; draw from the generator that is passed in"
         )
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Checks seed global generators to see who draws from them; whoever runs the kit must not notice.
-
-    Samples are tiny, so more than one thread would only wait for the others.
-    """
-    arrays, own, threads = np.random.get_state(), random.getstate(), torch.get_num_threads()
+    """Restore global random states afterwards, because checks seed them, and use one thread, because samples are tiny."""
+    numpy_state, python_state, threads = np.random.get_state(), random.getstate(), torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            np.random.set_state(arrays)
-            random.setstate(own)
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)

@@ -1,4 +1,4 @@
-"""Checks of what trains an encoder: variants, pretext tasks and backbones."""
+"""Check the plugins that train an encoder: variants, pretext tasks and backbones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRAINING = ("variant", "pretext", "backbone")
 
 @check(*TRAINING)
 def shapes(trial: Trial) -> None:
-    """batches of 1, 2 and 7 give (B, D) embeddings, a scalar loss and detached scalars beside it"""
+    """batches of 1, 2 and 7 yield (B, D) embeddings, a scalar loss and other scalars, detached"""
     objective = trial.objective()
     encoder = objective.encoder.eval()
     for size in SIZES:
@@ -39,7 +39,7 @@ def shapes(trial: Trial) -> None:
     objective.train()
     for size in trial.loss_sizes:
         terms = _loss(objective, trial.raw(size))
-        assert "loss" in terms, f"loss() gives {', '.join(terms)}: expected 'loss' among them"
+        assert "loss" in terms, f"loss() returns {', '.join(terms)}: expected 'loss' among them"
         for name, value in terms.items():
             _has_shape(name, value, ())
             assert name == "loss" or not value.requires_grad, (
@@ -52,7 +52,7 @@ def shapes(trial: Trial) -> None:
 
 @check(*TRAINING)
 def finite(trial: Trial) -> None:
-    """embeddings and every term are finite, also with a sample that is the same number throughout"""
+    """embeddings and all loss terms are finite, even for a constant sample"""
     objective = trial.objective()
     raw = trial.raw(7).clone()
     raw[0] = raw.flatten()[0]
@@ -78,7 +78,7 @@ def gradients(trial: Trial) -> None:
 
 @check(*TRAINING)
 def embedding_deterministic(trial: Trial) -> None:
-    """in eval mode it embeds alike every time, and leaves global random states alone"""
+    """in eval mode its embeddings are deterministic, and global random states do not change"""
     encoder = trial.objective().encoder.eval()
     with torch.no_grad(), leaves_global_state_alone("embedding"):
         first, second = encoder(trial.raw(7)), encoder(trial.raw(7))
@@ -87,7 +87,7 @@ def embedding_deterministic(trial: Trial) -> None:
 
 @check(*TRAINING)
 def randomness_from_generator(trial: Trial) -> None:
-    """all randomness of the loss comes from the generator: global seeds do not matter, and are left alone"""
+    """all randomness of the loss comes from the generator: global random states neither matter nor change"""
     losses = []
     for seed in (1, 2):
         objective = trial.objective().train()
@@ -96,7 +96,7 @@ def randomness_from_generator(trial: Trial) -> None:
         with leaves_global_state_alone("the loss"):
             losses.append(_loss(objective, trial.raw(16))["loss"])
     assert torch.equal(*losses), (
-        f"with one generator, the loss is {losses[0]:.6g} or {losses[1]:.6g}, as global seeds differ"
+        f"with one generator, the loss is {losses[0]:.6g} or {losses[1]:.6g}, depending on global seeds"
     )
 
 
@@ -113,14 +113,14 @@ def batch_independence(trial: Trial) -> None:
 
 @check("variant", "pretext")
 def input_untouched(trial: Trial) -> None:
-    """it works on the sample without changing it"""
+    """it does not change its input in place"""
     objective = trial.objective().train()
     x = objective.encoder.preprocess(trial.raw(7))
     kept = x.clone()
     plugin = trial.plugin_module(objective)
     if isinstance(plugin, Variant):
         plugin.corrupt(x, _generator())
-        assert torch.equal(x, kept), "corrupt() changes its input; give back a new tensor"
+        assert torch.equal(x, kept), "corrupt() changes its input; return a new tensor"
     elif isinstance(plugin, Pretext):
         plugin.loss(x, _generator())
         assert torch.equal(x, kept), "loss() changes its input; work on a copy"
@@ -128,7 +128,7 @@ def input_untouched(trial: Trial) -> None:
 
 @check(*TRAINING)
 def same_seed_same_losses(trial: Trial) -> None:
-    """two runs from one seed have the same losses step by step, and from another seed others"""
+    """two runs from one seed have the same losses at every step, and a run from another seed has others"""
     first, second, other = (list(trial.steps(seed, most=4)) for seed in (5, 5, 6))
     assert first == second, f"two runs from one seed differ: losses {_listed(first)} and {_listed(second)}"
     assert first != other, f"runs from two seeds are the same: losses {_listed(first)}"
@@ -136,7 +136,7 @@ def same_seed_same_losses(trial: Trial) -> None:
 
 @check(*TRAINING)
 def loss_falls(trial: Trial) -> None:
-    """training on samples that three factors make lowers the loss"""
+    """training on low-rank samples reduces the loss"""
     settings = trial.settings(epochs=8, lr=3e-3)
     objective = trial.objective()
     before = _mean_loss(objective, trial)
@@ -150,7 +150,7 @@ def loss_falls(trial: Trial) -> None:
 
 @check(*TRAINING)
 def save_and_load(trial: Trial) -> None:
-    """a saved encoder comes back with the same digest and bit-equal embeddings"""
+    """a saved and loaded encoder has the same digest and bit-equal embeddings"""
     encoder = trial.objective(
         seed=3
     ).encoder.eval()  # loading builds with another seed: what is not saved comes to light
@@ -160,14 +160,14 @@ def save_and_load(trial: Trial) -> None:
     again = load(folder)
     assert again.digest == encoder.digest, "the loaded encoder has another digest"
     with torch.no_grad():
-        assert torch.equal(again(trial.raw(7)), encoder(trial.raw(7))), "the loaded encoder gives other embeddings"
+        assert torch.equal(again(trial.raw(7)), encoder(trial.raw(7))), "the loaded encoder computes other embeddings"
 
 
 @check(*TRAINING, optional=True)
 def export(trial: Trial) -> None:
-    """torch.export with a batch of any size, traced with 2, agrees for 1, 2 and 7"""
+    """its torch.export with a dynamic batch size, traced with 2, agrees for 1, 2 and 7"""
     if trial.plugin.kind == "pretext" or (trial.plugin.kind == "variant" and not trial.code.implements("head")):
-        raise NotApplicableError("nothing of it ships with the encoder")
+        raise NotApplicableError("it is not part of the encoder")
     encoder = trial.objective().encoder.eval()
     # torch explains a failure to its own developers, at length; what a plugin's author needs is in the exception.
     silence = io.StringIO()
@@ -181,7 +181,7 @@ def export(trial: Trial) -> None:
 
 @check(*TRAINING)
 def autocast(trial: Trial) -> None:
-    """its loss and gradients are finite where the hardware computes in bfloat16"""
+    """its loss and gradients are finite in bfloat16"""
     if trial.spec.is_clip:
         raise NotApplicableError("clips are trained in fp32 on a CPU")
     objective = trial.objective().train()
@@ -197,7 +197,7 @@ def autocast(trial: Trial) -> None:
 
 @check(*TRAINING)
 def labels_do_not_leak(trial: Trial) -> None:
-    """with other labels it computes the same losses and trains the same encoder"""
+    """its losses and its trained encoder do not depend on the labels"""
     digests, losses = [], []
     for seed in (1, 2):
         objective = trial.objective().train()
@@ -216,45 +216,47 @@ def labels_do_not_leak(trial: Trial) -> None:
 
 @check("pretext", optional=True)
 def hidden_values_do_not_leak(trial: Trial) -> None:
-    """what hide() hides reaches neither its visible part nor the encoder: other hidden values change nothing"""
+    """values that mask_input() masks affect neither its output nor the encoder's input"""
     objective = trial.objective().train()
     pretext = trial.plugin_module(objective)
     if not isinstance(pretext, Pretext) or not callable(getattr(pretext, "mask_input", None)):
-        raise NotApplicableError("it hides nothing: no hide()")
+        raise NotApplicableError("it has no mask_input()")
     hide: Hide = pretext.mask_input  # type: ignore[assignment]
     x = objective.encoder.preprocess(trial.raw(7))
     visible, hidden = hide(x, _generator())
-    assert hidden.dtype == torch.bool, f"hidden is {hidden.dtype}: expected a bool mask over x"
+    assert hidden.dtype == torch.bool, f"the mask is {hidden.dtype}: expected bool, of the shape of x"
     hidden = hidden.expand_as(x)
-    assert hidden.any() and not hidden.all(), f"hides {int(hidden.sum())} of {hidden.numel()} entries"
+    assert hidden.any() and not hidden.all(), (
+        f"masks {int(hidden.sum())} of {hidden.numel()} entries; expected some, but not all"
+    )
     again, mask = hide(_with_other_values(x, hidden), _generator())
-    assert torch.equal(mask.expand_as(x), hidden), "which entries are hidden depends on their values"
-    assert torch.equal(again, visible), "the visible part changes with the hidden values"
+    assert torch.equal(mask.expand_as(x), hidden), "the mask depends on the masked values"
+    assert torch.equal(again, visible), "the visible part depends on the masked values"
     seen, masks = _what_the_encoder_sees(pretext, x)
-    assert masks is not None, "loss() never calls hide()"
+    assert masks is not None, "loss() never calls mask_input()"
     told, _ = _what_the_encoder_sees(pretext, _with_other_values(x, masks))
     assert len(seen) == len(told) and all(torch.equal(a, b) for a, b in zip(seen, told)), (
-        "what the encoder is shown in loss() changes with the hidden values"
+        "the encoder's input in loss() depends on the masked values"
     )
 
 
 @check("pretext", optional=True)
 def shows(trial: Trial) -> None:
-    """show() gives rows of finite samples or of short texts, as many as it was given, the same from the same generator"""
+    """visualize() returns rows of finite samples or short texts, one per sample, equal for equal generators"""
     objective = trial.objective().eval()
     pretext = trial.plugin_module(objective)
     if not isinstance(pretext, Pretext) or type(pretext).visualize is Pretext.visualize:
-        raise NotApplicableError("it shows nothing: no show()")
+        raise NotApplicableError("it has no visualize()")
     x = objective.encoder.preprocess(trial.raw(7))
     kept = x.clone()
     with torch.no_grad(), leaves_global_state_alone("show()"):
         rows, again = pretext.visualize(x, _generator()), pretext.visualize(x, _generator())
-    assert torch.equal(x, kept), "show() changes its input; work on a copy"
-    assert rows, "show() gives no rows; leave it out where there is nothing to see"
+    assert torch.equal(x, kept), "visualize() changes its input; work on a copy"
+    assert rows, "visualize() returns no rows; do not define it if there is nothing to show"
     for title, row in rows.items():
         if isinstance(row, Tensor):
             _has_shape(f"row {title!r}", row, (7, *trial.spec.shape))
-            assert torch.isfinite(row).all(), f"row {title!r} has numbers that are not finite"
+            assert torch.isfinite(row).all(), f"row {title!r} has values that are not finite"
             assert torch.equal(row, again[title]), f"row {title!r} differs from one call to the next"  # type: ignore[arg-type]
         else:
             assert len(row) == 7 and all(isinstance(text, str) for text in row), f"row {title!r}: expected 7 texts"
@@ -269,7 +271,7 @@ def _with_other_values(x: Tensor, hidden: Tensor) -> Tensor:
 
 
 def _what_the_encoder_sees(pretext: Pretext, x: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Inputs of the backbone in the passes that train it, and the entries of `x` that every call of hide() hid.
+    """Record inputs of the backbone in the passes that train it, and the masks of every call of mask_input().
 
     Where the task changes samples before it hides parts of them, nothing of `x` itself counts as hidden.
     """
@@ -318,7 +320,7 @@ def _has_shape(what: str, value: Any, expected: tuple[int, ...]) -> None:
 
 
 def _agree(what: str, found: Tensor, expected: Tensor) -> None:
-    assert found.shape == expected.shape, f"{what} gives shape {tuple(found.shape)}: expected {tuple(expected.shape)}"
+    assert found.shape == expected.shape, f"{what} has shape {tuple(found.shape)}: expected {tuple(expected.shape)}"
     difference = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
     assert difference <= 1e-4, f"{what} differs by {difference:.2g} of the largest entry"
 

@@ -1,4 +1,4 @@
-"""Small synthetic samples of every kind, alike at every run: three hidden factors make each of them."""
+"""Make small synthetic samples of every kind, deterministically, from three latent factors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SPECS: dict[Kind, SampleSpec] = {
     "image": SampleSpec("image", (1, 8, 8), "uint8"),
     "clip": SampleSpec("clip", (1, 4, 8, 8), "uint8"),
 }
-"""What plugins are tested on. Images are square, so that tasks which turn them can take them."""
+"""Samples that plugins are tested on. Images are square, for tasks that rotate them."""
 
 COLOR = SampleSpec("image", (3, 8, 8), "uint8")
-"""What a plugin for images is tested on that refuses gray ones."""
+"""Samples for image plugins that refuse gray images."""
 
 SHAPES: dict[Kind, list[tuple[int, ...]]] = {
     "vector": [(1,), (2,), (7,), (33,)],
@@ -23,15 +23,15 @@ SHAPES: dict[Kind, list[tuple[int, ...]]] = {
     "image": [(1, 8, 8), (3, 13, 13), (5, 28, 20), (1, 9, 17)],
     "clip": [(1, 4, 8, 8), (3, 5, 13, 10)],
 }
-"""What backbones must take or refuse: small, odd and lopsided ones, of one, three and five channels."""
+"""Shapes that backbones must support or refuse: small, odd-sized and elongated ones, of one, three and five channels."""
 
 FACTORS = 3
 
 
 def low_rank(spec: SampleSpec, count: int = 256, seed: int = 0) -> np.ndarray:
-    """(count, *spec.shape) samples of spec.dtype, of rank 3 about their mean.
+    """Make samples (count, *spec.shape) of spec.dtype, of rank 3 about their mean.
 
-    Integers are the same squashed to 0..255, with enough contrast for cross-entropy to have something to gain.
+    Integers are squashed to 0..255, with enough contrast for cross-entropy to decrease.
     """
     source = np.random.default_rng([seed, spec.size])
     factors = source.standard_normal((count, FACTORS))
@@ -45,9 +45,9 @@ def low_rank(spec: SampleSpec, count: int = 256, seed: int = 0) -> np.ndarray:
 def blobs(
     count: int, classes: int, dim: int = 8, distance: float = 1.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(count, dim) float32 vectors around one center a class, and (count,) class names, in no order.
+    """Make vectors (count, dim) float32 around one center per class, and class names (count,), in random order.
 
-    At a distance of 1 classes overlap, so that choices matter; at 4 they are far apart.
+    At a distance of 1 classes overlap; at 4 they are well separated.
     """
     source = np.random.default_rng([seed, dim, classes])
     numbers = source.permutation(np.arange(count) % classes)

@@ -1,4 +1,4 @@
-"""Checks of sources, on small data sets: files of the formats that its tags name, or what its ``example`` makes."""
+"""Check sources on small data sets: files of the formats that their tags name, or the data of their ``example``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from aekit.testing.kit import Case, NotApplicableError, check, leaves_global_sta
 from aekit.testing.samples import SPECS
 
 LEAST = 8
-"""Samples that an example needs to have, so that there is something to permute."""
+"""Minimum number of samples of an example."""
 SPLITS = {"train", "validation", "test"}
 NO_EXAMPLE = (
-    "the kit has nothing to open: define example(folder: Path) -> str, a staticmethod of the class or a function beside the "
-    "plugin's, which makes a small data set in the folder and returns what to open (or that and a dict of options)"
+    "the kit has no data to open: define example(folder: Path) -> str, a staticmethod of the class or a function in its module, "
+    "which writes a small data set into the folder and returns what to open (or that and a dict of options)"
 )
 
 
@@ -38,7 +38,7 @@ class SourceCase(Case):
         self.where, self.label = where, label
 
     def open(self, where: str | None = None) -> Source:
-        """As `aekit fit` opens it."""
+        """Open it as `aekit fit` does."""
         options = {self.plugin.name: self.options} if self.options else None
         return open_data(f"{self.plugin.qualified}:{self.where if where is None else where}", options)
 
@@ -52,7 +52,7 @@ class SourceCase(Case):
 
 
 def source_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[SourceCase]:
-    """The plugin's own example, or else one for each format that its tags name and the kit can write.
+    """Return the plugin's own example, or one for each format that its tags name and the kit can write.
 
     Raises:
         ValueError: there is neither.
@@ -77,11 +77,11 @@ def source_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: 
 
 @check("source")
 def opens(case: SourceCase) -> None:
-    """a small data set opens as a Source with a spec and at least 8 samples, and leaves global random states alone"""
+    """a small data set opens as a Source with a spec and at least 8 samples, without changing global random states"""
     with leaves_global_state_alone("opening and reading"):
         source = case.open()
         source.read(np.arange(min(4, len(source))))
-    assert isinstance(source, Source), f"opens a {type(source).__name__}: expected a subclass of aekit.Source"
+    assert isinstance(source, Source), f"opens a {type(source).__name__}: expected a subclass of aekit.plugin.Source"
     assert isinstance(source.spec, SampleSpec), f"spec is {source.spec!r}: expected a SampleSpec"
     axes = len(SPECS[source.spec.kind].shape)
     assert len(source.spec.shape) == axes, f"spec {source.spec}: {source.spec.kind} samples have {axes} axes"
@@ -91,19 +91,19 @@ def opens(case: SourceCase) -> None:
 
 @check("source")
 def what_is_missing_is_named(case: SourceCase) -> None:
-    """asked for something that is not there, it raises a DataError of one line"""
+    """for missing data it raises a DataError of one line"""
     absent = f"{case.where}-not-there"
     try:
         case.open(absent)
     except DataError as error:
         assert "\n" not in str(error), f"the message has {len(str(error).splitlines())} lines: expected one"
     else:
-        raise AssertionError(f"opens {absent!r}, which is not there")
+        raise AssertionError(f"opens {absent!r}, which does not exist")
 
 
 @check("source")
 def ids(case: SourceCase) -> None:
-    """its ids are unique strings, one a sample"""
+    """its ids are unique strings, one per sample"""
     names = list(case.source.ids)
     assert len(names) == len(case.source), f"{len(names)} ids for {len(case.source)} samples"
     wrong = [name for name in names if not isinstance(name, str)]
@@ -113,13 +113,13 @@ def ids(case: SourceCase) -> None:
 
 @check("source")
 def read(case: SourceCase) -> None:
-    """read gives (B, *shape) of the spec's dtype, and which rows are good; bad ones are zeros with a reason"""
+    """read returns (B, *shape) of the spec's dtype and the usable rows; others are zeros, with a reason"""
     source = case.source
     for size in (1, 2, 7):
         rows, ok = source.read(case.all[:size])
         expected = (size, *source.spec.shape)
-        assert rows.shape == expected, f"read of {size} gives shape {rows.shape}: expected {expected}"
-        assert str(rows.dtype) == source.spec.dtype, f"read gives {rows.dtype}, the spec says {source.spec.dtype}"
+        assert rows.shape == expected, f"read of {size} returns shape {rows.shape}: expected {expected}"
+        assert str(rows.dtype) == source.spec.dtype, f"read returns {rows.dtype}, the spec says {source.spec.dtype}"
         assert ok.shape == (size,) and ok.dtype == bool, f"ok is {ok.dtype} {ok.shape}: expected bool ({size},)"
     rows, ok = source.read(case.all)
     assert ok.any(), f"none of the samples can be read: {next(iter(source.skipped.values()), 'no reason given')}"
@@ -132,12 +132,12 @@ def read(case: SourceCase) -> None:
 
 @check("source")
 def order_respected(case: SourceCase) -> None:
-    """rows come in the order of the indices, and as often as asked for"""
+    """rows have the order of the indices, repeated ones included"""
     rows, _ = case.source.read(case.all)
     order = np.random.default_rng(0).permutation(len(case.source))
-    assert _same(case.source.read(order)[0], rows[order]), "indices in another order give other samples"
+    assert _same(case.source.read(order)[0], rows[order]), "indices in another order return other samples"
     twice = np.asarray([5, 0, 5, 3])
-    assert _same(case.source.read(twice)[0], rows[twice]), "an index that is asked for twice is not read twice"
+    assert _same(case.source.read(twice)[0], rows[twice]), "a repeated index is not read twice"
 
 
 @check("source")
@@ -145,33 +145,33 @@ def openings_agree(case: SourceCase) -> None:
     """opened again, it has the same spec, ids, samples, labels and splits"""
     first, second = case.source, case.open()
     assert first.spec == second.spec, f"the spec was {first.spec}, now {second.spec}"
-    assert list(first.ids) == list(second.ids), "the ids are others"
-    assert _same(first.read(case.all)[0], second.read(case.all)[0]), "the samples are others"
+    assert list(first.ids) == list(second.ids), "the ids differ"
+    assert _same(first.read(case.all)[0], second.read(case.all)[0]), "the samples differ"
     for name in ("labels", "splits"):
         before, now = getattr(first, name), getattr(second, name)
         assert (before is None) == (now is None), (
             f"{name} were {'absent' if before is None else 'there'} the first time"
         )
-        assert before is None or np.array_equal(before, now), f"the {name} are others"
+        assert before is None or np.array_equal(before, now), f"the {name} differ"
 
 
 @check("source")
 def fingerprints(case: SourceCase) -> None:
-    """samples that differ have different fingerprints, which stay the same at every opening and in every batch"""
+    """different samples have different fingerprints, which depend neither on the opening nor on the batch"""
     rows, ok = case.source.read(case.all)
     prints = list(case.source.fingerprints(case.all))
-    assert prints == list(case.open().fingerprints(case.all)), "another opening gives other fingerprints"
+    assert prints == list(case.open().fingerprints(case.all)), "another opening returns other fingerprints"
     singly = [case.source.fingerprints(case.all[row : row + 1])[0] for row in case.all]
     assert prints == singly, "a fingerprint depends on the batch"
     of: dict[str, bytes] = {}
     for row in np.flatnonzero(ok):
         held = of.setdefault(prints[row], rows[row].tobytes())
-        assert held == rows[row].tobytes(), f"different samples have one fingerprint, {prints[row]!r}"
+        assert held == rows[row].tobytes(), f"different samples have the same fingerprint, {prints[row]!r}"
 
 
 @check("source")
 def labels_and_splits(case: SourceCase) -> None:
-    """labels and splits, where there are any, are arrays with one entry a sample; splits have the known names"""
+    """labels and splits, if any, are arrays with one entry per sample; splits have valid names"""
     source = case.source
     for name in ("labels", "splits"):
         values = getattr(source, name)
@@ -185,7 +185,7 @@ def labels_and_splits(case: SourceCase) -> None:
 
 @check("source", optional=True)
 def labels_are_no_feature(case: SourceCase) -> None:
-    """no column of a vector is the label under another name"""
+    """no entry of a vector determines the label"""
     source = case.source
     if source.labels is None or not source.spec.is_vector:
         raise NotApplicableError(
@@ -198,7 +198,7 @@ def labels_are_no_feature(case: SourceCase) -> None:
         raise NotApplicableError(f"{classes} classes among {len(labels)} samples")
     for column, values in enumerate(rows[ok].T):
         pairs = len(set(zip(values.tolist(), labels.tolist())))
-        assert not pairs == len(set(values.tolist())) == classes, f"column {column} says what the label is"
+        assert not pairs == len(set(values.tolist())) == classes, f"column {column} determines the label"
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Variants, pretext tasks and backbones set up as objectives over small synthetic samples, as a fit would set them up."""
+"""Set up variants, pretext tasks and backbones as objectives over small synthetic samples, as `aekit fit` does."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Trial(Case):
         return Settings(**(fixed | changes))
 
     def objective(self, seed: int = 0) -> Objective:
-        """Built afresh, with weights from `seed`."""
+        """Build a new objective, with weights from `seed`."""
         if self.plugin.kind == "backbone":
-            return _around(self.encoder_with(self.spec, self.preprocess, seed))
+            return _wrap(self.encoder_with(self.spec, self.preprocess, seed))
         values = {
             "data": {"source": "kit"},
             "encoder": {"backbone": _plain_backbone(self.spec), "dim": DIM},
@@ -71,7 +71,7 @@ class Trial(Case):
         return objective
 
     def encoder_with(self, spec: SampleSpec, preprocess: Preprocess, seed: int = 0) -> Encoder:
-        """An encoder around the backbone that is tested."""
+        """Build an encoder with the tested backbone."""
         architecture = {
             "backbone": {"name": self.name, "options": validate_options(self.plugin, self.options)},
             "head": None,
@@ -81,7 +81,7 @@ class Trial(Case):
         return build_encoder(spec, preprocess, architecture, seed=seed)
 
     def plugin_module(self, objective: Objective) -> Variant | Pretext | Backbone:
-        """The plugin's own module in an objective."""
+        """Return the plugin's module in an objective."""
         if isinstance(objective, PretextObjective):
             return objective.pretext
         if self.plugin.kind == "backbone":
@@ -94,40 +94,40 @@ class Trial(Case):
 
     @property
     def loss_sizes(self) -> tuple[int, ...]:
-        # What compares the samples of a batch, as batch norm and contrastive tasks do, needs two of them.
+        # Batch norm and contrastive tasks compare samples of a batch, and need at least two.
         return (1, 2, 7) if self.plugin.kind == "variant" else (2, 7)
 
     def raw(self, count: int, start: int = 0) -> Tensor:
-        """(count, *shape) samples."""
+        """Return samples (count, *shape)."""
         return self.samples.batch(torch.arange(start, start + count))
 
-    def steps(self, seed: int, most: int) -> Iterator[float]:
-        """Losses of the first steps of a training run."""
-        settings = self.settings(seed, epochs=2, batch_size=min(32, len(self.samples) // most))
+    def steps(self, seed: int, count: int) -> Iterator[float]:
+        """Yield the losses of the first `count` steps of a training run."""
+        settings = self.settings(seed, epochs=2, batch_size=min(32, len(self.samples) // count))
         state = State.start(self.objective(seed), settings)
-        for _, record in zip(range(most), train(state, Batches(self.samples, settings.batch_size, seed), settings)):
+        for _, record in zip(range(count), train(state, Batches(self.samples, settings.batch_size, seed), settings)):
             yield record["loss"]
 
 
 def trials(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[Trial]:
-    """One for each kind of sample that the entry's tags name; without such tags, for each that it does not refuse.
+    """Return a trial for each kind of sample that the entry's tags name; without such tags, for each supported kind.
 
     Raises:
-        ValueError: it refuses all of them, or one that its tags name.
+        ValueError: the plugin refuses all kinds, or one that its tags name.
     """
     tagged = [spec for kind, spec in SPECS.items() if kind in plugin.entry.tags]
     if plugin.kind == "backbone" and not tagged:
-        raise ValueError(f"the entry's tags name no kind of sample; expected some of {', '.join(SPECS)}")
-    found: list[Trial] = []
+        raise ValueError(f"the entry's tags name no kind of sample; expected at least one of {', '.join(SPECS)}")
+    accepted: list[Trial] = []
     refusals: dict[str, RecipeError] = {}
-    wanted = tagged or list(SPECS.values())
-    for spec in [*wanted, *([COLOR] if SPECS["image"] in wanted else [])]:
-        if any(trial.spec.kind == spec.kind for trial in found):
+    specs = tagged or list(SPECS.values())
+    for spec in [*specs, *([COLOR] if SPECS["image"] in specs else [])]:
+        if any(trial.spec.kind == spec.kind for trial in accepted):
             continue
         trial = Trial(plugin, name, options, folder, spec)
         try:
             trial.objective()
-            found.append(trial)
+            accepted.append(trial)
             refusals.pop(spec.kind, None)
         except RecipeError as error:
             if not isinstance(error.__cause__, ValueError):
@@ -136,13 +136,13 @@ def trials(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) 
     if tagged and refusals:
         kind, refusal = next(iter(refusals.items()))
         raise ValueError(f"the entry's tags name {kind} samples, but it refuses them: {refusal}")
-    if not found:
+    if not accepted:
         raise ValueError(f"it refuses samples of every kind: {next(iter(refusals.values()))}")
-    return found
+    return accepted
 
 
-def _around(encoder: Encoder) -> Autoencoder:
-    """An autoencoder, with a linear decoder where the backbone has no mirror image."""
+def _wrap(encoder: Encoder) -> Autoencoder:
+    """Build an autoencoder, with a linear decoder if the backbone has none."""
     with temporary_seed(1):
         try:
             decoder = encoder.decoder()
@@ -152,12 +152,12 @@ def _around(encoder: Encoder) -> Autoencoder:
 
 
 def _plain_backbone(spec: SampleSpec) -> str:
-    """What variants and tasks are tested on: of aekit's own backbones, the one that asks least of a sample."""
-    own = [p for p in registry().by_kind("backbone") if p.distribution == "aekit" and spec.kind in p.entry.tags]
-    return max(own, key=lambda plugin: len(plugin.entry.tags)).qualified
+    """Return the built-in backbone that supports most kinds of samples, to test variants and tasks on."""
+    builtin = [p for p in registry().by_kind("backbone") if p.distribution == "aekit" and spec.kind in p.entry.tags]
+    return max(builtin, key=lambda plugin: len(plugin.entry.tags)).qualified
 
 
 def with_random_labels(raw: Tensor, seed: int) -> Batch:
-    """A batch with random class numbers, others for every seed, that nothing without supervision may look at."""
+    """Return a batch with random class labels, different for every seed, which self-supervised code must not use."""
     numbers = torch.randint(0, 5, (len(raw),), generator=torch.Generator().manual_seed(seed))
     return Batch(raw, numbers + 5 * seed)

@@ -130,7 +130,7 @@ def test_data_in_memory_takes_the_options_of_arrays() -> None:
         ),
         ({"arrays": {"kid": "image"}}, "data.arrays.kid: no such option; did you mean 'kind'"),
         ({"arrays": {"labels": "y.npy"}}, "data.arrays.labels = 'y.npy': names a file, but the data is in memory"),
-        ({"arrays": {"x": "pixels"}}, "data.arrays: x and y are for .npz files and tables, not for an array"),
+        ({"arrays": {"x": "pixels"}}, "data.arrays: x and y are for .npz files and tables, not for arrays"),
         ({"arrays": {}, "images": {}}, "data: options of arrays and images; expected those of one source"),
         ({"arrays": 3}, "data.arrays = 3: expected a table of options"),
     ],

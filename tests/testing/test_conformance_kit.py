@@ -163,7 +163,7 @@ def test_the_command_prints_a_line_a_check_and_the_counts() -> None:
     done = CliRunner().invoke(command, ["test", "none"])
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
-    assert lines[-1] == "variant aekit/none 0.1.0: 17 passed, 0 failed, 1 skipped, 0 not run"
+    assert lines[-1] == "variant aekit/plain 0.1.0: 17 passed, 0 failed, 1 skipped, 0 not run"
     assert sum(line.startswith(("passed", "skipped")) for line in lines) == 18
 
 
@@ -172,7 +172,7 @@ def test_the_command_fails_with_the_plugin() -> None:
     assert done.exit_code == 1
     found = json.loads(done.output)
     assert found["ok"] is False and found["counts"]["not run"] > 5
-    assert {"check", "status", "reason", "says", "optional"} == set(found["checks"][0])
+    assert {"check", "status", "reason", "description", "optional"} == set(found["checks"][0])
 
 
 def test_the_command_tests_with_options() -> None:
