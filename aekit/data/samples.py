@@ -102,7 +102,7 @@ def load_samples(
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:
-    """Return an array as a tensor of the same dtype, without a copy where possible."""
+    """Return an array (N, *shape) as a tensor of the same shape and dtype, without a copy where possible."""
     array = np.ascontiguousarray(array)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 

@@ -14,7 +14,7 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation.backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
-from aekit.evaluation.checks.embedding_health import embedding_health, neighbor_overlap, subspace_angles
+from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.checks.stability import stability
 from aekit.evaluation.evaluation import Evaluation
@@ -133,7 +133,7 @@ def evaluate(
         if isinstance(subject, Baseline) and provenance:
             titles[subject.name] = baseline_title(subject, provenance.encoder.spec)
         if checks and isinstance(subject, Baseline) and subject.kind == "pca":
-            check_results["health"] = _with_angles(check_results["health"], vectors[rows], subject.features, seed)
+            check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
         with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
             for name, (function, settings, uses_labels) in selected.items():
                 result = function(subject.features, values if uses_labels else None, inner, **settings)
@@ -270,15 +270,6 @@ def _checks(
         tested = provenance.rows[rows[split.test]]
         results["stability"] = stability(provenance.encoder, provenance.source, tested, seed=seed)
     return results
-
-
-def _with_angles(health: CheckResult, vectors: np.ndarray, components: np.ndarray, seed: int) -> CheckResult:
-    """Add the principal angles between the embeddings and the principal components of the samples."""
-    angles = subspace_angles(vectors, components, seed=seed)
-    if not len(angles):
-        return health
-    values = {"mean_angle_to_pca": float(angles.mean()), "largest_angle_to_pca": float(angles.max())}
-    return replace(health, values={**health.values, **values})
 
 
 def _with_label_names(result: Result, targets: Targets | None) -> Result:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -159,3 +161,12 @@ def _sample(count: int, max_samples: int, seed: int) -> np.ndarray:
         if count <= max_samples
         else np.sort(np.random.default_rng(seed).choice(count, max_samples, replace=False))
     )
+
+
+def add_pca_angles(health: CheckResult, vectors: np.ndarray, components: np.ndarray, seed: int) -> CheckResult:
+    """Add the principal angles between the embeddings and the principal components of the samples."""
+    angles = subspace_angles(vectors, components, seed=seed)
+    if not len(angles):
+        return health
+    values = {"mean_angle_to_pca": float(angles.mean()), "largest_angle_to_pca": float(angles.max())}
+    return replace(health, values={**health.values, **values})
