@@ -1,4 +1,4 @@
-"""The network from a sample to features, as ordered stages, and its mirror image, the decoder."""
+"""Backbones, networks from samples to features as ordered stages, and decoders, their mirror images."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from aekit.encoder.preprocessing import Preprocess
 class Backbone(nn.Module):
     """A network from a preprocessed sample to features, as an ordered list of stages.
 
-    Subclasses fill `stages`, set `features_dim` and `features_shape`, and define `mirror` where they can decode.
+    Subclasses fill `stages`, set `features_dim` and `features_shape`, and define `mirror` if they can decode.
 
     Attributes:
-        stages: applied one after the other; what layer-wise training and partial freezing count in.
+        stages: applied in order; the units of layer-wise training and partial freezing.
         features_dim: F, width of the flattened output of the last stage.
-        features_shape: shape of that output before it is flattened.
+        features_shape: shape of that output before flattening.
         tied: whether the decoder uses the encoder's weights, transposed.
-        note: one line about a choice that building it made, or "".
-        patch: size of the patches that it makes tokens of, such as (16, 16); None where it does not, or cannot `encode_visible`.
-        tokens_dim: W, width of those tokens.
+        note: one line about a choice made while building it, or "".
+        patch: size of the patches that become tokens, such as (16, 16); None if it has none, or no `encode_visible`.
+        tokens_dim: W, width of the tokens.
     """
 
     stages: nn.ModuleList
@@ -35,46 +35,49 @@ class Backbone(nn.Module):
     tokens_dim: int = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, *shape) float -> (B, F)."""
+        """Map preprocessed samples (B, *shape) to features (B, F)."""
         for stage in self.stages:
             x = stage(x)
         return x.flatten(1)
 
     def encode_visible(self, x: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Encodes some patches of each sample and leaves the others out, where `patch` says that it can.
+        """Encode some patches of each sample without the others, if the backbone has patches.
 
         Args:
-            x: (B, *shape); what it holds in the other patches does not matter.
+            x: (B, *shape); values of other patches are ignored.
             places: (B, V) numbers of the patches, counted row by row.
 
         Returns:
-            their tokens (B, V, W), and the features (B, F) of these patches alone.
+            the tokens (B, V, W) of the patches, and features (B, F) computed from them alone.
         """
-        raise NotImplementedError(f"{type(self).__name__} is not made of patches")
+        raise NotImplementedError(f"{type(self).__name__} does not encode patches")
 
     def load_pretrained(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
-        """Takes up weights that somebody else trained, all of them or none.
+        """Load pretrained weights, all of them or none.
 
         Args:
-            where: a file, or a word that the backbone knows.
-            preprocess: scaling of what it will be given.
+            where: a file, or a name that the backbone knows.
+            preprocess: scaling of its input.
 
         Returns:
-            what is known of them, as plain values, for the encoder's record.
+            information on the weights, as plain values, for the encoder's record.
 
         Raises:
-            NotImplementedError: it knows of no other weights.
-            RecipeError, DataError: these do not fit it, or cannot be had; says why.
+            NotImplementedError: it does not load pretrained weights.
+            RecipeError, DataError: the weights do not fit, or are not available.
         """
-        raise NotImplementedError(f"{type(self).__name__} takes up no weights of others")
+        raise NotImplementedError(f"{type(self).__name__} does not load pretrained weights")
 
     def mirror(self, stage: int) -> nn.Module:
-        """A module from the output of stage number `stage` back to its input, before any norm and activation. Raises
-        NotImplementedError where the network has no mirror image."""
+        """Return a module from the output of stage number `stage` back to its input, before any norm and activation.
+
+        Raises:
+            NotImplementedError: the backbone has no decoder.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no decoder")
 
     def mirror_activation(self, stage: int) -> nn.Module:
-        """What follows a map back to the output of stage number `stage`: a norm and an activation like the stage's own."""
+        """Return what follows a map back to the output of stage number `stage`: a norm and an activation like the stage's."""
         return nn.ReLU()
 
     def decoder(self, dim: int, expand: nn.Module | None = None) -> nn.Module:
@@ -90,20 +93,19 @@ class Backbone(nn.Module):
 
 
 class BackboneWithDense(Backbone):
-    """A backbone with dense layers on top, which are stages like its own: what makes a head on frozen features more than a
-    linear map.
+    """A backbone with dense layers on top, which are further stages: a nonlinear head on frozen features.
 
     Args:
-        own: the backbone below; its stages come first, under the names that they have.
+        trunk: the backbone below; its stages come first and keep their names.
         hidden: widths of the dense layers, each a linear map, a layer norm and a GELU.
     """
 
-    def __init__(self, own: Backbone, hidden: Sequence[int]) -> None:
+    def __init__(self, trunk: Backbone, hidden: Sequence[int]) -> None:
         super().__init__()
-        # In a tuple, as its stages are this one's.
-        self._own, self.tied, self.note = (own,), own.tied, own.note
-        self.widths = [own.features_dim, *hidden]
-        self.stages = nn.ModuleList(own.stages)
+        # In a tuple, because its stages are registered here already.
+        self._trunk, self.tied, self.note = (trunk,), trunk.tied, trunk.note
+        self.widths = [trunk.features_dim, *hidden]
+        self.stages = nn.ModuleList(trunk.stages)
         for number, width in enumerate(hidden):
             linear = nn.Linear(self.widths[number], width)
             self.stages.append(nn.Sequential(*([] if number else [nn.Flatten()]), linear, *_dense(width)))
@@ -112,7 +114,7 @@ class BackboneWithDense(Backbone):
     @property
     def trunk(self) -> Backbone:
         """The backbone below."""
-        return self._own[0]
+        return self._trunk[0]
 
     def mirror(self, stage: int) -> nn.Module:
         number = stage - len(self.trunk.stages)
@@ -134,7 +136,7 @@ class BackboneWithDense(Backbone):
     def decoder(self, dim: int, expand: nn.Module | None = None) -> nn.Module:
         if type(self.trunk).decoder is Backbone.decoder:
             return super().decoder(dim, expand)
-        # A decoder of the own stages that is no mirror image takes their features.
+        # The decoder of the trunk takes the features of the trunk.
         dense = [] if isinstance(expand, nn.Unflatten) else [expand or nn.Linear(dim, self.features_dim)]
         for stage in reversed(range(len(self.trunk.stages), len(self.stages))):
             dense += [self.mirror_activation(stage)] if dense else []
@@ -144,68 +146,68 @@ class BackboneWithDense(Backbone):
 
 
 def _dense(width: int) -> tuple[nn.Module, nn.Module]:
-    """What follows the linear map of a dense layer; the norm knows no batch, as few labels make small ones."""
+    """Return what follows the linear map of a dense layer; layer norm, because few labels make small batches."""
     return nn.LayerNorm(width), nn.GELU()
 
 
 class Decoder(nn.Module):
-    """The mirror image of an encoder, in parts that layer-wise training can take up one by one.
+    """The mirror image of an encoder, in parts that layer-wise training can train one by one.
 
     Attributes:
-        widen: (B, D) -> (B, *features_shape).
-        mirrors: of the stages, in the order of the stages.
-        between: of the stages, as `Backbone.between`.
+        expand: (B, D) -> (B, *features_shape).
+        mirrors: mirrors of the stages, in the order of the stages.
+        mirror_activation: norm and activation before each mirror, as `Backbone.mirror_activation`.
     """
 
-    def __init__(self, backbone: Backbone, widen: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, expand: nn.Module) -> None:
         super().__init__()
         numbers = range(len(backbone.stages))
-        self.expand = widen
+        self.expand = expand
         self.mirrors = nn.ModuleList(backbone.mirror(number) for number in numbers)
-        # A code that is the features themselves has been through norm and activation already.
-        bare = isinstance(widen, nn.Unflatten)
+        # A code that is the features has passed norm and activation already.
+        is_features = isinstance(expand, nn.Unflatten)
         self.mirror_activation = nn.ModuleList(
-            nn.Identity() if bare and number == len(numbers) - 1 else backbone.mirror_activation(number)
+            nn.Identity() if is_features and number == len(numbers) - 1 else backbone.mirror_activation(number)
             for number in numbers
         )
 
     def forward(self, code: Tensor) -> Tensor:
-        """(B, D) -> (B, *shape), before the output activation."""
+        """Decode codes (B, D) to (B, *shape), before the output activation."""
         x = self.expand(code)
-        for between, mirror in zip(reversed(self.mirror_activation), reversed(self.mirrors)):
-            x = mirror(between(x))
+        for activation, mirror in zip(reversed(self.mirror_activation), reversed(self.mirrors)):
+            x = mirror(activation(x))
         return x
 
 
 def apply_any_size(backbone: Backbone, decoder: nn.Module, x: Tensor) -> Tensor:
-    """(B, C, H, W) of any size -> the same, before the output activation: by the stages and their mirrors alone, for networks
-    of convolutions whose code is the features themselves."""
+    """Reconstruct images (B, C, H, W) of any size by a convolutional network whose code is its features, before the output
+    activation."""
     for stage in backbone.stages:
         x = stage(x)
-    for between, mirror in zip(reversed(decoder.mirror_activation), reversed(decoder.mirrors)):  # type: ignore[arg-type]
-        x = mirror(between(x))
+    for activation, mirror in zip(reversed(decoder.mirror_activation), reversed(decoder.mirrors)):  # type: ignore[arg-type]
+        x = mirror(activation(x))
     return x
 
 
 class TiedLayer(nn.Module):
-    """The way back through a linear map or a convolution by its own weights, transposed, and a bias of its own.
+    """A linear map or convolution with the transposed weights of another one, and its own bias.
 
-    The weights stay the encoder's: they are neither saved nor counted here.
+    The weights belong to the other layer: they are neither saved nor counted here.
 
     Args:
         layer: ``nn.Linear`` or a convolution.
-        width: of the bias: what the layer takes in.
-        output_padding: of the transposed convolution, which makes up for sizes that the stride does not divide.
+        width: input width of that layer, which is the width of the bias.
+        output_padding: output padding of the transposed convolution, for sizes that the stride does not divide.
     """
 
     def __init__(self, layer: nn.Module, width: int, output_padding: tuple[int, ...] = ()) -> None:
         super().__init__()
-        # In a tuple, so that the layer does not become a part of this module.
+        # In a tuple, so that the layer does not become a submodule.
         self._layer, self.output_padding = (layer,), output_padding
         self.bias = nn.Parameter(nn.init.zeros_(next(layer.parameters()).new_empty(width)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, out, ...) -> (B, in, ...)."""
+        """Map (B, out, ...) to (B, in, ...)."""
         (layer,) = self._layer
         if isinstance(layer, nn.Linear):
             return F.linear(x, layer.weight.t(), self.bias)

@@ -1,4 +1,4 @@
-"""The model card: README.md of an encoder folder."""
+"""Write the model card, the README.md of an encoder folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KINDS = {"image": "Images", "vector": "Rows of a table", "series": "Series", "c
 
 
 def model_card(description: dict[str, Any]) -> str:
-    """Markdown from what ``encoder.json`` holds."""
+    """Return the model card in Markdown, from the content of ``encoder.json`` and, if known, of the evaluation."""
     spec, architecture = description["spec"], description["architecture"]
     shape = " x ".join(map(str, spec["shape"]))
     head = architecture["head"]
@@ -25,7 +25,7 @@ def model_card(description: dict[str, Any]) -> str:
         f"# Encoder {description['digest'][:12]}",
         "",
         f"Made by aekit {description['aekit']}. Maps {spec['kind']} samples, {shape} {spec['dtype']} (channels first), "
-        f"to embeddings of {architecture['dim']} numbers{' of length 1' if architecture['normalize'] else ''}.",
+        f"to embeddings of {architecture['dim']} dimensions{', normalized to length 1' if architecture['normalize'] else ''}.",
         "",
         "| | |",
         "|---|---|",
@@ -41,7 +41,7 @@ def model_card(description: dict[str, Any]) -> str:
         what, sides = ("series", 1) if spec["kind"] == "series" else ("images", 2)
         lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")
     if weights := description.get("weights"):
-        lines.append(f"| first weights | {_options(weights)} |")
+        lines.append(f"| initial weights | {_options(weights)} |")
     if objective := description.get("objective"):
         lines.append(f"| trained by | {', '.join(describe_objective(objective))} |")
     if trained := description.get("trained"):
@@ -63,17 +63,17 @@ def model_card(description: dict[str, Any]) -> str:
         "",
     ]
     lines += _evaluation_table(description.get("evaluation"))
-    said = (description.get("evaluation") or {}).get("summary", [])
-    found = [(grade, text) for grade, text in description.get("findings", []) if text.rstrip(".") not in said]
-    if found:
-        lines += ["## What is noticeable", "", *(f"- {_SIGNS[grade]} {text}" for grade, text in found), ""]
+    summary = (description.get("evaluation") or {}).get("summary", [])
+    findings = [(grade, text) for grade, text in description.get("findings", []) if text.rstrip(".") not in summary]
+    if findings:
+        lines += ["## Findings", "", *(f"- {_SIGNS[grade]} {text}" for grade, text in findings), ""]
     lines += [
-        "## What it is for",
+        "## Intended use",
         "",
-        f"{_KINDS[spec['kind']]} like those it was trained on: finding similar ones, grouping them, finding the odd ones, and "
-        "classifying with few labels. Embeddings can be compared with those of this encoder alone, by its digest. Of other data "
-        "nothing is promised, and nothing was tried with people in mind: what it holds to be alike is what the training data "
-        "made alike.",
+        f"{_KINDS[spec['kind']]} like those of the training data: similarity search, clustering, anomaly detection, and "
+        "classification with few labels. Compare embeddings only with those of the same encoder, which has the same digest. It "
+        "was not evaluated on other kinds of data, nor for bias against groups of people: its similarities reflect the "
+        "training data.",
         "",
     ]
     if exports := description.get("exports"):
@@ -92,21 +92,21 @@ def model_card(description: dict[str, Any]) -> str:
 
 
 def describe_objective(objective: dict[str, Any]) -> list[str]:
-    """What an encoder was trained by, for people, of the section of its recipe."""
+    """Describe what an encoder was trained by, from the objective section of its recipe."""
     variants = ["plain autoencoder" if name == "plain" else name for name in objective.get("variants", [])]
     return [*variants, *objective.get("pretexts", [])] or ["plain autoencoder"]
 
 
-def _evaluation_table(judged: dict[str, Any] | None) -> list[str]:
-    """The table with controls, and what it says."""
-    if not judged:
+def _evaluation_table(evaluation: dict[str, Any] | None) -> list[str]:
+    """Return the lines of the evaluation: its table with baselines, and its summary."""
+    if not evaluation:
         return []
-    rows: dict[str, dict[str, str]] = judged["table"]
+    rows: dict[str, dict[str, str]] = evaluation["table"]
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = [
-        "## How good it is",
+        "## Evaluation",
         "",
-        judged["headline"],
+        evaluation["headline"],
         "",
         f"| | {' | '.join(columns)} |",
         "|---" * (len(columns) + 1) + "|",
@@ -114,7 +114,7 @@ def _evaluation_table(judged: dict[str, Any] | None) -> list[str]:
     lines += [
         f"| {subject} | {' | '.join(row.get(column, '') for column in columns)} |" for subject, row in rows.items()
     ]
-    return [*lines, "", f"Split: {judged['split']}.", "", *(f"- {line}" for line in judged["summary"]), ""]
+    return [*lines, "", f"Split: {evaluation['split']}.", "", *(f"- {line}" for line in evaluation["summary"]), ""]
 
 
 def _options(options: dict[str, Any]) -> str:

@@ -54,6 +54,19 @@ def test_an_encoder_opens_from_an_object_or_any_folder_that_holds_it(
         open_encoder(tmp_path / "none")
 
 
+def test_copies_of_an_encoder_keep_its_card(saved: Path, images: np.ndarray, tmp_path: Path) -> None:
+    (saved / "README.md").write_text("the card, with an evaluation")
+    loaded = aekit.load(saved)
+    loaded.embed(images, out=tmp_path / "embeddings")
+    aekit.build_index(tmp_path / "embeddings", tmp_path / "index")
+    aekit.build_index(loaded.embed(images), tmp_path / "index of memory")
+    for folder in ("embeddings", "index", "index of memory"):
+        assert (tmp_path / folder / "encoder" / "README.md").read_text() == "the card, with an evaluation"
+    loaded.record["note"] = "changed since"
+    loaded.embed(images, out=tmp_path / "changed")
+    assert (tmp_path / "changed" / "encoder" / "README.md").read_text().startswith("---")
+
+
 @pytest.mark.parametrize("value", [None, 3, np.zeros((2, 2))])
 def test_other_types_are_not_encoders(value: Any) -> None:
     with pytest.raises(

@@ -601,7 +601,10 @@ def test_from_end_to_end_by_command(tmp_path: Path, command: Command, monkeypatc
     sets = [part for name, value in (CONV | FAST | ALL).items() for part in ("--set", f"{name}={value}")]
     said = command("fit", "data.npz", "-o", "run", *sets)
     assert said.code == 0, said.err
-    assert "reconstruction: of the frozen features, image 6x2x2 float32, not of the samples; loss: mse" in said.err + said.out
+    assert (
+        "reconstruction: of the frozen features, image 6x2x2 float32, not of the samples; loss: mse"
+        in said.err + said.out
+    )
     assert "of the variance of the frozen features is explained by the reconstruction" in said.out
     recipe = Path("run/recipe.toml").read_text()
     assert 'frozen = "all"' in recipe and 'loss = "mse"' in recipe
@@ -635,7 +638,10 @@ def test_settings_of_fine_tuning_that_are_no_settings_of_training_are_refused(
         ({"encoder.frozen": "al"}, r"encoder\.frozen = 'al': expected 'all' or"),
         ({"encoder.frozen": -1}, r"encoder\.frozen = -1: expected 'all' or greater than or equal to 0"),
         ({"encoder.frozen": "all", "encoder.dim": 0}, r"leaves nothing to train; set encoder\.dim"),
-        ({"encoder.frozen": 1, "objective.loss": "bce"}, r"objective\.loss = 'bce': .*but the frozen features are not; set"),
+        (
+            {"encoder.frozen": 1, "objective.loss": "bce"},
+            r"objective\.loss = 'bce': .*but the frozen features are not; set",
+        ),
         ({"encoder.frozen": 1, "objective.loss": "logistic"}, r"objective\.loss = 'logistic': "),
         (
             {

@@ -180,7 +180,7 @@ def test_the_record_of_the_encoder_describes_its_training(whole: Path) -> None:
     record = json.loads((whole / "encoder" / "encoder.json").read_text("utf-8"))
     assert record.keys() >= {"data", "trained", "objective", "metrics"} and "explained" in record["metrics"]
     assert not record.keys() & {"findings", "evaluation"}
-    assert "How good it is" in card_of(whole) and "What is noticeable" in card_of(whole)
+    assert "## Evaluation" in card_of(whole) and "## Findings" in card_of(whole)
 
 
 def test_ctrl_c_in_an_evaluation_keeps_the_trained_run(data: Path, whole: Path, tmp_path: Path) -> None:
@@ -197,9 +197,9 @@ def test_a_failure_of_the_model_card_is_one_line(data: Path, tmp_path: Path) -> 
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="model card failed: .* disk is full"):
         patch.setattr("aekit.workflows.saved_run.model_card", raising(OutputError("the disk is full")))
         fit(data, tmp_path / "run")
-    assert "How good it is" not in card_of(tmp_path / "run")
+    assert "## Evaluation" not in card_of(tmp_path / "run")
     aekit.make_report(tmp_path / "run")
-    assert "How good it is" in card_of(tmp_path / "run")
+    assert "## Evaluation" in card_of(tmp_path / "run")
 
 
 def test_a_full_disk_while_the_encoder_is_saved(data: Path, whole: Path, tmp_path: Path) -> None:

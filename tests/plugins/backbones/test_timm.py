@@ -364,7 +364,7 @@ def test_an_encoder_no_longer_needs_its_initial_weights(tmp_path: Path, monkeypa
     again = aekit.load(tmp_path / "encoder")
     assert again.digest == encoder.digest and again.record["weights"] == encoder.record["weights"]
     assert again.with_random_weights(1).digest != again.digest
-    assert "| first weights | from = " in (tmp_path / "encoder" / "README.md").read_text()
+    assert "| initial weights | from = " in (tmp_path / "encoder" / "README.md").read_text()
 
 
 # Runs.
