@@ -36,7 +36,9 @@ IMAGE_ENDINGS = (
 
 HEADERS = 200
 """Number of headers, evenly spaced, that decide the spec."""
-COMMON_LIMIT, DEFAULT_SIDE = 512, 64
+COMMON_LIMIT, DEFAULT_SIDE = 96, 64
+"""Longest side of images that keep the size they share, and the side that others are resized to; training on larger images takes
+hours on a CPU."""
 
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION = 0x0112
@@ -99,18 +101,20 @@ def choose_spec(
     channels: Literal["auto", 1, 3, 4] = "auto",
     crop_pct: float = 1.0,
     interpolation: Kernel = "bicubic",
+    source: str = "images",
 ) -> tuple[SampleSpec, list[str]]:
     """Choose the spec that images are converted to.
 
     Args:
         headers: headers of some of the images.
         like: spec of an encoder; it takes precedence over the rest, except that integers are never converted to floats.
-        size: pixels, one side or [height, width]; ``auto``: the size of all images if they share one of at most
-            `COMMON_LIMIT`, else `DEFAULT_SIDE` squared.
+        size: pixels, one side or [height, width]; ``auto``: the size of all images if they share one whose longer side is at
+            most `COMMON_LIMIT`, else `DEFAULT_SIDE` squared.
         resize: as in `SampleSpec`.
         crop_pct: as in `SampleSpec`.
         interpolation: as in `SampleSpec`.
         channels: ``auto``: 3 if any image is in color, else 1.
+        source: name of the source whose option `size` the notes mention.
 
     Returns:
         the spec, and notes on information that is lost.
@@ -132,14 +136,23 @@ def choose_spec(
     if channels == "auto":
         channels = 3 if any(header.is_color for header in headers) or not headers else 1
     if size == "auto":
-        sizes = {header.size for header in headers}
-        height, width = sizes.pop() if len(sizes) == 1 else (0, 0)
-        if not 0 < max(height, width) <= COMMON_LIMIT:
-            height = width = DEFAULT_SIDE
-            notes.append(f"images are large or differ in size: resized to {width}x{height} pixels ({resize})")
+        (height, width), note = _auto_size({header.size for header in headers}, resize, source)
+        notes += [note] if note else []
     else:
         height, width = (size, size) if isinstance(size, int) else size
     return SampleSpec("image", (channels, height, width), dtype, resize, crop_pct, interpolation), notes
+
+
+def _auto_size(sizes: set[tuple[int, int]], resize: Resize, source: str) -> tuple[tuple[int, int], str]:
+    """Return the size (H, W) for images of these sizes, and a note if images are resized, or ""."""
+    change = f"resized to {DEFAULT_SIDE}x{DEFAULT_SIDE} pixels ({resize}); data.{source}.size"
+    if len(sizes) != 1:
+        return (DEFAULT_SIDE, DEFAULT_SIDE), f"images differ in size: {change} sets another size" if sizes else ""
+    height, width = next(iter(sizes))
+    if max(height, width) <= COMMON_LIMIT:
+        return (height, width), ""
+    setting = height if height == width else f"[{height},{width}]"
+    return (DEFAULT_SIDE, DEFAULT_SIDE), f"images of {width}x{height} are {change}={setting} keeps their size"
 
 
 @contextmanager

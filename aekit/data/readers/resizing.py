@@ -16,7 +16,8 @@ Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_le
 
 # Options of sources that resize images.
 SizeOption = Annotated[
-    Size, Field(description="side in pixels, or [height, width]; auto: the size that all images share, else 64")
+    Size,
+    Field(description="side in pixels, or [height, width]; auto: the size that all images share, up to 96, else 64"),
 ]
 ResizeOption = Annotated[
     Resize, Field(description="crop the center, pad with black, stretch, or crop in whole pixels as torchvision does")

@@ -30,7 +30,9 @@ Count = Annotated[int, Field(ge=1)]
 
 _STEP = Field(description="step between frames of a clip: 2 takes every second frame, so that a clip spans more time")
 _STRIDE = Field(description="frames between the starts of consecutive clips; auto: clips do not overlap")
-_SIZE = Field(description="size in pixels, one side or [height, width]; auto: the common size up to 512, or 64")
+_SIZE = Field(
+    description="size in pixels, one side or [height, width]; auto: the size that all frames share, up to 96, else 64"
+)
 _TEST = Field(
     ge=0, lt=1, description="held-out fraction: the end of a video; in a folder, the last videos of each class; 0: none"
 )
@@ -79,7 +81,7 @@ class Clips(Source):
             frame_step = like.frame_step
             image = SampleSpec("image", (channels, *sides), like.dtype, like.resize)
         headers = [video.header for video in self.videos if not video.reason]
-        self._frame, notes = choose_spec(headers, image, size, resize, 1 if grayscale else "auto")
+        self._frame, notes = choose_spec(headers, image, size, resize, 1 if grayscale else "auto", source="clips")
         shape = (self._frame.shape[0], frames, *self._frame.shape[1:])
         self.spec = replace(self._frame, kind="clip", shape=shape, frame_step=frame_step)
         self.cutting = WindowCutter(frames, frame_step, frames * frame_step if stride == "auto" else stride)

@@ -56,7 +56,13 @@ def open_dataset(
     Raises:
         DataError: the name is unknown, files are missing and cannot be downloaded, or torchvision is needed and not installed.
     """
-    framing = {"size": size, "resize": resize, "crop_pct": crop_pct, "interpolation": interpolation}
+    framing = {
+        "size": size,
+        "resize": resize,
+        "crop_pct": crop_pct,
+        "interpolation": interpolation,
+        "source": "torchvision",
+    }
     cache = Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit")) / "torchvision"
     shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
     roots = [Path(root).expanduser()] if root != "auto" else [*shared, cache]
