@@ -81,11 +81,11 @@ class Backbone(nn.Module):
         return nn.ReLU()
 
     def decoder(self, dim: int, expand: nn.Module | None = None) -> nn.Module:
-        """(B, dim) code -> (B, *shape), on the scale of the preprocessed sample, before any output activation.
+        """Build a decoder from codes (B, dim) to preprocessed samples (B, *shape), without output activation.
 
         Args:
             dim: width of the code.
-            expand: (B, dim) -> (B, *features_shape), the mirror image of the encoder's head; by default a linear map.
+            expand: mirror image of the encoder's head, (B, dim) -> (B, *features_shape); default: a linear map.
         """
         if expand is None:
             expand = nn.Sequential(nn.Linear(dim, self.features_dim), nn.Unflatten(1, self.features_shape))

@@ -193,6 +193,11 @@ def load_autoencoder(
     Raises:
         DataError: the run has no decoder.
         IdentityError: the decoder belongs to another encoder, or is damaged.
+
+    >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp", out="digits", report=False)
+    >>> autoencoder = aekit.load_autoencoder("digits")
+    >>> autoencoder.encoder.digest == encoder.digest
+    True
     """
     folder = Path(run) / "decoder"
     if not (folder / "decoder.json").is_file():

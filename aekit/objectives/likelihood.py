@@ -34,6 +34,14 @@ def log_likelihood(autoencoder: Autoencoder, raw: Tensor, generator: torch.Gener
 
     Raises:
         DataError: the autoencoder has no Gaussian head, or its loss is not a log-likelihood.
+
+    >>> import torch
+    >>> samples = np.random.default_rng(0).integers(0, 2, (40, 1, 6, 6), dtype=np.uint8)
+    >>> options = {"encoder.backbone": "mlp", "objective.loss": "bce"}
+    >>> encoder = aekit.fit(samples, variants=["vae"], dim=2, epochs=1, overrides=options, out="vae", report=False)
+    >>> autoencoder = aekit.load_autoencoder("vae")
+    >>> aekit.log_likelihood(autoencoder, torch.from_numpy(samples[:3]), torch.Generator().manual_seed(0), draws=10).shape
+    torch.Size([3])
     """
     encoder, head = autoencoder.trained_part, autoencoder.trained_part.head
     if not isinstance(head, GaussianHead):

@@ -129,7 +129,7 @@ def input_untouched(trial: Trial) -> None:
 @check(*TRAINING)
 def same_seed_same_losses(trial: Trial) -> None:
     """two runs from one seed have the same losses at every step, and a run from another seed has others"""
-    first, second, other = (list(trial.steps(seed, most=4)) for seed in (5, 5, 6))
+    first, second, other = (list(trial.steps(seed, count=4)) for seed in (5, 5, 6))
     assert first == second, f"two runs from one seed differ: losses {_listed(first)} and {_listed(second)}"
     assert first != other, f"runs from two seeds are the same: losses {_listed(first)}"
 
