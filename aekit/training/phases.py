@@ -18,6 +18,7 @@ from aekit.objectives.base import Objective
 from aekit.progress import Progress
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
+from aekit.training.cost import CostEstimate
 from aekit.training.frozen_features import precompute_features
 from aekit.training.loop import train
 from aekit.training.settings import Settings
@@ -35,12 +36,14 @@ class Phase:
 
     Attributes:
         title: name in the progress bar and in messages.
+        lowered_by: dotted names of the recipe settings that lower its time.
     """
 
     title: str
     objective: Objective
     batches: Batches
     settings: Settings
+    lowered_by: tuple[str, ...] = ("train.epochs",)
 
     @property
     def steps(self) -> int:
@@ -73,7 +76,8 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
         phases: in order. The state of each objective must hold everything that later phases build on.
         folder: run folder, for ``log.jsonl`` and ``checkpoint/``; None: nothing is written or resumed.
         resume: load the checkpoint in `folder`, if there is one.
-        progress: receives a bar for each phase.
+        progress: receives a bar for each phase, and a line about its time if it takes long; none on resuming, when the
+            settings that lower it are fixed.
 
     Raises:
         RecipeError: the optimizer cannot train the objective.
@@ -99,8 +103,12 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
                 state.restore(checkpoint)
                 progress.say(f"resuming after step {done + state.step}")
             log = log or _Log(folder, every=max(1, total // LOG_LINES), after=done + state.step)
+            epochs, settings = phase.settings.epochs, phase.lowered_by
+            cost = None if resume else CostEstimate(phase.title, epochs=epochs, steps=phase.steps, settings=settings)
             for record in run_phase(phase, state, checkpoint, progress, before=done, total=total):
                 log.write(record, last=record["step"] == total)
+                if cost and (line := cost.after_step(time.monotonic())):
+                    progress.say(line)
             done, seconds = done + phase.steps, state.seconds
     finally:
         if log:

@@ -26,6 +26,7 @@ from aekit.progress import SILENT, Progress
 from aekit.registry.overrides import describe_changes
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import find_autoencoder, make_layers, make_objective
+from aekit.training.cost import size_setting
 from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
@@ -169,7 +170,7 @@ class _Run:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._resolve_frozen_loss(objective)
         self._check_evaluation(source)
-        trained = self._train(objective, samples, targets, resume)
+        trained = self._train(objective, source, samples, targets, resume)
         encoder, results = self._describe(objective, source, samples, targets, trained)
         if self.folder:
             self._save(objective, results, self.folder)
@@ -219,8 +220,11 @@ class _Run:
             groups = groups_from_ids(source.ids, section.groups) if section.groups else None
             split_for_targets(labels, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
 
-    def _train(self, objective: Objective, samples: Samples, targets: Samples | None, resume: bool) -> TrainingResult:
-        settings = self.recipe.train
+    def _train(
+        self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, resume: bool
+    ) -> TrainingResult:
+        settings, size = self.recipe.train, size_setting(source)
+        lowered_by = (size,) if size else ()
         if not self.recipe.trains:
             return self._keep(objective, samples, resume)
         phases = []
@@ -229,10 +233,9 @@ class _Run:
             rate = {"lr": layer_settings.lr or settings.lr, "layer_decay": 1.0}
             changed = settings.model_copy(update={"epochs": layer_settings.epochs, **rate})
             batches = Batches(samples, settings.batch_size, derive_seed(settings.seed, number))
-            phases.append(Phase(f"layer {number + 1}", layer, batches, changed))
-        phases.append(
-            Phase("fit", objective, Batches(samples, settings.batch_size, settings.seed, None, targets), settings)
-        )
+            phases.append(Phase(f"layer {number + 1}", layer, batches, changed, ("layerwise.epochs", *lowered_by)))
+        batches = Batches(samples, settings.batch_size, settings.seed, None, targets)
+        phases.append(Phase("fit", objective, batches, settings, ("train.epochs", *lowered_by)))
         phases = [phase for phase in phases if phase.steps]
         if not phases:
             raise RecipeError(["train.epochs = 0: nothing to train; set it or layerwise.epochs"])
