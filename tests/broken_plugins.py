@@ -128,25 +128,25 @@ class Masking(Pretext):
         super().__init__(encoder)
         self.head = nn.Linear(encoder.dim, 1)
 
-    def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         hidden = torch.rand(x.shape, generator=generator) < 0.5
         return x.masked_fill(hidden, 0.0), hidden
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        visible, hidden = self.hide(x, generator)
+        visible, hidden = self.mask_input(x, generator)
         told = self.head(self.encoder.encode(visible))[:, 0]
         return {"loss": (told - (x * hidden).flatten(1).mean(1)).square().mean()}
 
 
 class BlursWhatItHides(Masking):
-    def hide(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         visible, hidden = super().mask_input(x, generator)
         return torch.where(hidden, x.mean(-1, keepdim=True), visible), hidden
 
 
 class ForgetsToHide(Masking):
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        self.hide(x, generator)
+        self.mask_input(x, generator)
         told = self.head(self.encoder.encode(x))[:, 0]
         return {"loss": (told - x.flatten(1).mean(1)).square().mean()}
 
@@ -158,8 +158,8 @@ class NeverHides(Masking):
 
 
 class ShowsTooFew(Masking):
-    def show(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
-        return {"sample": x, "seen": self.hide(x, generator)[0][1:]}
+    def visualize(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor | list[str]]:
+        return {"sample": x, "seen": self.mask_input(x, generator)[0][1:]}
 
 
 class Small(Backbone):
