@@ -106,7 +106,7 @@ def test_public_names_in_python_examples_exist() -> None:
     text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
     for block in re.findall(r"```python\n(.*?)```", text, re.S):
         for name in re.findall(r"\baekit\.(\w+)\b", block):
-            assert hasattr(aekit, name) or name in ("plugin", "testing", "errors", "nn", "objectives"), name
+            assert hasattr(aekit, name) or name in ("digest", "plugin", "testing", "errors"), name
 
 
 def test_built_in_plugins_are_in_the_changelog() -> None:

@@ -1,4 +1,4 @@
-"""The commands in the documentation run, with one epoch instead of many and the quick evaluators alone."""
+"""The commands in the documentation run, with one epoch and one evaluator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COMMANDS: dict[str, Any] = runpy.run_path(str(ROOT / "docs" / "_commands.py"))
-QUICKLY = {"fit": ["--epochs", "1"], "finetune": ["--epochs", "1"], "evaluate": ["--evaluator", "quick"]}
+QUICKLY = {"fit": ["--epochs", "1"], "finetune": ["--epochs", "1"], "evaluate": ["--evaluator", "knn"]}
 PAGES: list[Path] = COMMANDS["pages"]()
 
 
