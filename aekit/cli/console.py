@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -71,8 +72,14 @@ class _Line(Task):
 class Bars(Results):
     """Draw bars with rich, for terminals."""
 
+    def __init__(self) -> None:
+        self._console: Any = None  # that of the bar on display
+
     def say(self, text: str) -> None:
-        click.echo(text, err=True)
+        if self._console:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)  # above the bar
+        else:
+            click.echo(text, err=True)
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
@@ -98,7 +105,11 @@ class Bars(Results):
         )
         with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
             number = drawn.add_task(title, total=total, completed=done, rate="", note="")
-            yield _Bar(drawn, number, unit)
+            outer, self._console = self._console, drawn.console
+            try:
+                yield _Bar(drawn, number, unit)
+            finally:
+                self._console = outer
 
 
 class _Bar(Task):

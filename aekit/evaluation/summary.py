@@ -77,7 +77,7 @@ def graded_summary(
     """
     compared = paired_comparisons(results, ENCODER) if comparisons is None else comparisons
     related = any(_clearly_above_chance(result) for by_name in results.values() for result in by_name.values())
-    sentences = []
+    sentences: list[tuple[Severity, str]] = []
     for name, result in results.get(ENCODER, {}).items():
         others = {
             subject: by_name[name] for subject, by_name in results.items() if subject != ENCODER and name in by_name

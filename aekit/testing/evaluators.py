@@ -73,7 +73,7 @@ def result_same_every_time(case: EvaluatorCase) -> None:
     found = []
     for seed in (1, 2):
         np.random.seed(seed)
-        with leaves_global_state_alone("judging"):
+        with leaves_global_state_alone("evaluating"):
             found.append(case.evaluate())
     first, second = ({name: (m.value, m.low, m.high) for name, m in one.metrics.items()} for one in found)
     changed = [name for name in first if first[name] != second.get(name)]

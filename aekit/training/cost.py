@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from aekit.data.source import Source
 
-MEASURED_SECONDS = 2.0
-"""Time that is measured, from the end of the first step, which includes compiling and other warm-up."""
+MEASURED_STEPS, MEASURED_SECONDS = 3, 2.0
+"""Fewest steps and least time that are measured, from the end of the first step, which includes compiling and other warm-up."""
 MIN_SECONDS = 30.0
 """Shortest estimate that is reported."""
 
@@ -31,11 +31,11 @@ class CostEstimate:
         self.step += 1
         if self.step == 1:
             self.first_end = now
-        measured = now - self.first_end
-        if self.done or not 1 < self.step < self.steps or measured < MEASURED_SECONDS:
+        measured_steps, measured = self.step - 1, now - self.first_end
+        if self.done or measured_steps < MEASURED_STEPS or measured < MEASURED_SECONDS or self.step >= self.steps:
             return None
         self.done = True
-        seconds = self.steps * measured / (self.step - 1)
+        seconds = self.steps * measured / measured_steps
         return self._line(seconds) if seconds >= MIN_SECONDS else None
 
     def _line(self, seconds: float) -> str:

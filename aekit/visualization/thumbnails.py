@@ -58,7 +58,7 @@ def _range_of(sample: np.ndarray, spec: SampleSpec) -> tuple[float, float]:
 
 
 def _png(shown: np.ndarray) -> str:
-    """(H, W, 3) uint8."""
+    """Encode (H, W, 3) uint8 as PNG in a data URI."""
     image = Image.fromarray(shown)
     if max(image.size) > 2 * SIDE:
         image.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
@@ -68,7 +68,7 @@ def _png(shown: np.ndarray) -> str:
 
 
 def _lines(inside: np.ndarray) -> list[str]:
-    """(C, T) or (D,) in [0, 1]: a line for each channel."""
+    """Draw (C, T) or (D,) values in 0..1 as a line for each channel."""
     rows = np.atleast_2d(inside)
     paths = []
     for row in rows[:4]:
@@ -80,7 +80,7 @@ def _lines(inside: np.ndarray) -> list[str]:
 
 
 def _bars(inside: np.ndarray, zero: float) -> list[str]:
-    """(D,) in [0, 1]: a bar for each number, up or down from `zero`."""
+    """Draw (D,) values in 0..1 as bars, up or down from `zero`."""
     wide = (SIDE - 4) / len(inside)
     bars = []
     for number, value in enumerate(inside):

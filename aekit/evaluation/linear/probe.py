@@ -66,6 +66,11 @@ class LogisticPath:
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         return odds / odds.sum(axis=1, keepdims=True)
 
+    def linear(self, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return (C, D) weights and (C,) biases of the logits for features that are not standardized."""
+        weight = self.coef[number].astype(np.float64) * self.scale
+        return weight, self.intercept[number] - weight @ self.mean
+
     def logits(self, x: np.ndarray, number: int = 0) -> np.ndarray:
         """Return (N, C) logits by the strength at position `number`."""
         rows = (x - self.mean) * self.scale

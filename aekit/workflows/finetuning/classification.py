@@ -1,8 +1,9 @@
-"""Train a linear classifier on an encoder with cross-entropy, keep the best epoch, and fit the frozen baseline."""
+"""Train a linear classifier on an encoder with cross-entropy, from logistic regression, and keep the best epoch."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -57,6 +58,12 @@ class ClassificationObjective(Objective):
         x, _ = batch.prepare(part.preprocess)
         return self.classifier(part.encode(x))
 
+    @torch.no_grad()
+    def start_from(self, regression: FrozenRegression) -> None:
+        """Replace the initial weights of the classifier by those of logistic regression on the codes."""
+        self.classifier.weight.copy_(torch.from_numpy(regression.weight))
+        self.classifier.bias.copy_(torch.from_numpy(regression.bias))
+
     @torch.inference_mode()
     def logits_of(self, samples: Samples) -> Tensor:
         """Compute (N, C) logits of all samples, or of their features, in eval mode, on the CPU."""
@@ -94,17 +101,20 @@ class BestEpoch(nn.Module):
     """The best epoch so far and the metrics of each. A submodule of the objective, so that checkpoints include it.
 
     Attributes:
-        objective: objective with the weights of the best epoch.
+        objective: objective with the weights of the best epoch; the initial ones if those are the best.
+        start: (4,) values of METRICS for the initial weights, the first two on the training samples; NaN if missing.
         history: (epochs, 4) values of METRICS: means over the steps, then on the validation samples; NaN if missing.
         sums: (2,) sums of loss and accuracy over the steps of the current epoch.
     """
 
+    start: Tensor
     history: Tensor
     sums: Tensor
 
     def __init__(self, objective: ClassificationObjective, epochs: int) -> None:
         super().__init__()
         self.objective = deepcopy(objective).requires_grad_(False)
+        self.register_buffer("start", torch.full((4,), torch.nan, dtype=torch.float64))
         self.register_buffer("history", torch.full((epochs, 4), torch.nan, dtype=torch.float64))
         self.register_buffer("sums", torch.zeros(2, dtype=torch.float64))
 
@@ -114,15 +124,29 @@ class BestEpoch(nn.Module):
 
     @property
     def best(self) -> int:
-        """The best epoch, from 0: highest accuracy, then lowest cross-entropy; the last epoch without validation samples."""
-        accuracy, entropy = self.history[: self.epochs, 2:].T.tolist()
-        if math.isnan(accuracy[-1]):
+        """The best epoch, from 0, or -1 for the initial weights: highest accuracy, then lowest cross-entropy; without
+        validation samples the last epoch.
+        """
+        best = self._best_trained
+        on_start, on_best = (row[2:].tolist() for row in (self.start, self.history[best]))
+        return best if math.isnan(on_start[0]) or _rank(on_best) > _rank(on_start) else -1
+
+    @property
+    def _best_trained(self) -> int:
+        on_validation = self.history[: self.epochs, 2:].tolist()
+        if math.isnan(on_validation[-1][0]):
             return self.epochs - 1
-        return max(range(self.epochs), key=lambda epoch: (accuracy[epoch], -entropy[epoch]))
+        return max(range(self.epochs), key=lambda epoch: _rank(on_validation[epoch]))
 
     def metrics(self, epoch: int) -> dict[str, float]:
-        """Return the metrics of an epoch, counted from 0, by name; missing ones are left out."""
-        return {name: value for name, value in zip(METRICS, self.history[epoch].tolist()) if not math.isnan(value)}
+        """Return the metrics of an epoch, counted from 0, or of the initial weights (-1), by name; missing ones are left out."""
+        values = (self.start if epoch < 0 else self.history[epoch]).tolist()
+        return {name: value for name, value in zip(METRICS, values) if not math.isnan(value)}
+
+    def add_start(self, on_training: tuple[float, float], on_validation: tuple[float, float]) -> None:
+        """Add the accuracy and the cross-entropy of the initial weights, to which every epoch is compared."""
+        accuracy, entropy = on_training
+        self.start.copy_(self.start.new_tensor([entropy, accuracy, *on_validation]))
 
     def add(self, objective: ClassificationObjective, steps: int, on_validation: tuple[float, float]) -> None:
         """Add an epoch of `steps` steps, and keep its weights if it is the best."""
@@ -133,19 +157,31 @@ class BestEpoch(nn.Module):
             self.objective.load_state_dict({name: weights[name] for name in self.objective.state_dict()})
 
     def should_stop(self, patience: int) -> bool:
-        """Return whether the patience or the epochs ran out."""
-        impatient = bool(patience) and self.epochs > 0 and self.epochs - 1 - self.best >= patience
+        """Return whether the epochs ran out, or the patience since the best epoch, even if the initial weights are better."""
+        impatient = bool(patience) and self.epochs > 0 and self.epochs - 1 - self._best_trained >= patience
         return impatient or self.epochs == len(self.history)
 
 
-class FrozenBaseline:
-    """Logistic regression on the embeddings of the frozen encoder, as a baseline for fine-tuning.
+def _rank(on_validation: Sequence[float]) -> tuple[float, float]:
+    accuracy, entropy = on_validation
+    return accuracy, -entropy
+
+
+class FrozenRegression:
+    """Logistic regression on the frozen encoder: the baseline of fine-tuning, and the initial weights of its classifier.
 
     The regularization strength is selected by the highest accuracy on the validation samples, then the lowest cross-entropy;
     without validation samples it is C = 1.
 
+    Args:
+        encoder: encoder; it is set to eval mode.
+        samples, labels: training samples, and their (N,) classes.
+        validation, validation_labels: validation samples or None, and their classes.
+        normalized: whether the features are the embeddings; False: the codes, before any normalization of the output.
+
     Attributes:
         strength: scikit-learn's ``C``.
+        weight, bias: (C, D) and (C,) of the logits as a linear function of the features, which are not standardized.
     """
 
     def __init__(
@@ -155,8 +191,10 @@ class FrozenBaseline:
         labels: np.ndarray,
         validation: Samples | None,
         validation_labels: np.ndarray,
+        *,
+        normalized: bool = True,
     ) -> None:
-        self.encoder = encoder.eval()
+        self.encoder, self._normalized = encoder.eval(), normalized
         strengths = STRENGTHS if validation else np.ones(1)
         self._path = fit_logistic(self._embed(samples), labels, strengths)
         self._best = 0
@@ -166,9 +204,10 @@ class FrozenBaseline:
                 torch.from_numpy(self._path.probabilities(vectors, i)).clamp(min=1e-12).log()
                 for i in range(len(strengths))
             ]
-            accuracy, entropy = zip(*(accuracy_and_loss(each, codes) for each in logits))
-            self._best = max(range(len(strengths)), key=lambda i: (accuracy[i], -entropy[i]))
+            ranks = [_rank(accuracy_and_loss(each, codes)) for each in logits]
+            self._best = max(range(len(strengths)), key=lambda i: ranks[i])
         self.strength = float(strengths[self._best])
+        self.weight, self.bias = self._path.linear(self._best)
 
     def predict(self, samples: Samples) -> Tensor:
         """Predict the (N,) class indices."""
@@ -176,4 +215,6 @@ class FrozenBaseline:
 
     @torch.inference_mode()
     def _embed(self, samples: Samples) -> np.ndarray:
-        return torch.cat([self.encoder(raw).float().cpu() for raw in samples.chunks(256)]).numpy()
+        encoder = self.encoder
+        embed = encoder if self._normalized else lambda raw: encoder.encode(encoder.preprocess(raw))
+        return torch.cat([embed(raw).float().cpu() for raw in samples.chunks(256)]).numpy()

@@ -163,14 +163,18 @@ class FinetuneResult:
             outcome = "better" if low > 0 else "worse" if high < 0 else "not significantly different"
             lines.append(f"fine-tuned vs. {TITLES[name]}: {gain.value:+.3f} [{low:+.3f}, {high:+.3f}], {outcome}")
         parts = f"{counts['train']:,} training, {counts['validation']:,} validation, {counts['test']:,} test"
-        epochs = [
-            f"{TITLES[name]} {choice['epoch']} of {choice['run']}"
-            for name, choice in chosen.items()
-            if "epoch" in choice
-        ]
         lines += [f"labels: {parts}", f"split: {self.results['split']}"]
-        lines += [f"epochs: {', '.join(epochs)}; {chosen['finetuned']['selected_on']}", *self.results["notes"]]
-        return "\n".join(lines)
+        lines += [f"chosen: {_choice_text('fine-tuned', chosen['finetuned'], counts['validation'])}"]
+        if "random" in chosen:
+            lines += [f"chosen from random weights: {_choice_text('trained', chosen['random'], counts['validation'])}"]
+        return "\n".join(lines + self.results["notes"])
+
+
+def _choice_text(trained: str, choice: Mapping[str, Any], count: int) -> str:
+    """Describe the selected epoch; epoch 0 is the start of the training."""
+    if choice["epoch"] == 0:
+        return f"the frozen encoder with logistic regression, which was better on {count} validation samples"
+    return f"{trained} epoch {choice['epoch']} of {choice['run']}, {choice['selected_on']}"
 
 
 def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> Classifier:

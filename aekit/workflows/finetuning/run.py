@@ -44,7 +44,7 @@ from aekit.training.settings import Settings, uses_bf16
 from aekit.workflows.finetuning.classification import (
     BestEpoch,
     ClassificationObjective,
-    FrozenBaseline,
+    FrozenRegression,
     accuracy_and_loss,
     class_indices,
 )
@@ -69,8 +69,10 @@ def finetune(
 ) -> FinetuneResult:
     """Train a linear classifier on an encoder, together with the encoder or its top layers.
 
-    The best epoch is selected by the accuracy, then the cross-entropy on the validation samples. The test samples are read
-    once, at the end.
+    The classifier starts as logistic regression on the frozen encoder, so that fine-tuning distorts the code less (Kumar et
+    al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, 2022). The best epoch, or the start
+    if no epoch is better, is selected by the accuracy, then the cross-entropy on the validation samples. The test samples are
+    read once, at the end.
 
     Args:
         encoder: an encoder, or the path of an encoder, a run, embeddings or an index; it is copied, not changed.
@@ -167,13 +169,13 @@ class _Finetuning:
             f"training {part} on {len(self.codes)} labels of {len(self.classes)} classes, "
             f"on {self.device.type} in {self.settings.precision}"
         )
-        trained = {"finetuned": self._fit("finetuned", deepcopy(self.encoder), resume)}
+        trained = {"finetuned": self._fit("finetuned", self.encoder, resume)}
         if baseline:
-            trained["random"] = self._fit(
-                "random", deepcopy(self.encoder.with_random_weights(self.settings.seed)), resume
-            )
+            trained["random"] = self._fit("random", self.encoder.with_random_weights(self.settings.seed), resume)
         chosen = {name: self._choice(best) for name, best in trained.items()}
-        frozen = self._fit_frozen() if baseline else None
+        started = time.perf_counter()
+        frozen = self._regression(self.encoder) if baseline else None
+        self.seconds |= {"frozen": time.perf_counter() - started} if baseline else {}
 
         test_on, y_true = self._read(self.split.test)
         assert test_on is not None
@@ -236,26 +238,31 @@ class _Finetuning:
         write_json(path, record)
 
     def _fit(self, name: str, encoder: Encoder, resume: bool) -> BestEpoch:
-        """Train until the epochs or the patience run out."""
+        """Train a copy of an encoder from logistic regression until the epochs or the patience run out."""
         settings, patience = self.settings, self.choices["patience"]
-        encoder = encoder.to(self.device)
         objective = ClassificationObjective(
-            encoder, len(self.classes), layers=self.choices["layers"], seed=settings.seed
+            deepcopy(encoder), len(self.classes), layers=self.choices["layers"], seed=settings.seed
         )
         objective.to(self.device)
+        checkpoint = self.folder / "checkpoint" / name if self.folder else None
+        resumes = bool(resume and checkpoint and (checkpoint / "state.safetensors").exists())
+        began, choose_on = time.monotonic(), self.choose_on
+        if not resumes:
+            objective.start_from(self._regression(encoder, normalized=False))
         best = BestEpoch(objective, settings.epochs)
         objective.add_module("best", best)
         assert self.train_on is not None
         batches = Batches(self.train_on, settings.batch_size, settings.seed, self.codes)
         phase = Phase(TITLES[name], objective, batches, settings)
         state = State.start(objective, settings)
-        checkpoint = self.folder / "checkpoint" / name if self.folder else None
-        if resume and checkpoint and (checkpoint / "state.safetensors").exists():
+        if resumes and checkpoint:
             state.restore(checkpoint)
             self.progress.say(f"{phase.title}: resuming after step {state.step}")
-        began, choose_on = time.monotonic(), self.choose_on
         if choose_on is not None:
             choose_on = frozen_features(objective, choose_on, self.progress) or choose_on
+        if not resumes:
+            on_training = accuracy_and_loss(objective.logits_of(self.train_on), self.codes)
+            best.add_start(on_training, self._score(objective, choose_on))
         state.seconds += time.monotonic() - began
         per_epoch = phase.steps // settings.epochs
         for record in run_phase(phase, state, checkpoint, self.progress, enough=lambda: best.should_stop(patience)):
@@ -273,16 +280,14 @@ class _Finetuning:
             return math.nan, math.nan
         return accuracy_and_loss(objective.logits_of(choose_on), class_indices(self.classes, self.choose_labels))
 
-    def _fit_frozen(self) -> FrozenBaseline:
-        started = time.perf_counter()
+    def _regression(self, encoder: Encoder, *, normalized: bool = True) -> FrozenRegression:
+        """Fit logistic regression on a copy of an encoder."""
         assert self.train_on is not None
-        encoder = deepcopy(self.encoder).to(self.device)
-        frozen = FrozenBaseline(encoder, self.train_on, self.train_labels, self.choose_on, self.choose_labels)
-        self.seconds["frozen"] = time.perf_counter() - started
-        return frozen
+        labeled = (self.train_on, self.train_labels, self.choose_on, self.choose_labels)
+        return FrozenRegression(deepcopy(encoder).to(self.device), *labeled, normalized=normalized)
 
     def _choice(self, best: BestEpoch) -> dict[str, Any]:
-        """Return the selected epoch, counted from 1, with its metrics."""
+        """Return the selected epoch, counted from 1, with its metrics; epoch 0 is logistic regression on the frozen encoder."""
         return {
             "epoch": best.best + 1,
             "run": best.epochs,
@@ -300,7 +305,7 @@ class _Finetuning:
 
     def _log(self, name: str, best: BestEpoch) -> None:
         """Write ``log.jsonl``, a line for each epoch of each training. It is rewritten, so that resuming repeats no line."""
-        self.logged[name] = [{"training": name, "epoch": n + 1, **best.metrics(n)} for n in range(best.epochs)]
+        self.logged[name] = [{"training": name, "epoch": n + 1, **best.metrics(n)} for n in range(-1, best.epochs)]
         if self.folder:
             lines = [json.dumps(line) for lines in self.logged.values() for line in lines]
             write_text(self.folder / "log.jsonl", "".join(f"{line}\n" for line in lines))
@@ -316,7 +321,10 @@ class _Finetuning:
         return notes
 
     def _with_record(self, encoder: Encoder) -> Encoder:
-        """Fill the record of the fine-tuned encoder with its origin."""
+        """Fill the record of the fine-tuned encoder with its origin; an unchanged encoder keeps its record."""
+        if encoder.digest == self.encoder.digest:
+            encoder.record = self.encoder.record
+            return encoder.to(self.encoder.device).eval()
         inherited = {
             key: value
             for key, value in self.encoder.record.items()

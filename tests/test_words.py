@@ -1,0 +1,95 @@
+"""The words of the field: no retired word comes back, in names, messages, pages or documents; docstrings begin with a verb."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CODE = [p for d in ("aekit", "plugins", "tests", "benchmarks", "docs") for p in sorted((ROOT / d).rglob("*.py"))]
+TEXT = [
+    p
+    for d in ("aekit", "docs", "recipes")
+    for e in ("md", "toml", "js", "css", "html")
+    for p in (ROOT / d).rglob(f"*.{e}")
+]
+TEXT += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "pyproject.toml", "mkdocs.yml")]
+HERE = Path(__file__)
+
+BRITISH = (
+    r"colou?red(?<=oured)|colour|neighbour|\bgrey|grey\b|judgement|favour|behaviour|honour(?!é)|(?<![a-z])(un)?labell(ed|ing)\b|catalogue|licence"
+    r"|artefact|(?<![a-z])(centre|centred|centring)(?![a-z])|analys(e|ed|ing)\b|modell(ed|ing)\b|learnt\b|whilst\b|amongst\b"
+    r"|(quant|normal|initial|random|standard|minim|regular|solar|binar|penal|optim|summar|serial|visual|categor|factor|vector"
+    r"|linear|orthogonal|emphas|color|symmetr|central)is(e|ed|es|er|ing|ation)\b"
+)
+NAMES = """
+binarising binarizing displacing colourisation labels_are matched_accuracy GreedySection no_such_task take_weights first_scaling
+looking_at without_chance truth_of only_writer lay_out in_units views_for commonest answering_head in_their_span AtHand Deepened
+Painter Originals Quantiser TwoViews PictureViews BadPicture PictureItems footage pictures? films?
+"""
+"""Names and words of earlier versions; anywhere."""
+RETIRED = "|".join(rf"\b{name}\b" for name in NAMES.split())
+RETIRED += r"|(?<!water)mark[-_]removal\b|--(labels-are|beside|controls|no-controls|hole)\b|\[greedy\]"
+
+PHRASES = """
+what comes back,what the encoder is shown,what is noticeable,that there (is|are) (not|none),is none of,are none of,be they,be it,that lack
+level with,told apart,stands? still,first weights,odd ones?,oddest,beside controls,judg(e|ed|es|ing|ment)s?,rivals?,verdicts?,commonest
+"""
+"""Turns of phrase that a reader has to translate; in what users read."""
+PROSE = "|".join(rf"\b{phrase}\b" for line in PHRASES.split("\n") for phrase in line.split(",") if phrase)
+
+
+def lines_with(pattern: str, paths: list[Path]) -> list[str]:
+    expression = re.compile(pattern, re.I)
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {match.group(0)}"
+        for path in paths
+        if path != HERE
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if (match := expression.search(line)) and "retired: allowed" not in line
+    ]
+
+
+@pytest.mark.parametrize("pattern", [BRITISH, RETIRED], ids=["british", "retired"])
+def test_no_retired_word_in_code_and_documents(pattern: str) -> None:
+    assert not lines_with(pattern, [*CODE, *TEXT])
+
+
+def test_no_dialect_in_what_users_read() -> None:
+    read = [p for p in CODE if p.parts[len(ROOT.parts)] in ("aekit", "plugins")] + TEXT
+    assert not lines_with(PROSE, read)
+
+
+NO_VERB = r"(What|Which|Whether|How|Where|That|Of|By|For|With|In|On|From|As|Is|Are|All|Every|Each|None|Whose|When)\b"
+
+
+def test_docstrings_of_functions_begin_with_a_verb() -> None:
+    wrong = []
+    for path in CODE:
+        if path.parts[len(ROOT.parts)] not in ("aekit", "plugins"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (text := ast.get_docstring(node)):
+                if any("property" in ast.unparse(decorator) for decorator in node.decorator_list):
+                    continue  # documented as the attribute that it is
+                first = text.splitlines()[0]
+                if re.match(NO_VERB, first) or re.match(r"\(|``|A |An |The ", first):
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {first[:70]}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    "line", ["the colour", "unlabelled", "normalised", "--beside X", "a picture", "labels_are = 1"]
+)
+def test_the_patterns_find_what_they_are_for(line: str) -> None:
+    assert re.search(f"{BRITISH}|{RETIRED}", line)
+
+
+@pytest.mark.parametrize(
+    "line", ["noise", "supervised", "otherwise", "a centroid", "watermark-removal", "concentrate", "minimum"]
+)
+def test_the_patterns_leave_other_words_alone(line: str) -> None:
+    assert not re.search(f"{BRITISH}|{RETIRED}|{PROSE}", line)
