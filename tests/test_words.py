@@ -35,8 +35,9 @@ RETIRED = "|".join(rf"\b{name}\b" for name in NAMES.split())
 RETIRED += r"|(?<!water)mark[-_]removal\b|--(labels-are|beside|controls|no-controls|hole)\b|\[greedy\]"
 
 PHRASES = """
-what comes back,what the encoder is shown,what is noticeable,that there (is|are) (not|none),is none of,are none of,be they,be it,that lack
-level with,told apart,stands? still,first weights,odd ones?,oddest,beside controls,judg(e|ed|es|ing|ment)s?,rivals?,verdicts?,commonest
+what comes back,what the encoder is shown,what is noticeable,that there (is|are) (not|none),is none of,are none of
+be they,be it,that lack,level with,told apart,stands? still,first weights,odd ones?,oddest,beside controls
+judg(e|ed|es|ing|ment)s?,rivals?,verdicts?,commonest
 """
 """Turns of phrase that a reader has to translate; in what users read."""
 PROSE = "|".join(rf"\b{phrase}\b" for line in PHRASES.split("\n") for phrase in line.split(",") if phrase)
