@@ -37,7 +37,7 @@ def test_the_first_step_is_excluded_and_the_line_comes_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step_seconds", "steps", "reported"), [(0.01, 2900, False), (0.01, 3300, True), (20, 3, True)]
+    ("step_seconds", "steps", "reported"), [(0.01, 2900, False), (0.01, 3300, True), (20, 5, True)]
 )
 def test_only_long_trainings_are_reported(step_seconds: float, steps: int, reported: bool) -> None:
     estimate = CostEstimate("fit", epochs=1, steps=steps, settings=EPOCHS)
@@ -46,7 +46,7 @@ def test_only_long_trainings_are_reported(step_seconds: float, steps: int, repor
 
 
 def test_a_training_that_ends_before_it_is_measured_is_not_reported() -> None:
-    assert not report(CostEstimate("fit", epochs=1, steps=2, settings=EPOCHS), 100.0, 200.0)
+    assert not report(CostEstimate("fit", epochs=1, steps=4, settings=EPOCHS), 100.0, 200.0, 300.0, 400.0)
     assert not report(CostEstimate("fit", epochs=1, steps=1, settings=EPOCHS), 100.0)
 
 
@@ -62,8 +62,8 @@ def test_records_that_arrive_in_bursts_as_on_a_gpu_are_measured_by_whole_bursts(
 )
 def test_times_are_rounded(seconds: float, text: str) -> None:
     step = seconds / 10
-    lines = report(CostEstimate("fit", epochs=10, steps=10, settings=EPOCHS), step, 2 * step)
-    assert lines == {2 * step: f"fit: about {text} (10 epochs; train.epochs lowers it)"}
+    lines = report(CostEstimate("fit", epochs=10, steps=10, settings=EPOCHS), step, 2 * step, 3 * step, 4 * step)
+    assert lines == {4 * step: f"fit: about {text} (10 epochs; train.epochs lowers it)"}
 
 
 def images() -> np.ndarray:
@@ -73,6 +73,7 @@ def images() -> np.ndarray:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Report the time of trainings of any length after their second step."""
+    monkeypatch.setattr(cost, "MEASURED_STEPS", 1)
     monkeypatch.setattr(cost, "MEASURED_SECONDS", 0.0)
     monkeypatch.setattr(cost, "MIN_SECONDS", 0.0)
 
