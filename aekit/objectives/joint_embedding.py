@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from aekit.encoder.encoder import Encoder
-from aekit.nn.augment.base import Augmentation
+from aekit.nn.augment.presets import Strength, augmentation_for
 from aekit.objectives.base import Pretext
 from aekit.registry.options import Field
 
@@ -47,13 +47,23 @@ class JointEmbeddingTask(Pretext):
     Args:
         encoder: the encoder to train.
         projector: (B, D) -> (B, P), on the code; discarded after training.
-        augmentation: draws the views.
+        strength, crop_scale, flip: of the views, as in `aekit.nn.augment.presets.augmentation_for`.
     """
 
-    def __init__(self, encoder: Encoder, projector: nn.Module, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        projector: nn.Module,
+        strength: Strength = "default",
+        crop_scale: float | None = None,
+        flip: bool | None = None,
+    ) -> None:
         super().__init__(encoder)
-        self.projector, self.augmentation = projector, augmentation
-        self.note = f"augmentation: {augmentation.description}"
+        self.projector = projector
+        self.augmentation = augmentation_for(
+            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
+        )
+        self.note = f"augmentation: {self.augmentation.description}"
 
     def project(self, x: Tensor) -> Tensor:
         """Project preprocessed samples (B, *shape) -> (B, P)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
+from aekit.nn.augment.presets import CropScale, Flip
 from aekit.objectives.joint_embedding import (
     JointEmbeddingTask,
     Momentum,
@@ -44,10 +44,7 @@ class BYOL(JointEmbeddingTask):
         crop_scale: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        augmentation = augmentation_for(
-            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
-        )
-        super().__init__(encoder, mlp(encoder.dim, hidden, width), augmentation)
+        super().__init__(encoder, mlp(encoder.dim, hidden, width), strength, crop_scale, flip)
         self.momentum = momentum
         self.predictor = mlp(width, hidden, width)
         self.teacher = MomentumTeacher(encoder, self.projector)

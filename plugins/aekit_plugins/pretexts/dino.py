@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import Flip, augmentation_for
+from aekit.nn.augment.presets import Flip
 from aekit.objectives.joint_embedding import (
     JointEmbeddingTask,
     Momentum,
@@ -76,12 +76,9 @@ class DINO(JointEmbeddingTask):
                     f"objective.dino.global_crop_scale = {global_crop_scale}"
                 ]
             )
-        augmentation = augmentation_for(
-            encoder.spec, encoder.preprocess, strength=strength, crop_scale=global_crop_scale, flip=flip
-        )
         head = nn.Sequential(mlp(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
-        super().__init__(encoder, head, augmentation)
-        self.local_augmentation = replace(augmentation, crop_scale=(local_crop_scale, global_crop_scale))
+        super().__init__(encoder, head, strength, global_crop_scale, flip)
+        self.local_augmentation = replace(self.augmentation, crop_scale=(local_crop_scale, global_crop_scale))
         self.local_crops = local_crops
         self.momentum, self.center_momentum = momentum, center_momentum
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import CropScale, Flip, augmentation_for
+from aekit.nn.augment.presets import CropScale, Flip
 from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
 from aekit.plugin import Encoder, Field
 
@@ -38,10 +38,7 @@ class VICReg(JointEmbeddingTask):
         crop_scale: CropScale = None,
         flip: Flip = None,
     ) -> None:
-        augmentation = augmentation_for(
-            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
-        )
-        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), augmentation)
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), strength, crop_scale, flip)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
