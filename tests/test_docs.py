@@ -13,7 +13,8 @@ import pytest
 import aekit
 from aekit.cli import COMMANDS, group
 from aekit.registry.discovery import registry
-from aekit.training.recipe import make_recipe
+from aekit.registry.options import options_model
+from aekit.training.recipe import SECTIONS, make_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -55,6 +56,23 @@ def test_documented_commands_and_options_are_the_real_ones(path: Path) -> None:
         for word in arguments:
             if re.fullmatch(r"--?[a-z][a-z-]*", word.strip(".,;")):
                 assert word.strip(".,;") in known, f"{path.name}: {line}: {word}"
+
+
+def setting_exists(name: str) -> bool:
+    """Return whether a setting, such as ``train.lr`` or ``data.images.size``, exists in a section or as a plugin's option."""
+    section, *others = name.replace("data.targets.", "data.").split(".")
+    if section in SECTIONS and len(others) == 1:
+        return others[0] in SECTIONS[section].model_fields
+    plugin, option = others if section in SECTIONS else (section, *others)
+    plugins = [p for p in registry().plugins if p.name == plugin and p.kind != "command"]
+    return any(option in options_model(p.load()).model_fields for p in plugins)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=ids)
+def test_documented_settings_exist(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for name in re.findall(r"""--set ["']?([a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)+)=""", text):
+        assert "code-noise" in name or setting_exists(name), name  # code-noise is the example of a plugin to write
 
 
 def test_every_command_is_documented_and_has_help() -> None:
