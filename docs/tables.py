@@ -18,7 +18,7 @@ PAGES = {kind: Path(__file__).with_name(f"{kind}s.md") for kind in ("variant", "
 """Kind of plugin -> the page with its table."""
 START, END = "<!-- table: python docs/tables.py -->\n", "\n<!-- end of the table -->"
 CHECKS_PAGE = Path(__file__).parent / "how-to" / "plugin.md"
-CHECKS_START, CHECKS_END = "<!-- checks: python docs/tables.py -->\n", "\n<!-- end of the checks -->"
+CHECKS_START, CHECKS_END = "<!-- checks: python docs/tables.py -->\n", "<!-- end of the checks -->"
 CHECK_GROUPS = {
     "entries": "Every plugin",
     "objectives": "Variants, pretext tasks, backbones",
@@ -49,9 +49,9 @@ def checks() -> str:
 
 def checks_page(text: str) -> str:
     """Return the text of the page about plugins with the current tables of checks."""
-    before, _, rest = text.partition(CHECKS_START)
-    _, _, after = rest.partition(CHECKS_END)
-    return before + CHECKS_START + checks() + CHECKS_END + after
+    before, rest = text.split(CHECKS_START)
+    _, after = rest.split(CHECKS_END)
+    return f"{before}{CHECKS_START}{checks()}\n\n{CHECKS_END}{after}"
 
 
 def literature(plugin: Plugin) -> str:

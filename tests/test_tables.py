@@ -37,3 +37,9 @@ def test_a_stale_table_is_replaced_and_the_rest_kept(kind: str) -> None:
     found = GENERATOR["page"](kind, stale)
     assert found == GENERATOR["page"](kind, text)
     assert found.startswith(text.partition("<!--")[0]) and found.endswith(text.partition("end of the table -->")[2])
+
+
+def test_the_tables_of_checks_are_current() -> None:
+    text = GENERATOR["CHECKS_PAGE"].read_text("utf-8")
+    assert text == GENERATOR["checks_page"](text), "stale: run python docs/tables.py"
+    assert text.rstrip().endswith("loads."), "the end of the page is missing"
