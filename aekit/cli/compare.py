@@ -28,7 +28,7 @@ def compare(
 ) -> None:
     """Compare finished RUNS, each a run folder or a folder of runs.
 
-    Runs that differ only in their seed share a row: mean, standard deviation, and the outer bounds of their 95 % intervals.
+    Runs that differ only in their seed share a row: mean, standard deviation, and the outer bounds of their 95% intervals.
     """
     comparison = aekit.compare(runs, sort=sort)
     for path, render in ((csv, comparison.csv), (markdown, comparison.markdown), (html, comparison.html)):

@@ -137,7 +137,7 @@ def _read_into(array: np.ndarray, source: Source, rows: np.ndarray, strict: bool
 
 
 def memory_budget(device: torch.device) -> int:
-    """Return how many bytes of raw samples the device may hold: 40 % of its free memory, and of the free main memory."""
+    """Return how many bytes of raw samples the device may hold: 40% of its free memory, and of the free main memory."""
     if "AEKIT_MEMORY" in os.environ:
         return int(os.environ["AEKIT_MEMORY"])
     free = _free_memory()

@@ -180,7 +180,7 @@ class Evaluation:
         if not self.paired_comparisons:
             return lines
         legend = "< significantly worse than the encoder, > significantly better, no sign: no significant difference"
-        return [*lines, f"{legend} (95 %, paired tests, Holm)", ""]
+        return [*lines, f"{legend} (95%, paired tests, Holm)", ""]
 
     def _chosen_lines(self) -> list[str]:
         """Return which hyperparameters each evaluator chose, and on what data."""

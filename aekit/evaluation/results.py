@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metric:
-    """The value of a metric, with its 95 % interval where there is one. Ratios lie in 0..1."""
+    """The value of a metric, with its 95% interval where there is one. Ratios lie in 0..1."""
 
     value: float
     low: float | None = None

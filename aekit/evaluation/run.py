@@ -96,7 +96,7 @@ def evaluate(
         >>> evaluation.headline
         'Better than noise on the linear probe and k-nearest neighbors (40 test samples).'
         >>> evaluation.summary()
-        ['encoder vs noise: significantly better on 2 of 2 metrics (95 %, Holm)']
+        ['encoder vs noise: significantly better on 2 of 2 metrics (95%, Holm)']
     """
     opened = open_embeddings(embeddings)
     stored = opened if isinstance(embeddings, (str, Path, Embeddings)) else None

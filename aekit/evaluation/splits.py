@@ -25,7 +25,7 @@ def make_split(
     groups: Sequence[Any] | np.ndarray | None = None,
     count: int | None = None,
 ) -> Split:
-    """Use the data set's own splits, or draw 60 / 20 / 20 % by `seed` if it has none.
+    """Use the data set's own splits, or draw 60 / 20 / 20% by `seed` if it has none.
 
     Parts are stratified by class, but not by numbers or several labels per sample. Classes of one or two samples stay in the
     training part. Samples without a label (None, NaN, "") are in no part.
@@ -70,7 +70,7 @@ def make_split(
         validation, train = _draw(remaining, 0.25, strata, members, generator)
         kind = "stratified " if strata.any() else ""
         only = "" if names is None else f", as the data has only {' and '.join(sorted(set(names.tolist())))} samples"
-        origin = f"{kind}60/20/20 % drawn with seed {seed}{only}"
+        origin = f"{kind}60/20/20% drawn with seed {seed}{only}"
     else:
         train, validation, test = (np.flatnonzero(names == name) for name in _NAMES)
         origin = "the data set's own"

@@ -47,7 +47,7 @@ def comparison_lines(results: Results, comparisons: Comparisons) -> list[str]:
         comparisons: (evaluator, subject) -> comparison of the encoder with that subject.
 
     Returns:
-        Lines such as ``encoder vs raw: significantly better on 2 of 4 metrics, no significant difference on 2 (95 %, Holm)``.
+        Lines such as ``encoder vs raw: significantly better on 2 of 4 metrics, no significant difference on 2 (95%, Holm)``.
     """
     lines = []
     for subject in results:
@@ -57,7 +57,7 @@ def comparison_lines(results: Results, comparisons: Comparisons) -> list[str]:
         if counts:
             counts[0] += f" of {len(pairs)} metric{'s' if len(pairs) > 1 else ''}"
             method = "Holm" if any(pair.p_value is not None for pair in pairs) else "by intervals"
-            lines.append(f"{ENCODER} vs {subject}: {', '.join(counts)} (95 %, {method})")
+            lines.append(f"{ENCODER} vs {subject}: {', '.join(counts)} (95%, {method})")
     return lines
 
 

@@ -30,6 +30,6 @@ def classification_loss(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
 
 
 def format_predictions(logits: Tensor, names: Sequence[str]) -> list[str]:
-    """Format the predictions of (B, classes) logits with their probabilities: ``90° (87 %)``."""
+    """Format the predictions of (B, classes) logits with their probabilities: ``90° (87%)``."""
     probabilities, indices = logits.float().softmax(1).max(1)
-    return [f"{names[n]} ({100 * p:.0f} %)" for n, p in zip(indices.tolist(), probabilities.tolist())]
+    return [f"{names[n]} ({100 * p:.0f}%)" for n, p in zip(indices.tolist(), probabilities.tolist())]

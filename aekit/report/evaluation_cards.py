@@ -32,7 +32,7 @@ CLASSES = 40
 MISTAKES, ROWS = 24, 60
 _SIGNS = {"better": "▼", "worse": "▲"}
 LEGEND = (
-    "▼: significantly worse than the encoder, ▲: significantly better (95 %, paired test, Holm); no sign: no significant "
+    "▼: significantly worse than the encoder, ▲: significantly better (95%, paired test, Holm); no sign: no significant "
     "difference."
 )
 
@@ -174,7 +174,7 @@ def _prediction_cards(
         drawn = []
         for place, at in enumerate(worst):
             title = f"{y_pred[at]}, not {y_true[at]}"
-            caption = f"{100 * result.confidence[at]:.0f} % · {source.ids[int(positions[at])]}"
+            caption = f"{100 * result.confidence[at]:.0f}% · {source.ids[int(positions[at])]}"
             drawn.append(figure(page.thumbnail(sheet, place, title) if ok[place] else "", title, caption, kind="wrong"))
         remark = f"{len(wrong):,} of {len(y_true):,} test samples are misclassified. These have the highest confidence; each "
         remark += "shows the prediction and the label. Some of the labels may be wrong."

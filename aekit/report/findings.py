@@ -104,9 +104,9 @@ def _embedding(results: Mapping[str, Any], snapshot: Snapshot, evaluation: Evalu
         found.append(Finding("bad", "The reconstruction is no closer to the samples than their mean."))
     elif explained is not None:
         pca = _explained_by_pca(evaluation)
-        text = f"The reconstruction explains {100 * explained:.1f} % of the variance of the samples"
+        text = f"The reconstruction explains {100 * explained:.1f}% of the variance of the samples"
         if pca is not None and pca > explained:
-            found.append(Finding("notice", f"{text}, less than PCA of the same width ({100 * pca:.1f} %)."))
+            found.append(Finding("notice", f"{text}, less than PCA of the same width ({100 * pca:.1f}%)."))
         else:
             found.append(Finding("good", f"{text}."))
     return found
@@ -138,7 +138,7 @@ def _loss(losses: Sequence[float]) -> list[Finding]:
     if before - last > FALLING * decrease:
         share = 100 * (before - last) / decrease
         text = (
-            f"The loss was still decreasing: {share:.0f} % of the whole decrease came in the last tenth of the steps."
+            f"The loss was still decreasing: {share:.0f}% of the whole decrease came in the last tenth of the steps."
         )
         return [Finding("notice", f"{text} More epochs may help.")]
     if last - before > FALLING * decrease:
@@ -180,6 +180,6 @@ def _neighborhood(snapshot: Snapshot) -> list[Finding]:
         _, counts = np.unique(snapshot.classes[known], return_counts=True)
         chance = float(np.square(counts / counts.sum()).sum())
         grade: Severity = "good" if agree - chance > AGREE * (1 - chance) else "notice"
-        text = f"{100 * agree:.0f} % of the {neighbors.shape[1]} nearest neighbors of a sample have its label"
-        found.append(Finding(grade, f"{text} (chance: {100 * chance:.0f} %)."))
+        text = f"{100 * agree:.0f}% of the {neighbors.shape[1]} nearest neighbors of a sample have its label"
+        found.append(Finding(grade, f"{text} (chance: {100 * chance:.0f}%)."))
     return found

@@ -155,7 +155,7 @@ def _answer(evaluation: Evaluation | None) -> list[str]:
         return []
     charts_of_metrics, _ = interval_charts(evaluation)
     test = evaluation.counts["test"]
-    below = f"Primary metrics with their 95 % intervals, on {test:,} test samples. {LEGEND}"
+    below = f"Primary metrics with their 95% intervals, on {test:,} test samples. {LEGEND}"
     return [
         evaluation_headline(evaluation),
         card("Compared with baselines", below, side_by_side(*charts_of_metrics)),
@@ -168,7 +168,7 @@ def _tiles(encoder: Encoder, results: Mapping[str, Any]) -> dict[str, tuple[str,
     tiles: dict[str, tuple[str, str]] = {}
     if "explained" in metrics:
         psnr = f", PSNR {metrics['psnr']:g} dB" if "psnr" in metrics else ""
-        tiles["explained"] = (f"{100 * metrics['explained']:.1f} %", f"of the variance, by the reconstruction{psnr}")
+        tiles["explained"] = (f"{100 * metrics['explained']:.1f}%", f"of the variance, by the reconstruction{psnr}")
     if "effective_rank" in metrics:
         tiles["effective rank"] = (f"{metrics['effective_rank']:g}", f"of {encoder.dim} dimensions")
     tiles["embedding"] = (f"{encoder.dim}", f"dimensions (input {encoder.spec.size:,})")

@@ -112,7 +112,7 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> str:
         cells = []
         for column, count in enumerate(counts[row]):
             share, right = float(shares[row, column]), row == column
-            told = f"{name} predicted as {classes[column]}: {count} ({100 * share:.1f} %)"
+            told = f"{name} predicted as {classes[column]}: {count} ({100 * share:.1f}%)"
             shade = "var(--mark)" if right else "var(--bad)"
             # Mistakes are rarer than correct predictions, so their color scale is finer.
             depth = share if right else min(1.0, share * 2.5)

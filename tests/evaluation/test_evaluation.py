@@ -55,14 +55,14 @@ def test_a_split_is_disjoint_complete_stratified_and_the_same_for_a_seed(kind: t
         counts = [np.sum(labels[part] == label) for label in np.unique(labels)]
         np.testing.assert_allclose(counts, share * np.array([100, 200, 700]), atol=1)
     assert parts(make_split(labels, seed=3)) == parts(split) != parts(make_split(labels, seed=4))
-    assert split.origin == "stratified 60/20/20 % drawn with seed 3"
+    assert split.origin == "stratified 60/20/20% drawn with seed 3"
 
 
 def test_targets_on_a_scale_and_no_labels_are_split_without_strata() -> None:
     assert not is_classes(np.array([0.5, 1.0])) and is_classes(np.array([1.0, np.nan]))
     for split in (make_split(np.linspace(0, 1, 50)), make_split(None, count=50)):
         assert [len(part) for part in parts(split)] == [30, 10, 10]
-        assert split.origin.startswith("60/20/20 %")
+        assert split.origin.startswith("60/20/20%")
 
 
 def test_whole_numbers_are_classes_unless_they_are_many_with_gaps() -> None:

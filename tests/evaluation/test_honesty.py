@@ -71,7 +71,7 @@ def test_exact_copies_across_the_split_are_found_by_the_raw_samples(
     labels[split.test[:3]] = "9"
     result = run_evaluators(stored, labels, split=split, baselines=False)
     (warning,) = [line for line in result.warnings() if "equal" in line]
-    assert warning.startswith("40 of 359 test samples (11.1 %) equal a training or validation sample")
+    assert warning.startswith("40 of 359 test samples (11.1%) equal a training or validation sample")
     assert "of them with another label" in warning
     assert result.checks["leakage"].values["test_in_train"] == 40
     pairs = [row for row in result.checks["leakage"].table if row["pair"] == "equal"]
@@ -112,13 +112,13 @@ def test_a_test_set_that_is_the_training_set_is_called_out(digits: tuple[np.ndar
     result = run_evaluators(x, y, ["knn"], split=same)
     assert result.results["encoder"]["knn"].metrics["accuracy"].value > 0.99
     assert any(
-        "1,079 of 1,079 test samples (100.0 %) are training or validation samples themselves" in line
+        "1,079 of 1,079 test samples (100.0%) are training or validation samples themselves" in line
         for line in result.warnings()
     )
     twice = np.concatenate([x, x[own.train]])
     copied = Split(own.train, own.validation, np.arange(len(x), len(twice)), "copied by mistake")
     result = run_evaluators(twice, np.concatenate([y, y[own.train]]), ["knn"], split=copied)
-    assert any("(100.0 %) equal a training or validation sample" in line for line in result.warnings())
+    assert any("(100.0%) equal a training or validation sample" in line for line in result.warnings())
 
 
 def test_groups_that_a_split_separates_are_called_out() -> None:
@@ -342,5 +342,5 @@ def test_the_command_line_warns(command: Command, tmp_path, digits: tuple[np.nda
     sentences = command.ok(
         "evaluate", tmp_path / "embeddings", "--evaluator", "knn", "--run", tmp_path / "run", "--quiet", "--verbose"
     )
-    assert "warning: 100 of 100 test samples (100.0 %) equal a training or validation sample" in sentences
+    assert "warning: 100 of 100 test samples (100.0%) equal a training or validation sample" in sentences
     assert "reconstruction explained" in sentences and "chosen on validation: knn" in sentences

@@ -80,7 +80,7 @@ def test_probabilities_are_those_of_scikit_learn(kind: str, threads: int) -> Non
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_wide_features_with_constant_columns_are_learned_in_float32(seed: int, threads: int) -> None:
-    """Features of a rectified layer, 40 % of them dead: too many for float64, and hard to factor in float32."""
+    """Features of a rectified layer, 40% of them dead: too many for float64, and hard to factor in float32."""
     rng = np.random.default_rng(seed)
     count, width = 2500, 1280
     y = rng.integers(0, 5, count)

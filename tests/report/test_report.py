@@ -214,7 +214,7 @@ def test_intervals_stand_where_they_are() -> None:
 
 def test_a_confusion_matrix_says_each_cell() -> None:
     drawn = charts.confusion_table(np.array([[8, 2], [0, 5]]), ["<a>", "b"])
-    assert "&lt;a&gt; predicted as b: 2 (20.0 %)" in drawn and "--share:0.800;--shade:var(--mark)" in drawn
+    assert "&lt;a&gt; predicted as b: 2 (20.0%)" in drawn and "--share:0.800;--shade:var(--mark)" in drawn
     assert "--share:0.500;--shade:var(--bad)" in drawn, "mistakes on a finer scale"
 
 
@@ -448,11 +448,11 @@ def test_a_collapse_duplicates_and_a_narrow_cone_are_told() -> None:
 def test_labels_dead_numbers_skipped_samples_and_reconstructions_are_told() -> None:
     apart = np.repeat(np.eye(8, dtype=np.float32)[:2] * 9, 30, 0) + RNG.normal(size=(60, 8)).astype(np.float32)
     names = np.repeat(["a", "b"], 30)
-    assert graded_as(sentences(vectors=apart, classes=names), "100 % of the 8 nearest neighbors") == "good"
+    assert graded_as(sentences(vectors=apart, classes=names), "100% of the 8 nearest neighbors") == "good"
     mixed = RNG.permutation(names)
     assert (
         graded_as(
-            sentences(vectors=apart, classes=mixed), f"{agreement(apart, mixed):.0f} % of the 8 nearest neighbors"
+            sentences(vectors=apart, classes=mixed), f"{agreement(apart, mixed):.0f}% of the 8 nearest neighbors"
         )
         == "notice"
     )
@@ -625,7 +625,7 @@ def test_the_report_of_a_run_tells_what_results_say(labeled: Path) -> None:
 
 def test_the_hardest_mistakes_are_the_surest_wrong_answers(labeled: Path) -> None:
     text = (labeled / "run" / "report.html").read_text("utf-8")
-    mistakes = re.findall(r">(\d), not (\d)</b><span title=\"[^\"]*\">(\d+) % · test-(\d+)", text)
+    mistakes = re.findall(r">(\d), not (\d)</b><span title=\"[^\"]*\">(\d+)% · test-(\d+)", text)
     evaluation = aekit.evaluate(aekit.Embeddings.open(labeled / "embeddings"), evaluators=["probe"], baselines=False)
     probe = evaluation.results["encoder"]["probe"]
     truth = aekit.Embeddings.open(labeled / "embeddings").labels[evaluation.evaluated_rows].astype(str)

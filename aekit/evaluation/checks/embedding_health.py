@@ -66,8 +66,8 @@ def embedding_health(vectors: np.ndarray, *, seed: int = 0) -> CheckResult:
         values |= _hub_statistics(_neighbor_counts(rows))
         if len(rows) >= MIN_HUB_SAMPLES and (values["hubs"] > HUBS or values["orphans"] > ORPHANS):
             warnings.append(
-                f"hubs: 1 % of the samples fills {100 * values['hubs']:.0f} % of all lists of nearest neighbors, and "
-                f"{100 * values['orphans']:.0f} % of the samples are in no list: searches will return the same few samples"
+                f"hubs: 1% of the samples fills {100 * values['hubs']:.0f}% of all lists of nearest neighbors, and "
+                f"{100 * values['orphans']:.0f}% of the samples are in no list: searches will return the same few samples"
             )
     return CheckResult(values, warnings, notes)
 

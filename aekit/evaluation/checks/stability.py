@@ -70,8 +70,8 @@ def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int =
     warnings = []
     if values["neighbors_kept"] < min(MIN_NEIGHBORS_KEPT, 0.5 * values["raw_neighbors_kept"]):
         warnings.append(
-            f"unstable: a slightly perturbed sample keeps {100 * values['neighbors_kept']:.0f} % of its {NEIGHBORS} nearest "
-            f"neighbors, and raw samples keep {100 * values['raw_neighbors_kept']:.0f} %"
+            f"unstable: a slightly perturbed sample keeps {100 * values['neighbors_kept']:.0f}% of its {NEIGHBORS} nearest "
+            f"neighbors, and raw samples keep {100 * values['raw_neighbors_kept']:.0f}%"
         )
     return CheckResult(values, warnings, [f"stability: {len(before):,} perturbed test samples"])
 

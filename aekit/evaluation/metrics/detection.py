@@ -30,7 +30,7 @@ def detection_metrics(
     Returns:
         ``auroc``, the probability that an anomaly scores above a normal sample, ties counting half; ``average_precision``, the
         precision averaged over the anomalies; ``fpr_at_95``, the fraction of normal samples that score at least as high as the
-        threshold with a recall of 95 %. All in 0..1; for the last, lower is better.
+        threshold with a recall of 95%. All in 0..1; for the last, lower is better.
 
     Raises:
         ValueError: only anomalies, or only normal samples.

@@ -1,4 +1,4 @@
-"""Compute 95 % intervals by the bootstrap over the test samples (Efron & Tibshirani, 1993)."""
+"""Compute 95% intervals by the bootstrap over the test samples (Efron & Tibshirani, 1993)."""
 
 from __future__ import annotations
 

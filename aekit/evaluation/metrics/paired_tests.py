@@ -20,7 +20,7 @@ class PairedComparison:
     """Comparison of an encoder with another subject on the primary metric of one evaluator.
 
     Attributes:
-        difference: mean of the encoder's scores minus the other's, with its 95 % interval; None without such scores.
+        difference: mean of the encoder's scores minus the other's, with its 95% interval; None without such scores.
         p_value: probability of a difference as large under the null hypothesis, corrected for all tests (Holm, 1979); None
             without scores of the same samples.
         outcome: of the encoder. Without scores it depends on whether the intervals overlap; without intervals nothing is

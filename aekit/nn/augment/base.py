@@ -47,9 +47,9 @@ class Augmentation:
 
 
 def format_percent(scale: tuple[float, float]) -> str:
-    """Format (0.2, 1) as ``20 to 100 %``."""
+    """Format (0.2, 1) as ``20 to 100%``."""
     low, high = (f"{100 * fraction:.3g}" for fraction in scale)
-    return f"{high} %" if low == high else f"{low} to {high} %"
+    return f"{high}%" if low == high else f"{low} to {high}%"
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:

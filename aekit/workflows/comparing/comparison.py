@@ -1,7 +1,7 @@
 """Compare finished runs: each recipe over its seeds, next to the baselines, and which differences are significant.
 
 Runs whose recipes differ only in ``train.seed`` share a row, with the mean and the standard deviation over the seeds and the
-outermost interval: the lowest and the highest end of any run's 95 % interval. Two rows differ significantly only if their
+outermost interval: the lowest and the highest end of any run's 95% interval. Two rows differ significantly only if their
 outermost intervals do not overlap.
 """
 

@@ -28,7 +28,7 @@ _PLAIN = {
 """Column -> the section and the key of its number in results.json."""
 
 Score = tuple[float, float | None, float | None]
-"""A value and the ends of its 95 % interval."""
+"""A value and the ends of its 95% interval."""
 
 
 def find_runs(path: Path) -> list[Path]:

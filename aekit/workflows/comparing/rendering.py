@@ -80,7 +80,7 @@ def as_markdown(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
 def as_page(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
     """Render a self-contained HTML page with the intervals plotted."""
     encoders = sum(not row.is_baseline for table in tables for row in table.rows)
-    subtitle = f"{encoders} encoders; mean, standard deviation and outermost 95 % interval over the seeds of each"
+    subtitle = f"{encoders} encoders; mean, standard deviation and outermost 95% interval over the seeds of each"
     page = Page("Comparison of runs", subtitle)
     for table in tables:
         head, *rows = _cells(table)

@@ -13,7 +13,7 @@ class Statistic:
     Attributes:
         mean: mean over the runs.
         deviation: standard deviation over the runs, with n - 1 in the denominator; None for a single run.
-        low, high: outermost ends of the 95 % intervals of the runs, or None without intervals.
+        low, high: outermost ends of the 95% intervals of the runs, or None without intervals.
         count: number of runs.
     """
 

@@ -373,7 +373,7 @@ def test_the_right_answer_puts_the_jigsaw_together() -> None:
     )
     assert torch.equal(rows["order the network predicts"], whole)  # type: ignore[arg-type]
     assert torch.equal(rows["shuffled"], paste_tiles(tiles, *corners, torch.zeros_like(x)))  # type: ignore[arg-type]
-    assert rows["network predicts"] == [f"{order} (100 %)" for order in rows["order"]]
+    assert rows["network predicts"] == [f"{order} (100%)" for order in rows["order"]]
 
 
 def test_each_tile_is_encoded_without_its_context() -> None:
@@ -442,7 +442,7 @@ def test_answers_in_words_and_numbers() -> None:
     terms = classification_loss(logits, torch.tensor([0, 1, 1]))
     expected = [math.log(1 + math.exp(-2)), math.log(1 + math.exp(-1)), math.log(1 + math.exp(3))]
     assert terms["loss"].item() == pytest.approx(np.mean(expected)) and terms["accuracy"].item() == pytest.approx(2 / 3)
-    assert format_predictions(logits, ["a", "b"]) == ["a (88 %)", "b (73 %)", "a (95 %)"]
+    assert format_predictions(logits, ["a", "b"]) == ["a (88%)", "b (73%)", "a (95%)"]
     assert [len(classification_head(4, width, 3)) for width in (0, 5)] == [1, 3]
 
 

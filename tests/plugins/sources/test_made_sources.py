@@ -105,11 +105,11 @@ def test_angles_and_noise_are_uniform(tmp_path: Path) -> None:
     weight = images[:, 0].astype(float)
     angles = np.arctan2(-(weight * y).sum((1, 2)), (weight * x).sum((1, 2))) % (2 * np.pi)
     counts, _ = np.histogram(angles, 12, (0, 2 * np.pi))
-    assert ((counts - 250) ** 2 / 250).sum() < 31.3, "chi squared of 11 degrees of freedom at 0.1 %"
+    assert ((counts - 250) ** 2 / 250).sum() < 31.3, "chi squared of 11 degrees of freedom at 0.1%"
     nothing = saved(tmp_path / "black.npy", black * 0)
     noise, _ = everything(MnistVariations("bg-rand", digits=nothing, train=1000, validation=1000, test=1000))
     counts = np.bincount(noise.ravel(), minlength=256)
-    assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 331, "chi squared of 255 at 0.1 %"
+    assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 331, "chi squared of 255 at 0.1%"
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.15
 
 
