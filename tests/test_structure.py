@@ -149,6 +149,25 @@ def test_no_module_imports_itself_through_others() -> None:
     assert tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
 
 
+def test_modules_for_one_layer_alone_begin_with_an_underscore() -> None:
+    """What another layer, a facade, a plugin or a benchmark imports has a public name; what none of them imports is private."""
+    outside = {name: set(imported) for name, imported in IMPORTS.items()}
+    outside |= {"": imported_modules(MODULES["aekit"])}
+    outside |= {
+        str(path): imported_modules(path)
+        for d in ("plugins", "benchmarks", "docs")
+        for path in (ROOT / d).rglob("*.py")
+    }
+    for name, path in MODULES.items():
+        parts = name.split(".")
+        if len(parts) < 3 or path.stem == "__init__" or parts[1] in ("cli", "serving", "testing"):
+            continue
+        used = any(name in imported for user, imported in outside.items() if user.split(".")[:2] != parts[:2])
+        # Plugins of others may import all of nn and objectives.
+        public = used or parts[1] in ("nn", "objectives")
+        assert public != path.stem.startswith("_"), f"{name} is {'used' if public else 'not used'} outside of its layer"
+
+
 def test_the_layering_tests_would_fail(tmp_path: Path) -> None:
     lazy = tmp_path / "lazy.py"
     lazy.write_text(

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aekit.analysis.anomaly_baselines import BaselineDetectors
-from aekit.analysis.anomaly_detector import Detector
-from aekit.analysis.anomaly_image import anomalies_image
-from aekit.analysis.anomaly_text import anomalies_text
+from aekit.analysis._anomaly_baselines import BaselineDetectors
+from aekit.analysis._anomaly_detector import Detector
+from aekit.analysis._anomaly_image import anomalies_image
+from aekit.analysis._anomaly_text import anomalies_text
 from aekit.data.opening import open_data
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source

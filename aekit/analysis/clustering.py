@@ -14,19 +14,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from aekit.analysis.inputs import open_or_embed
+from aekit.analysis._inputs import open_or_embed
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
-from aekit.evaluation.clusterers import (
-    DENSE,
-    center_distances,
-    choose_kmeans,
-    fit_hdbscan,
-    order_by_size,
-    silhouettes,
-)
+from aekit.evaluation.clusterers import DENSE, center_distances, choose_kmeans, fit_hdbscan, order_by_size, silhouettes
 from aekit.io.atomic import atomic_folder, write_json
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aekit.evaluation.headline import headline
-from aekit.evaluation.metrics.paired_tests import PairedComparison, paired_comparisons
+from aekit.evaluation._headline import headline
+from aekit.evaluation.metrics._paired_tests import PairedComparison, paired_comparisons
 from aekit.evaluation.results import CheckResult, Result
 from aekit.evaluation.summary import ENCODER, Severity, comparison_lines, graded_summary, primary_metric
 

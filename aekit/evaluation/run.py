@@ -12,15 +12,15 @@ import numpy as np
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
-from aekit.evaluation.backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
+from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
+from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
+from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_reconstruction
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
+from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
-from aekit.evaluation.checks.stability import stability
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, TargetType, make_targets
-from aekit.evaluation.provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
-from aekit.evaluation.reconstruction import NAME as RECONSTRUCTION, evaluate_reconstruction
 from aekit.evaluation.results import CheckResult, Result, Split
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER

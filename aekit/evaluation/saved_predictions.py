@@ -10,7 +10,7 @@ import numpy as np
 
 from aekit.errors import IdentityError
 from aekit.evaluation.evaluation import Evaluation
-from aekit.evaluation.metrics.paired_tests import PairedComparison
+from aekit.evaluation.metrics._paired_tests import PairedComparison
 from aekit.evaluation.results import CheckResult, Metric, Result
 from aekit.evaluation.summary import ENCODER
 from aekit.io.atomic import atomic_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from aekit.evaluation.metrics.paired_tests import (
+from aekit.evaluation.metrics._paired_tests import (
     ComparisonOutcome,
     PairedComparison,
     intervals_disjoint,

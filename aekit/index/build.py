@@ -15,7 +15,7 @@ from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
-from aekit.index.recall import ExactSearch
+from aekit.index._recall import ExactSearch
 from aekit.index.vector_index import FORMAT, Index, Similarity, VectorIndex, open_index, scale_for_metric
 from aekit.io.atomic import (
     atomic_file,

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from aekit.encoder.encoder import Encoder
-from aekit.nn.augment.presets import Strength, augmentation_for
+from aekit.nn.augment.base import Strength
+from aekit.nn.augment.presets import augmentation_for
 from aekit.objectives.base import Pretext
 from aekit.registry.options import Field
 

@@ -22,12 +22,12 @@ from aekit.evaluation.run import evaluate
 from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import registry
-from aekit.report.effort import page_effort
-from aekit.report.evaluation_cards import LEGEND, evaluation_cards, interval_charts
-from aekit.report.findings import Finding, evaluation_headline, findings, findings_html
-from aekit.report.neighbor_cards import neighbor_cards, top_activating
-from aekit.report.snapshot import Snapshot, snapshot_map, take_snapshot
-from aekit.report.task_examples import filter_card, task_example_cards
+from aekit.report._effort import page_effort
+from aekit.report._evaluation_cards import LEGEND, evaluation_cards, interval_charts
+from aekit.report._findings import Finding, evaluation_headline, findings, findings_html
+from aekit.report._neighbor_cards import neighbor_cards, top_activating
+from aekit.report._snapshot import Snapshot, snapshot_map, take_snapshot
+from aekit.report._task_examples import filter_card, task_example_cards
 from aekit.training.build import find_autoencoder
 from aekit.version import __version__
 from aekit.visualization import charts

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from aekit.errors import TrainingError
+from aekit.training._compiling import compile_networks
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.checkpoint import State
-from aekit.training.compiling import compile_networks
 from aekit.training.optimizer import learning_rate
 from aekit.training.settings import Settings, uses_bf16
 

@@ -17,9 +17,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
 
 import aekit
+from aekit.analysis._anomaly_baselines import BaselineDetectors
+from aekit.analysis._anomaly_detector import Detector, neighbor_distances
 from aekit.analysis.anomalies import find_anomalies
-from aekit.analysis.anomaly_baselines import BaselineDetectors
-from aekit.analysis.anomaly_detector import Detector, neighbor_distances
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource
 from aekit.errors import DataError, IdentityError

@@ -97,7 +97,9 @@ def test_nan_in_an_array(command: Command, table: Path, tmp_path: Path) -> None:
     np.save(table, rows)
     outcome = command("fit", table, "-o", tmp_path / "run", *FAST[:-1])
     assert (
-        outcome.code == 0 and "data: 38 samples" in outcome.err and "2 samples skipped, e.g. 3: nan at (2,)" in outcome.err
+        outcome.code == 0
+        and "data: 38 samples" in outcome.err
+        and "2 samples skipped, e.g. 3: nan at (2,)" in outcome.err
     )
 
 

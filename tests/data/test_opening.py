@@ -401,8 +401,10 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.labels.tolist() == ["cat", "dog", "cat"]
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
-    said = "column 'class' is the label; columns ignored: y; 1 row has missing values and cannot be used; missing = 'median' imputes them"
-    assert source.note == said
+    assert source.note == (
+        "column 'class' is the label; columns ignored: y; 1 row has missing values and cannot be used; missing = 'median' "
+        "imputes them"
+    )
     assert load_samples(source, np.arange(3), torch.device("cpu")).rows.tolist() == [0, 2]
     assert source.skipped == {"r2": "nan in column 'a'"}
 

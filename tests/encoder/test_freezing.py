@@ -32,10 +32,10 @@ from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective
 from aekit.progress import SILENT, Progress, Task
 from aekit.training import frozen_features as features
+from aekit.training._compiling import compile_networks
 from aekit.training.batches import Batches
 from aekit.training.build import make_layers, make_objective
 from aekit.training.checkpoint import State
-from aekit.training.compiling import compile_networks
 from aekit.training.loop import train
 from aekit.training.optimizer import make_optimizer
 from aekit.training.phases import Interrupted

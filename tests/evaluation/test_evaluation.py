@@ -19,7 +19,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError, PluginError, RecipeError
-from aekit.evaluation import neighbors as neighbors, run as evaluation_run
+from aekit.evaluation import neighbors, run as evaluation_run
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape
 from aekit.evaluation.metrics.clustering import hungarian_matches
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference

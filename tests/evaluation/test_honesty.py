@@ -11,11 +11,11 @@ from sklearn.datasets import load_digits
 
 import aekit
 from aekit.data.source import ArraySource
+from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import embedding_health, neighbor_overlap, subspace_angles
 from aekit.evaluation.checks.leakage import find_leakage
-from aekit.evaluation.checks.stability import stability
 from aekit.evaluation.evaluation import Evaluation
-from aekit.evaluation.metrics.paired_tests import holm_correction, paired_p_value
+from aekit.evaluation.metrics._paired_tests import holm_correction, paired_p_value
 from aekit.evaluation.results import Metric, Result, Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.splits import make_split

@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from aekit.errors import DataError
-from aekit.evaluation.linear import design_matrix as design, probe, regressions
-from aekit.evaluation.linear.lbfgs import minimize
+from aekit.evaluation.linear import _design_matrix as design, _regressions as regressions, probe
+from aekit.evaluation.linear._lbfgs import minimize
 from aekit.evaluation.linear.probe import LogisticPath, fit_logistic
 
 Data = tuple[np.ndarray, np.ndarray]

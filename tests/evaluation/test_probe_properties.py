@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from aekit.evaluation.linear.design_matrix import design_of
+from aekit.evaluation.linear._design_matrix import design_of
+from aekit.evaluation.linear._regressions import principal_directions
 from aekit.evaluation.linear.probe import fit_logistic
-from aekit.evaluation.linear.regressions import principal_directions
 
 KINDS = (
     "plain",

@@ -17,8 +17,8 @@ import aekit
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError
+from aekit.index._recall import ExactSearch
 from aekit.index.openblas import VARIABLE, better_core
-from aekit.index.recall import ExactSearch
 from aekit.index.vector_index import Similarity, VectorIndex
 
 FAST = {"train.epochs": 1, "train.precision": "fp32"}

@@ -24,15 +24,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import apply_any_size
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import AekitError, DataError, IdentityError, PluginError, RecipeError
-from aekit.nn.color import (
-    SIGMA,
-    ab_bins,
-    lab_to_rgb,
-    lightness_to_rgb,
-    rebalancing_weights,
-    rgb_to_lab,
-    soft_encode_ab,
-)
+from aekit.nn.color import SIGMA, ab_bins, lab_to_rgb, lightness_to_rgb, rebalancing_weights, rgb_to_lab, soft_encode_ab
 from aekit.nn.masks import biharmonic_fill, block_masks, dilate_mask, nearest_fill, random_shape_masks, smooth_fill
 from aekit.objectives.base import Pretext, PretextObjective
 from aekit.objectives.losses import LOSSES
@@ -700,7 +692,7 @@ def test_a_task_with_nothing_but_a_transform(run: Path, monkeypatch: pytest.Monk
             return x.flip(-1)
 
     monkeypatch.setattr(
-        "aekit.workflows.applying.context.load_pretexts", lambda run, encoder: {"mirror": Mirrored(encoder)}
+        "aekit.workflows.applying._context.load_pretexts", lambda run, encoder: {"mirror": Mirrored(encoder)}
     )
     data = images(3)
     made = aekit.apply(run, data, task="mirror", clean=data)

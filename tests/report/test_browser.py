@@ -48,7 +48,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     how: dict[str, Any] = {"images": {"variants": ["denoising"]}, "task": {"pretexts": ["rotation"]}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: np.inf)
+        patch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: np.inf)
         for name, given in data.items():
             settings = {"train.precision": "fp32"} if name == "table" else FAST
             settings = settings | ({"evaluate.evaluators": ["probe"]} if name in ("images", "task") else {})

@@ -32,12 +32,12 @@ from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective, WeightedSum
-from aekit.report.effort import Effort, page_effort
-from aekit.report.evaluation_cards import calibration_error
-from aekit.report.findings import Finding, findings
+from aekit.report._effort import Effort, page_effort
+from aekit.report._evaluation_cards import calibration_error
+from aekit.report._findings import Finding, findings
+from aekit.report._snapshot import Snapshot, snapshot_map, take_snapshot
+from aekit.report._task_examples import first_layer_weights, task_example_cards
 from aekit.report.run_page import _last_losses, _terms
-from aekit.report.snapshot import Snapshot, snapshot_map, take_snapshot
-from aekit.report.task_examples import first_layer_weights, task_example_cards
 from aekit.training.build import make_objective
 from aekit.training.recipe import make_recipe
 from aekit.visualization import charts
@@ -451,9 +451,7 @@ def test_labels_dead_numbers_skipped_samples_and_reconstructions_are_told() -> N
     assert graded_as(sentences(vectors=apart, classes=names), "100% of the 8 nearest neighbors") == "good"
     mixed = RNG.permutation(names)
     assert (
-        graded_as(
-            sentences(vectors=apart, classes=mixed), f"{agreement(apart, mixed):.0f}% of the 8 nearest neighbors"
-        )
+        graded_as(sentences(vectors=apart, classes=mixed), f"{agreement(apart, mixed):.0f}% of the 8 nearest neighbors")
         == "notice"
     )
     found = sentences(metrics={"explained": -0.1, "dead_units": 2.0, "effective_rank": 6.5}, skipped=5)
@@ -591,7 +589,7 @@ def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "digits.npz", **arrays)
     settings = {"train.precision": "fp32", "encoder.conv.channels": [8, 16], "evaluate.evaluators": ["probe", "knn"]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: np.inf)
+        patch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: np.inf)
         encoder = aekit.fit(
             str(folder / "digits.npz"), variants=["denoising"], dim=8, epochs=8, out=folder / "run", overrides=settings
         )
@@ -651,11 +649,11 @@ def test_the_card_has_the_same_figures(labeled: Path) -> None:
 
 def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"train.precision": "fp32", "evaluate.baselines": False}
-    monkeypatch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: 0.0)
+    monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: 0.0)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
     assert "The recipe names no evaluators. To compare" in short and "only principal components" in short
-    monkeypatch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: np.inf)
+    monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "long", overrides=settings)
     long = (tmp_path / "long" / "report.html").read_text("utf-8")
     assert "this is a quick evaluation of 150 samples" in long and "Confusion (probe)" in long and "Calibration" in long
@@ -668,7 +666,7 @@ def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pyte
 def test_few_samples_of_any_kind_have_a_report(
     tmp_path: Path, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aekit.report.effort.estimate_training_seconds", lambda *_: np.inf)
+    monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: np.inf)
     array = RNG.normal(size=shape).astype(np.float32)
     aekit.fit(array, dim=2, epochs=1, out=tmp_path / "run")
     assert "Reproduce this run" in (tmp_path / "run" / "report.html").read_text("utf-8")

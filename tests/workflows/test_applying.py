@@ -28,10 +28,10 @@ from aekit.errors import DataError
 from aekit.evaluation.metrics.image import MAX_PSNR, psnr_from_mse, squared_errors
 from aekit.nn.pca import fit_pca
 from aekit.objectives.autoencoder import load_autoencoder
-from aekit.workflows.applying.compression import Uint8Quantizer, measure_file_sizes
-from aekit.workflows.applying.full_size import FullSizeNetwork, full_size_network
-from aekit.workflows.applying.generation import interpolate_codes
-from aekit.workflows.applying.outputs import SampleWriter
+from aekit.workflows.applying._compression import Uint8Quantizer, measure_file_sizes
+from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
+from aekit.workflows.applying._generation import interpolate_codes
+from aekit.workflows.applying._outputs import SampleWriter
 
 FAST = {"train.precision": "fp32", "encoder.conv.channels": [8, 16]}
 

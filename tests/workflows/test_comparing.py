@@ -17,10 +17,10 @@ from commands import Command
 
 from aekit import compare
 from aekit.errors import DataError, RecipeError
+from aekit.workflows.comparing._differences import differing_settings, flatten_settings, recipe_titles
+from aekit.workflows.comparing._rankings import table_sentences
+from aekit.workflows.comparing._tables import Row
 from aekit.workflows.comparing.comparison import Comparison, merge_notes
-from aekit.workflows.comparing.differences import differing_settings, flatten_settings, recipe_titles
-from aekit.workflows.comparing.rankings import table_sentences
-from aekit.workflows.comparing.tables import Row
 
 Score = tuple[float, float, float]
 
@@ -448,7 +448,7 @@ def test_mistakes_are_one_line(command: Command, tmp_path: Path) -> None:
 
 def test_comparing_does_not_wait_for_torch() -> None:
     code = (
-        "import sys, aekit.cli.compare, aekit.workflows.comparing.rankings, aekit.workflows.comparing.rendering\n"
+        "import sys, aekit.cli.compare, aekit.workflows.comparing._rankings, aekit.workflows.comparing._rendering\n"
         "heavy = {'torch', 'pyarrow', 'pydantic'} & set(sys.modules)\nassert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from aekit.data.readers.ts_files import looks_like_ts, read_ts
+from aekit.data.readers._ts_files import looks_like_ts, read_ts
 from aekit.data.source import ArraySource, RowIds
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError

@@ -16,7 +16,7 @@ from aekit.data.source import Source, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
 from aekit.errors import DataError
-from aekit.evaluation.baselines.random_convolutions import KERNELS, RandomConvolutions
+from aekit.evaluation.baselines._random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
 from aekit.progress import SILENT, Progress

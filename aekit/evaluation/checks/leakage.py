@@ -151,4 +151,6 @@ def _pair(kind: str, test: int, train: int, ids: Sequence[str] | None, fraction:
 
 
 def _sentence(count: int, total: int, finding: str) -> str:
-    return f"{count:,} of {total:,} test samples ({100 * count / total:.1f}%) {finding}, so the metrics are too optimistic"
+    return (
+        f"{count:,} of {total:,} test samples ({100 * count / total:.1f}%) {finding}, so the metrics are too optimistic"
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from aekit.evaluation.linear.design_matrix import design_of
+from aekit.evaluation.linear._design_matrix import design_of
 
 _ROWS = 8192
 

@@ -21,11 +21,11 @@ from aekit.io.atomic import atomic_folder, write_json, write_text
 from aekit.io.text_table import format_columns
 from aekit.progress import SILENT, Progress
 from aekit.registry.options import options_model, validation_errors
-from aekit.workflows.applying.context import Context, TaskResult
-from aekit.workflows.applying.denoising import denoise
-from aekit.workflows.applying.generation import interpolate, sample
-from aekit.workflows.applying.reconstruction import reconstruct
-from aekit.workflows.applying.restoration import restore, unknown_task
+from aekit.workflows.applying._context import Context, TaskResult
+from aekit.workflows.applying._denoising import denoise
+from aekit.workflows.applying._generation import interpolate, sample
+from aekit.workflows.applying._reconstruction import reconstruct
+from aekit.workflows.applying._restoration import restore, unknown_task
 
 
 @dataclass(frozen=True)

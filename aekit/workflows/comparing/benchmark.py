@@ -18,8 +18,8 @@ from aekit.progress import SILENT, NestedProgress, Progress
 from aekit.registry.discovery import registry
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe, read_recipe
+from aekit.workflows.comparing._differences import flatten_settings
 from aekit.workflows.comparing.comparison import Comparison, compare
-from aekit.workflows.comparing.differences import flatten_settings
 from aekit.workflows.fitting import fit
 from aekit.workflows.saved_run import UnfinishedWarning, missing, one_line
 

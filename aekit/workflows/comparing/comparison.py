@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from aekit.errors import DataError, RecipeError, closest_name
-from aekit.workflows.comparing.differences import differing_settings, recipe_titles
-from aekit.workflows.comparing.finished_runs import ENCODER, FinishedRun, Score, find_runs
-from aekit.workflows.comparing.rankings import table_conclusion, table_sentences
-from aekit.workflows.comparing.rendering import as_csv, as_markdown, as_page, as_text
-from aekit.workflows.comparing.tables import PLAIN_COLUMNS, Column, Row, Statistic, Table
+from aekit.workflows.comparing._differences import differing_settings, recipe_titles
+from aekit.workflows.comparing._finished_runs import ENCODER, FinishedRun, Score, find_runs
+from aekit.workflows.comparing._rankings import table_conclusion, table_sentences
+from aekit.workflows.comparing._rendering import as_csv, as_markdown, as_page, as_text
+from aekit.workflows.comparing._tables import PLAIN_COLUMNS, Column, Row, Statistic, Table
 
 RANDOM = "random"
 

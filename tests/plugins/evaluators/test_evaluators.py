@@ -21,7 +21,8 @@ from sklearn.preprocessing import StandardScaler
 import aekit
 from aekit.data.source import ArraySource
 from aekit.errors import DataError, IdentityError, RecipeError
-from aekit.evaluation.backbone_features import backbone_features
+from aekit.evaluation._backbone_features import backbone_features
+from aekit.evaluation._reconstruction import evaluate_reconstruction
 from aekit.evaluation.labels import make_targets, read_labels
 from aekit.evaluation.linear.probe import fit_logistic
 from aekit.evaluation.linear.ridge import fit_ridge
@@ -31,7 +32,6 @@ from aekit.evaluation.metrics.intervals import bootstrap
 from aekit.evaluation.metrics.outlier_scores import outlier_scores
 from aekit.evaluation.model_selection import assign_folds, select_setting
 from aekit.evaluation.neighbors import rank_neighbors
-from aekit.evaluation.reconstruction import evaluate_reconstruction
 from aekit.evaluation.results import Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.splits import groups_from_ids, make_split, sample_per_class

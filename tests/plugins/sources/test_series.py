@@ -16,12 +16,12 @@ from commands import Command, Said
 import aekit
 from aekit.data.examples import write_series
 from aekit.data.opening import open_data
-from aekit.data.readers.ts_files import read_ts
+from aekit.data.readers._ts_files import read_ts
 from aekit.data.samples import load_samples
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
-from aekit.evaluation.baselines.random_convolutions import RandomConvolutions
+from aekit.evaluation.baselines._random_convolutions import RandomConvolutions
 from aekit.testing import conformance
 
 test_series_conforms = conformance("source", "series", {"unequal": "pad", "length": 13})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aekit.report.snapshot import Snapshot
+from aekit.report._snapshot import Snapshot
 from aekit.visualization.page import Page, card, figure, image_strips
 
 QUERIES = 6

@@ -14,9 +14,9 @@ from aekit.nn.pca import PCA, fit_pca
 from aekit.objectives.losses import ssim
 from aekit.registry.options import Field
 from aekit.training.training_data import training_samples
-from aekit.workflows.applying.compression import MAX_COMPARED, Uint8Quantizer, measure_file_sizes, supports_jpeg
-from aekit.workflows.applying.context import SHOWN, Context, TaskResult
-from aekit.workflows.applying.references import image_files
+from aekit.workflows.applying._compression import MAX_COMPARED, Uint8Quantizer, measure_file_sizes, supports_jpeg
+from aekit.workflows.applying._context import SHOWN, Context, TaskResult
+from aekit.workflows.applying._references import image_files
 
 RANGE_SAMPLES = 4096
 """Number of samples that set the ranges of the 8-bit code."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from aekit.visualization.charts import intervals
 from aekit.visualization.page import Page, card, headline, sentences, side_by_side, table as html_table
-from aekit.workflows.comparing.rankings import table_conclusion, table_sentences
-from aekit.workflows.comparing.tables import Column, Row, Table
+from aekit.workflows.comparing._rankings import table_conclusion, table_sentences
+from aekit.workflows.comparing._tables import Column, Row, Table
 
 _FORMAT = {
     "score": ".4f",

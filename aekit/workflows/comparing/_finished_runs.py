@@ -11,7 +11,7 @@ from typing import Any
 from aekit.data.readers.folders import natural_key
 from aekit.errors import DataError, IdentityError
 from aekit.io.atomic import read_json
-from aekit.workflows.comparing.differences import flatten_settings
+from aekit.workflows.comparing._differences import flatten_settings
 
 ENCODER = "encoder"
 _FREE = {"train.seed", "train.device", "train.checkpoint_seconds", "data.source", "data.strict"}

@@ -19,7 +19,7 @@ from aekit.data.spec import SampleSpec
 from aekit.errors import DataError, closest_name
 
 if TYPE_CHECKING:
-    from aekit.workflows.applying.context import Context
+    from aekit.workflows.applying._context import Context
 
 
 class CleanReferences:

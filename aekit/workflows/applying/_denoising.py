@@ -13,10 +13,10 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import Source
 from aekit.encoder.backbone import apply_any_size
 from aekit.registry.options import Field
-from aekit.workflows.applying.context import Context, TaskResult
-from aekit.workflows.applying.full_size import FullSizeNetwork, full_size_network
-from aekit.workflows.applying.references import CleanReferences
-from aekit.workflows.applying.restored import RestoredSample, evaluate_restoration, open_full_size, read_image
+from aekit.workflows.applying._context import Context, TaskResult
+from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
+from aekit.workflows.applying._references import CleanReferences
+from aekit.workflows.applying._restored import RestoredSample, evaluate_restoration, open_full_size, read_image
 
 TUNING_IMAGES = 4
 MEDIANS, STRENGTHS = (3, 5, 7), (0.02, 0.05, 0.1, 0.2, 0.4)

@@ -15,11 +15,11 @@ from aekit.objectives.restoration import Baseline, DamagedBatch, RestorationTask
 from aekit.registry.discovery import registry
 from aekit.registry.options import Field
 from aekit.training.batches import derive_seed
-from aekit.workflows.applying.context import Context, TaskResult
-from aekit.workflows.applying.full_size import FullSizeNetwork, full_size_network
-from aekit.workflows.applying.masks import InpaintingMasks
-from aekit.workflows.applying.references import CleanReferences, image_files
-from aekit.workflows.applying.restored import RestoredSample, evaluate_restoration, open_full_size, read_image
+from aekit.workflows.applying._context import Context, TaskResult
+from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
+from aekit.workflows.applying._masks import InpaintingMasks
+from aekit.workflows.applying._references import CleanReferences, image_files
+from aekit.workflows.applying._restored import RestoredSample, evaluate_restoration, open_full_size, read_image
 
 
 @torch.inference_mode()

@@ -15,8 +15,8 @@ from aekit.data.readers.images import read_full_size
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError, RecipeError
-from aekit.workflows.applying.context import Context
-from aekit.workflows.applying.references import CleanReferences, image_files
+from aekit.workflows.applying._context import Context
+from aekit.workflows.applying._references import CleanReferences, image_files
 
 TRANSPARENT = "transparent"
 ARRAYS = (".npy", ".npz")

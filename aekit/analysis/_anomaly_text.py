@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.analysis.anomaly_detector import Detector
+from aekit.analysis._anomaly_detector import Detector
 from aekit.evaluation.results import Metric
 from aekit.io.text_table import format_columns
 

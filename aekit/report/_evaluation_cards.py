@@ -11,7 +11,7 @@ from aekit.data.source import Source, read_valid
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.results import CheckResult, Result
 from aekit.evaluation.summary import ENCODER, primary_metric
-from aekit.report.findings import Finding, evaluation_headline, findings_html, is_comparison
+from aekit.report._findings import Finding, evaluation_headline, findings_html, is_comparison
 from aekit.visualization.charts import bin_by_confidence, confusion_table, intervals, reliability_diagram
 from aekit.visualization.page import (
     Page,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from aekit.evaluation.metrics.paired_tests import PairedComparison
+from aekit.evaluation.metrics._paired_tests import PairedComparison
 from aekit.evaluation.summary import ENCODER, Results, at_chance, join_words, unconverged
 
 EVALUATOR_TITLES = {

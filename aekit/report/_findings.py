@@ -12,7 +12,7 @@ from aekit.evaluation.checks.embedding_health import embedding_health
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.results import Result
 from aekit.evaluation.summary import ENCODER, Severity, primary_metric
-from aekit.report.snapshot import Snapshot
+from aekit.report._snapshot import Snapshot
 from aekit.visualization.page import headline
 
 FALLING = 0.03
@@ -137,9 +137,7 @@ def _loss(losses: Sequence[float]) -> list[Finding]:
         return [Finding("bad", text)]
     if before - last > FALLING * decrease:
         share = 100 * (before - last) / decrease
-        text = (
-            f"The loss was still decreasing: {share:.0f}% of the whole decrease came in the last tenth of the steps."
-        )
+        text = f"The loss was still decreasing: {share:.0f}% of the whole decrease came in the last tenth of the steps."
         return [Finding("notice", f"{text} More epochs may help.")]
     if last - before > FALLING * decrease:
         return [

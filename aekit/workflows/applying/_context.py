@@ -24,7 +24,7 @@ from aekit.objectives.saved_pretexts import load_pretexts
 from aekit.progress import SILENT, Progress
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
-from aekit.workflows.applying.outputs import SampleWriter
+from aekit.workflows.applying._outputs import SampleWriter
 
 SHOWN = 10
 """Number of samples in an image."""

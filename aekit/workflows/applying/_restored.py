@@ -16,10 +16,10 @@ from aekit.data.source import Source
 from aekit.errors import DataError
 from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
 from aekit.objectives.losses import ssim
-from aekit.workflows.applying.context import Context, TaskResult
-from aekit.workflows.applying.full_size import FullSizeNetwork
-from aekit.workflows.applying.outputs import image_suffix
-from aekit.workflows.applying.references import image_files
+from aekit.workflows.applying._context import Context, TaskResult
+from aekit.workflows.applying._full_size import FullSizeNetwork
+from aekit.workflows.applying._outputs import image_suffix
+from aekit.workflows.applying._references import image_files
 
 SHOWN = 6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aekit.evaluation.summary import join_words
-from aekit.workflows.comparing.tables import Row, Table
+from aekit.workflows.comparing._tables import Row, Table
 
 
 def table_conclusion(table: Table) -> str:

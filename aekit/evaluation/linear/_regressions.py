@@ -19,7 +19,7 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Regressions:
-    """Regressions as `aekit.evaluation.linear.lbfgs.Problems`; P = C * (D + 1), the intercept last in each row.
+    """Regressions as `aekit.evaluation.linear._lbfgs.Problems`; P = C * (D + 1), the intercept last in each row.
 
     Args:
         design: (N, D + 1).

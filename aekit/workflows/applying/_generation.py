@@ -12,7 +12,7 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import read_valid
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
-from aekit.workflows.applying.context import Context, TaskResult
+from aekit.workflows.applying._context import Context, TaskResult
 
 ACROSS, SHOWN, BATCH = 10, 100, 256
 
