@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import aekit
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, TrainingError
+from aekit.evaluation.linear.probe import fit_logistic
 from aekit.evaluation.splits import few_label_split, make_split
 from aekit.objectives.base import Batch
 from aekit.progress import Progress, Task
@@ -30,7 +32,7 @@ from aekit.training.checkpoint import State
 from aekit.training.loop import train
 from aekit.training.phases import Interrupted
 from aekit.training.settings import Settings
-from aekit.workflows.finetuning.classification import BestEpoch, ClassificationObjective
+from aekit.workflows.finetuning.classification import METRICS, BestEpoch, ClassificationObjective, FrozenRegression
 
 CPU = torch.device("cpu")
 FAST: dict[str, Any] = {"epochs": 4, "lr": 0.01, "batch_size": 16, "precision": "fp32"}
@@ -157,16 +159,19 @@ def test_a_head_without_weights_is_not_a_layer(images: tuple[np.ndarray, np.ndar
     assert found.classifier.linear.in_features == features.dim
 
 
-def test_lbfgs_trains_it_too(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+def test_lbfgs_trains_it_too(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"optimizer": "lbfgs", "epochs": 3, "weight_decay": 0.0}
-    found = aekit.finetune(encoder, images[0], labels=images[1], layers=0, baseline=False, patience=0, **settings)
+    found = aekit.finetune(
+        encoder, images[0], labels=images[1], layers=0, baseline=False, patience=0, out=tmp_path / "out", **settings
+    )
     assert found.results["chosen"]["finetuned"]["run"] == 3
     split = make_split(images[1])
     code = np.asarray(encoder.embed(images[0]), np.float64)
     best = LogisticRegression(C=1e8, max_iter=5000, tol=1e-8).fit(code[split.train], images[1][split.train])
     log_p = np.log(best.predict_proba(code[split.train]))
     lowest = -log_p[np.arange(len(split.train)), np.searchsorted(best.classes_, images[1][split.train])].mean()
-    assert found.results["chosen"]["finetuned"]["loss"] < lowest + 0.1
+    last = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["epoch"] == 3 and last["loss"] < lowest + 0.1
 
 
 # Labels, and the choice of the epoch
@@ -181,7 +186,7 @@ def test_few_labels_are_drawn_by_class_and_split_into_training_and_validation() 
         assert set(part.tolist()) <= set(whole.train.tolist())
     assert not set(split.train.tolist()) & set(split.validation.tolist())
     assert split.test is whole.test
-    assert split.origin.startswith("10 labels per class drawn with seed 1, validation included; stratified 60/20/20 %")
+    assert split.origin.startswith("10 labels per class drawn with seed 1, validation included; stratified 60/20/20%")
     fewer = few_label_split(whole, labels, 5, seed=1)
     drawn, more = ({*s.train.tolist(), *s.validation.tolist()} for s in (fewer, split))
     assert drawn < more, "fewer labels are a part of more"
@@ -218,6 +223,23 @@ def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_cross_entropy(e
     assert best.should_stop(2) and not best.should_stop(3) and not best.should_stop(0)
 
 
+def test_an_epoch_has_to_be_better_than_the_initial_weights(encoder: aekit.Encoder) -> None:
+    objective = ClassificationObjective(encoder.with_random_weights(0), 3)
+    best = BestEpoch(objective, 9)
+    bias = objective.classifier.bias.clone()
+    best.add_start((0.9, 0.3), (0.7, 0.8))
+    assert list(best.logged) == [-1] and not best.should_stop(1)
+    seen = [(0.5, 1.0), (0.7, 0.8), (0.7, 0.9), (0.7, 0.79)]
+    for epoch, (validation, expected) in enumerate(zip(seen, (-1, -1, -1, 3))):
+        with torch.no_grad():
+            objective.classifier.bias.fill_(epoch + 10)
+        best.add(objective, 3, validation)
+        assert best.best == expected
+        assert torch.equal(best.objective.classifier.bias, bias if expected < 0 else torch.full((3,), 13.0))
+        assert best.should_stop(1) == (epoch == 2), "patience counts from the best of the epochs"
+    assert best.metrics(-1) == pytest.approx(dict(zip(METRICS, (0.3, 0.9, 0.7, 0.8))))
+
+
 def test_without_validation_the_last_epoch_is_selected(encoder: aekit.Encoder) -> None:
     objective = ClassificationObjective(encoder.with_random_weights(0), 3)
     best = BestEpoch(objective, 3)
@@ -239,7 +261,8 @@ def test_results_are_of_the_selected_weights_on_test_samples_that_are_read_once(
     assert found.accuracy["finetuned"].value == pytest.approx(right[split.test].mean())
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [(line["training"], line["epoch"]) for line in lines] == [
-        (name, epoch) for name in ("finetuned", "random") for epoch in (1, 2, 3, 4)
+        *(("finetuned", epoch) for epoch in (0, 1, 2, 3, 4)),
+        *(("random", epoch) for epoch in (1, 2, 3, 4)),
     ]
     own = [line for line in lines if line["training"] == "finetuned"]
     best = max(own, key=lambda line: (line["validation_accuracy"], -line["validation_cross_entropy"]))
@@ -277,12 +300,16 @@ def test_test_labels_change_only_the_metrics(
     assert runs[0].results["split"] == "the data set's own"
 
 
-def test_patience_stops_training(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+def test_patience_stops_training(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path) -> None:
     shuffled = np.random.default_rng(0).permutation(images[1])
-    settings = FAST | {"epochs": 60}
+    settings = FAST | {"epochs": 60, "out": tmp_path / "out"}
     found = aekit.finetune(encoder, images[0], labels=shuffled, patience=3, baseline=False, **settings)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    start, *epochs = [(line["validation_accuracy"], -line["validation_cross_entropy"]) for line in lines]
+    best = epochs.index(max(epochs)) + 1
     chosen = found.results["chosen"]["finetuned"]
-    assert chosen["run"] == chosen["epoch"] + 3 < 60
+    assert chosen["run"] == len(epochs) == best + 3 < 60
+    assert chosen["epoch"] == (best if max(epochs) > start else 0)
 
 
 def test_few_labels_from_end_to_end(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
@@ -300,11 +327,27 @@ def test_few_labels_from_end_to_end(images: tuple[np.ndarray, np.ndarray], encod
 def test_the_random_baseline_is_the_same_network_trained_from_random_weights(
     tuned: Any, images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder
 ) -> None:
-    start = encoder.with_random_weights(0)
-    found = aekit.finetune(start, images[0], labels=images[1], baseline=False, **FAST)
-    assert found.accuracy["finetuned"] == tuned[0].accuracy["random"]
-    assert found.results["chosen"]["finetuned"] == tuned[0].results["chosen"]["random"]
-    assert list(found.accuracy) == ["finetuned"] and not found.gains
+    """Train it step by step, with a random classifier too."""
+    split, codes = make_split(images[1]), np.unique(images[1], return_inverse=True)[1]
+    samples, choose_on, test_on = (
+        load_samples(ArraySource(images[0]), rows, CPU) for rows in (split.train, split.validation, split.test)
+    )
+    objective = ClassificationObjective(encoder.with_random_weights(0), 3, seed=0)
+    settings = Settings(**FAST)
+    batches = Batches(samples, 16, 0, torch.from_numpy(codes[split.train]))
+    reached = []
+    for record in train(State.start(objective, settings), batches, settings):
+        if record["step"] % batches.per_epoch == 0:
+            logits, right = objective.logits_of(choose_on), torch.from_numpy(codes[split.validation])
+            accuracy = float((logits.argmax(1) == right).double().mean())
+            entropy = float(torch.nn.functional.cross_entropy(logits, right))
+            answers = objective.logits_of(test_on).argmax(1).numpy()
+            reached.append((accuracy, -entropy, record["epoch"] + 1, float((answers == codes[split.test]).mean())))
+    accuracy, entropy, epoch, on_test = max(reached)
+    chosen = tuned[0].results["chosen"]["random"]
+    assert (chosen["epoch"], chosen["run"]) == (epoch, 4)
+    assert (chosen["validation_accuracy"], chosen["validation_cross_entropy"]) == pytest.approx((accuracy, -entropy))
+    assert tuned[0].accuracy["random"].value == pytest.approx(on_test)
 
 
 def test_the_frozen_baseline_equals_logistic_regression_of_scikit_learn(
@@ -324,6 +367,91 @@ def test_the_frozen_baseline_equals_logistic_regression_of_scikit_learn(
     *_, c, right = max(reached)
     assert tuned[0].results["chosen"]["frozen"]["C"] == pytest.approx(c)
     assert tuned[0].accuracy["frozen"].value == pytest.approx(right)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("normalized_output", [False, True])
+def test_the_classifier_starts_from_logistic_regression_on_the_code(
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, count: int, normalized_output: bool
+) -> None:
+    names = np.unique(images[1])[:count]
+    array, labels = (part[np.isin(images[1], names)] for part in images)
+    samples = load_samples(ArraySource(array), np.arange(len(array)), CPU)
+    start = deepcopy(normalized(encoder) if normalized_output else encoder).eval()
+    with torch.no_grad():
+        raw = next(samples.chunks(len(array)))
+        code = start.encode(start.preprocess(raw)).double().numpy()
+        embedded = start(raw).double().numpy()
+    objective = ClassificationObjective(start, count)
+    for features, regression in (
+        (code, FrozenRegression(start, samples, labels, None, labels[:0], normalized=False)),
+        (embedded, FrozenRegression(start, samples, labels, None, labels[:0])),
+    ):
+        scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+        expected = LogisticRegression(C=1.0, max_iter=5000, tol=1e-9).fit(scaled, labels).predict_proba(scaled)
+        logits = torch.from_numpy(features @ regression.weight.T + regression.bias)
+        assert logits.softmax(1).numpy() == pytest.approx(expected, abs=2e-3)
+        if features is code:
+            objective.start_from(regression)
+            assert objective.logits_of(samples).softmax(1).numpy() == pytest.approx(expected, abs=2e-3)
+            before, weight = objective.logits_of(samples).argmax(1), objective.classifier.weight
+            for factor, norm in ((1.0, None), (100.0, (count / 3) ** 0.5)):
+                with torch.no_grad():
+                    weight *= factor
+                    objective.classifier.bias.mul_(factor)
+                norm = norm or min(weight.detach().norm().item(), (count / 3) ** 0.5)
+                objective.shorten_classifier()
+                assert weight.detach().norm().item() == pytest.approx(norm, rel=1e-5)
+                assert torch.equal(objective.logits_of(samples).argmax(1), before), "no prediction changes"
+
+
+def test_constant_entries_of_the_code_get_no_weight() -> None:
+    code = np.random.default_rng(0).normal(size=(60, 3)) * [1, 100, 0] + [0, 5, 7]
+    path = fit_logistic(code, (code[:, 0] > 0).astype(int), [1.0])
+    weight, bias = path.linear()
+    assert code @ weight.T + bias == pytest.approx(path.logits(code), abs=1e-4) and (weight[:, 2] == 0).all()
+
+
+@pytest.mark.parametrize("normalized_output", [False, True])
+@pytest.mark.parametrize("layers", [None, 0])
+def test_the_frozen_encoder_is_chosen_where_no_epoch_is_better(
+    images: tuple[np.ndarray, np.ndarray],
+    encoder: aekit.Encoder,
+    tmp_path: Path,
+    layers: int | None,
+    normalized_output: bool,
+) -> None:
+    start = normalized(encoder) if normalized_output else encoder
+    settings = FAST | {"lr": 30.0, "schedule": "constant", "layers": layers}
+    found = aekit.finetune(start, images[0], labels=images[1], out=tmp_path / "out", **settings)
+    assert "chosen: the frozen encoder with logistic regression, which was better on 42 validation" in found.text()
+    assert found.encoder.digest == start.digest and "finetuned" not in found.encoder.record
+    chosen = found.results["chosen"]["finetuned"]
+    assert (chosen["epoch"], chosen["run"]) == (0, 4)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert lines[0] == {"training": "finetuned", "epoch": 0} | {name: chosen[name] for name in METRICS}
+    rows = make_split(images[1])
+    again = aekit.load_classifier(tmp_path / "out")
+    right = again.predict(images[0]) == images[1]
+    assert right[rows.test].mean() == pytest.approx(found.accuracy["finetuned"].value)
+    assert right[rows.train].mean() == pytest.approx(chosen["accuracy"])
+    assert right[rows.validation].mean() == pytest.approx(chosen["validation_accuracy"])
+    if not normalized_output:
+        assert found.accuracy["finetuned"] == found.accuracy["frozen"] and found.gains["frozen"].value == 0
+        frozen = FrozenRegression(
+            start,
+            *(load_samples(ArraySource(images[0]), rows.train, CPU), images[1][rows.train]),
+            *(load_samples(ArraySource(images[0]), rows.validation, CPU), images[1][rows.validation]),
+        )
+        assert np.array_equal(again.linear.weight.detach().numpy(), frozen.weight.astype(np.float32))
+
+
+def test_an_epoch_that_is_better_than_the_frozen_encoder_is_chosen(tuned: Any) -> None:
+    chosen = tuned[0].results["chosen"]
+    said = tuned[0].text()
+    assert chosen["finetuned"]["epoch"] > 0
+    for title, choice in (("chosen: fine-tuned", chosen["finetuned"]), ("random weights:", chosen["random"])):
+        assert f"{title} epoch {choice['epoch']} of 4, selected on 42 validation samples" in said
 
 
 def test_fine_tuning_learns_separable_classes(encoder: aekit.Encoder) -> None:
@@ -461,6 +589,21 @@ def test_interrupted_fine_tuning_resumes_bit_equal(
     assert not (out / "checkpoint").exists()
     again = aekit.finetune(encoder, images[0], resume=True, progress=said, **given)
     assert "nothing to resume" in said and again.to_dict() == json.loads(json.dumps(found.to_dict()))
+
+
+def test_the_frozen_encoder_is_still_chosen_after_an_interruption(
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path
+) -> None:
+    settings = FAST | {"lr": 30.0, "schedule": "constant", "labels": images[1], "baseline": False}
+    whole = aekit.finetune(encoder, images[0], out=tmp_path / "whole", **settings)
+    with pytest.raises(Interrupted):
+        progress = Stopping("fine-tuned", 10, False)
+        aekit.finetune(encoder, images[0], out=tmp_path / "out", progress=progress, **settings)
+    found = aekit.finetune(encoder, images[0], out=tmp_path / "out", resume=True, **settings)
+    assert found.encoder.digest == whole.encoder.digest == encoder.digest
+    assert found.results["chosen"] == whole.results["chosen"] and found.results["chosen"]["finetuned"]["epoch"] == 0
+    for name in ("log.jsonl", "classifier.safetensors", "classifier.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 def test_resuming_with_other_settings_is_rejected(

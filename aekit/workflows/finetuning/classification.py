@@ -64,6 +64,17 @@ class ClassificationObjective(Objective):
         self.classifier.weight.copy_(torch.from_numpy(regression.weight))
         self.classifier.bias.copy_(torch.from_numpy(regression.bias))
 
+    @torch.no_grad()
+    def shorten_classifier(self) -> None:
+        """Scale the classifier down to the norm that random initial weights have, which changes no prediction.
+
+        Logistic regression is certain of its training samples, from which hardly any gradient would be left.
+        """
+        weight, bias = self.classifier.weight, self.classifier.bias
+        factor = (math.sqrt(len(weight) / 3) / weight.norm().clamp(min=1e-12)).clamp(max=1)
+        weight.mul_(factor)
+        bias.mul_(factor)
+
     @torch.inference_mode()
     def logits_of(self, samples: Samples) -> Tensor:
         """Compute (N, C) logits of all samples, or of their features, in eval mode, on the CPU."""
@@ -121,6 +132,11 @@ class BestEpoch(nn.Module):
     @property
     def epochs(self) -> int:
         return int((~self.history[:, 0].isnan()).sum())
+
+    @property
+    def logged(self) -> range:
+        """The epochs with metrics, from 0; -1 is the initial weights."""
+        return range(0 if self.start[0].isnan() else -1, self.epochs)
 
     @property
     def best(self) -> int:

@@ -129,7 +129,7 @@ class FinetuneResult:
 
     Attributes:
         classifier: predicts the classes of new samples; `classifier.encoder` is the fine-tuned encoder.
-        accuracy: test accuracy with its 95 % interval of ``finetuned``, ``random`` (the same network from random weights) and
+        accuracy: test accuracy with its 95% interval of ``finetuned``, ``random`` (the same network from random weights) and
             ``frozen`` (logistic regression on the frozen encoder).
         gains: ``random`` and ``frozen`` -> difference of the fine-tuned accuracy, paired by sample.
         results: everything, as in ``results.json``.
@@ -166,7 +166,7 @@ class FinetuneResult:
         lines += [f"labels: {parts}", f"split: {self.results['split']}"]
         lines += [f"chosen: {_choice_text('fine-tuned', chosen['finetuned'], counts['validation'])}"]
         if "random" in chosen:
-            lines += [f"chosen from random weights: {_choice_text('trained', chosen['random'], counts['validation'])}"]
+            lines += [f"random weights: {_choice_text('', chosen['random'], counts['validation'])}"]
         return "\n".join(lines + self.results["notes"])
 
 
@@ -174,7 +174,7 @@ def _choice_text(trained: str, choice: Mapping[str, Any], count: int) -> str:
     """Describe the selected epoch; epoch 0 is the start of the training."""
     if choice["epoch"] == 0:
         return f"the frozen encoder with logistic regression, which was better on {count} validation samples"
-    return f"{trained} epoch {choice['epoch']} of {choice['run']}, {choice['selected_on']}"
+    return f"{trained} epoch {choice['epoch']} of {choice['run']}, {choice['selected_on']}".strip()
 
 
 def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> Classifier:

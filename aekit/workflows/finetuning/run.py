@@ -69,10 +69,10 @@ def finetune(
 ) -> FinetuneResult:
     """Train a linear classifier on an encoder, together with the encoder or its top layers.
 
-    The classifier starts as logistic regression on the frozen encoder, so that fine-tuning distorts the code less (Kumar et
-    al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, 2022). The best epoch, or the start
-    if no epoch is better, is selected by the accuracy, then the cross-entropy on the validation samples. The test samples are
-    read once, at the end.
+    The classifier starts from logistic regression on the frozen encoder, so that fine-tuning distorts the code less (Kumar et
+    al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, 2022). The best epoch, or the frozen
+    encoder with logistic regression, is selected by the accuracy, then the cross-entropy on the validation samples. The test
+    samples are read once, at the end.
 
     Args:
         encoder: an encoder, or the path of an encoder, a run, embeddings or an index; it is copied, not changed.
@@ -238,7 +238,7 @@ class _Finetuning:
         write_json(path, record)
 
     def _fit(self, name: str, encoder: Encoder, resume: bool) -> BestEpoch:
-        """Train a copy of an encoder from logistic regression until the epochs or the patience run out."""
+        """Train a copy of an encoder until the epochs or the patience run out, from logistic regression unless it is random."""
         settings, patience = self.settings, self.choices["patience"]
         objective = ClassificationObjective(
             deepcopy(encoder), len(self.classes), layers=self.choices["layers"], seed=settings.seed
@@ -247,7 +247,8 @@ class _Finetuning:
         checkpoint = self.folder / "checkpoint" / name if self.folder else None
         resumes = bool(resume and checkpoint and (checkpoint / "state.safetensors").exists())
         began, choose_on = time.monotonic(), self.choose_on
-        if not resumes:
+        from_regression = name == "finetuned" and not resumes
+        if from_regression:
             objective.start_from(self._regression(encoder, normalized=False))
         best = BestEpoch(objective, settings.epochs)
         objective.add_module("best", best)
@@ -260,9 +261,10 @@ class _Finetuning:
             self.progress.say(f"{phase.title}: resuming after step {state.step}")
         if choose_on is not None:
             choose_on = frozen_features(objective, choose_on, self.progress) or choose_on
-        if not resumes:
+        if from_regression:
             on_training = accuracy_and_loss(objective.logits_of(self.train_on), self.codes)
             best.add_start(on_training, self._score(objective, choose_on))
+            objective.shorten_classifier()
         state.seconds += time.monotonic() - began
         per_epoch = phase.steps // settings.epochs
         for record in run_phase(phase, state, checkpoint, self.progress, enough=lambda: best.should_stop(patience)):
@@ -305,7 +307,7 @@ class _Finetuning:
 
     def _log(self, name: str, best: BestEpoch) -> None:
         """Write ``log.jsonl``, a line for each epoch of each training. It is rewritten, so that resuming repeats no line."""
-        self.logged[name] = [{"training": name, "epoch": n + 1, **best.metrics(n)} for n in range(-1, best.epochs)]
+        self.logged[name] = [{"training": name, "epoch": n + 1, **best.metrics(n)} for n in best.logged]
         if self.folder:
             lines = [json.dumps(line) for lines in self.logged.values() for line in lines]
             write_text(self.folder / "log.jsonl", "".join(f"{line}\n" for line in lines))
