@@ -28,7 +28,7 @@ BLOCK = re.compile(
     re.S,
 )
 HEREDOC = re.compile(r"<<-?\s*'?(\w+)'?")
-PROGRESS = re.compile(r"^[\w :.-]+: [\d,]+( of [\d,]+)? \w+, .*")
+PROGRESS = re.compile(r"^[\w :.-]+: [\d,]+( of [\d,]+)? \w+, \d+/s, .*")
 """Lines of progress, such as ``embed: 1797 of 1797 samples, 41645/s, 0.0 s``."""
 ALLOWED_TO_FAIL = " || true"
 

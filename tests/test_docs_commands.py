@@ -47,7 +47,7 @@ def test_progress_is_left_out_of_outputs(tmp_path: Path) -> None:
     assert COMMANDS["PROGRESS"].match("embed: 1797 of 1797 samples, 41645/s, 0.0 s")
     assert COMMANDS["PROGRESS"].match("evaluate pca-32: 4 of 4 evaluators, 3/s, 0.9 s, retrieval")
     assert not COMMANDS["PROGRESS"].match("split: stratified 60/20/20% drawn with seed 0 (1,079 train, 359 test)")
-    assert not COMMANDS["PROGRESS"].match("labels: 40 to train on, 10 to choose with, 359 to test")
+    assert not COMMANDS["PROGRESS"].match("labels: 40 training, 10 validation, 359 test")
 
 
 def test_a_failing_command_is_noticed(tmp_path: Path) -> None:

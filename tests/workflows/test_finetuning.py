@@ -32,7 +32,7 @@ from aekit.training.checkpoint import State
 from aekit.training.loop import train
 from aekit.training.phases import Interrupted
 from aekit.training.settings import Settings
-from aekit.workflows.finetuning.classification import METRICS, BestEpoch, ClassificationObjective, FrozenRegression
+from aekit.workflows.finetuning._classification import METRICS, BestEpoch, ClassificationObjective, FrozenRegression
 
 CPU = torch.device("cpu")
 FAST: dict[str, Any] = {"epochs": 4, "lr": 0.01, "batch_size": 16, "precision": "fp32"}

@@ -41,15 +41,15 @@ from aekit.training.defaults import TARGET_STEPS
 from aekit.training.frozen_features import frozen_features
 from aekit.training.phases import Phase, run_phase
 from aekit.training.settings import Settings, uses_bf16
-from aekit.workflows.finetuning.classification import (
+from aekit.workflows.finetuning._classification import (
     BestEpoch,
     ClassificationObjective,
     FrozenRegression,
     accuracy_and_loss,
     class_indices,
 )
+from aekit.workflows.finetuning._inputs import is_finished, labels_and_split
 from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, load_classifier
-from aekit.workflows.finetuning.inputs import is_finished, labels_and_split
 
 
 def finetune(
