@@ -31,8 +31,7 @@ from aekit.visualization.sprite_sheets import SpriteSheetBuilder, cell_side
 
 __all__ = ["Map", "draw_map"]
 
-MAX_SAMPLES = 5000
-_BATCH = 512
+MAX_SAMPLES, _BATCH = 5000, 512
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.cli.options import baselines_option, device_option, quiet_option, seed_option, set_option, source_options
 from aekit.progress import Progress
 
 
@@ -20,19 +20,8 @@ from aekit.progress import Progress
 @click.option("--detector", type=click.Path(), help="Load the detector from this folder instead of fitting one.")
 @click.option("--reference", metavar="DATA", help="Normal samples to fit on; by default the training data of RUN.")
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
-@click.option(
-    "--baselines/--no-baselines",
-    default=True,
-    show_default=True,
-    help="Compare with PCA, isolation forest and raw distances.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the isolation forest and of resampling.",
-)
+@baselines_option("Compare with PCA, isolation forest and raw distances.")
+@seed_option("the isolation forest and of resampling")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("data.images.size=96")

@@ -34,17 +34,9 @@ from aekit.progress import Progress
     metavar="VALUE",
     help="inpaint: the value of masked pixels in DATA: transparent, or a value such as 255,0,255.",
 )
-@click.option(
-    "--demonstrate/--no-demonstrate",
-    default=None,
-    help="Pretext tasks: DATA is clean; corrupt it as in training, restore it and compare.",
-)
+@click.option("--demonstrate/--no-demonstrate", default=None, help="Pretext tasks: corrupt clean DATA as in training.")
 @click.option("--tile", type=int, help="Restoration: side of the tiles that large images are split into.")
-@click.option(
-    "--baselines/--no-baselines",
-    default=None,
-    help="Compare with simple methods: PCA for reconstruct, filters and fills for restoration.",
-)
+@click.option("--baselines/--no-baselines", default=None, help="Compare with simple methods, such as PCA or filters.")
 @click.option("--count", type=int, help="sample, interpolate: number of samples or pairs.")
 @click.option("--seed", type=int, help="Seed of sample, interpolate and --demonstrate.")
 @click.option(

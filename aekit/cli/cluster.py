@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option
+from aekit.cli.options import choice_option, quiet_option, seed_option
 from aekit.progress import Progress
 
 
@@ -17,14 +17,8 @@ from aekit.progress import Progress
 @click.option(
     "-k", "--clusters", type=click.IntRange(min=2), help="Number of clusters; by default chosen by the silhouette."
 )
-@click.option(
-    "--method",
-    type=click.Choice(["kmeans", "hdbscan"]),
-    default="kmeans",
-    show_default=True,
-    help="Clustering method.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the initial centers.")
+@choice_option("--method", ["kmeans", "hdbscan"], "Clustering method.")
+@seed_option("the initial centers")
 @quiet_option
 def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: int, progress: Progress) -> None:
     """Cluster EMBEDDINGS (a folder written by `aekit embed`)."""

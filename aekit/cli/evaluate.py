@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option, set_option
+from aekit.cli.options import baselines_option, choice_option, quiet_option, seed_option, set_option
 from aekit.io.atomic import write_json
 from aekit.progress import Progress
 from aekit.registry.overrides import nest
@@ -30,13 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--labels", metavar="FILE", help="Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
 )
-@click.option(
-    "--target-type",
-    type=click.Choice(["auto", "classes", "numbers"]),
-    default="auto",
-    show_default=True,
-    help="Treat labels as classes or as numeric targets.",
-)
+@choice_option("--target-type", ["auto", "classes", "numbers"], "Treat labels as classes or as numeric targets.")
 @click.option("--groups", metavar="REGEX", help="Keep samples whose ids share this match in the same split.")
 @click.option(
     "--compare-with",
@@ -45,16 +39,11 @@ if TYPE_CHECKING:
     help="Embeddings of the same samples to compare with; repeatable.",
 )
 @click.option("--run", metavar="FOLDER", help="Run of the encoder: evaluate its reconstructions too.")
-@click.option(
-    "--baselines/--no-baselines",
-    default=True,
-    show_default=True,
-    help="Evaluate raw input, PCA and a random encoder too.",
-)
+@baselines_option("Evaluate raw input, PCA and a random encoder too.")
 @click.option(
     "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of splits and resampling.")
+@seed_option("splits and resampling")
 @click.option("--verbose", "-v", is_flag=True, help="Explain each metric; print the split, chosen settings and checks.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
 @set_option("knn.metric=cosine")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option, set_option
+from aekit.cli.options import choice_option, quiet_option, set_option
 from aekit.progress import Progress
 
 
@@ -15,13 +15,7 @@ from aekit.progress import Progress
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Index folder to write or update.")
 @click.option("--kind", default="auto", show_default=True, help="auto, or a factory string such as IVF1024,SQfp16.")
-@click.option(
-    "--metric",
-    type=click.Choice(["cosine", "l2", "ip"]),
-    default="cosine",
-    show_default=True,
-    help="Similarity or distance.",
-)
+@choice_option("--metric", ["cosine", "l2", "ip"], "Similarity or distance.")
 @click.option("--engine", default="faiss", show_default=True, metavar="NAME", help="Index plugin.")
 @set_option("target_recall=0.99")
 @quiet_option

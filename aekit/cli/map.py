@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.cli.options import quiet_option
+from aekit.cli.options import max_samples_option, projection_option, quiet_option, seed_option
 from aekit.progress import Progress
 
 
@@ -15,17 +15,9 @@ from aekit.progress import Progress
 @click.argument("embeddings")
 @click.option("-o", "--out", type=click.Path(dir_okay=False), help="Image to write, .png.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Interactive HTML page to write.")
-@click.option(
-    "--method",
-    type=click.Choice(["auto", "pca", "tsne", "umap"]),
-    default="auto",
-    show_default=True,
-    help="Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.",
-)
-@click.option(
-    "--max-samples", type=click.IntRange(min=3), default=5000, show_default=True, help="Show at most this many samples."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of t-SNE and UMAP.")
+@projection_option("Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.")
+@max_samples_option("Show")
+@seed_option("t-SNE and UMAP")
 @quiet_option
 def map(
     embeddings: str, out: str | None, html: str | None, method: str, max_samples: int, seed: int, progress: Progress

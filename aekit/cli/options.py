@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -59,4 +59,47 @@ def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
     return nest({name.removeprefix("data."): value for name, value in overrides.items()})
 
 
-__all__ = ["Progress", "device_option", "quiet_option", "set_option", "source_options"]
+__all__ = [
+    "Progress",
+    "baselines_option",
+    "choice_option",
+    "device_option",
+    "max_samples_option",
+    "projection_option",
+    "quiet_option",
+    "seed_option",
+    "set_option",
+    "source_options",
+]
+
+
+def seed_option(seeds: str) -> Callable[..., Any]:
+    """Add ``--seed``; `seeds` names what depends on it."""
+    return click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help=f"Seed of {seeds}.")
+
+
+def max_samples_option(action: str) -> Callable[..., Any]:
+    """Add ``--max-samples``; `action` says what happens to at most this many samples."""
+    return click.option(
+        "--max-samples",
+        type=click.IntRange(min=3),
+        default=5000,
+        show_default=True,
+        help=f"{action} at most this many samples.",
+    )
+
+
+def choice_option(name: str, choices: Sequence[str], use: str, parameter: str | None = None) -> Callable[..., Any]:
+    """Add an option with a few values, the first of which is the default; `use` is its help text."""
+    names = (name,) if parameter is None else (name, parameter)
+    return click.option(*names, type=click.Choice(choices), default=choices[0], show_default=True, help=use)
+
+
+def projection_option(use: str) -> Callable[..., Any]:
+    """Add ``--method``, the projection to two dimensions; `use` is its help text."""
+    return choice_option("--method", ["auto", "pca", "tsne", "umap"], use)
+
+
+def baselines_option(use: str) -> Callable[..., Any]:
+    """Add ``--baselines/--no-baselines``; `use` is its help text."""
+    return click.option("--baselines/--no-baselines", default=True, show_default=True, help=use)

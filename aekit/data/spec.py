@@ -14,6 +14,14 @@ Resize = Literal["crop", "pad", "stretch", "torchvision"]
 _OPTIONAL = ("crop_pct", "interpolation", "frame_step")
 
 
+_SHAPES: dict[Kind, str] = {
+    "vector": "vectors (D,)",
+    "series": "series (C, T)",
+    "image": "images (C, H, W)",
+    "clip": "clips (C, T, H, W)",
+}
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table, and its entries in a vector.
@@ -114,6 +122,17 @@ class SampleSpec:
     def nbytes(self) -> int:
         """Number of bytes of one sample."""
         return self.size * np.dtype(self.dtype).itemsize
+
+    def require(self, *kinds: Kind) -> None:
+        """Check that samples are of one of these kinds.
+
+        Raises:
+            ValueError: they are of another kind.
+        """
+        if self.kind not in kinds:
+            *others, last = [_SHAPES[kind] for kind in kinds]
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise ValueError(f"expected {expected}, found {self}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as plain values; optional ones are left out where they have their default."""

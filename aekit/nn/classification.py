@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from aekit.registry.options import Field
+
+HeadWidth = Annotated[int, Field(ge=0, description="width of the classifier's hidden layer; 0: none")]
+"""Option of tasks that classify."""
 
 
 def classification_head(in_features: int, width: int, classes: int) -> nn.Sequential:

@@ -7,10 +7,18 @@ aberration. These functions remove them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from aekit.registry.options import Field
+
+Gap = Annotated[float, Field(ge=0, le=0.5, description="gap between pieces, as a fraction of a cell")]
+Jitter = Annotated[float, Field(ge=0, le=0.5, description="jitter of a piece's position, as a fraction of a cell")]
+Grayscale = Annotated[float, Field(ge=0, le=1, description="probability of converting a color image to grayscale")]
+"""Options of tasks that ask for the position of a piece; they close its shortcuts."""
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,7 @@ class PatchGrid:
     """
 
     def __init__(self, spec: SampleSpec, patch: int | Sequence[int] | None = None) -> None:
-        if spec.kind not in DEFAULT_GRID:
-            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec}")
+        spec.require("series", "image", "clip")
         self.size = spec.shape[1:]
         plane = self.size[-2:]
         if patch is None:

@@ -14,7 +14,7 @@ def aekit_register_variants() -> list[Entry]:
         Entry(
             "plain",
             f"{at}.plain:Plain",
-            "adds nothing: only a narrow code keeps the autoencoder from copying",
+            "relies on a narrow code alone to keep from copying",
             2,
             ("default",),
         ),
@@ -24,7 +24,7 @@ def aekit_register_variants() -> list[Entry]:
         Entry(
             "random-affine",
             f"{at}.random_affine:RandomAffine",
-            "reconstructs an image from a shifted, rotated and rescaled copy",
+            "reconstructs an image from a shifted and rotated copy",
             2,
             ("image",),
         ),

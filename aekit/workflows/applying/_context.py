@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
@@ -22,12 +22,20 @@ from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Pretext
 from aekit.objectives.saved_pretexts import load_pretexts
 from aekit.progress import SILENT, Progress
+from aekit.registry.options import Field
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
 from aekit.workflows.applying._outputs import SampleWriter
 
 SHOWN = 10
 """Number of samples in an image."""
+
+
+CleanOption = Annotated[
+    Any, Field(description="the clean samples: data, a folder of the same names, or a column of DATA")
+]
+TileOption = Annotated[int, Field(ge=0, description="side of the tiles that large images are split into; 0: no tiles")]
+"""Options of tasks that restore samples."""
 
 
 @dataclass

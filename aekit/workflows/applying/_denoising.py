@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import Source
 from aekit.encoder.backbone import apply_any_size
 from aekit.registry.options import Field
-from aekit.workflows.applying._context import Context, TaskResult
+from aekit.workflows.applying._context import CleanOption, Context, TaskResult, TileOption
 from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
 from aekit.workflows.applying._references import CleanReferences
 from aekit.workflows.applying._restored import RestoredSample, evaluate_restoration, open_full_size, read_image
@@ -29,13 +29,9 @@ Filter = Callable[[np.ndarray, float], np.ndarray]
 def denoise(
     context: Context,
     *,
-    clean: Annotated[
-        Any, Field(description="the clean samples: data, a folder of the same names, or a column of DATA")
-    ] = None,
+    clean: CleanOption = None,
     baselines: Annotated[bool, Field(description="compare with a median filter and non-local means")] = True,
-    tile: Annotated[
-        int, Field(ge=0, description="side of the tiles that large images are split into; 0: no tiles")
-    ] = 1024,
+    tile: TileOption = 1024,
 ) -> TaskResult:
     """Denoise samples, images at their original size if the network supports it."""
     notes: list[str] = []

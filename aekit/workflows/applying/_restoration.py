@@ -15,7 +15,7 @@ from aekit.objectives.restoration import Baseline, DamagedBatch, RestorationTask
 from aekit.registry.discovery import registry
 from aekit.registry.options import Field
 from aekit.training.batches import derive_seed
-from aekit.workflows.applying._context import Context, TaskResult
+from aekit.workflows.applying._context import CleanOption, Context, TaskResult, TileOption
 from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
 from aekit.workflows.applying._masks import InpaintingMasks
 from aekit.workflows.applying._references import CleanReferences, image_files
@@ -26,9 +26,7 @@ from aekit.workflows.applying._restored import RestoredSample, evaluate_restorat
 def restore(
     context: Context,
     *,
-    clean: Annotated[
-        Any, Field(description="the clean samples: data, a folder of the same names, or a column of DATA")
-    ] = None,
+    clean: CleanOption = None,
     mask: Annotated[
         Any, Field(description="the masks: one image or array for all, a folder of the same names, or data")
     ] = None,
@@ -38,9 +36,7 @@ def restore(
         Field(description="DATA is clean: damage it as in training; by default if a task needs masks and has none"),
     ] = None,
     baselines: Annotated[bool, Field(description="compare with simple methods")] = True,
-    tile: Annotated[
-        int, Field(ge=0, description="side of the tiles that large images are split into; 0: no tiles")
-    ] = 1024,
+    tile: TileOption = 1024,
     seed: Annotated[int, Field(ge=0, description="seed of the damage in demonstrations")] = 0,
 ) -> TaskResult:
     """Restore damaged samples with a pretext task of the run, images at their original size if the task supports it.

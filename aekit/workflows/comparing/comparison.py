@@ -38,11 +38,12 @@ class Comparison:
     Examples:
         >>> import numpy as np
         >>> import aekit
-        >>> labels = np.repeat(["cat", "dog"], 60)
-        >>> samples = np.random.default_rng(0).normal(size=(120, 8)) + 3 * (labels == "dog")[:, None]
-        >>> np.savez("pets.npz", x=samples.astype("float32"), y=labels)
-        >>> settings = {"train.epochs": 2, "evaluate.evaluators": ["knn"]}
-        >>> _ = aekit.fit("pets.npz", dim=2, out="runs/narrow", overrides=settings)
+        >>> kinds = np.repeat(["cat", "dog"], 60)
+        >>> x = np.random.default_rng(0).normal(size=(120, 8)) + 3 * (kinds == "dog")[:, None]
+        >>> np.savez("pets.npz", x=x.astype("float32"), y=kinds)
+        >>> _ = aekit.fit(
+        ...     "pets.npz", dim=2, out="runs/narrow", overrides={"train.epochs": 2, "evaluate.evaluators": ["knn"]}
+        ... )
         >>> comparison = aekit.compare("runs")
         >>> comparison.headline
         'autoencoder is not significantly better than every baseline on knn accuracy and reconstruction explained.'

@@ -29,12 +29,8 @@ def evaluate(
         list[str] | None,
         Field(description="classes that together are normal; by default each in turn against the others"),
     ] = None,
-    max_samples: Annotated[
-        int, Field(ge=10, description="maximum number of normal training samples, drawn at random")
-    ] = 3000,
-    max_classes: Annotated[
-        int, Field(ge=1, description="maximum number of classes to take as normal, the most frequent ones")
-    ] = 20,
+    max_samples: Annotated[int, Field(ge=10, description="maximum number of normal training samples")] = 3000,
+    max_classes: Annotated[int, Field(ge=1, description="maximum number of classes taken as normal")] = 20,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the forest and the bootstrap")] = 0,
 ) -> Result:
     """Take each class in turn as normal: fit outlier scores to its training samples, and count other classes as anomalies.

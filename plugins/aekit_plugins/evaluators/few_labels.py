@@ -35,13 +35,9 @@ def evaluate(
     labels: np.ndarray,
     split: Split,
     *,
-    max_per_class: Annotated[
-        int, Field(ge=1, description="maximum number of labels per class, of 1, 5, 10, 50 and 100")
-    ] = 100,
+    max_per_class: Annotated[int, Field(ge=1, description="most labels per class, of 1, 5, 10, 50 and 100")] = 100,
     repeats: Annotated[int, Field(ge=1, description="number of draws of the labels")] = 10,
-    folds: Annotated[
-        int, Field(ge=2, description="maximum number of folds of the cross-validation within the few labels")
-    ] = 3,
+    folds: Annotated[int, Field(ge=2, description="maximum number of folds of the cross-validation")] = 3,
     seed: Annotated[int, Field(ge=0, description="seed of the draws, the folds and the bootstrap")] = 0,
 ) -> Result:
     """Fit logistic regressions to a few labeled training samples, drawn several times.

@@ -26,12 +26,8 @@ def evaluate(
     covariance: Annotated[
         Literal["full", "tied", "diag", "spherical"], Field(description="covariance type of scikit-learn")
     ] = "full",
-    components: Annotated[
-        int, Field(ge=1, description="principal components to which wider embeddings are reduced")
-    ] = 32,
-    max_samples: Annotated[
-        int, Field(ge=10, description="maximum number of samples to fit on, drawn at random")
-    ] = 10_000,
+    components: Annotated[int, Field(ge=1, description="principal components of wider embeddings")] = 32,
+    max_samples: Annotated[int, Field(ge=10, description="maximum number of samples to fit on")] = 10_000,
     n_init: Annotated[int, Field(ge=1, description="initializations, of which the best is kept")] = 3,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the centers and the bootstrap")] = 0,
 ) -> Result:

@@ -15,9 +15,7 @@ def evaluate(
     labels: np.ndarray | None,
     split: Split,
     *,
-    max_samples: Annotated[
-        int, Field(ge=10, description="maximum number of samples to estimate densities from; the cost is quadratic")
-    ] = 5000,
+    max_samples: Annotated[int, Field(ge=10, description="maximum number of samples for the densities")] = 5000,
     seed: Annotated[int, Field(ge=0, description="seed of the bootstrap and of the silhouette's samples")] = 0,
 ) -> Result:
     """Find clusters in train and validation, and assign test samples to the cluster of their nearest neighbor, or to none.

@@ -24,9 +24,7 @@ def evaluate(
     labels: np.ndarray | None,
     split: Split,
     *,
-    clusters: Annotated[
-        int, Field(ge=0, description="number of clusters; 0: that of the classes, or chosen by silhouette")
-    ] = 0,
+    clusters: Annotated[int, Field(ge=0, description="number of clusters; 0: as the classes, or by silhouette")] = 0,
     ignore_labels: Annotated[bool, Field(description="choose the number by silhouette even with labels")] = False,
     evaluate_on: Annotated[
         Literal["test", "all"],

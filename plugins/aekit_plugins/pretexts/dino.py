@@ -50,16 +50,10 @@ class DINO(JointEmbeddingTask):
         *,
         momentum: Momentum = 0.99,
         student_temperature: Annotated[float, Field(gt=0, description="softmax temperature of the student")] = 0.1,
-        teacher_temperature: Annotated[
-            float, Field(gt=0, description="softmax temperature of the teacher; lower is sharper")
-        ] = 0.04,
-        center_momentum: Annotated[
-            float, Field(ge=0, lt=1, description="momentum of the center's moving average")
-        ] = 0.9,
+        teacher_temperature: Annotated[float, Field(gt=0, description="softmax temperature of the teacher")] = 0.04,
+        center_momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of the teacher's center")] = 0.9,
         local_crops: Annotated[int, Field(ge=0, description="small crops of each sample for the student")] = 2,
-        local_crop_scale: Annotated[
-            float, Field(gt=0, le=1, description="minimum fraction of a sample in a small crop")
-        ] = 0.2,
+        local_crop_scale: Annotated[float, Field(gt=0, le=1, description="minimum fraction of a sample")] = 0.2,
         global_crop_scale: Annotated[float, Field(gt=0, le=1, description="minimum fraction in a large crop")] = 0.5,
         prototypes: Annotated[int, Field(ge=2, description="number of prototypes that samples are assigned to")] = 1024,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,

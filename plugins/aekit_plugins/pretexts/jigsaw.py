@@ -7,9 +7,19 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from aekit.nn.classification import classification_head, classification_loss, format_predictions
+from aekit.nn.classification import HeadWidth, classification_head, classification_loss, format_predictions
 from aekit.nn.permutations import distant_permutations
-from aekit.nn.tiles import TileCells, cut_tiles, match_image_statistics, paste_tiles, random_grayscale, resize_tiles
+from aekit.nn.tiles import (
+    Gap,
+    Grayscale,
+    Jitter,
+    TileCells,
+    cut_tiles,
+    match_image_statistics,
+    paste_tiles,
+    random_grayscale,
+    resize_tiles,
+)
 from aekit.objectives.base import Pretext
 from aekit.plugin import Encoder, Field
 
@@ -44,19 +54,14 @@ class Jigsaw(Pretext):
             int,
             Field(ge=2, le=2000, description="number of permutations, chosen far apart; a 2 x 2 grid has at most 24"),
         ] = 100,
-        gap: Annotated[float, Field(ge=0, le=0.5, description="gap between tiles, as a fraction of a grid cell")] = 0.1,
-        jitter: Annotated[
-            float, Field(ge=0, le=0.5, description="jitter of a tile's position, as a fraction of a cell")
-        ] = 0.1,
-        grayscale: Annotated[
-            float, Field(ge=0, le=1, description="probability of converting a color image to grayscale")
-        ] = 0.3,
-        width: Annotated[int, Field(ge=0, description="width of the classifier's hidden layer; 0: none")] = 1024,
+        gap: Gap = 0.1,
+        jitter: Jitter = 0.1,
+        grayscale: Grayscale = 0.3,
+        width: HeadWidth = 1024,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if not spec.is_image:
-            raise ValueError(f"expected images (C, H, W), found {spec}")
+        spec.require("image")
         self.grid = grid or (2 if min(spec.shape[1:]) < SMALL else 3)
         self.rows, self.columns = (TileCells.partition(side, self.grid, gap, jitter) for side in spec.shape[1:])
         self.grayscale = grayscale

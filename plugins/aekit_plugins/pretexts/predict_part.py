@@ -65,8 +65,7 @@ class PredictPart(RestorationTask):
         residual: ResidualOption = None,
     ) -> None:
         spec = encoder.spec
-        if spec.kind not in AXES:
-            raise ValueError(f"expected series (C, T), images (C, H, W) or clips (C, T, H, W), found {spec}")
+        spec.require("series", "image", "clip")
         super().__init__(encoder, loss, residual)
         part = ("bottom" if spec.is_image else "future") if part == "auto" else part
         axis, self.at_end = SIDES.get(part, (part, False))

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor
 
-from aekit.nn.classification import classification_head, classification_loss, format_predictions
-from aekit.nn.tiles import TileCells, cut_tiles, match_image_statistics, paste_tiles, random_grayscale, resize_tiles
+from aekit.nn.classification import HeadWidth, classification_head, classification_loss, format_predictions
+from aekit.nn.tiles import (
+    Gap,
+    Grayscale,
+    Jitter,
+    TileCells,
+    cut_tiles,
+    match_image_statistics,
+    paste_tiles,
+    random_grayscale,
+    resize_tiles,
+)
 from aekit.objectives.base import Pretext
-from aekit.plugin import Encoder, Field
+from aekit.plugin import Encoder
 
 NAMES = ("up left", "up", "up right", "left", "right", "down left", "down", "down right")
 """Positions of the cells around the middle of a 3 x 3 grid, in reading order."""
@@ -34,21 +42,14 @@ class RelativePosition(Pretext):
         self,
         encoder: Encoder,
         *,
-        gap: Annotated[
-            float, Field(ge=0, le=0.5, description="gap between patches, as a fraction of a grid cell")
-        ] = 0.1,
-        jitter: Annotated[
-            float, Field(ge=0, le=0.5, description="jitter of a patch's position, as a fraction of a cell")
-        ] = 0.1,
-        grayscale: Annotated[
-            float, Field(ge=0, le=1, description="probability of converting a color image to grayscale")
-        ] = 0.3,
-        width: Annotated[int, Field(ge=0, description="width of the classifier's hidden layer; 0: none")] = 1024,
+        gap: Gap = 0.1,
+        jitter: Jitter = 0.1,
+        grayscale: Grayscale = 0.3,
+        width: HeadWidth = 1024,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if not spec.is_image:
-            raise ValueError(f"expected images (C, H, W), found {spec}")
+        spec.require("image")
         self.rows, self.columns = (TileCells.partition(side, 3, gap, jitter) for side in spec.shape[1:])
         self.grayscale = grayscale
         self.head = classification_head(2 * encoder.dim, width, len(NAMES))

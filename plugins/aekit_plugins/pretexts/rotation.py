@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.nn.classification import classification_head, classification_loss, format_predictions
+from aekit.nn.classification import HeadWidth, classification_head, classification_loss, format_predictions
 from aekit.objectives.base import Pretext
 from aekit.plugin import Encoder, Field
 
@@ -44,12 +44,11 @@ class Rotation(Pretext):
                 ge=0, le=20, description="maximum extra rotation in degrees, each way; by default 0, or 8 for 8 angles"
             ),
         ] = None,
-        width: Annotated[int, Field(ge=0, description="width of the classifier's hidden layer; 0: none")] = 1024,
+        width: HeadWidth = 1024,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if not spec.is_visual:
-            raise ValueError(f"expected images (C, H, W) or clips (C, T, H, W), found {spec}")
+        spec.require("image", "clip")
         self.angles, self.copies = angles, copies
         self.jitter = math.radians((8.0 if angles == 8 else 0.0) if jitter is None else jitter)
         self.head = classification_head(encoder.dim, width, angles)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.nn.classification import classification_head, classification_loss, format_predictions
+from aekit.nn.classification import HeadWidth, classification_head, classification_loss, format_predictions
 from aekit.nn.permutations import distant_permutations
-from aekit.nn.tiles import TileCells, cut_segments
+from aekit.nn.tiles import Gap, Jitter, TileCells, cut_segments
 from aekit.objectives.base import Pretext
 from aekit.plugin import Encoder, Field
 
@@ -43,24 +43,19 @@ class TemporalOrder(Pretext):
             int | None,
             Field(ge=2, le=5, description=f"number of segments; by default 3, or 2 for samples under {SHORT} steps"),
         ] = None,
+        gap: Gap = 0.1,
+        jitter: Jitter = 0.1,
         question: Annotated[
             Literal["which", "whether"],
             Field(
                 description="which: predict the order; whether: predict whether it is in order, as half of the samples are"
             ),
         ] = "which",
-        gap: Annotated[
-            float, Field(ge=0, le=0.5, description="time dropped between segments, as a fraction of a segment")
-        ] = 0.1,
-        jitter: Annotated[
-            float, Field(ge=0, le=0.5, description="jitter of a segment's start, as a fraction of a segment")
-        ] = 0.1,
-        width: Annotated[int, Field(ge=0, description="width of the classifier's hidden layer; 0: none")] = 1024,
+        width: HeadWidth = 1024,
     ) -> None:
         super().__init__(encoder)
         spec = encoder.spec
-        if not spec.is_temporal:
-            raise ValueError(f"expected series (C, T) or clips (C, T, H, W), found {spec}")
+        spec.require("series", "clip")
         segments = segments or (2 if spec.shape[1] < SHORT else 3)
         self.cells = TileCells.partition(spec.shape[1], segments, gap, jitter, smallest=1)
         # The first is the identity.

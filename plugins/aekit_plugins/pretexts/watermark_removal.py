@@ -34,19 +34,13 @@ class WatermarkRemoval(RestorationTask):
         self,
         encoder: Encoder,
         *,
-        max_watermarks: Annotated[
-            int, Field(ge=1, le=16, description="maximum number of watermarks in an image; the minimum is 1")
-        ] = 2,
-        min_width: Annotated[
-            float, Field(gt=0, description="minimum width of a watermark, as a fraction of the longer side")
-        ] = 0.3,
+        max_watermarks: Annotated[int, Field(ge=1, le=16, description="maximum number of watermarks in an image")] = 2,
+        min_width: Annotated[float, Field(gt=0, description="minimum width, as a fraction of the longer side")] = 0.3,
         max_width: Annotated[float, Field(gt=0, le=2, description="maximum width")] = 1.0,
         max_angle: Annotated[float, Field(ge=0, le=180, description="maximum angle in degrees, each way")] = 45.0,
         min_opacity: Annotated[Ratio, Field(description="minimum opacity")] = 0.3,
         max_opacity: Annotated[Ratio, Field(description="maximum opacity; 1 hides the image below")] = 0.9,
-        tiled_ratio: Annotated[
-            Ratio, Field(description="fraction of watermarks that are tiled over the whole image")
-        ] = 0.1,
+        tiled_ratio: Annotated[Ratio, Field(description="fraction of watermarks that are tiled")] = 0.1,
         logo_ratio: Annotated[Ratio, Field(description="fraction of watermarks that are logos rather than text")] = 0.3,
         bank_size: Annotated[int, Field(ge=1, le=4096, description="number of masks in the bank")] = 256,
         fonts: Annotated[
@@ -56,8 +50,7 @@ class WatermarkRemoval(RestorationTask):
         loss: LossOption = "mse",
         residual: ResidualOption = None,
     ) -> None:
-        if not encoder.spec.is_image:
-            raise ValueError(f"expected images (C, H, W), found {encoder.spec}")
+        encoder.spec.require("image")
         if min_width > max_width:
             raise ValueError(f"min_width = {min_width:g}: expected at most max_width = {max_width:g}")
         if min_opacity > max_opacity:

@@ -30,12 +30,10 @@ class Adversarial(Variant):
     def __init__(
         self,
         *,
+        width: Annotated[int, Field(ge=1, description="width of the discriminator's two hidden layers")] = 128,
         weight: Annotated[float, Field(ge=0, description="weight of the discriminator's reversed gradient")] = 5.0,
         sigma: Annotated[float, Field(gt=0, description="standard deviation of the prior in each dimension")] = 1.0,
-        gradient_penalty: Annotated[
-            float, Field(ge=0, description="weight of the squared norm of the discriminator's gradient")
-        ] = 0.3,
-        width: Annotated[int, Field(ge=1, description="width of the discriminator's two hidden layers")] = 128,
+        gradient_penalty: Annotated[float, Field(ge=0, description="weight of the squared gradient norm")] = 0.3,
     ) -> None:
         super().__init__()
         self.weight, self.sigma, self.gradient_penalty, self.width = weight, sigma, gradient_penalty, width

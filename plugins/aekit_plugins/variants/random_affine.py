@@ -26,15 +26,9 @@ class RandomAffine(Variant):
     def __init__(
         self,
         *,
-        translate: Annotated[
-            float, Field(ge=0, le=0.5, description="largest shift in either direction, as a fraction of the side")
-        ] = 0.1,
-        degrees: Annotated[
-            float, Field(ge=0, le=180, description="largest rotation in either direction, in degrees")
-        ] = 10.0,
-        scale: Annotated[
-            float, Field(ge=0, lt=1, description="largest change of size in either direction, as a fraction")
-        ] = 0.1,
+        translate: Annotated[float, Field(ge=0, le=0.5, description="largest shift, as a fraction of the side")] = 0.1,
+        degrees: Annotated[float, Field(ge=0, le=180, description="largest rotation either way, in degrees")] = 10.0,
+        scale: Annotated[float, Field(ge=0, lt=1, description="largest change of size, as a fraction")] = 0.1,
     ) -> None:
         super().__init__()
         self.translate, self.degrees, self.scale = translate, degrees, scale

@@ -38,12 +38,8 @@ class VectorQuantized(Variant):
             Field(ge=1, description="groups of the code; by default as many as have at least 4 dimensions"),
         ] = None,
         entries: Annotated[int, Field(ge=2, description="vectors in the codebook of each group")] = 256,
-        commitment: Annotated[
-            float, Field(ge=0, description="weight of the squared distance between code and entries")
-        ] = 0.25,
-        decay: Annotated[
-            float, Field(ge=0, lt=1, description="decay of the codebook's moving averages, per step")
-        ] = 0.99,
+        commitment: Annotated[float, Field(ge=0, description="weight of the distance to the entries")] = 0.25,
+        decay: Annotated[float, Field(ge=0, lt=1, description="decay of the moving averages, per step")] = 0.99,
         revive: Annotated[
             float,
             Field(
