@@ -31,7 +31,7 @@ from aekit.report._task_examples import filter_card, task_example_cards
 from aekit.training.build import find_autoencoder
 from aekit.version import __version__
 from aekit.visualization import charts
-from aekit.visualization.page import Page, card, fact_table, metric_tiles, preformatted, side_by_side
+from aekit.visualization.page import Page, card, fact_table, headline, metric_tiles, preformatted, side_by_side
 
 BARS = 64
 PARTS = 9
@@ -102,7 +102,7 @@ def run_page(
             yield (
                 "Overview",
                 [
-                    *_answer(shown),
+                    *_answer(shown, why_not),
                     metric_tiles(_tiles(encoder, results)),
                     card("Findings", "", findings_html(noticed)),
                     *task_example_cards(page, objective, samples, targets, snapshot.sprites, seed),
@@ -149,10 +149,10 @@ def _name_of(results: Mapping[str, Any]) -> str:
     return f"{source}{colon}{Path(where).name}" if Path(where).is_absolute() else text
 
 
-def _answer(evaluation: Evaluation | None) -> list[str]:
-    """Return the headline, and the primary metric of each evaluator beside its baselines."""
+def _answer(evaluation: Evaluation | None, why_not: str) -> list[str]:
+    """Return the headline, and the primary metric of each evaluator beside its baselines; or why there is no evaluation."""
     if evaluation is None:
-        return []
+        return [headline(f"Not evaluated: {why_not[:1].lower()}{why_not[1:]}", "notice")]
     charts_of_metrics, _ = interval_charts(evaluation)
     test = evaluation.counts["test"]
     below = f"Primary metrics with their 95% intervals, on {test:,} test samples. {LEGEND}"

@@ -653,6 +653,7 @@ def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pyte
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "short", overrides=settings)
     short = (tmp_path / "short" / "report.html").read_text("utf-8")
     assert "The recipe names no evaluators. To compare" in short and "only principal components" in short
+    assert "Not evaluated: the recipe names no evaluators." in short
     monkeypatch.setattr("aekit.report._effort.estimate_training_seconds", lambda *_: np.inf)
     aekit.fit("sklearn:iris", dim=3, epochs=2, out=tmp_path / "long", overrides=settings)
     long = (tmp_path / "long" / "report.html").read_text("utf-8")
