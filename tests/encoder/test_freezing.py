@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Command, Said
+from interrupting import StopsAfter
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -30,7 +27,7 @@ from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import RecipeError, TrainingError
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective
-from aekit.progress import SILENT, Progress, Task
+from aekit.progress import SILENT
 from aekit.training import frozen_features as features
 from aekit.training._compiling import compile_networks
 from aekit.training.batches import Batches
@@ -366,25 +363,6 @@ def test_features_that_are_not_finite_are_said() -> None:
         next(objective.encoder.backbone.stages[0].parameters()).fill_(torch.inf)
     with pytest.raises(TrainingError, match="the output of the 2 lowest layers is not finite"):
         features.precompute_features(objective, Batches(samples, 32, 0), Settings(), "fit", SILENT)
-
-
-class StopsAfter(Progress):
-    """Presses Ctrl-C after so many steps, counted over all phases."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    @contextmanager
-    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
-        outer = self
-
-        class Counts(Task):
-            def advance(self, units: int = 1, note: str = "") -> None:
-                outer.left -= note.startswith("epoch")
-                if outer.left == 0:
-                    os.kill(os.getpid(), signal.SIGINT)
-
-        yield Counts()
 
 
 @pytest.mark.parametrize("greedy", [0, 2], ids=["whole", "layer by layer"])

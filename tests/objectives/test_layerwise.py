@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interrupting import StopsAfter
 from torch.nn import functional as F
 
 import aekit
@@ -125,26 +124,6 @@ def test_pretraining_makes_the_unrolled_stack_start_low() -> None:
         return whole.loss(Batch(held.batch(torch.arange(96))), torch.Generator())["loss"].item()
 
     assert first_loss(60) < first_loss(0) - 1.0
-
-
-class StopsAfter(Progress):
-    """Presses Ctrl-C after so many steps, counted over all phases."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    @contextmanager
-    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
-        outer = self
-
-        class Counts(Task):
-            def advance(self, units: int = 1, note: str = "") -> None:
-                if note.startswith("epoch"):
-                    outer.left -= 1
-                    if outer.left == 0:
-                        os.kill(os.getpid(), signal.SIGINT)
-
-        yield Counts()
 
 
 @pytest.mark.parametrize("steps", [4, 6, 9, 20], ids=["first layer", "end of it", "second layer", "whole"])

@@ -16,7 +16,13 @@ from aekit.registry.options import Field
 from aekit.workflows.applying._context import CleanOption, Context, TaskResult, TileOption
 from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
 from aekit.workflows.applying._references import CleanReferences
-from aekit.workflows.applying._restored import RestoredSample, evaluate_restoration, open_full_size, read_image
+from aekit.workflows.applying._restored import (
+    RestoredSample,
+    evaluate_restoration,
+    open_full_size,
+    read_image,
+    read_images,
+)
 
 TUNING_IMAGES = 4
 MEDIANS, STRENGTHS = (3, 5, 7), (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -66,13 +72,9 @@ def _restored(
                 positions.tolist(), batch.cpu().numpy(), context.denormalize(context.decode(context.encode(batch)))
             )
         return
-    with context.progress.task("apply", len(rows)) as task:
-        for row in rows.tolist():
-            task.advance()
-            raw = read_image(source, row, context)
-            if raw is not None:
-                x = context.encoder.preprocess(to_tensor(raw[None]).to(context.encoder.device))[0]
-                yield row, raw, context.denormalize(full.restore(x, tile)[None])[0]
+    for row, raw in read_images(source, rows, context):
+        x = context.encoder.preprocess(to_tensor(raw[None]).to(context.encoder.device))[0]
+        yield row, raw, context.denormalize(full.restore(x, tile)[None])[0]
 
 
 def _as_raw(values: np.ndarray, context: Context) -> np.ndarray:

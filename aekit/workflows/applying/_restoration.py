@@ -19,7 +19,7 @@ from aekit.workflows.applying._context import CleanOption, Context, TaskResult, 
 from aekit.workflows.applying._full_size import FullSizeNetwork, full_size_network
 from aekit.workflows.applying._masks import InpaintingMasks
 from aekit.workflows.applying._references import CleanReferences, image_files
-from aekit.workflows.applying._restored import RestoredSample, evaluate_restoration, open_full_size, read_image
+from aekit.workflows.applying._restored import RestoredSample, evaluate_restoration, open_full_size, read_images
 
 
 @torch.inference_mode()
@@ -175,9 +175,5 @@ def _batches(
         for positions, raw in context.batches("apply", rows):
             yield positions.tolist(), raw.cpu().numpy()
         return
-    with context.progress.task("apply", len(rows)) as task:
-        for row in rows.tolist():
-            task.advance()
-            sample = read_image(source, row, context)
-            if sample is not None:
-                yield [row], sample[None]
+    for row, image in read_images(source, rows, context):
+        yield [row], image[None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,16 @@ def read_image(source: Source, row: int, context: Context) -> np.ndarray | None:
     except BadImage as error:
         source.skipped[source.ids[row]] = str(error)
         return None
+
+
+def read_images(source: Source, rows: np.ndarray, context: Context) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield row and (C, H, W) image at its original size, one by one, without unreadable ones."""
+    with context.progress.task("apply", len(rows)) as task:
+        for row in rows.tolist():
+            task.advance()
+            image = read_image(source, row, context)
+            if image is not None:
+                yield row, image
 
 
 def evaluate_restoration(
