@@ -364,7 +364,9 @@ def test_one_part_at_a_time_on_a_phone(chromium: Any, port: int, index: VectorIn
     assert shown() == (["Selection (24)"], ["selection-panel"])
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1280, "height": 800})
-    page.wait_for_function("[...document.querySelectorAll('.panel')].every((panel) => panel.offsetHeight)")
+    # Locators, since a function to wait for is evaluated again in the page, which its policy forbids.
+    for panel in page.locator(".panel").all():
+        panel.wait_for(state="visible")
     page.close()
 
 
