@@ -62,7 +62,7 @@ TAGS = {"variant": (), "pretext": (), "backbone": ("image",), "source": (), "ind
 TAGS_OF = {
     "EvenSizesOnly": ("image",),
     "needs_labels_without_saying_so": (),
-    "takes_classes_alone": ("labels", "targets"),
+    "takes_classes_alone": ("labels", "numbers"),
 }
 
 

@@ -223,5 +223,5 @@ def _encode(encoder: Encoder, autoencoder: Autoencoder | None, raw: Tensor) -> t
         scores["reconstruction"] = squared_errors(autoencoder.likelihood.activate(output), x).cpu()
         divergence = getattr(part.head, "divergence", None)
         if divergence is not None:
-            scores["bound"] = (autoencoder.likelihood(output, x) + divergence(features)).double().cpu()
+            scores["negative-elbo"] = (autoencoder.likelihood(output, x) + divergence(features)).double().cpu()
     return code.cpu(), scores

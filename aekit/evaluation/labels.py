@@ -13,14 +13,14 @@ from aekit.data.readers import tables
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
 
-TargetKind = Literal["classes", "targets", "multi-label"]
+TargetKind = Literal["classes", "numbers", "multi-label"]
 TargetType = Literal["auto", "classes", "numbers"]
 """How single labels are interpreted: as classes, or as numbers for regression."""
-TAG_BY_KIND: dict[TargetKind, str] = {"classes": "labels", "targets": "targets", "multi-label": "multi-label"}
+TAG_BY_KIND: dict[TargetKind, str] = {"classes": "labels", "numbers": "numbers", "multi-label": "multi-label"}
 """Kind -> tag of the evaluators that accept it."""
 TARGET_DESCRIPTIONS: dict[TargetKind, str] = {
     "classes": "one class per sample",
-    "targets": "numbers",
+    "numbers": "numbers",
     "multi-label": "several labels per sample",
 }
 
@@ -86,7 +86,7 @@ def _numbers(array: np.ndarray, target_type: TargetType) -> tuple[Targets, str]:
     values = np.unique(numbers[known])
     remark = f"the labels, {len(values):,} different whole numbers, are treated as numbers rather than classes"
     guessed = target_type == "auto" and (values == np.round(values)).all()
-    return Targets("targets", numbers, known, ()), remark if guessed else ""
+    return Targets("numbers", numbers, known, ()), remark if guessed else ""
 
 
 def _several(array: np.ndarray, names: Sequence[str]) -> tuple[Targets, str]:

@@ -177,7 +177,7 @@ def split_for_targets(
     strata: np.ndarray | None = None
     if targets is not None and targets.kind == "classes":
         strata = np.where(targets.has_target, targets.values.astype(str), "")
-    elif targets is not None and targets.kind == "targets":
+    elif targets is not None and targets.kind == "numbers":
         strata = np.where(targets.has_target, 0.5, np.nan)  # only whether a target is known matters
     elif targets is not None:
         strata = np.where(targets.has_target[:, None], targets.values.astype(np.float64), np.nan)

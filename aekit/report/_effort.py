@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aekit.data.spec import SampleSpec
+from aekit.registry.discovery import registry
 
 MIN_SAMPLES, MAX_SAMPLES = 600, 2000
 STEP_SECONDS = 3e-3
 ENTRY_SECONDS = {"vector": 1e-7}
 OTHER_ENTRY_SECONDS = 2e-6
 """Rough training times on two CPU cores, for a step and for an entry of a sample."""
-EVALUATION_SECONDS, TSNE_SECONDS = 4.0, 12.0
-"""Training times from which a page has a quick evaluation, and t-SNE: each costs about a tenth."""
+NEIGHBORS_SECONDS, TSNE_SECONDS, EVALUATION_SECONDS = 4.0, 16.0, 75.0
+"""Training times from which a page has an evaluation by neighbors, then t-SNE and clusters, then every quick evaluator."""
+NEIGHBOR_EVALUATORS = ("knn", "retrieval")
+"""Evaluators that fit nothing, and so take a fraction of a second."""
 MAX_DIM = 4096
 """Dimensions of embeddings up to which it has them; backbone features (encoder.dim = 0) can have many more."""
 ACCELERATION = 10.0
@@ -25,17 +28,17 @@ class Effort(NamedTuple):
 
     Attributes:
         max_samples: samples to show.
-        tsne: whether to lay them out by t-SNE.
-        evaluation: whether to evaluate them where the recipe names no evaluators.
+        structure: whether to lay them out by t-SNE and to find clusters.
+        evaluators: names of the evaluators to run where the recipe names none: quick ones, or none at all.
     """
 
     max_samples: int
-    tsne: bool
-    evaluation: bool
+    structure: bool
+    evaluators: tuple[str, ...]
 
 
 def page_effort(results: Mapping[str, Any], spec: SampleSpec, dim: int, device: str = "cpu") -> Effort:
-    """Choose what the page of a run may compute, so that it costs about a second and a tenth of the training.
+    """Choose what the page of a run may compute, so that it costs about a tenth of the run.
 
     Args:
         results: the contents of ``results.json``, for the recipe and the number of training samples.
@@ -44,10 +47,14 @@ def page_effort(results: Mapping[str, Any], spec: SampleSpec, dim: int, device: 
         device: type of device of the training.
     """
     seconds = estimate_training_seconds(results, spec) / (1.0 if device == "cpu" else ACCELERATION)
-    max_samples = int(min(MAX_SAMPLES, max(MIN_SAMPLES, 25 * seconds)))
-    return Effort(
-        max_samples, seconds >= TSNE_SECONDS and dim <= MAX_DIM, seconds >= EVALUATION_SECONDS and dim <= MAX_DIM
-    )
+    max_samples = int(min(MAX_SAMPLES, max(MIN_SAMPLES, 20 * seconds)))
+    quick = [plugin for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags]
+    if dim > MAX_DIM or seconds < NEIGHBORS_SECONDS:
+        quick = []
+    elif seconds < EVALUATION_SECONDS:
+        quick = [plugin for plugin in quick if plugin.name in NEIGHBOR_EVALUATORS]
+    structure = seconds >= TSNE_SECONDS and dim <= MAX_DIM
+    return Effort(max_samples, structure, tuple(plugin.qualified for plugin in quick))
 
 
 def estimate_training_seconds(results: Mapping[str, Any], spec: SampleSpec) -> float:

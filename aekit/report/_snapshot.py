@@ -192,9 +192,14 @@ def _raw(source: Source, samples: Samples, positions: np.ndarray) -> Iterator[tu
             yield to_tensor(raw[ok]).to(samples.device), rows[ok]
 
 
-def snapshot_map(snapshot: Snapshot) -> dict[str, Any]:
-    """Return the data of the interactive map: layouts, colors, names and neighbors."""
-    colors = color_options(snapshot.labels, snapshot.splits, snapshot.clusters)
+def snapshot_map(snapshot: Snapshot, *, clusters: bool = True) -> dict[str, Any]:
+    """Return the data of the interactive map: layouts, colors, names and neighbors.
+
+    Args:
+        snapshot: the samples to draw.
+        clusters: whether to find clusters, as one of the colorings.
+    """
+    colors = color_options(snapshot.labels, snapshot.splits, snapshot.clusters if clusters else None)
     if "split" not in colors and snapshot.trained.any() and not snapshot.trained.all():
         colors["trained on"] = category_colors(np.where(snapshot.trained, "yes", "no"))
     if snapshot.errors is not None:

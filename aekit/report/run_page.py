@@ -21,7 +21,6 @@ from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.run import evaluate
 from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress
-from aekit.registry.discovery import registry
 from aekit.report._effort import page_effort
 from aekit.report._evaluation_cards import LEGEND, evaluation_cards, interval_charts
 from aekit.report._findings import Finding, evaluation_headline, findings, findings_html
@@ -89,12 +88,12 @@ def run_page(
         )
         task.advance(note="samples")
         # A code of two dimensions is its own map.
-        for method in ["auto"] * (effort.tsne or encoder.dim == 2) + ["pca"]:
+        for method in ["auto"] * (effort.structure or encoder.dim == 2) + ["pca"]:
             snapshot.project(method)
         task.advance(note="layout")
         records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
         without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else _NONE
-        quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluation, seed, without)
+        quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluators, seed, without)
         shown = evaluation or quick
         noticed = findings(results, _last_losses(records), snapshot, shown)
 
@@ -108,7 +107,7 @@ def run_page(
                     *task_example_cards(page, objective, samples, targets, snapshot.sprites, seed),
                 ],
             )
-            yield "Map", _map(page, snapshot, effort.tsne)
+            yield "Map", _map(page, snapshot, effort.structure)
             yield "Neighbors", neighbor_cards(page, snapshot, seed)
             if evaluation is not None:
                 yield "Evaluation", evaluation_cards(page, evaluation, source, rows, snapshot.sprites)
@@ -180,7 +179,7 @@ def _tiles(encoder: Encoder, results: Mapping[str, Any]) -> dict[str, tuple[str,
     return tiles
 
 
-def _map(page: Page, snapshot: Snapshot, tsne: bool) -> list[str]:
+def _map(page: Page, snapshot: Snapshot, structure: bool) -> list[str]:
     if not snapshot.layouts:
         return []
     remarks = [_sampled(snapshot), "Each point is a sample: point at it, or tap it, to see it and its neighbors."]
@@ -188,9 +187,10 @@ def _map(page: Page, snapshot: Snapshot, tsne: bool) -> list[str]:
         remarks.append(
             "t-SNE keeps neighbors together; the sizes of groups and the distances between them mean little."
         )
-    elif not tsne and snapshot.vectors.shape[1] > 2:
+    elif not structure and snapshot.vectors.shape[1] > 2:
         remarks.append("For a short run, only principal components are shown; aekit map RUN --html draws a t-SNE map.")
-    return [card("Map of the embedding", " ".join(remarks), page.map(snapshot_map(snapshot), snapshot.sprite_sheet))]
+    drawn = page.map(snapshot_map(snapshot, clusters=structure), snapshot.sprite_sheet)
+    return [card("Map of the embedding", " ".join(remarks), drawn)]
 
 
 def _sampled(snapshot: Snapshot) -> str:
@@ -201,15 +201,14 @@ def _sampled(snapshot: Snapshot) -> str:
     return f"{len(snapshot):,} of {total:,} samples, evenly spaced{splits}."
 
 
-def _quick(snapshot: Snapshot, allowed: bool, seed: int, without: str) -> tuple[Evaluation | None, str]:
+def _quick(snapshot: Snapshot, evaluators: tuple[str, ...], seed: int, without: str) -> tuple[Evaluation | None, str]:
     """Evaluate the samples of this page, where the recipe names no evaluators; or return the reason why not."""
     if snapshot.classes is None or len(np.unique(snapshot.classes[snapshot.classes != ""])) < 2:
         return None, "The data has no labels to evaluate with."
-    if not allowed:
+    if not evaluators:
         return None, f"{without}."
-    quick = [plugin.qualified for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags]
     try:
-        return evaluate(snapshot.embeddings(), evaluators=quick, seed=seed), ""
+        return evaluate(snapshot.embeddings(), evaluators=evaluators, seed=seed), ""
     except DataError as error:
         return None, f"These samples could not be evaluated: {error}."
 

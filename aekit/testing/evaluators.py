@@ -133,7 +133,7 @@ def labels_of_its_tags(case: EvaluatorCase) -> None:
     """it accepts numeric targets, and several labels per sample, if its tags say so"""
     numbers = case.embeddings[:, 0].astype(np.float64) + 0.1
     several = np.unique(case.labels, return_inverse=True)[1][:, None] <= np.arange(CLASSES - 1)
-    given = {"targets": numbers, "multi-label": several}
+    given = {"numbers": numbers, "multi-label": several}
     told = [tag for tag in given if tag in case.plugin.entry.tags]
     if not told:
         raise NotApplicableError("the entry's tags say that it accepts classes alone")

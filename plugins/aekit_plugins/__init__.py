@@ -181,7 +181,7 @@ def aekit_register_evaluators() -> list[Entry]:
             f"{at}.probe:evaluate",
             "fits a linear model to frozen embeddings, for classes, several labels or numbers",
             2,
-            ("labels", "targets", "multi-label", "quick"),
+            ("labels", "numbers", "multi-label", "quick"),
         ),
         Entry("knn", f"{at}.knn:evaluate", "classifies by a vote of the nearest training samples", 2, quick),
         Entry("few-labels", f"{at}.few_labels:evaluate", "fits a linear model to 1 to 100 labels per class", 2, labels),

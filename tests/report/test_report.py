@@ -32,7 +32,8 @@ from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective, WeightedSum
-from aekit.report._effort import Effort, page_effort
+from aekit.registry.discovery import registry
+from aekit.report._effort import NEIGHBOR_EVALUATORS, Effort, page_effort
 from aekit.report._evaluation_cards import calibration_error
 from aekit.report._findings import Finding, findings
 from aekit.report._snapshot import Snapshot, snapshot_map, take_snapshot
@@ -762,9 +763,13 @@ def test_the_effort_of_a_page_follows_from_recipe_and_data() -> None:
         }
         return page_effort(results, spec, more.pop("dim", 64), **more)
 
-    assert effort(2) == (600, False, False)
-    assert effort(20) == (600, False, True)
-    assert effort(100) == (680, True, True) and effort(100, device="cuda") == (600, False, False)
-    assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8")) == (2000, True, True)
-    assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8"), dim=5000) == (2000, False, False)
-    assert effort(20, 60_000, SampleSpec("vector", (10,), "float32")) == (733, True, True)
+    quick = tuple(plugin.qualified for plugin in registry().by_kind("evaluator") if "quick" in plugin.entry.tags)
+    neighbors = tuple(name for name in quick if name.rpartition("/")[2] in NEIGHBOR_EVALUATORS)
+    assert len(neighbors) == 2 < len(quick)
+    assert effort(2) == (600, False, ())
+    assert effort(20) == (600, False, neighbors)
+    assert effort(60) == (600, True, neighbors)
+    assert effort(200) == (1088, True, neighbors) and effort(200, device="cuda") == (600, False, neighbors)
+    assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8")) == (2000, True, quick)
+    assert effort(20, 60_000, SampleSpec("image", (3, 64, 64), "uint8"), dim=5000) == (2000, False, ())
+    assert effort(20, 60_000, SampleSpec("vector", (10,), "float32")) == (600, True, neighbors)

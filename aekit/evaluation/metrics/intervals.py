@@ -7,6 +7,8 @@ import numpy as np
 from aekit.evaluation.results import Metric
 
 RESAMPLES = 1000
+_CHUNK = 1 << 20
+"""Drawn scores to hold at once: 8 MB of positions and as many of scores."""
 _DISTINCT = 64
 """Distinct scores up to which drawing the count of each is faster than drawing samples."""
 
@@ -39,8 +41,11 @@ def bootstrap(
     values, counts = np.unique(scores, return_counts=True)
     generator = np.random.default_rng(seed)
     if len(values) > _DISTINCT:
-        draws = (generator.integers(len(scores), size=len(scores)) for _ in range(resamples))
-        return _percentile_interval(scores, np.array([scores[rows].mean() for rows in draws]), level)
+        means, chunk = np.empty(resamples), max(1, _CHUNK // len(scores))
+        for start in range(0, resamples, chunk):
+            shape = (min(chunk, resamples - start), len(scores))
+            means[start : start + chunk] = scores[generator.integers(len(scores), size=shape)].mean(1)
+        return _percentile_interval(scores, means, level)
     # The counts of the distinct values are multinomial: for 0/1 scores two numbers instead of N.
     drawn_counts = generator.multinomial(len(scores), counts / len(scores), resamples)
     return _percentile_interval(scores, drawn_counts @ values / len(scores), level)

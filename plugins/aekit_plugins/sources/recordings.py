@@ -29,7 +29,7 @@ _Y = Field(
     description="column of the steps' labels; auto: by common names, unless folders are classes; none: no labels"
 )
 _LABEL = Field(description="label of a window whose steps have several: the most frequent, or the largest")
-_EVERY = Field(description="stride between steps of a window: 10 takes every tenth step")
+_STEP = Field(description="stride between steps of a window: 10 takes every tenth step")
 _STRIDE = Field(description="steps between the starts of consecutive windows; auto: windows do not overlap")
 _TEST = Field(
     ge=0, lt=1, description="held-out fraction: the end of a recording; in a folder, the last of each class; 0: none"
@@ -61,7 +61,7 @@ class Recordings(Source):
         like: SampleSpec | None = None,
         *,
         steps: Annotated[int, Field(ge=2, description="steps of a window")] = 128,
-        every: Annotated[Count, _EVERY] = 1,
+        frame_step: Annotated[Count, _STEP] = 1,
         stride: Annotated[Literal["auto"] | Count, _STRIDE] = "auto",
         x: Annotated[str | list[str], _X] = "auto",
         y: Annotated[str, _Y] = "auto",
@@ -73,7 +73,7 @@ class Recordings(Source):
         root, self.skipped = Path(where), {}
         listing = list_folder(root, RECORDING_ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
         if like is not None and like.is_series:
-            steps, every = like.shape[1], like.frame_step
+            steps, frame_step = like.shape[1], like.frame_step
         else:
             like = None
         self.recordings: list[Recording] = []
@@ -85,8 +85,10 @@ class Recordings(Source):
                 like = SampleSpec("series", (len(first.values), steps), "float32", columns=first.columns)
         if like is None:
             raise DataError(f"{listing.paths[0]}: {self.recordings[0].reason}")
-        self.spec = SampleSpec("series", like.shape, "float32", frame_step=every, columns=like.columns)
-        self.cutting = WindowCutter(steps, every, steps * every if stride == "auto" else stride, ("steps", "window"))
+        self.spec = SampleSpec("series", like.shape, "float32", frame_step=frame_step, columns=like.columns)
+        self.cutting = WindowCutter(
+            steps, frame_step, steps * frame_step if stride == "auto" else stride, ("steps", "window")
+        )
         self.segment_starts, self.ids, self.splits = self.cutting.cut_files(
             self.recordings, listing, root.is_dir(), test, gap
         )

@@ -26,7 +26,7 @@ class SparseKL(Variant):
 
     The rate is averaged over the ``batch``; or it is m * average + (1 - m) * batch, with the `momentum` m and the average of
     the previous steps (``running``); or it is the rate over ``all`` training samples, uncorrupted and in eval mode,
-    recomputed every `every` steps. The log shows the divergence of that rate. The gradient is the derivative of the
+    recomputed every `update_interval` steps. The log shows the divergence of that rate. The gradient is the derivative of the
     divergence there times the gradient of the batch's rate, without a factor 1 - m, so that `weight` means the same for all
     three.
 
@@ -55,11 +55,13 @@ class SparseKL(Variant):
             Literal["batch", "running", "all"], Field(description="samples over which activations are averaged")
         ] = "batch",
         momentum: Annotated[float, Field(ge=0, lt=1, description="momentum of the running average, per step")] = 0.9,
-        every: Annotated[int, Field(ge=1, description="steps between passes over all training samples")] = 100,
+        update_interval: Annotated[
+            int, Field(ge=1, description="steps between passes over all training samples")
+        ] = 100,
     ) -> None:
         super().__init__()
         self.target, self.weight, self.units, self.activation_range = target, weight, units, activation_range
-        self.average_over, self.momentum, self.every = average_over, momentum, every
+        self.average_over, self.momentum, self.update_interval = average_over, momentum, update_interval
 
     def start(self, encoder: Encoder, decoder: nn.Module, samples: Samples) -> None:
         self._training = (encoder, samples)  # in a tuple, so that the encoder is no submodule
@@ -81,7 +83,7 @@ class SparseKL(Variant):
         if self.average_over == "running":
             value = self.latest = torch.where(self.age > 0, value.lerp(self.average, self.momentum), value)
         elif self.average_over == "all":
-            if self.age.item() % self.every == 0:
+            if self.age.item() % self.update_interval == 0:
                 self.average.copy_(self._overall_rate())
             value = self.average
         return {"kl": self.weight * divergence(self.target, value + (rate - rate.detach())).sum()}

@@ -212,14 +212,14 @@ def test_kinds_of_targets_are_recognized() -> None:
         (["a", "b", "a"], "classes"),
         ([1, 2, 1], "classes"),
         ([1.0, np.nan, 2.0], "classes"),
-        ([0.5, 1.0, 2.0], "targets"),
+        ([0.5, 1.0, 2.0], "numbers"),
         (np.eye(3), "multi-label"),
     ]
     for labels, kind in cases:
         targets, _ = make_targets(labels, 3, what="embeddings")
         assert targets is not None and targets.kind == kind
     whole, _ = make_targets(np.arange(100.0), 100, what="embeddings")
-    assert whole is not None and whole.kind == "targets", (
+    assert whole is not None and whole.kind == "numbers", (
         "floats of a hundred values with one sample each are no classes"
     )
     missing, _ = make_targets([1.0, np.nan, 2.0], 3, what="embeddings")

@@ -49,7 +49,7 @@ def test_windows_follow_one_another_and_no_step_is_in_two_splits(tmp_path: Path)
 
 
 def test_windows_that_overlap_and_take_every_other_step(tmp_path: Path) -> None:
-    source = opened(machine(tmp_path / "m.csv"), steps=5, every=2, stride=3, test=0)
+    source = opened(machine(tmp_path / "m.csv"), steps=5, frame_step=2, stride=3, test=0)
     assert source.splits is None
     rows = everything(source)
     assert rows[1, 0].tolist() == [3, 5, 7, 9, 11]
@@ -84,7 +84,7 @@ def test_channels_are_found_by_name(tmp_path: Path) -> None:
     pq.write_table(pa.table({"load": -np.arange(100.0), "more": np.ones(100), "speed": np.arange(100.0)}), other)
     second = open_data(f"recordings:{other}", {"recordings": {"test": 0}}, like=first.spec)
     assert np.array_equal(everything(second), everything(first))
-    slow = opened(machine(tmp_path / "m.csv"), steps=10, every=3, test=0).spec
+    slow = opened(machine(tmp_path / "m.csv"), steps=10, frame_step=3, test=0).spec
     assert SampleSpec.from_dict(slow.to_dict()) == slow and slow.frame_step == 3
     third = open_data(f"recordings:{other}", {"recordings": {"test": 0}}, like=slow)
     assert everything(third)[0, 0].tolist() == list(range(0, 30, 3))

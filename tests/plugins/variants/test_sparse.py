@@ -29,7 +29,7 @@ from aekit.training.recipe import make_recipe
 from aekit.training.settings import Settings
 
 # The conformance kit tests them with default options.
-test_kl_over_all_conforms = conformance("variant", "sparse-kl", {"average_over": "all", "every": 2})
+test_kl_over_all_conforms = conformance("variant", "sparse-kl", {"average_over": "all", "update_interval": 2})
 test_k_sparse_conforms = conformance("variant", "k-sparse", {"k": 5, "alpha": 1.0, "anneal": False})
 
 SIGMOID: dict[str, Any] = {"backbone": "mlp", "dim": 0, "mlp": {"hidden": [9], "activation": "sigmoid"}}
@@ -161,7 +161,13 @@ def test_kl_over_all_training_samples_is_exact(bounds: str) -> None:
     objective = make_autoencoder(
         data,
         SIGMOID,
-        sparse_kl={"average_over": "all", "activation_range": bounds, "weight": 1.0, "every": 2, "target": 0.1},
+        sparse_kl={
+            "average_over": "all",
+            "activation_range": bounds,
+            "weight": 1.0,
+            "update_interval": 2,
+            "target": 0.1,
+        },
     )
     objective.train()
     values = []
@@ -223,7 +229,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(averaging: str, tmp_path: Path) 
         return make_autoencoder(
             data,
             SIGMOID,
-            sparse_kl={"average_over": averaging, "every": 2, "activation_range": "sigmoid", "weight": 1.0},
+            sparse_kl={"average_over": averaging, "update_interval": 2, "activation_range": "sigmoid", "weight": 1.0},
         )
 
     whole = fresh()
