@@ -49,6 +49,14 @@ class TrainingError(AekitError):
     """A run that cannot continue, for example because its loss is not finite."""
 
 
+class AekitWarning(UserWarning):
+    """Something that aekit changed, left out or could not finish, and went on. All other warnings of aekit are subclasses."""
+
+
+class DataWarning(AekitWarning):
+    """Data that was left out or changed: a dropped column, a filled value, a skipped sample."""
+
+
 LISTED = 50
 """Maximum number of names that a message lists."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from aekit.errors import AekitWarning, DataWarning
 
 
 class Task:
@@ -37,3 +41,14 @@ class NestedProgress(Progress):
 
 
 SILENT = Progress()
+
+
+def warn(text: str, category: type[AekitWarning] = DataWarning) -> None:
+    """Issue a warning that points at the caller's code, outside aekit and its plugins.
+
+    The command line prints it as a line. In Python the filters of `warnings` apply.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("aekit", "aekit_plugins"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level - 1)

@@ -86,7 +86,8 @@ def test_no_module_bears_the_name_of_a_public_function() -> None:
 
 
 LAYERS = (
-    ("version", "_lazy", "errors", "progress"),
+    ("version", "_lazy", "errors"),
+    ("progress",),
     ("io",),
     ("registry",),
     ("data",),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
 import click
 
 import aekit
-from aekit.errors import AekitError
+from aekit.errors import AekitError, DataWarning
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -109,9 +110,25 @@ def _terminate(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
 
+def _print_data_warnings() -> None:
+    """Print each warning about data once, as a line on standard error."""
+    show, printed = warnings.showwarning, set[str]()
+
+    def show_as_line(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+        if not issubclass(category, DataWarning):
+            show(message, category, *place, **options)
+        elif str(message) not in printed:
+            printed.add(str(message))
+            click.echo(f"warning: {message}", err=True)
+
+    warnings.simplefilter("always", DataWarning)
+    warnings.showwarning = show_as_line
+
+
 def main() -> None:
     """Run a command. Print errors that a user can cause as one line and exit with code 2; a traceback is a bug."""
     signal.signal(signal.SIGTERM, _terminate)
+    _print_data_warnings()
     try:
         # With standalone_mode=False click returns the code of `ctx.exit` instead of exiting.
         code = group.main(prog_name="aekit", standalone_mode=False)

@@ -40,7 +40,8 @@ def data(data: str, as_json: bool, overrides: dict[str, Any], progress: Progress
         "kind": source.spec.kind,
         "shape": list(source.spec.shape),
         "dtype": source.spec.dtype,
-        "note": source.note,
+        "notes": list(source.notes),
+        "losses": list(source.losses),
         "splits": {} if source.splits is None else dict(Counter(source.splits.tolist())),
         "labels": _labels(source.labels),
         "skipped": source.skipped,
@@ -69,7 +70,7 @@ def _as_text(description: dict[str, Any]) -> str:
     lines = [
         f"{description['samples']} samples, {description['usable']} usable: {description['kind']} {shape} {description['dtype']}"
     ]
-    lines += [description["note"]] if description["note"] else []
+    lines += description["notes"]
     for what in ("splits", "labels"):
         if description[what]:
             lines.append(f"{what}: " + ", ".join(f"{name} {count:.12g}" for name, count in description[what].items()))

@@ -20,6 +20,7 @@ from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
 from aekit.errors import DataError, PluginError, RecipeError
+from aekit.progress import warn
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
 
@@ -108,7 +109,7 @@ def from_array(
         array = _stacked(array.tolist())
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
-    source.note = note
+    source.notes = (note,) if note else ()
     return source
 
 
@@ -116,7 +117,7 @@ def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySourc
     """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it."""
     array, columns, labels, ids, splits, note = read_columns(table, "the table", like=like)
     source = ArraySource(array, kind="vector", labels=labels, ids=ids, splits=splits, columns=columns)
-    source.note = note
+    source.notes = (note,) if note else ()
     return source
 
 
@@ -318,6 +319,8 @@ def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
             seen.add(name)
     if like is not None and not _fits(source.spec, like):
         raise DataError(f"{text}: samples are {source.spec}, the encoder takes {like}")
+    for line in source.losses:
+        warn(f"data: {line}")
     return source
 
 

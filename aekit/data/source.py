@@ -10,6 +10,7 @@ import numpy as np
 
 from aekit.data.spec import Column, Kind, SampleSpec
 from aekit.errors import DataError
+from aekit.progress import Progress
 
 
 class Source:
@@ -24,7 +25,8 @@ class Source:
         skipped: id -> reason, of the samples that could not be read so far; `read` adds to it.
         slow: whether reading costs more than copying, as decoding files does, so that samples should be kept once read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
-        note: one line about a choice that opening it made, or about ignored data; or "".
+        notes: lines about choices that opening it made.
+        losses: lines about data that opening it left out or changed, which `open_data` issues as warnings.
         takes_arrays: whether it also opens a numpy array (N, ...) or a pyarrow table, passed in place of the path.
     """
 
@@ -36,7 +38,8 @@ class Source:
     skipped: dict[str, str]
     slow: bool = False
     origin: dict[str, Any] | None = None
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     takes_arrays: ClassVar[bool] = False
 
     def __len__(self) -> int:
@@ -58,6 +61,11 @@ class Source:
         """Return a hash of the content of each of (B,) samples, which changes with the sample; by default of the raw bytes."""
         rows, _ = self.read(indices)
         return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
+
+    def report_notes(self, progress: Progress) -> None:
+        """Report the choices that opening it made."""
+        for line in self.notes:
+            progress.say(f"data: {line}")
 
     def rows_of(self, split: str | None) -> np.ndarray:
         """Return the positions (N,) of the samples of a split.

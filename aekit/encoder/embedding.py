@@ -60,8 +60,8 @@ def embed(
         ((1797, 2), (1797,))
     """
     source = open_data(data, options, like=encoder.spec)
-    if source.note and source is not data:
-        progress.say(f"data: {source.note}")
+    if source is not data:
+        source.report_notes(progress)
     rows_to_embed = source.rows_of(split)
     encoder.eval()
     embedder = BatchEmbedder(encoder, source, batch_size, strict)

@@ -185,8 +185,7 @@ class _Run:
     def _describe_data(self, source: Source, samples: Samples) -> None:
         split = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
         self.progress.say(f"data: {len(samples)} samples{split}, {samples.spec}")
-        if source.note:
-            self.progress.say(f"data: {source.note}")
+        source.report_notes(self.progress)
         if source.skipped:
             name, reason = next(iter(source.skipped.items()))
             listed = f"; all in {self.folder / 'skipped.csv'}" if self.folder else ""

@@ -20,7 +20,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import find_encoder_folder, read_description
 from aekit.encoder.loading import load
 from aekit.encoder.model_card import model_card
-from aekit.errors import AekitError, DataError
+from aekit.errors import AekitError, AekitWarning, DataError
 from aekit.evaluation.card_record import card_fields
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.saved_predictions import evaluation_of, load_predictions, save_predictions
@@ -39,7 +39,7 @@ from aekit.training.training_data import training_rows, training_targets
 PAGE, RESULTS = "report.html", "results.json"
 
 
-class UnfinishedWarning(UserWarning):
+class UnfinishedWarning(AekitWarning):
     """An encoder was trained and saved, but its evaluation or its report failed."""
 
 

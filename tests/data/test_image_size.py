@@ -31,7 +31,7 @@ def pixels_of(source: Source) -> np.ndarray:
 @pytest.mark.parametrize("size", [(96, 96), (96, 54), (20, 96), (28, 28)])
 def test_images_of_one_size_up_to_96_keep_their_pixels(tmp_path: Path, size: tuple[int, int]) -> None:
     source = open_data(folder_of(tmp_path / "images", size, size))
-    assert source.spec.shape == (3, size[1], size[0]) and source.note == ""
+    assert source.spec.shape == (3, size[1], size[0]) and "; ".join(source.notes) == ""
     for number, row in enumerate(pixels_of(source)):
         original = np.asarray(Image.open(tmp_path / "images" / f"{number}.png"))
         np.testing.assert_array_equal(row, original.transpose(2, 0, 1))
@@ -48,9 +48,9 @@ def test_larger_images_of_one_size_are_resized_and_the_note_names_the_setting_th
     source = open_data(folder)
     assert source.spec.shape == (3, 64, 64)
     change = f"images of {size[0]}x{size[1]} are resized to 64x64 pixels (crop)"
-    assert source.note == f"{change}; data.images.size={str(setting).replace(' ', '')} keeps their size"
+    assert "; ".join(source.notes) == f"{change}; data.images.size={str(setting).replace(' ', '')} keeps their size"
     kept = open_data(folder, {"images": {"size": setting}})
-    assert kept.spec.shape == (3, size[1], size[0]) and kept.note == ""
+    assert kept.spec.shape == (3, size[1], size[0]) and "; ".join(kept.notes) == ""
     np.testing.assert_array_equal(pixels_of(kept)[0], np.asarray(Image.open(folder / "0.png")).transpose(2, 0, 1))
 
 
@@ -71,13 +71,16 @@ def test_larger_images_are_resized_as_the_option_resize_says(tmp_path: Path) -> 
 
 def test_images_of_different_sizes_have_a_note_of_their_own(tmp_path: Path) -> None:
     source = open_data(folder_of(tmp_path / "images", (20, 30), (30, 20)))
-    assert source.note == "images differ in size: resized to 64x64 pixels (crop); data.images.size sets another size"
+    assert (
+        "; ".join(source.notes)
+        == "images differ in size: resized to 64x64 pixels (crop); data.images.size sets another size"
+    )
 
 
 def test_an_encoder_decides_the_size_without_a_note(tmp_path: Path) -> None:
     like = open_data(folder_of(tmp_path / "small", (20, 30))).spec
     source = open_data(folder_of(tmp_path / "large", (200, 300)), like=like)
-    assert source.spec.shape == (3, 30, 20) and source.note == ""
+    assert source.spec.shape == (3, 30, 20) and "; ".join(source.notes) == ""
 
 
 class Scenes:
@@ -102,7 +105,7 @@ def test_notes_of_other_sources_name_their_own_setting(tmp_path: Path, monkeypat
     monkeypatch.setattr(datasets, "__all__", (*datasets.__all__, "Scenes"))
     scenes = open_data("torchvision:Scenes", {"torchvision": {"root": str(tmp_path)}})
     assert scenes.spec.shape == (3, 64, 64)
-    assert "data.torchvision.size=150 keeps their size" in scenes.note
+    assert "data.torchvision.size=150 keeps their size" in "; ".join(scenes.notes)
 
     frames = np.random.default_rng(0).integers(0, 256, (20, 120, 160, 3), np.uint8)
     np.savez(tmp_path / "video.npz", frames=frames)
@@ -110,6 +113,6 @@ def test_notes_of_other_sources_name_their_own_setting(tmp_path: Path, monkeypat
     clips = open_data(f"clips:{tmp_path / 'video.npz'}", {"clips": options})
     assert clips.spec.shape == (3, 4, 64, 64)
     note = "images of 160x120 are resized to 64x64 pixels (crop); data.clips.size=[120,160] keeps their size"
-    assert note in clips.note
+    assert note in "; ".join(clips.notes)
     kept = open_data(f"clips:{tmp_path / 'video.npz'}", {"clips": options | {"size": [120, 160]}})
     np.testing.assert_array_equal(pixels_of(kept)[0, :, 0], frames[0].transpose(2, 0, 1))

@@ -89,7 +89,7 @@ def test_an_encoder_settles_what_is_ambiguous() -> None:
     assert open_data(np.zeros((5, 8, 9), np.float64), like=floats).spec.kind == "image"
     assert len(open_data(np.zeros((28, 28), np.uint8), like=GRAY)) == 1
     assert len(open_data(np.zeros(7), like=SampleSpec("vector", (7,), "float64"))) == 1
-    assert "'image' reads gray images" in open_data(np.zeros((5, 8, 9))).note
+    assert "'image' reads gray images" in open_data(np.zeros((5, 8, 9))).notes[0]
 
 
 def test_kinds_can_be_forced() -> None:
@@ -317,7 +317,7 @@ def test_labels_are_not_read_when_told_so_nor_where_a_split_lacks_them(tmp_path:
     np.savez(tmp_path / "b.npz", x_train=np.ones((3, 2)), y_train=np.arange(3), x_test=np.ones((2, 2)))
     source = open_data(tmp_path / "b.npz")
     assert source.labels is None
-    assert "only 1 of 2 splits" in source.note
+    assert "only 1 of 2 splits" in "; ".join(source.notes)
 
 
 def test_bad_array_files_are_one_line(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.labels.tolist() == ["cat", "dog", "cat"]
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
-    assert source.note == (
+    assert "; ".join(source.notes) == (
         "column 'class' is the label; columns ignored: y; 1 row has missing values and cannot be used; missing = 'median' "
         "imputes them"
     )
@@ -447,7 +447,7 @@ def test_columns_of_words_are_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("name,a,town,target\nx,1,y,0\nz,2,y,1\n")
     source = open_data(tmp_path / "t.csv")
     assert source.spec.shape == (1,)
-    assert source.note == "column 'target' is the label; columns without numbers ignored: 'name', 'town'"
+    assert "; ".join(source.notes) == "column 'target' is the label; columns without numbers ignored: 'name', 'town'"
 
 
 PEOPLE = "name,age,town,smokes,class\nann,30,Rome,yes,a\nbob,,Oslo,no,b\ncid,50,,no,a\ndan,44,Rome,yes,b\n"
@@ -466,8 +466,8 @@ def test_few_words_become_entries_of_0_and_1_and_gaps_are_filled(tmp_path: Path)
     assert everything(source)[0].tolist() == [
         [47, 0, 1, 0, 1], [47, 1, 0, 1, 0], [50, 0, 0, 1, 0], [44, 0, 1, 0, 1],
     ]  # fmt: skip
-    assert "columns without numbers ignored: 'name'" in source.note, "another one in every row"
-    assert "missing values are replaced by the median in 'age' (2 of 4)" in source.note
+    assert "columns without numbers ignored: 'name'" in "; ".join(source.notes), "another one in every row"
+    assert "missing values are replaced by the median in 'age' (2 of 4)" in "; ".join(source.notes)
     assert open_data(path, {"arrays": {"categories": "none"}}).spec.columns == (Column("age"),)
 
 
@@ -495,7 +495,7 @@ def test_an_encoder_finds_its_columns_by_name(tmp_path: Path) -> None:
     other = "more,town,age,smokes\n1,Rome,30,yes\n2,Paris,,no\n"
     second = open_data(table_of(other, tmp_path / "other.csv"), like=like)
     assert everything(second)[0].tolist() == [rows[0].tolist(), [44, 0, 0, 1, 0]]
-    assert "categories in 'town' unknown to the encoder: 'Paris'" in second.note
+    assert "categories in 'town' unknown to the encoder: 'Paris'" in "; ".join(second.notes)
     assert second.spec.columns == like.columns
     for text, message in {
         "agee,town,smokes\n1,a,b\n": "no column 'age', expected by the encoder; did you mean 'agee'",
@@ -562,7 +562,7 @@ def test_tables_in_memory() -> None:
     source = open_data(table)
     assert source.spec.columns == (Column("b"), Column("town", ("x", "y")))
     assert source.labels is not None and source.labels.tolist() == list("pqpq")
-    assert "empty columns ignored: 'none'" in source.note
+    assert "empty columns ignored: 'none'" in "; ".join(source.notes)
     encoder = aekit.fit(
         pa.table({"a": np.arange(20.0), "b": np.arange(20.0) % 3}), dim=2, overrides={"train.epochs": 1}
     )
@@ -590,7 +590,7 @@ def test_folders_are_classes_in_natural_order(tmp_path: Path) -> None:
     assert source.labels is not None
     assert source.labels.tolist() == ["cat", "cat", "dog"]
     assert source.splits is None
-    assert "4 files that are not images are ignored" in source.note
+    assert "4 files that are not images are ignored" in "; ".join(source.notes)
     assert open_data(tmp_path / "cat").labels is None
 
 
@@ -637,12 +637,12 @@ def test_a_common_size_is_kept_exactly_and_others_become_64(tmp_path: Path) -> N
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     source = open_data(tmp_path)
-    assert source.note == ""
+    assert "; ".join(source.notes) == ""
     np.testing.assert_array_equal(everything(source)[0][0], pixels.transpose(2, 0, 1))
     save_image(tmp_path / "b.png", size=(40, 20))
     source = open_data(tmp_path)
     assert source.spec.shape == (3, 64, 64)
-    assert "resized to 64x64" in source.note
+    assert "resized to 64x64" in "; ".join(source.notes)
 
 
 def test_resizing_crops_pads_or_stretches(tmp_path: Path) -> None:

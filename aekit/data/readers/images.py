@@ -151,7 +151,7 @@ class ImageItems(Source):
         self.item, self.ids, self.labels, self.splits, self.skipped = item, RowIds(splits, count), labels, splits, {}
         sample = range(0, count, max(1, -(-count // HEADERS)))
         self.spec, notes = choose_spec([header_of(item(index)) for index in sample], like, **(spec_options or {}))
-        self.note = "; ".join(notes)
+        self.notes = tuple(notes)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)

@@ -123,9 +123,9 @@ class SeriesSource(ArraySource):
         if others and unequal != "skip":
             self.spec = replace(self.spec, resize=unequal)
             how = "resampled" if unequal == "stretch" else "padded or cut"
-            self.note = f"series of {min(+lengths)} to {max(+lengths)} steps are {how} to {length}"
+            self.notes = (f"series of {min(+lengths)} to {max(+lengths)} steps are {how} to {length}",)
         if missing == "interpolate" and (gaps := sum(bool(_gaps(one)) for part in parts for one in part.series)):
-            self.note = "; ".join(filter(None, [self.note, f"missing values of {gaps} series are interpolated"]))
+            self.losses = (f"missing values of {gaps} series are interpolated",)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ok = np.array([int(index) not in self.reasons for index in indices], bool)

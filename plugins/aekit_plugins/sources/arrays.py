@@ -95,7 +95,7 @@ class Arrays(ArraySource):
         super().__init__(array, kind=inferred_kind, labels=targets, ids=data.ids, splits=data.splits, columns=columns)
         timed = table is not None and like is None and any(name.lower() in TIME_COLUMNS for name in table.column_names)
         hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if timed else ""
-        self.note = "; ".join(filter(None, [data.note, note, hint]))
+        self.notes = tuple(filter(None, [data.note, note, hint]))
 
     @staticmethod
     def claims(path: Path) -> bool:

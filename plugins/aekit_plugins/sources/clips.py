@@ -89,7 +89,7 @@ class Clips(Source):
             self.videos, listing, root.is_dir(), test, gap
         )
         self.labels = None if listing.labels is None else listing.labels[self.segment_starts[:, 0]]
-        self.note = "; ".join(filter(None, [*notes, listing.note]))
+        self.notes = (*notes, *filter(None, [listing.note]))
         self._reader: tuple[int, VideoReader | None] = (-1, None)
 
     @staticmethod

@@ -69,7 +69,7 @@ class Images(Source):
         self.ids, self.paths, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
         headers = read_headers(self.paths, self._pool)
         self.spec, choices = choose_spec(headers, like, size, resize, channels, crop_pct, interpolation)
-        self.note = "; ".join([*choices, *filter(None, [listing.note])])
+        self.notes = (*choices, *filter(None, [listing.note]))
 
     @staticmethod
     def claims(path: Path) -> bool:

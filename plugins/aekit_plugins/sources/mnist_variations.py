@@ -60,7 +60,8 @@ class MnistVariations(Source):
         self._rows = generator.permutation(len(source))[:count]
         self._angles = generator.random(count) * np.deg2rad(max_angle) if "rot" in where else None
         self._noise = seed if "bg-rand" in where else None
-        self.spec, self.slow, self.skipped, self.note = source.spec, source.slow, {}, source.note
+        self.spec, self.slow, self.skipped = source.spec, source.slow, {}
+        self.notes, self.losses = source.notes, source.losses
         self.splits = np.repeat(["train", "validation", "test"], [train, validation, test])
         self.labels = None if source.labels is None else source.labels[self._rows]
         self.ids = RowIds(self.splits, count)

@@ -68,7 +68,7 @@ class Patches(Source):
         headers = all_headers(self.paths, self._pool)
         spec, notes = choose_spec([h for h in headers if h is not None], like, size, channels=channels)
         self.spec = replace(spec, resize=None)
-        self.note = "; ".join([*notes, *filter(None, [listing.note])])
+        self.notes = (*notes, *filter(None, [listing.note]))
         step = spec.shape[1:] if stride == "auto" else (stride, stride) if isinstance(stride, int) else tuple(stride)
         grids = [window_corners(h.size if h else (0, 0), spec.shape[1:], step, max_per_image) for h in headers]
         self._image = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])

@@ -100,7 +100,7 @@ class Recordings(Source):
         note = next(recording.note for recording in self.recordings if not recording.reason)
         rates = sorted({recording.rate for recording in self.recordings} - {0})
         mixed = f"sample rates of {' and '.join(map(str, rates))} Hz, not resampled" if len(rates) > 1 else ""
-        self.note = "; ".join(filter(None, [f"windows of {steps} steps", note, mixed, listing.note]))
+        self.notes = tuple(filter(None, [f"windows of {steps} steps", note, mixed, listing.note]))
 
     @staticmethod
     def claims(path: Path) -> bool:

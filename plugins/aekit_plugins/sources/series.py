@@ -42,7 +42,7 @@ class Series(SeriesSource):
         super().__init__(files, like, length, unequal, missing)
         if len(files) > 1:
             names = " and ".join(path.name for path in files.values())
-            self.note = "; ".join(filter(None, [f"read together: {names}", self.note]))
+            self.notes = (f"read together: {names}", *self.notes)
 
     @staticmethod
     def claims(path: Path) -> bool:

@@ -39,7 +39,7 @@ def everything(source: Source) -> np.ndarray:
 def test_windows_follow_one_another_and_no_step_is_in_two_splits(tmp_path: Path) -> None:
     source = opened(machine(tmp_path / "m.csv"), steps=10)
     assert source.spec == SampleSpec("series", (2, 10), "float32", columns=(Column("speed"), Column("load")))
-    assert source.note == "windows of 10 steps; column 'label' is the label; columns ignored: date"
+    assert "; ".join(source.notes) == "windows of 10 steps; column 'label' is the label; columns ignored: date"
     assert source.splits is not None
     rows = everything(source)
     assert np.array_equal(rows[:, 0], -rows[:, 1])
@@ -126,7 +126,7 @@ def test_sound_and_arrays(tmp_path: Path) -> None:
     assert everything(opened(tmp_path / "stereo.wav", steps=50, test=0)).shape == (8, 2, 50)
     wavfile.write(tmp_path / "fast.wav", 16000, tone)
     mixed = opened(tmp_path, steps=50, test=0)
-    assert mixed.spec.shape == (1, 50) and "sample rates of 8000 and 16000 Hz, not resampled" in mixed.note
+    assert mixed.spec.shape == (1, 50) and "sample rates of 8000 and 16000 Hz, not resampled" in "; ".join(mixed.notes)
     _, ok = read_valid(mixed, np.arange(len(mixed)))
     assert mixed.skipped["stereo.wav@0"] == "2 channels, expected 1" and ok.sum() == 16
     (tmp_path / "bad.wav").write_bytes(b"RIFF and no more")
@@ -145,7 +145,7 @@ def test_a_folder_of_tables_is_taken_for_recordings_only_if_that_is_said(tmp_pat
 
 def test_a_table_with_times_says_how_windows_are_cut(tmp_path: Path) -> None:
     source = open_data(machine(tmp_path / "m.csv"))
-    assert source.spec.kind == "vector" and "recordings:m.csv cuts windows of rows" in source.note
+    assert source.spec.kind == "vector" and "recordings:m.csv cuts windows of rows" in "; ".join(source.notes)
 
 
 def test_scores_are_drawn_in_the_course_of_time(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_missing_values_are_filled_in_by_a_line(tmp_path: Path) -> None:
     rows, ok = everything(source)
     np.testing.assert_allclose(rows[0, 0], [2, 2, 3, 4, 5, 5])
     assert ok.tolist() == [True, False, True] and source.skipped["1"] == "channel 0 has no values"
-    assert source.note == "missing values of 2 series are interpolated"
+    assert "; ".join(source.losses) == "missing values of 2 series are interpolated"
 
 
 LINES = ["0,1,2,3:left", "0,2,4,6,8,10,12:right", "5,5,5,5:left"]
@@ -149,7 +149,7 @@ def test_series_of_other_lengths(
     source = open_data(write(tmp_path / "Toy.ts", LINES), {"series": options})
     rows, ok = everything(source)
     np.testing.assert_allclose(rows[0, 0], first)
-    assert ok.tolist() == [True, second is not None, True] and source.note == note
+    assert ok.tolist() == [True, second is not None, True] and "; ".join(source.notes) == note
     if second is None:
         assert source.skipped["1"] == "7 steps, expected 4; unequal = 'stretch' would resample it"
         assert source.spec.resize is None
@@ -178,7 +178,7 @@ def test_both_parts_are_read_together(tmp_path: Path) -> None:
     assert whole.splits.tolist() == ["train"] * 8 + ["test"] * 4 and whole.ids[8] == "test-0"
     assert whole.labels.tolist() == list("abcabcabcab") + ["a"]
     training = open_data(folder / "Waves_TRAIN.ts")
-    assert list(training.ids) == list(whole.ids) and training.note.startswith(
+    assert list(training.ids) == list(whole.ids) and "; ".join(training.notes).startswith(
         "read together: Waves_TRAIN.ts and Waves_TEST.ts"
     )
     alone = open_data(folder / "Waves_TRAIN.ts", {"series": {"pair": False}})
