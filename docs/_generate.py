@@ -191,7 +191,7 @@ def _plugin_section(plugin: Plugin) -> str:
     )
     described = json.loads(result.stdout)
     tags = ", ".join(f"`{tag}`" for tag in described["tags"])
-    text = [f"## {plugin.name}", f"**{_plain(described['summary'])}**", *prose(plugin)]
+    text = [f"## {plugin.name}", f"**{_sentence(_plain(described['summary']))}**", *prose(plugin)]
     text += [f"Tags: {tags}."] if tags else []
     return "\n\n".join([*text, _options(described["options"])])
 
@@ -242,3 +242,7 @@ def _plain(text: str) -> str:
     return "".join(
         part.replace("|", r"\|") if part.startswith("`") else re.sub(r"([<>*|\[\]])", r"\\\1", part) for part in parts
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

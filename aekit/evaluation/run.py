@@ -20,6 +20,7 @@ from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.evaluation import Evaluation
+from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, TargetType, make_targets
 from aekit.evaluation.results import CheckResult, Result, Split
 from aekit.evaluation.splits import cap_split, make_split
@@ -29,12 +30,10 @@ from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import options_model, validate_options
 
-__all__ = ["ALL", "QUICK", "Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate"]
 
 RAW_BYTES = 2**31
 """Bytes that the features of a baseline may take in memory."""
-ALL, QUICK = "all", "quick"
-"""Names that select every evaluator, slow ones included, and the evaluators tagged as quick."""
 
 
 def evaluate(
@@ -199,10 +198,8 @@ def _select_evaluators(
         plugins = [plugin for plugin in available if plugin.name not in slow]
         if slow:
             notes.append(f"skipped as slow: {', '.join(slow)}; name them, or all, to run them")
-    elif ALL in requested or QUICK in requested:
-        plugins = [p for p in available if ALL in requested or "quick" in p.entry.tags or p.name in requested]
     else:
-        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in requested]
+        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in expand_groups(requested)]
     titles = _plugin_titles(plugins)
     unknown = [name for name in options if name not in titles]
     if unknown:

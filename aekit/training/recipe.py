@@ -31,6 +31,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
 
 from aekit.errors import PluginError, RecipeError, closest_name
+from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TargetType
 from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
@@ -118,7 +119,7 @@ class LayerwiseSection(_Section):
 
 
 class EvaluateSection(_Section):
-    evaluators: Annotated[list[str], Field(description="evaluators to run after training, on all splits")] = []
+    evaluators: Annotated[list[str], Field(description="evaluators to run after training: names, all or quick")] = []
     baselines: Annotated[bool, Field(description="evaluate raw input, PCA and a random encoder too")] = True
     groups: Annotated[
         str | None, Field(description="regular expression: samples whose ids share its match stay in the same split")
@@ -263,7 +264,7 @@ def _named_plugins(section: str, settings: Any) -> list[tuple[str, str, str]]:
         variants = [("variant", name, "objective.variants") for name in settings.variants]
         return variants + [("pretext", name, "objective.pretexts") for name in settings.pretexts]
     if section == "evaluate":
-        return [("evaluator", name, "evaluate.evaluators") for name in settings.evaluators]
+        return [("evaluator", name, "evaluate.evaluators") for name in expand_groups(settings.evaluators)]
     return []
 
 

@@ -88,3 +88,14 @@ def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
         read_recipe(path)
     with pytest.raises(RecipeError, match="cannot be read"):
         read_recipe(tmp_path / "nowhere.toml")
+
+
+def test_evaluators_by_a_group() -> None:
+    recipe = make_recipe({"data": {"source": "sklearn:iris"}, "evaluate": {"evaluators": ["quick", "knn", "hdbscan"]}})
+    filled = recipe.with_plugin_defaults().options["evaluate"]
+    assert set(filled) == {"probe", "knn", "retrieval", "kmeans", "hdbscan"}
+    everything = make_recipe(
+        {"data": {"source": "sklearn:iris"}, "evaluate": {"evaluators": ["all"]}}
+    ).with_plugin_defaults()
+    assert {"svm", "mlp-head"} < set(everything.options["evaluate"])
+    assert recipe.evaluate.evaluators == ["quick", "knn", "hdbscan"], "a recipe keeps what was written"

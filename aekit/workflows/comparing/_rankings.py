@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from aekit.evaluation.summary import join_words
 from aekit.workflows.comparing._tables import Row, Table
 
+SUMMARIZED = 3
+"""Number of metrics from which a conclusion counts them instead of listing their names."""
+
 
 def table_conclusion(table: Table) -> str:
     """Return one sentence on which encoders are best, and on whether they are better than the baselines."""
@@ -35,13 +38,20 @@ def table_conclusion(table: Table) -> str:
     single = [row.name for row in table.rows if not row.is_baseline]
     subject = single[0] if len(single) == 1 else "the best encoder"
     clauses = [
-        f"{name} is significantly better than every other encoder on {join_words(names)}"
+        f"{name} is significantly better than every other encoder on {_metrics(names, scores)}"
         for name, names in best.items()
     ]
-    clauses += [f"no significant difference between the best encoders on {join_words(tied)}"] if tied else []
+    if tied:
+        metrics = _metrics(tied, scores, named=sum(map(len, best.values())))
+        clauses.append(f"no significant difference between the best encoders on {metrics}")
     if beaten:
-        exception = f", but not on {join_words(unbeaten)}" if unbeaten else ""
-        clauses.append(f"{subject} is significantly better than every baseline on {join_words(beaten)}{exception}")
+        exception = f", but not on {_metrics(unbeaten, scores, named=len(beaten))}" if unbeaten else ""
+        clauses.append(
+            f"{subject} is significantly better than every baseline on {_metrics(beaten, scores)}{exception}"
+        )
+    elif len(unbeaten) == len(scores) >= SUMMARIZED:
+        subject = f"{subject} is not" if len(single) == 1 else "no encoder is"
+        clauses.append(f"{subject} significantly better than every baseline on any of the {len(scores)} metrics")
     elif unbeaten:
         clauses.append(f"{subject} is not significantly better than every baseline on {join_words(unbeaten)}")
     if without_intervals:
@@ -51,6 +61,15 @@ def table_conclusion(table: Table) -> str:
     sentence = "; ".join(clauses)
     capital = sentence[0].upper() if sentence.startswith(("no ", "the ")) else sentence[0]
     return f"{capital}{sentence[1:]}."
+
+
+def _metrics(names: Sequence[str], scores: Sequence[str], named: int = 0) -> str:
+    """List metrics by name; count many, if they are all, or all but the `named` ones before."""
+    if len(names) < SUMMARIZED:
+        return join_words(names)
+    if len(names) == len(scores):
+        return f"all {len(names)} metrics"
+    return f"the other {len(names)} metrics" if named and named + len(names) == len(scores) else join_words(names)
 
 
 def table_sentences(table: Table) -> list[str]:

@@ -87,11 +87,12 @@ def as_page(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
         values = html_table([dict(zip(head, row)) for row in rows])
         data = f"{table.data}: " if len(tables) > 1 else ""
         page.add("", headline(f"{data}{table_conclusion(table)}", "notice"))
-        page.add("", card(table.data, "", values, sentences(table_sentences(table))))
         plots = [_intervals(table.rows, column) for column in table.columns if column.kind == "score"]
         if plots:
             legend = "The dot is the mean; baselines are gray."
             page.add("", card("Intervals", legend, side_by_side(*plots, least=390)))
+        page.add("", card(table.data, "", values))
+        page.add("", card("Significant differences", "", sentences(table_sentences(table))))
         differences: list[dict[str, object]] = [
             {"row": row.name, "runs": ", ".join(row.runs), **_settings(row, table)} for row in table.rows
         ]
@@ -126,7 +127,8 @@ def _blocks(table: Table, width: int) -> list[str]:
 def _cells(table: Table) -> list[list[str]]:
     """Return the column titles and the cells of each row."""
     rows = [[row.name, _seeds(row.seeds), *(_cell(row, column) for column in table.columns)] for row in table.rows]
-    return [["", "seeds", *(column.name for column in table.columns)], *rows]
+    seeds = "seeds" if any(len(row.seeds) > 1 for row in table.rows) else "seed"
+    return [["", seeds, *(column.name for column in table.columns)], *rows]
 
 
 def _cell(row: Row, column: Column) -> str:
@@ -153,7 +155,8 @@ def _skipped_lines(skipped: Mapping[str, str]) -> list[str]:
 
 def _settings(row: Row, table: Table) -> dict[str, str]:
     names = dict.fromkeys(name for other in table.rows for name in other.settings)
-    return {name: str(row.settings.get(name, "")) for name in names}
+    values = {name: row.settings.get(name, "") for name in names}
+    return {name: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v) for name, v in values.items()}
 
 
 def _intervals(rows: Sequence[Row], column: Column) -> str:
