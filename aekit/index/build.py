@@ -16,7 +16,7 @@ from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._recall import ExactSearch
-from aekit.index.vector_index import FORMAT, Index, Similarity, VectorIndex, open_index, scale_for_metric
+from aekit.index.vector_index import FORMAT, IDS, Index, Similarity, VectorIndex, open_index, scale_for_metric
 from aekit.io.atomic import (
     atomic_file,
     copy_encoder,
@@ -39,7 +39,7 @@ CHUNK = 16384
 GROWTH = 2
 """Growth factor above which an index is rebuilt: its kind was chosen, and its parts trained, for fewer vectors."""
 
-_FILES = {".lock", "encoder", "ids.parquet", "manifest.json"}
+_FILES = {".lock", "encoder", IDS, "manifest.json"}
 
 
 def build_index(
@@ -238,7 +238,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     elif (encoder := encoder_of(embeddings)) is not None:
         encoder.copy_to(folder / "encoder")
     name = f"index.{index.manifest['engine']['name']}"
-    ids = folder / "ids.parquet"
+    ids = folder / IDS
     with atomic_file(folder / name) as new_index, atomic_file(ids) as new_ids:
         index.manifest["settings"] = index.engine.save(new_index)
         pq.write_table(index.metadata, new_ids, compression="none")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from aekit.encoder.embedding import embed
 from aekit.encoder.embeddings import Embeddings
@@ -21,10 +22,12 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
-from aekit.io.atomic import file_sha256, read_json
+from aekit.io.atomic import read_json
+from aekit.io.manifests import SHOWN, Manifest, Sha256, check_files, path_inside, read_manifest
 from aekit.registry.discovery import registry
 
 FORMAT = 1
+IDS = "ids.parquet"
 
 Similarity = Literal["cosine", "l2", "ip"]
 BatchFactory = Callable[[], Iterator[np.ndarray]]
@@ -68,8 +71,28 @@ class Index(ABC):
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Return the vectors (N, D) float32 of rows (N,), as precisely as they are stored."""
 
+    def shape(self) -> tuple[int, int] | None:
+        """Return the numbers of rows and dimensions, if the engine knows them; they must be those of the manifest."""
+        return None
+
     def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
         """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
+
+
+class IndexManifest(Manifest):
+    """Entries of ``manifest.json`` of an index."""
+
+    format: int
+    digest: Sha256
+    engine: dict[str, str]
+    options: dict[str, Any]
+    metric: Similarity
+    count: Annotated[int, Field(ge=1)]
+    dim: Annotated[int, Field(ge=1)]
+    built_with: Annotated[int, Field(ge=1)]
+    settings: dict[str, Any]
+    file: str
+    sha256: dict[str, Sha256]
 
 
 class VectorIndex:
@@ -221,23 +244,30 @@ def open_index(folder: str | Path) -> VectorIndex:
     folder = Path(folder)
     if not (folder / "manifest.json").is_file() or "engine" not in read_json(folder / "manifest.json"):
         raise DataError(f"{folder}: no index here; expected a folder that aekit index wrote")
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_manifest(folder / "manifest.json", IndexManifest)
     if manifest["format"] != FORMAT:
         raise IdentityError(f"{folder}: index format {manifest['format']}, this aekit reads {FORMAT}")
-    for name, expected in manifest["sha256"].items():
-        path = folder / name
-        if not path.is_file():
-            raise IdentityError(f"{path}: is missing; rebuild the index")
-        # Before anything opens it: a damaged index file can crash the process.
-        if file_sha256(path) != expected:
-            raise IdentityError(f"{path}: is damaged (its sha256 differs from the manifest); rebuild the index")
+    path_inside(folder, manifest["file"], "file: ")
+    for name in (manifest["file"], IDS):
+        if name not in manifest["sha256"]:
+            raise IdentityError(f"{folder / 'manifest.json'}: is damaged: sha256: has no entry for {name[:SHOWN]!r}")
+    # Before anything opens them: a damaged index file can crash the process.
+    check_files(folder, manifest["sha256"], "rebuild the index")
     if (folder / "encoder").exists():
         digest = read_description(folder / "encoder")["digest"]
         check_same_encoder(manifest["digest"], digest, what=str(folder), maker="the encoder inside it is")
     plugin = registry().require(manifest["engine"], required_by=str(folder))
     engine: Index = plugin.load()()
     engine.load(folder / manifest["file"], manifest["settings"])
-    return VectorIndex(engine, manifest, pq.read_table(folder / "ids.parquet"), folder)
+    metadata = pq.read_table(folder / IDS)
+    if len(metadata) != manifest["count"]:
+        problem = f"counts {manifest['count']} vectors, {IDS} has {len(metadata)}"
+        raise IdentityError(f"{folder / 'manifest.json'}: is damaged: {problem}; rebuild the index")
+    count, dim = engine.shape() or (manifest["count"], manifest["dim"])
+    if dim != manifest["dim"] or count != manifest["count"]:
+        problem = f"has {count} rows of {dim} dimensions, the manifest says {manifest['count']} of {manifest['dim']}"
+        raise IdentityError(f"{folder / manifest['file']}: {problem}; rebuild the index")
+    return VectorIndex(engine, manifest, metadata, folder)
 
 
 def scale_for_metric(vectors: np.ndarray, metric: Similarity) -> np.ndarray:
