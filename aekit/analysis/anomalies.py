@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from aekit.errors import DataError, closest_name
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.csv_files import write_csv
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import SILENT, Progress
 from aekit.training.recipe import read_recipe
@@ -86,11 +86,10 @@ class Anomalies:
     def save(self, folder: Path) -> None:
         """Write ``scores.csv``, ``results.json``, ``image.png`` and the detector into an existing folder."""
         with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", *self.scores, *(["label"] if self.labels is not None else [])])
-            for row, name in enumerate(self.ids):
-                cells = [f"{values[row]:.6g}" for values in self.scores.values()]
-                writer.writerow([name, *cells, *([self.labels[row]] if self.labels is not None else [])])
+            labels = [] if self.labels is None else [self.labels]
+            scores = ([f"{value:.6g}" for value in values] for values in self.scores.values())
+            head = ["id", *self.scores, *("label" for _ in labels)]
+            write_csv(file, head, zip(self.ids, *scores, *labels))
         write_json(folder / "results.json", self.to_dict())
         if self.skipped:
             write_text(folder / "skipped.csv", skipped_csv(self.skipped))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import DENSE, center_distances, choose_kmeans, fit_hdbscan, order_by_size, silhouettes
 from aekit.io.atomic import atomic_folder, write_json
+from aekit.io.csv_files import write_csv
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress import SILENT, Progress
@@ -102,9 +102,8 @@ class Clusters:
     def save(self, folder: Path) -> None:
         """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
         with (folder / "clusters.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", "cluster", "distance"])
-            writer.writerows(zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances)))
+            rows = zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances))
+            write_csv(file, ["id", "cluster", "distance"], rows)
         save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
         description = {
             "format": FORMAT,

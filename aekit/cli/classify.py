@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 import aekit
 from aekit.cli.options import device_option, quiet_option, set_option, source_options
 from aekit.io.atomic import atomic_file
+from aekit.io.csv_files import write_csv
 from aekit.progress import Progress
 
 Row = tuple[str, Any, float]
@@ -49,7 +49,8 @@ def classify(
 
     if out:
         with atomic_file(Path(out)) as part, part.open("w", encoding="utf-8", newline="") as file:
-            count = _write_csv(file, rows())
+            predictions = ([name, label, f"{probability:.6f}"] for name, label, probability in rows())
+            count = write_csv(file, ["id", "label", "probability"], predictions)
         click.echo(f"{count} predictions in {out}")
     elif as_json:
         for name, label, probability in rows():
@@ -61,13 +62,3 @@ def classify(
     if source.skipped:
         name, reason = next(iter(source.skipped.items()))
         progress.say(f"{len(source.skipped)} samples skipped, e.g. {name}: {reason}")
-
-
-def _write_csv(file: Any, rows: Iterator[Row]) -> int:
-    writer = csv.writer(file)
-    writer.writerow(["id", "label", "probability"])
-    count = 0
-    for name, label, probability in rows:
-        writer.writerow([name, label, f"{probability:.6f}"])
-        count += 1
-    return count

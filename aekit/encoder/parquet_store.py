@@ -6,8 +6,6 @@ continues after them. Each row has a hash of its sample's content, so that a sec
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from aekit.data.source import Source
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.errors import DataError
 from aekit.io.atomic import atomic_file, file_sha256, write_json, write_text
+from aekit.io.csv_files import csv_text
 from aekit.progress import Progress
 
 PART_BYTES = 32 * 2**20
@@ -224,8 +223,4 @@ def concatenate_rows(parts: list[Rows], dim: int) -> Rows:
 
 def skipped_csv(skipped: dict[str, str]) -> str:
     """Format the id and the reason of each skipped sample as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "reason"))
-    writer.writerows(sorted(skipped.items()))
-    return text.getvalue()
+    return csv_text(("id", "reason"), sorted(skipped.items()))

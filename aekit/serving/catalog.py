@@ -6,7 +6,6 @@ Samples are identified by their row in the index only, so that no request can re
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import tempfile
 from collections import Counter
@@ -24,6 +23,7 @@ from aekit.data.opening import reopen
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex
+from aekit.io.csv_files import csv_text
 from aekit.progress import SILENT, Progress
 from aekit.visualization.map_data import color_options, map_data
 from aekit.visualization.rendering import DisplayScale
@@ -160,11 +160,7 @@ class Catalog:
     def table(self, rows: Sequence[int]) -> str:
         """Return the id, label and split of rows as CSV."""
         records = [{name: value for name, value in record.items() if name != "row"} for record in self.describe(rows)]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(records[0]) if records else ["id"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return text.getvalue()
+        return csv_text(list(records[0]) if records else ["id"], (record.values() for record in records))
 
     def _nearest(self, vectors: np.ndarray, k: int, label: str | None, excluded: int = -1) -> list[dict[str, Any]]:
         if not 1 <= k <= MAX_HITS:

@@ -5,7 +5,6 @@ Tasks of autoencoders are functions registered here; tasks of pretexts come with
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from PIL import Image
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
 from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.csv_files import write_csv
 from aekit.io.text_table import format_columns
 from aekit.progress import SILENT, Progress
 from aekit.registry.options import options_model, validation_errors
@@ -166,6 +166,5 @@ def apply(
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+        cells = ([f"{v:.6g}" if isinstance(v, float) else v for v in row.values()] for row in rows)
+        write_csv(file, list(rows[0]), cells)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from aekit.io.csv_files import csv_text
 from aekit.visualization.charts import intervals
 from aekit.visualization.page import Page, card, headline, sentences, side_by_side, table as html_table
 from aekit.workflows.comparing._rankings import table_conclusion, table_sentences
@@ -45,9 +44,7 @@ def as_csv(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
     for column in columns:
         parts = ["", " sd", " low", " high"] if column.kind == "score" else ["", " sd"]
         head += [f"{column.name}{part}" for part in parts]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, head, lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for table in tables:
         for row in table.rows:
             line: dict[str, object] = {"data": table.data, "name": row.name}
@@ -60,8 +57,8 @@ def as_csv(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
                     " high": statistic.high,
                 }
                 line |= {f"{name}{part}": value for part, value in values.items() if f"{name}{part}" in head}
-            writer.writerow(line)
-    return buffer.getvalue()
+            lines.append([line.get(name, "") for name in head])
+    return csv_text(head, lines)
 
 
 def as_markdown(tables: Sequence[Table], skipped: Mapping[str, str]) -> str:
