@@ -27,8 +27,8 @@ def serve(index: str, port: int, host: str, max_samples: int, method: str, progr
     """Browse INDEX in a web browser.
 
     Drop an image or pick a sample to see its neighbors, filter by label, select points of the map with a lasso, and
-    download a selection as CSV. By default only this machine can connect. There is no password: with another --host,
-    anyone who can connect sees all samples.
+    download a selection as CSV. By default only this machine can connect. With another --host, the printed address has a
+    token, without which nobody sees a sample; the connection is not encrypted.
     """
     try:
         from aekit.serving.server import bind_socket, run

@@ -13,25 +13,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from hmac import compare_digest
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aekit.errors import AekitError, DataError
 from aekit.serving.catalog import Catalog
 
 MAX_BYTES = 20 * 2**20
 """Most bytes of a request body."""
+MAX_BYTES_IN_FLIGHT = 5 * MAX_BYTES
+"""Most bytes of all request bodies that are being received."""
+BODY_SECONDS = 30.0
+"""Time in which a request body must arrive."""
 MAX_ROWS = 100_000
 """Most rows of a selection."""
 
@@ -42,6 +51,9 @@ _HEADERS = {
         "frame-ancestors 'none'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
@@ -55,38 +67,117 @@ _ASSETS = {
 }
 
 
-class _TooLargeError(DataError):
-    """A request body over the limit."""
+COOKIE = "aekit-token"
 
 
-def make_app(catalog: Catalog, *, hosts: list[str], max_bytes: int = MAX_BYTES) -> Starlette:
+class _RefusedError(DataError):
+    """A request that is refused with a status of its own, before it is read to its end."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class _Uploads:
+    """Receive request bodies within limits on the size of each, on the bytes of all, and on their time."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes, self.in_flight = max_bytes, 0
+
+    @asynccontextmanager
+    async def receive(self, request: Request) -> AsyncIterator[bytes]:
+        """Read the body of a request, and count its bytes until it is answered.
+
+        Raises:
+            DataError: it is too large or too slow, or too many others are being received.
+        """
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > self.max_bytes:
+            raise self._too_large()
+        parts, size, held = [], 0, 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > self.max_bytes:
+                        raise self._too_large()
+                    self.in_flight, held = self.in_flight + len(part), held + len(part)
+                    if self.in_flight > MAX_BYTES_IN_FLIGHT:
+                        raise _RefusedError(503, "too many uploads at once; try again")
+                    parts.append(part)
+            yield b"".join(parts)
+        except TimeoutError:
+            raise _RefusedError(408, f"the request took more than {BODY_SECONDS:.0f} s to arrive") from None
+        finally:
+            self.in_flight -= held
+
+    def _too_large(self) -> _RefusedError:
+        return _RefusedError(413, f"the request has more than {self.max_bytes:,} bytes: expected at most that")
+
+
+class _Guard:
+    """Add the security headers to every response, and ask for the token where there is one."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self.app, self.token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(HTTPConnection(scope)) if scope["type"] == "http" and self.token else None
+        await (refusal or self.app)(scope, receive, send_with_headers)
+
+    def _refusal(self, request: HTTPConnection) -> Response | None:
+        """Return None for a request with the token; a link with it leaves a cookie, which later requests bring along."""
+        authorization = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if any(
+            compare_digest(text.encode(), self.token.encode())
+            for text in (authorization, request.cookies.get(COOKIE, ""))
+        ):
+            return None
+        if compare_digest(request.query_params.get("token", "").encode(), self.token.encode()):
+            response = RedirectResponse("/", status_code=303)
+            response.set_cookie(COOKIE, self.token, httponly=True, samesite="strict")
+            return response
+        return JSONResponse({"error": "open the address that aekit serve printed: it has a token"}, status_code=401)
+
+
+def make_app(catalog: Catalog, *, hosts: list[str], max_bytes: int = MAX_BYTES, token: str = "") -> Starlette:
     """Build the application.
 
     Args:
         catalog: the catalog to serve.
         hosts: allowed host names. Requests by other names are refused, which prevents DNS rebinding.
         max_bytes: most bytes of a request body.
+        token: that requests must bring, as ``?token=`` once or in the header ``Authorization: Bearer``; "": none.
 
     Returns:
         A Starlette application.
     """
 
+    uploads = _Uploads(max_bytes)
+
     async def search(request: Request) -> Any:
         k, label = _number(request, "k", 24), request.query_params.get("label") or None
         if request.method == "POST":
             _same_origin(request)
-            content = await _body(request, max_bytes)
-            return await run_in_threadpool(catalog.neighbors_of_file, content, k, label)
+            async with uploads.receive(request) as content:
+                return await run_in_threadpool(catalog.neighbors_of_file, content, k, label)
         return await run_in_threadpool(catalog.neighbors_of_row, _number(request, "row"), k, label)
 
     async def find(request: Request) -> Any:
         return await run_in_threadpool(catalog.find, request.query_params.get("text", ""), 20)
 
     async def describe(request: Request) -> Any:
-        return await run_in_threadpool(catalog.describe, await _rows(request, max_bytes))
+        return await run_in_threadpool(catalog.describe, await _rows(request, uploads))
 
     async def table(request: Request) -> Response:
-        text = await run_in_threadpool(catalog.table, await _rows(request, max_bytes))
+        text = await run_in_threadpool(catalog.table, await _rows(request, uploads))
         head = {"Content-Disposition": 'attachment; filename="selection.csv"'}
         return Response(text, media_type="text/csv", headers=head)
 
@@ -122,22 +213,24 @@ def make_app(catalog: Catalog, *, hosts: list[str], max_bytes: int = MAX_BYTES) 
         Route("/api/describe", _answer(describe), methods=["POST"]),
         Route("/api/csv", _answer(table), methods=["POST"]),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+    guards = [Middleware(_Guard, token=token), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
+    return Starlette(routes=routes, middleware=guards)
 
 
 def _answer(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Answer user errors with one line of JSON, and add the security headers to every response."""
+    """Answer user errors with one line of JSON."""
 
     async def answer(request: Request) -> Response:
         try:
             content = await handler(request)
-            response = content if isinstance(content, Response) else JSONResponse(content)
+            return content if isinstance(content, Response) else JSONResponse(content)
+        except _RefusedError as error:
+            # The rest of the body is not read, so that the connection cannot be used again.
+            return JSONResponse({"error": str(error)}, status_code=error.status, headers={"Connection": "close"})
         except AekitError as error:
-            status = 413 if isinstance(error, _TooLargeError) else 400
-            response = JSONResponse({"error": str(error)}, status_code=status)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
+            return JSONResponse({"error": str(error)}, status_code=400)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
 
     return answer
 
@@ -155,25 +248,19 @@ def _number(request: Request, name: str, default: int | None = None) -> int:
 def _same_origin(request: Request) -> None:
     """Refuse requests that other pages make the user's browser send."""
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise DataError(f"origin {origin}: expected a request from this page")
+    try:
+        same = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        same = False
+    if not same or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise DataError(f"origin {(origin or 'unknown')[:200]!r}: expected a request from this page")
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
-    """Read the request body, up to the limit."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > max_bytes:
-            raise _TooLargeError(f"the request has more than {max_bytes:,} bytes: expected at most that")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _rows(request: Request, max_bytes: int) -> list[int]:
+async def _rows(request: Request, uploads: _Uploads) -> list[int]:
     _same_origin(request)
     try:
-        rows = json.loads(await _body(request, max_bytes))["rows"]
+        async with uploads.receive(request) as content:
+            rows = json.loads(content)["rows"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise DataError('expected {"rows": [0, 1, ...]}') from None
     if not isinstance(rows, list) or not all(type(row) is int for row in rows):

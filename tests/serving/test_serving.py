@@ -7,8 +7,11 @@ import io
 import json
 import re
 import shutil
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +56,26 @@ def catalog(index: VectorIndex) -> Catalog:
 @pytest.fixture(scope="module")
 def port(catalog: Catalog) -> Iterator[int]:
     """Serve the catalog on the loopback interface and return the port."""
-    from aekit.serving.server import bind_socket
+    with served(catalog) as port:
+        yield port
+
+
+@contextmanager
+def served(catalog: Catalog, token: str = "") -> Iterator[int]:
+    """Serve a catalog in a thread, as the command does, and yield the port."""
+    from aekit.serving.server import bind_socket, make_server
 
     listening = bind_socket("127.0.0.1", 0)
-    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], max_bytes=LIMIT)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], max_bytes=LIMIT, token=token)
+    server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    yield listening.getsockname()[1]
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
 
 
 def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -201,10 +213,95 @@ def test_other_host_names_and_origins_are_refused(port: int) -> None:
 
 
 def test_every_response_has_security_headers(port: int) -> None:
-    for path in ("/", "/serve.js", "/api/index", "/api/image/1", "/api/search?row=x"):
-        headers = ask(port, path)[1]
+    for path in ("/", "/serve.js", "/api/index", "/api/image/1", "/api/search?row=x", "/nothing", "host"):
+        headers = ask(port, path)[1] if path != "host" else ask(port, "/", Host="evil.example")[1]
+        assert headers["cross-origin-resource-policy"] == "same-origin" and "server" not in headers
         assert "default-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("origin", ["http://[", "null", "x", "", "//", "http://evil@127.0.0.1"])
+def test_a_malformed_origin_is_refused(port: int, origin: str) -> None:
+    status, error = fetch_error(port, "/api/csv", b'{"rows": [1]}', Origin=origin)
+    assert status == 400 and "expected a request from this page" in error
+    status, error = fetch_error(port, "/api/csv", b'{"rows": [1]}', **{"Sec-Fetch-Site": "cross-site"})
+    assert status == 400 and "expected a request from this page" in error
+
+
+def open_request(port: int, text: str) -> socket.socket:
+    """Send the beginning of a request."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+    connection.sendall(text.replace("\n", "\r\n").encode())
+    return connection
+
+
+def answer(connection: socket.socket) -> bytes:
+    """Return everything until the server closes the connection."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    connection.close()
+    return b"".join(parts)
+
+
+def test_an_upload_is_refused_by_its_declared_length(port: int) -> None:
+    for length in ("1000000000000", str(LIMIT + 1)):
+        connection = open_request(port, f"POST /api/search HTTP/1.1\nHost: localhost\nContent-Length: {length}\n\nx")
+        status = answer(connection)
+        assert status.startswith(b"HTTP/1.1 413") and b"connection: close" in status.lower()
+
+
+def test_half_requests_are_closed(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aekit.serving.server.HEADER_SECONDS", 0.3)
+    monkeypatch.setattr("aekit.serving.app.BODY_SECONDS", 0.3)
+    with served(catalog) as port:
+        heads = [open_request(port, "GET /api/index HTTP/1.1\nHost: localhost\nX-a: ") for _ in range(50)]
+        silent = [open_request(port, "") for _ in range(5)]
+        bodies = [
+            open_request(port, "POST /api/search HTTP/1.1\nHost: localhost\nContent-Length: 1000\n\nxx")
+            for _ in range(20)
+        ]
+        assert fetch_json(port, "/api/index")["count"] == 60, "others are served meanwhile"
+        assert all(answer(connection) == b"" for connection in heads + silent)
+        assert all(answer(connection).startswith(b"HTTP/1.1 408") for connection in bodies)
+        used = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        for _ in range(3):  # a kept connection is served again, and then closed when the next head stalls
+            used.request("GET", "/api/index")
+            assert used.getresponse().read()
+        used.sock.sendall(b"GET /api")
+        assert used.sock.recv(100) == b""
+        used.close()
+
+
+def test_uploads_are_bounded_together(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("aekit.serving.app.MAX_BYTES_IN_FLIGHT", 3 * LIMIT)
+    with served(catalog) as port:
+        head = f"POST /api/search HTTP/1.1\nHost: localhost\nContent-Length: {LIMIT}\n\n"
+        uploads = [open_request(port, head + "x" * (LIMIT - 10)) for _ in range(3)]
+        deadline = time.monotonic() + 20
+        status = 0
+        while status != 503 and time.monotonic() < deadline:  # once the three have arrived
+            status = ask(port, "/api/search", b"x" * (LIMIT - 10))[0]
+        assert status == 503
+        for connection in uploads:
+            connection.close()  # dropped uploads free their share
+        while status == 503 and time.monotonic() < deadline:
+            status = ask(port, "/api/search", png(12, 12))[0]
+        assert status == 200
+    assert "Traceback" not in caplog.text and "Exception" not in caplog.text
+
+
+def test_beyond_this_machine_a_token_is_asked_for(catalog: Catalog) -> None:
+    with served(catalog, token="secret") as port:
+        for path in ("/", "/api/index", "/api/image/1", "/api/index?token=wrong", "/serve.js"):
+            assert fetch_error(port, path)[0] == 401
+        status, headers, _ = ask(port, "/?token=secret")
+        assert status == 303 and headers["location"] == "/" and "httponly" in headers["set-cookie"].lower()
+        cookie = headers["set-cookie"].partition(";")[0]
+        assert ask(port, "/", Cookie=cookie)[0] == 200
+        assert fetch_json(port, "/api/index", Authorization="Bearer secret")["count"] == 60
 
 
 def test_an_index_without_its_data_or_encoder() -> None:
