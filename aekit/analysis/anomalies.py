@@ -28,7 +28,8 @@ from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_folder, write_json, write_text
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.recipe import read_recipe
 from aekit.training.training_data import training_rows, training_samples
 
@@ -111,7 +112,7 @@ def find_anomalies(
     baselines: bool = True,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Anomalies:
     """Score how anomalous each sample is, given an encoder and normal samples.
 
@@ -127,7 +128,7 @@ def find_anomalies(
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
-        progress: receives a progress bar.
+        progress: shows a bar, as in `aekit.fit`.
 
     Returns:
         The scores, the most anomalous sample first.
@@ -147,6 +148,7 @@ def find_anomalies(
         >>> found.ids[0]  # the row of the most anomalous sample
         '5'
     """
+    progress = open_progress(progress)
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
@@ -164,6 +166,7 @@ def find_anomalies(
             if baseline_detectors and baseline_detectors.note:
                 notes.append(baseline_detectors.note)
         positions, scores = _score(source, rows, encoder, autoencoder, fitted, baseline_detectors, progress)
+        source.warn_of_skipped(Path(out) / "skipped.csv" if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
         anomalous = _anomalous(labels, normal, notes)
         metrics: dict[str, dict[str, Metric]] = {}

@@ -23,7 +23,7 @@ from aekit.evaluation.clusterers import DENSE, center_distances, choose_kmeans, 
 from aekit.io.atomic import atomic_folder, write_json
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
 
@@ -125,7 +125,7 @@ def find_clusters(
     method: Method = "kmeans",
     out: str | Path | None = None,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Clusters:
     """Cluster embeddings.
 
@@ -138,7 +138,7 @@ def find_clusters(
             20,000 samples; every other sample joins the cluster of its nearest neighbor.
         out: new folder for the cluster of each sample, the centers and the image.
         seed: seed of the initial centers and of the samples whose silhouette is measured.
-        progress: receives the number of clusters that was chosen.
+        progress: shows the number of clusters that was chosen, as in `aekit.fit`.
 
     Returns:
         The clusters, numbered from the largest to the smallest.
@@ -156,6 +156,7 @@ def find_clusters(
         >>> np.bincount(found.clusters).tolist()
         [20, 15, 10]
     """
+    progress = open_progress(progress)
     if method not in get_args(Method):
         raise RecipeError([f"method = {method!r}: expected kmeans or hdbscan"])
     if method == "hdbscan" and clusters:

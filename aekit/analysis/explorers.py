@@ -23,7 +23,7 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.io.atomic import atomic_folder, write_text
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.image_grid import render_sample
 from aekit.visualization.rendering import DisplayScale
 
@@ -60,7 +60,7 @@ def explore(
     method: str = "auto",
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> ExploreResult:
     """Write embeddings for an explorer.
 
@@ -76,7 +76,7 @@ def explore(
             its own.
         max_samples: most samples to write; more are thinned evenly.
         seed: seed of the layout and the clusters.
-        progress: receives the number of samples that are written, and a progress bar.
+        progress: shows the number of samples that are written, and a bar, as in `aekit.fit`.
 
     Returns:
         The folder, the number of samples, and the command that opens it.
@@ -95,6 +95,7 @@ def explore(
         ...     aekit.explore(vectors, f"{folder}/atlas", method="pca").count
         40
     """
+    progress = open_progress(progress)
     if format not in get_args(ExplorerFormat):
         raise RecipeError([f"format = {format!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
     embeddings = open_or_embed(embeddings, progress)
@@ -119,7 +120,7 @@ def _columns(embeddings: Embeddings, shown: np.ndarray, vectors: np.ndarray, see
         if values is not None:
             columns[name] = values[shown].tolist()
     if len(shown) >= MIN_SAMPLES:
-        columns["cluster"] = [str(number) for number in find_clusters(vectors, seed=seed).clusters]
+        columns["cluster"] = [str(number) for number in find_clusters(vectors, seed=seed, progress=False).clusters]
     return columns
 
 

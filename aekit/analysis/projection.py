@@ -23,7 +23,7 @@ from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
 from aekit.io.atomic import atomic_file, write_text
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.map_data import color_options, map_data
 from aekit.visualization.page import Page, card
 from aekit.visualization.plots import draw_points
@@ -75,7 +75,7 @@ def draw_map(
     method: str = "auto",
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Map:
     """Draw samples as points in the plane.
 
@@ -86,7 +86,7 @@ def draw_map(
         method: ``auto``, two-dimensional embeddings as they are and t-SNE of others; ``tsne``, ``umap`` or ``pca``.
         max_samples: most samples on the map; more are thinned evenly.
         seed: seed of t-SNE, UMAP and the clusters.
-        progress: receives the number of samples on the map.
+        progress: shows the number of samples on the map, as in `aekit.fit`.
 
     Returns:
         The points and the image.
@@ -104,6 +104,7 @@ def draw_map(
         >>> aekit.draw_map(vectors, method="pca").points.shape
         (40, 2)
     """
+    progress = open_progress(progress)
     if out is not None and Path(out).suffix.lower() != ".png":
         raise OutputError(f"{out}: expected a name that ends in .png")
     embeddings = open_or_embed(data, progress)
@@ -143,7 +144,7 @@ def _page(embeddings: Embeddings, shown: np.ndarray, layouts: dict[str, np.ndarr
     vectors = np.asarray(embeddings.vectors, np.float32)[shown]
     labels = None if embeddings.labels is None else select_labels(embeddings.labels, shown)
     splits = None if embeddings.splits is None else embeddings.splits[shown]
-    clusters = find_clusters(vectors, seed=seed).clusters if len(vectors) >= MIN_SAMPLES else None
+    clusters = find_clusters(vectors, seed=seed, progress=False).clusters if len(vectors) >= MIN_SAMPLES else None
     ids = [str(embeddings.ids[int(row)]) for row in shown]
     neighbors = nearest_other_neighbors(vectors, NEIGHBORS_SHOWN)[1]
     description = map_data(ids, layouts, color_options(labels, splits, clusters), neighbors)

@@ -25,7 +25,8 @@ from aekit.evaluation.results import CheckResult, Result, Split
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress, warn
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import options_model, validate_options
 
@@ -52,7 +53,7 @@ def evaluate(
     target_type: TargetType = "auto",
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Evaluation:
     """Evaluate embeddings, and compare them with raw samples, PCA and the encoder with random weights.
 
@@ -73,7 +74,7 @@ def evaluate(
             values and gaps (see `is_classes`).
         seed: seed of the split, the random encoder and the evaluators.
         options: evaluator -> its options.
-        progress: receives a bar for each subject.
+        progress: shows a bar for each subject, as in `aekit.fit`.
 
     Returns:
         The results of each evaluator for each subject, the comparisons between them, and the checks.
@@ -98,6 +99,7 @@ def evaluate(
         >>> evaluation.summary()
         ['encoder vs noise: significantly better on 2 of 2 metrics (95%, Holm)']
     """
+    progress = open_progress(progress)
     opened = open_embeddings(embeddings)
     stored = opened if isinstance(embeddings, (str, Path, Embeddings)) else None
     vectors = finite_vectors(opened)
@@ -107,6 +109,9 @@ def evaluate(
         labels, len(vectors), what="embeddings", names=tuple(label_names), target_type=target_type
     )
     notes = [remark] if remark else []
+    if targets is not None and not targets.has_target.all():
+        missing = int((~targets.has_target).sum())
+        warn(f"evaluate: {missing} of {len(vectors)} samples have no label, and take no part in the evaluation")
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
     selected = _select_evaluators(evaluators, targets, options or {}, seed, notes)

@@ -26,7 +26,8 @@ from aekit.io.atomic import (
     read_json,
     write_json,
 )
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.version import __version__
@@ -49,7 +50,7 @@ def build_index(
     engine: str = "faiss",
     metric: Similarity = "cosine",
     options: dict[str, Any] | None = None,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> VectorIndex:
     """Build an index, or update the one in `out`: new samples are added to it; if samples changed, it is rebuilt.
 
@@ -59,7 +60,7 @@ def build_index(
         engine: name of an index plugin.
         metric: ``cosine``, ``l2`` or ``ip`` (inner product).
         options: options of the engine, such as ``{"kind": "IVF256,Flat"}``.
-        progress: receives the choice of index, the reason for it, and a progress bar.
+        progress: shows the choice of index, the reason for it, and a bar, as in `aekit.fit`.
 
     Returns:
         the index, with its measured recall in ``manifest["recall"]``.
@@ -77,6 +78,7 @@ def build_index(
         >>> rows.shape, rows[:, 0].tolist()
         ((2, 3), [0, 1])
     """
+    progress = open_progress(progress)
     embeddings = open_embeddings(embeddings)
     if not len(embeddings):
         raise DataError("no embeddings to index")

@@ -183,7 +183,7 @@ class VectorIndex:
         check_same_encoder(
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
-        queries = embed(encoder, data, options=options, strict=True)
+        queries = embed(encoder, data, options=options, strict=True, progress=False)
         return list(queries.ids), *self.search(queries, k)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from aekit.encoder.model_card import model_card
 from aekit.errors import AekitError, DataError, IdentityError
 from aekit.evaluation.card_record import read_card_fields
 from aekit.io.atomic import atomic_file, read_json, write_json, write_text
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest entry of the embeddings."""
@@ -47,7 +47,7 @@ def export_encoder(
     options: dict[str, Any] | None = None,
     folder: str | Path | None = None,
     tolerance: float = TOLERANCE,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> dict[str, Any]:
     """Export an encoder, and compare the exported model with it on real samples before the file is written.
 
@@ -58,7 +58,7 @@ def export_encoder(
         options: options of that source, by source name.
         folder: encoder folder whose model card will list the export; by default the one at the path `encoder`.
         tolerance: largest difference, relative to the largest entry of the embeddings.
-        progress: receives messages.
+        progress: shows messages, as in `aekit.fit`.
 
     Returns:
         a record with ``file``, ``format``, ``digest``, ``samples``, ``difference`` and ``tolerance``.
@@ -73,6 +73,7 @@ def export_encoder(
         >>> record["format"], record["difference"] < record["tolerance"]
         ('torch.export', True)
     """
+    progress = open_progress(progress)
     out = Path(out)
     if out.suffix not in FORMATS:
         raise DataError(f"{out}: suffix {out.suffix or 'missing'!r}; expected one of {', '.join(FORMATS)}")

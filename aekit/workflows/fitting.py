@@ -22,7 +22,8 @@ from aekit.io.atomic import explain_write_errors, folder_lock, write_json, write
 from aekit.io.device import choose_device
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import describe_changes
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import find_autoencoder, make_layers, make_objective
@@ -50,7 +51,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     report: bool = True,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Encoder:
     """Train an encoder without labels, and freeze it.
 
@@ -69,7 +70,8 @@ def fit(
         out: run folder, which makes the run resumable; without it nothing is written.
         resume: resume the interrupted run in `out`, or create its missing evaluation and report.
         report: whether to write ``report.html`` into `out`.
-        progress: receives choices with their reasons, and bars.
+        progress: None shows choices with their reasons, and bars, on a terminal and in a notebook, and is silent elsewhere;
+            True shows them everywhere, False nowhere; or a `Progress` that receives them.
 
     Returns:
         the encoder; `encoder.record["metrics"]` holds its metrics on the training data.
@@ -87,6 +89,7 @@ def fit(
         >>> aekit.load("run").digest == encoder.digest
         True
     """
+    progress = open_progress(progress)
     shorthands = {
         "objective.variants": None if variants is None else list(variants),
         "objective.pretexts": None if pretexts is None else list(pretexts),
@@ -187,9 +190,7 @@ class _Run:
         self.progress.say(f"data: {len(samples)} samples{split}, {samples.spec}")
         source.report_notes(self.progress)
         if source.skipped:
-            name, reason = next(iter(source.skipped.items()))
-            listed = f"; all in {self.folder / 'skipped.csv'}" if self.folder else ""
-            self.progress.say(f"data: {len(source.skipped)} samples skipped, e.g. {name}: {reason}{listed}")
+            source.warn_of_skipped(self.folder / "skipped.csv" if self.folder else None)
             if self.folder:
                 write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
 

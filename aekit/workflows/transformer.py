@@ -63,6 +63,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             epochs=self.epochs,
             seed=_seed(self.random_state),
             overrides={"train.precision": "fp32", **(self.overrides or {})},
+            progress=False,  # as scikit-learn's estimators
         )
         self._n_features_out = self.encoder_.dim
         return self
@@ -71,7 +72,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Embed (N, D) rows as (N, dim), in the dtype of the rows."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self.encoder_.embed(rows).vectors.astype(rows.dtype)
+        return self.encoder_.embed(rows, progress=False).vectors.astype(rows.dtype)
 
 
 def _seed(random_state: Any) -> int:

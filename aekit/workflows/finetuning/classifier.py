@@ -22,7 +22,7 @@ from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_file, file_sha256, read_json, write_json
 from aekit.io.text_table import format_columns
 from aekit.io.weights import load_weights, save_weights
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
 FORMAT = 1
@@ -76,7 +76,7 @@ class Classifier:
         options: dict[str, Any] | None = None,
         batch_size: int = 256,
         strict: bool = False,
-        progress: Progress = SILENT,
+        progress: ProgressOption = None,
     ) -> Iterator[Predictions]:
         """Yield predictions batch by batch, in bounded memory. Unreadable samples are skipped and listed in `Source.skipped`.
 
@@ -86,11 +86,12 @@ class Classifier:
             options: options of the source, by source name.
             batch_size: samples per forward pass.
             strict: stop at the first sample that cannot be read.
-            progress: receives a bar.
+            progress: shows a bar, as in `aekit.fit`.
 
         Raises:
             DataError: the data is unreadable, or has another shape or dtype than the encoder takes.
         """
+        progress = open_progress(progress)
         source: Source = open_data(data, options, like=self.encoder.spec)
         positions = source.rows_of(split)
         count = 0
@@ -99,6 +100,7 @@ class Classifier:
                 count += len(rows.ids)
                 task.advance(len(rows.ids))
                 yield Predictions(list(rows.ids), *self.predict_logits(torch.from_numpy(rows.vectors)))
+        source.warn_of_skipped()
         if not count:
             name, reason = next(iter(source.skipped.items()))
             raise DataError(f"none of {len(positions)} samples can be read, e.g. {name}: {reason}")
