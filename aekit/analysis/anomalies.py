@@ -27,6 +27,7 @@ from aekit.errors import DataError, closest_name
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.summaries import data_frame, html_summary
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
@@ -70,6 +71,27 @@ class Anomalies:
     def text(self, max_samples: int = 10) -> str:
         """Return a conclusion in one sentence, a table of the metrics (without labels, of the top samples), and the notes."""
         return anomalies_text(self.ids, self.scores, self.metrics, self.notes, self.detector, max_samples)
+
+    def __repr__(self) -> str:
+        return f"<Anomalies: {self.text(0).splitlines()[0]}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        conclusion = self.text(0).splitlines()[0]
+        scores: list[dict[str, Any]] = [
+            {"id": name} | {score: float(values[row]) for score, values in self.scores.items()}
+            for row, name in enumerate(self.ids[:5])
+        ]
+        return html_summary(conclusion, self.notes, scores, total=len(self.ids), image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample, the most anomalous first: id as the index, the scores, and label
+        and ``anomalous`` where present."""
+        columns: dict[str, Any] = {"id": self.ids, **self.scores}
+        columns |= {} if self.labels is None else {"label": self.labels}
+        return data_frame(columns | ({} if self.anomalous is None else {"anomalous": self.anomalous})).set_index("id")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as plain JSON."""

@@ -21,6 +21,7 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import DENSE, center_distances, choose_kmeans, fit_hdbscan, order_by_size, silhouettes
 from aekit.io.atomic import atomic_folder, write_json
+from aekit.io.summaries import data_frame, html_summary
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
@@ -79,6 +80,10 @@ class Clusters:
 
     def text(self) -> str:
         """Return a conclusion in one sentence and a table of the clusters."""
+        return f"{self.conclusion()}.\n{format_columns(self.rows())}"
+
+    def conclusion(self) -> str:
+        """Return how many clusters there are, and how clear they are, as a sentence without its full stop."""
         rows = self.rows()
         clustered = sum(row["samples"] for row in rows)
         structure = next((name for least, name in STRUCTURE.items() if self.silhouette >= least), "no clear")
@@ -97,7 +102,21 @@ class Clusters:
         if self.labels is not None:
             purity = sum(row["samples"] * row["fraction"] for row in rows) / clustered
             conclusion += f"; {100 * purity:.0f}% of them have the most frequent label of their cluster"
-        return f"{conclusion}.\n{format_columns(rows)}"
+        return conclusion
+
+    def __repr__(self) -> str:
+        return f"<Clusters: {self.conclusion()}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"{self.conclusion()}.", rows=self.rows(), image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample: id as the index, cluster, distance, and label where present."""
+        columns: dict[str, Any] = {"id": list(self.ids), "cluster": self.clusters, "distance": self.distances}
+        return data_frame(columns | ({} if self.labels is None else {"label": self.labels})).set_index("id")
 
     def save(self, folder: Path) -> None:
         """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""

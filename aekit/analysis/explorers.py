@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.io.atomic import atomic_folder, write_text
+from aekit.io.summaries import png_bytes
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.image_grid import render_sample
 from aekit.visualization.rendering import DisplayScale
@@ -162,7 +162,7 @@ def _atlas(
     )
     command = f"embedding-atlas {folder / 'embeddings.parquet'} --x x --y y --neighbors neighbors"
     if images is not None:
-        thumbnails = [{"bytes": _png(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
+        thumbnails = [{"bytes": png_bytes(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
         table["image"] = pa.array(thumbnails, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
         command += " --image image"
     pq.write_table(pa.table(table), part / "embeddings.parquet")
@@ -202,9 +202,3 @@ def _projector(
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -23,6 +23,7 @@ from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
 from aekit.io.atomic import atomic_file, write_text
+from aekit.io.summaries import data_frame, html_summary
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.map_data import color_options, map_data
 from aekit.visualization.page import Page, card
@@ -56,6 +57,16 @@ class Map:
     labels: np.ndarray | None
     titles: tuple[str, str]
     image: Image.Image
+
+    def __repr__(self) -> str:
+        return f"<Map of {len(self.ids)} samples: {self.titles[0]}>"
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"Map of {len(self.ids):,} samples, encoder {self.digest[:12]}", image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame` with the id as the index."""
+        return data_frame(self.table().to_pydict()).set_index("id")
 
     def table(self) -> pa.Table:
         """Return a row per sample: id, x, y, pca_x, pca_y, and label if there are labels."""

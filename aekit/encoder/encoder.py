@@ -23,6 +23,7 @@ from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import RecipeError
 from aekit.io.atomic import atomic_folder, copy_encoder, read_json, write_json, write_text
+from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
@@ -72,6 +73,21 @@ class Encoder(nn.Module):
         self.frozen, self.frozen_params = 0, list[nn.Parameter]()
         self.record: dict[str, Any] = {}
         self.folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<Encoder {self.digest[:12]}: {self.spec} -> {self.dim} dimensions, {self._network()}>"
+
+    def _network(self) -> str:
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return f"backbone {self.plugins[0].name}, {count:,} parameters"
+
+    def _repr_html_(self) -> str:
+        metrics = [{"metric": name.replace("_", " "), "value": v} for name, v in self.record.get("metrics", {}).items()]
+        lines = [f"{self.spec} → {self.dim} dimensions", self._network()]
+        data = self.record.get("data", {}).get("data")
+        lines += [f"trained on {data}"] if data else []
+        headline = self.record.get("evaluation", {}).get("headline")
+        return html_summary(f"Encoder {self.digest[:12]}", [*lines, *([headline] if headline else [])], metrics)
 
     @property
     def features_dim(self) -> int:

@@ -97,6 +97,6 @@ def encoder_of(embeddings: Embeddings) -> Encoder | None:
     Raises:
         DataError, IdentityError, PluginError: as `load`, of the encoder in their folder.
     """
-    if embeddings.encoder is None and embeddings.folder is not None:
-        embeddings.encoder = load(embeddings.folder)
+    if embeddings.encoder is None and embeddings.encoder_folder is not None:
+        embeddings.encoder = load(embeddings.encoder_folder)
     return embeddings.encoder if isinstance(embeddings.encoder, Encoder) else None

@@ -18,6 +18,7 @@ from PIL import Image
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
 from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.progress import warn
 from aekit.progress_display import ProgressOption, open_progress
@@ -82,6 +83,15 @@ class ApplyResult:
     details: Mapping[str, Any]
     notes: list[str]
     image: Image.Image
+
+    def __repr__(self) -> str:
+        return f"<ApplyResult: {self.task}, {self.count} samples>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"{self.task}: {self.count:,} samples", self.notes, self.rows, image=self.image)
 
     def text(self) -> str:
         """Return the metrics and the notes, for a terminal."""

@@ -7,6 +7,8 @@ outermost intervals do not overlap.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import statistics
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.errors import DataError, RecipeError, closest_name
+from aekit.io.summaries import html_summary
 from aekit.workflows.comparing._differences import differing_settings, recipe_titles
 from aekit.workflows.comparing._finished_runs import ENCODER, FinishedRun, Score, find_runs
 from aekit.workflows.comparing._rankings import table_conclusion, table_sentences
@@ -60,6 +63,15 @@ class Comparison:
         if len(self.tables) == 1:
             return table_conclusion(self.tables[0])
         return " ".join(f"{table.data}: {table_conclusion(table)}" for table in self.tables)
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.headline}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(self.headline, rows=list(csv.DictReader(io.StringIO(self.csv()))))
 
     def text(self, width: int = 120) -> str:
         """Return the conclusions, the tables and the sentences for a terminal with `width` columns."""

@@ -20,6 +20,7 @@ from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_file, file_sha256, read_json, write_json
+from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.io.weights import load_weights, save_weights
 from aekit.progress_display import ProgressOption, open_progress
@@ -59,6 +60,9 @@ class Classifier:
         head = nn.Sequential(encoder.head, linear)
         shape = encoder.architecture | {"dim": len(classes), "normalize": False}
         self.network = Encoder(encoder.spec, encoder.preprocess, encoder.backbone, head, shape, encoder.plugins).eval()
+
+    def __repr__(self) -> str:
+        return f"<Classifier of {len(self.classes)} classes on encoder {self.encoder.digest[:12]}>"
 
     def predict(self, data: Any, **options: Any) -> np.ndarray:
         """Predict the (N,) labels of the readable samples; see `classify` for options and errors."""
@@ -155,6 +159,16 @@ class FinetuneResult:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON."""
         return self.results
+
+    def __repr__(self) -> str:
+        return f"<FinetuneResult: test accuracy {self.accuracy['finetuned']}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        rows = [{"": TITLES[name], "test accuracy": str(metric)} for name, metric in self.accuracy.items()]
+        return html_summary("Fine-tuning", self.text().splitlines()[len(rows) + 2 :], rows)
 
     def text(self) -> str:
         """Return the accuracies, their differences and the selected epochs, for a terminal."""
