@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
@@ -121,6 +122,7 @@ class Anomalies:
         self.detector.save(folder)
 
 
+@checked_arguments
 def find_anomalies(
     run: str | Path | Autoencoder | Encoder,
     data: Any,

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._inputs import open_or_embed
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
@@ -137,6 +138,7 @@ class Clusters:
             self.image.save(folder / "image.png")
 
 
+@checked_arguments
 def find_clusters(
     embeddings: Any,
     *,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._inputs import open_or_embed
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.layouts import project
@@ -52,6 +53,7 @@ class ExploreResult:
     command: str
 
 
+@checked_arguments
 def explore(
     embeddings: Any,
     out: str | Path,

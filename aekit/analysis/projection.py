@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._inputs import open_or_embed
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
@@ -78,6 +79,7 @@ class Map:
         return pa.table(columns).replace_schema_metadata({"aekit.digest": self.digest})
 
 
+@checked_arguments
 def draw_map(
     data: Any,
     *,

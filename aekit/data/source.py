@@ -31,6 +31,7 @@ class Source:
         takes_arrays: whether it also opens a numpy array (N, ...) or a pyarrow table, passed in place of the path.
     """
 
+    plugin_kind: ClassVar[str] = "source"
     spec: SampleSpec
     ids: Sequence[str]
     labels: np.ndarray | None = None

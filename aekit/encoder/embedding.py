@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
@@ -21,6 +22,7 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
 
+@checked_arguments
 def embed(
     encoder: Embedder,
     data: Any,

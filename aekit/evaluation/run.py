@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
@@ -21,7 +22,7 @@ from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_h
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, TargetType, make_targets
-from aekit.evaluation.results import CheckResult, Result, Split
+from aekit.evaluation.results import CheckResult, Result, Split, as_result
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
@@ -29,6 +30,7 @@ from aekit.progress import Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import options_model, validate_options
+from aekit.registry.session import plugin_names
 
 __all__ = ["ALL", "QUICK", "Evaluation", "evaluate"]
 
@@ -38,11 +40,12 @@ ALL, QUICK = "all", "quick"
 """Names that select every evaluator, slow ones included, and the evaluators tagged as quick."""
 
 
+@checked_arguments
 def evaluate(
     embeddings: Any,
     labels: Any = None,
     *,
-    evaluators: Iterable[str] | None = None,
+    evaluators: Any = None,
     baselines: bool = True,
     checks: bool = True,
     compare_with: Mapping[str, Any] | None = None,
@@ -62,7 +65,8 @@ def evaluate(
             array has none.
         labels: (N,) classes or numbers, or (N, L) of 0 and 1 for several labels per sample; default: those stored with the
             embeddings. None, NaN and "" stand for a missing label.
-        evaluators: names, ``all`` or ``quick``; default: all but the slow ones. Evaluators that need other labels are skipped.
+        evaluators: names, functions of embeddings, labels and split, ``all`` or ``quick``, or a list of these; default: all but
+            the slow ones. Evaluators that need other labels are skipped.
         baselines: evaluate the baselines too.
         checks: check the health of the embeddings and their stability, and search for leakage between the parts of the split.
         compare_with: name -> embeddings of the same samples by another encoder, as an object, a folder or an array.
@@ -141,7 +145,7 @@ def evaluate(
             check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
         with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
             for name, (function, settings, uses_labels) in selected.items():
-                result = function(subject.features, values if uses_labels else None, inner, **settings)
+                result = as_result(function(subject.features, values if uses_labels else None, inner, **settings), name)
                 by_evaluator[name] = _with_label_names(result, targets)
                 task.advance(note=name)
     if run is not None and provenance:
@@ -190,14 +194,14 @@ def split_for_targets(
 
 
 def _select_evaluators(
-    names: Iterable[str] | None,
+    names: Any,
     targets: Targets | None,
     options: Mapping[str, Mapping[str, Any]],
     seed: int,
     notes: list[str],
 ) -> dict[str, tuple[Any, dict[str, Any], bool]]:
     """Return name -> function, options, and whether the evaluator uses these labels; note which ones are skipped."""
-    requested = None if names is None else list(names)
+    requested = None if names is None else plugin_names("evaluator", names, "evaluators")
     available = registry().by_kind("evaluator")
     if requested is None:
         slow = [plugin.name for plugin in available if "slow" in plugin.entry.tags]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
@@ -30,6 +31,7 @@ from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
+from aekit.registry.session import plugin_name
 from aekit.version import __version__
 
 RECALL_AT = 10
@@ -43,11 +45,12 @@ GROWTH = 2
 _FILES = {".lock", "encoder", "ids.parquet", "manifest.json"}
 
 
+@checked_arguments
 def build_index(
     embeddings: Any,
     out: str | Path | None = None,
     *,
-    engine: str = "faiss",
+    engine: Any = "faiss",
     metric: Similarity = "cosine",
     options: dict[str, Any] | None = None,
     progress: ProgressOption = None,
@@ -57,7 +60,7 @@ def build_index(
     Args:
         embeddings: `aekit.Embeddings`, their folder, or an array (N, D).
         out: folder; without it the index stays in memory.
-        engine: name of an index plugin.
+        engine: name of an index plugin, or a class derived from `aekit.plugin.Index`.
         metric: ``cosine``, ``l2`` or ``ip`` (inner product).
         options: options of the engine, such as ``{"kind": "IVF256,Flat"}``.
         progress: shows the choice of index, the reason for it, and a bar, as in `aekit.fit`.
@@ -84,6 +87,7 @@ def build_index(
         raise DataError("no embeddings to index")
     if metric not in get_args(Similarity):
         raise RecipeError([f"index metric {metric!r}: no such metric{closest_name(metric, get_args(Similarity))}"])
+    engine = plugin_name("index", engine, "engine")
     plugin = registry().get("index", engine)
     settings = validate_options(plugin, options or {}, f"index {engine}")
     if out is None:

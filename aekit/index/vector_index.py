@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,8 @@ class Index(ABC):
 
     For the cosine metric, vectors and queries have length 1, so that the cosine is the inner product.
     """
+
+    plugin_kind: ClassVar[str] = "index"
 
     @abstractmethod
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aekit._arguments import checked_arguments
 from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.io.atomic import read_json
@@ -40,6 +41,7 @@ class BenchResult:
     comparison: Comparison | None
 
 
+@checked_arguments
 def bench(
     recipes: str | Path | Iterable[str | Path],
     out: str | Path,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aekit._arguments import checked_arguments
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.io.summaries import html_summary
 from aekit.workflows.comparing._differences import differing_settings, recipe_titles
@@ -106,6 +107,7 @@ class Comparison:
         return {"tables": tables, "skipped": self.skipped}
 
 
+@checked_arguments
 def compare(paths: str | Path | Iterable[str | Path], *, sort: str | None = None) -> Comparison:
     """Compare finished runs.
 
