@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from aekit.index.vector_index import open_index as open_index
     from aekit.objectives.autoencoder import load_autoencoder as load_autoencoder
     from aekit.objectives.likelihood import log_likelihood as log_likelihood
+    from aekit.registry.session import register as register
     from aekit.workflows.applying.tasks import apply as apply
     from aekit.workflows.comparing.benchmark import bench as bench
     from aekit.workflows.comparing.comparison import Comparison as Comparison, compare as compare
@@ -59,6 +60,7 @@ _HOMES = {
     "aekit.index.vector_index": "open_index",
     "aekit.objectives.autoencoder": "load_autoencoder",
     "aekit.objectives.likelihood": "log_likelihood",
+    "aekit.registry.session": "register",
     "aekit.workflows.applying.tasks": "apply",
     "aekit.workflows.comparing.benchmark": "bench",
     "aekit.workflows.comparing.comparison": "Comparison compare",

@@ -1,4 +1,4 @@
-"""Report progress. The library is silent; the command line passes in bars or plain lines."""
+"""Report progress and losses. What is shown, and where, is decided by `aekit.progress_display`."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ def test_no_module_bears_the_name_of_a_public_function() -> None:
 
 LAYERS = (
     ("version", "_lazy", "errors"),
+    ("_arguments",),
     ("progress",),
+    ("progress_display",),
     ("io",),
     ("registry",),
     ("data",),

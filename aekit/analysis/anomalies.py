@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
@@ -27,8 +28,10 @@ from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_folder, write_json, write_text
 from aekit.io.csv_files import write_csv
+from aekit.io.summaries import data_frame, html_summary
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.recipe import read_recipe
 from aekit.training.training_data import training_rows, training_samples
 
@@ -70,6 +73,27 @@ class Anomalies:
         """Return a conclusion in one sentence, a table of the metrics (without labels, of the top samples), and the notes."""
         return anomalies_text(self.ids, self.scores, self.metrics, self.notes, self.detector, max_samples)
 
+    def __repr__(self) -> str:
+        return f"<Anomalies: {self.text(0).splitlines()[0]}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        conclusion = self.text(0).splitlines()[0]
+        scores: list[dict[str, Any]] = [
+            {"id": name} | {score: float(values[row]) for score, values in self.scores.items()}
+            for row, name in enumerate(self.ids[:5])
+        ]
+        return html_summary(conclusion, self.notes, scores, total=len(self.ids), image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample, the most anomalous first: id as the index, the scores, and label
+        and ``anomalous`` where present."""
+        columns: dict[str, Any] = {"id": self.ids, **self.scores}
+        columns |= {} if self.labels is None else {"label": self.labels}
+        return data_frame(columns | ({} if self.anomalous is None else {"anomalous": self.anomalous})).set_index("id")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as plain JSON."""
         return {
@@ -97,6 +121,7 @@ class Anomalies:
         self.detector.save(folder)
 
 
+@checked_arguments
 def find_anomalies(
     run: str | Path | Autoencoder | Encoder,
     data: Any,
@@ -110,7 +135,7 @@ def find_anomalies(
     baselines: bool = True,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Anomalies:
     """Score how anomalous each sample is, given an encoder and normal samples.
 
@@ -126,7 +151,7 @@ def find_anomalies(
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
-        progress: receives a progress bar.
+        progress: shows a bar, as in `aekit.fit`.
 
     Returns:
         The scores, the most anomalous sample first.
@@ -146,6 +171,7 @@ def find_anomalies(
         >>> found.ids[0]  # the row of the most anomalous sample
         '5'
     """
+    progress = open_progress(progress)
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
@@ -163,6 +189,7 @@ def find_anomalies(
             if baseline_detectors and baseline_detectors.note:
                 notes.append(baseline_detectors.note)
         positions, scores = _score(source, rows, encoder, autoencoder, fitted, baseline_detectors, progress)
+        source.warn_of_skipped(Path(out) / "skipped.csv" if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
         anomalous = _anomalous(labels, normal, notes)
         metrics: dict[str, dict[str, Metric]] = {}

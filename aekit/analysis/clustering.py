@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._inputs import open_or_embed
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
@@ -21,9 +22,10 @@ from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import DENSE, center_distances, choose_kmeans, fit_hdbscan, order_by_size, silhouettes
 from aekit.io.atomic import atomic_folder, write_json
 from aekit.io.csv_files import write_csv
+from aekit.io.summaries import data_frame, html_summary
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.image_grid import draw_grid
 from aekit.visualization.rendering import DisplayScale
 
@@ -79,6 +81,10 @@ class Clusters:
 
     def text(self) -> str:
         """Return a conclusion in one sentence and a table of the clusters."""
+        return f"{self.conclusion()}.\n{format_columns(self.rows())}"
+
+    def conclusion(self) -> str:
+        """Return how many clusters there are, and how clear they are, as a sentence without its full stop."""
         rows = self.rows()
         clustered = sum(row["samples"] for row in rows)
         structure = next((name for least, name in STRUCTURE.items() if self.silhouette >= least), "no clear")
@@ -97,7 +103,21 @@ class Clusters:
         if self.labels is not None:
             purity = sum(row["samples"] * row["fraction"] for row in rows) / clustered
             conclusion += f"; {100 * purity:.0f}% of them have the most frequent label of their cluster"
-        return f"{conclusion}.\n{format_columns(rows)}"
+        return conclusion
+
+    def __repr__(self) -> str:
+        return f"<Clusters: {self.conclusion()}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"{self.conclusion()}.", rows=self.rows(), image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample: id as the index, cluster, distance, and label where present."""
+        columns: dict[str, Any] = {"id": list(self.ids), "cluster": self.clusters, "distance": self.distances}
+        return data_frame(columns | ({} if self.labels is None else {"label": self.labels})).set_index("id")
 
     def save(self, folder: Path) -> None:
         """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
@@ -117,6 +137,7 @@ class Clusters:
             self.image.save(folder / "image.png")
 
 
+@checked_arguments
 def find_clusters(
     embeddings: Any,
     *,
@@ -124,7 +145,7 @@ def find_clusters(
     method: Method = "kmeans",
     out: str | Path | None = None,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Clusters:
     """Cluster embeddings.
 
@@ -137,7 +158,7 @@ def find_clusters(
             20,000 samples; every other sample joins the cluster of its nearest neighbor.
         out: new folder for the cluster of each sample, the centers and the image.
         seed: seed of the initial centers and of the samples whose silhouette is measured.
-        progress: receives the number of clusters that was chosen.
+        progress: shows the number of clusters that was chosen, as in `aekit.fit`.
 
     Returns:
         The clusters, numbered from the largest to the smallest.
@@ -155,6 +176,7 @@ def find_clusters(
         >>> np.bincount(found.clusters).tolist()
         [20, 15, 10]
     """
+    progress = open_progress(progress)
     if method not in get_args(Method):
         raise RecipeError([f"method = {method!r}: expected kmeans or hdbscan"])
     if method == "hdbscan" and clusters:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._inputs import open_or_embed
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.layouts import project
@@ -23,7 +23,8 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.io.atomic import atomic_folder, write_text
-from aekit.progress import SILENT, Progress
+from aekit.io.summaries import png_bytes
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.image_grid import render_sample
 from aekit.visualization.rendering import DisplayScale
 
@@ -52,6 +53,7 @@ class ExploreResult:
     command: str
 
 
+@checked_arguments
 def explore(
     embeddings: Any,
     out: str | Path,
@@ -60,7 +62,7 @@ def explore(
     method: str = "auto",
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> ExploreResult:
     """Write embeddings for an explorer.
 
@@ -76,7 +78,7 @@ def explore(
             its own.
         max_samples: most samples to write; more are thinned evenly.
         seed: seed of the layout and the clusters.
-        progress: receives the number of samples that are written, and a progress bar.
+        progress: shows the number of samples that are written, and a bar, as in `aekit.fit`.
 
     Returns:
         The folder, the number of samples, and the command that opens it.
@@ -95,6 +97,7 @@ def explore(
         ...     aekit.explore(vectors, f"{folder}/atlas", method="pca").count
         40
     """
+    progress = open_progress(progress)
     if format not in get_args(ExplorerFormat):
         raise RecipeError([f"format = {format!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
     embeddings = open_or_embed(embeddings, progress)
@@ -119,7 +122,7 @@ def _columns(embeddings: Embeddings, shown: np.ndarray, vectors: np.ndarray, see
         if values is not None:
             columns[name] = values[shown].tolist()
     if len(shown) >= MIN_SAMPLES:
-        columns["cluster"] = [str(number) for number in find_clusters(vectors, seed=seed).clusters]
+        columns["cluster"] = [str(number) for number in find_clusters(vectors, seed=seed, progress=False).clusters]
     return columns
 
 
@@ -161,7 +164,7 @@ def _atlas(
     )
     command = f"embedding-atlas {folder / 'embeddings.parquet'} --x x --y y --neighbors neighbors"
     if images is not None:
-        thumbnails = [{"bytes": _png(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
+        thumbnails = [{"bytes": png_bytes(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
         table["image"] = pa.array(thumbnails, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
         command += " --image image"
     pq.write_table(pa.table(table), part / "embeddings.parquet")
@@ -201,9 +204,3 @@ def _projector(
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from aekit._arguments import checked_arguments
 from aekit.analysis._inputs import open_or_embed
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
@@ -23,7 +24,8 @@ from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
 from aekit.io.atomic import atomic_file, write_text
-from aekit.progress import SILENT, Progress
+from aekit.io.summaries import data_frame, html_summary
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.map_data import color_options, map_data
 from aekit.visualization.page import Page, card
 from aekit.visualization.plots import draw_points
@@ -57,6 +59,16 @@ class Map:
     titles: tuple[str, str]
     image: Image.Image
 
+    def __repr__(self) -> str:
+        return f"<Map of {len(self.ids)} samples: {self.titles[0]}>"
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"Map of {len(self.ids):,} samples, encoder {self.digest[:12]}", image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return the table as a `pandas.DataFrame` with the id as the index."""
+        return data_frame(self.table().to_pydict()).set_index("id")
+
     def table(self) -> pa.Table:
         """Return a row per sample: id, x, y, pca_x, pca_y, and label if there are labels."""
         columns: dict[str, Any] = {"id": pa.array(self.ids, pa.string())}
@@ -67,6 +79,7 @@ class Map:
         return pa.table(columns).replace_schema_metadata({"aekit.digest": self.digest})
 
 
+@checked_arguments
 def draw_map(
     data: Any,
     *,
@@ -75,7 +88,7 @@ def draw_map(
     method: str = "auto",
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Map:
     """Draw samples as points in the plane.
 
@@ -86,7 +99,7 @@ def draw_map(
         method: ``auto``, two-dimensional embeddings as they are and t-SNE of others; ``tsne``, ``umap`` or ``pca``.
         max_samples: most samples on the map; more are thinned evenly.
         seed: seed of t-SNE, UMAP and the clusters.
-        progress: receives the number of samples on the map.
+        progress: shows the number of samples on the map, as in `aekit.fit`.
 
     Returns:
         The points and the image.
@@ -104,6 +117,7 @@ def draw_map(
         >>> aekit.draw_map(vectors, method="pca").points.shape
         (40, 2)
     """
+    progress = open_progress(progress)
     if out is not None and Path(out).suffix.lower() != ".png":
         raise OutputError(f"{out}: expected a name that ends in .png")
     embeddings = open_or_embed(data, progress)
@@ -143,7 +157,7 @@ def _page(embeddings: Embeddings, shown: np.ndarray, layouts: dict[str, np.ndarr
     vectors = np.asarray(embeddings.vectors, np.float32)[shown]
     labels = None if embeddings.labels is None else select_labels(embeddings.labels, shown)
     splits = None if embeddings.splits is None else embeddings.splits[shown]
-    clusters = find_clusters(vectors, seed=seed).clusters if len(vectors) >= MIN_SAMPLES else None
+    clusters = find_clusters(vectors, seed=seed, progress=False).clusters if len(vectors) >= MIN_SAMPLES else None
     ids = [str(embeddings.ids[int(row)]) for row in shown]
     neighbors = nearest_other_neighbors(vectors, NEIGHBORS_SHOWN)[1]
     description = map_data(ids, layouts, color_options(labels, splits, clusters), neighbors)

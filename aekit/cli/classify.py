@@ -59,6 +59,3 @@ def classify(
         width = max(len(str(label)) for label in classifier.classes)
         for name, label, probability in rows():
             click.echo(f"{probability:6.4f}  {label!s:{width}}  {name}")
-    if source.skipped:
-        name, reason = next(iter(source.skipped.items()))
-        progress.say(f"{len(source.skipped)} samples skipped, e.g. {name}: {reason}")

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aekit._arguments import checked_arguments
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
@@ -29,6 +30,7 @@ Layout = Literal["auto", "channels-first", "channels-last"]
 Options = Mapping[str, Mapping[str, Any]]
 
 
+@checked_arguments
 def open_data(
     data: Any, options: Options | None = None, *, like: SampleSpec | None = None, base: Path | None = None
 ) -> Source:

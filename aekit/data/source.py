@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from aekit.data.spec import Column, Kind, SampleSpec
 from aekit.errors import DataError
-from aekit.progress import Progress
+from aekit.progress import Progress, warn
 
 
 class Source:
@@ -30,6 +31,7 @@ class Source:
         takes_arrays: whether it also opens a numpy array (N, ...) or a pyarrow table, passed in place of the path.
     """
 
+    plugin_kind: ClassVar[str] = "source"
     spec: SampleSpec
     ids: Sequence[str]
     labels: np.ndarray | None = None
@@ -38,6 +40,7 @@ class Source:
     skipped: dict[str, str]
     slow: bool = False
     origin: dict[str, Any] | None = None
+    _skips_reported: int = 0
     notes: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
     takes_arrays: ClassVar[bool] = False
@@ -66,6 +69,14 @@ class Source:
         """Report the choices that opening it made."""
         for line in self.notes:
             progress.say(f"data: {line}")
+
+    def warn_of_skipped(self, listed_in: Path | None = None) -> None:
+        """Warn of the samples that could not be read since the last call; `listed_in` is the file that lists them all."""
+        if len(self.skipped) > self._skips_reported:
+            self._skips_reported = len(self.skipped)
+            name, reason = next(iter(self.skipped.items()))
+            listed = f"; all in {listed_in}" if listed_in else ""
+            warn(f"data: {len(self.skipped)} samples skipped, e.g. {name}: {reason}{listed}")
 
     def rows_of(self, split: str | None) -> np.ndarray:
         """Return the positions (N,) of the samples of a split.

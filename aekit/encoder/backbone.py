@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import Preprocess
 
 
@@ -26,6 +29,7 @@ class Backbone(nn.Module):
         tokens_dim: W, width of the tokens.
     """
 
+    plugin_kind: ClassVar[str] = "backbone"
     stages: nn.ModuleList
     features_dim: int
     features_shape: tuple[int, ...]
@@ -90,6 +94,76 @@ class Backbone(nn.Module):
         if expand is None:
             expand = nn.Sequential(nn.Linear(dim, self.features_dim), nn.Unflatten(1, self.features_shape))
         return Decoder(self, expand)
+
+
+class ModuleBackbone(Backbone):
+    """Any network from preprocessed samples (B, *shape) to features (B, ...), with a generic decoder of dense layers.
+
+    Args:
+        network: an ``nn.Sequential``, whose layers with weights begin the stages, or another module, which is one stage.
+        spec: spec of the samples.
+
+    Raises:
+        ValueError: the network does not map a batch of samples to a batch of features.
+    """
+
+    def __init__(self, network: nn.Module, spec: SampleSpec) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(_stages(network))
+        self.features_shape = _features_shape(self, spec)
+        self.features_dim, self.sample_shape = math.prod(self.features_shape), spec.shape
+        self.note = f"{type(network).__name__}, of {len(self.stages)} stages; dense layers decode its features"
+
+    def decoder(self, dim: int, expand: nn.Module | None = None) -> nn.Module:
+        size = math.prod(self.sample_shape)
+        hidden = min(DECODER_WIDTH, max(dim, size))
+        layers = [nn.Flatten(), nn.Linear(self.features_dim if expand else dim, hidden), nn.ReLU()]
+        return nn.Sequential(
+            *([expand] if expand else []), *layers, nn.Linear(hidden, size), nn.Unflatten(1, self.sample_shape)
+        )
+
+
+DECODER_WIDTH = 512
+"""Width of the hidden layer of the generic decoder."""
+
+
+def _stages(network: nn.Module) -> list[nn.Module]:
+    """Split a sequence so that each stage begins with a layer that has weights."""
+    if type(network) is not nn.Sequential:
+        return [network]
+    groups: list[list[nn.Module]] = [[]]
+    for layer in network:
+        if groups[-1] and _has_weights(layer) and any(map(_has_weights, groups[-1])):
+            groups.append([])
+        groups[-1].append(layer)
+    return [nn.Sequential(*group) for group in groups]
+
+
+def _has_weights(layer: nn.Module) -> bool:
+    return any(parameter.ndim > 1 for parameter in layer.parameters())
+
+
+def _features_shape(backbone: Backbone, spec: SampleSpec) -> tuple[int, ...]:
+    """Return the shape of the features of one sample, before flattening, found by running the network on two samples."""
+    training, x = backbone.training, torch.zeros(2, *spec.shape)
+    device = next((tensor.device for tensor in backbone.state_dict().values()), x.device)
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            features: Any = x.to(device)
+            for stage in backbone.stages:
+                features = stage(features)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise ValueError(
+            f"on a batch of shape {tuple(x.shape)} it raised {type(error).__name__}: {lines[0]}"
+        ) from error
+    finally:
+        backbone.train(training)
+    if not isinstance(features, Tensor) or features.ndim < 2 or len(features) != 2:
+        what = f"a tensor of shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(f"for a batch of 2 samples it returned {what}; expected features (2, F)")
+    return tuple(features.shape[1:])
 
 
 class BackboneWithDense(Backbone):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
@@ -17,10 +18,11 @@ from aekit.encoder.embeddings import FORMAT, Embedder, Embeddings
 from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
 from aekit.errors import DataError
 from aekit.io.atomic import explain_write_errors, folder_lock
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
 
+@checked_arguments
 def embed(
     encoder: Embedder,
     data: Any,
@@ -31,7 +33,7 @@ def embed(
     batch_size: int = 256,
     strict: bool = False,
     drop_missing: bool = False,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Embeddings:
     """Embed data in bounded memory, into a folder or (without `out`) into memory.
 
@@ -44,7 +46,7 @@ def embed(
         batch_size: samples per forward pass.
         strict: stop at the first sample that cannot be read.
         drop_missing: remove rows whose sample is no longer in the data.
-        progress: receives a progress bar.
+        progress: shows a bar, as in `aekit.fit`.
 
     Returns:
         N embeddings with ids, and labels and splits where the data has any.
@@ -59,6 +61,7 @@ def embed(
         >>> embeddings.vectors.shape, embeddings.labels.shape
         ((1797, 2), (1797,))
     """
+    progress = open_progress(progress)
     source = open_data(data, options, like=encoder.spec)
     if source is not data:
         source.report_notes(progress)
@@ -96,6 +99,7 @@ def embed(
                         task.advance(len(rows.ids))
                 store.close()
         embeddings = Embeddings.open(folder)
+    source.warn_of_skipped(None if out is None else Path(out) / "skipped.csv")
     embeddings.encoder, embeddings._source = encoder, source
     return embeddings
 

@@ -15,12 +15,16 @@ import torch
 from aekit.data.opening import reopen
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
-from aekit.encoder.identity import read_description
-from aekit.encoder.parquet_store import Rows, concatenate_rows, from_table, to_table
-from aekit.errors import DataError, IdentityError
+from aekit.encoder._selection import cosine_similarity, selected_rows
+from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.parquet_store import Rows, concatenate_rows, from_table, select_rows, to_table
+from aekit.errors import DataError, IdentityError, closest_name
 from aekit.io.atomic import file_sha256, read_json
+from aekit.io.summaries import data_frame, html_summary
 
 FORMAT = 1
+SEARCHED_IDS = 10_000
+"""Most ids among which the nearest to an unknown one is looked for."""
 
 
 class Embedder(Protocol):
@@ -42,16 +46,24 @@ class Embedder(Protocol):
 class Embeddings:
     """Vectors of one encoder, in a folder or in memory; ``numpy.asarray`` returns them as (N, D) float32.
 
+    ``embeddings[3]`` and ``embeddings["id"]`` are vectors (D,); slices, masks and lists of rows select `Embeddings`. A pickle
+    holds the vectors with their ids, labels and splits, without the encoder and the data.
+
     Attributes:
         digest: digest of the encoder.
         encoder: the encoder, if it is loaded; see `aekit.encoder.loading.encoder_of`.
         folder: folder of the embeddings, or None.
+        encoder_folder: folder with the encoder, which is kept where rows are selected; or None.
         manifest: content of ``manifest.json``.
 
     Examples:
         >>> embeddings = aekit.Embeddings.from_array(np.eye(3))
         >>> len(embeddings), embeddings.dim, list(embeddings.ids)
         (3, 3, ['0', '1', '2'])
+        >>> embeddings[1].tolist(), embeddings[1:].shape
+        ([0.0, 1.0, 0.0], (2, 3))
+        >>> embeddings.similarity()[0].tolist()
+        [1.0, 0.0, 0.0]
     """
 
     def __init__(
@@ -66,6 +78,8 @@ class Embeddings:
         self.manifest, self.folder, self._rows = manifest, folder, rows
         self.digest: str = manifest["digest"]
         self.encoder, self._source = encoder, source
+        self.encoder_folder = folder
+        self._row_by_id: dict[str, int] | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> Embeddings:
@@ -103,10 +117,100 @@ class Embeddings:
         return self.manifest["count"]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.vectors, dtype)
+        return np.array(self.vectors, dtype) if copy else np.asarray(self.vectors, dtype)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Iterate over the vectors (D,)."""
+        return iter(self.vectors)
+
+    def __getitem__(self, which: Any) -> Any:
+        """Return the vector (D,) of a row or an id, or the `Embeddings` of a slice, a mask or a list of rows or ids.
+
+        Raises:
+            IndexError: no such row, or a mask of another length.
+            KeyError: no such id.
+        """
+        if isinstance(which, str):
+            return self.vectors[self._row(which)]
+        if isinstance(which, (int, np.integer)) and not isinstance(which, (bool, np.bool_)):
+            return self.vectors[which]
+        rows = selected_rows(which, len(self), self._row)
+        manifest = {name: value for name, value in self.manifest.items() if name != "parts"} | {"count": len(rows)}
+        part = Embeddings(manifest, rows=select_rows(self.rows, rows), encoder=self.encoder, source=self._source)
+        part.encoder_folder = self.encoder_folder
+        return part
+
+    def _row(self, name: str) -> int:
+        if self._row_by_id is None:
+            self._row_by_id = {known: row for row, known in enumerate(self.ids)}
+        try:
+            return self._row_by_id[name]
+        except KeyError:
+            hint = closest_name(name, self.ids) if len(self) <= SEARCHED_IDS else ""
+            raise KeyError(f"no embedding has the id {name!r}{hint}") from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_rows": self.rows, "encoder": None, "_source": None, "_row_by_id": None}
 
     def __repr__(self) -> str:
-        return f"<Embeddings {len(self)} x {self.dim} of encoder {self.digest[:12]}>"
+        extras = [name for name in ("labels", "splits") if self._has(name)]
+        text = f"Embeddings {len(self)} x {self.dim} of encoder {self.digest[:12]}"
+        return f"<{', '.join([text, *extras])}>"
+
+    def _has(self, column: str) -> bool:
+        """Return whether the rows have labels or splits, without reading rows that are in a folder."""
+        if self._rows is None and self.folder is not None and self.manifest.get("parts"):
+            names = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
+            return column.removesuffix("s") in names
+        return getattr(self.rows, column) is not None
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"id": self.ids[row]}
+            | ({} if self.labels is None else {"label": self.labels[row]})
+            | ({} if self.splits is None else {"split": self.splits[row]})
+            | {"vector": f"{', '.join(f'{value:.3g}' for value in self.vectors[row, :4])}{', ...' * (self.dim > 4)}"}
+            for row in range(min(len(self), 5))
+        ]
+        place = [] if self.folder is None else [f"in {self.folder}"]
+        title = f"{len(self):,} embeddings of {self.dim} dimensions"
+        return html_summary(title, [f"encoder {self.digest[:12]}", *place], rows, total=len(self))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        return len(self), self.dim
+
+    def similarity(self, other: Any = None) -> np.ndarray:
+        """Return the cosine similarities (N, M) to other embeddings, by default to these.
+
+        Args:
+            other: `Embeddings` of the same encoder, their folder, or vectors (M, D) or (D,).
+
+        Returns:
+            (N, M) float32 in -1..1; 0 for a vector of zeros.
+
+        Raises:
+            IdentityError: embeddings of another encoder.
+            DataError: vectors of another length, or not finite.
+        """
+        theirs = self
+        if other is not None:
+            one = not isinstance(other, (Embeddings, str, Path)) and np.ndim(other) == 1
+            theirs = open_embeddings(np.asarray(other)[None] if one else other)
+            if isinstance(other, (Embeddings, str, Path)):
+                check_same_encoder(self.digest, theirs.digest, what="these embeddings", maker="the others are")
+            if theirs.dim != self.dim:
+                raise DataError(f"vectors of length {theirs.dim}: expected {self.dim}, as these embeddings")
+        return cosine_similarity(self.vectors, theirs.vectors)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample: id as the index, label and split where present, and a column for
+        each dimension, ``0`` to ``D - 1``."""
+        columns: dict[Any, Any] = {"id": list(self.ids)}
+        columns |= {} if self.labels is None else {"label": self.labels}
+        columns |= {} if self.splits is None else {"split": self.splits}
+        return data_frame(columns | {str(place): self.vectors[:, place] for place in range(self.dim)}).set_index("id")
 
     @property
     def dim(self) -> int:
@@ -180,7 +284,9 @@ class Embeddings:
         """Return the sample spec of the encoder, without loading its weights."""
         if self.encoder is not None:
             return self.encoder.spec
-        return None if self.folder is None else SampleSpec.from_dict(read_description(self.folder)["spec"])
+        return (
+            None if self.encoder_folder is None else SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
+        )
 
 
 def open_embeddings(embeddings: Any) -> Embeddings:

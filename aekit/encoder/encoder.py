@@ -15,16 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from aekit.data.spec import SampleSpec
-from aekit.encoder.backbone import Backbone, BackboneWithDense, TiedLayer
+from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, TiedLayer
 from aekit.encoder.embedding import embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import check_values, compute_digest
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import RecipeError
+from aekit.encoder.programs import reset_weights, save_programs
+from aekit.errors import AekitError, RecipeError
 from aekit.io.atomic import atomic_folder, copy_encoder, read_json, write_json, write_text
+from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
-from aekit.registry.discovery import Plugin, registry
+from aekit.registry.discovery import SESSION, Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.version import __version__
 
@@ -72,6 +74,21 @@ class Encoder(nn.Module):
         self.frozen, self.frozen_params = 0, list[nn.Parameter]()
         self.record: dict[str, Any] = {}
         self.folder: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"<Encoder {self.digest[:12]}: {self.spec} -> {self.dim} dimensions, {self._network()}>"
+
+    def _network(self) -> str:
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return f"backbone {self.plugins[0].name}, {count:,} parameters"
+
+    def _repr_html_(self) -> str:
+        metrics = [{"metric": name.replace("_", " "), "value": v} for name, v in self.record.get("metrics", {}).items()]
+        lines = [f"{self.spec} → {self.dim} dimensions", self._network()]
+        data = self.record.get("data", {}).get("data")
+        lines += [f"trained on {data}"] if data else []
+        headline = self.record.get("evaluation", {}).get("headline")
+        return html_summary(f"Encoder {self.digest[:12]}", [*lines, *([headline] if headline else [])], metrics)
 
     @property
     def features_dim(self) -> int:
@@ -150,17 +167,24 @@ class Encoder(nn.Module):
     def with_random_weights(self, seed: int) -> Encoder:
         """Build the same architecture and preprocessing with new random weights, a baseline that every encoder must beat."""
         fresh = build_encoder(self.spec, self.preprocess, self.architecture, seed=seed, plugins=self.plugins)
+        if any(getattr(plugin.load(), "keeps_weights", False) for plugin in self.plugins):
+            with temporary_seed(seed):
+                reset_weights(nn.ModuleList([fresh.backbone, fresh.head]))
         return fresh.to(self.device).eval()
 
     def save(self, folder: str | Path) -> Path:
         """Write ``encoder.json``, ``weights.safetensors`` and a model card into a new folder.
 
+        Parts that are code of this session rather than of an installed plugin are kept as `torch.export` programs.
+
         Raises:
-            OutputError: the folder exists and is not empty.
+            OutputError: the folder exists and is not empty, or a part cannot be kept as a program.
         """
         folder = Path(folder)
         description = self.description()
         with atomic_folder(folder) as part:
+            programs = save_programs(self.spec, self.backbone, self.head, self.plugins, part)
+            description |= {"programs": programs} if programs else {}
             save_weights(self, part / "weights.safetensors")
             write_json(part / "encoder.json", description)
             write_text(part / "README.md", model_card(description))
@@ -224,6 +248,13 @@ def build_encoder(
             backbone = _build_backbone(spec, architecture, plugins[0])
         except ValueError as error:
             raise RecipeError([f"backbone {plugins[0].name!r} cannot take {spec}: {error}"]) from error
+        except Exception as error:
+            if isinstance(error, AekitError) or plugins[0].distribution != SESSION:
+                raise
+            line = (str(error).strip().splitlines() or [""])[0]
+            raise RecipeError(
+                [f"backbone {plugins[0].name!r} of this session cannot be built: {type(error).__name__}: {line}"]
+            ) from error
         if head is None:
             head = _build_head(architecture, plugins, backbone)
     return Encoder(spec, preprocess, backbone, head, architecture, plugins)
@@ -238,8 +269,12 @@ def required_plugins(architecture: dict[str, Any]) -> list[Plugin]:
 
 
 def _build_backbone(spec: SampleSpec, architecture: dict[str, Any], plugin: Plugin) -> Backbone:
-    options = validate_options(plugin, architecture["backbone"]["options"], "encoder.backbone")
-    trunk: Backbone = plugin.load()(spec, **options)
+    options = _options(plugin, architecture["backbone"]["options"], "encoder.backbone")
+    trunk: Any = plugin.load()(spec, **options)
+    if not isinstance(trunk, Backbone):
+        if not isinstance(trunk, nn.Module):
+            raise ValueError(f"it gave {type(trunk).__name__}; expected an nn.Module")
+        trunk = ModuleBackbone(trunk, spec)
     return BackboneWithDense(trunk, architecture["hidden"]) if architecture.get("hidden") else trunk
 
 
@@ -247,7 +282,7 @@ def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], backbon
     dim = architecture["dim"]
     if not architecture["head"]:
         return nn.Linear(backbone.features_dim, dim) if dim else nn.Identity()
-    options = validate_options(plugins[1], architecture["head"]["options"], f"variant {plugins[1].name}")
+    options = _options(plugins[1], architecture["head"]["options"], f"variant {plugins[1].name}")
     try:
         head = plugins[1].load()(**options).head(tuple(backbone.features_shape), dim or backbone.features_dim)
     except ValueError as error:
@@ -255,6 +290,11 @@ def _build_head(architecture: dict[str, Any], plugins: Sequence[Plugin], backbon
     if head is None:
         raise RecipeError([f"variant {plugins[1].name!r} should provide the head of the encoder, but returned None"])
     return head
+
+
+def _options(plugin: Plugin, options: dict[str, Any], place: str) -> dict[str, Any]:
+    """Validate options; a network with its weights has none."""
+    return {} if getattr(plugin.load(), "keeps_weights", False) else validate_options(plugin, options, place)
 
 
 @contextmanager

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from aekit._arguments import checked_arguments
 from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import FORMAT, Encoder, build_encoder
 from aekit.encoder.identity import CHECK_TOLERANCE, check_values, find_encoder_folder, version_changes
 from aekit.encoder.preprocessing import Preprocess
+from aekit.encoder.programs import program_plugin
 from aekit.errors import DataError, IdentityError, PluginError, RecipeError
 from aekit.io.atomic import read_json
 from aekit.io.weights import load_error
-from aekit.registry.discovery import registry
+from aekit.registry.discovery import SESSION, Plugin, registry
 
 
+@checked_arguments
 def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     """Load an encoder, and check that it is unchanged since it was saved.
 
@@ -44,7 +48,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     saved = read_json(folder / "encoder.json")
     if saved.get("format") != FORMAT:
         raise IdentityError(f"{folder}: encoder format {saved.get('format')!r}, this aekit reads {FORMAT}")
-    plugins = [registry().require(record, required_by=str(folder)) for record in saved["plugins"]]
+    plugins = [_plugin(record, folder, saved.get("programs", {})) for record in saved["plugins"]]
     moved = version_changes(saved["plugins"], plugins)
     spec = SampleSpec.from_dict(saved["spec"])
     try:
@@ -67,9 +71,19 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
     drift = (torch.tensor(values) - torch.tensor(saved["check"])).abs().max().item()
     if not drift <= CHECK_TOLERANCE:
         raise PluginError(f"{folder}: computes other embeddings than when it was saved (off by {drift:.2g}){moved}")
-    known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check"}
+    known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check", "programs"}
     encoder.record, encoder.folder = {key: value for key, value in saved.items() if key not in known}, folder
     return encoder.to(device)
+
+
+def _plugin(record: dict[str, str], folder: Path, programs: dict[str, Any]) -> Plugin:
+    """Return the plugin that a saved encoder names; for code of another session, the program that is kept of it."""
+    if record["distribution"] == SESSION:
+        same = [p for p in registry().named(record["kind"], record["name"]) if p.to_dict() == record]
+        kept = program_plugin(record, folder, programs)
+        if not same and kept is not None:
+            return kept
+    return registry().require(record, required_by=str(folder))
 
 
 def open_encoder(encoder: Encoder | str | Path, *, device: str | torch.device | None = None) -> Encoder:
@@ -97,6 +111,6 @@ def encoder_of(embeddings: Embeddings) -> Encoder | None:
     Raises:
         DataError, IdentityError, PluginError: as `load`, of the encoder in their folder.
     """
-    if embeddings.encoder is None and embeddings.folder is not None:
-        embeddings.encoder = load(embeddings.folder)
+    if embeddings.encoder is None and embeddings.encoder_folder is not None:
+        embeddings.encoder = load(embeddings.encoder_folder)
     return embeddings.encoder if isinstance(embeddings.encoder, Encoder) else None

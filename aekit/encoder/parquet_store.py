@@ -221,6 +221,13 @@ def concatenate_rows(parts: list[Rows], dim: int) -> Rows:
     )
 
 
+def select_rows(rows: Rows, indices: np.ndarray) -> Rows:
+    """Return the rows at (M,) indices."""
+    labels, splits = (None if column is None else column[indices] for column in (rows.labels, rows.splits))
+    ids, hashes = ([column[row] for row in indices.tolist()] for column in (rows.ids, rows.hashes))
+    return Rows(ids, rows.vectors[indices], labels, splits, hashes)
+
+
 def skipped_csv(skipped: dict[str, str]) -> str:
     """Format the id and the reason of each skipped sample as CSV."""
     return csv_text(("id", "reason"), sorted(skipped.items()))

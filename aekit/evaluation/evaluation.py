@@ -13,6 +13,7 @@ from aekit.evaluation._headline import headline
 from aekit.evaluation.metrics._paired_tests import PairedComparison, paired_comparisons
 from aekit.evaluation.results import CheckResult, Result
 from aekit.evaluation.summary import ENCODER, Severity, comparison_lines, graded_summary, primary_metric
+from aekit.io.summaries import data_frame, html_summary
 
 _MAX_PLOT_VALUES = 2**16
 """Size up to which `Evaluation.to_dict` keeps an array of `Result.plot_data`."""
@@ -117,8 +118,31 @@ class Evaluation:
             lines += [*self._check_lines(), *self.sampling_notes()]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        of = f" of encoder {self.digest[:12]}" if self.digest else ""
+        return f"<Evaluation{of}: {self.headline}>"
+
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        rows: list[dict[str, str]] = [
+            {"": cells[0]} | dict(zip(self.results, cells[1:])) for cells in self._table_cells()
+        ]
+        lines = [*self.summary(), *(f"warning: {line}" for line in self.warnings())]
+        lines += [f"note: {line}" for line in self.notes]
+        return html_summary(self.headline, lines, rows)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row for each subject, evaluator and metric: value, low and high."""
+        rows = [
+            {"subject": subject, "evaluator": evaluator, "metric": name}
+            | {"value": metric.value, "low": metric.low, "high": metric.high}
+            for subject, by_evaluator in self.results.items()
+            for evaluator, result in by_evaluator.items()
+            for name, metric in result.metrics.items()
+        ]
+        return data_frame(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON, as ``results.json`` holds it."""
@@ -164,23 +188,26 @@ class Evaluation:
 
     def _table_lines(self) -> list[str]:
         """Return a line for each evaluator, with a column for each subject, and a legend of the signs."""
-        subjects = list(self.results)
-        names = list(dict.fromkeys(name for by_name in self.results.values() for name in by_name))
-        rows = [["", *subjects]]
-        for name in names:
-            metric = primary_metric(next(by_name[name] for by_name in self.results.values() if name in by_name))[0]
-            row = [f"{name} {metric.replace('_', ' ')}"]
-            for subject in subjects:
-                result, pair = self.results[subject].get(name), self.paired_comparisons.get((name, subject))
-                sign = _SIGNS[pair.outcome] if pair else ""
-                row.append(f"{primary_metric(result)[1]} {sign}".rstrip() if result else "")
-            rows.append(row)
+        rows = [["", *self.results], *self._table_cells()]
         widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         if not self.paired_comparisons:
             return lines
         legend = "< significantly worse than the encoder, > significantly better, no sign: no significant difference"
         return [*lines, f"{legend} (95%, paired tests, Holm)", ""]
+
+    def _table_cells(self) -> list[list[str]]:
+        """Return for each evaluator its name and the values of the subjects, with the signs of their comparison."""
+        rows = []
+        for name in dict.fromkeys(name for by_name in self.results.values() for name in by_name):
+            metric = primary_metric(next(by_name[name] for by_name in self.results.values() if name in by_name))[0]
+            row = [f"{name} {metric.replace('_', ' ')}"]
+            for subject in self.results:
+                result, pair = self.results[subject].get(name), self.paired_comparisons.get((name, subject))
+                sign = _SIGNS[pair.outcome] if pair else ""
+                row.append(f"{primary_metric(result)[1]} {sign}".rstrip() if result else "")
+            rows.append(row)
+        return rows
 
     def _chosen_lines(self) -> list[str]:
         """Return which hyperparameters each evaluator chose, and on what data."""

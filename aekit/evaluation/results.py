@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from aekit.errors import PluginError
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,26 @@ class Result:
     chosen_on: str = "validation"
     chance: float | None = None
     notes: Sequence[str] = ()
+
+
+def as_result(returned: Any, evaluator: str) -> Result:
+    """Return the `Result` of an evaluator, which may also return a number, or a mapping from names to numbers.
+
+    Raises:
+        PluginError: it returned something else.
+    """
+    if isinstance(returned, Result):
+        return returned
+    values = returned if isinstance(returned, Mapping) else {"value": returned}
+    metrics = {
+        str(name): value if isinstance(value, Metric) else Metric(float(value))
+        for name, value in values.items()
+        if isinstance(value, (Metric, numbers.Real, np.number))
+    }
+    if not metrics or len(metrics) < len(values):
+        kind = type(returned).__name__
+        raise PluginError(f"evaluator {evaluator!r} returned {kind}: expected a Result, a number, or numbers by name")
+    return Result(metrics)
 
 
 @dataclass(frozen=True)

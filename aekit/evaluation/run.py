@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
@@ -22,13 +23,15 @@ from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, TargetType, make_targets
-from aekit.evaluation.results import CheckResult, Result, Split
+from aekit.evaluation.results import CheckResult, Result, Split, as_result
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress, warn
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import options_model, validate_options
+from aekit.registry.session import plugin_names
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -36,11 +39,12 @@ RAW_BYTES = 2**31
 """Bytes that the features of a baseline may take in memory."""
 
 
+@checked_arguments
 def evaluate(
     embeddings: Any,
     labels: Any = None,
     *,
-    evaluators: Iterable[str] | None = None,
+    evaluators: Any = None,
     baselines: bool = True,
     checks: bool = True,
     compare_with: Mapping[str, Any] | None = None,
@@ -51,7 +55,7 @@ def evaluate(
     target_type: TargetType = "auto",
     seed: int = 0,
     options: Mapping[str, Mapping[str, Any]] | None = None,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Evaluation:
     """Evaluate embeddings, and compare them with raw samples, PCA and the encoder with random weights.
 
@@ -60,7 +64,8 @@ def evaluate(
             array has none.
         labels: (N,) classes or numbers, or (N, L) of 0 and 1 for several labels per sample; default: those stored with the
             embeddings. None, NaN and "" stand for a missing label.
-        evaluators: names, ``all`` or ``quick``; default: all but the slow ones. Evaluators that need other labels are skipped.
+        evaluators: names, functions of embeddings, labels and split, ``all`` or ``quick``, or a list of these; default: all but
+            the slow ones. Evaluators that need other labels are skipped.
         baselines: evaluate the baselines too.
         checks: check the health of the embeddings and their stability, and search for leakage between the parts of the split.
         compare_with: name -> embeddings of the same samples by another encoder, as an object, a folder or an array.
@@ -72,7 +77,7 @@ def evaluate(
             values and gaps (see `is_classes`).
         seed: seed of the split, the random encoder and the evaluators.
         options: evaluator -> its options.
-        progress: receives a bar for each subject.
+        progress: shows a bar for each subject, as in `aekit.fit`.
 
     Returns:
         The results of each evaluator for each subject, the comparisons between them, and the checks.
@@ -97,6 +102,7 @@ def evaluate(
         >>> evaluation.summary()
         ['encoder vs noise: significantly better on 2 of 2 metrics (95%, Holm)']
     """
+    progress = open_progress(progress)
     opened = open_embeddings(embeddings)
     stored = opened if isinstance(embeddings, (str, Path, Embeddings)) else None
     vectors = finite_vectors(opened)
@@ -106,6 +112,9 @@ def evaluate(
         labels, len(vectors), what="embeddings", names=tuple(label_names), target_type=target_type
     )
     notes = [remark] if remark else []
+    if targets is not None and not targets.has_target.all():
+        missing = int((~targets.has_target).sum())
+        warn(f"evaluate: {missing} of {len(vectors)} samples have no label, and take no part in the evaluation")
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
     selected = _select_evaluators(evaluators, targets, options or {}, seed, notes)
@@ -135,7 +144,7 @@ def evaluate(
             check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
         with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
             for name, (function, settings, uses_labels) in selected.items():
-                result = function(subject.features, values if uses_labels else None, inner, **settings)
+                result = as_result(function(subject.features, values if uses_labels else None, inner, **settings), name)
                 by_evaluator[name] = _with_label_names(result, targets)
                 task.advance(note=name)
     if run is not None and provenance:
@@ -184,14 +193,14 @@ def split_for_targets(
 
 
 def _select_evaluators(
-    names: Iterable[str] | None,
+    names: Any,
     targets: Targets | None,
     options: Mapping[str, Mapping[str, Any]],
     seed: int,
     notes: list[str],
 ) -> dict[str, tuple[Any, dict[str, Any], bool]]:
     """Return name -> function, options, and whether the evaluator uses these labels; note which ones are skipped."""
-    requested = None if names is None else list(names)
+    requested = None if names is None else plugin_names("evaluator", names, "evaluators")
     available = registry().by_kind("evaluator")
     if requested is None:
         slow = [plugin.name for plugin in available if "slow" in plugin.entry.tags]

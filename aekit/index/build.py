@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
@@ -26,9 +27,11 @@ from aekit.io.atomic import (
     read_json,
     write_json,
 )
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
+from aekit.registry.session import plugin_name
 from aekit.version import __version__
 
 RECALL_AT = 10
@@ -42,24 +45,25 @@ GROWTH = 2
 _FILES = {".lock", "encoder", IDS, "manifest.json"}
 
 
+@checked_arguments
 def build_index(
     embeddings: Any,
     out: str | Path | None = None,
     *,
-    engine: str = "faiss",
+    engine: Any = "faiss",
     metric: Similarity = "cosine",
     options: dict[str, Any] | None = None,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> VectorIndex:
     """Build an index, or update the one in `out`: new samples are added to it; if samples changed, it is rebuilt.
 
     Args:
         embeddings: `aekit.Embeddings`, their folder, or an array (N, D).
         out: folder; without it the index stays in memory.
-        engine: name of an index plugin.
+        engine: name of an index plugin, or a class derived from `aekit.plugin.Index`.
         metric: ``cosine``, ``l2`` or ``ip`` (inner product).
         options: options of the engine, such as ``{"kind": "IVF256,Flat"}``.
-        progress: receives the choice of index, the reason for it, and a progress bar.
+        progress: shows the choice of index, the reason for it, and a bar, as in `aekit.fit`.
 
     Returns:
         the index, with its measured recall in ``manifest["recall"]``.
@@ -77,11 +81,13 @@ def build_index(
         >>> rows.shape, rows[:, 0].tolist()
         ((2, 3), [0, 1])
     """
+    progress = open_progress(progress)
     embeddings = open_embeddings(embeddings)
     if not len(embeddings):
         raise DataError("no embeddings to index")
     if metric not in get_args(Similarity):
         raise RecipeError([f"index metric {metric!r}: no such metric{closest_name(metric, get_args(Similarity))}"])
+    engine = plugin_name("index", engine, "engine")
     plugin = registry().get("index", engine)
     settings = validate_options(plugin, options or {}, f"index {engine}")
     if out is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,10 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
+from aekit.index._hits import Hits
 from aekit.io.atomic import read_json
 from aekit.io.manifests import SHOWN, Manifest, Sha256, check_files, path_inside, read_manifest
+from aekit.io.summaries import html_summary
 from aekit.registry.discovery import registry
 
 FORMAT = 1
@@ -39,6 +41,8 @@ class Index(ABC):
 
     For the cosine metric, vectors and queries have length 1, so that the cosine is the inner product.
     """
+
+    plugin_kind: ClassVar[str] = "index"
 
     @abstractmethod
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
@@ -135,7 +139,15 @@ class VectorIndex:
             )
         return self._encoder
 
-    def search(self, queries: Any, k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    def _repr_html_(self) -> str:
+        lines = [f"engine {self.manifest['engine']['name']}, {self.manifest['metric']}", f"encoder {self.digest[:12]}"]
+        lines += (
+            [f"recall {self.manifest['recall']:.3f} compared with exact search"] if "recall" in self.manifest else []
+        )
+        lines += [f"in {self.folder}"] if self.folder else []
+        return html_summary(f"Index of {len(self):,} vectors of {self.dim} dimensions", lines)
+
+    def search(self, queries: Any, k: int = 10) -> Hits:
         """Find the rows nearest to query vectors.
 
         Args:
@@ -143,7 +155,8 @@ class VectorIndex:
             k: number of neighbors, at most the number of rows.
 
         Returns:
-            scores (Q, k), where higher is nearer (for ``l2`` the squared distance, where lower is nearer), and rows (Q, k).
+            hits with ids, scores and labels; ``scores, rows = index.search(...)`` unpacks the scores (Q, k), where higher is
+            nearer (for ``l2`` the squared distance, where lower is nearer), and the rows (Q, k).
 
         Raises:
             IdentityError: `queries` are embeddings of another encoder.
@@ -156,9 +169,11 @@ class VectorIndex:
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
-        return self.engine.search(scale_for_metric(vectors, self.manifest["metric"]), min(k, len(self)))
+        scores, rows = self.engine.search(scale_for_metric(vectors, self.manifest["metric"]), min(k, len(self)))
+        names = queries.ids if isinstance(queries, Embeddings) else [str(number) for number in range(len(vectors))]
+        return Hits.of(names, scores, rows, self.metadata)
 
-    def search_ids(self, names: Sequence[str], k: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    def search_ids(self, names: Sequence[str], k: int = 10) -> Hits:
         """Find the rows nearest to samples of the index, excluding the samples themselves.
 
         Args:
@@ -166,7 +181,7 @@ class VectorIndex:
             k: number of neighbors.
 
         Returns:
-            scores (Q, k) and rows (Q, k), as `search`.
+            hits, as `search`.
 
         Raises:
             DataError: an id is not in the index.
@@ -180,11 +195,11 @@ class VectorIndex:
         keep = rows != query_rows[:, None]
         keep[keep.all(axis=1), -1] = False
         shape = (len(rows), rows.shape[1] - 1)
-        return scores[keep].reshape(shape), rows[keep].reshape(shape)
+        return Hits.of(names, scores[keep].reshape(shape), rows[keep].reshape(shape), self.metadata)
 
     def search_data(
         self, data: Any, k: int = 10, *, encoder: Encoder | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[list[str], np.ndarray, np.ndarray]:
+    ) -> Hits:
         """Embed files or arrays with the encoder of the index and search for them.
 
         Args:
@@ -194,7 +209,7 @@ class VectorIndex:
             options: options of the source, by its name.
 
         Returns:
-            Q ids of the queries, scores (Q, k) and rows (Q, k).
+            hits, which unpack as the Q ids of the queries, scores (Q, k) and rows (Q, k).
 
         Raises:
             DataError: there is no encoder, or the data cannot be read.
@@ -206,22 +221,13 @@ class VectorIndex:
         check_same_encoder(
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
-        queries = embed(encoder, data, options=options, strict=True)
-        return list(queries.ids), *self.search(queries, k)
+        queries = embed(encoder, data, options=options, strict=True, progress=False)
+        hits = self.search(queries, k)
+        return Hits.of(queries.ids, hits.scores, hits.rows, self.metadata, named=True)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
         """Return a record of each of (Q, k) neighbors: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""
-        labels, splits = (
-            self.metadata[n].to_pylist() if n in self.metadata.column_names else None for n in ("label", "split")
-        )
-        records = []
-        for query, query_scores, query_rows in zip(queries, scores.tolist(), rows.tolist()):
-            for rank, (score, row) in enumerate(zip(query_scores, query_rows), 1):
-                if row >= 0:
-                    record = {"query": query, "rank": rank, "id": self.ids[row], "score": score}
-                    record |= {"label": labels[row]} if labels else {}
-                    records.append(record | ({"split": splits[row]} if splits else {}))
-        return records
+        return Hits.of(queries, scores, rows, self.metadata).records()
 
 
 def open_index(folder: str | Path) -> VectorIndex:
@@ -240,6 +246,8 @@ def open_index(folder: str | Path) -> VectorIndex:
         >>> index = aekit.build_index(vectors, "my-index")
         >>> aekit.open_index("my-index").search(vectors[0], k=1)[1].tolist()
         [[0]]
+        >>> index.search(vectors[:1], k=2).ids[0, 0]
+        '0'
     """
     folder = Path(folder)
     if not (folder / "manifest.json").is_file() or "engine" not in read_json(folder / "manifest.json"):

@@ -9,12 +9,13 @@ from typing import Any
 def format_columns(rows: Sequence[dict[str, Any]]) -> str:
     """Format rows as lines of aligned columns; a missing value is left empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    lines = [names, *([format_cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[place]) for line in lines) for place in range(len(names))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
-def _cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
+    """Format a value of a table; None is empty."""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 0.1 else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
     return "" if value is None else str(value)

@@ -84,6 +84,7 @@ class Variant(nn.Module):
         requires: recipe settings that it needs, by dotted name; they are used where the recipe leaves them open.
     """
 
+    plugin_kind: ClassVar[str] = "variant"
     requires: ClassVar[Mapping[str, Any]] = {}
 
     progress: float = 0.0
@@ -158,6 +159,7 @@ class Pretext(nn.Module):
         note: one line about a choice that `start` made, or "".
     """
 
+    plugin_kind: ClassVar[str] = "pretext"
     progress: float = 0.0
     note: str = ""
 

@@ -22,6 +22,8 @@ from aekit.registry import hookspecs
 from aekit.registry.hookspecs import API_VERSION, Entry
 
 GROUP = "aekit"
+SESSION = "<session>"
+"""Distribution of plugins that are objects of the running session."""
 KINDS = ("variant", "pretext", "backbone", "source", "index", "evaluator", "command")
 _DISABLED = "is disabled (--no-plugin, AEKIT_DISABLE_PLUGINS or AEKIT_NO_PLUGIN_AUTOLOAD)"
 HOOK_OF = {kind: f"aekit_register_{kind}s" for kind in KINDS} | {"index": "aekit_register_indexes"}
@@ -35,6 +37,11 @@ class Plugin:
     entry: Entry
     distribution: str
     version: str
+
+    @property
+    def listed(self) -> bool:
+        """Whether lists and defaults include it."""
+        return True
 
     @property
     def name(self) -> str:
@@ -94,10 +101,15 @@ class Registry:
     """Distributions that are disabled as a whole, and therefore not imported."""
 
     def by_kind(self, kind: str) -> list[Plugin]:
-        """Return all usable plugins of a kind: those of aekit first, then by distribution, each in its author's order."""
+        """Return the usable plugins of a kind: those of aekit first, then by distribution, each in its author's order."""
         return sorted(
-            (p for p in self.plugins if p.kind == kind), key=lambda p: (p.distribution != GROUP, p.distribution)
+            (p for p in self.plugins if p.kind == kind and p.listed),
+            key=lambda p: (p.distribution != GROUP, p.distribution),
         )
+
+    def named(self, kind: str, name: str) -> list[Plugin]:
+        """Return the usable plugins of a kind whose name is `name` or ``distribution/name``, listed or not."""
+        return [p for p in self.plugins if p.kind == kind and name in (p.name, p.qualified)]
 
     def has(self, kind: str, name: str) -> bool:
         """Return whether a plugin of this kind has the name, usable or not."""
@@ -116,7 +128,7 @@ class Registry:
         Raises:
             PluginError: the plugin is unknown, disabled, broken, ambiguous, or made for another API version.
         """
-        matches = [p for p in self.by_kind(kind) if name in (p.name, p.qualified)]
+        matches = sorted(self.named(kind, name), key=lambda p: p.qualified)
         if len(matches) == 1:
             return matches[0]
         where = f"{required_by}: " if required_by else ""
@@ -142,8 +154,13 @@ class Registry:
         kind, name, distribution = record["kind"], record["name"], record["distribution"]
         what = f"{required_by}: {kind} {name!r} of {distribution} {record['version']}"
         qualified = f"{distribution}/{name}"
-        if any(p.qualified == qualified for p in [*self.by_kind(kind), *self.hidden]):
+        if self.named(kind, qualified) or any((p.kind, p.qualified) == (kind, qualified) for p in self.hidden):
             return self.get(kind, qualified, required_by=required_by)
+        if distribution == SESSION:
+            raise PluginError(
+                f"{required_by}: {kind} {name!r} was code of another Python session; register it again with aekit.register, "
+                f"or make it a plugin: aekit plugins new {name} --kind {kind}"
+            )
         if distribution in self.not_imported:
             raise PluginError(f"{what} {_DISABLED}")
         for problem in self.problems:
@@ -161,6 +178,14 @@ def disable(names: Iterable[str]) -> None:
     registry.cache_clear()
 
 
+_session: list[Plugin] = []
+
+
+def session_plugins() -> list[Plugin]:
+    """Return the list of plugins that are objects of this session; `aekit.registry.session` fills it."""
+    return _session
+
+
 @cache
 def registry() -> Registry:
     """Return the plugins of this environment, discovered once per process.
@@ -174,6 +199,7 @@ def registry() -> Registry:
         disabled=named | _disabled_by_command_line,
         builtin_only=os.environ.get("AEKIT_NO_PLUGIN_AUTOLOAD") == "1",
     )
+    found.plugins += _session
     if found.problems and os.environ.get("AEKIT_PLUGIN_STRICT") == "1":
         raise PluginError(f"{found.problems[0]} (AEKIT_PLUGIN_STRICT=1)")
     return found

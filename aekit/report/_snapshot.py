@@ -96,7 +96,9 @@ class Snapshot:
     @cached_property
     def clusters(self) -> np.ndarray | None:
         """Return (M,) clusters by k-means, as many as have the highest silhouette; None for too few samples."""
-        return find_clusters(self.vectors, seed=self.seed).clusters if len(self) >= MIN_SAMPLES else None
+        return (
+            find_clusters(self.vectors, seed=self.seed, progress=False).clusters if len(self) >= MIN_SAMPLES else None
+        )
 
     def project(self, method: str) -> None:
         """Add points in the plane to `layouts`, if there are enough samples."""

@@ -208,7 +208,7 @@ def _quick(snapshot: Snapshot, evaluators: tuple[str, ...], seed: int, without: 
     if not evaluators:
         return None, f"{without}."
     try:
-        return evaluate(snapshot.embeddings(), evaluators=evaluators, seed=seed), ""
+        return evaluate(snapshot.embeddings(), evaluators=evaluators, seed=seed, progress=False), ""
     except DataError as error:
         return None, f"These samples could not be evaluated: {error}."
 

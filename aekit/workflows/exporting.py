@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data, reopen
 from aekit.data.samples import CHUNK, to_tensor
 from aekit.data.source import read_valid
@@ -26,10 +27,11 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import find_encoder_folder
 from aekit.encoder.loading import open_encoder
 from aekit.encoder.model_card import model_card
+from aekit.encoder.programs import write_program
 from aekit.errors import AekitError, DataError, IdentityError
 from aekit.evaluation.card_record import read_card_fields
 from aekit.io.atomic import atomic_file, read_json, write_json, write_text
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 
 TOLERANCE = 1e-4
 """Largest difference allowed, relative to the largest entry of the embeddings."""
@@ -39,6 +41,7 @@ BATCHES = (1, 7, SAMPLES)
 FORMATS = {".onnx": "ONNX", ".pt2": "torch.export"}
 
 
+@checked_arguments
 def export_encoder(
     encoder: Encoder | str | Path,
     out: str | Path,
@@ -47,7 +50,7 @@ def export_encoder(
     options: dict[str, Any] | None = None,
     folder: str | Path | None = None,
     tolerance: float = TOLERANCE,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> dict[str, Any]:
     """Export an encoder, and compare the exported model with it on real samples before the file is written.
 
@@ -58,7 +61,7 @@ def export_encoder(
         options: options of that source, by source name.
         folder: encoder folder whose model card will list the export; by default the one at the path `encoder`.
         tolerance: largest difference, relative to the largest entry of the embeddings.
-        progress: receives messages.
+        progress: shows messages, as in `aekit.fit`.
 
     Returns:
         a record with ``file``, ``format``, ``digest``, ``samples``, ``difference`` and ``tolerance``.
@@ -73,6 +76,7 @@ def export_encoder(
         >>> record["format"], record["difference"] < record["tolerance"]
         ('torch.export', True)
     """
+    progress = open_progress(progress)
     out = Path(out)
     if out.suffix not in FORMATS:
         raise DataError(f"{out}: suffix {out.suffix or 'missing'!r}; expected one of {', '.join(FORMATS)}")
@@ -157,11 +161,7 @@ def _read_onnx(path: Path) -> Callable[[Tensor], Tensor]:
 
 
 def _write_pt2(encoder: Encoder, example: Tensor, path: Path, identity: dict[str, str]) -> None:
-    program = torch.export.export(encoder, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
-    program.example_inputs = None  # they would be pickled, and may be private data
-    stored = io.BytesIO()
-    torch.export.save(program, stored, extra_files=identity)
-    path.write_bytes(stored.getvalue())
+    write_program(encoder, example, path, extra_files=identity)
 
 
 def _read_pt2(path: Path) -> Callable[[Tensor], Tensor]:

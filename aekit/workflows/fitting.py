@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
@@ -22,8 +23,10 @@ from aekit.io.atomic import explain_write_errors, folder_lock, write_json, write
 from aekit.io.device import choose_device
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import describe_changes
+from aekit.registry.session import plugin_name, plugin_names
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import find_autoencoder, make_layers, make_objective
 from aekit.training.cost import size_setting
@@ -37,20 +40,25 @@ from aekit.workflows.saved_run import SavedRun, evaluate_encoder, missing, one_l
 __all__ = ["Interrupted", "fit"]
 
 
+@checked_arguments
 def fit(
     data: Any,
     *,
-    variants: Sequence[str] | None = None,
-    pretexts: Sequence[str] | None = None,
-    backbone: str | None = None,
+    variants: Any = None,
+    pretexts: Any = None,
+    backbone: Any = None,
+    evaluators: Any = None,
     dim: int | None = None,
     epochs: int | None = None,
+    lr: float | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
     seed: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     report: bool = True,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> Encoder:
     """Train an encoder without labels, and freeze it.
 
@@ -59,24 +67,27 @@ def fit(
 
     Args:
         data: data as `aekit.open_data` takes it, the path of a recipe (``.toml``), or a `Recipe`.
-        variants: names of variants, the recipe's ``objective.variants``.
-        pretexts: names of pretext tasks, the recipe's ``objective.pretexts``.
-        backbone: the recipe's ``encoder.backbone``.
+        variants: variants, the recipe's ``objective.variants``: a name or a class derived from `aekit.plugin.Variant`, or a list.
+        pretexts: pretext tasks, the recipe's ``objective.pretexts``: likewise, of `aekit.plugin.Pretext`.
+        backbone: the recipe's ``encoder.backbone``: a name; an ``nn.Module``, of which a copy is trained from its weights; or a
+            class or function that returns one, called with the `SampleSpec` if it takes an argument.
+        evaluators: evaluators to run after training, the recipe's ``evaluate.evaluators``: a name, a function of embeddings,
+            labels and split, or a list.
         dim: dimensions of the embedding, the recipe's ``encoder.dim``.
-        epochs: the recipe's ``train.epochs``.
-        seed: the recipe's ``train.seed``.
+        epochs, lr, batch_size, device, seed: the recipe's ``train.epochs`` and so on.
         overrides: recipe settings by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
         out: run folder, which makes the run resumable; without it nothing is written.
         resume: resume the interrupted run in `out`, or create its missing evaluation and report.
         report: whether to write ``report.html`` into `out`.
-        progress: receives choices with their reasons, and bars.
+        progress: None shows choices with their reasons, and bars, on a terminal and in a notebook, and is silent elsewhere;
+            True shows them everywhere, False nowhere; or a `Progress` that receives them.
 
     Returns:
         the encoder; `encoder.record["metrics"]` holds its metrics on the training data.
 
     Raises:
         RecipeError, DataError, PluginError: the recipe, the data or a plugin is invalid.
-        OutputError: `out` holds another run.
+        OutputError: `out` holds another run, or a network that is code of this session cannot be kept in it.
         TrainingError: the loss stopped being finite, or `out` holds the checkpoint of another recipe.
         Interrupted: Ctrl-C; the state is saved if there is a run folder.
 
@@ -87,12 +98,17 @@ def fit(
         >>> aekit.load("run").digest == encoder.digest
         True
     """
+    progress = open_progress(progress)
     shorthands = {
-        "objective.variants": None if variants is None else list(variants),
-        "objective.pretexts": None if pretexts is None else list(pretexts),
-        "encoder.backbone": backbone,
+        "objective.variants": None if variants is None else plugin_names("variant", variants, "variants"),
+        "objective.pretexts": None if pretexts is None else plugin_names("pretext", pretexts, "pretexts"),
+        "evaluate.evaluators": None if evaluators is None else plugin_names("evaluator", evaluators, "evaluators"),
+        "encoder.backbone": None if backbone is None else plugin_name("backbone", backbone, "backbone"),
         "encoder.dim": dim,
         "train.epochs": epochs,
+        "train.lr": lr,
+        "train.batch_size": batch_size,
+        "train.device": device,
         "train.seed": seed,
     }
     settings = {name: value for name, value in shorthands.items() if value is not None} | dict(overrides or {})
@@ -187,9 +203,7 @@ class _Run:
         self.progress.say(f"data: {len(samples)} samples{split}, {samples.spec}")
         source.report_notes(self.progress)
         if source.skipped:
-            name, reason = next(iter(source.skipped.items()))
-            listed = f"; all in {self.folder / 'skipped.csv'}" if self.folder else ""
-            self.progress.say(f"data: {len(source.skipped)} samples skipped, e.g. {name}: {reason}{listed}")
+            source.warn_of_skipped(self.folder / "skipped.csv" if self.folder else None)
             if self.folder:
                 write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
 

@@ -30,6 +30,7 @@ from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Objective, PretextObjective, Untrained, WeightedSum
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext
 from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
 from aekit.report.run_page import run_page
 from aekit.training.build import find_autoencoder, make_variants
@@ -143,7 +144,7 @@ class SavedRun:
         return True
 
 
-def make_report(run: str | Path, *, device: str | None = None, progress: Progress = SILENT) -> Path:
+def make_report(run: str | Path, *, device: str | None = None, progress: ProgressOption = None) -> Path:
     """Rebuild the report of a run from its folder and its data.
 
     The evaluators of the recipe run only if ``results.json`` has no evaluation.
@@ -151,7 +152,7 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
     Args:
         run: folder of a run.
         device: name of a device; by default that of the recipe.
-        progress: receives messages and bars.
+        progress: shows messages and bars, as in `aekit.fit`.
 
     Returns:
         the path of ``report.html``.
@@ -165,6 +166,7 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
         >>> aekit.make_report("run").name
         'report.html'
     """
+    progress = open_progress(progress)
     folder = Path(run)
     _check_trained(folder)
     with folder_lock(folder):

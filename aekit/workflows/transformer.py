@@ -15,8 +15,8 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     """Embed the rows of a table with an autoencoder that is trained on them.
 
     Args:
-        variants: names of autoencoder variants, such as ``("denoising",)``.
-        backbone: name of the backbone.
+        variants: autoencoder variants, such as ``("denoising",)``, as `aekit.fit` takes them.
+        backbone: the backbone, as `aekit.fit` takes it.
         dim: dimensions of the embedding; None: the number of columns, at most 64.
         epochs: passes over the rows; None: about 3000 steps in total.
         overrides: recipe settings by dotted name, such as ``{"train.lr": 1e-3}``.
@@ -37,9 +37,9 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __init__(
         self,
-        variants: tuple[str, ...] = ("denoising",),
+        variants: Any = ("denoising",),
         *,
-        backbone: str = "mlp",
+        backbone: Any = "mlp",
         dim: int | None = None,
         epochs: int | None = None,
         overrides: dict[str, Any] | None = None,
@@ -57,12 +57,13 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         self.encoder_ = fit(
             rows,
-            variants=list(self.variants),
+            variants=self.variants,
             backbone=self.backbone,
             dim=min(rows.shape[1], 64) if self.dim is None else self.dim,
             epochs=self.epochs,
             seed=_seed(self.random_state),
             overrides={"train.precision": "fp32", **(self.overrides or {})},
+            progress=False,  # as scikit-learn's estimators
         )
         self._n_features_out = self.encoder_.dim
         return self
@@ -71,7 +72,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Embed (N, D) rows as (N, dim), in the dtype of the rows."""
         check_is_fitted(self)
         rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self.encoder_.embed(rows).vectors.astype(rows.dtype)
+        return self.encoder_.embed(rows, progress=False).vectors.astype(rows.dtype)
 
 
 def _seed(random_state: Any) -> int:

@@ -18,8 +18,10 @@ from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
 from aekit.io.atomic import atomic_folder, write_json, write_text
 from aekit.io.csv_files import write_csv
+from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
-from aekit.progress import SILENT, Progress
+from aekit.progress import warn
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.options import options_model, validation_errors
 from aekit.workflows.applying._context import Context, TaskResult
 from aekit.workflows.applying._denoising import denoise
@@ -82,6 +84,15 @@ class ApplyResult:
     notes: list[str]
     image: Image.Image
 
+    def __repr__(self) -> str:
+        return f"<ApplyResult: {self.task}, {self.count} samples>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"{self.task}: {self.count:,} samples", self.notes, self.rows, image=self.image)
+
     def text(self) -> str:
         """Return the metrics and the notes, for a terminal."""
         return "\n".join([*([format_columns(self.rows)] if self.rows else []), *self.notes])
@@ -101,7 +112,7 @@ def apply(
     split: str | None = None,
     options: dict[str, Any] | None = None,
     device: str = "cpu",
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
     **settings: Any,
 ) -> ApplyResult:
     """Apply a trained run to data.
@@ -115,7 +126,7 @@ def apply(
         split: use only this split of the data.
         options: options of the source, by source name.
         device: device to compute on, such as ``cuda``.
-        progress: receives bars.
+        progress: shows bars, as in `aekit.fit`.
         settings: settings of the task, such as ``count=16`` for ``sample``.
 
     Raises:
@@ -129,6 +140,7 @@ def apply(
         >>> result.values.shape, result.rows[0]["method"]
         ((150, 4), 'code, float32')
     """
+    progress = open_progress(progress)
     context = Context(run, task, data, options, split, progress, device)
     if task not in TASKS and task not in context.pretext_tasks:
         raise RecipeError([unknown_task(context, TASKS)])
@@ -141,6 +153,8 @@ def apply(
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         context.folder = folder
         outcome = definition.run(context, **model.model_validate(settings).model_dump())
+        for note in context.skipped_notes():
+            warn(f"data: {note}")
         result = ApplyResult(
             task=task,
             digest=context.encoder.digest,

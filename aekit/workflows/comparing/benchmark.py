@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aekit._arguments import checked_arguments
 from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.io.atomic import read_json
-from aekit.progress import SILENT, NestedProgress, Progress
+from aekit.progress import NestedProgress, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe, read_recipe
@@ -39,13 +41,14 @@ class BenchResult:
     comparison: Comparison | None
 
 
+@checked_arguments
 def bench(
     recipes: str | Path | Iterable[str | Path],
     out: str | Path,
     *,
     seeds: int | Iterable[int] = 3,
     overrides: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
 ) -> BenchResult:
     """Fit every recipe with every seed into ``out/RECIPE-seed-SEED``, and compare the runs.
 
@@ -58,7 +61,7 @@ def bench(
         out: folder for the runs.
         seeds: number of seeds, counted from 0, or the seeds themselves.
         overrides: settings for all recipes, by dotted names.
-        progress: receives the messages of `aekit.fit`.
+        progress: shows the messages of `aekit.fit`, as there.
 
     Returns:
         The finished runs, the failures, and the comparison.
@@ -84,6 +87,7 @@ def bench(
         >>> sorted(row.name for row in result.comparison.tables[0].rows)
         ['denoising', 'pca-2', 'plain', 'random', 'raw']
     """
+    progress = open_progress(progress)
     settings = dict(overrides or {})
     if "train.seed" in settings:
         raise RecipeError([f"train.seed = {settings['train.seed']!r}: the benchmark sets it; pass seeds instead"])

@@ -7,6 +7,8 @@ outermost intervals do not overlap.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import statistics
@@ -15,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aekit._arguments import checked_arguments
 from aekit.errors import DataError, RecipeError, closest_name
+from aekit.io.summaries import html_summary
 from aekit.workflows.comparing._differences import differing_settings, recipe_titles
 from aekit.workflows.comparing._finished_runs import ENCODER, FinishedRun, Score, find_runs
 from aekit.workflows.comparing._rankings import table_conclusion, table_sentences
@@ -61,6 +65,15 @@ class Comparison:
             return table_conclusion(self.tables[0])
         return " ".join(f"{table.data}: {table_conclusion(table)}" for table in self.tables)
 
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.headline}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(self.headline, rows=list(csv.DictReader(io.StringIO(self.csv()))))
+
     def text(self, width: int = 120) -> str:
         """Return the conclusions, the tables and the sentences for a terminal with `width` columns."""
         return as_text(self.tables, self.skipped, width)
@@ -94,6 +107,7 @@ class Comparison:
         return {"tables": tables, "skipped": self.skipped}
 
 
+@checked_arguments
 def compare(paths: str | Path | Iterable[str | Path], *, sort: str | None = None) -> Comparison:
     """Compare finished runs.
 

@@ -20,9 +20,10 @@ from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation.results import Metric
 from aekit.io.atomic import atomic_file, file_sha256, read_json, write_json
+from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.io.weights import load_weights, save_weights
-from aekit.progress import SILENT, Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
 FORMAT = 1
@@ -60,6 +61,9 @@ class Classifier:
         shape = encoder.architecture | {"dim": len(classes), "normalize": False}
         self.network = Encoder(encoder.spec, encoder.preprocess, encoder.backbone, head, shape, encoder.plugins).eval()
 
+    def __repr__(self) -> str:
+        return f"<Classifier of {len(self.classes)} classes on encoder {self.encoder.digest[:12]}>"
+
     def predict(self, data: Any, **options: Any) -> np.ndarray:
         """Predict the (N,) labels of the readable samples; see `classify` for options and errors."""
         return np.concatenate([batch.labels for batch in self.classify(data, **options)])
@@ -76,7 +80,7 @@ class Classifier:
         options: dict[str, Any] | None = None,
         batch_size: int = 256,
         strict: bool = False,
-        progress: Progress = SILENT,
+        progress: ProgressOption = None,
     ) -> Iterator[Predictions]:
         """Yield predictions batch by batch, in bounded memory. Unreadable samples are skipped and listed in `Source.skipped`.
 
@@ -86,11 +90,12 @@ class Classifier:
             options: options of the source, by source name.
             batch_size: samples per forward pass.
             strict: stop at the first sample that cannot be read.
-            progress: receives a bar.
+            progress: shows a bar, as in `aekit.fit`.
 
         Raises:
             DataError: the data is unreadable, or has another shape or dtype than the encoder takes.
         """
+        progress = open_progress(progress)
         source: Source = open_data(data, options, like=self.encoder.spec)
         positions = source.rows_of(split)
         count = 0
@@ -99,6 +104,7 @@ class Classifier:
                 count += len(rows.ids)
                 task.advance(len(rows.ids))
                 yield Predictions(list(rows.ids), *self.predict_logits(torch.from_numpy(rows.vectors)))
+        source.warn_of_skipped()
         if not count:
             name, reason = next(iter(source.skipped.items()))
             raise DataError(f"none of {len(positions)} samples can be read, e.g. {name}: {reason}")
@@ -153,6 +159,16 @@ class FinetuneResult:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON."""
         return self.results
+
+    def __repr__(self) -> str:
+        return f"<FinetuneResult: test accuracy {self.accuracy['finetuned']}>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        rows = [{"": TITLES[name], "test accuracy": str(metric)} for name, metric in self.accuracy.items()]
+        return html_summary("Fine-tuning", self.text().splitlines()[len(rows) + 2 :], rows)
 
     def text(self) -> str:
         """Return the accuracies, their differences and the selected epochs, for a terminal."""

@@ -32,7 +32,8 @@ from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
 from aekit.evaluation.results import Split
 from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
 from aekit.io.device import choose_device
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
+from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.options import validation_errors
 from aekit.registry.overrides import describe_changes
 from aekit.training.batches import Batches
@@ -64,7 +65,7 @@ def finetune(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    progress: Progress = SILENT,
+    progress: ProgressOption = None,
     **settings: Any,
 ) -> FinetuneResult:
     """Train a linear classifier on an encoder, together with the encoder or its top layers.
@@ -86,7 +87,7 @@ def finetune(
         options: options of the source, by source name.
         out: folder to write, which makes it resumable; without it nothing is written.
         resume: resume interrupted fine-tuning in `out`.
-        progress: receives choices with their reasons, and bars.
+        progress: shows choices with their reasons, and bars, as in `aekit.fit`.
         settings: settings of a recipe's ``[train]``: ``epochs``, ``lr``, ``layer_decay``, ``batch_size``, ``weight_decay``,
             ``seed`` ... Defaults: lr 1e-3, a batch size of a tenth of the samples within 16 to 128, and epochs for about 3000
             steps, at most 100.
@@ -104,6 +105,7 @@ def finetune(
         >>> list(result.accuracy)
         ['finetuned', 'random', 'frozen']
     """
+    progress = open_progress(progress)
     folder = None if out is None else Path(out)
     if folder and is_finished(folder, resume):
         progress.say(f"{folder} is already finished; nothing to resume")
@@ -148,6 +150,7 @@ class _Finetuning:
         self.device = choose_device(train.device, "train.device")
         self.train_on, self.train_labels = self._read(split.train)
         self.choose_on, self.choose_labels = self._read(split.validation)
+        self.source.warn_of_skipped()
         self.classes, codes = np.unique(self.train_labels, return_inverse=True)
         if len(self.classes) < 2:
             raise DataError(f"the training labels are all {self.classes.tolist()}: expected at least two classes")

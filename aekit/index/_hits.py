@@ -1,0 +1,99 @@
+"""Neighbors that a search found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aekit.io.summaries import data_frame, html_summary
+
+
+class Hits(tuple[Any, ...]):
+    """The neighbors of Q queries, best first; it unpacks as ``scores, rows = hits``, and after `VectorIndex.search_data` as
+    ``names, scores, rows = hits``.
+
+    Attributes:
+        queries: Q ids of the queries, or their numbers as text.
+        scores: (Q, k) scores, where higher is nearer (for ``l2`` the squared distance, where lower is nearer).
+        rows: (Q, k) rows of the index; -1 where fewer were found.
+        ids: (Q, k) ids of the neighbors; None where fewer were found.
+        labels: (Q, k) labels of the neighbors, or None if the index has none.
+        splits: (Q, k) splits of the neighbors, or None if the index has none.
+    """
+
+    queries: list[str]
+    scores: np.ndarray
+    rows: np.ndarray
+    _metadata: pa.Table
+
+    @classmethod
+    def of(
+        cls, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray, metadata: pa.Table, *, named: bool = False
+    ) -> Hits:
+        """Make hits.
+
+        Args:
+            queries: Q ids.
+            scores: (Q, k).
+            rows: (Q, k) rows of `metadata`.
+            metadata: a row for each vector of the index: id, and label and split where present.
+            named: whether the ids of the queries are unpacked too.
+        """
+        hits = cls(([list(queries)] if named else []) + [scores, rows])
+        hits.queries, hits.scores, hits.rows, hits._metadata = list(queries), scores, rows, metadata
+        return hits
+
+    def __getnewargs__(self) -> tuple[tuple[Any, ...]]:
+        return (tuple(self),)
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        ids = self._values("id")
+        assert ids is not None
+        return ids
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        return self._values("label")
+
+    @cached_property
+    def splits(self) -> np.ndarray | None:
+        return self._values("split")
+
+    def _values(self, column: str) -> np.ndarray | None:
+        """Return the values (Q, k) of a column, None where there is no neighbor."""
+        if column not in self._metadata.column_names:
+            return None
+        known = self._metadata[column].take(pa.array(np.maximum(self.rows, 0).ravel()))
+        values = np.empty(self.rows.size, object)
+        values[:] = known.to_pylist()
+        values[self.rows.ravel() < 0] = None
+        return values.reshape(self.rows.shape)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a record of each neighbor: ``query``, ``rank`` from 1, ``id``, ``score``, and ``label`` and ``split`` where
+        the index has them."""
+        columns = {"label": self.labels, "split": self.splits}
+        return [
+            {"query": query, "rank": place + 1, "id": self.ids[number, place], "score": float(score)}
+            | {name: values[number, place] for name, values in columns.items() if values is not None}
+            for number, (query, scores, rows) in enumerate(zip(self.queries, self.scores, self.rows))
+            for place, (score, row) in enumerate(zip(scores, rows))
+            if row >= 0
+        ]
+
+    def to_pandas(self) -> Any:
+        """Return the records as a `pandas.DataFrame`."""
+        return data_frame(self.records())
+
+    def __repr__(self) -> str:
+        best = f"; nearest {self.ids[0, 0]!r}, score {self.scores[0, 0]:.4g}" if self.rows.size else ""
+        return f"<Hits of {len(self.queries)} queries x {self.rows.shape[1]} neighbors{best}>"
+
+    def _repr_html_(self) -> str:
+        records = self.records()
+        return html_summary(f"Neighbors of {len(self.queries):,} queries", rows=records)

@@ -1,0 +1,189 @@
+"""Show progress: bars on a terminal and in a notebook, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aekit.errors import RecipeError
+from aekit.progress import SILENT, Progress, Task
+
+LINE_SECONDS = 10.0
+"""Seconds between plain lines."""
+REFRESH_SECONDS = 0.2
+"""Seconds between updates of a bar in a notebook."""
+
+ProgressOption = Progress | bool | None
+"""What public functions take: None shows bars on a terminal and in a notebook and is silent elsewhere, True shows them
+everywhere, False never."""
+
+
+def open_progress(progress: ProgressOption) -> Progress:
+    """Return the receiver of progress for an argument ``progress``: the rule for every public function.
+
+    Args:
+        progress: a `Progress`; None, which means bars on a terminal and in a notebook, and silence elsewhere; True, which
+            means plain lines instead of silence; or False, which means silence.
+
+    Raises:
+        RecipeError: another value.
+    """
+    if isinstance(progress, Progress):
+        return progress
+    if progress is not None and not isinstance(progress, bool):
+        raise RecipeError([f"progress = {progress!r}: expected True, False, None or an aekit.progress.Progress"])
+    if progress is False:
+        return SILENT
+    if in_notebook():
+        return NotebookBars()
+    if sys.stderr is not None and sys.stderr.isatty():
+        return Bars()
+    return Lines() if progress else SILENT
+
+
+def in_notebook() -> bool:
+    """Return whether the code runs in a notebook, whose output can show HTML."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return getattr(shell, "kernel", None) is not None
+
+
+class Lines(Progress):
+    """Print plain lines on standard error, for logs and pipes."""
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        line = _Line(title, total, unit, done)
+        yield line
+        self.say(line.text())
+
+
+class _Line(Task):
+    """A task that is printed as a line now and then."""
+
+    def __init__(self, title: str, total: int | None, unit: str, done: int) -> None:
+        self.title, self.total, self.unit, self.done, self.initial = title, total, unit, done, done
+        self.started = self.shown = time.monotonic()
+        self.note = ""
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.done, self.note = self.done + units, note
+        if time.monotonic() - self.shown >= LINE_SECONDS:
+            self.shown = time.monotonic()
+            print(self.text(), file=sys.stderr, flush=True)
+
+    def text(self) -> str:
+        seconds = time.monotonic() - self.started
+        rate = (self.done - self.initial) / max(seconds, 1e-9)
+        of = f" of {self.total}" if self.total else ""
+        left = ""
+        if self.total and self.done < self.total and rate:
+            left = f", {_clock((self.total - self.done) / rate)} left"
+        note = f", {self.note}" if self.note else ""
+        return f"{self.title}: {self.done}{of} {self.unit}, {rate:.0f}/s, {_clock(seconds)}{left}{note}"
+
+
+class Bars(Progress):
+    """Draw bars with rich, for terminals."""
+
+    def __init__(self) -> None:
+        self._console: Any = None  # that of the bar on display
+
+    def say(self, text: str) -> None:
+        if self._console:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)  # above the bar
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress as RichProgress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("{task.description:>6}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with RichProgress(*columns, console=Console(stderr=True), refresh_per_second=5) as drawn:
+            number = drawn.add_task(title, total=total, completed=done, rate="", note="")
+            outer, self._console = self._console, drawn.console
+            try:
+                yield _Bar(drawn, number, unit)
+            finally:
+                self._console = outer
+
+
+class _Bar(Task):
+    def __init__(self, drawn: object, number: object, unit: str) -> None:
+        self.drawn, self.number, self.unit = drawn, number, unit
+        self.started, self.units = time.monotonic(), 0
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.units += units
+        rate = self.units / max(time.monotonic() - self.started, 1e-9)
+        self.drawn.update(self.number, advance=units, rate=f"{rate:.0f} {self.unit}/s", note=note)  # type: ignore[attr-defined]
+
+
+class NotebookBars(Progress):
+    """Show bars in the output of a notebook's cell, as HTML that needs neither widgets nor a browser extension."""
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)  # on standard error a notebook shows it as an error
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        bar = _NotebookBar(title, total, unit, done)
+        try:
+            yield bar
+        finally:
+            bar.show()
+
+
+class _NotebookBar(_Line):
+    def __init__(self, title: str, total: int | None, unit: str, done: int) -> None:
+        super().__init__(title, total, unit, done)
+        from IPython.display import HTML, display
+
+        self._html: Any = HTML
+        self._handle: Any = display(HTML(self.html()), display_id=True)
+
+    def advance(self, units: int = 1, note: str = "") -> None:
+        self.done, self.note = self.done + units, note
+        if time.monotonic() - self.shown >= REFRESH_SECONDS:
+            self.shown = time.monotonic()
+            self.show()
+
+    def show(self) -> None:
+        """Update the bar on display."""
+        self._handle.update(self._html(self.html()))
+
+    def html(self) -> str:
+        """Return the bar as HTML."""
+        filled = f'value="{self.done}" max="{self.total}"' if self.total else ""
+        return f"<progress {filled}></progress> <code>{html.escape(self.text())}</code>"
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+    return f"{whole // 60}:{whole % 60:02d}" if whole >= 60 else f"{seconds:.1f} s"
