@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         infer_axes as infer_axes,
         open_data as open_data,
     )
+    from aekit.data.readers.delimited import TextFormat as TextFormat
     from aekit.data.readers.folders import contains_files as contains_files
     from aekit.data.readers.idx import (
         find_image_files as find_image_files,
@@ -166,6 +167,7 @@ _HOMES = {
     "aekit.data.examples": "images video write_mnist write_recording write_series",
     "aekit.data.framing": "Framing per_channel preprocessing_advice",
     "aekit.data.opening": "KindOption Layout from_array infer_axes open_data",
+    "aekit.data.readers.delimited": "TextFormat",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
     "aekit.data.readers.image_headers": "BadImage IMAGE_ENDINGS all_headers choose_spec read_headers",

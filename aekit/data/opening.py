@@ -117,9 +117,11 @@ def from_array(
 
 def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySource:
     """Make a source of the rows of a table, as `aekit.data.readers.table_columns.read_columns` reads it."""
-    array, columns, labels, ids, splits, note = read_columns(table, "the table", like=like)
-    source = ArraySource(array, kind="vector", labels=labels, ids=ids, splits=splits, columns=columns)
-    source.notes = (note,) if note else ()
+    read = read_columns(table, "the table", like=like)
+    source = ArraySource(
+        read.array, kind="vector", labels=read.labels, ids=read.ids, splits=read.splits, columns=read.columns
+    )
+    source.notes, source.losses = (read.note,) if read.note else (), read.losses
     return source
 
 

@@ -31,11 +31,13 @@ class Column:
         categories: categories of a text column, each an entry of 0 or 1 (all 0 in rows of none of them); None: a column of
             numbers, one entry.
         impute_value: value that replaces missing numbers; None: rows without a value cannot be used.
+        time: whether it holds dates and times, whose number is that of seconds since 1970, or since midnight.
     """
 
     name: str
     categories: tuple[str, ...] | None = None
     impute_value: float | None = None
+    time: bool = False
 
     @property
     def size(self) -> int:
@@ -47,13 +49,19 @@ class Column:
         values: dict[str, Any] = {
             "categories": self.categories and list(self.categories),
             "impute_value": self.impute_value,
+            "time": self.time or None,
         }
         return {"name": self.name} | {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Column:
         categories = record.get("categories")
-        return cls(record["name"], None if categories is None else tuple(categories), record.get("impute_value"))
+        return cls(
+            record["name"],
+            None if categories is None else tuple(categories),
+            record.get("impute_value"),
+            record.get("time", False),
+        )
 
 
 @dataclass(frozen=True)

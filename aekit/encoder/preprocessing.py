@@ -13,16 +13,22 @@ from torch import Tensor, nn
 
 from aekit.data.samples import Samples
 from aekit.data.spec import SampleSpec
-from aekit.errors import RecipeError
+from aekit.errors import DataError, RecipeError
 
 Mode = Literal["unit", "standard", "none"]
 
 MOST = 100_000
 """Maximum number of samples, evenly spaced, that statistics come from."""
+FAR = 100.0
+"""Scaled distance of the origin from which samples are centered in float64: float32 would lose their last digits."""
+WIDE = (1e-30, 1e30)
+"""Scales beyond these leave the range of float32 on the way."""
 
 
 class Preprocess(nn.Module):
     """``raw * scale + shift``, per channel (per column for vectors), as float32.
+
+    Where the data lies far from 0, as seconds since 1970 do, it is ``(raw - center) * factor`` in float64, then float32.
 
     Attributes:
         mode: ``unit`` scales the range of the data to [0, 1]; ``standard``: to mean 0 and standard deviation 1; ``none``: not
@@ -30,38 +36,59 @@ class Preprocess(nn.Module):
         unit: whether the result lies in [0, 1], so that values can be interpreted as probabilities.
         scale, shift: coefficients, (C, 1, ...) or (D,).
         low, high: extremes of the training data after scaling, of the same shape.
+        center, factor: float64 coefficients, of the same shape; None: those above are precise enough.
     """
 
     scale: Tensor
     shift: Tensor
     low: Tensor
     high: Tensor
+    center: Tensor | None
+    factor: Tensor | None
 
-    def __init__(self, mode: Mode, unit: bool, scale: Tensor, shift: Tensor, low: Tensor, high: Tensor) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        unit: bool,
+        scale: Tensor,
+        shift: Tensor,
+        low: Tensor,
+        high: Tensor,
+        center: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.mode, self.unit = mode, unit
         for name, value in {"scale": scale, "shift": shift, "low": low, "high": high}.items():
             self.register_buffer(name, value.float())
+        self.register_buffer("center", None if center is None else center.double())
+        self.register_buffer("factor", None if center is None else scale.double())
 
     def forward(self, raw: Tensor) -> Tensor:
         """Scale raw samples (B, *shape) to float32."""
-        return raw.to(torch.float32) * self.scale + self.shift
+        if self.center is None or self.factor is None:
+            return raw.to(torch.float32) * self.scale + self.shift
+        return ((raw.to(torch.float64) - self.center) * self.factor).to(torch.float32)
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Map scaled samples (B, *shape) back to the data's units, as float32."""
-        return (x - self.shift) / self.scale
+        """Map scaled samples (B, *shape) back to the data's units, as float32, or float64 where that is needed."""
+        if self.center is None or self.factor is None:
+            return (x - self.shift) / self.scale
+        return x.to(torch.float64) / self.factor + self.center
 
     def raw_range(self) -> tuple[Tensor, Tensor]:
         """Return the extremes of the training data in its own units, each (C, 1, ...) or (D,) float64."""
         return self.inverse(self.low).double(), self.inverse(self.high).double()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"mode": self.mode, "unit": self.unit}
+        """Return what its coefficients do not say, as plain values."""
+        centered = {} if self.center is None else {"centered": True}
+        return {"mode": self.mode, "unit": self.unit, **centered}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any], spec: SampleSpec) -> Preprocess:
         """Create one with placeholder coefficients, which the weights of a saved encoder replace."""
-        return cls(record["mode"], record["unit"], *(torch.ones(_coefficient_shape(spec)) for _ in range(4)))
+        ones = [torch.ones(_coefficient_shape(spec)) for _ in range(5)]
+        return cls(record["mode"], record["unit"], *ones[: 5 if record.get("centered") else 4])
 
 
 def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> tuple[Preprocess, str]:
@@ -76,9 +103,11 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
 
     Raises:
         RecipeError: the mode is unknown.
+        DataError: the samples hold numbers that the network cannot: beyond float32, or whole ones that float64 would round.
     """
     spec = samples.spec
     low, high, mean, deviation = _moments(samples)
+    _check_range(low, high, spec)
     whole = np.dtype(spec.dtype).kind in "ui"
     in_unit = bool(low.min() >= 0 and high.max() <= 1)
     if mode == "auto":
@@ -99,7 +128,23 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     else:
         raise RecipeError([f"encoder.scaling = {mode!r}: expected 'auto', 'unit', 'standard' or 'none'"])
     unit = mode == "unit" or (mode == "none" and in_unit)
-    return Preprocess(mode, unit, scale, shift, low * scale + shift, high * scale + shift), why
+    far = (shift.abs() > FAR).any() or (scale < WIDE[0]).any() or (scale > WIDE[1]).any()
+    center = -shift / scale if far else None
+    return Preprocess(mode, unit, scale, shift, low * scale + shift, high * scale + shift, center), why
+
+
+def _check_range(low: Tensor, high: Tensor, spec: SampleSpec) -> None:
+    """Check that float32 holds the extremes, and float64 the whole numbers."""
+    largest = torch.maximum(low.abs(), high.abs())
+    position = tuple(int(index) for index in np.unravel_index(int(largest.argmax()), largest.shape))
+    worst = high[position] if high[position] == largest.max() else low[position]
+    where = spec.describe_position(position)
+    if largest.max() > torch.finfo(torch.float32).max:
+        limit = f"beyond the range of float32 ({torch.finfo(torch.float32).max:.2g})"
+        raise DataError(f"the samples hold {worst.item():.4g} {where}, {limit}; divide them or take their logarithm")
+    if np.dtype(spec.dtype).kind in "ui" and largest.max() > 2**53:
+        advice = "subtract the smallest, or divide them"
+        raise DataError(f"the samples hold whole numbers beyond 2^53 {where}, which float64 would round; {advice}")
 
 
 def _coefficient_shape(spec: SampleSpec) -> tuple[int, ...]:

@@ -46,6 +46,7 @@ def resolve_defaults(
     spec, count = samples.spec, len(samples)
     needs = _needs_of(recipe.objective.variants)
     recipe = _with_backbone(recipe, spec, needs, say)
+    recipe = _with_dim(recipe, spec, say)
     if targets is None and count >= MIN_SAMPLES:
         recipe = _with_objective(recipe, spec, say)
     if recipe.objective.loss == "auto" and not recipe.encoder.frozen:
@@ -92,6 +93,18 @@ def _with_backbone(recipe: Recipe, spec: SampleSpec, needs: dict[str, Any], say:
         reason = f"made for {spec.kind} samples"
     say(f"backbone: {name}, {reason}")
     return recipe.with_encoder(backbone=name)
+
+
+def _with_dim(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:
+    """Make the embedding of vectors narrower than they are: an autoencoder as wide as its input can copy it.
+
+    Wide vectors, and samples of other kinds, keep the default.
+    """
+    narrow = max(1, spec.size // 2)
+    if "dim" in recipe.encoder.model_fields_set or not spec.is_vector or narrow >= recipe.encoder.dim:
+        return recipe
+    say(f"dim: {narrow}, half of the {spec.size} entries of a sample, so that the code is a bottleneck")
+    return recipe.with_encoder(dim=narrow)
 
 
 def _with_objective(recipe: Recipe, spec: SampleSpec, say: Say) -> Recipe:

@@ -401,7 +401,7 @@ def test_a_table_has_labels_ids_splits_and_missing_values(tmp_path: Path) -> Non
     assert source.labels.tolist() == ["cat", "dog", "cat"]
     assert source.splits is not None
     assert source.splits.tolist() == ["train", "validation", "test"]
-    assert "; ".join(source.notes) == (
+    assert "; ".join((*source.notes, *source.losses)) == (
         "column 'class' is the label; columns ignored: y; 1 row has missing values and cannot be used; missing = 'median' "
         "imputes them"
     )
@@ -447,7 +447,8 @@ def test_columns_of_words_are_left_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("name,a,town,target\nx,1,y,0\nz,2,y,1\n")
     source = open_data(tmp_path / "t.csv")
     assert source.spec.shape == (1,)
-    assert "; ".join(source.notes) == "column 'target' is the label; columns without numbers ignored: 'name', 'town'"
+    assert source.notes == ("column 'target' is the label",)
+    assert source.losses == ("columns without numbers ignored: 'name', 'town'",)
 
 
 PEOPLE = "name,age,town,smokes,class\nann,30,Rome,yes,a\nbob,,Oslo,no,b\ncid,50,,no,a\ndan,44,Rome,yes,b\n"
@@ -466,8 +467,8 @@ def test_few_words_become_entries_of_0_and_1_and_gaps_are_filled(tmp_path: Path)
     assert everything(source)[0].tolist() == [
         [47, 0, 1, 0, 1], [47, 1, 0, 1, 0], [50, 0, 0, 1, 0], [44, 0, 1, 0, 1],
     ]  # fmt: skip
-    assert "columns without numbers ignored: 'name'" in "; ".join(source.notes), "another one in every row"
-    assert "missing values are replaced by the median in 'age' (2 of 4)" in "; ".join(source.notes)
+    assert "columns without numbers ignored: 'name'" in "; ".join(source.losses), "another one in every row"
+    assert "missing values are replaced by the median in 'age' (2 of 4)" in "; ".join(source.losses)
     assert open_data(path, {"arrays": {"categories": "none"}}).spec.columns == (Column("age"),)
 
 
@@ -495,7 +496,7 @@ def test_an_encoder_finds_its_columns_by_name(tmp_path: Path) -> None:
     other = "more,town,age,smokes\n1,Rome,30,yes\n2,Paris,,no\n"
     second = open_data(table_of(other, tmp_path / "other.csv"), like=like)
     assert everything(second)[0].tolist() == [rows[0].tolist(), [44, 0, 0, 1, 0]]
-    assert "categories in 'town' unknown to the encoder: 'Paris'" in "; ".join(second.notes)
+    assert "categories in 'town' unknown to the encoder: 'Paris'" in "; ".join(second.losses)
     assert second.spec.columns == like.columns
     for text, message in {
         "agee,town,smokes\n1,a,b\n": "no column 'age', expected by the encoder; did you mean 'agee'",
@@ -562,7 +563,7 @@ def test_tables_in_memory() -> None:
     source = open_data(table)
     assert source.spec.columns == (Column("b"), Column("town", ("x", "y")))
     assert source.labels is not None and source.labels.tolist() == list("pqpq")
-    assert "empty columns ignored: 'none'" in "; ".join(source.notes)
+    assert "empty columns ignored: 'none'" in "; ".join(source.losses)
     encoder = aekit.fit(
         pa.table({"a": np.arange(20.0), "b": np.arange(20.0) % 3}), dim=2, overrides={"train.epochs": 1}
     )

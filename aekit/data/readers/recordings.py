@@ -34,6 +34,7 @@ class Recording:
         labels: (T,) labels of the steps, or None.
         rate: sampling rate of sound, in Hz; 0: unknown.
         note: choices of columns, or "".
+        losses: lines about columns and values that are left out.
         count: T; 0 if it cannot be read.
         reason: why it cannot be read, or "".
     """
@@ -52,6 +53,7 @@ class Recording:
         self.path, self.count, self.reason, self.note = path, 0, "", ""
         self.values = np.zeros((0, 0), np.float32)
         self.columns: tuple[Column, ...] = ()
+        self.losses: tuple[str, ...] = ()
         self.labels: np.ndarray | None = None
         self.rate = 0
         try:
@@ -91,8 +93,10 @@ class Recording:
             like=like,
             default_labels=LABELS,
             exclude=TIME_COLUMNS,
+            rows_are_samples=False,
         )
         self.columns, self.labels, self.note = tabular.columns, tabular.labels, tabular.note
+        self.losses = tabular.losses
         return np.ascontiguousarray(tabular.array.T, np.float32)
 
 

@@ -6,8 +6,9 @@ A trained encoder knows its columns by name, so that another table may have more
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers import tables
+from aekit.data.readers.cell_text import EXACT, as_written, is_time, to_seconds, to_typed
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
 
@@ -26,6 +28,14 @@ FEW = 20
 """Maximum number of categories of a text column that becomes features by default."""
 MANY = 1000
 """Maximum number of categories of a text column that is chosen by name."""
+MIN_NUMBERED, MIN_SHUFFLED = 5, 10
+"""Minimum numbers of rows from which 0, 1, ... are row numbers, in this order and in any order."""
+LARGEST = float(np.finfo(np.float32).max)
+
+_INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
+_ID_NAME = re.compile(
+    r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
+)
 
 
 class Tabular(NamedTuple):
@@ -37,7 +47,8 @@ class Tabular(NamedTuple):
         labels: (N,) or None.
         ids: (N,) or None.
         splits: (N,) of ``"train"``, ``"validation"``, ``"test"``, or None.
-        note: one line about chosen and ignored columns.
+        note: one line about choices.
+        losses: lines about columns and values that were left out or changed.
     """
 
     array: np.ndarray
@@ -46,6 +57,7 @@ class Tabular(NamedTuple):
     ids: list[str] | None = None
     splits: np.ndarray | None = None
     note: str = ""
+    losses: tuple[str, ...] = ()
 
 
 def read_columns(
@@ -59,14 +71,15 @@ def read_columns(
     like: SampleSpec | None = None,
     default_labels: Sequence[str] = tables.LABEL_COLUMNS,
     exclude: Sequence[str] = (),
+    rows_are_samples: bool = True,
 ) -> Tabular:
     """Read the vectors, labels, ids and splits of a table.
 
     Args:
         table: a table of N rows.
         where: its path, for messages.
-        x: names of the features; ``auto``: all columns of numbers and of few categories, except the label, ``id`` and
-            ``split``.
+        x: names of the features; ``auto``: all columns of numbers and of few categories, except the label, ``id``, ``split``,
+            and columns that only number or name the rows. Dates and times become seconds where they are named.
         y: name of the labels; ``auto``: one of `default_labels`; ``none``: no labels.
         categories: ``few``: a text column of 2 to 20 categories becomes an entry of 0 or 1 for each; ``none``: it is ignored.
         missing: ``skip``: a row with a missing number cannot be used; ``median``: the column's median replaces it; ``keep``: it
@@ -75,6 +88,7 @@ def read_columns(
             its training.
         default_labels: names (lower case) of labels; ``y`` is not one of them in a table with ``x`` and ``z``.
         exclude: names (lower case) of columns that are not features unless chosen.
+        rows_are_samples: whether 0, 1, 2, ... are row numbers; among the steps of a recording, they may be measured.
 
     Raises:
         DataError: a chosen column is missing or cannot be used, or there are no features.
@@ -82,72 +96,193 @@ def read_columns(
     names = table.column_names
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{where}: {_quote(repeated)} names more than one column; names must differ")
-    if {"x", "z"} <= {name.strip().lower() for name in names}:
-        default_labels = [name for name in default_labels if name != "y"]
-    label = None if y == "none" else tables.find_column(names, default_labels) if y == "auto" else y
-    ids, split = tables.find_column(names, ["id"]), tables.find_column(names, ["split"])
     chosen = [x] if isinstance(x, str) and x != "auto" else list(x) if x != "auto" else None
-    for name in [*(chosen or []), *([label] if label else [])]:
+    for name in [*(chosen or []), *([y] if y not in ("auto", "none") else [])]:
         if name not in names:
             raise DataError(f"{where}: no column {name!r}{closest_name(name, names)}")
-    splits = tables.to_splits(table[split], where) if split else None
-    notes = [f"column {label!r} is the label"] if label else []
+    notes, losses = tables.remarks(table), list[str]()
+    others = [name for name in names if name not in (chosen or [])]
+    splits, split, loss = _splits(table, tables.find_column(others, ["split"]), where, chosen is not None)
+    losses += loss
+    ids = tables.find_column(others, ["id"])
+    if {"x", "z"} <= {name.strip().lower() for name in names}:
+        default_labels = [name for name in default_labels if name != "y"]
+    label = y if y not in ("auto", "none") else tables.find_column(others, default_labels) if y == "auto" else None
+    notes += [f"column {label!r} is the label"] if label else []
+    if y == "auto" and label is None and chosen is None:
+        label, note = _unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
+        notes += note
     # A second column of labels among the features would leak the labels of the evaluation.
     excluded = {label, ids, split} | ({n for n in names if n.lower() in default_labels} if label else set())
     excluded |= {n for n in names if n.lower() in exclude}
     candidates = [n for n in names if n not in excluded]
     if like is not None and like.columns:
         columns = _find_columns(like.columns, chosen, candidates, table, where)
-        notes += _unknown_categories(table, columns)
+        losses += _unknown_categories(table, columns)
     else:
         ignored = sorted(n for n in excluded - {label, ids, split} if n)
         notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
         training = (
             table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
         )
+        if chosen is None:
+            row_names = find_row_names(table, candidates) | find_row_names(training, candidates)
+            if not rows_are_samples:
+                row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
+            candidates = [name for name in candidates if name not in row_names]
+            losses += _row_names_left_out(row_names)
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
-        columns, column_notes = _choose_columns(training, chosen, candidates, encoding, missing, where)
-        notes += column_notes
-    features = [_entries(table[column.name], column) for column in columns]
-    notes += _impute_missing(columns, features) if missing != "keep" else []
-    array = np.column_stack(features)
+        columns, column_notes, column_losses = _choose_columns(training, chosen, candidates, encoding, missing, where)
+        notes, losses = notes + column_notes, losses + column_losses
+    features = []
+    for column in columns:
+        values, lines = _entries(table[column.name], column, where)
+        features.append(values)
+        losses += lines
+    losses += _check_range(columns, features, where, refuse=like is None)
+    losses += _impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(table[label]) if label else None
-    return Tabular(
-        array, columns, labels, tables.to_strings(table[ids]).tolist() if ids else None, splits, "; ".join(notes)
-    )
+    id_list = tables.to_strings(table[ids]).tolist() if ids else None
+    return Tabular(np.column_stack(features), columns, labels, id_list, splits, "; ".join(notes), tuple(losses))
+
+
+def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:
+    """Return the columns that number or name the rows, and so are no features: name -> ``index``, ``row numbers`` or ``ids``.
+
+    These are the index of pandas and of R; whole numbers 0, 1, ... or 1, 2, ...; and whole numbers that are all different where
+    the name says that they are ids. Fractions are measurements, whatever they are called.
+    """
+    index, rows = tables.index_columns(table), np.arange(len(table))
+    row_names = {}
+    for name in candidates:
+        if name in index or _INDEX_NAME.fullmatch(name.strip()):
+            row_names[name] = "index"
+            continue
+        values = to_typed(table[name]).column
+        if not pa.types.is_integer(values.type) or values.null_count or len(values) < 2:
+            continue
+        numbers = values.to_numpy()
+        first, last = int(numbers.min()), int(numbers.max())
+        spans = first in (0, 1) and last - first == len(numbers) - 1
+        if spans and len(numbers) >= MIN_NUMBERED and np.array_equal(numbers, rows + first):
+            row_names[name] = "row numbers"
+        elif len(np.unique(numbers)) == len(numbers):
+            if _ID_NAME.fullmatch(name.strip()):
+                row_names[name] = "ids"
+            elif spans and len(numbers) >= MIN_SHUFFLED:
+                row_names[name] = "row numbers"
+    return row_names
+
+
+def _row_names_left_out(row_names: dict[str, str]) -> list[str]:
+    if not row_names:
+        return []
+    listed = ", ".join(f"{name!r} ({kind})" for name, kind in row_names.items())
+    return [f"columns that number or name the rows ignored: {listed}; x = [...] uses them"]
+
+
+def _splits(
+    table: pa.Table, split: str | None, where: str, has_choice: bool
+) -> tuple[np.ndarray | None, str | None, list[str]]:
+    """Return the splits of the rows and the name of their column, unless it holds something else, and lines on that."""
+    if split is None:
+        return None, None, []
+    if tables.is_numeric(table[split]) and not tables.is_empty(table[split]):
+        return None, None, [] if has_choice else [f"column {split!r} holds numbers, not splits: it is a feature"]
+    try:
+        return tables.to_splits(table[split], where), split, []
+    except DataError as error:
+        if has_choice:
+            return None, None, [f"column {split!r} ignored: its values are not train, validation and test"]
+        raise DataError(f"{error}; choose columns by x where it means something else") from None
+
+
+def _unnamed_label(
+    table: pa.Table, candidates: Sequence[str], splits: np.ndarray | None, like: SampleSpec | None
+) -> tuple[str | None, list[str]]:
+    """Return the column that must be the label though its name does not say so, and a note."""
+    known = {column.name for column in like.columns} if like is not None else set()
+    if splits is not None and not known:
+        lacking = [
+            name
+            for name in candidates
+            if any(tables.is_empty(table[name].filter(pa.array(splits == split))) for split in set(splits.tolist()) - {"train"})
+            and not tables.is_empty(table[name].filter(pa.array(splits == "train")))
+        ]
+        if len(lacking) == 1:
+            return lacking[0], [f"column {lacking[0]!r} is the label, as only the training part has it"]
+    if not tables.is_headerless(table) or len(candidates) < 2:
+        return None, []
+    texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
+    for name in (candidates[-1], candidates[0]):
+        if name in known:
+            continue
+        values = as_written(table[name])
+        count = len(pc.unique(values))
+        if texts == [name] and 2 <= count <= len(values) // 2:
+            return name, [f"column {name!r} is the label, as it alone holds words; y = 'none' uses it as a feature"]
+        whole = pa.types.is_integer(to_typed(table[name]).column.type)
+        if not texts and whole and name == candidates[-1] and 2 <= count <= min(FEW, len(values) // 4) and not known:
+            return None, [f"column {name!r} has {count} different values; y = {name!r} uses it as the label"]
+    return None, []
 
 
 def _choose_columns(
     table: pa.Table, chosen: list[str] | None, candidates: list[str], encoding: Categories, missing: str, where: str
-) -> tuple[tuple[Column, ...], list[str]]:
-    """Return the columns of features, and notes on them."""
-    columns, encoded, empty, not_numeric = [], [], [], []
+) -> tuple[tuple[Column, ...], list[str], list[str]]:
+    """Return the columns of features, notes on choices, and lines on columns that are left out."""
+    columns, encoded, empty, not_numeric, times, rounded = [], [], [], [], [], []
     for name in candidates if chosen is None else chosen:
-        column = table[name]
-        if tables.is_numeric(column):
-            if chosen is None and column.null_count == len(column):
-                empty.append(name)
+        column, typed = table[name], to_typed(table[name])
+        if is_time(column):
+            if chosen is None:
+                times.append(name)
                 continue
             impute_value = None
-            if missing == "median" and column.null_count < len(column):
-                impute_value = float(np.nanmedian(tables.to_floats(column)))
+            if missing == "median" and not tables.is_empty(column):
+                impute_value = float(np.nanmedian(to_seconds(column, f"{where}: column {name!r}")))
+            columns.append(Column(name, impute_value=impute_value, time=True))
+            continue
+        if tables.is_numeric(typed.column):
+            if chosen is None and typed.column.null_count == len(column):
+                empty.append(name)
+                continue
+            if typed.rounded:
+                if chosen is not None:
+                    raise _too_large(where, name)
+                rounded.append(name)
+                continue
+            impute_value = None
+            if missing == "median" and typed.column.null_count < len(column):
+                impute_value = float(np.nanmedian(tables.to_floats(typed.column)))
             columns.append(Column(name, impute_value=impute_value))
             continue
-        values = _categories(column) if encoding == "few" and tables.is_text(column) else []
+        values = _categories(column) if encoding == "few" and tables.is_text(typed.column) else []
         # A column with a different value in nearly every row names the rows.
         if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
             columns.append(Column(name, tuple(values)))
             encoded.append(name)
+        elif chosen is None and tables.is_empty(column):
+            empty.append(name)
         else:
             not_numeric.append(name)
+    losses = [f"columns without numbers ignored: {_quote(not_numeric)}"] if not_numeric else []
+    losses += [f"empty columns ignored: {_quote(empty)}"] if empty else []
+    losses += [f"columns of dates and times ignored: {_quote(times)}; x = [...] uses them as seconds"] if times else []
+    if rounded:
+        losses.append(f"columns of whole numbers beyond 2^53, which float64 would round, ignored: {_quote(rounded)}")
     if not columns or (not_numeric and chosen is not None):
         problem = f"no numbers in {_quote(not_numeric)}" if not_numeric else "no columns of numbers"
-        raise DataError(f"{where}: {problem}; choose columns by x, and labels by y")
+        also = "".join(f"; {loss}" for loss in losses[bool(not_numeric) :])
+        raise DataError(f"{where}: {problem}; choose columns by x, and labels by y{also}")
     notes = [f"an entry of 0 or 1 for each category in {_quote(encoded)}"] if encoded else []
-    notes += [f"columns without numbers ignored: {_quote(not_numeric)}"] if not_numeric else []
-    notes += [f"empty columns ignored: {_quote(empty)}"] if empty else []
-    return tuple(columns), notes
+    return tuple(columns), notes, losses
+
+
+def _too_large(where: str, name: str) -> DataError:
+    advice = "subtract the smallest, or divide them"
+    return DataError(f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}")
 
 
 def _find_columns(
@@ -155,8 +290,12 @@ def _find_columns(
 ) -> tuple[Column, ...]:
     """Return the columns of an encoder under the names of a table, matched in order if chosen or if the table has no header."""
     names = table.column_names
-    headerless = names == [str(number) for number in range(len(names))]  # names by `tables.read_table`
-    in_order = chosen if chosen is not None else candidates if headerless else None
+    in_order = chosen
+    if chosen is None and tables.is_headerless(table) and not {column.name for column in columns} <= set(names):
+        in_order = candidates
+        if len(in_order) != len(columns):
+            row_names = find_row_names(table, candidates)
+            in_order = [name for name in candidates if name not in row_names]
     if in_order is not None:
         if len(in_order) != len(columns):
             expected = ", ".join(column.name for column in columns)
@@ -167,19 +306,60 @@ def _find_columns(
             raise DataError(
                 f"{where}: no column {column.name!r}, expected by the encoder{closest_name(column.name, names)}"
             )
-        if column.categories is None and not tables.is_numeric(table[column.name]):
+        typed = to_typed(table[column.name])
+        if column.categories is None and not column.time and not tables.is_numeric(typed.column):
             raise DataError(f"{where}: column {column.name!r} does not hold numbers; expected numbers")
+        if column.categories is None and typed.rounded:
+            raise _too_large(where, column.name)
         if column.categories is not None and pa.types.is_nested(table[column.name].type):
             raise DataError(f"{where}: column {column.name!r} holds lists or records; expected categories")
     return columns
 
 
-def _entries(column: pa.ChunkedArray, described: Column) -> np.ndarray:
-    """Return the entries of a column: (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1."""
+def _entries(column: pa.ChunkedArray, described: Column, where: str) -> tuple[np.ndarray, list[str]]:
+    """Return the entries of a column, (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1; and what was changed."""
     if described.categories is not None:
-        positions = pc.index_in(column.cast(pa.string()), value_set=pa.array(described.categories, pa.string()))
-        return (positions.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64)
-    return tables.to_floats(column)
+        positions = pc.index_in(_texts(column), value_set=pa.array(described.categories, pa.string()))
+        return (positions.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64), []
+    if described.time:
+        return to_seconds(column, f"{where}: column {described.name!r}"), []
+    typed = to_typed(column)
+    if not tables.is_numeric(typed.column):
+        raise DataError(f"{where}: column {described.name!r} does not hold numbers; expected numbers")
+    return tables.to_floats(typed.column), _stray_words(described.name, typed.strays)
+
+
+def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the values of a column as strings, as a CSV file would hold them: whole numbers without a fraction."""
+    values = as_written(column)
+    if pa.types.is_floating(values.type) and pc.all(pc.equal(pc.floor(values), values)).as_py() is not False:
+        values = pc.cast(values, pa.int64(), safe=False)
+    return pc.cast(values, pa.string())
+
+
+def _stray_words(name: str, strays: dict[str, int]) -> list[str]:
+    if not strays:
+        return []
+    shown = [f"{word!r} (row {row})" for word, row in list(strays.items())[:3]]
+    more = f" and {len(strays) - 3} other words" if len(strays) > 3 else ""
+    verb = "is a missing value" if len(strays) == 1 else "are missing values"
+    return [f"{', '.join(shown)}{more} among the numbers of {name!r} {verb}"]
+
+
+def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where: str, *, refuse: bool) -> list[str]:
+    """Check that numbers fit float32, in which networks compute; those of new rows become infinite, which are skipped."""
+    lines = []
+    for number, (column, values) in enumerate(zip(columns, features)):
+        huge = np.isfinite(values) & (np.abs(values) > LARGEST)
+        if column.categories is not None or not huge.any():
+            continue
+        worst = values[huge][np.abs(values[huge]).argmax()]
+        text = f"column {column.name!r} holds {worst:.4g}, beyond the range of float32 ({LARGEST:.2g})"
+        if refuse:
+            raise DataError(f"{where}: {text}; divide the column, take its logarithm, or leave it out by x")
+        features[number] = np.where(huge, np.sign(values) * np.inf, values)
+        lines.append(f"{text}: {huge.sum():,} rows cannot be used")
+    return lines
 
 
 def _impute_missing(columns: tuple[Column, ...], features: list[np.ndarray]) -> list[str]:
@@ -212,7 +392,7 @@ def _unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[st
 
 def _categories(column: pa.ChunkedArray) -> list[str]:
     """Return the distinct values of a column, sorted, without missing and empty ones."""
-    return sorted({str(value) for value in pc.unique(column).to_pylist() if value not in (None, "")})
+    return sorted({value for value in pc.unique(_texts(column)).to_pylist() if value not in (None, "")})
 
 
 def _quote(names: Sequence[str]) -> str:

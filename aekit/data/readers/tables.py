@@ -1,15 +1,24 @@
-"""Read CSV, TSV and Parquet files with pyarrow."""
+"""Read CSV, TSV and Parquet files as tables of Arrow, and find their columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
+from aekit.data.readers.cell_text import (
+    is_empty as is_empty,
+    is_numeric as is_numeric,
+    is_text as is_text,
+    to_floats as to_floats,
+    to_labels as to_labels,
+    to_strings as to_strings,
+)
+from aekit.data.readers.delimited import AUTO, TextFormat, delimited_names, read_delimited
 from aekit.errors import DataError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
@@ -21,109 +30,101 @@ PATH_COLUMNS = ("path", "file", "filename", "image")
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+_HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     """Read a table.
 
-    Columns of a CSV file without a header are named "0", "1", ...; they are separated by commas, or by semicolons or tabs if
-    the first line has those instead. "", "?", "NA", "NaN" and the like are missing values.
+    Columns of a CSV file hold its text (`aekit.data.readers.cell_text.CellText`), whose type depends on its use; without a header
+    they are named "0", "1", ... `remarks` returns the choices that reading it made.
+
+    Args:
+        path: the file.
+        form: how a text file is written; not for Parquet.
 
     Raises:
         DataError: it cannot be parsed, or has no rows.
     """
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-        else:
-            first = _first_line(path)
-            parse = csv.ParseOptions(delimiter=_delimiter(first, path))
-            names = first.split(parse.delimiter)
-            nameless = all(_is_number(name) for name in names)
-            read = csv.ReadOptions(column_names=[str(n) for n in range(len(names))]) if nameless else None
-            convert = csv.ConvertOptions(null_values=[*csv.ConvertOptions().null_values, "?"])
-            table = csv.read_csv(path, parse_options=parse, read_options=read, convert_options=convert)
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
+    if path.suffix.lower() == ".parquet":
+        _refuse_form(path, form)
+        try:
+            table = pq.read_table(path, partitioning=None)
+        except pa.ArrowException as error:
+            raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
+    else:
+        table, has_header, notes = read_delimited(path, form)
+        table = _with_facts(table, {_REMARKS: json.dumps(notes).encode(), **({} if has_header else {_HEADERLESS: b"1"})})
     if not table.num_rows:
         raise DataError(f"{path}: the table has no rows")
     return table
 
 
+def remarks(table: pa.Table) -> list[str]:
+    """Return the choices that reading a table made, a line each."""
+    return list(json.loads((table.schema.metadata or {}).get(_REMARKS, b"[]")))
+
+
+def is_headerless(table: pa.Table) -> bool:
+    """Return whether a table has no names of columns, so that they are "0", "1", ..."""
+    facts = table.schema.metadata or {}
+    return _HEADERLESS in facts or table.column_names == [str(number) for number in range(table.num_columns)]
+
+
+def index_columns(table: pa.Table) -> list[str]:
+    """Return the names of the columns that hold the index of a table of pandas."""
+    facts = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+    return [name for name in facts.get("index_columns", []) if isinstance(name, str) and name in table.column_names]
+
+
 def parts_in(folder: Path) -> dict[str, Path]:
-    """Return the tables of a folder by split, if all are named ``train``, ``test``, ``val`` and so on; else {}."""
-    paths = [path for path in folder.iterdir() if path.name.lower().endswith(TABLE_ENDINGS)]
+    """Return the tables of a folder by split, if all are named ``train``, ``test``, ``val`` and so on; else {}.
+
+    Tables named as a submission, which competitions put beside them, do not count.
+    """
+    paths = [path for path in _tables_in(folder) if "submission" not in path.name.lower()]
     by_split = {split_named(path.name.partition(".")[0]): path for path in paths}
     parts: dict[str, Path] = {split: by_split[split] for split in ("train", "validation", "test") if split in by_split}
     return parts if len(parts) == len(paths) else {}
 
 
-def read_parts(parts: dict[str, Path]) -> pa.Table:
+def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
     """Read the tables of several splits as one, with a column ``split``; a column that a table lacks is missing there.
 
     Raises:
         DataError: a table cannot be read, or a column has numbers in one table and text in another.
     """
-    split_tables = []
+    split_tables, lines = [], list[str]()
     for split, path in parts.items():
-        table = read_table(path)
+        table = read_table(path, form)
+        lines += remarks(table)
         column = find_column(table.column_names, ["split"])
         table = table.drop_columns(column) if column else table
         split_tables.append(table.append_column("split", pa.array([split] * len(table))))
+    folder = next(iter(parts.values())).parent
+    others = [path.name for path in _tables_in(folder) if path not in parts.values()]
+    lines += [f"{', '.join(others)} left out: neither train, validation nor test"] if others else []
+    names = ", ".join(path.name for path in parts.values())
     try:
-        return pa.concat_tables(split_tables, promote_options="permissive")
+        _check_types(split_tables)
+        table = pa.concat_tables(split_tables, promote_options="permissive")
     except pa.ArrowException as error:
-        names = ", ".join(path.name for path in parts.values())
         raise DataError(f"{names}: their columns are of different types ({str(error).splitlines()[0]})") from None
+    return _with_facts(table, {_REMARKS: json.dumps(list(dict.fromkeys(lines))).encode()})
 
 
-def column_names(path: Path) -> list[str]:
+def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     """Return the names of the columns, without reading the rows; empty if it is not a table."""
     try:
-        if path.suffix == ".parquet":
-            return pq.read_schema(path).names
-        first = _first_line(path)
+        return pq.read_schema(path).names if path.suffix.lower() == ".parquet" else delimited_names(path, form)
     except (pa.ArrowException, DataError):
         return []
-    return [name.strip(' "') for name in first.split(_delimiter(first, path))]
 
 
 def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
     """Return the first of the `candidates` (lower case) that a table has, as the table spells it; None if it has none."""
     known = {name.strip().lower(): name for name in reversed(list(names))}
     return next((known[name] for name in candidates if name in known), None)
-
-
-def is_numeric(column: pa.ChunkedArray) -> bool:
-    """Return whether the values of a column are numbers, booleans, or all missing."""
-    types = pa.types
-    checks = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
-    return any(is_one(column.type) for is_one in checks)
-
-
-def is_text(column: pa.ChunkedArray) -> bool:
-    """Return whether the values of a column are strings, or categories of strings."""
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def to_floats(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column as (N,) floats, NaN where a value is missing: float32 if it is that already, else float64."""
-    dtype = column.type if pa.types.is_float32(column.type) else pa.float64()
-    return column.cast(dtype).to_numpy()
-
-
-def to_strings(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column as (N,) strings, "" where a value is missing."""
-    return np.array(["" if value is None else str(value) for value in column.to_pylist()])
-
-
-def to_labels(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column as (N,) labels: integers if all values are, else floats or strings."""
-    if not is_numeric(column):
-        return to_strings(column)
-    integers = not column.null_count and not pa.types.is_floating(column.type)
-    return column.cast(pa.int64()).to_numpy() if integers else to_floats(column)
 
 
 def to_splits(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:
@@ -144,24 +145,26 @@ def split_named(name: str) -> str | None:
     return _SPLITS.get(name.strip().lower())
 
 
-def _first_line(path: Path) -> str:
-    with pa.input_stream(str(path)) as stream:  # unpacks .gz
-        head = stream.read(1 << 16)
-    lines = head.decode("utf-8-sig", "replace").splitlines()
-    if not lines or not lines[0].strip():
-        raise DataError(f"{path}: empty file")
-    return lines[0]
+def _tables_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
 
 
-def _delimiter(line: str, path: Path) -> str:
-    if ".tsv" in path.suffixes:
-        return "\t"
-    return max(",;\t", key=line.count) if "," not in line else ","
+def _with_facts(table: pa.Table, facts: dict[bytes, bytes]) -> pa.Table:
+    """Return a table that carries facts about itself, as pandas' do."""
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **facts})
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text.strip(' "'))
-    except ValueError:
-        return False
-    return True
+def _refuse_form(path: Path, form: TextFormat) -> None:
+    for name, value in vars(form).items():
+        if value != "auto":
+            raise DataError(f"{path}: {name} = {value!r}: is for text tables such as .csv, not for Parquet")
+
+
+def _check_types(split_tables: Sequence[pa.Table]) -> None:
+    """Check that each column is of numbers, or of text, in all tables; raises `pa.ArrowInvalid`."""
+    for name in dict.fromkeys(name for table in split_tables for name in table.column_names):
+        columns = [table[name] for table in split_tables if table.column_names.count(name) == 1]
+        numeric = [is_numeric(column) for column in columns if not is_empty(column)]
+        # Texts that look like numbers in a later table are texts, as in the first.
+        if numeric and numeric[0] and not all(numeric) and name.strip().lower() not in ("id", *LABEL_COLUMNS):
+            raise pa.ArrowInvalid(f"column {name!r} holds numbers in one and text in another")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from aekit.plugin import (
     RecipeError,
     SampleSpec,
     Tabular,
+    TextFormat,
     column_names,
     find_column,
     find_image_files,
@@ -47,6 +48,11 @@ _LAYOUT = Field(
 )
 _CATEGORIES = Field(description="few: one-hot encode columns of 2 to 20 categories; none: skip them")
 _MISSING = Field(description="skip: skip rows of a table with missing numbers; median: impute the column's median")
+_ENCODING = Field(description="encoding of a text table, such as cp1252; auto: UTF-8 or UTF-16, else cp1252")
+_DELIMITER = Field(description="character between the cells of a text table, tab or blanks; auto: found out")
+_DECIMAL = Field(description="decimal separator of a text table; auto: a comma where numbers allow nothing else")
+_HEADER = Field(description="whether line 1 of a text table holds names; auto: by comparing it with the lines below")
+_SKIP = Field(ge=0, description="lines before a text table to skip; auto: comments and lines of other widths")
 _KIND = Field(description="kind of sample; auto: by the number of axes and the dtype")
 
 
@@ -74,9 +80,15 @@ class Arrays(ArraySource):
         kind: Annotated[KindOption, _KIND] = "auto",
         categories: Annotated[Categories, _CATEGORIES] = "few",
         missing: Annotated[Missing, _MISSING] = "skip",
+        encoding: Annotated[str, _ENCODING] = "auto",
+        delimiter: Annotated[str, _DELIMITER] = "auto",
+        decimal: Annotated[Literal["auto", ".", ","], _DECIMAL] = "auto",
+        header: Annotated[Literal["auto"] | bool, _HEADER] = "auto",
+        skip: Literal["auto"] | Annotated[int, _SKIP] = "auto",
     ) -> None:
+        form = TextFormat(encoding, delimiter, decimal, header, skip)
         if isinstance(where, str):
-            path, table = Path(where), _table(Path(where))
+            path, table = Path(where), _table(Path(where), form)
         else:
             path, table = Path("data in memory"), where if isinstance(where, pa.Table) else None
             if labels != "auto":
@@ -86,7 +98,8 @@ class Arrays(ArraySource):
         else:
             # Only entries of vectors have names and categories.
             options = {"categories": categories, "like": like} if kind in ("auto", "vector") else {"categories": "none"}
-            data = read_columns(table, str(path), x=x, y=y, missing=missing, **options)
+            place = str(path) if isinstance(where, str) else "the table"
+            data = read_columns(table, place, x=x, y=y, missing=missing, **options)
         targets = data.labels if labels == "auto" else _read_labels(path.parent / labels, y)
         if targets is not None and len(targets) != len(data.array):
             raise DataError(f"{path}: {len(targets)} labels for {len(data.array)} samples; expected as many")
@@ -95,7 +108,7 @@ class Arrays(ArraySource):
         super().__init__(array, kind=inferred_kind, labels=targets, ids=data.ids, splits=data.splits, columns=columns)
         timed = table is not None and like is None and any(name.lower() in TIME_COLUMNS for name in table.column_names)
         hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if timed else ""
-        self.notes = tuple(filter(None, [data.note, note, hint]))
+        self.notes, self.losses = tuple(filter(None, [data.note, note, hint])), data.losses
 
     @staticmethod
     def claims(path: Path) -> bool:
@@ -110,12 +123,12 @@ class Arrays(ArraySource):
         return True
 
 
-def _table(path: Path) -> pa.Table | None:
+def _table(path: Path, form: TextFormat) -> pa.Table | None:
     """Read the table of a file, or of a folder with a table for each split; None if it is no table."""
     parts = parts_in(path) if path.is_dir() else {}
     if parts:
-        return read_parts(parts)
-    return read_table(path) if path.name.lower().endswith(TABLE_ENDINGS) else None
+        return read_parts(parts, form)
+    return read_table(path, form) if path.name.lower().endswith(TABLE_ENDINGS) else None
 
 
 def _from_array(array: np.ndarray, x: str | list[str], y: str) -> Tabular:

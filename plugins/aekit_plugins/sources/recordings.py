@@ -98,6 +98,7 @@ class Recordings(Source):
         elif has_step_labels:
             self.labels = self._labels(label)
         note = next(recording.note for recording in self.recordings if not recording.reason)
+        self.losses = tuple(dict.fromkeys(loss for recording in self.recordings for loss in recording.losses))
         rates = sorted({recording.rate for recording in self.recordings} - {0})
         mixed = f"sample rates of {' and '.join(map(str, rates))} Hz, not resampled" if len(rates) > 1 else ""
         self.notes = tuple(filter(None, [f"windows of {steps} steps", note, mixed, listing.note]))

@@ -1,0 +1,293 @@
+"""Decide the types of columns: what the cells of a text file hold, and what columns of Arrow hold as numbers.
+
+The type of a cell of a CSV file depends on its use: ``007`` is an id or a class as it is written, and the number 7 as a feature. So
+columns of text files stay text, in a type of their own, until they are used.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aekit.errors import DataError
+
+MISSING = tuple(
+    "? NA N/A NaN nan NAN -nan -NaN null NULL Null nul None <NA> NaT n/a #N/A #NA 1.#IND -1.#IND 1.#QNAN -1.#QNAN".split()
+) + ("", "#N/A N/A")
+"""Cells that are missing values in a column of numbers."""
+PLACEHOLDERS = tuple(
+    "- -- --- – — . .. ... * ** # #DIV/0! #REF! #VALUE! #NUM! #NAME? #NULL! na n.a. N.A. none nil nd n.d. N.D. ND missing Missing "
+    "unknown Unknown error Error ERROR".split()
+)
+"""Cells that stand for a missing value in a column of numbers too, which is worth a line."""
+STRAY_SHARE = 0.05
+"""Largest share of other words in a column of numbers; one is always allowed."""
+EXACT = 2**53
+"""Whole numbers up to this are exact in float64."""
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_FINITE = f"^{NUMBER}$"
+_NUMBER = rf"^(?:{NUMBER}|[+-]?(?i:inf|infinity))$"
+_INTEGER = r"^[+-]?\d+$"
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
+_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_TIME = (
+    rf"^(?:(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
+    rf"|\d{{1,2}}[- ]?{_MONTH}[-, ]+\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
+    rf"(?:[T ,]+{_CLOCK}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_CLOCK}|-?\d+ days?(?:[ ,]+{_CLOCK})?)$"
+)
+_DATES = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
+)
+_CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
+_EPOCH = datetime(1970, 1, 1)
+
+
+class CellText(pa.ExtensionType):
+    """The type of a column of a text file, as it is written."""
+
+    def __init__(self) -> None:
+        super().__init__(pa.string(), "aekit.cell_text")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> CellText:
+        return cls()
+
+
+class Typed(NamedTuple):
+    """A column with the type of its content.
+
+    Attributes:
+        column: integers, floats, booleans, text, times or others; missing values are null.
+        strays: words among numbers, which are null in `column`, with the row of the first.
+        rounded: whether integers are too large for float64, which would round them.
+    """
+
+    column: pa.ChunkedArray
+    strays: dict[str, int]
+    rounded: bool = False
+
+
+def as_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Mark a column of strings as text of a file, whose type is not decided."""
+    kind = CellText()
+    return pa.chunked_array([pa.ExtensionArray.from_storage(kind, chunk) for chunk in column.chunks], kind)
+
+
+def as_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the strings of a column of a text file; other columns as they are, categories as their values."""
+    if isinstance(column.type, CellText):
+        return pa.chunked_array([chunk.storage for chunk in column.chunks], pa.string())
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def to_typed(column: pa.ChunkedArray) -> Typed:
+    """Decide the type of a column: that of Arrow, or, for the text of a file, that of its content.
+
+    Cells are numbers if all are, but for missing values and at most one word, or one in twenty. ``true`` and ``false`` are
+    booleans. All other columns are text.
+    """
+    values = as_written(column)
+    if not isinstance(column.type, CellText):
+        return Typed(values, {}, _is_rounded(values))
+    known = pc.fill_null(pc.invert(pc.is_in(values, pa.array(MISSING))), False)
+    cells = pc.if_else(known, values, None)
+    if cells.null_count == len(cells):
+        return Typed(pa.chunked_array([pa.nulls(len(cells))]), {})
+    try:
+        return _to_numbers(cells, {})
+    except pa.ArrowInvalid:
+        pass
+    lower = pc.utf8_lower(cells)
+    if pc.all(pc.is_in(lower.drop_null(), pa.array(["true", "false"]))).as_py():
+        return Typed(pc.equal(lower, "true"), {})
+    numeric = pc.match_substring_regex(cells, _NUMBER)
+    words = pc.filter(cells, pc.and_(pc.is_valid(cells), pc.invert(pc.fill_null(numeric, True))))
+    strays = pc.filter(words, pc.invert(pc.is_in(words, pa.array(PLACEHOLDERS))))
+    count, total = int(pc.sum(numeric).as_py() or 0), len(cells) - cells.null_count
+    if not count or (len(strays) and (count < 3 or len(strays) > max(1, STRAY_SHARE * total))):
+        return Typed(values, {})
+    distinct = pc.unique(words)
+    return _to_numbers(
+        pc.if_else(numeric, cells, None), {word: pc.index(cells, word).as_py() for word in distinct.to_pylist()}
+    )
+
+
+def is_empty(column: pa.ChunkedArray) -> bool:
+    """Return whether all values of a column are missing."""
+    typed = to_typed(column).column
+    if is_text(typed):
+        return not pc.any(pc.not_equal(typed, "")).as_py()
+    return typed.null_count == len(typed)
+
+
+def is_numeric(column: pa.ChunkedArray) -> bool:
+    """Return whether the values of a column are numbers, booleans, or all missing."""
+    types, kind = pa.types, to_typed(column).column.type
+    checks = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
+    return any(is_one(kind) for is_one in checks)
+
+
+def is_text(column: pa.ChunkedArray) -> bool:
+    """Return whether the values of a column are strings, or categories of strings."""
+    kind, types = to_typed(column).column.type, pa.types
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def is_time(column: pa.ChunkedArray) -> bool:
+    """Return whether a column holds dates, times or durations, as Arrow's types or as text."""
+    typed = to_typed(column).column
+    if pa.types.is_temporal(typed.type):
+        return True
+    if not is_text(typed):
+        return False
+    text = typed.cast(pa.string())
+    known = pc.filter(text, pc.fill_null(pc.invert(pc.is_in(text, pa.array(MISSING))), False))
+    return bool(len(known)) and bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
+
+
+def to_floats(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as (N,) floats, NaN where a value is missing: float32 if it is that already, else float64."""
+    typed = to_typed(column).column
+    dtype = pa.float32() if pa.types.is_float32(typed.type) or pa.types.is_float16(typed.type) else pa.float64()
+    if pa.types.is_integer(typed.type) or pa.types.is_decimal(typed.type):
+        return pc.cast(typed, dtype, safe=False).to_numpy()
+    return typed.cast(dtype).to_numpy()
+
+
+def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
+    """Return dates and times as (N,) float64 seconds since 1970 (times of day since midnight), NaN where one is missing.
+
+    Raises:
+        DataError: a text is no date, or can be read in two ways.
+    """
+    typed = to_typed(column).column
+    kind = typed.type
+    if pa.types.is_temporal(kind):
+        if pa.types.is_duration(kind):
+            return pc.cast(typed.cast(pa.duration("us"), safe=False), pa.int64()).cast(pa.float64()).to_numpy() / 1e6
+        if pa.types.is_time(kind):
+            return pc.cast(typed.cast(pa.time64("us")), pa.int64()).cast(pa.float64()).to_numpy() / 1e6
+        microseconds = typed.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
+        return pc.cast(pc.cast(microseconds, pa.int64()), pa.float64(), safe=False).to_numpy() / 1e6
+    if not is_text(typed):
+        return to_floats(typed)
+    encoded = typed.cast(pa.string()).combine_chunks().dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    seconds = np.array([*_parse_times(words, where), np.nan])
+    return seconds[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
+
+
+def to_strings(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as (N,) strings, as they are written, "" where a value is missing."""
+    values = as_written(column)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        return np.array(pc.fill_null(values, "").to_pylist(), dtype=np.str_)
+    return np.array(["" if value is None else str(value) for value in values.to_pylist()], dtype=np.str_)
+
+
+def to_labels(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column as (N,) labels: integers if all values are, else floats or strings.
+
+    Cells of a text file are numbers only if that loses nothing: ``007`` and ``7`` are two classes.
+    """
+    typed = to_typed(column)
+    if not is_numeric(typed.column) or typed.strays or typed.rounded or not _one_to_one(column, typed.column):
+        return to_strings(column)
+    if isinstance(column.type, CellText) and pa.types.is_boolean(typed.column.type):
+        return to_strings(column)
+    integers = not typed.column.null_count and not pa.types.is_floating(typed.column.type)
+    if not integers:
+        return to_floats(typed.column)
+    try:
+        return typed.column.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:  # fractions of decimals
+        return to_floats(typed.column)
+
+
+def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:
+    """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is no number."""
+    floats = cells.cast(pa.float64())
+    if not pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py():
+        return Typed(floats, strays)
+    try:
+        integers = pc.utf8_ltrim(cells, "+").cast(pa.int64())
+    except pa.ArrowInvalid:
+        return Typed(floats, strays, rounded=True)
+    return Typed(integers, strays, _is_rounded(integers))
+
+
+def _is_rounded(column: pa.ChunkedArray) -> bool:
+    """Return whether float64 would change whole numbers of a column."""
+    if pa.types.is_decimal(column.type):
+        if column.type.scale > 0 or column.null_count == len(column):
+            return False
+        return any(int(float(value)) != int(value) for value in pc.unique(column).to_pylist() if value is not None)
+    if not pa.types.is_integer(column.type) or column.type.bit_width < 64 or column.null_count == len(column):
+        return False
+    values = column.drop_null().to_numpy()
+    large = np.unique(values[(values > EXACT) | (values < -EXACT if values.dtype.kind == "i" else False)])
+    return any(int(float(value)) != value for value in large.tolist())
+
+
+def _one_to_one(column: pa.ChunkedArray, typed: pa.ChunkedArray) -> bool:
+    """Return whether the text of a file can be told from its numbers: no ``007``, and no two spellings of one class."""
+    if not isinstance(column.type, CellText) or pa.types.is_null(typed.type):
+        return True
+    texts = pc.unique(pc.filter(as_written(column), pc.is_valid(typed)))
+    if pa.types.is_integer(typed.type):
+        return not pc.any(pc.match_substring_regex(texts, r"^[+-]?0\d")).as_py()
+    numbers = len(pc.unique(typed.drop_null()))
+    # More values are measurements than versions such as 1.1 and 1.10.
+    return numbers == len(texts) or numbers > 20
+
+
+def _parse_times(words: Sequence[str], where: str) -> list[float]:
+    texts = [" ".join(word.split()) for word in words]
+    known = [text for text in texts if text not in MISSING]
+    try:
+        iso = [_seconds(datetime.fromisoformat(text)) for text in known]
+    except ValueError:
+        pass
+    else:
+        return _spread(texts, dict(zip(known, iso)))
+    formats = [*_DATES, *_CLOCKS, *(f"{date} {clock}" for date in _DATES for clock in _CLOCKS)]
+    readings = []
+    for form in formats:
+        try:
+            parsed = [datetime.strptime(text, form) for text in known]
+        except ValueError:
+            continue
+        start = _EPOCH if "%d" in form else datetime(1900, 1, 1)
+        readings.append([(moment - start).total_seconds() for moment in parsed])
+    durations = [re.fullmatch(r"(-?\d+) days?(?:[ ,]+(\d+):(\d+)(?::([\d.]+))?)?", text) for text in known]
+    if known and all(durations):
+        readings.append([_duration(match.groups()) for match in durations if match])
+    if not readings:
+        raise DataError(f"{where}: dates such as {known[0]!r} cannot be read; expected 2024-12-31 or 2024-12-31 23:59:59")
+    if any(reading != readings[0] for reading in readings):
+        raise DataError(f"{where}: dates such as {known[0]!r} can be read in two ways; write them as 2024-12-31")
+    return _spread(texts, dict(zip(known, readings[0])))
+
+
+def _seconds(moment: datetime) -> float:
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH.replace(tzinfo=UTC)) / timedelta(seconds=1)
+
+
+def _duration(parts: Sequence[str | None]) -> float:
+    days, hours, minutes, seconds = (float(part or 0) for part in parts)
+    return days * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def _spread(texts: Sequence[str], seconds: dict[str, float]) -> list[float]:
+    return [seconds.get(text, np.nan) for text in texts]
