@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from aekit.data.readers import tables
-from aekit.data.readers.folders import list_files, natural_key
+from aekit.data.readers._folder_layouts import find_layout
+from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.errors import DataError, closest_name
 
@@ -24,6 +25,7 @@ class Listing:
         paths: (N,) files.
         labels, splits: (N,) or None, as in `aekit.plugin.Source`.
         note: one line about ignored files, or "".
+        losses: lines about samples that are left out or changed.
     """
 
     ids: list[str]
@@ -31,6 +33,7 @@ class Listing:
     labels: np.ndarray | None = None
     splits: np.ndarray | None = None
     note: str = ""
+    losses: tuple[str, ...] = ()
 
 
 def list_images(where: str, column: str = "auto") -> Listing:
@@ -56,8 +59,16 @@ def list_images(where: str, column: str = "auto") -> Listing:
     return _list(root, column) if listed else Listing([root.name], [root])
 
 
-def list_folder(root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str = "images") -> Listing:
+def list_folder(
+    root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str = "images", masks: bool = False
+) -> Listing:
     """List the files with one of these endings below a folder; ids, classes and splits as in `list_images`.
+
+    Args:
+        root: the folder.
+        endings: endings of the files, in lower case.
+        what: name of the files in messages.
+        masks: whether masks, as `aekit.data.readers._folder_layouts.find_layout` finds them, are samples.
 
     Raises:
         DataError: there are none.
@@ -66,21 +77,32 @@ def list_folder(root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str 
     ignored = Counter(reason for _, reason in files if reason)
     paths = sorted((path.relative_to(root) for path, reason in files if not reason), key=natural_key)
     if not paths:
-        raise DataError(f"{root}: no {what}; looked for {', '.join(endings)}")
-    folders = [path.parent.parts for path in paths]
-    names = [tables.split_named(parts[0]) if parts else None for parts in folders]
-    splits = np.array(names) if all(names) else None
-    if splits is not None:
-        folders = [parts[1:] for parts in folders]
-    labels = np.array([parts[0] if parts else "" for parts in folders])
-    kinds = ", ".join(f"{count} {reason}" for reason, count in ignored.most_common(5))
+        raise DataError(f"{root}: no {what}; {_found(ignored)}looked for {', '.join(endings)}")
+    layout = find_layout(paths, what, masks)
+    paths = [paths[row] for row in layout.kept]
+    ids, renamed = readable_ids(paths)
+    written, losses = ignored.pop(WRITTEN, 0), list(layout.losses)
+    if written:
+        folders = "1 folder" if written == 1 else f"{written} folders"
+        losses.append(f"{folders} that aekit wrote into {root.name!r} {'is' if written == 1 else 'are'} left out")
+    losses += [renamed] if renamed else []
+    labels = layout.labels
     return Listing(
-        ids=[path.as_posix() for path in paths],
+        ids=ids,
         paths=[root / path for path in paths],
-        labels=labels if len(set(labels.tolist()) - {""}) > 1 else None,
-        splits=splits,
-        note=f"{ignored.total()} files that are not {what} are ignored ({kinds})" if ignored else "",
+        labels=labels if labels is None else np.array([readable_text(name) for name in labels.tolist()]),
+        splits=layout.splits,
+        note=f"{ignored.total()} files that are not {what} are ignored ({_kinds(ignored)})" if ignored else "",
+        losses=tuple(losses),
     )
+
+
+def _kinds(ignored: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in ignored.most_common(5))
+
+
+def _found(ignored: Counter[str]) -> str:
+    return f"found {_kinds(ignored)}; " if ignored else ""
 
 
 def _list(path: Path, column: str) -> Listing:

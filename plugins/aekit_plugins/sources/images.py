@@ -70,6 +70,7 @@ class Images(Source):
         headers = read_headers(self.paths, self._pool)
         self.spec, choices = choose_spec(headers, like, size, resize, channels, crop_pct, interpolation)
         self.notes = (*choices, *filter(None, [listing.note]))
+        self.losses = listing.losses
 
     @staticmethod
     def claims(path: Path) -> bool:
