@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from aekit.data.opening import open_data
+from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import FORMAT, Embedder, Embeddings
@@ -60,6 +61,7 @@ def embed(
         ((1797, 2), (1797,))
     """
     source = open_data(data, options, like=encoder.spec)
+    warn_if_inside(out, data)
     if source is not data:
         source.report_notes(progress)
     rows_to_embed = source.rows_of(split)

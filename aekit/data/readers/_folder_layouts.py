@@ -82,7 +82,9 @@ def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> Folder
     if labels is not None and any(missing := [not label and not other for label, other in zip(labels, extra)]):
         first = paths[kept[missing.index(True)]].as_posix()
         verb = "has" if sum(missing) == 1 else "have"
-        losses.append(f"{sum(missing)} of {len(kept)} {what} {verb} no folder of a class, and so no label, e.g. {first!r}")
+        losses.append(
+            f"{sum(missing)} of {len(kept)} {what} {verb} no folder of a class, and so no label, e.g. {first!r}"
+        )
     return FolderLayout(
         kept, None if labels is None else np.array(labels), None if level is None else np.array(splits), tuple(losses)
     )
@@ -108,7 +110,9 @@ def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[s
         partial = "train" in known and len(known) > 1 and (level == 0 or 2 * inside >= len(names))
         if known and (inside == len(names) or partial):
             if "eval" in known:
-                split_of = {n: ("validation" if "test" in known else "test") if s == "eval" else s for n, s in split_of.items()}
+                split_of = {
+                    n: ("validation" if "test" in known else "test") if s == "eval" else s for n, s in split_of.items()
+                }
             for name in split_of:
                 if not split_of[name] and _UNLABELED.fullmatch(_letters(name)):
                     split_of[name] = "train"
@@ -149,7 +153,7 @@ def _masks(paths: Sequence[Path]) -> dict[int, str]:
         if place is not None:
             masks[row] = place
     by_file = [row for row, place in masks.items() if place.startswith("files")]
-    return masks | {row: masks[by_file[0]] for row in by_file}
+    return masks | (dict.fromkeys(by_file, masks[by_file[0]]) if by_file else {})
 
 
 def _holds_masks(name: str, siblings: Iterable[str]) -> bool:

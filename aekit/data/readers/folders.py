@@ -70,6 +70,8 @@ def natural_key(path: Path) -> list[list[str | int]]:
 
 def is_output(folder: Path) -> bool:
     """Return whether aekit wrote a folder: a run, embeddings, an index, restored samples and so on."""
+    if folder.name.endswith(".part"):  # one that is being written, or was interrupted
+        return True
     if (folder / "checkpoint" / "data.json").is_file() and (folder / "recipe.toml").is_file():
         return True
     for name in _RECORDS:
@@ -82,13 +84,14 @@ def is_output(folder: Path) -> bool:
     return False
 
 
-def warn_if_inside(out: Path, data: object) -> None:
+def warn_if_inside(out: str | Path | None, data: object) -> None:
     """Warn where the folder `out` lies inside of the folder `data`, whose files other programs take for samples."""
-    if not isinstance(data, (str, os.PathLike)):
+    if out is None or not isinstance(data, (str, os.PathLike)):
         return
     name = os.fspath(data)
-    folder = Path(name if os.path.isdir(name) else name.partition(":")[2])
-    if str(folder) not in ("", ".") and folder.is_dir() and folder.resolve() in out.resolve().parents:
+    where = name if os.path.isdir(name) else name.partition(":")[2]
+    folder = Path(where)
+    if where and folder.is_dir() and folder.resolve() in Path(out).resolve().parents:
         warn(f"{out} lies inside of the data, {folder}; aekit leaves it out, but choose a folder outside of it")
 
 
