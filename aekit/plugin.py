@@ -41,20 +41,26 @@ if TYPE_CHECKING:
     )
     from aekit.data.readers.image_headers import (
         IMAGE_ENDINGS as IMAGE_ENDINGS,
+        MAX_MEGAPIXELS as MAX_MEGAPIXELS,
         BadImage as BadImage,
+        HeaderSurprises as HeaderSurprises,
         all_headers as all_headers,
         choose_spec as choose_spec,
-        read_headers as read_headers,
+        describe_losses as describe_losses,
+        draw_files as draw_files,
     )
     from aekit.data.readers.image_lists import (
         Listing as Listing,
+        MasksOption as MasksOption,
         list_folder as list_folder,
         list_images as list_images,
+        lists_images as lists_images,
     )
     from aekit.data.readers.images import (
         ImageItems as ImageItems,
         for_each_full_size as for_each_full_size,
         read_images as read_images,
+        read_windows as read_windows,
     )
     from aekit.data.readers.numpy_files import read_npy as read_npy, read_npz as read_npz
     from aekit.data.readers.patches import window_corners as window_corners
@@ -170,9 +176,11 @@ _HOMES = {
     "aekit.data.readers.delimited": "TextFormat",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
-    "aekit.data.readers.image_headers": "BadImage IMAGE_ENDINGS all_headers choose_spec read_headers",
-    "aekit.data.readers.image_lists": "Listing list_folder list_images",
-    "aekit.data.readers.images": "ImageItems for_each_full_size read_images",
+    "aekit.data.readers.image_headers": (
+        "BadImage HeaderSurprises IMAGE_ENDINGS MAX_MEGAPIXELS all_headers choose_spec describe_losses draw_files"
+    ),
+    "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
+    "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
     "aekit.data.readers.numpy_files": "read_npy read_npz",
     "aekit.data.readers.patches": "window_corners",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",

@@ -17,6 +17,7 @@ from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
 from aekit.analysis._anomaly_text import anomalies_text
 from aekit.data.opening import open_data
+from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
 from aekit.data.stream import stream
@@ -175,6 +176,7 @@ def find_anomalies(
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
+        warn_if_inside(out, data)
         rows = source.rows_of(split)
         if detector is not None:
             fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)

@@ -12,6 +12,7 @@ import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
+from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import FORMAT, Embedder, Embeddings
@@ -63,6 +64,7 @@ def embed(
     """
     progress = open_progress(progress)
     source = open_data(data, options, like=encoder.spec)
+    warn_if_inside(out, data)
     if source is not data:
         source.report_notes(progress)
     rows_to_embed = source.rows_of(split)

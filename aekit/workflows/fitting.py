@@ -10,6 +10,7 @@ from typing import Any
 
 from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
+from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
@@ -174,6 +175,7 @@ class _Run:
 
     def go(self, resume: bool) -> Encoder:
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
+        warn_if_inside(self.folder, self.data)
         rows = training_rows(source, self.recipe.data)
         samples = load_samples(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
         targets = training_targets(self.recipe, source, samples, self.device, self.progress)

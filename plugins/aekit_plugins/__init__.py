@@ -93,8 +93,11 @@ def aekit_register_backbones() -> list[Entry]:
 def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
     tables = (".csv", ".tsv", ".parquet")
-    netpbm = (".pbm", ".pgm", ".ppm")
-    images = (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", *netpbm)
+    netpbm, jpeg = (".pbm", ".pgm", ".pnm", ".ppm"), (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg")
+    jpeg2000, heif = (".j2k", ".jp2", ".jpf", ".jpx"), (".heic", ".heics", ".heif", ".heifs", ".hif")
+    others = (".apng", ".avif", ".bmp", ".dib", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
+    images = (*others, *jpeg, *jpeg2000, *heif, *netpbm)
+    sound = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
     arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")
     videos = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
     return [
@@ -131,7 +134,7 @@ def aekit_register_sources() -> list[Entry]:
             f"{at}.recordings:Recordings",
             "cuts long series into windows: tables with one row per step, arrays, sound",
             2,
-            ("folder", ".csv", ".tsv", ".parquet", ".npy", ".wav"),
+            ("folder", ".csv", ".tsv", ".parquet", ".npy", *sound),
         ),
         Entry(
             "clips",

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from aekit.progress import warn
+
+HIDDEN, WRITTEN = "hidden", "written by aekit"
+"""Reasons for ignoring files, besides their endings."""
+_RECORDS = (
+    "classifier.json",
+    "clusters.json",
+    "decoder.json",
+    "detector.json",
+    "encoder.json",
+    "manifest.json",
+    "pretext.json",
+    "results.json",
+)
+"""Files that mark a folder that aekit wrote, together with what they begin with."""
+_MARK = re.compile(rb'"(aekit|digest|encoder)": "[0-9a-f.]+|"unfinished": true')
+_SYSTEM = ("__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found")
+"""Folders that operating systems add, in lower case."""
 
 
 def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
-    """Yield the files below a folder, each with "" or the reason for ignoring it: another ending, or ``hidden``.
+    """Yield the files below a folder, each with "" or the reason for ignoring it: another ending, ``hidden``, or ``written
+    by aekit``.
 
-    Each folder is entered once, so that circular links end. Hidden folders, and the one that macOS adds to archives, are
-    ignored.
+    Each folder is entered once, so that circular links end. Hidden folders, those that operating systems add, and those below
+    the root that aekit wrote are ignored.
     """
     pending, visited = [root], set()
     while pending:
@@ -24,10 +44,13 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str
         with os.scandir(folder) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
                 ending = os.path.splitext(entry.name)[1].lower()
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
-                    yield Path(entry.path), "hidden"
+                if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
+                    yield Path(entry.path), HIDDEN
                 elif os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
-                    pending.append(Path(entry.path))
+                    if is_output(Path(entry.path)):
+                        yield Path(entry.path), WRITTEN
+                    else:
+                        pending.append(Path(entry.path))
                 elif ending in endings and (entry.is_symlink() or entry.is_file()):
                     yield Path(entry.path), ""
                 else:
@@ -43,3 +66,61 @@ def natural_key(path: Path) -> list[list[str | int]]:
     """Return a sorting key that puts ``2.jpg`` before ``10.jpg``."""
     pieces = [re.split(r"(\d+)", part) for part in path.parts]
     return [[int(piece) if number % 2 else piece for number, piece in enumerate(split)] for split in pieces]
+
+
+def is_output(folder: Path) -> bool:
+    """Return whether aekit wrote a folder: a run, embeddings, an index, restored samples and so on."""
+    if folder.name.endswith(".part"):  # one that is being written, or was interrupted
+        return True
+    if (folder / "checkpoint" / "data.json").is_file() and (folder / "recipe.toml").is_file():
+        return True
+    for name in _RECORDS:
+        try:
+            with (folder / name).open("rb") as file:
+                if _MARK.search(file.read(400)):
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def warn_if_inside(out: str | Path | None, data: object) -> None:
+    """Warn where the folder `out` lies inside of the folder `data`, whose files other programs take for samples."""
+    if out is None or not isinstance(data, (str, os.PathLike)):
+        return
+    name = os.fspath(data)
+    where = name if os.path.isdir(name) else name.partition(":")[2]
+    folder = Path(where)
+    if where and folder.is_dir() and folder.resolve() in Path(out).resolve().parents:
+        warn(f"{out} lies inside of the data, {folder}; aekit leaves it out, but choose a folder outside of it")
+
+
+def readable_ids(paths: Sequence[Path]) -> tuple[list[str], str]:
+    """Return ids for relative paths (N,), which are valid text even where a name is not UTF-8.
+
+    Bytes of other encodings are read as Latin-1, and escaped where that is the name of another file.
+
+    Returns:
+        (N,) ids, and a line about the names that were changed, or "".
+    """
+    ids = [path.as_posix() for path in paths]
+    broken = [row for row, name in enumerate(ids) if not _is_text(name)]
+    if not broken:
+        return ids, ""
+    taken = set(ids)
+    for row in broken:
+        raw = os.fsencode(ids[row])
+        name = raw.decode("latin-1")
+        ids[row] = raw.decode("utf-8", "backslashreplace") if name in taken else name
+        taken.add(ids[row])
+    names = "1 file name is" if len(broken) == 1 else f"{len(broken)} file names are"
+    return ids, f"{names} not UTF-8 and read as Latin-1, e.g. {ids[broken[0]]!r}"
+
+
+def readable_text(text: str) -> str:
+    """Return a name as valid text: bytes that are not UTF-8 are read as Latin-1."""
+    return text if _is_text(text) else os.fsencode(text).decode("latin-1")
+
+
+def _is_text(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,39 +13,33 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from aekit.data.readers._image_files import (
+    BITS,
+    IMAGE_ENDINGS as IMAGE_ENDINGS,
+    MAX_MEGAPIXELS as MAX_MEGAPIXELS,
+    SAMPLE_FORMAT,
+    AnyImage,
+    BadImage,
+    count_pages,
+    is_reduced,
+    open_image,
+    quiet_pillow,
+    tag_values,
+)
+from aekit.data.readers._tiff_files import TiffPage
+from aekit.data.readers.folders import readable_text
 from aekit.data.resampling import Kernel
 from aekit.data.spec import Resize, SampleSpec
 from aekit.errors import DataError
+from aekit.progress import warn
 
-IMAGE_ENDINGS = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".jp2",
-    ".jpeg",
-    ".jpg",
-    ".pbm",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
-
-HEADERS = 200
-"""Number of headers, evenly spaced, that decide the spec."""
+HEADERS = 10_000
+"""Number of headers that decide the spec: all of a smaller data set, or a random draw."""
 COMMON_LIMIT, DEFAULT_SIDE = 96, 64
 """Longest side of images that keep the size they share, and the side that others are resized to; training on larger images takes
 hours on a CPU."""
-
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 ORIENTATION = 0x0112
 """EXIF tag of an image's orientation."""
-
-
-class BadImage(Exception):
-    """An image that cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True)
@@ -58,38 +51,54 @@ class Header:
         is_color: whether it has other than gray values.
         dtype: ``uint8``, ``uint16`` or ``float32``.
         depth_reduced: whether Pillow reads 8 of its 16 bits per channel, as it does for color.
+        bands: number of channels that are not gray, RGB or RGBA; 0: they are.
+        pages: number of pages or frames.
     """
 
     size: tuple[int, int]
     is_color: bool
     dtype: str
     depth_reduced: bool
+    bands: int = 0
+    pages: int = 1
 
 
-def header_of(image: Image.Image) -> Header:
+def header_of(image: AnyImage) -> Header:
     """Return the header of an opened image, without decoding it."""
+    if isinstance(image, TiffPage):
+        usual = image.bands in (1, 3) or (image.bands == 4 and image.has_alpha)
+        size = image.height, image.width
+        return Header(size, image.bands > 1, image.dtype, False, 0 if usual else image.bands, image.pages)
     width, height = image.size
     # Asking a PNG without EXIF for it would decode the image.
     rotated = (image.format != "PNG" or "exif" in image.info) and image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-    wide = image.mode.startswith("I")
-    tiles = getattr(image, "tile", [])
     return Header(
         size=(width, height) if rotated else (height, width),
         is_color=_is_color(image),
-        dtype="float32" if image.mode == "F" else "uint16" if wide else "uint8",
-        depth_reduced=not wide and image.mode != "F" and any("16" in str(tile[3]) for tile in tiles),
+        dtype=dtype_of(image),
+        depth_reduced=is_reduced(image),
+        pages=count_pages(image),
     )
 
 
-def read_headers(paths: Sequence[Path], pool: Executor) -> list[Header]:
-    """Read the headers of about `HEADERS` evenly spaced image files, without unreadable ones."""
-    sample = paths[:: max(1, -(-len(paths) // HEADERS))]
-    return [header for header in all_headers(sample, pool) if header is not None]
+def dtype_of(image: Image.Image) -> str:
+    """Return the dtype that an image of Pillow is read as: ``uint8``, ``uint16`` or ``float32``."""
+    if image.mode == "F":
+        return "float32"
+    if not image.mode.startswith("I"):
+        return "uint8"
+    signed_or_wide = 2 in tag_values(image, SAMPLE_FORMAT) or 32 in tag_values(image, BITS)
+    return "float32" if signed_or_wide else "uint16"
 
 
-def all_headers(paths: Sequence[Path], pool: Executor) -> list[Header | None]:
-    """Read the header of each of (B,) image files, None where it is unreadable."""
-    with quiet_pillow():
+def draw_files(paths: Sequence[Path]) -> Sequence[Path]:
+    """Return the files whose headers decide the spec: all, or a random draw of `HEADERS`."""
+    return paths if len(paths) <= HEADERS else random.Random(0).sample(list(paths), HEADERS)
+
+
+def all_headers(paths: Sequence[Path], pool: Executor, max_megapixels: float = MAX_MEGAPIXELS) -> list[Header | None]:
+    """Read the header of each of (B,) image files, None where it is unreadable or larger than `max_megapixels`."""
+    with quiet_pillow(max_megapixels):
         return list(pool.map(_header, paths))
 
 
@@ -113,7 +122,7 @@ def choose_spec(
         resize: as in `SampleSpec`.
         crop_pct: as in `SampleSpec`.
         interpolation: as in `SampleSpec`.
-        channels: ``auto``: 3 if any image is in color, else 1.
+        channels: ``auto``: 3 if any image is in color, else 1; or those of images with other channels, if most are.
         source: name of the source whose option `size` the notes mention.
 
     Returns:
@@ -126,21 +135,83 @@ def choose_spec(
         raise DataError(f"crop_pct = {crop_pct}: expected 1 with resize = {resize!r}, which does not crop")
     counts = Counter(header.dtype for header in headers) or Counter([like.dtype if like else "uint8"])
     dtype = "uint16" if set(counts) == {"uint8", "uint16"} else counts.most_common(1)[0][0]
-    notes = []
-    if any(header.depth_reduced for header in headers):
-        notes.append("16-bit color is read as 8-bit, a limit of Pillow")
-    if like is not None and like.is_image and like.shape[0] in (1, 3, 4):
+    notes: list[str] = []
+    bands = Counter(header.bands for header in headers).most_common(1)[0][0] if headers else 0
+    if like is not None and like.is_image and like.shape[0] in (1, 3, 4, bands):
         dtype = dtype if "float32" in (dtype, like.dtype) else like.dtype
         spec = like if like.resize else SampleSpec("image", like.shape, dtype, resize, crop_pct, interpolation)
         return replace(spec, dtype=dtype), notes
-    if channels == "auto":
-        channels = 3 if any(header.is_color for header in headers) or not headers else 1
+    planes: int = channels if channels != "auto" else bands
+    if not planes:
+        planes = 3 if any(header.is_color for header in headers) or not headers else 1
     if size == "auto":
         (height, width), note = _auto_size({header.size for header in headers}, resize, source)
         notes += [note] if note else []
     else:
         height, width = (size, size) if isinstance(size, int) else size
-    return SampleSpec("image", (channels, height, width), dtype, resize, crop_pct, interpolation), notes
+    return SampleSpec("image", (planes, height, width), dtype, resize, crop_pct, interpolation), notes
+
+
+def describe_losses(
+    paths: Sequence[Path], headers: Sequence[Header | None], option: str | None = ""
+) -> tuple[str, ...]:
+    """Return lines about what is not read of (B,) files: further pages, and half of the bits of 16-bit color.
+
+    Args:
+        paths: the files.
+        headers: their headers, None where a file is unreadable.
+        option: setting that reads all pages; "": there is none; None: all are read.
+    """
+    known = [(path, header) for path, header in zip(paths, headers) if header is not None]
+    reduced = [path for path, header in known if header.depth_reduced]
+    several = [(path, header.pages) for path, header in known if header.pages > 1]
+    lines = []
+    if reduced:
+        which = f"{len(reduced)} of {len(paths)} images, e.g. {readable_text(reduced[0].name)!r}"
+        lines.append(f"16-bit color is read as 8-bit, a limit of Pillow: {which}")
+    if several and option is not None:
+        path, pages = several[0]
+        files = "1 file has" if len(several) == 1 else f"{len(several)} files have"
+        first = (
+            f"{files} several pages or frames, e.g. {readable_text(path.name)!r} {pages}, of which the first is read"
+        )
+        lines.append(f"{first}; {option} reads each" if option else first)
+    return tuple(lines)
+
+
+class HeaderSurprises:
+    """Warn, once, of images that are unlike all of a random draw of headers.
+
+    Args:
+        spec: spec that the draw led to.
+        headers: headers of the draw.
+        channels: whether the number of channels follows from them.
+        size: whether the size follows from them.
+    """
+
+    def __init__(self, spec: SampleSpec, headers: Sequence[Header], channels: bool, size: bool) -> None:
+        self.spec, self._drawn, self._warned = spec, len(headers), False
+        self._gray = channels and spec.shape[0] == 1
+        self._size = spec.shape[1:] if size and {header.size for header in headers} == {spec.shape[1:]} else None
+        self._unlike: dict[int, str] = {}
+
+    def add(self, position: int, header: Header) -> None:
+        """Compare the header of an image."""
+        if self._gray and header.is_color and not header.bands:
+            self._unlike[position] = "is in color and read as gray; data.images.channels = 3 keeps colors"
+        elif header.dtype == "uint16" and self.spec.dtype == "uint8":
+            self._unlike[position] = "has 16 bits per value and is read as 8 bits"
+        elif self._size is not None and header.size != self._size:
+            sides = "{1}x{0} to {3}x{2}".format(*header.size, *self._size)
+            self._unlike[position] = f"is resized from {sides} pixels"
+
+    def warn(self, ids: Sequence[str]) -> None:
+        """Warn of the images that were added since; `ids` are the names of their positions."""
+        if self._unlike and not self._warned:
+            position, what = next(iter(sorted(self._unlike.items())))
+            warn(f"data: {ids[position]} {what}, unlike {self._drawn:,} files that were drawn at random")
+            self._warned = True
+        self._unlike.clear()
 
 
 def _auto_size(sizes: set[tuple[int, int]], resize: Resize, source: str) -> tuple[tuple[int, int], str]:
@@ -153,42 +224,6 @@ def _auto_size(sizes: set[tuple[int, int]], resize: Resize, source: str) -> tupl
         return (height, width), ""
     setting = height if height == width else f"[{height},{width}]"
     return (DEFAULT_SIDE, DEFAULT_SIDE), f"images of {width}x{height} are {change}={setting} keeps their size"
-
-
-@contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Ignore Pillow's warnings, but raise decompression bombs. Filters are per process, so use it around a thread pool."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-@contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; any error inside the block becomes a BadImage."""
-    try:
-        if not path.stat().st_size:
-            raise BadImage("empty file")
-        with Image.open(path, formats=_FORMATS) as image:
-            yield image
-    except BadImage:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        pixels = str(error).partition("(")[2].partition(")")[0] or "too many pixels"
-        raise BadImage(f"{pixels}: refused as a decompression bomb") from None
-    except FileNotFoundError:
-        raise BadImage("the file is missing") from None
-    except Image.UnidentifiedImageError:
-        raise BadImage("not an image that Pillow reads") from None
-    except Exception as error:  # a damaged file can make Pillow raise anything
-        raise BadImage(first_line(error)) from None
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message, or its type."""
-    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _header(path: Path) -> Header | None:

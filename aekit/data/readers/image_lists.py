@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from aekit.data.readers import tables
-from aekit.data.readers.folders import list_files, natural_key
-from aekit.data.readers.image_headers import IMAGE_ENDINGS
+from aekit.data.readers._folder_layouts import find_layout
+from aekit.data.readers._image_files import IMAGE_ENDINGS, OTHER_IMAGES, unreadable_formats
+from aekit.data.readers._listed_paths import (
+    forward_slashes,
+    is_image_name,
+    lists_images as lists_images,
+    path_column,
+    resolve_paths,
+)
+from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
 from aekit.errors import DataError, closest_name
+from aekit.registry.options import Field
+
+Masks = Literal["skip", "keep"]
+MasksOption = Annotated[
+    Masks,
+    Field(description="masks in a folder, such as ground_truth/ and scan_mask.png: skip them, or keep them as samples"),
+]
 
 
 @dataclass(frozen=True)
@@ -24,6 +40,7 @@ class Listing:
         paths: (N,) files.
         labels, splits: (N,) or None, as in `aekit.plugin.Source`.
         note: one line about ignored files, or "".
+        losses: lines about samples that are left out or changed.
     """
 
     ids: list[str]
@@ -31,33 +48,55 @@ class Listing:
     labels: np.ndarray | None = None
     splits: np.ndarray | None = None
     note: str = ""
+    losses: tuple[str, ...] = ()
 
 
-def list_images(where: str, column: str = "auto") -> Listing:
+def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> Listing:
     """List the images of a folder, of a table, or a single file.
 
-    In a folder, ids are relative paths, folders are classes, and top folders ``train``, ``val``, ``test`` are splits. A table
-    has a column of paths, relative to the table, and may have ``class`` or ``label``, ``split``, ``id``. Without ``id``, ids
-    come from the column ``path`` (or ``file``, ``filename``, ``image``), or else from the first column of distinct values.
+    In a folder, ids are relative paths, and folders are splits and classes, as
+    `aekit.data.readers._folder_layouts.find_layout` finds them. A table has a column of paths, relative to the table or to a
+    folder beside it, and may have ``class`` or ``label``, ``split``, ``id``. Without ``id``, ids come from the column of
+    paths if it has a common name, or else from the first column of distinct values.
 
     Args:
         where: path of the folder, table or image.
-        column: column of the paths in a table; ``auto``: ``path``, ``file``, ``filename`` or ``image``.
+        column: column of the paths in a table; ``auto``: by common names, such as ``path`` or ``file_name``, or the only
+            column of names of images.
+        masks: whether masks of images in a folder are samples.
 
     Raises:
-        DataError: there are no images, the table cannot be used, or it has no `column`.
+        DataError: there are no images, they need a package that is not installed, the table cannot be used, or it has no
+            `column`.
     """
     root = Path(where)
     listed = root.name.lower().endswith(tables.TABLE_ENDINGS) and not root.is_dir()
     if column != "auto" and not listed:
         raise DataError(f"{root}: column = {column!r}: expected a list of images such as pairs.csv")
     if root.is_dir():
-        return list_folder(root)
-    return _list(root, column) if listed else Listing([root.name], [root])
+        listing = list_folder(root, masks=masks)
+    elif listed:
+        listing = _list(root, column)
+    else:
+        ids, renamed = readable_ids([Path(root.name)])
+        listing = Listing(ids, [root], losses=(renamed,) if renamed else ())
+    unreadable = unreadable_formats(listing.paths)
+    if unreadable.total() == len(listing.paths):
+        raise DataError(f"{root}: none of {len(listing.paths)} images can be read: {next(iter(unreadable))}")
+    lines = [f"{count} of {len(listing.paths)} images cannot be read: {reason}" for reason, count in unreadable.items()]
+    return replace(listing, losses=(*listing.losses, *lines))
 
 
-def list_folder(root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str = "images") -> Listing:
+def list_folder(
+    root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str = "images", masks: Masks = "skip"
+) -> Listing:
     """List the files with one of these endings below a folder; ids, classes and splits as in `list_images`.
+
+    Args:
+        root: the folder.
+        endings: endings of the files, in lower case.
+        what: name of the files in messages.
+        masks: whether masks, as `aekit.data.readers._folder_layouts.find_layout` finds them, are samples.
 
     Raises:
         DataError: there are none.
@@ -66,42 +105,86 @@ def list_folder(root: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, what: str 
     ignored = Counter(reason for _, reason in files if reason)
     paths = sorted((path.relative_to(root) for path, reason in files if not reason), key=natural_key)
     if not paths:
-        raise DataError(f"{root}: no {what}; looked for {', '.join(endings)}")
-    folders = [path.parent.parts for path in paths]
-    names = [tables.split_named(parts[0]) if parts else None for parts in folders]
-    splits = np.array(names) if all(names) else None
-    if splits is not None:
-        folders = [parts[1:] for parts in folders]
-    labels = np.array([parts[0] if parts else "" for parts in folders])
-    kinds = ", ".join(f"{count} {reason}" for reason, count in ignored.most_common(5))
+        raise DataError(f"{root}: no {what}; {_found(ignored)}looked for {', '.join(endings)}")
+    layout = find_layout(paths, what, masks == "keep")
+    paths = [paths[row] for row in layout.kept]
+    ids, renamed = readable_ids(paths)
+    written, losses = ignored.pop(WRITTEN, 0), list(layout.losses)
+    if written:
+        folders = "1 folder" if written == 1 else f"{written} folders"
+        losses.append(f"{folders} that aekit wrote into {root.name!r} {'is' if written == 1 else 'are'} left out")
+    losses += [renamed] if renamed else []
+    other = Counter({reason: ignored.pop(reason) for reason in OTHER_IMAGES if what == "images" and reason in ignored})
+    if other:
+        losses.append(f"{other.total()} images in formats that aekit does not read are left out ({_kinds(other)})")
+    labels = layout.labels
     return Listing(
-        ids=[path.as_posix() for path in paths],
+        ids=ids,
         paths=[root / path for path in paths],
-        labels=labels if len(set(labels.tolist()) - {""}) > 1 else None,
-        splits=splits,
-        note=f"{ignored.total()} files that are not {what} are ignored ({kinds})" if ignored else "",
+        labels=labels if labels is None else np.array([readable_text(name) for name in labels.tolist()]),
+        splits=layout.splits,
+        note=f"{ignored.total()} files that are not {what} are ignored ({_kinds(ignored)})" if ignored else "",
+        losses=tuple(losses),
     )
+
+
+def _kinds(ignored: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in ignored.most_common(5))
+
+
+def _found(ignored: Counter[str]) -> str:
+    return f"found {_kinds(ignored)}; " if ignored else ""
 
 
 def _list(path: Path, column: str) -> Listing:
     table = tables.read_table(path)
+    if any(map(is_image_name, table.column_names)):
+        table = _without_header(table)
     names = table.column_names
-    default = tables.find_column(names, tables.PATH_COLUMNS)
+    default = path_column(names)
     if column != "auto" and column not in names:
         raise DataError(f"{path}: no column {column!r}{closest_name(column, names)}")
     chosen = default if column == "auto" else column
     if chosen is None:
-        raise DataError(f"{path}: no column {' or '.join(tables.PATH_COLUMNS)}; available: {', '.join(names)}")
-    files = tables.to_strings(table[chosen]).tolist()
-    if "" in files:
-        raise DataError(f"{path}: row {files.index('')} has no {chosen}")
+        naming = [name for name in names if _holds_images(table[name])]
+        if len(naming) != 1:
+            choice = f"; {' and '.join(naming)} name images: choose one by column" if naming else ""
+            raise DataError(
+                f"{path}: no column {' or '.join(tables.PATH_COLUMNS)}; available: {', '.join(names)}{choice}"
+            )
+        chosen = naming[0]
+    listed = tables.to_strings(table[chosen]).tolist()
+    if "" in listed:
+        raise DataError(f"{path}: row {listed.index('')} has no {chosen}")
+    files, notes, losses = resolve_paths(path, listed, chosen)
     label, split = (tables.find_column(names, expected) for expected in (tables.LABEL_COLUMNS, ("split",)))
+    named = tables.find_column(names, ("id",))
+    ids = _ids(table, named or default)
+    if not named:  # the ids are paths
+        ids = list(map(forward_slashes, ids))
+    if names[0] == UNNAMED and len(names) == 2:
+        label = names[1]
     return Listing(
-        ids=_ids(table, tables.find_column(names, ("id",)) or default),
-        paths=[path.parent / name for name in files],
+        ids=ids,
+        paths=files,
         labels=tables.to_labels(table[label]) if label and not _holds_images(table[label]) else None,
         splits=tables.to_splits(table[split], path) if split else None,
+        note="; ".join(notes),
+        losses=tuple(losses),
     )
+
+
+UNNAMED = "path"
+"""Name of the column of paths in a list without a header."""
+
+
+def _without_header(table: pa.Table) -> pa.Table:
+    """Return a table whose first line was taken for names, with that line as its first row and the paths in front."""
+    rows = [table.column_names, *zip(*(tables.to_strings(column).tolist() for column in table.columns))]
+    paths = next(number for number, name in enumerate(table.column_names) if is_image_name(name))
+    order = [paths, *(number for number in range(table.num_columns) if number != paths)]
+    names = [UNNAMED, *(f"column {number}" for number in order[1:])]
+    return pa.table({name: pa.array([row[number] for row in rows]) for name, number in zip(names, order)})
 
 
 def _ids(table: pa.Table, column: str | None) -> list[str]:
@@ -115,6 +198,4 @@ def _ids(table: pa.Table, column: str | None) -> list[str]:
 
 def _holds_images(column: pa.ChunkedArray) -> bool:
     """Return whether a column such as ``target`` names image files, which are not classes."""
-    return not tables.is_numeric(column) and all(
-        str(name).lower().endswith(IMAGE_ENDINGS) for name in column.to_pylist()
-    )
+    return not tables.is_numeric(column) and all(map(is_image_name, column.to_pylist()))

@@ -3,7 +3,8 @@ reason, never an exception."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,40 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from aekit.data.readers.image_headers import (
-    HEADERS,
-    ORIENTATION,
+from aekit.data.readers._image_files import (
+    MAX_MEGAPIXELS,
+    AnyImage,
     BadImage,
-    choose_spec,
     first_line,
-    header_of,
     open_image,
     quiet_pillow,
+    tag_values,
 )
+from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, TiffPage, has_tifffile, open_tiff, to_float32
+from aekit.data.readers.image_headers import ORIENTATION, Header, choose_spec, dtype_of, header_of
 from aekit.data.readers.resizing import resize_image
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
 
 
-def read_images(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tuple[np.ndarray, list[str | None]]:
+def read_images(
+    paths: Sequence[Path],
+    spec: SampleSpec,
+    pool: Executor,
+    *,
+    pages: Sequence[int] | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    use_header: Callable[[int, Header], None] | None = None,
+) -> tuple[np.ndarray, list[str | None]]:
     """Decode image files in parallel.
 
     Args:
         paths: (B,) files.
-        spec: spec of the result: (C, H, W) with C of 1, 3 or 4, dtype and `resize`.
+        spec: spec of the result: (C, H, W), dtype and `resize`.
         pool: pool of threads; Pillow releases Python's lock.
+        pages: (B,) numbers of pages; None: the first of each file.
+        max_megapixels: size of the largest image that is decoded.
+        use_header: receives the position in `paths` and the header of each image, in one of the threads.
 
     Returns:
         (B, C, H, W) of spec.dtype, and (B,) reasons: None, or why the image could not be read; its row is then zeros.
@@ -41,13 +54,15 @@ def read_images(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tupl
 
     def decode(position: int) -> str | None:
         try:
-            with open_image(paths[position]) as image:
+            with open_image(paths[position], pages[position] if pages is not None else 0) as image:
+                if use_header is not None:
+                    use_header(position, header_of(image))
                 rows[position] = image_to_array(image, spec)
         except BadImage as error:
             return str(error)
         return None
 
-    with quiet_pillow():
+    with quiet_pillow(max_megapixels):
         reasons = list(pool.map(decode, range(len(paths)))) if len(paths) > 1 else [decode(0)] if paths else []
     return rows, reasons
 
@@ -63,7 +78,11 @@ def read_full_size(path: Path, like: SampleSpec) -> np.ndarray:
 
 
 def for_each_full_size(
-    paths: Sequence[Path], like: SampleSpec, pool: Executor, use: Callable[[int, np.ndarray], None]
+    paths: Sequence[Path],
+    like: SampleSpec,
+    pool: Executor,
+    use: Callable[[int, np.ndarray], None],
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> list[str | None]:
     """Decode image files in parallel, each as `read_full_size` does, and pass each to `use`.
 
@@ -72,6 +91,7 @@ def for_each_full_size(
         like: spec whose channels and dtype the images get.
         pool: pool of threads, each of which holds one image at a time.
         use: receives the position in `paths` and the image (C, H, W), in one of the threads.
+        max_megapixels: size of the largest image that is decoded.
 
     Returns:
         (B,) reasons: None, or why the image could not be read and was not passed to `use`.
@@ -85,8 +105,45 @@ def for_each_full_size(
         use(position, image)
         return None
 
-    with quiet_pillow():
+    with quiet_pillow(max_megapixels):
         return list(pool.map(decode, range(len(paths))))
+
+
+def read_windows(
+    path: Path, like: SampleSpec, corners: Sequence[tuple[int, int]], max_megapixels: float
+) -> Iterator[np.ndarray] | None:
+    """Read windows of a large image without decoding the rest.
+
+    Args:
+        path: the file.
+        like: spec (C, height, width) of a window.
+        corners: (y, x) of the upper left corner of each window, inside the image.
+        max_megapixels: size of the largest image that is read.
+
+    Returns:
+        windows (C, height, width) of like.dtype, in the order of `corners`; None where the file has to be decoded as a whole.
+        The iterator raises BadImage.
+    """
+    if path.suffix.lower() not in TIFF_ENDINGS or not has_tifffile():
+        return None
+    try:
+        with open_tiff(path) as page:
+            if page.width * page.height > max_megapixels * 1e6 or not page.has_windows:
+                return None
+    except Exception:  # Pillow may read it, or say what is wrong
+        return None
+
+    def cut() -> Iterator[np.ndarray]:
+        try:
+            with open_tiff(path) as page:
+                for y, x in corners:
+                    yield _bands_to_array(page.read_window(y, x, *like.shape[1:]), page.dtype, page.has_alpha, like)
+        except BadImage:
+            raise
+        except Exception as error:  # a damaged file can make tifffile raise anything
+            raise BadImage(first_line(error)) from None
+
+    return cut()
 
 
 def _decode_full_size(path: Path, like: SampleSpec) -> np.ndarray:
@@ -94,35 +151,69 @@ def _decode_full_size(path: Path, like: SampleSpec) -> np.ndarray:
         return image_to_array(image, SampleSpec("image", (like.shape[0], *header_of(image).size), like.dtype))
 
 
-def image_to_array(image: Image.Image, spec: SampleSpec) -> np.ndarray:
+def image_to_array(image: AnyImage, spec: SampleSpec) -> np.ndarray:
     """Convert an opened image to (C, H, W) of spec.dtype.
 
     It is rotated upright, resized with antialiasing, and converted: transparent pixels are blended with white (unless C is
     4), color becomes luma where C is 1, gray is repeated where C is 3; 8 and 16 bits are rescaled to each other.
 
     Raises:
-        BadImage: the values do not fit the dtype of the spec.
+        BadImage: the values do not fit the dtype of the spec, or the number of channels does not.
     """
+    if isinstance(image, TiffPage):
+        return _bands_to_array(image.read(), image.dtype, image.has_alpha, spec)
     channels, height, width = spec.shape
     if spec.resize != "torchvision":  # to which a draft would not be equal
         _draft(image, channels, 2 * height, 2 * width)
     image.load()
+    dtype = dtype_of(image)
+    nodata = tag_values(image, NODATA)
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        dtype = "float32" if image.mode == "F" else "uint16"
-        plane = np.asarray(image).astype(np.float32)
+        plane = np.asarray(image)
         if dtype == "uint16" and (plane.min() < 0 or plane.max() > 65535):
             raise BadImage(f"integers of {plane.min():.0f}..{plane.max():.0f}: more than 16 bits")
-        image = Image.fromarray(plane)
+        try:
+            image = Image.fromarray(to_float32(plane, str(nodata[0]) if nodata and dtype == "float32" else None))
+        except ValueError as error:
+            raise BadImage(str(error)) from None
     else:
-        dtype, image = "uint8", _to_channels(image, channels)
+        if channels not in (1, 3, 4):
+            raise BadImage(f"{len(image.getbands())} channels, expected {channels}")
+        image = _to_channels(image, channels)
     values = np.asarray(resize_image(image, spec))
     values = _to_dtype(values, dtype, spec.dtype)
     if values.ndim == 3:
         return values.transpose(2, 0, 1)
-    if channels == 4:
-        raise BadImage(f"a {dtype} gray image; expected 4 channels")
+    if channels not in (1, 3):
+        raise BadImage(f"a {dtype} gray image; expected {channels} channels")
     return np.broadcast_to(values, (channels, height, width))
+
+
+def _bands_to_array(values: np.ndarray, dtype: str, has_alpha: bool, spec: SampleSpec) -> np.ndarray:
+    """Convert (H, W, bands) of `dtype` to (C, H, W) of spec.dtype, as `image_to_array` does."""
+    channels, bands = spec.shape[0], values.shape[2]
+    planes = [Image.fromarray(np.ascontiguousarray(values[:, :, band], np.float32)) for band in range(bands)]
+    resized = np.stack([np.asarray(resize_image(plane, spec)) for plane in planes])
+    if bands != channels and bands == 4 and has_alpha:
+        white = float(np.iinfo(dtype).max) if dtype != "float32" else 1.0
+        alpha = resized[3:] / np.float32(white)
+        resized = resized[:3] * alpha + np.float32(white) * (1 - alpha)
+    if len(resized) == 3 and channels == 1:
+        resized = np.tensordot(_LUMA, resized, 1)[None]
+    if len(resized) == 1 and channels == 3:
+        resized = np.broadcast_to(resized, (3, *resized.shape[1:]))
+    if len(resized) != channels:
+        raise BadImage(f"{bands} channels, expected {channels}")
+    return _to_dtype(resized, dtype, spec.dtype)
+
+
+_LUMA = np.array([299, 587, 114], np.float32) / 1000
+"""Weights of red, green and blue in gray, those of Pillow."""
+
+
+ITEMS = 500
+"""Number of images of another library that decide the spec, drawn at random: reading one may cost as much as decoding it."""
 
 
 class ImageItems(Source):
@@ -149,7 +240,7 @@ class ImageItems(Source):
         spec_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.item, self.ids, self.labels, self.splits, self.skipped = item, RowIds(splits, count), labels, splits, {}
-        sample = range(0, count, max(1, -(-count // HEADERS)))
+        sample = random.Random(0).sample(range(count), min(count, ITEMS))
         self.spec, notes = choose_spec([header_of(item(index)) for index in sample], like, **(spec_options or {}))
         self.notes = tuple(notes)
 

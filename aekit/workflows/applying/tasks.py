@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from aekit.data.readers.folders import warn_if_inside
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
 from aekit.io.atomic import atomic_folder, write_json, write_text
@@ -152,6 +153,7 @@ def apply(
         raise DataError(f"{task} needs data: a folder, a file or SOURCE:NAME")
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         context.folder = folder
+        warn_if_inside(out, data)
         outcome = definition.run(context, **model.model_validate(settings).model_dump())
         for note in context.skipped_notes():
             warn(f"data: {note}")

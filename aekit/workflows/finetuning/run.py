@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from aekit.data.opening import open_data
+from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
@@ -122,6 +123,7 @@ def finetune(
     if problems := problems + validation_errors(Settings, settings, "train"):
         raise RecipeError(problems)
     source = open_data(data, dict(options or {}), like=encoder.spec)
+    warn_if_inside(folder, data)
     seed = settings.get("seed", 0)
     y_true, split = labels_and_split(source, labels, per_class, seed)
     choices = {"layers": layers, "per_class": per_class, "patience": patience}

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from aekit.plugin import (
     LABEL_COLUMNS,
-    PATH_COLUMNS,
     TABLE_ENDINGS,
     TIME_COLUMNS,
     ArraySource,
@@ -24,11 +23,11 @@ from aekit.plugin import (
     SampleSpec,
     Tabular,
     TextFormat,
-    column_names,
     find_column,
     find_image_files,
     find_labels_file,
     infer_axes,
+    lists_images,
     parts_in,
     read_columns,
     read_idx,
@@ -116,11 +115,7 @@ class Arrays(ArraySource):
         parts = list(parts_in(path).values()) if path.is_dir() else [path]
         if not parts:
             return bool(find_image_files(path))
-        for part in parts:
-            names = column_names(part) if part.name.lower().endswith(TABLE_ENDINGS) else []
-            if find_column(names, PATH_COLUMNS):
-                return False
-        return True
+        return not any(part.name.lower().endswith(TABLE_ENDINGS) and lists_images(part) for part in parts)
 
 
 def _table(path: Path, form: TextFormat) -> pa.Table | None:

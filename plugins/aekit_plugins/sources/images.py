@@ -12,21 +12,24 @@ import numpy as np
 
 from aekit.plugin import (
     IMAGE_ENDINGS,
-    PATH_COLUMNS,
+    MAX_MEGAPIXELS,
     TABLE_ENDINGS,
     CropPctOption,
     Field,
+    HeaderSurprises,
     InterpolationOption,
+    MasksOption,
     ResizeOption,
     SampleSpec,
     SizeOption,
     Source,
+    all_headers,
     choose_spec,
-    column_names,
     contains_files,
-    find_column,
+    describe_losses,
+    draw_files,
     list_images,
-    read_headers,
+    lists_images,
     read_images,
 )
 
@@ -46,7 +49,7 @@ class Images(Source):
     """
 
     slow = True
-    looks_for = f"images: {', '.join(IMAGE_ENDINGS)}"
+    looks_for = "images: .png, .jpg, .tif and other endings"
 
     def __init__(
         self,
@@ -61,31 +64,67 @@ class Images(Source):
             Literal["auto", 1, 3, 4], Field(description="1 gray, 3 RGB, 4 RGBA; auto: RGB if any image is colored")
         ] = "auto",
         column: Annotated[
-            str, Field(description="column of a list with the paths; auto: path, file, filename or image")
+            str, Field(description="column of a list with the paths; auto: by common names, such as path or file_name")
         ] = "auto",
+        pages: Annotated[
+            Literal["first", "all"], Field(description="pages of a TIFF, and frames of a GIF, that are samples")
+        ] = "first",
+        masks: MasksOption = "skip",
+        max_megapixels: Annotated[
+            float, Field(gt=0, description="size of the largest image that is read, a limit on memory")
+        ] = MAX_MEGAPIXELS,
     ) -> None:
-        self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
-        listing = list_images(where, column)
+        self.skipped, self._pool, self._limit = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
+        listing = list_images(where, column, masks)
+        sample = listing.paths if pages == "all" else draw_files(listing.paths)
+        headers = all_headers(sample, self._pool, max_megapixels)
+        known = [header for header in headers if header is not None]
+        self.spec, choices = choose_spec(known, like, size, resize, channels, crop_pct, interpolation)
         self.ids, self.paths, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
-        headers = read_headers(self.paths, self._pool)
-        self.spec, choices = choose_spec(headers, like, size, resize, channels, crop_pct, interpolation)
+        option = "data.images.pages = 'all'" if pages == "first" else None
+        self.losses = (*listing.losses, *describe_losses(sample, headers, option))
+        self._pages: np.ndarray | None = None
+        if pages == "all":
+            counts = [header.pages if header else 1 for header in headers]
+            rows = np.repeat(np.arange(len(counts)), counts)
+            self._pages = np.concatenate([np.arange(count) for count in counts])
+            has_many = np.array(counts)[rows] > 1
+            names = zip(rows.tolist(), self._pages.tolist(), has_many.tolist())
+            self.ids = [f"{listing.ids[row]}@{page}" if many else listing.ids[row] for row, page, many in names]
+            self.paths = [listing.paths[row] for row in rows]
+            self.labels = None if listing.labels is None else listing.labels[rows]
+            self.splits = None if listing.splits is None else listing.splits[rows]
         self.notes = (*choices, *filter(None, [listing.note]))
+        # What the headers of a random draw have in common may not hold for all.
+        drawn = like is None and len(headers) < len(listing.paths)
+        self._surprises = HeaderSurprises(self.spec, known, channels == "auto", size == "auto") if drawn else None
 
     @staticmethod
     def claims(path: Path) -> bool:
         """Return True for an image, a folder that holds one, or a list with a column of paths."""
         if path.is_dir():
             return contains_files(path, IMAGE_ENDINGS)
-        names = column_names(path) if path.name.lower().endswith(TABLE_ENDINGS) else ["path"]
-        return find_column(names, PATH_COLUMNS) is not None
+        return lists_images(path) if path.name.lower().endswith(TABLE_ENDINGS) else True
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows, reasons = read_images([self.paths[i] for i in indices], self.spec, self._pool)
+        pages = None if self._pages is None else self._pages[indices].tolist()
+        surprises = self._surprises
+        rows, reasons = read_images(
+            [self.paths[i] for i in indices],
+            self.spec,
+            self._pool,
+            pages=pages,
+            max_megapixels=self._limit,
+            use_header=None if surprises is None else surprises.add,
+        )
+        if surprises is not None:
+            surprises.warn([self.ids[i] for i in indices])
         self.skipped.update({self.ids[i]: reason for i, reason in zip(indices, reasons) if reason})
         return rows, np.array([reason is None for reason in reasons], bool)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
-        return list(self._pool.map(_hash_file, [self.paths[i] for i in indices]))
+        files = list(self._pool.map(_hash_file, [self.paths[i] for i in indices]))
+        return files if self._pages is None else [f"{one}@{page}" for one, page in zip(files, self._pages[indices])]
 
 
 def _hash_file(path: Path) -> str:

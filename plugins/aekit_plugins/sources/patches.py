@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from aekit.plugin import (
+    BadImage,
     Field,
+    MasksOption,
     SampleSpec,
     Source,
     all_headers,
     choose_spec,
+    describe_losses,
     for_each_full_size,
     list_images,
+    read_windows,
     window_corners,
 )
 
@@ -27,7 +34,16 @@ Sides = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 _STRIDE = Field(description="step between patches in pixels, or [down, across]; auto: the size, without overlap")
 _MAX_PER_IMAGE = Field(ge=0, description="maximum number of patches per image, evenly spaced in its grid; 0: all")
 _CHANNELS = Field(description="1 gray, 3 RGB, 4 RGBA; auto: RGB if any image is colored")
-_COLUMN = Field(description="column of a list with the paths; auto: path, file, filename or image")
+_COLUMN = Field(description="column of a list with the paths; auto: by common names, such as path or file_name")
+
+
+_LIMIT = Field(gt=0, description="size of the largest image that is read, a limit on memory")
+LARGE = 25_000_000
+"""Number of pixels of images of which only the windows are read, where their files allow it, and which are decoded one by one."""
+
+
+def _use(cut: Callable[[int, np.ndarray], None], images: list[int], number: int, whole: np.ndarray) -> None:
+    cut(images[number], whole)
 
 
 class Patches(Source):
@@ -61,14 +77,19 @@ class Patches(Source):
         max_per_image: Annotated[int, _MAX_PER_IMAGE] = 0,
         channels: Annotated[Literal["auto", 1, 3, 4], _CHANNELS] = "auto",
         column: Annotated[str, _COLUMN] = "auto",
+        masks: MasksOption = "skip",
+        max_megapixels: Annotated[float, _LIMIT] = 2000,
     ) -> None:
-        self.skipped, self._pool = {}, ThreadPoolExecutor(os.cpu_count())
-        listing = list_images(where, column)
+        self.skipped, self._pool, self._limit = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
+        listing = list_images(where, column, masks)
         self.paths = listing.paths
-        headers = all_headers(self.paths, self._pool)
+        headers = all_headers(self.paths, self._pool, max_megapixels)
         spec, notes = choose_spec([h for h in headers if h is not None], like, size, channels=channels)
         self.spec = replace(spec, resize=None)
         self.notes = (*notes, *filter(None, [listing.note]))
+        self.losses = (*listing.losses, *describe_losses(self.paths, headers))
+        self._sizes = [header.size if header is not None else (0, 0) for header in headers]
+        self._is_large = [math.prod(size) > LARGE for size in self._sizes]
         step = spec.shape[1:] if stride == "auto" else (stride, stride) if isinstance(stride, int) else tuple(stride)
         grids = [window_corners(h.size if h else (0, 0), spec.shape[1:], step, max_per_image) for h in headers]
         self._image = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
@@ -89,6 +110,9 @@ class Patches(Source):
         positions: dict[int, list[int]] = {}
         for position, image in enumerate(self._image[indices].tolist()):
             positions.setdefault(image, []).append(position)
+        for image in [image for image in positions if self._is_large[image] and image != self._last[0]]:
+            if self._read_windows(image, positions[image], indices, rows, ok):
+                del positions[image]
         cached, others = self._last[0], [image for image in positions if image != self._last[0]]
 
         def cut(image: int, whole: np.ndarray) -> None:
@@ -107,12 +131,35 @@ class Patches(Source):
 
         if cached in positions:
             cut(*self._last)
-        files = [self.paths[image] for image in others]
-        reasons = for_each_full_size(files, self.spec, self._pool, lambda n, whole: cut(others[n], whole))
-        for image, reason in zip(others, reasons):
-            if reason:
-                self.skipped |= {self.ids[indices[position]]: reason for position in positions[image]}
+        # One large image at a time, and others side by side.
+        batches = [[image] for image in others if self._is_large[image]]
+        batches += [[image for image in others if not self._is_large[image]]]
+        others = [image for batch in batches for image in batch]
+        for batch in batches:
+            files = [self.paths[image] for image in batch]
+            use = partial(_use, cut, batch)
+            reasons = for_each_full_size(files, self.spec, self._pool, use, self._limit)
+            for image, reason in zip(batch, reasons):
+                if reason:
+                    self.skipped |= {self.ids[indices[position]]: reason for position in positions[image]}
         return rows, ok
+
+    def _read_windows(
+        self, image: int, positions: list[int], indices: np.ndarray, rows: np.ndarray, ok: np.ndarray
+    ) -> bool:
+        """Read patches of a large image into `rows` without decoding it whole; return False where its file does not allow it."""
+        corners = [tuple(self._corner[indices[position]].tolist()) for position in positions]
+        if any(side < needed for side, needed in zip(self._sizes[image], self.spec.shape[1:])):
+            return False
+        windows = read_windows(self.paths[image], self.spec, corners, self._limit)
+        if windows is None:
+            return False
+        try:
+            for position, window in zip(positions, windows):
+                rows[position], ok[position] = window, True
+        except BadImage as error:
+            self.skipped |= {self.ids[indices[position]]: str(error) for position in positions if not ok[position]}
+        return True
 
     @staticmethod
     def example(folder: Path) -> tuple[str, dict[str, Any]]:

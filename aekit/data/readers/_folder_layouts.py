@@ -1,0 +1,167 @@
+"""Find splits, classes and masks in the folders of a data set."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+_SPLITS = {"train": "train", "training": "train", "trn": "train"}
+_SPLITS |= dict.fromkeys(("test", "testing", "tst", "holdout"), "test")
+_SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+_SPLITS |= dict.fromkeys(("eval", "evaluation"), "eval")
+_CONTENT = r"(?:sets?|data|datasets?|images?|imgs?|photos?|samples?|files?|splits?|folder|full)"
+_SPLIT = re.compile(rf"{_CONTENT}*({'|'.join(sorted(_SPLITS, key=len, reverse=True))}){_CONTENT}*")
+_IMAGES = re.compile(r"(?:jpe?g|png|rgb|leftimg8bit)?(?:images?|imgs?|photos?|pics|frames?|rgb)?")
+_UNLABELED = re.compile(r"(?:train|images?)?(?:unlabell?ed|unsup(?:ervised)?|unannotated|extra)(?:images?|data|set)?")
+_PART = r"(?:train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?)?"
+_TRUTH = re.compile(rf"{_PART}(?:gts?|groundtruths?|gtfine|gtcoarse|seg(?:mentation)?(?:class|object|masks?|maps?|s)?)")
+_TRUTH_OR_CLASS = re.compile(rf"{_PART}(?:masks?|labels?|annots?|annotations?){_PART}")
+_MASK_FILE = re.compile(r"(.+?)[ _-](?:masks?|gt|segmentation|seg|ground_?truth)(?:[ _-]?\d+)?", re.I)
+LEVELS = 4
+"""Number of levels of folders that are searched for splits."""
+
+
+class FolderLayout(NamedTuple):
+    """The meaning of folders.
+
+    Attributes:
+        kept: positions of the samples, among the files.
+        labels: (K,) classes of the kept files, "" where one has none; or None.
+        splits: (K,) or None.
+        losses: lines about files that are left out, and samples without a class.
+    """
+
+    kept: list[int]
+    labels: np.ndarray | None
+    splits: np.ndarray | None
+    losses: tuple[str, ...]
+
+
+def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> FolderLayout:
+    """Find the splits and classes that folders stand for.
+
+    Splits are the first level of folders that are named ``train``, ``training_set``, ``val``, ``test`` and so on; beside
+    ``train`` and ``test``, folders of unlabeled samples belong to the training split, and other folders are left out. Classes
+    are the folders below the splits, or else above them. Masks, as in ``ground_truth/`` or ``scan_mask.png``, are left out.
+
+    Args:
+        paths: paths relative to the root.
+        what: name of the files in messages, such as ``images``.
+        masks: whether masks are samples.
+    """
+    losses = []
+    kept = list(range(len(paths)))
+    if not masks:
+        reasons = _masks(paths)
+        kept = [row for row in kept if row not in reasons]
+        if reasons:
+            kinds = ", ".join(f"{count} in {name}" for name, count in Counter(reasons.values()).most_common(5))
+            losses.append(f"{len(reasons)} masks or annotations are not samples ({kinds})")
+    folders = [paths[row].parent.parts for row in kept]
+    level, splits = _find_splits(folders)
+    if level is not None:
+        outside = [position for position, split in enumerate(splits) if not split]
+        if outside:
+            names = Counter(folders[position][0] if folders[position] else "." for position in outside)
+            places = ", ".join(f"{count} in {name!r}" for name, count in names.most_common(5))
+            losses.append(f"{len(outside)} {what} outside of the folders of splits are left out ({places})")
+        inside = [position for position, split in enumerate(splits) if split]
+        kept, folders = [kept[position] for position in inside], [folders[position] for position in inside]
+        splits = [splits[position] for position in inside]
+        extra = [not _split_named(parts[level]) for parts in folders]
+        labels = _classes([() if other else parts[level + 1 :] for parts, other in zip(folders, extra)])
+        if labels is None:
+            labels = _classes([parts[:level] for parts in folders])
+    else:
+        labels, extra = _classes(folders), [False] * len(folders)
+    if labels is not None and any(missing := [not label and not other for label, other in zip(labels, extra)]):
+        first = paths[kept[missing.index(True)]].as_posix()
+        verb = "has" if sum(missing) == 1 else "have"
+        losses.append(
+            f"{sum(missing)} of {len(kept)} {what} {verb} no folder of a class, and so no label, e.g. {first!r}"
+        )
+    return FolderLayout(
+        kept, None if labels is None else np.array(labels), None if level is None else np.array(splits), tuple(losses)
+    )
+
+
+def _letters(name: str) -> str:
+    return "".join(re.findall(r"[a-z]+", name.lower().replace("leftimg8bit", "images")))
+
+
+def _split_named(name: str) -> str | None:
+    """Return the split that a folder such as ``training_set`` or ``val2017`` stands for; None for other names."""
+    match = _SPLIT.fullmatch(_letters(name))
+    return _SPLITS[match.group(1)] if match else None
+
+
+def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[str]]:
+    """Return the level of the splits, and the split of each file, "" for those outside; None where there are no splits."""
+    for level in range(LEVELS):
+        names = [parts[level] if len(parts) > level else "" for parts in folders]
+        split_of = {name: _split_named(name) or "" for name in set(names)}
+        known = set(split_of.values()) - {""}
+        inside = sum(bool(split_of[name]) for name in names)
+        partial = "train" in known and len(known) > 1 and (level == 0 or 2 * inside >= len(names))
+        if known and (inside == len(names) or partial):
+            if "eval" in known:
+                split_of = {
+                    n: ("validation" if "test" in known else "test") if s == "eval" else s for n, s in split_of.items()
+                }
+            for name in split_of:
+                if not split_of[name] and _UNLABELED.fullmatch(_letters(name)):
+                    split_of[name] = "train"
+            return level, [split_of[name] for name in names]
+    return None, []
+
+
+def _classes(folders: Sequence[tuple[str, ...]]) -> list[str] | None:
+    """Return the class of each file, "" for those above the folders of classes; None without two classes."""
+    while folders and (tops := {parts[0] if parts else "" for parts in folders}) and len(tops - {""}) == 1:
+        # Without classes so far: a folder around everything, or around images, is no class.
+        name = (tops - {""}).pop()
+        letters = _letters(name)
+        if "" in tops and not (letters and _IMAGES.fullmatch(letters)):
+            return None
+        folders = [parts[1:] for parts in folders]
+    labels = [parts[0] if parts else "" for parts in folders]
+    return labels if len(set(labels) - {""}) > 1 else None
+
+
+def _masks(paths: Sequence[Path]) -> dict[int, str]:
+    """Return the place of each file that is a mask of others, by its position."""
+    children: dict[tuple[str, ...], set[str]] = {}
+    stems: dict[tuple[str, ...], set[str]] = {}
+    for path in paths:
+        parts = path.parent.parts
+        stems.setdefault(parts, set()).add(path.stem)
+        for depth, name in enumerate(parts):
+            children.setdefault(parts[:depth], set()).add(name)
+    places = {(*above, name): name for above, names in children.items() for name in names if _holds_masks(name, names)}
+    masks = {}
+    for row, path in enumerate(paths):
+        parts = path.parent.parts
+        place = next((f"{places[parts[:n]]}/" for n in range(1, len(parts) + 1) if parts[:n] in places), None)
+        match = _MASK_FILE.fullmatch(path.stem)
+        if place is None and match and match.group(1) in stems[parts]:
+            place = f"files such as {path.name!r}"
+        if place is not None:
+            masks[row] = place
+    by_file = [row for row, place in masks.items() if place.startswith("files")]
+    return masks | (dict.fromkeys(by_file, masks[by_file[0]]) if by_file else {})
+
+
+def _holds_masks(name: str, siblings: Iterable[str]) -> bool:
+    letters = _letters(name)
+    others = [other for other in map(_letters, siblings) if other != letters]
+    others = [other for other in others if not _TRUTH.fullmatch(other) and not _TRUTH_OR_CLASS.fullmatch(other)]
+    if _TRUTH.fullmatch(letters):
+        return bool(others)
+    # A class may have the name of a mask, but not beside a folder of images or splits.
+    beside_images = any(other and (_IMAGES.fullmatch(other) or _SPLIT.fullmatch(other)) for other in others)
+    return bool(_TRUTH_OR_CLASS.fullmatch(letters)) and beside_images

@@ -1,0 +1,232 @@
+"""Open image files: which endings and formats are read, which need a package, and how large an image may be."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, features
+
+from aekit.data.readers._tiff_files import INSTALL, TIFF_ENDINGS, TiffPage, has_tifffile, open_tiff
+
+HEIF_ENDINGS = (".heic", ".heics", ".heif", ".heifs", ".hif")
+IMAGE_ENDINGS = (
+    ".apng",
+    ".avif",
+    ".bmp",
+    ".dib",
+    ".gif",
+    *HEIF_ENDINGS,
+    ".j2k",
+    ".jfif",
+    ".jp2",
+    ".jpe",
+    ".jpeg",
+    ".jpf",
+    ".jpg",
+    ".jpx",
+    ".mpo",
+    ".pbm",
+    ".pgm",
+    ".pjp",
+    ".pjpeg",
+    ".png",
+    ".pnm",
+    ".ppm",
+    ".tga",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+
+OTHER_IMAGES = (
+    *(".ai", ".arw", ".cr2", ".cr3", ".czi", ".dcm", ".dng", ".eps", ".exr", ".fit", ".fits", ".hdr", ".ico"),
+    *(".jxl", ".lif", ".mrxs", ".nd2", ".ndpi", ".nef", ".nii", ".orf", ".pcx", ".pdf", ".psd", ".raf", ".rw2", ".sgi"),
+    *(".svg", ".svs", ".xcf"),
+)
+"""Endings of images that are not read."""
+MAX_MEGAPIXELS = 89.478485
+"""Size of the largest image that is decoded, Pillow's own limit."""
+
+_FORMATS = ["AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP"]
+BITS, SAMPLE_FORMAT = 258, 339
+"""Tags of TIFF."""
+_COMPRESSION, _SAMPLES_PER_PIXEL, _SUBFILE, _PHOTOMETRIC = 259, 277, 254, 262
+_CMYK = 5
+
+AnyImage = Image.Image | TiffPage
+
+
+class BadImage(Exception):
+    """An image that cannot be used; the message is the reason."""
+
+
+@contextmanager
+def quiet_pillow(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
+    """Ignore Pillow's warnings, but raise decompression bombs: images of more than `max_megapixels`.
+
+    Filters and the limit are per process, so use it around a thread pool.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = round(max_megapixels * 1e6)
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def open_image(path: Path, page: int = 0) -> Iterator[AnyImage]:
+    """Open a page of an image file; any error inside the block becomes a BadImage."""
+    ending = path.suffix.lower()
+    try:
+        if not path.stat().st_size:
+            raise BadImage("empty file")
+        if ending in HEIF_ENDINGS and not _register_heif():
+            raise BadImage(MISSING_HEIF)
+        if ending == ".avif" and not features.check("avif"):
+            raise BadImage(MISSING_AVIF)
+        image, problem = _open_with_pillow(path)
+        if image is not None:
+            with image:
+                _seek_page(image, page)
+                yield image
+            return
+        if not has_tifffile():
+            raise BadImage(f"{problem}: {INSTALL}")
+        with open_tiff(path, page) as tiff:
+            Image._decompression_bomb_check((tiff.width, tiff.height))
+            yield tiff
+    except BadImage:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage(_bomb(str(error))) from None
+    except FileNotFoundError:
+        raise BadImage("the file is missing") from None
+    except Image.UnidentifiedImageError:
+        raise BadImage("not an image that Pillow reads") from None
+    except Exception as error:  # a damaged file can make Pillow raise anything
+        raise BadImage(first_line(error)) from None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error message, or its type."""
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _open_with_pillow(path: Path) -> tuple[Image.Image | None, str]:
+    """Return an open image, or None and the reason why only tifffile can read it."""
+    try:
+        image = Image.open(path, formats=_FORMATS)
+    except Image.UnidentifiedImageError:
+        if path.suffix.lower() in TIFF_ENDINGS and _is_tiff(path):
+            return None, "a TIFF file that Pillow does not read"
+        raise
+    if problem := _lost_by_pillow(image):
+        image.close()
+        return None, problem
+    return image, ""
+
+
+MISSING_HEIF = "HEIC images need pillow-heif: pip install 'aekit[heif]'"
+MISSING_AVIF = "AVIF images need Pillow 11.3 or newer: pip install -U pillow"
+
+
+def unreadable_formats(paths: Sequence[Path]) -> Counter[str]:
+    """Count the files that need a package which is not installed, by what is said about it."""
+    endings = Counter(path.suffix.lower() for path in paths)
+    missing: Counter[str] = Counter()
+    if (count := sum(endings[ending] for ending in HEIF_ENDINGS)) and not _register_heif():
+        missing[MISSING_HEIF] = count
+    if endings[".avif"] and not features.check("avif"):
+        missing[MISSING_AVIF] = endings[".avif"]
+    return missing
+
+
+def _register_heif() -> bool:
+    """Let Pillow read HEIC images, and return whether it does."""
+    if "HEIF" in _FORMATS:
+        return True
+    if importlib.util.find_spec("pillow_heif") is None:
+        return False
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    _FORMATS.append("HEIF")
+    return True
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _bomb(message: str) -> str:
+    pixels = message.partition("(")[2].partition(" pixels")[0]
+    if not pixels.isdigit():
+        return "too many pixels: refused as a decompression bomb"
+    allowed = -(-int(pixels) // 1_000_000)
+    return f"{pixels} pixels: refused as a decompression bomb; max_megapixels = {allowed} reads it"
+
+
+def tag_values(image: Image.Image, tag: int) -> tuple[int, ...]:
+    """Return the values of a tag of a TIFF image; () for others."""
+    tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    value = () if tags is None else tags.get(tag, ())
+    return value if isinstance(value, tuple) else (value,)
+
+
+def is_reduced(image: Image.Image) -> bool:
+    tiles = getattr(image, "tile", [])
+    return not image.mode.startswith("I") and image.mode != "F" and any("16" in str(tile[3]) for tile in tiles)
+
+
+def _lost_by_pillow(image: Image.Image) -> str:
+    """Return what Pillow would not read of a TIFF image, or ""."""
+    bands = max(tag_values(image, _SAMPLES_PER_PIXEL), default=0)
+    if bands > len(image.getbands()) and not (bands == 5 and _CMYK in tag_values(image, _PHOTOMETRIC)):
+        return f"{bands} channels, of which Pillow reads {len(image.getbands())}"
+    if image.mode == "L" and 2 in tag_values(image, SAMPLE_FORMAT):
+        return "signed 8-bit integers"
+    if is_reduced(image) and has_tifffile(max(tag_values(image, _COMPRESSION), default=0)):
+        return "16-bit color"
+    return ""
+
+
+def count_pages(image: Image.Image) -> int:
+    """Return the number of pages or frames; smaller copies, masks and the second views of cameras are none."""
+    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    if image.format != "TIFF" or count == 1:
+        return count
+    try:
+        return max(1, len(_full_pages(image, count)))
+    finally:
+        image.seek(0)
+
+
+def _full_pages(image: Image.Image, count: int) -> list[int]:
+    """Return the numbers of the pages of a TIFF image that are not smaller copies or masks, up to a damaged one."""
+    pages = []
+    for page in range(count):
+        try:
+            image.seek(page)
+        except (EOFError, OSError, ValueError):
+            break
+        if not max(tag_values(image, _SUBFILE), default=0) & 5:
+            pages.append(page)
+    return pages
+
+
+def _seek_page(image: Image.Image, page: int) -> None:
+    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        page = [*_full_pages(image, image.n_frames), page][page]  # type: ignore[attr-defined]
+    if page != image.tell():
+        image.seek(page)

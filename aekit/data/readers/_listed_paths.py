@@ -1,0 +1,204 @@
+"""Find the column of paths in a list of images, and the files that its paths stand for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aekit.data.readers._image_files import IMAGE_ENDINGS
+from aekit.data.readers.folders import readable_text
+from aekit.errors import DataError
+
+PATH_NAMES = (
+    "path",
+    "file",
+    "filename",
+    "image",
+    "filepath",
+    "imagepath",
+    "imagefile",
+    "imagefilename",
+    "imagename",
+    "img",
+    "imgpath",
+    "imgfile",
+    "imgfilename",
+    "imgname",
+    "fname",
+    "fpath",
+    "photo",
+    "photopath",
+    "relativepath",
+    "relpath",
+    "imageid",
+    "imgid",
+)
+"""Names of a column of paths, in order of precedence, in lower case and without anything but letters."""
+_SHORT = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".JPG", ".JPEG", ".PNG")
+"""Endings that are tried for paths without one."""
+_ROWS, _FOLDERS, _STRIPPED = 20, 60, 8
+"""Numbers of paths that are tried, of folders that they may be relative to, and of leading folders that may be missing here."""
+
+
+def path_column(names: Sequence[str]) -> str | None:
+    """Return the name of the column of paths, by common names; None if there is none."""
+    by_letters = {"".join(re.findall("[a-z]+", name.lower())): name for name in reversed(names)}
+    return next((by_letters[name] for name in PATH_NAMES if name in by_letters), None)
+
+
+def is_image_name(value: object) -> bool:
+    """Return whether a value ends like the name of an image file."""
+    return isinstance(value, str) and value.strip().lower().endswith(IMAGE_ENDINGS)
+
+
+def lists_images(path: Path) -> bool:
+    """Return whether a table is a list of images: a column names image files, by its name or by its values."""
+    rows = _head(path)
+    if not rows:
+        return False
+    if any(is_image_name(name) for name in rows[0]):  # no header
+        return True
+    values = {name: [row[name] for row in rows] for name in rows[0]}
+    if any(all(map(is_image_name, column)) for column in values.values()):
+        return True
+    named = path_column(list(values))
+    if named is None or not all(isinstance(value, (str, int)) for value in values[named]):
+        return False
+    texts = [str(value).strip() for value in values[named]]
+    if any(map(is_image_name, texts)):
+        return True
+    return any(PurePosixPath(text).suffix == "" for text in texts) and bool(_Places(path, texts).score_of_best())
+
+
+def resolve_paths(listed: Path, names: Sequence[str], column: str) -> tuple[list[Path], list[str], list[str]]:
+    """Find the files that the paths of a list stand for.
+
+    Paths are relative to the list. If there are no such files, they may be relative to a folder beside it, have leading
+    folders of another computer, or lack their ending.
+
+    Args:
+        listed: the list.
+        names: (N,) paths in it, with ``/`` or backslashes.
+        column: their column, for messages.
+
+    Returns:
+        (N,) files, notes on where they are, and lines about missing ones.
+
+    Raises:
+        DataError: a path is a web address, or none of the files exists.
+    """
+    web = next((row for row, name in enumerate(names) if re.match(r"(https?|s3|gs|ftp)://", name)), None)
+    if web is not None:
+        raise DataError(f"{listed}: row {web} of {column!r} is a web address, {names[web]!r}; download the files first")
+    places = _Places(listed, names)
+    place = places.best()
+    files = [place.file(name) for name in names]
+    missing = [name for name, file in zip(names, files) if not file.exists()]
+    if len(missing) == len(files):
+        raise DataError(f"{listed}: none of the {len(files)} files in {column!r} exists, e.g. {files[0]}")
+    notes = [] if place == places.default else [f"paths in {column!r} are read as {place}, e.g. {files[0]}"]
+    counted = f"{len(missing)} of {len(files)} files in {column!r} are missing, e.g. {missing[0]!r}" if missing else ""
+    return files, notes, [counted] if missing else []
+
+
+class _Place:
+    """A folder that paths are relative to, with leading folders that are left out and an ending that is added."""
+
+    def __init__(self, folder: Path, stripped: int = 0, ending: str = "") -> None:
+        self.folder, self.stripped, self.ending = folder, stripped, ending
+
+    def file(self, name: str) -> Path:
+        """Return the file that a path stands for."""
+        if (self.folder / name).exists() and not self.stripped:
+            return self.folder / name
+        parts = PurePosixPath(forward_slashes(name)).parts
+        tail = "/".join(parts[min(self.stripped, len(parts) - 1) :])
+        return self.folder / (tail if is_image_name(tail) else tail + self.ending)
+
+    def __str__(self) -> str:
+        ending = f" with {self.ending}" if self.ending else ""
+        return f"relative to {self.folder}{', without their first folders' if self.stripped else ''}{ending}"
+
+
+class _Places:
+    """The places that paths of a list may be relative to."""
+
+    def __init__(self, listed: Path, names: Sequence[str]) -> None:
+        distinct = list(dict.fromkeys(names))
+        self.names = random.Random(0).sample(distinct, min(_ROWS, len(distinct)))
+        self.root, self.default = listed.parent, _Place(listed.parent)
+
+    def best(self) -> _Place:
+        """Return the place with most of the files, the default one first."""
+        return max(self._places_tried(), key=self._count, default=self.default)
+
+    def score_of_best(self) -> int:
+        """Return how many of the paths that are tried are files there."""
+        return self._count(self.best())
+
+    def _places_tried(self) -> Iterator[_Place]:
+        """Yield places until one has all files."""
+        for place in self._places():
+            yield place
+            if self._count(place) == len(self.names):
+                return
+
+    def _count(self, place: _Place) -> int:
+        return sum(place.file(name).is_file() for name in self.names)
+
+    def _places(self) -> Iterator[_Place]:
+        yield self.default
+        depth = max(len(PurePosixPath(forward_slashes(name)).parts) for name in self.names)
+        endings = ("",) if any(map(is_image_name, self.names)) else _SHORT
+        for folder in _folders_near(self.root):
+            for stripped in range(min(depth, _STRIPPED)):
+                for ending in endings:
+                    yield _Place(folder, stripped, ending)
+
+
+def forward_slashes(name: str) -> str:
+    """Return a path with ``/`` between folders, without blanks around it."""
+    return name.strip().replace("\\", "/")
+
+
+def _folders_near(root: Path) -> list[Path]:
+    """Return the folder of a list, those in it, two levels deep, and the one above it."""
+    folders = [root]
+    for base in (root, *_subfolders(root)):
+        folders += [folder for folder in _subfolders(base) if folder not in folders]
+    return [*folders[: _FOLDERS - 1], root.parent]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _head(path: Path) -> list[dict[str, Any]]:
+    """Return the first rows of a table, without reading the others; [] if it is none."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            batch = next(pq.ParquetFile(path).iter_batches(batch_size=_ROWS), None)
+            return [] if batch is None else batch.to_pylist()
+        with pa.input_stream(str(path)) as stream:  # unpacks .gz
+            raw = stream.read(1 << 16)
+    except (pa.ArrowException, OSError):
+        return []
+    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+    lines = [line for line in text.splitlines()[: _ROWS + 1] if line.strip()]
+    if not lines:
+        return []
+    delimiter = max(",;\t|", key=lines[0].count)
+    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    names = [readable_text(name.strip()) for name in rows[0]]
+    return [dict(zip(names, row)) for row in rows[1:] if len(row) == len(names)] or [dict.fromkeys(names, "")]

@@ -1,0 +1,156 @@
+"""Read TIFF files that Pillow does not read in full, with tifffile: more than 4 channels, 16-bit color, floats of any width.
+
+Windows of tiled or uncompressed files are read without decoding the rest.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TIFF_ENDINGS = (".tif", ".tiff")
+INSTALL = "pip install 'aekit[tiff]'"
+NODATA = 42113
+"""Tag of the value that GDAL writes where there is no data."""
+_SIMPLE = (1, 8, 32946)
+"""Compressions that tifffile reads alone: none and Deflate."""
+_ORIENTATION = 274
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda values: values,
+    2: lambda values: values[:, ::-1],
+    3: lambda values: values[::-1, ::-1],
+    4: lambda values: values[::-1],
+    5: lambda values: values.swapaxes(0, 1),
+    6: lambda values: np.rot90(values, -1),
+    7: lambda values: np.rot90(values, 2).swapaxes(0, 1),
+    8: lambda values: np.rot90(values),
+}
+"""Orientation -> what turns (H, W, bands) upright."""
+_EXACT = 2**24
+"""Largest integer up to which float32 is exact."""
+
+
+class TiffPage:
+    """A page of an open TIFF file.
+
+    Attributes:
+        height, width: size in pixels.
+        bands: number of values of a pixel.
+        dtype: ``uint8``, ``uint16`` or ``float32``, which other types are converted to.
+        has_alpha: whether the last band is transparency.
+        pages: number of pages of full resolution.
+    """
+
+    def __init__(self, file: Any, page: int) -> None:
+        kept = (
+            [one for one in file.pages if not one.is_reduced and not one.is_mask] if len(file.pages) > 1 else file.pages
+        )
+        self.pages = len(kept)
+        self._page = kept[page]
+        tag = self._page.tags.get(_ORIENTATION)
+        self.orientation = int(tag.value) if tag is not None and tag.value in _UPRIGHT else 1
+        sides = self._page.imagelength, self._page.imagewidth
+        self.height, self.width = sides[::-1] if self.orientation > 4 else sides
+        self.bands = self._page.samplesperpixel
+        raw = np.dtype(self._page.dtype)
+        self.dtype = raw.name if raw.name in ("uint8", "uint16") else "uint8" if raw.kind == "b" else "float32"
+        self.has_alpha = any(int(extra) in (1, 2) for extra in self._page.extrasamples)
+        nodata = self._page.tags.get(NODATA)
+        self.nodata = None if nodata is None else str(nodata.value)
+
+    def read(self) -> np.ndarray:
+        """Return the page as (H, W, bands) of `dtype`; raises ValueError."""
+        return _UPRIGHT[self.orientation](self._convert(self._page.asarray()))
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether parts of it can be read alone."""
+        page = self._page
+        if self.orientation != 1:
+            return False
+        return page.is_memmappable or (page.is_tiled and page.imagedepth == 1 and page.planarconfig == 1)
+
+    def read_window(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Return a window as (height, width, bands) of `dtype`, where it `has_windows`; raises ValueError."""
+        page = self._page
+        if page.is_memmappable and (whole := page.asarray(out="memmap")) is not None:
+            rows = slice(top, top + height), slice(left, left + width)
+            return self._convert(
+                np.array(whole[rows] if whole.ndim == 2 or page.planarconfig == 1 else whole[:, rows[0], rows[1]])
+            )
+        result = np.zeros((height, width, self.bands), page.dtype)
+        across = -(-page.imagewidth // page.tilewidth)
+        for down in range(top // page.tilelength, (top + height - 1) // page.tilelength + 1):
+            for right in range(left // page.tilewidth, (left + width - 1) // page.tilewidth + 1):
+                number = down * across + right
+                if number >= len(page.dataoffsets) or not page.databytecounts[number]:
+                    continue
+                page.parent.filehandle.seek(page.dataoffsets[number])
+                raw = page.parent.filehandle.read(page.databytecounts[number])
+                tile = page.decode(raw, number, jpegtables=page.jpegtables)[0]
+                tile = np.zeros((page.tilelength, page.tilewidth, self.bands), page.dtype) if tile is None else tile[0]
+                y, x = down * page.tilelength, right * page.tilewidth
+                begin, end = max(top, y), min(top + height, y + tile.shape[0])
+                first, last = max(left, x), min(left + width, x + tile.shape[1])
+                result[begin - top : end - top, first - left : last - left] = tile[
+                    begin - y : end - y, first - x : last - x
+                ]
+        return self._convert(result)
+
+    def _convert(self, values: np.ndarray) -> np.ndarray:
+        if values.ndim == 2:
+            values = values[:, :, None]
+        elif values.ndim != 3:
+            raise ValueError(f"a page of shape {values.shape}; expected (height, width, channels)")
+        elif self._page.planarconfig != 1:
+            values = np.moveaxis(values, 0, -1)
+        if values.dtype == bool:
+            return values.astype(np.uint8) * 255
+        if self._page.photometric == 0 and values.dtype.kind == "u":  # white is 0
+            values = np.iinfo(values.dtype).max - values
+        return values if self.dtype != "float32" else to_float32(values, self.nodata)
+
+
+@contextmanager
+def open_tiff(path: Path, page: int = 0) -> Iterator[TiffPage]:
+    """Open a page of a TIFF file.
+
+    Raises:
+        ImportError: tifffile is not installed.
+        ValueError: it cannot be read, also while it is open.
+    """
+    import logging
+
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is in its reason
+    with tifffile.TiffFile(path) as file:
+        yield TiffPage(file, page)
+
+
+def to_float32(values: np.ndarray, nodata: str | None = None) -> np.ndarray:
+    """Return numbers of any shape as float32, NaN where they are `nodata`.
+
+    Raises:
+        ValueError: they are integers that float32 cannot hold, or complex.
+    """
+    if values.dtype.kind == "c":
+        raise ValueError("complex numbers; expected real ones")
+    if values.dtype.kind in "ui" and values.size and max(abs(int(values.min())), abs(int(values.max()))) > _EXACT:
+        raise ValueError(f"integers of {values.min()}..{values.max()}: more than float32 holds exactly")
+    numbers = values.astype(np.float32)
+    if nodata is not None:
+        with suppress(ValueError, OverflowError):
+            numbers[values == np.asarray(float(nodata)).astype(values.dtype)] = np.nan
+    return numbers
+
+
+def has_tifffile(compression: int = 1) -> bool:
+    """Return whether tifffile is installed, and reads a compression, of which it needs imagecodecs for some."""
+    names = ["tifffile"] if compression in _SIMPLE else ["tifffile", "imagecodecs"]
+    return all(importlib.util.find_spec(name) is not None for name in names)

@@ -1,0 +1,710 @@
+"""Folders and lists of images, and image files of unusual formats."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+from unusual.harness import Area, Listener
+
+import aekit
+from aekit.data.readers import _image_files, image_headers
+from aekit.data.source import Source
+from aekit.errors import DataError
+
+AREA = Area(__name__)
+
+
+def save(path: Path, value: object = 100, size: tuple[int, int] = (12, 8), mode: str = "L", **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def save_many(root: Path, *names: str) -> None:
+    """Save an image of another brightness under each name."""
+    for number, name in enumerate(names):
+        save(root / name, 10 + number)
+
+
+def rows_of(source: Source) -> np.ndarray:
+    rows, ok = source.read(np.arange(len(source)))
+    assert ok.all(), source.skipped
+    return rows
+
+
+def counts(values: np.ndarray | None) -> dict[str, int]:
+    return dict(Counter([] if values is None else values.tolist()))
+
+
+# ---- folders
+
+
+@AREA.changed(
+    "train/good, test/crack and ground_truth/, as in anomaly data sets", "3 masks or annotations are not samples"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, *(f"train/good/{i}.png" for i in range(5)), "test/good/0.png")
+    save_many(
+        folder, *(f"test/crack/{i}.png" for i in range(3)), *(f"ground_truth/crack/{i}_mask.png" for i in range(3))
+    )
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"good": 6, "crack": 3} and counts(source.splits) == {"train": 5, "test": 4}
+    assert source.labels[source.ids.index("test/crack/1.png")] == "crack"
+
+
+@AREA.changed(
+    "several anomaly data sets in one folder, each with train, test and ground_truth", "2 masks or annotations"
+)
+def _(folder: Path, listener: Listener) -> None:
+    for kind in ("bottle", "cable"):
+        save_many(folder / kind, "train/good/0.png", "test/bent/0.png", "ground_truth/bent/0_mask.png")
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"good": 2, "bent": 2} and counts(source.splits) == {"train": 2, "test": 2}
+
+
+@AREA.changed("images/ beside masks/", "2 masks or annotations are not samples (2 in masks/)")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
+    source = aekit.open_data(folder)
+    assert source.ids == ["images/a.png", "images/b.png"] and source.labels is None
+
+
+@AREA.changed("train, train_masks and test", "1 masks or annotations are not samples (1 in train_masks/)")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/a.jpg", "train_masks/a_mask.gif", "test/b.jpg")
+    assert aekit.open_data(folder).ids == ["test/b.jpg", "train/a.jpg"]
+
+
+@AREA.changed("scan.png beside scan_mask.png", "2 masks or annotations are not samples")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "benign/a (1).png", "benign/a (1)_mask.png", "malignant/b.png", "malignant/b_mask_1.png")
+    source = aekit.open_data(folder)
+    assert source.ids == ["benign/a (1).png", "malignant/b.png"] and counts(source.labels) == {
+        "benign": 1,
+        "malignant": 1,
+    }
+
+
+@AREA.right("masks that are samples by option")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "images/a.png", "masks/a.png")
+    assert len(aekit.open_data(folder, {"images": {"masks": "keep"}})) == 2
+    assert aekit.open_data(folder / "masks").ids == ["a.png"]
+
+
+@AREA.right("classes that are named mask and no_mask")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "mask/a.png", "no_mask/b.png", "mask/c.png")
+    assert counts(aekit.open_data(folder).labels) == {"mask": 2, "no_mask": 1}
+
+
+@AREA.right("images/train and labels/train with texts")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "images/train/a.png", "images/train/b.png", "images/val/c.png")
+    (folder / "labels/train").mkdir(parents=True)
+    (folder / "labels/train/a.txt").write_text("0 .5 .5 .1 .1\n")
+    source = aekit.open_data(folder)
+    assert counts(source.splits) == {"train": 2, "validation": 1} and source.labels is None
+
+
+@AREA.right("train/images and valid/images, with labels beside")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/images/a.png", "valid/images/b.png", "test/images/c.png")
+    source = aekit.open_data(folder)
+    assert counts(source.splits) == {"train": 1, "validation": 1, "test": 1} and source.labels is None
+
+
+@AREA.right("training_set, validation and test_set")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(
+        folder, "training_set/cats/a.png", "training_set/dogs/b.png", "validation/cats/c.png", "test_set/dogs/d.png"
+    )
+    source = aekit.open_data(folder)
+    assert counts(source.splits) == {"train": 2, "validation": 1, "test": 1}
+    assert counts(source.labels) == {"cats": 2, "dogs": 2}
+
+
+@AREA.right("train2017 and val2017; Training and Testing; train and eval")
+def _(folder: Path, listener: Listener) -> None:
+    for number, (one, other, split) in enumerate(
+        [("train2017", "val2017", "validation"), ("Training", "Testing", "test"), ("train", "eval", "test")]
+    ):
+        save_many(folder / str(number), f"{one}/a.png", f"{other}/b.png")
+        assert counts(aekit.open_data(folder / str(number)).splits) == {"train": 1, split: 1}
+
+
+@AREA.right("train and test beside unlabeled images, which belong to the training split")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "test/dog/d.png", "unlabeled/e.png")
+    source = aekit.open_data(folder)
+    assert counts(source.splits) == {"train": 3, "test": 2}
+    assert counts(source.labels) == {"cat": 2, "dog": 2, "": 1}
+    assert "no label 1" in listener.command("data", folder)
+
+
+@AREA.changed(
+    "train and test beside other folders", "2 images outside of the folders of splits are left out (2 in 'docs')"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "docs/logo.png", "docs/banner.png")
+    source = aekit.open_data(folder)
+    assert len(source) == 3 and counts(source.labels) == {"cat": 2, "dog": 1}
+
+
+@AREA.right("a class that is named train, among other vehicles")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/a.png", "bus/b.png", "car/c.png")
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"train": 1, "bus": 1, "car": 1} and source.splits is None
+
+
+@AREA.right("an archive with a folder around everything")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "set/set/train/cat/a.png", "set/set/train/dog/b.png", "set/set/test/dog/c.png")
+    source = aekit.open_data(folder)
+    assert counts(source.splits) == {"train": 2, "test": 1} and counts(source.labels) == {"cat": 1, "dog": 2}
+
+
+@AREA.right("splits below classes")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "cat/train/a.png", "cat/test/b.png", "dog/train/c.png", "dog/test/d.png")
+    source = aekit.open_data(folder)
+    assert counts(source.splits) == {"train": 2, "test": 2} and counts(source.labels) == {"cat": 2, "dog": 2}
+
+
+@AREA.changed(
+    "a file beside the folders of classes", "1 of 5 images has no folder of a class, and so no label, e.g. 'logo.png'"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "cat/a.png", "cat/b.png", "dog/c.png", "dog/d.png", "logo.png")
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"cat": 2, "dog": 2, "": 1}
+
+
+@AREA.right("Thumbs.db, .DS_Store, __MACOSX and endings in capitals")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a.png", "__MACOSX/._a.png", ".hidden/b.png", "._a.png")
+    save(folder / "b.JPG")
+    save(folder / "c.Png")
+    (folder / "Thumbs.db").write_bytes(b"\xd0\xcf")
+    (folder / ".DS_Store").write_bytes(b"\0")
+    assert aekit.open_data(folder).ids == ["a.png", "b.JPG", "c.Png"]
+
+
+@AREA.changed("a run, embeddings and restored images inside of the data", "folders that aekit wrote into")
+def _(folder: Path, listener: Listener) -> None:
+    data = folder / "photos"
+    save_many(data, *(f"{i}.png" for i in range(12)))
+    listener.command(
+        "fit", data, "-o", data / "run", "--dim", 2, "--epochs", 1, "--backbone", "mlp", "--no-report", "-q"
+    )
+    assert any("lies inside of the data" in line for line in listener.lines)
+    listener.command("apply", data / "run", data, "-o", data / "restored", "-q")
+    listener.command("embed", data / "run", data, "-o", data / "embeddings", "-q")
+    source = aekit.open_data(data)
+    assert len(source) == 12 and source.labels is None
+
+
+@AREA.refused("a folder of texts alone", "no samples")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "notes.txt").write_text("a")
+    aekit.open_data(folder)
+
+
+@AREA.changed(
+    "camera raw files among photographs", "2 images in formats that aekit does not read are left out (2 .dng)"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a.jpg", "b.jpg")
+    (folder / "c.dng").write_bytes(b"II*\0")
+    (folder / "d.DNG").write_bytes(b"II*\0")
+    assert len(aekit.open_data(folder)) == 2
+
+
+@AREA.changed("a file name that is not UTF-8", "1 file name is not UTF-8 and read as Latin-1, e.g. 'café.png'")
+def _(folder: Path, listener: Listener) -> None:
+    data = folder / "p"
+    save_many(data, *(f"{i}.png" for i in range(12)))
+    os.rename(data / "3.png", os.fsencode(data) + b"/caf\xe9.png")
+    encoder = aekit.fit(data, dim=2, epochs=1, backbone="mlp")
+    embeddings = encoder.embed(data, out=folder / "z")
+    assert "café.png" in list(embeddings.ids)
+    assert json.dumps(
+        aekit.load(folder / "z").ids if hasattr(aekit.load(folder / "z"), "ids") else list(embeddings.ids)
+    )
+
+
+@AREA.changed("folders of classes whose names are not UTF-8", "2 file names are not UTF-8")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a/1.png", "a/2.png", "b/3.png")
+    os.rename(folder / "a", os.fsencode(folder) + b"/gr\xfcn")
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"grün": 2, "b": 1} and set(source.ids) == {"b/3.png", "grün/1.png", "grün/2.png"}
+    assert rows_of(source).shape == (3, 1, 8, 12)
+
+
+@AREA.changed("two names that differ in their encoding alone", "1 file name is not UTF-8")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "café.png", 1)
+    save(folder / "x.png", 2)
+    os.rename(folder / "x.png", os.fsencode(folder) + b"/caf\xe9.png")
+    source = aekit.open_data(folder)
+    assert set(source.ids) == {"café.png", "caf\\xe9.png"}
+    assert {one: int(row[0, 0, 0]) for one, row in zip(source.ids, rows_of(source))} == {
+        "café.png": 1,
+        "caf\\xe9.png": 2,
+    }
+
+
+# ---- lists
+
+
+def save_list(folder: Path, header: str, *lines: str, name: str = "list.csv") -> Path:
+    (folder / name).write_text("\n".join([*([header] if header else []), *lines]) + "\n", "utf-8")
+    return folder / name
+
+
+@AREA.right("lists with columns file_name, image_path, FilePath, img, Image Path and others")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a.png", "b.png")
+    names = ("file_name", "image_path", "filename", "filepath", "FilePath", "img", "Image Path", "image_file", "photo")
+    for name in names:
+        source = aekit.open_data(save_list(folder, f"{name},label", "a.png,x", "b.png,y"))
+        assert source.ids == ["a.png", "b.png"] and counts(source.labels) == {"x": 1, "y": 1}, name
+        assert rows_of(source)[:, 0, 0, 0].tolist() == [10, 11]
+
+
+@AREA.right("a list whose column of paths has a name of its own")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a.png", "b.png")
+    source = aekit.open_data(save_list(folder, "number,scan,label", "1,a.png,x", "2,b.png,y"))
+    assert rows_of(source)[:, 0, 0, 0].tolist() == [10, 11] and counts(source.labels) == {"x": 1, "y": 1}
+
+
+@AREA.refused("a list with two columns of images", "left and right name images: choose one by column")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a.png", "b.png")
+    aekit.open_data(save_list(folder, "left,right", "a.png,b.png"))
+
+
+@AREA.right("a list without a header")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a.png", "b.png", "c.png")
+    source = aekit.open_data(save_list(folder, "", "a.png,cat", "b.png,dog", "c.png,cat"))
+    assert source.ids == ["a.png", "b.png", "c.png"] and source.labels.tolist() == ["cat", "dog", "cat"]
+
+
+@AREA.right("a list with backslashes")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "in/a.png", "in/b.png")
+    source = aekit.open_data(save_list(folder, "path", "in\\a.png", "in\\b.png"))
+    assert source.ids == ["in/a.png", "in/b.png"] and rows_of(source)[:, 0, 0, 0].tolist() == [10, 11]
+
+
+@AREA.changed("a list beside the folder that its paths are relative to", "are read as relative to")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "images/a.png", "images/b.png")
+    listed = save_list(folder, "image,label", "a.png,x", "b.png,y", name="train.csv")
+    assert rows_of(aekit.open_data(f"images:{listed}"))[:, 0, 0, 0].tolist() == [10, 11]
+    listener.lines += aekit.open_data(f"images:{listed}").notes
+
+
+@AREA.changed("a list with paths of another computer", "without their first folders")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "photos/in/a.png", "photos/in/b.png")
+    listed = save_list(folder, "path", r"C:\Users\ada\photos\in\a.png", r"C:\Users\ada\photos\in\b.png")
+    source = aekit.open_data(listed)
+    assert rows_of(source)[:, 0, 0, 0].tolist() == [10, 11]
+    listener.lines += source.notes
+
+
+@AREA.changed("a list of names without endings", "with .jpg")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train_images/1.jpg", "train_images/2.jpg")
+    source = aekit.open_data(save_list(folder, "image_id,label", "1,x", "2,y"))
+    assert len(rows_of(source)) == 2 and source.ids == ["1", "2"]
+    listener.lines += source.notes
+
+
+@AREA.changed("a list with files that are missing", "1 of 3 files in 'path' are missing, e.g. 'gone.png'")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "a.png", "b.png")
+    source = aekit.open_data(save_list(folder, "path", "a.png", "b.png", "gone.png"))
+    _, ok = source.read(np.arange(3))
+    assert ok.tolist() == [True, True, False] and source.skipped == {"gone.png": "the file is missing"}
+
+
+@AREA.refused("a list none of whose files exists", "none of the 2 files in 'path' exists")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(save_list(folder, "path", "a.png", "b.png"))
+
+
+@AREA.refused("a list of web addresses", "is a web address")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(save_list(folder, "image", "https://example.org/a.png"))
+
+
+@AREA.right("a table of numbers with a column image that counts")
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data(save_list(folder, "image,width,height", *(f"{i},{i * 2},{i % 3}" for i in range(9))))
+    assert source.spec.kind == "vector" and len(source) == 9
+
+
+# ---- what is in a folder
+
+
+@AREA.right("color that every third file has, among gray ones")
+def _(folder: Path, listener: Listener) -> None:
+    for i in range(140):
+        save(folder / f"{i:03d}_depth.png", 9, (4, 4))
+        save(folder / f"{i:03d}_map.png", 9, (4, 4))
+        save(folder / f"{i:03d}_rgb.png", (1, 2, 3), (4, 4), "RGB")
+    source = aekit.open_data(folder)
+    assert source.spec.shape == (3, 4, 4)
+    assert source.read(np.array([2]))[0][0, :, 0, 0].tolist() == [1, 2, 3]
+
+
+def _unseen(folder: Path, **last: Any) -> Source:
+    """Open 30 gray images and a last one that a random draw of 5 does not contain."""
+    for i in range(30):
+        save(folder / f"{i:02d}.png", 9, (4, 4))
+    save(folder / "99.png", **({"value": 9, "size": (4, 4)} | last))
+    with mock.patch.object(image_headers, "HEADERS", 5):
+        return aekit.open_data(folder)
+
+
+@AREA.changed("color that a random draw of headers did not contain", "99.png is in color and read as gray")
+def _(folder: Path, listener: Listener) -> None:
+    assert _unseen(folder, value=(9, 8, 7), mode="RGB").read(np.array([0, 30]))[0].shape == (2, 1, 4, 4)
+
+
+@AREA.changed("a size that a random draw of headers did not contain", "99.png is resized from 8x6 to 4x4 pixels")
+def _(folder: Path, listener: Listener) -> None:
+    assert _unseen(folder, size=(8, 6)).read(np.array([30]))[0].shape == (1, 1, 4, 4)
+
+
+@AREA.changed("16 bits that a random draw of headers did not contain", "99.png has 16 bits per value and is read as 8")
+def _(folder: Path, listener: Listener) -> None:
+    assert _unseen(folder, value=257 * 9, mode="I;16").read(np.array([30]))[0].max() == 9
+
+
+# ---- pages
+
+
+@AREA.changed(
+    "TIFF files with several pages", "1 file has several pages or frames, e.g. 'b.tif' 3, of which the first is read"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a.tif", 1)
+    pages = [Image.new("L", (12, 8), value) for value in (2, 3, 4)]
+    pages[0].save(folder / "b.tif", save_all=True, append_images=pages[1:])
+    assert rows_of(aekit.open_data(folder))[:, 0, 0, 0].tolist() == [1, 2]
+
+
+@AREA.right("pages of a TIFF that are samples by option")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "x/a.tif", 1)
+    pages = [Image.new("L", (12, 8), value) for value in (2, 3, 4)]
+    (folder / "y").mkdir()
+    pages[0].save(folder / "y/b.tif", save_all=True, append_images=pages[1:])
+    source = aekit.open_data(folder, {"images": {"pages": "all"}})
+    assert source.ids == ["x/a.tif", "y/b.tif@0", "y/b.tif@1", "y/b.tif@2"]
+    assert rows_of(source)[:, 0, 0, 0].tolist() == [1, 2, 3, 4] and source.labels.tolist() == ["x", "y", "y", "y"]
+    assert len(set(source.fingerprints(np.arange(4)))) == 4
+
+
+@AREA.changed("animated GIF, WebP and PNG files", "3 files have several pages or frames, e.g. 'a.gif' 2")
+def _(folder: Path, listener: Listener) -> None:
+    frames = [Image.new("RGB", (12, 8), color) for color in ((255, 0, 0), (0, 255, 0))]
+    for name in ("a.gif", "b.webp", "c.png"):
+        frames[0].save(folder / name, save_all=True, append_images=frames[1:], lossless=True)
+    assert rows_of(aekit.open_data(folder))[:, 0, 0, 0].tolist() == [255, 255, 255]
+    source = aekit.open_data(folder, {"images": {"pages": "all"}})
+    assert len(source) == 6 and rows_of(source)[:, 1, 0, 0].tolist() == [0, 255] * 3
+
+
+@AREA.right("a TIFF with smaller copies of its page")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    with tifffile.TiffWriter(folder / "a.tif") as file:
+        file.write(np.full((8, 12), 7, np.uint8))
+        file.write(np.full((4, 6), 9, np.uint8), subfiletype=1)
+    source = aekit.open_data(folder, {"images": {"pages": "all"}})
+    assert len(source) == 1 and not source.losses and rows_of(source)[0, 0, 0, 0] == 7
+
+
+# ---- large images
+
+
+@AREA.changed("an image of more than 89 megapixels", "refused as a decompression bomb; max_megapixels = 100 reads it")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a.png")
+    Image.new("1", (10000, 10000), 1).save(folder / "scan.png")
+    source = aekit.open_data(folder)
+    assert source.read(np.arange(2))[1].tolist() == [True, False]
+    listener.lines += source.skipped.values()
+    assert rows_of(aekit.open_data(folder, {"images": {"max_megapixels": 100}})).shape[0] == 2
+
+
+@AREA.right("patches of an image of more than 89 megapixels")
+def _(folder: Path, listener: Listener) -> None:
+    scan = Image.new("1", (10000, 10000))
+    scan.paste(1, (9000, 9000, 10000, 10000))
+    scan.save(folder / "scan.png")
+    source = aekit.open_data(f"patches:{folder}", {"patches": {"size": 1000, "max_per_image": 9}})
+    assert len(source) == 9 and rows_of(source)[:, 0, 500, 500].tolist() == [0] * 8 + [255]
+
+
+@AREA.right("windows of a large tiled TIFF, read without the rest")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    pixels = np.add.outer(np.arange(5120) // 20, np.arange(5120) // 40).astype(np.uint8)
+    tifffile.imwrite(folder / "tiled.tif", pixels, tile=(512, 512), compression="zlib")
+    tifffile.imwrite(folder / "plain.tif", np.stack([pixels] * 3, -1), photometric="rgb")
+    for name in ("tiled", "plain"):
+        source = aekit.open_data(f"patches:{folder / name}.tif", {"patches": {"size": [700, 300], "stride": 900}})
+        with mock.patch("aekit.data.readers.images.image_to_array", side_effect=AssertionError):
+            rows = rows_of(source)
+        for one, row in zip(source.ids, rows):
+            y, x = map(int, one.partition("@")[2].split(","))
+            assert np.array_equal(row[0], pixels[y : y + 700, x : x + 300]), one
+
+
+# ---- channels and depths
+
+
+@AREA.right("TIFF files of 6 channels, in bands or pixels")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.random.default_rng(0).integers(0, 60000, (6, 16, 20), np.uint16)
+    tifffile.imwrite(folder / "a.tif", values, photometric="minisblack", planarconfig="separate")
+    tifffile.imwrite(folder / "b.tif", np.moveaxis(values, 0, -1), photometric="minisblack", planarconfig="contig")
+    source = aekit.open_data(folder)
+    assert source.spec.shape == (6, 16, 20) and source.spec.dtype == "uint16"
+    assert np.array_equal(rows_of(source), np.stack([values, values]))
+
+
+@AREA.right("TIFF files of red, green, blue and infrared")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.random.default_rng(0).integers(0, 255, (8, 12, 4), np.uint8)
+    tifffile.imwrite(folder / "a.tif", values, photometric="rgb", extrasamples=["unspecified"])
+    source = aekit.open_data(folder)
+    assert np.array_equal(rows_of(source)[0], np.moveaxis(values, -1, 0))
+
+
+@AREA.right("a TIFF of 2 channels")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.random.default_rng(0).normal(size=(8, 12, 2)).astype(np.float32)
+    tifffile.imwrite(folder / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    assert np.array_equal(rows_of(aekit.open_data(folder))[0], np.moveaxis(values, -1, 0))
+
+
+@AREA.changed("images with other channels than most", "1 channels, expected 5")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    for number in range(2):
+        tifffile.imwrite(
+            folder / f"{number}.tif", np.ones((8, 12, 5), np.uint8), photometric="minisblack", planarconfig="contig"
+        )
+    save(folder / "gray.png")
+    source = aekit.open_data(folder)
+    assert source.read(np.arange(3))[1].tolist() == [True, True, False]
+    listener.lines += source.skipped.values()
+
+
+@AREA.right("32-bit, 64-bit and 16-bit float TIFF files")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.linspace(-3, 1000, 96).reshape(8, 12)
+    for dtype in ("float16", "float32", "float64"):
+        tifffile.imwrite(folder / f"{dtype}.tif", values.astype(dtype))
+    rows = rows_of(aekit.open_data(folder))
+    assert rows.dtype == np.float32
+    assert np.array_equal(rows[1:, 0], np.stack([values.astype(np.float32)] * 2))
+    assert np.array_equal(rows[0, 0], values.astype(np.float16).astype(np.float32))
+
+
+@AREA.right("heights below 0, in 16-bit and 32-bit integers")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.arange(-40, 56).reshape(8, 12)
+    for dtype in ("int8", "int16", "int32"):
+        tifffile.imwrite(folder / f"{dtype}.tif", values.astype(dtype))
+    rows = rows_of(aekit.open_data(folder))
+    assert rows.dtype == np.float32 and np.array_equal(rows[:, 0], np.stack([values] * 3))
+
+
+@AREA.changed("heights with a value for no data", "nan at (0, 1, 2)")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.ones((8, 12), np.float32)
+    tifffile.imwrite(folder / "a.tif", values)
+    values[1, 2] = -9999
+    tifffile.imwrite(folder / "b.tif", values, extratags=[(42113, "s", 0, "-9999", True)])
+    assert "1 usable" in listener.command("data", folder)
+
+
+@AREA.right("TIFF files of 16 bits in color")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.random.default_rng(0).integers(0, 65535, (8, 12, 3), np.uint16)
+    tifffile.imwrite(folder / "a.tif", values, photometric="rgb")
+    source = aekit.open_data(folder)
+    assert source.spec.dtype == "uint16" and np.array_equal(rows_of(source)[0], np.moveaxis(values, -1, 0))
+
+
+@AREA.right("TIFF files of 16 bits in color that are rotated by EXIF")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.random.default_rng(0).integers(0, 65535, (8, 12, 3), np.uint16)
+    tifffile.imwrite(folder / "a.tif", values, photometric="rgb", extratags=[(274, "H", 1, 6, True)])
+    source = aekit.open_data(folder)
+    assert source.spec.shape == (3, 12, 8)
+    assert np.array_equal(rows_of(source)[0], np.moveaxis(np.rot90(values, -1), -1, 0))
+
+
+@AREA.changed("TIFF files of 6 channels without tifffile", "pip install 'aekit[tiff]'")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    tifffile.imwrite(folder / "a.tif", np.ones((8, 12, 6), np.uint8), photometric="minisblack", planarconfig="contig")
+    save(folder / "b.png")
+    with mock.patch.object(_image_files, "has_tifffile", lambda *_: False):
+        source = aekit.open_data(folder)
+        assert source.read(np.arange(2))[1].tolist() == [False, True]
+    listener.lines += source.skipped.values()
+
+
+@AREA.changed("PNG files of 16 bits in color", "16-bit color is read as 8-bit")
+def _(folder: Path, listener: Listener) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    pixels = np.full((8, 12, 3), 0x1280, ">u2")
+    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 12, 8, 16, 2, 0, 0, 0))
+    (folder / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+    )
+    assert (rows_of(aekit.open_data(folder)) == 0x12).all()
+
+
+@AREA.right("CMYK and YCbCr, and JPEG files that are rotated by EXIF")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a.tif", (0, 255, 255, 0), mode="CMYK")
+    save(folder / "b.jpg", (0, 255, 255, 0), mode="CMYK", quality=100)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(folder / "c.jpg", (255, 0, 0), (8, 12), "RGB", exif=exif, quality=100)
+    source = aekit.open_data(folder)
+    assert source.spec.shape == (3, 8, 12)
+    assert (abs(rows_of(source)[:, :, 4, 4].astype(int) - [255, 0, 0]) < 12).all()
+
+
+@AREA.right("palettes with transparency, which becomes white")
+def _(folder: Path, listener: Listener) -> None:
+    image = Image.new("P", (12, 8), 1)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(0, (0, 0, 6, 8))
+    image.save(folder / "a.png", transparency=0)
+    assert rows_of(aekit.open_data(folder))[0, :, 4, [2, 9]].tolist() == [[255, 255, 255], [0, 0, 255]]
+
+
+@AREA.right("gray, black and white, 16-bit and color images in one folder")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a.png", 255)
+    save(folder / "b.png", 1, mode="1")
+    save(folder / "c.png", 65535, mode="I;16")
+    save(folder / "d.png", "white", mode="RGBA")
+    source = aekit.open_data(folder)
+    assert source.spec.shape == (3, 8, 12) and source.spec.dtype == "uint16" and (rows_of(source) == 65535).all()
+
+
+# ---- formats that need a package
+
+
+@AREA.right("HEIC photographs, with pillow-heif")
+def _(folder: Path, listener: Listener) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    save(folder / "IMG_1.HEIC", (200, 40, 40), (64, 48), "RGB", format="HEIF", quality=100)
+    source = aekit.open_data(folder)
+    assert source.spec.shape == (3, 48, 64) and abs(rows_of(source)[0, :, 5, 5].astype(int) - [200, 40, 40]).max() < 8
+
+
+@AREA.refused(
+    "HEIC photographs alone, without pillow-heif", "none of 2 images can be read: HEIC images need pillow-heif"
+)
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "IMG_1.HEIC").write_bytes(b"x")
+    (folder / "IMG_2.heif").write_bytes(b"x")
+    with mock.patch.object(_image_files, "_register_heif", lambda: False):
+        aekit.open_data(folder)
+
+
+@AREA.changed(
+    "HEIC photographs among others, without pillow-heif", "2 of 3 images cannot be read: HEIC images need pillow-heif"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a.jpg")
+    (folder / "IMG_1.HEIC").write_bytes(b"x")
+    (folder / "IMG_2.HEIC").write_bytes(b"x")
+    with mock.patch.object(_image_files, "_register_heif", lambda: False):
+        assert aekit.open_data(folder).read(np.arange(3))[1].tolist() == [False, False, True]
+
+
+@AREA.right("AVIF images")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a.avif", (200, 40, 40), (64, 48), "RGB", quality=100)
+    assert abs(rows_of(aekit.open_data(folder))[0, :, 5, 5].astype(int) - [200, 40, 40]).max() < 8
+
+
+@AREA.right(".jfif, .jpe and .pjpeg files")
+def _(folder: Path, listener: Listener) -> None:
+    for name in ("a.jfif", "b.jpe", "c.pjpeg", "d.JFIF"):
+        save(folder / name, 77, format="JPEG")
+    source = aekit.open_data(folder)
+    assert len(source) == 4 and (abs(rows_of(source).astype(int) - 77) < 3).all()
+    assert len(aekit.open_data(folder / "a.jfif")) == 1
+
+
+@AREA.changed("a folder with empty, cut and mislabeled files", "empty file")
+def _(folder: Path, listener: Listener) -> None:
+    save(folder / "a.png", 5)
+    save(folder / "png_named.jpg", 6, format="PNG")
+    (folder / "empty.png").touch()
+    (folder / "page.jpg").write_text("<html>404</html>")
+    printed = listener.command("data", folder)
+    assert "4 samples, 2 usable" in printed and "skipped page.jpg: not an image that Pillow reads" in printed
+
+
+def test_an_error_in_a_block_is_raised_once(tmp_path: Path) -> None:
+    try:
+        with _image_files.open_image(save(tmp_path / "a.tif")):
+            raise DataError("in the block")
+    except _image_files.BadImage as error:
+        assert str(error) == "in the block"
