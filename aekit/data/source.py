@@ -71,13 +71,15 @@ class Source:
         """Return the positions (N,) of the samples of a split.
 
         Args:
-            split: name of a split; None or ``"all"``: all samples, as in a source without splits.
+            split: name of a split; None or ``"all"``: all samples.
 
         Raises:
-            DataError: the source has splits, but not this one.
+            DataError: the source has no splits, or not this one.
         """
-        if split in (None, "all") or self.splits is None:
+        if split in (None, "all"):
             return np.arange(len(self))
+        if self.splits is None:
+            raise DataError(f"no split {split!r}: the data has no splits; leave it out to use all {len(self)} samples")
         rows = np.flatnonzero(self.splits == split)
         if not len(rows):
             raise DataError(f"no samples in split {split!r}; available: {', '.join(sorted(set(self.splits)))}")
