@@ -82,13 +82,15 @@ class Source:
         """Return the positions (N,) of the samples of a split.
 
         Args:
-            split: name of a split; None or ``"all"``: all samples, as in a source without splits.
+            split: name of a split; None or ``"all"``: all samples.
 
         Raises:
-            DataError: the source has splits, but not this one.
+            DataError: the source has no splits, or not this one.
         """
-        if split in (None, "all") or self.splits is None:
+        if split in (None, "all"):
             return np.arange(len(self))
+        if self.splits is None:
+            raise DataError(f"no split {split!r}: the data has no splits; leave it out to use all {len(self)} samples")
         rows = np.flatnonzero(self.splits == split)
         if not len(rows):
             raise DataError(f"no samples in split {split!r}; available: {', '.join(sorted(set(self.splits)))}")
@@ -134,7 +136,9 @@ class ArraySource(Source):
             labels = labels.reshape(len(labels))
         if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
             advice = "subtract the smallest, or divide them"
-            raise DataError(f"array of dtype uint64 with values up to {array.max()}: expected at most 2^63 - 1; {advice}")
+            raise DataError(
+                f"array of dtype uint64 with values up to {array.max()}: expected at most 2^63 - 1; {advice}"
+            )
         # torch has no arithmetic on some dtypes: use the nearest one that it has.
         native = _NATIVE.get(array.dtype.name) or array.dtype.newbyteorder("=")
         self.array = array.astype(native, copy=False)

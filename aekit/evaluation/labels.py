@@ -12,6 +12,7 @@ import numpy as np
 from aekit.data.readers import tables
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
+from aekit.progress import warn
 
 TargetKind = Literal["classes", "numbers", "multi-label"]
 TargetType = Literal["auto", "classes", "numbers"]
@@ -141,10 +142,20 @@ def read_labels(path: str | Path, ids: Sequence[str]) -> tuple[np.ndarray, tuple
     label_columns = [name for name in table.column_names if name != key]
     if not label_columns:
         raise DataError(f"{path}: no column besides {key!r}; expected one column of labels, or several of 0 and 1")
-    row_by_id = {name: row for row, name in enumerate(tables.to_strings(table[key]).tolist())}
+    row_by_id: dict[str, int] = {}
+    for row, name in enumerate(tables.to_strings(table[key]).tolist()):
+        if name in row_by_id:
+            raise DataError(f"{path}: id {name!r} is in rows {row_by_id[name] + 1} and {row + 1}; keep one of them")
+        row_by_id[name] = row
     rows = np.array([row_by_id.get(name, -1) for name in ids])
     if (rows < 0).all():
-        raise DataError(f"{path}: no id matches an embedding; expected ids such as {ids[0]!r}")
+        example = next(iter(row_by_id), None)
+        raise DataError(f"{path}: no id matches an embedding; expected ids such as {ids[0]!r}, found {example!r}")
+    if unknown := row_by_id.keys() - set(ids):
+        warn(f"labels: {path}: {len(unknown)} of {len(row_by_id)} ids match no embedding, e.g. {min(unknown)!r}")
+    if unlabeled := int((rows < 0).sum()):
+        example = ids[int(np.argmin(rows))]
+        warn(f"labels: {path}: {unlabeled} of {len(ids)} embeddings have no label in it, e.g. {example!r}")
     if len(label_columns) == 1:
         values = tables.to_labels(table[label_columns[0]])
         if values.dtype.kind == "i" and (rows < 0).any():

@@ -57,6 +57,10 @@ class Settings(BaseModel):
         return value
 
 
+MACHINE_SETTINGS = frozenset({"device", "precision", "checkpoint_seconds"})
+"""Settings that depend on the machine unless they are set; a finished run may be opened on another one."""
+
+
 def uses_bf16(settings: Settings, spec: SampleSpec, device: torch.device) -> bool:
     """Return whether to compute in bfloat16: if set, or with ``auto`` if the hardware supports it."""
     if settings.optimizer == "lbfgs":

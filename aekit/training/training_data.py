@@ -25,7 +25,8 @@ def training_rows(source: Source, section: DataSection) -> np.ndarray:
     Raises:
         DataError: there is no such split or label, or the data has no labels.
     """
-    rows = source.rows_of(section.split)
+    trains_on_all = source.splits is None and section.split == DataSection.model_fields["split"].default
+    rows = source.rows_of(None if trains_on_all else section.split)
     if not section.only_labels:
         return rows
     if source.labels is None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
@@ -17,14 +21,15 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
+from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.card_record import card_fields, evaluation_record
 from aekit.evaluation.checks.training_metrics import training_metrics
-from aekit.io.atomic import explain_write_errors, folder_lock, write_json, write_text
+from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
 from aekit.io.device import choose_device
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
-from aekit.progress import Progress
+from aekit.progress import SILENT, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import describe_changes
 from aekit.registry.session import plugin_name, plugin_names
@@ -35,6 +40,7 @@ from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
 from aekit.training.recipe import Recipe, make_recipe, read_recipe
+from aekit.training.settings import MACHINE_SETTINGS
 from aekit.training.training_data import training_rows, training_targets
 from aekit.workflows.saved_run import SavedRun, evaluate_encoder, missing, one_line, reopened, warn
 
@@ -125,7 +131,7 @@ def fit(
         return _Run(recipe, raw, None, progress).go(resume=False)
     folder = Path(out)
     if (folder / "encoder" / "encoder.json").exists():
-        return _finish(folder, raw, resume, report, progress)
+        return _finish(folder, recipe, raw, resume, report, progress)
     if folder.is_dir() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
         if (folder / "recipe.toml").exists():
             raise OutputError(
@@ -145,8 +151,8 @@ def fit(
             raise
 
 
-def _finish(folder: Path, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:
-    """Create what is missing from a trained run, if resuming, and load its encoder."""
+def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:
+    """Create what is missing from a trained run, if resuming with the same recipe and data, and load its encoder."""
     parts = missing(folder, report=report)
     if not resume:
         if parts:
@@ -154,6 +160,7 @@ def _finish(folder: Path, data: Any, resume: bool, report: bool, progress: Progr
         else:
             state = "a finished run;"
         raise OutputError(f"{folder}: holds {state} choose another folder with -o")
+    _Run(recipe, data, folder, SILENT).check_finished()
     if not parts:
         progress.say(f"{folder} is already finished; nothing to resume")
         return load(folder)
@@ -164,6 +171,26 @@ def _finish(folder: Path, data: Any, resume: bool, report: bool, progress: Progr
     return load(folder)
 
 
+MAX_FINGERPRINTS = 64
+"""Training samples, evenly spaced, by whose content a resumed run recognizes its data."""
+
+
+def _facts(source: Source, samples: Samples) -> dict[str, Any]:
+    """Return the facts by which a resumed run recognizes its data."""
+    rows = samples.rows[np.unique(np.linspace(0, len(samples) - 1, min(MAX_FINGERPRINTS, len(samples))).astype(int))]
+    digest = hashlib.blake2b(digest_size=8)
+    for row, content in zip(rows.tolist(), source.fingerprints(rows)):
+        digest.update(f"{source.ids[row]}\0{content}\0".encode("utf-8", "surrogateescape"))
+    return {"samples": len(samples), "spec": samples.spec.to_dict(), "content": digest.hexdigest()}
+
+
+def _with_full_path(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a recipe with the full path of its data, however it was written."""
+    source = recipe["data"]["source"]
+    path = os.path.abspath(os.path.expanduser(os.path.expandvars(source)))
+    return recipe | {"data": recipe["data"] | {"source": path}} if os.path.exists(path) else recipe
+
+
 class _Run:
     """One run, step by step: data, encoder, objective, loop, results."""
 
@@ -172,8 +199,49 @@ class _Run:
     ) -> None:
         self.recipe, self.data, self.folder, self.progress, self.report = recipe, data, folder, progress, report
         self.device = choose_device(recipe.train.device, "train.device")
+        self.facts: dict[str, Any] = {}
 
-    def go(self, resume: bool) -> Encoder:
+    def check_finished(self) -> None:
+        """Check that the recipe and the data are those of the trained run in the folder.
+
+        Raises:
+            TrainingError: they are not; the message says what to do instead.
+        """
+        assert self.folder is not None
+        set_fields = self.recipe.train.model_fields_set
+        source, samples, _, _ = self._prepare()
+        before, now = read_recipe(self.folder / "recipe.toml").to_dict(), self.recipe.to_dict()
+        for name in MACHINE_SETTINGS.difference(set_fields):  # another machine may have chosen otherwise
+            now["train"][name] = before["train"].get(name)
+        changed = describe_changes(_with_full_path(before), _with_full_path(now))
+        if changed:
+            longer = now["train"]["epochs"] > before["train"]["epochs"]
+            hint = f"; --set encoder.weights={self.folder} starts from its weights" if longer else ""
+            raise TrainingError(
+                f"{self.folder}: finished, cannot resume with other settings: {'; '.join(changed)}; "
+                f"choose another folder with -o{hint}"
+            )
+        known = read_json(self.folder / "results.json").get("training_data", {})
+        self._check_data(known, _facts(source, samples))
+
+    def _check_data(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        """Check that samples are those that the run was started with.
+
+        Args:
+            before: what the run recorded; facts that it lacks are not compared.
+            now: the facts of the data of this call.
+        """
+        content = {name: before[name] for name in before if name == "content"}
+        changed = describe_changes(before, {name: now[name] for name in before} | content)
+        if not changed and before.get("content") not in (None, now["content"]):
+            changed = ["samples have other values or ids"]
+        if changed:
+            raise TrainingError(
+                f"{self.folder}: cannot resume, the data has changed: {'; '.join(changed)}; choose another folder with -o"
+            )
+
+    def _prepare(self) -> tuple[Source, Samples, Samples | None, Preprocess]:
+        """Read the data, and resolve the recipe from it."""
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
         warn_if_inside(self.folder, self.data)
         rows = training_rows(source, self.recipe.data)
@@ -183,6 +251,12 @@ class _Run:
         preprocess, scaling = initial_scaling(self.recipe.encoder, samples)
         self.progress.say(f"scaling: {scaling}")
         self.recipe = resolve_defaults(self.recipe, samples, preprocess, targets, self.device, self.progress.say)
+        return source, samples, targets, preprocess
+
+    def go(self, resume: bool) -> Encoder:
+        source, samples, targets, preprocess = self._prepare()
+        if self.folder and source.skipped:
+            write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
         if objective.encoder.backbone.note:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
@@ -206,8 +280,6 @@ class _Run:
         source.report_notes(self.progress)
         if source.skipped:
             source.warn_of_skipped(self.folder / "skipped.csv" if self.folder else None)
-            if self.folder:
-                write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
 
     def _resolve_frozen_loss(self, objective: Objective) -> None:
         """Report the frozen stages, and resolve the loss, which depends on their output."""
@@ -241,7 +313,7 @@ class _Run:
         settings, size = self.recipe.train, size_setting(source)
         lowered_by = (size,) if size else ()
         if not self.recipe.trains:
-            return self._keep(objective, samples, resume)
+            return self._keep(objective, source, samples, resume)
         phases = []
         for number, (layer, layer_settings) in enumerate(make_layers(self.recipe, objective)):
             # A single layer has no layers below it whose learning rate could decay.
@@ -254,36 +326,36 @@ class _Run:
         phases = [phase for phase in phases if phase.steps]
         if not phases:
             raise RecipeError(["train.epochs = 0: nothing to train; set it or layerwise.epochs"])
-        self._write_recipe(resume, samples)
+        self._write_recipe(resume, source, samples)
         self.samples_processed = sum(phase.samples for phase in phases)
         return train_phases(phases, self.folder, resume=resume, progress=self.progress)
 
-    def _keep(self, objective: Objective, samples: Samples, resume: bool) -> TrainingResult:
+    def _keep(self, objective: Objective, source: Source, samples: Samples, resume: bool) -> TrainingResult:
         """Train nothing, and keep the pretrained weights."""
         if not self.recipe.encoder.weights:
             raise RecipeError(["train.epochs = 0: nothing to train; set it, layerwise.epochs or encoder.weights"])
         origin = objective.encoder.record["weights"]["from"]
         self.progress.say(f"no training: the encoder keeps the weights of {origin}")
-        self._write_recipe(resume, samples)
+        self._write_recipe(resume, source, samples)
         if self.folder:
             write_text(self.folder / "log.jsonl", "")
         self.samples_processed = 0
         return TrainingResult(None, 0.0)
 
-    def _write_recipe(self, resume: bool, samples: Samples) -> None:
+    def _write_recipe(self, resume: bool, source: Source, samples: Samples) -> None:
         """Write the resolved recipe of a new run; for a resumed run, check that it is unchanged."""
         if self.folder is None:
             return
-        facts = {"samples": len(samples), "spec": samples.spec.to_dict()}
+        self.facts = facts = _facts(source, samples)
         path, text = self.folder / "recipe.toml", self.recipe.to_toml()
         if resume:
             before = read_recipe(path).to_dict()
-            changed = describe_changes(before, self.recipe.to_dict())
+            changed = describe_changes(_with_full_path(before), _with_full_path(self.recipe.to_dict()))
             if changed:
                 raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
             known = self.folder / "checkpoint" / "data.json"
-            if known.exists() and (was := json.loads(known.read_text("utf-8"))) != facts:
-                raise TrainingError(f"{self.folder}: cannot resume, the data has changed: {was} before, {facts} now")
+            if known.exists():
+                self._check_data(json.loads(known.read_text("utf-8")), facts)
             if (self.folder / "checkpoint" / "state.safetensors").exists():
                 return
         with explain_write_errors(self.folder):
@@ -315,6 +387,7 @@ class _Run:
             "metrics": metrics,
         }
         results = {"digest": encoder.digest, "recipe": self.recipe.to_dict(), **training, **encoder.record}
+        results["training_data"] = self.facts
         results["cost"] = {
             "seconds": round(trained.seconds, 1),
             "samples_per_second": round(self.samples_processed / max(trained.seconds, 1e-9), 1),

@@ -18,12 +18,68 @@ import pyarrow.compute as pc
 from aekit.errors import DataError
 
 MISSING = tuple(
-    "? NA N/A NaN nan NAN -nan -NaN null NULL Null nul None <NA> NaT n/a #N/A #NA 1.#IND -1.#IND 1.#QNAN -1.#QNAN".split()
+    [
+        "?",
+        "NA",
+        "N/A",
+        "NaN",
+        "nan",
+        "NAN",
+        "-nan",
+        "-NaN",
+        "null",
+        "NULL",
+        "Null",
+        "nul",
+        "None",
+        "<NA>",
+        "NaT",
+        "n/a",
+        "#N/A",
+        "#NA",
+        "1.#IND",
+        "-1.#IND",
+        "1.#QNAN",
+        "-1.#QNAN",
+    ]
 ) + ("", "#N/A N/A")
 """Cells that are missing values in a column of numbers."""
 PLACEHOLDERS = tuple(
-    "- -- --- – — . .. ... * ** # #DIV/0! #REF! #VALUE! #NUM! #NAME? #NULL! na n.a. N.A. none nil nd n.d. N.D. ND missing Missing "
-    "unknown Unknown error Error ERROR".split()
+    [
+        "-",
+        "--",
+        "---",
+        "–",
+        "—",
+        ".",
+        "..",
+        "...",
+        "*",
+        "**",
+        "#",
+        "#DIV/0!",
+        "#REF!",
+        "#VALUE!",
+        "#NUM!",
+        "#NAME?",
+        "#NULL!",
+        "na",
+        "n.a.",
+        "N.A.",
+        "none",
+        "nil",
+        "nd",
+        "n.d.",
+        "N.D.",
+        "ND",
+        "missing",
+        "Missing",
+        "unknown",
+        "Unknown",
+        "error",
+        "Error",
+        "ERROR",
+    ]
 )
 """Cells that stand for a missing value in a column of numbers too, which is worth a line."""
 STRAY_SHARE = 0.05
@@ -274,14 +330,18 @@ def _parse_times(words: Sequence[str], where: str) -> list[float]:
     if known and all(durations):
         readings.append([_duration(match.groups()) for match in durations if match])
     if not readings:
-        raise DataError(f"{where}: dates such as {known[0]!r} cannot be read; expected 2024-12-31 or 2024-12-31 23:59:59")
+        raise DataError(
+            f"{where}: dates such as {known[0]!r} cannot be read; expected 2024-12-31 or 2024-12-31 23:59:59"
+        )
     if any(reading != readings[0] for reading in readings):
         raise DataError(f"{where}: dates such as {known[0]!r} can be read in two ways; write them as 2024-12-31")
     return _spread(texts, dict(zip(known, readings[0])))
 
 
 def _seconds(moment: datetime) -> float:
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH.replace(tzinfo=UTC)) / timedelta(seconds=1)
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH.replace(tzinfo=UTC)) / timedelta(
+        seconds=1
+    )
 
 
 def _duration(parts: Sequence[str | None]) -> float:

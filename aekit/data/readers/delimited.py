@@ -32,21 +32,39 @@ BLOCK = 1 << 26
 COMMENTS = ("#", "%", "//")
 
 _KNOWN_NAMES = frozenset(
-    "id index class label labels target path file filename file_name image split name date time timestamp value".split()
+    [
+        "id",
+        "index",
+        "class",
+        "label",
+        "labels",
+        "target",
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "image",
+        "split",
+        "name",
+        "date",
+        "time",
+        "timestamp",
+        "value",
+    ]
 )
 MINUS = "\u2212"
 _BLANKS = " \u00a0\u2009\u202f"
 _BLANK = f"[{_BLANKS}']"
 _GROUPED_POINT = rf"^[+-]?\d{{1,3}}(?:(?:,|{_BLANK})\d{{3}})+(?:\.\d+)?$"
 _COMMA = rf"^[+-]?(?:\d+|\d{{1,3}}(?:(?:\.|{_BLANK})\d{{3}})+)(?:,\d*)?(?:[eE][+-]?\d+)?$|^[+-]?,\d+$"
-_SURELY_COMMA = rf"^[+-]?(?:0,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|\d{{4,}},\d+|\d{{1,3}}(?:(?:\.|{_BLANK})\d{{3}})+,\d+)(?:[eE].*)?$"
-_SURELY_POINT = rf"^[+-]?\d{{1,3}}(?:,\d{{3}})+\.\d+$|^[+-]?\d{{1,3}}(?:,\d{{3}}){{2,}}$"
+_SURELY_COMMA = (
+    rf"^[+-]?(?:0,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|\d{{4,}},\d+|\d{{1,3}}(?:(?:\.|{_BLANK})\d{{3}})+,\d+)(?:[eE].*)?$"
+)
+_SURELY_POINT = r"^[+-]?\d{1,3}(?:,\d{3})+\.\d+$|^[+-]?\d{1,3}(?:,\d{3}){2,}$"
 _GROUPED_DOTS = r"^[+-]?\d{1,3}(?:\.\d{3})+$"
 _PLAIN = f"^{NUMBER}$"
 _SYMBOLS = r"^([+-]?)\s?[$€£¥]?\s?([+-]?[\d.,' ]*\d)\s?[%€$£¥]?$"
-_NUMBERISH = re.compile(
-    rf"[+-]?[$€£¥]?[\d.,'{_BLANKS}]*\d[\d.,'{_BLANKS}]*(?:[eE][+-]?\d+)?\s?[%€$£¥]?"
-)
+_NUMBERISH = re.compile(rf"[+-]?[$€£¥]?[\d.,'{_BLANKS}]*\d[\d.,'{_BLANKS}]*(?:[eE][+-]?\d+)?\s?[%€$£¥]?")
 
 
 @dataclass(frozen=True)
@@ -157,7 +175,9 @@ def _decoded(path: Path, data: bytes, encoding: str, is_head: bool = False) -> t
             return (data, notes) if is_head or _is_utf8(data) else (data.decode("utf-8").encode(), notes)
         text = data.decode(encoding, "ignore" if is_head else "strict")
     except LookupError:
-        raise DataError(f"{path}: encoding = {encoding!r}: no such encoding; expected one such as utf-8, cp1252") from None
+        raise DataError(
+            f"{path}: encoding = {encoding!r}: no such encoding; expected one such as utf-8, cp1252"
+        ) from None
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(f"{path}: line {line} is not {encoding}; encoding = 'auto' finds out which it is") from None
@@ -225,10 +245,17 @@ def _find_form(path: Path, text: str, form: TextFormat) -> _Form:
     rows = [row for _, row in records[first + 1 :] if len(row) == width]
     has_header, header_note = (form.header, "") if form.header != "auto" else _has_header(cells, rows)
     notes += [header_note] if header_note else []
-    if not has_header and form.header == "auto" and comment and len(comment := _uncommented(comment, delimiter)) == width:
+    if (
+        not has_header
+        and form.header == "auto"
+        and comment
+        and len(comment := _uncommented(comment, delimiter)) == width
+    ):
         named = not any(_NUMBERISH.fullmatch(cell) for cell in comment)
         if named:
-            return _Form(delimiter, _named(comment, width, rows), True, skipped, ("names of columns: the last comment line",))
+            return _Form(
+                delimiter, _named(comment, width, rows), True, skipped, ("names of columns: the last comment line",)
+            )
     if not has_header:
         note = "line 1 holds no names: columns are named 0, 1, ...; header = true reads it as names"
         return _Form(delimiter, [str(n) for n in range(width)], False, skipped, (*notes, note))
@@ -368,7 +395,9 @@ def _counts(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         return False
     zero_based, one_based = ([str(number + start) for number in range(len(names))] for start in (0, 1))
     below = rows[0][-len(names) :]
-    goes_on = [str(int(name) + len(names)) for name in names] == list(below) if names in (zero_based, one_based) else False
+    goes_on = (
+        [str(int(name) + len(names)) for name in names] == list(below) if names in (zero_based, one_based) else False
+    )
     if names == zero_based:
         return not goes_on and (len(names) > 2 or any("." in cell for cell in below))
     return names == one_based and len(names) > 4 and not goes_on
@@ -430,17 +459,26 @@ def _respell(
             continue
         changed = pc.replace_substring(column, MINUS, "-")
         stripped = pc.replace_substring_regex(changed, _SYMBOLS, r"\1\2")
-        if pc.any(pc.not_equal(stripped, changed)).as_py() and _share(pc.filter(stripped, known), _NUMBERISH.pattern) == 1:
+        if (
+            pc.any(pc.not_equal(stripped, changed)).as_py()
+            and _share(pc.filter(stripped, known), _NUMBERISH.pattern) == 1
+        ):
             said["signs"].append(names[number])
             changed = stripped
         candidates[number] = changed, pc.filter(changed, known)
-    commas = {n for n, (_, values) in candidates.items() if _share(values, _COMMA) >= 0.8 and _any(values, _SURELY_COMMA)}
+    commas = {
+        n for n, (_, values) in candidates.items() if _share(values, _COMMA) >= 0.8 and _any(values, _SURELY_COMMA)
+    }
     points = {n for n, (_, values) in candidates.items() if _any(values, _SURELY_POINT) and n not in commas}
     has_commas = decimal == "," or (decimal == "auto" and bool(commas))
     for number, (changed, values) in candidates.items():
         column = changed
         ambiguous = has_commas or (delimiter == ";" and not points and decimal == "auto")
-        if decimal != "." and _share(values, _COMMA) >= 0.8 and (number in commas or (ambiguous and number not in points)):
+        if (
+            decimal != "."
+            and _share(values, _COMMA) >= 0.8
+            and (number in commas or (ambiguous and number not in points))
+        ):
             if _any(values, ","):
                 said["comma"].append(names[number])
             if _any(values, rf"\d(?:\.|{_BLANK})\d"):

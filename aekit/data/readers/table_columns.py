@@ -207,7 +207,10 @@ def _unnamed_label(
         lacking = [
             name
             for name in candidates
-            if any(tables.is_empty(table[name].filter(pa.array(splits == split))) for split in set(splits.tolist()) - {"train"})
+            if any(
+                tables.is_empty(table[name].filter(pa.array(splits == split)))
+                for split in set(splits.tolist()) - {"train"}
+            )
             and not tables.is_empty(table[name].filter(pa.array(splits == "train")))
         ]
         if len(lacking) == 1:
@@ -282,7 +285,9 @@ def _choose_columns(
 
 def _too_large(where: str, name: str) -> DataError:
     advice = "subtract the smallest, or divide them"
-    return DataError(f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}")
+    return DataError(
+        f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}"
+    )
 
 
 def _find_columns(

@@ -54,7 +54,9 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
             raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
     else:
         table, has_header, notes = read_delimited(path, form)
-        table = _with_facts(table, {_REMARKS: json.dumps(notes).encode(), **({} if has_header else {_HEADERLESS: b"1"})})
+        table = _with_facts(
+            table, {_REMARKS: json.dumps(notes).encode(), **({} if has_header else {_HEADERLESS: b"1"})}
+        )
     if not table.num_rows:
         raise DataError(f"{path}: the table has no rows")
     return table

@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict
@@ -42,7 +42,7 @@ from aekit.training.checkpoint import State
 from aekit.training.defaults import TARGET_STEPS
 from aekit.training.frozen_features import frozen_features
 from aekit.training.phases import Phase, run_phase
-from aekit.training.settings import Settings, uses_bf16
+from aekit.training.settings import MACHINE_SETTINGS, Settings, uses_bf16
 from aekit.workflows.finetuning._classification import (
     BestEpoch,
     ClassificationObjective,
@@ -108,9 +108,7 @@ def finetune(
     """
     progress = open_progress(progress)
     folder = None if out is None else Path(out)
-    if folder and is_finished(folder, resume):
-        progress.say(f"{folder} is already finished; nothing to resume")
-        return FinetuneResult.from_results(load_classifier(folder), read_json(folder / "results.json"))
+    finished = folder is not None and is_finished(folder, resume)
     encoder = open_encoder(encoder)
     count = len(encoder.layers)
     expected = {
@@ -126,10 +124,16 @@ def finetune(
     warn_if_inside(folder, data)
     seed = settings.get("seed", 0)
     y_true, split = labels_and_split(source, labels, per_class, seed)
-    choices = {"layers": layers, "per_class": per_class, "patience": patience}
+    choices = {"layers": layers, "per_class": per_class, "patience": patience, "baseline": baseline}
     work = _Finetuning(encoder, source, y_true, split, choices, settings, folder, progress)
+    if folder and finished:
+        work.check_unchanged(
+            folder / "results.json", read_json(folder / "results.json").get("resumed_as", {}), settings
+        )
+        progress.say(f"{folder} is already finished; nothing to resume")
+        return FinetuneResult.from_results(load_classifier(folder), read_json(folder / "results.json"))
     with folder_lock(folder) if folder else nullcontext(), explain_write_errors(folder) if folder else nullcontext():
-        return work.go(baseline, resume)
+        return work.go(resume)
 
 
 class _Finetuning:
@@ -165,7 +169,8 @@ class _Finetuning:
         self.logged: dict[str, list[dict[str, Any]]] = {}
         self.seconds: dict[str, float] = {}
 
-    def go(self, baseline: bool, resume: bool) -> FinetuneResult:
+    def go(self, resume: bool) -> FinetuneResult:
+        baseline = self.choices["baseline"]
         if self.folder:
             self._write_settings(self.folder / "checkpoint" / "settings.json", resume)
         layers = self.choices["layers"]
@@ -211,6 +216,7 @@ class _Finetuning:
             "split": self.split.origin,
             "notes": self._notes(),
             "settings": {**self.choices, "train": self.settings.model_dump()},
+            "resumed_as": self._identity(),
             "seconds": {name: round(seconds, 1) for name, seconds in self.seconds.items()},
         }
         result = FinetuneResult.from_results(Classifier(encoder, objective.classifier, self.classes), results)
@@ -228,19 +234,39 @@ class _Finetuning:
 
     def _write_settings(self, path: Path, resume: bool) -> None:
         """Write the settings; on resuming, check that they are unchanged."""
+        if resume:
+            self.check_unchanged(path, read_json(path))
+            return
+        path.parent.mkdir()
+        write_json(path, self._identity())
+
+    def check_unchanged(self, path: Path, before: dict[str, Any], free: Collection[str] | None = None) -> None:
+        """Check that the settings, the encoder and the labels are those of earlier fine-tuning.
+
+        Args:
+            path: file that `before` is from, for the message.
+            before: its record; {} if it has none.
+            free: names of the settings that are set, where others may depend on the machine; None: all are compared.
+
+        Raises:
+            TrainingError: something has changed.
+        """
+        now = self._identity()
+        if free is not None and before:
+            for name in MACHINE_SETTINGS.difference(free):
+                now["train"][name] = before["train"].get(name)
+        if before and (changed := describe_changes(before, now)):
+            raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a resumed call must have in common with the first."""
         digest = hashlib.blake2b(self.codes.numpy().tobytes() + repr(self.choose_labels.tolist()).encode()).hexdigest()
-        record = {
+        return {
             **self.choices,
             "encoder": self.encoder.digest,
             "labels": f"{len(self.codes)} and {len(self.choose_labels)} of hash {digest[:12]}",
             "train": self.settings.model_dump(),
         }
-        if resume:
-            if changed := describe_changes(read_json(path), record):
-                raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
-            return
-        path.parent.mkdir()
-        write_json(path, record)
 
     def _fit(self, name: str, encoder: Encoder, resume: bool) -> BestEpoch:
         """Train a copy of an encoder until the epochs or the patience run out, from logistic regression unless it is random."""
