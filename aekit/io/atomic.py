@@ -23,6 +23,8 @@ _CANNOT_WRITE = {
     errno.EPERM: "no permission to write there",
     errno.ENOTDIR: "it is a file; expected a folder",
     errno.EEXIST: "it is a file; expected a folder",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENOTEMPTY: "another program has filled it meanwhile",
 }
 
 
@@ -46,25 +48,50 @@ def explain_write_errors(place: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _locked(path: Path, place: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is created and removed again.
+
+    Raises:
+        OutputError: another process holds it, as it writes to `place`.
+    """
+    while True:
+        with explain_write_errors(place):
+            handle = open(path, "w")  # noqa: SIM115  (stays open as long as the lock)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The process that held it before may have removed the file meanwhile: then the next one would lock another file.
+            locked = os.path.samestat(os.fstat(handle.fileno()), os.stat(path))
+        except FileNotFoundError:
+            locked = False
+        except BlockingIOError:
+            handle.close()
+            raise OutputError(
+                f"{place}: another aekit is writing into it; wait for it or choose another folder"
+            ) from None
+        if locked:
+            break
+        handle.close()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        handle.close()
+
+
+@contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Create the folder and lock it for this process.
+    """Create the folder, lock it for this process, and remove the temporary files that a killed process left in it.
 
     Raises:
         OutputError: another process is writing into it, or it cannot be written.
     """
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w")  # noqa: SIM115  (stays open as long as the lock)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.close()
-        raise OutputError(f"{folder}: another aekit is writing into it; wait for it or choose another folder") from None
-    try:
+    with _locked(folder / ".lock", folder):
+        for leftover in folder.glob("*.part"):
+            if leftover.is_file():
+                leftover.unlink()
         yield
-    finally:
-        (folder / ".lock").unlink(missing_ok=True)
-        handle.close()
 
 
 @contextmanager
@@ -72,29 +99,35 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder to fill, and rename it to `folder` once it is complete.
 
     Raises:
-        OutputError: `folder` exists and is not empty, or cannot be written.
+        OutputError: `folder` exists and is not empty, another process is making it, or it cannot be written.
     """
+    with explain_write_errors(folder):
+        _check_free(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f".{folder.name}.lock"), folder):
+            _check_free(folder)
+            part = folder.with_name(folder.name + ".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            try:
+                yield part
+                if folder.exists():
+                    folder.rmdir()
+                part.rename(folder)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+
+
+def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder}: exists already; choose another place, or move it away")
-    with explain_write_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir()
-        try:
-            yield part
-            if folder.exists():
-                folder.rmdir()
-            part.rename(folder)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to, and rename it to `path` once it is complete."""
-    part = path.with_name(path.name + ".part")
+    """Yield a temporary path to write to, of this process alone, and rename it to `path` once it is complete."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with explain_write_errors(path):
         try:
             yield part

@@ -1,0 +1,102 @@
+"""Several processes that write to one place: one wins, the others get a line, and nothing is half written."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from aekit.errors import OutputError
+from aekit.io.atomic import atomic_file, atomic_folder, folder_lock, write_text
+
+
+def _fill(folder: Path, number: int, start: float, results: multiprocessing.Queue) -> None:
+    time.sleep(max(0.0, start + 0.002 * number - time.time()))
+    try:
+        with atomic_folder(folder) as part:
+            for name in "abc":
+                (part / name).write_text(str(number))
+                time.sleep(0.002)
+        results.put((number, ""))
+    except OutputError as error:
+        results.put((number, str(error)))
+
+
+def test_of_several_writers_of_a_new_folder_one_wins_and_its_folder_is_whole(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    for attempt in range(15):
+        folder = tmp_path / f"new-{attempt}"
+        start = time.time() + 0.02
+        writers = [context.Process(target=_fill, args=(folder, number, start, results)) for number in range(4)]
+        for writer in writers:
+            writer.start()
+        outcomes = dict(results.get(timeout=30) for _ in writers)
+        for writer in writers:
+            writer.join()
+        (winner,) = [number for number, problem in outcomes.items() if not problem]
+        assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys("abc", str(winner))
+        for problem in filter(None, outcomes.values()):
+            assert "another aekit is writing into it" in problem or "exists already" in problem
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"new-{attempt}" for attempt in range(15))
+
+
+def _hold(path: Path, text: str, started: object, go_on: object) -> None:
+    with atomic_file(path) as part:
+        part.write_text(text)
+        started.set()  # type: ignore[attr-defined]
+        go_on.wait(30)  # type: ignore[attr-defined]
+
+
+def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    path, started, go_on = tmp_path / "file.txt", context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(path, "the other's" * 1000, started, go_on))
+    other.start()
+    assert started.wait(30)
+    write_text(path, "mine")
+    assert path.read_text() == "mine"
+    go_on.set()
+    other.join()
+    assert path.read_text() == "the other's" * 1000 and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    (tmp_path / "half.json.123.part").write_text("{")
+    with folder_lock(tmp_path), pytest.raises(OutputError, match="another aekit is writing"), folder_lock(tmp_path):
+        raise AssertionError("locked twice")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_file_that_was_removed_meanwhile_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    lock, flock, removed = tmp_path / ".lock", fcntl.flock, []
+
+    def remove_first(handle: object, how: int) -> None:
+        if not removed:
+            removed.append(lock)
+            lock.unlink()  # by the process that held it, between opening and locking
+        flock(handle, how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("aekit.io.atomic.fcntl.flock", remove_first)
+    with folder_lock(tmp_path):
+        assert lock.exists() and removed
+
+
+@pytest.mark.parametrize("make", [atomic_folder, folder_lock])
+def test_a_name_that_is_too_long_is_one_line(make: object, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="its name is too long"), make(tmp_path / ("x" * 300)):  # type: ignore[operator]
+        raise AssertionError("it was made")
+
+
+def test_other_people_may_read_what_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "file.txt", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o640
