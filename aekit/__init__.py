@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from aekit.analysis.explorers import explore as explore
     from aekit.analysis.projection import draw_map as draw_map
     from aekit.data.opening import open_data as open_data
-    from aekit.encoder.embedding import embed as embed
     from aekit.encoder.embeddings import Embeddings as Embeddings
     from aekit.encoder.encoder import Encoder as Encoder
     from aekit.encoder.loading import load as load
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from aekit.workflows.applying.tasks import apply as apply
     from aekit.workflows.comparing.benchmark import bench as bench
     from aekit.workflows.comparing.comparison import Comparison as Comparison, compare as compare
+    from aekit.workflows.embedding import embed as embed
     from aekit.workflows.exporting import export_encoder as export_encoder
     from aekit.workflows.finetuning.classifier import load_classifier as load_classifier
     from aekit.workflows.finetuning.run import finetune as finetune
@@ -50,7 +50,6 @@ _HOMES = {
     "aekit.analysis.explorers": "explore",
     "aekit.analysis.projection": "draw_map",
     "aekit.data.opening": "open_data",
-    "aekit.encoder.embedding": "embed",
     "aekit.encoder.embeddings": "Embeddings",
     "aekit.encoder.encoder": "Encoder",
     "aekit.encoder.loading": "load",
@@ -64,6 +63,7 @@ _HOMES = {
     "aekit.workflows.applying.tasks": "apply",
     "aekit.workflows.comparing.benchmark": "bench",
     "aekit.workflows.comparing.comparison": "Comparison compare",
+    "aekit.workflows.embedding": "embed",
     "aekit.workflows.exporting": "export_encoder",
     "aekit.workflows.finetuning.classifier": "load_classifier",
     "aekit.workflows.finetuning.run": "finetune",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.opening import reopen
-from aekit.encoder.embedding import embed
+from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.loading import load
@@ -34,4 +34,4 @@ def open_or_embed(data: Any, progress: Progress = SILENT) -> Embeddings:
     origin = encoder.record.get("data", {})
     if "source" not in origin:
         raise DataError(f"{name}: was trained on data in memory; embed data with it and pass the embeddings instead")
-    return embed(encoder, reopen(origin, like=encoder.spec), progress=progress)
+    return embed_samples(encoder, reopen(origin, like=encoder.spec), progress=progress)

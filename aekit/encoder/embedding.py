@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
@@ -23,8 +22,7 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
 
-@checked_arguments
-def embed(
+def embed_samples(
     encoder: Embedder,
     data: Any,
     *,
@@ -36,7 +34,7 @@ def embed(
     drop_missing: bool = False,
     progress: ProgressOption = None,
 ) -> Embeddings:
-    """Embed data in bounded memory, into a folder or (without `out`) into memory.
+    """Embed data in bounded memory, as `aekit.embed` does, which also takes the path of an encoder.
 
     Args:
         encoder: a trained encoder; it runs on its own device.
@@ -55,12 +53,6 @@ def embed(
     Raises:
         DataError: the data cannot be read, or its shape or dtype does not fit the encoder.
         IdentityError: `out` holds embeddings of another encoder.
-
-    Examples:
-        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
-        >>> embeddings = aekit.embed(encoder, "sklearn:digits", out="embeddings")
-        >>> embeddings.vectors.shape, embeddings.labels.shape
-        ((1797, 2), (1797,))
     """
     progress = open_progress(progress)
     source = open_data(data, options, like=encoder.spec)

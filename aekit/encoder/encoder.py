@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, TiedLayer
-from aekit.encoder.embedding import embed
+from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.identity import check_values, compute_digest
 from aekit.encoder.model_card import model_card
@@ -157,7 +157,7 @@ class Encoder(nn.Module):
 
     def embed(self, data: Any, **options: Any) -> Embeddings:
         """Embed a path, ``SOURCE:NAME``, an array or a source; see `aekit.embed` for the options."""
-        return embed(self, data, **options)
+        return embed_samples(self, data, **options)
 
     @property
     def digest(self) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from aekit.encoder.embedding import embed
+from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder, read_description
@@ -221,7 +221,7 @@ class VectorIndex:
         check_same_encoder(
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
-        queries = embed(encoder, data, options=options, strict=True, progress=False)
+        queries = embed_samples(encoder, data, options=options, strict=True, progress=False)
         hits = self.search(queries, k)
         return Hits.of(queries.ids, hits.scores, hits.rows, self.metadata, named=True)
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", folder):
-        for leftover in folder.glob("*.part"):
+        for leftover in (*folder.glob("*.part"), *folder.glob(".?*.lock")):
             if leftover.is_file():
                 leftover.unlink()
         yield
@@ -117,6 +117,13 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(part, ignore_errors=True)
                 raise
+
+
+def holds_only(folder: Path, names: Collection[str]) -> bool:
+    """Return whether a folder holds nothing but these names, locks and temporary files, as a process leaves it that is killed early."""
+    return folder.is_dir() and all(
+        path.name in names or path.name == ".lock" or path.name.endswith(".part") for path in folder.iterdir()
+    )
 
 
 def _check_free(folder: Path) -> None:

@@ -25,7 +25,7 @@ from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.card_record import card_fields, evaluation_record
 from aekit.evaluation.checks.training_metrics import training_metrics
-from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
+from aekit.io.atomic import explain_write_errors, folder_lock, holds_only, read_json, write_json, write_text
 from aekit.io.device import choose_device
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
@@ -132,7 +132,9 @@ def fit(
     folder = Path(out)
     if (folder / "encoder" / "encoder.json").exists():
         return _finish(folder, recipe, raw, resume, report, progress)
-    if folder.is_dir() and not resume and any(p.name != ".lock" for p in folder.iterdir()):
+    if _barely_begun(folder):
+        resume = False
+    elif folder.is_dir() and not resume:
         if (folder / "recipe.toml").exists():
             raise OutputError(
                 f"{folder}: holds an unfinished run; resume with --resume, or choose another folder with -o"
@@ -149,6 +151,16 @@ def fit(
             if not existed and not (folder / "checkpoint" / "state.safetensors").exists():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _barely_begun(folder: Path) -> bool:
+    """Return whether a folder holds only what a run writes before its recipe, so that there is nothing to resume or to lose."""
+    checkpoint, skipped = folder / "checkpoint", folder / "skipped.csv"
+    if skipped.is_file() and skipped.read_bytes()[:10] != b"id,reason\n":
+        return False
+    return holds_only(folder, ("skipped.csv", "checkpoint")) and (
+        not checkpoint.exists() or holds_only(checkpoint, ("data.json",))
+    )
 
 
 def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:

@@ -11,6 +11,7 @@ from aekit.data.source import Source
 from aekit.errors import DataError, OutputError
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
+from aekit.io.atomic import holds_only
 
 
 def is_finished(folder: Path, resume: bool) -> bool:
@@ -19,11 +20,14 @@ def is_finished(folder: Path, resume: bool) -> bool:
     Raises:
         OutputError: the folder cannot be written or resumed.
     """
+    checkpoint = folder / "checkpoint"
+    if holds_only(folder, ("checkpoint",)) and (not checkpoint.exists() or holds_only(checkpoint, ())):
+        return False  # a process was killed before it wrote anything to resume
     unfinished = (folder / "checkpoint" / "settings.json").is_file()
     finished = (folder / "encoder" / "encoder.json").is_file() and (folder / "classifier.json").is_file()
     if resume and not (finished or unfinished):
         raise OutputError(f"{folder}: nothing to resume")
-    if not resume and folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= {".lock"}):
+    if not resume and folder.exists():
         state = "holds interrupted fine-tuning; resume with --resume, or" if unfinished else "is not empty;"
         raise OutputError(f"{folder}: {state} choose another folder with -o")
     return resume and finished

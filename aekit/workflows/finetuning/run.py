@@ -234,10 +234,10 @@ class _Finetuning:
 
     def _write_settings(self, path: Path, resume: bool) -> None:
         """Write the settings; on resuming, check that they are unchanged."""
-        if resume:
+        if resume and path.exists():
             self.check_unchanged(path, read_json(path))
             return
-        path.parent.mkdir()
+        path.parent.mkdir(exist_ok=True)
         write_json(path, self._identity())
 
     def check_unchanged(self, path: Path, before: dict[str, Any], free: Collection[str] | None = None) -> None:

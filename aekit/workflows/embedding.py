@@ -1,0 +1,65 @@
+"""Embed data with an encoder that is at hand or saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aekit._arguments import checked_arguments
+from aekit.encoder.embedding import embed_samples
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.loading import open_encoder
+from aekit.progress_display import ProgressOption
+
+
+@checked_arguments
+def embed(
+    encoder: Encoder | str | Path,
+    data: Any,
+    *,
+    out: str | Path | None = None,
+    split: str | None = None,
+    options: dict[str, Any] | None = None,
+    batch_size: int = 256,
+    strict: bool = False,
+    drop_missing: bool = False,
+    progress: ProgressOption = None,
+) -> Embeddings:
+    """Embed data in bounded memory, into a folder or (without `out`) into memory.
+
+    Args:
+        encoder: a trained encoder, which runs on its own device, or the path of a run or an encoder.
+        data: as in `aekit.open_data`.
+        out: folder; if it holds embeddings of the same encoder, only new and changed samples are embedded.
+        split: split to embed, of data that has splits; None: all.
+        options: options of the source, by its name.
+        batch_size: samples per forward pass.
+        strict: stop at the first sample that cannot be read.
+        drop_missing: remove rows whose sample is no longer in the data.
+        progress: shows a bar, as in `aekit.fit`.
+
+    Returns:
+        N embeddings with ids, and labels and splits where the data has any.
+
+    Raises:
+        DataError: the data cannot be read, or its shape or dtype does not fit the encoder.
+        IdentityError: `out` holds embeddings of another encoder.
+
+    Examples:
+        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+        >>> embeddings = aekit.embed(encoder, "sklearn:digits", out="embeddings")
+        >>> embeddings.vectors.shape, embeddings.labels.shape
+        ((1797, 2), (1797,))
+    """
+    return embed_samples(
+        open_encoder(encoder),
+        data,
+        out=out,
+        split=split,
+        options=options,
+        batch_size=batch_size,
+        strict=strict,
+        drop_missing=drop_missing,
+        progress=progress,
+    )
