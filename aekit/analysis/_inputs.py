@@ -34,4 +34,4 @@ def open_or_embed(data: Any, progress: Progress = SILENT) -> Embeddings:
     origin = encoder.record.get("data", {})
     if "source" not in origin:
         raise DataError(f"{name}: was trained on data in memory; embed data with it and pass the embeddings instead")
-    return embed(encoder, reopen(origin, like=encoder.spec), progress=progress)
+    return embed(encoder, reopen(origin, like=encoder.spec, near=encoder.folder), progress=progress)

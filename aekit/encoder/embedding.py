@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
@@ -87,8 +88,9 @@ def embed(
         embeddings = Embeddings(manifest | counts, rows=embedded)
     else:
         folder = Path(out)
+        origin = None if source.origin is None else portable_record(source.origin, folder)
         with folder_lock(folder):
-            store = Store(folder, manifest, source)
+            store = Store(folder, manifest | {"origin": origin}, source)
             if not (folder / "encoder").exists():
                 encoder.copy_to(folder / "encoder")
             with explain_write_errors(folder):

@@ -272,7 +272,7 @@ class Embeddings:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
         if self._source is None:
             try:
-                self._source = reopen(self.manifest["origin"], like=self._encoder_spec())
+                self._source = reopen(self.manifest["origin"], like=self._encoder_spec(), near=self.encoder_folder)
             except DataError:
                 return None
         positions = {name: position for position, name in enumerate(self._source.ids)}

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aekit.data.locations import portable_record
 from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, TiedLayer
 from aekit.encoder.embedding import embed
@@ -181,7 +182,7 @@ class Encoder(nn.Module):
             OutputError: the folder exists and is not empty, or a part cannot be kept as a program.
         """
         folder = Path(folder)
-        description = self.description()
+        description = self.description(folder)
         with atomic_folder(folder) as part:
             programs = save_programs(self.spec, self.backbone, self.head, self.plugins, part)
             description |= {"programs": programs} if programs else {}
@@ -202,10 +203,10 @@ class Encoder(nn.Module):
         if not (folder / "encoder.json").is_file():
             return False
         saved = read_json(folder / "encoder.json")
-        return bool(saved["digest"] == self.digest and saved | self.record == saved)
+        return bool(saved["digest"] == self.digest and saved | portable_record(self.record, folder) == saved)
 
-    def description(self) -> dict[str, Any]:
-        """Return the content of ``encoder.json``."""
+    def description(self, folder: Path | None = None) -> dict[str, Any]:
+        """Return the content of ``encoder.json``, in `folder` if it is given."""
         return {
             "format": FORMAT,
             "aekit": __version__,
@@ -215,7 +216,7 @@ class Encoder(nn.Module):
             "preprocess": self.preprocess.to_dict(),
             "plugins": [plugin.to_dict() for plugin in self.plugins],
             "check": check_values(self, self.spec, self.preprocess),
-            **self.record,
+            **(self.record if folder is None else portable_record(self.record, folder)),
         }
 
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
-from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
-from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_reconstruction
+from aekit.evaluation._reconstruction import add_reconstruction
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
 from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
@@ -25,7 +24,7 @@ from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, T
 from aekit.evaluation.results import CheckResult, Result, Split, as_result
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
-from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
+from aekit.objectives.autoencoder import Autoencoder
 from aekit.progress import Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
@@ -149,7 +148,7 @@ def evaluate(
                 by_evaluator[name] = _with_label_names(result, targets)
                 task.advance(note=name)
     if run is not None and provenance:
-        _add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
+        add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
     if targets is not None and targets.kind == "classes":
         counts["classes"] = len(np.unique(targets.values[rows]))
@@ -315,37 +314,3 @@ def _subjects(
         yield from baseline_features(source, positions[rows], encoder, split, dim=dim, seed=seed, progress=progress)
         if has_pretrained_features(encoder):
             yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
-
-
-def _add_reconstruction(
-    results: dict[str, dict[str, Result]],
-    run: str | Path | Autoencoder,
-    provenance: Provenance,
-    rows: np.ndarray,
-    split: Split,
-    baselines: bool,
-    seed: int,
-    notes: list[str],
-    progress: Progress,
-) -> None:
-    """Add the reconstruction of the test samples if the run has a decoder for samples."""
-    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run)
-    check_same_encoder(
-        autoencoder.encoder.digest, provenance.encoder.digest, what="the run", maker="the embeddings are"
-    )
-    if not autoencoder.reconstructs_samples:
-        notes.append("no reconstruction: the decoder reconstructs the output of frozen stages rather than samples")
-        return
-    positions = provenance.rows[rows]
-    reconstructions = evaluate_reconstruction(
-        autoencoder,
-        provenance.source,
-        positions[split.train],
-        positions[split.test],
-        baselines=baselines,
-        groups=split.test_groups,
-        seed=seed,
-        progress=progress,
-    )
-    for subject, result in reconstructions.items():
-        results.setdefault(subject, {})[RECONSTRUCTION] = result

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import moved_origin
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
@@ -239,6 +240,7 @@ def _chunks(index: VectorIndex, embeddings: Embeddings) -> Iterator[tuple[int, n
 
 def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     """Write all files under temporary names first; the manifest, which makes them an index, comes last."""
+    index.manifest["origin"] = moved_origin(embeddings.manifest.get("origin"), embeddings.encoder_folder, folder)
     if embeddings.folder is not None:
         copy_encoder(embeddings.folder / "encoder", folder / "encoder")
     elif (encoder := encoder_of(embeddings)) is not None:

@@ -212,14 +212,17 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         RecipeError: one line for each mistake.
     """
-    path = Path(path)
+    return make_recipe(read_toml(Path(path)), overrides, origin=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; a `RecipeError` says what is wrong with it."""
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError([f"{path}: is not TOML: {error}"]) from None
-    return make_recipe(values, overrides, origin=str(path))
 
 
 def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:

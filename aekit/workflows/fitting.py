@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
@@ -26,7 +27,6 @@ from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_s
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import describe_changes
-from aekit.registry.session import plugin_name, plugin_names
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import find_autoencoder, make_layers, make_objective
 from aekit.training.cost import size_setting
@@ -34,6 +34,7 @@ from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
 from aekit.training.recipe import Recipe, make_recipe, read_recipe
+from aekit.training.run_recipe import portable_recipe, recipe_settings
 from aekit.training.training_data import training_rows, training_targets
 from aekit.workflows.saved_run import SavedRun, evaluate_encoder, missing, one_line, reopened, warn
 
@@ -99,19 +100,9 @@ def fit(
         True
     """
     progress = open_progress(progress)
-    shorthands = {
-        "objective.variants": None if variants is None else plugin_names("variant", variants, "variants"),
-        "objective.pretexts": None if pretexts is None else plugin_names("pretext", pretexts, "pretexts"),
-        "evaluate.evaluators": None if evaluators is None else plugin_names("evaluator", evaluators, "evaluators"),
-        "encoder.backbone": None if backbone is None else plugin_name("backbone", backbone, "backbone"),
-        "encoder.dim": dim,
-        "train.epochs": epochs,
-        "train.lr": lr,
-        "train.batch_size": batch_size,
-        "train.device": device,
-        "train.seed": seed,
-    }
-    settings = {name: value for name, value in shorthands.items() if value is not None} | dict(overrides or {})
+    plugins = {"variants": variants, "pretexts": pretexts, "evaluators": evaluators, "backbone": backbone}
+    train = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "device": device, "seed": seed}
+    settings = recipe_settings(plugins, dim, train) | dict(overrides or {})
     if isinstance(data, Recipe):
         recipe, raw = make_recipe(data.to_dict(), settings), data.data.source
     elif isinstance(data, (str, Path)) and str(data).endswith(".toml"):
@@ -273,10 +264,10 @@ class _Run:
         if self.folder is None:
             return
         facts = {"samples": len(samples), "spec": samples.spec.to_dict()}
-        path, text = self.folder / "recipe.toml", self.recipe.to_toml()
+        path, recipe = self.folder / "recipe.toml", portable_recipe(self.recipe, self.folder)
         if resume:
             before = read_recipe(path).to_dict()
-            changed = describe_changes(before, self.recipe.to_dict())
+            changed = describe_changes(before, recipe.to_dict())
             if changed:
                 raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
             known = self.folder / "checkpoint" / "data.json"
@@ -287,7 +278,7 @@ class _Run:
         with explain_write_errors(self.folder):
             (self.folder / "checkpoint").mkdir(exist_ok=True)
             write_json(self.folder / "checkpoint" / "data.json", facts)
-            write_text(path, text)
+            write_text(path, recipe.to_toml())
 
     def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult
@@ -339,7 +330,7 @@ class _Run:
                 autoencoder.save_decoder(folder / "decoder")
             save_pretexts(objective, folder)
             save_shown(objective, folder)
-            write_json(folder / "results.json", results)
+            write_json(folder / "results.json", portable_record(results, folder))
             objective.encoder.save(folder / "encoder")
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 

@@ -1,0 +1,53 @@
+"""Make recipe settings from the arguments of functions, and keep the recipe of a run in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aekit.data.locations import portable_path, portable_record
+from aekit.registry.session import plugin_name, plugin_names
+from aekit.training.recipe import DataSection, Recipe, read_toml
+
+_PLUGINS = {
+    "variants": ("variant", "objective.variants"),
+    "pretexts": ("pretext", "objective.pretexts"),
+    "evaluators": ("evaluator", "evaluate.evaluators"),
+}
+
+
+def recipe_settings(plugins: Mapping[str, Any], dim: int | None, train: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recipe settings by dotted name for arguments, without those that are None.
+
+    Args:
+        plugins: ``variants``, ``pretexts``, ``evaluators`` and ``backbone``: names, or objects of the session.
+        dim: ``encoder.dim``.
+        train: settings of ``[train]``.
+
+    Raises:
+        RecipeError, PluginError: an object is no such plugin.
+    """
+    settings: dict[str, Any] = {"encoder.dim": dim}
+    for argument, (kind, name) in _PLUGINS.items():
+        if plugins[argument] is not None:
+            settings[name] = plugin_names(kind, plugins[argument], argument)
+    if plugins["backbone"] is not None:
+        settings["encoder.backbone"] = plugin_name("backbone", plugins["backbone"], "backbone")
+    settings |= {f"train.{name}": str(value) if name == "device" and value else value for name, value in train.items()}
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def portable_recipe(recipe: Recipe, folder: Path) -> Recipe:
+    """Return a recipe as a file in `folder` keeps it, without paths into the home folder of its author."""
+    places = {"source": recipe.data.source, "target": recipe.data.target}
+    data = recipe.data.model_copy(update=portable_record(places, folder))
+    weights = portable_path(recipe.encoder.weights, folder)
+    return replace(recipe, data=data, encoder=recipe.encoder.model_copy(update={"weights": weights}))
+
+
+def read_data_section(path: str | Path) -> DataSection:
+    """Read the settings of ``[data]`` alone, which need no plugin to be installed; raises as `read_recipe`."""
+    values = read_toml(Path(path)).get("data", {})
+    return DataSection.model_validate({name: values[name] for name in values if name in DataSection.model_fields})
