@@ -119,6 +119,16 @@ class Clusters:
         columns: dict[str, Any] = {"id": list(self.ids), "cluster": self.clusters, "distance": self.distances}
         return data_frame(columns | ({} if self.labels is None else {"label": self.labels})).set_index("id")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the clusters as plain JSON, without the cluster of each sample."""
+        return {
+            "format": FORMAT,
+            "encoder": self.digest,
+            "silhouette": self.silhouette,
+            "silhouettes_by_count": self.silhouettes_by_count,
+            "clusters": self.rows(),
+        }
+
     def save(self, folder: Path) -> None:
         """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
         with (folder / "clusters.csv").open("w", encoding="utf-8", newline="") as file:
@@ -126,14 +136,7 @@ class Clusters:
             writer.writerow(["id", "cluster", "distance"])
             writer.writerows(zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances)))
         save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
-        description = {
-            "format": FORMAT,
-            "encoder": self.digest,
-            "silhouette": self.silhouette,
-            "silhouettes_by_count": self.silhouettes_by_count,
-            "clusters": self.rows(),
-        }
-        write_json(folder / "clusters.json", description)
+        write_json(folder / "clusters.json", self.to_dict())
         if self.image is not None:
             self.image.save(folder / "image.png")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.errors import DataError
+from aekit.registry.discovery import registry
 
 
 def portable_path(text: str, folder: str | Path) -> str:
@@ -40,11 +41,9 @@ def portable_record(record: Mapping[str, Any], folder: str | Path) -> dict[str, 
     return {name: _portable(value, folder) for name, value in record.items()}
 
 
-def moved_origin(origin: Mapping[str, Any] | None, before: Path | None, folder: Path) -> dict[str, Any] | None:
-    """Return the origin in the record of an artifact in the folder `before` as one in `folder` keeps it."""
-    if origin is None:
-        return None
-    return portable_record({**origin, "data": resolved(origin["data"], before)}, folder)
+def resolved_origin(origin: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the origin in the record of an artifact with the absolute path of its data, if it is found."""
+    return {**origin, "data": resolved(origin["data"], folder)} if "data" in origin else dict(origin)
 
 
 def _portable(value: Any, folder: str | Path) -> Any:
@@ -91,14 +90,17 @@ def same_place(ours: str | None, theirs: str | None, *folders: str | Path | None
     if ours is None or theirs is None:
         return False
     near = (*folders, None, None)
-    return resolved(ours, near[0]) == resolved(theirs, near[1])
+    first, second = (os.path.realpath(resolved(text, folder)) for text, folder in zip((ours, theirs), near))
+    return first == second
 
 
 def resolved(text: str, folder: str | Path | None) -> str:
-    """Return the absolute place that a record names, or its text if there is nothing."""
+    """Return the absolute place that a record names, or its text if there is nothing, or if it is no path."""
     name, path = _split(text)
+    if name and not any(plugin.entry.tags for plugin in registry().named("source", name[:-1])):
+        return text  # the source reads no files
     try:
-        return name + os.path.realpath(locate(path, folder))
+        return name + locate(path, folder)
     except DataError:
         return text
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from aekit.data.locations import resolved_origin
 from aekit.data.opening import reopen
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
@@ -98,6 +99,8 @@ class Embeddings:
         for part in manifest["parts"]:
             if not (folder / part["file"]).is_file():
                 raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to restore it")
+        if manifest.get("origin"):
+            manifest["origin"] = resolved_origin(manifest["origin"], folder)
         return cls(manifest, folder=folder)
 
     @classmethod

@@ -121,7 +121,8 @@ def add_reconstruction(
     progress: Progress,
 ) -> None:
     """Add the reconstruction of the test samples if the run has a decoder for samples."""
-    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run)
+    device = provenance.encoder.device
+    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run, device=device)
     check_same_encoder(
         autoencoder.encoder.digest, provenance.encoder.digest, what="the run", maker="the embeddings are"
     )

@@ -24,6 +24,7 @@ from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, T
 from aekit.evaluation.results import CheckResult, Result, Split, as_result
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
+from aekit.io.device import choose_device
 from aekit.objectives.autoencoder import Autoencoder
 from aekit.progress import Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
@@ -54,6 +55,7 @@ def evaluate(
     label_names: Iterable[str] = (),
     target_type: TargetType = "auto",
     seed: int = 0,
+    device: str | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: ProgressOption = None,
 ) -> Evaluation:
@@ -76,6 +78,7 @@ def evaluate(
         target_type: ``classes`` or ``numbers``; ``auto`` takes fractions as numbers, and so whole numbers with many different
             values and gaps (see `is_classes`).
         seed: seed of the split, the random encoder and the evaluators.
+        device: device that the encoder is moved to, for the baselines and the reconstruction; default: where it is.
         options: evaluator -> its options.
         progress: shows a bar for each subject, as in `aekit.fit`.
 
@@ -122,6 +125,8 @@ def evaluate(
         name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()
     }
     provenance = find_provenance(stored, notes) if baselines or checks or run is not None else None
+    if provenance and device is not None:
+        provenance.encoder.to(choose_device(device, "device"))
     if provenance and baselines:
         split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(provenance.encoder.spec)), seed)
     notes += training_overlap_notes(stored, provenance)

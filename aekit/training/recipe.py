@@ -21,7 +21,6 @@ Each section holds its settings and one table of options for each plugin that it
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from aekit.evaluation.labels import TargetType
 from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
 from aekit.registry.options import options_model, validate_options, validation_errors
-from aekit.registry.overrides import apply_overrides
+from aekit.registry.overrides import apply_overrides, read_toml
 from aekit.training.settings import Settings
 
 
@@ -213,16 +212,6 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         RecipeError: one line for each mistake.
     """
     return make_recipe(read_toml(Path(path)), overrides, origin=str(path))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; a `RecipeError` says what is wrong with it."""
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError([f"{path}: is not TOML: {error}"]) from None
 
 
 def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.locations import portable_path, portable_record
+from aekit.registry.overrides import read_toml
 from aekit.registry.session import plugin_name, plugin_names
-from aekit.training.recipe import DataSection, Recipe, read_toml
+from aekit.training.recipe import DataSection, Recipe
 
 _PLUGINS = {
     "variants": ("variant", "objective.variants"),
