@@ -26,14 +26,15 @@ def portable_path(text: str, folder: str | Path) -> str:
     name, path = _split(text)
     if not os.path.isabs(path):
         return text
-    for base in (Path.cwd(), _home()):
-        if base is not None and base != base.parent and Path(path).is_relative_to(base):
-            relative = Path(path).relative_to(base)
-            return name + (relative.as_posix() if base != _home() else f"~/{relative.as_posix()}")
-    shared = os.path.commonpath([path, os.path.abspath(folder)])
-    if shared == os.path.dirname(shared):
+    home, place = _home(), Path(path)
+    shared = Path(os.path.commonpath([place.parent, os.path.abspath(folder)]))
+    bases = [base for base in (shared, Path.cwd(), home) if base and base in place.parents and base != base.parent]
+    if not bases:
         return text
-    return name + (Path(path).relative_to(shared).as_posix() if path != shared else Path(path).name)
+    # The deepest says least about where the project is, and stays true where it is moved.
+    base = max(bases, key=lambda base: len(base.parts))
+    relative = place.relative_to(base).as_posix()
+    return name + (f"~/{relative}" if base == home else relative)
 
 
 def portable_record(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
