@@ -201,6 +201,15 @@ class Recipe:
         return tomli_w.dumps(self.to_dict())
 
 
+CODE_OF_A_SESSION = "# code of a Python session:"
+"""Begin of the first line of a recipe that names plugins of a session."""
+
+
+def named_plugins(recipe: Recipe, section: str) -> list[tuple[str, str]]:
+    """Return the kind and name of each plugin that a section of a recipe names."""
+    return [(kind, name) for kind, name, _ in _named_plugins(section, getattr(recipe, section))]
+
+
 def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Read and validate a recipe file.
 
@@ -211,7 +220,14 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         RecipeError: one line for each mistake.
     """
-    return make_recipe(read_toml(Path(path)), overrides, origin=str(path))
+    try:
+        return make_recipe(read_toml(Path(path)), overrides, origin=str(path))
+    except RecipeError as error:
+        first = next(iter(Path(path).read_text("utf-8").splitlines()), "")
+        if not first.startswith(CODE_OF_A_SESSION):
+            raise
+        hint = f"{first.removeprefix('# ')}; register it again with aekit.register"
+        raise RecipeError([f"{problem} ({hint})" for problem in error.problems]) from None
 
 
 def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:

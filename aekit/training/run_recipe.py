@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.locations import portable_path, portable_record
+from aekit.registry.discovery import SESSION, registry
 from aekit.registry.overrides import read_toml
 from aekit.registry.session import plugin_name, plugin_names
-from aekit.training.recipe import DataSection, Recipe
+from aekit.training.recipe import CODE_OF_A_SESSION, DataSection, Recipe, named_plugins
 
 _PLUGINS = {
     "variants": ("variant", "objective.variants"),
@@ -38,6 +39,17 @@ def recipe_settings(plugins: Mapping[str, Any], dim: int | None, train: Mapping[
         settings["encoder.backbone"] = plugin_name("backbone", plugins["backbone"], "backbone")
     settings |= {f"train.{name}": str(value) if name == "device" and value else value for name, value in train.items()}
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Return a recipe as TOML; its first line names the plugins that are code of this session."""
+    named = [named for section in ("encoder", "objective", "evaluate") for named in named_plugins(recipe, section)]
+    code = [
+        f"{kind} {name!r}"
+        for kind, name in named
+        if any(plugin.distribution == SESSION for plugin in registry().named(kind, name))
+    ]
+    return (f"{CODE_OF_A_SESSION} {', '.join(code)}\n" if code else "") + recipe.to_toml()
 
 
 def portable_recipe(recipe: Recipe, folder: Path) -> Recipe:

@@ -34,7 +34,7 @@ from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
 from aekit.training.recipe import Recipe, make_recipe, read_recipe
-from aekit.training.run_recipe import portable_recipe, recipe_settings
+from aekit.training.run_recipe import portable_recipe, recipe_settings, recipe_text
 from aekit.training.training_data import training_rows, training_targets
 from aekit.workflows.saved_run import SavedRun, evaluate_encoder, missing, one_line, reopened, warn
 
@@ -278,7 +278,7 @@ class _Run:
         with explain_write_errors(self.folder):
             (self.folder / "checkpoint").mkdir(exist_ok=True)
             write_json(self.folder / "checkpoint" / "data.json", facts)
-            write_text(path, recipe.to_toml())
+            write_text(path, recipe_text(recipe))
 
     def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult

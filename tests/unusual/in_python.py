@@ -9,7 +9,6 @@ import os
 import pickle
 import shutil
 import stat
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -41,15 +40,6 @@ def network() -> nn.Sequential:
 def fitted(**arguments: Any) -> aekit.Encoder:
     """Train for one epoch on a few rows."""
     return aekit.fit(ROWS, **{"dim": 2, "epochs": 1, "backbone": "linear", **arguments})
-
-
-def in_another_session(folder: Path, code: str) -> str:
-    """Run code in a new process, and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"import numpy as np\nimport aekit\n{code}"], cwd=folder, capture_output=True, text=True
-    )
-    assert not done.returncode, done.stderr
-    return done.stdout.strip()
 
 
 class Jitter(Variant):
@@ -157,11 +147,22 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.right("a network of the session in a run folder, loaded by another session")
 def _(folder: Path, listener: Listener) -> None:
     encoder = fitted(backbone=network(), out=folder / "run", report=False)
+    forget()
+    loaded = aekit.load(folder / "run")
+    assert loaded.digest == encoder.digest and registry().named("backbone", "sequential") == []
+    assert np.abs(loaded.embed(ROWS).vectors - encoder.embed(ROWS).vectors).max() < 1e-6
+    assert aekit.load_autoencoder(folder / "run").encoder.digest == encoder.digest
+
+
+@AREA.refused(
+    "the report of a run whose network is code of another session",
+    "backbone 'sequential'; register it again with aekit",
+)
+def _(folder: Path, listener: Listener) -> None:
     np.save(folder / "rows.npy", ROWS)
-    np.save(folder / "vectors.npy", encoder.embed(ROWS).vectors)
-    code = "e = aekit.load('run'); d = e.embed(np.load('rows.npy')).vectors - np.load('vectors.npy'); print(e.digest, abs(d).max())"
-    digest, difference = in_another_session(folder, code).split()
-    assert digest == encoder.digest and float(difference) < 1e-6
+    aekit.fit(folder / "rows.npy", dim=2, epochs=1, backbone=network(), out=folder / "run", report=False)
+    forget()
+    aekit.make_report(folder / "run")
 
 
 @AREA.right("an encoder with a network of another session, saved again, and with random weights")
@@ -294,7 +295,8 @@ def _(folder: Path, listener: Listener) -> None:
     results = evaluation.results["encoder"]
     assert results["by-name"].metrics["size"].value == 12 and results["full"].metrics["half"].value == 0.5
     assert 0.5 < results["spread"].metrics["value"].value < 1.5
-    assert "spread" not in aekit.evaluate(ROWS, LABELS, checks=False).results["encoder"], "it is not registered"
+    quick = aekit.evaluate(ROWS, LABELS, evaluators="quick", checks=False)
+    assert "spread" not in quick.results["encoder"], "it is not registered"
 
 
 @AREA.right("two lambdas as evaluators")
@@ -448,7 +450,7 @@ def _(folder: Path, listener: Listener) -> None:
         fitted(progress=False)
         assert not errors.getvalue() and type(open_progress(None)) is Progress
         fitted(progress=True)
-    assert "data: 60 samples" in errors.getvalue() and "fit: 60 of 60 samples" in errors.getvalue()
+    assert "data: 60 samples" in errors.getvalue() and "fit: 48 of 48 samples" in errors.getvalue()
     assert isinstance(open_progress(True), Lines)
 
 
@@ -520,7 +522,7 @@ def _(folder: Path, listener: Listener) -> None:
     embedded().encoder.embed("sklearn:iris", out=folder / "embeddings")  # type: ignore[union-attr]
     embeddings = aekit.Embeddings.open(folder / "embeddings")
     assert repr(embeddings).endswith(", labels>") and embeddings._rows is None, "its repr reads no vectors"
-    again = pickle.loads(pickle.dumps(embeddings[:40]))
+    again = pickle.loads(pickle.dumps(embeddings[:40]))  # noqa: S301
     assert np.array_equal(again.vectors, embeddings.vectors[:40]) and again.ids == embeddings.ids[:40]
     evaluation = aekit.evaluate(embeddings[::2], evaluators="knn")
     assert list(evaluation.results) == ["encoder", "raw", "pca-3", "random"]
@@ -574,7 +576,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert hits.ids[0, 0] == "0" and hits.labels is not None and hits.labels[0, 0] == embeddings.labels[0]
     assert hits.records() == index.hits(["0", "1"], scores, rows)
     names, scores, rows = index.search_data("sklearn:iris", k=2)
-    assert names == list(embeddings.ids) and len(pickle.loads(pickle.dumps(hits))) == 2
+    assert names == list(embeddings.ids)
     assert index.search_ids(["5"], k=2).to_pandas()["id"].tolist() == index.search_ids(["5"], k=2).ids[0].tolist()
 
 
@@ -641,7 +643,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert json.loads((run / "encoder" / "encoder.json").read_text())["data"]["data"] == "~/rows.npz"
     with mock.patch.dict(os.environ, {"HOME": str(home)}):
         assert aekit.make_report(run).exists()
-        source, positions = aekit.Embeddings.open(folder / "embeddings").source() or (None, None)
+        source, _ = aekit.Embeddings.open(folder / "embeddings").source() or (None, None)
         assert source is not None and len(source) == 60
 
 
