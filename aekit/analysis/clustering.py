@@ -149,6 +149,7 @@ def find_clusters(
     method: Method = "kmeans",
     out: str | Path | None = None,
     seed: int = 0,
+    device: str | None = None,
     progress: ProgressOption = None,
 ) -> Clusters:
     """Cluster embeddings.
@@ -162,6 +163,7 @@ def find_clusters(
             20,000 samples; every other sample joins the cluster of its nearest neighbor.
         out: new folder for the cluster of each sample, the centers and the image.
         seed: seed of the initial centers and of the samples whose silhouette is measured.
+        device: device that the encoder of a run computes on; default: the CPU.
         progress: shows the number of clusters that was chosen, as in `aekit.fit`.
 
     Returns:
@@ -185,7 +187,7 @@ def find_clusters(
         raise RecipeError([f"method = {method!r}: expected kmeans or hdbscan"])
     if method == "hdbscan" and clusters:
         raise RecipeError([f"clusters = {clusters}: hdbscan finds the number of clusters itself"])
-    embeddings = open_or_embed(embeddings, progress)
+    embeddings = open_or_embed(embeddings, progress, device)
     vectors = np.asarray(embeddings.vectors, np.float32)
     least = max(3, clusters + 1)
     if len(vectors) < least:

@@ -9,6 +9,7 @@ import click
 import aekit
 from aekit.cli.options import (
     choice_option,
+    device_option,
     json_option,
     max_samples_option,
     print_json,
@@ -26,14 +27,30 @@ from aekit.progress import Progress
 @projection_option("Projection method of atlas, as in aekit map; the projector computes its own.")
 @max_samples_option("Export")
 @seed_option("the projection and the clusters")
+@device_option
 @json_option("the folder, the number of samples and the command that opens it")
 @quiet_option
 def explore(
-    embeddings: str, out: str, form: Any, method: str, max_samples: int, seed: int, as_json: bool, progress: Progress
+    embeddings: str,
+    out: str,
+    form: Any,
+    method: str,
+    max_samples: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    progress: Progress,
 ) -> None:
     """Export EMBEDDINGS, with thumbnails, in a format that Embedding Atlas or TensorBoard opens directly."""
     exported = aekit.explore(
-        embeddings, out, format=form, method=method, max_samples=max_samples, seed=seed, progress=progress
+        embeddings,
+        out,
+        format=form,
+        method=method,
+        max_samples=max_samples,
+        seed=seed,
+        device=device,
+        progress=progress,
     )
     if as_json:
         print_json({"folder": exported.folder, "samples": exported.count, "command": exported.command})

@@ -8,6 +8,7 @@ import click
 
 import aekit
 from aekit.cli.options import (
+    device_option,
     json_option,
     max_samples_option,
     print_json,
@@ -25,6 +26,7 @@ from aekit.progress import Progress
 @projection_option("Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.")
 @max_samples_option("Show")
 @seed_option("t-SNE and UMAP")
+@device_option
 @json_option("the files and titles of the map")
 @quiet_option
 def map(
@@ -34,6 +36,7 @@ def map(
     method: str,
     max_samples: int,
     seed: int,
+    device: str,
     as_json: bool,
     progress: Progress,
 ) -> None:
@@ -45,7 +48,14 @@ def map(
     if out is None and html is None:
         raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")
     drawn = aekit.draw_map(
-        embeddings, out=out, html=html, method=method, max_samples=max_samples, seed=seed, progress=progress
+        embeddings,
+        out=out,
+        html=html,
+        method=method,
+        max_samples=max_samples,
+        seed=seed,
+        device=device,
+        progress=progress,
     )
     if as_json:
         files = {"image": out, "coordinates": out and str(Path(out).with_suffix(".parquet")), "page": html}

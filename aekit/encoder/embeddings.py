@@ -155,6 +155,11 @@ class Embeddings:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_rows": self.rows, "encoder": None, "_source": None, "_row_by_id": None}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if self.encoder_folder is not None and not self.encoder_folder.is_dir():  # unpickled on another machine
+            self.folder = self.encoder_folder = None
+
     def __repr__(self) -> str:
         extras = [name for name in ("labels", "splits") if self._has(name)]
         text = f"Embeddings {len(self)} x {self.dim} of encoder {self.digest[:12]}"

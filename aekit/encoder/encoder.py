@@ -5,6 +5,7 @@ Its digest, a hash of its architecture and weights, is its identity: embeddings,
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from aekit.encoder.identity import check_values, compute_digest
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import reset_weights, save_programs
-from aekit.errors import AekitError, RecipeError
+from aekit.errors import AekitError, OutputError, RecipeError
 from aekit.io.atomic import atomic_folder, copy_encoder, read_json, write_json, write_text
 from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
@@ -218,6 +219,20 @@ class Encoder(nn.Module):
             "check": check_values(self, self.spec, self.preprocess),
             **(self.record if folder is None else portable_record(self.record, folder)),
         }
+
+
+def check_programs(encoder: Encoder) -> None:
+    """Check, before training, that the parts that are code of this session can be saved.
+
+    Raises:
+        RecipeError: a part cannot be kept as a program.
+    """
+    if any(plugin.distribution == SESSION for plugin in encoder.plugins):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                save_programs(encoder.spec, encoder.backbone, encoder.head, encoder.plugins, Path(folder))
+            except OutputError as error:
+                raise RecipeError([f"{error}, or fit without a run folder"]) from error
 
 
 def build_encoder(

@@ -70,3 +70,12 @@ def describe_changes(before: Any, now: Any, place: str = "") -> list[str]:
         inner = [describe_changes(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
         return [line for lines in inner for line in lines]
     return [] if before == now else [f"{place} was {before!r}, now {now!r}"]
+
+
+def without_none(value: Any) -> Any:
+    """Leave out None from nested values, as TOML cannot express it."""
+    if isinstance(value, Mapping):
+        return {key: without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [without_none(inner) for inner in value]
+    return value

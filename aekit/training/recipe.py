@@ -34,7 +34,7 @@ from aekit.evaluation.labels import TargetType
 from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
 from aekit.registry.options import options_model, validate_options, validation_errors
-from aekit.registry.overrides import apply_overrides, read_toml
+from aekit.registry.overrides import apply_overrides, read_toml, without_none
 from aekit.training.settings import Settings
 
 
@@ -195,7 +195,7 @@ class Recipe:
         sections = {name: getattr(self, name).model_dump() for name in SECTIONS}
         for name, tables in self.options.items():
             sections[name] |= {plugin: dict(options) for plugin, options in tables.items()}
-        return _without_none(sections)
+        return without_none(sections)
 
     def to_toml(self) -> str:
         return tomli_w.dumps(self.to_dict())
@@ -347,11 +347,3 @@ def _layer_with_defaults(table: Mapping[str, Any], place: str) -> dict[str, Any]
     for name in table.get("variants") or []:
         filled[name] = validate_options(registry().get("variant", name, required_by=place), dict(table.get(name, {})))
     return filled
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [_without_none(inner) for inner in value]
-    return value

@@ -13,32 +13,38 @@ from aekit.registry.overrides import read_toml
 from aekit.registry.session import plugin_name, plugin_names
 from aekit.training.recipe import CODE_OF_A_SESSION, DataSection, Recipe, named_plugins
 
-_PLUGINS = {
+_SETTINGS = {
+    "backbone": ("backbone", "encoder.backbone"),
     "variants": ("variant", "objective.variants"),
     "pretexts": ("pretext", "objective.pretexts"),
     "evaluators": ("evaluator", "evaluate.evaluators"),
 }
 
 
-def recipe_settings(plugins: Mapping[str, Any], dim: int | None, train: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_settings(
+    plugins: Mapping[str, Any], dim: int | None, train: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return recipe settings by dotted name for arguments, without those that are None.
 
     Args:
         plugins: ``variants``, ``pretexts``, ``evaluators`` and ``backbone``: names, or objects of the session.
         dim: ``encoder.dim``.
         train: settings of ``[train]``.
+        overrides: further settings by dotted name, which take precedence.
 
     Raises:
         RecipeError, PluginError: an object is no such plugin.
     """
     settings: dict[str, Any] = {"encoder.dim": dim}
-    for argument, (kind, name) in _PLUGINS.items():
-        if plugins[argument] is not None:
-            settings[name] = plugin_names(kind, plugins[argument], argument)
-    if plugins["backbone"] is not None:
-        settings["encoder.backbone"] = plugin_name("backbone", plugins["backbone"], "backbone")
     settings |= {f"train.{name}": str(value) if name == "device" and value else value for name, value in train.items()}
-    return {name: value for name, value in settings.items() if value is not None}
+    settings |= {_SETTINGS[argument][1]: value for argument, value in plugins.items()}
+    settings = {name: value for name, value in settings.items() if value is not None} | dict(overrides)
+    for argument, (kind, name) in _SETTINGS.items():
+        if name in settings:
+            place = name if name in overrides else argument
+            one = argument == "backbone"
+            settings[name] = (plugin_name if one else plugin_names)(kind, settings[name], place)
+    return settings
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -13,7 +13,7 @@ from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
-from aekit.encoder.encoder import Encoder
+from aekit.encoder.encoder import Encoder, check_programs
 from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
@@ -102,7 +102,7 @@ def fit(
     progress = open_progress(progress)
     plugins = {"variants": variants, "pretexts": pretexts, "evaluators": evaluators, "backbone": backbone}
     train = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "device": device, "seed": seed}
-    settings = recipe_settings(plugins, dim, train) | dict(overrides or {})
+    settings = recipe_settings(plugins, dim, train, overrides or {})
     if isinstance(data, Recipe):
         recipe, raw = make_recipe(data.to_dict(), settings), data.data.source
     elif isinstance(data, (str, Path)) and str(data).endswith(".toml"):
@@ -177,6 +177,8 @@ class _Run:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._resolve_frozen_loss(objective)
         self._check_evaluation(source)
+        if self.folder:
+            check_programs(objective.encoder)
         trained = self._train(objective, source, samples, targets, resume)
         encoder, results = self._describe(objective, source, samples, targets, trained)
         if self.folder:
@@ -203,7 +205,7 @@ class _Run:
         if not objective.encoder.frozen:
             return
         encoder = objective.encoder
-        weights = f"weights of {encoder.record['weights']['from']}" if "weights" in encoder.record else "random weights"
+        weights = f"weights of {self.recipe.encoder.weights}" if "weights" in encoder.record else "random weights"
         stages = len(encoder.backbone.stages)
         self.progress.say(f"frozen: the lowest {encoder.frozen} of {stages} stages, with {weights}")
         autoencoder = find_autoencoder(objective)
@@ -251,7 +253,7 @@ class _Run:
         """Train nothing, and keep the pretrained weights."""
         if not self.recipe.encoder.weights:
             raise RecipeError(["train.epochs = 0: nothing to train; set it, layerwise.epochs or encoder.weights"])
-        origin = objective.encoder.record["weights"]["from"]
+        origin = self.recipe.encoder.weights
         self.progress.say(f"no training: the encoder keeps the weights of {origin}")
         self._write_recipe(resume, samples)
         if self.folder:

@@ -197,6 +197,33 @@ def _(folder: Path, listener: Listener) -> None:
         assert not list(folder.iterdir())
 
 
+@AREA.refused(
+    "a run folder for a network that cannot be kept",
+    "make it a plugin: aekit plugins new lambda",
+)
+def _(folder: Path, listener: Listener) -> None:
+    class Stateful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.map, self.offset = nn.Linear(6, 3), torch.ones(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.map(x) + self.offset.mean().item()
+
+    try:
+        fitted(backbone=lambda: Stateful(), out=folder / "run")
+    finally:
+        assert not (folder / "run").exists()
+
+
+@AREA.right("a network in `overrides`")
+def _(folder: Path, listener: Listener) -> None:
+    encoder = aekit.fit(
+        ROWS, dim=2, epochs=1, overrides={"encoder.backbone": network(), "objective.variants": [Jitter]}
+    )
+    assert encoder.features_dim == 5 and encoder.record["objective"]["variants"] == ["jitter"]
+
+
 @AREA.refused("a kept program that was changed to call something else", "which is no tensor operation")
 def _(folder: Path, listener: Listener) -> None:
     fitted(backbone=network()).save(folder / "encoder")
