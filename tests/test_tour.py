@@ -23,6 +23,10 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert not errors
     assert (tmp_path / "run" / "report.html").exists() and (tmp_path / "map.png").exists()
     assert any("probe accuracy" in output.get("text", "") for output in outputs)
+    pages = [output.data.get("text/html", "") for output in outputs if "data" in output]
+    assert sum("<progress" in page and "fit:" in page for page in pages) == 1, "the second training is silenced"
+    for title in ("Encoder", "1,797 embeddings", "Neighbors of 3 queries", "Map of", "10 clusters", "probe accuracy"):
+        assert any(title in page for page in pages), title
 
 
 def test_the_notebook_is_valid_and_has_no_outputs() -> None:

@@ -9,29 +9,32 @@ from aekit.data.opening import reopen
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.loading import load
+from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
+from aekit.io.device import choose_device
 from aekit.progress import SILENT, Progress
 
 
-def open_or_embed(data: Any, progress: Progress = SILENT) -> Embeddings:
+def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = None) -> Embeddings:
     """Open embeddings, or embed the data that a run was trained on.
 
     Args:
         data: `Embeddings`, their folder or an array (N, D); or the folder of a run or its `Encoder`, whose training data is
             embedded.
         progress: receives the progress of embedding.
+        device: device that the encoder of a run computes on; default: the CPU, or where an `Encoder` is.
 
     Raises:
         DataError: no embeddings, or a run whose training data is not available.
     """
+    chosen = None if device is None else choose_device(device, "device")
     if isinstance(data, (str, Path)) and (Path(data) / "recipe.toml").is_file():
-        encoder, name = load(data), str(data)
+        encoder, name = open_encoder(data, device=chosen), str(data)
     elif isinstance(data, Encoder):
-        encoder, name = data, "the encoder"
+        encoder, name = open_encoder(data, device=chosen), "the encoder"
     else:
         return open_embeddings(data)
     origin = encoder.record.get("data", {})
     if "source" not in origin:
         raise DataError(f"{name}: was trained on data in memory; embed data with it and pass the embeddings instead")
-    return embed_samples(encoder, reopen(origin, like=encoder.spec), progress=progress)
+    return embed_samples(encoder, reopen(origin, like=encoder.spec, near=encoder.folder), progress=progress)

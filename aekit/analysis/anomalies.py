@@ -16,6 +16,7 @@ from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
 from aekit.analysis._anomaly_text import anomalies_text
+from aekit.data.locations import same_place
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
@@ -33,7 +34,7 @@ from aekit.io.summaries import data_frame, html_summary
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.training.recipe import read_recipe
+from aekit.training.run_recipe import read_data_section
 from aekit.training.training_data import training_rows, training_samples
 
 __all__ = ["Anomalies", "Detector", "find_anomalies"]
@@ -296,9 +297,10 @@ def _training_overlap(run: Any, encoder: Encoder, source: Source, rows: np.ndarr
     """Return a note if the encoder was trained on samples that are scored."""
     if not isinstance(run, (str, Path)) or not (Path(run) / "recipe.toml").is_file():
         return []
-    if source.origin is None or source.origin["data"] != encoder.record.get("data", {}).get("data"):
+    trained_data = encoder.record.get("data", {}).get("data")
+    if source.origin is None or not same_place(source.origin["data"], trained_data, None, encoder.folder):
         return []
-    trained_on = np.isin(rows, training_rows(source, read_recipe(Path(run) / "recipe.toml").data))
+    trained_on = np.isin(rows, training_rows(source, read_data_section(Path(run) / "recipe.toml")))
     if not trained_on.any():
         return []
     return [

@@ -119,20 +119,23 @@ class Clusters:
         columns: dict[str, Any] = {"id": list(self.ids), "cluster": self.clusters, "distance": self.distances}
         return data_frame(columns | ({} if self.labels is None else {"label": self.labels})).set_index("id")
 
-    def save(self, folder: Path) -> None:
-        """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
-        with (folder / "clusters.csv").open("w", encoding="utf-8", newline="") as file:
-            rows = zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances))
-            write_csv(file, ["id", "cluster", "distance"], rows)
-        save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
-        description = {
+    def to_dict(self) -> dict[str, Any]:
+        """Return the clusters as plain JSON, without the cluster of each sample."""
+        return {
             "format": FORMAT,
             "encoder": self.digest,
             "silhouette": self.silhouette,
             "silhouettes_by_count": self.silhouettes_by_count,
             "clusters": self.rows(),
         }
-        write_json(folder / "clusters.json", description)
+
+    def save(self, folder: Path) -> None:
+        """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
+        with (folder / "clusters.csv").open("w", encoding="utf-8", newline="") as file:
+            rows = zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances))
+            write_csv(file, ["id", "cluster", "distance"], rows)
+        save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
+        write_json(folder / "clusters.json", self.to_dict())
         if self.image is not None:
             self.image.save(folder / "image.png")
 
@@ -145,6 +148,7 @@ def find_clusters(
     method: Method = "kmeans",
     out: str | Path | None = None,
     seed: int = 0,
+    device: str | None = None,
     progress: ProgressOption = None,
 ) -> Clusters:
     """Cluster embeddings.
@@ -158,6 +162,7 @@ def find_clusters(
             20,000 samples; every other sample joins the cluster of its nearest neighbor.
         out: new folder for the cluster of each sample, the centers and the image.
         seed: seed of the initial centers and of the samples whose silhouette is measured.
+        device: device that the encoder of a run computes on; default: the CPU.
         progress: shows the number of clusters that was chosen, as in `aekit.fit`.
 
     Returns:
@@ -181,7 +186,7 @@ def find_clusters(
         raise RecipeError([f"method = {method!r}: expected kmeans or hdbscan"])
     if method == "hdbscan" and clusters:
         raise RecipeError([f"clusters = {clusters}: hdbscan finds the number of clusters itself"])
-    embeddings = open_or_embed(embeddings, progress)
+    embeddings = open_or_embed(embeddings, progress, device)
     vectors = np.asarray(embeddings.vectors, np.float32)
     least = max(3, clusters + 1)
     if len(vectors) < least:

@@ -62,6 +62,7 @@ def explore(
     method: str = "auto",
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
+    device: str | None = None,
     progress: ProgressOption = None,
 ) -> ExploreResult:
     """Write embeddings for an explorer.
@@ -78,6 +79,7 @@ def explore(
             its own.
         max_samples: most samples to write; more are thinned evenly.
         seed: seed of the layout and the clusters.
+        device: device that the encoder of a run computes on; default: the CPU.
         progress: shows the number of samples that are written, and a bar, as in `aekit.fit`.
 
     Returns:
@@ -100,7 +102,7 @@ def explore(
     progress = open_progress(progress)
     if format not in get_args(ExplorerFormat):
         raise RecipeError([f"format = {format!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
-    embeddings = open_or_embed(embeddings, progress)
+    embeddings = open_or_embed(embeddings, progress, device)
     shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
     if len(shown) < len(embeddings):
         progress.say(f"{len(shown):,} of {len(embeddings):,} samples, evenly spaced; set max_samples for more")

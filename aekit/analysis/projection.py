@@ -88,6 +88,7 @@ def draw_map(
     method: str = "auto",
     max_samples: int = MAX_SAMPLES,
     seed: int = 0,
+    device: str | None = None,
     progress: ProgressOption = None,
 ) -> Map:
     """Draw samples as points in the plane.
@@ -99,6 +100,7 @@ def draw_map(
         method: ``auto``, two-dimensional embeddings as they are and t-SNE of others; ``tsne``, ``umap`` or ``pca``.
         max_samples: most samples on the map; more are thinned evenly.
         seed: seed of t-SNE, UMAP and the clusters.
+        device: device that the encoder of a run computes on; default: the CPU.
         progress: shows the number of samples on the map, as in `aekit.fit`.
 
     Returns:
@@ -120,7 +122,7 @@ def draw_map(
     progress = open_progress(progress)
     if out is not None and Path(out).suffix.lower() != ".png":
         raise OutputError(f"{out}: expected a name that ends in .png")
-    embeddings = open_or_embed(data, progress)
+    embeddings = open_or_embed(data, progress, device)
     shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
     vectors = np.asarray(embeddings.vectors, np.float64)[shown]
     total = f"{len(embeddings):,} samples"

@@ -8,7 +8,7 @@ import click
 
 import aekit
 from aekit.cli.compare import terminal_width
-from aekit.cli.options import quiet_option, set_option
+from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, without_results
 from aekit.errors import RecipeError
 from aekit.progress import Progress
 
@@ -19,16 +19,29 @@ from aekit.progress import Progress
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Number of seeds for each recipe."
 )
+@run_device_option("those of the recipes")
+@json_option("the comparison")
 @set_option("train.epochs=5")
 @quiet_option
-def bench(recipes: tuple[str, ...], out: str, seeds: int, overrides: dict[str, Any], progress: Progress) -> None:
+def bench(
+    recipes: tuple[str, ...],
+    out: str,
+    seeds: int,
+    device: str | None,
+    as_json: bool,
+    overrides: dict[str, Any],
+    progress: Progress,
+) -> None:
     """Fit RECIPES, each with several seeds, and compare them.
 
     A recipe is a .toml file or a folder of them. The runs are OUT/RECIPE-seed-0 and so on. The same command again resumes
     where it stopped and skips finished runs.
     """
-    result = aekit.bench(recipes, out, seeds=seeds, overrides=overrides, progress=progress)
-    if result.comparison:
+    settings = overrides | ({"train.device": device} if device else {})
+    result = aekit.bench(recipes, out, seeds=seeds, overrides=settings, progress=without_results(progress, as_json))
+    if as_json:
+        print_json((result.comparison.to_dict() if result.comparison else {}) | {"failed": result.failed})
+    elif result.comparison:
         click.echo(result.comparison.text(terminal_width()))
         click.echo(f"next: aekit compare {out} --html comparison.html")
     if result.failed:

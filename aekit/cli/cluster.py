@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import choice_option, quiet_option, seed_option
+from aekit.cli.options import choice_option, device_option, json_option, print_json, quiet_option, seed_option
 from aekit.progress import Progress
 
 
@@ -19,12 +19,26 @@ from aekit.progress import Progress
 )
 @choice_option("--method", ["kmeans", "hdbscan"], "Clustering method.")
 @seed_option("the initial centers")
+@device_option
+@json_option("clusters.json")
 @quiet_option
-def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: int, progress: Progress) -> None:
+def cluster(
+    embeddings: str,
+    out: str,
+    clusters: int | None,
+    method: Any,
+    seed: int,
+    device: str,
+    as_json: bool,
+    progress: Progress,
+) -> None:
     """Cluster EMBEDDINGS (a folder written by `aekit embed`)."""
     clustering = aekit.find_clusters(
-        embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress
+        embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, device=device, progress=progress
     )
+    if as_json:
+        print_json(clustering.to_dict())
+        return
     click.echo(clustering.text())
     image = f"; image in {out}/image.png" if clustering.image else ""
     click.echo(f"cluster of each sample in {out}/clusters.csv{image}")

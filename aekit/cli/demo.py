@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.cli.options import quiet_option
+from aekit.cli.options import json_option, print_json, quiet_option, without_results
 from aekit.io.atomic import atomic_folder, write_json, write_text
 from aekit.progress import Progress
 
@@ -18,8 +18,9 @@ QUERIES = 6
 
 @click.command()
 @click.option("-o", "--out", default="aekit-demo", show_default=True, type=click.Path(), help="Folder to write.")
+@json_option("the evaluation")
 @quiet_option
-def demo(out: str, progress: Progress) -> None:
+def demo(out: str, as_json: bool, progress: Progress) -> None:
     """Run the whole workflow on built-in data, offline, in a minute.
 
     Trains a denoising autoencoder on scikit-learn's 1797 handwritten digits, embeds and indexes them, finds neighbors and
@@ -27,7 +28,7 @@ def demo(out: str, progress: Progress) -> None:
     """
     from aekit.report.search_page import search_page
 
-    started = time.monotonic()
+    started, progress = time.monotonic(), without_results(progress, as_json)
     folder = Path(out)
     with atomic_folder(folder) as part:
         encoder = aekit.fit(
@@ -47,6 +48,9 @@ def demo(out: str, progress: Progress) -> None:
         write_text(part / "neighbors.html", search_page(index, hits))
         evaluation = aekit.evaluate(embeddings, evaluators=["quick"], progress=progress)
         write_json(part / "embeddings" / "results.json", evaluation.to_dict())
+    if as_json:
+        print_json(evaluation.to_dict() | {"folder": out})
+        return
     click.echo(evaluation.text())
     click.echo(f"\nfinished in {time.monotonic() - started:.0f} s; in {folder}:")
     for name, description in {

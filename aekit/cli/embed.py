@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, json_option, print_json, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
 
@@ -20,10 +20,18 @@ from aekit.progress import Progress
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--drop-missing", is_flag=True, help="Remove rows whose sample is no longer in the data.")
+@json_option("the manifest of the embeddings")
 @set_option("data.images.size=96")
 @quiet_option
 def embed(
-    encoder: str, data: str, out: str, device: str, overrides: dict[str, Any], progress: Progress, **settings: Any
+    encoder: str,
+    data: str,
+    out: str,
+    device: str,
+    as_json: bool,
+    overrides: dict[str, Any],
+    progress: Progress,
+    **settings: Any,
 ) -> None:
     """Embed DATA with ENCODER (an encoder folder or a run folder).
 
@@ -31,6 +39,9 @@ def embed(
     """
     loaded = aekit.load(encoder, device=device)
     embeddings = aekit.embed(loaded, data, out=out, options=source_options(overrides), progress=progress, **settings)
+    if as_json:
+        print_json(embeddings.manifest | {"folder": out})
+        return
     skipped = embeddings.manifest["skipped"]
     skipped_note = f", {skipped} skipped (reasons in {out}/skipped.csv)" if skipped else ""
     click.echo(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import aekit
-from aekit.cli.options import baselines_option, choice_option, quiet_option, seed_option, set_option
+from aekit.cli.options import (
+    baselines_option,
+    choice_option,
+    device_option,
+    quiet_option,
+    seed_option,
+    set_option,
+)
 from aekit.io.atomic import write_json
 from aekit.progress import Progress
 from aekit.registry.overrides import nest
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
 )
+@device_option
 @seed_option("splits and resampling")
 @click.option("--verbose", "-v", is_flag=True, help="Explain each metric; print the split, chosen settings and checks.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of a table.")
@@ -58,6 +66,7 @@ def evaluate(
     run: str | None,
     baselines: bool,
     checks: bool,
+    device: str,
     seed: int,
     verbose: bool,
     as_json: bool,
@@ -81,6 +90,7 @@ def evaluate(
         run=run,
         baselines=baselines,
         checks=checks,
+        device=device,
         seed=seed,
         options=nest({name.removeprefix("evaluate."): value for name, value in overrides.items()}),
         progress=progress,

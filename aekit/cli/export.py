@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.cli.options import json_option, print_json, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
 
@@ -24,10 +24,17 @@ from aekit.progress import Progress
     show_default=True,
     help="Largest relative difference allowed.",
 )
+@json_option("the record of the export")
 @set_option("data.images.size=96")
 @quiet_option
 def export(
-    encoder: str, out: str, data: str | None, tolerance: float, overrides: dict[str, Any], progress: Progress
+    encoder: str,
+    out: str,
+    data: str | None,
+    tolerance: float,
+    as_json: bool,
+    overrides: dict[str, Any],
+    progress: Progress,
 ) -> None:
     """Export ENCODER (an encoder folder or a run folder) to ONNX or torch.export.
 
@@ -42,6 +49,9 @@ def export(
         tolerance=tolerance,
         progress=progress,
     )
+    if as_json:
+        print_json(exported)
+        return
     click.echo(
         f"{out}: {exported['format']} of encoder {exported['digest'][:12]}, "
         f"differs by {exported['difference']:.1e} on {exported['samples']} samples (tolerance {exported['tolerance']:.0e})"

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, source_options
 from aekit.errors import RecipeError
 from aekit.progress import Progress
 
@@ -40,6 +40,8 @@ from aekit.progress import Progress
     show_default=True,
     help="Train from random weights too, and evaluate the frozen encoder.",
 )
+@run_device_option("auto")
+@json_option("results.json")
 @set_option("train.weight_decay=0.01")
 @click.option("--resume", is_flag=True, help="Resume interrupted fine-tuning in the folder.")
 @quiet_option
@@ -53,6 +55,7 @@ def finetune(
     baseline: bool,
     overrides: dict[str, Any],
     resume: bool,
+    as_json: bool,
     progress: Progress,
     **settings: Any,
 ) -> None:
@@ -80,6 +83,9 @@ def finetune(
         progress=progress,
         **chosen | train,
     )
+    if as_json:
+        print_json(result.to_dict())
+        return
     click.echo(result.text())
     click.echo(f"encoder {result.encoder.digest[:12]} and its classifier are in {out}")
     click.echo(f"next: aekit classify {out} DATA -o predictions.csv")

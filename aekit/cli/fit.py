@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option, set_option
+from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, without_results
 from aekit.progress import Progress
 
 
@@ -26,6 +26,8 @@ from aekit.progress import Progress
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, order and noise  [default: 0]")
+@run_device_option("that of the recipe")
+@json_option("results.json")
 @set_option("train.lr=1e-3")
 @click.option("--resume", is_flag=True, help="Resume an interrupted run, or finish a trained one.")
 @click.option("--no-report", is_flag=True, help="Do not write report.html; aekit report RUN writes it later.")
@@ -37,6 +39,7 @@ def fit(
     pretexts: tuple[str, ...],
     overrides: dict[str, Any],
     no_report: bool,
+    as_json: bool,
     progress: Progress,
     **settings: Any,
 ) -> None:
@@ -45,6 +48,7 @@ def fit(
     RECIPE_OR_DATA is a recipe (.toml), a folder of images, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
+    from aekit.io.atomic import read_json
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     with warnings.catch_warnings():
@@ -56,9 +60,12 @@ def fit(
             overrides=overrides,
             out=out,
             report=not no_report,
-            progress=progress,
+            progress=without_results(progress, as_json),
             **settings,
         )
+    if as_json:
+        print_json(read_json(Path(out) / "results.json"))
+        return
     click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} dimensions, in {out}/encoder")
     for name, value in encoder.record.get("metrics", {}).items():
         click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import choice_option, quiet_option, set_option
+from aekit.cli.options import choice_option, json_option, print_json, quiet_option, set_option
 from aekit.progress import Progress
 
 
@@ -17,10 +17,18 @@ from aekit.progress import Progress
 @click.option("--kind", default="auto", show_default=True, help="auto, or a factory string such as IVF1024,SQfp16.")
 @choice_option("--metric", ["cosine", "l2", "ip"], "Similarity or distance.")
 @click.option("--engine", default="faiss", show_default=True, metavar="NAME", help="Index plugin.")
+@json_option("the manifest of the index")
 @set_option("target_recall=0.99")
 @quiet_option
 def index(
-    embeddings: str, out: str, kind: str, metric: Any, engine: str, overrides: dict[str, Any], progress: Progress
+    embeddings: str,
+    out: str,
+    kind: str,
+    metric: Any,
+    engine: str,
+    as_json: bool,
+    overrides: dict[str, Any],
+    progress: Progress,
 ) -> None:
     """Index EMBEDDINGS (a folder written by `aekit embed`).
 
@@ -31,6 +39,9 @@ def index(
     }
     built = aekit.build_index(embeddings, out, engine=engine, metric=metric, options=chosen, progress=progress)
     manifest = built.manifest
+    if as_json:
+        print_json(manifest | {"folder": out})
+        return
     settings = ", ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in manifest["settings"].items())
     click.echo(f"{len(built)} vectors of {built.dim} dimensions in {out}: {settings} ({manifest['reason']})")
     click.echo(

@@ -7,7 +7,15 @@ from pathlib import Path
 import click
 
 import aekit
-from aekit.cli.options import max_samples_option, projection_option, quiet_option, seed_option
+from aekit.cli.options import (
+    device_option,
+    json_option,
+    max_samples_option,
+    print_json,
+    projection_option,
+    quiet_option,
+    seed_option,
+)
 from aekit.progress import Progress
 
 
@@ -18,9 +26,19 @@ from aekit.progress import Progress
 @projection_option("Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.")
 @max_samples_option("Show")
 @seed_option("t-SNE and UMAP")
+@device_option
+@json_option("the files and titles of the map")
 @quiet_option
 def map(
-    embeddings: str, out: str | None, html: str | None, method: str, max_samples: int, seed: int, progress: Progress
+    embeddings: str,
+    out: str | None,
+    html: str | None,
+    method: str,
+    max_samples: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    progress: Progress,
 ) -> None:
     """Draw EMBEDDINGS, or the training data of a RUN, as a map in two dimensions.
 
@@ -30,8 +48,19 @@ def map(
     if out is None and html is None:
         raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")
     drawn = aekit.draw_map(
-        embeddings, out=out, html=html, method=method, max_samples=max_samples, seed=seed, progress=progress
+        embeddings,
+        out=out,
+        html=html,
+        method=method,
+        max_samples=max_samples,
+        seed=seed,
+        device=device,
+        progress=progress,
     )
+    if as_json:
+        files = {"image": out, "coordinates": out and str(Path(out).with_suffix(".parquet")), "page": html}
+        print_json({"encoder": drawn.digest, "samples": len(drawn.ids), "titles": list(drawn.titles), **files})
+        return
     if out is not None:
         pca_note = "" if method == "pca" else f", next to the {drawn.titles[1]}"
         click.echo(f"{len(drawn.ids)} samples in {out}: {drawn.titles[0]}{pca_note}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from aekit.cli.console import console_progress
-from aekit.progress import Progress
+from aekit.progress import NestedProgress, Progress
 from aekit.registry.overrides import nest, parse_override
 
 
@@ -34,6 +35,31 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=_device,
         help="cpu, cuda, cuda:1 or mps; auto: a GPU if available.",
     )(command)
+
+
+def run_device_option(default: str) -> Callable[..., Any]:
+    """Add ``--device`` to a command with a default of its own, which `default` describes; None stands for it."""
+    return click.option(
+        "--device",
+        metavar="NAME",
+        callback=lambda ctx, parameter, name: name and _device(ctx, parameter, name),
+        help=f"cpu, cuda, cuda:1 or mps; auto: a GPU if available; by default {default}.",
+    )
+
+
+def json_option(what: str) -> Callable[..., Any]:
+    """Add ``--json``, which the command receives as ``as_json``; `what` says what is printed."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print {what} as JSON.")
+
+
+def without_results(progress: Progress, as_json: bool) -> Progress:
+    """Keep results that are shown on the way out of standard output, where JSON is asked for."""
+    return NestedProgress(progress) if as_json else progress
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
@@ -64,12 +90,16 @@ __all__ = [
     "baselines_option",
     "choice_option",
     "device_option",
+    "json_option",
     "max_samples_option",
+    "print_json",
     "projection_option",
     "quiet_option",
+    "run_device_option",
     "seed_option",
     "set_option",
     "source_options",
+    "without_results",
 ]
 
 

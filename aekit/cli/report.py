@@ -7,15 +7,16 @@ import warnings
 import click
 
 import aekit
-from aekit.cli.options import quiet_option
+from aekit.cli.options import json_option, print_json, quiet_option, without_results
 from aekit.progress import Progress
 
 
 @click.command()
 @click.argument("run", type=click.Path())
 @click.option("--device", metavar="NAME", help="cpu, cuda, cuda:1 or mps; by default the device of the recipe.")
+@json_option("the path of the report and what is missing")
 @quiet_option
-def report(run: str, device: str | None, progress: Progress) -> None:
+def report(run: str, device: str | None, as_json: bool, progress: Progress) -> None:
     """Rebuild RUN/report.html from the run and its data.
 
     The evaluators of the recipe run only if RUN/results.json has no evaluation.
@@ -24,7 +25,7 @@ def report(run: str, device: str | None, progress: Progress) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnfinishedWarning)  # printed as progress, and below
-        page = aekit.make_report(run, device=device, progress=progress)
+        page = aekit.make_report(run, device=device, progress=without_results(progress, as_json))
     if lacking := missing(page.parent):
         click.echo(f"warning: {run} has no {' and no '.join(lacking)}", err=True)
-    click.echo(page)
+    print_json({"report": page, "missing": lacking}) if as_json else click.echo(page)

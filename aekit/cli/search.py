@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.cli.options import device_option, quiet_option, set_option, source_options
 from aekit.io.atomic import write_text
 from aekit.progress import Progress
 
@@ -19,6 +19,7 @@ from aekit.progress import Progress
 @click.argument("query", nargs=-1, required=True)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors per query.")
 @click.option("--encoder", help="Encoder to use instead of the copy in the index; must be the one that made it.")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write an HTML page with images of the neighbors.")
 @set_option("data.images.resize=pad")
@@ -28,6 +29,7 @@ def search(
     query: tuple[str, ...],
     k: int,
     encoder: str | None,
+    device: str,
     as_json: bool,
     html: str | None,
     overrides: dict[str, Any],
@@ -38,13 +40,15 @@ def search(
     QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index.
     """
     opened = aekit.open_index(index)
-    loaded = aekit.load(encoder) if encoder else None
+    loaded = aekit.load(encoder, device=device) if encoder else None
     hits = []
     for text in query:
         if text.startswith("id:"):
             names = [text.removeprefix("id:")]
             scores, rows = opened.search_ids(names, k)
         else:
+            if loaded is None and (stored := opened.encoder()) is not None:
+                loaded = stored.to(device)
             names, scores, rows = opened.search_data(text, k, encoder=loaded, options=source_options(overrides))
         hits += opened.hits([text] if len(names) == 1 else names, scores, rows)
     if html:

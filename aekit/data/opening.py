@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import locate
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
@@ -85,15 +86,21 @@ def open_data(
     return _checked(source, "the array", like)
 
 
-def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None) -> Source:
-    """Open again the data that a source's `origin` describes, by the same source; raises as `open_data`."""
-    text, name = origin["data"], origin["source"]
-    plugin = registry().get("source", name, required_by="data")
-    if not os.path.isabs(text):
-        return _open(plugin, text.partition(":")[2], text, origin["options"], like)
-    if not os.path.exists(text):
-        raise _missing(Path(text))
-    return _open(plugin, text, text, origin["options"], like)
+def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: Path | None = None) -> Source:
+    """Open again the data that a source's `origin` describes, by the same source; raises as `open_data`.
+
+    Args:
+        origin: as the source or a record has it.
+        like: as in `open_data`.
+        near: folder of the artifact with the record, near which relative paths are looked for.
+    """
+    plugin = registry().get("source", origin["source"], required_by="data")
+    text, options = origin["data"], origin["options"]
+    prefix = next((f"{name}:" for name in (plugin.name, plugin.qualified) if text.startswith(f"{name}:")), "")
+    where = text.removeprefix(prefix)
+    if plugin.entry.tags or not prefix:  # it reads files
+        where = locate(where, near)
+    return _open(plugin, where, prefix + where, options, like)
 
 
 def from_array(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
@@ -81,8 +82,9 @@ def embed_samples(
         embeddings = Embeddings(manifest | counts, rows=embedded)
     else:
         folder = Path(out)
+        origin = None if source.origin is None else portable_record(source.origin, folder)
         with folder_lock(folder):
-            store = Store(folder, manifest, source)
+            store = Store(folder, manifest | {"origin": origin}, source)
             if not (folder / "encoder").exists():
                 encoder.copy_to(folder / "encoder")
             with explain_write_errors(folder):

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from aekit.data.locations import resolved_origin
 from aekit.data.opening import reopen
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
@@ -98,6 +99,8 @@ class Embeddings:
         for part in manifest["parts"]:
             if not (folder / part["file"]).is_file():
                 raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to restore it")
+        if manifest.get("origin"):
+            manifest["origin"] = resolved_origin(manifest["origin"], folder)
         return cls(manifest, folder=folder)
 
     @classmethod
@@ -151,6 +154,11 @@ class Embeddings:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_rows": self.rows, "encoder": None, "_source": None, "_row_by_id": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        if self.encoder_folder is not None and not self.encoder_folder.is_dir():  # unpickled on another machine
+            self.folder = self.encoder_folder = None
 
     def __repr__(self) -> str:
         extras = [name for name in ("labels", "splits") if self._has(name)]
@@ -272,7 +280,7 @@ class Embeddings:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
         if self._source is None:
             try:
-                self._source = reopen(self.manifest["origin"], like=self._encoder_spec())
+                self._source = reopen(self.manifest["origin"], like=self._encoder_spec(), near=self.encoder_folder)
             except DataError:
                 return None
         positions = {name: position for position, name in enumerate(self._source.ids)}

@@ -5,6 +5,7 @@ Its digest, a hash of its architecture and weights, is its identity: embeddings,
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aekit.data.locations import portable_record
 from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, TiedLayer
 from aekit.encoder.embedding import embed_samples
@@ -22,7 +24,7 @@ from aekit.encoder.identity import check_values, compute_digest
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import reset_weights, save_programs
-from aekit.errors import AekitError, RecipeError
+from aekit.errors import AekitError, OutputError, RecipeError
 from aekit.io.atomic import atomic_folder, copy_encoder, read_json, write_json, write_text
 from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
@@ -181,7 +183,7 @@ class Encoder(nn.Module):
             OutputError: the folder exists and is not empty, or a part cannot be kept as a program.
         """
         folder = Path(folder)
-        description = self.description()
+        description = self.description(folder)
         with atomic_folder(folder) as part:
             programs = save_programs(self.spec, self.backbone, self.head, self.plugins, part)
             description |= {"programs": programs} if programs else {}
@@ -202,10 +204,10 @@ class Encoder(nn.Module):
         if not (folder / "encoder.json").is_file():
             return False
         saved = read_json(folder / "encoder.json")
-        return bool(saved["digest"] == self.digest and saved | self.record == saved)
+        return bool(saved["digest"] == self.digest and saved | portable_record(self.record, folder) == saved)
 
-    def description(self) -> dict[str, Any]:
-        """Return the content of ``encoder.json``."""
+    def description(self, folder: Path | None = None) -> dict[str, Any]:
+        """Return the content of ``encoder.json``, in `folder` if it is given."""
         return {
             "format": FORMAT,
             "aekit": __version__,
@@ -215,8 +217,22 @@ class Encoder(nn.Module):
             "preprocess": self.preprocess.to_dict(),
             "plugins": [plugin.to_dict() for plugin in self.plugins],
             "check": check_values(self, self.spec, self.preprocess),
-            **self.record,
+            **(self.record if folder is None else portable_record(self.record, folder)),
         }
+
+
+def check_programs(encoder: Encoder) -> None:
+    """Check, before training, that the parts that are code of this session can be saved.
+
+    Raises:
+        RecipeError: a part cannot be kept as a program.
+    """
+    if any(plugin.distribution == SESSION for plugin in encoder.plugins):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                save_programs(encoder.spec, encoder.backbone, encoder.head, encoder.plugins, Path(folder))
+            except OutputError as error:
+                raise RecipeError([f"{error}, or fit without a run folder"]) from error
 
 
 def build_encoder(

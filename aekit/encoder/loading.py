@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import resolved_origin
 from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import FORMAT, Encoder, build_encoder
@@ -73,6 +74,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
         raise PluginError(f"{folder}: computes other embeddings than when it was saved (off by {drift:.2g}){moved}")
     known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check", "programs"}
     encoder.record, encoder.folder = {key: value for key, value in saved.items() if key not in known}, folder
+    if "data" in encoder.record:
+        encoder.record["data"] = resolved_origin(encoder.record["data"], folder)
     return encoder.to(device)
 
 

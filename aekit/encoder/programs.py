@@ -12,6 +12,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -118,8 +119,7 @@ def save_programs(
     """
     described: dict[str, Any] = {}
     trunk = backbone.trunk if isinstance(backbone, BackboneWithDense) else backbone
-    device = next((tensor.device for tensor in backbone.state_dict().values()), torch.device("cpu"))
-    x = torch.zeros(2, *spec.shape, device=device)
+    x = torch.zeros(2, *spec.shape)
     for plugin in plugins:
         if plugin.distribution != SESSION:
             continue
@@ -137,7 +137,7 @@ def save_programs(
                     "decodes": isinstance(trunk, ModuleBackbone),
                 }
             else:
-                features = torch.zeros(2, backbone.features_dim, device=device)
+                features = torch.zeros(2, backbone.features_dim)
                 _kept(head, features, folder / "head.pt2")
                 described["head"] = "head.pt2"
         except Exception as error:
@@ -151,21 +151,17 @@ def save_programs(
 
 def _kept(module: nn.Module, x: Tensor, path: Path) -> Tensor:
     """Write a module in eval mode as its program, check that it computes the same, and return its output."""
-    training = module.training
-    module.eval()
-    try:
-        with _quiet(), torch.no_grad():
-            probe = torch.rand(3, *x.shape[1:], device=x.device)
-            write_program(module, torch.cat([x[:1], torch.rand_like(x[:1])]), path)
-            program = read_program(path)
-            if program.state_dict().keys() != module.state_dict().keys():
-                raise ValueError("it has state outside of its parameters and buffers")
-            expected, computed = module(probe), program(probe)
-            if expected.shape != computed.shape or not torch.allclose(expected, computed, rtol=1e-4, atol=1e-5):
-                raise ValueError("the program computes something else")
-            return module(x)
-    finally:
-        module.train(training)
+    module = deepcopy(module).cpu().eval()  # a program is bound to the device that it was written on
+    with _quiet(), torch.no_grad():
+        probe = torch.rand(3, *x.shape[1:])
+        write_program(module, torch.cat([x[:1], torch.rand_like(x[:1])]), path)
+        program = read_program(path)
+        if program.state_dict().keys() != module.state_dict().keys():
+            raise ValueError("it has state outside of its parameters and buffers")
+        expected, computed = module(probe), program(probe)
+        if expected.shape != computed.shape or not torch.allclose(expected, computed, rtol=1e-4, atol=1e-5):
+            raise ValueError("the program computes something else")
+        return module(x)
 
 
 class ProgramBackbone(ModuleBackbone):

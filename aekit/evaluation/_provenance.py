@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aekit.data.locations import same_place
 from aekit.data.source import Source
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.encoder import Encoder
@@ -49,7 +50,8 @@ def training_overlap_notes(stored: Embeddings | None, provenance: Provenance | N
     notes, record = [], provenance.encoder.record
     origin, training_data = stored.manifest.get("origin") or {}, record.get("data", {})
     # Data with splits of its own is trained on one of them.
-    if stored.splits is None and "data" in origin and origin["data"] == training_data.get("data"):
+    folders = stored.encoder_folder, getattr(provenance.encoder, "folder", None)
+    if stored.splits is None and same_place(origin.get("data"), training_data.get("data"), *folders):
         notes.append("the encoder was trained, without labels, on the same samples that it is evaluated on")
     if finetuned := record.get("finetuned"):
         notes.append(

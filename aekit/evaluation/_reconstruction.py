@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +14,15 @@ from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.data.stream import stream
 from aekit.encoder.eval_mode import eval_mode
+from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError
+from aekit.evaluation._provenance import Provenance
 from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
 from aekit.evaluation.metrics.intervals import bootstrap
-from aekit.evaluation.results import Metric, Result
+from aekit.evaluation.results import Metric, Result, Split
 from aekit.evaluation.splits import evenly_spaced
 from aekit.nn.pca import fit_pca
-from aekit.objectives.autoencoder import Autoencoder
+from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.losses import ssim
 from aekit.progress import SILENT, Progress
 
@@ -104,3 +107,38 @@ def _result(parts_by_metric: dict[str, list[Tensor]], variance: float, groups: n
     metrics: dict[str, Metric] = {"explained": bootstrap(scores, seed=seed, groups=groups)}
     metrics |= {name: bootstrap(values, seed=seed, groups=groups) for name, values in values_by_metric.items()}
     return Result(metrics, scores=scores, chance=0.0)
+
+
+def add_reconstruction(
+    results: dict[str, dict[str, Result]],
+    run: str | Path | Autoencoder,
+    provenance: Provenance,
+    rows: np.ndarray,
+    split: Split,
+    baselines: bool,
+    seed: int,
+    notes: list[str],
+    progress: Progress,
+) -> None:
+    """Add the reconstruction of the test samples if the run has a decoder for samples."""
+    device = provenance.encoder.device
+    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run, device=device)
+    check_same_encoder(
+        autoencoder.encoder.digest, provenance.encoder.digest, what="the run", maker="the embeddings are"
+    )
+    if not autoencoder.reconstructs_samples:
+        notes.append("no reconstruction: the decoder reconstructs the output of frozen stages rather than samples")
+        return
+    positions = provenance.rows[rows]
+    reconstructions = evaluate_reconstruction(
+        autoencoder,
+        provenance.source,
+        positions[split.train],
+        positions[split.test],
+        baselines=baselines,
+        groups=split.test_groups,
+        seed=seed,
+        progress=progress,
+    )
+    for subject, result in reconstructions.items():
+        results.setdefault(subject, {})[NAME] = result

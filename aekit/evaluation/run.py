@@ -11,11 +11,10 @@ import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
-from aekit.encoder.identity import check_same_encoder
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
-from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_reconstruction
+from aekit.evaluation._reconstruction import add_reconstruction
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
 from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
@@ -26,7 +25,8 @@ from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, T
 from aekit.evaluation.results import CheckResult, Result, Split, as_result
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
-from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
+from aekit.io.device import choose_device
+from aekit.objectives.autoencoder import Autoencoder
 from aekit.progress import Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
@@ -54,6 +54,7 @@ def evaluate(
     label_names: Iterable[str] = (),
     target_type: TargetType = "auto",
     seed: int = 0,
+    device: str | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     progress: ProgressOption = None,
 ) -> Evaluation:
@@ -76,6 +77,7 @@ def evaluate(
         target_type: ``classes`` or ``numbers``; ``auto`` takes fractions as numbers, and so whole numbers with many different
             values and gaps (see `is_classes`).
         seed: seed of the split, the random encoder and the evaluators.
+        device: device that the encoder is moved to, for the baselines and the reconstruction; default: where it is.
         options: evaluator -> its options.
         progress: shows a bar for each subject, as in `aekit.fit`.
 
@@ -122,6 +124,8 @@ def evaluate(
         name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()
     }
     provenance = find_provenance(stored, notes) if baselines or checks or run is not None else None
+    if provenance and device is not None:
+        provenance.encoder.to(choose_device(device, "device"))
     if provenance and baselines:
         split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(provenance.encoder.spec)), seed)
     notes += training_overlap_notes(stored, provenance)
@@ -148,7 +152,7 @@ def evaluate(
                 by_evaluator[name] = _with_label_names(result, targets)
                 task.advance(note=name)
     if run is not None and provenance:
-        _add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
+        add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
     if targets is not None and targets.kind == "classes":
         counts["classes"] = len(np.unique(targets.values[rows]))
@@ -312,37 +316,3 @@ def _subjects(
         yield from baseline_features(source, positions[rows], encoder, split, dim=dim, seed=seed, progress=progress)
         if has_pretrained_features(encoder):
             yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
-
-
-def _add_reconstruction(
-    results: dict[str, dict[str, Result]],
-    run: str | Path | Autoencoder,
-    provenance: Provenance,
-    rows: np.ndarray,
-    split: Split,
-    baselines: bool,
-    seed: int,
-    notes: list[str],
-    progress: Progress,
-) -> None:
-    """Add the reconstruction of the test samples if the run has a decoder for samples."""
-    autoencoder = run if isinstance(run, Autoencoder) else load_autoencoder(run)
-    check_same_encoder(
-        autoencoder.encoder.digest, provenance.encoder.digest, what="the run", maker="the embeddings are"
-    )
-    if not autoencoder.reconstructs_samples:
-        notes.append("no reconstruction: the decoder reconstructs the output of frozen stages rather than samples")
-        return
-    positions = provenance.rows[rows]
-    reconstructions = evaluate_reconstruction(
-        autoencoder,
-        provenance.source,
-        positions[split.train],
-        positions[split.test],
-        baselines=baselines,
-        groups=split.test_groups,
-        seed=seed,
-        progress=progress,
-    )
-    for subject, result in reconstructions.items():
-        results.setdefault(subject, {})[RECONSTRUCTION] = result

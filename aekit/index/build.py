@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import portable_record
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
@@ -251,5 +252,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
         sums = {name: file_sha256(new_index), ids.name: file_sha256(new_ids)}
     # If killed before the next line, the checksums of the old manifest do not match, and the next run rebuilds.
     index.manifest |= {"file": name, "sha256": sums}
-    write_json(folder / "manifest.json", index.manifest)
+    origin = index.manifest["origin"]
+    written = index.manifest | {"origin": origin and portable_record(origin, folder)}
+    write_json(folder / "manifest.json", written)
     index.folder, index._encoder = folder, None

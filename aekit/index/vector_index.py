@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from aekit.data.locations import resolved_origin
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
@@ -264,6 +265,8 @@ def open_index(folder: str | Path) -> VectorIndex:
     if (folder / "encoder").exists():
         digest = read_description(folder / "encoder")["digest"]
         check_same_encoder(manifest["digest"], digest, what=str(folder), maker="the encoder inside it is")
+    if manifest.get("origin"):
+        manifest["origin"] = resolved_origin(manifest["origin"], folder)
     plugin = registry().require(manifest["engine"], required_by=str(folder))
     engine: Index = plugin.load()()
     engine.load(folder / manifest["file"], manifest["settings"])

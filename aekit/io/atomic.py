@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -111,6 +112,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             part.mkdir()
             try:
                 yield part
+                make_readable(part)
                 if folder.exists():
                     folder.rmdir()
                 part.rename(folder)
@@ -120,7 +122,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def holds_only(folder: Path, names: Collection[str]) -> bool:
-    """Return whether a folder holds nothing but these names, locks and temporary files, as a process leaves it that is killed early."""
+    """Return whether a folder holds nothing but these names, locks and temporary files, as a process killed early leaves it."""
     return folder.is_dir() and all(
         path.name in names or path.name == ".lock" or path.name.endswith(".part") for path in folder.iterdir()
     )
@@ -138,10 +140,24 @@ def atomic_file(path: Path) -> Iterator[Path]:
     with explain_write_errors(path):
         try:
             yield part
+            make_readable(part)
             os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def make_readable(path: Path) -> None:
+    """Give a file, or the files in a folder, the permissions of new files: libraries write some for their owner alone."""
+    probe = path.with_name(f".{path.name}.permissions")
+    probe.touch()
+    mode = probe.stat().st_mode & 0o666
+    probe.unlink()
+    for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
+        now = file.stat().st_mode
+        if now & mode != mode:
+            with contextlib.suppress(PermissionError):  # a linked file of another user
+                file.chmod(now | mode)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aekit.errors import RecipeError
@@ -22,6 +23,16 @@ def parse_override(text: str) -> tuple[str, Any]:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; a `RecipeError` says what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError([f"{path}: is not TOML: {error}"]) from None
 
 
 def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,3 +70,12 @@ def describe_changes(before: Any, now: Any, place: str = "") -> list[str]:
         inner = [describe_changes(before.get(n), now.get(n), f"{place}.{n}" if place else n) for n in names]
         return [line for lines in inner for line in lines]
     return [] if before == now else [f"{place} was {before!r}, now {now!r}"]
+
+
+def without_none(value: Any) -> Any:
+    """Leave out None from nested values, as TOML cannot express it."""
+    if isinstance(value, Mapping):
+        return {key: without_none(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [without_none(inner) for inner in value]
+    return value

@@ -18,7 +18,6 @@ from aekit.registry.options import options_model
 
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_PLURALS = {"index": "indexes"}
 
 
 @dataclass(frozen=True)
@@ -154,21 +153,34 @@ def _name_of_object(kind: str, code: Any, place: str, taken: Sequence[str]) -> s
     return title
 
 
+_EXPECTED = {
+    "variant": "a class derived from aekit.plugin.Variant",
+    "pretext": "a class derived from aekit.plugin.Pretext",
+    "index": "a class derived from aekit.plugin.Index",
+    "evaluator": "a function of embeddings, labels and split",
+    "backbone": "an nn.Module, or a class or function that gives one",
+}
+
+
 def _check(kind: str, code: Any, place: str) -> None:
     """Check that an object can be a plugin of a kind."""
     declared = getattr(code, "plugin_kind", None)
-    what = _title(code)
-    if kind == "backbone" and (callable(code) or hasattr(code, "forward")) and declared in (None, "backbone"):
-        return
-    if declared is not None and not inspect.isclass(code) and not inspect.isroutine(code):
-        raise RecipeError([f"{place} = {what}: is an object; expected its class, with options set by overrides"])
+    what, function = _title(code), inspect.isroutine(code) or hasattr(code, "func")
     if declared not in (None, kind):
-        instead = f"; pass it as {_PLURALS.get(declared, declared + 's')}" if declared != "index" else ""
-        raise RecipeError([f"{place} = {what}: is a {declared}, not a {kind}{instead}"])
-    if not callable(code) or (inspect.isclass(code) and declared is None):
-        base = {"evaluator": "a function of embeddings, labels and split"}
-        expected = base.get(kind, f"a class derived from aekit.plugin.{kind.capitalize()}")
-        raise RecipeError([f"{place} = {what}: expected the name of a {kind}, or {expected}"])
+        raise RecipeError([f"{place} = {what}: is of kind {declared}, expected {_EXPECTED[kind]}"])
+    if declared is not None and not inspect.isclass(code) and kind != "backbone":
+        raise RecipeError([f"{place} = {what}: expected the class; its options are set by overrides"])
+    fits = {
+        "backbone": function or hasattr(code, "forward"),
+        "evaluator": function or (callable(code) and not inspect.isclass(code)),
+        "index": declared is not None,
+    }.get(kind, declared is not None or function)
+    if not fits:
+        known = "a registered name, or " if kind != "backbone" else "a name, "
+        raise RecipeError([f"{place} = {what}: expected {known}{_EXPECTED[kind]}"])
+    names = [parameter.name for parameter in _signature(code).parameters.values()]
+    if kind == "evaluator" and len(_positional(code)) < 3 and "args" not in names:
+        raise RecipeError([f"{place} = {what}: takes {', '.join(names) or 'no arguments'}; expected {_EXPECTED[kind]}"])
 
 
 def _admit(kind: str, code: Any, name: str, tags: Iterable[str], *, listed: bool) -> None:

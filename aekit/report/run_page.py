@@ -144,8 +144,9 @@ def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
 
 def _name_of(results: Mapping[str, Any]) -> str:
     text = str(results["data"]["data"])
-    source, colon, where = ("", "", text) if Path(text).is_absolute() else text.rpartition(":")
-    return f"{source}{colon}{Path(where).name}" if Path(where).is_absolute() else text
+    source, colon, where = ("", "", text) if "/" in text.partition(":")[0] else text.rpartition(":")
+    path = not colon or where.startswith(("/", "~"))
+    return f"{source}{colon}{Path(where).name}" if path else text
 
 
 def _answer(evaluation: Evaluation | None, why_not: str) -> list[str]:

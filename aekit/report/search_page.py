@@ -93,7 +93,7 @@ def _cells(
 def _source_of(index: VectorIndex) -> Source | None:
     encoder, origin = index.encoder(), index.manifest["origin"]
     try:
-        return reopen(origin, like=encoder.spec) if encoder and origin else None
+        return reopen(origin, like=encoder.spec, near=index.folder) if encoder and origin else None
     except DataError:
         return None
 

@@ -220,7 +220,7 @@ class Catalog:
         """Return the indexed data, or None if it is not available, and the position in it of each row."""
         encoder, origin = self.index.encoder(), self.index.manifest["origin"]
         try:
-            source = reopen(origin, like=encoder.spec) if encoder and origin else None
+            source = reopen(origin, like=encoder.spec, near=self.index.folder) if encoder and origin else None
         except DataError:
             source = None
         positions = {name: position for position, name in enumerate(source.ids)} if source else {}

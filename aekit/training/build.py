@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from aekit.data.spec import Kind, SampleSpec
 from aekit.encoder.backbone import Decoder
 from aekit.encoder.encoder import Encoder, build_encoder, temporary_seed
 from aekit.encoder.freezing import freeze, trained_part
 from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import RecipeError
+from aekit.errors import AekitError, RecipeError
 from aekit.objectives.autoencoder import Autoencoder
 from aekit.objectives.base import Objective, Pretext, PretextObjective, Untrained, Variant, WeightedSum
 from aekit.objectives.layerwise import LayerwiseObjective
 from aekit.objectives.losses import LOSSES
-from aekit.registry.discovery import registry
+from aekit.registry.discovery import SESSION, Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.training.initial_weights import load_pretrained
 from aekit.training.recipe import LayerSettings, Recipe
+
+Part = TypeVar("Part", Variant, Pretext)
 
 
 def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> Objective:
@@ -60,7 +62,7 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
             plugin = registry().get("pretext", name, required_by="objective.pretexts")
             options = validate_options(plugin, recipe.options_of("objective", name), f"objective.{name}")
             try:
-                pretext: Pretext = plugin.load()(encoder, **options)
+                pretext = _made(plugin, Pretext, encoder, **options)
             except ValueError as error:
                 raise RecipeError([f"pretext {name!r} cannot take {spec}: {error}"]) from error
             parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
@@ -81,8 +83,30 @@ def make_variants(
     for name in names:
         plugin = registry().get("variant", name, required_by=f"{place}.variants")
         options = validate_options(plugin, dict(tables.get(name, {})), f"{place}.{name}")
-        variants[plugin.name] = plugin.load()(**options), options
+        variants[plugin.name] = _made(plugin, Variant, **options), options
     return variants
+
+
+def _made(plugin: Plugin, kind: type[Part], *args: Any, **options: Any) -> Part:
+    """Call the code of a plugin. Code of the session, which no kit has tested, gets its errors told in one line.
+
+    Raises:
+        RecipeError: code of the session raises, or gives something else.
+        ValueError: as the plugin.
+    """
+    try:
+        part = plugin.load()(*args, **options)
+    except Exception as error:
+        if isinstance(error, (ValueError, AekitError)) or plugin.distribution != SESSION:
+            raise
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise RecipeError(
+            [f"{plugin.kind} {plugin.name!r} of this session cannot be made: {type(error).__name__}: {line}"]
+        ) from error
+    if not isinstance(part, kind):
+        expected = f"an aekit.plugin.{kind.__name__}"
+        raise RecipeError([f"{plugin.kind} {plugin.name!r} gave {type(part).__name__}; expected {expected}"])
+    return part
 
 
 def make_layers(recipe: Recipe, objective: Objective) -> list[tuple[LayerwiseObjective, LayerSettings]]:

@@ -51,7 +51,8 @@ def load_pretrained(encoder: Encoder, where: str, *, frozen: bool = False) -> No
                     f"expected the folder of an aekit encoder or run"
                 ]
             ) from None
-    encoder.record["weights"] = {"from": where, **origin}
+    # The name alone of a file: records hold no home folder of their author.
+    encoder.record["weights"] = {"from": Path(where).name if Path(where).is_absolute() else where, **origin}
 
 
 def initial_scaling(section: EncoderSection, samples: Samples) -> tuple[Preprocess, str]:

@@ -21,7 +21,6 @@ Each section holds its settings and one table of options for each plugin that it
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +35,7 @@ from aekit.evaluation.labels import TargetType
 from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
 from aekit.registry.options import options_model, validate_options, validation_errors
-from aekit.registry.overrides import apply_overrides
+from aekit.registry.overrides import apply_overrides, read_toml, without_none
 from aekit.training.settings import Settings
 
 
@@ -203,10 +202,19 @@ class Recipe:
         sections = {name: getattr(self, name).model_dump() for name in SECTIONS}
         for name, tables in self.options.items():
             sections[name] |= {plugin: dict(options) for plugin, options in tables.items()}
-        return _without_none(sections)
+        return without_none(sections)
 
     def to_toml(self) -> str:
         return tomli_w.dumps(self.to_dict())
+
+
+CODE_OF_A_SESSION = "# code of a Python session:"
+"""Begin of the first line of a recipe that names plugins of a session."""
+
+
+def named_plugins(recipe: Recipe, section: str) -> list[tuple[str, str]]:
+    """Return the kind and name of each plugin that a section of a recipe names."""
+    return [(kind, name) for kind, name, _ in _named_plugins(section, getattr(recipe, section))]
 
 
 def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -219,14 +227,14 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         RecipeError: one line for each mistake.
     """
-    path = Path(path)
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError([f"{path}: is not TOML: {error}"]) from None
-    return make_recipe(values, overrides, origin=str(path))
+        return make_recipe(read_toml(Path(path)), overrides, origin=str(path))
+    except RecipeError as error:
+        first = next(iter(Path(path).read_text("utf-8").splitlines()), "")
+        if not first.startswith(CODE_OF_A_SESSION):
+            raise
+        hint = f"{first.removeprefix('# ')}; register it again with aekit.register"
+        raise RecipeError([f"{problem} ({hint})" for problem in error.problems]) from None
 
 
 def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, origin: str = "") -> Recipe:
@@ -346,11 +354,3 @@ def _layer_with_defaults(table: Mapping[str, Any], place: str) -> dict[str, Any]
     for name in table.get("variants") or []:
         filled[name] = validate_options(registry().get("variant", name, required_by=place), dict(table.get(name, {})))
     return filled
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [_without_none(inner) for inner in value]
-    return value

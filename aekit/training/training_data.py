@@ -13,7 +13,8 @@ from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.errors import AekitError, DataError, closest_name
 from aekit.progress import SILENT, Progress
-from aekit.training.recipe import DataSection, Recipe, read_recipe
+from aekit.training.recipe import DataSection, Recipe
+from aekit.training.run_recipe import read_data_section
 
 MAX_SAMPLES = 20_000
 """Samples to read again, evenly spaced."""
@@ -74,8 +75,8 @@ def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = 
         raise DataError(f"{run}: was trained on data in memory, which is not available")
     recipe = Path(run) / "recipe.toml"
     try:
-        source = reopen(origin, like=encoder.spec)
-        rows = training_rows(source, read_recipe(recipe).data) if recipe.is_file() else np.arange(len(source))
+        source = reopen(origin, like=encoder.spec, near=encoder.folder)
+        rows = training_rows(source, read_data_section(recipe)) if recipe.is_file() else np.arange(len(source))
     except AekitError as error:
         raise DataError(f"the training data of {run} is not available: {error}") from None
     rows = rows[np.arange(0, len(rows), max(1, -(-len(rows) // MAX_SAMPLES)))]

@@ -116,7 +116,11 @@ def _real_samples(encoder: Encoder, data: Any, options: dict[str, Any] | None) -
     try:
         if data is None and "source" not in origin:
             raise DataError("the encoder was trained on data in memory")
-        source = reopen(origin, like=encoder.spec) if data is None else open_data(data, options, like=encoder.spec)
+        source = (
+            reopen(origin, like=encoder.spec, near=encoder.folder)
+            if data is None
+            else open_data(data, options, like=encoder.spec)
+        )
     except DataError as error:
         if data is not None:
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
-from aekit.encoder.encoder import Encoder
+from aekit.encoder.encoder import Encoder, check_programs
 from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
@@ -32,7 +32,6 @@ from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_s
 from aekit.progress import SILENT, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import describe_changes
-from aekit.registry.session import plugin_name, plugin_names
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import find_autoencoder, make_layers, make_objective
 from aekit.training.cost import size_setting
@@ -40,6 +39,7 @@ from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
 from aekit.training.recipe import Recipe, make_recipe, read_recipe
+from aekit.training.run_recipe import portable_recipe, recipe_settings, recipe_text
 from aekit.training.settings import MACHINE_SETTINGS
 from aekit.training.training_data import training_rows, training_targets
 from aekit.workflows.saved_run import SavedRun, evaluate_encoder, missing, one_line, reopened, warn
@@ -106,19 +106,9 @@ def fit(
         True
     """
     progress = open_progress(progress)
-    shorthands = {
-        "objective.variants": None if variants is None else plugin_names("variant", variants, "variants"),
-        "objective.pretexts": None if pretexts is None else plugin_names("pretext", pretexts, "pretexts"),
-        "evaluate.evaluators": None if evaluators is None else plugin_names("evaluator", evaluators, "evaluators"),
-        "encoder.backbone": None if backbone is None else plugin_name("backbone", backbone, "backbone"),
-        "encoder.dim": dim,
-        "train.epochs": epochs,
-        "train.lr": lr,
-        "train.batch_size": batch_size,
-        "train.device": device,
-        "train.seed": seed,
-    }
-    settings = {name: value for name, value in shorthands.items() if value is not None} | dict(overrides or {})
+    plugins = {"variants": variants, "pretexts": pretexts, "evaluators": evaluators, "backbone": backbone}
+    train = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "device": device, "seed": seed}
+    settings = recipe_settings(plugins, dim, train, overrides or {})
     if isinstance(data, Recipe):
         recipe, raw = make_recipe(data.to_dict(), settings), data.data.source
     elif isinstance(data, (str, Path)) and str(data).endswith(".toml"):
@@ -196,13 +186,6 @@ def _facts(source: Source, samples: Samples) -> dict[str, Any]:
     return {"samples": len(samples), "spec": samples.spec.to_dict(), "content": digest.hexdigest()}
 
 
-def _with_full_path(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a recipe with the full path of its data, however it was written."""
-    source = recipe["data"]["source"]
-    path = os.path.abspath(os.path.expanduser(os.path.expandvars(source)))
-    return recipe | {"data": recipe["data"] | {"source": path}} if os.path.exists(path) else recipe
-
-
 class _Run:
     """One run, step by step: data, encoder, objective, loop, results."""
 
@@ -222,10 +205,11 @@ class _Run:
         assert self.folder is not None
         set_fields = self.recipe.train.model_fields_set
         source, samples, _, _ = self._prepare()
-        before, now = read_recipe(self.folder / "recipe.toml").to_dict(), self.recipe.to_dict()
+        before = read_recipe(self.folder / "recipe.toml").to_dict()
+        now = portable_recipe(self.recipe, self.folder).to_dict()
         for name in MACHINE_SETTINGS.difference(set_fields):  # another machine may have chosen otherwise
             now["train"][name] = before["train"].get(name)
-        changed = describe_changes(_with_full_path(before), _with_full_path(now))
+        changed = describe_changes(before, now)
         if changed:
             longer = now["train"]["epochs"] > before["train"]["epochs"]
             hint = f"; --set encoder.weights={self.folder} starts from its weights" if longer else ""
@@ -274,6 +258,8 @@ class _Run:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._resolve_frozen_loss(objective)
         self._check_evaluation(source)
+        if self.folder:
+            check_programs(objective.encoder)
         trained = self._train(objective, source, samples, targets, resume)
         encoder, results = self._describe(objective, source, samples, targets, trained)
         if self.folder:
@@ -298,7 +284,7 @@ class _Run:
         if not objective.encoder.frozen:
             return
         encoder = objective.encoder
-        weights = f"weights of {encoder.record['weights']['from']}" if "weights" in encoder.record else "random weights"
+        weights = f"weights of {self.recipe.encoder.weights}" if "weights" in encoder.record else "random weights"
         stages = len(encoder.backbone.stages)
         self.progress.say(f"frozen: the lowest {encoder.frozen} of {stages} stages, with {weights}")
         autoencoder = find_autoencoder(objective)
@@ -346,7 +332,7 @@ class _Run:
         """Train nothing, and keep the pretrained weights."""
         if not self.recipe.encoder.weights:
             raise RecipeError(["train.epochs = 0: nothing to train; set it, layerwise.epochs or encoder.weights"])
-        origin = objective.encoder.record["weights"]["from"]
+        origin = self.recipe.encoder.weights
         self.progress.say(f"no training: the encoder keeps the weights of {origin}")
         self._write_recipe(resume, source, samples)
         if self.folder:
@@ -359,10 +345,10 @@ class _Run:
         if self.folder is None:
             return
         self.facts = facts = _facts(source, samples)
-        path, text = self.folder / "recipe.toml", self.recipe.to_toml()
+        path, recipe = self.folder / "recipe.toml", portable_recipe(self.recipe, self.folder)
         if resume:
             before = read_recipe(path).to_dict()
-            changed = describe_changes(_with_full_path(before), _with_full_path(self.recipe.to_dict()))
+            changed = describe_changes(before, recipe.to_dict())
             if changed:
                 raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
             known = self.folder / "checkpoint" / "data.json"
@@ -373,7 +359,7 @@ class _Run:
         with explain_write_errors(self.folder):
             (self.folder / "checkpoint").mkdir(exist_ok=True)
             write_json(self.folder / "checkpoint" / "data.json", facts)
-            write_text(path, text)
+            write_text(path, recipe_text(recipe))
 
     def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult
@@ -426,7 +412,7 @@ class _Run:
                 autoencoder.save_decoder(folder / "decoder")
             save_pretexts(objective, folder)
             save_shown(objective, folder)
-            write_json(folder / "results.json", results)
+            write_json(folder / "results.json", portable_record(results, folder))
             objective.encoder.save(folder / "encoder")
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 

@@ -198,7 +198,7 @@ def reopened(folder: Path, data: Any = None, *, device: str | None = None, progr
     spec = SampleSpec.from_dict(read_description(folder)["spec"])
     try:
         if "source" in origin:
-            source = reopen(origin, like=spec)
+            source = reopen(origin, like=spec, near=folder)
         elif data is None or isinstance(data, (str, Path)):
             raise DataError("it was in memory; call aekit.fit with the data, out and resume=True")
         else:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aekit.data.locations import resolved
 from aekit.data.readers.folders import natural_key
 from aekit.errors import DataError, IdentityError
 from aekit.io.atomic import read_json
@@ -87,7 +88,7 @@ class FinishedRun:
         if not evaluation or not evaluation["results"].get(ENCODER):
             raise DataError("not evaluated; name evaluators in [evaluate] of its recipe")
         self.digest, self.seed = results["digest"], recipe["train.seed"]
-        self.origin, counts = results["data"]["data"], evaluation["counts"]
+        self.origin, counts = resolved(results["data"]["data"], self.folder), evaluation["counts"]
         self.samples, self.tested, self.notes = counts["samples"], counts["test"], evaluation["notes"]
         # The target of a restoration is not part of the data that the run was evaluated on.
         target = {name for name in recipe if name.startswith("data.target")}

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit.data.locations import same_place
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
@@ -347,7 +348,8 @@ class _Finetuning:
         """Return notes on earlier training of the encoder on the test samples."""
         before, notes = self.encoder.record, []
         data = (self.source.origin or {}).get("data")
-        if data and self.source.splits is None and data == before.get("data", {}).get("data"):
+        pretrained_on = before.get("data", {}).get("data")
+        if self.source.splits is None and same_place(data, pretrained_on, None, self.encoder.folder):
             notes.append("the encoder was pretrained on the test samples too, without labels")
         if tuned := before.get("finetuned"):
             notes.append(f"the encoder was fine-tuned with labels of {tuned['data']} before")

@@ -1,0 +1,102 @@
+"""Where progress is shown: on a terminal, in a notebook, or as lines where it is asked for; and what warnings point at."""
+
+from __future__ import annotations
+
+import io
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import aekit
+from aekit.progress import SILENT, Progress, warn
+from aekit.progress_display import Bars, Lines, NotebookBars, open_progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Display:
+    """Stands in for IPython: keeps the HTML that is on display."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def display(self, html: Any, display_id: bool) -> Any:
+        self.shown.append(html)
+        number = len(self.shown) - 1
+        return SimpleNamespace(update=lambda new: self.shown.__setitem__(number, new))
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Display:
+    shown = Display()
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=shown.display))
+    return shown
+
+
+def test_it_is_silent_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert open_progress(None) is SILENT and open_progress(False) is SILENT
+    assert isinstance(open_progress(True), Lines)
+
+
+def test_a_terminal_has_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert isinstance(open_progress(None), Bars) and isinstance(open_progress(True), Bars)
+    assert open_progress(False) is SILENT
+
+
+def test_a_receiver_is_used_as_it_is() -> None:
+    mine = Progress()
+    assert open_progress(mine) is mine
+
+
+def test_python_without_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)  # as under pythonw
+    assert open_progress(None) is SILENT
+
+
+def test_a_shell_without_a_kernel_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace()))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert open_progress(None) is SILENT
+
+
+def test_a_notebook_shows_choices_and_bars(notebook: Display, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 5))
+    encoder = aekit.fit(rows, dim=2, epochs=1, backbone="linear")
+    encoder.embed(rows)
+    captured = capsys.readouterr()
+    assert "data: 40 samples" in captured.out and not captured.err, "standard error looks like a failure in a notebook"
+    assert [bar.partition("<code>")[2].partition(":")[0] for bar in notebook.shown] == ["read", "fit", "embed"]
+    assert 'value="40" max="40"' in notebook.shown[-1] and "40 of 40 samples" in notebook.shown[-1]
+    before = len(notebook.shown)
+    encoder.embed(rows, progress=False)
+    assert len(notebook.shown) == before and not capsys.readouterr().out
+
+
+def test_a_bar_in_a_notebook_escapes_its_text(notebook: Display) -> None:
+    with NotebookBars().task("<b>", None, "<i>") as task:
+        task.advance(1, "<script>")
+    assert "<b>" not in notebook.shown[0] and "<script>" not in notebook.shown[0]
+    assert "&lt;script&gt;" in notebook.shown[0]
+
+
+def test_a_bar_is_drawn_at_its_end_after_an_error(notebook: Display) -> None:
+    with pytest.raises(RuntimeError), NotebookBars().task("read", 10) as task:
+        task.advance(3)
+        raise RuntimeError
+    assert 'value="3"' in notebook.shown[0]
+
+
+def test_a_warning_points_at_the_line_that_called_aekit() -> None:
+    with pytest.warns(UserWarning, match="something") as issued:
+        warn("something")
+    assert issued[0].filename == __file__
