@@ -53,7 +53,7 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
     """Return label -> count; for numeric targets, their count and range."""
     import numpy as np
 
-    from aekit.evaluation.splits import is_classes, to_numbers
+    from aekit.evaluation.splits import has_label, is_classes, to_numbers
 
     if labels is None:
         return {}
@@ -61,8 +61,13 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
         numbers = to_numbers(labels)
         limits = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
         return {"numeric": int((~np.isnan(numbers)).sum())} | limits
-    counted = Counter(str(label) for label in labels.tolist())
-    return dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(labels)}
+    known = has_label(labels) if labels.ndim == 1 else np.ones(len(labels), bool)
+    named = labels[known]
+    # Whole numbers are floats only because NaN stands for no label.
+    named = named.astype(np.int64) if named.dtype.kind == "f" and labels.ndim == 1 else named
+    counted = Counter(str(label) for label in named.tolist())
+    counts = dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(named)}
+    return counts | ({"(no label)": int((~known).sum())} if not known.all() else {})
 
 
 def _as_text(description: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from aekit.data.readers.table_columns import read_columns
+from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
 from aekit.errors import DataError, PluginError, RecipeError
@@ -69,17 +70,18 @@ def open_data(
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
+    if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
+        data = pa.table({name: data[name] for name in data.dtype.names})
     if hasattr(data, "__arrow_c_stream__"):
-        try:
-            table = pa.table(data)
-        except pa.ArrowException as error:
-            raise DataError(f"the table: a column of mixed or unknown values ({str(error).splitlines()[0]})") from None
+        table = to_table(data)
         source = _open_in_memory(table, options, like) if options else from_table(table, like=like)
         return _checked(source, "the table", like)
     if not isinstance(data, np.ndarray):
         expected = "a path, SOURCE:NAME, an array, a table or a Source"
         raise DataError(f"data of type {type(data).__name__}: expected {expected}")
+    data, losses = _unmasked(data)
     source = _open_in_memory(data, options, like) if options else from_array(data, like=like)
+    source.losses = (*losses, *source.losses)
     return _checked(source, "the array", like)
 
 
@@ -207,7 +209,26 @@ def _stacked(rows: Sequence[Any]) -> np.ndarray:
             raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
         if shapes[number] != shapes[0]:
             raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
+    if any(isinstance(row, np.ma.MaskedArray) for row in rows):
+        return np.ma.stack(rows)
     return np.stack([np.asarray(row) for row in rows])
+
+
+def _unmasked(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return an array whose masked values are missing, NaN, and a line on them."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array, []
+    masked = int(np.ma.count_masked(array))
+    if not masked:
+        return array.data, []
+    if array.dtype.kind not in "uifb":
+        raise DataError(f"a masked array of dtype {array.dtype}: expected numbers")
+    if array.ndim > 2 and array.dtype.kind != "f":
+        raise DataError(f"{masked:,} masked values in an array of {array.dtype}: fill them first, with array.filled(0)")
+    dtype = array.dtype if array.dtype.kind == "f" else np.float64
+    rows = np.ma.getmaskarray(array).reshape(len(array), -1).any(axis=1).sum()
+    line = f"{masked:,} masked values are missing values: {rows:,} of {len(array):,} rows cannot be used"
+    return array.astype(dtype).filled(np.nan), [line]
 
 
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:

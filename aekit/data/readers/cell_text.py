@@ -123,6 +123,28 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
     )
 
 
+class Decided(NamedTuple):
+    """A table whose columns have types.
+
+    Attributes:
+        table: numbers, text and others, where the file has only text.
+        strays: name -> words among its numbers, as `Typed`.
+        rounded: names of columns of integers that are too large for float64.
+    """
+
+    table: pa.Table
+    strays: dict[str, dict[str, int]]
+    rounded: set[str]
+
+
+def decide_types(table: pa.Table) -> Decided:
+    """Decide the types of all columns, whose names must differ."""
+    typed = {name: to_typed(table[name]) for name in table.column_names}
+    decided = pa.table({name: each.column for name, each in typed.items()}).replace_schema_metadata(table.schema.metadata)
+    strays = {name: each.strays for name, each in typed.items() if each.strays}
+    return Decided(decided, strays, {name for name, each in typed.items() if each.rounded})
+
+
 def is_empty(column: pa.ChunkedArray) -> bool:
     """Return whether all values of a column are missing."""
     typed = to_typed(column).column
@@ -234,6 +256,9 @@ def _is_rounded(column: pa.ChunkedArray) -> bool:
             return False
         return any(int(float(value)) != int(value) for value in pc.unique(column).to_pylist() if value is not None)
     if not pa.types.is_integer(column.type) or column.type.bit_width < 64 or column.null_count == len(column):
+        return False
+    extremes = pc.min_max(column).as_py()
+    if -EXACT <= extremes["min"] and extremes["max"] <= EXACT:
         return False
     values = column.drop_null().to_numpy()
     large = np.unique(values[(values > EXACT) | (values < -EXACT if values.dtype.kind == "i" else False)])

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +26,8 @@ from aekit.errors import DataError
 
 HEAD = 1 << 20
 """Bytes from which the form of a file is guessed."""
-LINES = 500
-"""Most lines from which the form of a file is guessed."""
+LINES, CHARACTERS = 500, 200_000
+"""Most lines from which the form of a file is guessed, and about as many characters, but at least 50 lines."""
 BLOCK = 1 << 26
 COMMENTS = ("#", "%", "//")
 
@@ -43,9 +43,10 @@ _SURELY_COMMA = rf"^[+-]?(?:0,\d+|\d+,(?:\d{{1,2}}|\d{{4,}})|\d{{4,}},\d+|\d{{1,
 _SURELY_POINT = rf"^[+-]?\d{{1,3}}(?:,\d{{3}})+\.\d+$|^[+-]?\d{{1,3}}(?:,\d{{3}}){{2,}}$"
 _GROUPED_DOTS = r"^[+-]?\d{1,3}(?:\.\d{3})+$"
 _PLAIN = f"^{NUMBER}$"
-_SYMBOLS = r"^([+-]?)\s?[$€£¥]?\s?([+-]?[\d.,' ]*\d)\s?[%€$£¥]?$"
+_SIGNS = "%$€£¥"
+_SIGNED = rf"^([+-]?)[$€£¥]?[{_BLANKS}]?([+-]?[\d.,'{_BLANKS}]*\d)[{_BLANKS}]?[{_SIGNS}]?$"
 _NUMBERISH = re.compile(
-    rf"[+-]?[$€£¥]?[\d.,'{_BLANKS}]*\d[\d.,'{_BLANKS}]*(?:[eE][+-]?\d+)?\s?[%€$£¥]?"
+    rf"[+-]?[$€£¥]?[\d.,'{_BLANKS}]*\d[\d.,'{_BLANKS}]*(?:[eE][+-]?\d+)?[{_BLANKS}]?[{_SIGNS}]?"
 )
 
 
@@ -110,7 +111,7 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
     found = _find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), found.lines)).encode("utf-8")) :]
     if not found.delimiter:
-        body = re.sub(rb"[ \t]+", b"\t", re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
+        body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
     numbers = [str(number) for number in range(len(found.names))]
     if not body.strip():
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
@@ -198,6 +199,7 @@ def _is_utf8(data: bytes, is_head: bool = False) -> bool:
 def _find_form(path: Path, text: str, form: TextFormat) -> _Form:
     skip = 0 if form.skip == "auto" else form.skip
     lines = list(islice(io.StringIO(text, newline=""), skip, skip + LINES))
+    lines = lines[: max(50, len(lines) * CHARACTERS // max(CHARACTERS, sum(map(len, lines))))]
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: empty file" if not skip else f"{path}: skip = {skip}: no lines are left")
     delimiter = _find_delimiter(path, lines, form.delimiter)
@@ -251,11 +253,13 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         return "\t"
     best = max(scores, key=lambda delimiter: scores[delimiter])
     if scores[best] < 0.8:
-        rows = [line.split() for line in lines if line.strip() and not line.lstrip().startswith(COMMENTS)]
+        rows = [_blank_cells(line) for line in lines if line.strip() and not line.lstrip().startswith(COMMENTS)]
         width = _width(rows)
         same = [cells for cells in rows if len(cells) == width]
         numbers = sum(bool(_NUMBERISH.fullmatch(cell)) for cells in same for cell in cells)
-        if width > 1 and len(same) >= 0.8 * len(rows) and 2 * numbers > width * len(same):
+        # Words with blanks in them are quoted, or else each line would be one text.
+        few = 3 if any('"' in line for line in lines) else 2
+        if width > 1 and len(same) >= 0.8 * len(rows) - 1 and few * numbers > width * len(same):
             return ""
     return best if scores[best] else ","
 
@@ -263,7 +267,7 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
 def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records, each with the number of physical lines up to its end."""
     if not delimiter:
-        yield from ((number + 1, line.split()) for number, line in enumerate(lines))
+        yield from ((number + 1, _blank_cells(line)) for number, line in enumerate(lines))
         return
     limit = csv.field_size_limit(1 << 30)
     try:
@@ -274,6 +278,15 @@ def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[s
         return
     finally:
         csv.field_size_limit(limit)
+
+
+def _blank_cells(line: str) -> list[str]:
+    """Split a line at blanks outside quotes."""
+    return [cell.strip('"') if cell.startswith('"') else cell for cell in re.findall(r'"[^"]*"|[^\s]+', line)]
+
+
+def _tabbed(match: re.Match[bytes]) -> bytes:
+    return match[1] or b"\t"
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:
@@ -318,7 +331,13 @@ def _named(cells: Sequence[str], width: int, rows: Sequence[Sequence[str]]) -> l
     if len(names) == width - 1:
         names = [*names, ""] if all(not row[-1].strip() for row in rows) else ["", *names]
     names += [""] * (width - len(names))
-    return [name or f"Unnamed: {number}" for number, name in enumerate(names)]
+    for number, name in enumerate(names):
+        unnamed, copies = f"Unnamed: {number}", 0
+        while not name:
+            name = unnamed + (f".{copies}" if copies else "")
+            name, copies = ("" if name in names else name), copies + 1
+        names[number] = name
+    return names
 
 
 def _has_header(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[bool, str]:
@@ -412,53 +431,82 @@ def _respell(
 
     A decimal comma is assumed where a number can be read in no other way, and then in the other columns of the file too.
     """
-    odd = f"'%{_BLANKS}" + ("," if delimiter != "," or b'"' in body else "")
-    if decimal != "," and not re.search(f"[0-9][{odd}]|[$€£¥{MINUS}][ ]?[0-9-]".encode(), body):
+    inner = f"'{_BLANKS}" + ("," if delimiter != "," or b'"' in body else "")
+    if decimal != "," and not any(sign.encode() in body for sign in inner + _SIGNS + MINUS):
         return columns, []
-    candidates: dict[int, tuple[Any, Any]] = {}
+    has_signs = any(sign.encode() in body for sign in _SIGNS)
+    odd: dict[int, _Odd] = {}
+    plain: list[int] = []
     said: dict[str, list[str]] = {"comma": [], "thousands": [], "signs": []}
-    plain_dots: list[int] = []
     for number, column in enumerate(columns):
         if names[number].strip().lower() == "id":
             continue
-        known = pc.invert(pc.is_in(column, pa.array([*MISSING, *PLACEHOLDERS])))
-        values = pc.filter(column, known)
-        if not len(values):
+        values = pc.filter(column, pc.invert(pc.is_in(column, pa.array([*MISSING, *PLACEHOLDERS]))))
+        if _are_floats(values):
+            plain.append(number)
             continue
-        if _share(values, _PLAIN) == 1:
-            plain_dots += [number] if _share(values, _GROUPED_DOTS) > 0 else []
-            continue
-        changed = pc.replace_substring(column, MINUS, "-")
-        stripped = pc.replace_substring_regex(changed, _SYMBOLS, r"\1\2")
-        if pc.any(pc.not_equal(stripped, changed)).as_py() and _share(pc.filter(stripped, known), _NUMBERISH.pattern) == 1:
+        if MINUS.encode() in body:
+            column = pc.replace_substring(column, MINUS, "-")
+            values = pc.replace_substring(values, MINUS, "-")
+        if has_signs and _share(_sample(values), _SIGNED) == 1 and _any(_sample(values), f"[{_SIGNS}]"):
             said["signs"].append(names[number])
-            changed = stripped
-        candidates[number] = changed, pc.filter(changed, known)
-    commas = {n for n, (_, values) in candidates.items() if _share(values, _COMMA) >= 0.8 and _any(values, _SURELY_COMMA)}
-    points = {n for n, (_, values) in candidates.items() if _any(values, _SURELY_POINT) and n not in commas}
-    has_commas = decimal == "," or (decimal == "auto" and bool(commas))
-    for number, (changed, values) in candidates.items():
-        column = changed
-        ambiguous = has_commas or (delimiter == ";" and not points and decimal == "auto")
-        if decimal != "." and _share(values, _COMMA) >= 0.8 and (number in commas or (ambiguous and number not in points)):
-            if _any(values, ","):
-                said["comma"].append(names[number])
-            if _any(values, rf"\d(?:\.|{_BLANK})\d"):
-                said["thousands"].append(names[number])
-            column = _rewrite(changed, _COMMA, rf"\.|{_BLANK}")
-        elif _share(values, f"{_GROUPED_POINT}|{_PLAIN}") >= 0.8 and _any(values, _GROUPED_POINT):
-            said["thousands"].append(names[number])
-            column = _rewrite(changed, _GROUPED_POINT, f",|{_BLANK}")
+            column, values = (pc.replace_substring_regex(each, _SIGNED, r"\1\2") for each in (column, values))
         columns[number] = column
-    for number in plain_dots if has_commas else ():
+        strange = pc.filter(values, pc.invert(pc.match_substring_regex(values, _PLAIN)))
+        odd[number] = _Odd(column, _sample(strange), len(strange) / max(len(values), 1))
+    commas = {number for number, each in odd.items() if each.share(_COMMA) >= 0.8 and _any(each.values, _SURELY_COMMA)}
+    points = {number for number, each in odd.items() if _any(each.values, _SURELY_POINT)} - commas
+    has_commas = decimal == "," or (decimal == "auto" and bool(commas))
+    likely = has_commas or (delimiter == ";" and not points and decimal == "auto")
+    for number, each in odd.items():
+        if decimal != "." and each.share(_COMMA) >= 0.8 and (number in commas or (likely and number not in points)):
+            if _any(each.values, ","):
+                said["comma"].append(names[number])
+            if _any(each.values, rf"\d(?:\.|{_BLANK})\d"):
+                said["thousands"].append(names[number])
+            columns[number] = _rewrite(each.column, _COMMA, rf"\.|{_BLANK}")
+        elif each.share(_GROUPED_POINT) >= 0.8 and _any(each.values, _GROUPED_POINT):
+            said["thousands"].append(names[number])
+            columns[number] = _rewrite(each.column, _GROUPED_POINT, f",|{_BLANK}")
+    for number in plain if has_commas and b"." in body else ():
         values = pc.filter(columns[number], pc.invert(pc.is_in(columns[number], pa.array(MISSING))))
-        if _share(values, rf"{_GROUPED_DOTS}|^[+-]?\d{{1,3}}$") == 1:
+        if _any(values, _GROUPED_DOTS) and _share(values, rf"^[+-]?\d{{1,3}}(?:\.\d{{3}})*$") == 1:
             said["thousands"].append(names[number])
             columns[number] = pc.replace_substring(columns[number], ".", "")
     notes = [f"decimal commas in {_quoted(said['comma'])}"] if said["comma"] else []
     notes += [f"separators of thousands in {_quoted(said['thousands'])}"] if said["thousands"] else []
     notes += [f"percent or currency signs are left out in {_quoted(said['signs'])}"] if said["signs"] else []
     return columns, notes
+
+
+class _Odd(NamedTuple):
+    """A column whose values are not all numbers as Python writes them.
+
+    Attributes:
+        column: all of it.
+        values: some of the values that are not.
+        fraction: the fraction of all values that are not.
+    """
+
+    column: Any
+    values: Any
+    fraction: float
+
+    def share(self, pattern: str) -> float:
+        """Return the share of values that are numbers if those that match a pattern are."""
+        return 1 - self.fraction + self.fraction * _share(self.values, pattern)
+
+
+def _sample(values: Any, most: int = 5000) -> Any:
+    return values.take(pa.array(range(0, len(values), len(values) // most))) if len(values) > most else values
+
+
+def _are_floats(values: Any) -> bool:
+    try:
+        values.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _rewrite(column: Any, pattern: str, separators: str) -> Any:
