@@ -66,7 +66,10 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
     # Whole numbers are floats only because NaN stands for no label.
     named = named.astype(np.int64) if named.dtype.kind == "f" and labels.ndim == 1 else named
     counted = Counter(str(label) for label in named.tolist())
-    counts = dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(named)}
+    many = len(counted) > 100
+    counts: dict[str, float] = (
+        {f"{len(counted)} different values": len(named)} if many else dict(sorted(counted.items()))
+    )
     return counts | ({"(no label)": int((~known).sum())} if not known.all() else {})
 
 

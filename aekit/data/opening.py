@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aekit.data._arrays import stack_rows, unmask
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
@@ -66,7 +67,7 @@ def open_data(
             raise RecipeError(f"data.{name}: options do not apply to a source that is already open" for name in options)
         return _checked(data, "the source", like)
     if isinstance(data, (list, tuple)):
-        data = _stacked(data)
+        data = stack_rows(data)
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
@@ -79,7 +80,7 @@ def open_data(
     if not isinstance(data, np.ndarray):
         expected = "a path, SOURCE:NAME, an array, a table or a Source"
         raise DataError(f"data of type {type(data).__name__}: expected {expected}")
-    data, losses = _unmasked(data)
+    data, losses = unmask(data)
     source = _open_in_memory(data, options, like) if options else from_array(data, like=like)
     source.losses = (*losses, *source.losses)
     return _checked(source, "the array", like)
@@ -108,7 +109,7 @@ def from_array(
 ) -> ArraySource:
     """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
     if array.dtype == object and array.ndim == 1:
-        array = _stacked(array.tolist())
+        array = stack_rows(array.tolist())
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
     source.notes = (note,) if note else ()
@@ -195,40 +196,6 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
 
 def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:
     return kind == like.kind and array.shape[1:] == like.shape
-
-
-def _stacked(rows: Sequence[Any]) -> np.ndarray:
-    """Stack a list of arrays of one shape to (N, ...)."""
-    if not len(rows):
-        raise DataError("an empty list: expected arrays")
-    shapes = []
-    for number, row in enumerate(rows):
-        try:
-            shapes.append(np.shape(row))
-        except ValueError:  # numpy's own message does not name the row
-            raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
-        if shapes[number] != shapes[0]:
-            raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
-    if any(isinstance(row, np.ma.MaskedArray) for row in rows):
-        return np.ma.stack(rows)
-    return np.stack([np.asarray(row) for row in rows])
-
-
-def _unmasked(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Return an array whose masked values are missing, NaN, and a line on them."""
-    if not isinstance(array, np.ma.MaskedArray):
-        return array, []
-    masked = int(np.ma.count_masked(array))
-    if not masked:
-        return array.data, []
-    if array.dtype.kind not in "uifb":
-        raise DataError(f"a masked array of dtype {array.dtype}: expected numbers")
-    if array.ndim > 2 and array.dtype.kind != "f":
-        raise DataError(f"{masked:,} masked values in an array of {array.dtype}: fill them first, with array.filled(0)")
-    dtype = array.dtype if array.dtype.kind == "f" else np.float64
-    rows = np.ma.getmaskarray(array).reshape(len(array), -1).any(axis=1).sum()
-    line = f"{masked:,} masked values are missing values: {rows:,} of {len(array):,} rows cannot be used"
-    return array.astype(dtype).filled(np.nan), [line]
 
 
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:

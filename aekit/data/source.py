@@ -123,7 +123,9 @@ class ArraySource(Source):
             labels = labels.reshape(len(labels))
         if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
             advice = "subtract the smallest, or divide them"
-            raise DataError(f"array of dtype uint64 with values up to {array.max()}: expected at most 2^63 - 1; {advice}")
+            raise DataError(
+                f"array of dtype uint64 with values up to {array.max()}: expected at most 2^63 - 1; {advice}"
+            )
         # torch has no arithmetic on some dtypes: use the nearest one that it has.
         native = _NATIVE.get(array.dtype.name) or array.dtype.newbyteorder("=")
         self.array = array.astype(native, copy=False)

@@ -55,8 +55,8 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def fit(self, X: Any, y: Any = None) -> AekitTransformer:
         """Train the autoencoder on (N, D) rows; labels are ignored.
 
-        The columns of a DataFrame are used as `aekit.open_data` uses those of a CSV file: categories are encoded, and columns that
-        only number or name the rows are left out with a warning.
+        The columns of a DataFrame are used as `aekit.open_data` uses those of a CSV file: categories are encoded, and columns
+        that only number or name the rows are left out with a warning.
         """
         self.encoder_ = fit(
             self._rows(X, reset=True),
@@ -74,7 +74,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Embed (N, D) rows as (N, dim), in the dtype of the rows.
 
         Raises:
-            ValueError: rows of a DataFrame that lack a number.
+            ValueError: a row of a DataFrame has no number in a column.
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)

@@ -6,9 +6,8 @@ A trained encoder knows its columns by name, so that another table may have more
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -17,25 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers import tables
-from aekit.data.readers.cell_text import EXACT, as_written, decide_types, is_time, to_seconds
+from aekit.data.readers._cell_types import EXACT, as_written, decide_types
+from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label
+from aekit.data.readers._times import is_time, to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
 
 Categories = Literal["few", "none"]
 Missing = Literal["skip", "median"]
 
-FEW = 20
-"""Maximum number of categories of a text column that becomes features by default."""
 MANY = 1000
 """Maximum number of categories of a text column that is chosen by name."""
-MIN_NUMBERED, MIN_SHUFFLED, MIN_SAMPLED = 5, 10, 20
-"""Minimum numbers of rows from which 0, 1, ... are row numbers: in this order, in any order, and with up to half of them missing."""
 LARGEST = float(np.finfo(np.float32).max)
-
-_INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
-_ID_NAME = re.compile(
-    r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
-)
 
 
 class Tabular(NamedTuple):
@@ -103,7 +95,7 @@ def read_columns(
     notes, losses = tables.remarks(table), list[str]()
     written, (table, strays, rounded) = table, decide_types(table)
     others = [name for name in names if name not in (chosen or [])]
-    splits, split, loss = _splits(written, tables.find_column(others, ["split"]), where, chosen is not None)
+    splits, split, loss = find_splits(written, tables.find_column(others, ["split"]), where, chosen is not None)
     losses += loss
     ids = tables.find_column(others, ["id"])
     if {"x", "z"} <= {name.strip().lower() for name in names}:
@@ -111,7 +103,7 @@ def read_columns(
     label = y if y not in ("auto", "none") else tables.find_column(others, default_labels) if y == "auto" else None
     notes += [f"column {label!r} is the label"] if label else []
     if y == "auto" and label is None and chosen is None:
-        label, note = _unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
+        label, note = find_unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
         notes += note
     # A second column of labels among the features would leak the labels of the evaluation.
     excluded = {label, ids, split} | ({n for n in names if n.lower() in default_labels} if label else set())
@@ -153,88 +145,11 @@ def read_columns(
     return Tabular(np.column_stack(features), columns, labels, id_list, splits, "; ".join(notes), tuple(losses))
 
 
-def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:
-    """Return the columns that number or name the rows, and so are no features: name -> ``index``, ``row numbers`` or ``ids``.
-
-    These are the index of pandas and of R; whole numbers 0, 1, ... or 1, 2, ..., also shuffled or as a part of a table has them;
-    and whole numbers that are all different where the name says that they are ids. Fractions are measurements, whatever they are
-    called.
-    """
-    index, rows = tables.index_columns(table), np.arange(len(table))
-    row_names = {}
-    for name in candidates:
-        if name in index or _INDEX_NAME.fullmatch(name.strip()):
-            row_names[name] = "index"
-            continue
-        values = as_written(table[name])
-        if not pa.types.is_integer(values.type) or values.null_count or len(values) < 2:
-            continue
-        numbers = values.to_numpy()
-        first, last = int(numbers.min()), int(numbers.max())
-        spans = first in (0, 1) and last - first == len(numbers) - 1
-        if spans and len(numbers) >= MIN_NUMBERED and np.array_equal(numbers, rows + first):
-            row_names[name] = "row numbers"
-        elif len(np.unique(numbers)) == len(numbers):
-            if _ID_NAME.fullmatch(name.strip()):
-                row_names[name] = "ids"
-            elif spans and len(numbers) >= MIN_SHUFFLED:
-                row_names[name] = "row numbers"
-            elif first >= 0 and last < 2 * len(numbers) and len(numbers) >= MIN_SAMPLED:
-                row_names[name] = "row numbers"
-    return row_names
-
-
 def _row_names_left_out(row_names: dict[str, str]) -> list[str]:
     if not row_names:
         return []
     listed = ", ".join(f"{name!r} ({kind})" for name, kind in row_names.items())
     return [f"columns that number or name the rows ignored: {listed}; x = [...] uses them"]
-
-
-def _splits(
-    table: pa.Table, split: str | None, where: str, has_choice: bool
-) -> tuple[np.ndarray | None, str | None, list[str]]:
-    """Return the splits of the rows and the name of their column, unless it holds something else, and lines on that."""
-    if split is None:
-        return None, None, []
-    if tables.is_numeric(table[split]) and not tables.is_empty(table[split]):
-        return None, None, [] if has_choice else [f"column {split!r} holds numbers, not splits: it is a feature"]
-    try:
-        return tables.to_splits(table[split], where), split, []
-    except DataError as error:
-        if has_choice:
-            return None, None, [f"column {split!r} ignored: its values are not train, validation and test"]
-        raise DataError(f"{error}; choose columns by x where it means something else") from None
-
-
-def _unnamed_label(
-    table: pa.Table, candidates: Sequence[str], splits: np.ndarray | None, like: SampleSpec | None
-) -> tuple[str | None, list[str]]:
-    """Return the column that must be the label though its name does not say so, and a note."""
-    known = {column.name for column in like.columns} if like is not None else set()
-    if splits is not None and not known:
-        lacking = [
-            name
-            for name in candidates
-            if any(tables.is_empty(table[name].filter(pa.array(splits == split))) for split in set(splits.tolist()) - {"train"})
-            and not tables.is_empty(table[name].filter(pa.array(splits == "train")))
-        ]
-        if len(lacking) == 1:
-            return lacking[0], [f"column {lacking[0]!r} is the label, as only the training part has it"]
-    if not tables.is_headerless(table) or len(candidates) < 2:
-        return None, []
-    texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
-    for name in (candidates[-1], candidates[0]):
-        if name in known:
-            continue
-        values = as_written(table[name])
-        count = len(pc.unique(values))
-        if texts == [name] and 2 <= count <= len(values) // 2:
-            return name, [f"column {name!r} is the label, as it alone holds words; y = 'none' uses it as a feature"]
-        whole = pa.types.is_integer(values.type)
-        if not texts and whole and name == candidates[-1] and 2 <= count <= min(FEW, len(values) // 4) and not known:
-            return None, [f"column {name!r} has {count} different values; y = {name!r} uses it as the label"]
-    return None, []
 
 
 def _choose_columns(
@@ -295,7 +210,9 @@ def _choose_columns(
 
 def _too_large(where: str, name: str) -> DataError:
     advice = "subtract the smallest, or divide them"
-    return DataError(f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}")
+    return DataError(
+        f"{where}: column {name!r} holds whole numbers beyond 2^53 ({EXACT}), which float64 would round; {advice}"
+    )
 
 
 def _find_columns(

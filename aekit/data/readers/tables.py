@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aekit.data.readers.cell_text import (
+from aekit.data.readers._cell_types import (
     as_cells,
     is_empty as is_empty,
     is_numeric as is_numeric,
@@ -21,7 +21,8 @@ from aekit.data.readers.cell_text import (
     to_labels as to_labels,
     to_strings as to_strings,
 )
-from aekit.data.readers.delimited import AUTO, TextFormat, delimited_names, read_delimited
+from aekit.data.readers._text_form import AUTO, TextFormat
+from aekit.data.readers.delimited import delimited_names, read_delimited
 from aekit.errors import DataError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
@@ -39,8 +40,8 @@ _HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     """Read a table.
 
-    Columns of a CSV file hold its text (`aekit.data.readers.cell_text.CellText`), whose type depends on its use; without a header
-    they are named "0", "1", ... `remarks` returns the choices that reading it made.
+    Columns of a CSV file hold its text (`aekit.data.readers._cell_types.CellText`), whose type depends on its use; without a
+    header they are named "0", "1", ... `remarks` returns the choices that reading it made.
 
     Args:
         path: the file.
@@ -57,7 +58,9 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
             raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
     else:
         table, has_header, notes = read_delimited(path, form)
-        table = _with_facts(table, {_REMARKS: json.dumps(notes).encode(), **({} if has_header else {_HEADERLESS: b"1"})})
+        table = _with_facts(
+            table, {_REMARKS: json.dumps(notes).encode(), **({} if has_header else {_HEADERLESS: b"1"})}
+        )
     if not table.num_rows:
         raise DataError(f"{path}: the table has no rows")
     return table
@@ -90,7 +93,7 @@ def _from_objects(data: Any) -> pa.Table | None:
     """Return a DataFrame whose columns of objects are text; None if it is no DataFrame of pandas."""
     if not hasattr(data, "dtypes") or not hasattr(data, "assign"):
         return None
-    mixed = [name for name, dtype in zip(data.columns, data.dtypes) if dtype == object]
+    mixed = [name for name, dtype in zip(data.columns, data.dtypes) if str(dtype) == "object"]
     texts = {
         str(name): as_cells(pa.chunked_array([[None if _is_missing(v) else str(v) for v in data[name]]], pa.string()))
         for name in mixed
@@ -106,7 +109,9 @@ def _from_objects(data: Any) -> pa.Table | None:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
+    return (
+        value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
+    )
 
 
 def remarks(table: pa.Table) -> list[str]:

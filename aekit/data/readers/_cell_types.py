@@ -1,29 +1,62 @@
 """Decide the types of columns: what the cells of a text file hold, and what columns of Arrow hold as numbers.
 
-The type of a cell of a CSV file depends on its use: ``007`` is an id or a class as it is written, and the number 7 as a feature. So
-columns of text files stay text, in a type of their own, until they are used.
+The type of a cell of a CSV file depends on its use: as an id or a class ``007`` is what is written, as a feature it is the number
+7. So columns of text files stay text, in a type of their own, until they are used.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aekit.errors import DataError
-
-MISSING = tuple(
-    "? NA N/A NaN nan NAN -nan -NaN null NULL Null nul None <NA> NaT n/a #N/A #NA 1.#IND -1.#IND 1.#QNAN -1.#QNAN".split()
-) + ("", "#N/A N/A")
+MISSING = (
+    *(
+        "",
+        "?",
+        "NA",
+        "N/A",
+        "n/a",
+        "<NA>",
+        "NaN",
+        "nan",
+        "NAN",
+        "-nan",
+        "-NaN",
+        "NaT",
+        "null",
+        "NULL",
+        "Null",
+        "nul",
+        "None",
+    ),
+    *("#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
 """Cells that are missing values in a column of numbers."""
-PLACEHOLDERS = tuple(
-    "- -- --- – — . .. ... * ** # #DIV/0! #REF! #VALUE! #NUM! #NAME? #NULL! na n.a. N.A. none nil nd n.d. N.D. ND missing Missing "
-    "unknown Unknown error Error ERROR".split()
+PLACEHOLDERS = (
+    *(
+        "-",
+        "--",
+        "---",
+        "\u2013",
+        "\u2014",
+        ".",
+        "..",
+        "...",
+        "*",
+        "**",
+        "#",
+        "na",
+        "n.a.",
+        "N.A.",
+        "n.d.",
+        "N.D.",
+        "nd",
+    ),
+    *("none", "nil", "missing", "Missing", "unknown", "Unknown", "error", "Error", "ERROR"),
+    *("#DIV/0!", "#REF!", "#VALUE!", "#NUM!", "#NAME?", "#NULL!"),
 )
 """Cells that stand for a missing value in a column of numbers too, which is worth a line."""
 STRAY_SHARE = 0.05
@@ -32,22 +65,8 @@ EXACT = 2**53
 """Whole numbers up to this are exact in float64."""
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_FINITE = f"^{NUMBER}$"
 _NUMBER = rf"^(?:{NUMBER}|[+-]?(?i:inf|infinity))$"
 _INTEGER = r"^[+-]?\d+$"
-_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
-_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_TIME = (
-    rf"^(?:(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
-    rf"|\d{{1,2}}[- ]?{_MONTH}[-, ]+\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
-    rf"(?:[T ,]+{_CLOCK}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_CLOCK}|-?\d+ days?(?:[ ,]+{_CLOCK})?)$"
-)
-_DATES = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
-)
-_CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
-_EPOCH = datetime(1970, 1, 1)
 
 
 class CellText(pa.ExtensionType):
@@ -140,7 +159,9 @@ class Decided(NamedTuple):
 def decide_types(table: pa.Table) -> Decided:
     """Decide the types of all columns, whose names must differ."""
     typed = {name: to_typed(table[name]) for name in table.column_names}
-    decided = pa.table({name: each.column for name, each in typed.items()}).replace_schema_metadata(table.schema.metadata)
+    decided = pa.table({name: each.column for name, each in typed.items()}).replace_schema_metadata(
+        table.schema.metadata
+    )
     strays = {name: each.strays for name, each in typed.items() if each.strays}
     return Decided(decided, strays, {name for name, each in typed.items() if each.rounded})
 
@@ -166,18 +187,6 @@ def is_text(column: pa.ChunkedArray) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def is_time(column: pa.ChunkedArray) -> bool:
-    """Return whether a column holds dates, times or durations, as Arrow's types or as text."""
-    typed = to_typed(column).column
-    if pa.types.is_temporal(typed.type):
-        return True
-    if not is_text(typed):
-        return False
-    text = typed.cast(pa.string())
-    known = pc.filter(text, pc.fill_null(pc.invert(pc.is_in(text, pa.array(MISSING))), False))
-    return bool(len(known)) and bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
-
-
 def to_floats(column: pa.ChunkedArray) -> np.ndarray:
     """Return a column as (N,) floats, NaN where a value is missing: float32 if it is that already, else float64."""
     typed = to_typed(column).column
@@ -185,29 +194,6 @@ def to_floats(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_integer(typed.type) or pa.types.is_decimal(typed.type):
         return pc.cast(typed, dtype, safe=False).to_numpy()
     return typed.cast(dtype).to_numpy()
-
-
-def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """Return dates and times as (N,) float64 seconds since 1970 (times of day since midnight), NaN where one is missing.
-
-    Raises:
-        DataError: a text is no date, or can be read in two ways.
-    """
-    typed = to_typed(column).column
-    kind = typed.type
-    if pa.types.is_temporal(kind):
-        if pa.types.is_duration(kind):
-            return pc.cast(typed.cast(pa.duration("us"), safe=False), pa.int64()).cast(pa.float64()).to_numpy() / 1e6
-        if pa.types.is_time(kind):
-            return pc.cast(typed.cast(pa.time64("us")), pa.int64()).cast(pa.float64()).to_numpy() / 1e6
-        microseconds = typed.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
-        return pc.cast(pc.cast(microseconds, pa.int64()), pa.float64(), safe=False).to_numpy() / 1e6
-    if not is_text(typed):
-        return to_floats(typed)
-    encoded = typed.cast(pa.string()).combine_chunks().dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    seconds = np.array([*_parse_times(words, where), np.nan])
-    return seconds[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
 
 
 def to_strings(column: pa.ChunkedArray) -> np.ndarray:
@@ -258,7 +244,7 @@ def _is_rounded(column: pa.ChunkedArray) -> bool:
     if not pa.types.is_integer(column.type) or column.type.bit_width < 64 or column.null_count == len(column):
         return False
     extremes = pc.min_max(column).as_py()
-    if -EXACT <= extremes["min"] and extremes["max"] <= EXACT:
+    if max(abs(extremes["min"]), abs(extremes["max"])) <= EXACT:
         return False
     values = column.drop_null().to_numpy()
     large = np.unique(values[(values > EXACT) | (values < -EXACT if values.dtype.kind == "i" else False)])
@@ -275,44 +261,3 @@ def _one_to_one(column: pa.ChunkedArray, typed: pa.ChunkedArray) -> bool:
     numbers = len(pc.unique(typed.drop_null()))
     # More values are measurements than versions such as 1.1 and 1.10.
     return numbers == len(texts) or numbers > 20
-
-
-def _parse_times(words: Sequence[str], where: str) -> list[float]:
-    texts = [" ".join(word.split()) for word in words]
-    known = [text for text in texts if text not in MISSING]
-    try:
-        iso = [_seconds(datetime.fromisoformat(text)) for text in known]
-    except ValueError:
-        pass
-    else:
-        return _spread(texts, dict(zip(known, iso)))
-    formats = [*_DATES, *_CLOCKS, *(f"{date} {clock}" for date in _DATES for clock in _CLOCKS)]
-    readings = []
-    for form in formats:
-        try:
-            parsed = [datetime.strptime(text, form) for text in known]
-        except ValueError:
-            continue
-        start = _EPOCH if "%d" in form else datetime(1900, 1, 1)
-        readings.append([(moment - start).total_seconds() for moment in parsed])
-    durations = [re.fullmatch(r"(-?\d+) days?(?:[ ,]+(\d+):(\d+)(?::([\d.]+))?)?", text) for text in known]
-    if known and all(durations):
-        readings.append([_duration(match.groups()) for match in durations if match])
-    if not readings:
-        raise DataError(f"{where}: dates such as {known[0]!r} cannot be read; expected 2024-12-31 or 2024-12-31 23:59:59")
-    if any(reading != readings[0] for reading in readings):
-        raise DataError(f"{where}: dates such as {known[0]!r} can be read in two ways; write them as 2024-12-31")
-    return _spread(texts, dict(zip(known, readings[0])))
-
-
-def _seconds(moment: datetime) -> float:
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH.replace(tzinfo=UTC)) / timedelta(seconds=1)
-
-
-def _duration(parts: Sequence[str | None]) -> float:
-    days, hours, minutes, seconds = (float(part or 0) for part in parts)
-    return days * 86400 + hours * 3600 + minutes * 60 + seconds
-
-
-def _spread(texts: Sequence[str], seconds: dict[str, float]) -> list[float]:
-    return [seconds.get(text, np.nan) for text in texts]
