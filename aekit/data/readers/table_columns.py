@@ -130,6 +130,12 @@ def read_columns(
             training, chosen, candidates, encoding, missing, where, rounded
         )
         notes, losses = notes + column_notes, losses + column_losses
+        if not columns:
+            raise DataError(
+                f"{where}: no columns of numbers; choose columns by x, and labels by y; {'; '.join(losses)}".rstrip(
+                    "; "
+                )
+            )
     features = []
     for column in columns:
         if column.categories is None and not column.time and column.name in rounded:
@@ -200,10 +206,9 @@ def _choose_columns(
     losses += [f"columns of dates and times ignored: {_quote(times)}; x = [...] uses them as seconds"] if times else []
     if rounded:
         losses.append(f"columns of whole numbers beyond 2^53, which float64 would round, ignored: {_quote(rounded)}")
-    if not columns or (not_numeric and chosen is not None):
-        problem = f"no numbers in {_quote(not_numeric)}" if not_numeric else "no columns of numbers"
-        also = "".join(f"; {loss}" for loss in losses[bool(not_numeric) :])
-        raise DataError(f"{where}: {problem}; choose columns by x, and labels by y{also}")
+    if not_numeric and (chosen is not None or not columns):
+        also = "".join(f"; {loss}" for loss in losses[1:])
+        raise DataError(f"{where}: no numbers in {_quote(not_numeric)}; choose columns by x, and labels by y{also}")
     notes = [f"an entry of 0 or 1 for each category in {_quote(encoded)}"] if encoded else []
     return tuple(columns), notes, losses
 
