@@ -42,3 +42,19 @@ def unmask(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
     rows = np.ma.getmaskarray(array).reshape(len(array), -1).any(axis=1).sum()
     line = f"{masked:,} masked values are missing values: {rows:,} of {len(array):,} rows cannot be used"
     return np.ma.filled(array.astype(dtype), np.nan), [line]
+
+
+def to_numbers(array: np.ndarray) -> np.ndarray:
+    """Return an array of Python objects, all of which are numbers or None, as float64.
+
+    Raises:
+        DataError: one is no number.
+    """
+    values = np.empty(array.shape, np.float64)
+    for position, value in np.ndenumerate(array):
+        try:
+            values[position] = np.nan if value is None or type(value).__name__ == "NAType" else float(value)
+        except (TypeError, ValueError):
+            advice = "a DataFrame keeps columns of words"
+            raise DataError(f"array of objects: {value!r} at {position}: expected numbers; {advice}") from None
+    return values

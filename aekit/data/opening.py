@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from aekit.data._arrays import stack_rows, unmask
+from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
@@ -108,8 +108,8 @@ def from_array(
     splits: np.ndarray | None = None,
 ) -> ArraySource:
     """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
-    if array.dtype == object and array.ndim == 1:
-        array = stack_rows(array.tolist())
+    if array.dtype == object:
+        array = stack_rows(array.tolist()) if array.ndim == 1 else to_numbers(array)
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
     source.notes = (note,) if note else ()

@@ -274,7 +274,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.right("an encoding that options name")
 def _(folder: Path, listener: Listener) -> None:
-    assert labels(opened(folder, "a,class\n1,б\n2,я\n", "cp1251", encoding="cp1251")) == ["б", "я"]
+    assert labels(opened(folder, "a,class\n1,\u0431\n2,\u044f\n", "cp1251", encoding="cp1251")) == ["\u0431", "\u044f"]
 
 
 @AREA.refused("an encoding that the file is not in", "line 2 is not utf-8")
@@ -403,6 +403,31 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
 
+@AREA.right("Excel's line sep=; before the names")
+def _(folder: Path, listener: Listener) -> None:
+    assert values(opened(folder, "sep=;\na;b\n1,5;2\n3,5;4\n")).tolist() == [[1.5, 2], [3.5, 4]]
+
+
+@AREA.refused("a quote that nothing closes", "a quote is not closed: 'x 2,y 3,z'")
+def _(folder: Path, listener: Listener) -> None:
+    opened(folder, 'a,b\n1,"x\n2,y\n3,z\n')
+
+
+@AREA.right("inches and other quotes within words")
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, 'a,size\n1,5"\n2,6"\n3,5"\n4,6"\n5,5"\n')
+    assert source.spec.names == ["a", 'size: 5"', 'size: 6"'] and len(source) == 5
+
+
+@AREA.right("40,000 columns, more than fit in the first megabyte of a file")
+def _(folder: Path, listener: Listener) -> None:
+    from aekit.data.readers.delimited import read_delimited
+
+    names = [f"measurement_of_the_gene_{n}" for n in range(40_000)]
+    table, has_header, _ = read_delimited(written(folder, text([range(40_000), range(40_000)], ",".join(names))))
+    assert has_header and table.column_names == names and table.num_rows == 2
+
+
 # Missing values, words among numbers, dates
 
 
@@ -465,6 +490,18 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.refused("dates that can be read in two ways", "dates such as '01/02/2024' can be read in two ways")
 def _(folder: Path, listener: Listener) -> None:
     opened(folder, "day,a\n01/02/2024,1\n03/02/2024,2\n", x=["day", "a"])
+
+
+@AREA.right("dates with gaps, and months")
+def _(folder: Path, listener: Listener) -> None:
+    gaps = opened(folder, "day,a\n2024-01-01,1\n,2\n-,3\n2024-01-02,5\n", x="day")
+    assert np.nan_to_num(values(gaps), nan=-1).ravel().tolist() == [1704067200, -1, -1, 1704153600]
+    assert values(opened(folder, "month,a\n1970-01,1\n1970-02,2\n", x="month")).ravel().tolist() == [0, 31 * 86400]
+
+
+@AREA.refused("a date that does not exist", "column 'day': '2024-13-40' cannot be read as a date")
+def _(folder: Path, listener: Listener) -> None:
+    opened(folder, "day,a\n2024-01-01,1\n2024-13-40,2\n", x=["day", "a"])
 
 
 @AREA.changed("rows with infinite numbers", "cannot be used")
@@ -589,6 +626,24 @@ def _(folder: Path, listener: Listener) -> None:
     pq.write_table(decimals, folder / "d.parquet")
     assert values(aekit.open_data(folder / "d.parquet")).tolist() == [[1.5, 1], [2.25, 2]]
     listener.lines += source.notes
+
+
+@AREA.refused("words in an array of objects", "array of objects: 'x' at (0, 1): expected numbers")
+def _(folder: Path, listener: Listener) -> None:
+    assert np.isnan(values(aekit.open_data(np.array([[1, None], [2, 3.5]], object)))).sum() == 1
+    aekit.open_data(np.array([[1, "x"], [2, "y"]], object))
+
+
+@AREA.changed("pandas' intervals, periods and lists", "columns without numbers ignored: 'i', 'p', 'l'")
+def _(folder: Path, listener: Listener) -> None:
+    periods = pd.period_range("2024-01", "2024-03", freq="M")
+    rows = pd.DataFrame({"a": [1.0, 2, 3], "i": pd.cut([1, 2, 3], 2), "p": periods, "l": [[1], [2], [3]]})
+    assert aekit.open_data(rows).spec.names == ["a"]
+
+
+@AREA.refused("pandas' sparse columns", "Sparse pandas data (column a) not supported")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 1, 0])}))
 
 
 @AREA.right("a structured numpy array, and a Series")

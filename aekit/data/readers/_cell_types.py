@@ -80,7 +80,10 @@ class CellText(pa.ExtensionType):
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> CellText:
-        return cls()
+        return CELL_TEXT
+
+
+CELL_TEXT = CellText()
 
 
 class Typed(NamedTuple):
@@ -99,15 +102,16 @@ class Typed(NamedTuple):
 
 def as_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Mark a column of strings as text of a file, whose type is not decided."""
-    kind = CellText()
-    return pa.chunked_array([pa.ExtensionArray.from_storage(kind, chunk) for chunk in column.chunks], kind)
+    return pa.chunked_array([pa.ExtensionArray.from_storage(CELL_TEXT, chunk) for chunk in column.chunks], CELL_TEXT)
 
 
 def as_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the strings of a column of a text file; other columns as they are, categories as their values."""
     if isinstance(column.type, CellText):
         return pa.chunked_array([chunk.storage for chunk in column.chunks], pa.string())
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_dictionary(column.type):
+        return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type)
+    return column
 
 
 def to_typed(column: pa.ChunkedArray) -> Typed:
@@ -119,6 +123,10 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
     values = as_written(column)
     if not isinstance(column.type, CellText):
         return Typed(values, {}, _is_rounded(values))
+    try:
+        return _to_numbers(values, {})  # the usual case, first
+    except pa.ArrowInvalid:
+        pass
     known = pc.fill_null(pc.invert(pc.is_in(values, pa.array(MISSING))), False)
     cells = pc.if_else(known, values, None)
     if cells.null_count == len(cells):
@@ -226,7 +234,11 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
 def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:
     """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is no number."""
     floats = cells.cast(pa.float64())
-    if not pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py():
+    numbers = floats.to_numpy()
+    if np.isnan(numbers).any() and floats.null_count < len(floats):
+        floats = pa.chunked_array([pa.array(numbers, from_pandas=True)])  # null where the text is nan
+    fractions = numbers != np.floor(numbers)
+    if fractions[~np.isnan(numbers)].any() or not pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py():
         return Typed(floats, strays)
     try:
         integers = pc.utf8_ltrim(cells, "+").cast(pa.int64())

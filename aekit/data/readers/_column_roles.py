@@ -17,8 +17,8 @@ from aekit.errors import DataError
 
 FEW = 20
 """Maximum number of categories of a text column that becomes features by default."""
-MIN_NUMBERED, MIN_SHUFFLED, MIN_SAMPLED = 5, 10, 20
-"""Minimum numbers of rows from which 0, 1, ... are row numbers: in this order, in any order, and with half of them missing."""
+MIN_NUMBERED, MIN_SAMPLED = 10, 20
+"""Minimum numbers of rows from which 0, 1, ... are row numbers, in any order, and with up to half of them missing."""
 _INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
 _ID_NAME = re.compile(
     r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
@@ -43,16 +43,16 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
             continue
         numbers = values.to_numpy()
         first, last = int(numbers.min()), int(numbers.max())
-        spans = first in (0, 1) and last - first == len(numbers) - 1
-        if spans and len(numbers) >= MIN_NUMBERED and np.array_equal(numbers, rows + first):
+        if len(np.unique(numbers)) < len(numbers):
+            continue
+        spans = first in (0, 1) and last - first == len(numbers) - 1 and len(numbers) >= MIN_NUMBERED
+        part = first >= 0 and last < 2 * len(numbers) and len(numbers) >= MIN_SAMPLED
+        if spans and np.array_equal(numbers, rows + first):
             row_names[name] = "row numbers"
-        elif len(np.unique(numbers)) == len(numbers):
-            if _ID_NAME.fullmatch(name.strip()):
-                row_names[name] = "ids"
-            elif (spans and len(numbers) >= MIN_SHUFFLED) or (
-                first >= 0 and last < 2 * len(numbers) and len(numbers) >= MIN_SAMPLED
-            ):
-                row_names[name] = "row numbers"
+        elif _ID_NAME.fullmatch(name.strip()):
+            row_names[name] = "ids"
+        elif spans or part:
+            row_names[name] = "row numbers"
     return row_names
 
 

@@ -18,6 +18,8 @@ from aekit.errors import DataError
 
 LINES, CHARACTERS = 500, 200_000
 """Most lines from which the form of a file is guessed, and about as many characters, but at least 50 lines."""
+COMPARED = 200
+"""Most columns, the first and the last, in which the first line is compared with those below."""
 COMMENTS = ("#", "%", "//")
 
 _KNOWN_NAMES = {
@@ -87,7 +89,10 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     lines = lines[: max(50, len(lines) * CHARACTERS // max(CHARACTERS, sum(map(len, lines))))]
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: empty file" if not skip else f"{path}: skip = {skip}: no lines are left")
-    delimiter = _find_delimiter(path, lines, form.delimiter)
+    declared = re.fullmatch(r'"?sep=(.)"?\s*', lines[0]) if form.skip == "auto" else None
+    if declared:  # Excel's line on the delimiter
+        skip, lines = 1, lines[1:]
+    delimiter = _find_delimiter(path, lines, declared[1] if declared and form.delimiter == "auto" else form.delimiter)
     records = [record for record in _records(lines, delimiter) if any(cell.strip() for cell in record[1])]
     if not records:
         records = [(len(lines), lines[0].split(delimiter or None))]
@@ -235,8 +240,12 @@ def _has_header(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[bo
         return True, ""
     said = "line 1 is read as the names of columns; header = false reads it as a row"
     names, values, weak = 0, 0, 0
-    for number, cell in enumerate(cells):
-        below = [row[number].strip() for row in rows]
+    wide = len(cells) > COMPARED
+    for number in (
+        [*range(COMPARED // 2), *range(len(cells) - COMPARED // 2, len(cells))] if wide else range(len(cells))
+    ):
+        cell = cells[number]
+        below = [row[number].strip() for row in rows[:100]]
         below = [other for other in below if other not in MISSING and other not in PLACEHOLDERS]
         if cell in MISSING or cell in PLACEHOLDERS:
             continue
@@ -287,6 +296,8 @@ def _is_progression(cells: Sequence[str]) -> bool:
     """Return whether the numbers among the cells are whole and evenly spaced, as years are."""
     numbers = [cell for cell in cells if looks_numeric(cell)]
     if len(numbers) < 2 or not all(re.fullmatch(r"\d+", number) for number in numbers):
+        return False
+    if len(numbers) == 2 and not all(1800 <= int(number) <= 2100 for number in numbers):
         return False
     steps = {int(after) - int(before) for before, after in pairwise(numbers)}
     return len(steps) == 1 and steps != {0}

@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aekit.data.readers._cell_types import MISSING, is_text, to_floats, to_typed
+from aekit.data.readers._cell_types import MISSING, PLACEHOLDERS, is_text, to_floats, to_typed
 from aekit.errors import DataError
 
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _TIME = (
-    rf"^(?:(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
+    rf"^(?:\d{{4}}-\d{{2}}|(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
     rf"|\d{{1,2}}[- ]?{_MONTH}[-, ]+\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
     rf"(?:[T ,]+{_CLOCK}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_CLOCK}|-?\d+ days?(?:[ ,]+{_CLOCK})?)$"
 )
 _DATES = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
+    *("%Y-%m", "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
     *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
 )
 _CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
@@ -36,7 +36,8 @@ def is_time(column: pa.ChunkedArray) -> bool:
     if not is_text(typed):
         return False
     text = typed.cast(pa.string())
-    known = pc.filter(text, pc.fill_null(pc.invert(pc.is_in(text, pa.array(MISSING))), False))
+    known = text.drop_null()
+    known = known.filter(pc.invert(pc.is_in(known, pa.array([*MISSING, *PLACEHOLDERS]))))
     return bool(len(known)) and bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
 
 
@@ -65,7 +66,7 @@ def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
 
 def _parse_times(words: Sequence[str], where: str) -> list[float]:
     texts = [" ".join(word.split()) for word in words]
-    known = [text for text in texts if text not in MISSING]
+    known = [text for text in texts if text not in MISSING and text not in PLACEHOLDERS]
     try:
         iso = [_seconds(datetime.fromisoformat(text)) for text in known]
     except ValueError:
@@ -79,15 +80,14 @@ def _parse_times(words: Sequence[str], where: str) -> list[float]:
             parsed = [datetime.strptime(text, form) for text in known]
         except ValueError:
             continue
-        start = _EPOCH if "%d" in form else datetime(1900, 1, 1)
+        start = _EPOCH if "%Y" in form or "%y" in form else datetime(1900, 1, 1)
         readings.append([(moment - start).total_seconds() for moment in parsed])
     durations = [re.fullmatch(r"(-?\d+) days?(?:[ ,]+(\d+):(\d+)(?::([\d.]+))?)?", text) for text in known]
     if known and all(durations):
         readings.append([_duration(match.groups()) for match in durations if match])
     if not readings:
-        raise DataError(
-            f"{where}: dates such as {known[0]!r} cannot be read; expected 2024-12-31 or 2024-12-31 23:59:59"
-        )
+        odd = _odd_one(known, formats)
+        raise DataError(f"{where}: {odd!r} cannot be read as a date; expected one such as 2024-12-31 23:59:59")
     if any(reading != readings[0] for reading in readings):
         raise DataError(f"{where}: dates such as {known[0]!r} can be read in two ways; write them as 2024-12-31")
     return _spread(texts, dict(zip(known, readings[0])))
@@ -106,3 +106,16 @@ def _duration(parts: Sequence[str | None]) -> float:
 
 def _spread(texts: Sequence[str], seconds: dict[str, float]) -> list[float]:
     return [seconds.get(text, np.nan) for text in texts]
+
+
+def _odd_one(known: Sequence[str], formats: Sequence[str]) -> str:
+    """Return the first text that is not of the form of the others."""
+    for form in formats:
+        for number, text in enumerate(known):
+            try:
+                datetime.strptime(text, form)
+            except ValueError:
+                if number:
+                    return text
+                break
+    return known[0]

@@ -22,8 +22,8 @@ from aekit.data.readers._number_spelling import respell_numbers
 from aekit.data.readers._text_form import AUTO, COMMENTS, TextFormat as TextFormat, find_form
 from aekit.errors import DataError
 
-HEAD = 1 << 20
-"""Bytes from which the form of a file is guessed."""
+HEAD, FIRST_LINES = 1 << 20, 20
+"""Bytes from which the form of a file is guessed, and the fewest lines."""
 BLOCK = 1 << 26
 """Most bytes that are parsed at a time."""
 
@@ -43,8 +43,7 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
         DataError: it is empty, cannot be decoded, or its rows are of different lengths.
     """
     data, encoding_notes = _decoded(path, _read_bytes(path), form.encoding)
-    head = data if len(data) <= HEAD else data[: data.rfind(b"\n", 0, HEAD) + 1] or data[:HEAD]
-    text = head.decode("utf-8", "ignore")
+    text = _head(data).decode("utf-8", "ignore")
     found = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), found.lines)).encode("utf-8")) :]
     if not found.delimiter:
@@ -54,6 +53,7 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
     else:
         table = _parse(path, body, found.delimiter or "\t", numbers)
+        _check_quotes(path, table, body)
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
         columns = [pc.utf8_trim_whitespace(column) for column in columns]
@@ -66,9 +66,21 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     """Return the names of the columns of a text table from its first lines; raises as `read_delimited`."""
     head = _read_bytes(path, HEAD)
-    cut = head[: head.rfind(b"\n") + 1] if len(head) == HEAD and b"\n" in head else head
-    data, _ = _decoded(path, cut, form.encoding, is_head=True)
+    if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
+        head = _read_bytes(path)
+    data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
     return find_form(path, data.decode("utf-8", "ignore"), form).names
+
+
+def _head(data: bytes, is_cut: bool = False) -> bytes:
+    """Return whole lines from the start: 1 MB of them, but at least 20."""
+    if len(data) <= HEAD and not is_cut:
+        return data
+    end = data.rfind(b"\n", 0, HEAD) + 1
+    lines = data.count(b"\n", 0, end)
+    while lines < FIRST_LINES and (end := data.find(b"\n", end) + 1):
+        lines += 1
+    return data[:end] if end else data
 
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:
@@ -133,6 +145,14 @@ def _is_utf8(data: bytes, is_head: bool = False) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _check_quotes(path: Path, table: pa.Table, body: bytes) -> None:
+    """Check that the last row is not the rest of a file behind a quote that nothing closes."""
+    if table.num_rows and body.count(b'"') % 2:
+        for cell in table.slice(table.num_rows - 1).to_pylist()[0].values():
+            if "\n" in cell.strip() or "\r" in cell.strip():
+                raise DataError(f"{path}: a quote is not closed: {' '.join(cell.split())[:40]!r}")
 
 
 def _chunked(column: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:

@@ -78,7 +78,7 @@ def to_table(data: Any) -> pa.Table:
         data = data.to_frame()
     try:
         return pa.table(data)
-    except ValueError as error:
+    except (ValueError, TypeError, NotImplementedError) as error:
         if isinstance(error, pa.ArrowException) and (table := _from_objects(data)) is not None:
             return table
         names = list(map(str, getattr(data, "columns", [])))
