@@ -61,9 +61,16 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
         numbers = to_numbers(labels)
         limits = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
         return {"numeric": int((~np.isnan(numbers)).sum())} | limits
-    known = has_label(labels)
-    counted = Counter(str(label) if is_known else "no label" for label, is_known in zip(labels.tolist(), known))
-    return dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(labels)}
+    known = has_label(labels) if labels.ndim == 1 else np.ones(len(labels), bool)
+    named = labels[known]
+    # Whole numbers are floats only because NaN stands for no label.
+    named = named.astype(np.int64) if named.dtype.kind == "f" and labels.ndim == 1 else named
+    counted = Counter(str(label) for label in named.tolist())
+    many = len(counted) > 100
+    counts: dict[str, float] = (
+        {f"{len(counted)} different values": len(named)} if many else dict(sorted(counted.items()))
+    )
+    return counts | ({"(no label)": int((~known).sum())} if not known.all() else {})
 
 
 def _as_text(description: dict[str, Any]) -> str:

@@ -20,7 +20,9 @@ from aekit.progress import Progress
 @click.option("--pretext", "pretexts", multiple=True, metavar="NAME", help="Pretext task; repeatable.")
 @click.option("--backbone", metavar="NAME", help="Network; by default the one for the kind of data.")
 @click.option(
-    "--dim", type=click.IntRange(min=0), help="Dimensions of the embedding; 0: the backbone's features  [default: 64]"
+    "--dim",
+    type=click.IntRange(min=0),
+    help="Dimensions of the embedding; 0: the backbone's features  [default: 64, or half of the columns of a table]",
 )
 @click.option(
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."

@@ -17,8 +17,10 @@ import pyarrow as pa
 import torch
 
 from aekit._arguments import checked_arguments
+from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data.locations import locate
 from aekit.data.readers.table_columns import read_columns
+from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
 from aekit.errors import DataError, PluginError, RecipeError
@@ -68,21 +70,22 @@ def open_data(
             raise RecipeError(f"data.{name}: options do not apply to a source that is already open" for name in options)
         return _checked(data, "the source", like)
     if isinstance(data, (list, tuple)):
-        data = _stacked(data)
+        data = stack_rows(data)
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
+    if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
+        data = pa.table({name: data[name] for name in data.dtype.names})
     if hasattr(data, "__arrow_c_stream__"):
-        try:
-            table = pa.table(data)
-        except pa.ArrowException as error:
-            raise DataError(f"the table: a column of mixed or unknown values ({str(error).splitlines()[0]})") from None
+        table = to_table(data)
         source = _open_in_memory(table, options, like) if options else from_table(table, like=like)
         return _checked(source, "the table", like)
     if not isinstance(data, np.ndarray):
         expected = "a path, SOURCE:NAME, an array, a table or a Source"
         raise DataError(f"data of type {type(data).__name__}: expected {expected}")
+    data, losses = unmask(data)
     source = _open_in_memory(data, options, like) if options else from_array(data, like=like)
+    source.losses = (*losses, *source.losses)
     return _checked(source, "the array", like)
 
 
@@ -114,8 +117,8 @@ def from_array(
     splits: np.ndarray | None = None,
 ) -> ArraySource:
     """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
-    if array.dtype == object and array.ndim == 1:
-        array = _stacked(array.tolist())
+    if array.dtype == object:
+        array = stack_rows(array.tolist()) if array.ndim == 1 else to_numbers(array)
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
     source.notes = (note,) if note else ()
@@ -202,21 +205,6 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
 
 def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:
     return kind == like.kind and array.shape[1:] == like.shape
-
-
-def _stacked(rows: Sequence[Any]) -> np.ndarray:
-    """Stack a list of arrays of one shape to (N, ...)."""
-    if not len(rows):
-        raise DataError("an empty list: expected arrays")
-    shapes = []
-    for number, row in enumerate(rows):
-        try:
-            shapes.append(np.shape(row))
-        except ValueError:  # numpy's own message does not name the row
-            raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
-        if shapes[number] != shapes[0]:
-            raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
-    return np.stack([np.asarray(row) for row in rows])
 
 
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:

@@ -21,6 +21,8 @@ MOST = 100_000
 """Maximum number of samples, evenly spaced, that statistics come from."""
 FAR = 100.0
 """Scaled distance of the origin from which samples are centered in float64: float32 would lose their last digits."""
+ROUNDING = 1e-15
+"""Deviations up to this fraction of the mean are rounding errors of a constant."""
 WIDE = (1e-30, 1e30)
 """Scales beyond these leave the range of float32 on the way."""
 
@@ -121,7 +123,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
         scale, shift = ones / max(top - bottom, 1e-12), ones * (-bottom / max(top - bottom, 1e-12))
         why = f"{bottom:g}..{top:g} is scaled to 0..1"
     elif mode == "standard":
-        scale = torch.where(deviation > 1e-12 * mean.abs().clamp(min=1e-30), 1 / deviation, ones)
+        scale = torch.where(deviation > ROUNDING * mean.abs().clamp(min=1e-300), 1 / deviation, ones)
         shift = -mean * scale
         what = "column" if spec.is_vector else "channel"
         why = f"each {what} is scaled to mean 0 and standard deviation 1"
@@ -157,8 +159,12 @@ def _moments(samples: Samples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     over = (0,) if samples.spec.is_vector else (0, *range(2, len(samples.spec.shape) + 1))
     low, high = torch.full(shape, torch.inf, dtype=torch.float64), torch.full(shape, -torch.inf, dtype=torch.float64)
     count, mean, square = 0, torch.zeros(shape, dtype=torch.float64), torch.zeros(shape, dtype=torch.float64)
+    origin: Tensor | None = None
     for raw in samples.chunks(max_samples=MOST):
         chunk = raw.double()
+        if origin is None:
+            origin = chunk.amin(over, keepdim=True)
+        chunk = chunk - origin  # so that the moments of data far from 0 are precise, and those of constants exact
         low = torch.minimum(low, chunk.amin(over).reshape(shape).cpu())
         high = torch.maximum(high, chunk.amax(over).reshape(shape).cpu())
         # Chan's parallel update: exact where a sum of squares would lose precision to a large mean.
@@ -169,4 +175,6 @@ def _moments(samples: Samples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         square += spread + delta**2 * count * n / (count + n)
         mean += delta * n / (count + n)
         count += n
-    return low, high, mean, (square / count).sqrt()
+    assert origin is not None
+    start = origin.reshape(shape).cpu()
+    return low + start, high + start, mean + start, (square / count).sqrt()

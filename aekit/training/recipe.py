@@ -60,13 +60,7 @@ class DataSection(_Section):
 
 class EncoderSection(_Section):
     backbone: Annotated[str, Field(description="backbone plugin; auto: by the kind of data")] = "auto"
-    dim: Annotated[
-        int,
-        Field(
-            ge=0,
-            description="dimensions of the embedding; 0: the backbone's features; vectors: by default at most half as many",
-        ),
-    ] = 64
+    dim: Annotated[int, Field(ge=0, description="dimensions of the embedding; 0: the backbone's features")] = 64
     scaling: Annotated[
         Literal["auto", "unit", "standard", "none"], Field(description="scaling of raw samples; auto: by their range")
     ] = "auto"

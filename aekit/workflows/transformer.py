@@ -17,7 +17,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     Args:
         variants: autoencoder variants, such as ``("denoising",)``, as `aekit.fit` takes them.
         backbone: the backbone, as `aekit.fit` takes it.
-        dim: dimensions of the embedding; None: the number of columns, at most 64.
+        dim: dimensions of the embedding; None: half of the number of features, at most 64.
         epochs: passes over the rows; None: about 3000 steps in total.
         overrides: recipe settings by dotted name, such as ``{"train.lr": 1e-3}``.
         random_state: seed of weights, order and noise; None means 0, so that results are reproducible.
@@ -53,13 +53,16 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> AekitTransformer:
-        """Train the autoencoder on (N, D) rows; labels are ignored."""
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        """Train the autoencoder on (N, D) rows; labels are ignored.
+
+        The columns of a DataFrame are used as `aekit.open_data` uses those of a CSV file: categories are encoded, and columns
+        that only number or name the rows are left out with a warning.
+        """
         self.encoder_ = fit(
-            rows,
+            self._rows(X, reset=True),
             variants=self.variants,
             backbone=self.backbone,
-            dim=min(rows.shape[1], 64) if self.dim is None else self.dim,
+            dim=self.dim,
             epochs=self.epochs,
             seed=_seed(self.random_state),
             overrides={"train.precision": "fp32", **(self.overrides or {})},
@@ -69,10 +72,27 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Embed (N, D) rows as (N, dim), in the dtype of the rows."""
+        """Embed (N, D) rows as (N, dim), in the dtype of the rows.
+
+        Raises:
+            ValueError: a row of a DataFrame has no number in a column.
+        """
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self.encoder_.embed(rows, progress=False).vectors.astype(rows.dtype)
+        rows = self._rows(X, reset=False)
+        embeddings = self.encoder_.embed(rows, progress=False)
+        if len(embeddings) != len(rows):
+            lacking = f"{len(rows) - len(embeddings)} of {len(rows)} rows have missing or infinite values"
+            raise ValueError(f"{lacking}; overrides={{'data.arrays.missing': 'median'}} imputes missing ones")
+        dtype = rows.dtype if isinstance(rows, np.ndarray) else np.dtype(self.encoder_.spec.dtype)
+        return embeddings.vectors.astype(dtype)
+
+    def _rows(self, X: Any, *, reset: bool) -> Any:
+        """Check (N, D) rows: arrays as scikit-learn does, tables by the names of their columns."""
+        if hasattr(X, "__arrow_c_stream__") and hasattr(X, "columns") and len(X) > 1 - (not reset) and len(X.columns):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X
+        minimum = {"ensure_min_samples": 2} if reset else {}
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=reset, **minimum)
 
 
 def _seed(random_state: Any) -> int:

@@ -169,7 +169,7 @@ def _list(path: Path, column: str) -> Listing:
         paths=files,
         labels=tables.to_labels(table[label]) if label and not _holds_images(table[label]) else None,
         splits=tables.to_splits(table[split], path) if split else None,
-        note="; ".join(notes),
+        note="; ".join([*notes, *tables.remarks(table)]),
         losses=tuple(losses),
     )
 

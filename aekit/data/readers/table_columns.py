@@ -6,9 +6,8 @@ A trained encoder knows its columns by name, so that another table may have more
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -17,25 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers import tables
-from aekit.data.readers.cell_text import EXACT, as_written, is_time, to_seconds, to_typed
+from aekit.data.readers._cell_types import EXACT, as_written, decide_types
+from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label
+from aekit.data.readers._times import is_time, to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
 
 Categories = Literal["few", "none"]
 Missing = Literal["skip", "median"]
 
-FEW = 20
-"""Maximum number of categories of a text column that becomes features by default."""
 MANY = 1000
 """Maximum number of categories of a text column that is chosen by name."""
-MIN_NUMBERED, MIN_SHUFFLED = 5, 10
-"""Minimum numbers of rows from which 0, 1, ... are row numbers, in this order and in any order."""
 LARGEST = float(np.finfo(np.float32).max)
-
-_INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
-_ID_NAME = re.compile(
-    r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
-)
 
 
 class Tabular(NamedTuple):
@@ -101,8 +93,9 @@ def read_columns(
         if name not in names:
             raise DataError(f"{where}: no column {name!r}{closest_name(name, names)}")
     notes, losses = tables.remarks(table), list[str]()
+    written, (table, strays, rounded) = table, decide_types(table)
     others = [name for name in names if name not in (chosen or [])]
-    splits, split, loss = _splits(table, tables.find_column(others, ["split"]), where, chosen is not None)
+    splits, split, loss = find_splits(written, tables.find_column(others, ["split"]), where, chosen is not None)
     losses += loss
     ids = tables.find_column(others, ["id"])
     if {"x", "z"} <= {name.strip().lower() for name in names}:
@@ -110,7 +103,7 @@ def read_columns(
     label = y if y not in ("auto", "none") else tables.find_column(others, default_labels) if y == "auto" else None
     notes += [f"column {label!r} is the label"] if label else []
     if y == "auto" and label is None and chosen is None:
-        label, note = _unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
+        label, note = find_unnamed_label(table, [n for n in names if n not in (ids, split)], splits, like)
         notes += note
     # A second column of labels among the features would leak the labels of the evaluation.
     excluded = {label, ids, split} | ({n for n in names if n.lower() in default_labels} if label else set())
@@ -118,7 +111,7 @@ def read_columns(
     candidates = [n for n in names if n not in excluded]
     if like is not None and like.columns:
         columns = _find_columns(like.columns, chosen, candidates, table, where)
-        losses += _unknown_categories(table, columns)
+        losses += _unknown_categories(written, columns)
     else:
         ignored = sorted(n for n in excluded - {label, ids, split} if n)
         notes += [f"columns ignored: {', '.join(ignored)}"] if ignored else []
@@ -133,46 +126,29 @@ def read_columns(
             losses += _row_names_left_out(row_names)
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
-        columns, column_notes, column_losses = _choose_columns(training, chosen, candidates, encoding, missing, where)
+        columns, column_notes, column_losses = _choose_columns(
+            training, chosen, candidates, encoding, missing, where, rounded
+        )
         notes, losses = notes + column_notes, losses + column_losses
+        if not columns:
+            raise DataError(
+                f"{where}: no columns of numbers; choose columns by x, and labels by y; {'; '.join(losses)}".rstrip(
+                    "; "
+                )
+            )
     features = []
     for column in columns:
-        values, lines = _entries(table[column.name], column, where)
-        features.append(values)
-        losses += lines
+        if column.categories is None and not column.time and column.name in rounded:
+            raise _too_large(where, column.name)
+        source = table if column.categories is None else written
+        features.append(_entries(source[column.name], column, where))
+        if column.categories is None:
+            losses += _stray_words(column.name, strays.get(column.name, {}))
     losses += _check_range(columns, features, where, refuse=like is None)
     losses += _impute_missing(columns, features) if missing != "keep" else []
-    labels = tables.to_labels(table[label]) if label else None
-    id_list = tables.to_strings(table[ids]).tolist() if ids else None
+    labels = tables.to_labels(written[label]) if label else None
+    id_list = tables.to_strings(written[ids]).tolist() if ids else None
     return Tabular(np.column_stack(features), columns, labels, id_list, splits, "; ".join(notes), tuple(losses))
-
-
-def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:
-    """Return the columns that number or name the rows, and so are no features: name -> ``index``, ``row numbers`` or ``ids``.
-
-    These are the index of pandas and of R; whole numbers 0, 1, ... or 1, 2, ...; and whole numbers that are all different where
-    the name says that they are ids. Fractions are measurements, whatever they are called.
-    """
-    index, rows = tables.index_columns(table), np.arange(len(table))
-    row_names = {}
-    for name in candidates:
-        if name in index or _INDEX_NAME.fullmatch(name.strip()):
-            row_names[name] = "index"
-            continue
-        values = to_typed(table[name]).column
-        if not pa.types.is_integer(values.type) or values.null_count or len(values) < 2:
-            continue
-        numbers = values.to_numpy()
-        first, last = int(numbers.min()), int(numbers.max())
-        spans = first in (0, 1) and last - first == len(numbers) - 1
-        if spans and len(numbers) >= MIN_NUMBERED and np.array_equal(numbers, rows + first):
-            row_names[name] = "row numbers"
-        elif len(np.unique(numbers)) == len(numbers):
-            if _ID_NAME.fullmatch(name.strip()):
-                row_names[name] = "ids"
-            elif spans and len(numbers) >= MIN_SHUFFLED:
-                row_names[name] = "row numbers"
-    return row_names
 
 
 def _row_names_left_out(row_names: dict[str, str]) -> list[str]:
@@ -182,62 +158,19 @@ def _row_names_left_out(row_names: dict[str, str]) -> list[str]:
     return [f"columns that number or name the rows ignored: {listed}; x = [...] uses them"]
 
 
-def _splits(
-    table: pa.Table, split: str | None, where: str, has_choice: bool
-) -> tuple[np.ndarray | None, str | None, list[str]]:
-    """Return the splits of the rows and the name of their column, unless it holds something else, and lines on that."""
-    if split is None:
-        return None, None, []
-    if tables.is_numeric(table[split]) and not tables.is_empty(table[split]):
-        return None, None, [] if has_choice else [f"column {split!r} holds numbers, not splits: it is a feature"]
-    try:
-        return tables.to_splits(table[split], where), split, []
-    except DataError as error:
-        if has_choice:
-            return None, None, [f"column {split!r} ignored: its values are not train, validation and test"]
-        raise DataError(f"{error}; choose columns by x where it means something else") from None
-
-
-def _unnamed_label(
-    table: pa.Table, candidates: Sequence[str], splits: np.ndarray | None, like: SampleSpec | None
-) -> tuple[str | None, list[str]]:
-    """Return the column that must be the label though its name does not say so, and a note."""
-    known = {column.name for column in like.columns} if like is not None else set()
-    if splits is not None and not known:
-        lacking = [
-            name
-            for name in candidates
-            if any(
-                tables.is_empty(table[name].filter(pa.array(splits == split)))
-                for split in set(splits.tolist()) - {"train"}
-            )
-            and not tables.is_empty(table[name].filter(pa.array(splits == "train")))
-        ]
-        if len(lacking) == 1:
-            return lacking[0], [f"column {lacking[0]!r} is the label, as only the training part has it"]
-    if not tables.is_headerless(table) or len(candidates) < 2:
-        return None, []
-    texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
-    for name in (candidates[-1], candidates[0]):
-        if name in known:
-            continue
-        values = as_written(table[name])
-        count = len(pc.unique(values))
-        if texts == [name] and 2 <= count <= len(values) // 2:
-            return name, [f"column {name!r} is the label, as it alone holds words; y = 'none' uses it as a feature"]
-        whole = pa.types.is_integer(to_typed(table[name]).column.type)
-        if not texts and whole and name == candidates[-1] and 2 <= count <= min(FEW, len(values) // 4) and not known:
-            return None, [f"column {name!r} has {count} different values; y = {name!r} uses it as the label"]
-    return None, []
-
-
 def _choose_columns(
-    table: pa.Table, chosen: list[str] | None, candidates: list[str], encoding: Categories, missing: str, where: str
+    table: pa.Table,
+    chosen: list[str] | None,
+    candidates: list[str],
+    encoding: Categories,
+    missing: str,
+    where: str,
+    too_large: set[str],
 ) -> tuple[tuple[Column, ...], list[str], list[str]]:
     """Return the columns of features, notes on choices, and lines on columns that are left out."""
     columns, encoded, empty, not_numeric, times, rounded = [], [], [], [], [], []
     for name in candidates if chosen is None else chosen:
-        column, typed = table[name], to_typed(table[name])
+        column = table[name]
         if is_time(column):
             if chosen is None:
                 times.append(name)
@@ -247,21 +180,19 @@ def _choose_columns(
                 impute_value = float(np.nanmedian(to_seconds(column, f"{where}: column {name!r}")))
             columns.append(Column(name, impute_value=impute_value, time=True))
             continue
-        if tables.is_numeric(typed.column):
-            if chosen is None and typed.column.null_count == len(column):
+        if tables.is_numeric(column):
+            if chosen is None and column.null_count == len(column):
                 empty.append(name)
                 continue
-            if typed.rounded:
-                if chosen is not None:
-                    raise _too_large(where, name)
+            if name in too_large and chosen is None:
                 rounded.append(name)
                 continue
             impute_value = None
-            if missing == "median" and typed.column.null_count < len(column):
-                impute_value = float(np.nanmedian(tables.to_floats(typed.column)))
+            if missing == "median" and column.null_count < len(column):
+                impute_value = float(np.nanmedian(tables.to_floats(column)))
             columns.append(Column(name, impute_value=impute_value))
             continue
-        values = _categories(column) if encoding == "few" and tables.is_text(typed.column) else []
+        values = _categories(column) if encoding == "few" and tables.is_text(column) else []
         # A column with a different value in nearly every row names the rows.
         if 2 <= len(values) <= (min(FEW, len(table) // 2) if chosen is None else MANY):
             columns.append(Column(name, tuple(values)))
@@ -275,10 +206,9 @@ def _choose_columns(
     losses += [f"columns of dates and times ignored: {_quote(times)}; x = [...] uses them as seconds"] if times else []
     if rounded:
         losses.append(f"columns of whole numbers beyond 2^53, which float64 would round, ignored: {_quote(rounded)}")
-    if not columns or (not_numeric and chosen is not None):
-        problem = f"no numbers in {_quote(not_numeric)}" if not_numeric else "no columns of numbers"
-        also = "".join(f"; {loss}" for loss in losses[bool(not_numeric) :])
-        raise DataError(f"{where}: {problem}; choose columns by x, and labels by y{also}")
+    if not_numeric and (chosen is not None or not columns):
+        also = "".join(f"; {loss}" for loss in losses[1:])
+        raise DataError(f"{where}: no numbers in {_quote(not_numeric)}; choose columns by x, and labels by y{also}")
     notes = [f"an entry of 0 or 1 for each category in {_quote(encoded)}"] if encoded else []
     return tuple(columns), notes, losses
 
@@ -311,27 +241,23 @@ def _find_columns(
             raise DataError(
                 f"{where}: no column {column.name!r}, expected by the encoder{closest_name(column.name, names)}"
             )
-        typed = to_typed(table[column.name])
-        if column.categories is None and not column.time and not tables.is_numeric(typed.column):
+        if column.categories is None and not column.time and not tables.is_numeric(table[column.name]):
             raise DataError(f"{where}: column {column.name!r} does not hold numbers; expected numbers")
-        if column.categories is None and typed.rounded:
-            raise _too_large(where, column.name)
         if column.categories is not None and pa.types.is_nested(table[column.name].type):
             raise DataError(f"{where}: column {column.name!r} holds lists or records; expected categories")
     return columns
 
 
-def _entries(column: pa.ChunkedArray, described: Column, where: str) -> tuple[np.ndarray, list[str]]:
-    """Return the entries of a column, (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1; and what was changed."""
+def _entries(column: pa.ChunkedArray, described: Column, where: str) -> np.ndarray:
+    """Return the entries of a column: (N,) numbers, NaN where one is missing, or (N, categories) of 0 and 1."""
     if described.categories is not None:
         positions = pc.index_in(_texts(column), value_set=pa.array(described.categories, pa.string()))
-        return (positions.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64), []
+        return (positions.fill_null(-1).to_numpy()[:, None] == np.arange(described.size)).astype(np.float64)
     if described.time:
-        return to_seconds(column, f"{where}: column {described.name!r}"), []
-    typed = to_typed(column)
-    if not tables.is_numeric(typed.column):
+        return to_seconds(column, f"{where}: column {described.name!r}")
+    if not tables.is_numeric(column):
         raise DataError(f"{where}: column {described.name!r} does not hold numbers; expected numbers")
-    return tables.to_floats(typed.column), _stray_words(described.name, typed.strays)
+    return tables.to_floats(column)
 
 
 def _texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aekit.data.readers.cell_text import (
+from aekit.data.readers._cell_types import (
+    as_cells,
     is_empty as is_empty,
     is_numeric as is_numeric,
     is_text as is_text,
@@ -18,7 +21,8 @@ from aekit.data.readers.cell_text import (
     to_labels as to_labels,
     to_strings as to_strings,
 )
-from aekit.data.readers.delimited import AUTO, TextFormat, delimited_names, read_delimited
+from aekit.data.readers._text_form import AUTO, TextFormat
+from aekit.data.readers.delimited import delimited_names, read_delimited
 from aekit.errors import DataError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
@@ -36,8 +40,8 @@ _HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     """Read a table.
 
-    Columns of a CSV file hold its text (`aekit.data.readers.cell_text.CellText`), whose type depends on its use; without a header
-    they are named "0", "1", ... `remarks` returns the choices that reading it made.
+    Columns of a CSV file hold its text (`aekit.data.readers._cell_types.CellText`), whose type depends on its use; without a
+    header they are named "0", "1", ... `remarks` returns the choices that reading it made.
 
     Args:
         path: the file.
@@ -60,6 +64,54 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     if not table.num_rows:
         raise DataError(f"{path}: the table has no rows")
     return table
+
+
+def to_table(data: Any) -> pa.Table:
+    """Return a table of pandas, polars or pyarrow as one of Arrow.
+
+    Columns of Python objects of several types, as pandas reads them from files with words among numbers, hold their text.
+
+    Raises:
+        DataError: names that are not unique, or a column of unknown values.
+    """
+    if hasattr(data, "to_frame"):  # a single column
+        data = data.to_frame()
+    try:
+        return pa.table(data)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        if isinstance(error, pa.ArrowException) and (table := _from_objects(data)) is not None:
+            return table
+        names = list(map(str, getattr(data, "columns", [])))
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
+            listed = ", ".join(map(repr, repeated))
+            raise DataError(f"the table: {listed} names more than one column; names must differ") from None
+        reason = " ".join(map(str, error.args[:1] or [error])).splitlines()[0]
+        raise DataError(f"the table: a column of mixed or unknown values ({reason})") from None
+
+
+def _from_objects(data: Any) -> pa.Table | None:
+    """Return a DataFrame whose columns of objects are text; None if it is no DataFrame of pandas."""
+    if not hasattr(data, "dtypes") or not hasattr(data, "assign"):
+        return None
+    mixed = [name for name, dtype in zip(data.columns, data.dtypes) if str(dtype) == "object"]
+    texts = {
+        str(name): as_cells(pa.chunked_array([[None if _is_missing(v) else str(v) for v in data[name]]], pa.string()))
+        for name in mixed
+    }
+    try:
+        table = pa.table(data.drop(columns=mixed))
+    except (pa.ArrowException, ValueError):
+        return None
+    for place, name in enumerate(map(str, data.columns)):
+        if name in texts:
+            table = table.add_column(place, name, texts[name])
+    return table
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
+    )
 
 
 def remarks(table: pa.Table) -> list[str]:

@@ -185,6 +185,8 @@ def _changed(recipe: Recipe, finished: Mapping[str, Any], seed: int) -> list[str
     before = flatten_settings(finished)
     unset = [name for name in ("epochs", "batch_size") if name not in recipe.train.model_fields_set]
     free = {"evaluate.baselines", *(f"train.{name}" for name in unset)}
+    if "dim" not in recipe.encoder.model_fields_set:
+        free.add("encoder.dim")
     if recipe.train.precision == "auto":
         free.add("train.precision")
     if recipe.objective.loss == "auto":

@@ -51,7 +51,7 @@ _ENCODING = Field(description="encoding of a text table, such as cp1252; auto: U
 _DELIMITER = Field(description="character between the cells of a text table, tab or blanks; auto: found out")
 _DECIMAL = Field(description="decimal separator of a text table; auto: a comma where numbers allow nothing else")
 _HEADER = Field(description="whether line 1 of a text table holds names; auto: by comparing it with the lines below")
-_SKIP = Field(ge=0, description="lines before a text table to skip; auto: comments and lines of other widths")
+_SKIP = Field(description="lines before a text table to skip; auto: comments and lines of other widths")
 _KIND = Field(description="kind of sample; auto: by the number of axes and the dtype")
 
 
@@ -83,7 +83,7 @@ class Arrays(ArraySource):
         delimiter: Annotated[str, _DELIMITER] = "auto",
         decimal: Annotated[Literal["auto", ".", ","], _DECIMAL] = "auto",
         header: Annotated[Literal["auto"] | bool, _HEADER] = "auto",
-        skip: Literal["auto"] | Annotated[int, _SKIP] = "auto",
+        skip: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _SKIP] = "auto",
     ) -> None:
         form = TextFormat(encoding, delimiter, decimal, header, skip)
         if isinstance(where, str):

@@ -1,85 +1,62 @@
 """Decide the types of columns: what the cells of a text file hold, and what columns of Arrow hold as numbers.
 
-The type of a cell of a CSV file depends on its use: ``007`` is an id or a class as it is written, and the number 7 as a feature. So
-columns of text files stay text, in a type of their own, until they are used.
+The type of a cell of a CSV file depends on its use: as an id or a class ``007`` is what is written, as a feature it is the number
+7. So columns of text files stay text, in a type of their own, until they are used.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aekit.errors import DataError
-
-MISSING = tuple(
-    [
+MISSING = (
+    *(
+        "",
         "?",
         "NA",
         "N/A",
+        "n/a",
+        "<NA>",
         "NaN",
         "nan",
         "NAN",
         "-nan",
         "-NaN",
+        "NaT",
         "null",
         "NULL",
         "Null",
         "nul",
         "None",
-        "<NA>",
-        "NaT",
-        "n/a",
-        "#N/A",
-        "#NA",
-        "1.#IND",
-        "-1.#IND",
-        "1.#QNAN",
-        "-1.#QNAN",
-    ]
-) + ("", "#N/A N/A")
+    ),
+    *("#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
 """Cells that are missing values in a column of numbers."""
-PLACEHOLDERS = tuple(
-    [
+PLACEHOLDERS = (
+    *(
         "-",
         "--",
         "---",
-        "–",
-        "—",
+        "\u2013",
+        "\u2014",
         ".",
         "..",
         "...",
         "*",
         "**",
         "#",
-        "#DIV/0!",
-        "#REF!",
-        "#VALUE!",
-        "#NUM!",
-        "#NAME?",
-        "#NULL!",
         "na",
         "n.a.",
         "N.A.",
-        "none",
-        "nil",
-        "nd",
         "n.d.",
         "N.D.",
-        "ND",
-        "missing",
-        "Missing",
-        "unknown",
-        "Unknown",
-        "error",
-        "Error",
-        "ERROR",
-    ]
+        "nd",
+    ),
+    *("none", "nil", "missing", "Missing", "unknown", "Unknown", "error", "Error", "ERROR"),
+    *("#DIV/0!", "#REF!", "#VALUE!", "#NUM!", "#NAME?", "#NULL!"),
 )
 """Cells that stand for a missing value in a column of numbers too, which is worth a line."""
 STRAY_SHARE = 0.05
@@ -88,22 +65,8 @@ EXACT = 2**53
 """Whole numbers up to this are exact in float64."""
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_FINITE = f"^{NUMBER}$"
 _NUMBER = rf"^(?:{NUMBER}|[+-]?(?i:inf|infinity))$"
 _INTEGER = r"^[+-]?\d+$"
-_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?"
-_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_TIME = (
-    rf"^(?:(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.](?:\d{{4}}|\d{{2}})"
-    rf"|\d{{1,2}}[- ]?{_MONTH}[-, ]+\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}})"
-    rf"(?:[T ,]+{_CLOCK}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_CLOCK}|-?\d+ days?(?:[ ,]+{_CLOCK})?)$"
-)
-_DATES = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
-)
-_CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
-_EPOCH = datetime(1970, 1, 1)
 
 
 class CellText(pa.ExtensionType):
@@ -117,7 +80,10 @@ class CellText(pa.ExtensionType):
 
     @classmethod
     def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> CellText:
-        return cls()
+        return CELL_TEXT
+
+
+CELL_TEXT = CellText()
 
 
 class Typed(NamedTuple):
@@ -136,15 +102,16 @@ class Typed(NamedTuple):
 
 def as_cells(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Mark a column of strings as text of a file, whose type is not decided."""
-    kind = CellText()
-    return pa.chunked_array([pa.ExtensionArray.from_storage(kind, chunk) for chunk in column.chunks], kind)
+    return pa.chunked_array([pa.ExtensionArray.from_storage(CELL_TEXT, chunk) for chunk in column.chunks], CELL_TEXT)
 
 
 def as_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the strings of a column of a text file; other columns as they are, categories as their values."""
     if isinstance(column.type, CellText):
         return pa.chunked_array([chunk.storage for chunk in column.chunks], pa.string())
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_dictionary(column.type):
+        return pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type)
+    return column
 
 
 def to_typed(column: pa.ChunkedArray) -> Typed:
@@ -156,6 +123,10 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
     values = as_written(column)
     if not isinstance(column.type, CellText):
         return Typed(values, {}, _is_rounded(values))
+    try:
+        return _to_numbers(values, {})  # the usual case, first
+    except pa.ArrowInvalid:
+        pass
     known = pc.fill_null(pc.invert(pc.is_in(values, pa.array(MISSING))), False)
     cells = pc.if_else(known, values, None)
     if cells.null_count == len(cells):
@@ -179,6 +150,30 @@ def to_typed(column: pa.ChunkedArray) -> Typed:
     )
 
 
+class Decided(NamedTuple):
+    """A table whose columns have types.
+
+    Attributes:
+        table: numbers, text and others, where the file has only text.
+        strays: name -> words among its numbers, as `Typed`.
+        rounded: names of columns of integers that are too large for float64.
+    """
+
+    table: pa.Table
+    strays: dict[str, dict[str, int]]
+    rounded: set[str]
+
+
+def decide_types(table: pa.Table) -> Decided:
+    """Decide the types of all columns, whose names must differ."""
+    typed = {name: to_typed(table[name]) for name in table.column_names}
+    decided = pa.table({name: each.column for name, each in typed.items()}).replace_schema_metadata(
+        table.schema.metadata
+    )
+    strays = {name: each.strays for name, each in typed.items() if each.strays}
+    return Decided(decided, strays, {name for name, each in typed.items() if each.rounded})
+
+
 def is_empty(column: pa.ChunkedArray) -> bool:
     """Return whether all values of a column are missing."""
     typed = to_typed(column).column
@@ -200,18 +195,6 @@ def is_text(column: pa.ChunkedArray) -> bool:
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
-def is_time(column: pa.ChunkedArray) -> bool:
-    """Return whether a column holds dates, times or durations, as Arrow's types or as text."""
-    typed = to_typed(column).column
-    if pa.types.is_temporal(typed.type):
-        return True
-    if not is_text(typed):
-        return False
-    text = typed.cast(pa.string())
-    known = pc.filter(text, pc.fill_null(pc.invert(pc.is_in(text, pa.array(MISSING))), False))
-    return bool(len(known)) and bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
-
-
 def to_floats(column: pa.ChunkedArray) -> np.ndarray:
     """Return a column as (N,) floats, NaN where a value is missing: float32 if it is that already, else float64."""
     typed = to_typed(column).column
@@ -219,29 +202,6 @@ def to_floats(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_integer(typed.type) or pa.types.is_decimal(typed.type):
         return pc.cast(typed, dtype, safe=False).to_numpy()
     return typed.cast(dtype).to_numpy()
-
-
-def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
-    """Return dates and times as (N,) float64 seconds since 1970 (times of day since midnight), NaN where one is missing.
-
-    Raises:
-        DataError: a text is no date, or can be read in two ways.
-    """
-    typed = to_typed(column).column
-    kind = typed.type
-    if pa.types.is_temporal(kind):
-        if pa.types.is_duration(kind):
-            return pc.cast(typed.cast(pa.duration("us"), safe=False), pa.int64()).cast(pa.float64()).to_numpy() / 1e6
-        if pa.types.is_time(kind):
-            return pc.cast(typed.cast(pa.time64("us")), pa.int64()).cast(pa.float64()).to_numpy() / 1e6
-        microseconds = typed.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
-        return pc.cast(pc.cast(microseconds, pa.int64()), pa.float64(), safe=False).to_numpy() / 1e6
-    if not is_text(typed):
-        return to_floats(typed)
-    encoded = typed.cast(pa.string()).combine_chunks().dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    seconds = np.array([*_parse_times(words, where), np.nan])
-    return seconds[encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
 
 
 def to_strings(column: pa.ChunkedArray) -> np.ndarray:
@@ -274,7 +234,11 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
 def _to_numbers(cells: pa.ChunkedArray, strays: dict[str, int]) -> Typed:
     """Convert texts of numbers to integers if all are, else to floats; raises `pa.ArrowInvalid` if one is no number."""
     floats = cells.cast(pa.float64())
-    if not pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py():
+    numbers = floats.to_numpy()
+    if np.isnan(numbers).any() and floats.null_count < len(floats):
+        floats = pa.chunked_array([pa.array(numbers, from_pandas=True)])  # null where the text is nan
+    fractions = numbers != np.floor(numbers)
+    if fractions[~np.isnan(numbers)].any() or not pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py():
         return Typed(floats, strays)
     try:
         integers = pc.utf8_ltrim(cells, "+").cast(pa.int64())
@@ -291,6 +255,9 @@ def _is_rounded(column: pa.ChunkedArray) -> bool:
         return any(int(float(value)) != int(value) for value in pc.unique(column).to_pylist() if value is not None)
     if not pa.types.is_integer(column.type) or column.type.bit_width < 64 or column.null_count == len(column):
         return False
+    extremes = pc.min_max(column).as_py()
+    if max(abs(extremes["min"]), abs(extremes["max"])) <= EXACT:
+        return False
     values = column.drop_null().to_numpy()
     large = np.unique(values[(values > EXACT) | (values < -EXACT if values.dtype.kind == "i" else False)])
     return any(int(float(value)) != value for value in large.tolist())
@@ -306,48 +273,3 @@ def _one_to_one(column: pa.ChunkedArray, typed: pa.ChunkedArray) -> bool:
     numbers = len(pc.unique(typed.drop_null()))
     # More values are measurements than versions such as 1.1 and 1.10.
     return numbers == len(texts) or numbers > 20
-
-
-def _parse_times(words: Sequence[str], where: str) -> list[float]:
-    texts = [" ".join(word.split()) for word in words]
-    known = [text for text in texts if text not in MISSING]
-    try:
-        iso = [_seconds(datetime.fromisoformat(text)) for text in known]
-    except ValueError:
-        pass
-    else:
-        return _spread(texts, dict(zip(known, iso)))
-    formats = [*_DATES, *_CLOCKS, *(f"{date} {clock}" for date in _DATES for clock in _CLOCKS)]
-    readings = []
-    for form in formats:
-        try:
-            parsed = [datetime.strptime(text, form) for text in known]
-        except ValueError:
-            continue
-        start = _EPOCH if "%d" in form else datetime(1900, 1, 1)
-        readings.append([(moment - start).total_seconds() for moment in parsed])
-    durations = [re.fullmatch(r"(-?\d+) days?(?:[ ,]+(\d+):(\d+)(?::([\d.]+))?)?", text) for text in known]
-    if known and all(durations):
-        readings.append([_duration(match.groups()) for match in durations if match])
-    if not readings:
-        raise DataError(
-            f"{where}: dates such as {known[0]!r} cannot be read; expected 2024-12-31 or 2024-12-31 23:59:59"
-        )
-    if any(reading != readings[0] for reading in readings):
-        raise DataError(f"{where}: dates such as {known[0]!r} can be read in two ways; write them as 2024-12-31")
-    return _spread(texts, dict(zip(known, readings[0])))
-
-
-def _seconds(moment: datetime) -> float:
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH.replace(tzinfo=UTC)) / timedelta(
-        seconds=1
-    )
-
-
-def _duration(parts: Sequence[str | None]) -> float:
-    days, hours, minutes, seconds = (float(part or 0) for part in parts)
-    return days * 86400 + hours * 3600 + minutes * 60 + seconds
-
-
-def _spread(texts: Sequence[str], seconds: dict[str, float]) -> list[float]:
-    return [seconds.get(text, np.nan) for text in texts]

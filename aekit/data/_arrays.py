@@ -1,0 +1,60 @@
+"""Prepare arrays in memory: stack rows, and make masked values missing ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aekit.errors import DataError
+
+
+def stack_rows(rows: Sequence[Any]) -> np.ndarray:
+    """Stack a list of arrays of one shape to (N, ...)."""
+    if not len(rows):
+        raise DataError("an empty list: expected arrays")
+    shapes = []
+    for number, row in enumerate(rows):
+        try:
+            shapes.append(np.shape(row))
+        except ValueError:  # numpy's own message does not name the row
+            raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
+        if shapes[number] != shapes[0]:
+            raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
+    if any(isinstance(row, np.ma.MaskedArray) for row in rows):
+        return np.ma.stack(rows)
+    return np.stack([np.asarray(row) for row in rows])
+
+
+def unmask(array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return an array whose masked values are missing, NaN, and a line on them."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return array, []
+    masked = int(np.ma.count_masked(array))
+    if not masked:
+        return array.data, []
+    if array.dtype.kind not in "uifb":
+        raise DataError(f"a masked array of dtype {array.dtype}: expected numbers")
+    if array.ndim > 2 and array.dtype.kind != "f":
+        raise DataError(f"{masked:,} masked values in an array of {array.dtype}: fill them first, with array.filled(0)")
+    dtype = array.dtype if array.dtype.kind == "f" else np.float64
+    rows = np.ma.getmaskarray(array).reshape(len(array), -1).any(axis=1).sum()
+    line = f"{masked:,} masked values are missing values: {rows:,} of {len(array):,} rows cannot be used"
+    return np.ma.filled(array.astype(dtype), np.nan), [line]
+
+
+def to_numbers(array: np.ndarray) -> np.ndarray:
+    """Return an array of Python objects, all of which are numbers or None, as float64.
+
+    Raises:
+        DataError: one is no number.
+    """
+    values = np.empty(array.shape, np.float64)
+    for position, value in np.ndenumerate(array):
+        try:
+            values[position] = np.nan if value is None or type(value).__name__ == "NAType" else float(value)
+        except (TypeError, ValueError):
+            advice = "a DataFrame keeps columns of words"
+            raise DataError(f"array of objects: {value!r} at {position}: expected numbers; {advice}") from None
+    return values

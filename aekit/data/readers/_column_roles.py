@@ -1,0 +1,105 @@
+"""Find the columns of a table that are no features: those that number or name the rows, splits, and labels without a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aekit.data.readers import tables
+from aekit.data.readers._cell_types import as_written
+from aekit.data.readers._times import is_time
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError
+
+FEW = 20
+"""Maximum number of categories of a text column that becomes features by default."""
+MIN_NUMBERED, MIN_SAMPLED = 10, 20
+"""Minimum numbers of rows from which 0, 1, ... are row numbers, in any order, and with up to half of them missing."""
+_INDEX_NAME = re.compile(r"(?i)unnamed: 0(\.\d+|_level_\d+)*|__index_level_\d+__")
+_ID_NAME = re.compile(
+    r"(?i:(.*[\W_])?(ids?|u?uid|guid|idx|index|level_0|row[._ ]?(id|idx|num|number|no|nr|names?)?))|.*[a-z](Id|ID)"
+)
+
+
+def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]:
+    """Return the columns that number or name the rows, and so are no features: name -> ``index``, ``row numbers`` or ``ids``.
+
+    These are the index of pandas and of R; whole numbers 0, 1, ... or 1, 2, ..., also shuffled or as a part of a table has them;
+    and whole numbers that are all different where the name says that they are ids. Fractions are measurements, whatever they are
+    called.
+    """
+    index, rows = tables.index_columns(table), np.arange(len(table))
+    row_names = {}
+    for name in candidates:
+        if name in index or _INDEX_NAME.fullmatch(name.strip()):
+            row_names[name] = "index"
+            continue
+        values = as_written(table[name])
+        if not pa.types.is_integer(values.type) or values.null_count or len(values) < 2:
+            continue
+        numbers = values.to_numpy()
+        first, last = int(numbers.min()), int(numbers.max())
+        if len(np.unique(numbers)) < len(numbers):
+            continue
+        spans = first in (0, 1) and last - first == len(numbers) - 1 and len(numbers) >= MIN_NUMBERED
+        part = first >= 0 and last < 2 * len(numbers) and len(numbers) >= MIN_SAMPLED
+        if spans and np.array_equal(numbers, rows + first):
+            row_names[name] = "row numbers"
+        elif _ID_NAME.fullmatch(name.strip()):
+            row_names[name] = "ids"
+        elif spans or part:
+            row_names[name] = "row numbers"
+    return row_names
+
+
+def find_splits(
+    table: pa.Table, split: str | None, where: str, has_choice: bool
+) -> tuple[np.ndarray | None, str | None, list[str]]:
+    """Return the splits of the rows and the name of their column, unless it holds something else, and lines on that."""
+    if split is None:
+        return None, None, []
+    if tables.is_numeric(table[split]) and not tables.is_empty(table[split]):
+        return None, None, [] if has_choice else [f"column {split!r} holds numbers, not splits: it is a feature"]
+    try:
+        return tables.to_splits(table[split], where), split, []
+    except DataError as error:
+        if has_choice:
+            return None, None, [f"column {split!r} ignored: its values are not train, validation and test"]
+        raise DataError(f"{error}; choose columns by x where it means something else") from None
+
+
+def find_unnamed_label(
+    table: pa.Table, candidates: Sequence[str], splits: np.ndarray | None, like: SampleSpec | None
+) -> tuple[str | None, list[str]]:
+    """Return the column that must be the label though its name does not say so, and a note."""
+    known = {column.name for column in like.columns} if like is not None else set()
+    if splits is not None and not known:
+        lacking = [
+            name
+            for name in candidates
+            if any(
+                tables.is_empty(table[name].filter(pa.array(splits == split)))
+                for split in set(splits.tolist()) - {"train"}
+            )
+            and not tables.is_empty(table[name].filter(pa.array(splits == "train")))
+        ]
+        if len(lacking) == 1:
+            return lacking[0], [f"column {lacking[0]!r} is the label, as only the training part has it"]
+    if not tables.is_headerless(table) or len(candidates) < 2:
+        return None, []
+    texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
+    for name in (candidates[-1], candidates[0]):
+        if name in known:
+            continue
+        values = as_written(table[name])
+        count = len(pc.unique(values))
+        if texts == [name] and 2 <= count <= len(values) // 2:
+            return name, [f"column {name!r} is the label, as it alone holds words; y = 'none' uses it as a feature"]
+        whole = pa.types.is_integer(values.type)
+        if not texts and whole and name == candidates[-1] and 2 <= count <= min(FEW, len(values) // 4) and not known:
+            return None, [f"column {name!r} has {count} different values; y = {name!r} uses it as the label"]
+    return None, []

@@ -1,0 +1,303 @@
+"""Find out how a text table is written: its delimiter, the lines before it, and whether it has names of columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Literal
+
+from aekit.data.readers._cell_types import MISSING, PLACEHOLDERS
+from aekit.data.readers._number_spelling import looks_numeric
+from aekit.errors import DataError
+
+LINES, CHARACTERS = 500, 200_000
+"""Most lines from which the form of a file is guessed, and about as many characters, but at least 50 lines."""
+COMPARED = 200
+"""Most columns, the first and the last, in which the first line is compared with those below."""
+COMMENTS = ("#", "%", "//")
+
+_KNOWN_NAMES = {
+    *(
+        "id",
+        "index",
+        "class",
+        "label",
+        "labels",
+        "target",
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "image",
+        "split",
+        "name",
+    ),
+    *("date", "time", "timestamp", "value"),
+}
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """How a text table is written; ``auto``: to be found out.
+
+    Attributes:
+        encoding: name of the encoding.
+        delimiter: character between cells; ``tab``; or ``blanks`` for any number of blanks.
+        decimal: decimal separator.
+        header: whether the first line holds the names of the columns.
+        skip: lines before the table.
+    """
+
+    encoding: str = "auto"
+    delimiter: str = "auto"
+    decimal: Literal["auto", ".", ","] = "auto"
+    header: bool | Literal["auto"] = "auto"
+    skip: int | Literal["auto"] = "auto"
+
+
+AUTO = TextFormat()
+
+
+@dataclass(frozen=True)
+class Form:
+    """What was found out about a file.
+
+    Attributes:
+        delimiter: character between cells; "" for blanks.
+        names: names of the columns.
+        has_header: whether the file has names.
+        lines: physical lines before the first row.
+        notes: choices.
+    """
+
+    delimiter: str
+    names: list[str]
+    has_header: bool
+    lines: int
+    notes: tuple[str, ...]
+
+
+def find_form(path: Path, text: str, form: TextFormat) -> Form:
+    skip = 0 if form.skip == "auto" else form.skip
+    lines = list(islice(io.StringIO(text, newline=""), skip, skip + LINES))
+    lines = lines[: max(50, len(lines) * CHARACTERS // max(CHARACTERS, sum(map(len, lines))))]
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{path}: empty file" if not skip else f"{path}: skip = {skip}: no lines are left")
+    declared = re.fullmatch(r'"?sep=(.)"?\s*', lines[0]) if form.skip == "auto" else None
+    if declared:  # Excel's line on the delimiter
+        skip, lines = 1, lines[1:]
+    delimiter = _find_delimiter(path, lines, declared[1] if declared and form.delimiter == "auto" else form.delimiter)
+    records = [record for record in _records(lines, delimiter) if any(cell.strip() for cell in record[1])]
+    if not records:
+        records = [(len(lines), lines[0].split(delimiter or None))]
+    width, notes = _width([cells for _, cells in records if not _is_comment(cells)]), list[str]()
+    comment: list[str] = []
+    first = 0
+    for first, (_, cells) in enumerate(records):
+        if len(cells) >= width and not (_is_comment(cells) and (len(cells) != width or not _names_itself(cells))):
+            break
+        following = records[first + 1][1] if first + 1 < len(records) else []
+        if _is_row_named(cells, following, records[first + 1 :], width):
+            break
+        comment = cells
+    if form.skip != "auto":
+        first = 0
+    skipped = skip + (records[first - 1][0] if first else 0)
+    if first:
+        shown = " ".join("".join(lines[: records[first - 1][0]]).split())
+        count = "1 line" if skipped == 1 else f"{skipped} lines"
+        notes.append(f"{count} before the table skipped: {shown[:60]}{'...' if len(shown) > 60 else ''}")
+    end, cells = records[first]
+    rows = [row for _, row in records[first + 1 :] if len(row) == width]
+    has_header, header_note = (form.header, "") if form.header != "auto" else _has_header(cells, rows)
+    notes += [header_note] if header_note else []
+    if (
+        not has_header
+        and form.header == "auto"
+        and comment
+        and len(comment := _uncommented(comment, delimiter)) == width
+    ):
+        named = not any(looks_numeric(cell) for cell in comment)
+        if named:
+            return Form(
+                delimiter, _named(comment, width, rows), True, skipped, ("names of columns: the last comment line",)
+            )
+    if not has_header:
+        note = "line 1 holds no names: columns are named 0, 1, ...; header = true reads it as names"
+        return Form(delimiter, [str(n) for n in range(width)], False, skipped, (*notes, note))
+    return Form(delimiter, _named(cells, width, rows), True, skip + end, tuple(notes))
+
+
+def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
+    names = {"tab": "\t", "blanks": "", "blank": "", " ": ""}
+    if chosen != "auto":
+        delimiter = names.get(chosen, chosen)
+        if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
+            raise DataError(f"{path}: delimiter = {chosen!r}: expected one character, tab or blanks")
+        return delimiter
+    scores = {}
+    for delimiter in "\t;|,":
+        rows = [cells for _, cells in _records(lines, delimiter) if cells and not _is_comment(cells)]
+        width = _width(rows)
+        scores[delimiter] = sum(len(cells) == width for cells in rows) / max(len(rows), 1) if width > 1 else 0.0
+    if ".tsv" in path.name.lower() and scores["\t"] > 0:
+        return "\t"
+    best = max(scores, key=lambda delimiter: scores[delimiter])
+    if scores[best] < 0.8:
+        rows = [_blank_cells(line) for line in lines if line.strip() and not line.lstrip().startswith(COMMENTS)]
+        width = _width(rows)
+        same = [cells for cells in rows if len(cells) == width]
+        numbers = sum(looks_numeric(cell) for cells in same for cell in cells)
+        # Words with blanks in them are quoted, or else each line would be one text.
+        few = 3 if any('"' in line for line in lines) else 2
+        if width > 1 and len(same) >= 0.8 * len(rows) - 1 and few * numbers > width * len(same):
+            return ""
+    return best if scores[best] else ","
+
+
+def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the records, each with the number of physical lines up to its end."""
+    if not delimiter:
+        yield from ((number + 1, _blank_cells(line)) for number, line in enumerate(lines))
+        return
+    limit = csv.field_size_limit(1 << 30)
+    try:
+        reader = csv.reader(iter(lines), delimiter=delimiter)
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error:
+        return
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _blank_cells(line: str) -> list[str]:
+    """Split a line at blanks outside quotes."""
+    return [cell.strip('"') if cell.startswith('"') else cell for cell in re.findall(r'"[^"]*"|[^\s]+', line)]
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the usual number of cells, the larger of equally frequent ones."""
+    counts = Counter(map(len, rows))
+    wide = {width: count for width, count in counts.items() if width > 1}
+    # Titles and remarks above a table are single cells, and may be many.
+    several = {width: count for width, count in wide.items() if count > 1 or len(wide) == 1}
+    chosen = several if several and sum(several.values()) > 1 else counts
+    return max(chosen, key=lambda width: (chosen[width], width), default=1)
+
+
+def _is_comment(cells: Sequence[str]) -> bool:
+    return bool(cells) and cells[0].lstrip().startswith(COMMENTS)
+
+
+def _names_itself(cells: Sequence[str]) -> bool:
+    """Return whether cells whose first begins as a comment are names, such as ``#`` or ``#id``, without a blank behind it."""
+    return not cells[0].lstrip().startswith("# ")
+
+
+def _uncommented(cells: Sequence[str], delimiter: str) -> list[str]:
+    first = cells[0].lstrip().lstrip("#%/").strip()
+    return ([first] if first or delimiter else []) + [cell.strip() for cell in cells[1:]]
+
+
+def _is_row_named(
+    cells: Sequence[str], following: Sequence[str], rows: Sequence[tuple[int, list[str]]], width: int
+) -> bool:
+    """Return whether a line has a name for each column but the first, which names the rows, as R writes tables."""
+    if len(cells) != width - 1 or len(following) != width or width < 3 or _is_comment(cells):
+        return False
+    if any(looks_numeric(cell.strip()) for cell in cells) or not all(cell.strip() for cell in cells):
+        return False
+    firsts = [row[0] for _, row in rows if len(row) == width]
+    return len(set(firsts)) == len(firsts) or all(not row[-1].strip() for _, row in rows if len(row) == width)
+
+
+def _named(cells: Sequence[str], width: int, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the names of all columns; those without one are called as pandas calls them, ``Unnamed: 0``."""
+    names = [cell.strip() for cell in cells]
+    if len(names) == width - 1:
+        names = [*names, ""] if all(not row[-1].strip() for row in rows) else ["", *names]
+    names += [""] * (width - len(names))
+    for number, name in enumerate(names):
+        unnamed, copies = f"Unnamed: {number}", 0
+        while not name:
+            name = unnamed + (f".{copies}" if copies else "")
+            name, copies = ("" if name in names else name), copies + 1
+        names[number] = name
+    return names
+
+
+def _has_header(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[bool, str]:
+    """Decide whether the first line holds names, by comparing it with the lines below; with a note if that is not clear."""
+    cells = [cell.strip() for cell in cells]
+    if len(rows) and len(cells) < len(rows[0]):
+        return True, ""
+    said = "line 1 is read as the names of columns; header = false reads it as a row"
+    names, values, weak = 0, 0, 0
+    wide = len(cells) > COMPARED
+    for number in (
+        [*range(COMPARED // 2), *range(len(cells) - COMPARED // 2, len(cells))] if wide else range(len(cells))
+    ):
+        cell = cells[number]
+        below = [row[number].strip() for row in rows[:100]]
+        below = [other for other in below if other not in MISSING and other not in PLACEHOLDERS]
+        if cell in MISSING or cell in PLACEHOLDERS:
+            continue
+        is_number = looks_numeric(cell)
+        numeric = sum(map(looks_numeric, below))
+        if not below:
+            weak += not is_number
+            values += is_number
+        elif numeric >= 0.8 * len(below):
+            values, names = values + is_number, names + (not is_number)
+        elif cell in below:
+            values += 1
+        elif cell.lower() in _KNOWN_NAMES:
+            names += 2
+        elif not is_number and _same_form(cell, below):
+            values += 1
+        else:
+            weak += not is_number
+    if _counts(cells, rows) or (names + weak and _is_progression(cells)):
+        return True, said
+    if names and values:
+        return names >= values, said if names >= values else ""
+    return bool(names) or bool(weak and not values), ""
+
+
+def _same_form(cell: str, below: Sequence[str]) -> bool:
+    """Return whether a word is made like all of those below it, such as a date, ``A12`` or ``x/1.png``."""
+    forms = {re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", other)) for other in [cell, *below]}
+    return len(below) > 1 and len(forms) == 1 and forms != {"a"}
+
+
+def _counts(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the cells are 0, 1, ..., the names that pandas gives to columns without names."""
+    names = list(cells[1:] if cells and not cells[0] else cells)
+    if len(names) < 2 or not rows:
+        return False
+    zero_based, one_based = ([str(number + start) for number in range(len(names))] for start in (0, 1))
+    below = rows[0][-len(names) :]
+    goes_on = (
+        [str(int(name) + len(names)) for name in names] == list(below) if names in (zero_based, one_based) else False
+    )
+    if names == zero_based:
+        return not goes_on and (len(names) > 2 or any("." in cell for cell in below))
+    return names == one_based and len(names) > 4 and not goes_on
+
+
+def _is_progression(cells: Sequence[str]) -> bool:
+    """Return whether the numbers among the cells are whole and evenly spaced, as years are."""
+    numbers = [cell for cell in cells if looks_numeric(cell)]
+    if len(numbers) < 2 or not all(re.fullmatch(r"\d+", number) for number in numbers):
+        return False
+    if len(numbers) == 2 and not all(1800 <= int(number) <= 2100 for number in numbers):
+        return False
+    steps = {int(after) - int(before) for before, after in pairwise(numbers)}
+    return len(steps) == 1 and steps != {0}
