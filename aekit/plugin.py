@@ -62,6 +62,12 @@ if TYPE_CHECKING:
         read_windows as read_windows,
     )
     from aekit.data.readers.numpy_files import read_npy as read_npy, read_npz as read_npz
+    from aekit.data.readers.numpy_folders import (
+        find_labels_beside as find_labels_beside,
+        holds_arrays as holds_arrays,
+        read_labels_file as read_labels_file,
+        read_numpy_folder as read_numpy_folder,
+    )
     from aekit.data.readers.patches import window_corners as window_corners
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
@@ -180,6 +186,7 @@ _HOMES = {
     "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
     "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
     "aekit.data.readers.numpy_files": "read_npy read_npz",
+    "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
     "aekit.data.readers.patches": "window_corners",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",

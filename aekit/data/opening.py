@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aekit.data.readers.folders import readable_text
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
@@ -130,7 +131,7 @@ def infer_axes(
     axes   read as                           unless
     ====== ================================= ===========================================================
     2      vectors (N, D)
-    3      gray images (N, H, W)           neither uint8, uint16 nor bool: then series (N, C, T)
+    3      gray images (N, H, W)           neither uint8, uint16, bool nor square: then series (N, C, T)
     4      images (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C)
     5      clips (N, C, T, H, W)             likewise (N, T, H, W, C)
     ====== ================================= ===========================================================
@@ -158,11 +159,17 @@ def infer_axes(
     if kind == "auto" and array.ndim == 3 and inferred == "series":
         _, channels, steps = array.shape
         note = f"read as series of {channels} channels and {steps} steps; kind = 'image' reads gray images"
+    elif kind == "auto" and array.ndim == 3 and inferred == "image" and array.dtype not in _PIXELS:
+        side = array.shape[1]
+        note = f"read as gray images of {side}x{side}, as they are square; kind = 'series' reads {side} channels of {side} steps"
     return arranged, inferred, note
 
 
 _AXES: dict[Kind, int] = {"vector": 2, "series": 3, "image": 4, "clip": 5}
 _CHANNELS = (1, 3, 4)
+_PIXELS = (np.uint8, np.uint16, np.bool_)
+_SQUARE = 8
+"""Smallest side of square arrays of other numbers that are images."""
 
 
 def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple[np.ndarray, Kind]]:
@@ -172,7 +179,8 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
         kinds = [kind]
     else:
         kinds = [k for k in get_args(Kind) if array.ndim == _AXES[k] or array.ndim == _AXES[k] - 1 >= 2]
-        images = array.ndim == 3 and array.dtype in (np.uint8, np.uint16, np.bool_)
+        square = array.ndim == 3 and array.shape[1] == array.shape[2] >= _SQUARE
+        images = square or (array.ndim == 3 and array.dtype in _PIXELS)
         kinds.sort(key=lambda k: (images and k != "image", array.ndim != _AXES[k]))
     readings: list[tuple[np.ndarray, Kind]] = []
     for k in kinds:
@@ -254,6 +262,8 @@ def _validate(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like: SampleSpec | None) -> Source:
     values = _validate(plugin, given)
+    if readable_text(text) != text:  # it could not be written into records
+        raise DataError(f"{readable_text(text)}: the path is not UTF-8; rename the folder or file")
     try:
         source = plugin.load()(where, like, **values)
     except OSError as error:
