@@ -74,6 +74,8 @@ if TYPE_CHECKING:
         SOUND_ENDINGS as SOUND_ENDINGS,
         TIME_COLUMNS as TIME_COLUMNS,
         Recording as Recording,
+        match_sound as match_sound,
+        read_recordings as read_recordings,
     )
     from aekit.data.readers.resizing import (
         CropPctOption as CropPctOption,
@@ -188,7 +190,7 @@ _HOMES = {
     "aekit.data.readers.numpy_files": "read_npy read_npz",
     "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
     "aekit.data.readers.patches": "window_corners",
-    "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",
+    "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
     "aekit.data.readers.series": "LengthOption MissingOption SeriesSource UnequalOption find_parts holds_series",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
