@@ -16,7 +16,6 @@ from unusual.harness import Area, Listener
 import aekit
 from aekit.data.readers import _image_files, image_headers
 from aekit.data.source import Source
-from aekit.errors import DataError
 
 AREA = Area(__name__)
 
@@ -702,9 +701,11 @@ def _(folder: Path, listener: Listener) -> None:
     assert "4 samples, 2 usable" in printed and "skipped page.jpg: not an image that Pillow reads" in printed
 
 
-def test_an_error_in_a_block_is_raised_once(tmp_path: Path) -> None:
-    try:
-        with _image_files.open_image(save(tmp_path / "a.tif")):
-            raise DataError("in the block")
-    except _image_files.BadImage as error:
-        assert str(error) == "in the block"
+@AREA.right("folders and runs with blanks in their names, in the commands that are proposed")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder / "my photos", *(f"{i}.png" for i in range(12)))
+    run = folder / "my run"
+    said = listener.command(
+        "fit", folder / "my photos", "-o", run, "--dim", 2, "--epochs", 1, "--backbone", "mlp", "--no-report", "-q"
+    )
+    assert f"next: aekit embed '{run}' '{folder / 'my photos'}' -o '{run}-embeddings'" in said

@@ -43,7 +43,7 @@ def _seconds(column: pa.ChunkedArray, units: float) -> np.ndarray:
 
 
 def _parse(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Parse texts as times; None where no format fits all, or where day and month cannot be told apart."""
+    """Parse texts as times; None where no format fits all, or where it is unclear which is the day."""
     column = pc.utf8_trim_whitespace(column)
     column = pc.if_else(pc.equal(column, ""), None, column)
     try:
