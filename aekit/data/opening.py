@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from aekit.data.readers.folders import readable_text
+from aekit.data.readers.folders import list_files, readable_text
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
@@ -300,7 +301,9 @@ def _reader(path: Path, options: Options) -> Plugin:
         raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
     if not claiming:
         what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
-        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}")
+        counts = Counter(reason for _, reason in list_files(path, ())) if path.is_dir() else Counter[str]()
+        kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
+        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
     return claiming[0]
 
 
