@@ -63,12 +63,20 @@ if TYPE_CHECKING:
         read_windows as read_windows,
     )
     from aekit.data.readers.numpy_files import read_npy as read_npy, read_npz as read_npz
+    from aekit.data.readers.numpy_folders import (
+        find_labels_beside as find_labels_beside,
+        holds_arrays as holds_arrays,
+        read_labels_file as read_labels_file,
+        read_numpy_folder as read_numpy_folder,
+    )
     from aekit.data.readers.patches import window_corners as window_corners
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
         SOUND_ENDINGS as SOUND_ENDINGS,
         TIME_COLUMNS as TIME_COLUMNS,
         Recording as Recording,
+        match_sound as match_sound,
+        read_recordings as read_recordings,
     )
     from aekit.data.readers.resizing import (
         CropPctOption as CropPctOption,
@@ -182,8 +190,9 @@ _HOMES = {
     "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
     "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
     "aekit.data.readers.numpy_files": "read_npy read_npz",
+    "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
     "aekit.data.readers.patches": "window_corners",
-    "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",
+    "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
     "aekit.data.readers.series": "LengthOption MissingOption SeriesSource UnequalOption find_parts holds_series",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",

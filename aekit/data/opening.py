@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,6 +20,7 @@ import torch
 from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data.locations import locate
+from aekit.data.readers.folders import list_files, readable_text
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
@@ -144,7 +146,7 @@ def infer_axes(
     axes   read as                           unless
     ====== ================================= ===========================================================
     2      vectors (N, D)
-    3      gray images (N, H, W)           neither uint8, uint16 nor bool: then series (N, C, T)
+    3      gray images (N, H, W)           neither uint8, uint16, bool nor square: then series (N, C, T)
     4      images (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C)
     5      clips (N, C, T, H, W)             likewise (N, T, H, W, C)
     ====== ================================= ===========================================================
@@ -172,11 +174,17 @@ def infer_axes(
     if kind == "auto" and array.ndim == 3 and inferred == "series":
         _, channels, steps = array.shape
         note = f"read as series of {channels} channels and {steps} steps; kind = 'image' reads gray images"
+    elif kind == "auto" and array.ndim == 3 and inferred == "image" and array.dtype not in _PIXELS:
+        side = array.shape[1]
+        note = f"read as gray images of {side}x{side}, as they are square; kind = 'series' reads {side} channels of {side} steps"
     return arranged, inferred, note
 
 
 _AXES: dict[Kind, int] = {"vector": 2, "series": 3, "image": 4, "clip": 5}
 _CHANNELS = (1, 3, 4)
+_PIXELS = (np.uint8, np.uint16, np.bool_)
+_SQUARE = 8
+"""Smallest side of square arrays of other numbers that are images."""
 
 
 def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple[np.ndarray, Kind]]:
@@ -186,7 +194,8 @@ def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple
         kinds = [kind]
     else:
         kinds = [k for k in get_args(Kind) if array.ndim == _AXES[k] or array.ndim == _AXES[k] - 1 >= 2]
-        images = array.ndim == 3 and array.dtype in (np.uint8, np.uint16, np.bool_)
+        square = array.ndim == 3 and array.shape[1] == array.shape[2] >= _SQUARE
+        images = square or (array.ndim == 3 and array.dtype in _PIXELS)
         kinds.sort(key=lambda k: (images and k != "image", array.ndim != _AXES[k]))
     readings: list[tuple[np.ndarray, Kind]] = []
     for k in kinds:
@@ -253,6 +262,8 @@ def _validate(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like: SampleSpec | None) -> Source:
     values = _validate(plugin, given)
+    if readable_text(text) != text:  # it could not be written into records
+        raise DataError(f"{readable_text(text)}: the path is not UTF-8; rename the folder or file")
     try:
         source = plugin.load()(where, like, **values)
     except OSError as error:
@@ -289,7 +300,9 @@ def _reader(path: Path, options: Options) -> Plugin:
         raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
     if not claiming:
         what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
-        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}")
+        counts = Counter(reason for _, reason in list_files(path, ())) if path.is_dir() else Counter[str]()
+        kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
+        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
     return claiming[0]
 
 

@@ -11,7 +11,7 @@ from aekit.data.resampling import Kernel
 
 Kind = Literal["vector", "series", "image", "clip"]
 Resize = Literal["crop", "pad", "stretch", "torchvision"]
-_OPTIONAL = ("crop_pct", "interpolation", "frame_step")
+_OPTIONAL = ("crop_pct", "interpolation", "frame_step", "sample_rate")
 
 
 _SHAPES: dict[Kind, str] = {
@@ -79,6 +79,7 @@ class SampleSpec:
         crop_pct: fraction of the shorter side that ``crop`` and ``torchvision`` keep.
         interpolation: kernel for resizing images.
         frame_step: distance between consecutive frames of a clip in its video, or steps of a window in its recording.
+        sample_rate: sampling rate of sound, in Hz; 0: unknown.
         columns: columns of the table that vectors are rows of, in the order of their entries; (): entries have no names.
     """
 
@@ -89,6 +90,7 @@ class SampleSpec:
     crop_pct: float = 1.0
     interpolation: Kernel = "bicubic"
     frame_step: int = 1
+    sample_rate: int = 0
     columns: tuple[Column, ...] = ()
 
     @property

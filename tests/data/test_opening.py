@@ -911,3 +911,11 @@ def test_the_anomaly_tables_and_the_frames(data_dir: Path) -> None:
     assert source.labels.sum() == 176
     assert str(open_data(data_dir / "video" / "cockatoo_96x54_10fps.npz").spec) == "image 3x54x96 uint8"
     assert str(open_data(data_dir / "dirty-documents").spec) == "image 1x64x64 uint8"
+
+
+def test_an_error_in_a_block_is_raised_once(tmp_path: Path) -> None:
+    with (
+        pytest.raises(image_headers.BadImage, match="in the block"),
+        image_headers.open_image(save_image(tmp_path / "a.tif")),
+    ):
+        raise ValueError("in the block")

@@ -16,7 +16,6 @@ from unusual.harness import Area, Listener
 import aekit
 from aekit.data.readers import _image_files, image_headers
 from aekit.data.source import Source
-from aekit.errors import DataError
 
 AREA = Area(__name__)
 
@@ -198,7 +197,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert aekit.open_data(folder).ids == ["a.png", "b.JPG", "c.Png"]
 
 
-@AREA.changed("a run, embeddings and restored images inside of the data", "folders that aekit wrote into")
+@AREA.changed("a run, embeddings and restored images inside of the data", "4 outputs of aekit are left out")
 def _(folder: Path, listener: Listener) -> None:
     data = folder / "photos"
     save_many(data, *(f"{i}.png" for i in range(12)))
@@ -208,11 +207,13 @@ def _(folder: Path, listener: Listener) -> None:
     assert any("lies inside of the data" in line for line in listener.lines)
     listener.command("apply", data / "run", data, "-o", data / "restored", "-q")
     listener.command("embed", data / "run", data, "-o", data / "embeddings", "-q")
+    listener.command("map", data / "embeddings", "-o", data / "map.png", "-q")
     source = aekit.open_data(data)
     assert len(source) == 12 and source.labels is None
+    listener.command("data", data)
 
 
-@AREA.refused("a folder of texts alone", "no samples")
+@AREA.refused("a folder of texts alone", "found 1 .txt")
 def _(folder: Path, listener: Listener) -> None:
     (folder / "notes.txt").write_text("a")
     aekit.open_data(folder)
@@ -261,6 +262,35 @@ def _(folder: Path, listener: Listener) -> None:
         "café.png": 1,
         "caf\\xe9.png": 2,
     }
+
+
+@AREA.changed(
+    "train with classes beside a folder that is no split", "1 images outside of the folders of splits are left out"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/cat/a.png", "train/dog/b.png", "sample/c.png")
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"cat": 1, "dog": 1} and counts(source.splits) == {"train": 2}
+
+
+@AREA.right("train, test and extra images with classes")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "train/1/a.png", "train/2/b.png", "test/1/c.png", "extra/2/d.png")
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"1": 2, "2": 2} and counts(source.splits) == {"train": 3, "test": 1}
+
+
+@AREA.changed("JPEGImages and SegmentationClass; leftImg8bit and gtFine; images and 1st_manual", "masks or annotations")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder / "voc", "JPEGImages/a.jpg", "SegmentationClass/a.png", "SegmentationObject/a.png")
+    save_many(folder / "city", "leftImg8bit/train/a.png", "gtFine/train/a_ids.png", "leftImg8bit/val/b.png")
+    save_many(
+        folder / "eyes", "training/images/a.tif", "training/1st_manual/a.gif", "test/images/b.tif", "test/mask/b.gif"
+    )
+    assert aekit.open_data(folder / "voc").ids == ["JPEGImages/a.jpg"]
+    assert counts(aekit.open_data(folder / "city").splits) == {"train": 1, "validation": 1}
+    eyes = aekit.open_data(folder / "eyes")
+    assert counts(eyes.splits) == {"train": 1, "test": 1} and eyes.labels is None
 
 
 # ---- lists
@@ -355,6 +385,33 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     source = aekit.open_data(save_list(folder, "image,width,height", *(f"{i},{i * 2},{i % 3}" for i in range(9))))
     assert source.spec.kind == "vector" and len(source) == 9
+
+
+@AREA.right("a list with a folder and a file name in two columns, path and filename")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "in/a.png", "in/b.png")
+    source = aekit.open_data(save_list(folder, "path,filename,label", "in,a.png,x", "in,b.png,y"))
+    assert rows_of(source)[:, 0, 0, 0].tolist() == [10, 11]
+
+
+@AREA.right("a table of numbers that names photographs which are not there")
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data(save_list(folder, "taken_from,a,b", *(f"{i}.jpg,{i * 2},{i % 3}" for i in range(9))))
+    assert source.spec.kind == "vector" and source.spec.shape == (2,)
+
+
+@AREA.right("a list with semicolons, tabs, or in Parquet")
+def _(folder: Path, listener: Listener) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    save_many(folder, "a.png", "b.png")
+    save_list(folder, "file_name;label", "a.png;x", "b.png;y", name="a.csv")
+    save_list(folder, "file_name\tlabel", "a.png\tx", "b.png\ty", name="b.tsv")
+    pq.write_table(pa.table({"file_name": ["a.png", "b.png"], "label": ["x", "y"]}), folder / "c.parquet")
+    for name in ("a.csv", "b.tsv", "c.parquet"):
+        source = aekit.open_data(folder / name)
+        assert source.ids == ["a.png", "b.png"] and source.labels.tolist() == ["x", "y"] and len(rows_of(source)) == 2
 
 
 # ---- what is in a folder
@@ -702,9 +759,11 @@ def _(folder: Path, listener: Listener) -> None:
     assert "4 samples, 2 usable" in printed and "skipped page.jpg: not an image that Pillow reads" in printed
 
 
-def test_an_error_in_a_block_is_raised_once(tmp_path: Path) -> None:
-    try:
-        with _image_files.open_image(save(tmp_path / "a.tif")):
-            raise DataError("in the block")
-    except _image_files.BadImage as error:
-        assert str(error) == "in the block"
+@AREA.right("folders and runs with blanks in their names, in the commands that are proposed")
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder / "my photos", *(f"{i}.png" for i in range(12)))
+    run = folder / "my run"
+    said = listener.command(
+        "fit", folder / "my photos", "-o", run, "--dim", 2, "--epochs", 1, "--backbone", "mlp", "--no-report", "-q"
+    )
+    assert f"next: aekit embed '{run}' '{folder / 'my photos'}' -o '{run}-embeddings'" in said

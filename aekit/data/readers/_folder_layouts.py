@@ -19,7 +19,9 @@ _SPLIT = re.compile(rf"{_CONTENT}*({'|'.join(sorted(_SPLITS, key=len, reverse=Tr
 _IMAGES = re.compile(r"(?:jpe?g|png|rgb|leftimg8bit)?(?:images?|imgs?|photos?|pics|frames?|rgb)?")
 _UNLABELED = re.compile(r"(?:train|images?)?(?:unlabell?ed|unsup(?:ervised)?|unannotated|extra)(?:images?|data|set)?")
 _PART = r"(?:train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?)?"
-_TRUTH = re.compile(rf"{_PART}(?:gts?|groundtruths?|gtfine|gtcoarse|seg(?:mentation)?(?:class|object|masks?|maps?|s)?)")
+_TRUTH = re.compile(
+    rf"{_PART}(?:gts?|(?:st|nd)?manual|groundtruths?|gtfine|gtcoarse|seg(?:mentation)?(?:class|object|masks?|maps?|s)?)"
+)
 _TRUTH_OR_CLASS = re.compile(rf"{_PART}(?:masks?|labels?|annots?|annotations?){_PART}")
 _MASK_FILE = re.compile(r"(.+?)[ _-](?:masks?|gt|segmentation|seg|ground_?truth)(?:[ _-]?\d+)?", re.I)
 LEVELS = 4
@@ -74,7 +76,10 @@ def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> Folder
         kept, folders = [kept[position] for position in inside], [folders[position] for position in inside]
         splits = [splits[position] for position in inside]
         extra = [not _split_named(parts[level]) for parts in folders]
-        labels = _classes([() if other else parts[level + 1 :] for parts, other in zip(folders, extra)])
+        classes = {parts[level + 1] for parts, other in zip(folders, extra) if not other and len(parts) > level + 1}
+        # Folders of unlabeled samples may hold any folders, or those of the classes.
+        inner = [parts[level + 1 :] for parts in folders]
+        labels = _classes([() if other and not set(one[:1]) <= classes else one for one, other in zip(inner, extra)])
         if labels is None:
             labels = _classes([parts[:level] for parts in folders])
     else:
@@ -107,7 +112,10 @@ def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[s
         split_of = {name: _split_named(name) or "" for name in set(names)}
         known = set(split_of.values()) - {""}
         inside = sum(bool(split_of[name]) for name in names)
-        partial = "train" in known and len(known) > 1 and (level == 0 or 2 * inside >= len(names))
+        below = {parts[level : level + 2] for parts in folders if len(parts) > level + 1}
+        trained = {pair[1] for pair in below if split_of[pair[0]] == "train"}
+        # A class may be named train, but not one with folders of classes.
+        partial = "train" in known and (len(known) > 1 or len(trained) > 1) and (level == 0 or 2 * inside >= len(names))
         if known and (inside == len(names) or partial):
             if "eval" in known:
                 split_of = {

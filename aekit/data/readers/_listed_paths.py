@@ -6,7 +6,7 @@ import csv
 import io
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,10 +48,16 @@ _ROWS, _FOLDERS, _STRIPPED = 20, 60, 8
 """Numbers of paths that are tried, of folders that they may be relative to, and of leading folders that may be missing here."""
 
 
-def path_column(names: Sequence[str]) -> str | None:
-    """Return the name of the column of paths, by common names; None if there is none."""
+def path_column(names: Sequence[str], values: Mapping[str, Sequence[object]]) -> str | None:
+    """Return the name of the column of paths, by common names, and names of images before others; None if there is none.
+
+    Args:
+        names: names of all columns.
+        values: values of each, or some of them.
+    """
     by_letters = {"".join(re.findall("[a-z]+", name.lower())): name for name in reversed(names)}
-    return next((by_letters[name] for name in PATH_NAMES if name in by_letters), None)
+    known = [by_letters[name] for name in PATH_NAMES if name in by_letters]
+    return next((name for name in known if any(map(is_image_name, values[name]))), next(iter(known), None))
 
 
 def is_image_name(value: object) -> bool:
@@ -67,10 +73,11 @@ def lists_images(path: Path) -> bool:
     if any(is_image_name(name) for name in rows[0]):  # no header
         return True
     values = {name: [row[name] for row in rows] for name in rows[0]}
-    if any(all(map(is_image_name, column)) for column in values.values()):
-        return True
-    named = path_column(list(values))
-    if named is None or not all(isinstance(value, (str, int)) for value in values[named]):
+    named = path_column(list(values), values)
+    if named is None:
+        naming = [list(map(str, column)) for column in values.values() if all(map(is_image_name, column))]
+        return any(_Places(path, texts).score_of_best() for texts in naming)
+    if not all(isinstance(value, (str, int)) for value in values[named]):
         return False
     texts = [str(value).strip() for value in values[named]]
     if any(map(is_image_name, texts)):
@@ -101,9 +108,10 @@ def resolve_paths(listed: Path, names: Sequence[str], column: str) -> tuple[list
     places = _Places(listed, names)
     place = places.best()
     files = [place.file(name) for name in names]
-    missing = [name for name, file in zip(names, files) if not file.exists()]
+    missing = [name for name, file in zip(names, files) if not file.is_file()]
     if len(missing) == len(files):
-        raise DataError(f"{listed}: none of the {len(files)} files in {column!r} exists, e.g. {files[0]}")
+        advice = f"to read its numbers, open arrays:{listed}"
+        raise DataError(f"{listed}: none of the {len(files)} files in {column!r} exists, e.g. {files[0]}; {advice}")
     notes = [] if place == places.default else [f"paths in {column!r} are read as {place}, e.g. {files[0]}"]
     counted = f"{len(missing)} of {len(files)} files in {column!r} are missing, e.g. {missing[0]!r}" if missing else ""
     return files, notes, [counted] if missing else []

@@ -19,10 +19,11 @@ _RECORDS = (
     "encoder.json",
     "manifest.json",
     "pretext.json",
+    "projector_config.pbtxt",
     "results.json",
 )
 """Files that mark a folder that aekit wrote, together with what they begin with."""
-_MARK = re.compile(rb'"(aekit|digest|encoder)": "[0-9a-f.]+|"unfinished": true')
+_MARK = re.compile(rb'"(aekit|digest|encoder)": "[0-9a-f.]+|"unfinished": true|image_path: "sprite\.png"')
 _SYSTEM = ("__macosx", "$recycle.bin", "system volume information", "@eadir", "lost+found")
 """Folders that operating systems add, in lower case."""
 
@@ -42,7 +43,9 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str
             continue
         visited.add((state.st_dev, state.st_ino))
         with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+            names = sorted(entries, key=lambda entry: entry.name, reverse=True)
+            tables = {entry.name.removesuffix(".parquet") for entry in names if entry.name.endswith(".parquet")}
+            for entry in names:
                 ending = os.path.splitext(entry.name)[1].lower()
                 if entry.name.startswith(".") or entry.name.lower() in _SYSTEM:
                     yield Path(entry.path), HIDDEN
@@ -51,6 +54,12 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str
                         yield Path(entry.path), WRITTEN
                     else:
                         pending.append(Path(entry.path))
+                elif (
+                    ending == ".png"
+                    and entry.name[:-4] in tables
+                    and _has_digest(Path(entry.path).with_suffix(".parquet"))
+                ):
+                    yield Path(entry.path), WRITTEN
                 elif ending in endings and (entry.is_symlink() or entry.is_file()):
                     yield Path(entry.path), ""
                 else:
@@ -77,11 +86,22 @@ def is_output(folder: Path) -> bool:
     for name in _RECORDS:
         try:
             with (folder / name).open("rb") as file:
-                if _MARK.search(file.read(400)):
+                if _MARK.search(file.read(600)):
                     return True
         except OSError:
             continue
     return False
+
+
+def _has_digest(path: Path) -> bool:
+    """Return whether aekit wrote a Parquet file, as it writes the coordinates of a map beside its image."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return b"aekit.digest" in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def warn_if_inside(out: str | Path | None, data: object) -> None:

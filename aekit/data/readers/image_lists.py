@@ -111,8 +111,8 @@ def list_folder(
     ids, renamed = readable_ids(paths)
     written, losses = ignored.pop(WRITTEN, 0), list(layout.losses)
     if written:
-        folders = "1 folder" if written == 1 else f"{written} folders"
-        losses.append(f"{folders} that aekit wrote into {root.name!r} {'is' if written == 1 else 'are'} left out")
+        outputs = "1 output of aekit is" if written == 1 else f"{written} outputs of aekit are"
+        losses.append(f"{outputs} left out")
     losses += [renamed] if renamed else []
     other = Counter({reason: ignored.pop(reason) for reason in OTHER_IMAGES if what == "images" and reason in ignored})
     if other:
@@ -141,7 +141,8 @@ def _list(path: Path, column: str) -> Listing:
     if any(map(is_image_name, table.column_names)):
         table = _without_header(table)
     names = table.column_names
-    default = path_column(names)
+    heads = {name: table[name].slice(0, HEAD).to_pylist() for name in names}
+    default = path_column(names, heads)
     if column != "auto" and column not in names:
         raise DataError(f"{path}: no column {column!r}{closest_name(column, names)}")
     chosen = default if column == "auto" else column
@@ -174,6 +175,8 @@ def _list(path: Path, column: str) -> Listing:
     )
 
 
+HEAD = 100
+"""Number of rows that tell which column holds paths."""
 UNNAMED = "path"
 """Name of the column of paths in a list without a header."""
 

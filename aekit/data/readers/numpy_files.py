@@ -14,7 +14,7 @@ import numpy as np
 
 from aekit.errors import DataError, closest_name
 
-_SAMPLES = ("x", "data", "images", "frames", "features", "samples", "arr_0")
+_SAMPLES = ("x", "data", "images", "imgs", "frames", "features", "samples", "arr_0")
 _LABELS = ("y", "labels", "label", "targets", "target")
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _SPLIT_SAMPLES = ("x_{}", "{}_x", "{}_images", "images_{}", "{}_data", "data_{}")
@@ -98,6 +98,8 @@ def _parts(path: Path, names: list[str], x: str, y: str) -> _Parts:
     if samples is None:
         content, expected = ", ".join(names) or "nothing", ", ".join(("X", *_SAMPLES[1:]))
         raise DataError(f"{path}: holds {content}; expected one of {expected}, or choose an array by x")
+    if samples == "arr_0" and y == "auto" and names == ["arr_0", "arr_1"]:
+        return [("", samples, "arr_1")]  # as numpy names samples and labels
     return [("", samples, _first(known, _LABELS) if y == "auto" else None if y == "none" else y)]
 
 

@@ -155,7 +155,7 @@ def fill_gaps(one: np.ndarray | str, missing: Missing) -> np.ndarray | str:
     steps, known = np.arange(one.shape[1]), ~np.isnan(one)
     if not known.any(axis=1).all():
         return f"channel {int(np.argmin(known.any(axis=1)))} has no values"
-    return np.stack([np.interp(steps, steps[k], row[k]) for row, k in zip(one, known)]).astype(np.float32)
+    return np.stack([np.interp(steps, steps[k], row[k]) for row, k in zip(one, known)]).astype(one.dtype)
 
 
 def _fit_length(one: np.ndarray | str, channels: int, length: int, unequal: Unequal) -> np.ndarray | str:

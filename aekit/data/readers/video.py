@@ -34,8 +34,10 @@ class Video:
         header: header of its frames.
         count: number of frames according to the file; 0 if it cannot be read.
         reason: why it cannot be read, or "".
+        breaks: (), as frames follow each other.
     """
 
+    breaks: tuple[int, ...] = ()
     header: Header
     count: int = 0
     reason: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -19,11 +20,13 @@ class FrameSequence(Protocol):
     Attributes:
         count: number of frames or steps; 0 if it cannot be read.
         reason: why it cannot be read, or "".
+        breaks: frames or steps after a gap, which no clip or window crosses.
     """
 
     path: Path
     count: int
     reason: str
+    breaks: tuple[int, ...]
 
 
 class Windows(NamedTuple):
@@ -65,9 +68,11 @@ class WindowCutter:
         """Return the numbers of the frames of the clip that starts at `first`."""
         return range(first, first + self.span, self.step)
 
-    def starts(self, begin: int, end: int) -> np.ndarray:
-        """Return the first frames (N,) of the clips in frames `begin` to `end`, exclusive."""
-        return np.arange(begin, max(begin, end - self.span + 1), self.stride)
+    def starts(self, begin: int, end: int, breaks: Sequence[int] = ()) -> np.ndarray:
+        """Return the first frames (N,) of the clips in frames `begin` to `end`, exclusive, that do not cross a break."""
+        edges = [begin, *(at for at in breaks if begin < at < end), end]
+        parts = [np.arange(at, max(at, to - self.span + 1), self.stride) for at, to in pairwise(edges)]
+        return np.concatenate(parts)
 
     def cut_files(
         self,
@@ -122,7 +127,12 @@ class WindowCutter:
                 raise DataError(
                     f"{video.path}: {video.count} {frames}{part}; expected {self.span}, the span of a {clip}"
                 )
-        starts = {split: self.starts(*part) for split, part in parts.items()}
+        starts = {split: self.starts(*part, video.breaks) for split, part in parts.items()}
+        for split, firsts in starts.items():
+            if not len(firsts):
+                frames, clip = self.unit_names
+                where = f" in the {split} part" if split else ""
+                raise DataError(f"{video.path}: no {clip} of {self.span} {frames} fits between two gaps{where}")
         splits = np.repeat(list(starts), [len(part) for part in starts.values()]) if test else None
         return np.concatenate(list(starts.values())), splits
 
@@ -142,7 +152,7 @@ class WindowCutter:
         Returns:
             numbers of the videos (N,), first frames (N,) and splits (N,) of the clips.
         """
-        starts = [self.starts(0, max(video.count, self.span)) for video in videos]
+        starts = [self.starts(0, max(video.count, self.span), video.breaks) for video in videos]
         if splits is None and test:
             splits = np.full(len(videos), "train")
             for name in set(classes.tolist()) if classes is not None else {None}:

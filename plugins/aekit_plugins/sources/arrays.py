@@ -25,15 +25,19 @@ from aekit.plugin import (
     TextFormat,
     find_column,
     find_image_files,
+    find_labels_beside,
     find_labels_file,
+    holds_arrays,
     infer_axes,
     lists_images,
     parts_in,
     read_columns,
     read_idx,
+    read_labels_file,
     read_mnist_folder,
     read_npy,
     read_npz,
+    read_numpy_folder,
     read_parts,
     read_table,
     to_labels,
@@ -65,7 +69,7 @@ class Arrays(ArraySource):
     """
 
     takes_arrays = True
-    looks_for = "IDX files such as train-images-idx3-ubyte.gz, or train.csv and test.csv"
+    looks_for = "IDX files such as train-images-idx3-ubyte.gz, train.csv and test.csv, or .npy and .npz files alone"
 
     def __init__(
         self,
@@ -114,7 +118,7 @@ class Arrays(ArraySource):
         """Return True for a folder with MNIST's layout or tables named by splits, or a file that is not a list of files."""
         parts = list(parts_in(path).values()) if path.is_dir() else [path]
         if not parts:
-            return bool(find_image_files(path))
+            return bool(find_image_files(path)) or holds_arrays(path)
         return not any(part.name.lower().endswith(TABLE_ENDINGS) and lists_images(part) for part in parts)
 
 
@@ -135,6 +139,8 @@ def _from_array(array: np.ndarray, x: str | list[str], y: str) -> Tabular:
 def _load(path: Path, x: str | list[str], y: str) -> Tabular:
     """Read a file of arrays, or a folder with MNIST's layout."""
     name = path.name.lower()
+    if path.is_dir() and not find_image_files(path) and holds_arrays(path):
+        return read_numpy_folder(path, x if isinstance(x, str) else "auto", y)
     if path.is_dir():
         source = read_mnist_folder(path)
         return Tabular(source.array, labels=source.labels if y != "none" else None, splits=source.splits)
@@ -142,13 +148,28 @@ def _load(path: Path, x: str | list[str], y: str) -> Tabular:
         if isinstance(x, list):
             raise DataError(f"{path}: x = {x!r}: expected the name of one array")
         array, labels, splits, note = read_npz(path, x, y)
-        return Tabular(array, labels=labels, splits=splits, note=note)
+        return _with_labels_beside(path, Tabular(array, labels=labels, splits=splits, note=note), y)
     if x != "auto" or y not in ("auto", "none"):
         raise DataError(f"{path}: holds a single array; x and y are for .npz files and tables")
     if name.endswith((".npy", ".npy.gz")):
-        return Tabular(read_npy(path))
+        return _with_labels_beside(path, Tabular(read_npy(path)), y)
     labels_file = find_labels_file(path) if y != "none" else None
     return Tabular(read_idx(path), labels=read_idx(labels_file).astype(np.int64) if labels_file else None)
+
+
+def _with_labels_beside(path: Path, data: Tabular, y: str) -> Tabular:
+    """Add the labels of a file beside, such as ``kmnist-train-labels.npz`` for ``kmnist-train-imgs.npz``."""
+    beside = find_labels_beside(path) if data.labels is None and y == "auto" else None
+    if beside is None:
+        return data
+    labels = read_labels_file(beside)
+    fits = labels.ndim > 0 and len(labels) == len(data.array)
+    note = (
+        f"labels are from {beside.name}"
+        if fits
+        else f"{beside.name} has other than {len(data.array)} labels and is not used"
+    )
+    return data._replace(labels=labels if fits else None, note="; ".join(filter(None, [data.note, note])))
 
 
 def _read_labels(path: Path, y: str) -> np.ndarray:

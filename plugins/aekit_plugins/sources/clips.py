@@ -89,7 +89,7 @@ class Clips(Source):
             self.videos, listing, root.is_dir(), test, gap
         )
         self.labels = None if listing.labels is None else listing.labels[self.segment_starts[:, 0]]
-        self.notes = (*notes, *filter(None, [listing.note]))
+        self.notes, self.losses = (*notes, *filter(None, [listing.note])), listing.losses
         self._reader: tuple[int, VideoReader | None] = (-1, None)
 
     @staticmethod

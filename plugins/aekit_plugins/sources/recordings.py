@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,8 @@ from aekit.plugin import (
     WindowCutter,
     contains_files,
     list_folder,
+    match_sound,
+    read_recordings,
 )
 
 Count = Annotated[int, Field(ge=1)]
@@ -35,6 +38,27 @@ _TEST = Field(
     ge=0, lt=1, description="held-out fraction: the end of a recording; in a folder, the last of each class; 0: none"
 )
 _GAP = Field(description="unused steps before the held-out end; auto: the span of a window")
+
+
+_TIME = Field(
+    description="column of times, by which rows are sorted; auto: by type, name and values; none: rows are in order"
+)
+_GROUP = Field(
+    description="column of a table that tells recordings apart, such as machine; auto: by common names; none: there is one"
+)
+_RATE = Field(description="sampling rate of sound in Hz, to which other sound is resampled; auto: the most common one")
+
+
+def _by_machine(listing: Listing, files: list[int], recordings: list[Recording]) -> Listing:
+    """Return a listing of the recordings of files (N,), which hold several."""
+    ids = [f"{listing.ids[file]}:{one.name}" if one.name else listing.ids[file] for file, one in zip(files, recordings)]
+    return replace(
+        listing,
+        ids=ids,
+        paths=[one.path for one in recordings],
+        labels=None if listing.labels is None else listing.labels[files],
+        splits=None if listing.splits is None else listing.splits[files],
+    )
 
 
 class Recordings(Source):
@@ -69,6 +93,9 @@ class Recordings(Source):
         missing: MissingOption = "skip",
         test: Annotated[float, _TEST] = 0.2,
         gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
+        time: Annotated[str, _TIME] = "auto",
+        group: Annotated[str, _GROUP] = "auto",
+        rate: Annotated[Literal["auto"] | Count, _RATE] = "auto",
     ) -> None:
         root, self.skipped = Path(where), {}
         listing = list_folder(root, RECORDING_ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
@@ -77,31 +104,51 @@ class Recordings(Source):
         else:
             like = None
         self.recordings: list[Recording] = []
-        for path in listing.paths:
-            self.recordings.append(Recording(path, x, y, missing, like))
-            first = self.recordings[-1]
-            if like is None and not first.reason:
-                # The first readable recording defines the channels.
-                like = SampleSpec("series", (len(first.values), steps), "float32", columns=first.columns)
-        if like is None:
+        files: list[int] = []
+        expected = like
+        for number, path in enumerate(listing.paths):
+            for one in read_recordings(path, x, y, missing, time, group, expected):
+                self.recordings.append(one)
+                files.append(number)
+                if expected is None and not one.reason and one.columns:
+                    # The first readable table defines the channels.
+                    expected = SampleSpec("series", (len(one.values), steps), "float32", columns=one.columns)
+        sample_rate, changes = match_sound(self.recordings, like, 0 if rate == "auto" else rate)
+        first = next((one for one in self.recordings if not one.reason), None)
+        if first is None:
             raise DataError(f"{listing.paths[0]}: {self.recordings[0].reason}")
-        self.spec = SampleSpec("series", like.shape, "float32", frame_step=frame_step, columns=like.columns)
+        shape = like.shape if like is not None else (len(first.values), steps)
+        dtype = "float64" if any(one.values.dtype == np.float64 for one in self.recordings) else "float32"
+        self.spec = SampleSpec(
+            "series",
+            shape,
+            dtype,
+            frame_step=frame_step,
+            sample_rate=sample_rate,
+            columns=like.columns if like is not None else first.columns,
+        )
+        if len(files) > len(listing.paths):
+            listing = _by_machine(listing, files, self.recordings)
         self.cutting = WindowCutter(
             steps, frame_step, steps * frame_step if stride == "auto" else stride, ("steps", "window")
         )
+        for one in self.recordings:
+            one.check(self.spec)
+            one.check_length(self.cutting.span)
+        several = root.is_dir() or len(self.recordings) > 1
         self.segment_starts, self.ids, self.splits = self.cutting.cut_files(
-            self.recordings, listing, root.is_dir(), test, gap
+            self.recordings, listing, several, test, gap
         )
         has_step_labels = all(recording.labels is not None or recording.reason for recording in self.recordings)
         if listing.labels is not None and not (has_step_labels and y != "auto"):
             self.labels = listing.labels[self.segment_starts[:, 0]]
         elif has_step_labels:
             self.labels = self._labels(label)
-        note = next(recording.note for recording in self.recordings if not recording.reason)
-        self.losses = tuple(dict.fromkeys(loss for recording in self.recordings for loss in recording.losses))
-        rates = sorted({recording.rate for recording in self.recordings} - {0})
-        mixed = f"sample rates of {' and '.join(map(str, rates))} Hz, not resampled" if len(rates) > 1 else ""
-        self.notes = tuple(filter(None, [f"windows of {steps} steps", note, mixed, listing.note]))
+        self.notes = tuple(filter(None, [f"windows of {steps} steps", *first.notes, listing.note]))
+        lines = [
+            f"{one.path.name}: {line}" if root.is_dir() else line for one in self.recordings for line in one.losses
+        ]
+        self.losses = (*listing.losses, *list(dict.fromkeys(lines))[:5], *changes)
 
     @staticmethod
     def claims(path: Path) -> bool:

@@ -1,0 +1,305 @@
+"""Find the columns of a recording that say when a step was, and which machine it is from; sort its rows, and find gaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from aekit.data.readers import tables
+from aekit.data.readers._time_values import times_to_numbers
+from aekit.errors import DataError, closest_name
+
+
+def _set(words: str) -> set[str]:
+    return set(words.split())
+
+
+TIME_COLUMNS = ("time", "timestamp", "date", "datetime")
+"""Names of columns of times, which are never channels unless chosen."""
+_TIME = _set("t ts epoch elapsed sec secs seconds ms millis utc unixtime") | set(TIME_COLUMNS)
+_COUNTERS = _set("index idx step steps cycle cycles frame tick seq sequence row counter no nr n sample unnamed")
+_UNITS = _set("s h min minutes hours days ns us in of the start stamp local number id key code name num")
+_MACHINES = _set(
+    "machine unit engine device subject patient participant person user station vehicle asset well bearing battery meter "
+    "household turbine pump motor robot animal node customer client host server plant site serial uuid"
+)
+"""Words in names of columns that tell recordings apart."""
+_MAYBE = _set("id run trial session experiment episode recording track group cell batch series car file name sensor")
+"""Words in names of columns that do so where their values come in blocks, or at the same times."""
+_REGULAR, _GAP, _GAP_IRREGULAR = 0.9, 1.5, 10.0
+"""Fraction of steps of the usual length that makes a recording regular, and the multiple of it that is a gap."""
+
+
+class Part(NamedTuple):
+    """A recording in a table.
+
+    Attributes:
+        name: value of the column that tells recordings apart, or "".
+        rows: (T,) positions in the table, in order of time.
+        breaks: positions in `rows` after a gap.
+    """
+
+    name: str
+    rows: np.ndarray
+    breaks: tuple[int, ...]
+
+
+class TimeAxis(NamedTuple):
+    """The recordings of a table.
+
+    Attributes:
+        parts: the recordings.
+        columns: columns of times and of machines, which are no channels.
+        notes: lines about choices.
+        losses: lines about rows that are sorted or left out, and gaps.
+    """
+
+    parts: list[Part]
+    columns: list[str]
+    notes: list[str]
+    losses: list[str]
+
+
+class _Times(NamedTuple):
+    names: list[str]
+    values: np.ndarray
+
+
+def find_time_axis(
+    table: pa.Table, where: str, time: str = "auto", group: str = "auto", channels: Iterable[str] = ()
+) -> TimeAxis:
+    """Find the recordings of a table, in order of time.
+
+    Args:
+        table: a table with a row for each step.
+        where: its path, for messages.
+        time: column of the times; ``auto``: by type, name and values; ``none``: rows are in order.
+        group: column that tells recordings apart; ``auto``: by names such as ``machine``, or where times start again;
+            ``none``: there is one.
+        channels: columns that are channels or labels, which are neither.
+
+    Raises:
+        DataError: a column is missing, or rows are out of order and times occur more than once.
+    """
+    for option, name in (("time", time), ("group", group)):
+        if name not in ("auto", "none", *table.column_names):
+            raise DataError(f"{where}: {option} = {name!r}: no such column{closest_name(name, table.column_names)}")
+    names = [name for name in table.column_names if name not in set(channels)]
+    notes: list[str] = []
+    losses: list[str] = []
+    machines = (
+        [group] if group not in ("auto", "none") else _by_name(table, names, _MACHINES) if group == "auto" else []
+    )
+    groups = _codes(table, machines[0]) if machines else np.zeros(len(table), np.int64)
+    times, ignored = _find_times(table, where, names, time, groups, losses)
+    if group == "auto" and not machines:
+        machines = _found_by_times(table, names, times)
+        groups = _codes(table, machines[0]) if machines else groups
+        if machines and time == "auto":
+            times, ignored = _find_times(table, where, names, time, groups, losses)
+    kept = np.ones(len(table), bool) if times is None else ~np.isnan(times.values)
+    if not kept.all() and times is not None:
+        losses.append(f"{(~kept).sum()} of {len(kept)} rows have no {times.names[0]!r} and are left out")
+    parts, described = [], _Described()
+    for code in dict.fromkeys(groups[kept].tolist()):
+        rows = np.flatnonzero(kept & (groups == code))
+        name = str(table[machines[0]][int(rows[0])].as_py()) if machines else ""
+        parts.append(_in_order(where, name, rows, times, described))
+    if times is not None:
+        notes.append(f"steps are in order of {' and '.join(map(repr, times.names))}")
+        losses += described.lines(times.names[0])
+    if machines:
+        notes.append(f"{len(parts)} recordings by {machines[0]!r}")
+    return TimeAxis(parts, [*(times.names if times else []), *ignored, *machines], notes, losses)
+
+
+class _Described:
+    """Counts what was found in the order of rows, over all recordings of a table."""
+
+    def __init__(self) -> None:
+        self.sorted = self.gaps = self.restarts = 0
+        self.longest = 0.0
+
+    def lines(self, name: str) -> list[str]:
+        lines = [f"{self.sorted} rows are out of order and sorted by {name!r}"] if self.sorted else []
+        if self.gaps:
+            gaps = "1 gap" if self.gaps == 1 else f"{self.gaps} gaps"
+            lines.append(f"{gaps} in {name!r}, of up to {self.longest:.6g} usual steps: no window crosses one")
+        if self.restarts:
+            times = "once" if self.restarts == 1 else f"{self.restarts} times"
+            lines.append(f"{name!r} starts again {times}: no window crosses that; group names the column of recordings")
+        return lines
+
+
+def _words(name: str) -> list[str]:
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
+    return re.findall(r"[a-z]+", spaced.lower())
+
+
+def _named(name: str, known: set[str]) -> bool:
+    """Return whether a name consists of one of the known words, with words such as ``id`` or a unit."""
+    words = set(_words(name))
+    return bool(words & known) and words <= known | _UNITS
+
+
+def _by_name(table: pa.Table, names: Sequence[str], known: set[str]) -> list[str]:
+    """Return the columns of these names whose values tell rows apart, but not each from the others."""
+    found = []
+    for name in names:
+        kind = table.schema.field(name).type
+        if _named(name, known) and (pa.types.is_integer(kind) or tables.is_text(table[name])):
+            distinct = pc.count_distinct(table[name]).as_py()
+            if 1 < distinct <= len(table) // 2:
+                found.append(name)
+    return found
+
+
+def _codes(table: pa.Table, name: str) -> np.ndarray:
+    """Return a number (N,) for each distinct value of a column."""
+    encoded = table[name].combine_chunks().dictionary_encode()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _found_by_times(table: pa.Table, names: Sequence[str], times: _Times | None) -> list[str]:
+    """Return the column that tells recordings apart, where times or blocks of rows say that there are several."""
+    candidates = [name for name in names if times is None or name not in times.names]
+    named = _by_name(table, candidates, _MAYBE)
+    if times is None:
+        return [name for name in named if _in_blocks(_codes(table, name))][:1]
+    if _rises(times.values, np.zeros(len(table), np.int64), strictly=True):
+        return [name for name in named if _in_blocks(_codes(table, name))][:1]
+    discrete = [
+        name
+        for name in candidates
+        if name not in named and (tables.is_text(table[name]) or pa.types.is_integer(table.schema.field(name).type))
+    ]
+    for name in [*named, *discrete]:
+        if 1 < pc.count_distinct(table[name]).as_py() <= len(table) // 4 and _distinct_within(
+            times.values, _codes(table, name)
+        ):
+            return [name]
+    return []
+
+
+def _in_blocks(codes: np.ndarray) -> bool:
+    """Return whether the rows of each value are next to each other, in blocks of at least two on average."""
+    blocks = 1 + int((np.diff(codes) != 0).sum())
+    return blocks == len(set(codes.tolist())) and 2 * blocks <= len(codes)
+
+
+def _distinct_within(values: np.ndarray, codes: np.ndarray) -> bool:
+    order = np.lexsort((values, codes))
+    return not ((np.diff(values[order]) == 0) & (np.diff(codes[order]) == 0)).any()
+
+
+def _rises(values: np.ndarray, codes: np.ndarray, strictly: bool = False) -> bool:
+    """Return whether values rise from row to row in each group."""
+    order = np.argsort(codes, kind="stable")
+    steps, same = np.diff(values[order]), np.diff(codes[order]) == 0
+    return bool((steps[same] > 0).all() if strictly else (steps[same] >= 0).all())
+
+
+def _find_times(
+    table: pa.Table, where: str, names: Sequence[str], time: str, groups: np.ndarray, losses: list[str]
+) -> tuple[_Times | None, list[str]]:
+    """Return the times, and other columns of times that are no channels."""
+    if time == "none":
+        return None, [name for name in names if name.strip().lower() in TIME_COLUMNS]
+    if time != "auto":
+        values = times_to_numbers(table[time])
+        if values is None:
+            raise DataError(f"{where}: time = {time!r}: its values are not times, e.g. {str(table[time][0])!r}")
+        return _Times([time], values), []
+    typed = [name for name in names if pa.types.is_temporal(table.schema.field(name).type)]
+    exact = [name for name in names if name in typed or name.strip().lower() in TIME_COLUMNS]
+    values_of = {name: times_to_numbers(table[name]) for name in exact}
+    unread = [name for name, values in values_of.items() if values is None]
+    known = {name: values for name, values in values_of.items() if values is not None and len(set(values.tolist())) > 1}
+    if len(known) == 2:  # a date and a time of day
+        (first, days), (second, clock) = sorted(known.items(), key=lambda item: -np.nanmax(item[1]))
+        if np.nanmax(clock) < 86400 and (np.nan_to_num(days) % 86400 == 0).all():
+            return _Times([first, second], days + clock), []
+    if known:
+        name = max(known, key=lambda one: len(set(known[one].tolist())))
+        return _Times([name], known[name]), [other for other in exact if other != name]
+    if unread and not values_of.keys() - set(unread):
+        losses.append(
+            f"{unread[0]!r} holds no times that are understood, e.g. {str(table[unread[0]][0])!r}: rows are taken in their order"
+        )
+    others, counters = [], []
+    for name in names:
+        if name in exact or not tables.is_numeric(table[name]) or pa.types.is_boolean(table.schema.field(name).type):
+            continue
+        words = _words(name)
+        named = (bool(words) and _named(name, _TIME)) or _named(name, _COUNTERS)
+        values = tables.to_floats(table[name]).astype(np.float64)
+        if np.isnan(values).any() or len(set(values.tolist())) < 2:
+            continue
+        if named and (_rises(values, groups) or _few_restarts(values)):
+            others.append(name)
+        elif not _words(name) and _counts(values, groups):
+            counters.append(name)
+    ordered = others + counters
+    if not ordered:
+        return None, exact
+    name = ordered[0]
+    return _Times([name], tables.to_floats(table[name]).astype(np.float64)), [*exact, *ordered[1:]]
+
+
+def _counts(values: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether values are whole numbers that rise by one in each row."""
+    order = np.argsort(groups, kind="stable")
+    steps, same = np.diff(values[order]), np.diff(groups[order]) == 0
+    return len(values) > 2 and bool(same.any()) and bool((steps[same] == 1).all())
+
+
+def _few_restarts(values: np.ndarray) -> bool:
+    """Return whether values rise, and start again from near their start at few rows."""
+    falls = np.flatnonzero(np.diff(values) < 0)
+    low = values.min() + 0.1 * (values.max() - values.min())
+    return len(falls) * 4 <= len(values) and bool((values[falls + 1] <= low).all())
+
+
+def _apart(values: np.ndarray) -> bool:
+    """Return whether the stretches in which values rise do not overlap, as those of files in a wrong order."""
+    falls = np.flatnonzero(np.diff(values) < 0)
+    firsts, lasts = values[np.append(0, falls + 1)], values[np.append(falls, len(values) - 1)]
+    order = np.argsort(firsts, kind="stable")
+    return bool((lasts[order][:-1] < firsts[order][1:]).all())
+
+
+def _in_order(where: str, name: str, rows: np.ndarray, times: _Times | None, described: _Described) -> Part:
+    """Sort the rows of a recording by time, and find its gaps."""
+    if times is None:
+        return Part(name, rows, ())
+    values = times.values[rows]
+    if (np.diff(values) < 0).any():
+        repeated = len(set(values.tolist())) < len(values)
+        restarts = _few_restarts(values)
+        if _apart(values) or not (repeated or restarts):
+            order = np.argsort(values, kind="stable")
+            described.sorted += int((order != np.arange(len(order))).sum())
+            rows, values = rows[order], values[order]
+        elif not restarts:
+            raise DataError(
+                f"{where}: rows are not in order of {times.names[0]!r}, which has repeated values; group names a column that "
+                "tells recordings apart, and time = 'none' keeps the order"
+            )
+    steps = np.diff(values)
+    positive = steps[steps > 0]
+    if not len(positive):
+        return Part(name, rows, ())
+    usual = float(np.median(positive))
+    regular = (abs(positive - usual) <= 0.01 * usual).mean() >= _REGULAR
+    gaps = steps > usual * (_GAP if regular else _GAP_IRREGULAR)
+    if gaps.any():
+        described.longest = max(described.longest, float(steps[gaps].max() / usual))
+    described.gaps += int(gaps.sum())
+    described.restarts += int((steps < 0).sum())
+    return Part(name, rows, tuple((np.flatnonzero(gaps | (steps < 0)) + 1).tolist()))
