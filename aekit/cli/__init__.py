@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.errors import AekitError, DataWarning
+from aekit.errors import AekitError, DataWarning, RecipeError
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -77,10 +77,13 @@ class LazyGroup(click.Group):
 
 
 def _disable_plugins(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
-    from aekit.registry.discovery import disable
+    from aekit.registry.discovery import disable, registry
 
     if names:
         disable(names)
+        unknown = [line for line in registry().unknown_disabled() if any(repr(name) in line for name in names)]
+        if unknown:
+            raise RecipeError(f"--no-plugin: {line}" for line in unknown)
         # Worker processes must see the same plugins.
         known = os.environ.get("AEKIT_DISABLE_PLUGINS", "")
         os.environ["AEKIT_DISABLE_PLUGINS"] = ",".join(filter(None, [known, *names]))

@@ -99,6 +99,14 @@ class Registry:
             (p for p in self.plugins if p.kind == kind), key=lambda p: (p.distribution != GROUP, p.distribution)
         )
 
+    def unknown_disabled(self) -> list[str]:
+        """Describe each disabled name that is neither a plugin nor a distribution: ``no plugin 'x'; did you mean ...``."""
+        matched = {*self.not_imported, *(name for p in self.hidden for name in (p.name, p.qualified))}
+        known = matched | {name for p in self.plugins for name in (p.name, p.distribution)}
+        return [
+            f"no plugin or distribution {name!r}{closest_name(name, known)}" for name in sorted(self.disabled - matched)
+        ]
+
     def has(self, kind: str, name: str) -> bool:
         """Return whether a plugin of this kind has the name, usable or not."""
         if any(name in (p.name, p.qualified) for p in [*self.by_kind(kind), *self.hidden] if p.kind == kind):

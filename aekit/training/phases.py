@@ -165,7 +165,7 @@ def run_phase(
             stoppable() as stop,
             progress.task(phase.title, phase.samples, done=state.step * per_step) as task,
         ):
-            for record in train(state, batches, phase.settings):
+            for record in train(state, batches, phase.settings, progress.say):
                 record["step"] += before
                 yield record
                 state.seconds = time.monotonic() - clock
@@ -177,6 +177,8 @@ def run_phase(
                     saved_at, saved_step = time.monotonic(), state.step
             if checkpoint:  # at the end too, as the work that follows may be interrupted
                 state.save(checkpoint)
+            else:
+                state.check_finite()
     except TrainingError as error:
         note = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
         raise TrainingError(f"{error}{note}") from None
