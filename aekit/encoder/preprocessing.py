@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aekit.data.samples import Samples
 from aekit.data.spec import SampleSpec
-from aekit.errors import RecipeError
+from aekit.errors import DataError, RecipeError
 
 Mode = Literal["unit", "standard", "none"]
 
@@ -79,6 +79,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     """
     spec = samples.spec
     low, high, mean, deviation = _moments(samples)
+    _check_range(spec, torch.maximum(low.abs(), high.abs()))
     whole = np.dtype(spec.dtype).kind in "ui"
     in_unit = bool(low.min() >= 0 and high.max() <= 1)
     if mode == "auto":
@@ -100,6 +101,22 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
         raise RecipeError([f"encoder.scaling = {mode!r}: expected 'auto', 'unit', 'standard' or 'none'"])
     unit = mode == "unit" or (mode == "none" and in_unit)
     return Preprocess(mode, unit, scale, shift, low * scale + shift, high * scale + shift), why
+
+
+def _check_range(spec: SampleSpec, largest: Tensor) -> None:
+    """Reject values that float32, in which networks compute, cannot hold.
+
+    Args:
+        spec: of the samples.
+        largest: largest absolute value of each coefficient's entries.
+    """
+    limit = torch.finfo(torch.float32).max
+    if largest.max() > limit:
+        entry = int(largest.flatten().argmax())
+        place = spec.describe_position((entry,)) if spec.is_vector else f"in channel {entry}"
+        raise DataError(
+            f"value {largest.max():.3g} {place}: beyond the range of float32 ({limit:.2g}); divide the values, or use their logarithm"
+        )
 
 
 def _coefficient_shape(spec: SampleSpec) -> tuple[int, ...]:

@@ -117,6 +117,11 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
 
 
 def _check(phase: Phase) -> None:
+    size, needed = phase.batches.batch_size, phase.objective.min_batch()
+    if size < needed:
+        raise RecipeError(
+            [f"train.batch_size = {size}: the objective compares the samples of a batch; expected {needed} or more"]
+        )
     random = phase.objective.randomness()
     if phase.settings.optimizer == "lbfgs" and random:
         raise RecipeError(
