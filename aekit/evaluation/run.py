@@ -11,7 +11,7 @@ import numpy as np
 
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.identity import check_same_encoder
-from aekit.errors import PluginError, RecipeError, closest_name
+from aekit.errors import AekitError, PluginError, RecipeError, closest_name
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_reconstruction
@@ -26,7 +26,7 @@ from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import SILENT, Progress
-from aekit.registry.discovery import Plugin, registry
+from aekit.registry.discovery import Plugin, prints_to_stderr, registry
 from aekit.registry.options import options_model, validate_options
 
 __all__ = ["ALL", "QUICK", "Evaluation", "evaluate"]
@@ -125,6 +125,7 @@ def evaluate(
     results: dict[str, dict[str, Result]] = {}
     titles: dict[str, str] = {FEATURES: "the pretrained features"}
     check_results: dict[str, CheckResult] = {}
+    failed: dict[str, AekitError] = {}
     if checks:
         check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
     subjects = _subjects(vectors[rows], rows, inner, other_encoders, provenance if baselines else None, seed, progress)
@@ -135,10 +136,18 @@ def evaluate(
         if checks and isinstance(subject, Baseline) and subject.kind == "pca":
             check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
         with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
-            for name, (function, settings, uses_labels) in selected.items():
-                result = function(subject.features, values if uses_labels else None, inner, **settings)
-                by_evaluator[name] = _with_label_names(result, targets)
+            for name, (plugin, settings, uses_labels) in list(selected.items()):
+                try:
+                    result = _run_evaluator(plugin, subject.features, values if uses_labels else None, inner, settings)
+                except AekitError as error:
+                    failed[name] = error
+                    notes.append(f"{name} is left out for {subject.name}: {error}")
+                    del selected[name]
+                else:
+                    by_evaluator[name] = _with_label_names(result, targets)
                 task.advance(note=name)
+        if failed and not selected and not any(results.values()):
+            raise next(iter(failed.values()))
     if run is not None and provenance:
         _add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
@@ -190,8 +199,8 @@ def _select_evaluators(
     options: Mapping[str, Mapping[str, Any]],
     seed: int,
     notes: list[str],
-) -> dict[str, tuple[Any, dict[str, Any], bool]]:
-    """Return name -> function, options, and whether the evaluator uses these labels; note which ones are skipped."""
+) -> dict[str, tuple[Plugin, dict[str, Any], bool]]:
+    """Return name -> plugin, options, and whether the evaluator uses these labels; note which ones are skipped."""
     requested = None if names is None else list(names)
     available = registry().by_kind("evaluator")
     if requested is None:
@@ -227,13 +236,33 @@ def _select_evaluators(
         settings = dict(options.get(title, {}))
         if "seed" in options_model(function).model_fields:
             settings.setdefault("seed", seed)
-        selected[title] = (function, validate_options(plugin, settings, f"evaluate.{title}"), uses_labels)
+        selected[title] = (plugin, validate_options(plugin, settings, f"evaluate.{title}"), uses_labels)
     if skipped:
         needed = "labels"
         if targets is not None:
             needed = f"{TARGET_DESCRIPTIONS['classes']}, and the labels are {TARGET_DESCRIPTIONS[targets.kind]}"
         notes.append(f"skipped, as they need {needed}: {', '.join(skipped)}")
     return selected
+
+
+def _run_evaluator(
+    plugin: Plugin, features: np.ndarray, values: np.ndarray | None, split: Split, settings: dict[str, Any]
+) -> Result:
+    """Run an evaluator on one subject.
+
+    Raises:
+        AekitError: the evaluator refuses the data, or its code fails; the line names the plugin.
+    """
+    try:
+        with prints_to_stderr():
+            result = plugin.load()(features, values, split, **settings)
+        if not isinstance(result, Result) or not result.metrics:
+            raise TypeError(f"it returns {type(result).__name__}: expected a Result with metrics")
+    except AekitError:
+        raise
+    except Exception as error:  # code of others: it costs its own column
+        raise plugin.failure(error) from error
+    return result
 
 
 def _plugin_titles(plugins: list[Plugin]) -> dict[str, Plugin]:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aekit.data.opening import open_data
 from aekit.encoder.embedding import embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
@@ -22,6 +23,7 @@ from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.io.atomic import file_sha256, read_json
+from aekit.progress import warn
 from aekit.registry.discovery import registry
 
 FORMAT = 1
@@ -162,7 +164,8 @@ class VectorIndex:
     def search_data(
         self, data: Any, k: int = 10, *, encoder: Encoder | None = None, options: dict[str, Any] | None = None
     ) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Embed files or arrays with the encoder of the index and search for them.
+        """Embed files or arrays with the encoder of the index and search for them; those that cannot be read are skipped, and
+        a warning lists them.
 
         Args:
             data: as in `aekit.open_data`: an image, a folder, an array file, an array.
@@ -174,7 +177,7 @@ class VectorIndex:
             Q ids of the queries, scores (Q, k) and rows (Q, k).
 
         Raises:
-            DataError: there is no encoder, or the data cannot be read.
+            DataError: there is no encoder, or none of the data can be read.
             IdentityError: `encoder` is not the one that made the index.
         """
         encoder = encoder or self.encoder()
@@ -183,7 +186,13 @@ class VectorIndex:
         check_same_encoder(
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
-        queries = embed(encoder, data, options=options, strict=True)
+        source = open_data(data, options, like=encoder.spec)
+        queries = embed(encoder, source)
+        if not len(queries):
+            name, reason = next(iter(source.skipped.items()))
+            raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
+        for name, reason in source.skipped.items():
+            warn(f"query {name}: {reason}; skipped")
         return list(queries.ids), *self.search(queries, k)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -53,9 +54,7 @@ def train(
             ) from None
 
 
-def _train_by_batch(
-    state: State, batches: Batches, settings: Settings, say: Callable[[str], None]
-) -> Iterator[Record]:
+def _train_by_batch(state: State, batches: Batches, settings: Settings, say: Callable[[str], None]) -> Iterator[Record]:
     """Yield a record for each batch."""
     device = state.objective.encoder.device
     in_bf16 = uses_bf16(settings, state.objective.encoder.spec, device)
@@ -161,7 +160,7 @@ def _read(pending: Pending, parameters: list[nn.Parameter]) -> list[Record]:
     """
     names = [list(terms) for _, terms in pending]
     scalars = [v.detach().float() for _, terms in pending for v in terms.values()]
-    largest = torch.stack([norm.float() for norm in torch._foreach_norm(parameters, torch.inf)]).max()
+    largest = torch.stack([norm.float() for norm in torch._foreach_norm(list[Tensor](parameters), torch.inf)]).max()
     *listed, weight = torch.stack([*scalars, largest.detach()]).tolist()
     values = iter(listed)
     records = [head | {name: next(values) for name in terms} for (head, _), terms in zip(pending, names)]

@@ -230,7 +230,9 @@ class _Run:
         samples = load_samples(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
         if len(samples) < 2 and self.recipe.trains:
             skipped = f"; {len(source.skipped)} could not be used" if source.skipped else ""
-            raise DataError(f"1 sample{skipped}: an encoder is trained on what differs between samples; expected 2 or more")
+            raise DataError(
+                f"1 sample{skipped}: an encoder is trained on what differs between samples; expected 2 or more"
+            )
         targets = training_targets(self.recipe, source, samples, self.device, self.progress)
         self._describe_data(source, samples)
         preprocess, scaling = initial_scaling(self.recipe.encoder, samples)

@@ -123,7 +123,9 @@ def finetune(
     choices = {"layers": layers, "per_class": per_class, "patience": patience, "baseline": baseline}
     work = _Finetuning(encoder, source, y_true, split, choices, settings, folder, progress)
     if folder and finished:
-        work.check_unchanged(folder / "results.json", read_json(folder / "results.json").get("resumed_as", {}), settings)
+        work.check_unchanged(
+            folder / "results.json", read_json(folder / "results.json").get("resumed_as", {}), settings
+        )
         progress.say(f"{folder} is already finished; nothing to resume")
         return FinetuneResult.from_results(load_classifier(folder), read_json(folder / "results.json"))
     with folder_lock(folder) if folder else nullcontext(), explain_write_errors(folder) if folder else nullcontext():
