@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aekit.data._claims import claiming_sources
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
-from aekit.errors import AekitError, DataError, PluginError, PluginWarning, RecipeError
+from aekit.errors import AekitError, DataError, RecipeError
 from aekit.progress import warn
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
 from aekit.registry.options import validate_options
@@ -289,7 +290,7 @@ def _reader(path: Path, options: Options) -> Plugin:
     # Built-in sources win, so that installing a plugin does not change how files are read.
     built_in = [plugin for plugin in matching if plugin.distribution == BUILT_IN]
     for candidates in (named, built_in, [plugin for plugin in matching if plugin not in built_in]):
-        claiming = claiming or _claiming(candidates, path, looks_for)
+        claiming = claiming or claiming_sources(candidates, path, looks_for)
     if len(claiming) > 1:
         choices = " or ".join(f"{plugin.name}:{path}" for plugin in claiming)
         raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
@@ -297,27 +298,6 @@ def _reader(path: Path, options: Options) -> Plugin:
         what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
         raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}")
     return claiming[0]
-
-
-def _claiming(plugins: Sequence[Plugin], path: Path, looks_for: list[str]) -> list[Plugin]:
-    """Return the sources that read a path by its content, and add what each looks for."""
-    claiming = []
-    for plugin in plugins:
-        try:
-            code = plugin.load()
-            claims = not hasattr(code, "claims") or code.claims(path)
-        except PluginError:  # reported by `aekit plugins`; another source may match
-            continue
-        except Exception as error:
-            if plugin.distribution == BUILT_IN or isinstance(error, OSError):
-                raise
-            warn(f"{plugin.failure(error)}; left out", PluginWarning)
-            continue
-        line = f"{plugin.name} ({getattr(code, 'looks_for', plugin.entry.summary)})"
-        looks_for += [line] if line not in looks_for else []
-        if claims:
-            claiming.append(plugin)
-    return claiming
 
 
 def _handles(plugin: Plugin, path: Path) -> bool:

@@ -115,7 +115,8 @@ def _check_range(spec: SampleSpec, largest: Tensor) -> None:
         entry = int(largest.flatten().argmax())
         place = spec.describe_position((entry,)) if spec.is_vector else f"in channel {entry}"
         raise DataError(
-            f"value {largest.max():.3g} {place}: beyond the range of float32 ({limit:.2g}); divide the values, or use their logarithm"
+            f"value {largest.max():.3g} {place}: beyond the range of float32 ({limit:.2g}); "
+            f"divide the values, or use their logarithm"
         )
 
 
