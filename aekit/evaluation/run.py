@@ -11,8 +11,9 @@ import numpy as np
 
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
 from aekit.encoder.identity import check_same_encoder
-from aekit.errors import AekitError, PluginError, RecipeError, closest_name
+from aekit.errors import AekitError
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
+from aekit.evaluation._evaluators import ALL, QUICK, run_evaluator, select_evaluators
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._reconstruction import NAME as RECONSTRUCTION, evaluate_reconstruction
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
@@ -20,21 +21,17 @@ from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.evaluation import Evaluation
-from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, TargetType, make_targets
+from aekit.evaluation.labels import Targets, TargetType, make_targets
 from aekit.evaluation.results import CheckResult, Result, Split
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import SILENT, Progress
-from aekit.registry.discovery import Plugin, prints_to_stderr, registry
-from aekit.registry.options import options_model, validate_options
 
 __all__ = ["ALL", "QUICK", "Evaluation", "evaluate"]
 
 RAW_BYTES = 2**31
 """Bytes that the features of a baseline may take in memory."""
-ALL, QUICK = "all", "quick"
-"""Names that select every evaluator, slow ones included, and the evaluators tagged as quick."""
 
 
 def evaluate(
@@ -109,7 +106,7 @@ def evaluate(
     notes = [remark] if remark else []
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
-    selected = _select_evaluators(evaluators, targets, options or {}, seed, notes)
+    selected = select_evaluators(evaluators, targets, options or {}, seed, notes)
     other_encoders = {
         name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()
     }
@@ -138,7 +135,7 @@ def evaluate(
         with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
             for name, (plugin, settings, uses_labels) in list(selected.items()):
                 try:
-                    result = _run_evaluator(plugin, subject.features, values if uses_labels else None, inner, settings)
+                    result = run_evaluator(plugin, subject.features, values if uses_labels else None, inner, settings)
                 except AekitError as error:
                     failed[name] = error
                     notes.append(f"{name} is left out for {subject.name}: {error}")
@@ -191,83 +188,6 @@ def split_for_targets(
     elif targets is not None:
         strata = np.where(targets.has_target[:, None], targets.values.astype(np.float64), np.nan)
     return make_split(strata, splits, seed=seed, groups=groups, count=count)
-
-
-def _select_evaluators(
-    names: Iterable[str] | None,
-    targets: Targets | None,
-    options: Mapping[str, Mapping[str, Any]],
-    seed: int,
-    notes: list[str],
-) -> dict[str, tuple[Plugin, dict[str, Any], bool]]:
-    """Return name -> plugin, options, and whether the evaluator uses these labels; note which ones are skipped."""
-    requested = None if names is None else list(names)
-    available = registry().by_kind("evaluator")
-    if requested is None:
-        slow = [plugin.name for plugin in available if "slow" in plugin.entry.tags]
-        plugins = [plugin for plugin in available if plugin.name not in slow]
-        if slow:
-            notes.append(f"skipped as slow: {', '.join(slow)}; name them, or all, to run them")
-    elif ALL in requested or QUICK in requested:
-        plugins = [p for p in available if ALL in requested or "quick" in p.entry.tags or p.name in requested]
-    else:
-        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in requested]
-    titles = _plugin_titles(plugins)
-    unknown = [name for name in options if name not in titles]
-    if unknown:
-        raise RecipeError(
-            [f"evaluate.{name}: not a selected evaluator{closest_name(name, titles)}" for name in unknown]
-        )
-    selected, skipped = {}, []
-    for title, plugin in titles.items():
-        uses_labels = targets is not None and (
-            targets.kind == "classes" or TAG_BY_KIND[targets.kind] in plugin.entry.tags
-        )
-        if "labels" in plugin.entry.tags and not uses_labels:
-            skipped.append(title)
-            continue
-        try:
-            function = plugin.load()
-        except PluginError as error:
-            if requested is not None and title in requested:
-                raise
-            notes.append(f"skipped {title}: {error}")
-            continue
-        settings = dict(options.get(title, {}))
-        if "seed" in options_model(function).model_fields:
-            settings.setdefault("seed", seed)
-        selected[title] = (plugin, validate_options(plugin, settings, f"evaluate.{title}"), uses_labels)
-    if skipped:
-        needed = "labels"
-        if targets is not None:
-            needed = f"{TARGET_DESCRIPTIONS['classes']}, and the labels are {TARGET_DESCRIPTIONS[targets.kind]}"
-        notes.append(f"skipped, as they need {needed}: {', '.join(skipped)}")
-    return selected
-
-
-def _run_evaluator(
-    plugin: Plugin, features: np.ndarray, values: np.ndarray | None, split: Split, settings: dict[str, Any]
-) -> Result:
-    """Run an evaluator on one subject.
-
-    Raises:
-        AekitError: the evaluator refuses the data, or its code fails; the line names the plugin.
-    """
-    try:
-        with prints_to_stderr():
-            result = plugin.load()(features, values, split, **settings)
-        if not isinstance(result, Result) or not result.metrics:
-            raise TypeError(f"it returns {type(result).__name__}: expected a Result with metrics")
-    except AekitError:
-        raise
-    except Exception as error:  # code of others: it costs its own column
-        raise plugin.failure(error) from error
-    return result
-
-
-def _plugin_titles(plugins: list[Plugin]) -> dict[str, Plugin]:
-    names = [plugin.name for plugin in plugins]
-    return {plugin.qualified if names.count(plugin.name) > 1 else plugin.name: plugin for plugin in plugins}
 
 
 def _checks(
