@@ -6,6 +6,9 @@ Library code raises these; only the command line exits (code 2). Any other excep
 from __future__ import annotations
 
 import difflib
+import os
+import sys
+import traceback
 from collections.abc import Iterable
 
 
@@ -55,6 +58,20 @@ class AekitWarning(UserWarning):
 
 class DataWarning(AekitWarning):
     """Data that was left out or changed: a dropped column, a filled value, a skipped sample."""
+
+
+class PluginWarning(AekitWarning):
+    """A plugin of another distribution that failed, and was left out."""
+
+
+DEBUG = "AEKIT_DEBUG"
+"""Environment variable, set by ``aekit --debug``: failures of plugins are printed with their traceback."""
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback of an error that is reported in one line, if `DEBUG` asks for it."""
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error, file=sys.stderr)
 
 
 LISTED = 50

@@ -19,7 +19,15 @@ from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
-from aekit.evaluation.clusterers import DENSE, center_distances, choose_kmeans, fit_hdbscan, order_by_size, silhouettes
+from aekit.evaluation.clusterers import (
+    DENSE,
+    MIN_CLUSTER,
+    center_distances,
+    choose_kmeans,
+    fit_hdbscan,
+    order_by_size,
+    silhouettes,
+)
 from aekit.io.atomic import atomic_folder, write_json
 from aekit.io.csv_files import write_csv
 from aekit.io.summaries import data_frame, html_summary
@@ -188,7 +196,11 @@ def find_clusters(
         raise RecipeError([f"clusters = {clusters}: hdbscan finds the number of clusters itself"])
     embeddings = open_or_embed(embeddings, progress, device)
     vectors = np.asarray(embeddings.vectors, np.float32)
-    least = max(3, clusters + 1)
+    least = MIN_CLUSTER if method == "hdbscan" else max(3, clusters + 1)
+    if len(vectors) < least and method == "hdbscan":
+        raise DataError(
+            f"{len(vectors)} embeddings: HDBSCAN needs at least {least}, the size of its smallest cluster; try kmeans"
+        )
     if len(vectors) < least:
         raise DataError(f"{len(vectors)} embeddings: {clusters or 2} clusters need at least {least}")
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:

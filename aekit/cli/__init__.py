@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.errors import AekitError, DataWarning
+from aekit.errors import AekitError, DataWarning, PluginWarning, RecipeError
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -54,8 +54,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
             return getattr(import_module(f"aekit.cli.{name}"), name)
-        added = self._plugin_commands()
-        return added[name].load() if name in added else None
+        return _contained(self._plugin_commands()[name]) if name in self._plugin_commands() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         added = {name: plugin.entry.summary for name, plugin in self._plugin_commands().items()}
@@ -76,11 +75,43 @@ class LazyGroup(click.Group):
         return {plugin.name: plugin for plugin in registry().by_kind("command") if plugin.name not in COMMANDS}
 
 
+def _contained(plugin: Any) -> click.Command:
+    """Load the command of a plugin; a failure of its code is reported in one line that names the plugin."""
+    from aekit.errors import PluginError
+    from aekit.registry.discovery import registry
+
+    command = registry().get("command", plugin.name).load()  # names the distributions if there are several
+    if not isinstance(command, click.Command):
+        raise PluginError(f"command {plugin.name!r} of {plugin.distribution} {plugin.version} is not a click command")
+    invoke = command.invoke
+
+    def invoke_contained(ctx: click.Context) -> Any:
+        try:
+            return invoke(ctx)
+        except (AekitError, click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            raise plugin.failure(error) from error
+
+    command.invoke = invoke_contained  # type: ignore[method-assign]
+    return command
+
+
+def _debug(ctx: click.Context, parameter: click.Parameter, debug: bool) -> None:
+    from aekit.errors import DEBUG
+
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
 def _disable_plugins(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
-    from aekit.registry.discovery import disable
+    from aekit.registry.discovery import disable, registry
 
     if names:
         disable(names)
+        unknown = [line for line in registry().unknown_disabled() if any(repr(name) in line for name in names)]
+        if unknown:
+            raise RecipeError(f"--no-plugin: {line}" for line in unknown)
         # Worker processes must see the same plugins.
         known = os.environ.get("AEKIT_DISABLE_PLUGINS", "")
         os.environ["AEKIT_DISABLE_PLUGINS"] = ",".join(filter(None, [known, *names]))
@@ -88,6 +119,14 @@ def _disable_plugins(ctx: click.Context, parameter: click.Parameter, names: tupl
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(aekit.__version__, prog_name="aekit")
+@click.option(
+    "--debug",
+    is_flag=True,
+    callback=_debug,
+    expose_value=False,
+    is_eager=True,
+    help="Print the traceback of a failure of a plugin.",
+)
 @click.option(
     "--no-plugin",
     multiple=True,
@@ -111,17 +150,18 @@ def _terminate(number: int, frame: Any) -> None:
 
 
 def _print_data_warnings() -> None:
-    """Print each warning about data once, as a line on standard error."""
+    """Print each warning about data and plugins once, as a line on standard error."""
     show, printed = warnings.showwarning, set[str]()
 
     def show_as_line(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
-        if not issubclass(category, DataWarning):
+        if not issubclass(category, (DataWarning, PluginWarning)):
             show(message, category, *place, **options)
         elif str(message) not in printed:
             printed.add(str(message))
             click.echo(f"warning: {message}", err=True)
 
     warnings.simplefilter("always", DataWarning)
+    warnings.simplefilter("always", PluginWarning)
     warnings.showwarning = show_as_line
 
 

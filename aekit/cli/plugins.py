@@ -28,7 +28,7 @@ def plugins(ctx: click.Context, as_json: bool, kind: str | None) -> None:
     if ctx.invoked_subcommand:
         return
     shown = [plugin for each in ([kind] if kind else KINDS) for plugin in registry().by_kind(each)]
-    problems = [str(problem) for problem in registry().problems]
+    problems = [*map(str, registry().problems), *_shadowed_commands()]
     if as_json:
         listed = [{**plugin.to_dict(), "summary": plugin.entry.summary, "tags": plugin.entry.tags} for plugin in shown]
         click.echo(json.dumps({"plugins": listed, "problems": problems, "disabled": _disabled()}, indent=2))
@@ -119,6 +119,22 @@ def find(name: str, kind: str | None = None) -> Plugin:
     if not kinds:
         raise PluginError(f"no plugin {name!r}{closest_name(name, {p.name for p in known.plugins})}")
     return known.get(kinds[0], name)
+
+
+def _shadowed_commands() -> list[str]:
+    """Describe commands of plugins that cannot be called, because another command has their name."""
+    from aekit.cli import COMMANDS
+
+    commands = registry().by_kind("command")
+    names = [plugin.name for plugin in commands]
+    lines = []
+    for plugin in commands:
+        place = f"{plugin.distribution} {plugin.version}: command {plugin.name!r}"
+        if plugin.name in COMMANDS:
+            lines.append(f"{place} is shadowed by the built-in command of that name; rename it")
+        elif names.count(plugin.name) > 1:
+            lines.append(f"{place} is registered by several distributions; disable one with --no-plugin")
+    return lines
 
 
 def _disabled() -> list[str]:

@@ -10,8 +10,9 @@ import click
 
 import aekit
 from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.errors import DataError
 from aekit.io.atomic import write_text
-from aekit.progress import Progress
+from aekit.progress import Progress, warn
 
 
 @click.command()
@@ -37,20 +38,30 @@ def search(
 ) -> None:
     """Find the nearest neighbors of each QUERY in INDEX.
 
-    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index.
+    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index. Queries that cannot be read
+    are skipped and listed.
     """
     opened = aekit.open_index(index)
     loaded = aekit.load(encoder, device=device) if encoder else None
-    hits = []
+    hits: list[dict[str, Any]] = []
+    refused: list[DataError] = []
     for text in query:
-        if text.startswith("id:"):
-            names = [text.removeprefix("id:")]
-            scores, rows = opened.search_ids(names, k)
-        else:
-            if loaded is None and (stored := opened.encoder()) is not None:
-                loaded = stored.to(device)
-            names, scores, rows = opened.search_data(text, k, encoder=loaded, options=source_options(overrides))
+        try:
+            if text.startswith("id:"):
+                names = [text.removeprefix("id:")]
+                scores, rows = opened.search_ids(names, k)
+            else:
+                if loaded is None and (stored := opened.encoder()) is not None:
+                    loaded = stored.to(device)
+                names, scores, rows = opened.search_data(text, k, encoder=loaded, options=source_options(overrides))
+        except DataError as error:
+            refused.append(error)
+            continue
         hits += opened.hits([text] if len(names) == 1 else names, scores, rows)
+    if len(refused) == len(query):
+        raise refused[0]
+    for refusal in refused:
+        warn(f"query {refusal}; skipped")
     if html:
         from aekit.report.search_page import search_page
 

@@ -19,15 +19,16 @@ import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
+from aekit.data._claims import claiming_sources
 from aekit.data.locations import locate
 from aekit.data.readers.folders import list_files, readable_text
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
-from aekit.errors import DataError, PluginError, RecipeError
+from aekit.errors import AekitError, DataError, RecipeError
 from aekit.progress import warn
-from aekit.registry.discovery import Plugin, registry
+from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
 from aekit.registry.options import validate_options
 
 KindOption = Literal["auto", "vector", "series", "image", "clip"]
@@ -265,9 +266,18 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
     if readable_text(text) != text:  # it could not be written into records
         raise DataError(f"{readable_text(text)}: the path is not UTF-8; rename the folder or file")
     try:
-        source = plugin.load()(where, like, **values)
+        with prints_to_stderr():
+            source = plugin.load()(where, like, **values)
     except OSError as error:
         raise DataError(f"{error.filename or text}: cannot be read ({error.strerror or error})") from None
+    except AekitError:
+        raise
+    except Exception as error:
+        if plugin.distribution == BUILT_IN:
+            raise
+        raise plugin.failure(error) from error
+    if not isinstance(source, Source):
+        raise plugin.failure(TypeError(f"it returns {type(source).__name__}: expected a Source"))
     source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
     return _checked(source, text, like)
 
@@ -284,17 +294,13 @@ def _reader(path: Path, options: Options) -> Plugin:
         )
     if len(matching) == 1:
         return matching[0]
-    claiming, looks_for = [], []
-    for plugin in matching:
-        try:
-            code = plugin.load()
-        except PluginError:  # reported by `aekit plugins`; another source may match
-            continue
-        looks_for.append(f"{plugin.name} ({getattr(code, 'looks_for', plugin.entry.summary)})")
-        if not hasattr(code, "claims") or code.claims(path):
-            claiming.append(plugin)
-    if len(claiming) > 1:
-        claiming = [plugin for plugin in claiming if plugin.name in options] or claiming
+    named = [plugin for plugin in matching if {plugin.name, plugin.qualified} & set(options)]
+    claiming: list[Plugin] = []
+    looks_for: list[str] = []
+    # Built-in sources win, so that installing a plugin does not change how files are read.
+    built_in = [plugin for plugin in matching if plugin.distribution == BUILT_IN]
+    for candidates in (named, built_in, [plugin for plugin in matching if plugin not in built_in]):
+        claiming = claiming or claiming_sources(candidates, path, looks_for)
     if len(claiming) > 1:
         choices = " or ".join(f"{plugin.name}:{path}" for plugin in claiming)
         raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from aekit.data.spec import Column, Kind, SampleSpec
-from aekit.errors import DataError
+from aekit.errors import AekitError, DataError
 from aekit.progress import Progress, warn
+from aekit.registry.discovery import GROUP, registry
 
 
 class Source:
@@ -192,7 +193,15 @@ def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tup
     Raises:
         DataError: a sample cannot be used, and `strict` is set.
     """
-    rows, ok = source.read(indices)
+    try:
+        rows, ok = source.read(indices)
+    except AekitError:
+        raise
+    except Exception as error:
+        plugin = registry().get("source", source.origin["source"]) if source.origin else None
+        if plugin is None or plugin.distribution == GROUP:
+            raise
+        raise plugin.failure(error) from error
     if rows.dtype.kind == "f":
         finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
         for position in np.flatnonzero(ok & ~finite):

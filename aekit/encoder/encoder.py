@@ -24,7 +24,7 @@ from aekit.encoder.identity import check_values, compute_digest
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import reset_weights, save_programs
-from aekit.errors import AekitError, OutputError, RecipeError
+from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.io.atomic import atomic_folder, copy_encoder, read_json, write_json, write_text
 from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
@@ -149,9 +149,34 @@ class Encoder(nn.Module):
         return self.preprocess.scale.device
 
     def forward(self, raw: Tensor) -> Tensor:
-        """Embed raw samples (B, *spec.shape) of spec.dtype as (B, D) float32."""
+        """Embed raw samples (B, *spec.shape) of spec.dtype as (B, D) float32.
+
+        Raises:
+            DataError: samples of another shape or dtype, or images and clips on another scale than those of the training.
+        """
+        self._check_input(raw)
         code = self.encode(self.preprocess(raw))
         return nn.functional.normalize(code, dim=1) if self.normalize else code
+
+    def _check_input(self, raw: Tensor) -> None:
+        """Reject samples that the encoder was not trained on, which it would embed without meaning."""
+        # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
+        found = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
+        of_floats = self.spec.dtype.startswith("float")
+        if tuple(raw.shape[1:]) != self.spec.shape or (
+            found != self.spec.dtype and not (of_floats and raw.is_floating_point())
+        ):
+            shape = "x".join(map(str, raw.shape[1:]))
+            raise DataError(f"samples are {self.spec.kind} {shape} {found}, the encoder takes {self.spec}")
+        if not (of_floats and self.spec.is_visual and self.preprocess.unit) or raw.is_meta or not raw.numel():
+            return
+        if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+            return  # a graph has no values to look at
+        low, high = (float(extreme) for extreme in torch.aminmax(raw.detach()))
+        if low < -1 or high > 2:
+            raise DataError(
+                f"samples have values from {low:.4g} to {high:.4g}, the encoder takes {self.spec} with values from 0 to 1"
+            )
 
     def encode(self, x: Tensor) -> Tensor:
         """Encode preprocessed samples (B, *shape) as (B, D), before the output is normalized."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from aekit.evaluation.metrics._paired_tests import PairedComparison
-from aekit.evaluation.summary import ENCODER, Results, at_chance, join_words, unconverged
+import numpy as np
+
+from aekit.evaluation.metrics._paired_tests import PairedComparison, at_chance
+from aekit.evaluation.summary import ENCODER, Results, has_enough_samples, join_words, unconverged
 
 EVALUATOR_TITLES = {
     "probe": "the linear probe",
@@ -20,6 +22,8 @@ EVALUATOR_TITLES = {
 }
 """Evaluator -> its name within a sentence; others go by their own names."""
 MAX_CLAUSES = 3
+TOO_FEW = "too few test samples to tell from guessing"
+"""Clause on a result that is not significantly better than guessing, where that says nothing."""
 
 
 def headline(
@@ -28,6 +32,7 @@ def headline(
     comparisons: Mapping[tuple[str, str], PairedComparison],
     test_samples: int,
     titles: Mapping[str, str] | None = None,
+    groups: np.ndarray | None = None,
 ) -> str:
     """Say in one sentence on which evaluators the encoder is better than its baselines, and on which it is not.
 
@@ -37,7 +42,9 @@ def headline(
         comparisons: (evaluator, subject) -> comparison of the encoder with that subject.
         test_samples: number of test samples.
         titles: subject -> its name within the sentence; default: the subject.
+        groups: (N3,) groups of the test samples, or None.
     """
+    guessing = at_chance(results, groups)
     evaluators = results.get(ENCODER, {})
     if not evaluators:
         return "Nothing was evaluated."
@@ -45,16 +52,18 @@ def headline(
     others = baselines or list(compared_with)
     names = {subject: (titles or {}).get(subject, subject) for subject in others}
     clauses: dict[str, list[str]] = {}
-    outcomes_by_group = {"better": 0, "not significantly different": 0, "worse": 0, "chance": 0}
+    outcomes_by_group = {"better": 0, "not significantly different": 0, "worse": 0, "chance": 0, "unknown": 0}
     for evaluator, result in evaluators.items():
         if unconverged(results, evaluator):
             continue
         outcomes = {s: comparisons[evaluator, s].outcome for s in others if (evaluator, s) in comparisons}
-        group, clause = _clause(outcomes, names, chance=at_chance(result))
+        group, clause = _clause(outcomes, names, chance=(evaluator, ENCODER) in guessing)
+        if group == "chance" and not has_enough_samples(result):
+            group, clause = "unknown", TOO_FEW
         if clause:
             clauses.setdefault(clause, []).append(EVALUATOR_TITLES.get(evaluator, evaluator))
             outcomes_by_group[group] += 1
-    order = ("better than", "no significant difference", "worse than", "no better than guessing")
+    order = ("better than", "no significant difference", "worse than", "no better than guessing", TOO_FEW)
     sentences = [
         f"{clause} on {join_words(clauses[clause])}"
         for start in order
@@ -91,6 +100,7 @@ def _counted(counts: Mapping[str, int], total: int) -> list[str]:
         "not significantly different": "no significant difference from at least one baseline",
         "worse": "worse than at least one baseline",
         "chance": "no better than guessing",
+        "unknown": TOO_FEW,
     }
     parts = [f"{clauses[group]} on {count}" for group, count in counts.items() if count]
     return [f"{parts[0]} of {total} metrics", *parts[1:]]

@@ -15,6 +15,8 @@ DENSE = 20_000
 """Samples that densities are estimated from."""
 MAX_ALL_PAIRS = 5000
 """Samples whose pairwise distances may be in memory at once."""
+MIN_CLUSTER = 5
+"""Samples of the smallest cluster that HDBSCAN finds."""
 CLUSTER_COUNTS = (2, 3, 5, 8, 10, 15, 20, 30)
 """Numbers of clusters that are tried by default."""
 SILHOUETTES = 2000
@@ -67,7 +69,12 @@ def fit_hdbscan(rows: np.ndarray, others: np.ndarray, max_samples: int) -> np.nd
     sample = evenly_spaced(rows, max_samples)
     # Trees save nothing in many dimensions; all pairs of few samples are faster and fit in memory.
     algorithm = "brute" if sample.shape[1] >= 64 and len(sample) <= MAX_ALL_PAIRS else "auto"
-    clusters = HDBSCAN(min_cluster_size=max(5, len(sample) // 100), algorithm=algorithm, copy=True).fit_predict(sample)
+    if len(sample) < MIN_CLUSTER:
+        raise DataError(
+            f"{len(sample)} samples: HDBSCAN needs at least {MIN_CLUSTER}, the size of its smallest cluster"
+        )
+    smallest = max(MIN_CLUSTER, len(sample) // 100)
+    clusters = HDBSCAN(min_cluster_size=smallest, algorithm=algorithm, copy=True).fit_predict(sample)
     if sample.shape == others.shape and np.array_equal(sample, others):
         return clusters
     _, positions = nearest_neighbors(others, sample, 1, metric="l2")

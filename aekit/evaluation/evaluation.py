@@ -64,7 +64,9 @@ class Evaluation:
     @cached_property
     def headline(self) -> str:
         """The answer in one sentence: on which evaluators the encoder is better than its baselines, and on which not."""
-        return headline(self.results, self.compared_with, self.paired_comparisons, self.counts["test"], self.titles)
+        return headline(
+            self.results, self.compared_with, self.paired_comparisons, self.counts["test"], self.titles, self.groups
+        )
 
     @cached_property
     def paired_comparisons(self) -> dict[tuple[str, str], PairedComparison]:
@@ -101,7 +103,7 @@ class Evaluation:
 
     @cached_property
     def _sentences(self) -> list[tuple[Severity, str]]:
-        return graded_summary(self.results, self.compared_with, self.paired_comparisons)
+        return graded_summary(self.results, self.compared_with, self.paired_comparisons, self.groups)
 
     def text(self, *, verbose: bool = False) -> str:
         """Return the headline, the table, the summary, the warnings and the notes, for a terminal.

@@ -11,8 +11,9 @@ import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
-from aekit.errors import PluginError, RecipeError, closest_name
+from aekit.errors import AekitError
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
+from aekit.evaluation._evaluators import run_evaluator, select_evaluators
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._reconstruction import add_reconstruction
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
@@ -20,18 +21,14 @@ from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.evaluation import Evaluation
-from aekit.evaluation.groups import expand_groups
-from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets, TargetType, make_targets
-from aekit.evaluation.results import CheckResult, Result, Split, as_result
+from aekit.evaluation.labels import Targets, TargetType, make_targets
+from aekit.evaluation.results import CheckResult, Result, Split
 from aekit.evaluation.splits import cap_split, make_split
 from aekit.evaluation.summary import ENCODER
 from aekit.io.device import choose_device
 from aekit.objectives.autoencoder import Autoencoder
 from aekit.progress import Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.registry.discovery import Plugin, registry
-from aekit.registry.options import options_model, validate_options
-from aekit.registry.session import plugin_names
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -119,7 +116,7 @@ def evaluate(
         warn(f"evaluate: {missing} of {len(vectors)} samples have no label, and take no part in the evaluation")
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
-    selected = _select_evaluators(evaluators, targets, options or {}, seed, notes)
+    selected = select_evaluators(evaluators, targets, options or {}, seed, notes)
     other_encoders = {
         name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()
     }
@@ -137,6 +134,7 @@ def evaluate(
     results: dict[str, dict[str, Result]] = {}
     titles: dict[str, str] = {FEATURES: "the pretrained features"}
     check_results: dict[str, CheckResult] = {}
+    failed: dict[str, AekitError] = {}
     if checks:
         check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
     subjects = _subjects(vectors[rows], rows, inner, other_encoders, provenance if baselines else None, seed, progress)
@@ -147,10 +145,18 @@ def evaluate(
         if checks and isinstance(subject, Baseline) and subject.kind == "pca":
             check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
         with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
-            for name, (function, settings, uses_labels) in selected.items():
-                result = as_result(function(subject.features, values if uses_labels else None, inner, **settings), name)
-                by_evaluator[name] = _with_label_names(result, targets)
+            for name, (plugin, settings, uses_labels) in list(selected.items()):
+                try:
+                    result = run_evaluator(plugin, subject.features, values if uses_labels else None, inner, settings)
+                except AekitError as error:
+                    failed[name] = error
+                    notes.append(f"{name} is left out for {subject.name}: {error}")
+                    del selected[name]
+                else:
+                    by_evaluator[name] = _with_label_names(result, targets)
                 task.advance(note=name)
+        if failed and not selected and not any(results.values()):
+            raise next(iter(failed.values()))
     if run is not None and provenance:
         add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
@@ -194,61 +200,6 @@ def split_for_targets(
     elif targets is not None:
         strata = np.where(targets.has_target[:, None], targets.values.astype(np.float64), np.nan)
     return make_split(strata, splits, seed=seed, groups=groups, count=count)
-
-
-def _select_evaluators(
-    names: Any,
-    targets: Targets | None,
-    options: Mapping[str, Mapping[str, Any]],
-    seed: int,
-    notes: list[str],
-) -> dict[str, tuple[Any, dict[str, Any], bool]]:
-    """Return name -> function, options, and whether the evaluator uses these labels; note which ones are skipped."""
-    requested = None if names is None else plugin_names("evaluator", names, "evaluators")
-    available = registry().by_kind("evaluator")
-    if requested is None:
-        slow = [plugin.name for plugin in available if "slow" in plugin.entry.tags]
-        plugins = [plugin for plugin in available if plugin.name not in slow]
-        if slow:
-            notes.append(f"skipped as slow: {', '.join(slow)}; name them, or all, to run them")
-    else:
-        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in expand_groups(requested)]
-    titles = _plugin_titles(plugins)
-    unknown = [name for name in options if name not in titles]
-    if unknown:
-        raise RecipeError(
-            [f"evaluate.{name}: not a selected evaluator{closest_name(name, titles)}" for name in unknown]
-        )
-    selected, skipped = {}, []
-    for title, plugin in titles.items():
-        uses_labels = targets is not None and (
-            targets.kind == "classes" or TAG_BY_KIND[targets.kind] in plugin.entry.tags
-        )
-        if "labels" in plugin.entry.tags and not uses_labels:
-            skipped.append(title)
-            continue
-        try:
-            function = plugin.load()
-        except PluginError as error:
-            if requested is not None and title in requested:
-                raise
-            notes.append(f"skipped {title}: {error}")
-            continue
-        settings = dict(options.get(title, {}))
-        if "seed" in options_model(function).model_fields:
-            settings.setdefault("seed", seed)
-        selected[title] = (function, validate_options(plugin, settings, f"evaluate.{title}"), uses_labels)
-    if skipped:
-        needed = "labels"
-        if targets is not None:
-            needed = f"{TARGET_DESCRIPTIONS['classes']}, and the labels are {TARGET_DESCRIPTIONS[targets.kind]}"
-        notes.append(f"skipped, as they need {needed}: {', '.join(skipped)}")
-    return selected
-
-
-def _plugin_titles(plugins: list[Plugin]) -> dict[str, Plugin]:
-    names = [plugin.name for plugin in plugins]
-    return {plugin.qualified if names.count(plugin.name) > 1 else plugin.name: plugin for plugin in plugins}
 
 
 def _checks(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
+import numpy as np
+
 from aekit.evaluation.metrics._paired_tests import (
     ComparisonOutcome,
     PairedComparison,
+    at_chance,
     intervals_disjoint,
     paired_comparisons,
 )
@@ -62,7 +65,10 @@ def comparison_lines(results: Results, comparisons: Comparisons) -> list[str]:
 
 
 def graded_summary(
-    results: Results, compared_with: Collection[str] = (), comparisons: Comparisons | None = None
+    results: Results,
+    compared_with: Collection[str] = (),
+    comparisons: Comparisons | None = None,
+    groups: np.ndarray | None = None,
 ) -> list[tuple[Severity, str]]:
     """Describe each primary metric of the encoder in a sentence or two, each with a severity.
 
@@ -70,12 +76,14 @@ def graded_summary(
         results: subject -> evaluator -> result; the subjects are ``encoder``, other encoders and the baselines.
         compared_with: the subjects that are other encoders.
         comparisons: (evaluator, subject) -> comparison of the encoder with that subject; default: computed from `results`.
+        groups: (N3,) groups of the test samples, or None.
 
     Returns:
         Severity and sentence: ``good``, better than every baseline; ``bad``, no better than random weights by the value itself,
         or no better than guessing; ``notice``, everything in between. The last sentence on an evaluator is its conclusion.
     """
     compared = paired_comparisons(results, ENCODER) if comparisons is None else comparisons
+    guessing = at_chance(results, groups)
     related = any(_clearly_above_chance(result) for by_name in results.values() for result in by_name.values())
     sentences: list[tuple[Severity, str]] = []
     for name, result in results.get(ENCODER, {}).items():
@@ -87,7 +95,7 @@ def graded_summary(
             sentences.append(("notice", f"{name}: did not converge for {subjects}, so nothing follows from it"))
             continue
         outcomes = {subject: compared[name, subject].outcome for subject in others}
-        chance = _chance_sentences(name, result, others, labels_related=related)
+        chance = _chance_sentences(name, result, others, guessing, labels_related=related)
         sentences += _sentences(name, result, others, outcomes, compared_with, chance)
     return sentences
 
@@ -159,17 +167,23 @@ def _as_far_as(result: Result) -> str:
 
 
 def _chance_sentences(
-    name: str, result: Result, others: Mapping[str, Result], *, labels_related: bool
+    name: str,
+    result: Result,
+    others: Mapping[str, Result],
+    guessing: Collection[tuple[str, str]],
+    *,
+    labels_related: bool,
 ) -> list[tuple[Severity, str]]:
     """Return a sentence if the encoder is no better than guessing.
 
     Args:
+        guessing: each (evaluator, subject) that is not significantly better than guessing.
         labels_related: whether some result, of any subject, shows that the labels are related to the samples.
     """
-    if result.chance is None or not at_chance(result):
+    if result.chance is None or (name, ENCODER) not in guessing:
         return []
     sentence = f"{name}: no better than guessing ({result.chance:.3f})"
-    above = [subject for subject, other in others.items() if not at_chance(other)]
+    above = [subject for subject in others if (name, subject) not in guessing]
     if above:
         sentence += f", unlike {join_words(above)}"
     elif others:
@@ -183,17 +197,17 @@ def _chance_sentences(
     return [("bad", f"{sentence}: the labels seem unrelated to the samples")]
 
 
-def at_chance(result: Result) -> bool:
-    """Return whether the primary metric is not significantly better than guessing."""
-    value = primary_metric(result)[1]
-    return result.chance is not None and (value.value if value.low is None else value.low) <= result.chance
-
-
 def _near_chance(result: Result) -> bool:
     """Return whether the test samples suffice to tell, and the upper end of the interval is near guessing."""
     value, chance = primary_metric(result)[1], result.chance or 0.0
-    enough = result.scores is None or len(result.scores) >= MIN_TEST_SAMPLES
-    return enough and (value.value if value.high is None else value.high) <= chance + CLEAR_MARGIN * (1 - chance)
+    return has_enough_samples(result) and (
+        value.value if value.high is None else value.high
+    ) <= chance + CLEAR_MARGIN * (1 - chance)
+
+
+def has_enough_samples(result: Result) -> bool:
+    """Return whether there are enough test samples to say that something is no better than guessing."""
+    return result.scores is None or len(result.scores) >= MIN_TEST_SAMPLES
 
 
 def _clearly_above_chance(result: Result) -> bool:

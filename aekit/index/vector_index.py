@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from aekit.data.locations import resolved_origin
+from aekit.data.opening import open_data
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
@@ -27,6 +28,7 @@ from aekit.index._hits import Hits
 from aekit.io.atomic import read_json
 from aekit.io.manifests import SHOWN, Manifest, Sha256, check_files, path_inside, read_manifest
 from aekit.io.summaries import html_summary
+from aekit.progress import warn
 from aekit.registry.discovery import registry
 
 FORMAT = 1
@@ -201,7 +203,8 @@ class VectorIndex:
     def search_data(
         self, data: Any, k: int = 10, *, encoder: Encoder | None = None, options: dict[str, Any] | None = None
     ) -> Hits:
-        """Embed files or arrays with the encoder of the index and search for them.
+        """Embed files or arrays with the encoder of the index and search for them; those that cannot be read are skipped, and
+        a warning lists them.
 
         Args:
             data: as in `aekit.open_data`: an image, a folder, an array file, an array.
@@ -213,7 +216,7 @@ class VectorIndex:
             hits, which unpack as the Q ids of the queries, scores (Q, k) and rows (Q, k).
 
         Raises:
-            DataError: there is no encoder, or the data cannot be read.
+            DataError: there is no encoder, or none of the data can be read.
             IdentityError: `encoder` is not the one that made the index.
         """
         encoder = encoder or self.encoder()
@@ -222,7 +225,13 @@ class VectorIndex:
         check_same_encoder(
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
-        queries = embed_samples(encoder, data, options=options, strict=True, progress=False)
+        source = open_data(data, options, like=encoder.spec)
+        queries = embed_samples(encoder, source, progress=False)
+        if not len(queries):
+            name, reason = next(iter(source.skipped.items()))
+            raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
+        for name, reason in source.skipped.items():
+            warn(f"query {name}: {reason}; skipped")
         hits = self.search(queries, k)
         return Hits.of(queries.ids, hits.scores, hits.rows, self.metadata, named=True)
 

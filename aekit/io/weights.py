@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from aekit.errors import DataError, IdentityError
+from aekit.errors import DataError, IdentityError, OutputError
 
 
 class Hash(Protocol):
@@ -22,7 +22,14 @@ class Hash(Protocol):
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write parameters and persistent buffers, from any device."""
+    """Write parameters and persistent buffers, from any device.
+
+    Raises:
+        OutputError: a parameter is not finite.
+    """
+    for name, parameter in module.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise OutputError(f"{path}: {name} is not finite; not saved, as its outputs would not be numbers")
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}, path)
 
 

@@ -155,11 +155,13 @@ class Pretext(nn.Module):
     ``super().__init__(encoder)`` and own the heads that their task needs.
 
     Attributes:
+        min_batch: samples that a batch needs, such as 2 for a task that compares samples.
         progress: fraction of the training that is done, as in `Variant.progress`.
         note: one line about a choice that `start` made, or "".
     """
 
     plugin_kind: ClassVar[str] = "pretext"
+    min_batch: ClassVar[int] = 1
     progress: float = 0.0
     note: str = ""
 
@@ -214,6 +216,10 @@ class Objective(nn.Module):
     def notes(self) -> list[str]:
         """Return one line about each choice that `start` made."""
         return []
+
+    def min_batch(self) -> int:
+        """Return the number of samples that a batch needs."""
+        return 1
 
     def set_progress(self, progress: float) -> None:
         """Receive the fraction of the training that is done before each step, 0 at the first."""
@@ -274,6 +280,9 @@ class PretextObjective(Objective):
     def notes(self) -> list[str]:
         return [self.pretext.note] if self.pretext.note else []
 
+    def min_batch(self) -> int:
+        return self.pretext.min_batch
+
     def set_progress(self, progress: float) -> None:
         self.pretext.progress = progress
 
@@ -315,6 +324,9 @@ class WeightedSum(Objective):
 
     def notes(self) -> list[str]:
         return [note for _, part in self._named for note in part.notes()]
+
+    def min_batch(self) -> int:
+        return max(part.min_batch() for _, part in self._named)
 
     def set_progress(self, progress: float) -> None:
         for _, part in self._named:

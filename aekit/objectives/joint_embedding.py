@@ -51,6 +51,8 @@ class JointEmbeddingTask(Pretext):
         strength, crop_scale, flip: of the views, as in `aekit.nn.augment.presets.augmentation_for`.
     """
 
+    min_batch = 2
+
     def __init__(
         self,
         encoder: Encoder,

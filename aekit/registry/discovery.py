@@ -8,16 +8,20 @@ the same name silently replaces the first.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 from typing import Any
 
 import pluggy
 
-from aekit.errors import PluginError, closest_name
+from aekit.errors import PluginError, closest_name, print_traceback
 from aekit.registry import hookspecs
 from aekit.registry.hookspecs import API_VERSION, Entry
 
@@ -63,15 +67,23 @@ class Plugin:
         """
         module, _, attribute = self.entry.target.partition(":")
         try:
-            code: Any = import_module(module)
-            for part in attribute.split("."):
-                code = getattr(code, part)
+            with prints_to_stderr():
+                code: Any = import_module(module)
+                for part in attribute.split("."):
+                    code = getattr(code, part)
         except (Exception, SystemExit) as error:
+            print_traceback(error)
             raise PluginError(
                 f"{self.kind} {self.name!r} of {self.distribution} {self.version} is broken: "
                 f"importing {self.entry.target} failed with {_describe(error)}"
             ) from error
         return code
+
+    def failure(self, error: BaseException) -> PluginError:
+        """Describe in one line an error that its code raised, with the file and the line; ``--debug`` prints the traceback."""
+        print_traceback(error)
+        name = f"{self.kind} {self.name!r} of {self.distribution} {self.version}"
+        return PluginError(f"{name} failed with {_describe(error)}{_place(error, self.entry.target)}")
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,14 @@ class Registry:
     def named(self, kind: str, name: str) -> list[Plugin]:
         """Return the usable plugins of a kind whose name is `name` or ``distribution/name``, listed or not."""
         return [p for p in self.plugins if p.kind == kind and name in (p.name, p.qualified)]
+
+    def unknown_disabled(self) -> list[str]:
+        """Describe each disabled name that is neither a plugin nor a distribution: ``no plugin 'x'; did you mean ...``."""
+        matched = {*self.not_imported, *(name for p in self.hidden for name in (p.name, p.qualified))}
+        known = matched | {name for p in self.plugins for name in (p.name, p.distribution)}
+        return [
+            f"no plugin or distribution {name!r}{closest_name(name, known)}" for name in sorted(self.disabled - matched)
+        ]
 
     def has(self, kind: str, name: str) -> bool:
         """Return whether a plugin of this kind has the name, usable or not."""
@@ -200,6 +220,7 @@ def registry() -> Registry:
         builtin_only=os.environ.get("AEKIT_NO_PLUGIN_AUTOLOAD") == "1",
     )
     found.plugins += _session
+    found.problems += _second_versions()
     if found.problems and os.environ.get("AEKIT_PLUGIN_STRICT") == "1":
         raise PluginError(f"{found.problems[0]} (AEKIT_PLUGIN_STRICT=1)")
     return found
@@ -207,12 +228,30 @@ def registry() -> Registry:
 
 def entry_points() -> list[tuple[Distribution, EntryPoint]]:
     """Return every entry point of the group with its distribution; the first copy of a distribution on the path counts."""
-    first: dict[str, Distribution] = {}
+    copies = [found[0] for _, found in sorted(_copies().items())]
+    return [(d, ep) for d in copies for ep in d.entry_points if ep.group == GROUP]
+
+
+def _copies() -> dict[str, list[Distribution]]:
+    """Return all copies of each distribution that has entry points, in the order of the path."""
+    copies: dict[str, list[Distribution]] = {}
     for distribution in distributions():
         name = distribution.metadata["Name"] if distribution.read_text("entry_points.txt") else None
         if name:
-            first.setdefault(name.lower().replace("_", "-"), distribution)
-    return [(d, ep) for _, d in sorted(first.items()) for ep in d.entry_points if ep.group == GROUP]
+            copies.setdefault(name.lower().replace("_", "-"), []).append(distribution)
+    return copies
+
+
+def _second_versions() -> list[Problem]:
+    """Describe distributions of plugins that are installed in two versions."""
+    problems = []
+    for _, (first, *others) in sorted(_copies().items()):
+        unused = {other.version: str(other.locate_file("")) for other in others if other.version != first.version}
+        if unused and any(point.group == GROUP for point in first.entry_points):
+            listed = ", ".join(f"{version} in {folder}" for version, folder in unused.items())
+            reason = f"installed in several versions; {first.version} in {first.locate_file('')} is used, not {listed}"
+            problems.append(Problem(first.metadata["Name"], first.version, f"{reason}; uninstall one"))
+    return problems
 
 
 def discover(
@@ -228,8 +267,10 @@ def discover(
             found.not_imported.append(name)
             continue
         try:
-            module = point.load()
+            with prints_to_stderr():
+                module = point.load()
         except (Exception, SystemExit) as error:
+            print_traceback(error)
             found.problems.append(Problem(name, version, f"importing {point.value} failed with {_describe(error)}"))
             continue
         for reason in _misspelled(manager, module):
@@ -239,11 +280,13 @@ def discover(
             if hook is None or manager.parse_hookimpl_opts(module, HOOK_OF[kind]) is None:
                 continue
             try:
-                entries = list(hook())
+                with prints_to_stderr():
+                    entries = list(hook())
                 stray = [entry for entry in entries if not isinstance(entry, Entry)]
                 if stray:
                     raise TypeError(f"expected aekit.plugin.Entry objects, got {stray[0]!r}")
             except (Exception, SystemExit) as error:
+                print_traceback(error)
                 found.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
                 continue
             for entry in entries:
@@ -285,3 +328,23 @@ def _is_marked(manager: pluggy.PluginManager, module: Any, name: str) -> bool:
 def _describe(error: BaseException) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _place(error: BaseException, target: str) -> str:
+    """Return ``" (FILE, line N)"``: the innermost line of the plugin's package, or of any code if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    module = sys.modules.get(target.partition(":")[0])
+    path = Path(getattr(module, "__file__", None) or ".")
+    package = path.parent if module and module.__package__ else path
+    mine = [frame for frame in frames if Path(frame.filename) == path or package in Path(frame.filename).parents]
+    frame = (mine or frames)[-1]
+    return f" ({frame.filename}, line {frame.lineno})"
+
+
+@contextmanager
+def prints_to_stderr() -> Iterator[None]:
+    """Send what plugins print to standard error, as standard output is for results."""
+    with redirect_stdout(sys.stderr):
+        yield

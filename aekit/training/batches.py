@@ -45,8 +45,8 @@ class Batches:
             yield self._at(order[number * self.batch_size : (number + 1) * self.batch_size])
 
     def all(self) -> Iterator[Batch]:
-        """Yield all samples once, in their order."""
-        for positions in torch.arange(len(self.samples)).split(self.batch_size):
+        """Yield all samples once, in their order, in batches of equal size, so that none is left for a batch of its own."""
+        for positions in torch.arange(len(self.samples)).tensor_split(-(-len(self.samples) // self.batch_size)):
             yield self._at(positions)
 
     def _at(self, positions: Tensor) -> Batch:

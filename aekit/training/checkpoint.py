@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class State:
         step: number of steps done in total.
         phase: number of the training phase, from 0.
         seconds: time spent in all phases, without interruptions.
+        in_fp32: whether a step in bfloat16 was not finite, so that the steps after it are done in float32.
     """
 
     objective: Objective
@@ -36,13 +38,41 @@ class State:
     step: int = 0
     phase: int = 0
     seconds: float = 0.0
+    in_fp32: bool = False
+
+    def __post_init__(self) -> None:
+        self._infinite = {name for name, tensor in self.objective.state_dict().items() if not _is_finite(tensor)}
+
+    def counters(self) -> dict[str, Any]:
+        """Return everything but the tensors, for `set_counters`."""
+        return {name: getattr(self, name) for name in _COUNTERS}
+
+    def set_counters(self, values: Mapping[str, Any]) -> None:
+        """Set what `counters` returned."""
+        for name in _COUNTERS:
+            setattr(self, name, values.get(name, getattr(self, name)))
+
+    def check_finite(self) -> None:
+        """Check the weights and buffers, but for those that were infinite from the start, such as masks.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        for name, tensor in self.objective.state_dict().items():
+            if name not in self._infinite and not _is_finite(tensor):
+                raise TrainingError(f"step {self.step}: {name} is not finite; lower train.lr or set train.clip")
 
     @classmethod
     def start(cls, objective: Objective, settings: Settings) -> State:
         return cls(objective, make_optimizer(objective, settings))
 
     def save(self, folder: Path) -> None:
-        """Write the state, and replace the previous checkpoint atomically."""
+        """Write the state, and replace the previous checkpoint atomically.
+
+        Raises:
+            TrainingError: a weight is not finite; the previous checkpoint is kept.
+        """
+        self.check_finite()
         folder.mkdir(exist_ok=True)
         tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         numbers: dict[str, Any] = {}
@@ -58,7 +88,7 @@ class State:
                     numbers[name] = {"list": len(value)}
                 else:
                     numbers[name] = value
-        counters = {name: getattr(self, name) for name in _COUNTERS} | {"optimizer": numbers}
+        counters = self.counters() | {"optimizer": numbers}
         part = folder / "state.part"
         save_file(_without_shared_memory(tensors), part, {"counters": json.dumps(counters)})
         os.replace(part, folder / "state.safetensors")
@@ -95,11 +125,14 @@ class State:
             saved.setdefault(int(number), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
-        for name in _COUNTERS:
-            setattr(self, name, counters[name])
+        self.set_counters(counters)
 
 
-_COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds")
+_COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds", "in_fp32")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
 
 
 def _without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

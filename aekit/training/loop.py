@@ -6,10 +6,10 @@ All randomness is derived from (seed, epoch, step), so an interrupted and resume
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aekit.errors import TrainingError
 from aekit.training._compiling import compile_networks
@@ -19,32 +19,69 @@ from aekit.training.optimizer import learning_rate
 from aekit.training.settings import Settings, uses_bf16
 
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
-"""Steps between checks of the loss. A check makes the CPU wait for the GPU, so it is rarer there."""
+"""Steps between checks of the loss and the weights. A check makes the CPU wait for the GPU, so it is rarer there."""
+Record = dict[str, float]
+Pending = list[tuple[Record, dict[str, Tensor]]]
 
 
-def train(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
+def train(
+    state: State, batches: Batches, settings: Settings, say: Callable[[str], None] = lambda line: None
+) -> Iterator[Record]:
     """Train, and yield a record per step: ``step``, ``epoch``, ``lr``, ``loss`` and the terms of the objective.
 
-    `state` includes the step of the last record, and can be saved between records.
+    `state` includes the step of the last record, and can be saved between records: its weights are finite. Steps whose loss or
+    weights are not finite in bfloat16 are repeated in float32, as are all that follow.
+
+    Args:
+        state: changed by each step.
+        batches: to train on.
+        settings: how to train.
+        say: receives a line if the precision changes.
 
     Raises:
-        TrainingError: a term of the loss is not finite; the message names the step and the term.
+        TrainingError: a term of the loss is not finite, or a weight; the message names the step and the term.
     """
     steps = _train_full_batch if settings.optimizer == "lbfgs" else _train_by_batch
     with compile_networks(state.objective.compilable_networks() if settings.compile else []):
-        yield from steps(state, batches, settings)
+        try:
+            yield from steps(state, batches, settings, say)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # torch's message of a batch norm
+                raise
+            raise TrainingError(
+                f"train.batch_size = {batches.batch_size}: the network has a batch norm, which needs several values of each "
+                f"channel; expected 2 or more"
+            ) from None
 
 
-def _train_by_batch(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
+def _train_by_batch(state: State, batches: Batches, settings: Settings, say: Callable[[str], None]) -> Iterator[Record]:
     """Yield a record for each batch."""
+    device = state.objective.encoder.device
+    in_bf16 = uses_bf16(settings, state.objective.encoder.spec, device)
+    while state.epoch < settings.epochs:
+        if not in_bf16 or state.in_fp32:
+            yield from _steps(state, batches, settings, torch.autocast(device.type, enabled=False), None)
+            return
+        good = Snapshot(state)
+        try:
+            yield from _steps(state, batches, settings, torch.autocast(device.type, torch.bfloat16), good)
+        except _NotFiniteError as error:
+            good.restore(state)
+            state.in_fp32 = True
+            say(f"{error.problem} in bf16; repeating it in fp32, in which training goes on")
+
+
+def _steps(
+    state: State, batches: Batches, settings: Settings, autocast: torch.autocast, good: Snapshot | None
+) -> Iterator[Record]:
+    """Train until the last epoch ends, and yield a record for each batch; `good` is taken anew after each check."""
     objective, optimizer = state.objective, state.optimizer
     device = objective.encoder.device
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(settings, objective.encoder.spec, device))
     generator = torch.Generator(device)
     parameters = list(objective.trained())
     total = settings.epochs * batches.per_epoch
     look = FINITE_EVERY.get(device.type, 1)
-    pending: list[tuple[dict[str, float], dict[str, Tensor]]] = []
+    pending: Pending = []
 
     objective.train()
     while state.epoch < settings.epochs:
@@ -69,12 +106,18 @@ def _train_by_batch(state: State, batches: Batches, settings: Settings) -> Itera
             if state.step_in_epoch == batches.per_epoch:
                 state.epoch, state.step_in_epoch = state.epoch + 1, 0
             pending.append(({"step": state.step, "epoch": (state.step - 1) // batches.per_epoch, "lr": lr}, terms))
-            if len(pending) == look or state.step_in_epoch == 0:
-                yield from _read(pending)
+            # At steps of these numbers, whether or not the run was resumed, so that it repeats the same steps in float32.
+            if state.step % look == 0 or state.step_in_epoch == 0:
+                records = _read(pending, parameters)
+                if good:
+                    good.take(state)
+                yield from records
                 pending.clear()
 
 
-def _train_full_batch(state: State, batches: Batches, settings: Settings) -> Iterator[dict[str, float]]:
+def _train_full_batch(
+    state: State, batches: Batches, settings: Settings, say: Callable[[str], None]
+) -> Iterator[Record]:
     """Yield a record for each epoch, which is up to `LBFGS_ITERATIONS` iterations over all samples.
 
     Batches only limit how many samples are in memory, unless the objective compares the samples of a batch.
@@ -106,20 +149,72 @@ def _train_full_batch(state: State, batches: Batches, settings: Settings) -> Ite
         objective.after_step()
         state.step, state.epoch = state.step + 1, state.epoch + 1
         head = {"step": state.step, "epoch": state.epoch - 1, "lr": 1.0}
-        yield from _read([(head, dict(logged))])
+        yield from _read([(head, dict(logged))], list(objective.trained()))
 
 
-def _read(pending: list[tuple[dict[str, float], dict[str, Tensor]]]) -> Iterator[dict[str, float]]:
-    """Copy the terms of several steps from the device at once, and check that they are finite."""
+def _read(pending: Pending, parameters: list[nn.Parameter]) -> list[Record]:
+    """Copy the terms of several steps from the device at once, and check that they are finite, and the weights after them.
+
+    Raises:
+        _NotFiniteError: they are not.
+    """
     names = [list(terms) for _, terms in pending]
-    values = iter(torch.stack([v.detach().float() for _, terms in pending for v in terms.values()]).tolist())
+    scalars = [v.detach().float() for _, terms in pending for v in terms.values()]
+    largest = torch.stack([norm.float() for norm in torch._foreach_norm(list[Tensor](parameters), torch.inf)]).max()
+    *listed, weight = torch.stack([*scalars, largest.detach()]).tolist()
+    values = iter(listed)
     records = [head | {name: next(values) for name in terms} for (head, _), terms in zip(pending, names)]
     for record, terms in zip(records, names):
         invalid = [name for name in terms if not math.isfinite(record[name])]
         if invalid:
             term = next((name for name in invalid if name != "loss"), "loss")
-            raise TrainingError(
-                f"step {record['step']}: {term} is {record[term]}; lower train.lr (now {record['lr']:.3g}) "
-                f"or set train.clip"
-            )
-    yield from records
+            raise _NotFiniteError(f"step {record['step']}: {term} is {record[term]}", record["lr"])
+    if not math.isfinite(weight):
+        raise _NotFiniteError(f"step {records[-1]['step']}: a weight is {weight}", records[-1]["lr"])
+    return records
+
+
+class _NotFiniteError(TrainingError):
+    """A loss or a weight is not finite; `problem` says which, without advice."""
+
+    def __init__(self, problem: str, lr: float) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}; lower train.lr (now {lr:.3g}) or set train.clip")
+
+
+class Snapshot:
+    """A copy of the state of a training in memory, to go back to."""
+
+    def __init__(self, state: State) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.take(state)
+
+    def take(self, state: State) -> None:
+        """Copy the state, into the same memory where the names and shapes are those of the last copy."""
+        now = {name: tensor.detach() for name, tensor in state.objective.state_dict().items()}
+        now |= {f"optimizer {number} {key}": value for number, key, value in _optimizer_tensors(state.optimizer)}
+        if now.keys() == self.tensors.keys():
+            for name, tensor in now.items():
+                self.tensors[name].copy_(tensor)
+        else:
+            self.tensors = {name: tensor.clone() for name, tensor in now.items()}
+        self.counters = state.counters()
+
+    def restore(self, state: State) -> None:
+        """Set the state back."""
+        state.objective.load_state_dict(
+            {name: tensor for name, tensor in self.tensors.items() if not name.startswith("optimizer ")}, strict=True
+        )
+        known = [name for name in self.tensors if name.startswith("optimizer ")]
+        if not known:
+            state.optimizer.state.clear()
+        with torch.no_grad():
+            for number, key, value in _optimizer_tensors(state.optimizer):
+                value.copy_(self.tensors[f"optimizer {number} {key}"])
+        state.set_counters(self.counters)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Iterator[tuple[int, str, Tensor]]:
+    """Yield the number of a parameter, the name of an entry of its state, and the entry."""
+    for number, values in enumerate(optimizer.state.values()):
+        yield from ((number, key, value) for key, value in values.items() if isinstance(value, Tensor))

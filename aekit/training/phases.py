@@ -117,6 +117,11 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
 
 
 def _check(phase: Phase) -> None:
+    size, needed = phase.batches.batch_size, phase.objective.min_batch()
+    if size < needed:
+        raise RecipeError(
+            [f"train.batch_size = {size}: the objective compares the samples of a batch; expected {needed} or more"]
+        )
     random = phase.objective.randomness()
     if phase.settings.optimizer == "lbfgs" and random:
         raise RecipeError(
@@ -165,7 +170,7 @@ def run_phase(
             stoppable() as stop,
             progress.task(phase.title, phase.samples, done=state.step * per_step) as task,
         ):
-            for record in train(state, batches, phase.settings):
+            for record in train(state, batches, phase.settings, progress.say):
                 record["step"] += before
                 yield record
                 state.seconds = time.monotonic() - clock
@@ -177,6 +182,8 @@ def run_phase(
                     saved_at, saved_step = time.monotonic(), state.step
             if checkpoint:  # at the end too, as the work that follows may be interrupted
                 state.save(checkpoint)
+            else:
+                state.check_finite()
     except TrainingError as error:
         note = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
         raise TrainingError(f"{error}{note}") from None

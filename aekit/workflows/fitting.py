@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
@@ -22,16 +19,14 @@ from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.encoder.preprocessing import Preprocess
-from aekit.errors import DataError, OutputError, RecipeError, TrainingError
+from aekit.errors import DataError, OutputError, RecipeError
 from aekit.evaluation.card_record import card_fields, evaluation_record
-from aekit.evaluation.checks.training_metrics import training_metrics
 from aekit.io.atomic import explain_write_errors, folder_lock, holds_only, read_json, write_json, write_text
 from aekit.io.device import choose_device
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
 from aekit.progress import SILENT, Progress
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.registry.overrides import describe_changes
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import find_autoencoder, make_layers, make_objective
 from aekit.training.cost import size_setting
@@ -40,9 +35,18 @@ from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
 from aekit.training.recipe import Recipe, make_recipe, read_recipe
 from aekit.training.run_recipe import portable_recipe, recipe_settings, recipe_text
-from aekit.training.settings import MACHINE_SETTINGS
 from aekit.training.training_data import training_rows, training_targets
-from aekit.workflows.saved_run import SavedRun, evaluate_encoder, missing, one_line, reopened, warn
+from aekit.workflows._resuming import check_finished_recipe, check_same_data, check_unfinished_recipe, data_facts
+from aekit.workflows.saved_run import (
+    SavedRun,
+    check_evaluation,
+    evaluate_encoder,
+    measure,
+    missing,
+    one_line,
+    reopened,
+    warn,
+)
 
 __all__ = ["Interrupted", "fit"]
 
@@ -173,19 +177,6 @@ def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool,
     return load(folder)
 
 
-MAX_FINGERPRINTS = 64
-"""Training samples, evenly spaced, by whose content a resumed run recognizes its data."""
-
-
-def _facts(source: Source, samples: Samples) -> dict[str, Any]:
-    """Return the facts by which a resumed run recognizes its data."""
-    rows = samples.rows[np.unique(np.linspace(0, len(samples) - 1, min(MAX_FINGERPRINTS, len(samples))).astype(int))]
-    digest = hashlib.blake2b(digest_size=8)
-    for row, content in zip(rows.tolist(), source.fingerprints(rows)):
-        digest.update(f"{source.ids[row]}\0{content}\0".encode("utf-8", "surrogateescape"))
-    return {"samples": len(samples), "spec": samples.spec.to_dict(), "content": digest.hexdigest()}
-
-
 class _Run:
     """One run, step by step: data, encoder, objective, loop, results."""
 
@@ -197,44 +188,13 @@ class _Run:
         self.facts: dict[str, Any] = {}
 
     def check_finished(self) -> None:
-        """Check that the recipe and the data are those of the trained run in the folder.
-
-        Raises:
-            TrainingError: they are not; the message says what to do instead.
-        """
+        """Check that the recipe and the data are those of the trained run in the folder."""
         assert self.folder is not None
         set_fields = self.recipe.train.model_fields_set
         source, samples, _, _ = self._prepare()
-        before = read_recipe(self.folder / "recipe.toml").to_dict()
-        now = portable_recipe(self.recipe, self.folder).to_dict()
-        for name in MACHINE_SETTINGS.difference(set_fields):  # another machine may have chosen otherwise
-            now["train"][name] = before["train"].get(name)
-        changed = describe_changes(before, now)
-        if changed:
-            longer = now["train"]["epochs"] > before["train"]["epochs"]
-            hint = f"; --set encoder.weights={self.folder} starts from its weights" if longer else ""
-            raise TrainingError(
-                f"{self.folder}: finished, cannot resume with other settings: {'; '.join(changed)}; "
-                f"choose another folder with -o{hint}"
-            )
+        check_finished_recipe(self.folder, self.recipe, set_fields)
         known = read_json(self.folder / "results.json").get("training_data", {})
-        self._check_data(known, _facts(source, samples))
-
-    def _check_data(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        """Check that samples are those that the run was started with.
-
-        Args:
-            before: what the run recorded; facts that it lacks are not compared.
-            now: the facts of the data of this call.
-        """
-        content = {name: before[name] for name in before if name == "content"}
-        changed = describe_changes(before, {name: now[name] for name in before} | content)
-        if not changed and before.get("content") not in (None, now["content"]):
-            changed = ["samples have other values or ids"]
-        if changed:
-            raise TrainingError(
-                f"{self.folder}: cannot resume, the data has changed: {'; '.join(changed)}; choose another folder with -o"
-            )
+        check_same_data(self.folder, known, data_facts(source, samples))
 
     def _prepare(self) -> tuple[Source, Samples, Samples | None, Preprocess]:
         """Read the data, and resolve the recipe from it."""
@@ -242,6 +202,9 @@ class _Run:
         warn_if_inside(self.folder, self.data)
         rows = training_rows(source, self.recipe.data)
         samples = load_samples(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
+        if len(samples) < 2 and self.recipe.trains:
+            skipped = f"; {len(source.skipped)} could not be used" if source.skipped else ""
+            raise DataError(f"1 sample{skipped}: an encoder learns what differs between samples; expected 2 or more")
         targets = training_targets(self.recipe, source, samples, self.device, self.progress)
         self._describe_data(source, samples)
         preprocess, scaling = initial_scaling(self.recipe.encoder, samples)
@@ -257,7 +220,7 @@ class _Run:
         if objective.encoder.backbone.note:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._resolve_frozen_loss(objective)
-        self._check_evaluation(source)
+        check_evaluation(source, self.recipe)
         if self.folder:
             check_programs(objective.encoder)
         trained = self._train(objective, source, samples, targets, resume)
@@ -292,18 +255,6 @@ class _Run:
             self.recipe = self.recipe.with_objective(loss=autoencoder.loss_name)
             features, loss = autoencoder.trained_part.spec, autoencoder.loss_name
             self.progress.say(f"reconstruction: of the frozen features, {features}, not of the samples; loss: {loss}")
-
-    def _check_evaluation(self, source: Source) -> None:
-        """Check before training that the evaluation afterwards is possible."""
-        section = self.recipe.evaluate
-        if section.evaluators:
-            from aekit.evaluation.labels import make_targets
-            from aekit.evaluation.run import split_for_targets
-            from aekit.evaluation.splits import groups_from_ids
-
-            labels, _ = make_targets(source.labels, len(source), what="samples", target_type=section.target_type)
-            groups = groups_from_ids(source.ids, section.groups) if section.groups else None
-            split_for_targets(labels, source.splits, len(source), seed=self.recipe.train.seed, groups=groups)
 
     def _train(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, resume: bool
@@ -344,16 +295,13 @@ class _Run:
         """Write the resolved recipe of a new run; for a resumed run, check that it is unchanged."""
         if self.folder is None:
             return
-        self.facts = facts = _facts(source, samples)
+        self.facts = facts = data_facts(source, samples)
         path, recipe = self.folder / "recipe.toml", portable_recipe(self.recipe, self.folder)
         if resume:
-            before = read_recipe(path).to_dict()
-            changed = describe_changes(before, recipe.to_dict())
-            if changed:
-                raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
+            check_unfinished_recipe(path, recipe)
             known = self.folder / "checkpoint" / "data.json"
             if known.exists():
-                self._check_data(json.loads(known.read_text("utf-8")), facts)
+                check_same_data(self.folder, json.loads(known.read_text("utf-8")), facts)
             if (self.folder / "checkpoint" / "state.safetensors").exists():
                 return
         with explain_write_errors(self.folder):
@@ -375,7 +323,7 @@ class _Run:
             },
             "objective": self.recipe.to_dict()["objective"],
         }
-        metrics = self._measure(objective, samples, targets) | (
+        metrics = measure(objective, samples, targets, self.progress) | (
             {"loss": trained.loss} if trained.loss is not None else {}
         )
         encoder.record |= {
@@ -393,14 +341,6 @@ class _Run:
             "embedding_bytes": 4 * encoder.dim,
         }
         return encoder, results
-
-    def _measure(self, objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
-        """Compute metrics on training samples; a failure must not lose the trained encoder."""
-        try:
-            return training_metrics(objective.encoder, samples, find_autoencoder(objective), targets)
-        except Exception as error:
-            warn(f"the metrics on training samples failed: {one_line(error)}", self.progress)
-            return {}
 
     def _save(self, objective: Objective, results: dict[str, Any], folder: Path) -> None:
         """Write everything that was trained; the encoder comes last, as its folder marks the run as trained."""

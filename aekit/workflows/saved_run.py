@@ -22,6 +22,7 @@ from aekit.encoder.loading import load
 from aekit.encoder.model_card import model_card
 from aekit.errors import AekitError, AekitWarning, DataError
 from aekit.evaluation.card_record import card_fields
+from aekit.evaluation.checks.training_metrics import training_metrics
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.saved_predictions import evaluation_of, load_predictions, save_predictions
 from aekit.io.atomic import folder_lock, read_json, write_json, write_text
@@ -253,6 +254,32 @@ def load_objective(folder: Path, recipe: Recipe, device: torch.device) -> Object
     whole = WeightedSum(parts, recipe.objective.weights) if several else next(iter(parts.values()))
     whole.set_progress(1.0)
     return whole.to(device).eval()
+
+
+def check_evaluation(source: Source, recipe: Recipe) -> None:
+    """Check before training that the evaluation afterwards is possible.
+
+    Raises:
+        DataError, RecipeError: it is not.
+    """
+    section = recipe.evaluate
+    if section.evaluators:
+        from aekit.evaluation.labels import make_targets
+        from aekit.evaluation.run import split_for_targets
+        from aekit.evaluation.splits import groups_from_ids
+
+        labels, _ = make_targets(source.labels, len(source), what="samples", target_type=section.target_type)
+        groups = groups_from_ids(source.ids, section.groups) if section.groups else None
+        split_for_targets(labels, source.splits, len(source), seed=recipe.train.seed, groups=groups)
+
+
+def measure(objective: Objective, samples: Samples, targets: Samples | None, progress: Progress) -> dict[str, float]:
+    """Compute metrics on training samples; a failure must not lose the trained encoder."""
+    try:
+        return training_metrics(objective.encoder, samples, find_autoencoder(objective), targets)
+    except Exception as error:
+        warn(f"the metrics on training samples failed: {one_line(error)}", progress)
+        return {}
 
 
 def evaluate_encoder(

@@ -73,6 +73,50 @@ def paired_comparisons(
     return comparisons
 
 
+def at_chance(results: Mapping[str, Mapping[str, Result]], groups: np.ndarray | None = None) -> set[tuple[str, str]]:
+    """Return each (evaluator, subject) whose primary metric is not significantly better than guessing.
+
+    The p-values of a subject are corrected for the number of its evaluators (Holm, 1979). A metric without scores of the test
+    samples is compared by its interval.
+
+    Args:
+        results: subject -> evaluator -> result.
+        groups: (N3,) groups of the test samples, or None.
+    """
+    none_better = set()
+    for subject, by_name in results.items():
+        tested = {name: result for name, result in by_name.items() if result.chance is not None}
+        p_values = {name: p for name, result in tested.items() if (p := chance_p_value(result, groups)) is not None}
+        corrected = dict(zip(p_values, holm_correction(list(p_values.values()))))
+        for name, result in tested.items():
+            value = next(iter(result.metrics.values()))
+            lower = value.value if value.low is None else value.low
+            guessing = corrected[name] >= LEVEL if name in corrected else lower <= (result.chance or 0.0)
+            none_better |= {(name, subject)} if guessing else set()
+    return none_better
+
+
+def chance_p_value(result: Result, groups: np.ndarray | None = None) -> float | None:
+    """Return the two-sided p-value of a metric that is better than guessing, 1 for one that is worse; None without scores.
+
+    Uses the exact binomial test for scores of 0 and 1, and otherwise the t-test, over groups where there are any.
+
+    Args:
+        result: its primary metric must be the mean of its scores.
+        groups: (N3,) group of each test sample; samples of one group are not independent.
+    """
+    from scipy.stats import binomtest
+
+    scores, chance = result.scores, result.chance
+    value = next(iter(result.metrics.values())).value
+    if scores is None or chance is None or not len(scores) or abs(float(np.mean(scores)) - value) > 1e-6:
+        return None
+    members = groups if groups is not None and len(groups) == len(scores) else None
+    if members is None and np.isin(scores, (0, 1)).all():
+        return min(1.0, 2 * float(binomtest(int(scores.sum()), len(scores), chance, alternative="greater").pvalue))
+    return paired_p_value(scores, np.full(len(scores), chance), members) if value > chance else 1.0
+
+
 def paired_p_value(ours: np.ndarray, theirs: np.ndarray, groups: np.ndarray | None = None) -> float:
     """Return the p-value of the difference between the means of two sets of scores.
 

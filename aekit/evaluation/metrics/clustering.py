@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from aekit.errors import DataError
 from aekit.evaluation.clusterers import CLUSTER_COUNTS, silhouettes
 from aekit.evaluation.metrics.intervals import bootstrap
 from aekit.evaluation.results import Metric, Result, Split
@@ -92,5 +93,7 @@ def choose_cluster_count(
         embeddings[part if len(part) <= max_samples else np.sort(generator.choice(part, max_samples, replace=False))]
         for part in (split.train, split.validation)
     )
+    if len(train) <= min(CLUSTER_COUNTS):
+        raise DataError(f"{len(train)} training samples: expected more than {min(CLUSTER_COUNTS)} to find clusters in")
     scores = {k: score(train, validation, k) for k in CLUSTER_COUNTS if k < len(train)}
     return max(scores, key=lambda k: scores[k]), scores

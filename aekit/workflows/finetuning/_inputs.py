@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aekit.data.source import Source
-from aekit.errors import DataError, OutputError
+from aekit.errors import DataError, OutputError, TrainingError
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
 from aekit.io.atomic import holds_only
+from aekit.registry.overrides import describe_changes
+from aekit.training.settings import MACHINE_SETTINGS
 
 
 def is_finished(folder: Path, resume: bool) -> bool:
@@ -42,3 +45,24 @@ def labels_and_split(source: Source, labels: Any, per_class: int | None, seed: i
     if per_class is not None:
         split = few_label_split(split, y_true, per_class, seed=seed)
     return y_true, split
+
+
+def check_same_settings(
+    path: Path, before: dict[str, Any], now: dict[str, Any], set_fields: Collection[str] | None = None
+) -> None:
+    """Check that a resumed call has the settings of the first.
+
+    Args:
+        path: file that `before` is from, for the message.
+        before: settings of the first call; {} if they are not known.
+        now: settings of this call.
+        set_fields: the settings that this call sets, where the others may depend on the machine; None: all are compared.
+
+    Raises:
+        TrainingError: something has changed.
+    """
+    if before and set_fields is not None:
+        for name in MACHINE_SETTINGS.difference(set_fields):
+            now["train"][name] = before["train"].get(name)
+    if before and (changed := describe_changes(before, now)):
+        raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")

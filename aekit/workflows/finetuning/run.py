@@ -29,7 +29,7 @@ from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import open_encoder
-from aekit.errors import DataError, RecipeError, TrainingError
+from aekit.errors import DataError, RecipeError
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
 from aekit.evaluation.results import Split
 from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
@@ -37,13 +37,12 @@ from aekit.io.device import choose_device
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.options import validation_errors
-from aekit.registry.overrides import describe_changes
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.defaults import TARGET_STEPS
 from aekit.training.frozen_features import frozen_features
 from aekit.training.phases import Phase, run_phase
-from aekit.training.settings import MACHINE_SETTINGS, Settings, uses_bf16
+from aekit.training.settings import Settings, uses_bf16
 from aekit.workflows.finetuning._classification import (
     BestEpoch,
     ClassificationObjective,
@@ -51,7 +50,7 @@ from aekit.workflows.finetuning._classification import (
     accuracy_and_loss,
     class_indices,
 )
-from aekit.workflows.finetuning._inputs import is_finished, labels_and_split
+from aekit.workflows.finetuning._inputs import check_same_settings, is_finished, labels_and_split
 from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, load_classifier
 
 
@@ -242,22 +241,8 @@ class _Finetuning:
         write_json(path, self._identity())
 
     def check_unchanged(self, path: Path, before: dict[str, Any], free: Collection[str] | None = None) -> None:
-        """Check that the settings, the encoder and the labels are those of earlier fine-tuning.
-
-        Args:
-            path: file that `before` is from, for the message.
-            before: its record; {} if it has none.
-            free: names of the settings that are set, where others may depend on the machine; None: all are compared.
-
-        Raises:
-            TrainingError: something has changed.
-        """
-        now = self._identity()
-        if free is not None and before:
-            for name in MACHINE_SETTINGS.difference(free):
-                now["train"][name] = before["train"].get(name)
-        if before and (changed := describe_changes(before, now)):
-            raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
+        """Check that the settings, the encoder and the labels are those of earlier fine-tuning, as `check_same_settings`."""
+        check_same_settings(path, before, self._identity(), free)
 
     def _identity(self) -> dict[str, Any]:
         """Return what a resumed call must have in common with the first."""

@@ -1,0 +1,86 @@
+"""Check that a resumed run has the recipe and the data that it was started with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.data.samples import Samples
+from aekit.data.source import Source
+from aekit.errors import TrainingError
+from aekit.registry.overrides import describe_changes
+from aekit.training.recipe import Recipe, read_recipe
+from aekit.training.run_recipe import portable_recipe
+from aekit.training.settings import MACHINE_SETTINGS
+
+MAX_FINGERPRINTS = 64
+"""Training samples, evenly spaced, by whose content a resumed run recognizes its data."""
+
+
+def data_facts(source: Source, samples: Samples) -> dict[str, Any]:
+    """Return the facts by which a resumed run recognizes its data."""
+    rows = samples.rows[np.unique(np.linspace(0, len(samples) - 1, min(MAX_FINGERPRINTS, len(samples))).astype(int))]
+    digest = hashlib.blake2b(digest_size=8)
+    for row, content in zip(rows.tolist(), source.fingerprints(rows)):
+        digest.update(f"{source.ids[row]}\0{content}\0".encode("utf-8", "surrogateescape"))
+    return {"samples": len(samples), "spec": samples.spec.to_dict(), "content": digest.hexdigest()}
+
+
+def check_unfinished_recipe(path: Path, recipe: Recipe) -> None:
+    """Check that an unfinished run, whose recipe is at `path`, was started with the same recipe, as `portable_recipe` returns it.
+
+    Raises:
+        TrainingError: it was not.
+    """
+    changed = describe_changes(read_recipe(path).to_dict(), recipe.to_dict())
+    if changed:
+        raise TrainingError(f"{path}: cannot resume with other settings: {'; '.join(changed)}")
+
+
+def check_finished_recipe(folder: Path, recipe: Recipe, set_fields: Collection[str]) -> None:
+    """Check that a finished run has the same recipe.
+
+    Args:
+        folder: the run.
+        recipe: the recipe of this call, resolved.
+        set_fields: the settings of ``[train]`` that it sets; another machine may have chosen the others.
+
+    Raises:
+        TrainingError: it has not; the message says what to do instead.
+    """
+    before, now = read_recipe(folder / "recipe.toml").to_dict(), portable_recipe(recipe, folder).to_dict()
+    for name in MACHINE_SETTINGS.difference(set_fields):
+        now["train"][name] = before["train"].get(name)
+    changed = describe_changes(before, now)
+    if changed:
+        longer = now["train"]["epochs"] > before["train"]["epochs"]
+        hint = f"; --set encoder.weights={folder} starts from its weights" if longer else ""
+        raise TrainingError(
+            f"{folder}: finished, cannot resume with other settings: {'; '.join(changed)}; "
+            f"choose another folder with -o{hint}"
+        )
+
+
+def check_same_data(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Check that the samples are those that the run was started with.
+
+    Args:
+        folder: the run.
+        before: what it recorded; facts that it lacks are not compared.
+        now: the facts of the data of this call.
+
+    Raises:
+        TrainingError: they are not.
+    """
+    content = {name: before[name] for name in before if name == "content"}
+    changed = describe_changes(before, {name: now[name] for name in before} | content)
+    if not changed and before.get("content") not in (None, now["content"]):
+        changed = ["samples have other values or ids"]
+    if changed:
+        raise TrainingError(
+            f"{folder}: cannot resume, the data has changed: {'; '.join(changed)}; choose another folder with -o"
+        )
