@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import Command
+
+from aekit.registry.discovery import registry, session_plugins
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
@@ -32,6 +35,15 @@ def data_dir() -> Path:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_session() -> Iterator[None]:
+    """Forget the classes and functions that a test registered as plugins."""
+    yield
+    if session_plugins():
+        session_plugins().clear()
+        registry.cache_clear()
 
 
 @pytest.fixture

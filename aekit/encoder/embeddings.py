@@ -173,12 +173,13 @@ class Embeddings:
         return getattr(self.rows, column) is not None
 
     def _repr_html_(self) -> str:
+        first = next(self.batches())  # the first part is enough
         rows = [
-            {"id": self.ids[row]}
-            | ({} if self.labels is None else {"label": self.labels[row]})
-            | ({} if self.splits is None else {"split": self.splits[row]})
-            | {"vector": f"{', '.join(f'{value:.3g}' for value in self.vectors[row, :4])}{', ...' * (self.dim > 4)}"}
-            for row in range(min(len(self), 5))
+            {"id": first.ids[row]}
+            | ({} if first.labels is None else {"label": first.labels[row]})
+            | ({} if first.splits is None else {"split": first.splits[row]})
+            | {"vector": f"{', '.join(f'{value:.3g}' for value in first.vectors[row, :4])}{', ...' * (self.dim > 4)}"}
+            for row in range(min(len(first.ids), 5))
         ]
         place = [] if self.folder is None else [f"in {self.folder}"]
         title = f"{len(self):,} embeddings of {self.dim} dimensions"
@@ -207,7 +208,7 @@ class Embeddings:
             one = not isinstance(other, (Embeddings, str, Path)) and np.ndim(other) == 1
             theirs = open_embeddings(np.asarray(other)[None] if one else other)
             if isinstance(other, (Embeddings, str, Path)):
-                check_same_encoder(self.digest, theirs.digest, what="these embeddings", maker="the others are")
+                check_same_encoder(self.digest, theirs.digest, what="this embedding", maker="the other")
             if theirs.dim != self.dim:
                 raise DataError(f"vectors of length {theirs.dim}: expected {self.dim}, as these embeddings")
         return cosine_similarity(self.vectors, theirs.vectors)

@@ -87,7 +87,7 @@ def make_variants(
     return variants
 
 
-def _made(plugin: Plugin, kind: type[Part], *args: Any, **options: Any) -> Part:
+def _made(plugin: Plugin, kind: type[Part], /, *args: Any, **options: Any) -> Part:
     """Call the code of a plugin. Code of the session, which no kit has tested, gets its errors told in one line.
 
     Raises:

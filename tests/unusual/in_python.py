@@ -583,7 +583,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert one.shape == (4, 1) and np.allclose(one[:, 0], [1, 0, 0, 0.5**0.5])
 
 
-@AREA.refused("`similarity` with embeddings of another encoder", "these embeddings comes from encoder")
+@AREA.refused("`similarity` with embeddings of another encoder", "this embedding comes from encoder")
 def _(folder: Path, listener: Listener) -> None:
     fitted().embed(ROWS).similarity(fitted(seed=1).embed(ROWS))
 
