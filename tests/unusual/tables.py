@@ -594,7 +594,9 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(np.full((2, 2), 2**63 + 5, np.uint64))
 
 
-@AREA.refused("training on an array of whole numbers that float64 would round", "whole numbers beyond 2^53 at (0,)")
+@AREA.refused(
+    "training on an array of whole numbers that float64 would round", "whole numbers beyond 2^53 are rounded by float64"
+)
 def _(folder: Path, listener: Listener) -> None:
     aekit.fit(np.arange(80).reshape(40, 2) + 2**60 + 1, dim=1, epochs=1)
 
@@ -646,11 +648,10 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(pd.DataFrame({"a": pd.arrays.SparseArray([0.0, 1, 0])}))
 
 
-@AREA.right("a structured numpy array, and a Series")
+@AREA.right("a structured numpy array")
 def _(folder: Path, listener: Listener) -> None:
     source = aekit.open_data(np.array([(1, 2.5), (3, 4.0)], dtype=[("a", "i4"), ("b", "f8")]))
     assert source.spec.names == ["a", "b"] and values(source).tolist() == [[1, 2.5], [3, 4]]
-    assert values(aekit.open_data(pd.Series([1.5, 2.5], name="a"))).tolist() == [[1.5], [2.5]]
 
 
 # Precision and range
@@ -691,21 +692,19 @@ def _(folder: Path, listener: Listener) -> None:
     assert record["difference"] <= record["tolerance"] and len(np.unique(vectors[:, 0].round(5))) > 50
 
 
-@AREA.refused(
-    "a column beyond float32", "column 'b' holds 2e+39, beyond the range of float32 (3.4e+38); divide the column"
-)
+@AREA.refused("a column beyond float32", "value 2e+39 in column 'b': beyond the range of float32 (3.4e+38); divide")
 def _(folder: Path, listener: Listener) -> None:
     content = text(([h, 1e39 * (n % 3)] for n, (h, *_) in enumerate(NOISE)), "a,b")
     listener.command("fit", written(folder, content), "-o", folder / "run", "--epochs", 1)
 
 
-@AREA.refused("an array beyond float32", "the samples hold 2e+39 at (1,), beyond the range of float32")
+@AREA.refused("an array beyond float32", "value 2e+39 at (1,): beyond the range of float32")
 def _(folder: Path, listener: Listener) -> None:
     aekit.fit(np.column_stack([NOISE[:, 0], 1e39 * (np.arange(60) % 3)]), dim=1, epochs=1)
 
 
 @AREA.changed(
-    "new rows beyond float32 for an encoder", "column 'b' holds 1e+39, beyond the range of float32 (3.4e+38): 1 row"
+    "new rows beyond float32 for an encoder", "value 1e+39 in column 'b': beyond the range of float32 (3.4e+38); 1 row"
 )
 def _(folder: Path, listener: Listener) -> None:
     like = opened(folder, text(NOISE[:, :2], "a,b")).spec
