@@ -295,6 +295,12 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.array_equal(values(opened(folder, text(NOISE, "h~w~d", "~"), delimiter="~")), NOISE)
 
 
+@AREA.right("cells that hold other delimiters in every row")
+def _(folder: Path, listener: Listener) -> None:
+    assert values(opened(folder, "x|y,1\nz|w,2\nz|v,3\n")).tolist() == [[1], [2], [3]]
+    assert values(opened(folder, "tags,a\nx;y,1\nz;w,2\n")).tolist() == [[1], [2]]
+
+
 @AREA.right("semicolons within quotes and words of a table with commas")
 def _(folder: Path, listener: Listener) -> None:
     source = opened(folder, 'a,note,b\n1,"x; y, z",2\n3,u;v;w,4\n5,"p;q",6\n')
@@ -777,8 +783,11 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     written(folder, "a,class\n1.5,3\n2,\n4,3\n8,5\n")
     assert "labels: 3 2, 5 1, (no label) 1" in listener.command("data", folder / "table.csv")
-    written(folder, "a,class\n1.5,x\n2,\n4,x\n8,y\n")
-    assert "labels: x 2, y 1, (no label) 1" in listener.command("data", folder / "table.csv")
+    for gap in ("", "NA", "nan", "?"):
+        written(folder, f"a,class\n1.5,x\n2,{gap}\n4,x\n8,y\n")
+        assert "labels: x 2, y 1, (no label) 1" in listener.command("data", folder / "table.csv")
+        written(folder, f"a,class\n1.5,3\n2,{gap}\n4,3\n8,5\n")
+        assert "labels: 3 2, 5 1, (no label) 1" in listener.command("data", folder / "table.csv")
 
 
 @AREA.refused("options of text tables for Parquet", "decimal = ',': is for text tables such as .csv, not for Parquet")

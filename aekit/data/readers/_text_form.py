@@ -141,15 +141,18 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
             raise DataError(f"{path}: delimiter = {chosen!r}: expected one character, tab or blanks")
         return delimiter
-    scores = {}
+    scores: dict[str, tuple[float, float]] = {}
     for delimiter in "\t;|,":
         rows = [cells for _, cells in _records(lines, delimiter) if cells and not _is_comment(cells)]
         width = _width(rows)
-        scores[delimiter] = sum(len(cells) == width for cells in rows) / max(len(rows), 1) if width > 1 else 0.0
-    if ".tsv" in path.name.lower() and scores["\t"] > 0:
+        same = [cells for cells in rows if len(cells) == width] if width > 1 else []
+        # Of delimiters that cut all lines alike, the one that leaves numbers whole: 1,5;2,5 or x|y,1.
+        whole = sum(looks_numeric(cell.strip()) for cells in same[:50] for cell in cells[:COMPARED])
+        scores[delimiter] = len(same) / max(len(rows), 1), whole / max(sum(len(c[:COMPARED]) for c in same[:50]), 1)
+    if ".tsv" in path.name.lower() and scores["\t"][0] > 0:
         return "\t"
     best = max(scores, key=lambda delimiter: scores[delimiter])
-    if scores[best] < 0.8:
+    if scores[best][0] < 0.8:
         rows = [_blank_cells(line) for line in lines if line.strip() and not line.lstrip().startswith(COMMENTS)]
         width = _width(rows)
         same = [cells for cells in rows if len(cells) == width]
@@ -158,7 +161,7 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         few = 3 if any('"' in line for line in lines) else 2
         if width > 1 and len(same) >= 0.8 * len(rows) - 1 and few * numbers > width * len(same):
             return ""
-    return best if scores[best] else ","
+    return best if scores[best][0] else ","
 
 
 def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
