@@ -78,6 +78,34 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "t.csv.gz")
 
 
+@AREA.refused(
+    "an Excel workbook under the name of a CSV", "not a text table, but an archive, such as an Excel workbook"
+)
+def _(folder: Path, listener: Listener) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(folder / "t.csv", "w") as workbook:
+        workbook.writestr("xl/workbook.xml", "<a/>")
+    aekit.open_data(folder / "t.csv")
+
+
+@AREA.refused("random bytes under the name of a CSV", "not a text table; it begins with")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "t.csv").write_bytes(np.random.default_rng(0).bytes(5000))
+    aekit.open_data(folder / "t.csv")
+
+
+@AREA.refused("a web page under the name of a CSV", "not a readable table")
+def _(folder: Path, listener: Listener) -> None:
+    opened(folder, "<!DOCTYPE html>\n<html>\n<head><title>404</title></head>\n<body>Not, found</body>\n</html>\n")
+
+
+@AREA.refused("a name more than there are columns", "not a readable table (CSV parse error: Expected 3 columns, got 2")
+def _(folder: Path, listener: Listener) -> None:
+    assert values(opened(folder, "a,b,\n1,2\n3,4\n")).tolist() == [[1, 2], [3, 4]], "a name that is empty"
+    opened(folder, "a,b,c\n1,2\n3,4\n")
+
+
 # Columns that are no features
 
 
@@ -317,6 +345,13 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.array_equal(values(opened(folder, content.partition("\n")[2])), NOISE), "without names"
     assert np.array_equal(values(opened(folder, content, decimal=",")), NOISE)
     listener.lines += source.notes
+
+
+@AREA.right("a single column: of numbers with decimal commas, and of words with commas and semicolons in some")
+def _(folder: Path, listener: Listener) -> None:
+    assert values(opened(folder, "a\n0,25\n1,5\n-3,75\n")).ravel().tolist() == [0.25, 1.5, -3.75]
+    source = opened(folder, 'a\nred\nblue;x\n"green, dark"\nred\nblue;x\nred\n')
+    assert source.spec.names == ["a: blue;x", "a: green, dark", "a: red"] and len(source) == 6
 
 
 @AREA.changed("thousands in the style of Europe, Switzerland and America", "separators of thousands in 'a', 'b'")

@@ -114,6 +114,8 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
         count = "1 line" if skipped == 1 else f"{skipped} lines"
         notes.append(f"{count} before the table skipped: {shown[:60]}{'...' if len(shown) > 60 else ''}")
     end, cells = records[first]
+    while len(cells) > width and not cells[-1].strip():
+        cells = cells[:-1]
     rows = [row for _, row in records[first + 1 :] if len(row) == width]
     has_header, header_note = (form.header, "") if form.header != "auto" else _has_header(cells, rows)
     notes += [header_note] if header_note else []
@@ -161,7 +163,12 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         few = 3 if any('"' in line for line in lines) else 2
         if width > 1 and len(same) >= 0.8 * len(rows) - 1 and few * numbers > width * len(same):
             return ""
-    return best if scores[best][0] else ","
+    if best == ",":  # or one column of numbers with decimal commas, below a name
+        decimals = sum(bool(re.fullmatch(r'[+-]?\d+,\d+|""', line.strip())) for line in lines[1:])
+        return ";" if "," not in lines[0] and decimals and decimals >= 0.95 * (len(lines) - 1) else ","
+    rows = [cells for _, cells in _records(lines, ",") if cells]
+    is_single = scores[best][0] < 0.8 and sum(len(cells) == 1 for cells in rows) >= 0.95 * len(rows)
+    return best if scores[best][0] and not is_single else ","
 
 
 def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -248,7 +255,7 @@ def _has_header(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[bo
         [*range(COMPARED // 2), *range(len(cells) - COMPARED // 2, len(cells))] if wide else range(len(cells))
     ):
         cell = cells[number]
-        below = [row[number].strip() for row in rows[:100]]
+        below = [row[number].strip() for row in rows[:100] if number < len(row)]
         below = [other for other in below if other not in MISSING and other not in PLACEHOLDERS]
         if cell in MISSING or cell in PLACEHOLDERS:
             continue
