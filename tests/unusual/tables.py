@@ -95,7 +95,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "t.csv")
 
 
-@AREA.refused("a web page under the name of a CSV", "not a readable table")
+@AREA.refused("a web page under the name of a CSV", "no numbers in ")
 def _(folder: Path, listener: Listener) -> None:
     opened(folder, "<!DOCTYPE html>\n<html>\n<head><title>404</title></head>\n<body>Not, found</body>\n</html>\n")
 

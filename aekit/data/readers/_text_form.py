@@ -163,12 +163,15 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         few = 3 if any('"' in line for line in lines) else 2
         if width > 1 and len(same) >= 0.8 * len(rows) - 1 and few * numbers > width * len(same):
             return ""
-    if best == ",":  # or one column of numbers with decimal commas, below a name
+    if scores[best][0] < 0.5:  # perhaps a single column, in whose words delimiters occur
+        for delimiter in ",;\t|":
+            rows = [cells for _, cells in _records(lines, delimiter) if cells]
+            if sum(len(cells) == 1 for cells in rows) >= 0.95 * len(rows):
+                return delimiter
+    if best == "," and "," not in lines[0]:  # or one of numbers with decimal commas
         decimals = sum(bool(re.fullmatch(r'[+-]?\d+,\d+|""', line.strip())) for line in lines[1:])
-        return ";" if "," not in lines[0] and decimals and decimals >= 0.95 * (len(lines) - 1) else ","
-    rows = [cells for _, cells in _records(lines, ",") if cells]
-    is_single = scores[best][0] < 0.8 and sum(len(cells) == 1 for cells in rows) >= 0.95 * len(rows)
-    return best if scores[best][0] and not is_single else ","
+        return ";" if decimals and decimals >= 0.95 * (len(lines) - 1) else ","
+    return best if scores[best][0] else ","
 
 
 def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
