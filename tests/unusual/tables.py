@@ -145,6 +145,15 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.array_equal(np.asarray(encoder.embed(rows)), np.asarray(encoder.embed(moved)))
 
 
+@AREA.right("a DataFrame for an encoder of its array, whatever the array held and the index is")
+def _(folder: Path, listener: Listener) -> None:
+    rows = frame(n=np.arange(60.0).astype(int)).sample(frac=1, random_state=0)
+    for columns in (NAMES, [*NAMES, "n"]):
+        like = aekit.open_data(rows[columns].to_numpy()).spec
+        assert np.array_equal(values(aekit.open_data(rows[columns].reset_index(drop=True), like=like)), rows[columns])
+    assert np.array_equal(values(aekit.open_data(rows[NAMES], like=aekit.open_data(NOISE).spec)), rows[NAMES])
+
+
 @AREA.changed("a DataFrame with an index of several levels, of measured numbers, or of dates", "(index)")
 def _(folder: Path, listener: Listener) -> None:
     for index in (

@@ -118,7 +118,8 @@ def read_columns(
         training = (
             table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
         )
-        if chosen is None:
+        # An encoder of an array that takes as many columns was trained on all of them.
+        if chosen is None and (like is None or len(candidates) != like.size):
             row_names = find_row_names(table, candidates) | find_row_names(training, candidates)
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
