@@ -109,7 +109,7 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     """
     spec = samples.spec
     low, high, mean, deviation = _moments(samples)
-    _check_range(low, high, spec)
+    _check_range(spec, torch.maximum(low.abs(), high.abs()))
     whole = np.dtype(spec.dtype).kind in "ui"
     in_unit = bool(low.min() >= 0 and high.max() <= 1)
     if mode == "auto":
@@ -135,18 +135,26 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     return Preprocess(mode, unit, scale, shift, low * scale + shift, high * scale + shift, center), why
 
 
-def _check_range(low: Tensor, high: Tensor, spec: SampleSpec) -> None:
-    """Check that float32 holds the extremes, and float64 the whole numbers."""
-    largest = torch.maximum(low.abs(), high.abs())
-    position = tuple(int(index) for index in np.unravel_index(int(largest.argmax()), largest.shape))
-    worst = high[position] if high[position] == largest.max() else low[position]
-    where = spec.describe_position(position)
-    if largest.max() > torch.finfo(torch.float32).max:
-        limit = f"beyond the range of float32 ({torch.finfo(torch.float32).max:.2g})"
-        raise DataError(f"the samples hold {worst.item():.4g} {where}, {limit}; divide them or take their logarithm")
+def _check_range(spec: SampleSpec, largest: Tensor) -> None:
+    """Reject values that float32, in which networks compute, cannot hold, and whole ones that float64 would round.
+
+    Args:
+        spec: of the samples.
+        largest: largest absolute value of each coefficient's entries.
+    """
+    limit = torch.finfo(torch.float32).max
+    entry = int(largest.flatten().argmax())
+    place = spec.describe_position((entry,)) if spec.is_vector else f"in channel {entry}"
+    if largest.max() > limit:
+        raise DataError(
+            f"value {largest.max():.3g} {place}: beyond the range of float32 ({limit:.2g}); "
+            f"divide the values, or use their logarithm"
+        )
     if np.dtype(spec.dtype).kind in "ui" and largest.max() > 2**53:
-        advice = "subtract the smallest, or divide them"
-        raise DataError(f"the samples hold whole numbers beyond 2^53 {where}, which float64 would round; {advice}")
+        raise DataError(
+            f"value {int(largest.max())} {place}: whole numbers beyond 2^53 are rounded by float64; "
+            f"subtract the smallest, or divide them"
+        )
 
 
 def _coefficient_shape(spec: SampleSpec) -> tuple[int, ...]:

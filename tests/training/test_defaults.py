@@ -90,3 +90,11 @@ def test_epochs_and_batch_size_follow_from_the_number_of_samples() -> None:
     assert recipe.train.batch_size == 16 and recipe.train.epochs == 100
     assert "epochs: 100 of 6 steps each" in messages
     assert resolve("vector", count=100, train={"epochs": 3})[0].train.epochs == 3
+
+
+def test_the_code_of_a_vector_is_a_bottleneck_by_default() -> None:
+    recipe, messages = resolve("vector")
+    assert recipe.encoder.dim == 4
+    assert "dim: 4, half of the 9 entries of a sample, so that the code is a bottleneck" in messages
+    assert resolve("vector", encoder={"dim": 64})[0].encoder.dim == 64
+    assert resolve("image")[0].encoder.dim == 64

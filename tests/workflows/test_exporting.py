@@ -26,10 +26,14 @@ def data_of(kind: str) -> np.ndarray:
         "uint8 images": lambda: rng.integers(0, 256, (70, 3, 11, 8), dtype=np.uint8),
         "uint16 images": lambda: rng.integers(0, 4096, (70, 1, 9, 9)).astype(np.uint16),
         "float64 table": lambda: rng.normal(5, 3, (70, 6)),
+        "table far from 0": lambda: rng.normal(1.7e9, 3, (70, 6)),
+        "whole numbers far from 0": lambda: rng.integers(10**12, 10**12 + 1000, (70, 6)),
     }[kind]()
 
 
-@pytest.mark.parametrize("kind", ["uint8 images", "uint16 images", "float64 table"])
+@pytest.mark.parametrize(
+    "kind", ["uint8 images", "uint16 images", "float64 table", "table far from 0", "whole numbers far from 0"]
+)
 @pytest.mark.parametrize("ending", ["onnx", "pt2"])
 def test_exports_map_raw_samples_to_the_same_embeddings(tmp_path: Path, kind: str, ending: str) -> None:
     data = data_of(kind)

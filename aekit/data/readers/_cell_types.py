@@ -59,6 +59,8 @@ PLACEHOLDERS = (
     *("#DIV/0!", "#REF!", "#VALUE!", "#NUM!", "#NAME?", "#NULL!"),
 )
 """Cells that stand for a missing value in a column of numbers too, which is worth a line."""
+NO_LABEL = ("NA", "NaN", "nan", "<NA>", "?")
+"""Texts that stand for a missing label, as R and pandas write it."""
 STRAY_SHARE = 0.05
 """Largest share of other words in a column of numbers; one is always allowed."""
 EXACT = 2**53
@@ -218,10 +220,12 @@ def to_labels(column: pa.ChunkedArray) -> np.ndarray:
     Cells of a text file are numbers only if that loses nothing: ``007`` and ``7`` are two classes.
     """
     typed = to_typed(column)
-    if not is_numeric(typed.column) or typed.strays or typed.rounded or not _one_to_one(column, typed.column):
-        return to_strings(column)
-    if isinstance(column.type, CellText) and pa.types.is_boolean(typed.column.type):
-        return to_strings(column)
+    is_written = isinstance(column.type, CellText) and (
+        pa.types.is_boolean(typed.column.type) or not set(typed.strays) <= set(PLACEHOLDERS)
+    )
+    if not is_numeric(typed.column) or typed.rounded or is_written or not _one_to_one(column, typed.column):
+        names = to_strings(column)
+        return np.where(np.isin(names, NO_LABEL), "", names)
     integers = not typed.column.null_count and not pa.types.is_floating(typed.column.type)
     if not integers:
         return to_floats(typed.column)

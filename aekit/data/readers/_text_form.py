@@ -114,6 +114,8 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
         count = "1 line" if skipped == 1 else f"{skipped} lines"
         notes.append(f"{count} before the table skipped: {shown[:60]}{'...' if len(shown) > 60 else ''}")
     end, cells = records[first]
+    while len(cells) > width and not cells[-1].strip():
+        cells = cells[:-1]
     rows = [row for _, row in records[first + 1 :] if len(row) == width]
     has_header, header_note = (form.header, "") if form.header != "auto" else _has_header(cells, rows)
     notes += [header_note] if header_note else []
@@ -141,15 +143,18 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
             raise DataError(f"{path}: delimiter = {chosen!r}: expected one character, tab or blanks")
         return delimiter
-    scores = {}
+    scores: dict[str, tuple[float, float]] = {}
     for delimiter in "\t;|,":
         rows = [cells for _, cells in _records(lines, delimiter) if cells and not _is_comment(cells)]
         width = _width(rows)
-        scores[delimiter] = sum(len(cells) == width for cells in rows) / max(len(rows), 1) if width > 1 else 0.0
-    if ".tsv" in path.name.lower() and scores["\t"] > 0:
+        same = [cells for cells in rows if len(cells) == width] if width > 1 else []
+        # Of delimiters that cut all lines alike, the one that leaves numbers whole: 1,5;2,5 or x|y,1.
+        whole = sum(looks_numeric(cell.strip()) for cells in same[:50] for cell in cells[:COMPARED])
+        scores[delimiter] = len(same) / max(len(rows), 1), whole / max(sum(len(c[:COMPARED]) for c in same[:50]), 1)
+    if ".tsv" in path.name.lower() and scores["\t"][0] > 0:
         return "\t"
     best = max(scores, key=lambda delimiter: scores[delimiter])
-    if scores[best] < 0.8:
+    if scores[best][0] < 0.8:
         rows = [_blank_cells(line) for line in lines if line.strip() and not line.lstrip().startswith(COMMENTS)]
         width = _width(rows)
         same = [cells for cells in rows if len(cells) == width]
@@ -158,7 +163,15 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         few = 3 if any('"' in line for line in lines) else 2
         if width > 1 and len(same) >= 0.8 * len(rows) - 1 and few * numbers > width * len(same):
             return ""
-    return best if scores[best] else ","
+    if scores[best][0] < 0.5:  # perhaps a single column, in whose words delimiters occur
+        for delimiter in ",;\t|":
+            rows = [cells for _, cells in _records(lines, delimiter) if cells]
+            if sum(len(cells) == 1 for cells in rows) >= 0.95 * len(rows):
+                return delimiter
+    if best == "," and "," not in lines[0]:  # or one of numbers with decimal commas
+        decimals = sum(bool(re.fullmatch(r'[+-]?\d+,\d+|""', line.strip())) for line in lines[1:])
+        return ";" if decimals and decimals >= 0.95 * (len(lines) - 1) else ","
+    return best if scores[best][0] else ","
 
 
 def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -245,7 +258,7 @@ def _has_header(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[bo
         [*range(COMPARED // 2), *range(len(cells) - COMPARED // 2, len(cells))] if wide else range(len(cells))
     ):
         cell = cells[number]
-        below = [row[number].strip() for row in rows[:100]]
+        below = [row[number].strip() for row in rows[:100] if number < len(row)]
         below = [other for other in below if other not in MISSING and other not in PLACEHOLDERS]
         if cell in MISSING or cell in PLACEHOLDERS:
             continue

@@ -24,6 +24,16 @@ from aekit.errors import DataError
 
 HEAD, FIRST_LINES = 1 << 20, 20
 """Bytes from which the form of a file is guessed, and the fewest lines."""
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
+_BINARY = {
+    b"PK\x03\x04": "an archive, such as an Excel workbook; save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
+    b"\x1f\x8b": "a gzipped file; its name should end in .gz",
+    b"PAR1": "a Parquet file; its name should end in .parquet",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"%PDF": "a PDF document",
+}
 BLOCK = 1 << 26
 """Most bytes that are parsed at a time."""
 
@@ -96,6 +106,9 @@ def _read_bytes(path: Path, limit: int | None = None) -> bytes:
 def _decoded(path: Path, data: bytes, encoding: str, is_head: bool = False) -> tuple[bytes, list[str]]:
     """Return the text of a file as UTF-8, with a note if its encoding is a guess."""
     notes = []
+    for magic, what in _BINARY.items():
+        if data.startswith(magic):
+            raise DataError(f"{path}: not a text table, but {what}")
     if encoding == "auto":
         encoding = _encoding_of(data, is_head)
         if encoding in ("cp1252", "latin-1"):
@@ -104,7 +117,7 @@ def _decoded(path: Path, data: bytes, encoding: str, is_head: bool = False) -> t
         known = codecs.lookup(encoding).name
         if known in ("utf-8", "utf-8-sig"):
             data = data.removeprefix(codecs.BOM_UTF8)
-            return (data, notes) if is_head or _is_utf8(data) else (data.decode("utf-8").encode(), notes)
+            return (data, notes) if is_head or _is_encoded(data, "utf-8") else (data.decode("utf-8").encode(), notes)
         text = data.decode(encoding, "ignore" if is_head else "strict")
     except LookupError:
         raise DataError(
@@ -113,6 +126,8 @@ def _decoded(path: Path, data: bytes, encoding: str, is_head: bool = False) -> t
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(f"{path}: line {line} is not {encoding}; encoding = 'auto' finds out which it is") from None
+    if notes and len(_CONTROL.findall(text[:HEAD])) > len(text[:HEAD]) // 100:
+        raise DataError(f"{path}: not a text table; it begins with {data[:8].hex()}")
     return text.removeprefix("\ufeff").encode("utf-8"), notes
 
 
@@ -125,18 +140,16 @@ def _encoding_of(data: bytes, is_head: bool) -> str:
         return "utf-16"
     sample = data[:4096]
     if len(sample) >= 4 and sample.count(0) > len(sample) // 4:
-        return "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
-    if _is_utf8(data, is_head):
+        encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+        if _is_encoded(data, encoding, is_head):
+            return encoding
+    if _is_encoded(data, "utf-8", is_head):
         return "utf-8"
-    try:
-        data.decode("cp1252")
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "cp1252"
+    return "cp1252" if _is_encoded(data, "cp1252", is_head) else "latin-1"
 
 
-def _is_utf8(data: bytes, is_head: bool = False) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _is_encoded(data: bytes, encoding: str, is_head: bool = False) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
     view = memoryview(data)
     try:
         for start in range(0, len(data), 1 << 24):

@@ -118,7 +118,8 @@ def read_columns(
         training = (
             table if splits is None or not (splits == "train").any() else table.filter(pa.array(splits == "train"))
         )
-        if chosen is None:
+        # An encoder of an array that takes as many columns was trained on all of them.
+        if chosen is None and (like is None or len(candidates) != like.size):
             row_names = find_row_names(table, candidates) | find_row_names(training, candidates)
             if not rows_are_samples:
                 row_names = {name: kind for name, kind in row_names.items() if kind != "row numbers"}
@@ -285,11 +286,11 @@ def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where:
         if column.categories is not None or not huge.any():
             continue
         worst = values[huge][np.abs(values[huge]).argmax()]
-        text = f"column {column.name!r} holds {worst:.4g}, beyond the range of float32 ({LARGEST:.2g})"
+        text = f"value {worst:.3g} in column {column.name!r}: beyond the range of float32 ({LARGEST:.2g})"
         if refuse:
-            raise DataError(f"{where}: {text}; divide the column, take its logarithm, or leave it out by x")
+            raise DataError(f"{where}: {text}; divide the values, use their logarithm, or leave the column out by x")
         features[number] = np.where(huge, np.sign(values) * np.inf, values)
-        lines.append(f"{text}: {huge.sum():,} rows cannot be used")
+        lines.append(f"{text}; {huge.sum():,} rows cannot be used")
     return lines
 
 

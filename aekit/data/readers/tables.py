@@ -22,6 +22,7 @@ from aekit.data.readers._cell_types import (
     to_strings as to_strings,
 )
 from aekit.data.readers._text_form import AUTO, TextFormat
+from aekit.data.readers._times import is_time as is_time
 from aekit.data.readers.delimited import delimited_names, read_delimited
 from aekit.errors import DataError
 
@@ -74,8 +75,6 @@ def to_table(data: Any) -> pa.Table:
     Raises:
         DataError: names that are not unique, or a column of unknown values.
     """
-    if hasattr(data, "to_frame"):  # a single column
-        data = data.to_frame()
     try:
         return pa.table(data)
     except (ValueError, TypeError, NotImplementedError) as error:

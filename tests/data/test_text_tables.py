@@ -1,0 +1,84 @@
+"""Text tables of any make hold what was written into them, and damaged ones are read or refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aekit.data.opening import open_data
+from aekit.errors import DataError
+
+NAMES = ("alpha", "b c", "größe", "d,e", 'q"x', "x;y")
+WORDS = ("red", "green, dark", "blue;x", 'say "hi"')
+
+
+def random_frame(rng: np.random.Generator) -> pd.DataFrame:
+    """Make a table of up to six columns of numbers, words, booleans and gaps, in any order of its index."""
+    count = int(rng.integers(8, 60))
+    makers = (
+        lambda: rng.normal(size=count).round(int(rng.integers(0, 5))),
+        lambda: rng.integers(-50, 50, count),
+        lambda: rng.choice(WORDS, count),
+        lambda: rng.random(count) < 0.5,
+        lambda: rng.normal(1e6, 1000, count).round(2),
+        lambda: pd.Series(rng.normal(size=count)).where(rng.random(count) < 0.8),
+        lambda: rng.integers(1000, 2_000_000, count),
+        lambda: rng.choice([0.001, 0.125, 1.5], count),
+    )
+    width = int(rng.integers(1, len(NAMES)))
+    frame = pd.DataFrame({name: makers[rng.integers(len(makers))]() for name in NAMES[:width]})
+    return frame.sample(frac=0.8, random_state=0) if rng.random() < 0.5 else frame
+
+
+def contents(data: Path | pd.DataFrame) -> tuple[list[str], np.ndarray]:
+    try:
+        source = open_data(data)
+    except DataError as error:
+        return [str(error).partition(": ")[2]], np.zeros(0)
+    return source.spec.names, source.read(np.arange(len(source)))[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_csv_has_the_features_of_its_dataframe(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(20):
+        frame = random_frame(rng)
+        delimiter = str(rng.choice([",", ";", "\t", "|"]))
+        settings = {
+            "sep": delimiter,
+            "decimal": "," if delimiter != "," and rng.random() < 0.5 else ".",
+            "index": bool(rng.random() < 0.5),
+            "encoding": str(rng.choice(["utf-8", "utf-8-sig", "utf-16", "cp1252"])),
+        }
+        frame.to_csv(tmp_path / "t.csv", **settings)
+        (names, values), (expected_names, expected) = contents(tmp_path / "t.csv"), contents(frame)
+        assert names == expected_names, settings
+        assert np.allclose(values, expected, equal_nan=True), settings
+
+
+def test_a_damaged_csv_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng, path = np.random.default_rng(0), tmp_path / "t.csv"
+    starts = [
+        b"a,b\n1,2\n3,4\n",
+        b"id;x;class\n1;2,5;u\n2;3,5;v\n",
+        b'"a" "b"\n"1" 2 3\n',
+        "é,b\n1,x\n".encode("utf-16"),
+        b"# c\na\tb\n1\t2\n",
+        b'a,"b\nc",d\n1,"2\n3",4\n',
+    ]
+    for _ in range(300):
+        content = bytearray(starts[rng.integers(len(starts))] * int(rng.integers(1, 4)))
+        for _ in range(int(rng.integers(1, 6))):
+            place = int(rng.integers(len(content) + 1))
+            if rng.random() < 0.5:
+                content[place:place] = bytes([int(rng.choice(list(b',;\t|"\n\r# %.-0189abx\x00\xff\xe9')))])
+            else:
+                del content[place : place + int(rng.integers(1, 4))]
+        path.write_bytes(content)
+        try:
+            open_data(path)
+        except DataError as error:
+            assert "\n" not in str(error), content
