@@ -652,6 +652,33 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += source.skipped.values()
 
 
+@AREA.right("TIFF files in which 0 is white, of 8 and 16 bits")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    values = np.random.default_rng(0).integers(0, 255, (8, 12), np.uint8)
+    tifffile.imwrite(folder / "a.tif", values, photometric="miniswhite")
+    tifffile.imwrite(folder / "b.tif", values.astype(np.uint16) * 257, photometric="miniswhite")
+    assert np.array_equal(
+        rows_of(aekit.open_data(folder))[:, 0], np.stack([(255 - values.astype(np.uint16)) * 257] * 2)
+    )
+
+
+@AREA.changed("a large tiled TIFF with a damaged tile", "decompressing")
+def _(folder: Path, listener: Listener) -> None:
+    import tifffile
+
+    pixels = np.random.default_rng(0).integers(0, 255, (5120, 5120), np.uint8)
+    tifffile.imwrite(folder / "a.tif", pixels, tile=(1024, 1024), compression="zlib")
+    raw = bytearray((folder / "a.tif").read_bytes())
+    raw[5000:5010] = bytes(10)
+    (folder / "a.tif").write_bytes(raw)
+    source = aekit.open_data(f"patches:{folder}", {"patches": {"size": 1000, "stride": 4120}})
+    rows, ok = source.read(np.arange(4))
+    assert ok.tolist() == [False, True, True, True] and np.array_equal(rows[1, 0], pixels[:1000, 4120:])
+    listener.lines += source.skipped.values()
+
+
 @AREA.changed("PNG files of 16 bits in color", "16-bit color is read as 8-bit")
 def _(folder: Path, listener: Listener) -> None:
     import struct

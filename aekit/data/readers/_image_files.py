@@ -196,6 +196,8 @@ def _lost_by_pillow(image: Image.Image) -> str:
         return f"{bands} channels, of which Pillow reads {len(image.getbands())}"
     if image.mode == "L" and 2 in tag_values(image, SAMPLE_FORMAT):
         return "signed 8-bit integers"
+    if image.mode.startswith("I;16") and 0 in tag_values(image, _PHOTOMETRIC):
+        return "16-bit values of which 0 is white"
     if is_reduced(image) and has_tifffile(max(tag_values(image, _COMPRESSION), default=0)):
         return "16-bit color"
     return ""

@@ -106,8 +106,7 @@ def find_time_axis(
     if not kept.all() and times is not None:
         losses.append(f"{(~kept).sum()} of {len(kept)} rows have no {times.names[0]!r} and are left out")
     parts, described = [], _Described()
-    for code in dict.fromkeys(groups[kept].tolist()):
-        rows = np.flatnonzero(kept & (groups == code))
+    for rows in _rows_of_groups(groups, np.flatnonzero(kept)):
         name = str(table[machines[0]][int(rows[0])].as_py()) if machines else ""
         parts.append(_in_order(where, name, rows, times, described))
     if times is not None:
@@ -116,6 +115,13 @@ def find_time_axis(
     if machines:
         notes.append(f"{len(parts)} recordings by {machines[0]!r}")
     return TimeAxis(parts, [*(times.names if times else []), *ignored, *machines], notes, losses)
+
+
+def _rows_of_groups(groups: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each group, in the order in which groups begin."""
+    order = rows[np.argsort(groups[rows], kind="stable")]
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return sorted((part for part in parts if len(part)), key=lambda part: int(part[0]))
 
 
 class _Described:

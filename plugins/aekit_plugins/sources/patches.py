@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from aekit.plugin import (
-    BadImage,
     Field,
     MasksOption,
     SampleSpec,
@@ -148,17 +147,18 @@ class Patches(Source):
         self, image: int, positions: list[int], indices: np.ndarray, rows: np.ndarray, ok: np.ndarray
     ) -> bool:
         """Read patches of a large image into `rows` without decoding it whole; return False where its file does not allow it."""
-        corners = [tuple(self._corner[indices[position]].tolist()) for position in positions]
         if any(side < needed for side, needed in zip(self._sizes[image], self.spec.shape[1:])):
             return False
-        windows = read_windows(self.paths[image], self.spec, corners, self._limit)
-        if windows is None:
+        corners = [tuple(self._corner[indices[position]].tolist()) for position in positions]
+
+        def use(number: int, window: np.ndarray) -> None:
+            rows[positions[number]], ok[positions[number]] = window, True
+
+        reasons = read_windows(self.paths[image], self.spec, corners, use, self._limit)
+        if reasons is None:
             return False
-        try:
-            for position, window in zip(positions, windows):
-                rows[position], ok[position] = window, True
-        except BadImage as error:
-            self.skipped |= {self.ids[indices[position]]: str(error) for position in positions if not ok[position]}
+        failed = {position: reason for position, reason in zip(positions, reasons) if reason}
+        self.skipped |= {self.ids[indices[position]]: reason for position, reason in failed.items()}
         return True
 
     @staticmethod
