@@ -242,14 +242,15 @@ def _find_times(
     for name in names:
         if name in exact or not tables.is_numeric(table[name]) or pa.types.is_boolean(table.schema.field(name).type):
             continue
-        words = _words(name)
-        named = (bool(words) and _named(name, _TIME)) or _named(name, _COUNTERS)
         values = tables.to_floats(table[name]).astype(np.float64)
         if np.isnan(values).any() or len(set(values.tolist())) < 2:
             continue
-        if named and (_rises(values, groups) or _few_restarts(values)):
+        words = set(_words(name))
+        ordered_or_restarts = _rises(values, groups) or _few_restarts(values)
+        shuffled = _distinct_within(values, groups) and (bool(words & set(TIME_COLUMNS)) or _is_range(values))
+        if (_named(name, _TIME) or _named(name, _COUNTERS)) and (ordered_or_restarts or shuffled):
             others.append(name)
-        elif not _words(name) and _counts(values, groups):
+        elif (not words and _counts(values, groups)) or (words & set(TIME_COLUMNS) and _is_regular(values, groups)):
             counters.append(name)
     ordered = others + counters
     if not ordered:
@@ -263,6 +264,19 @@ def _counts(values: np.ndarray, groups: np.ndarray) -> bool:
     order = np.argsort(groups, kind="stable")
     steps, same = np.diff(values[order]), np.diff(groups[order]) == 0
     return len(values) > 2 and bool(same.any()) and bool((steps[same] == 1).all())
+
+
+def _is_range(values: np.ndarray) -> bool:
+    """Return whether values are the whole numbers of a range, in any order."""
+    ordered = np.sort(values)
+    return bool((np.diff(ordered) == 1).all())
+
+
+def _is_regular(values: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether values rise by the same amount in each row of a group."""
+    order = np.argsort(groups, kind="stable")
+    steps = np.diff(values[order])[np.diff(groups[order]) == 0]
+    return len(steps) > 2 and bool((steps > 0).all()) and bool(np.ptp(steps) <= 0.01 * np.median(steps))
 
 
 def _few_restarts(values: np.ndarray) -> bool:
