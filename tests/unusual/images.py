@@ -273,6 +273,16 @@ def _(folder: Path, listener: Listener) -> None:
     assert counts(source.labels) == {"cat": 1, "dog": 1} and counts(source.splits) == {"train": 2}
 
 
+@AREA.changed(
+    "seg_train/seg_train/, seg_test/seg_test/ and seg_pred/", "1 images outside of the folders of splits are left out"
+)
+def _(folder: Path, listener: Listener) -> None:
+    save_many(folder, "seg_train/seg_train/sea/a.png", "seg_train/seg_train/ice/b.png", "seg_test/seg_test/sea/c.png")
+    save(folder / "seg_pred/seg_pred/d.png")
+    source = aekit.open_data(folder)
+    assert counts(source.labels) == {"sea": 2, "ice": 1} and counts(source.splits) == {"train": 2, "test": 1}
+
+
 @AREA.right("train, test and extra images with classes")
 def _(folder: Path, listener: Listener) -> None:
     save_many(folder, "train/1/a.png", "train/2/b.png", "test/1/c.png", "extra/2/d.png")
@@ -338,7 +348,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.ids == ["in/a.png", "in/b.png"] and rows_of(source)[:, 0, 0, 0].tolist() == [10, 11]
 
 
-@AREA.changed("a list beside the folder that its paths are relative to", "are read as relative to")
+@AREA.changed("a list beside the folder that its paths are relative to", "are read as relative to 'images'")
 def _(folder: Path, listener: Listener) -> None:
     save_many(folder, "images/a.png", "images/b.png")
     listed = save_list(folder, "image,label", "a.png,x", "b.png,y", name="train.csv")

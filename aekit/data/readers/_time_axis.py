@@ -155,14 +155,14 @@ def _named(name: str, known: set[str]) -> bool:
 
 def _by_name(table: pa.Table, names: Sequence[str], known: set[str]) -> list[str]:
     """Return the columns of these names whose values tell rows apart, but not each from the others."""
-    found = []
+    columns = []
     for name in names:
         kind = table.schema.field(name).type
         if _named(name, known) and (pa.types.is_integer(kind) or tables.is_text(table[name])):
             distinct = pc.count_distinct(table[name]).as_py()
             if 1 < distinct <= len(table) // 2:
-                found.append(name)
-    return found
+                columns.append(name)
+    return columns
 
 
 def _codes(table: pa.Table, name: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from aekit.data.readers._image_files import IMAGE_ENDINGS, OTHER_IMAGES, unreada
 from aekit.data.readers._listed_paths import (
     forward_slashes,
     is_image_name,
-    lists_images as lists_images,
+    lists_images,
     path_column,
     resolve_paths,
 )
@@ -75,6 +75,10 @@ def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> List
         raise DataError(f"{root}: column = {column!r}: expected a list of images such as pairs.csv")
     if root.is_dir():
         listing = list_folder(root, masks=masks)
+        beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(tables.TABLE_ENDINGS))
+        if lists := [path.name for path in beside if lists_images(path)]:
+            hint = f"{', '.join(lists[:3])} lists images; open it for labels that it may hold"
+            listing = replace(listing, note="; ".join(filter(None, [listing.note, hint])))
     elif listed:
         listing = _list(root, column)
     else:
