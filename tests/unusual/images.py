@@ -487,6 +487,18 @@ def _(folder: Path, listener: Listener) -> None:
     assert len(set(source.fingerprints(np.arange(4)))) == 4
 
 
+@AREA.right("pages that are reconstructed, each its own")
+def _(folder: Path, listener: Listener) -> None:
+    rng = np.random.default_rng(0)
+    pages = [Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)) for _ in range(12)]
+    (folder / "p").mkdir()
+    pages[0].save(folder / "p/a.tif", save_all=True, append_images=pages[1:])
+    setting = {"data.images.pages": "all"}
+    aekit.fit(folder / "p", overrides=setting, dim=2, epochs=1, backbone="mlp", out=folder / "run", report=False)
+    result = aekit.apply(folder / "run", folder / "p", options={"images": {"pages": "all"}})
+    assert result.count == 12 and len({np.asarray(value).tobytes() for value in result.values}) == 12
+
+
 @AREA.changed("animated GIF, WebP and PNG files", "3 files have several pages or frames, e.g. 'a.gif' 2")
 def _(folder: Path, listener: Listener) -> None:
     frames = [Image.new("RGB", (12, 8), color) for color in ((255, 0, 0), (0, 255, 0))]

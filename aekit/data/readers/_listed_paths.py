@@ -209,6 +209,9 @@ def _head(path: Path) -> list[dict[str, Any]]:
     if not lines:
         return []
     delimiter = max(",;\t|", key=lines[0].count)
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    except csv.Error:
+        return []
     names = [readable_text(name.strip()) for name in rows[0]]
     return [dict(zip(names, row)) for row in rows[1:] if len(row) == len(names)] or [dict.fromkeys(names, "")]

@@ -67,13 +67,13 @@ def read_images(
     return rows, reasons
 
 
-def read_full_size(path: Path, like: SampleSpec) -> np.ndarray:
+def read_full_size(path: Path, like: SampleSpec, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Read an image at its original size: (C, H, W) with the channels and dtype of `like`.
 
     Raises:
         BadImage: it cannot be read.
     """
-    with quiet_pillow():
+    with quiet_pillow(max_megapixels):
         return _decode_full_size(path, like)
 
 
