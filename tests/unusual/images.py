@@ -496,7 +496,8 @@ def _(folder: Path, listener: Listener) -> None:
     setting = {"data.images.pages": "all"}
     aekit.fit(folder / "p", overrides=setting, dim=2, epochs=1, backbone="mlp", out=folder / "run", report=False)
     result = aekit.apply(folder / "run", folder / "p", options={"images": {"pages": "all"}})
-    assert result.count == 12 and len({np.asarray(value).tobytes() for value in result.values}) == 12
+    assert [row["id"] for row in result.samples] == [f"a.tif@{page}" for page in range(12)]
+    assert len({row["mse"] for row in result.samples}) == 12
 
 
 @AREA.changed("animated GIF, WebP and PNG files", "3 files have several pages or frames, e.g. 'a.gif' 2")
