@@ -53,7 +53,7 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
     """Return label -> count; for numeric targets, their count and range."""
     import numpy as np
 
-    from aekit.evaluation.splits import has_label, is_classes, to_numbers
+    from aekit.evaluation.splits import is_classes, to_numbers
 
     if labels is None:
         return {}
@@ -61,8 +61,7 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
         numbers = to_numbers(labels)
         limits = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
         return {"numeric": int((~np.isnan(numbers)).sum())} | limits
-    known = has_label(labels)
-    counted = Counter(str(label) if is_known else "no label" for label, is_known in zip(labels.tolist(), known))
+    counted = Counter(str(label) for label in labels.tolist())
     return dict(sorted(counted.items())) if len(counted) <= 100 else {f"{len(counted)} different values": len(labels)}
 
 

@@ -29,7 +29,7 @@ from aekit.data.spec import SampleSpec
 
 
 def read_images(
-    paths: Sequence[Path],
+    paths: Sequence[Path | bytes],
     spec: SampleSpec,
     pool: Executor,
     *,
@@ -40,7 +40,7 @@ def read_images(
     """Decode image files in parallel.
 
     Args:
-        paths: (B,) files.
+        paths: (B,) files, or the bytes of files.
         spec: spec of the result: (C, H, W), dtype and `resize`.
         pool: pool of threads; Pillow releases Python's lock.
         pages: (B,) numbers of pages; None: the first of each file.
