@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
 import click
@@ -44,6 +43,6 @@ def bench(
         print_json((result.comparison.to_dict() if result.comparison else {}) | {"failed": result.failed})
     elif result.comparison:
         click.echo(result.comparison.text(terminal_width()))
-        click.echo(f"next: aekit compare {quote(out)} --html comparison.html")
+        click.echo(f"next: aekit compare {out} --html comparison.html")
     if result.failed:
         raise RecipeError([f"{name}: {line}" for name, reason in result.failed.items() for line in reason.splitlines()])

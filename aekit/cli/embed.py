@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
 import click
@@ -48,4 +47,4 @@ def embed(
     click.echo(
         f"{len(embeddings)} embeddings of {embeddings.dim} dimensions by encoder {embeddings.digest[:12]} in {out}{skipped_note}"
     )
-    click.echo(f"next: aekit index {quote(out)} -o {quote(f'{out}-index')}, or aekit evaluate {quote(out)}")
+    click.echo(f"next: aekit index {out} -o {out}-index, or aekit evaluate {out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
 import click
@@ -89,4 +88,4 @@ def finetune(
         return
     click.echo(result.text())
     click.echo(f"encoder {result.encoder.digest[:12]} and its classifier are in {out}")
-    click.echo(f"next: aekit classify {quote(out)} DATA -o predictions.csv")
+    click.echo(f"next: aekit classify {out} DATA -o predictions.csv")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import click
@@ -74,10 +73,8 @@ def fit(
         click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")
     data = encoder.record.get("data", {}).get("data", recipe_or_data)
     if lacking := missing(Path(out), report=not no_report):
-        click.echo(
-            f"warning: {out} has no {' and no '.join(lacking)}; create with: aekit report {quote(out)}", err=True
-        )
-    click.echo(f"next: aekit embed {quote(out)} {quote(str(data))} -o {quote(f'{out}-embeddings')}")
+        click.echo(f"warning: {out} has no {' and no '.join(lacking)}; create with: aekit report {out}", err=True)
+    click.echo(f"next: aekit embed {out} {data} -o {out}-embeddings")
 
 
 def _meaning(name: str, dim: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
 import click
@@ -48,4 +47,8 @@ def index(
     click.echo(
         f"recall@10: {manifest['recall']:.3f}, on {manifest['recall_queries']} queries, compared with exact search"
     )
-    click.echo(f"next: aekit search {quote(out)} {quote(f'id:{built.ids[0]}')} -k 10 --html neighbors.html")
+    click.echo(f"next: aekit search {out} {_example(built.ids[0])} -k 10 --html neighbors.html")
+
+
+def _example(name: str) -> str:
+    return f"'id:{name}'" if " " in name else f"id:{name}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from shlex import quote
 
 import click
 
@@ -101,7 +100,7 @@ def new(name: str, kind: str, out: str | None) -> None:
 
     folder = new_plugin(name, kind, out)
     click.echo(f"created {folder} with {kind} {name!r}, which works and passes its test")
-    click.echo(f"next: pip install -e {quote(str(folder))} && aekit plugins test {name}")
+    click.echo(f"next: pip install -e {folder} && aekit plugins test {name}")
 
 
 def find(name: str, kind: str | None = None) -> Plugin:

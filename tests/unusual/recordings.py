@@ -55,6 +55,13 @@ def _(folder: Path, listener: Listener) -> None:
     assert len(source) == 12 and runs(source) and source.spec.shape == (1, 10)
 
 
+@AREA.changed("rows out of order, with a counter or seconds", "120 rows are out of order and sorted by 'time_s'")
+def _(folder: Path, listener: Listener) -> None:
+    for name in ("step", "Time (s)", "time_s"):
+        source = opened(write(folder / "a.csv", f"{name},v", STEPS[::-1], STEPS[::-1] * 1.0))
+        assert [column.name for column in source.spec.columns] == ["v"] and runs(source), name
+
+
 @AREA.changed("the newest row first", "120 rows are out of order and sorted by 'time'")
 def _(folder: Path, listener: Listener) -> None:
     source = opened(write(folder / "a.csv", "time,v", SECONDS[::-1], STEPS[::-1] * 1.0))
@@ -110,6 +117,12 @@ def _(folder: Path, listener: Listener) -> None:
     for name in ("cycle", "step", "Index", "Unnamed: 0", ""):
         source = opened(write(folder / "a.csv", f"{name},v,w", STEPS, STEPS * 1.0, np.sin(STEPS)))
         assert [column.name for column in source.spec.columns] == ["v", "w"] and runs(source), name
+
+
+@AREA.right("channels whose names hold a word of time")
+def _(folder: Path, listener: Listener) -> None:
+    path = write(folder / "a.csv", "response_time,time,t (degC),v", np.sin(STEPS), SECONDS, np.cos(STEPS), STEPS * 1.0)
+    assert [column.name for column in opened(path).spec.columns] == ["response_time", "t (degC)", "v"]
 
 
 @AREA.right("a date and a time of day in two columns")

@@ -75,10 +75,13 @@ def find_layout(paths: Sequence[Path], what: str, masks: bool = False) -> Folder
         inside = [position for position, split in enumerate(splits) if split]
         kept, folders = [kept[position] for position in inside], [folders[position] for position in inside]
         splits = [splits[position] for position in inside]
-        extra = [not _split_named(parts[level]) for parts in folders]
-        classes = {parts[level + 1] for parts, other in zip(folders, extra) if not other and len(parts) > level + 1}
+        extra = [bool(_UNLABELED.fullmatch(_letters(parts[level]))) for parts in folders]
+        # An archive may hold train/ in train/.
+        inner = [
+            parts[level + (2 if parts[level + 1 : level + 2] == parts[level : level + 1] else 1) :] for parts in folders
+        ]
+        classes = {one[0] for one, other in zip(inner, extra) if one and not other}
         # Folders of unlabeled samples may hold any folders, or those of the classes.
-        inner = [parts[level + 1 :] for parts in folders]
         labels = _classes([() if other and not set(one[:1]) <= classes else one for one, other in zip(inner, extra)])
         if labels is None:
             labels = _classes([parts[:level] for parts in folders])
@@ -105,11 +108,27 @@ def _split_named(name: str) -> str | None:
     return _SPLITS[match.group(1)] if match else None
 
 
+def _splits_named(names: Iterable[str]) -> dict[str, str]:
+    """Return the split of each name, "" for others: ``test``, or ``seg_test`` beside ``seg_train``."""
+    split_of = {name: _split_named(name) or "" for name in names}
+    if any(split_of.values()):
+        return split_of
+    by_rest: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in split_of:
+        words = re.findall("[a-z]+", name.lower())
+        splits = [word for word in words if word in _SPLITS]
+        if len(splits) == 1:
+            others = tuple(word for word in words if word not in _SPLITS)
+            by_rest.setdefault(others, {})[name] = _SPLITS[splits[0]]
+    complete = [named for named in by_rest.values() if "train" in named.values() and len(set(named.values())) > 1]
+    return split_of | (complete[0] if len(complete) == 1 else {})
+
+
 def _find_splits(folders: Sequence[tuple[str, ...]]) -> tuple[int | None, list[str]]:
     """Return the level of the splits, and the split of each file, "" for those outside; None where there are no splits."""
     for level in range(LEVELS):
         names = [parts[level] if len(parts) > level else "" for parts in folders]
-        split_of = {name: _split_named(name) or "" for name in set(names)}
+        split_of = _splits_named(set(names))
         known = set(split_of.values()) - {""}
         inside = sum(bool(split_of[name]) for name in names)
         below = {parts[level : level + 2] for parts in folders if len(parts) > level + 1}

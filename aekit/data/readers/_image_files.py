@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, features
 
-from aekit.data.readers._tiff_files import INSTALL, TIFF_ENDINGS, TiffPage, has_tifffile, open_tiff
+from aekit.data.readers._tiff_files import INSTALL, TiffPage, has_tifffile, open_tiff
 
 HEIF_ENDINGS = (".heic", ".heics", ".heif", ".heifs", ".hif")
 IMAGE_ENDINGS = (
@@ -83,15 +84,14 @@ def quiet_pillow(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
 
 
 @contextmanager
-def open_image(path: Path, page: int = 0) -> Iterator[AnyImage]:
-    """Open a page of an image file; any error inside the block becomes a BadImage."""
-    ending = path.suffix.lower()
+def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
+    """Open a page of an image file, or of the bytes of one; any error inside the block becomes a BadImage."""
     try:
-        if not path.stat().st_size:
-            raise BadImage("empty file")
-        if ending in HEIF_ENDINGS and not _register_heif():
+        if not (len(path) if isinstance(path, bytes) else path.stat().st_size):
+            raise BadImage("no image" if isinstance(path, bytes) else "empty file")
+        if _is_heif(path) and not _register_heif():
             raise BadImage(MISSING_HEIF)
-        if ending == ".avif" and not features.check("avif"):
+        if isinstance(path, Path) and path.suffix.lower() == ".avif" and not features.check("avif"):
             raise BadImage(MISSING_AVIF)
         image, problem = _open_with_pillow(path)
         if image is not None:
@@ -122,12 +122,12 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _open_with_pillow(path: Path) -> tuple[Image.Image | None, str]:
+def _open_with_pillow(path: Path | bytes) -> tuple[Image.Image | None, str]:
     """Return an open image, or None and the reason why only tifffile can read it."""
     try:
-        image = Image.open(path, formats=_FORMATS)
+        image = Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=_FORMATS)
     except Image.UnidentifiedImageError:
-        if path.suffix.lower() in TIFF_ENDINGS and _is_tiff(path):
+        if _is_tiff(path):
             return None, "a TIFF file that Pillow does not read"
         raise
     if problem := _lost_by_pillow(image):
@@ -164,9 +164,17 @@ def _register_heif() -> bool:
     return True
 
 
-def _is_tiff(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+def _is_heif(path: Path | bytes) -> bool:
+    if isinstance(path, bytes):
+        return path[4:8] == b"ftyp" and path[8:12] in (b"heic", b"heix", b"heif", b"hevc", b"mif1", b"msf1")
+    return path.suffix.lower() in HEIF_ENDINGS
+
+
+def _is_tiff(path: Path | bytes) -> bool:
+    if isinstance(path, Path):
+        with path.open("rb") as file:
+            path = file.read(4)
+    return path[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _bomb(message: str) -> str:
@@ -196,6 +204,8 @@ def _lost_by_pillow(image: Image.Image) -> str:
         return f"{bands} channels, of which Pillow reads {len(image.getbands())}"
     if image.mode == "L" and 2 in tag_values(image, SAMPLE_FORMAT):
         return "signed 8-bit integers"
+    if image.mode.startswith("I;16") and 0 in tag_values(image, _PHOTOMETRIC):
+        return "16-bit values of which 0 is white"
     if is_reduced(image) and has_tifffile(max(tag_values(image, _COMPRESSION), default=0)):
         return "16-bit color"
     return ""

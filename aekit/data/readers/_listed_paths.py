@@ -112,7 +112,7 @@ def resolve_paths(listed: Path, names: Sequence[str], column: str) -> tuple[list
     if len(missing) == len(files):
         advice = f"to read its numbers, open arrays:{listed}"
         raise DataError(f"{listed}: none of the {len(files)} files in {column!r} exists, e.g. {files[0]}; {advice}")
-    notes = [] if place == places.default else [f"paths in {column!r} are read as {place}, e.g. {files[0]}"]
+    notes = [] if place == places.default else [f"paths in {column!r} are read as {place}, e.g. {names[0]!r}"]
     counted = f"{len(missing)} of {len(files)} files in {column!r} are missing, e.g. {missing[0]!r}" if missing else ""
     return files, notes, [counted] if missing else []
 
@@ -120,8 +120,8 @@ def resolve_paths(listed: Path, names: Sequence[str], column: str) -> tuple[list
 class _Place:
     """A folder that paths are relative to, with leading folders that are left out and an ending that is added."""
 
-    def __init__(self, folder: Path, stripped: int = 0, ending: str = "") -> None:
-        self.folder, self.stripped, self.ending = folder, stripped, ending
+    def __init__(self, folder: Path, stripped: int = 0, ending: str = "", name: str = "") -> None:
+        self.folder, self.stripped, self.ending, self.name = folder, stripped, ending, name
 
     def file(self, name: str) -> Path:
         """Return the file that a path stands for."""
@@ -133,7 +133,7 @@ class _Place:
 
     def __str__(self) -> str:
         ending = f" with {self.ending}" if self.ending else ""
-        return f"relative to {self.folder}{', without their first folders' if self.stripped else ''}{ending}"
+        return f"relative to {self.name}{', without their first folders' if self.stripped else ''}{ending}"
 
 
 class _Places:
@@ -169,7 +169,9 @@ class _Places:
         for folder in _folders_near(self.root):
             for stripped in range(min(depth, _STRIPPED)):
                 for ending in endings:
-                    yield _Place(folder, stripped, ending)
+                    name = repr(folder.relative_to(self.root).as_posix()) if self.root in folder.parents else ""
+                    here = "the list" if folder == self.root else "the folder above the list"
+                    yield _Place(folder, stripped, ending, name or here)
 
 
 def forward_slashes(name: str) -> str:
@@ -207,6 +209,9 @@ def _head(path: Path) -> list[dict[str, Any]]:
     if not lines:
         return []
     delimiter = max(",;\t|", key=lines[0].count)
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    except csv.Error:
+        return []
     names = [readable_text(name.strip()) for name in rows[0]]
     return [dict(zip(names, row)) for row in rows[1:] if len(row) == len(names)] or [dict.fromkeys(names, "")]

@@ -6,6 +6,7 @@ Windows of tiled or uncompressed files are read without decoding the rest.
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,8 +118,8 @@ class TiffPage:
 
 
 @contextmanager
-def open_tiff(path: Path, page: int = 0) -> Iterator[TiffPage]:
-    """Open a page of a TIFF file.
+def open_tiff(path: Path | bytes, page: int = 0) -> Iterator[TiffPage]:
+    """Open a page of a TIFF file, or of the bytes of one.
 
     Raises:
         ImportError: tifffile is not installed.
@@ -129,7 +130,7 @@ def open_tiff(path: Path, page: int = 0) -> Iterator[TiffPage]:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is in its reason
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(io.BytesIO(path) if isinstance(path, bytes) else path) as file:
         yield TiffPage(file, page)
 
 

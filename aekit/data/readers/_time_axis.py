@@ -106,8 +106,7 @@ def find_time_axis(
     if not kept.all() and times is not None:
         losses.append(f"{(~kept).sum()} of {len(kept)} rows have no {times.names[0]!r} and are left out")
     parts, described = [], _Described()
-    for code in dict.fromkeys(groups[kept].tolist()):
-        rows = np.flatnonzero(kept & (groups == code))
+    for rows in _rows_of_groups(groups, np.flatnonzero(kept)):
         name = str(table[machines[0]][int(rows[0])].as_py()) if machines else ""
         parts.append(_in_order(where, name, rows, times, described))
     if times is not None:
@@ -116,6 +115,13 @@ def find_time_axis(
     if machines:
         notes.append(f"{len(parts)} recordings by {machines[0]!r}")
     return TimeAxis(parts, [*(times.names if times else []), *ignored, *machines], notes, losses)
+
+
+def _rows_of_groups(groups: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each group, in the order in which groups begin."""
+    order = rows[np.argsort(groups[rows], kind="stable")]
+    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    return sorted((part for part in parts if len(part)), key=lambda part: int(part[0]))
 
 
 class _Described:
@@ -149,14 +155,14 @@ def _named(name: str, known: set[str]) -> bool:
 
 def _by_name(table: pa.Table, names: Sequence[str], known: set[str]) -> list[str]:
     """Return the columns of these names whose values tell rows apart, but not each from the others."""
-    found = []
+    columns = []
     for name in names:
         kind = table.schema.field(name).type
         if _named(name, known) and (pa.types.is_integer(kind) or tables.is_text(table[name])):
             distinct = pc.count_distinct(table[name]).as_py()
             if 1 < distinct <= len(table) // 2:
-                found.append(name)
-    return found
+                columns.append(name)
+    return columns
 
 
 def _codes(table: pa.Table, name: str) -> np.ndarray:
@@ -236,14 +242,15 @@ def _find_times(
     for name in names:
         if name in exact or not tables.is_numeric(table[name]) or pa.types.is_boolean(table.schema.field(name).type):
             continue
-        words = _words(name)
-        named = (bool(words) and _named(name, _TIME)) or _named(name, _COUNTERS)
         values = tables.to_floats(table[name]).astype(np.float64)
         if np.isnan(values).any() or len(set(values.tolist())) < 2:
             continue
-        if named and (_rises(values, groups) or _few_restarts(values)):
+        words = set(_words(name))
+        ordered_or_restarts = _rises(values, groups) or _few_restarts(values)
+        shuffled = _distinct_within(values, groups) and (bool(words & set(TIME_COLUMNS)) or _is_range(values))
+        if (_named(name, _TIME) or _named(name, _COUNTERS)) and (ordered_or_restarts or shuffled):
             others.append(name)
-        elif not _words(name) and _counts(values, groups):
+        elif (not words and _counts(values, groups)) or (words & set(TIME_COLUMNS) and _is_regular(values, groups)):
             counters.append(name)
     ordered = others + counters
     if not ordered:
@@ -257,6 +264,19 @@ def _counts(values: np.ndarray, groups: np.ndarray) -> bool:
     order = np.argsort(groups, kind="stable")
     steps, same = np.diff(values[order]), np.diff(groups[order]) == 0
     return len(values) > 2 and bool(same.any()) and bool((steps[same] == 1).all())
+
+
+def _is_range(values: np.ndarray) -> bool:
+    """Return whether values are the whole numbers of a range, in any order."""
+    ordered = np.sort(values)
+    return bool((np.diff(ordered) == 1).all())
+
+
+def _is_regular(values: np.ndarray, groups: np.ndarray) -> bool:
+    """Return whether values rise by the same amount in each row of a group."""
+    order = np.argsort(groups, kind="stable")
+    steps = np.diff(values[order])[np.diff(groups[order]) == 0]
+    return len(steps) > 2 and bool((steps > 0).all()) and bool(np.ptp(steps) <= 0.01 * np.median(steps))
 
 
 def _few_restarts(values: np.ndarray) -> bool:

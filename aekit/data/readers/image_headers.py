@@ -96,7 +96,9 @@ def draw_files(paths: Sequence[Path]) -> Sequence[Path]:
     return paths if len(paths) <= HEADERS else random.Random(0).sample(list(paths), HEADERS)
 
 
-def all_headers(paths: Sequence[Path], pool: Executor, max_megapixels: float = MAX_MEGAPIXELS) -> list[Header | None]:
+def all_headers(
+    paths: Sequence[Path | bytes], pool: Executor, max_megapixels: float = MAX_MEGAPIXELS
+) -> list[Header | None]:
     """Read the header of each of (B,) image files, None where it is unreadable or larger than `max_megapixels`."""
     with quiet_pillow(max_megapixels):
         return list(pool.map(_header, paths))
@@ -226,7 +228,7 @@ def _auto_size(sizes: set[tuple[int, int]], resize: Resize, source: str) -> tupl
     return (DEFAULT_SIDE, DEFAULT_SIDE), f"images of {width}x{height} are {change}={setting} keeps their size"
 
 
-def _header(path: Path) -> Header | None:
+def _header(path: Path | bytes) -> Header | None:
     try:
         with open_image(path) as image:
             return header_of(image)

@@ -16,7 +16,7 @@ from aekit.data.readers._image_files import IMAGE_ENDINGS, OTHER_IMAGES, unreada
 from aekit.data.readers._listed_paths import (
     forward_slashes,
     is_image_name,
-    lists_images as lists_images,
+    lists_images,
     path_column,
     resolve_paths,
 )
@@ -75,6 +75,10 @@ def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> List
         raise DataError(f"{root}: column = {column!r}: expected a list of images such as pairs.csv")
     if root.is_dir():
         listing = list_folder(root, masks=masks)
+        beside = sorted(path for path in root.iterdir() if path.name.lower().endswith(tables.TABLE_ENDINGS))
+        if lists := [path.name for path in beside if lists_images(path)]:
+            hint = f"{', '.join(lists[:3])} lists images; open it for labels that it may hold"
+            listing = replace(listing, note="; ".join(filter(None, [listing.note, hint])))
     elif listed:
         listing = _list(root, column)
     else:
@@ -138,7 +142,7 @@ def _found(ignored: Counter[str]) -> str:
 
 def _list(path: Path, column: str) -> Listing:
     table = tables.read_table(path)
-    if any(map(is_image_name, table.column_names)):
+    if any(map(is_image_name, table.column_names)) or table.column_names == list(map(str, range(table.num_columns))):
         table = _without_header(table)
     names = table.column_names
     heads = {name: table[name].slice(0, HEAD).to_pylist() for name in names}
@@ -182,12 +186,17 @@ UNNAMED = "path"
 
 
 def _without_header(table: pa.Table) -> pa.Table:
-    """Return a table whose first line was taken for names, with that line as its first row and the paths in front."""
-    rows = [table.column_names, *zip(*(tables.to_strings(column).tolist() for column in table.columns))]
-    paths = next(number for number, name in enumerate(table.column_names) if is_image_name(name))
-    order = [paths, *(number for number in range(table.num_columns) if number != paths)]
-    names = [UNNAMED, *(f"column {number}" for number in order[1:])]
-    return pa.table({name: pa.array([row[number] for row in rows]) for name, number in zip(names, order)})
+    """Return a table without a header, with the paths in front and names of its columns.
+
+    Its first line may have been taken for names; it becomes the first row.
+    """
+    names = table.column_names
+    rows = list(zip(*(tables.to_strings(column).tolist() for column in table.columns)))
+    rows = [tuple(names), *rows] if any(map(is_image_name, names)) else rows
+    paths = next((number for number, value in enumerate(rows[0]) if is_image_name(value)), 0)
+    order = [paths, *(number for number in range(len(names)) if number != paths)]
+    new_names = [UNNAMED, *(f"column {number}" for number in order[1:])]
+    return pa.table({name: pa.array([row[number] for row in rows]) for name, number in zip(new_names, order)})
 
 
 def _ids(table: pa.Table, column: str | None) -> list[str]:

@@ -4,7 +4,7 @@ reason, never an exception."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from aekit.data.spec import SampleSpec
 
 
 def read_images(
-    paths: Sequence[Path],
+    paths: Sequence[Path | bytes],
     spec: SampleSpec,
     pool: Executor,
     *,
@@ -40,7 +40,7 @@ def read_images(
     """Decode image files in parallel.
 
     Args:
-        paths: (B,) files.
+        paths: (B,) files, or the bytes of files.
         spec: spec of the result: (C, H, W), dtype and `resize`.
         pool: pool of threads; Pillow releases Python's lock.
         pages: (B,) numbers of pages; None: the first of each file.
@@ -67,13 +67,13 @@ def read_images(
     return rows, reasons
 
 
-def read_full_size(path: Path, like: SampleSpec) -> np.ndarray:
+def read_full_size(path: Path, like: SampleSpec, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Read an image at its original size: (C, H, W) with the channels and dtype of `like`.
 
     Raises:
         BadImage: it cannot be read.
     """
-    with quiet_pillow():
+    with quiet_pillow(max_megapixels):
         return _decode_full_size(path, like)
 
 
@@ -110,19 +110,23 @@ def for_each_full_size(
 
 
 def read_windows(
-    path: Path, like: SampleSpec, corners: Sequence[tuple[int, int]], max_megapixels: float
-) -> Iterator[np.ndarray] | None:
-    """Read windows of a large image without decoding the rest.
+    path: Path,
+    like: SampleSpec,
+    corners: Sequence[tuple[int, int]],
+    use: Callable[[int, np.ndarray], None],
+    max_megapixels: float,
+) -> list[str | None] | None:
+    """Read windows of a large image without decoding the rest, and pass each to `use`.
 
     Args:
         path: the file.
         like: spec (C, height, width) of a window.
-        corners: (y, x) of the upper left corner of each window, inside the image.
+        corners: (B,) upper left corners (y, x) of windows inside the image.
+        use: receives the position in `corners` and the window (C, height, width) of like.dtype.
         max_megapixels: size of the largest image that is read.
 
     Returns:
-        windows (C, height, width) of like.dtype, in the order of `corners`; None where the file has to be decoded as a whole.
-        The iterator raises BadImage.
+        (B,) reasons: None, or why a window could not be read; or None where the file has to be decoded as a whole.
     """
     if path.suffix.lower() not in TIFF_ENDINGS or not has_tifffile():
         return None
@@ -130,20 +134,17 @@ def read_windows(
         with open_tiff(path) as page:
             if page.width * page.height > max_megapixels * 1e6 or not page.has_windows:
                 return None
+            reasons: list[str | None] = []
+            for position, (y, x) in enumerate(corners):
+                try:
+                    bands = page.read_window(y, x, *like.shape[1:])
+                    use(position, _bands_to_array(bands, page.dtype, page.has_alpha, like))
+                    reasons.append(None)
+                except Exception as error:  # a damaged file can make tifffile raise anything
+                    reasons.append(first_line(error))
+            return reasons
     except Exception:  # Pillow may read it, or say what is wrong
         return None
-
-    def cut() -> Iterator[np.ndarray]:
-        try:
-            with open_tiff(path) as page:
-                for y, x in corners:
-                    yield _bands_to_array(page.read_window(y, x, *like.shape[1:]), page.dtype, page.has_alpha, like)
-        except BadImage:
-            raise
-        except Exception as error:  # a damaged file can make tifffile raise anything
-            raise BadImage(first_line(error)) from None
-
-    return cut()
 
 
 def _decode_full_size(path: Path, like: SampleSpec) -> np.ndarray:

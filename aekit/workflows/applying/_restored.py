@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aekit.data.readers.image_headers import BadImage
+from aekit.data.readers.image_headers import MAX_MEGAPIXELS, BadImage
 from aekit.data.readers.images import read_full_size
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source
@@ -76,7 +76,7 @@ def read_image(source: Source, row: int, context: Context) -> np.ndarray | None:
         raw, ok = source.read(np.asarray([row]))
         return raw[0] if ok[0] else None
     try:
-        return read_full_size(paths[row], context.spec)
+        return read_full_size(paths[row], context.spec, getattr(source, "max_megapixels", MAX_MEGAPIXELS))
     except BadImage as error:
         source.skipped[source.ids[row]] = str(error)
         return None

@@ -74,13 +74,13 @@ class Images(Source):
             float, Field(gt=0, description="size of the largest image that is read, a limit on memory")
         ] = MAX_MEGAPIXELS,
     ) -> None:
-        self.skipped, self._pool, self._limit = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
+        self.skipped, self._pool, self.max_megapixels = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
         listing = list_images(where, column, masks)
         sample = listing.paths if pages == "all" else draw_files(listing.paths)
         headers = all_headers(sample, self._pool, max_megapixels)
         known = [header for header in headers if header is not None]
         self.spec, choices = choose_spec(known, like, size, resize, channels, crop_pct, interpolation)
-        self.ids, self.paths, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
+        self.ids, self._files, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
         option = "data.images.pages = 'all'" if pages == "first" else None
         self.losses = (*listing.losses, *describe_losses(sample, headers, option))
         self._pages: np.ndarray | None = None
@@ -91,9 +91,11 @@ class Images(Source):
             has_many = np.array(counts)[rows] > 1
             names = zip(rows.tolist(), self._pages.tolist(), has_many.tolist())
             self.ids = [f"{listing.ids[row]}@{page}" if many else listing.ids[row] for row, page, many in names]
-            self.paths = [listing.paths[row] for row in rows]
+            self._files = [listing.paths[row] for row in rows]
             self.labels = None if listing.labels is None else listing.labels[rows]
             self.splits = None if listing.splits is None else listing.splits[rows]
+        # Files that are each one sample, which other tasks read at their original size.
+        self.paths = self._files if len(self._files) == len(listing.paths) else []
         self.notes = (*choices, *filter(None, [listing.note]))
         # What the headers of a random draw have in common may not hold for all.
         drawn = like is None and len(headers) < len(listing.paths)
@@ -110,11 +112,11 @@ class Images(Source):
         pages = None if self._pages is None else self._pages[indices].tolist()
         surprises = self._surprises
         rows, reasons = read_images(
-            [self.paths[i] for i in indices],
+            [self._files[i] for i in indices],
             self.spec,
             self._pool,
             pages=pages,
-            max_megapixels=self._limit,
+            max_megapixels=self.max_megapixels,
             use_header=None if surprises is None else surprises.add,
         )
         if surprises is not None:
@@ -123,7 +125,7 @@ class Images(Source):
         return rows, np.array([reason is None for reason in reasons], bool)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
-        files = list(self._pool.map(_hash_file, [self.paths[i] for i in indices]))
+        files = list(self._pool.map(_hash_file, [self._files[i] for i in indices]))
         return files if self._pages is None else [f"{one}@{page}" for one, page in zip(files, self._pages[indices])]
 
 

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from aekit.plugin import (
-    BadImage,
     Field,
     MasksOption,
     SampleSpec,
@@ -82,12 +81,12 @@ class Patches(Source):
     ) -> None:
         self.skipped, self._pool, self._limit = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
         listing = list_images(where, column, masks)
-        self.paths = listing.paths
-        headers = all_headers(self.paths, self._pool, max_megapixels)
+        self._paths = listing.paths
+        headers = all_headers(self._paths, self._pool, max_megapixels)
         spec, notes = choose_spec([h for h in headers if h is not None], like, size, channels=channels)
         self.spec = replace(spec, resize=None)
         self.notes = (*notes, *filter(None, [listing.note]))
-        self.losses = (*listing.losses, *describe_losses(self.paths, headers))
+        self.losses = (*listing.losses, *describe_losses(self._paths, headers))
         self._sizes = [header.size if header is not None else (0, 0) for header in headers]
         self._is_large = [math.prod(size) > LARGE for size in self._sizes]
         step = spec.shape[1:] if stride == "auto" else (stride, stride) if isinstance(stride, int) else tuple(stride)
@@ -136,7 +135,7 @@ class Patches(Source):
         batches += [[image for image in others if not self._is_large[image]]]
         others = [image for batch in batches for image in batch]
         for batch in batches:
-            files = [self.paths[image] for image in batch]
+            files = [self._paths[image] for image in batch]
             use = partial(_use, cut, batch)
             reasons = for_each_full_size(files, self.spec, self._pool, use, self._limit)
             for image, reason in zip(batch, reasons):
@@ -148,17 +147,18 @@ class Patches(Source):
         self, image: int, positions: list[int], indices: np.ndarray, rows: np.ndarray, ok: np.ndarray
     ) -> bool:
         """Read patches of a large image into `rows` without decoding it whole; return False where its file does not allow it."""
-        corners = [tuple(self._corner[indices[position]].tolist()) for position in positions]
         if any(side < needed for side, needed in zip(self._sizes[image], self.spec.shape[1:])):
             return False
-        windows = read_windows(self.paths[image], self.spec, corners, self._limit)
-        if windows is None:
+        corners = [tuple(self._corner[indices[position]].tolist()) for position in positions]
+
+        def use(number: int, window: np.ndarray) -> None:
+            rows[positions[number]], ok[positions[number]] = window, True
+
+        reasons = read_windows(self._paths[image], self.spec, corners, use, self._limit)
+        if reasons is None:
             return False
-        try:
-            for position, window in zip(positions, windows):
-                rows[position], ok[position] = window, True
-        except BadImage as error:
-            self.skipped |= {self.ids[indices[position]]: str(error) for position in positions if not ok[position]}
+        failed = {position: reason for position, reason in zip(positions, reasons) if reason}
+        self.skipped |= {self.ids[indices[position]]: reason for position, reason in failed.items()}
         return True
 
     @staticmethod

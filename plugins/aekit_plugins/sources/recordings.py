@@ -144,7 +144,9 @@ class Recordings(Source):
             self.labels = listing.labels[self.segment_starts[:, 0]]
         elif has_step_labels:
             self.labels = self._labels(label)
-        self.notes = tuple(filter(None, [f"windows of {steps} steps", *first.notes, listing.note]))
+        assumed = bool(sample_rate) and not any(one.rate for one in self.recordings)
+        rate_note = f"steps are taken as sound of {sample_rate} Hz, the rate of the encoder" if assumed else ""
+        self.notes = tuple(filter(None, [f"windows of {steps} steps", *first.notes, rate_note, listing.note]))
         lines = [
             f"{one.path.name}: {line}" if root.is_dir() else line for one in self.recordings for line in one.losses
         ]
