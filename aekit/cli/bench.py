@@ -8,6 +8,7 @@ import click
 
 import aekit
 from aekit.cli.compare import terminal_width
+from aekit.cli.console import command_line
 from aekit.cli.options import quiet_option, set_option
 from aekit.errors import RecipeError
 from aekit.progress import Progress
@@ -30,6 +31,6 @@ def bench(recipes: tuple[str, ...], out: str, seeds: int, overrides: dict[str, A
     result = aekit.bench(recipes, out, seeds=seeds, overrides=overrides, progress=progress)
     if result.comparison:
         click.echo(result.comparison.text(terminal_width()))
-        click.echo(f"next: aekit compare {out} --html comparison.html")
+        click.echo(f"next: {command_line('compare', out, '--html', 'comparison.html')}")
     if result.failed:
         raise RecipeError([f"{name}: {line}" for name, reason in result.failed.items() for line in reason.splitlines()])
