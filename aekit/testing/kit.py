@@ -156,6 +156,9 @@ CaseMaker = Callable[[Plugin, str, Mapping[str, Any], Path], Sequence[Case]]
 class ConformanceRun:
     """A run of the checks of a plugin, which share its cases.
 
+    Attributes:
+        failed: reason -> name of the first check that failed with it.
+
     Args:
         kind, name: kind and name of a registered plugin.
         options: options to test it with; default: its defaults.
@@ -172,6 +175,7 @@ class ConformanceRun:
         makers: Mapping[str, CaseMaker],
     ) -> None:
         self.kind, self.name, self.options, self.makers = kind, name, dict(options), makers
+        self.failed: dict[str, str] = {}
         self.checks = [one for one in checks if kind in one.kinds]
 
     @cached_property
@@ -215,7 +219,7 @@ class ConformanceRun:
         reasons: set[str] = set()
         for one in self.checks:
             outcome = self.run(one)
-            if outcome.failure and outcome.root in reasons:
+            if outcome.root and outcome.root in reasons:
                 continue  # the same fault again
             reasons |= {outcome.root} if outcome.failure else set()
             yield outcome
