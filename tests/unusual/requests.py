@@ -593,3 +593,44 @@ def _(folder: Path, listener: Listener) -> None:
     rng = np.random.default_rng(1)
     evaluation = aekit.evaluate(rng.normal(size=(1500, 4)), rng.integers(0, 2, 1500), evaluators=["knn"])
     assert "no better than guessing on k-nearest neighbors" in evaluation.headline.replace("No better", "no better")
+
+
+@AREA.changed("HDBSCAN that finds nothing to evaluate", "note: hdbscan found no dense region")
+def _(folder: Path, listener: Listener) -> None:
+    evaluation = aekit.evaluate(_numbers(80, 8), evaluators=["hdbscan", "kmeans"])
+    assert evaluation.results["encoder"]["hdbscan"].metrics["clusters"].value == 0
+    listener.lines += evaluation.text().splitlines()
+
+
+@AREA.changed("two clusters of 119 and 1", "99% of them in one cluster: the others are outliers rather than clusters")
+def _(folder: Path, listener: Listener) -> None:
+    clusters = aekit.find_clusters(np.vstack([_numbers(119), np.full((1, 4), 80, np.float32)]))
+    assert np.bincount(clusters.clusters).tolist() == [119, 1]
+    listener.lines += clusters.text().splitlines()
+
+
+@AREA.changed("anomalies that score below chance", "ranks anomalies as more normal than normal samples: an AUROC of 0.")
+def _(folder: Path, listener: Listener) -> None:
+    values = np.vstack([3 * _numbers(200), 0.05 * _numbers(60)])
+    np.savez("x.npz", X=values, y=np.repeat([0, 1], [200, 60]))
+    _encoder("x.npz", out="run", report=False)
+    listener.lines += aekit.find_anomalies("run", "x.npz").text().splitlines()
+
+
+@AREA.changed("a class folder without images", "folders without a sample, which are no classes: c")
+def _(folder: Path, listener: Listener) -> None:
+    for name in "abc":
+        Path("data", name).mkdir(parents=True)
+    for number, pixels in enumerate(_images(4)):
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(f"data/{'ab'[number % 2]}/{number}.png")
+    assert sorted(set(aekit.open_data("data").labels.tolist())) == ["a", "b"]
+
+
+@AREA.changed("a class folder without images inside a split", "folders without a sample, which are no classes: c")
+def _(folder: Path, listener: Listener) -> None:
+    for split in ("train", "test"):
+        for name in "abc":
+            Path("data", split, name).mkdir(parents=True)
+        for number, pixels in enumerate(_images(4)):
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(f"data/{split}/{'ab'[number % 2]}/{number}.png")
+    assert len(aekit.open_data("data")) == 8

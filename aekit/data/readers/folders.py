@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 
 def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
     """Yield the files below a folder, each with "" or the reason for ignoring it: another ending, or ``hidden``.
@@ -43,3 +45,15 @@ def natural_key(path: Path) -> list[list[str | int]]:
     """Return a sorting key that puts ``2.jpg`` before ``10.jpg``."""
     pieces = [re.split(r"(\d+)", part) for part in path.parts]
     return [[int(piece) if number % 2 else piece for number, piece in enumerate(split)] for split in pieces]
+
+
+def classes_without_files(root: Path, labels: np.ndarray) -> list[str]:
+    """Return the folders that have no sample beside those that are the classes of (N,) labels, on the same level."""
+    classes = set(map(str, np.unique(labels).tolist()))
+    level = [root]
+    for _ in range(2):  # classes, or classes within splits
+        level = [Path(entry.path) for folder in level for entry in os.scandir(folder) if entry.is_dir()]
+        names = {folder.name for folder in level if not folder.name.startswith(".")}
+        if classes <= names:
+            return sorted(names - classes)
+    return []
