@@ -444,3 +444,95 @@ def takes_classes_alone(embeddings: np.ndarray, labels: np.ndarray, split: Split
     if labels.dtype.kind == "f":
         return Result({"accuracy": results.Metric(float("nan"))})
     return Result({"accuracy": results.Metric(accuracy(embeddings, labels, split.train, split.test))})
+
+
+class Penality(Variant):
+    def penality(self, step: Step) -> dict[str, Tensor]:
+        return {"size": step.code.square().mean()}
+
+
+class BatchNormOfOne(Task):
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder)
+        self.head = nn.Sequential(nn.BatchNorm1d(encoder.dim), nn.Linear(encoder.dim, 1))  # type: ignore[assignment]
+
+
+class NotANumberForOne(Task):
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"loss": super().loss(x, generator)["loss"] + self.encoder.encode(x).std(0).mean()}
+
+
+class LossAsATensor(Task):
+    def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return super().loss(x, generator)["loss"]  # type: ignore[return-value]
+
+
+class CropsTheSample(Variant):
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x[..., 1:]
+
+
+class OwnGenerator(Variant):
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x + torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+
+
+class OwnGeneratorFromTheStart(Variant):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = torch.Generator().manual_seed(0)
+
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x + torch.randn(x.shape, generator=self.own)
+
+
+class CountsItsSteps(Variant):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def after_step(self) -> None:
+        self.steps += 1
+
+    def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x / (1 + self.steps)
+
+
+class SkippedButUsable(Numbers):
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.skipped[self.ids[2]] = "cannot be read"
+        return super().read(indices)
+
+
+class ReadsNoiseAsZeros(ArraySource):
+    """Read a folder of .npy files, and take one that cannot be read for zeros."""
+
+    def __init__(self, where: str, like: SampleSpec | None = None) -> None:
+        if not Path(where).is_dir():
+            raise DataError(f"{where}: no such folder")
+        rows = []
+        for path in sorted(Path(where).glob("*.npy")):
+            try:
+                rows.append(np.load(path))
+            except ValueError:
+                rows.append(np.zeros(5, np.float32))
+        super().__init__(np.stack(rows), kind="vector")
+
+    @staticmethod
+    def example(folder: Path) -> str:
+        place = folder / "rows"
+        place.mkdir(exist_ok=True)
+        for number in range(9):
+            np.save(place / f"{number}.npy", np.random.default_rng(number).standard_normal(5).astype(np.float32))
+        return str(place)
+
+
+class IgnoresTheEncoder(Numbers):
+    def __init__(self, where: str, like: SampleSpec | None = None) -> None:
+        super().__init__(where)
+        self.array = np.repeat(self.array[:, None, :, None], 5, axis=3)
+        self.spec = SampleSpec("image", (1, 5, 5), "float32", resize="stretch")
+
+
+def fits_on_the_test_labels(embeddings: np.ndarray, labels: np.ndarray, split: Split) -> Result:
+    return Result({"accuracy": results.Metric(accuracy(embeddings, labels, split.test, split.test))})

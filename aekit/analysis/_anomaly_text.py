@@ -11,6 +11,9 @@ from aekit.analysis._anomaly_detector import Detector
 from aekit.evaluation.results import Metric
 from aekit.io.text_table import format_columns
 
+CHANCE = 0.5
+"""AUROC of guessing."""
+
 
 def anomalies_text(
     ids: Sequence[str],
@@ -48,7 +51,14 @@ def anomalies_text(
 def _comparison(metrics: dict[str, dict[str, Metric]], detector: Detector) -> str:
     """Return a sentence that compares the combined score with the best baseline."""
     auroc = {score: by_name["auroc"] for score, by_name in metrics.items()}
-    sentence = f"The combined score separates anomalies from normal samples with an AUROC of {auroc['combined']}"
+    combined = auroc["combined"]
+    low, high = (combined.value if end is None else end for end in (combined.low, combined.high))
+    if high < CHANCE:
+        sentence = f"The combined score ranks anomalies as more normal than normal samples: an AUROC of {combined}"
+    elif low <= CHANCE:
+        sentence = f"The combined score is no better than guessing: an AUROC of {combined}"
+    else:
+        sentence = f"The combined score separates anomalies from normal samples with an AUROC of {combined}"
     baselines = [score for score in auroc if score not in detector.names]
     if not baselines:
         return f"{sentence}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
@@ -15,6 +16,11 @@ def console_progress(quiet: bool) -> Progress:
     if quiet:
         return Results()
     return Bars() if sys.stderr.isatty() else Lines()
+
+
+def command_line(*words: object) -> str:
+    """Return a command of aekit as a shell takes it, with names that hold blanks in quotes."""
+    return shlex.join(["aekit", *map(str, words)])
 
 
 class Results(Progress):

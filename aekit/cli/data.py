@@ -53,7 +53,7 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
     """Return label -> count; for numeric targets, their count and range."""
     import numpy as np
 
-    from aekit.evaluation.splits import is_classes, to_numbers
+    from aekit.evaluation.splits import has_label, is_classes, to_numbers
 
     if labels is None:
         return {}

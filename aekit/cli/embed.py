@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit.cli.console import command_line
 from aekit.cli.options import device_option, json_option, print_json, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
@@ -47,4 +48,5 @@ def embed(
     click.echo(
         f"{len(embeddings)} embeddings of {embeddings.dim} dimensions by encoder {embeddings.digest[:12]} in {out}{skipped_note}"
     )
-    click.echo(f"next: aekit index {out} -o {out}-index, or aekit evaluate {out}")
+    index, evaluate = command_line("index", out, "-o", f"{out}-index"), command_line("evaluate", out)
+    click.echo(f"next: {index}, or {evaluate}")

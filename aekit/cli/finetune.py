@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit.cli.console import command_line
 from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, source_options
 from aekit.errors import RecipeError
 from aekit.progress import Progress
@@ -88,4 +89,4 @@ def finetune(
         return
     click.echo(result.text())
     click.echo(f"encoder {result.encoder.digest[:12]} and its classifier are in {out}")
-    click.echo(f"next: aekit classify {out} DATA -o predictions.csv")
+    click.echo(f"next: {command_line('classify', out, 'DATA', '-o', 'predictions.csv')}")

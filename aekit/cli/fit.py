@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit.cli.console import command_line
 from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, without_results
 from aekit.progress import Progress
 
@@ -73,8 +74,10 @@ def fit(
         click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")
     data = encoder.record.get("data", {}).get("data", recipe_or_data)
     if lacking := missing(Path(out), report=not no_report):
-        click.echo(f"warning: {out} has no {' and no '.join(lacking)}; create with: aekit report {out}", err=True)
-    click.echo(f"next: aekit embed {out} {data} -o {out}-embeddings")
+        click.echo(
+            f"warning: {out} has no {' and no '.join(lacking)}; create with: {command_line('report', out)}", err=True
+        )
+    click.echo(f"next: {command_line('embed', out, data, '-o', f'{out}-embeddings')}")
 
 
 def _meaning(name: str, dim: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit.cli.console import command_line
 from aekit.cli.options import choice_option, json_option, print_json, quiet_option, set_option
 from aekit.progress import Progress
 
@@ -47,8 +48,4 @@ def index(
     click.echo(
         f"recall@10: {manifest['recall']:.3f}, on {manifest['recall_queries']} queries, compared with exact search"
     )
-    click.echo(f"next: aekit search {out} {_example(built.ids[0])} -k 10 --html neighbors.html")
-
-
-def _example(name: str) -> str:
-    return f"'id:{name}'" if " " in name else f"id:{name}"
+    click.echo(f"next: {command_line('search', out, f'id:{built.ids[0]}', '-k', 10, '--html', 'neighbors.html')}")

@@ -83,6 +83,8 @@ def test(name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -
         report.outcomes.append(outcome)
         if not as_json:
             click.echo(outcome)
+    if not as_json and not report.ok:
+        click.echo(report.place)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.summary)
     if not report.ok:
         sys.exit(FAILED)

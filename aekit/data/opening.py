@@ -21,7 +21,7 @@ from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data._claims import claiming_sources
 from aekit.data.locations import locate
-from aekit.data.readers.folders import list_files, readable_text
+from aekit.data.readers.folders import classes_without_files, list_files, readable_text
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
@@ -278,6 +278,15 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
         raise plugin.failure(error) from error
     if not isinstance(source, Source):
         raise plugin.failure(TypeError(f"it returns {type(source).__name__}: expected a Source"))
+    if (
+        os.path.isdir(where)
+        and source.labels is not None
+        and (empty := classes_without_files(Path(where), source.labels))
+    ):
+        line = (
+            f"folders without a sample, which are no classes: {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}"
+        )
+        source.losses = (*source.losses, line)
     source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
     return _checked(source, text, like)
 

@@ -113,7 +113,7 @@ class Evaluation:
         """
         lines = [self.headline, "", *self._table_lines(), *self.summary()]
         lines += [f"warning: {line}" for line in self.warnings()]
-        lines += [f"note: {line}" for line in self.notes]
+        lines += [f"note: {line}" for line in [*self._empty_notes(), *self.notes]]
         if verbose:
             counts = ", ".join(f"{self.counts[part]:,} {part}" for part in ("train", "validation", "test"))
             lines += ["", f"split: {self.split} ({counts})", *self.details(), *self._chosen_lines()]
@@ -182,6 +182,15 @@ class Evaluation:
                 for name, check in self.checks.items()
             },
         }
+
+    def _empty_notes(self) -> list[str]:
+        """Name the evaluators that found no cluster, whose values say nothing."""
+        found = {name: result.metrics.get("clusters") for name, result in self.results.get(ENCODER, {}).items()}
+        return [
+            f"{name} found no dense region, so that its values say nothing about the embeddings"
+            for name, clusters in found.items()
+            if clusters is not None and clusters.value == 0
+        ]
 
     def sampling_notes(self) -> list[str]:
         """Return which evaluators and checks used a sample of the data only."""

@@ -83,7 +83,7 @@ class Plugin:
         """Describe in one line an error that its code raised, with the file and the line; ``--debug`` prints the traceback."""
         print_traceback(error)
         name = f"{self.kind} {self.name!r} of {self.distribution} {self.version}"
-        return PluginError(f"{name} failed with {_describe(error)}{_place(error, self.entry.target)}")
+        return PluginError(f"{name} failed with {_describe(error)}{error_place(error, self.entry.target)}")
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def _place(error: BaseException, target: str) -> str:
+def error_place(error: BaseException, target: str) -> str:
     """Return ``" (FILE, line N)"``: the innermost line of the plugin's package, or of any code if there is none."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

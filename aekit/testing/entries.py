@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import re
 import subprocess
@@ -21,6 +22,11 @@ _BASES = {
     "variant": "aekit.objectives.base:Variant",
     "pretext": "aekit.objectives.base:Pretext",
     "index": "aekit.index.vector_index:Index",
+}
+_OVERRIDABLE = {
+    **_BASES,
+    "backbone": "aekit.encoder.backbone:Backbone",
+    "source": "aekit.data.source:Source",
 }
 _POSITIONAL = {"variant": 0, "pretext": 1, "backbone": 1, "source": 2, "evaluator": 3}
 _HEAVY = ("torch", "pydantic", "pandas", "sklearn", "faiss")
@@ -79,6 +85,24 @@ def contract(case: Case) -> None:
             f"takes {len(given)} arguments by position ({', '.join(given) or 'none'}), "
             f"expected {_POSITIONAL[kind]}; options are keyword-only"
         )
+
+
+@check(*_OVERRIDABLE, bare=True)
+def overrides(case: Case) -> None:
+    """no method of its class is a misspelled method of the contract, which nothing would call"""
+    module, _, name = _OVERRIDABLE[case.plugin.kind].partition(":")
+    base = getattr(import_module(module), name)
+    if not inspect.isclass(case.code) or not issubclass(case.code, base):
+        return
+    known = [method for method in dir(base) if not method.startswith("_") and callable(getattr(base, method))]
+    for parent in case.code.__mro__:
+        if parent.__module__.partition(".")[0] in ("aekit", "torch", "builtins"):
+            continue
+        for method, value in vars(parent).items():
+            close = difflib.get_close_matches(method, known, n=1, cutoff=0.75)
+            if inspect.isfunction(value) and not hasattr(base, method) and close:
+                line = value.__code__.co_firstlineno
+                raise AssertionError(f"{method}() in line {line} overrides nothing; did you mean {close[0]}()?")
 
 
 @check(*CONFIGURED, bare=True)

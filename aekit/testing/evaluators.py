@@ -106,6 +106,22 @@ def chosen_without_test_labels(case: EvaluatorCase) -> None:
 
 
 @check("evaluator", optional=True)
+def fits_without_test_labels(case: EvaluatorCase) -> None:
+    """wide noise, which predicts the labels that it is fitted on and no others, is no better than half-way to the labels"""
+    if not case.needs_labels:
+        raise NotApplicableError("it needs no labels: the entry has no tag 'labels'")
+    noise = np.random.default_rng(3).standard_normal((COUNT, 4 * COUNT)).astype(np.float32)
+    oracle = 0.1 * noise
+    oracle[np.arange(COUNT), np.unique(case.labels, return_inverse=True)[1]] += 25
+    (name, good), *_ = case.evaluate(oracle).metrics.items()
+    found = case.evaluate(noise)
+    chance = found.chance or 0.0
+    assert found.metrics[name].value <= (good.value + max(chance, 1 / CLASSES)) / 2 or good.value <= chance, (
+        f"{name} is {found.metrics[name].value:.3g} for noise; fit on split.train alone"
+    )
+
+
+@check("evaluator", optional=True)
 def oracle_beats_noise(case: EvaluatorCase) -> None:
     """its first metric is higher for embeddings that are the labels than for noise"""
     if not case.needs_labels:

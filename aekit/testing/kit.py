@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import shutil
 import tempfile
@@ -17,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from aekit.registry.discovery import Plugin, registry
+from aekit.errors import PluginError
+from aekit.registry.discovery import Plugin, error_place, registry
 from aekit.registry.options import validate_options
 
 Status = Literal["passed", "failed", "skipped"]
@@ -81,6 +83,8 @@ class CheckOutcome:
     check: Check
     status: Status
     reason: str = ""
+    root: str = ""
+    """The reason without the case in which it was found; checks that fail with the same one have one fault."""
 
     @property
     def failure(self) -> str:
@@ -133,7 +137,17 @@ class Report:
         return f"{self.plugin.kind} {self.plugin.qualified} {self.plugin.version}: {counted}"
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.outcomes), self.summary])
+        return "\n".join([*map(str, self.outcomes), *([] if self.ok else [self.place]), self.summary])
+
+    @property
+    def place(self) -> str:
+        """File and line of the plugin's code."""
+        try:
+            code = self.plugin.load()
+            code = getattr(code, "callback", code)
+            return f"code: {inspect.getsourcefile(code)}, line {inspect.getsourcelines(code)[1]}"
+        except (PluginError, TypeError, OSError):
+            return f"code: {self.plugin.entry.target}"
 
 
 CaseMaker = Callable[[Plugin, str, Mapping[str, Any], Path], Sequence[Case]]
@@ -141,6 +155,9 @@ CaseMaker = Callable[[Plugin, str, Mapping[str, Any], Path], Sequence[Case]]
 
 class ConformanceRun:
     """A run of the checks of a plugin, which share its cases.
+
+    Attributes:
+        failed: reason -> name of the first check that failed with it.
 
     Args:
         kind, name: kind and name of a registered plugin.
@@ -158,6 +175,7 @@ class ConformanceRun:
         makers: Mapping[str, CaseMaker],
     ) -> None:
         self.kind, self.name, self.options, self.makers = kind, name, dict(options), makers
+        self.failed: dict[str, str] = {}
         self.checks = [one for one in checks if kind in one.kinds]
 
     @cached_property
@@ -176,8 +194,10 @@ class ConformanceRun:
         with _undisturbed():
             try:
                 cases = self.makers[self.kind](self.plugin, self.name, self.options, self.folder)
-            except (Exception, SystemExit) as error:
+            except ValueError as error:
                 return error_line(error)
+            except (Exception, SystemExit) as error:
+                return f"{error_line(error)}{error_place(error, self.plugin.entry.target)}"
         return cases or "the kit has no case for it"
 
     def run(self, one: Check) -> CheckOutcome:
@@ -185,7 +205,7 @@ class ConformanceRun:
         if one.bare:
             return _outcome(one, [Case(self.plugin, self.name, self.options, self.folder)])
         if isinstance(self.cases, str):
-            return CheckOutcome(one, "skipped", self.cases)
+            return CheckOutcome(one, "skipped", self.cases, self.cases)
         return _outcome(one, self.cases)
 
     def report(self) -> Iterator[CheckOutcome]:
@@ -196,8 +216,13 @@ class ConformanceRun:
         """
         if self.options:
             validate_options(self.plugin, self.options)
+        reasons: set[str] = set()
         for one in self.checks:
-            yield self.run(one)
+            outcome = self.run(one)
+            if outcome.root and outcome.root in reasons:
+                continue  # the same fault again
+            reasons |= {outcome.root} if outcome.failure else set()
+            yield outcome
 
 
 def _outcome(one: Check, cases: Sequence[Case]) -> CheckOutcome:
@@ -210,7 +235,10 @@ def _outcome(one: Check, cases: Sequence[Case]) -> CheckOutcome:
                 skipped.append(str(why))
             except (Exception, SystemExit) as error:
                 where = f"{case.label}: " if case.label else ""
-                return CheckOutcome(one, "failed", f"{where}{error_line(error)}")
+                # An assertion of the kit is about what the code returned; another error has a line of its own.
+                place = "" if isinstance(error, AssertionError) else error_place(error, case.plugin.entry.target)
+                reason = f"{error_line(error)}{place}"
+                return CheckOutcome(one, "failed", f"{where}{reason}", reason)
     if len(skipped) == len(cases):
         return CheckOutcome(one, "skipped", "; ".join(dict.fromkeys(skipped)))
     return CheckOutcome(one, "passed")

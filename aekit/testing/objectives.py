@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import shutil
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -39,9 +40,11 @@ def shapes(trial: Trial) -> None:
     objective.train()
     for size in trial.loss_sizes:
         terms = _loss(objective, trial.raw(size))
+        assert isinstance(terms, dict), f"loss() returns a {type(terms).__name__}: expected a dict of scalars"
         assert "loss" in terms, f"loss() returns {', '.join(terms)}: expected 'loss' among them"
         for name, value in terms.items():
             _has_shape(name, value, ())
+            assert torch.isfinite(value), f"{name} of a batch of {size} is {value.item()}"
             assert name == "loss" or not value.requires_grad, (
                 f"{name} holds on to its graph: detach() what is only logged"
             )
@@ -109,6 +112,58 @@ def batch_independence(trial: Trial) -> None:
         together = encoder(raw)
         _agree("embedding one by one", torch.cat([encoder(row[None]) for row in raw]), together)
         _agree("embedding in another order", encoder(raw[order]), together[order])
+
+
+@check("variant")
+def samples_keep_their_shape(trial: Trial) -> None:
+    """augment() and corrupt() return tensors of the shape and dtype of their input, for batches of 1, 2 and 7"""
+    objective = trial.objective().train()
+    variant = trial.plugin_module(objective)
+    assert isinstance(variant, Variant)
+    for size in SIZES:
+        x = objective.encoder.preprocess(trial.raw(size))
+        for name in ("augment", "corrupt"):
+            changed = getattr(variant, name)(x, _generator())
+            _has_shape(f"the result of {name}()", changed, tuple(x.shape))
+            assert changed.dtype == x.dtype, f"{name}() returns {changed.dtype}: expected {x.dtype}"
+
+
+@check(*TRAINING)
+def generator_is_the_one_passed(trial: Trial) -> None:
+    """the loss makes no generator of its own, and is the same twice for one state and one seed"""
+    objective = trial.objective().train()
+    kept = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    losses, passed = [], [_generator(), _generator()]
+    with _no_new_generators():
+        for generator in passed:
+            losses.append(objective.loss(Batch(trial.raw(16)), generator)["loss"].item())
+            objective.load_state_dict(kept)
+    assert losses[0] == losses[1], (
+        f"with one generator, the loss is {losses[0]:.6g}, then {losses[1]:.6g}; draw from the generator that is passed in, "
+        f"and keep state in buffers"
+    )
+
+
+@check(*TRAINING)
+def resumes(trial: Trial) -> None:
+    """a run that is resumed from a checkpoint has the same losses: all state is in parameters and buffers"""
+    settings = trial.settings(5, epochs=2, batch_size=32)
+    batches = Batches(trial.samples, settings.batch_size, 5)
+    state, folder = State.start(trial.objective(5), settings), trial.folder / "checkpoint"
+    losses = []
+    for number, record in enumerate(train(state, batches, settings), 1):
+        losses.append(record["loss"])
+        if number == 2:
+            state.save(folder)
+        if number == 4:
+            break
+    again = State.start(trial.objective(5), settings)
+    again.restore(folder)
+    resumed = [record["loss"] for _, record in zip(range(2), train(again, batches, settings))]
+    assert resumed == losses[2:], (
+        f"resumed after 2 steps, the losses are {_listed(resumed)}, without a stop {_listed(losses[2:])}; "
+        f"keep state in buffers (register_buffer)"
+    )
 
 
 @check("variant", "pretext")
@@ -297,6 +352,17 @@ def _what_the_encoder_sees(pretext: Pretext, x: Tensor) -> tuple[list[Tensor], T
         handle.remove()
         del pretext.mask_input
     return seen, torch.stack(masks).all(0) if masks else None
+
+
+@contextmanager
+def _no_new_generators() -> Iterator[None]:
+    """Raise AssertionError where code makes a generator of its own."""
+
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise AssertionError("the loss makes a generator of its own; draw from the generator that is passed in")
+
+    with mock.patch.object(torch, "Generator", refuse), mock.patch.object(np.random, "default_rng", refuse):
+        yield
 
 
 def _mean_loss(objective: Objective, trial: Trial) -> float:

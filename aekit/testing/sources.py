@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 from aekit.data.examples import MAKERS
 from aekit.data.opening import open_data
 from aekit.data.source import Source
-from aekit.data.spec import SampleSpec
+from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError
 from aekit.registry.discovery import Plugin
 from aekit.testing.kit import Case, NotApplicableError, check, leaves_global_state_alone
@@ -37,10 +39,10 @@ class SourceCase(Case):
         super().__init__(plugin, name, options, folder)
         self.where, self.label = where, label
 
-    def open(self, where: str | None = None) -> Source:
-        """Open it as `aekit fit` does."""
+    def open(self, where: str | None = None, like: SampleSpec | None = None) -> Source:
+        """Open it as `aekit fit` does, or for an encoder of samples `like`."""
         options = {self.plugin.name: self.options} if self.options else None
-        return open_data(f"{self.plugin.qualified}:{self.where if where is None else where}", options)
+        return open_data(f"{self.plugin.qualified}:{self.where if where is None else where}", options, like=like)
 
     @cached_property
     def source(self) -> Source:
@@ -123,11 +125,59 @@ def read(case: SourceCase) -> None:
         assert ok.shape == (size,) and ok.dtype == bool, f"ok is {ok.dtype} {ok.shape}: expected bool ({size},)"
     rows, ok = source.read(case.all)
     assert ok.any(), f"none of the samples can be read: {next(iter(source.skipped.values()), 'no reason given')}"
+    for row in np.flatnonzero(ok):
+        assert source.ids[int(row)] not in source.skipped, (
+            f"{source.ids[int(row)]} is marked as usable, and skipped says {source.skipped[source.ids[int(row)]]!r}"
+        )
     for row in np.flatnonzero(~ok):
         assert source.ids[int(row)] in source.skipped, (
             f"{source.ids[int(row)]} cannot be read, and skipped has no reason"
         )
         assert not rows[row].any(), f"{source.ids[int(row)]} cannot be read, and its row is not zeros"
+
+
+@check("source", optional=True)
+def unreadable_files(case: SourceCase) -> None:
+    """a file that is overwritten with noise is no usable sample: it is left out, refused, or marked with a reason"""
+    place = Path(case.where)
+    if not place.is_dir() or len(files := [path for path in place.rglob("*") if path.is_file()]) < LEAST:
+        raise NotApplicableError("its samples are not files of a folder")
+    damaged = case.folder / f"damaged-{case.label or 'example'}"
+    shutil.rmtree(damaged, ignore_errors=True)
+    shutil.copytree(place, damaged)
+    largest = max(files, key=lambda path: (path.stat().st_size, str(path))).relative_to(place)
+    (damaged / largest).write_bytes(np.random.default_rng(0).bytes(2000))
+    try:
+        source = case.open(str(damaged))
+        _, ok = source.read(np.arange(len(source)))
+    except DataError:
+        return
+    lost = len(source) < len(case.source) or not ok.all()
+    assert lost, f"{largest} holds noise, and every sample is marked as usable"
+
+
+@check("source", optional=True)
+def like_is_heeded(case: SourceCase) -> None:
+    """opened for an encoder (`like`), it resizes images to its size and reads text columns with its categories"""
+    spec = case.source.spec
+    if spec.resize is not None and spec.is_visual:
+        like = replace(spec, shape=(*spec.shape[:-2], *(side + 4 for side in spec.shape[-2:])))
+    elif any(column.categories is not None and column.size > 1 for column in spec.columns):
+        like = replace(spec, columns=tuple(_reversed(column) for column in spec.columns))
+    else:
+        raise NotApplicableError("it neither resizes images nor reads text columns")
+    try:
+        found = case.open(like=like).spec
+    except DataError as error:
+        raise AssertionError(f"the encoder takes {like}, and it does not convert to `like`: {error}") from None
+    assert found.shape == like.shape, f"the encoder takes {like}, and it opens {found}; convert to `like`"
+    assert found.columns == like.columns, (
+        "it has other categories than `like`; read text columns with those of the encoder"
+    )
+
+
+def _reversed(column: Column) -> Column:
+    return column if column.categories is None else replace(column, categories=column.categories[::-1])
 
 
 @check("source")

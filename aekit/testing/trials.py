@@ -94,8 +94,9 @@ class Trial(Case):
 
     @property
     def loss_sizes(self) -> tuple[int, ...]:
-        # Batch norm and contrastive tasks compare samples of a batch, and need at least two.
-        return (1, 2, 7) if self.plugin.kind == "variant" else (2, 7)
+        # A last batch may hold one sample, unless the task says that it compares samples, or the backbone has batch norms.
+        least = getattr(self.code, "min_batch", 1) if self.plugin.kind != "backbone" else 2
+        return tuple(size for size in (1, 2, 7) if size >= least)
 
     def raw(self, count: int, start: int = 0) -> Tensor:
         """Return samples (count, *shape)."""

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from aekit.progress import warn
 
 HIDDEN, WRITTEN = "hidden", "written by aekit"
@@ -144,3 +146,15 @@ def readable_text(text: str) -> str:
 
 def _is_text(name: str) -> bool:
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def classes_without_files(root: Path, labels: np.ndarray) -> list[str]:
+    """Return the folders that have no sample beside those that are the classes of (N,) labels, on the same level."""
+    classes = set(map(str, np.unique(labels).tolist()))
+    level = [root]
+    for _ in range(2):  # classes, or classes within splits
+        level = [Path(entry.path) for folder in level for entry in os.scandir(folder) if entry.is_dir()]
+        names = {folder.name for folder in level if not folder.name.startswith(".")}
+        if classes <= names:
+            return sorted(names - classes)
+    return []
