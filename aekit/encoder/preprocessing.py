@@ -112,6 +112,8 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
     _check_range(spec, torch.maximum(low.abs(), high.abs()))
     whole = np.dtype(spec.dtype).kind in "ui"
     in_unit = bool(low.min() >= 0 and high.max() <= 1)
+    if whole:
+        _check_exact(spec, torch.maximum(low.abs(), high.abs()))
     if mode == "auto":
         mode = "unit" if in_unit or (whole and spec.is_visual) else "standard"
     ones, zeros = torch.ones_like(low), torch.zeros_like(low)
@@ -136,24 +138,19 @@ def fit_preprocess(samples: Samples, mode: Mode | Literal["auto"] = "auto") -> t
 
 
 def _check_range(spec: SampleSpec, largest: Tensor) -> None:
-    """Reject values that float32, in which networks compute, cannot hold, and whole ones that float64 would round.
+    """Reject values that float32, in which networks compute, cannot hold.
 
     Args:
         spec: of the samples.
         largest: largest absolute value of each coefficient's entries.
     """
     limit = torch.finfo(torch.float32).max
-    entry = int(largest.flatten().argmax())
-    place = spec.describe_position((entry,)) if spec.is_vector else f"in channel {entry}"
     if largest.max() > limit:
+        entry = int(largest.flatten().argmax())
+        place = spec.describe_position((entry,)) if spec.is_vector else f"in channel {entry}"
         raise DataError(
             f"value {largest.max():.3g} {place}: beyond the range of float32 ({limit:.2g}); "
             f"divide the values, or use their logarithm"
-        )
-    if np.dtype(spec.dtype).kind in "ui" and largest.max() > 2**53:
-        raise DataError(
-            f"value {int(largest.max())} {place}: whole numbers beyond 2^53 are rounded by float64; "
-            f"subtract the smallest, or divide them"
         )
 
 
@@ -186,3 +183,14 @@ def _moments(samples: Samples) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     assert origin is not None
     start = origin.reshape(shape).cpu()
     return low + start, high + start, mean + start, (square / count).sqrt()
+
+
+def _check_exact(spec: SampleSpec, largest: Tensor) -> None:
+    """Reject whole numbers that float64, in which samples are centered, would round."""
+    if largest.max() > 2**53:
+        entry = int(largest.flatten().argmax())
+        place = spec.describe_position((entry,)) if spec.is_vector else f"in channel {entry}"
+        raise DataError(
+            f"value {int(largest.max())} {place}: whole numbers beyond 2^53 are rounded by float64; "
+            f"subtract the smallest, or divide them"
+        )
