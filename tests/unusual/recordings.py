@@ -216,7 +216,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert len(source) == 12 and runs(source) and [column.name for column in source.spec.columns] == ["v"]
 
 
-@AREA.right("recordings told apart by a column of any name, where times repeat")
+@AREA.right("recordings of several machines, named by a column of any name, where times repeat")
 def _(folder: Path, listener: Listener) -> None:
     names = np.array(["Oslo", "Bern", "Rome"])
     source = opened(write(folder / "a.csv", "time,town,v", SECONDS[STEPS // 3], names[STEPS % 3], STEPS // 3 * 1.0))

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers import tables
-from aekit.data.readers._time_values import times_to_numbers
+from aekit.data.readers._cell_types import decide_types
+from aekit.data.readers._times import to_seconds
 from aekit.errors import DataError, closest_name
 
 
@@ -89,17 +90,19 @@ def find_time_axis(
     for option, name in (("time", time), ("group", group)):
         if name not in ("auto", "none", *table.column_names):
             raise DataError(f"{where}: {option} = {name!r}: no such column{closest_name(name, table.column_names)}")
+    written, table = table, decide_types(table).table
     names = [name for name in table.column_names if name not in set(channels)]
     notes: list[str] = []
     losses: list[str] = []
     machines = (
         [group] if group not in ("auto", "none") else _by_name(table, names, _MACHINES) if group == "auto" else []
     )
-    groups = _codes(table, machines[0]) if machines else np.zeros(len(table), np.int64)
+    # As they are written: machines 007 and 7 differ.
+    groups = _codes(written, machines[0]) if machines else np.zeros(len(table), np.int64)
     times, ignored = _find_times(table, where, names, time, groups, losses)
     if group == "auto" and not machines:
         machines = _found_by_times(table, names, times)
-        groups = _codes(table, machines[0]) if machines else groups
+        groups = _codes(written, machines[0]) if machines else groups
         if machines and time == "auto":
             times, ignored = _find_times(table, where, names, time, groups, losses)
     kept = np.ones(len(table), bool) if times is None else ~np.isnan(times.values)
@@ -107,7 +110,7 @@ def find_time_axis(
         losses.append(f"{(~kept).sum()} of {len(kept)} rows have no {times.names[0]!r} and are left out")
     parts, described = [], _Described()
     for rows in _rows_of_groups(groups, np.flatnonzero(kept)):
-        name = str(table[machines[0]][int(rows[0])].as_py()) if machines else ""
+        name = str(written[machines[0]][int(rows[0])].as_py()) if machines else ""
         parts.append(_in_order(where, name, rows, times, described))
     if times is not None:
         notes.append(f"steps are in order of {' and '.join(map(repr, times.names))}")
@@ -167,7 +170,10 @@ def _by_name(table: pa.Table, names: Sequence[str], known: set[str]) -> list[str
 
 def _codes(table: pa.Table, name: str) -> np.ndarray:
     """Return a number (N,) for each distinct value of a column."""
-    encoded = table[name].combine_chunks().dictionary_encode()
+    column = table[name]
+    if isinstance(column.type, pa.ExtensionType):
+        column = column.cast(column.type.storage_type)
+    encoded = column.combine_chunks().dictionary_encode()
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
     return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
@@ -218,13 +224,13 @@ def _find_times(
     if time == "none":
         return None, [name for name in names if name.strip().lower() in TIME_COLUMNS]
     if time != "auto":
-        values = times_to_numbers(table[time])
+        values = _to_numbers(table[time])
         if values is None:
             raise DataError(f"{where}: time = {time!r}: its values are not times, e.g. {str(table[time][0])!r}")
         return _Times([time], values), []
     typed = [name for name in names if pa.types.is_temporal(table.schema.field(name).type)]
     exact = [name for name in names if name in typed or name.strip().lower() in TIME_COLUMNS]
-    values_of = {name: times_to_numbers(table[name]) for name in exact}
+    values_of = {name: _to_numbers(table[name]) for name in exact}
     unread = [name for name, values in values_of.items() if values is None]
     known = {name: values for name, values in values_of.items() if values is not None and len(set(values.tolist())) > 1}
     if len(known) == 2:  # a date and a time of day
@@ -323,3 +329,13 @@ def _in_order(where: str, name: str, rows: np.ndarray, times: _Times | None, des
     described.gaps += int(gaps.sum())
     described.restarts += int((steps < 0).sum())
     return Part(name, rows, tuple((np.flatnonzero(gaps | (steps < 0)) + 1).tolist()))
+
+
+def _to_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
+    """Return times as (N,) seconds or numbers, NaN where one is missing; None where they are not understood."""
+    if tables.is_numeric(column):
+        return tables.to_floats(column).astype(np.float64)
+    try:
+        return to_seconds(column, "")
+    except DataError:
+        return None
