@@ -21,7 +21,7 @@ from aekit.progress import Progress
 @seed_option("the initial centers")
 @quiet_option
 def cluster(embeddings: str, out: str, clusters: int | None, method: Any, seed: int, progress: Progress) -> None:
-    """Cluster EMBEDDINGS (a folder written by `aekit embed`)."""
+    """Cluster EMBEDDINGS (a folder written by `aekit embed`, or a file of precomputed vectors such as .npy)."""
     clustering = aekit.find_clusters(
         embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, progress=progress
     )

@@ -22,7 +22,7 @@ from aekit.progress import Progress
 def index(
     embeddings: str, out: str, kind: str, metric: Any, engine: str, overrides: dict[str, Any], progress: Progress
 ) -> None:
-    """Index EMBEDDINGS (a folder written by `aekit embed`).
+    """Index EMBEDDINGS (a folder written by `aekit embed`, or a file of precomputed vectors such as .npy).
 
     Run it again after the embeddings have grown: only new vectors are added.
     """

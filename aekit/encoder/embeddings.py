@@ -12,15 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from aekit.data.opening import reopen
-from aekit.data.source import Source
+from aekit.data.opening import open_data, reopen
+from aekit.data.source import Source, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.encoder.identity import read_description
 from aekit.encoder.parquet_store import Rows, concatenate_rows, from_table, to_table
 from aekit.errors import DataError, IdentityError
 from aekit.io.atomic import file_sha256, read_json
+from aekit.progress import SILENT, Progress
 
 FORMAT = 1
+PRECOMPUTED = "precomputed"
+"""Kind, in the manifest, of vectors that no encoder of aekit made."""
 
 
 class Embedder(Protocol):
@@ -87,17 +90,46 @@ class Embeddings:
         return cls(manifest, folder=folder)
 
     @classmethod
-    def from_array(cls, vectors: Any) -> Embeddings:
-        """Wrap vectors (N, D) of another program; their digest is the sha256 of their bytes.
+    def from_array(
+        cls,
+        vectors: Any,
+        *,
+        ids: Sequence[str] | None = None,
+        labels: np.ndarray | None = None,
+        splits: np.ndarray | None = None,
+    ) -> Embeddings:
+        """Wrap vectors (N, D) of another program, with an identity of their own: the sha256 of their kind, shape and bytes.
+
+        Args:
+            vectors: (N, D).
+            ids: N unique ids; default: the row numbers.
+            labels: (N,) or None.
+            splits: (N,) of str or None.
 
         Raises:
             DataError: the shape is not (N, D), or values are not finite.
         """
         vectors = finite_vectors(vectors)
-        digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
-        ids = [str(row) for row in range(len(vectors))]
-        manifest = {"digest": digest, "dim": vectors.shape[1], "count": len(vectors), "origin": None}
-        return cls(manifest, rows=Rows(ids, vectors, None, None, ids))
+        hasher = hashlib.sha256(f"{PRECOMPUTED} {vectors.shape}".encode())
+        hasher.update(np.ascontiguousarray(vectors).data)
+        ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
+        manifest = {"kind": PRECOMPUTED, "digest": hasher.hexdigest(), "dim": vectors.shape[1], "count": len(vectors)}
+        return cls(manifest | {"origin": None}, rows=Rows(ids, vectors, labels, splits, ids))
+
+    @classmethod
+    def from_source(cls, source: Source) -> Embeddings:
+        """Wrap the vectors of a source, with its ids, labels and splits.
+
+        Raises:
+            DataError: its samples are not vectors, or values are not finite.
+        """
+        if not source.spec.is_vector:
+            raise DataError(f"samples are {source.spec}: expected vectors (N, D); embed them with an encoder first")
+        rows, ok = read_valid(source, np.arange(len(source)))
+        if not ok.all():
+            name, reason = next(iter(source.skipped.items()))
+            raise DataError(f"{int((~ok).sum())} of {len(ok)} vectors cannot be used, e.g. {name!r}: {reason}")
+        return cls.from_array(rows, ids=source.ids, labels=source.labels, splits=source.splits)
 
     def __len__(self) -> int:
         return self.manifest["count"]
@@ -106,11 +138,17 @@ class Embeddings:
         return np.asarray(self.vectors, dtype)
 
     def __repr__(self) -> str:
-        return f"<Embeddings {len(self)} x {self.dim} of encoder {self.digest[:12]}>"
+        maker = f"precomputed, {self.digest[:12]}" if self.is_precomputed else f"of encoder {self.digest[:12]}"
+        return f"<Embeddings {len(self)} x {self.dim} {maker}>"
 
     @property
     def dim(self) -> int:
         return self.manifest["dim"]
+
+    @property
+    def is_precomputed(self) -> bool:
+        """Whether another program made the vectors, so that no encoder belongs to them."""
+        return self.manifest.get("kind") == PRECOMPUTED
 
     @property
     def rows(self) -> Rows:
@@ -167,6 +205,8 @@ class Embeddings:
     def source(self) -> tuple[Source, np.ndarray] | None:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
         if self._source is None:
+            if not self.manifest.get("origin"):
+                return None
             try:
                 self._source = reopen(self.manifest["origin"], like=self._encoder_spec())
             except DataError:
@@ -183,12 +223,14 @@ class Embeddings:
         return None if self.folder is None else SampleSpec.from_dict(read_description(self.folder)["spec"])
 
 
-def open_embeddings(embeddings: Any) -> Embeddings:
+def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
     """Open embeddings given as a folder, as `Embeddings` or as an array: the rule for every function that takes embeddings.
 
     Args:
         embeddings: the path of a folder that `embed` wrote, `Embeddings`, or an array (N, D) such as a numpy array, a torch
-            tensor, a data frame or a list of rows.
+            tensor, a data frame or a list of rows; or a file of precomputed vectors, in any format that `aekit.open_data`
+            reads as vectors: ``.npy``, a Parquet table with a column of lists, ...
+        progress: receives a note on precomputed vectors.
 
     Raises:
         DataError: another type, no embeddings at the path, or an array of another shape or with non-finite values.
@@ -197,13 +239,30 @@ def open_embeddings(embeddings: Any) -> Embeddings:
     if isinstance(embeddings, Embeddings):
         return embeddings
     if isinstance(embeddings, (str, Path)):
-        return Embeddings.open(embeddings)
+        return _open_path(embeddings, progress)
     if isinstance(embeddings, torch.Tensor):
         embeddings = embeddings.detach().float().cpu()
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
         return Embeddings.from_array(embeddings)
     expected = "a path, Embeddings or an array (N, D)"
     raise DataError(f"embeddings of type {type(embeddings).__name__}: expected {expected}")
+
+
+def _open_path(path: str | Path, progress: Progress) -> Embeddings:
+    """Open a folder of embeddings, or read the vectors of a file or of ``SOURCE:NAME``."""
+    named = ":" in str(path) and not Path(path).exists()
+    if not named and not Path(path).is_file():
+        if Path(path).suffix not in (".zarr", ".lance"):  # formats that are folders
+            return Embeddings.open(path)
+    source = open_data(path)
+    source.report_notes(progress)
+    try:
+        vectors = Embeddings.from_source(source)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    # A table of measurements opens as well: its reader says what becomes of its columns.
+    progress.say(f"{len(vectors)} precomputed vectors of {vectors.dim} entries, used as they are")
+    return vectors
 
 
 def finite_vectors(embeddings: Any) -> np.ndarray:
@@ -213,7 +272,8 @@ def finite_vectors(embeddings: Any) -> np.ndarray:
         DataError: they are not numbers, not of shape (N, D), or not finite.
     """
     try:
-        vectors = np.asarray(embeddings, np.float32)
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is refused below
+            vectors = np.asarray(embeddings, np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"embeddings are not numbers: {error}") from error
     if vectors.ndim != 2 or not vectors.size:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.embeddings import PRECOMPUTED, Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
@@ -54,7 +54,7 @@ def build_index(
     """Build an index, or update the one in `out`: new samples are added to it; if samples changed, it is rebuilt.
 
     Args:
-        embeddings: `aekit.Embeddings`, their folder, or an array (N, D).
+        embeddings: `aekit.Embeddings`, their folder, a file of precomputed vectors, or an array (N, D).
         out: folder; without it the index stays in memory.
         engine: name of an index plugin.
         metric: ``cosine``, ``l2`` or ``ip`` (inner product).
@@ -77,7 +77,7 @@ def build_index(
         >>> rows.shape, rows[:, 0].tolist()
         ((2, 3), [0, 1])
     """
-    embeddings = open_embeddings(embeddings)
+    embeddings = open_embeddings(embeddings, progress)
     if not len(embeddings):
         raise DataError("no embeddings to index")
     if metric not in get_args(Similarity):
@@ -112,7 +112,14 @@ def _refuse_other_content(folder: Path) -> None:
 
 
 def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
-    digests = [read_json(folder / "manifest.json")["digest"]] if (folder / "manifest.json").exists() else []
+    manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+    indexed_kind = manifest.get("kind")
+    if manifest and PRECOMPUTED in (indexed_kind, embeddings.manifest.get("kind")):
+        if manifest["digest"] != embeddings.digest:
+            indexed = "other precomputed vectors" if indexed_kind else f"embeddings of encoder {manifest['digest'][:12]}"
+            added = "these are precomputed" if embeddings.is_precomputed else f"these are of encoder {embeddings.digest[:12]}"
+            raise IdentityError(f"{folder}: indexes {indexed}, but {added}; choose another folder with -o")
+    digests = [manifest["digest"]] if manifest else []
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in digests:
         check_same_encoder(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
@@ -143,6 +150,7 @@ def _build(
         "reason": reason,
         "origin": embeddings.manifest.get("origin"),
     }
+    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {}
     index = VectorIndex(engine, manifest, embeddings.metadata(), None)
     _measure(index, embeddings, progress)
     return index
