@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from aekit._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from aekit.data.contents import Contents as Contents
     from aekit.data.examples import (
+        encoded_images as encoded_images,
         images as images,
         video as video,
         write_mnist as write_mnist,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         Layout as Layout,
         from_array as from_array,
         infer_axes as infer_axes,
+        open_contents as open_contents,
         open_data as open_data,
     )
     from aekit.data.readers.folders import contains_files as contains_files
@@ -55,7 +58,13 @@ if TYPE_CHECKING:
         for_each_full_size as for_each_full_size,
         read_images as read_images,
     )
-    from aekit.data.readers.numpy_files import read_npy as read_npy, read_npz as read_npz
+    from aekit.data.readers.json_lines import read_json_lines as read_json_lines
+    from aekit.data.readers.named_arrays import densify as densify, read_named_arrays as read_named_arrays
+    from aekit.data.readers.numpy_files import (
+        LABEL_NAMES as LABEL_NAMES,
+        read_npy as read_npy,
+        read_npz as read_npz,
+    )
     from aekit.data.readers.patches import window_corners as window_corners
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
@@ -63,11 +72,25 @@ if TYPE_CHECKING:
         TIME_COLUMNS as TIME_COLUMNS,
         Recording as Recording,
     )
+    from aekit.data.readers.records import (
+        ParquetRecords as ParquetRecords,
+        TableRecords as TableRecords,
+        image_columns as image_columns,
+        list_columns as list_columns,
+        parquet_schema as parquet_schema,
+        read_records as read_records,
+        to_array as to_array,
+    )
     from aekit.data.readers.resizing import (
         CropPctOption as CropPctOption,
         InterpolationOption as InterpolationOption,
         ResizeOption as ResizeOption,
         SizeOption as SizeOption,
+    )
+    from aekit.data.readers.saved_datasets import (
+        dataset_to_table as dataset_to_table,
+        join_splits as join_splits,
+        read_saved_dataset as read_saved_dataset,
     )
     from aekit.data.readers.series import (
         LengthOption as LengthOption,
@@ -77,6 +100,7 @@ if TYPE_CHECKING:
         find_parts as find_parts,
         holds_series as holds_series,
     )
+    from aekit.data.readers.shards import list_shards as list_shards
     from aekit.data.readers.table_columns import (
         Categories as Categories,
         Missing as Missing,
@@ -94,6 +118,7 @@ if TYPE_CHECKING:
         read_table as read_table,
         to_labels as to_labels,
     )
+    from aekit.data.readers.tar_shards import read_tar_shards as read_tar_shards
     from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
     from aekit.data.readers.windows import WindowCutter as WindowCutter
     from aekit.data.resampling import resample as resample
@@ -163,23 +188,30 @@ if TYPE_CHECKING:
 
 # Resolved on first use, so that a hook module does not import torch.
 _HOMES = {
-    "aekit.data.examples": "images video write_mnist write_recording write_series",
+    "aekit.data.contents": "Contents",
+    "aekit.data.examples": "encoded_images images video write_mnist write_recording write_series",
     "aekit.data.framing": "Framing per_channel preprocessing_advice",
-    "aekit.data.opening": "KindOption Layout from_array infer_axes open_data",
+    "aekit.data.opening": "KindOption Layout from_array infer_axes open_contents open_data",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
     "aekit.data.readers.image_headers": "BadImage IMAGE_ENDINGS all_headers choose_spec read_headers",
     "aekit.data.readers.image_lists": "Listing list_folder list_images",
     "aekit.data.readers.images": "ImageItems for_each_full_size read_images",
-    "aekit.data.readers.numpy_files": "read_npy read_npz",
+    "aekit.data.readers.json_lines": "read_json_lines",
+    "aekit.data.readers.named_arrays": "densify read_named_arrays",
+    "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
     "aekit.data.readers.patches": "window_corners",
+    "aekit.data.readers.records": "ParquetRecords TableRecords image_columns list_columns parquet_schema read_records to_array",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
+    "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
     "aekit.data.readers.series": "LengthOption MissingOption SeriesSource UnequalOption find_parts holds_series",
+    "aekit.data.readers.shards": "list_shards",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
     "aekit.data.readers.tables": (
         "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column parts_in read_parts read_table to_labels"
     ),
+    "aekit.data.readers.tar_shards": "read_tar_shards",
     "aekit.data.readers.video": "VIDEO_ENDINGS Video VideoReader",
     "aekit.data.readers.windows": "WindowCutter",
     "aekit.data.resampling": "resample",

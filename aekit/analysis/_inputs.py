@@ -18,8 +18,8 @@ def open_or_embed(data: Any, progress: Progress = SILENT) -> Embeddings:
     """Open embeddings, or embed the data that a run was trained on.
 
     Args:
-        data: `Embeddings`, their folder, a file of precomputed vectors or an array (N, D); or the folder of a run or its `Encoder`, whose training data is
-            embedded.
+        data: `Embeddings`, their folder, a file of precomputed vectors or an array (N, D); or the folder of a run or its
+            `Encoder`, whose training data is embedded.
         progress: receives the progress of embedding.
 
     Raises:

@@ -6,8 +6,10 @@ No source is known by name here: registered sources declare which files they han
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,6 +18,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aekit.data.contents import Contents, ImagesOnDemand
+from aekit.data.readers.encoded_images import EncodedImages
+from aekit.data.readers.images import ImageItems
+from aekit.data.readers.shards import expand_range
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
@@ -89,7 +95,7 @@ def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None) -> Source:
     plugin = registry().get("source", name, required_by="data")
     if not os.path.isabs(text):
         return _open(plugin, text.partition(":")[2], text, origin["options"], like)
-    if not os.path.exists(text):
+    if not _exists(Path(text)):
         raise _missing(Path(text))
     return _open(plugin, text, text, origin["options"], like)
 
@@ -118,6 +124,36 @@ def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySourc
     array, columns, labels, ids, splits, note = read_columns(table, "the table", like=like)
     source = ArraySource(array, kind="vector", labels=labels, ids=ids, splits=splits, columns=columns)
     source.notes = (note,) if note else ()
+    return source
+
+
+def open_contents(
+    contents: Contents, like: SampleSpec | None = None, spec_options: Mapping[str, Any] | None = None
+) -> Source:
+    """Make a source of samples that a format or a container holds.
+
+    Args:
+        contents: the samples, with labels, ids and splits.
+        like: spec of an encoder's input.
+        spec_options: options of `aekit.data.readers.image_headers.choose_spec`, by name, for images.
+
+    Raises:
+        DataError: there are no samples, no image can be read, or the array does not hold samples.
+    """
+    samples, labels, ids, splits = contents.samples, contents.labels, contents.ids, contents.splits
+    source: Source
+    if isinstance(samples, np.ndarray):
+        source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
+    elif isinstance(samples, pa.Table):
+        source = from_table(samples, like=like)
+    elif isinstance(samples, ImagesOnDemand):
+        source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
+        source.ids = source.ids if ids is None else ids
+    else:
+        source = EncodedImages(
+            samples, contents.place, like, ids=ids, labels=labels, splits=splits, spec_options=spec_options
+        )
+    source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
     return source
 
 
@@ -211,7 +247,7 @@ def _stacked(rows: Sequence[Any]) -> np.ndarray:
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
     path = Path(os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser()))
     name, colon, where = text.partition(":")
-    if os.path.exists(path):
+    if _exists(path):
         text = where = str(path)
         try:
             plugin = _reader(path, options)
@@ -221,7 +257,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
         plugin = registry().get("source", name, required_by=f"data {text!r}")
         if plugin.entry.tags:  # it reads files, so that this is a path
             where = os.path.abspath((base or Path()) / Path(os.path.expandvars(where)).expanduser())
-            if not os.path.exists(where):
+            if not _exists(Path(where)):
                 raise _missing(Path(where))
             text = f"{name}:{where}"
     else:
@@ -275,14 +311,19 @@ def _reader(path: Path, options: Options) -> Plugin:
     if len(matching) == 1:
         return matching[0]
     claiming, looks_for = [], []
+    specific: set[str] = set()  # sources that recognize exactly this content win over those that take any such file
     for plugin in matching:
         try:
             code = plugin.load()
         except PluginError:  # reported by `aekit plugins`; another source may match
             continue
-        looks_for.append(f"{plugin.name} ({getattr(code, 'looks_for', plugin.entry.summary)})")
-        if not hasattr(code, "claims") or code.claims(path):
+        looks_for.append(f"{plugin.name} ({_trait(code, 'looks_for', plugin.entry.summary)})")
+        claims = _trait(code, "claims", None)
+        if claims is None or claims(path):
             claiming.append(plugin)
+            specific |= {plugin.name} if _trait(code, "specific", False) else set()
+    if len(claiming) > 1 and specific:
+        claiming = [plugin for plugin in claiming if plugin.name in specific]
     if len(claiming) > 1:
         claiming = [plugin for plugin in claiming if plugin.name in options] or claiming
     if len(claiming) > 1:
@@ -292,6 +333,17 @@ def _reader(path: Path, options: Options) -> Plugin:
         what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
         raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}")
     return claiming[0]
+
+
+def _trait(code: Any, name: str, default: Any) -> Any:
+    """Return an attribute of a source: of its class, or of the module of its function."""
+    module = sys.modules.get(getattr(code, "__module__", ""))
+    return getattr(code, name, default) if inspect.isclass(code) else getattr(module, name, default)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a path exists, or files of a pattern such as ``train-{000..003}.tar``."""
+    return os.path.exists(path) or any(map(os.path.exists, expand_range(path)))
 
 
 def _handles(plugin: Plugin, path: Path) -> bool:

@@ -113,12 +113,18 @@ def _refuse_other_content(folder: Path) -> None:
 
 def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
     manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
-    indexed_kind = manifest.get("kind")
-    if manifest and PRECOMPUTED in (indexed_kind, embeddings.manifest.get("kind")):
-        if manifest["digest"] != embeddings.digest:
-            indexed = "other precomputed vectors" if indexed_kind else f"embeddings of encoder {manifest['digest'][:12]}"
-            added = "these are precomputed" if embeddings.is_precomputed else f"these are of encoder {embeddings.digest[:12]}"
-            raise IdentityError(f"{folder}: indexes {indexed}, but {added}; choose another folder with -o")
+    either_precomputed = manifest.get("kind") == PRECOMPUTED or embeddings.is_precomputed
+    if manifest and either_precomputed and manifest["digest"] != embeddings.digest:
+        before, now = (
+            "precomputed vectors" if kind == PRECOMPUTED else f"vectors of encoder {digest[:12]}"
+            for kind, digest in (
+                (manifest.get("kind"), manifest["digest"]),
+                (embeddings.manifest.get("kind"), embeddings.digest),
+            )
+        )
+        raise IdentityError(
+            f"the index in {folder} holds {before}, these are other {now}; choose another folder with -o"
+        )
     digests = [manifest["digest"]] if manifest else []
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in digests:

@@ -136,8 +136,12 @@ class VectorIndex:
             raise DataError(f"k = {k}: expected at least 1")
         if isinstance(queries, Embeddings) and not (queries.is_precomputed and self.is_precomputed):
             if queries.is_precomputed or self.is_precomputed:
-                ours, theirs = ("precomputed", "an encoder's") if self.is_precomputed else ("an encoder's", "precomputed")
-                raise IdentityError(f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin")
+                ours, theirs = (
+                    ("precomputed", "an encoder's") if self.is_precomputed else ("an encoder's", "precomputed")
+                )
+                raise IdentityError(
+                    f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
+                )
             check_same_encoder(self.digest, queries.digest, what="this index", maker="the query is")
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
@@ -190,7 +194,9 @@ class VectorIndex:
         """
         if self.is_precomputed:
             if encoder is not None:
-                raise IdentityError(f"this index holds precomputed vectors; encoder {encoder.digest[:12]} made none of them")
+                raise IdentityError(
+                    f"this index holds precomputed vectors; encoder {encoder.digest[:12]} made none of them"
+                )
             return self._search_vectors(data, k, options)
         encoder = encoder or self.encoder()
         if encoder is None:

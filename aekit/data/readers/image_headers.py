@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -87,7 +88,7 @@ def read_headers(paths: Sequence[Path], pool: Executor) -> list[Header]:
     return [header for header in all_headers(sample, pool) if header is not None]
 
 
-def all_headers(paths: Sequence[Path], pool: Executor) -> list[Header | None]:
+def all_headers(paths: Sequence[Path | bytes], pool: Executor) -> list[Header | None]:
     """Read the header of each of (B,) image files, None where it is unreadable."""
     with quiet_pillow():
         return list(pool.map(_header, paths))
@@ -165,12 +166,12 @@ def quiet_pillow() -> Iterator[None]:
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; any error inside the block becomes a BadImage."""
+def open_image(path: Path | bytes) -> Iterator[Image.Image]:
+    """Open an image file, or the bytes of one; any error inside the block becomes a BadImage."""
     try:
-        if not path.stat().st_size:
-            raise BadImage("empty file")
-        with Image.open(path, formats=_FORMATS) as image:
+        if not (len(path) if isinstance(path, bytes) else path.stat().st_size):
+            raise BadImage("no image" if isinstance(path, bytes) else "empty file")
+        with Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=_FORMATS) as image:
             yield image
     except BadImage:
         raise
@@ -191,7 +192,7 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _header(path: Path) -> Header | None:
+def _header(path: Path | bytes) -> Header | None:
     try:
         with open_image(path) as image:
             return header_of(image)

@@ -26,11 +26,11 @@ from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
 
 
-def read_images(paths: Sequence[Path], spec: SampleSpec, pool: Executor) -> tuple[np.ndarray, list[str | None]]:
+def read_images(paths: Sequence[Path | bytes], spec: SampleSpec, pool: Executor) -> tuple[np.ndarray, list[str | None]]:
     """Decode image files in parallel.
 
     Args:
-        paths: (B,) files.
+        paths: (B,) files, or the bytes of files.
         spec: spec of the result: (C, H, W) with C of 1, 3 or 4, dtype and `resize`.
         pool: pool of threads; Pillow releases Python's lock.
 

@@ -1,0 +1,426 @@
+"""Read tables whose cells are samples: encoded images, paths of images, or lists of numbers.
+
+Parquet and Arrow files of Hugging Face data sets, Lance data sets, JSON lines and tables in memory have such columns.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from aekit.data.contents import Contents
+from aekit.data.readers import tables
+from aekit.data.readers.folders import list_files
+from aekit.errors import DataError, closest_name
+
+_IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels", "picture")
+_LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
+_PATH_NAMES = (*tables.PATH_COLUMNS, "file_name", "image_path", "filepath", "img_path")
+_LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label")
+_ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
+
+GROUP_BYTES = 2**29
+"""Bytes of row groups that are kept in memory."""
+
+SampleKind = Literal["image", "list", "path"]
+
+
+def image_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns of encoded images: bytes, or structs of ``bytes`` and ``path`` as Hugging Face writes them."""
+    features = _huggingface_features(schema)
+    return [
+        field.name
+        for field in schema
+        if _is_image(field.type) and features.get(field.name, {}).get("_type", "Image") == "Image"
+        if field.name.lower() != "audio"
+    ]
+
+
+def parquet_schema(path: Path) -> pa.Schema | None:
+    """Return the columns of a Parquet file, or of the first one in a folder; None if there is none that can be read."""
+    if path.is_dir():
+        path = next((file for file, reason in list_files(path, (".parquet",)) if not reason), path)
+    try:
+        return pq.read_schema(path) if path.is_file() and path.name.lower().endswith(".parquet") else None
+    except (pa.ArrowException, OSError):
+        return None
+
+
+def list_columns(schema: pa.Schema) -> list[str]:
+    """Return the columns of lists of numbers, nested or not."""
+    return [field.name for field in schema if _is_list(field.type) and _is_number(_innermost(field.type))]
+
+
+class TableRecords:
+    """The rows of a table in memory.
+
+    Attributes:
+        table: the rows.
+        schema: the columns, with the table's metadata.
+        splits: (N,) or None.
+    """
+
+    def __init__(self, table: pa.Table, splits: np.ndarray | None = None) -> None:
+        self.table, self.schema, self.splits = table, table.schema, splits
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column."""
+        return self.table[name]
+
+    def paths(self, name: str) -> list[str | None]:
+        """Return the paths in a column of images."""
+        return _paths(self.table[name])
+
+    def cells(self, name: str) -> Sequence[Any]:
+        """Return the cells of a column, which become Python objects when they are asked for."""
+        return _Cells(self.table[name])
+
+
+class ParquetRecords:
+    """The rows of Parquet files, of which a few row groups are in memory at a time.
+
+    Args:
+        files: the files; all of them have the columns of the first.
+        splits: split of each file, or None.
+
+    Attributes:
+        schema, splits: as in `TableRecords`.
+
+    Raises:
+        DataError: a file is damaged, or its columns differ.
+    """
+
+    def __init__(self, files: Sequence[Path], splits: Sequence[str] | None = None) -> None:
+        self._files, counts = [], []
+        for path in files:
+            try:
+                self._files.append(pq.ParquetFile(path, memory_map=True))
+            except pa.ArrowException as error:
+                raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
+            counts.append(self._files[-1].metadata.num_rows)
+            ours, theirs = self._files[0].schema_arrow, self._files[-1].schema_arrow
+            if not theirs.equals(ours):
+                differing = sorted(set(map(str, ours)) ^ set(map(str, theirs)))
+                raise DataError(
+                    f"{path}: its columns differ from those of {files[0].name} ({'; '.join(differing[:3])})"
+                )
+        self.schema = self._files[0].schema_arrow
+        self.splits = np.repeat(list(splits), counts) if splits is not None else None
+        self._count = sum(counts)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Read a column whole."""
+        return _concatenate([file.read([name])[name] for file in self._files])
+
+    def paths(self, name: str) -> list[str | None]:
+        """Return the paths in a column of images, without reading the images."""
+        if not _has_paths(self.schema.field(name).type):
+            return [None] * len(self)
+        return [path for file in self._files for path in _paths(file.read([f"{name}.path"])[name])]
+
+    def cells(self, name: str) -> Sequence[Any]:
+        """Return the cells of a column, which are read when they are asked for."""
+        return _RowGroups(self._files, name)
+
+
+Records = TableRecords | ParquetRecords
+
+
+@dataclass(frozen=True)
+class RecordColumns:
+    """The columns of records that are used.
+
+    Attributes:
+        sample: column of the samples.
+        kind: whether its cells are images, lists of numbers, or paths.
+        label: column of the labels, or None.
+        class_names: names of the labels 0, 1, ..., or () if the column holds what it means.
+        ids: column of the ids, or None.
+        split: column of the splits, or None.
+    """
+
+    sample: str
+    kind: SampleKind
+    label: str | None
+    class_names: tuple[str, ...]
+    ids: str | None
+    split: str | None
+
+
+def choose_record_columns(schema: pa.Schema, place: str, column: str = "auto", label: str = "auto") -> RecordColumns:
+    """Choose the columns of samples, labels, ids and splits.
+
+    Args:
+        schema: the columns.
+        place: where they come from, for messages.
+        column: column of the samples; ``auto``: the only one of images, else of lists, else of paths, or a usual name.
+        label: column of the labels; ``auto``: a usual name, or the only one with class names; ``none``: no labels.
+
+    Raises:
+        DataError: a chosen column is missing or no samples, there is no column of samples, or there are several.
+    """
+    candidates: dict[SampleKind, list[str]] = {
+        "image": image_columns(schema),
+        "list": list_columns(schema),
+        "path": [name for name in schema.names if name.lower() in _PATH_NAMES and _is_text(schema.field(name).type)],
+    }
+    usual = {"image": _IMAGE_NAMES, "list": _LIST_NAMES, "path": _PATH_NAMES}
+    for name in (column, label):
+        if name not in ("auto", "none", *schema.names):
+            raise DataError(f"{place}: no column {name!r}{closest_name(name, schema.names)}")
+    kinds = [kind for kind, names in candidates.items() if (column in names if column != "auto" else names)]
+    if not kinds:
+        listed = ", ".join(f"{field.name} ({field.type})" for field in schema)[:300]
+        what = "no column of" if column == "auto" else f"column {column!r} holds neither"
+        raise DataError(f"{place}: {what} encoded images, lists of numbers or paths; its columns: {listed}")
+    kind, names = kinds[0], candidates[kinds[0]]
+    if column == "auto":
+        named = tables.find_column(names, usual[kind])
+        if len(names) > 1 and named is None:
+            raise DataError(f"{place}: {len(names)} columns hold samples; choose one by column: {', '.join(names)}")
+        column = named or names[0]
+    classes = {
+        name: tuple(feature.get("names") or ())
+        for name, feature in _huggingface_features(schema).items()
+        if feature.get("_type") == "ClassLabel" and name in schema.names
+    }
+    others = [name for name in schema.names if name != column]
+    if label == "auto":
+        label_column = tables.find_column(others, _LABEL_NAMES) or (next(iter(classes)) if len(classes) == 1 else None)
+    else:
+        label_column = None if label == "none" else label
+    split = tables.find_column(others, ["split"])
+    ids = tables.find_column([name for name in others if name != label_column], _ID_NAMES)
+    return RecordColumns(column, kind, label_column, classes.get(label_column or "", ()), ids, split)
+
+
+def read_records(
+    records: Records, place: str, *, column: str = "auto", label: str = "auto", base: Path | None = None
+) -> Contents:
+    """Read the samples, labels, ids and splits of records; images stay encoded.
+
+    A table in memory without images, lists and paths is read as vectors, of its columns of numbers.
+
+    Args:
+        records: the rows.
+        place: where they come from, for messages.
+        column: as in `choose_record_columns`.
+        label: as in `choose_record_columns`.
+        base: folder that paths start from.
+
+    Raises:
+        DataError: as `choose_record_columns`; or there are no rows, or lists differ in length.
+    """
+    if not len(records):
+        raise DataError(f"{place}: no samples in it")
+    if column == "auto" and isinstance(records, TableRecords) and not _has_samples(records.schema):
+        return _numeric_table(records, place)
+    chosen = choose_record_columns(records.schema, place, column, label)
+    notes, losses = [], []
+    splits = tables.to_splits(records.column(chosen.split), place) if chosen.split else records.splits
+    labels = None
+    if chosen.label:
+        labels = _labels(records.column(chosen.label), chosen, place)
+        notes.append(f"column {chosen.sample!r} holds the samples, {chosen.label!r} the labels")
+    ids: list[str] | None = None
+    if chosen.ids:
+        ids = tables.to_strings(records.column(chosen.ids)).tolist()
+        if "" in ids or len(set(ids)) < len(ids):
+            losses.append(f"column {chosen.ids!r} is no id, as values repeat or are missing: rows are numbered instead")
+            ids = None
+    elif chosen.kind == "image":
+        paths = records.paths(chosen.sample)
+        ids = [str(path) for path in paths] if all(paths) and len(set(paths)) == len(paths) else None
+    unused = [n for n in records.schema.names if n not in (chosen.sample, chosen.label, chosen.ids, chosen.split)]
+    if unused:
+        notes.append(f"columns not used: {', '.join(unused[:10])}{', ...' if len(unused) > 10 else ''}")
+    samples: np.ndarray | Sequence[bytes | Path]
+    if chosen.kind == "list":
+        samples = to_array(records.column(chosen.sample), f"{place}: column {chosen.sample!r}")
+    else:
+        samples = _EncodedCells(records.cells(chosen.sample), base or Path())
+        if chosen.kind == "path" and ids is None:
+            names = [str(value) for value in records.column(chosen.sample).to_pylist()]
+            ids = names if len(set(names)) == len(names) else None
+    return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place)
+
+
+def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
+    """Return a column of lists (N, D), or of nested lists (N, ...), as an array.
+
+    Raises:
+        DataError: a list is missing or differs in length, or they hold other things than numbers.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    shape = [len(array)]
+    while _is_list(array.type):
+        array = array.storage if isinstance(array.type, pa.BaseExtensionType) else array
+        if array.null_count:
+            row = pc.index(array.is_null(), True).as_py()
+            what = f"row {row} has no list" if len(shape) == 1 else "a list is missing inside another"
+            raise DataError(f"{place}: {what}; leave such rows out")
+        lengths = pc.list_value_length(array)
+        if len(array) and (differing := pc.not_equal(lengths, lengths[0])).true_count:
+            row = pc.index(differing, True).as_py()
+            raise DataError(
+                f"{place}: a list has {lengths[row]} entries, the first has {lengths[0]} (row {row // _product(shape[1:])}); "
+                "expected lists of one length"
+            )
+        shape.append(lengths[0].as_py() if len(array) else 0)
+        array = array.flatten()
+    if not _is_number(array.type):
+        raise DataError(f"{place}: holds lists of {array.type}; expected numbers")
+    values = array.to_numpy(zero_copy_only=False)
+    values = values.astype(np.float32) if values.dtype == np.float16 else values
+    return np.ascontiguousarray(values).reshape(shape)
+
+
+def _has_samples(schema: pa.Schema) -> bool:
+    paths = [field.name for field in schema if field.name.lower() in _PATH_NAMES and _is_text(field.type)]
+    return bool(image_columns(schema) or list_columns(schema) or paths)
+
+
+def _numeric_table(records: TableRecords, place: str) -> Contents:
+    table = records.table
+    if records.splits is not None and "split" not in table.column_names:
+        table = table.append_column("split", pa.array(records.splits.tolist()))
+    return Contents(table, place=place)
+
+
+def _labels(column: pa.ChunkedArray, chosen: RecordColumns, place: str) -> np.ndarray:
+    if _is_list(column.type) or pa.types.is_struct(column.type):
+        raise DataError(
+            f"{place}: column {chosen.label!r} holds {column.type}; expected one label a row, or label = none"
+        )
+    if not chosen.class_names or not pa.types.is_integer(column.type):
+        return tables.to_labels(column)
+    numbers, names = column.to_pylist(), chosen.class_names
+    for number in numbers:
+        if number is not None and number >= len(names):
+            raise DataError(f"{place}: column {chosen.label!r} holds {number}, but names {len(names)} classes")
+    # Hugging Face writes -1 where a label is withheld.
+    return np.array(["" if number is None or number < 0 else names[number] for number in numbers])
+
+
+class _Cells(Sequence[Any]):
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._column[row].as_py()
+
+
+class _RowGroups(Sequence[Any]):
+    """Cells of a column of Parquet files; row groups are kept in memory up to `GROUP_BYTES`."""
+
+    def __init__(self, files: Sequence[pq.ParquetFile], name: str) -> None:
+        self._name = name
+        self._groups = [(file, number) for file in files for number in range(file.num_row_groups)]
+        counts = [file.metadata.row_group(number).num_rows for file, number in self._groups]
+        self._starts = [0, *np.cumsum(counts).tolist()]
+        self._kept: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, row: Any) -> Any:
+        number = bisect.bisect_right(self._starts, row) - 1
+        if number not in self._kept:
+            file, group = self._groups[number]
+            self._kept[number] = file.read_row_group(group, [self._name])[self._name]
+            while len(self._kept) > 1 and sum(column.nbytes for column in self._kept.values()) > GROUP_BYTES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(number)
+        return self._kept[number][row - self._starts[number]].as_py()
+
+
+class _EncodedCells(Sequence[bytes | Path]):
+    """Cells as the bytes of images, or the paths of image files; empty bytes where an image is missing."""
+
+    def __init__(self, cells: Sequence[Any], base: Path) -> None:
+        self._cells, self._base = cells, base
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __getitem__(self, row: Any) -> Any:
+        cell = self._cells[row]
+        content, path = (None, cell) if isinstance(cell, str) else (cell, None)
+        if isinstance(cell, Mapping):
+            content, path = cell.get("bytes"), cell.get("path")
+        if content is None and path:
+            return self._base / path.replace("\\", "/")
+        return content or b""
+
+
+def _huggingface_features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """Return the features that Hugging Face's `datasets` keeps in the metadata, by column."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return "bytes" in kind.names and _is_binary(kind.field("bytes").type)
+    return _is_binary(kind)
+
+
+def _has_paths(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and "path" in kind.names
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _innermost(kind: pa.DataType) -> pa.DataType:
+    while _is_list(kind):
+        kind = (kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind).value_type
+    return kind
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _paths(column: pa.ChunkedArray) -> list[str | None]:
+    return pc.struct_field(column, "path").to_pylist() if _has_paths(column.type) else [None] * len(column)
+
+
+def _concatenate(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
+
+
+def _product(sizes: Sequence[int]) -> int:
+    return int(np.prod(sizes)) if sizes else 1
