@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         read_npz as read_npz,
     )
     from aekit.data.readers.patches import window_corners as window_corners
+    from aekit.data.readers.record_rows import ParquetRecords as ParquetRecords, TableRecords as TableRecords
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
         SOUND_ENDINGS as SOUND_ENDINGS,
@@ -73,8 +74,6 @@ if TYPE_CHECKING:
         Recording as Recording,
     )
     from aekit.data.readers.records import (
-        ParquetRecords as ParquetRecords,
-        TableRecords as TableRecords,
         image_columns as image_columns,
         list_columns as list_columns,
         parquet_schema as parquet_schema,
@@ -201,7 +200,8 @@ _HOMES = {
     "aekit.data.readers.named_arrays": "densify read_named_arrays",
     "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
     "aekit.data.readers.patches": "window_corners",
-    "aekit.data.readers.records": "ParquetRecords TableRecords image_columns list_columns parquet_schema read_records to_array",
+    "aekit.data.readers.record_rows": "ParquetRecords TableRecords",
+    "aekit.data.readers.records": "image_columns list_columns parquet_schema read_records to_array",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
     "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",

@@ -5,11 +5,8 @@ No source is known by name here: registered sources declare which files they han
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,21 +15,22 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aekit.data._containers import unwrap
+from aekit.data._items import stack
+from aekit.data._source_choice import Options, choose_source, data_exists, missing_data
 from aekit.data.contents import Contents, ImagesOnDemand
-from aekit.data.readers.encoded_images import EncodedImages
+from aekit.data.readers._encoded_images import EncodedImages
 from aekit.data.readers.images import ImageItems
-from aekit.data.readers.shards import expand_range
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import Kind, SampleSpec
-from aekit.errors import DataError, PluginError, RecipeError
+from aekit.errors import DataError, RecipeError
 from aekit.progress import warn
 from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import validate_options
 
 KindOption = Literal["auto", "vector", "series", "image", "clip"]
 Layout = Literal["auto", "channels-first", "channels-last"]
-Options = Mapping[str, Mapping[str, Any]]
 
 
 def open_data(
@@ -43,7 +41,8 @@ def open_data(
     Args:
         data: a `Source`, a numpy array or torch tensor (N, ...), a list of arrays of one shape, a table of pandas, polars
             or pyarrow, the path of a folder or file, or ``SOURCE:NAME``, such as ``sklearn:digits``. An existing path
-            takes precedence over ``SOURCE:NAME``.
+            takes precedence over ``SOURCE:NAME``. Or images of Pillow, a list of images or of paths, (X, y), a dict of
+            arrays, a sparse matrix, a torch `Dataset` or `DataLoader`, a `datasets.Dataset`, or an iterator of samples.
         options: options of the source that opens it, by the source's name: ``{"images": {"size": 96}}``. Arrays and tables
             in memory take those of `arrays`: ``{"arrays": {"kind": "image"}}``.
         like: sample spec of an encoder. Images are converted to it; other samples that do not fit it are refused.
@@ -70,8 +69,11 @@ def open_data(
         if options:
             raise RecipeError(f"data.{name}: options do not apply to a source that is already open" for name in options)
         return _checked(data, "the source", like)
+    contents = unwrap(data)
+    if contents is not None:
+        return _checked(_open_contents_with(contents, options or {}, like), contents.place, like)
     if isinstance(data, (list, tuple)):
-        data = _stacked(data)
+        data = stack(data)
     if isinstance(data, torch.Tensor):
         data = data.detach().cpu()
         data = data.float().numpy() if data.dtype == torch.bfloat16 else data.numpy()
@@ -95,8 +97,8 @@ def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None) -> Source:
     plugin = registry().get("source", name, required_by="data")
     if not os.path.isabs(text):
         return _open(plugin, text.partition(":")[2], text, origin["options"], like)
-    if not _exists(Path(text)):
-        raise _missing(Path(text))
+    if not data_exists(Path(text)):
+        raise missing_data(Path(text))
     return _open(plugin, text, text, origin["options"], like)
 
 
@@ -112,7 +114,7 @@ def from_array(
 ) -> ArraySource:
     """Make a source of an array (N, ...), whose axes `infer_axes` determines."""
     if array.dtype == object and array.ndim == 1:
-        array = _stacked(array.tolist())
+        array = stack(array.tolist())
     arranged, inferred, note = infer_axes(array, kind, layout, like)
     source = ArraySource(arranged, kind=inferred, labels=labels, ids=ids, splits=splits)
     source.notes = (note,) if note else ()
@@ -229,39 +231,24 @@ def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:
     return kind == like.kind and array.shape[1:] == like.shape
 
 
-def _stacked(rows: Sequence[Any]) -> np.ndarray:
-    """Stack a list of arrays of one shape to (N, ...)."""
-    if not len(rows):
-        raise DataError("an empty list: expected arrays")
-    shapes = []
-    for number, row in enumerate(rows):
-        try:
-            shapes.append(np.shape(row))
-        except ValueError:  # numpy's own message does not name the row
-            raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
-        if shapes[number] != shapes[0]:
-            raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
-    return np.stack([np.asarray(row) for row in rows])
-
-
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
     path = Path(os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser()))
     name, colon, where = text.partition(":")
-    if _exists(path):
+    if data_exists(path):
         text = where = str(path)
         try:
-            plugin = _reader(path, options)
+            plugin = choose_source(path, options)
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     elif colon:
         plugin = registry().get("source", name, required_by=f"data {text!r}")
         if plugin.entry.tags:  # it reads files, so that this is a path
             where = os.path.abspath((base or Path()) / Path(os.path.expandvars(where)).expanduser())
-            if not _exists(Path(where)):
-                raise _missing(Path(where))
+            if not data_exists(Path(where)):
+                raise missing_data(Path(where))
             text = f"{name}:{where}"
     else:
-        raise _missing(path)
+        raise missing_data(path)
     names = {plugin.name, plugin.qualified}
     others = [other for other in options if other not in names]
     if others:
@@ -281,6 +268,36 @@ def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleS
     return plugin.load()(data, like, **_validate(plugin, given))
 
 
+def _open_contents_with(contents: Contents, options: Options, like: SampleSpec | None) -> Source:
+    """Open the samples of a container with the options of the source that opens such data in files."""
+    samples = contents.samples
+    if isinstance(samples, (np.ndarray, pa.Table)):
+        if not options:
+            return open_contents(contents, like)
+        source = _open_in_memory(samples, options, like)
+        if contents.labels is not None:
+            source.labels = contents.labels
+        if contents.splits is not None or contents.ids is not None:
+            source.splits = contents.splits
+            source.ids = RowIds(contents.splits, len(source)) if contents.ids is None else contents.ids
+        source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
+        return source
+    others = [name for name in options if name != "images"]
+    if others:
+        raise RecipeError(f"data.{name}: images in memory take the options of 'images'" for name in others)
+    given = options.get("images", {})
+    unknown = [name for name in given if name not in _SPEC_OPTIONS]
+    if unknown:
+        expected = ", ".join(_SPEC_OPTIONS)
+        raise RecipeError(f"data.images.{name}: not for images in memory; expected {expected}" for name in unknown)
+    values = _validate(registry().get("source", "images", required_by="data"), given)
+    return open_contents(contents, like, {name: values[name] for name in given})
+
+
+_SPEC_OPTIONS = ("size", "resize", "crop_pct", "interpolation", "channels")
+"""Options of the source `images` that say what images are converted to."""
+
+
 def _validate(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     place = f"data.{plugin.name}"
     if not isinstance(given, Mapping):
@@ -296,67 +313,6 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
         raise DataError(f"{error.filename or text}: cannot be read ({error.strerror or error})") from None
     source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
     return _checked(source, text, like)
-
-
-def _reader(path: Path, options: Options) -> Plugin:
-    """Return the source for a path: by its ending (or ``folder``), and if several match, by the content."""
-    plugins = registry().by_kind("source")
-    matching = [plugin for plugin in plugins if _handles(plugin, path)]
-    if not matching:
-        known = sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"})
-        what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
-        raise DataError(
-            f"{path}: no source reads {'folders' if path.is_dir() else what}; available: {', '.join(known)}"
-        )
-    if len(matching) == 1:
-        return matching[0]
-    claiming, looks_for = [], []
-    specific: set[str] = set()  # sources that recognize exactly this content win over those that take any such file
-    for plugin in matching:
-        try:
-            code = plugin.load()
-        except PluginError:  # reported by `aekit plugins`; another source may match
-            continue
-        looks_for.append(f"{plugin.name} ({_trait(code, 'looks_for', plugin.entry.summary)})")
-        claims = _trait(code, "claims", None)
-        if claims is None or claims(path):
-            claiming.append(plugin)
-            specific |= {plugin.name} if _trait(code, "specific", False) else set()
-    if len(claiming) > 1 and specific:
-        claiming = [plugin for plugin in claiming if plugin.name in specific]
-    if len(claiming) > 1:
-        claiming = [plugin for plugin in claiming if plugin.name in options] or claiming
-    if len(claiming) > 1:
-        choices = " or ".join(f"{plugin.name}:{path}" for plugin in claiming)
-        raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
-    if not claiming:
-        what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
-        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}")
-    return claiming[0]
-
-
-def _trait(code: Any, name: str, default: Any) -> Any:
-    """Return an attribute of a source: of its class, or of the module of its function."""
-    module = sys.modules.get(getattr(code, "__module__", ""))
-    return getattr(code, name, default) if inspect.isclass(code) else getattr(module, name, default)
-
-
-def _exists(path: Path) -> bool:
-    """Return whether a path exists, or files of a pattern such as ``train-{000..003}.tar``."""
-    return os.path.exists(path) or any(map(os.path.exists, expand_range(path)))
-
-
-def _handles(plugin: Plugin, path: Path) -> bool:
-    name = path.name.lower()
-    return any(name.endswith(tag) if tag != "folder" else path.is_dir() for tag in plugin.entry.tags)
-
-
-def _missing(path: Path) -> DataError:
-    if not path.parent.is_dir():
-        return DataError(f"{path}: no such file or folder; {path.parent} does not exist")
-    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "expected a folder, a file or SOURCE:NAME"
-    return DataError(f"{path}: no such file or folder; {hint}")
 
 
 def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:

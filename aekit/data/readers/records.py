@@ -5,9 +5,7 @@ Parquet and Arrow files of Hugging Face data sets, Lance data sets, JSON lines a
 
 from __future__ import annotations
 
-import bisect
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 from aekit.data.contents import Contents
 from aekit.data.readers import tables
 from aekit.data.readers.folders import list_files
+from aekit.data.readers.record_rows import Records, TableRecords
 from aekit.errors import DataError, closest_name
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels", "picture")
@@ -28,9 +27,6 @@ _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb"
 _PATH_NAMES = (*tables.PATH_COLUMNS, "file_name", "image_path", "filepath", "img_path")
 _LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label")
 _ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
-
-GROUP_BYTES = 2**29
-"""Bytes of row groups that are kept in memory."""
 
 SampleKind = Literal["image", "list", "path"]
 
@@ -59,87 +55,6 @@ def parquet_schema(path: Path) -> pa.Schema | None:
 def list_columns(schema: pa.Schema) -> list[str]:
     """Return the columns of lists of numbers, nested or not."""
     return [field.name for field in schema if _is_list(field.type) and _is_number(_innermost(field.type))]
-
-
-class TableRecords:
-    """The rows of a table in memory.
-
-    Attributes:
-        table: the rows.
-        schema: the columns, with the table's metadata.
-        splits: (N,) or None.
-    """
-
-    def __init__(self, table: pa.Table, splits: np.ndarray | None = None) -> None:
-        self.table, self.schema, self.splits = table, table.schema, splits
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Return a column."""
-        return self.table[name]
-
-    def paths(self, name: str) -> list[str | None]:
-        """Return the paths in a column of images."""
-        return _paths(self.table[name])
-
-    def cells(self, name: str) -> Sequence[Any]:
-        """Return the cells of a column, which become Python objects when they are asked for."""
-        return _Cells(self.table[name])
-
-
-class ParquetRecords:
-    """The rows of Parquet files, of which a few row groups are in memory at a time.
-
-    Args:
-        files: the files; all of them have the columns of the first.
-        splits: split of each file, or None.
-
-    Attributes:
-        schema, splits: as in `TableRecords`.
-
-    Raises:
-        DataError: a file is damaged, or its columns differ.
-    """
-
-    def __init__(self, files: Sequence[Path], splits: Sequence[str] | None = None) -> None:
-        self._files, counts = [], []
-        for path in files:
-            try:
-                self._files.append(pq.ParquetFile(path, memory_map=True))
-            except pa.ArrowException as error:
-                raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
-            counts.append(self._files[-1].metadata.num_rows)
-            ours, theirs = self._files[0].schema_arrow, self._files[-1].schema_arrow
-            if not theirs.equals(ours):
-                differing = sorted(set(map(str, ours)) ^ set(map(str, theirs)))
-                raise DataError(
-                    f"{path}: its columns differ from those of {files[0].name} ({'; '.join(differing[:3])})"
-                )
-        self.schema = self._files[0].schema_arrow
-        self.splits = np.repeat(list(splits), counts) if splits is not None else None
-        self._count = sum(counts)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Read a column whole."""
-        return _concatenate([file.read([name])[name] for file in self._files])
-
-    def paths(self, name: str) -> list[str | None]:
-        """Return the paths in a column of images, without reading the images."""
-        if not _has_paths(self.schema.field(name).type):
-            return [None] * len(self)
-        return [path for file in self._files for path in _paths(file.read([f"{name}.path"])[name])]
-
-    def cells(self, name: str) -> Sequence[Any]:
-        """Return the cells of a column, which are read when they are asked for."""
-        return _RowGroups(self._files, name)
-
-
-Records = TableRecords | ParquetRecords
 
 
 @dataclass(frozen=True)
@@ -318,41 +233,6 @@ def _labels(column: pa.ChunkedArray, chosen: RecordColumns, place: str) -> np.nd
     return np.array(["" if number is None or number < 0 else names[number] for number in numbers])
 
 
-class _Cells(Sequence[Any]):
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self._column = column
-
-    def __len__(self) -> int:
-        return len(self._column)
-
-    def __getitem__(self, row: Any) -> Any:
-        return self._column[row].as_py()
-
-
-class _RowGroups(Sequence[Any]):
-    """Cells of a column of Parquet files; row groups are kept in memory up to `GROUP_BYTES`."""
-
-    def __init__(self, files: Sequence[pq.ParquetFile], name: str) -> None:
-        self._name = name
-        self._groups = [(file, number) for file in files for number in range(file.num_row_groups)]
-        counts = [file.metadata.row_group(number).num_rows for file, number in self._groups]
-        self._starts = [0, *np.cumsum(counts).tolist()]
-        self._kept: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    def __getitem__(self, row: Any) -> Any:
-        number = bisect.bisect_right(self._starts, row) - 1
-        if number not in self._kept:
-            file, group = self._groups[number]
-            self._kept[number] = file.read_row_group(group, [self._name])[self._name]
-            while len(self._kept) > 1 and sum(column.nbytes for column in self._kept.values()) > GROUP_BYTES:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(number)
-        return self._kept[number][row - self._starts[number]].as_py()
-
-
 class _EncodedCells(Sequence[bytes | Path]):
     """Cells as the bytes of images, or the paths of image files; empty bytes where an image is missing."""
 
@@ -387,10 +267,6 @@ def _is_image(kind: pa.DataType) -> bool:
     return _is_binary(kind)
 
 
-def _has_paths(kind: pa.DataType) -> bool:
-    return pa.types.is_struct(kind) and "path" in kind.names
-
-
 def _is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
 
@@ -412,14 +288,6 @@ def _innermost(kind: pa.DataType) -> pa.DataType:
 
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-
-
-def _paths(column: pa.ChunkedArray) -> list[str | None]:
-    return pc.struct_field(column, "path").to_pylist() if _has_paths(column.type) else [None] * len(column)
-
-
-def _concatenate(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
-    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
 
 
 def _product(sizes: Sequence[int]) -> int:

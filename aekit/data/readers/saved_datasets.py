@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aekit.data.readers.records import TableRecords
+from aekit.data.readers.record_rows import TableRecords
 from aekit.data.readers.tables import split_named
 from aekit.errors import DataError
 

@@ -1,0 +1,211 @@
+"""Read samples out of Python containers: lists of images or paths, torch and Hugging Face data sets, dicts, generators."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from aekit.data._items import label_array, read_dataset, read_iterable, read_loader, stack, to_numpy, without_tensor
+from aekit.data.contents import Contents, ImagesOnDemand
+from aekit.data.readers.image_headers import IMAGE_ENDINGS
+from aekit.data.readers.named_arrays import densify
+from aekit.data.readers.numpy_files import join_arrays
+from aekit.data.readers.records import read_records
+from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
+from aekit.errors import DataError
+
+
+def unwrap(data: Any) -> Contents | None:
+    """Return the samples of a container, or None for arrays, tables and lists of arrays, which need no unwrapping.
+
+    Args:
+        data: a PIL image, an image file's bytes, a list of images, paths or (sample, label) pairs; a pair of arrays (X, y); a
+            dict of arrays; a sparse matrix of SciPy; a pandas Series of arrays; a torch `Dataset`, `IterableDataset` or
+            `DataLoader`; a `datasets.Dataset` or `DatasetDict`; or a generator or iterator of samples with or without labels.
+
+    Raises:
+        DataError: it holds no samples, or samples of different kinds or shapes, or more than fits in memory.
+    """
+    if isinstance(data, Image.Image):
+        return _images([data])
+    if isinstance(data, (bytes, bytearray)):
+        return Contents([bytes(data)], place="the image")
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        array, note = densify(data, "the data")
+        return Contents(array, notes=(note,))
+    if _of_module(data, "datasets"):
+        return _hugging_face(data)
+    if _of_module(data, "pandas") and type(data).__name__ == "Series":
+        return _series(data)
+    if isinstance(data, DataLoader):
+        return read_loader(data)
+    if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        return read_dataset(data)
+    if isinstance(data, Mapping):
+        return _mapping(data)
+    if isinstance(data, tuple) and _is_pair(data):
+        notes = ("read as samples and labels, (X, y)",)
+        return Contents(to_numpy(data[0], "X"), label_array(data[1], len(data[0]), "y"), notes=notes)
+    if isinstance(data, (list, tuple)):
+        return _sequence(data)
+    if isinstance(data, (set, frozenset)):
+        raise DataError(f"data of type {type(data).__name__}: it has no order; pass a list")
+    if isinstance(data, (str, np.ndarray, torch.Tensor, pa.Table)) or hasattr(data, "__arrow_c_stream__"):
+        return None
+    if hasattr(data, "collect") and hasattr(data, "collect_schema"):
+        raise DataError(f"data of type {type(data).__name__}: pass the table itself, data.collect()")
+    if hasattr(data, "__array__"):
+        return Contents(to_numpy(data, "the data"))
+    if hasattr(data, "read") and hasattr(data, "seek"):
+        raise DataError(f"data of type {type(data).__name__}: pass the path of the file, or the bytes of an image")
+    if isinstance(data, Iterable):
+        return read_iterable(iter(data), type(data).__name__)
+    return None
+
+
+def _of_module(data: Any, name: str) -> bool:
+    """Return whether an object is of a package, which is not imported for the question."""
+    return name in sys.modules and any(base.__module__.partition(".")[0] == name for base in type(data).__mro__)
+
+
+def _sequence(items: Sequence[Any]) -> Contents | None:
+    """Unwrap a list of images, paths, bytes or pairs; return None for a list of arrays or numbers."""
+    if not len(items):
+        raise DataError("an empty list: expected arrays, images or paths")
+    first = items[0]
+    kinds: list[tuple[type | tuple[type, ...], str]] = [
+        (Image.Image, "images"),
+        ((str, os.PathLike), "paths"),
+        ((bytes, bytearray), "bytes"),
+        (Mapping, "dicts"),
+    ]
+    for kind, what in kinds:
+        if isinstance(first, kind):
+            for number, item in enumerate(items):
+                if not isinstance(item, kind):
+                    raise DataError(
+                        f"entry {number} of the list is of type {type(item).__name__}; expected {what}, as entry 0"
+                    )
+            if what == "images":
+                return _images(items)
+            if what == "paths":
+                return _paths([os.fspath(item) for item in items])
+            return Contents([bytes(item) for item in items]) if what == "bytes" else read_iterable(iter(items), "list")
+    pairs = isinstance(first, tuple) and len(first) == 2 and np.ndim(first[0]) > 0 and np.ndim(first[1]) == 0
+    if pairs or (isinstance(first, tuple) and first and isinstance(first[0], Image.Image)):
+        return read_iterable(iter(items), "list")
+    return None
+
+
+def _images(images: Sequence[Image.Image]) -> Contents:
+    return Contents(ImagesOnDemand(len(images), lambda row: images[row].copy()))
+
+
+def _paths(paths: list[str]) -> Contents:
+    """Unwrap a list of image files."""
+    files = [Path(path).expanduser() for path in paths]
+    others = [path for path in files if path.suffix.lower() not in IMAGE_ENDINGS]
+    if others:
+        if len(files) == 1:
+            raise DataError(f"a list with the path {str(others[0])!r}; pass the path itself")
+        what = "a folder" if others[0].is_dir() else f"a file that ends in {others[0].suffix!r}"
+        raise DataError(
+            f"a list of paths with {what}, {str(others[0])!r}; expected image files; open others one by one"
+        )
+    missing = [path for path in files if not path.is_file()]
+    if len(missing) == len(files):
+        raise DataError(
+            f"none of the {len(files)} files exists, e.g. {str(missing[0])!r}; paths start from {os.getcwd()}"
+        )
+    if repeated := len(paths) - len(set(paths)):
+        twice = next(path for number, path in enumerate(paths) if path in paths[:number])
+        raise DataError(f"{repeated} paths occur more than once in the list, e.g. {twice!r}; ids must be unique")
+    return Contents(files, ids=[Path(path).as_posix() for path in paths], place="the list of paths")
+
+
+def _is_pair(data: tuple[Any, ...]) -> bool:
+    """Return whether a tuple is samples and their labels, (X, y)."""
+    if len(data) != 2:
+        return False
+    samples, labels = (tuple(part.shape) if hasattr(part, "shape") else () for part in data)
+    return len(samples) > 1 and len(labels) == 1 and samples[:1] == labels
+
+
+def _mapping(data: Mapping[Any, Any]) -> Contents:
+    """Unwrap a dict of arrays, such as ``{"x": ..., "y": ...}`` or ``{"x_train": ..., "x_test": ...}``."""
+    if not data:
+        raise DataError("an empty dict: expected arrays, such as {'x': samples, 'y': labels}")
+    arrays: dict[str, np.ndarray] = {}
+    unusable = []
+    for name, value in data.items():
+        if _of_module(value, "datasets"):
+            return _hugging_face(data)
+        if isinstance(value, (str, bytes)) or np.ndim(without_tensor(value)) == 0:
+            unusable.append(str(name))
+        else:
+            arrays[str(name)] = to_numpy(value, f"{name!r}")
+    splits = arrays.pop("split", arrays.pop("splits", None))
+    ids = arrays.pop("ids", arrays.pop("id", None))
+    flat = [name for name, array in arrays.items() if array.ndim == 1]
+    if arrays and len(flat) == len(arrays) and "x" not in arrays:
+        table = {name: _plain(array) for name, array in arrays.items()}
+        table |= {} if ids is None else {"id": _plain(ids)}
+        return Contents(pa.table(table | ({} if splits is None else {"split": _plain(splits)})))
+    try:
+        samples, labels, split_names, note = join_arrays("the dict", arrays)
+    except DataError as error:
+        raise DataError(f"{error}; e.g. {{'x': samples, 'y': labels}}") from None
+    notes = [note] if note else []
+    used = {id(samples), id(labels)}
+    if split_names is None and (unused := [name for name, array in arrays.items() if id(array) not in used] + unusable):
+        notes.append(f"not used: {', '.join(unused)}")
+    if splits is not None:
+        split_names = splits.astype(str)
+    names = None if ids is None else [str(name) for name in ids.tolist()]
+    for what, values in (("ids", names), ("splits", split_names)):
+        if values is not None and len(values) != len(samples):
+            raise DataError(f"the dict: {len(values)} {what} for {len(samples)} samples; expected as many")
+    return Contents(samples, labels, names, split_names, tuple(notes), place="the dict")
+
+
+def _hugging_face(data: Any) -> Contents:
+    """Unwrap a `datasets.Dataset`, or a dict of them by split; others are iterated over."""
+    parts = data if isinstance(data, Mapping) else {"": data}
+    if not all(hasattr(part, "with_format") and hasattr(part, "__len__") for part in parts.values()):
+        if isinstance(data, Mapping):
+            raise DataError(
+                f"data of type {type(data).__name__}: its parts are read as streams; pass one of {', '.join(data)}"
+            )
+        return read_iterable(iter(data), type(data).__name__)
+    records, losses = join_splits({str(name): dataset_to_table(part) for name, part in parts.items()}, "the data set")
+    contents = read_records(records, "the data set")
+    return replace(contents, losses=(*losses, *contents.losses))
+
+
+def _series(data: Any) -> Contents:
+    """Unwrap a pandas Series whose values are arrays, images or paths."""
+    values = data.tolist()
+    if (
+        values
+        and np.ndim(without_tensor(values[0])) == 0
+        and not isinstance(values[0], (str, os.PathLike, Image.Image))
+    ):
+        raise DataError("a Series of single values; pass a DataFrame, data.to_frame(), whose rows are the samples")
+    contents = _sequence(values) or Contents(stack([to_numpy(value, f"row {row}") for row, value in enumerate(values)]))
+    names = [str(name) for name in data.index.tolist()]
+    is_named = type(data.index).__name__ != "RangeIndex" and len(set(names)) == len(names)
+    return replace(contents, ids=names) if is_named else contents
+
+
+def _plain(array: np.ndarray) -> pa.Array:
+    return pa.array(array.tolist() if array.dtype.kind == "U" else array)
