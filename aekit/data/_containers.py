@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from aekit.data._items import label_array, read_dataset, read_iterable, read_loader, stack, to_numpy, without_tensor
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
-from aekit.data.readers.named_arrays import densify
+from aekit.data.readers.named_arrays import LazyArrays, densify
 from aekit.data.readers.numpy_files import join_arrays
 from aekit.data.readers.records import read_records
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
+from aekit.data.readers.tables import to_splits
 from aekit.errors import DataError
 
 
@@ -69,8 +71,17 @@ def unwrap(data: Any) -> Contents | None:
     if hasattr(data, "read") and hasattr(data, "seek"):
         raise DataError(f"data of type {type(data).__name__}: pass the path of the file, or the bytes of an image")
     if isinstance(data, Iterable):
-        return read_iterable(iter(data), type(data).__name__)
+        return _iterate(iter(data), type(data).__name__)
     return None
+
+
+def _iterate(items: Iterator[Any], name: str) -> Contents | None:
+    first = next(items, None)
+    if isinstance(first, (str, os.PathLike, bytes, bytearray)):
+        contents = _sequence([first, *items])
+        assert contents is not None  # of paths and bytes
+        return replace(contents, notes=(f"the {name} was read into a list",))
+    return read_iterable(items if first is None else chain([first], items), name)
 
 
 def _of_module(data: Any, name: str) -> bool:
@@ -161,16 +172,16 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
         table = {name: _plain(array) for name, array in arrays.items()}
         table |= {} if ids is None else {"id": _plain(ids)}
         return Contents(pa.table(table | ({} if splits is None else {"split": _plain(splits)})))
+    lazy = LazyArrays({name: name for name in arrays}, arrays.__getitem__)
     try:
-        samples, labels, split_names, note = join_arrays("the dict", arrays)
+        samples, labels, split_names, note = join_arrays("the dict", lazy)
     except DataError as error:
         raise DataError(f"{error}; e.g. {{'x': samples, 'y': labels}}") from None
     notes = [note] if note else []
-    used = {id(samples), id(labels)}
-    if split_names is None and (unused := [name for name, array in arrays.items() if id(array) not in used] + unusable):
+    if unused := [name for name in [*arrays, *unusable] if name not in lazy.used]:
         notes.append(f"not used: {', '.join(unused)}")
     if splits is not None:
-        split_names = splits.astype(str)
+        split_names = to_splits(pa.chunked_array([_plain(splits)]), "the dict")
     names = None if ids is None else [str(name) for name in ids.tolist()]
     for what, values in (("ids", names), ("splits", split_names)):
         if values is not None and len(values) != len(samples):

@@ -251,7 +251,7 @@ def stack(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndarray:
             raise DataError(f"{what.format(number)} is ragged; expected arrays of one shape") from None
         if shapes[number] != shapes[0]:
             raise DataError(f"{what.format(number)} has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
-    return np.stack([np.asarray(row) for row in rows])
+    return np.stack([np.asarray(without_tensor(row)) for row in rows])
 
 
 def label_array(values: Any, count: int, what: str) -> np.ndarray:

@@ -80,7 +80,7 @@ def read_named_arrays(
                 raise DataError(f"{place}: {what}; choose one by x: {_listed(arrays)}")
             x = others[0]
     short = {path: name for name, path in alias.items()}
-    loaded = _Loaded(alias, load)
+    loaded = LazyArrays(alias, load)
     chosen_x, chosen_y = (name if name in ("auto", "none") else short[name] for name in (x, y))
     samples, labels, splits, note = join_arrays(place, loaded, chosen_x, chosen_y)
     unused = [path for path in arrays if path not in loaded.used]
@@ -89,8 +89,12 @@ def read_named_arrays(
     return Contents(samples, labels, None, splits, tuple(notes), (), place)
 
 
-class _Loaded(Mapping[str, np.ndarray]):
-    """Arrays by their short names, loaded when they are asked for."""
+class LazyArrays(Mapping[str, np.ndarray]):
+    """Arrays by their short names, loaded when they are asked for.
+
+    Attributes:
+        used: paths of the arrays that were asked for.
+    """
 
     def __init__(self, paths: Mapping[str, str], load: Callable[[str], np.ndarray]) -> None:
         self._paths, self._load = paths, load

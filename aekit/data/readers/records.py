@@ -22,7 +22,7 @@ from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
 from aekit.errors import DataError, closest_name
 
-_IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels", "picture")
+_IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
 _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
 _PATH_NAMES = (*tables.PATH_COLUMNS, "file_name", "image_path", "filepath", "img_path")
 _LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label")

@@ -154,7 +154,7 @@ def _choose(counts: Counter[str], place: str, member: str) -> set[str]:
     if not images and len(arrays) == 1:
         return set(arrays)
     listed = ", ".join(f".{ending}" for ending in counts)
-    what = "several files of a sample may be it" if images or arrays else "no images or arrays"
+    what = "each sample has several of them" if images or arrays else "no images or arrays"
     raise DataError(f"{place}: {what}; choose one by member: {listed}")
 
 
