@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,18 +50,18 @@ def open_dataset(
     name = where.strip().strip("/")
     if not name:
         raise DataError("huggingface: expected the name of a data set, such as huggingface:ylecun/mnist")
-    progress_bars = datasets.utils.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    mode = datasets.DownloadConfig(local_files_only=not download)
-    try:
-        loaded: Any = datasets.load_dataset(name, None if config == "auto" else config, download_config=mode)
-    except Exception as error:  # the package raises errors of many libraries; none of them is a bug of aekit
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-        way = "check the name and the network" if download else "download = true fetches it"
-        raise DataError(f"huggingface:{where}: neither cached nor downloadable ({reason}); {way}") from None
-    finally:
-        if not progress_bars:
-            datasets.enable_progress_bars()
+    loaded: Any = None
+    reason = "it is not in the cache, and download = false"
+    for offline in (True, False)[: 1 + download]:
+        try:
+            with _quiet(offline):
+                loaded = datasets.load_dataset(name, None if config == "auto" else config)
+            break
+        except Exception as error:  # the package raises errors of many libraries; none of them is a bug of aekit
+            if not offline or "onfig" in str(error):  # of a missing configuration: what to choose from
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+    if loaded is None:
+        raise DataError(f"huggingface:{where}: neither cached nor downloadable ({reason})")
     records, losses = join_splits(
         {split: dataset_to_table(part) for split, part in loaded.items()}, f"huggingface:{where}"
     )
@@ -68,6 +70,27 @@ def open_dataset(
     source = open_contents(contents, like, options | {"source": "huggingface"})
     source.losses = (*losses, *source.losses)
     return source
+
+
+@contextmanager
+def _quiet(offline: bool) -> Iterator[None]:
+    """Silence the package's bars and retries, and keep it from the network if `offline` is set."""
+    import datasets
+    import huggingface_hub
+
+    constants, loudness = huggingface_hub.constants, huggingface_hub.logging.get_verbosity()
+    saved = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE, datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    huggingface_hub.logging.set_verbosity_error()
+    if offline:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = saved[:2]
+        huggingface_hub.logging.set_verbosity(loudness)
+        if not saved[2]:
+            datasets.enable_progress_bars()
 
 
 def example(folder: Path) -> tuple[str, dict[str, Any]]:

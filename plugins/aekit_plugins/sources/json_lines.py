@@ -20,6 +20,9 @@ from aekit.plugin import (
     read_records,
 )
 
+looks_for = "records, one a line"
+specific = True
+
 
 def open_dataset(
     where: str,
@@ -46,6 +49,11 @@ def open_dataset(
     )
     options = {"size": size, "resize": resize, "crop_pct": crop_pct, "interpolation": interpolation}
     return open_contents(contents, like, options | {"source": "json-lines"})
+
+
+def claims(path: Path) -> bool:
+    """Return True: the endings of its files are of no other format, but .jsonl.gz ends in .gz too."""
+    return True
 
 
 def example(folder: Path) -> str:

@@ -68,7 +68,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         if head.startswith(b"MATLAB 7.3") or head.startswith(b"\x89HDF"):
             return _read_hdf5(path), notes
         variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    except (MatReadError, ValueError, TypeError, NotImplementedError, EOFError, OverflowError, KeyError) as error:
+    except (MatReadError, OSError, ValueError, TypeError, NotImplementedError, OverflowError, KeyError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{path}: not a readable MATLAB file ({reason})") from None
     arrays: dict[str, np.ndarray] = {}
