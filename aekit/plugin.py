@@ -74,11 +74,10 @@ if TYPE_CHECKING:
         Recording as Recording,
     )
     from aekit.data.readers.records import (
+        has_samples as has_samples,
         image_columns as image_columns,
-        list_columns as list_columns,
         parquet_schema as parquet_schema,
         read_records as read_records,
-        to_array as to_array,
     )
     from aekit.data.readers.resizing import (
         CropPctOption as CropPctOption,
@@ -99,7 +98,7 @@ if TYPE_CHECKING:
         find_parts as find_parts,
         holds_series as holds_series,
     )
-    from aekit.data.readers.shards import list_shards as list_shards
+    from aekit.data.readers.shards import holds_only as holds_only, list_shards as list_shards
     from aekit.data.readers.table_columns import (
         Categories as Categories,
         Missing as Missing,
@@ -201,12 +200,12 @@ _HOMES = {
     "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
     "aekit.data.readers.patches": "window_corners",
     "aekit.data.readers.record_rows": "ParquetRecords TableRecords",
-    "aekit.data.readers.records": "image_columns list_columns parquet_schema read_records to_array",
+    "aekit.data.readers.records": "has_samples image_columns parquet_schema read_records",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
     "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
     "aekit.data.readers.series": "LengthOption MissingOption SeriesSource UnequalOption find_parts holds_series",
-    "aekit.data.readers.shards": "list_shards",
+    "aekit.data.readers.shards": "holds_only list_shards",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
     "aekit.data.readers.tables": (
         "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column parts_in read_parts read_table to_labels"

@@ -105,7 +105,11 @@ def pages() -> dict[str, str]:
     plural = {kind: "indexes" if kind == "index" else f"{kind}s" for kind in TITLES}
     generated = {f"reference/plugins/{plural[kind]}.md": plugin_page(kind) for kind in TITLES}
     generated |= {"reference/cli.md": command_page(), "reference/plugin.md": plugin_api_page()}
-    return generated | {"changelog.md": changelog(), "tour.md": notebook("tour"), "containers.md": notebook("containers")}
+    return generated | {
+        "changelog.md": changelog(),
+        "tour.md": notebook("tour"),
+        "containers.md": notebook("containers"),
+    }
 
 
 def plugin_page(kind: str) -> str:

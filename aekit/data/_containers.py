@@ -20,8 +20,9 @@ from aekit.data._items import label_array, read_dataset, read_iterable, read_loa
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.named_arrays import LazyArrays, densify
-from aekit.data.readers.numpy_files import join_arrays
-from aekit.data.readers.records import read_records
+from aekit.data.readers.numpy_files import LABEL_NAMES, join_arrays
+from aekit.data.readers.record_rows import TableRecords
+from aekit.data.readers.records import has_samples, read_records, to_array
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
 from aekit.data.readers.tables import to_splits
 from aekit.errors import DataError
@@ -62,7 +63,13 @@ def unwrap(data: Any) -> Contents | None:
         return _sequence(data)
     if isinstance(data, (set, frozenset)):
         raise DataError(f"data of type {type(data).__name__}: it has no order; pass a list")
-    if isinstance(data, (str, np.ndarray, torch.Tensor, pa.Table)) or hasattr(data, "__arrow_c_stream__"):
+    if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
+        return Contents(pa.table({name: _plain(data[name]) for name in data.dtype.names}), place="the structured array")
+    if isinstance(data, (pa.Array, pa.ChunkedArray)):
+        return Contents(to_array(data, "the column"))
+    if hasattr(data, "__arrow_c_stream__"):
+        return _table(data)
+    if isinstance(data, (str, np.ndarray, torch.Tensor)):
         return None
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):
         raise DataError(f"data of type {type(data).__name__}: pass the table itself, data.collect()")
@@ -73,6 +80,17 @@ def unwrap(data: Any) -> Contents | None:
     if isinstance(data, Iterable):
         return _iterate(iter(data), type(data).__name__)
     return None
+
+
+def _table(data: Any) -> Contents | None:
+    """Unwrap a table with a column of images or lists; return None for rows of numbers, and for tables of other problems."""
+    try:
+        table = data if isinstance(data, pa.Table) else pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError):
+        return None
+    if len(set(table.column_names)) < len(table.column_names) or not has_samples(table.schema):
+        return None
+    return read_records(TableRecords(table), "the table")
 
 
 def _iterate(items: Iterator[Any], name: str) -> Contents | None:
@@ -111,11 +129,28 @@ def _sequence(items: Sequence[Any]) -> Contents | None:
                 return _images(items)
             if what == "paths":
                 return _paths([os.fspath(item) for item in items])
-            return Contents([bytes(item) for item in items]) if what == "bytes" else read_iterable(iter(items), "list")
+            if what == "bytes":
+                return Contents([bytes(item) for item in items], place="the list")
+            cells = dict(first).values()
+            is_record = all(np.ndim(without_tensor(value)) == 0 and not _is_image(value) for value in cells)
+            return Contents(_records(items)) if is_record else read_iterable(iter(items), "list")
     pairs = isinstance(first, tuple) and len(first) == 2 and np.ndim(first[0]) > 0 and np.ndim(first[1]) == 0
     if pairs or (isinstance(first, tuple) and first and isinstance(first[0], Image.Image)):
         return read_iterable(iter(items), "list")
     return None
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, Image.Image)
+
+
+def _records(items: Sequence[Mapping[str, Any]]) -> pa.Table:
+    try:
+        return pa.Table.from_pylist(items)
+    except (pa.ArrowException, TypeError) as error:
+        raise DataError(
+            f"a list of dicts whose values differ in type ({next(iter(str(error).splitlines()), '')})"
+        ) from None
 
 
 def _images(images: Sequence[Image.Image]) -> Contents:
@@ -156,6 +191,16 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
     """Unwrap a dict of arrays, such as ``{"x": ..., "y": ...}`` or ``{"x_train": ..., "x_test": ...}``."""
     if not data:
         raise DataError("an empty dict: expected arrays, such as {'x': samples, 'y': labels}")
+    listed = [
+        key for key, value in data.items() if isinstance(value, (list, tuple)) and value and _is_file_or_image(value[0])
+    ]
+    listed = [key for key in listed if str(key).lower() not in (*LABEL_NAMES, "id", "ids", "split", "splits")]
+    if len(listed) == 1 and (contents := _sequence(list(data[listed[0]]))) is not None:
+        count = len(data[listed[0]])
+        others = {str(key).lower(): value for key, value in data.items() if key != listed[0]}
+        label = next((others[name] for name in LABEL_NAMES if name in others), None)
+        labels = None if label is None else label_array(label, count, "the dict")
+        return replace(contents, labels=labels, place="the dict")
     arrays: dict[str, np.ndarray] = {}
     unusable = []
     for name, value in data.items():
@@ -187,6 +232,11 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
         if values is not None and len(values) != len(samples):
             raise DataError(f"the dict: {len(values)} {what} for {len(samples)} samples; expected as many")
     return Contents(samples, labels, names, split_names, tuple(notes), place="the dict")
+
+
+def _is_file_or_image(value: Any) -> bool:
+    is_file = isinstance(value, (str, os.PathLike)) and Path(value).suffix.lower() in IMAGE_ENDINGS
+    return is_file or isinstance(value, (Image.Image, bytes))
 
 
 def _hugging_face(data: Any) -> Contents:

@@ -42,7 +42,9 @@ def read_loader(loader: DataLoader[Any]) -> Contents:
     if isinstance(loader.dataset, IterableDataset) or collated or not whole:
         what = "the batches of the DataLoader were read once, in its order"
         samples = (
-            _unbatched(loader) if loader.batch_size is not None or loader.batch_sampler is not None else iter(loader)
+            _unbatched(loader, loader.batch_size)
+            if loader.batch_size is not None or loader.batch_sampler is not None
+            else iter(loader)
         )
         contents = read_iterable(samples, "DataLoader")
         return replace(contents, notes=(what, *contents.notes))
@@ -53,16 +55,29 @@ def read_loader(loader: DataLoader[Any]) -> Contents:
     return contents
 
 
-def _unbatched(batches: Iterable[Any]) -> Iterator[Any]:
+def _unbatched(batches: Iterable[Any], size: int | None) -> Iterator[Any]:
     """Yield the samples of batches: arrays, lists of arrays such as [x, y], or dicts of arrays."""
     for batch in batches:
         if isinstance(batch, Mapping):
             for row in range(len(next(iter(batch.values())))):
                 yield {name: values[row] for name, values in batch.items()}
         elif isinstance(batch, (list, tuple)):
-            yield from zip(*batch)
+            yield from batch if _lists_samples(batch, size) else zip(*batch)
         else:
             yield from batch
+
+
+def _lists_samples(batch: Sequence[Any], size: int | None) -> bool:
+    """Return whether a batch of about `size` samples lists them, as ``collate_fn = list`` does, instead of their parts."""
+    first = batch[0]
+    if isinstance(first, (str, Mapping, Image.Image)):
+        return True
+    if isinstance(first, (tuple, list)):  # tuple(zip(*samples)) is a tuple of parts
+        return isinstance(batch, list)
+    shapes = [tuple(part.shape) for part in batch if hasattr(part, "shape")]
+    if len({shape[:1] for shape in shapes}) > 1:
+        return True
+    return len(shapes) == len(batch) == size and shapes[0][:1] != (size,)
 
 
 def read_dataset(dataset: Dataset[Any]) -> Contents:
@@ -89,7 +104,10 @@ def read_dataset(dataset: Dataset[Any]) -> Contents:
     contents = _collect(map(item, range(count)), name, keep_images=False)
     if isinstance(contents.samples, list):
         contents = replace(contents, samples=ImagesOnDemand(count, image))
-    labels, classes = contents.labels, getattr(dataset, "classes", None)
+    named = dataset
+    while not hasattr(named, "classes") and hasattr(named, "dataset"):  # a Subset
+        named = named.dataset
+    labels, classes = contents.labels, getattr(named, "classes", None)
     if (
         labels is not None
         and labels.dtype.kind in "iu"

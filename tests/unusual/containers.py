@@ -606,3 +606,117 @@ def _(folder: Path, listener: Listener) -> None:
     encoder = aekit.fit(images, dim=2, epochs=1, backbone="mlp")
     embeddings = aekit.embed(encoder, images[:2])
     assert np.allclose(embeddings.vectors, aekit.embed(encoder, PIXELS[:2]).vectors)
+
+
+@AREA.right("a DataFrame with a column of arrays")
+def _(folder: Path, listener: Listener) -> None:
+    holds(
+        aekit.open_data(pd.DataFrame({"id": list("abcdef"), "vector": list(ROWS), "label": LABELS})),
+        ROWS,
+        LABELS.tolist(),
+    )
+
+
+@AREA.right("a DataFrame with a column of the bytes of images")
+def _(folder: Path, listener: Listener) -> None:
+    contents = [path.read_bytes() for path in image_files(folder)]
+    holds(aekit.open_data(pd.DataFrame({"image": contents, "label": list("abcabc")})), PIXELS[:, None], list("abcabc"))
+
+
+@AREA.right("a DataFrame of numbers with a column of hashes")
+def _(folder: Path, listener: Listener) -> None:
+    table = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [3.0, 5.0, 6.0], "sha": [b"\x01\x02", b"\x03\x04", b"\x05"]})
+    holds(aekit.open_data(table), np.array([[1.0, 3.0], [2.0, 5.0], [4.0, 6.0]]))
+
+
+@AREA.right("a pyarrow array of lists")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data(pa.array(list(ROWS))), ROWS)
+    holds(aekit.open_data(pa.chunked_array([list(ROWS[:2]), list(ROWS[2:])])), ROWS)
+
+
+@AREA.right("a structured array of NumPy")
+def _(folder: Path, listener: Listener) -> None:
+    rows = np.array([(1.0, 2, "u"), (3.0, 5, "v"), (4.0, 4, "u")], [("a", "f8"), ("b", "i4"), ("label", "U1")])
+    holds(aekit.open_data(rows), np.array([[1.0, 2.0], [3.0, 5.0], [4.0, 4.0]]), ["u", "v", "u"])
+
+
+@AREA.right("a list of dicts of numbers, as records")
+def _(folder: Path, listener: Listener) -> None:
+    records = [{"a": 1.0, "b": 2.0, "label": "u"}, {"a": 3.0, "b": 5.0, "label": "v"}]
+    holds(aekit.open_data(records), np.array([[1.0, 2.0], [3.0, 5.0]]), ["u", "v"])
+
+
+@AREA.right("a list of dicts of an array and a label")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data([{"x": row, "y": int(label)} for row, label in zip(ROWS, LABELS)]), ROWS, LABELS.tolist())
+
+
+@AREA.right("a dict of a list of images and their labels")
+def _(folder: Path, listener: Listener) -> None:
+    images = [Image.fromarray(pixels) for pixels in PIXELS]
+    holds(aekit.open_data({"image": images, "label": list("abcabc")}), PIXELS[:, None], list("abcabc"))
+
+
+@AREA.right("a dict of paths of images and their labels")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data({"path": image_files(folder), "label": LABELS}), PIXELS[:, None], LABELS.tolist())
+
+
+@AREA.right("a Subset of a Dataset with class names")
+def _(folder: Path, listener: Listener) -> None:
+    data = Subset(Pairs(list(zip(ROWS, LABELS)), ["cat", "dog", "eel"]), [1, 2])
+    holds(aekit.open_data(data), ROWS[1:3], ["dog", "eel"])
+
+
+@AREA.right("a DataLoader whose collate_fn lists the samples")
+def _(folder: Path, listener: Listener) -> None:
+    data = Pairs([(torch.from_numpy(row), int(label)) for row, label in zip(ROWS, LABELS)])
+    holds(aekit.open_data(DataLoader(data, batch_size=4, collate_fn=list)), ROWS, LABELS.tolist())
+    holds(aekit.open_data(DataLoader(Pairs(list(ROWS)), batch_size=3, collate_fn=list)), ROWS)
+    images = Pairs([Image.fromarray(pixels) for pixels in PIXELS])
+    holds(aekit.open_data(DataLoader(images, batch_size=4, collate_fn=list)), PIXELS[:, None])
+
+
+@AREA.right("a DataLoader without batches")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data(DataLoader(Pairs(list(ROWS)), batch_size=None)), ROWS)
+
+
+@AREA.right("an open .npz archive")
+def _(folder: Path, listener: Listener) -> None:
+    np.savez(folder / "a.npz", X=ROWS, y=LABELS)
+    with np.load(folder / "a.npz") as archive:
+        holds(aekit.open_data(archive), ROWS, LABELS.tolist())
+
+
+@AREA.right("a zip of samples and labels")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data(zip(ROWS, LABELS)), ROWS, LABELS.tolist())
+
+
+@AREA.refused("samples with their numbers, as enumerate yields them", "no array")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(enumerate(ROWS))
+
+
+@AREA.refused("a range of numbers", "array of shape (5,): expected 2 dimensions")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(range(5))
+
+
+@AREA.right("an open data set of an HDF5 file")
+def _(folder: Path, listener: Listener) -> None:
+    import h5py
+
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["x"] = ROWS
+        holds(aekit.open_data(file["x"]), ROWS)
+        holds(aekit.open_data(file), ROWS)
+
+
+@AREA.right("a DataLoader whose collate_fn zips the samples, as for object detection")
+def _(folder: Path, listener: Listener) -> None:
+    data = Pairs([(torch.from_numpy(row), int(label)) for row, label in zip(ROWS, LABELS)])
+    loader = DataLoader(data, batch_size=4, collate_fn=lambda batch: tuple(zip(*batch)))
+    holds(aekit.open_data(loader), ROWS, LABELS.tolist())

@@ -797,3 +797,45 @@ def _(folder: Path, listener: Listener) -> None:
 @AREA.refused("JSON lines with paths of images that do not exist", "none of 2 images can be read: the file is missing")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(json_lines(folder, [{"path": "a.png"}, {"path": "b.png"}]))
+
+
+# What could be taken for another format
+
+
+@AREA.right("a numeric Parquet table with a column of lists of no usual name, which stays a table")
+def _(folder: Path, listener: Listener) -> None:
+    pq.write_table(pa.table({"a": [1.0, 2.0], "b": [3.0, 5.0], "tags": [[1, 2], [3]]}), folder / "a.parquet")
+    holds(aekit.open_data(folder / "a.parquet"), np.array([[1.0, 3.0], [2.0, 5.0]]))
+
+
+@AREA.right("a folder of images with a Parquet file of vectors beside them, which stays a folder of images")
+def _(folder: Path, listener: Listener) -> None:
+    for row, pixels in enumerate(PIXELS):
+        Image.fromarray(pixels).save(folder / f"{row}.png")
+    pq.write_table(pa.table({"vector": list(ROWS)}), folder / "vectors.parquet")
+    tar(folder / "backup.tar", pairs())
+    holds(aekit.open_data(folder), PIXELS[:, None])
+
+
+@AREA.changed("a tar file of folders of images", "the folders inside the tar files are the labels")
+def _(folder: Path, listener: Listener) -> None:
+    members = {f"images/{NAMES[LABELS[row]]}/{row}.png": encoded(PIXELS[row]) for row in range(6)}
+    source = aekit.open_data(tar(folder / "a.tar", members))
+    source.report_notes(listener)
+    holds(source, PIXELS[:, None], NAMES * 2)
+
+
+@AREA.right("labels in a MATLAB file, which are floats there, as classes")
+def _(folder: Path, listener: Listener) -> None:
+    scipy.io.savemat(folder / "a.mat", {"X": ROWS, "y": LABELS.astype(float)})
+    source = aekit.open_data(folder / "a.mat")
+    assert source.labels is not None and source.labels.dtype.kind == "i" and source.labels.tolist() == LABELS.tolist()
+
+
+@AREA.right("precomputed vectors in a CSV table with ids and labels")
+def _(folder: Path, listener: Listener) -> None:
+    lines = [f"s{row},{','.join(map(str, ROWS[row].tolist()))},{'ab'[row % 2]}" for row in range(6)]
+    (folder / "v.csv").write_text("\n".join(["id,e0,e1,e2,e3,label", *lines]))
+    index = aekit.build_index(folder / "v.csv")
+    assert index.ids == [f"s{row}" for row in range(6)] and index.metadata["label"].to_pylist() == list("ababab")
+    assert index.search(ROWS[4], 1)[1].tolist() == [[4]]

@@ -20,6 +20,7 @@ from aekit.data.contents import Contents
 from aekit.data.readers import tables
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
+from aekit.data.readers.shards import holds_only
 from aekit.errors import DataError, closest_name
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
@@ -32,20 +33,23 @@ SampleKind = Literal["image", "list", "path"]
 
 
 def image_columns(schema: pa.Schema) -> list[str]:
-    """Return the columns of encoded images: bytes, or structs of ``bytes`` and ``path`` as Hugging Face writes them."""
+    """Return the columns of encoded images: structs of ``bytes`` and ``path`` as Hugging Face writes them, or bytes in a column
+    whose name says so."""
     features = _huggingface_features(schema)
     return [
         field.name
         for field in schema
-        if _is_image(field.type) and features.get(field.name, {}).get("_type", "Image") == "Image"
+        if _is_image(field.type, field.name) and features.get(field.name, {}).get("_type", "Image") == "Image"
         if field.name.lower() != "audio"
     ]
 
 
 def parquet_schema(path: Path) -> pa.Schema | None:
-    """Return the columns of a Parquet file, or of the first one in a folder; None if there is none that can be read."""
+    """Return the columns of a Parquet file, or of the first one in a folder without images; None if there is none."""
     if path.is_dir():
-        path = next((file for file, reason in list_files(path, (".parquet",)) if not reason), path)
+        if not holds_only(path, (".parquet",)):
+            return None
+        path = next(file for file, reason in list_files(path, (".parquet",)) if not reason)
     try:
         return pq.read_schema(path) if path.is_file() and path.name.lower().endswith(".parquet") else None
     except (pa.ArrowException, OSError):
@@ -144,7 +148,8 @@ def read_records(
     """
     if not len(records):
         raise DataError(f"{place}: no samples in it")
-    if column == "auto" and isinstance(records, TableRecords) and not _has_samples(records.schema):
+    is_numeric = not has_samples(records.schema) and not _has_paths_column(records.schema)
+    if column == "auto" and is_numeric and isinstance(records, TableRecords):
         return _numeric_table(records, place)
     chosen = choose_record_columns(records.schema, place, column, label)
     notes, losses = [], []
@@ -206,9 +211,16 @@ def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
     return np.ascontiguousarray(values).reshape(shape)
 
 
-def _has_samples(schema: pa.Schema) -> bool:
-    paths = [field.name for field in schema if field.name.lower() in _PATH_NAMES and _is_text(field.type)]
-    return bool(image_columns(schema) or list_columns(schema) or paths)
+def has_samples(schema: pa.Schema) -> bool:
+    """Return whether cells are samples, rather than rows of numbers: images, or lists with a usual name or no numbers beside."""
+    lists = list_columns(schema)
+    reserved = (*_LABEL_NAMES, *_ID_NAMES, "split")
+    numbers = [field.name for field in schema if _is_number(field.type) and field.name.lower() not in reserved]
+    return bool(image_columns(schema)) or bool(lists and (tables.find_column(lists, _LIST_NAMES) or not numbers))
+
+
+def _has_paths_column(schema: pa.Schema) -> bool:
+    return any(field.name.lower() in _PATH_NAMES and _is_text(field.type) for field in schema)
 
 
 def _numeric_table(records: TableRecords, place: str) -> Contents:
@@ -261,10 +273,11 @@ def _huggingface_features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
 
 
-def _is_image(kind: pa.DataType) -> bool:
+def _is_image(kind: pa.DataType, name: str) -> bool:
     if pa.types.is_struct(kind):
         return "bytes" in kind.names and _is_binary(kind.field("bytes").type)
-    return _is_binary(kind)
+    # Other bytes, such as hashes, are no images.
+    return _is_binary(kind) and (name.lower() in _IMAGE_NAMES or "image" in name.lower() or "img" in name.lower())
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aekit.data.readers.folders import list_files, natural_key
+from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.tables import split_named
 from aekit.errors import DataError
 
@@ -54,6 +55,12 @@ def list_shards(where: str | Path, endings: tuple[str, ...]) -> Shards:
     known = [split for split in splits if split is not None]
     several = len(known) == len(paths) and len(set(known)) > 1
     return Shards(paths, known if several else None, tuple(_missing_shards(paths)))
+
+
+def holds_only(folder: Path, endings: tuple[str, ...]) -> bool:
+    """Return whether a folder holds files with one of these endings, and no images, which would be its samples."""
+    kinds = {reason for _, reason in list_files(folder, endings)}
+    return "" in kinds and not kinds & set(IMAGE_ENDINGS)
 
 
 def expand_range(path: Path) -> list[Path]:

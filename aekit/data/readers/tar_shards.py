@@ -71,6 +71,11 @@ def read_tar_shards(shards: Shards, place: str, member: str = "auto") -> Content
     values = None
     if any(label is not None for label in labels):
         values = np.array(labels) if all(isinstance(label, int) for label in labels) else _texts(labels)
+    folders = [sample.key.rpartition("/")[0].rpartition("/")[2] for sample in usable]
+    notes = []
+    if values is None and all(folders) and len(set(folders)) > 1:
+        values = np.array(folders)
+        notes.append("the folders inside the tar files are the labels")
     keys = [sample.key for sample in usable]
     if len(set(keys)) < len(keys):  # shards that count from 0 each
         stems = [member.path.name.partition(".")[0] for member in members]
@@ -81,11 +86,8 @@ def read_tar_shards(shards: Shards, place: str, member: str = "auto") -> Content
         contents = _stack(
             [_array(member.read(), f"{place}: {key}.npy") for member, key in zip(members, keys)], keys, place
         )
-    notes = (
-        [f"files not used: {', '.join(sorted(f'.{name}' for name in unused))}"]
-        if (unused := counts.keys() - ending - {"cls", "json", "label"})
-        else []
-    )
+    if unused := counts.keys() - ending - {"cls", "json", "label"}:
+        notes.append(f"files not used: {', '.join(sorted(f'.{name}' for name in unused))}")
     return Contents(contents, values, keys, splits, tuple(notes), (*shards.losses, *losses), place)
 
 

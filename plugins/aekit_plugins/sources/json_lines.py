@@ -59,7 +59,8 @@ def claims(path: Path) -> bool:
 def example(folder: Path) -> str:
     """Return what the conformance kit opens."""
     lines = [
-        json.dumps({"id": f"r{row}", "vector": [row, row / 2, row % 5], "label": "ab"[row % 2]}) for row in range(12)
+        json.dumps({"id": f"r{row}", "vector": [row + 1, row / 2, row % 5], "label": "ab"[row % 2]})
+        for row in range(12)
     ]
     (folder / "records.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
     return str(folder / "records.jsonl")

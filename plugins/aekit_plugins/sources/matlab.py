@@ -41,7 +41,10 @@ def open_dataset(
     def load(name: str) -> np.ndarray:
         values = variables[name]
         if name in names_of_labels:
-            return values.reshape(-1)
+            values = values.reshape(-1)
+            # MATLAB's numbers are floats unless asked otherwise, but classes are integers.
+            is_whole = values.dtype.kind == "f" and np.array_equal(values, np.rint(values))
+            return values.astype(np.int64) if is_whole else values
         if values.shape[0] not in counts and values.shape[-1] in counts:
             notes.append(f"the last axis of {name} counts the samples, as the labels tell")
             return np.moveaxis(values, -1, 0)

@@ -12,8 +12,8 @@ from aekit.plugin import (
     ParquetRecords,
     SampleSpec,
     Source,
+    has_samples,
     image_columns,
-    list_columns,
     list_shards,
     open_contents,
     parquet_schema,
@@ -58,7 +58,7 @@ def open_dataset(
 def claims(path: Path) -> bool:
     """Return True for a Parquet file with a column of lists of numbers and none of images, or a folder of such files."""
     schema = parquet_schema(path)
-    return schema is not None and bool(list_columns(schema)) and not image_columns(schema)
+    return schema is not None and has_samples(schema) and not image_columns(schema)
 
 
 def example(folder: Path) -> str:

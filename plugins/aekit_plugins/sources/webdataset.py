@@ -13,7 +13,7 @@ from aekit.plugin import (
     SampleSpec,
     SizeOption,
     Source,
-    contains_files,
+    holds_only,
     list_shards,
     open_contents,
     read_tar_shards,
@@ -49,8 +49,8 @@ def open_dataset(
 
 
 def claims(path: Path) -> bool:
-    """Return True for a tar file, a range of them, or a folder that holds one."""
-    return not path.is_dir() or contains_files(path, (".tar", ".tgz"))
+    """Return True for a tar file, a range of them, or a folder that holds some and no images."""
+    return not path.is_dir() or holds_only(path, (".tar", ".tgz"))
 
 
 def example(folder: Path) -> str:
