@@ -131,8 +131,8 @@ def _sequence(items: Sequence[Any]) -> Contents | None:
                 return _paths([os.fspath(item) for item in items])
             if what == "bytes":
                 return Contents([bytes(item) for item in items], place="the list")
-            cells = dict(first).values()
-            is_record = all(np.ndim(without_tensor(value)) == 0 and not _is_image(value) for value in cells)
+            cells = dict(items[0]).values()
+            is_record = all(np.ndim(without_tensor(cell)) == 0 and not _is_image(cell) for cell in cells)
             return Contents(_records(items)) if is_record else read_iterable(iter(items), "list")
     pairs = isinstance(first, tuple) and len(first) == 2 and np.ndim(first[0]) > 0 and np.ndim(first[1]) == 0
     if pairs or (isinstance(first, tuple) and first and isinstance(first[0], Image.Image)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -37,16 +37,12 @@ _LABEL_KEYS = (*LABEL_NAMES, "class", "category")
 
 def read_loader(loader: DataLoader[Any]) -> Contents:
     """Read a DataLoader: its data set in order if it reads all of it sample by sample, else its batches."""
-    sampler, collated = loader.sampler, loader.collate_fn is not torch.utils.data.default_collate
+    sampler, collates = loader.sampler, loader.collate_fn is not torch.utils.data.default_collate
     whole = isinstance(sampler, (SequentialSampler, RandomSampler)) and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
-    if isinstance(loader.dataset, IterableDataset) or collated or not whole:
+    if isinstance(loader.dataset, IterableDataset) or collates or not whole:
+        batched = loader.batch_size is not None or loader.batch_sampler is not None
+        contents = read_iterable(_unbatched(loader, collates) if batched else iter(loader), "DataLoader")
         what = "the batches of the DataLoader were read once, in its order"
-        samples = (
-            _unbatched(loader, loader.batch_size)
-            if loader.batch_size is not None or loader.batch_sampler is not None
-            else iter(loader)
-        )
-        contents = read_iterable(samples, "DataLoader")
         return replace(contents, notes=(what, *contents.notes))
     contents = read_dataset(loader.dataset)
     if isinstance(sampler, RandomSampler):
@@ -55,14 +51,17 @@ def read_loader(loader: DataLoader[Any]) -> Contents:
     return contents
 
 
-def _unbatched(batches: Iterable[Any], size: int | None) -> Iterator[Any]:
-    """Yield the samples of batches: arrays, lists of arrays such as [x, y], or dicts of arrays."""
-    for batch in batches:
+def _unbatched(loader: DataLoader[Any], collates: bool) -> Iterator[Any]:
+    """Yield the samples of batches: arrays, lists of parts such as [x, y], dicts of arrays, or lists of samples."""
+    lists_samples: bool | None = None
+    for batch in loader:
         if isinstance(batch, Mapping):
             for row in range(len(next(iter(batch.values())))):
                 yield {name: values[row] for name, values in batch.items()}
         elif isinstance(batch, (list, tuple)):
-            yield from batch if _lists_samples(batch, size) else zip(*batch)
+            if lists_samples is None:  # the last batch may be smaller
+                lists_samples = collates and _lists_samples(batch, loader.batch_size)
+            yield from batch if lists_samples else zip(*batch)
         else:
             yield from batch
 
