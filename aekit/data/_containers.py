@@ -16,13 +16,22 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from aekit.data._items import label_array, read_dataset, read_iterable, read_loader, stack, to_numpy, without_tensor
+from aekit.data._items import (
+    axes_of,
+    is_label,
+    label_array,
+    read_dataset,
+    read_iterable,
+    read_loader,
+    stack,
+    to_numpy,
+)
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.named_arrays import LazyArrays, densify
 from aekit.data.readers.numpy_files import LABEL_NAMES, join_arrays
 from aekit.data.readers.record_rows import TableRecords
-from aekit.data.readers.records import has_samples, read_records, to_array
+from aekit.data.readers.records import has_paths_alone, has_samples, read_records, to_array
 from aekit.data.readers.saved_datasets import dataset_to_table, join_splits
 from aekit.data.readers.tables import to_splits
 from aekit.errors import DataError
@@ -43,7 +52,8 @@ def unwrap(data: Any) -> Contents | None:
         return _images([data])
     if isinstance(data, (bytes, bytearray)):
         return Contents([bytes(data)], place="the image")
-    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+    is_sparse = isinstance(data, torch.Tensor) and data.layout != torch.strided
+    if is_sparse or (hasattr(data, "toarray") and hasattr(data, "nnz")):
         array, note = densify(data, "the data")
         return Contents(array, notes=(note,))
     if _of_module(data, "datasets"):
@@ -65,32 +75,45 @@ def unwrap(data: Any) -> Contents | None:
         raise DataError(f"data of type {type(data).__name__}: it has no order; pass a list")
     if isinstance(data, np.ndarray) and data.dtype.names and data.ndim == 1:
         return Contents(pa.table({name: _plain(data[name]) for name in data.dtype.names}), place="the structured array")
+    if isinstance(data, np.ndarray) and data.ndim == 1 and data.dtype.kind in "OU" and len(data):
+        # Arrays of paths, images or arrays; other objects are refused as lists of them are.
+        return _sequence(data.tolist())
     if isinstance(data, (pa.Array, pa.ChunkedArray)):
         return Contents(to_array(data, "the column"))
-    if hasattr(data, "__arrow_c_stream__"):
+    if isinstance(data, pa.Table):
         return _table(data)
+    if _of_module(data, "pandas") and type(data).__name__ == "DataFrame" and _has_images(data):
+        return _mapping(data.to_dict("list"))
+    if hasattr(data, "__arrow_c_stream__"):  # opened as a table first
+        return None
     if isinstance(data, (str, np.ndarray, torch.Tensor)):
         return None
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):
         raise DataError(f"data of type {type(data).__name__}: pass the table itself, data.collect()")
     if hasattr(data, "__array__"):
         return Contents(to_numpy(data, "the data"))
+    if hasattr(data, "to_table"):
+        raise DataError(f"data of type {type(data).__name__}: pass the table itself, data.to_table()")
     if hasattr(data, "read") and hasattr(data, "seek"):
         raise DataError(f"data of type {type(data).__name__}: pass the path of the file, or the bytes of an image")
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (type, Iterator, Iterable)):
+        return read_dataset(data)
     if isinstance(data, Iterable):
         return _iterate(iter(data), type(data).__name__)
     return None
 
 
-def _table(data: Any) -> Contents | None:
-    """Unwrap a table with a column of images or lists; return None for rows of numbers, and for tables of other problems."""
-    try:
-        table = data if isinstance(data, pa.Table) else pa.table(data)
-    except (pa.ArrowException, TypeError, ValueError):
+def _table(table: pa.Table) -> Contents | None:
+    """Unwrap a table with a column of images, lists, or paths of images; return None for rows of numbers."""
+    if len(set(table.column_names)) < len(table.column_names):
         return None
-    if len(set(table.column_names)) < len(table.column_names) or not has_samples(table.schema):
-        return None
-    return read_records(TableRecords(table), "the table")
+    if has_samples(table.schema) or has_paths_alone(table.schema):
+        return read_records(TableRecords(table), "the table")
+    return None
+
+
+def _has_images(frame: Any) -> bool:
+    return len(frame) > 0 and any(isinstance(value, Image.Image) for value in frame.iloc[0].tolist())
 
 
 def _iterate(items: Iterator[Any], name: str) -> Contents | None:
@@ -132,9 +155,9 @@ def _sequence(items: Sequence[Any]) -> Contents | None:
             if what == "bytes":
                 return Contents([bytes(item) for item in items], place="the list")
             cells = dict(items[0]).values()
-            is_record = all(np.ndim(without_tensor(cell)) == 0 and not _is_image(cell) for cell in cells)
+            is_record = all(axes_of(cell) == 0 and not _is_image(cell) for cell in cells)
             return Contents(_records(items)) if is_record else read_iterable(iter(items), "list")
-    pairs = isinstance(first, tuple) and len(first) == 2 and np.ndim(first[0]) > 0 and np.ndim(first[1]) == 0
+    pairs = isinstance(first, tuple) and len(first) == 2 and axes_of(first[0]) > 0 and is_label(first[1])
     if pairs or (isinstance(first, tuple) and first and isinstance(first[0], Image.Image)):
         return read_iterable(iter(items), "list")
     return None
@@ -154,7 +177,9 @@ def _records(items: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def _images(images: Sequence[Image.Image]) -> Contents:
-    return Contents(ImagesOnDemand(len(images), lambda row: images[row].copy()))
+    frames = [row for row, image in enumerate(images) if getattr(image, "n_frames", 1) > 1]
+    losses = (f"{len(frames)} images have several frames, of which the current one is used",) if frames else ()
+    return Contents(ImagesOnDemand(len(images), lambda row: images[row].copy()), losses=losses)
 
 
 def _paths(paths: list[str]) -> Contents:
@@ -200,13 +225,20 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
         others = {str(key).lower(): value for key, value in data.items() if key != listed[0]}
         label = next((others[name] for name in LABEL_NAMES if name in others), None)
         labels = None if label is None else label_array(label, count, "the dict")
-        return replace(contents, labels=labels, place="the dict")
+        names, splits = others.get("ids", others.get("id")), others.get("split", others.get("splits"))
+        return replace(
+            contents,
+            labels=labels,
+            ids=contents.ids if names is None else [str(name) for name in names],
+            splits=None if splits is None else to_splits(pa.chunked_array([list(splits)]), "the dict"),
+            place="the dict",
+        )
     arrays: dict[str, np.ndarray] = {}
     unusable = []
     for name, value in data.items():
         if _of_module(value, "datasets"):
             return _hugging_face(data)
-        if isinstance(value, (str, bytes)) or np.ndim(without_tensor(value)) == 0:
+        if isinstance(value, (str, bytes)) or axes_of(value) == 0:
             unusable.append(str(name))
         else:
             arrays[str(name)] = to_numpy(value, f"{name!r}")
@@ -216,7 +248,8 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
     if arrays and len(flat) == len(arrays) and "x" not in arrays:
         table = {name: _plain(array) for name, array in arrays.items()}
         table |= {} if ids is None else {"id": _plain(ids)}
-        return Contents(pa.table(table | ({} if splits is None else {"split": _plain(splits)})))
+        note = "the keys of the dict are the columns of a table; for rows by name pass {'x': rows, 'ids': names}"
+        return Contents(pa.table(table | ({} if splits is None else {"split": _plain(splits)})), notes=(note,))
     lazy = LazyArrays({name: name for name in arrays}, arrays.__getitem__)
     try:
         samples, labels, split_names, note = join_arrays("the dict", lazy)
@@ -256,11 +289,7 @@ def _hugging_face(data: Any) -> Contents:
 def _series(data: Any) -> Contents:
     """Unwrap a pandas Series whose values are arrays, images or paths."""
     values = data.tolist()
-    if (
-        values
-        and np.ndim(without_tensor(values[0])) == 0
-        and not isinstance(values[0], (str, os.PathLike, Image.Image))
-    ):
+    if values and axes_of(values[0]) == 0 and not isinstance(values[0], (str, os.PathLike, Image.Image)):
         raise DataError("a Series of single values; pass a DataFrame, data.to_frame(), whose rows are the samples")
     contents = _sequence(values) or Contents(stack([to_numpy(value, f"row {row}") for row, value in enumerate(values)]))
     names = [str(name) for name in data.index.tolist()]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers.numpy_files import LABEL_NAMES
@@ -79,8 +79,8 @@ def _lists_samples(batch: Sequence[Any], size: int | None) -> bool:
     return len(shapes) == len(batch) == size and shapes[0][:1] != (size,)
 
 
-def read_dataset(dataset: Dataset[Any]) -> Contents:
-    """Read a torch Dataset with a length. Images are decoded when they are needed, other samples are read once."""
+def read_dataset(dataset: Any) -> Contents:
+    """Read a torch Dataset with a length, or a class like it: images when they are needed, other samples once."""
     name = type(dataset).__name__
     if not hasattr(dataset, "__len__"):
         raise DataError(f"the Dataset {name} has no length; make it an IterableDataset, or define __len__")
@@ -189,7 +189,7 @@ def _sample_of(item: Any, row: int, name: str) -> tuple[Any, Any, str]:
         known = {str(key).lower(): key for key in reversed(list(item))}
         keys = [known[key] for key in _SAMPLE_KEYS if key in known]
         labels = [known[key] for key in _LABEL_KEYS if key in known]
-        others = [key for key in item if key not in labels and np.ndim(without_tensor(item[key])) > 0]
+        others = [key for key in item if key not in labels and axes_of(item[key]) > 0]
         if not keys and len(others) != 1:
             held = ", ".join(map(str, item)) or "nothing"
             raise DataError(
@@ -198,11 +198,7 @@ def _sample_of(item: Any, row: int, name: str) -> tuple[Any, Any, str]:
         key = keys[0] if keys else others[0]
         unused = next((f"the entry {other!r}" for other in item if other not in (key, *labels[:1])), "")
         return item[key], _scalar(item[labels[0]]) if labels else None, unused
-    if (
-        not isinstance(item, (tuple, list))
-        or not item
-        or (np.ndim(without_tensor(item[0])) == 0 and not _is_image(item[0]))
-    ):
+    if not isinstance(item, (tuple, list)) or not item or (axes_of(item[0]) == 0 and not _is_image(item[0])):
         return item, None, ""
     if len(item) == 1:
         return item[0], None, ""
@@ -216,6 +212,11 @@ def _sample_of(item: Any, row: int, name: str) -> tuple[Any, Any, str]:
 
 def _is_image(value: Any) -> bool:
     return isinstance(value, Image.Image)
+
+
+def is_label(value: Any) -> bool:
+    """Return whether a value is a single number or a string."""
+    return _scalar(value) is not None
 
 
 def _scalar(value: Any) -> Any:
@@ -236,12 +237,22 @@ def to_numpy(value: Any, what: str) -> np.ndarray:
     try:
         array = np.asarray(without_tensor(value))
     except (ValueError, TypeError) as error:
-        raise DataError(f"{what}: no array ({next(iter(str(error).splitlines()), type(value).__name__)})") from None
+        reason = "rows differ in shape" if "inhomogeneous" in str(error) else next(iter(str(error).splitlines()), "")
+        raise DataError(f"{what} is no array ({reason})") from None
+    if array.dtype == object and array.ndim == 1 and all(isinstance(entry, str) for entry in array):
+        return array.astype(str)
     if array.dtype == object:
-        raise DataError(
-            f"{what} of type {type(value).__name__}: expected an array of numbers, images or (sample, label) pairs"
-        )
+        expected = "an array of numbers, images or (sample, label) pairs"
+        raise DataError(f"{what} of type {type(value).__name__}: expected {expected}")
     return array
+
+
+def axes_of(value: Any) -> int:
+    """Return the number of axes of anything like an array; at least 1 for lists of different lengths."""
+    try:
+        return np.ndim(without_tensor(value))
+    except ValueError:
+        return 1
 
 
 def without_tensor(value: Any) -> Any:
@@ -268,7 +279,10 @@ def stack(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndarray:
             raise DataError(f"{what.format(number)} is ragged; expected arrays of one shape") from None
         if shapes[number] != shapes[0]:
             raise DataError(f"{what.format(number)} has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
-    return np.stack([np.asarray(without_tensor(row)) for row in rows])
+    stacked = np.stack([np.asarray(without_tensor(row)) for row in rows])
+    if stacked.dtype == object:
+        raise DataError(f"{what.format(0)} is of type {type(rows[0]).__name__}; expected arrays of numbers")
+    return stacked
 
 
 def label_array(values: Any, count: int, what: str) -> np.ndarray:

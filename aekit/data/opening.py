@@ -82,6 +82,8 @@ def open_data(
             table = pa.table(data)
         except pa.ArrowException as error:
             raise DataError(f"the table: a column of mixed or unknown values ({str(error).splitlines()[0]})") from None
+        if (contents := unwrap(table)) is not None:
+            return _checked(_open_contents_with(contents, options or {}, like), contents.place, like)
         source = _open_in_memory(table, options, like) if options else from_table(table, like=like)
         return _checked(source, "the table", like)
     if not isinstance(data, np.ndarray):

@@ -695,7 +695,10 @@ def _(folder: Path, listener: Listener) -> None:
     holds(aekit.open_data(zip(ROWS, LABELS)), ROWS, LABELS.tolist())
 
 
-@AREA.refused("samples with their numbers, as enumerate yields them", "no array")
+@AREA.refused(
+    "samples with their numbers, as enumerate yields them",
+    "sample 0 of the enumerate is no array (rows differ in shape)",
+)
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(enumerate(ROWS))
 
@@ -720,3 +723,108 @@ def _(folder: Path, listener: Listener) -> None:
     data = Pairs([(torch.from_numpy(row), int(label)) for row, label in zip(ROWS, LABELS)])
     loader = DataLoader(data, batch_size=4, collate_fn=lambda batch: tuple(zip(*batch)))
     holds(aekit.open_data(loader), ROWS, LABELS.tolist())
+
+
+@AREA.right("a NumPy array of paths of images")
+def _(folder: Path, listener: Listener) -> None:
+    paths = image_files(folder)
+    holds(aekit.open_data(np.array([str(path) for path in paths])), PIXELS[:, None])
+    holds(aekit.open_data(np.array(paths, object)), PIXELS[:, None])
+
+
+@AREA.refused("a list of None", "row 0 of the list is of type NoneType; expected arrays of numbers")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data([None, None])
+
+
+@AREA.right("a dict with a DataFrame and a Categorical of labels")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data({"x": pd.DataFrame(ROWS), "y": pd.Categorical(list("abcabc"))}), ROWS, list("abcabc"))
+
+
+@AREA.right("a pair of a DataFrame and a Series")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data((pd.DataFrame(ROWS), pd.Series(list("abcabc")))), ROWS, list("abcabc"))
+
+
+@AREA.refused("a dict with a list of arrays of two shapes", "'images' is no array (rows differ in shape)")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data({"images": [np.zeros((3, 4)), np.zeros((2, 2))]})
+
+
+@AREA.changed(
+    "a dict of vectors by their ids, which is a dict of columns", "the keys of the dict are the columns of a table"
+)
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data({f"s{row}": ROWS[row] for row in range(6)})
+    source.report_notes(listener)
+    holds(source, ROWS.T)
+
+
+@AREA.changed("an image of Pillow that is cut off, among others", "")
+def _(folder: Path, listener: Listener) -> None:
+    content = image_files(folder)[0].read_bytes()
+    source = aekit.open_data([Image.open(io.BytesIO(content[:80])), Image.fromarray(PIXELS[1])])
+    rows, ok = source.read(np.arange(2))
+    assert ok.tolist() == [False, True] and np.array_equal(rows[1, 0], PIXELS[1]) and "0" in source.skipped
+
+
+@AREA.refused("images of Pillow without pixels", "none of 2 images can be read: an image without pixels")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data([Image.new("L", (0, 0))] * 2)
+
+
+@AREA.changed("an animated image of Pillow", "1 images have several frames, of which the current one is used")
+def _(folder: Path, listener: Listener) -> None:
+    frames = [Image.fromarray(pixels) for pixels in PIXELS]
+    frames[0].save(folder / "a.gif", save_all=True, append_images=frames[1:])
+    assert samples(aekit.open_data(Image.open(folder / "a.gif"))).shape == (1, 1, 8, 8)
+
+
+@AREA.right("a pyarrow RecordBatchReader, which can be read once")
+def _(folder: Path, listener: Listener) -> None:
+    holds(aekit.open_data(pa.table({"a": [1.0, 2.0], "b": [3.0, 5.0]}).to_reader()), np.array([[1.0, 3.0], [2.0, 5.0]]))
+
+
+@AREA.refused("a pyarrow Dataset", "pass the table itself, data.to_table()")
+def _(folder: Path, listener: Listener) -> None:
+    import pyarrow.dataset
+
+    aekit.open_data(pyarrow.dataset.dataset(pa.table({"a": [1.0, 2.0]})))
+
+
+@AREA.changed("a sparse tensor", "a sparse matrix of 6 x 4 was made dense")
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data(torch.from_numpy(ROWS).to_sparse())
+    source.report_notes(listener)
+    holds(source, ROWS)
+
+
+@AREA.right("a class with __getitem__ and __len__ alone")
+def _(folder: Path, listener: Listener) -> None:
+    class Plain:
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, row: int) -> Any:
+            return ROWS[row], int(LABELS[row])
+
+    holds(aekit.open_data(Plain()), ROWS, LABELS.tolist())
+
+
+@AREA.right("a DataFrame with a column of images of Pillow")
+def _(folder: Path, listener: Listener) -> None:
+    frame = pd.DataFrame({"image": [Image.fromarray(pixels) for pixels in PIXELS], "label": list("abcabc")})
+    holds(aekit.open_data(frame), PIXELS[:, None], list("abcabc"))
+
+
+@AREA.right("a DataFrame with a column of paths of images")
+def _(folder: Path, listener: Listener) -> None:
+    frame = pd.DataFrame({"path": [str(path) for path in image_files(folder)], "label": list("abcabc")})
+    holds(aekit.open_data(frame), PIXELS[:, None], list("abcabc"), frame["path"].tolist())
+
+
+@AREA.right("a list of (tensor, tensor of one label) pairs")
+def _(folder: Path, listener: Listener) -> None:
+    pairs = [(torch.from_numpy(row), torch.tensor([int(label)])) for row, label in zip(ROWS, LABELS)]
+    holds(aekit.open_data(pairs), ROWS, LABELS.tolist())

@@ -17,7 +17,7 @@ DENSE_BYTES = 2**30
 
 
 def densify(matrix: Any, place: str) -> tuple[np.ndarray, str]:
-    """Return a sparse matrix of SciPy as an array, and a line that says so.
+    """Return a sparse matrix of SciPy, or a sparse tensor, as an array, and a line that says so.
 
     Raises:
         DataError: the array would take more than `DENSE_BYTES`.
@@ -29,7 +29,8 @@ def densify(matrix: Any, place: str) -> tuple[np.ndarray, str]:
             f"{place}: a sparse matrix of {shape} would take {size / 2**30:.1f} GiB as an array; reduce it first, e.g. with "
             "sklearn.decomposition.TruncatedSVD"
         )
-    return matrix.toarray(), f"a sparse matrix of {shape} was made dense"
+    array = matrix.toarray() if hasattr(matrix, "toarray") else matrix.detach().cpu().to_dense().numpy()
+    return array, f"a sparse matrix of {shape} was made dense"
 
 
 def usable_arrays(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> dict[str, tuple[int, ...]]:

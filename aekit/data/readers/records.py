@@ -214,13 +214,23 @@ def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
 def has_samples(schema: pa.Schema) -> bool:
     """Return whether cells are samples, rather than rows of numbers: images, or lists with a usual name or no numbers beside."""
     lists = list_columns(schema)
-    reserved = (*_LABEL_NAMES, *_ID_NAMES, "split")
-    numbers = [field.name for field in schema if _is_number(field.type) and field.name.lower() not in reserved]
-    return bool(image_columns(schema)) or bool(lists and (tables.find_column(lists, _LIST_NAMES) or not numbers))
+    return bool(image_columns(schema)) or bool(
+        lists and (tables.find_column(lists, _LIST_NAMES) or not _has_numbers(schema))
+    )
+
+
+def has_paths_alone(schema: pa.Schema) -> bool:
+    """Return whether there is a column of paths, and no numbers that may be the samples."""
+    return _has_paths_column(schema) and not _has_numbers(schema)
 
 
 def _has_paths_column(schema: pa.Schema) -> bool:
     return any(field.name.lower() in _PATH_NAMES and _is_text(field.type) for field in schema)
+
+
+def _has_numbers(schema: pa.Schema) -> bool:
+    reserved = (*_LABEL_NAMES, *_ID_NAMES, "split")
+    return any(_is_number(field.type) and field.name.lower() not in reserved for field in schema)
 
 
 def _numeric_table(records: TableRecords, place: str) -> Contents:
