@@ -20,6 +20,7 @@ from aekit.data._items import stack
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.readers._encoded_images import EncodedImages
+from aekit.data.readers.image_headers import first_line
 from aekit.data.readers.images import ImageItems
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.source import ArraySource, RowIds, Source
@@ -241,7 +242,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
         try:
             plugin = choose_source(path, options)
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise DataError(f"{path}: cannot be read ({first_line(error)})") from None
     elif colon:
         plugin = registry().get("source", name, required_by=f"data {text!r}")
         if plugin.entry.tags:  # it reads files, so that this is a path
@@ -312,7 +313,7 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
     try:
         source = plugin.load()(where, like, **values)
     except OSError as error:
-        raise DataError(f"{error.filename or text}: cannot be read ({error.strerror or error})") from None
+        raise DataError(f"{error.filename or text}: cannot be read ({first_line(error)})") from None
     source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
     return _checked(source, text, like)
 

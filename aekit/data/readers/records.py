@@ -50,9 +50,12 @@ def parquet_schema(path: Path) -> pa.Schema | None:
         if not holds_only(path, (".parquet",)):
             return None
         path = next(file for file, reason in list_files(path, (".parquet",)) if not reason)
+    if not path.is_file() or not path.name.lower().endswith(".parquet"):
+        return None
     try:
-        return pq.read_schema(path) if path.is_file() and path.name.lower().endswith(".parquet") else None
-    except (pa.ArrowException, OSError):
+        schema = pq.read_schema(path)
+        return schema if schema.names else None
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return None
 
 
@@ -144,8 +147,15 @@ def read_records(
         base: folder that paths start from.
 
     Raises:
-        DataError: as `choose_record_columns`; or there are no rows, or lists differ in length.
+        DataError: as `choose_record_columns`; or there are no rows, lists differ in length, or text is not UTF-8.
     """
+    try:
+        return _read_records(records, place, column, label, base)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: holds text that is not UTF-8 ({error.reason}); is it damaged?") from None
+
+
+def _read_records(records: Records, place: str, column: str, label: str, base: Path | None) -> Contents:
     if not len(records):
         raise DataError(f"{place}: no samples in it")
     is_numeric = not has_samples(records.schema) and not _has_paths_column(records.schema)
@@ -265,7 +275,14 @@ class _EncodedCells(Sequence[bytes | Path]):
         return len(self._cells)
 
     def __getitem__(self, row: Any) -> Any:
-        cell = self._cells[row]
+        try:
+            cell = self._cells[row]
+        except (
+            pa.ArrowException,
+            OSError,
+            UnicodeDecodeError,
+        ):  # a damaged part of the file, which costs its rows alone
+            return b"damaged"
         content, path = (None, cell) if isinstance(cell, str) else (cell, None)
         if isinstance(cell, Mapping):
             content, path = cell.get("bytes"), cell.get("path")

@@ -78,6 +78,7 @@ def _table(folder: Path) -> pa.Table:
         path = folder / Path(str(entry["filename"])).name
         try:
             parts.append(pa.ipc.open_stream(pa.memory_map(str(path))).read_all())
+            parts[-1].validate(full=True)  # before a damaged offset reaches into other memory
         except FileNotFoundError:
             raise DataError(f"{path}: is missing, but state.json names it") from None
         except (pa.ArrowException, OSError) as error:

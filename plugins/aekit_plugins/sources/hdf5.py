@@ -35,7 +35,7 @@ def open_dataset(
         with h5py.File(where, "r") as file:
             file.visititems(lambda name, entry: arrays.update({name: entry}) if hasattr(entry, "dtype") else None)
             return open_contents(read_named_arrays(arrays, lambda name: _load(arrays[name]), where, x=x, y=y), like)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError, KeyError) as error:  # h5py raises any of them for damaged files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{where}: not a readable HDF5 file ({reason})") from None
 

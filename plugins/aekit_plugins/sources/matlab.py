@@ -62,7 +62,6 @@ def _is_label(name: str) -> bool:
 def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the variables of numbers and text, with the axes as MATLAB shows them, and notes on changes."""
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     notes: list[str] = []
     try:
@@ -71,7 +70,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         if head.startswith(b"MATLAB 7.3") or head.startswith(b"\x89HDF"):
             return _read_hdf5(path), notes
         variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    except (MatReadError, OSError, ValueError, TypeError, NotImplementedError, OverflowError, KeyError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can make scipy raise anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{path}: not a readable MATLAB file ({reason})") from None
     arrays: dict[str, np.ndarray] = {}
@@ -98,7 +99,7 @@ def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
             entries: dict[str, Any] = {name: entry for name, entry in file.items() if hasattr(entry, "dtype")}
             # MATLAB stores the axes in reverse order.
             return {name: np.asarray(entry[()]).T for name, entry in entries.items() if entry.dtype.kind in "uifb"}
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not a readable MATLAB file ({next(iter(str(error).splitlines()), '')})") from None
 
 
