@@ -35,7 +35,8 @@ def search(
 ) -> None:
     """Find the nearest neighbors of each QUERY in INDEX.
 
-    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index.
+    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index. The queries of an index
+    of precomputed vectors are vectors.
     """
     opened = aekit.open_index(index)
     loaded = aekit.load(encoder) if encoder else None
