@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from aekit._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from aekit.data.contents import Contents as Contents
     from aekit.data.examples import (
+        encoded_images as encoded_images,
         images as images,
         video as video,
         write_mnist as write_mnist,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         Layout as Layout,
         from_array as from_array,
         infer_axes as infer_axes,
+        open_contents as open_contents,
         open_data as open_data,
     )
     from aekit.data.readers.delimited import TextFormat as TextFormat
@@ -62,7 +65,13 @@ if TYPE_CHECKING:
         read_images as read_images,
         read_windows as read_windows,
     )
-    from aekit.data.readers.numpy_files import read_npy as read_npy, read_npz as read_npz
+    from aekit.data.readers.json_lines import read_json_lines as read_json_lines
+    from aekit.data.readers.named_arrays import densify as densify, read_named_arrays as read_named_arrays
+    from aekit.data.readers.numpy_files import (
+        LABEL_NAMES as LABEL_NAMES,
+        read_npy as read_npy,
+        read_npz as read_npz,
+    )
     from aekit.data.readers.numpy_folders import (
         find_labels_beside as find_labels_beside,
         holds_arrays as holds_arrays,
@@ -70,6 +79,7 @@ if TYPE_CHECKING:
         read_numpy_folder as read_numpy_folder,
     )
     from aekit.data.readers.patches import window_corners as window_corners
+    from aekit.data.readers.record_rows import ParquetRecords as ParquetRecords, TableRecords as TableRecords
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
         SOUND_ENDINGS as SOUND_ENDINGS,
@@ -78,11 +88,22 @@ if TYPE_CHECKING:
         match_sound as match_sound,
         read_recordings as read_recordings,
     )
+    from aekit.data.readers.records import (
+        has_samples as has_samples,
+        image_columns as image_columns,
+        parquet_schema as parquet_schema,
+        read_records as read_records,
+    )
     from aekit.data.readers.resizing import (
         CropPctOption as CropPctOption,
         InterpolationOption as InterpolationOption,
         ResizeOption as ResizeOption,
         SizeOption as SizeOption,
+    )
+    from aekit.data.readers.saved_datasets import (
+        dataset_to_table as dataset_to_table,
+        join_splits as join_splits,
+        read_saved_dataset as read_saved_dataset,
     )
     from aekit.data.readers.series import (
         LengthOption as LengthOption,
@@ -92,6 +113,7 @@ if TYPE_CHECKING:
         find_parts as find_parts,
         holds_series as holds_series,
     )
+    from aekit.data.readers.shards import holds_only as holds_only, list_shards as list_shards
     from aekit.data.readers.table_columns import (
         Categories as Categories,
         Missing as Missing,
@@ -109,6 +131,7 @@ if TYPE_CHECKING:
         read_table as read_table,
         to_labels as to_labels,
     )
+    from aekit.data.readers.tar_shards import read_tar_shards as read_tar_shards
     from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
     from aekit.data.readers.windows import WindowCutter as WindowCutter
     from aekit.data.resampling import resample as resample
@@ -178,9 +201,11 @@ if TYPE_CHECKING:
 
 # Resolved on first use, so that a hook module does not import torch.
 _HOMES = {
-    "aekit.data.examples": "images video write_mnist write_recording write_series",
+    "aekit.data.contents": "Contents",
+    "aekit.data.examples": "encoded_images images video write_mnist write_recording write_series",
     "aekit.data.framing": "Framing per_channel preprocessing_advice",
-    "aekit.data.opening": "KindOption Layout from_array infer_axes open_data",
+    "aekit.data.axes": "KindOption Layout infer_axes",
+    "aekit.data.opening": "from_array open_contents open_data",
     "aekit.data.readers.delimited": "TextFormat",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
@@ -189,16 +214,23 @@ _HOMES = {
     ),
     "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
     "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
-    "aekit.data.readers.numpy_files": "read_npy read_npz",
+    "aekit.data.readers.json_lines": "read_json_lines",
+    "aekit.data.readers.named_arrays": "densify read_named_arrays",
+    "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
     "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
     "aekit.data.readers.patches": "window_corners",
+    "aekit.data.readers.record_rows": "ParquetRecords TableRecords",
+    "aekit.data.readers.records": "has_samples image_columns parquet_schema read_records",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
+    "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
     "aekit.data.readers.series": "LengthOption MissingOption SeriesSource UnequalOption find_parts holds_series",
+    "aekit.data.readers.shards": "holds_only list_shards",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
     "aekit.data.readers.tables": (
         "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column parts_in read_parts read_table to_labels"
     ),
+    "aekit.data.readers.tar_shards": "read_tar_shards",
     "aekit.data.readers.video": "VIDEO_ENDINGS Video VideoReader",
     "aekit.data.readers.windows": "WindowCutter",
     "aekit.data.resampling": "resample",

@@ -105,7 +105,11 @@ def pages() -> dict[str, str]:
     plural = {kind: "indexes" if kind == "index" else f"{kind}s" for kind in TITLES}
     generated = {f"reference/plugins/{plural[kind]}.md": plugin_page(kind) for kind in TITLES}
     generated |= {"reference/cli.md": command_page(), "reference/plugin.md": plugin_api_page()}
-    return generated | {"changelog.md": changelog(), "tour.md": tour()}
+    return generated | {
+        "changelog.md": changelog(),
+        "tour.md": notebook("tour"),
+        "containers.md": notebook("containers"),
+    }
 
 
 def plugin_page(kind: str) -> str:
@@ -156,13 +160,13 @@ def changelog() -> str:
     return LINK.sub(lambda link: f"]({posixpath.relpath(link[1], 'docs')}{link[2]})", text)
 
 
-def tour() -> str:
+def notebook(name: str) -> str:
     """Return the cells of the notebook as a page."""
-    cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text("utf-8"))["cells"]
+    cells = json.loads((ROOT / "docs" / f"{name}.ipynb").read_text("utf-8"))["cells"]
     sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
     parts = [text if kind == "markdown" else f"```python\n{text}\n```" for kind, text in sources]
     title, *others = "\n\n".join(parts).split("\n", 1)
-    return f"{title}\n\nThis page is a [notebook](tour.ipynb) to run.\n{''.join(others)}\n"
+    return f"{title}\n\nThis page is a [notebook]({name}.ipynb) to run.\n{''.join(others)}\n"
 
 
 def outside_links(markdown: str, place: str) -> str:

@@ -19,8 +19,8 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     """Open embeddings, or embed the data that a run was trained on.
 
     Args:
-        data: `Embeddings`, their folder or an array (N, D); or the folder of a run or its `Encoder`, whose training data is
-            embedded.
+        data: `Embeddings`, their folder, a file of precomputed vectors or an array (N, D); or the folder of a run or its
+            `Encoder`, whose training data is embedded.
         progress: receives the progress of embedding.
         device: device that the encoder of a run computes on; default: the CPU, or where an `Encoder` is.
 
@@ -33,7 +33,7 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     elif isinstance(data, Encoder):
         encoder, name = open_encoder(data, device=chosen), "the encoder"
     else:
-        return open_embeddings(data)
+        return open_embeddings(data, progress)
     origin = encoder.record.get("data", {})
     if "source" not in origin:
         raise DataError(f"{name}: was trained on data in memory; embed data with it and pass the embeddings instead")

@@ -32,7 +32,7 @@ def cluster(
     as_json: bool,
     progress: Progress,
 ) -> None:
-    """Cluster EMBEDDINGS (a folder written by `aekit embed`)."""
+    """Cluster EMBEDDINGS (a folder written by `aekit embed`, or a file of precomputed vectors such as .npy)."""
     clustering = aekit.find_clusters(
         embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, device=device, progress=progress
     )

@@ -73,11 +73,16 @@ def evaluate(
     overrides: dict[str, Any],
     progress: Progress,
 ) -> None:
-    """Evaluate EMBEDDINGS against raw input, PCA and a random encoder. Writes EMBEDDINGS/results.json."""
+    """Evaluate EMBEDDINGS against raw input, PCA and a random encoder.
+
+    EMBEDDINGS is a folder written by `aekit embed`, or a file of precomputed vectors such as .npy. Writes
+    EMBEDDINGS/results.json, or NAME.results.json next to the file NAME.
+    """
+    from aekit.encoder.embeddings import open_embeddings
     from aekit.evaluation.labels import read_labels
     from aekit.evaluation.splits import groups_from_ids
 
-    opened = aekit.Embeddings.open(embeddings)
+    opened = open_embeddings(embeddings, progress)
     targets, names = read_labels(labels, opened.ids) if labels else (None, ())
     evaluation = aekit.evaluate(
         opened,
@@ -86,7 +91,7 @@ def evaluate(
         target_type=target_type,
         evaluators=evaluators or None,
         groups=groups_from_ids(opened.ids, groups) if groups else None,
-        compare_with={path.rstrip("/"): aekit.Embeddings.open(path) for path in compare_with},
+        compare_with={path.rstrip("/"): open_embeddings(path, progress) for path in compare_with},
         run=run,
         baselines=baselines,
         checks=checks,
@@ -95,5 +100,7 @@ def evaluate(
         options=nest({name.removeprefix("evaluate."): value for name, value in overrides.items()}),
         progress=progress,
     )
-    write_json(Path(embeddings) / "results.json", evaluation.to_dict())
+    place = Path(embeddings)
+    results = place / "results.json" if opened.folder else place.with_name(f"{place.stem}.results.json")
+    write_json(results, evaluation.to_dict())
     click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text(verbose=verbose))

@@ -31,7 +31,7 @@ def index(
     overrides: dict[str, Any],
     progress: Progress,
 ) -> None:
-    """Index EMBEDDINGS (a folder written by `aekit embed`).
+    """Index EMBEDDINGS (a folder written by `aekit embed`, or a file of precomputed vectors such as .npy).
 
     Run it again after the embeddings have grown: only new vectors are added.
     """

@@ -43,7 +43,7 @@ def map(
     """Draw EMBEDDINGS, or the training data of a RUN, as a map in two dimensions.
 
     The image shows the map next to principal components; a Parquet file next to the image holds the coordinates. The HTML
-    page shows each sample and its neighbors at its point.
+    page shows each sample and its neighbors at its point. EMBEDDINGS may be a file of precomputed vectors such as .npy.
     """
     if out is None and html is None:
         raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")

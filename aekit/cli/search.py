@@ -38,8 +38,8 @@ def search(
 ) -> None:
     """Find the nearest neighbors of each QUERY in INDEX.
 
-    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index. Queries that cannot be read
-    are skipped and listed.
+    QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index; the queries of an index of
+    precomputed vectors are vectors. Queries that cannot be read are skipped and listed.
     """
     opened = aekit.open_index(index)
     loaded = aekit.load(encoder, device=device) if encoder else None

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from aekit.errors import DataError
 
 
-def stack_rows(rows: Sequence[Any]) -> np.ndarray:
-    """Stack a list of arrays of one shape to (N, ...)."""
+def stack_rows(rows: Sequence[Any], what: str = "row {} of the list") -> np.ndarray:
+    """Stack a list of arrays of one shape to (N, ...).
+
+    Raises:
+        DataError: it is empty, or the arrays differ in shape or are none; `what` names a row in the message.
+    """
     if not len(rows):
         raise DataError("an empty list: expected arrays")
     shapes = []
@@ -19,12 +24,23 @@ def stack_rows(rows: Sequence[Any]) -> np.ndarray:
         try:
             shapes.append(np.shape(row))
         except ValueError:  # numpy's own message does not name the row
-            raise DataError(f"row {number} of the list is ragged; expected arrays of one shape") from None
+            raise DataError(f"{what.format(number)} is ragged; expected arrays of one shape") from None
         if shapes[number] != shapes[0]:
-            raise DataError(f"row {number} of the list has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
+            raise DataError(f"{what.format(number)} has shape {shapes[number]}, row 0 has {shapes[0]}: expected one")
     if any(isinstance(row, np.ma.MaskedArray) for row in rows):
         return np.ma.stack(rows)
-    return np.stack([np.asarray(row) for row in rows])
+    stacked = np.stack([np.asarray(without_tensor(row)) for row in rows])
+    if stacked.dtype == object:
+        raise DataError(f"{what.format(0)} is of type {type(rows[0]).__name__}; expected arrays of numbers")
+    return stacked
+
+
+def without_tensor(value: Any) -> Any:
+    """Return a torch tensor as an array, and anything else as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def unmask(array: np.ndarray) -> tuple[np.ndarray, list[str]]:

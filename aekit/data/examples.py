@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def image_list(folder: Path) -> Path:
         lines.append(f"listed/{row}.png,class-{label},{'test' if row % 3 == 0 else 'train'}")
     (folder / "list.csv").write_text("\n".join(lines) + "\n", "utf-8")
     return folder / "list.csv"
+
+
+def encoded_images() -> list[bytes]:
+    """Return 12 gray images as the content of .png files."""
+    from PIL import Image
+
+    contents = []
+    for pixels in _pixels():
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "png")
+        contents.append(stream.getvalue())
+    return contents
 
 
 def write_mnist(folder: Path) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aekit.data._source_choice import data_exists
 from aekit.errors import DataError
 from aekit.registry.discovery import registry
 
@@ -65,13 +66,13 @@ def locate(path: str, folder: str | Path | None = None) -> str:
     """
     expanded = os.path.expanduser(path)
     if os.path.isabs(expanded):
-        if not os.path.exists(expanded):
+        if not data_exists(Path(expanded)):
             raise DataError(f"{path}: no such file or folder")
         return expanded
     artifact = None if folder is None else Path(os.path.abspath(folder))
     above = [] if artifact is None else [artifact, *artifact.parents]
     places = [os.path.join(base, expanded) for base in (*above, Path.cwd()) if base != base.parent]
-    existing = {os.path.realpath(place): place for place in places if os.path.exists(place)}
+    existing = {os.path.realpath(place): place for place in places if data_exists(Path(place))}
     if len(existing) > 1:
         raise DataError(f"{path}: can be {' or '.join(existing.values())}; pass the data that is meant")
     if not existing:

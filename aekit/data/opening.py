@@ -5,13 +5,10 @@ No source is known by name here: registered sources declare which files they han
 
 from __future__ import annotations
 
-import difflib
-import math
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,21 +16,23 @@ import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
-from aekit.data._claims import claiming_sources
+from aekit.data._containers import unwrap
+from aekit.data._source_choice import Options, choose_source, data_exists, missing_data
+from aekit.data.axes import KindOption, Layout, infer_axes
+from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.locations import locate
-from aekit.data.readers.folders import classes_without_files, list_files, readable_text
+from aekit.data.readers._encoded_images import EncodedImages
+from aekit.data.readers._image_files import first_line
+from aekit.data.readers.folders import classes_without_files, readable_text
+from aekit.data.readers.images import ImageItems
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
-from aekit.data.spec import Kind, SampleSpec
+from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.progress import warn
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, prints_to_stderr, registry
 from aekit.registry.options import validate_options
-
-KindOption = Literal["auto", "vector", "series", "image", "clip"]
-Layout = Literal["auto", "channels-first", "channels-last"]
-Options = Mapping[str, Mapping[str, Any]]
 
 
 @checked_arguments
@@ -45,7 +44,8 @@ def open_data(
     Args:
         data: a `Source`, a numpy array or torch tensor (N, ...), a list of arrays of one shape, a table of pandas, polars
             or pyarrow, the path of a folder or file, or ``SOURCE:NAME``, such as ``sklearn:digits``. An existing path
-            takes precedence over ``SOURCE:NAME``.
+            takes precedence over ``SOURCE:NAME``. Or images of Pillow, a list of images or of paths, (X, y), a dict of
+            arrays, a sparse matrix, a torch `Dataset` or `DataLoader`, a `datasets.Dataset`, or an iterator of samples.
         options: options of the source that opens it, by the source's name: ``{"images": {"size": 96}}``. Arrays and tables
             in memory take those of `arrays`: ``{"arrays": {"kind": "image"}}``.
         like: sample spec of an encoder. Images are converted to it; other samples that do not fit it are refused.
@@ -72,6 +72,9 @@ def open_data(
         if options:
             raise RecipeError(f"data.{name}: options do not apply to a source that is already open" for name in options)
         return _checked(data, "the source", like)
+    contents = unwrap(data)
+    if contents is not None:
+        return _checked(_open_contents_with(contents, options or {}, like), contents.place, like)
     if isinstance(data, (list, tuple)):
         data = stack_rows(data)
     if isinstance(data, torch.Tensor):
@@ -81,6 +84,8 @@ def open_data(
         data = pa.table({name: data[name] for name in data.dtype.names})
     if hasattr(data, "__arrow_c_stream__"):
         table = to_table(data)
+        if (contents := unwrap(table)) is not None:
+            return _checked(_open_contents_with(contents, options or {}, like), contents.place, like)
         source = _open_in_memory(table, options, like) if options else from_table(table, like=like)
         return _checked(source, "the table", like)
     if not isinstance(data, np.ndarray):
@@ -138,103 +143,54 @@ def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySourc
     return source
 
 
-def infer_axes(
-    array: np.ndarray, kind: KindOption = "auto", layout: Layout = "auto", like: SampleSpec | None = None
-) -> tuple[np.ndarray, Kind | None, str]:
-    """Determine the axes of an array. No other code decides this.
+def open_contents(
+    contents: Contents, like: SampleSpec | None = None, spec_options: Mapping[str, Any] | None = None
+) -> Source:
+    """Make a source of samples that a format or a container holds.
 
-    ====== ================================= ===========================================================
-    axes   read as                           unless
-    ====== ================================= ===========================================================
-    2      vectors (N, D)
-    3      gray images (N, H, W)           neither uint8, uint16, bool nor square: then series (N, C, T)
-    4      images (N, C, H, W)             the last axis is 1, 3 or 4 and the second is not: (N, H, W, C)
-    5      clips (N, C, T, H, W)             likewise (N, T, H, W, C)
-    ====== ================================= ===========================================================
-
-    An array with one axis less than its kind needs gets a channel axis. If `like` is given, an interpretation that fits it
-    takes precedence; an array of the shape of one sample is then one sample.
-
-    Returns:
-        the array (N, *shape), channels first; its kind, None if unknown; a note on an ambiguous choice, or "".
+    Args:
+        contents: the samples, with labels, ids and splits.
+        like: spec of an encoder's input.
+        spec_options: options of `aekit.data.readers.image_headers.choose_spec`, by name, for images.
 
     Raises:
-        DataError: the array does not fit `kind`.
+        DataError: there are no samples, no image can be read, or the array does not hold samples.
     """
-    readings = list(_readings(array, kind, layout))
-    if like is not None:
-        fitting = [(a, k) for a, k in readings + list(_readings(array[None], kind, layout)) if _alike(a, k, like)]
-        if fitting:
-            return *fitting[0], ""
-    if not readings:
-        if kind != "auto":
-            raise DataError(f"array of shape {array.shape}: cannot be read as kind {kind!r}")
-        return array, None, ""
-    arranged, inferred = readings[0]
-    note = ""
-    if kind == "auto" and array.ndim == 3 and inferred == "series":
-        _, channels, steps = array.shape
-        note = f"read as series of {channels} channels and {steps} steps; kind = 'image' reads gray images"
-    elif kind == "auto" and array.ndim == 3 and inferred == "image" and array.dtype not in _PIXELS:
-        side = array.shape[1]
-        note = f"read as gray images of {side}x{side}, as they are square; kind = 'series' reads {side} channels of {side} steps"
-    return arranged, inferred, note
-
-
-_AXES: dict[Kind, int] = {"vector": 2, "series": 3, "image": 4, "clip": 5}
-_CHANNELS = (1, 3, 4)
-_PIXELS = (np.uint8, np.uint16, np.bool_)
-_SQUARE = 8
-"""Smallest side of square arrays of other numbers that are images."""
-
-
-def _readings(array: np.ndarray, kind: KindOption, layout: Layout) -> list[tuple[np.ndarray, Kind]]:
-    """Return every interpretation of the axes, the most likely first."""
-    kinds: list[Kind]
-    if kind != "auto":
-        kinds = [kind]
+    samples, labels, ids, splits = contents.samples, contents.labels, contents.ids, contents.splits
+    source: Source
+    if isinstance(samples, np.ndarray):
+        source = from_array(samples, like=like, labels=labels, ids=ids, splits=splits)
+    elif isinstance(samples, pa.Table):
+        source = from_table(samples, like=like)
+    elif isinstance(samples, ImagesOnDemand):
+        source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
+        source.ids = source.ids if ids is None else ids
     else:
-        kinds = [k for k in get_args(Kind) if array.ndim == _AXES[k] or array.ndim == _AXES[k] - 1 >= 2]
-        square = array.ndim == 3 and array.shape[1] == array.shape[2] >= _SQUARE
-        images = square or (array.ndim == 3 and array.dtype in _PIXELS)
-        kinds.sort(key=lambda k: (images and k != "image", array.ndim != _AXES[k]))
-    readings: list[tuple[np.ndarray, Kind]] = []
-    for k in kinds:
-        if k == "vector":
-            if array.ndim == 2 or (kind == "vector" and array.ndim > 2):
-                readings.append((array.reshape(len(array), math.prod(array.shape[1:])), k))
-        elif array.ndim == _AXES[k] - 1:
-            readings.append((array[:, None], k))
-        elif array.ndim == _AXES[k]:
-            first, last = (array, k), (np.moveaxis(array, -1, 1), k)
-            pixels = k in ("image", "clip") and array.shape[-1] in _CHANNELS and array.shape[1] not in _CHANNELS
-            both = [last, first] if pixels else [first, last]
-            readings += both if layout == "auto" else [last if layout == "channels-last" else first]
-    return readings
-
-
-def _alike(array: np.ndarray, kind: Kind, like: SampleSpec) -> bool:
-    return kind == like.kind and array.shape[1:] == like.shape
+        source = EncodedImages(
+            samples, contents.place, like, ids=ids, labels=labels, splits=splits, spec_options=spec_options
+        )
+    source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
+    return source
 
 
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
     path = Path(os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser()))
     name, colon, where = text.partition(":")
-    if os.path.exists(path):
+    if data_exists(path):
         text = where = str(path)
         try:
-            plugin = _reader(path, options)
+            plugin = choose_source(path, options)
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise DataError(f"{path}: cannot be read ({first_line(error)})") from None
     elif colon:
         plugin = registry().get("source", name, required_by=f"data {text!r}")
         if plugin.entry.tags:  # it reads files, so that this is a path
             where = os.path.abspath((base or Path()) / Path(os.path.expandvars(where)).expanduser())
-            if not os.path.exists(where):
-                raise _missing(Path(where))
+            if not data_exists(Path(where)):
+                raise missing_data(Path(where))
             text = f"{name}:{where}"
     else:
-        raise _missing(path)
+        raise missing_data(path)
     names = {plugin.name, plugin.qualified}
     others = [other for other in options if other not in names]
     if others:
@@ -254,6 +210,36 @@ def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleS
     return plugin.load()(data, like, **_validate(plugin, given))
 
 
+def _open_contents_with(contents: Contents, options: Options, like: SampleSpec | None) -> Source:
+    """Open the samples of a container with the options of the source that opens such data in files."""
+    samples = contents.samples
+    if isinstance(samples, (np.ndarray, pa.Table)):
+        if not options:
+            return open_contents(contents, like)
+        source = _open_in_memory(samples, options, like)
+        if contents.labels is not None:
+            source.labels = contents.labels
+        if contents.splits is not None or contents.ids is not None:
+            source.splits = contents.splits
+            source.ids = RowIds(contents.splits, len(source)) if contents.ids is None else contents.ids
+        source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
+        return source
+    others = [name for name in options if name != "images"]
+    if others:
+        raise RecipeError(f"data.{name}: images in memory take the options of 'images'" for name in others)
+    given = options.get("images", {})
+    unknown = [name for name in given if name not in _SPEC_OPTIONS]
+    if unknown:
+        expected = ", ".join(_SPEC_OPTIONS)
+        raise RecipeError(f"data.images.{name}: not for images in memory; expected {expected}" for name in unknown)
+    values = _validate(registry().get("source", "images", required_by="data"), given)
+    return open_contents(contents, like, {name: values[name] for name in given})
+
+
+_SPEC_OPTIONS = ("size", "resize", "crop_pct", "interpolation", "channels")
+"""Options of the source `images` that say what images are converted to."""
+
+
 def _validate(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
     place = f"data.{plugin.name}"
     if not isinstance(given, Mapping):
@@ -269,7 +255,7 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
         with prints_to_stderr():
             source = plugin.load()(where, like, **values)
     except OSError as error:
-        raise DataError(f"{error.filename or text}: cannot be read ({error.strerror or error})") from None
+        raise DataError(f"{error.filename or text}: cannot be read ({first_line(error)})") from None
     except AekitError:
         raise
     except Exception as error:
@@ -289,49 +275,6 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
         source.losses = (*source.losses, line)
     source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
     return _checked(source, text, like)
-
-
-def _reader(path: Path, options: Options) -> Plugin:
-    """Return the source for a path: by its ending (or ``folder``), and if several match, by the content."""
-    plugins = registry().by_kind("source")
-    matching = [plugin for plugin in plugins if _handles(plugin, path)]
-    if not matching:
-        known = sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"})
-        what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
-        raise DataError(
-            f"{path}: no source reads {'folders' if path.is_dir() else what}; available: {', '.join(known)}"
-        )
-    if len(matching) == 1:
-        return matching[0]
-    named = [plugin for plugin in matching if {plugin.name, plugin.qualified} & set(options)]
-    claiming: list[Plugin] = []
-    looks_for: list[str] = []
-    # Built-in sources win, so that installing a plugin does not change how files are read.
-    built_in = [plugin for plugin in matching if plugin.distribution == BUILT_IN]
-    for candidates in (named, built_in, [plugin for plugin in matching if plugin not in built_in]):
-        claiming = claiming or claiming_sources(candidates, path, looks_for)
-    if len(claiming) > 1:
-        choices = " or ".join(f"{plugin.name}:{path}" for plugin in claiming)
-        raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
-    if not claiming:
-        what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
-        counts = Counter(reason for _, reason in list_files(path, ())) if path.is_dir() else Counter[str]()
-        kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
-        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
-    return claiming[0]
-
-
-def _handles(plugin: Plugin, path: Path) -> bool:
-    name = path.name.lower()
-    return any(name.endswith(tag) if tag != "folder" else path.is_dir() for tag in plugin.entry.tags)
-
-
-def _missing(path: Path) -> DataError:
-    if not path.parent.is_dir():
-        return DataError(f"{path}: no such file or folder; {path.parent} does not exist")
-    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
-    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "expected a folder, a file or SOURCE:NAME"
-    return DataError(f"{path}: no such file or folder; {hint}")
 
 
 def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import torch
 
 from aekit.data.locations import resolved_origin
-from aekit.data.opening import reopen
-from aekit.data.source import Source
+from aekit.data.opening import open_data, reopen
+from aekit.data.source import Source, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.encoder._selection import cosine_similarity, selected_rows
 from aekit.encoder.identity import check_same_encoder, read_description
@@ -22,8 +22,11 @@ from aekit.encoder.parquet_store import Rows, concatenate_rows, from_table, sele
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.io.atomic import file_sha256, read_json
 from aekit.io.summaries import data_frame, html_summary
+from aekit.progress import SILENT, Progress
 
 FORMAT = 1
+PRECOMPUTED = "precomputed"
+"""Kind, in the manifest, of vectors that no encoder of aekit made."""
 SEARCHED_IDS = 10_000
 """Most ids among which the nearest to an unknown one is looked for."""
 
@@ -104,17 +107,46 @@ class Embeddings:
         return cls(manifest, folder=folder)
 
     @classmethod
-    def from_array(cls, vectors: Any) -> Embeddings:
-        """Wrap vectors (N, D) of another program; their digest is the sha256 of their bytes.
+    def from_array(
+        cls,
+        vectors: Any,
+        *,
+        ids: Sequence[str] | None = None,
+        labels: np.ndarray | None = None,
+        splits: np.ndarray | None = None,
+    ) -> Embeddings:
+        """Wrap vectors (N, D) of another program, with an identity of their own: the sha256 of their kind, shape and bytes.
+
+        Args:
+            vectors: (N, D).
+            ids: N unique ids; default: the row numbers.
+            labels: (N,) or None.
+            splits: (N,) of str or None.
 
         Raises:
             DataError: the shape is not (N, D), or values are not finite.
         """
         vectors = finite_vectors(vectors)
-        digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes()).hexdigest()
-        ids = [str(row) for row in range(len(vectors))]
-        manifest = {"digest": digest, "dim": vectors.shape[1], "count": len(vectors), "origin": None}
-        return cls(manifest, rows=Rows(ids, vectors, None, None, ids))
+        hasher = hashlib.sha256(f"{PRECOMPUTED} {vectors.shape}".encode())
+        hasher.update(np.ascontiguousarray(vectors).data)
+        ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
+        manifest = {"kind": PRECOMPUTED, "digest": hasher.hexdigest(), "dim": vectors.shape[1], "count": len(vectors)}
+        return cls(manifest | {"origin": None}, rows=Rows(ids, vectors, labels, splits, ids))
+
+    @classmethod
+    def from_source(cls, source: Source) -> Embeddings:
+        """Wrap the vectors of a source, with its ids, labels and splits.
+
+        Raises:
+            DataError: its samples are not vectors, or values are not finite.
+        """
+        if not source.spec.is_vector:
+            raise DataError(f"samples are {source.spec}: expected vectors (N, D); embed them with an encoder first")
+        rows, ok = read_valid(source, np.arange(len(source)))
+        if not ok.all():
+            name, reason = next(iter(source.skipped.items()))
+            raise DataError(f"{int((~ok).sum())} of {len(ok)} vectors cannot be used, e.g. {name!r}: {reason}")
+        return cls.from_array(rows, ids=source.ids, labels=source.labels, splits=source.splits)
 
     def __len__(self) -> int:
         return self.manifest["count"]
@@ -162,7 +194,7 @@ class Embeddings:
 
     def __repr__(self) -> str:
         extras = [name for name in ("labels", "splits") if self._has(name)]
-        text = f"Embeddings {len(self)} x {self.dim} of encoder {self.digest[:12]}"
+        text = f"Embeddings {len(self)} x {self.dim} {self._maker()}"
         return f"<{', '.join([text, *extras])}>"
 
     def _has(self, column: str) -> bool:
@@ -183,7 +215,10 @@ class Embeddings:
         ]
         place = [] if self.folder is None else [f"in {self.folder}"]
         title = f"{len(self):,} embeddings of {self.dim} dimensions"
-        return html_summary(title, [f"encoder {self.digest[:12]}", *place], rows, total=len(self))
+        return html_summary(title, [self._maker(), *place], rows, total=len(self))
+
+    def _maker(self) -> str:
+        return f"precomputed, {self.digest[:12]}" if self.is_precomputed else f"of encoder {self.digest[:12]}"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -224,6 +259,11 @@ class Embeddings:
     @property
     def dim(self) -> int:
         return self.manifest["dim"]
+
+    @property
+    def is_precomputed(self) -> bool:
+        """Whether another program made the vectors, so that no encoder belongs to them."""
+        return self.manifest.get("kind") == PRECOMPUTED
 
     @property
     def rows(self) -> Rows:
@@ -280,6 +320,8 @@ class Embeddings:
     def source(self) -> tuple[Source, np.ndarray] | None:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
         if self._source is None:
+            if not self.manifest.get("origin"):
+                return None
             try:
                 self._source = reopen(self.manifest["origin"], like=self._encoder_spec(), near=self.encoder_folder)
             except DataError:
@@ -298,12 +340,14 @@ class Embeddings:
         )
 
 
-def open_embeddings(embeddings: Any) -> Embeddings:
+def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
     """Open embeddings given as a folder, as `Embeddings` or as an array: the rule for every function that takes embeddings.
 
     Args:
         embeddings: the path of a folder that `embed` wrote, `Embeddings`, or an array (N, D) such as a numpy array, a torch
-            tensor, a data frame or a list of rows.
+            tensor, a data frame or a list of rows; or a file of precomputed vectors, in any format that `aekit.open_data`
+            reads as vectors: ``.npy``, a Parquet table with a column of lists, ...
+        progress: receives a note on precomputed vectors.
 
     Raises:
         DataError: another type, no embeddings at the path, or an array of another shape or with non-finite values.
@@ -312,13 +356,30 @@ def open_embeddings(embeddings: Any) -> Embeddings:
     if isinstance(embeddings, Embeddings):
         return embeddings
     if isinstance(embeddings, (str, Path)):
-        return Embeddings.open(embeddings)
+        return _open_path(embeddings, progress)
     if isinstance(embeddings, torch.Tensor):
         embeddings = embeddings.detach().float().cpu()
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
         return Embeddings.from_array(embeddings)
     expected = "a path, Embeddings or an array (N, D)"
     raise DataError(f"embeddings of type {type(embeddings).__name__}: expected {expected}")
+
+
+def _open_path(path: str | Path, progress: Progress) -> Embeddings:
+    """Open a folder of embeddings, or read the vectors of a file or of ``SOURCE:NAME``."""
+    named = ":" in str(path) and not Path(path).exists()
+    is_data = Path(path).is_file() or Path(path).suffix == ".zarr"  # a format that is a folder
+    if not named and not is_data:
+        return Embeddings.open(path)
+    source = open_data(path)
+    source.report_notes(progress)
+    try:
+        vectors = Embeddings.from_source(source)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    # A table of measurements opens as well: its reader says what becomes of its columns.
+    progress.say(f"{len(vectors)} precomputed vectors of {vectors.dim} entries, used as they are")
+    return vectors
 
 
 def finite_vectors(embeddings: Any) -> np.ndarray:
@@ -328,7 +389,8 @@ def finite_vectors(embeddings: Any) -> np.ndarray:
         DataError: they are not numbers, not of shape (N, D), or not finite.
     """
     try:
-        vectors = np.asarray(embeddings, np.float32)
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is refused below
+            vectors = np.asarray(embeddings, np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"embeddings are not numbers: {error}") from error
     if vectors.ndim != 2 or not vectors.size:

@@ -34,6 +34,9 @@ def find_provenance(stored: Embeddings | None, notes: list[str]) -> Provenance |
     if stored is None:
         notes.append("no baselines: an array does not tell which samples and which encoder it comes from")
         return None
+    if stored.is_precomputed:
+        notes.append("no baselines: the vectors are precomputed, so that neither samples nor an encoder belong to them")
+        return None
     encoder = encoder_of(stored)
     source = stored.source() if encoder else None
     if encoder is None or source is None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
-from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.embeddings import PRECOMPUTED, Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
@@ -59,7 +59,7 @@ def build_index(
     """Build an index, or update the one in `out`: new samples are added to it; if samples changed, it is rebuilt.
 
     Args:
-        embeddings: `aekit.Embeddings`, their folder, or an array (N, D).
+        embeddings: `aekit.Embeddings`, their folder, a file of precomputed vectors, or an array (N, D).
         out: folder; without it the index stays in memory.
         engine: name of an index plugin, or a class derived from `aekit.plugin.Index`.
         metric: ``cosine``, ``l2`` or ``ip`` (inner product).
@@ -83,7 +83,7 @@ def build_index(
         ((2, 3), [0, 1])
     """
     progress = open_progress(progress)
-    embeddings = open_embeddings(embeddings)
+    embeddings = open_embeddings(embeddings, progress)
     if not len(embeddings):
         raise DataError("no embeddings to index")
     if metric not in get_args(Similarity):
@@ -119,7 +119,20 @@ def _refuse_other_content(folder: Path) -> None:
 
 
 def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
-    digests = [read_json(folder / "manifest.json")["digest"]] if (folder / "manifest.json").exists() else []
+    manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+    either_precomputed = manifest.get("kind") == PRECOMPUTED or embeddings.is_precomputed
+    if manifest and either_precomputed and manifest["digest"] != embeddings.digest:
+        before, now = (
+            "precomputed vectors" if kind == PRECOMPUTED else f"vectors of encoder {digest[:12]}"
+            for kind, digest in (
+                (manifest.get("kind"), manifest["digest"]),
+                (embeddings.manifest.get("kind"), embeddings.digest),
+            )
+        )
+        raise IdentityError(
+            f"the index in {folder} holds {before}, these are other {now}; choose another folder with -o"
+        )
+    digests = [manifest["digest"]] if manifest else []
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in digests:
         check_same_encoder(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
@@ -150,6 +163,7 @@ def _build(
         "reason": reason,
         "origin": embeddings.manifest.get("origin"),
     }
+    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {}
     index = VectorIndex(engine, manifest, embeddings.metadata(), None)
     _measure(index, embeddings, progress)
     return index

@@ -18,8 +18,9 @@ from pydantic import Field
 
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data
+from aekit.data.spec import SampleSpec
 from aekit.encoder.embedding import embed_samples
-from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.embeddings import PRECOMPUTED, Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import load
@@ -121,9 +122,8 @@ class VectorIndex:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        return (
-            f"<VectorIndex {len(self)} x {self.dim} by {self.manifest['engine']['name']} of encoder {self.digest[:12]}>"
-        )
+        maker = "of precomputed vectors" if self.is_precomputed else "of encoder"
+        return f"<VectorIndex {len(self)} x {self.dim} by {self.manifest['engine']['name']} {maker} {self.digest[:12]}>"
 
     @property
     def digest(self) -> str:
@@ -132,6 +132,11 @@ class VectorIndex:
     @property
     def dim(self) -> int:
         return self.manifest["dim"]
+
+    @property
+    def is_precomputed(self) -> bool:
+        """Whether its vectors were made by another program, so that no encoder belongs to them."""
+        return self.manifest.get("kind") == PRECOMPUTED
 
     def encoder(self) -> Encoder | None:
         """Return the encoder of its vectors, or None if it is not stored with the index."""
@@ -167,7 +172,14 @@ class VectorIndex:
         """
         if k < 1:
             raise DataError(f"k = {k}: expected at least 1")
-        if isinstance(queries, Embeddings):
+        if isinstance(queries, Embeddings) and not (queries.is_precomputed and self.is_precomputed):
+            if queries.is_precomputed or self.is_precomputed:
+                ours, theirs = (
+                    ("precomputed", "an encoder's") if self.is_precomputed else ("an encoder's", "precomputed")
+                )
+                raise IdentityError(
+                    f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
+                )
             check_same_encoder(self.digest, queries.digest, what="this index", maker="the query is")
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
@@ -206,6 +218,8 @@ class VectorIndex:
         """Embed files or arrays with the encoder of the index and search for them; those that cannot be read are skipped, and
         a warning lists them.
 
+        The queries of an index of precomputed vectors are vectors, too.
+
         Args:
             data: as in `aekit.open_data`: an image, a folder, an array file, an array.
             k: number of neighbors.
@@ -219,6 +233,12 @@ class VectorIndex:
             DataError: there is no encoder, or none of the data can be read.
             IdentityError: `encoder` is not the one that made the index.
         """
+        if self.is_precomputed:
+            if encoder is not None:
+                raise IdentityError(
+                    f"this index holds precomputed vectors; encoder {encoder.digest[:12]} made none of them"
+                )
+            return self._search_vectors(data, k, options)
         encoder = encoder or self.encoder()
         if encoder is None:
             raise DataError("this index has no encoder stored with it; pass one as `encoder`")
@@ -234,6 +254,18 @@ class VectorIndex:
             warn(f"query {name}: {reason}; skipped")
         hits = self.search(queries, k)
         return Hits.of(queries.ids, hits.scores, hits.rows, self.metadata, named=True)
+
+    def _search_vectors(self, data: Any, k: int, options: dict[str, Any] | None) -> Hits:
+        """Search for the vectors (Q, D) or (D,) of data; only their length can be checked."""
+        try:
+            source = open_data(data, options, like=SampleSpec("vector", (self.dim,), "float32"))
+        except DataError:  # integers fit as well; other problems are reported without `like`
+            source = open_data(data, options)
+        if source.spec.shape != (self.dim,):
+            expected = f"this index holds precomputed vectors of {self.dim} entries: expected such vectors"
+            raise DataError(f"the queries are {source.spec}; {expected}")
+        hits = self.search(np.asarray(Embeddings.from_source(source)), k)
+        return Hits.of(list(source.ids), hits.scores, hits.rows, self.metadata, named=True)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
         """Return a record of each of (Q, k) neighbors: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""

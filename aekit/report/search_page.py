@@ -34,7 +34,8 @@ def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict
     if cells and (encoder := index.encoder()):
         sheet = SpriteSheetBuilder(encoder).sprite_sheet(np.stack(list(cells.values())))
 
-    subtitle = f"{len(index):,} samples indexed by encoder {index.digest[:12]}; each neighbor shows its "
+    maker = "precomputed vectors" if index.is_precomputed else "encoder"
+    subtitle = f"{len(index):,} samples indexed by {maker} {index.digest[:12]}; each neighbor shows its "
     page = Page("Nearest neighbors", subtitle + _METRICS[index.manifest["metric"]])
 
     def drawn(name: str, title: str) -> str:

@@ -26,6 +26,7 @@ from aekit.data.readers.image_headers import ORIENTATION, Header, choose_spec, d
 from aekit.data.readers.resizing import resize_image
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
+from aekit.errors import DataError
 
 
 def read_images(
@@ -242,7 +243,18 @@ class ImageItems(Source):
     ) -> None:
         self.item, self.ids, self.labels, self.splits, self.skipped = item, RowIds(splits, count), labels, splits, {}
         sample = random.Random(0).sample(range(count), min(count, ITEMS))
-        self.spec, notes = choose_spec([header_of(item(index)) for index in sample], like, **(spec_options or {}))
+        headers, reasons = [], []
+        for index in sample:
+            try:
+                headers.append(header_of(item(index)))
+                if 0 in headers[-1].size:
+                    raise BadImage("an image without pixels")
+            except (BadImage, OSError, ValueError) as error:
+                reasons.append(first_line(error))
+        if reasons and len(reasons) == len(sample):
+            raise DataError(f"none of {count} images can be read: {reasons[0]}")
+        usable = [header for header in headers if 0 not in header.size]
+        self.spec, notes = choose_spec(usable, like, **(spec_options or {}))
         self.notes = tuple(notes)
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +14,8 @@ import numpy as np
 
 from aekit.errors import DataError, closest_name
 
-_SAMPLES = ("x", "data", "images", "imgs", "frames", "features", "samples", "arr_0")
-_LABELS = ("y", "labels", "label", "targets", "target")
+SAMPLE_NAMES = ("x", "data", "images", "imgs", "frames", "features", "samples", "arr_0")
+LABEL_NAMES = ("y", "labels", "label", "targets", "target")
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _SPLIT_SAMPLES = ("x_{}", "{}_x", "{}_images", "images_{}", "{}_data", "data_{}")
 _SPLIT_LABELS = ("y_{}", "{}_y", "{}_labels", "labels_{}", "{}_targets", "targets_{}")
@@ -60,9 +60,29 @@ def read_npz(
         _check_magic(path, file.read(6))
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
-            parts = _parts(path, archive.files, x, y)
-            arrays = [archive[name] for _, name, _ in parts]
-            labels = [archive[name] for _, _, name in parts if name]
+            return join_arrays(path, archive, x, y)
+
+
+def join_arrays(
+    path: Path | str, named: Mapping[str, np.ndarray], x: str = "auto", y: str = "auto"
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None, str]:
+    """Choose the samples and labels among arrays with names, and join those of several splits.
+
+    Args:
+        path: where they come from, for messages.
+        named: name -> array, or something that reads the array when it is asked for.
+        x: as in `read_npz`.
+        y: as in `read_npz`.
+
+    Returns:
+        as `read_npz`.
+
+    Raises:
+        DataError: an array is missing, or the number of labels does not match.
+    """
+    parts = _parts(path, list(named), x, y)
+    arrays = [named[name] for _, name, _ in parts]
+    labels = [named[name] for _, _, name in parts if name]
     for array, (_, name, _) in zip(arrays, parts):
         if array.shape[1:] != arrays[0].shape[1:]:
             raise DataError(f"{path}: {name} is of shape {array.shape}, {parts[0][1]} of {arrays[0].shape}")
@@ -80,7 +100,7 @@ def read_npz(
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays), all_labels, splits, note
 
 
-def _parts(path: Path, names: list[str], x: str, y: str) -> _Parts:
+def _parts(path: Path | str, names: list[str], x: str, y: str) -> _Parts:
     known = {name.lower(): name for name in reversed(names)}
     for name in (x, y):
         if name not in ("auto", "none", *names):
@@ -94,13 +114,13 @@ def _parts(path: Path, names: list[str], x: str, y: str) -> _Parts:
                 parts.append((split, samples, labels))
         if parts:
             return parts
-    samples = _first(known, _SAMPLES) or (names[0] if len(names) == 1 else None) if x == "auto" else x
+    samples = _first(known, SAMPLE_NAMES) or (names[0] if len(names) == 1 else None) if x == "auto" else x
     if samples is None:
-        content, expected = ", ".join(names) or "nothing", ", ".join(("X", *_SAMPLES[1:]))
+        content, expected = ", ".join(names) or "nothing", ", ".join(("X", *SAMPLE_NAMES[1:]))
         raise DataError(f"{path}: holds {content}; expected one of {expected}, or choose an array by x")
     if samples == "arr_0" and y == "auto" and names == ["arr_0", "arr_1"]:
         return [("", samples, "arr_1")]  # as numpy names samples and labels
-    return [("", samples, _first(known, _LABELS) if y == "auto" else None if y == "none" else y)]
+    return [("", samples, _first(known, LABEL_NAMES) if y == "auto" else None if y == "none" else y)]
 
 
 def _first(known: dict[str, str], candidates: list[str] | tuple[str, ...]) -> str | None:

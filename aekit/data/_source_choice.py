@@ -1,0 +1,102 @@
+"""Choose the source that opens a file or a folder, by its ending and its content."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aekit.data.readers.folders import list_files
+from aekit.data.readers.shards import expand_range
+from aekit.errors import DataError, PluginError, PluginWarning
+from aekit.progress import warn
+from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, registry
+
+Options = Mapping[str, Mapping[str, Any]]
+"""Options of sources, by the source's name."""
+
+
+def choose_source(path: Path, options: Options) -> Plugin:
+    """Return the source for a path: by its ending (or ``folder``), and if several match, by the content."""
+    plugins = registry().by_kind("source")
+    matching = [plugin for plugin in plugins if _handles(plugin, path)]
+    if not matching:
+        known = sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"})
+        what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
+        raise DataError(
+            f"{path}: no source reads {'folders' if path.is_dir() else what}; available: {', '.join(known)}"
+        )
+    if len(matching) == 1:
+        return matching[0]
+    named = [plugin for plugin in matching if {plugin.name, plugin.qualified} & set(options)]
+    claiming: list[Plugin] = []
+    looks_for: list[str] = []
+    # Built-in sources win, so that installing a plugin does not change how files are read.
+    built_in = [plugin for plugin in matching if plugin.distribution == BUILT_IN]
+    for candidates in (named, built_in, [plugin for plugin in matching if plugin not in built_in]):
+        claiming = claiming or _claiming_sources(candidates, path, looks_for)
+    if len(claiming) > 1:
+        choices = " or ".join(f"{plugin.name}:{path}" for plugin in claiming)
+        raise DataError(f"{path}: can be opened by {len(claiming)} sources; write {choices}")
+    if not claiming:
+        what = "an empty folder" if path.is_dir() and not any(path.iterdir()) else "no samples"
+        counts = Counter(reason for _, reason in list_files(path, ())) if path.is_dir() else Counter[str]()
+        kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
+        raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
+    return claiming[0]
+
+
+def _claiming_sources(plugins: Sequence[Plugin], path: Path, looks_for: list[str]) -> list[Plugin]:
+    """Return the sources that read a path by its content, and add what each looks for.
+
+    Sources that recognize exactly this content win over those that take any such file.
+    """
+    claiming, specific = [], []
+    for plugin in plugins:
+        try:
+            code = plugin.load()
+            claim = _trait(code, "claims", None)
+            claims = claim is None or claim(path)
+        except PluginError:  # reported by `aekit plugins`; another source may match
+            continue
+        except Exception as error:
+            if plugin.distribution == BUILT_IN or isinstance(error, OSError):
+                raise
+            warn(f"{plugin.failure(error)}; left out", PluginWarning)
+            continue
+        line = f"{plugin.name} ({_trait(code, 'looks_for', plugin.entry.summary)})"
+        looks_for += [line] if line not in looks_for else []
+        if claims:
+            claiming.append(plugin)
+            specific += [plugin] if _trait(code, "specific", False) else []
+    return specific or claiming
+
+
+def _trait(code: Any, name: str, default: Any) -> Any:
+    """Return an attribute of a source: of its class, or of the module of its function."""
+    module = sys.modules.get(getattr(code, "__module__", ""))
+    return getattr(code, name, default) if inspect.isclass(code) else getattr(module, name, default)
+
+
+def data_exists(path: Path) -> bool:
+    """Return whether a path exists, or files of a pattern such as ``train-{000..003}.tar``."""
+    return os.path.exists(path) or any(map(os.path.exists, expand_range(path)))
+
+
+def _handles(plugin: Plugin, path: Path) -> bool:
+    name = path.name.lower()
+    return any(name.endswith(tag) if tag != "folder" else path.is_dir() for tag in plugin.entry.tags)
+
+
+def missing_data(path: Path) -> DataError:
+    """Return the error for a path where nothing is, with names that are close to it."""
+    if not path.parent.is_dir():
+        return DataError(f"{path}: no such file or folder; {path.parent} does not exist")
+    near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "expected a folder, a file or SOURCE:NAME"
+    return DataError(f"{path}: no such file or folder; {hint}")

@@ -1,0 +1,93 @@
+"""Images that are given one by one: as encoded bytes, such as the content of a .png file, or as paths of files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.data.readers.image_headers import BadImage, all_headers, choose_spec, open_image
+from aekit.data.readers.images import read_images
+from aekit.data.source import RowIds, Source
+from aekit.data.spec import SampleSpec
+from aekit.errors import DataError
+
+MAX_HEADERS = 5000
+"""Number of headers that decide the spec: all of a smaller data set, else a random draw."""
+
+
+class EncodedImages(Source):
+    """Decode images in a thread pool.
+
+    Args:
+        items: (N,) bytes or paths; empty bytes are a missing image.
+        place: where they come from, for messages.
+        like: as in `choose_spec`.
+        ids: (N,) unique ids; default: the row numbers.
+        labels: as in `Source`.
+        splits: as in `Source`.
+        spec_options: further options of `choose_spec`, by name.
+
+    Raises:
+        DataError: there are no images, or none of them can be read.
+    """
+
+    slow = True
+
+    def __init__(
+        self,
+        items: Sequence[bytes | Path],
+        place: str,
+        like: SampleSpec | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        labels: np.ndarray | None = None,
+        splits: np.ndarray | None = None,
+        spec_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.items, self.skipped, self._pool = items, {}, ThreadPoolExecutor(os.cpu_count())
+        self.ids = RowIds(splits, len(items)) if ids is None else ids
+        self.labels, self.splits = labels, splits
+        drawn = np.arange(len(items))
+        if len(items) > MAX_HEADERS:
+            drawn = np.sort(np.random.default_rng(0).choice(len(items), MAX_HEADERS, replace=False))
+        headers = all_headers([items[i] for i in drawn.tolist()], self._pool)
+        readable = [header for header in headers if header is not None]
+        if not readable:
+            reason = f": {_reason(items[0])}" if len(items) else ""
+            raise DataError(f"{place}: none of {len(items)} images can be read{reason}")
+        self.spec, notes = choose_spec(readable, like, **(spec_options or {}))
+        self.notes = tuple(notes)
+        if damaged := len(headers) - len(readable):
+            first = int(drawn[headers.index(None)])
+            what = f"{damaged} of {len(headers)} images cannot be read and will be skipped"
+            self.losses = (f"{what}, e.g. {self.ids[first]}: {_reason(items[first])}",)
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows, reasons = read_images([self.items[i] for i in indices.tolist()], self.spec, self._pool)
+        self.skipped.update({self.ids[int(i)]: reason for i, reason in zip(indices, reasons) if reason})
+        return rows, np.array([reason is None for reason in reasons], bool)
+
+    def fingerprints(self, indices: np.ndarray) -> list[str]:
+        return [_hash(self.items[i]) for i in indices.tolist()]
+
+
+def _hash(item: bytes | Path) -> str:
+    try:
+        content = item.read_bytes() if isinstance(item, Path) else item
+    except OSError:
+        return "unreadable"
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _reason(item: bytes | Path) -> str:
+    try:
+        with open_image(item):
+            return ""
+    except BadImage as error:
+        return str(error)

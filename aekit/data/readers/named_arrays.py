@@ -1,0 +1,130 @@
+"""Choose samples and labels in files of named arrays: HDF5, Zarr and MATLAB."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from aekit.data.contents import Contents
+from aekit.data.readers.numpy_files import LABEL_NAMES, SAMPLE_NAMES, join_arrays
+from aekit.errors import DataError, closest_name
+
+DENSE_BYTES = 2**30
+"""Most bytes that a sparse matrix may take as an array."""
+
+
+def densify(matrix: Any, place: str) -> tuple[np.ndarray, str]:
+    """Return a sparse matrix of SciPy, or a sparse tensor, as an array, and a line that says so.
+
+    Raises:
+        DataError: the array would take more than `DENSE_BYTES`.
+    """
+    size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
+    shape = " x ".join(map(str, matrix.shape))
+    if size > DENSE_BYTES:
+        raise DataError(
+            f"{place}: a sparse matrix of {shape} would take {size / 2**30:.1f} GiB as an array; reduce it first, e.g. with "
+            "sklearn.decomposition.TruncatedSVD"
+        )
+    array = matrix.toarray() if hasattr(matrix, "toarray") else matrix.detach().cpu().to_dense().numpy()
+    return array, f"a sparse matrix of {shape} was made dense"
+
+
+def usable_arrays(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> dict[str, tuple[int, ...]]:
+    """Return the arrays that can be samples, with their shapes: numbers with at least two axes."""
+    return {name: shape for name, (shape, dtype) in shapes.items() if dtype.kind in "uifb" and len(shape) > 1}
+
+
+def read_named_arrays(
+    arrays: Mapping[str, Any],
+    load: Callable[[str], np.ndarray],
+    place: str,
+    *,
+    x: str = "auto",
+    y: str = "auto",
+) -> Contents:
+    """Choose the samples and the labels among named arrays, and load them.
+
+    Args:
+        arrays: path of each array inside the file, such as ``group/x`` -> something with `shape` and `dtype`.
+        load: returns an array by its path.
+        place: where they come from, for messages.
+        x: path of the samples; ``auto``: usual names, also those of splits such as ``train/x``, or the only array of numbers.
+        y: path of the labels; ``auto``: usual names; ``none``: no labels.
+
+    Raises:
+        DataError: there are no samples, or several arrays that may be; an array is missing; labels do not match.
+    """
+    for name in (x, y):
+        if name not in ("auto", "none", *arrays):
+            raise DataError(f"{place}: no array {name!r}{closest_name(name, arrays)}; it holds {_listed(arrays)}")
+    alias = _aliases(arrays)
+    usable = usable_arrays({name: (array.shape, np.dtype(array.dtype)) for name, array in arrays.items()})
+    if x == "auto":
+        # The leaves of the paths, as two groups may hold arrays of one name.
+        named = [name for name in usable if name.rpartition("/")[2].lower() in SAMPLE_NAMES and name in alias.values()]
+        if len(named) > 1 and not _names_splits(named):
+            raise DataError(
+                f"{place}: {len(named)} arrays may be the samples; choose one by x: {_listed(arrays, named)}"
+            )
+        if not named and not _names_splits(list(arrays)):
+            others = [name for name in usable if name.rpartition("/")[2].lower() not in LABEL_NAMES]
+            if len(others) != 1:
+                what = (
+                    f"{len(others)} arrays may be the samples"
+                    if others
+                    else "no array of numbers with two axes or more"
+                )
+                raise DataError(f"{place}: {what}; choose one by x: {_listed(arrays)}")
+            x = others[0]
+    short = {path: name for name, path in alias.items()}
+    loaded = LazyArrays(alias, load)
+    chosen_x, chosen_y = (name if name in ("auto", "none") else short[name] for name in (x, y))
+    samples, labels, splits, note = join_arrays(place, loaded, chosen_x, chosen_y)
+    unused = [path for path in arrays if path not in loaded.used]
+    notes = [f"arrays used: {', '.join(loaded.used)}", *filter(None, [note])]
+    notes += [f"arrays not used: {', '.join(unused[:10])}"] if unused else []
+    return Contents(samples, labels, None, splits, tuple(notes), (), place)
+
+
+class LazyArrays(Mapping[str, np.ndarray]):
+    """Arrays by their short names, loaded when they are asked for.
+
+    Attributes:
+        used: paths of the arrays that were asked for.
+    """
+
+    def __init__(self, paths: Mapping[str, str], load: Callable[[str], np.ndarray]) -> None:
+        self._paths, self._load = paths, load
+        self.used: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        path = self._paths[name]
+        self.used.append(path)
+        return self._load(path)
+
+
+def _aliases(arrays: Mapping[str, Any]) -> dict[str, str]:
+    """Name each array by the last part of its path, or if that repeats, by the whole path with underscores."""
+    leaves = Counter(path.rpartition("/")[2] for path in arrays)
+    names = {path: path.rpartition("/")[2] for path in arrays}
+    return {(names[path] if leaves[names[path]] == 1 else path.replace("/", "_")): path for path in arrays}
+
+
+def _names_splits(paths: list[str]) -> bool:
+    parts = {part for path in paths for part in path.lower().replace("/", "_").split("_")}
+    return "train" in parts and bool(parts & {"test", "val", "valid", "validation"})
+
+
+def _listed(arrays: Mapping[str, Any], names: list[str] | None = None) -> str:
+    shapes = [f"{name} ({' x '.join(map(str, arrays[name].shape))})" for name in (arrays if names is None else names)]
+    return ", ".join(shapes[:12]) + (", ..." if len(shapes) > 12 else "") or "nothing"

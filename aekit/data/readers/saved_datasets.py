@@ -1,0 +1,98 @@
+"""Read data sets that Hugging Face's `datasets` saved with ``save_to_disk``, and join their splits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aekit.data.readers.record_rows import TableRecords
+from aekit.data.readers.tables import split_named
+from aekit.errors import DataError
+
+
+def read_saved_dataset(folder: Path) -> tuple[TableRecords, tuple[str, ...]]:
+    """Read a folder that ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote; its files are memory-mapped.
+
+    Returns:
+        the rows, and lines about splits that were left out.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    if (folder / "dataset_dict.json").is_file():
+        names = _json(folder / "dataset_dict.json").get("splits")
+        if not isinstance(names, list) or not names:
+            raise DataError(f"{folder / 'dataset_dict.json'}: names no splits")
+        return join_splits({str(name): _table(folder / str(name)) for name in names}, str(folder))
+    return TableRecords(_table(folder)), ()
+
+
+def join_splits(by_name: Mapping[str, pa.Table], place: str) -> tuple[TableRecords, tuple[str, ...]]:
+    """Join the tables of several splits.
+
+    Args:
+        by_name: name of a split -> its rows. Where some names stand for train, validation or test, others are left out; where
+            none does, all rows are used without splits.
+        place: where they come from, for messages.
+
+    Returns:
+        the rows, and lines about splits that were left out.
+
+    Raises:
+        DataError: the columns of the splits differ.
+    """
+    known = {name: split for name in by_name if (split := split_named(name)) is not None}
+    used = list(known) or list(by_name)
+    losses = tuple(
+        f"split {name!r} with {len(table)} samples is left out; expected train, validation or test"
+        for name, table in by_name.items()
+        if name not in used
+    )
+    try:
+        table = pa.concat_tables([by_name[name] for name in used])
+    except pa.ArrowException as error:
+        raise DataError(f"{place}: the columns of its splits differ ({str(error).splitlines()[0]})") from None
+    splits = None
+    if len({known.get(name) for name in used}) > 1:
+        splits = np.repeat([known[name] for name in used], [len(by_name[name]) for name in used])
+    return TableRecords(table, splits), losses
+
+
+def dataset_to_table(dataset: Any) -> pa.Table:
+    """Return the rows of a `datasets.Dataset`, with its class names in the metadata; not copied if they are on disk."""
+    table = dataset.with_format("arrow")[:]
+    return table.replace_schema_metadata(dataset.features.arrow_schema.metadata)
+
+
+def _table(folder: Path) -> pa.Table:
+    state = _json(folder / "state.json")
+    if state.get("_indices_data_files"):
+        raise DataError(f"{folder}: its rows are chosen by indices, as old versions saved them; save it again")
+    parts = []
+    for entry in state.get("_data_files") or []:
+        path = folder / Path(str(entry["filename"])).name
+        try:
+            parts.append(pa.ipc.open_stream(pa.memory_map(str(path))).read_all())
+            parts[-1].validate(full=True)  # before a damaged offset reaches into other memory
+        except FileNotFoundError:
+            raise DataError(f"{path}: is missing, but state.json names it") from None
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
+    if not parts:
+        raise DataError(f"{folder / 'state.json'}: names no files")
+    return pa.concat_tables(parts)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: is missing") from None
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error})") from None
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,105 @@
+"""Data sets of the Hugging Face hub, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from aekit.plugin import (
+    CropPctOption,
+    DataError,
+    Field,
+    InterpolationOption,
+    ResizeOption,
+    SampleSpec,
+    SizeOption,
+    Source,
+    dataset_to_table,
+    join_splits,
+    open_contents,
+    read_records,
+)
+
+
+def open_dataset(
+    where: str,
+    like: SampleSpec | None = None,
+    *,
+    config: Annotated[
+        str, Field(description="configuration, of data sets that have several; auto: the only one")
+    ] = "auto",
+    column: Annotated[str, Field(description="column of the samples; auto: images, else lists, else paths")] = "auto",
+    label: Annotated[str, Field(description="column of the labels; auto: by usual names; none: no labels")] = "auto",
+    download: Annotated[bool, Field(description="download a data set that is not in the cache")] = True,
+    size: SizeOption = "auto",
+    resize: ResizeOption = "crop",
+    crop_pct: CropPctOption = 1.0,
+    interpolation: InterpolationOption = "bicubic",
+) -> Source:
+    """Open all splits of a data set, from the cache of `datasets` or downloaded: ``huggingface:ylecun/mnist``.
+
+    Raises:
+        DataError: `datasets` is not installed, there is no such data set, or it is neither cached nor can be downloaded.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(f"huggingface:{where}: needs the package datasets: pip install 'aekit[huggingface]'") from None
+    name = where.strip().strip("/")
+    if not name:
+        raise DataError("huggingface: expected the name of a data set, such as huggingface:ylecun/mnist")
+    loaded: Any = None
+    reason = "it is not in the cache, and download = false"
+    for offline in (True, False)[: 1 + download]:
+        try:
+            with _quiet(offline):
+                loaded = datasets.load_dataset(name, None if config == "auto" else config)
+            break
+        except Exception as error:  # the package raises errors of many libraries; none of them is a bug of aekit
+            if not offline or "onfig" in str(error):  # of a missing configuration: what to choose from
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+    if loaded is None:
+        raise DataError(f"huggingface:{where}: neither cached nor downloadable ({reason})")
+    records, losses = join_splits(
+        {split: dataset_to_table(part) for split, part in loaded.items()}, f"huggingface:{where}"
+    )
+    contents = read_records(records, f"huggingface:{where}", column=column, label=label)
+    options = {"size": size, "resize": resize, "crop_pct": crop_pct, "interpolation": interpolation}
+    source = open_contents(contents, like, options | {"source": "huggingface"})
+    source.losses = (*losses, *source.losses)
+    return source
+
+
+@contextmanager
+def _quiet(offline: bool) -> Iterator[None]:
+    """Silence the package's bars and retries, and keep it from the network if `offline` is set."""
+    import datasets
+    import huggingface_hub
+
+    constants, loudness = huggingface_hub.constants, huggingface_hub.logging.get_verbosity()
+    saved = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE, datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    huggingface_hub.logging.set_verbosity_error()
+    if offline:
+        datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = saved[:2]
+        huggingface_hub.logging.set_verbosity(loudness)
+        if not saved[2]:
+            datasets.enable_progress_bars()
+
+
+def example(folder: Path) -> tuple[str, dict[str, Any]]:
+    """Return what the conformance kit opens: a repository of Parquet files in a folder stands in for the hub."""
+    import os
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers = [[float(row), row / 2, 1.0] for row in range(12)]
+    pq.write_table(pa.table({"vector": numbers, "label": ["a", "b"] * 6}), folder / "train.parquet")
+    return os.path.relpath(folder), {"download": False}

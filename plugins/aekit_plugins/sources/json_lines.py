@@ -1,0 +1,66 @@
+"""JSON lines: one record a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from aekit.plugin import (
+    CropPctOption,
+    Field,
+    InterpolationOption,
+    ResizeOption,
+    SampleSpec,
+    SizeOption,
+    Source,
+    TableRecords,
+    open_contents,
+    read_json_lines,
+    read_records,
+)
+
+looks_for = "records, one a line"
+specific = True
+
+
+def open_dataset(
+    where: str,
+    like: SampleSpec | None = None,
+    *,
+    column: Annotated[
+        str, Field(description="key of the samples; auto: lists of numbers, else paths of images")
+    ] = "auto",
+    label: Annotated[str, Field(description="key of the labels; auto: by usual names; none: no labels")] = "auto",
+    size: SizeOption = "auto",
+    resize: ResizeOption = "crop",
+    crop_pct: CropPctOption = 1.0,
+    interpolation: InterpolationOption = "bicubic",
+) -> Source:
+    """Open records such as ``{"vector": [0.1, 0.2], "label": "a"}``, ``{"file_name": "a.png"}``, or of plain numbers.
+
+    Samples are lists of numbers, images whose paths are relative to the file, or vectors of the keys with numbers.
+
+    Raises:
+        DataError: a line is no record, a key has values of different types, or nothing can be used as samples.
+    """
+    contents = read_records(
+        TableRecords(read_json_lines(Path(where))), where, column=column, label=label, base=Path(where).parent
+    )
+    options = {"size": size, "resize": resize, "crop_pct": crop_pct, "interpolation": interpolation}
+    return open_contents(contents, like, options | {"source": "json-lines"})
+
+
+def claims(path: Path) -> bool:
+    """Return True: the endings of its files are of no other format, but .jsonl.gz ends in .gz too."""
+    return True
+
+
+def example(folder: Path) -> str:
+    """Return what the conformance kit opens."""
+    lines = [
+        json.dumps({"id": f"r{row}", "vector": [row + 1, row / 2, row % 5], "label": "ab"[row % 2]})
+        for row in range(12)
+    ]
+    (folder / "records.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    return str(folder / "records.jsonl")

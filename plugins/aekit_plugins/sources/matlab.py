@@ -1,0 +1,112 @@
+"""Arrays in MATLAB files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from aekit.plugin import (
+    LABEL_NAMES,
+    DataError,
+    Field,
+    SampleSpec,
+    Source,
+    densify,
+    open_contents,
+    read_named_arrays,
+)
+
+
+def open_dataset(
+    where: str,
+    like: SampleSpec | None = None,
+    *,
+    x: Annotated[str, Field(description="variable with the samples; auto: by usual names")] = "auto",
+    y: Annotated[str, Field(description="variable with the labels; auto: by usual names; none: no labels")] = "auto",
+) -> Source:
+    """Open variables by usual names: ``X``, ``data``, ``images`` or ``features``, with ``y`` or ``labels``.
+
+    Where the labels are as many as the last axis is long, and not the first, the last axis counts the samples. Files of version
+    7.3 need h5py.
+
+    Raises:
+        DataError: the file is damaged, h5py is needed and not installed, or no variable or several may be the samples.
+    """
+    variables, notes = _read(Path(where))
+    names_of_labels = {name for name in variables if name == y or (y == "auto" and _is_label(name))}
+    counts = {variables[name].size for name in names_of_labels}
+
+    def load(name: str) -> np.ndarray:
+        values = variables[name]
+        if name in names_of_labels:
+            values = values.reshape(-1)
+            # MATLAB's numbers are floats unless asked otherwise, but classes are integers.
+            is_whole = values.dtype.kind == "f" and np.array_equal(values, np.rint(values))
+            return values.astype(np.int64) if is_whole else values
+        if values.shape[0] not in counts and values.shape[-1] in counts:
+            notes.append(f"the last axis of {name} counts the samples, as the labels tell")
+            return np.moveaxis(values, -1, 0)
+        return values
+
+    source = open_contents(read_named_arrays(variables, load, where, x=x, y=y), like)
+    source.notes = (*notes, *source.notes)
+    return source
+
+
+def _is_label(name: str) -> bool:
+    return any(part in LABEL_NAMES for part in (name.lower(), *name.lower().split("_")))
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the variables of numbers and text, with the axes as MATLAB shows them, and notes on changes."""
+    from scipy.io import loadmat
+
+    notes: list[str] = []
+    try:
+        with path.open("rb") as file:
+            head = file.read(128)
+        if head.startswith(b"MATLAB 7.3") or head.startswith(b"\x89HDF"):
+            return _read_hdf5(path), notes
+        variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can make scipy raise anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path}: not a readable MATLAB file ({reason})") from None
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in variables.items():
+        if hasattr(value, "toarray"):
+            value, note = densify(value, f"{path}: {name}")
+            notes.append(f"{name}: {note}")
+        if value.dtype.kind == "O":  # a cell array, such as of class names
+            cells = [np.asarray(cell).reshape(-1) for cell in value.reshape(-1)]
+            if all(cell.dtype.kind == "U" for cell in cells):
+                arrays[name] = np.array(["".join(cell.tolist()) for cell in cells])
+        elif value.dtype.kind in "uifbU":
+            arrays[name] = np.char.strip(value) if value.dtype.kind == "U" else value
+    return arrays, notes
+
+
+def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import h5py
+    except ImportError:
+        raise DataError(f"{path}: of version 7.3, needs the package h5py: pip install 'aekit[arrays]'") from None
+    try:
+        with h5py.File(path, "r") as file:
+            entries: dict[str, Any] = {name: entry for name, entry in file.items() if hasattr(entry, "dtype")}
+            # MATLAB stores the axes in reverse order.
+            return {name: np.asarray(entry[()]).T for name, entry in entries.items() if entry.dtype.kind in "uifb"}
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: not a readable MATLAB file ({next(iter(str(error).splitlines()), '')})") from None
+
+
+def example(folder: Path) -> str:
+    """Return what the conformance kit opens."""
+    from scipy.io import savemat
+
+    samples = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    savemat(folder / "samples.mat", {"X": samples, "y": np.arange(12) % 3})
+    return str(folder / "samples.mat")

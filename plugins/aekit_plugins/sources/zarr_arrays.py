@@ -1,0 +1,53 @@
+"""Arrays in Zarr stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from aekit.plugin import DataError, Field, SampleSpec, Source, open_contents, read_named_arrays
+
+
+def open_dataset(
+    where: str,
+    like: SampleSpec | None = None,
+    *,
+    x: Annotated[
+        str, Field(description="path of the samples in the store, such as train/x; auto: by usual names")
+    ] = "auto",
+    y: Annotated[str, Field(description="path of the labels; auto: by usual names; none: no labels")] = "auto",
+) -> Source:
+    """Open a store with a single array, or a group of arrays by usual names, as ``hdf5`` does.
+
+    Raises:
+        DataError: zarr is not installed, the store is damaged, or no array or several may be the samples.
+    """
+    try:
+        import zarr
+    except ImportError:
+        raise DataError(f"{where}: needs the package zarr: pip install 'aekit[arrays]'") from None
+    try:
+        store: Any = zarr.open(where, mode="r")
+        arrays = {"data": store} if isinstance(store, zarr.Array) else dict(_arrays_of(store))
+        contents = read_named_arrays(arrays, lambda name: np.asarray(arrays[name][...]), where, x=x, y=y)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{where}: not a readable Zarr store ({reason})") from None
+    return open_contents(contents, like)
+
+
+def _arrays_of(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    pairs = [(prefix + name, array) for name, array in group.arrays()]
+    return pairs + [pair for name, inner in group.groups() for pair in _arrays_of(inner, f"{prefix}{name}/")]
+
+
+def example(folder: Path) -> str:
+    """Return what the conformance kit opens."""
+    import zarr
+
+    group = zarr.open_group(str(folder / "samples.zarr"), mode="w")
+    for name, values in (("x", np.random.default_rng(0).normal(size=(12, 4)).astype("f4")), ("y", np.arange(12) % 3)):
+        group.create_array(name, data=values)
+    return str(folder / "samples.zarr")
