@@ -22,6 +22,7 @@ CHECKS_START, CHECKS_END = "<!-- checks: python docs/tables.py -->\n", "<!-- end
 CHECK_GROUPS = {
     "entries": "Every plugin",
     "objectives": "Variants, pretext tasks, backbones",
+    "state": "Variants, pretext tasks, backbones",
     "backbones": "Backbones",
     "sources": "Sources",
     "evaluators": "Evaluators",
