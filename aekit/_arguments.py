@@ -17,16 +17,22 @@ class ArgumentError(AekitError, TypeError):
     """A call with an argument that does not exist."""
 
 
-def checked_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a public function refuse an unknown keyword argument with the nearest valid name."""
+def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
+    """Make a public function refuse an unknown keyword argument with the nearest valid name.
+
+    Args:
+        function: the function.
+        name: its public name; "": the name of the function.
+    """
     parameters = inspect.signature(function).parameters
     names = [name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs:
-            if name not in parameters:
-                raise ArgumentError(f"aekit.{function.__name__}: no argument {name!r}{closest_name(name, names)}")
+        for argument in kwargs:
+            if argument not in parameters:
+                near = closest_name(argument, names)
+                raise ArgumentError(f"aekit.{name or function.__name__}: no argument {argument!r}{near}")
         return function(*args, **kwargs)
 
     return checked

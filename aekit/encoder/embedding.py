@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
@@ -23,6 +25,7 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
 
+@partial(checked_arguments, name="embed")
 def embed_samples(
     encoder: Embedder,
     data: Any,

@@ -11,7 +11,7 @@ from aekit.data.locations import portable_path, portable_record
 from aekit.registry.discovery import SESSION, registry
 from aekit.registry.overrides import read_toml
 from aekit.registry.session import plugin_name, plugin_names
-from aekit.training.recipe import CODE_OF_A_SESSION, DataSection, Recipe, named_plugins
+from aekit.training.recipe import CODE_OF_A_SESSION, DataSection, Recipe, make_recipe, named_plugins, read_recipe
 
 _SETTINGS = {
     "backbone": ("backbone", "encoder.backbone"),
@@ -45,6 +45,22 @@ def recipe_settings(
             one = argument == "backbone"
             settings[name] = (plugin_name if one else plugin_names)(kind, settings[name], place)
     return settings
+
+
+def recipe_and_data(data: Any, settings: Mapping[str, Any]) -> tuple[Recipe, Any]:
+    """Return the recipe of a run, and its data as `aekit.open_data` takes it.
+
+    Args:
+        data: a recipe, the path of one, or data.
+        settings: of the recipe, by dotted name.
+    """
+    if isinstance(data, Recipe):
+        return make_recipe(data.to_dict(), settings), data.data.source
+    if isinstance(data, (str, Path)) and str(data).endswith(".toml"):
+        recipe = read_recipe(data, settings)
+        return recipe, recipe.data.source
+    name = str(data) if isinstance(data, (str, Path)) else f"<{type(data).__name__} in memory>"
+    return make_recipe({"data": {"source": name}}, settings), data
 
 
 def recipe_text(recipe: Recipe) -> str:

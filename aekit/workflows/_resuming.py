@@ -11,7 +11,8 @@ import numpy as np
 
 from aekit.data.samples import Samples
 from aekit.data.source import Source
-from aekit.errors import TrainingError
+from aekit.errors import OutputError, TrainingError
+from aekit.io.atomic import holds_only
 from aekit.registry.overrides import describe_changes
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.training.run_recipe import portable_recipe
@@ -19,6 +20,37 @@ from aekit.training.settings import MACHINE_SETTINGS
 
 MAX_FINGERPRINTS = 64
 """Training samples, evenly spaced, by whose content a resumed run recognizes its data."""
+
+
+def resumes_unfinished(folder: Path, resume: bool) -> bool:
+    """Return whether a run goes on with an unfinished one in its folder.
+
+    Args:
+        folder: of the run, without a trained encoder; it may not exist.
+        resume: whether the user asks for it.
+
+    Raises:
+        OutputError: the folder holds something else, an unfinished run that is not to be resumed, or none that is.
+    """
+    if _barely_begun(folder):
+        return False
+    begun = (folder / "recipe.toml").exists()
+    if resume and not begun:
+        raise OutputError(f"{folder}: no run to resume")
+    if folder.is_dir() and not resume:
+        state = "holds an unfinished run; resume with --resume, or" if begun else "is not empty;"
+        raise OutputError(f"{folder}: {state} choose another folder with -o")
+    return resume
+
+
+def _barely_begun(folder: Path) -> bool:
+    """Return whether a folder holds only what a run writes before its recipe, so that there is nothing to resume or to lose."""
+    checkpoint, skipped = folder / "checkpoint", folder / "skipped.csv"
+    if skipped.is_file() and skipped.read_bytes()[:10] != b"id,reason\n":
+        return False
+    return holds_only(folder, ("skipped.csv", "checkpoint")) and (
+        not checkpoint.exists() or holds_only(checkpoint, ("data.json",))
+    )
 
 
 def data_facts(source: Source, samples: Samples) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from aekit.encoder.parquet_store import skipped_csv
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import DataError, OutputError, RecipeError
 from aekit.evaluation.card_record import card_fields, evaluation_record
-from aekit.io.atomic import explain_write_errors, folder_lock, holds_only, read_json, write_json, write_text
+from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
 from aekit.io.device import choose_device
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
@@ -33,10 +33,16 @@ from aekit.training.cost import size_setting
 from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
-from aekit.training.recipe import Recipe, make_recipe, read_recipe
-from aekit.training.run_recipe import portable_recipe, recipe_settings, recipe_text
+from aekit.training.recipe import Recipe
+from aekit.training.run_recipe import portable_recipe, recipe_and_data, recipe_settings, recipe_text
 from aekit.training.training_data import training_rows, training_targets
-from aekit.workflows._resuming import check_finished_recipe, check_same_data, check_unfinished_recipe, data_facts
+from aekit.workflows._resuming import (
+    check_finished_recipe,
+    check_same_data,
+    check_unfinished_recipe,
+    data_facts,
+    resumes_unfinished,
+)
 from aekit.workflows.saved_run import (
     SavedRun,
     check_evaluation,
@@ -113,29 +119,13 @@ def fit(
     plugins = {"variants": variants, "pretexts": pretexts, "evaluators": evaluators, "backbone": backbone}
     train = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "device": device, "seed": seed}
     settings = recipe_settings(plugins, dim, train, overrides or {})
-    if isinstance(data, Recipe):
-        recipe, raw = make_recipe(data.to_dict(), settings), data.data.source
-    elif isinstance(data, (str, Path)) and str(data).endswith(".toml"):
-        recipe = read_recipe(data, settings)
-        raw = recipe.data.source
-    else:
-        name = str(data) if isinstance(data, (str, Path)) else f"<{type(data).__name__} in memory>"
-        recipe, raw = make_recipe({"data": {"source": name}}, settings), data
+    recipe, raw = recipe_and_data(data, settings)
     if out is None:
         return _Run(recipe, raw, None, progress).go(resume=False)
     folder = Path(out)
     if (folder / "encoder" / "encoder.json").exists():
         return _finish(folder, recipe, raw, resume, report, progress)
-    if _barely_begun(folder):
-        resume = False
-    elif folder.is_dir() and not resume:
-        if (folder / "recipe.toml").exists():
-            raise OutputError(
-                f"{folder}: holds an unfinished run; resume with --resume, or choose another folder with -o"
-            )
-        raise OutputError(f"{folder}: is not empty; choose another folder with -o")
-    if resume and not (folder / "recipe.toml").exists():
-        raise OutputError(f"{folder}: no run to resume")
+    resume = resumes_unfinished(folder, resume)
     existed = folder.exists()
     with folder_lock(folder):
         try:
@@ -145,16 +135,6 @@ def fit(
             if not existed and not (folder / "checkpoint" / "state.safetensors").exists():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-
-
-def _barely_begun(folder: Path) -> bool:
-    """Return whether a folder holds only what a run writes before its recipe, so that there is nothing to resume or to lose."""
-    checkpoint, skipped = folder / "checkpoint", folder / "skipped.csv"
-    if skipped.is_file() and skipped.read_bytes()[:10] != b"id,reason\n":
-        return False
-    return holds_only(folder, ("skipped.csv", "checkpoint")) and (
-        not checkpoint.exists() or holds_only(checkpoint, ("data.json",))
-    )
 
 
 def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool, progress: Progress) -> Encoder:

@@ -27,8 +27,8 @@ from aekit.plugin import Metric, Result
 def raises(embeddings, labels, split):
     return 1 / 0
 
-def returns_a_number(embeddings, labels, split):
-    return 0.5
+def returns_text(embeddings, labels, split):
+    return "good"
 
 def prints(embeddings, labels, split):
     print("working on it")
@@ -122,10 +122,10 @@ def _(folder: Path, listener: Listener) -> None:
         aekit.evaluate(*_vectors(), evaluators=["raises"])
 
 
-@AREA.changed("an evaluator that returns a number", "it returns float: expected a Result with metrics")
+@AREA.changed("an evaluator that returns text", "returned str: expected a Result, a number, or numbers by name")
 def _(folder: Path, listener: Listener) -> None:
-    with _installed(folder, _entry("number", "returns_a_number"), code=EVALUATORS):
-        evaluation = aekit.evaluate(*_vectors(), evaluators=["number", "knn"])
+    with _installed(folder, _entry("text", "returns_text"), code=EVALUATORS):
+        evaluation = aekit.evaluate(*_vectors(), evaluators=["text", "knn"])
     assert list(evaluation.results["encoder"]) == ["knn"]
     listener.lines += evaluation.notes
 
