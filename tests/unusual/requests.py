@@ -581,7 +581,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert line.endswith("my data/x.npy' -o 'my run-embeddings'")
 
 
-@AREA.right("a few test samples that are no better than guessing: no verdict")
+@AREA.right("a few test samples that are no better than guessing: no conclusion")
 def _(folder: Path, listener: Listener) -> None:
     labels = np.arange(60) % 2
     evaluation = aekit.evaluate(_numbers(60), labels, evaluators=["knn"])

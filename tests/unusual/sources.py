@@ -176,7 +176,7 @@ def _(folder: Path, listener: Listener) -> None:
     holds(aekit.open_data(folder / "a.parquet", {"parquet-images": {"column": "right"}}), PIXELS[::-1, None])
 
 
-@AREA.refused("a column of images that there is none of", "no column 'imgae'; did you mean 'image'?")
+@AREA.refused("a misspelled column of images", "no column 'imgae'; did you mean 'image'?")
 def _(folder: Path, listener: Listener) -> None:
     pq.write_table(hugging_face(), folder / "a.parquet")
     aekit.open_data(folder / "a.parquet", {"parquet-images": {"column": "imgae"}})
