@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from aekit._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from aekit.data.axes import KindOption as KindOption, Layout as Layout, infer_axes as infer_axes
     from aekit.data.contents import Contents as Contents
     from aekit.data.examples import (
         encoded_images as encoded_images,
@@ -27,10 +28,7 @@ if TYPE_CHECKING:
         preprocessing_advice as preprocessing_advice,
     )
     from aekit.data.opening import (
-        KindOption as KindOption,
-        Layout as Layout,
         from_array as from_array,
-        infer_axes as infer_axes,
         open_contents as open_contents,
         open_data as open_data,
     )

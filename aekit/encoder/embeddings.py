@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +13,15 @@ import torch
 
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data, reopen
-from aekit.data.source import Source, read_valid
+from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
-from aekit.encoder._selection import cosine_similarity, selected_rows
+from aekit.encoder._embedder import Embedder
 from aekit.encoder.identity import check_same_encoder, read_description
-from aekit.encoder.parquet_store import Rows, concatenate_rows, from_table, select_rows, to_table
+from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
+from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.io.atomic import file_sha256, read_json
+from aekit.io.manifests import path_inside
 from aekit.io.summaries import data_frame, html_summary
 from aekit.progress import SILENT, Progress
 
@@ -29,22 +30,6 @@ PRECOMPUTED = "precomputed"
 """Kind, in the manifest, of vectors that no encoder of aekit made."""
 SEARCHED_IDS = 10_000
 """Most ids among which the nearest to an unknown one is looked for."""
-
-
-class Embedder(Protocol):
-    """What embedding needs of an encoder: a protocol, because `aekit.encoder.encoder.Encoder` imports this module."""
-
-    @property
-    def spec(self) -> SampleSpec: ...
-    @property
-    def dim(self) -> int: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def device(self) -> torch.device: ...
-    def eval(self) -> Any: ...
-    def copy_to(self, folder: Path) -> None: ...
-    def __call__(self, raw: torch.Tensor) -> torch.Tensor: ...
 
 
 class Embeddings:
@@ -100,7 +85,7 @@ class Embeddings:
             raise DataError(f"{folder}: no embeddings here; expected a folder that aekit embed wrote")
         manifest = read_json(folder / "manifest.json")
         for part in manifest["parts"]:
-            if not (folder / part["file"]).is_file():
+            if not path_inside(folder, part["file"], "parts: ").is_file():
                 raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to restore it")
         if manifest.get("origin"):
             manifest["origin"] = resolved_origin(manifest["origin"], folder)
@@ -127,10 +112,9 @@ class Embeddings:
             DataError: the shape is not (N, D), or values are not finite.
         """
         vectors = finite_vectors(vectors)
-        hasher = hashlib.sha256(f"{PRECOMPUTED} {vectors.shape}".encode())
-        hasher.update(np.ascontiguousarray(vectors).data)
+        digest = hash_vectors(vectors, PRECOMPUTED)
         ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
-        manifest = {"kind": PRECOMPUTED, "digest": hasher.hexdigest(), "dim": vectors.shape[1], "count": len(vectors)}
+        manifest = {"kind": PRECOMPUTED, "digest": digest, "dim": vectors.shape[1], "count": len(vectors)}
         return cls(manifest | {"origin": None}, rows=Rows(ids, vectors, labels, splits, ids))
 
     @classmethod
@@ -140,13 +124,7 @@ class Embeddings:
         Raises:
             DataError: its samples are not vectors, or values are not finite.
         """
-        if not source.spec.is_vector:
-            raise DataError(f"samples are {source.spec}: expected vectors (N, D); embed them with an encoder first")
-        rows, ok = read_valid(source, np.arange(len(source)))
-        if not ok.all():
-            name, reason = next(iter(source.skipped.items()))
-            raise DataError(f"{int((~ok).sum())} of {len(ok)} vectors cannot be used, e.g. {name!r}: {reason}")
-        return cls.from_array(rows, ids=source.ids, labels=source.labels, splits=source.splits)
+        return cls.from_array(read_vectors(source), ids=source.ids, labels=source.labels, splits=source.splits)
 
     def __len__(self) -> int:
         return self.manifest["count"]
@@ -205,14 +183,7 @@ class Embeddings:
         return getattr(self.rows, column) is not None
 
     def _repr_html_(self) -> str:
-        first = next(self.batches())  # the first part is enough
-        rows = [
-            {"id": first.ids[row]}
-            | ({} if first.labels is None else {"label": first.labels[row]})
-            | ({} if first.splits is None else {"split": first.splits[row]})
-            | {"vector": f"{', '.join(f'{value:.3g}' for value in first.vectors[row, :4])}{', ...' * (self.dim > 4)}"}
-            for row in range(min(len(first.ids), 5))
-        ]
+        rows = preview(next(self.batches()))  # the first part is enough
         place = [] if self.folder is None else [f"in {self.folder}"]
         title = f"{len(self):,} embeddings of {self.dim} dimensions"
         return html_summary(title, [self._maker(), *place], rows, total=len(self))
@@ -251,10 +222,7 @@ class Embeddings:
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row per sample: id as the index, label and split where present, and a column for
         each dimension, ``0`` to ``D - 1``."""
-        columns: dict[Any, Any] = {"id": list(self.ids)}
-        columns |= {} if self.labels is None else {"label": self.labels}
-        columns |= {} if self.splits is None else {"split": self.splits}
-        return data_frame(columns | {str(place): self.vectors[:, place] for place in range(self.dim)}).set_index("id")
+        return data_frame(as_columns(self.rows)).set_index("id")
 
     @property
     def dim(self) -> int:
@@ -379,23 +347,4 @@ def _open_path(path: str | Path, progress: Progress) -> Embeddings:
         raise DataError(f"{path}: {error}") from None
     # A table of measurements opens as well: its reader says what becomes of its columns.
     progress.say(f"{len(vectors)} precomputed vectors of {vectors.dim} entries, used as they are")
-    return vectors
-
-
-def finite_vectors(embeddings: Any) -> np.ndarray:
-    """Check vectors and return them as (N, D) float32.
-
-    Raises:
-        DataError: they are not numbers, not of shape (N, D), or not finite.
-    """
-    try:
-        with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is refused below
-            vectors = np.asarray(embeddings, np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"embeddings are not numbers: {error}") from error
-    if vectors.ndim != 2 or not vectors.size:
-        raise DataError(f"embeddings of shape {vectors.shape}: expected (N, D)")
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise DataError(f"{len(bad)} of {len(vectors)} embeddings are not finite, the first in row {bad[0]}")
     return vectors

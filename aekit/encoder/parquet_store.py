@@ -228,6 +228,26 @@ def select_rows(rows: Rows, indices: np.ndarray) -> Rows:
     return Rows(ids, rows.vectors[indices], labels, splits, hashes)
 
 
+def preview(rows: Rows, count: int = 5) -> list[dict[str, Any]]:
+    """Return the first rows as short text: id, label and split where present, and the first entries of the vector."""
+    more = ", ..." if rows.vectors.shape[1] > 4 else ""
+    return [
+        {name: values[row] for name, values in _columns(rows).items()}
+        | {"vector": ", ".join(f"{value:.3g}" for value in rows.vectors[row, :4]) + more}
+        for row in range(min(len(rows.ids), count))
+    ]
+
+
+def as_columns(rows: Rows) -> dict[str, Any]:
+    """Return name -> values (N,): id, label and split where present, and ``0`` to ``D - 1`` for the entries of vectors."""
+    return _columns(rows) | {str(place): rows.vectors[:, place] for place in range(rows.vectors.shape[1])}
+
+
+def _columns(rows: Rows) -> dict[str, Any]:
+    columns = {"id": list(rows.ids), "label": rows.labels, "split": rows.splits}
+    return {name: values for name, values in columns.items() if values is not None}
+
+
 def skipped_csv(skipped: dict[str, str]) -> str:
     """Format the id and the reason of each skipped sample as CSV."""
     return csv_text(("id", "reason"), sorted(skipped.items()))

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aekit._arguments import checked_arguments
-from aekit.encoder.embeddings import Embeddings, finite_vectors, open_embeddings
+from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.vectors import finite_vectors
 from aekit.errors import AekitError
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._evaluators import run_evaluator, select_evaluators

@@ -240,8 +240,7 @@ class Objective(nn.Module):
         """Update state after each optimizer step."""
 
     def visualize(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
-        """Return, by the name of each part that has something to show, rows as in `Pretext.visualize`. Called in eval mode,
-        without gradients."""
+        """Return rows as `Pretext.visualize`, by the name of each part that has any; in eval mode, without gradients."""
         return {}
 
 

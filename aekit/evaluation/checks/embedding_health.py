@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from aekit.encoder.embeddings import finite_vectors
+from aekit.encoder.vectors import finite_vectors
 from aekit.evaluation.checks.training_metrics import effective_rank
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.results import CheckResult

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aekit.data.source import Source
-from aekit.errors import DataError, OutputError, TrainingError
+from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
 from aekit.io.atomic import holds_only
+from aekit.registry.options import validation_errors
 from aekit.registry.overrides import describe_changes
-from aekit.training.settings import MACHINE_SETTINGS
+from aekit.training.settings import MACHINE_SETTINGS, Settings
 
 
 def is_finished(folder: Path, resume: bool) -> bool:
@@ -34,6 +35,25 @@ def is_finished(folder: Path, resume: bool) -> bool:
         state = "holds interrupted fine-tuning; resume with --resume, or" if unfinished else "is not empty;"
         raise OutputError(f"{folder}: {state} choose another folder with -o")
     return resume and finished
+
+
+def check_options(
+    layer_count: int, layers: int | None, per_class: int | None, patience: int, settings: Mapping[str, Any]
+) -> None:
+    """Check the options of fine-tuning an encoder of `layer_count` layers.
+
+    Raises:
+        RecipeError: some are out of range; a line for each.
+    """
+    expected = {
+        f"layers = {layers}: expected 0 to {layer_count}, the number of layers": 0 <= (layers or 0) <= layer_count,
+        f"per_class = {per_class}: expected 1 or more": per_class is None or per_class >= 1,
+        f"patience = {patience}: expected 0 or more": patience >= 0,
+        "train.epochs = 0: expected 1 or more": settings.get("epochs") != 0,
+    }
+    problems = [problem for problem, holds in expected.items() if not holds]
+    if problems := problems + validation_errors(Settings, settings, "train"):
+        raise RecipeError(problems)
 
 
 def labels_and_split(source: Source, labels: Any, per_class: int | None, seed: int) -> tuple[np.ndarray, Split]:

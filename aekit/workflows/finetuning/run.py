@@ -29,14 +29,13 @@ from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import open_encoder
-from aekit.errors import DataError, RecipeError
+from aekit.errors import DataError
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
 from aekit.evaluation.results import Split
 from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
 from aekit.io.device import choose_device
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.registry.options import validation_errors
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.defaults import TARGET_STEPS
@@ -50,7 +49,7 @@ from aekit.workflows.finetuning._classification import (
     accuracy_and_loss,
     class_indices,
 )
-from aekit.workflows.finetuning._inputs import check_same_settings, is_finished, labels_and_split
+from aekit.workflows.finetuning._inputs import check_options, check_same_settings, is_finished, labels_and_split
 from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, load_classifier
 
 
@@ -110,16 +109,7 @@ def finetune(
     folder = None if out is None else Path(out)
     finished = folder is not None and is_finished(folder, resume)
     encoder = open_encoder(encoder)
-    count = len(encoder.layers)
-    expected = {
-        f"layers = {layers}: expected 0 to {count}, the number of layers": 0 <= (layers or 0) <= count,
-        f"per_class = {per_class}: expected 1 or more": per_class is None or per_class >= 1,
-        f"patience = {patience}: expected 0 or more": patience >= 0,
-        "train.epochs = 0: expected 1 or more": settings.get("epochs") != 0,
-    }
-    problems = [problem for problem, holds in expected.items() if not holds]
-    if problems := problems + validation_errors(Settings, settings, "train"):
-        raise RecipeError(problems)
+    check_options(len(encoder.layers), layers, per_class, patience, settings)
     source = open_data(data, dict(options or {}), like=encoder.spec)
     warn_if_inside(folder, data)
     seed = settings.get("seed", 0)
@@ -127,11 +117,10 @@ def finetune(
     choices = {"layers": layers, "per_class": per_class, "patience": patience, "baseline": baseline}
     work = _Finetuning(encoder, source, y_true, split, choices, settings, folder, progress)
     if folder and finished:
-        work.check_unchanged(
-            folder / "results.json", read_json(folder / "results.json").get("resumed_as", {}), settings
-        )
+        results = read_json(folder / "results.json")
+        work.check_unchanged(folder / "results.json", results.get("resumed_as", {}), settings)
         progress.say(f"{folder} is already finished; nothing to resume")
-        return FinetuneResult.from_results(load_classifier(folder), read_json(folder / "results.json"))
+        return FinetuneResult.from_results(load_classifier(folder), results)
     with folder_lock(folder) if folder else nullcontext(), explain_write_errors(folder) if folder else nullcontext():
         return work.go(resume)
 
