@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -76,7 +76,9 @@ def draw_watermark_bank(count: int, height: int, logos: float, fonts: Sequence[P
             _draw_logo(ImageDraw.Draw(large), large.size, rng)
         else:
             _draw_text(ImageDraw.Draw(large), large.size, rng, fonts)
-        masks.append(torch.frombuffer(bytearray(large.resize(size, Image.Resampling.BOX).tobytes()), dtype=torch.uint8))
+        # Thin letters fade when they are reduced: the most opaque pixel of each watermark is fully opaque.
+        small = ImageOps.autocontrast(large.resize(size, Image.Resampling.BOX))
+        masks.append(torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8))
     return torch.stack(masks).reshape(count, height, PROPORTION * height)
 
 
@@ -116,6 +118,8 @@ def _draw_text(pen: ImageDraw.ImageDraw, size: tuple[int, int], rng: random.Rand
     if rng.random() < 0.5:
         text = f"{rng.choice(WORDS)} {text}" if rng.random() < 0.5 else rng.choice(WORDS)
     path, height = (rng.choice(fonts) if fonts else None), 0.8 * size[1]
+    if not _font(path, height).getmask(text).getbbox():  # a font of symbols, without these letters
+        path = None
     left, top, right, bottom = pen.textbbox((0, 0), text, _font(path, height))
     # As large as fits: short texts are tall, long ones small.
     font = _font(path, height * min(0.96 * size[0] / max(right - left, 1), 0.96 * size[1] / max(bottom - top, 1)))

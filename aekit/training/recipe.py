@@ -224,10 +224,10 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     try:
         return make_recipe(read_toml(Path(path)), overrides, origin=str(path))
     except RecipeError as error:
-        first = next(iter(Path(path).read_text("utf-8").splitlines()), "")
-        if not first.startswith(CODE_OF_A_SESSION):
+        text = Path(path).read_text("utf-8", "replace") if Path(path).is_file() else ""
+        if not text.startswith(CODE_OF_A_SESSION):
             raise
-        hint = f"{first.removeprefix('# ')}; register it again with aekit.register"
+        hint = f"{text.partition(chr(10))[0].removeprefix('# ')}; register it again with aekit.register"
         raise RecipeError([f"{problem} ({hint})" for problem in error.problems]) from None
 
 

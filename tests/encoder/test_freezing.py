@@ -314,7 +314,7 @@ def test_the_frozen_layers_run_once_a_sample_and_no_more(monkeypatch: pytest.Mon
         return forward(self, raw)
 
     monkeypatch.setattr(parts.FrozenTrunk, "forward", counted)
-    monkeypatch.setattr("aekit.workflows.fitting.training_metrics", lambda *given: {})
+    monkeypatch.setattr("aekit.workflows.saved_run.training_metrics", lambda *given: {})
     aekit.fit(images(), overrides=CONV | ALL | FAST)
     assert sum(seen) == 96
 

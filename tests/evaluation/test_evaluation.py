@@ -362,7 +362,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Registry:
     tags = {"probe": ("labels",), "knn": ("labels",), "retrieval": ("labels",), "kmeans": ()}
     entries = [Entry(n, f"aekit_plugins.evaluators.{n}:evaluate", "", 2, tags[n]) for n in tags]
     result = Registry([Plugin("evaluator", entry, "aekit", "0") for entry in entries])
-    monkeypatch.setattr(evaluation_run, "registry", lambda: result)
+    monkeypatch.setattr("aekit.evaluation._evaluators.registry", lambda: result)
     return result
 
 

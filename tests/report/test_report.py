@@ -664,7 +664,7 @@ def test_what_was_not_judged_gets_a_quick_look(tmp_path: Path, monkeypatch: pyte
     assert "The data has no labels to evaluate with" in (tmp_path / "bare" / "report.html").read_text("utf-8")
 
 
-@pytest.mark.parametrize("shape", [(3, 4), (2, 1, 8), (1, 6), (4, 1, 8, 8), (3, 1, 4, 8, 8)])
+@pytest.mark.parametrize("shape", [(3, 4), (2, 1, 8), (2, 6), (4, 1, 8, 8), (3, 1, 4, 8, 8)])
 def test_few_samples_of_any_kind_have_a_report(
     tmp_path: Path, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -713,7 +713,8 @@ def test_the_whole_workflow_on_the_command_line(
     np.savez("data.npz", X=x.astype(np.float32), y=y)
     fast = ("--set", "train.precision=fp32", "--epochs", 9, "-q")
     command.ok("fit", "data.npz", "-o", "run", "--dim", 4, *fast)
-    outcome = command("finetune", "run", "data.npz", "-o", "tuned", "--per-class", 20, "--lr", 0.02, *fast)
+    same = ("finetune", "run", "data.npz", "-o", "tuned", "--per-class", 20, "--lr", 0.02, *fast)
+    outcome = command(*same)
     assert outcome.code == 0 and outcome.err == "", outcome.err
     for said in (
         "fine-tuned  ",
@@ -748,7 +749,9 @@ def test_the_whole_workflow_on_the_command_line(
     assert [line["label"] for line in printed] == [row["label"] for row in rows]
 
     assert "is not empty" in command("finetune", "run", "data.npz", "-o", "tuned", *fast).error
-    assert "is already finished" in command("finetune", "run", "data.npz", "-o", "tuned", "--resume").err
+    assert "is already finished" in command(*(word for word in same if word not in ("-q", "--quiet")), "--resume").err
+    changed = command("finetune", "run", "data.npz", "-o", "tuned", "--resume")
+    assert "per_class was 20, now None" in changed.error
     assert "no classifier here" in command("classify", "run", "new.npz").error
     assert (
         "did you mean 'weight_decay'"

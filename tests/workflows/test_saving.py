@@ -213,7 +213,7 @@ def test_a_full_disk_while_the_encoder_is_saved(data: Path, whole: Path, tmp_pat
 
 def test_a_failure_of_the_training_metrics_keeps_the_encoder(data: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="training samples failed: ValueError"):
-        patch.setattr("aekit.workflows.fitting.training_metrics", raising(ValueError("no")))
+        patch.setattr("aekit.workflows.saved_run.training_metrics", raising(ValueError("no")))
         fit(data, tmp_path / "run")
     assert list(aekit.load(tmp_path / "run").record["metrics"]) == ["loss"]
 

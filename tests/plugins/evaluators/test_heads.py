@@ -13,7 +13,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from aekit.errors import PluginError
-from aekit.evaluation import run
 from aekit.evaluation.results import Result, Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.splits import make_split, stratified_sample
@@ -148,7 +147,7 @@ def test_slow_evaluators_run_only_if_named(monkeypatch: pytest.MonkeyPatch) -> N
         Entry("svm", f"{at}.svm:evaluate", "", 2, ("labels", "slow")),
     ]
     plugins = Registry([Plugin("evaluator", entry, "aekit", "0") for entry in entries])
-    monkeypatch.setattr(run, "registry", lambda: plugins)
+    monkeypatch.setattr("aekit.evaluation._evaluators.registry", lambda: plugins)
     x, y = rings()
     split = Split(*np.array_split(np.arange(240), 3), "made by hand")
     by_default = evaluate(x, y, split=split)
