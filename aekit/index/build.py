@@ -110,7 +110,7 @@ def build_index(
 def _refuse_other_content(folder: Path) -> None:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     for name in names:
-        if name not in _FILES and not name.startswith("index.") and not name.endswith(".part"):
+        if name not in _FILES and not name.startswith("index.") and not name.endswith((".part", ".lock")):
             raise OutputError(f"{folder}: holds {name!r}, which is not part of an index; choose another folder with -o")
     if "manifest.json" in names and "engine" not in read_json(folder / "manifest.json"):
         raise OutputError(

@@ -124,7 +124,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 def holds_only(folder: Path, names: Collection[str]) -> bool:
     """Return whether a folder holds nothing but these names, locks and temporary files, as a process killed early leaves it."""
     return folder.is_dir() and all(
-        path.name in names or path.name == ".lock" or path.name.endswith(".part") for path in folder.iterdir()
+        path.name in names or path.name.endswith((".lock", ".part")) for path in folder.iterdir()
     )
 
 
@@ -149,7 +149,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 def make_readable(path: Path) -> None:
     """Give a file, or the files in a folder, the permissions of new files: libraries write some for their owner alone."""
-    probe = path.with_name(f".{path.name}.permissions")
+    probe = path.with_name(f"{path.name}.permissions.part")  # a name that a killed process may leave
     probe.touch()
     mode = probe.stat().st_mode & 0o666
     probe.unlink()
