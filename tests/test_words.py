@@ -94,3 +94,17 @@ def test_the_patterns_find_what_they_are_for(line: str) -> None:
 )
 def test_the_patterns_leave_other_words_alone(line: str) -> None:
     assert not re.search(f"{BRITISH}|{RETIRED}|{PROSE}", line)
+
+
+EMPTY_NAMES = {"found", "own", "given", "held", "rest"}
+
+
+def test_local_names_say_what_they_hold() -> None:
+    stored = []
+    for path in CODE:
+        if path.parts[len(ROOT.parts)] in ("aekit", "plugins"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                name = node.arg if isinstance(node, ast.arg) else node.id if isinstance(node, ast.Name) else ""
+                if name in EMPTY_NAMES and not isinstance(getattr(node, "ctx", None), ast.Load):
+                    stored.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
+    assert not stored

@@ -192,9 +192,9 @@ def _sample_of(item: Any, row: int, name: str) -> tuple[Any, Any, str]:
         labels = [known[key] for key in _LABEL_KEYS if key in known]
         others = [key for key in item if key not in labels and axes_of(item[key]) > 0]
         if not keys and len(others) != 1:
-            held = ", ".join(map(str, item)) or "nothing"
+            content = ", ".join(map(str, item)) or "nothing"
             raise DataError(
-                f"sample {row} of the {name} holds {held}; expected one of {', '.join(_SAMPLE_KEYS[:5])}, ..."
+                f"sample {row} of the {name} holds {content}; expected one of {', '.join(_SAMPLE_KEYS[:5])}, ..."
             )
         key = keys[0] if keys else others[0]
         unused = next((f"the entry {other!r}" for other in item if other not in (key, *labels[:1])), "")

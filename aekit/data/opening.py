@@ -195,19 +195,19 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
     others = [other for other in options if other not in names]
     if others:
         raise RecipeError(f"data.{other}: {text} is opened by source {plugin.name!r}, not this one" for other in others)
-    given = next((values for other, values in options.items() if other in names), {})
-    return _open(plugin, where, text, given, like)
+    source_options = next((values for other, values in options.items() if other in names), {})
+    return _open(plugin, where, text, source_options, like)
 
 
 def _open_in_memory(data: np.ndarray | pa.Table, options: Options, like: SampleSpec | None) -> Source:
     """Open an array or a table by the one source that `options` name, which must take data in memory."""
     if len(options) > 1:
         raise RecipeError([f"data: options of {' and '.join(sorted(options))}; expected those of one source"])
-    ((name, given),) = options.items()
+    ((name, source_options),) = options.items()
     plugin = registry().get("source", name, required_by="data")
     if not getattr(plugin.load(), "takes_arrays", False):
         raise RecipeError([f"data.{name}: source {name!r} does not open data in memory; expected options of 'arrays'"])
-    return plugin.load()(data, like, **_validate(plugin, given))
+    return plugin.load()(data, like, **_validate(plugin, source_options))
 
 
 def _open_contents_with(contents: Contents, options: Options, like: SampleSpec | None) -> Source:
@@ -227,28 +227,28 @@ def _open_contents_with(contents: Contents, options: Options, like: SampleSpec |
     others = [name for name in options if name != "images"]
     if others:
         raise RecipeError(f"data.{name}: images in memory take the options of 'images'" for name in others)
-    given = options.get("images", {})
-    unknown = [name for name in given if name not in _SPEC_OPTIONS]
+    source_options = options.get("images", {})
+    unknown = [name for name in source_options if name not in _SPEC_OPTIONS]
     if unknown:
         expected = ", ".join(_SPEC_OPTIONS)
         raise RecipeError(f"data.images.{name}: not for images in memory; expected {expected}" for name in unknown)
-    values = _validate(registry().get("source", "images", required_by="data"), given)
-    return open_contents(contents, like, {name: values[name] for name in given})
+    values = _validate(registry().get("source", "images", required_by="data"), source_options)
+    return open_contents(contents, like, {name: values[name] for name in source_options})
 
 
 _SPEC_OPTIONS = ("size", "resize", "crop_pct", "interpolation", "channels")
 """Options of the source `images` that say what images are converted to."""
 
 
-def _validate(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
+def _validate(plugin: Plugin, source_options: Mapping[str, Any]) -> dict[str, Any]:
     place = f"data.{plugin.name}"
-    if not isinstance(given, Mapping):
-        raise RecipeError([f"{place} = {given!r}: expected a table of options"])
-    return validate_options(plugin, given, place)
+    if not isinstance(source_options, Mapping):
+        raise RecipeError([f"{place} = {source_options!r}: expected a table of options"])
+    return validate_options(plugin, source_options, place)
 
 
-def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like: SampleSpec | None) -> Source:
-    values = _validate(plugin, given)
+def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, Any], like: SampleSpec | None) -> Source:
+    values = _validate(plugin, source_options)
     if readable_text(text) != text:  # it could not be written into records
         raise DataError(f"{readable_text(text)}: the path is not UTF-8; rename the folder or file")
     try:
@@ -273,7 +273,7 @@ def _open(plugin: Plugin, where: str, text: str, given: Mapping[str, Any], like:
             f"folders without a sample, which are no classes: {', '.join(empty[:5])}{' ...' if len(empty) > 5 else ''}"
         )
         source.losses = (*source.losses, line)
-    source.origin = {"data": text, "source": plugin.name, "options": dict(given)}
+    source.origin = {"data": text, "source": plugin.name, "options": dict(source_options)}
     return _checked(source, text, like)
 
 

@@ -161,13 +161,13 @@ class Encoder(nn.Module):
     def _check_input(self, raw: Tensor) -> None:
         """Reject samples that the encoder was not trained on, which it would embed without meaning."""
         # Floats of another width have the same values. Integers may not: gray is 0..255 or 0..1.
-        found = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
+        dtype = "uint8" if raw.dtype == torch.bool else str(raw.dtype).removeprefix("torch.")
         of_floats = self.spec.dtype.startswith("float")
         if tuple(raw.shape[1:]) != self.spec.shape or (
-            found != self.spec.dtype and not (of_floats and raw.is_floating_point())
+            dtype != self.spec.dtype and not (of_floats and raw.is_floating_point())
         ):
             shape = "x".join(map(str, raw.shape[1:]))
-            raise DataError(f"samples are {self.spec.kind} {shape} {found}, the encoder takes {self.spec}")
+            raise DataError(f"samples are {self.spec.kind} {shape} {dtype}, the encoder takes {self.spec}")
         if not (of_floats and self.spec.is_visual and self.preprocess.unit) or raw.is_meta or not raw.numel():
             return
         if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():

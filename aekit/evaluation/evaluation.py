@@ -185,10 +185,12 @@ class Evaluation:
 
     def _empty_notes(self) -> list[str]:
         """Name the evaluators that found no cluster, whose values say nothing."""
-        found = {name: result.metrics.get("clusters") for name, result in self.results.get(ENCODER, {}).items()}
+        cluster_counts = {
+            name: result.metrics.get("clusters") for name, result in self.results.get(ENCODER, {}).items()
+        }
         return [
             f"{name} found no dense region, so that its values say nothing about the embeddings"
-            for name, clusters in found.items()
+            for name, clusters in cluster_counts.items()
             if clusters is not None and clusters.value == 0
         ]
 

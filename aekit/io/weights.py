@@ -89,14 +89,14 @@ def _without_prefixes(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(names, weights.values()))
 
 
-def state_dict_differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+def state_dict_differences(expected: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> list[str]:
     """Return one line for each kind of difference between the weights of a network and those found; empty if they match."""
-    missing = [name for name in expected if name not in found]
-    extra = [name for name in found if name not in expected]
+    missing = [name for name in expected if name not in actual]
+    extra = [name for name in actual if name not in expected]
     shapes = [
-        f"{name} of {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+        f"{name} of {tuple(actual[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
+        if name in actual and actual[name].shape != tensor.shape
     ]
     kinds = {"missing": missing, "unexpected": extra, "of another shape": shapes}
     return [

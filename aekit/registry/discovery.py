@@ -214,21 +214,21 @@ def registry() -> Registry:
     plugins alone; ``AEKIT_PLUGIN_STRICT=1`` raises the first problem instead of reporting it.
     """
     named = {name.strip() for name in os.environ.get("AEKIT_DISABLE_PLUGINS", "").split(",") if name.strip()}
-    found = discover(
+    discovered = discover(
         entry_points(),
         disabled=named | _disabled_by_command_line,
         builtin_only=os.environ.get("AEKIT_NO_PLUGIN_AUTOLOAD") == "1",
     )
-    found.plugins += _session
-    found.problems += _second_versions()
-    if found.problems and os.environ.get("AEKIT_PLUGIN_STRICT") == "1":
-        raise PluginError(f"{found.problems[0]} (AEKIT_PLUGIN_STRICT=1)")
-    return found
+    discovered.plugins += _session
+    discovered.problems += _second_versions()
+    if discovered.problems and os.environ.get("AEKIT_PLUGIN_STRICT") == "1":
+        raise PluginError(f"{discovered.problems[0]} (AEKIT_PLUGIN_STRICT=1)")
+    return discovered
 
 
 def entry_points() -> list[tuple[Distribution, EntryPoint]]:
     """Return every entry point of the group with its distribution; the first copy of a distribution on the path counts."""
-    copies = [found[0] for _, found in sorted(_copies().items())]
+    copies = [discovered[0] for _, discovered in sorted(_copies().items())]
     return [(d, ep) for d in copies for ep in d.entry_points if ep.group == GROUP]
 
 
@@ -258,23 +258,25 @@ def discover(
     points: Iterable[tuple[Distribution, EntryPoint]], *, disabled: Iterable[str] = (), builtin_only: bool = False
 ) -> Registry:
     """Load hook modules one by one and register the entries of each."""
-    found = Registry(disabled=frozenset(disabled))
+    discovered = Registry(disabled=frozenset(disabled))
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     for distribution, point in points:
         name, version = distribution.metadata["Name"], distribution.version
-        if name in found.disabled or (builtin_only and name != GROUP):
-            found.not_imported.append(name)
+        if name in discovered.disabled or (builtin_only and name != GROUP):
+            discovered.not_imported.append(name)
             continue
         try:
             with prints_to_stderr():
                 module = point.load()
         except (Exception, SystemExit) as error:
             print_traceback(error)
-            found.problems.append(Problem(name, version, f"importing {point.value} failed with {_describe(error)}"))
+            discovered.problems.append(
+                Problem(name, version, f"importing {point.value} failed with {_describe(error)}")
+            )
             continue
         for reason in _misspelled(manager, module):
-            found.problems.append(Problem(name, version, reason))
+            discovered.problems.append(Problem(name, version, reason))
         for kind in KINDS:
             hook = getattr(module, HOOK_OF[kind], None)
             if hook is None or manager.parse_hookimpl_opts(module, HOOK_OF[kind]) is None:
@@ -287,26 +289,26 @@ def discover(
                     raise TypeError(f"expected aekit.plugin.Entry objects, got {stray[0]!r}")
             except (Exception, SystemExit) as error:
                 print_traceback(error)
-                found.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
+                discovered.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
                 continue
             for entry in entries:
-                _admit(found, Plugin(kind, entry, name, version))
-    return found
+                _admit(discovered, Plugin(kind, entry, name, version))
+    return discovered
 
 
-def _admit(found: Registry, plugin: Plugin) -> None:
+def _admit(discovered: Registry, plugin: Plugin) -> None:
     entry = plugin.entry
-    if plugin.name in found.disabled or plugin.qualified in found.disabled:
-        found.hidden.append(plugin)
+    if plugin.name in discovered.disabled or plugin.qualified in discovered.disabled:
+        discovered.hidden.append(plugin)
     elif entry.api != API_VERSION:
         reason = (
             f"{plugin.kind} {entry.name!r} was written for plugin API {entry.api}, this aekit has {API_VERSION}; "
             f"{'upgrade aekit' if entry.api > API_VERSION else f'upgrade {plugin.distribution}'}"
         )
         names = (f"{plugin.kind}:{entry.name}",)
-        found.problems.append(Problem(plugin.distribution, plugin.version, reason, names))
+        discovered.problems.append(Problem(plugin.distribution, plugin.version, reason, names))
     else:
-        found.plugins.append(plugin)
+        discovered.plugins.append(plugin)
 
 
 def _misspelled(manager: pluggy.PluginManager, module: Any) -> list[str]:

@@ -82,8 +82,8 @@ def interval_charts(evaluation: Evaluation) -> tuple[list[str], list[str]]:
     """Draw metrics on their intervals, beside the baselines: the primary metric of each evaluator, and all others."""
     main: list[str] = []
     others: list[str] = []
-    for name, own in evaluation.results.get(ENCODER, {}).items():
-        for number, metric in enumerate(own.metrics):
+    for name, encoder_result in evaluation.results.get(ENCODER, {}).items():
+        for number, metric in enumerate(encoder_result.metrics):
             metrics = {
                 subject: results[name].metrics[metric]
                 for subject, results in evaluation.results.items()
@@ -108,8 +108,8 @@ def _sign(evaluation: Evaluation, evaluator: str, subject: str) -> str:
 def _comparison_table(evaluation: Evaluation) -> list[dict[str, str]]:
     """Return a row for each evaluator, with the primary metric of each subject."""
     rows = []
-    for name, own in evaluation.results.get(ENCODER, {}).items():
-        row = {"": f"{name} {primary_metric(own)[0].replace('_', ' ')}"}
+    for name, encoder_result in evaluation.results.get(ENCODER, {}).items():
+        row = {"": f"{name} {primary_metric(encoder_result)[0].replace('_', ' ')}"}
         for subject, results in evaluation.results.items():
             if name in results:
                 row[subject] = f"{primary_metric(results[name])[1]} {_sign(evaluation, name, subject)}".rstrip()
@@ -207,8 +207,9 @@ def _details(evaluation: Evaluation, name: str) -> str:
         if name in results:
             row: dict[str, Any] = {"": subject}
             rows.append(row | {key.replace("_", " "): str(m) for key, m in results[name].metrics.items()})
-    own = evaluation.results[ENCODER][name]
-    chosen = fact_table({f"chosen: {key}": value for key, value in own.chosen.items()}) if own.chosen else ""
-    shown = own.table[:ROWS]
-    more = sentences([f"and {len(own.table) - ROWS} more rows"]) if len(own.table) > ROWS else ""
+    encoder_result = evaluation.results[ENCODER][name]
+    facts = {f"chosen: {key}": value for key, value in encoder_result.chosen.items()}
+    chosen = fact_table(facts) if facts else ""
+    shown = encoder_result.table[:ROWS]
+    more = sentences([f"and {len(encoder_result.table) - ROWS} more rows"]) if len(encoder_result.table) > ROWS else ""
     return table(rows) + chosen + table(shown) + more

@@ -47,22 +47,22 @@ def findings(
         snapshot: of some samples.
         evaluation: compared with baselines, or None.
     """
-    found = [*_embedding(results, snapshot, evaluation), *_loss(losses), *_data(results)]
+    notable = [*_embedding(results, snapshot, evaluation), *_loss(losses), *_data(results)]
     if evaluation is not None:
         # The comparisons are drawn: only conclusions that go beyond them are findings.
-        found += [
+        notable += [
             Finding(severity, f"{text}.")
             for severity, text in evaluation.graded_summary()
             if not is_comparison(evaluation, text)
         ]
     else:
-        found += [
+        notable += [
             Finding("bad", f"{text}.") for text in embedding_health(snapshot.vectors, seed=snapshot.seed).warnings
         ]
     if len(snapshot) > 2:
-        found += _neighborhood(snapshot)
+        notable += _neighborhood(snapshot)
     order = ("bad", "notice", "good")
-    return sorted(found, key=lambda finding: order.index(finding.severity))
+    return sorted(notable, key=lambda finding: order.index(finding.severity))
 
 
 def is_comparison(evaluation: Evaluation, sentence: str) -> bool:
@@ -86,30 +86,30 @@ def evaluation_headline(evaluation: Evaluation) -> str:
     return headline(evaluation.headline, severity)
 
 
-def findings_html(found: Iterable[Finding]) -> str:
+def findings_html(notable: Iterable[Finding]) -> str:
     """Render findings as an HTML list."""
-    lines = [f'<li class="{grade}">{escape(text)}</li>' for grade, text in found]
+    lines = [f'<li class="{grade}">{escape(text)}</li>' for grade, text in notable]
     return f'<ul class="findings">{"".join(lines)}</ul>' if lines else ""
 
 
 def _embedding(results: Mapping[str, Any], snapshot: Snapshot, evaluation: Evaluation | None) -> list[Finding]:
     metrics, dim = results.get("metrics", {}), snapshot.vectors.shape[1]
-    found = []
+    notable = []
     if (rank := metrics.get("effective_rank", 0)) > dim / 4:
-        found.append(Finding("good", f"The embedding uses about {rank:g} of its {dim} dimensions (effective rank)."))
+        notable.append(Finding("good", f"The embedding uses about {rank:g} of its {dim} dimensions (effective rank)."))
     if dead := int(metrics.get("dead_units", 0)):
-        found.append(Finding("notice", f"{dead} of the {dim} dimensions of the embedding are constant."))
+        notable.append(Finding("notice", f"{dead} of the {dim} dimensions of the embedding are constant."))
     explained = metrics.get("explained")
     if explained is not None and explained <= 0:
-        found.append(Finding("bad", "The reconstruction is no closer to the samples than their mean."))
+        notable.append(Finding("bad", "The reconstruction is no closer to the samples than their mean."))
     elif explained is not None:
         pca = _explained_by_pca(evaluation)
         text = f"The reconstruction explains {100 * explained:.1f}% of the variance of the samples"
         if pca is not None and pca > explained:
-            found.append(Finding("notice", f"{text}, less than PCA of the same width ({100 * pca:.1f}%)."))
+            notable.append(Finding("notice", f"{text}, less than PCA of the same width ({100 * pca:.1f}%)."))
         else:
-            found.append(Finding("good", f"{text}."))
-    return found
+            notable.append(Finding("good", f"{text}."))
+    return notable
 
 
 def _explained_by_pca(evaluation: Evaluation | None) -> float | None:
@@ -159,19 +159,19 @@ def _data(results: Mapping[str, Any]) -> list[Finding]:
 
 def _neighborhood(snapshot: Snapshot) -> list[Finding]:
     _, neighbors = snapshot.neighbors
-    found = []
+    notable = []
     unit = snapshot.vectors / np.linalg.norm(snapshot.vectors, axis=1, keepdims=True).clip(min=1e-12)
     total = unit.sum(0, dtype=np.float64)
     mean = float((total @ total - len(unit)) / (len(unit) * (len(unit) - 1)))  # over all pairs
     if mean > NARROW:
         text = f"All embeddings point in nearly the same direction: the mean cosine of two is {mean:.3f}."
-        found.append(Finding("notice", f"{text} Search with metric l2, or subtract the mean first."))
+        notable.append(Finding("notice", f"{text} Search with metric l2, or subtract the mean first."))
     near = np.linalg.norm(snapshot.vectors - snapshot.vectors[neighbors[:, 0]], axis=1)
     size = float(np.linalg.norm(snapshot.vectors - snapshot.vectors.mean(0), axis=1).mean())
     same = int((near <= 1e-5 * max(size, 1e-12)).sum())
     if same:
         text = f"{same:,} of {len(snapshot):,} samples have the same embedding as another"
-        found.append(Finding("notice", f"{text}: they are duplicates, or the encoder does not distinguish them."))
+        notable.append(Finding("notice", f"{text}: they are duplicates, or the encoder does not distinguish them."))
     if snapshot.classes is not None and len(np.unique(snapshot.classes)) > 1:
         known = snapshot.classes != ""
         agree = float((snapshot.classes[neighbors[known]] == snapshot.classes[known][:, None]).mean())
@@ -179,5 +179,5 @@ def _neighborhood(snapshot: Snapshot) -> list[Finding]:
         chance = float(np.square(counts / counts.sum()).sum())
         grade: Severity = "good" if agree - chance > AGREE * (1 - chance) else "notice"
         text = f"{100 * agree:.0f}% of the {neighbors.shape[1]} nearest neighbors of a sample have its label"
-        found.append(Finding(grade, f"{text} (chance: {100 * chance:.0f}%)."))
-    return found
+        notable.append(Finding(grade, f"{text} (chance: {100 * chance:.0f}%)."))
+    return notable

@@ -71,10 +71,10 @@ def _part(page: Page, name: str, rows: dict[str, Tensor | list[str]], sprites: S
 
 def filter_card(page: Page, encoder: Encoder) -> str:
     """Draw the filters of the first layer like samples; "" where they do not have the shape of a patch or a sample."""
-    found = first_layer_weights(encoder)
-    if found is None:
+    filters = first_layer_weights(encoder)
+    if filters is None:
         return ""
-    weights, total = found
+    weights, total = filters
     sheet = _filter_sheet(weights)
     size = " x ".join(map(str, weights.shape[2:]))
     some = f"The {len(weights)} largest of {total}" if len(weights) < total else f"All {total}"

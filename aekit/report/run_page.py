@@ -132,8 +132,8 @@ def run_page(
 def _summary(encoder: Encoder, results: Mapping[str, Any]) -> str:
     objective, recipe = results["objective"], results["recipe"]
     if not results["trained"]["samples"]:
-        given = results["weights"]["from"]
-        return f"{recipe['encoder']['backbone']}, {encoder.dim} dimensions, with the weights of {given}, not trained further"
+        origin = results["weights"]["from"]
+        return f"{recipe['encoder']['backbone']}, {encoder.dim} dimensions, with the weights of {origin}, not trained further"
     how = " + ".join(describe_objective(objective))
     return (
         f"{how}, {recipe['encoder']['backbone']} backbone, {encoder.dim} dimensions, trained without labels on "

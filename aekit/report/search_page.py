@@ -27,7 +27,7 @@ def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict
         hits: from `VectorIndex.hits`, in the order to be shown.
         options: of the source that opens the queries.
     """
-    asked = [(query, list(found)) for query, found in groupby(hits, key=lambda hit: hit["query"])]
+    asked = [(query, list(query_hits)) for query, query_hits in groupby(hits, key=lambda hit: hit["query"])]
     source = _source_of(index)
     cells = _cells(index, source, asked, options)
     sheet, places = None, {name: place for place, name in enumerate(cells)}
@@ -45,10 +45,10 @@ def search_page(index: VectorIndex, hits: list[dict[str, Any]], *, options: dict
         page.add("", card("", "The data of this index is not available here, so only names are shown."))
     wide = 1.0 if sheet is None else sheet.aspect
     labels = _labels(source)
-    for query, found in asked:
+    for query, query_hits in asked:
         title = query.removeprefix("id:")
         figures = [figure(drawn(query, f"query {title}"), "query", title, kind="query")]
-        for hit in found:
+        for hit in query_hits:
             name = hit["id"] if hit.get("label") in (None, "") else f"{hit['label']}"
             kind = ""
             if labels.get(title) not in (None, "") and hit.get("label") not in (None, ""):
@@ -77,7 +77,9 @@ def _cells(
         return {}
     sprites = SpriteSheetBuilder(encoder)
     cells: dict[str, np.ndarray] = {}
-    wanted = dict.fromkeys(name for query, found in asked for name in [query, *(f"id:{hit['id']}" for hit in found)])
+    wanted = dict.fromkeys(
+        name for query, query_hits in asked for name in [query, *(f"id:{hit['id']}" for hit in query_hits)]
+    )
     for query in wanted:
         if not query.startswith("id:") and (raw := _file(query, index, options)) is not None:
             cells[query] = sprites.raw_to_cells(raw)[0]

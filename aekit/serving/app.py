@@ -94,14 +94,14 @@ class _Uploads:
         declared = request.headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared) > self.max_bytes:
             raise self._too_large()
-        parts, size, held = [], 0, 0
+        parts, size, received = [], 0, 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for part in request.stream():
                     size += len(part)
                     if size > self.max_bytes:
                         raise self._too_large()
-                    self.in_flight, held = self.in_flight + len(part), held + len(part)
+                    self.in_flight, received = self.in_flight + len(part), received + len(part)
                     if self.in_flight > MAX_BYTES_IN_FLIGHT:
                         raise _RefusedError(503, "too many uploads at once; try again")
                     parts.append(part)
@@ -109,7 +109,7 @@ class _Uploads:
         except TimeoutError:
             raise _RefusedError(408, f"the request took more than {BODY_SECONDS:.0f} s to arrive") from None
         finally:
-            self.in_flight -= held
+            self.in_flight -= received
 
     def _too_large(self) -> _RefusedError:
         return _RefusedError(413, f"the request has more than {self.max_bytes:,} bytes: expected at most that")

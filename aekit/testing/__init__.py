@@ -24,10 +24,10 @@ from aekit.testing.trials import trials
 __all__ = ["CHECKS", "Check", "CheckOutcome", "Report", "check", "checks_for", "conformance", "outcomes"]
 
 CHECKS: tuple[Check, ...] = tuple(
-    found
+    check
     for module in (entries, objectives, state, backbones, sources, evaluators, indexes)
-    for found in vars(module).values()
-    if isinstance(found, Check)
+    for check in vars(module).values()
+    if isinstance(check, Check)
 )
 """All checks, in the order in which reports show them."""
 
@@ -43,7 +43,7 @@ MAKERS: dict[str, CaseMaker] = {
 
 def checks_for(kind: str) -> list[Check]:
     """Return the checks that apply to a kind of plugin."""
-    return [found for found in CHECKS if kind in found.kinds]
+    return [check for check in CHECKS if kind in check.kinds]
 
 
 def check(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Report:

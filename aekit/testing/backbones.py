@@ -46,15 +46,15 @@ def stages(trial: Trial) -> None:
     encoder = trial.objective().encoder.eval()
     backbone = encoder.backbone
     x = encoder.preprocess(trial.raw(2))
-    expected, found = backbone(x), x
+    expected, actual = backbone(x), x
     for stage in backbone.stages:
-        found = stage(found)
-    shape = tuple(found.shape[1:])
+        actual = stage(actual)
+    shape = tuple(actual.shape[1:])
     assert shape == tuple(backbone.features_shape), f"stages give {shape}, features_shape is {backbone.features_shape}"
-    assert found.flatten(1).shape[1] == backbone.features_dim, (
+    assert actual.flatten(1).shape[1] == backbone.features_dim, (
         f"features_dim is {backbone.features_dim}: expected {shape}"
     )
-    assert torch.equal(found.flatten(1), expected), "the stages in order compute other features than forward"
+    assert torch.equal(actual.flatten(1), expected), "the stages in order compute other features than forward"
 
 
 @check("backbone", optional=True)

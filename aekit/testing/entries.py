@@ -35,19 +35,19 @@ _HEAVY = ("torch", "pydantic", "pandas", "sklearn", "faiss")
 @check(*KINDS, bare=True)
 def entry(case: Case) -> None:
     """its name consists of lower-case words joined by hyphens, and its summary is one line"""
-    found = case.plugin.entry
-    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", found.name), (
-        f"name {found.name!r}: expected lower-case words joined by hyphens"
+    entry = case.plugin.entry
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name), (
+        f"name {entry.name!r}: expected lower-case words joined by hyphens"
     )
-    assert found.summary.strip(), "the summary is empty"
-    assert "\n" not in found.summary, f"the summary has {len(found.summary.splitlines())} lines: expected one"
+    assert entry.summary.strip(), "the summary is empty"
+    assert "\n" not in entry.summary, f"the summary has {len(entry.summary.splitlines())} lines: expected one"
 
 
 @check(*KINDS, bare=True)
 def entry_light(case: Case) -> None:
     """importing its hook module does not import torch, pydantic, pandas, sklearn or faiss"""
     name = case.plugin.distribution
-    modules = tuple(point.module for found, point in entry_points() if found.metadata["Name"] == name)
+    modules = tuple(point.module for entry, point in entry_points() if entry.metadata["Name"] == name)
     heavy = _heavy_imports(modules)
     assert not heavy, f"importing {' or '.join(modules)} imports {heavy}; import it in the module that the entry names"
 
@@ -80,9 +80,9 @@ def contract(case: Case) -> None:
         assert (code.help or "").strip(), "the command has no help text"
     if kind in _POSITIONAL:
         by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        given = [p.name for p in inspect.signature(code).parameters.values() if p.kind in by_place]
-        assert len(given) == _POSITIONAL[kind], (
-            f"takes {len(given)} arguments by position ({', '.join(given) or 'none'}), "
+        positional = [p.name for p in inspect.signature(code).parameters.values() if p.kind in by_place]
+        assert len(positional) == _POSITIONAL[kind], (
+            f"takes {len(positional)} arguments by position ({', '.join(positional) or 'none'}), "
             f"expected {_POSITIONAL[kind]}; options are keyword-only"
         )
 

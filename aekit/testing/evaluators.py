@@ -33,9 +33,9 @@ class EvaluatorCase(Case):
 
     def evaluate(self, embeddings: np.ndarray | None = None, labels: np.ndarray | None = None) -> Result:
         """Call it as `aekit evaluate` does."""
-        given = self.embeddings if embeddings is None else embeddings
+        inputs = self.embeddings if embeddings is None else embeddings
         named = self.labels if labels is None else labels
-        return self.code(given, named, self.split, **validate_options(self.plugin, self.options))
+        return self.code(inputs, named, self.split, **validate_options(self.plugin, self.options))
 
 
 def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[EvaluatorCase]:
@@ -45,10 +45,10 @@ def evaluator_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folde
 @check("evaluator")
 def result(case: EvaluatorCase) -> None:
     """it returns a Result whose metrics are finite and within their intervals; the mean of its scores is the first metric"""
-    found = case.evaluate()
-    assert isinstance(found, Result), f"gives a {type(found).__name__}: expected an aekit.plugin.Result"
-    assert found.metrics, "gives no metrics"
-    for name, metric in found.metrics.items():
+    result = case.evaluate()
+    assert isinstance(result, Result), f"gives a {type(result).__name__}: expected an aekit.plugin.Result"
+    assert result.metrics, "gives no metrics"
+    for name, metric in result.metrics.items():
         numbers = [number for number in (metric.value, metric.low, metric.high) if number is not None]
         assert all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers), (
             f"{name} is {metric!r}"
@@ -57,11 +57,13 @@ def result(case: EvaluatorCase) -> None:
         assert low <= metric.value <= high, (
             f"{name} is {metric.value:.4g}, outside its interval {low:.4g} to {high:.4g}"
         )
-    assert found.chance is None or math.isfinite(found.chance), f"chance is {found.chance!r}: expected a number or None"
-    assert all(isinstance(note, str) and "\n" not in note for note in found.notes), f"notes are {found.notes!r}"
-    if found.scores is not None:
-        (name, first), *_ = found.metrics.items()
-        mean = float(np.mean(found.scores))
+    assert result.chance is None or math.isfinite(result.chance), (
+        f"chance is {result.chance!r}: expected a number or None"
+    )
+    assert all(isinstance(note, str) and "\n" not in note for note in result.notes), f"notes are {result.notes!r}"
+    if result.scores is not None:
+        (name, first), *_ = result.metrics.items()
+        mean = float(np.mean(result.scores))
         assert math.isclose(mean, first.value, abs_tol=1e-6), (
             f"the mean of the scores is {mean:.6g}, {name} is {first.value:.6g}"
         )
@@ -70,17 +72,17 @@ def result(case: EvaluatorCase) -> None:
 @check("evaluator")
 def result_same_every_time(case: EvaluatorCase) -> None:
     """it computes the same twice, whatever the global random states, and does not change those"""
-    found = []
+    results = []
     for seed in (1, 2):
         np.random.seed(seed)
         with leaves_global_state_alone("evaluating"):
-            found.append(case.evaluate())
-    first, second = ({name: (m.value, m.low, m.high) for name, m in one.metrics.items()} for one in found)
+            results.append(case.evaluate())
+    first, second = ({name: (m.value, m.low, m.high) for name, m in one.metrics.items()} for one in results)
     changed = [name for name in first if first[name] != second.get(name)]
     assert not changed, (
-        f"{changed[0]} is {found[0].metrics[changed[0]]} the first time, then {found[1].metrics[changed[0]]}"
+        f"{changed[0]} is {results[0].metrics[changed[0]]} the first time, then {results[1].metrics[changed[0]]}"
     )
-    assert dict(found[0].chosen) == dict(found[1].chosen), f"chooses {found[0].chosen}, then {found[1].chosen}"
+    assert dict(results[0].chosen) == dict(results[1].chosen), f"chooses {results[0].chosen}, then {results[1].chosen}"
 
 
 @check("evaluator")
@@ -114,10 +116,10 @@ def fits_without_test_labels(case: EvaluatorCase) -> None:
     oracle = 0.1 * noise
     oracle[np.arange(COUNT), np.unique(case.labels, return_inverse=True)[1]] += 25
     (name, good), *_ = case.evaluate(oracle).metrics.items()
-    found = case.evaluate(noise)
-    chance = found.chance or 0.0
-    assert found.metrics[name].value <= (good.value + max(chance, 1 / CLASSES)) / 2 or good.value <= chance, (
-        f"{name} is {found.metrics[name].value:.3g} for noise; fit on split.train alone"
+    result = case.evaluate(noise)
+    chance = result.chance or 0.0
+    assert result.metrics[name].value <= (good.value + max(chance, 1 / CLASSES)) / 2 or good.value <= chance, (
+        f"{name} is {result.metrics[name].value:.3g} for noise; fit on split.train alone"
     )
 
 
@@ -140,8 +142,8 @@ def without_labels(case: EvaluatorCase) -> None:
     """it works without labels, unless its tags say that it needs them"""
     if case.needs_labels:
         raise NotApplicableError("the entry's tags say that it needs labels")
-    found = case.code(case.embeddings, None, case.split, **validate_options(case.plugin, case.options))
-    assert isinstance(found, Result), f"gives a {type(found).__name__} where there are no labels"
+    result = case.code(case.embeddings, None, case.split, **validate_options(case.plugin, case.options))
+    assert isinstance(result, Result), f"gives a {type(result).__name__} where there are no labels"
 
 
 @check("evaluator", optional=True)
@@ -149,12 +151,12 @@ def labels_of_its_tags(case: EvaluatorCase) -> None:
     """it accepts numeric targets, and several labels per sample, if its tags say so"""
     numbers = case.embeddings[:, 0].astype(np.float64) + 0.1
     several = np.unique(case.labels, return_inverse=True)[1][:, None] <= np.arange(CLASSES - 1)
-    given = {"numbers": numbers, "multi-label": several}
-    told = [tag for tag in given if tag in case.plugin.entry.tags]
+    labels_by_tag = {"numbers": numbers, "multi-label": several}
+    told = [tag for tag in labels_by_tag if tag in case.plugin.entry.tags]
     if not told:
         raise NotApplicableError("the entry's tags say that it accepts classes alone")
     for tag in told:
-        found = case.evaluate(labels=given[tag])
-        assert isinstance(found, Result), f"gives a {type(found).__name__} for {tag}"
-        (name, first), *_ = found.metrics.items()
+        result = case.evaluate(labels=labels_by_tag[tag])
+        assert isinstance(result, Result), f"gives a {type(result).__name__} for {tag}"
+        (name, first), *_ = result.metrics.items()
         assert math.isfinite(first.value), f"{name} of {tag} is {first}"

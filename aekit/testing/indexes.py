@@ -56,13 +56,13 @@ class IndexCase(Case):
     def recall(self, index: Index, count: int = COUNT) -> float:
         """Return the fraction of the ten nearest that it finds."""
         _, expected = self.exact(self.queries, count)
-        _, found = index.search(self.queries.copy(), K)
-        return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(expected.tolist(), found.tolist())]))
+        _, returned = index.search(self.queries.copy(), K)
+        return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(expected.tolist(), returned.tolist())]))
 
 
 def index_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: Path) -> list[IndexCase]:
     """Return a case for each metric; an index may refuse metrics other than cosine by a RecipeError."""
-    found = []
+    cases = []
     for metric in get_args(Similarity):
         case = IndexCase(plugin, name, options, folder, metric)
         try:
@@ -71,8 +71,8 @@ def index_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: P
             if metric == "cosine":
                 raise
         else:
-            found.append(case)
-    return found
+            cases.append(case)
+    return cases
 
 
 @check("index")
@@ -88,10 +88,10 @@ def best_first(case: IndexCase) -> None:
     index = case.built()
     exact, _ = case.exact(case.queries)
     scores, rows = index.search(case.queries.copy(), K)
-    for what, found in (("scores", scores), ("rows", rows)):
-        assert found.shape == (QUERIES, K), f"{what} have shape {found.shape}: expected ({QUERIES}, {K})"
+    for what, returned in (("scores", scores), ("rows", rows)):
+        assert returned.shape == (QUERIES, K), f"{what} have shape {returned.shape}: expected ({QUERIES}, {K})"
     assert np.issubdtype(rows.dtype, np.integer), f"rows are {rows.dtype}: expected integers"
-    assert all(len(set(own)) == K for own in rows.tolist()), "a row is found twice by one query"
+    assert all(len(set(row)) == K for row in rows.tolist()), "a row is found twice by one query"
     steps = np.diff(scores, axis=1) if case.metric == "l2" else -np.diff(scores, axis=1)
     assert (steps >= -1e-5).all(), "scores are not best first"
     error = np.abs(scores - np.take_along_axis(exact, rows, axis=1)).max() / np.ptp(exact)
@@ -115,11 +115,11 @@ def gives_vectors_back(case: IndexCase) -> None:
     index = case.built(200)
     index.add(case.vectors[200:].copy())
     rows = np.asarray([250, 3, 3, 199, 0])
-    found = index.vectors(rows)
-    assert found.shape == (len(rows), DIM), (
-        f"vectors of {len(rows)} rows have shape {found.shape}: expected ({len(rows)}, {DIM})"
+    returned = index.vectors(rows)
+    assert returned.shape == (len(rows), DIM), (
+        f"vectors of {len(rows)} rows have shape {returned.shape}: expected ({len(rows)}, {DIM})"
     )
-    error = np.abs(found - case.vectors[rows]).max() / np.abs(case.vectors).max()
+    error = np.abs(returned - case.vectors[rows]).max() / np.abs(case.vectors).max()
     assert error < 0.05, f"they are off by up to {error:.0%} of the largest number"
 
 
@@ -151,6 +151,6 @@ def built_alike(case: IndexCase) -> None:
     with leaves_global_state_alone("building"):
         first, second = case.built(), case.built()
     queries = case.queries.copy()
-    found = first.search(queries, K), second.search(queries, K)
+    returned = first.search(queries, K), second.search(queries, K)
     assert np.array_equal(queries, case.queries), "search() changes the queries"
-    assert np.array_equal(found[0][1], found[1][1]), "two builds from the same vectors find different rows"
+    assert np.array_equal(returned[0][1], returned[1][1]), "two builds from the same vectors find different rows"

@@ -254,8 +254,8 @@ def error_line(error: BaseException) -> str:
 
 def global_state() -> tuple[Any, ...]:
     """Return the state of every global random generator."""
-    name, keys, *rest = np.random.get_state()
-    return torch.get_rng_state().tolist(), (name, np.asarray(keys).tolist(), *rest), random.getstate()
+    name, keys, *others = np.random.get_state()
+    return torch.get_rng_state().tolist(), (name, np.asarray(keys).tolist(), *others), random.getstate()
 
 
 @contextmanager

@@ -281,9 +281,9 @@ def _what_the_encoder_sees(pretext: Pretext, x: Tensor) -> tuple[list[Tensor], T
     masks: list[Tensor] = []
     hide: Hide = pretext.mask_input  # type: ignore[assignment]
 
-    def look(module: nn.Module, given: Any) -> None:
+    def look(module: nn.Module, inputs: Any) -> None:
         if torch.is_grad_enabled():  # targets may be made from the whole sample
-            seen.append(given[0].detach().clone())
+            seen.append(inputs[0].detach().clone())
 
     def watch(sample: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         visible, hidden = hide(sample, generator)
@@ -323,9 +323,9 @@ def has_shape(what: str, value: Any, expected: tuple[int, ...]) -> None:
     assert tuple(value.shape) == expected, f"{what} has shape {tuple(value.shape)}: expected {expected}"
 
 
-def _agree(what: str, found: Tensor, expected: Tensor) -> None:
-    assert found.shape == expected.shape, f"{what} has shape {tuple(found.shape)}: expected {tuple(expected.shape)}"
-    difference = (found - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
+def _agree(what: str, actual: Tensor, expected: Tensor) -> None:
+    assert actual.shape == expected.shape, f"{what} has shape {tuple(actual.shape)}: expected {tuple(expected.shape)}"
+    difference = (actual - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
     assert difference <= 1e-4, f"{what} differs by {difference:.2g} of the largest entry"
 
 

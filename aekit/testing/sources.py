@@ -63,18 +63,18 @@ def source_cases(plugin: Plugin, name: str, options: Mapping[str, Any], folder: 
     example = getattr(code, "example", None) or getattr(sys.modules[code.__module__], "example", None)
     if example is not None:
         made = example(folder)
-        where, given = made if isinstance(made, tuple) else (made, {})
-        return [SourceCase(plugin, name, {**given, **options}, folder, str(where))]
-    found = []
+        where, made_options = made if isinstance(made, tuple) else (made, {})
+        return [SourceCase(plugin, name, {**made_options, **options}, folder, str(where))]
+    cases = []
     for make in dict.fromkeys(make for tag in plugin.entry.tags for make in MAKERS.get(tag, [])):
-        own = folder / make.__name__
-        own.mkdir()
-        path = make(own)
+        subfolder = folder / make.__name__
+        subfolder.mkdir()
+        path = make(subfolder)
         if not hasattr(code, "claims") or code.claims(path):
-            found.append(SourceCase(plugin, name, options, folder, str(path), path.name))
-    if not found:
+            cases.append(SourceCase(plugin, name, options, folder, str(path), path.name))
+    if not cases:
         raise ValueError(NO_EXAMPLE)
-    return found
+    return cases
 
 
 @check("source")
@@ -167,11 +167,11 @@ def like_is_heeded(case: SourceCase) -> None:
     else:
         raise NotApplicableError("it neither resizes images nor reads text columns")
     try:
-        found = case.open(like=like).spec
+        spec = case.open(like=like).spec
     except DataError as error:
         raise AssertionError(f"the encoder takes {like}, and it does not convert to `like`: {error}") from None
-    assert found.shape == like.shape, f"the encoder takes {like}, and it opens {found}; convert to `like`"
-    assert found.columns == like.columns, (
+    assert spec.shape == like.shape, f"the encoder takes {like}, and it opens {spec}; convert to `like`"
+    assert spec.columns == like.columns, (
         "it has other categories than `like`; read text columns with those of the encoder"
     )
 
@@ -215,8 +215,8 @@ def fingerprints(case: SourceCase) -> None:
     assert prints == singly, "a fingerprint depends on the batch"
     of: dict[str, bytes] = {}
     for row in np.flatnonzero(ok):
-        held = of.setdefault(prints[row], rows[row].tobytes())
-        assert held == rows[row].tobytes(), f"different samples have the same fingerprint, {prints[row]!r}"
+        content = of.setdefault(prints[row], rows[row].tobytes())
+        assert content == rows[row].tobytes(), f"different samples have the same fingerprint, {prints[row]!r}"
 
 
 @check("source")

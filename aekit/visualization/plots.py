@@ -119,14 +119,14 @@ def draw_time_courses(
     some = f"; {len(shown)} of {len(numbers)} recordings" if len(shown) < len(numbers) else ""
     pen.text((MARGIN, MARGIN - 2), f"{title}{some}", INK, font)
     for number in shown.tolist():
-        own = np.flatnonzero(moments[:, 0] == number)
-        own = own[np.argsort(moments[own, 1], kind="stable")]
-        at = moments[own, 1]
+        members = np.flatnonzero(moments[:, 0] == number)
+        members = members[np.argsort(moments[members, 1], kind="stable")]
+        at = moments[members, 1]
         x = MARGIN + wide * (at - at[0]) / max(1, at[-1] - at[0])
-        y = top + high * (1 - (values[own] - low) / max(most - low, 1e-12))
+        y = top + high * (1 - (values[members] - low) / max(most - low, 1e-12))
         pen.rectangle((MARGIN, top, MARGIN + wide, top + high), "#f7f8f9")
         pen.line([(float(a), float(b)) for a, b in zip(x, y)], COLORS[0], 2)
-        for place in x[highlighted[own]] if highlighted is not None else ():
+        for place in x[highlighted[members]] if highlighted is not None else ():
             pen.line((place - 2, top + high + 1, place + 2, top + high + 1), COLORS[3], 3)
         pen.text((MARGIN, top + high + 4), f"{shorten(names[number], font, wide / 2)}, from {at[0]}", FAINT, font)
         end = f"to {at[-1]}"

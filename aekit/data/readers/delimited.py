@@ -54,23 +54,23 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
     """
     data, encoding_notes = _decoded(path, _read_bytes(path), form.encoding)
     text = _head(data).decode("utf-8", "ignore")
-    found = find_form(path, text, form)
-    body = data[len("".join(islice(io.StringIO(text, newline=""), found.lines)).encode("utf-8")) :]
-    if not found.delimiter:
+    detected = find_form(path, text, form)
+    body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
+    if not detected.delimiter:
         body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
-    numbers = [str(number) for number in range(len(found.names))]
+    numbers = [str(number) for number in range(len(detected.names))]
     if not body.strip():
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
     else:
-        table = _parse(path, body, found.delimiter or "\t", numbers)
+        table = _parse(path, body, detected.delimiter or "\t", numbers)
         _check_quotes(path, table, body)
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
         columns = [pc.utf8_trim_whitespace(column) for column in columns]
-    columns, number_notes = respell_numbers(columns, found.names, body, found.delimiter, form.decimal)
+    columns, number_notes = respell_numbers(columns, detected.names, body, detected.delimiter, form.decimal)
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
-    return table.rename_columns(found.names), found.has_header, [*encoding_notes, *found.notes, *number_notes]
+    return table.rename_columns(detected.names), detected.has_header, [*encoding_notes, *detected.notes, *number_notes]
 
 
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:

@@ -155,9 +155,9 @@ class Timm(Backbone):
         except Exception as error:  # sizes that it does not support, or anything else that its code may raise
             size = "x".join(map(str, self.size))
             raise ValueError(f"{self.model}: cannot be built for images of {size}: {load_error(error)}") from error
-        first, *rest = self._built(network.to(memory_format=torch.channels_last), plan)
+        first, *others = self._built(network.to(memory_format=torch.channels_last), plan)
         framing = Framing(self.spec.shape[1:], self.size, *self.normalization, **self.framing)  # type: ignore[arg-type]
-        return nn.ModuleList([nn.Sequential(framing, first), *rest]), tuple(x.shape[1:])
+        return nn.ModuleList([nn.Sequential(framing, first), *others]), tuple(x.shape[1:])
 
     def _detect_patches(self, sketch: Any, stages: list[nn.Module], features: Tensor) -> None:
         """Set `patch` if the network can leave patches out, as masked modeling with transformers needs."""
