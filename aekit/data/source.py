@@ -66,6 +66,11 @@ class Source:
         rows, _ = self.read(indices)
         return [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
 
+    @property
+    def note(self) -> str:
+        """All notes and losses in one line, or ""."""
+        return "; ".join([*self.notes, *self.losses])
+
     def report_notes(self, progress: Progress) -> None:
         """Report the choices that opening it made."""
         for line in self.notes:

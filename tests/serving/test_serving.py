@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import json
@@ -9,11 +10,10 @@ import re
 import shutil
 import socket
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from PIL import Image
 import aekit
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex, open_index
-from aekit.serving.app import make_app
+from aekit.serving.app import _Uploads, make_app
 from aekit.serving.catalog import MAX_HITS, Catalog
 
 uvicorn = pytest.importorskip("uvicorn", reason="serving needs the extra 'serve'")
@@ -273,23 +273,50 @@ def test_half_requests_are_closed(catalog: Catalog, monkeypatch: pytest.MonkeyPa
         used.close()
 
 
-def test_uploads_are_bounded_together(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+class Upload:
+    """A request whose body arrives at once and ends when it is told to."""
+
+    headers: ClassVar[dict[str, str]] = {"content-length": str(LIMIT)}
+
+    def __init__(self) -> None:
+        self.ends = asyncio.Event()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        yield b"x" * (LIMIT - 10)
+        await self.ends.wait()
+
+
+async def receive(uploads: _Uploads, upload: Upload) -> int:
+    async with uploads.receive(upload) as content:  # type: ignore[arg-type]
+        return len(content)
+
+
+def test_uploads_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aekit.serving.app.MAX_BYTES_IN_FLIGHT", 3 * LIMIT)
+
+    async def scenario() -> None:
+        uploads, requests = _Uploads(LIMIT), [Upload() for _ in range(3)]
+        tasks = [asyncio.create_task(receive(uploads, request)) for request in requests]
+        await asyncio.sleep(0.01)
+        with pytest.raises(DataError, match="too many uploads at once"):
+            await receive(uploads, Upload())
+        tasks[0].cancel()  # a dropped upload frees its share
+        await asyncio.sleep(0.01)
+        requests.append(Upload())
+        tasks.append(asyncio.create_task(receive(uploads, requests[-1])))
+        for request in requests:
+            request.ends.set()
+        assert await asyncio.gather(*tasks[1:]) == [LIMIT - 10] * 3 and uploads.in_flight == 0
+
+    asyncio.run(scenario())
+
+
+def test_dropped_uploads_leave_no_traceback(catalog: Catalog, caplog: pytest.LogCaptureFixture) -> None:
     with served(catalog) as port:
         head = f"POST /api/search HTTP/1.1\nHost: localhost\nContent-Length: {LIMIT}\n\n"
-        uploads = [open_request(port, head + "x" * (LIMIT - 10)) for _ in range(3)]
-        deadline = time.monotonic() + 20
-        status = 0
-        while status != 503 and time.monotonic() < deadline:  # once the three have arrived
-            status = ask(port, "/api/search", b"x" * (LIMIT - 10))[0]
-        assert status == 503
-        for connection in uploads:
-            connection.close()  # dropped uploads free their share
-        while status == 503 and time.monotonic() < deadline:
-            status = ask(port, "/api/search", png(12, 12))[0]
-        assert status == 200
+        for connection in [open_request(port, head + "x" * (LIMIT - 10)) for _ in range(5)]:
+            connection.close()
+        assert ask(port, "/api/search", png(12, 12))[0] == 200
     assert "Traceback" not in caplog.text and "Exception" not in caplog.text
 
 
