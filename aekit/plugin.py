@@ -77,7 +77,11 @@ if TYPE_CHECKING:
         read_numpy_folder as read_numpy_folder,
     )
     from aekit.data.readers.patches import window_corners as window_corners
-    from aekit.data.readers.record_rows import ParquetRecords as ParquetRecords, TableRecords as TableRecords
+    from aekit.data.readers.record_rows import (
+        LanceRecords as LanceRecords,
+        ParquetRecords as ParquetRecords,
+        TableRecords as TableRecords,
+    )
     from aekit.data.readers.recordings import (
         RECORDING_ENDINGS as RECORDING_ENDINGS,
         SOUND_ENDINGS as SOUND_ENDINGS,
@@ -217,7 +221,7 @@ _HOMES = {
     "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
     "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
     "aekit.data.readers.patches": "window_corners",
-    "aekit.data.readers.record_rows": "ParquetRecords TableRecords",
+    "aekit.data.readers.record_rows": "LanceRecords ParquetRecords TableRecords",
     "aekit.data.readers.records": "has_samples image_columns parquet_schema read_records",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings",
     "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",

@@ -336,7 +336,7 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
 def _open_path(path: str | Path, progress: Progress) -> Embeddings:
     """Open a folder of embeddings, or read the vectors of a file or of ``SOURCE:NAME``."""
     named = ":" in str(path) and not Path(path).exists()
-    is_data = Path(path).is_file() or Path(path).suffix == ".zarr"  # a format that is a folder
+    is_data = Path(path).is_file() or Path(path).suffix in (".zarr", ".lance")  # formats that are folders
     if not named and not is_data:
         return Embeddings.open(path)
     source = open_data(path)

@@ -228,7 +228,7 @@ def registry() -> Registry:
 
 def entry_points() -> list[tuple[Distribution, EntryPoint]]:
     """Return every entry point of the group with its distribution; the first copy of a distribution on the path counts."""
-    copies = [discovered[0] for _, discovered in sorted(_copies().items())]
+    copies = [versions[0] for _, versions in sorted(_copies().items())]
     return [(d, ep) for d in copies for ep in d.entry_points if ep.group == GROUP]
 
 
@@ -258,25 +258,23 @@ def discover(
     points: Iterable[tuple[Distribution, EntryPoint]], *, disabled: Iterable[str] = (), builtin_only: bool = False
 ) -> Registry:
     """Load hook modules one by one and register the entries of each."""
-    discovered = Registry(disabled=frozenset(disabled))
+    result = Registry(disabled=frozenset(disabled))
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     for distribution, point in points:
         name, version = distribution.metadata["Name"], distribution.version
-        if name in discovered.disabled or (builtin_only and name != GROUP):
-            discovered.not_imported.append(name)
+        if name in result.disabled or (builtin_only and name != GROUP):
+            result.not_imported.append(name)
             continue
         try:
             with prints_to_stderr():
                 module = point.load()
         except (Exception, SystemExit) as error:
             print_traceback(error)
-            discovered.problems.append(
-                Problem(name, version, f"importing {point.value} failed with {_describe(error)}")
-            )
+            result.problems.append(Problem(name, version, f"importing {point.value} failed with {_describe(error)}"))
             continue
         for reason in _misspelled(manager, module):
-            discovered.problems.append(Problem(name, version, reason))
+            result.problems.append(Problem(name, version, reason))
         for kind in KINDS:
             hook = getattr(module, HOOK_OF[kind], None)
             if hook is None or manager.parse_hookimpl_opts(module, HOOK_OF[kind]) is None:
@@ -289,26 +287,26 @@ def discover(
                     raise TypeError(f"expected aekit.plugin.Entry objects, got {stray[0]!r}")
             except (Exception, SystemExit) as error:
                 print_traceback(error)
-                discovered.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
+                result.problems.append(Problem(name, version, f"{HOOK_OF[kind]} failed with {_describe(error)}"))
                 continue
             for entry in entries:
-                _admit(discovered, Plugin(kind, entry, name, version))
-    return discovered
+                _admit(result, Plugin(kind, entry, name, version))
+    return result
 
 
-def _admit(discovered: Registry, plugin: Plugin) -> None:
+def _admit(result: Registry, plugin: Plugin) -> None:
     entry = plugin.entry
-    if plugin.name in discovered.disabled or plugin.qualified in discovered.disabled:
-        discovered.hidden.append(plugin)
+    if plugin.name in result.disabled or plugin.qualified in result.disabled:
+        result.hidden.append(plugin)
     elif entry.api != API_VERSION:
         reason = (
             f"{plugin.kind} {entry.name!r} was written for plugin API {entry.api}, this aekit has {API_VERSION}; "
             f"{'upgrade aekit' if entry.api > API_VERSION else f'upgrade {plugin.distribution}'}"
         )
         names = (f"{plugin.kind}:{entry.name}",)
-        discovered.problems.append(Problem(plugin.distribution, plugin.version, reason, names))
+        result.problems.append(Problem(plugin.distribution, plugin.version, reason, names))
     else:
-        discovered.plugins.append(plugin)
+        result.plugins.append(plugin)
 
 
 def _misspelled(manager: pluggy.PluginManager, module: Any) -> list[str]:

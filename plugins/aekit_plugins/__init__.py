@@ -164,6 +164,7 @@ def aekit_register_sources() -> list[Entry]:
             2,
             ("folder",),
         ),
+        Entry("lance", f"{at}.lance_dataset:open_dataset", "reads Lance data sets", 2, ("folder", ".lance")),
         Entry(
             "webdataset",
             f"{at}.webdataset:open_dataset",

@@ -13,7 +13,7 @@ from commands import Command
 import aekit
 from aekit.registry.discovery import registry
 
-OF_FILES = ("vectors", "parquet-images", "saved-dataset", "webdataset", "hdf5", "zarr", "matlab", "json-lines")
+OF_FILES = ("vectors", "parquet-images", "saved-dataset", "webdataset", "hdf5", "zarr", "matlab", "json-lines", "lance")
 
 
 @pytest.mark.parametrize("name", [*OF_FILES, "huggingface"])

@@ -839,3 +839,40 @@ def _(folder: Path, listener: Listener) -> None:
     index = aekit.build_index(folder / "v.csv")
     assert index.ids == [f"s{row}" for row in range(6)] and index.metadata["label"].to_pylist() == list("ababab")
     assert index.search(ROWS[4], 1)[1].tolist() == [[4]]
+
+
+@AREA.right("a Lance data set of images with classes")
+def _(folder: Path, listener: Listener) -> None:
+    from aekit_plugins.sources.lance_dataset import example
+
+    source = aekit.open_data(example(folder))
+    assert source.spec.is_image and list(source.labels[:4]) == [0, 1, 2, 0]
+    assert source.read(np.arange(3))[1].all()
+
+
+@AREA.right("a Lance data set with a column of vectors, as embeddings")
+def _(folder: Path, listener: Listener) -> None:
+    import lance
+
+    vectors = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
+    lance.write_dataset(pa.table({"vector": lists}), str(folder / "v.lance"))
+    index = aekit.build_index(folder / "v.lance")
+    assert index.search(vectors[2], k=1)[1].tolist() == [[2]]
+
+
+@AREA.refused("a folder named like a Lance data set that is none", "no samples; looked for")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "x.lance").mkdir()
+    (folder / "x.lance" / "notes.txt").write_text("nothing")
+    aekit.open_data(folder / "x.lance")
+
+
+@AREA.refused("a damaged Lance data set", "not a readable Lance data set")
+def _(folder: Path, listener: Listener) -> None:
+    from aekit_plugins.sources.lance_dataset import example
+
+    path = Path(example(folder))
+    for manifest in (path / "_versions").iterdir():
+        manifest.write_bytes(b"damaged")
+    aekit.open_data(path)

@@ -97,7 +97,64 @@ class ParquetRecords:
         return _RowGroups(self._files, name)
 
 
-Records = TableRecords | ParquetRecords
+class LanceRecords:
+    """The rows of a Lance data set, of which only those that are asked for are read.
+
+    Args:
+        path: its folder.
+
+    Attributes:
+        schema, splits: as in `TableRecords`; there are no splits.
+
+    Raises:
+        DataError: pylance is not installed, or there is no readable data set.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import lance
+        except ImportError:
+            raise DataError(f"{path}: needs the package pylance: pip install 'aekit[lance]'") from None
+        try:
+            self._dataset = lance.dataset(str(path))
+            self._count = self._dataset.count_rows()
+        except (ValueError, OSError) as error:
+            raise DataError(f"{path}: not a readable Lance data set ({str(error).splitlines()[0][:200]})") from None
+        self.schema: pa.Schema = self._dataset.schema
+        self.splits: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Read a column whole."""
+        return self._dataset.to_table(columns=[name])[name]
+
+    def paths(self, name: str) -> list[str | None]:
+        """Return the paths in a column of images, without reading the images."""
+        if not _has_paths(self.schema.field(name).type):
+            return [None] * len(self)
+        return self._dataset.to_table(columns={"path": f"{name}.path"})["path"].to_pylist()
+
+    def cells(self, name: str) -> Sequence[Any]:
+        """Return the cells of a column, which are read when they are asked for."""
+        return _Rows(self._dataset, name, len(self))
+
+
+Records = TableRecords | ParquetRecords | LanceRecords
+
+
+class _Rows(Sequence[Any]):
+    """Cells of a column of a Lance data set."""
+
+    def __init__(self, dataset: Any, name: str, count: int) -> None:
+        self._dataset, self._name, self._count = dataset, name, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._dataset.take([int(row)], columns=[self._name])[self._name][0].as_py()
 
 
 class _Cells(Sequence[Any]):
