@@ -39,26 +39,7 @@ def embed_samples(
     drop_missing: bool = False,
     progress: ProgressOption = None,
 ) -> Embeddings:
-    """Embed data in bounded memory, as `aekit.embed` does, which also takes the path of an encoder.
-
-    Args:
-        encoder: a trained encoder; it runs on its own device.
-        data: as in `aekit.open_data`.
-        out: folder; if it holds embeddings of the same encoder, only new and changed samples are embedded.
-        split: split to embed, of data that has splits; None: all.
-        options: options of the source, by its name.
-        batch_size: samples per forward pass.
-        strict: stop at the first sample that cannot be read.
-        drop_missing: remove rows whose sample is no longer in the data.
-        progress: shows a bar, as in `aekit.fit`.
-
-    Returns:
-        N embeddings with ids, and labels and splits where the data has any.
-
-    Raises:
-        DataError: the data cannot be read, or its shape or dtype does not fit the encoder.
-        IdentityError: `out` holds embeddings of another encoder.
-    """
+    """Embed data as `aekit.embed` does, which describes the arguments, with an encoder that is at hand."""
     progress = open_progress(progress)
     source = open_data(data, options, like=encoder.spec)
     warn_if_inside(out, data)

@@ -11,8 +11,6 @@ import pyarrow.json
 
 from aekit.errors import DataError
 
-JSON_ENDINGS = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".json")
-
 
 def read_json_lines(path: Path) -> pa.Table:
     """Read records as a table; a key that a record lacks is a missing value.

@@ -18,7 +18,6 @@ from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.shards import Shards
 from aekit.errors import DataError, closest_name
 
-TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 UNPACKED_BYTES = 2**30
 """Most bytes of compressed tar files, which have to be unpacked into memory."""
 _LABEL_KEYS = ("label", "class", "cls", "target", "y")
