@@ -91,7 +91,11 @@ def fit(
         evaluators: evaluators to run after training, the recipe's ``evaluate.evaluators``: a name, a function of embeddings,
             labels and split, or a list.
         dim: dimensions of the embedding, the recipe's ``encoder.dim``.
-        epochs, lr, batch_size, device, seed: the recipe's ``train.epochs`` and so on.
+        epochs: passes over the data, the recipe's ``train.epochs``.
+        lr: learning rate, ``train.lr``.
+        batch_size: samples in a step, ``train.batch_size``.
+        device: device to train on, ``train.device``.
+        seed: seed of all random draws, ``train.seed``.
         overrides: recipe settings by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
         out: run folder, which makes the run resumable; without it nothing is written.
         resume: resume the interrupted run in `out`, or create its missing evaluation and report.
@@ -295,14 +299,9 @@ class _Run:
         """Fill the record of the trained encoder; return it and the contents of ``results.json``."""
         encoder = objective.encoder.eval()
         trains = self.recipe.trains
-        training = {
-            "trained": {
-                "samples": len(samples) if trains else 0,
-                "skipped": len(source.skipped),
-                "seconds": round(trained.seconds, 1),
-            },
-            "objective": self.recipe.to_dict()["objective"],
-        }
+        count = len(samples) if trains else 0
+        trained_on = {"samples": count, "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)}
+        training = {"trained": trained_on, "objective": self.recipe.to_dict()["objective"]}
         metrics = measure(objective, samples, targets, self.progress) | (
             {"loss": trained.loss} if trained.loss is not None else {}
         )
