@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from aekit.data.readers._encoded_images import EncodedImages
 from aekit.data.readers._image_files import first_line
 from aekit.data.readers.folders import classes_without_files, readable_text
 from aekit.data.readers.images import ImageItems
+from aekit.data.readers.record_rows import Records
+from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.source import ArraySource, RowIds, Source
@@ -171,6 +174,36 @@ def open_contents(
         )
     source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
     return source
+
+
+def open_records(
+    records: Records,
+    place: str,
+    like: SampleSpec | None,
+    source: str,
+    options: Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    losses: Sequence[str] = (),
+) -> Source:
+    """Make a source of records, as a plugin does for its format.
+
+    Args:
+        records: the rows.
+        place: where they come from, for messages.
+        like: spec of an encoder's input.
+        source: name of the plugin, for messages.
+        options: `RecordOptions`, and further options of `choose_spec`.
+        base: folder that paths start from.
+        losses: further lines about data that was left out.
+
+    Raises:
+        DataError: as `read_records` and `open_contents`.
+    """
+    of_images: dict[str, Any] = {**options, "source": source}
+    column, label = (of_images.pop(name, "auto") for name in ("column", "label"))
+    contents = read_records(records, place, column=column, label=label, base=base)
+    return open_contents(replace(contents, losses=(*losses, *contents.losses)), like, of_images)
 
 
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:

@@ -2,7 +2,8 @@
 
 The keyword-only parameters of a plugin's class or function are its options, annotated with constraints and a description
 (``Annotated[float, Field(gt=0, description="...")]``), each with a default. pydantic builds the validator from them, so
-there is no second config class.
+there is no second config class. Options that several plugins share are the entries of a TypedDict, each with
+``Field(default=...)``, which they take as ``**options: Unpack[SharedOptions]`` (PEP 692).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -24,7 +25,7 @@ __all__ = ["Field", "describe_options", "options_model", "validate_options", "va
 
 @cache
 def options_model(target: Callable[..., Any]) -> type[BaseModel]:
-    """Build the validator of a plugin's options from its keyword-only parameters.
+    """Build the validator of a plugin's options from its keyword-only parameters, shared ones included.
 
     Raises:
         TypeError: a keyword-only parameter has no annotation.
@@ -33,6 +34,8 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
+            fields |= _shared_options(get_args(hints[name])[0])
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         if name not in hints:
@@ -40,6 +43,15 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
         fields[name] = (hints[name], ... if parameter.default is inspect.Parameter.empty else parameter.default)
     config = ConfigDict(extra="forbid", validate_default=True, arbitrary_types_allowed=True)
     return create_model(f"{target.__qualname__}Options", __config__=config, **fields)
+
+
+def _shared_options(options: type) -> dict[str, Any]:
+    """Return the entries of a TypedDict as fields of a model, with the defaults that their annotations name."""
+    fields: dict[str, Any] = {}
+    for name, hint in get_type_hints(options, include_extras=True).items():
+        infos = [item for item in get_args(hint)[1:] if isinstance(item, FieldInfo)]
+        fields[name] = (hint, next((info.default for info in infos if not info.is_required()), ...))
+    return fields
 
 
 def validation_errors(model: type[BaseModel], values: Mapping[str, Any], place: str, owner: str = "") -> list[str]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -20,8 +20,10 @@ from aekit.data.contents import Contents
 from aekit.data.readers import tables
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
+from aekit.data.readers.resizing import ResizingOptions
 from aekit.data.readers.shards import holds_only
 from aekit.errors import DataError, closest_name
+from aekit.registry.options import Field
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
 _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
@@ -30,6 +32,21 @@ _LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label")
 _ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
 
 SampleKind = Literal["image", "list", "path"]
+
+
+_COLUMN = "column, or key, of the samples; auto: images, else lists of numbers, else paths of images"
+_LABEL = "column, or key, of the labels; auto: by usual names; none: no labels"
+
+
+class ColumnOptions(TypedDict, total=False):
+    """Options of sources of records: which entries are used."""
+
+    column: Annotated[str, Field(default="auto", description=_COLUMN)]
+    label: Annotated[str, Field(default="auto", description=_LABEL)]
+
+
+class RecordOptions(ColumnOptions, ResizingOptions, total=False):
+    """Options of sources of records that may hold images."""
 
 
 def image_columns(schema: pa.Schema) -> list[str]:
@@ -277,11 +294,7 @@ class _EncodedCells(Sequence[bytes | Path]):
     def __getitem__(self, row: Any) -> Any:
         try:
             cell = self._cells[row]
-        except (
-            pa.ArrowException,
-            OSError,
-            UnicodeDecodeError,
-        ):  # a damaged part of the file, which costs its rows alone
+        except (pa.ArrowException, OSError, UnicodeDecodeError):  # a damaged part of the file costs its rows alone
             return b"damaged"
         content, path = (None, cell) if isinstance(cell, str) else (cell, None)
         if isinstance(cell, Mapping):

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import DataError, Field, SampleSpec, Source, open_contents, read_named_arrays
+from aekit.plugin import ArrayOptions, DataError, SampleSpec, Source, open_contents, read_named_arrays
 
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    x: Annotated[
-        str, Field(description="path of the samples in the file, such as train/x; auto: by usual names")
-    ] = "auto",
-    y: Annotated[str, Field(description="path of the labels; auto: by usual names; none: no labels")] = "auto",
-) -> Source:
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
     """Open arrays by usual names: ``x``, ``data``, ``images`` or ``features``, with ``y`` or ``labels``; in groups, and by split.
 
     ``train/x`` and ``test/x`` give the splits. The arrays are read into memory.
@@ -34,7 +26,7 @@ def open_dataset(
     try:
         with h5py.File(where, "r") as file:
             file.visititems(lambda name, entry: arrays.update({name: entry}) if hasattr(entry, "dtype") else None)
-            return open_contents(read_named_arrays(arrays, lambda name: _load(arrays[name]), where, x=x, y=y), like)
+            return open_contents(read_named_arrays(arrays, lambda name: _load(arrays[name]), where, **options), like)
     except (OSError, RuntimeError, ValueError, KeyError) as error:  # h5py raises any of them for damaged files
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{where}: not a readable HDF5 file ({reason})") from None

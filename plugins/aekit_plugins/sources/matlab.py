@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from aekit.plugin import (
     LABEL_NAMES,
+    ArrayOptions,
     DataError,
-    Field,
     SampleSpec,
     Source,
     densify,
@@ -19,13 +19,7 @@ from aekit.plugin import (
 )
 
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    x: Annotated[str, Field(description="variable with the samples; auto: by usual names")] = "auto",
-    y: Annotated[str, Field(description="variable with the labels; auto: by usual names; none: no labels")] = "auto",
-) -> Source:
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
     """Open variables by usual names: ``X``, ``data``, ``images`` or ``features``, with ``y`` or ``labels``.
 
     Where the labels are as many as the last axis is long, and not the first, the last axis counts the samples. Files of version
@@ -35,6 +29,7 @@ def open_dataset(
         DataError: the file is damaged, h5py is needed and not installed, or no variable or several may be the samples.
     """
     variables, notes = _read(Path(where))
+    y = options.get("y", "auto")
     names_of_labels = {name for name in variables if name == y or (y == "auto" and _is_label(name))}
     counts = {variables[name].size for name in names_of_labels}
 
@@ -50,7 +45,7 @@ def open_dataset(
             return np.moveaxis(values, -1, 0)
         return values
 
-    source = open_contents(read_named_arrays(variables, load, where, x=x, y=y), like)
+    source = open_contents(read_named_arrays(variables, load, where, **options), like)
     source.notes = (*notes, *source.notes)
     return source
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import DataError, Field, SampleSpec, Source, open_contents, read_named_arrays
+from aekit.plugin import ArrayOptions, DataError, SampleSpec, Source, open_contents, read_named_arrays
 
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    x: Annotated[
-        str, Field(description="path of the samples in the store, such as train/x; auto: by usual names")
-    ] = "auto",
-    y: Annotated[str, Field(description="path of the labels; auto: by usual names; none: no labels")] = "auto",
-) -> Source:
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
     """Open a store with a single array, or a group of arrays by usual names, as ``hdf5`` does.
 
     Raises:
@@ -31,7 +23,7 @@ def open_dataset(
     try:
         store: Any = zarr.open(where, mode="r")
         arrays = {"data": store} if isinstance(store, zarr.Array) else dict(_arrays_of(store))
-        contents = read_named_arrays(arrays, lambda name: np.asarray(arrays[name][...]), where, x=x, y=y)
+        contents = read_named_arrays(arrays, lambda name: np.asarray(arrays[name][...]), where, **options)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(f"{where}: not a readable Zarr store ({reason})") from None
