@@ -90,6 +90,7 @@ __all__ = [
     "baselines_option",
     "choice_option",
     "device_option",
+    "drawing_options",
     "json_option",
     "max_samples_option",
     "print_json",
@@ -128,6 +129,23 @@ def choice_option(name: str, choices: Sequence[str], use: str, parameter: str | 
 def projection_option(use: str) -> Callable[..., Any]:
     """Add ``--method``, the projection to two dimensions; `use` is its help text."""
     return choice_option("--method", ["auto", "pca", "tsne", "umap"], use)
+
+
+def drawing_options(method: str, action: str, seeds: str) -> Callable[..., Any]:
+    """Add the options of what draws samples in the plane, which the command receives as ``**drawing``.
+
+    Args:
+        method: help text of ``--method``.
+        action: what happens to at most ``--max-samples`` samples.
+        seeds: what depends on ``--seed``.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (device_option, seed_option(seeds), max_samples_option(action), projection_option(method)):
+            command = option(command)
+        return command
+
+    return add
 
 
 def baselines_option(use: str) -> Callable[..., Any]:

@@ -58,7 +58,9 @@ class Shared(TypedDict, total=False):
     needed: Annotated[str, Field(description="without a default")]
 
 
-def shares(where: str, *, count: Annotated[int, Field(description="how many")] = 2, **shared: Unpack[Shared]) -> None: ...
+def shares(
+    where: str, *, count: Annotated[int, Field(description="how many")] = 2, **shared: Unpack[Shared]
+) -> None: ...
 
 
 def test_entries_of_shared_options_are_options_of_their_own() -> None:
