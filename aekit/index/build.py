@@ -91,6 +91,8 @@ def build_index(
     engine = plugin_name("index", engine, "engine")
     plugin = registry().get("index", engine)
     settings = validate_options(plugin, options or {}, f"index {engine}")
+    if out is None and plugin.load().external:
+        raise RecipeError([f"index engine {engine!r} keeps vectors outside of this process: expected `out`, a folder"])
     if out is None:
         in_memory = _build(embeddings, plugin, settings, metric, progress)
         in_memory._encoder = encoder_of(embeddings)
@@ -149,6 +151,7 @@ def _build(
                 yield scale_for_metric(rows.vectors, metric)
 
         reason = engine.build(batches, len(embeddings), embeddings.dim, metric)
+        engine.keep_digest(embeddings.digest)
         task.advance(len(embeddings))
     manifest = {
         "format": FORMAT,
@@ -260,6 +263,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
         encoder.copy_to(folder / "encoder")
     name = f"index.{index.manifest['engine']['name']}"
     ids = folder / IDS
+    replaced = (folder / name).read_bytes() if index.engine.external and (folder / name).is_file() else None
     with atomic_file(folder / name) as new_index, atomic_file(ids) as new_ids:
         index.manifest["settings"] = index.engine.save(new_index)
         pq.write_table(index.metadata, new_ids, compression="none")
@@ -269,4 +273,6 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     origin = index.manifest["origin"]
     written = index.manifest | {"origin": origin and portable_record(origin, folder)}
     write_json(folder / "manifest.json", written)
+    if replaced is not None:
+        index.engine.discard(replaced)
     index.folder, index._encoder = folder, None

@@ -47,6 +47,8 @@ class Index(ABC):
     """
 
     plugin_kind: ClassVar[str] = "index"
+    external: ClassVar[bool] = False
+    """Whether the vectors are kept outside of the index folder, such as in a database, so that they outlive the process."""
 
     @abstractmethod
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
@@ -82,6 +84,16 @@ class Index(ABC):
     def shape(self) -> tuple[int, int] | None:
         """Return the numbers of rows and dimensions, if the engine knows them; they must be those of the manifest."""
         return None
+
+    def keep_digest(self, digest: str) -> None:  # noqa: B027  (for external engines)
+        """Keep the digest of the vectors' encoder beside them, so that no other encoder's are searched with it."""
+
+    def kept_digest(self) -> str | None:
+        """Return the digest that is kept beside the vectors, or None where they are in the folder."""
+        return None
+
+    def discard(self, content: bytes) -> None:  # noqa: B027  (for external engines)
+        """Delete what is kept outside of the folder by an index that this one replaced, whose file held `content`."""
 
     def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
         """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
@@ -311,6 +323,8 @@ def open_index(folder: str | Path) -> VectorIndex:
     plugin = registry().require(manifest["engine"], required_by=str(folder))
     engine: Index = plugin.load()()
     engine.load(folder / manifest["file"], manifest["settings"])
+    if (kept := engine.kept_digest()) is not None:
+        check_same_encoder(manifest["digest"], kept, what=str(folder), maker="the vectors that its engine keeps are")
     metadata = pq.read_table(folder / IDS)
     if len(metadata) != manifest["count"]:
         problem = f"counts {manifest['count']} vectors, {IDS} has {len(metadata)}"

@@ -222,7 +222,8 @@ def aekit_register_indexes() -> list[Entry]:
             f"{at}.faiss_index:Faiss",
             "searches with FAISS, exact or approximate depending on the size of the data",
             2,
-        )
+        ),
+        Entry("pgvector", f"{at}.pgvector_index:PgVector", "keeps vectors in PostgreSQL, in a table of pgvector", 2),
     ]
 
 
