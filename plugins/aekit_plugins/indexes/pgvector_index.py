@@ -120,8 +120,8 @@ class PgVector(Index):
 
     def shape(self) -> tuple[int, int]:
         with _explained():
-            found = self._connection().execute(f"SELECT count(*) FROM {self.table}").fetchone()
-        return int(found[0]), self.dim
+            (count,) = self._connection().execute(f"SELECT count(*) FROM {self.table}").fetchone()
+        return count, self.dim
 
     def tune(self, recall: Callable[[], float]) -> None:
         if not self.explored:
