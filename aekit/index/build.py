@@ -150,8 +150,8 @@ def _build(
             for rows in embeddings.batches():
                 yield scale_for_metric(rows.vectors, metric)
 
-        reason = engine.build(batches, len(embeddings), embeddings.dim, metric)
         engine.keep_digest(embeddings.digest)
+        reason = engine.build(batches, len(embeddings), embeddings.dim, metric)
         task.advance(len(embeddings))
     manifest = {
         "format": FORMAT,

@@ -86,7 +86,7 @@ class Index(ABC):
         return None
 
     def keep_digest(self, digest: str) -> None:  # noqa: B027  (for external engines)
-        """Keep the digest of the vectors' encoder beside them, so that no other encoder's are searched with it."""
+        """Take the digest (64 hex digits) of the encoder, to be kept beside the vectors that are built next."""
 
     def kept_digest(self) -> str | None:
         """Return the digest that is kept beside the vectors, or None where they are in the folder."""

@@ -61,7 +61,7 @@ class PgVector(Index):
         self.kind, self.links, self.candidates = kind, links, candidates
         self.storage: str = storage
         self.target_recall = target_recall
-        self.table, self.metric, self.explored, self.dim = "", "cosine", 0, 0
+        self.digest, self.table, self.metric, self.explored, self.dim = "0" * 64, "", "cosine", 0, 0
         self._open: Any = None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
@@ -82,6 +82,7 @@ class PgVector(Index):
                 )
                 self.explored = 40
             connection.execute(f"ANALYZE {self.table}")
+            connection.execute(f"COMMENT ON TABLE {self.table} IS 'aekit vectors of {self.digest}'")
         return reason
 
     def add(self, vectors: np.ndarray) -> None:
@@ -152,8 +153,7 @@ class PgVector(Index):
                 raise IdentityError(f"{path.parent}: the database has no table {self.table}; build the index again")
 
     def keep_digest(self, digest: str) -> None:
-        with _explained(), self._changing() as connection:
-            connection.execute(f"COMMENT ON TABLE {self.table} IS 'aekit vectors of {digest}'")
+        self.digest = digest
 
     def kept_digest(self) -> str | None:
         with _explained():
