@@ -11,9 +11,37 @@ import sys
 import traceback
 from collections.abc import Iterable
 
+SHOWN, LONGEST = 200, 2000
+"""Most characters of a value from a file that a message shows, and most characters of a message."""
+
+
+def printable(value: object, longest: int = SHOWN, *, keep: str = "") -> str:
+    """Return a value as text in one line that a terminal shows as it is: the one way of foreign text into messages.
+
+    Control characters, line breaks, invisible characters and bytes that are not UTF-8 become escapes; long text is cut.
+
+    Args:
+        value: the value; anything but a str by its repr.
+        longest: most characters to return.
+        keep: control characters that are left as they are.
+
+    Examples:
+        >>> printable("a\\nb\\x1b[2J")
+        'a\\\\nb\\\\x1b[2J'
+    """
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) > longest:
+        text = text[: longest - 3] + "..."
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
 
 class AekitError(Exception):
-    """An error that the user can fix. All other errors of aekit are subclasses.
+    """An error that the user can fix. All other errors of aekit are subclasses. Its message is `printable`.
 
     Examples:
         >>> try:
@@ -22,6 +50,9 @@ class AekitError(Exception):
         ...     print(error)
         encoder.backbone: no backbone 'convv'; did you mean 'conv'?
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message), LONGEST))
 
 
 class DataError(AekitError):
@@ -32,8 +63,8 @@ class RecipeError(AekitError):
     """Mistakes in a recipe or in options; `problems` holds one line for each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+        self.problems = [printable(problem, LONGEST) for problem in problems]
+        Exception.__init__(self, "\n".join(self.problems))
 
 
 class PluginError(AekitError):

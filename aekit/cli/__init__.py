@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.errors import AekitError, DataWarning, PluginWarning, RecipeError
+from aekit.errors import LONGEST, AekitError, DataWarning, PluginWarning, RecipeError, printable
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -158,7 +158,7 @@ def _print_data_warnings() -> None:
             show(message, category, *place, **options)
         elif str(message) not in printed:
             printed.add(str(message))
-            click.echo(f"warning: {message}", err=True)
+            click.echo(f"warning: {printable(str(message), LONGEST)}", err=True)
 
     warnings.simplefilter("always", DataWarning)
     warnings.simplefilter("always", PluginWarning)
@@ -179,7 +179,8 @@ def main() -> None:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
-        click.echo(f"error: {error.format_message()}{hint}", err=True)
+        message = printable(error.format_message(), LONGEST, keep="\n")
+        click.echo(f"error: {message}{hint}", err=True)
         sys.exit(BAD_INPUT)
     except AekitError as error:
         for line in str(error).splitlines():

@@ -8,7 +8,7 @@ import sys
 import click
 
 from aekit.progress import Progress
-from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines
+from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines, terminal_text
 
 
 def console_progress(quiet: bool) -> Progress:
@@ -27,7 +27,7 @@ class Results(Progress):
     """Print results only."""
 
     def show_result(self, text: str) -> None:
-        click.echo(text)
+        click.echo(terminal_text(text))
 
 
 class Lines(LibraryLines, Results):

@@ -51,7 +51,7 @@ def fit(
     RECIPE_OR_DATA is a recipe (.toml), a folder of images, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
-    from aekit.io.atomic import read_json
+    from aekit.evaluation.run_results import read_results
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     with warnings.catch_warnings():
@@ -67,7 +67,7 @@ def fit(
             **settings,
         )
     if as_json:
-        print_json(read_json(Path(out) / "results.json"))
+        print_json(read_results(Path(out)))
         return
     click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} dimensions, in {out}/encoder")
     for name, value in encoder.record.get("metrics", {}).items():

@@ -18,7 +18,8 @@ from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder._embedder import Embedder
-from aekit.encoder.embeddings import FORMAT, Embeddings
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.parquet_parts import FORMAT
 from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
 from aekit.errors import DataError
 from aekit.io.atomic import explain_write_errors, folder_lock

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from aekit.data.locations import resolved_origin
@@ -17,15 +16,13 @@ from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
 from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.parquet_parts import Parts, read_embeddings_manifest
 from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
-from aekit.errors import DataError, IdentityError, closest_name
-from aekit.io.atomic import file_sha256, read_json
-from aekit.io.manifests import path_inside
+from aekit.errors import DataError, closest_name
 from aekit.io.summaries import data_frame, html_summary
 from aekit.progress import SILENT, Progress
 
-FORMAT = 1
 PRECOMPUTED = "precomputed"
 """Kind, in the manifest, of vectors that no encoder of aekit made."""
 SEARCHED_IDS = 10_000
@@ -69,6 +66,7 @@ class Embeddings:
         self.encoder, self._source = encoder, source
         self.encoder_folder = folder
         self._row_by_id: dict[str, int] | None = None
+        self._opened_parts: Parts | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> Embeddings:
@@ -76,17 +74,10 @@ class Embeddings:
 
         Raises:
             DataError: it holds no embeddings, or unfinished ones.
-            IdentityError: a part is missing.
+            IdentityError: it is damaged, or a part is missing.
         """
         folder = Path(folder)
-        if not (folder / "manifest.json").is_file() or "parts" not in read_json(folder / "manifest.json"):
-            if any(folder.glob("part-*.parquet")):
-                raise DataError(f"{folder}: embedding was interrupted; run aekit embed again to finish it")
-            raise DataError(f"{folder}: no embeddings here; expected a folder that aekit embed wrote")
-        manifest = read_json(folder / "manifest.json")
-        for part in manifest["parts"]:
-            if not path_inside(folder, part["file"], "parts: ").is_file():
-                raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to restore it")
+        manifest = read_embeddings_manifest(folder)
         if manifest.get("origin"):
             manifest["origin"] = resolved_origin(manifest["origin"], folder)
         return cls(manifest, folder=folder)
@@ -178,8 +169,7 @@ class Embeddings:
     def _has(self, column: str) -> bool:
         """Return whether the rows have labels or splits, without reading rows that are in a folder."""
         if self._rows is None and self.folder is not None and self.manifest.get("parts"):
-            names = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
-            return column.removesuffix("s") in names
+            return column.removesuffix("s") in self._parts(self.folder).columns()
         return getattr(self.rows, column) is not None
 
     def _repr_html_(self) -> str:
@@ -268,22 +258,20 @@ class Embeddings:
         if self._rows is not None or self.folder is None:
             yield self.rows
             return
-        for part in self.manifest["parts"]:
-            path = self.folder / part["file"]
-            if file_sha256(path) != part["sha256"]:
-                raise IdentityError(
-                    f"{path}: is damaged (its sha256 differs from the manifest); embed again to restore it"
-                )
-            yield from_table(pq.read_table(path))
+        parts = self._parts(self.folder)
+        for name in parts.names:
+            yield from_table(parts.read(name))
+
+    def _parts(self, folder: Path) -> Parts:
+        if self._opened_parts is None or self._opened_parts.folder != folder:
+            self._opened_parts = Parts(folder, self.manifest)
+        return self._opened_parts
 
     def metadata(self) -> pa.Table:
         """Return a table of the rows without their vectors: id, hash, and label and split where present."""
         if self.folder is None or self._rows is not None:
             return to_table(self.rows, self.digest).drop_columns("vector").replace_schema_metadata()
-        columns = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
-        columns = [name for name in columns if name != "vector"]
-        tables = [pq.read_table(self.folder / part["file"], columns=columns) for part in self.manifest["parts"]]
-        return pa.concat_tables(tables).replace_schema_metadata()
+        return self._parts(self.folder).metadata()
 
     def source(self) -> tuple[Source, np.ndarray] | None:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""

@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 
 from aekit.data.source import Source
 from aekit.encoder.identity import check_same_encoder, read_description
-from aekit.errors import DataError
-from aekit.io.atomic import atomic_file, file_sha256, write_json, write_text
+from aekit.encoder.parquet_parts import MANIFEST, known_checksums, read_part
+from aekit.errors import DataError, IdentityError
+from aekit.io.atomic import atomic_file, file_sha256, write_text
 from aekit.io.csv_files import csv_text
-from aekit.progress import Progress
+from aekit.io.manifests import check_files, write_manifest
+from aekit.progress import Progress, warn
 
 PART_BYTES = 32 * 2**20
 PART_SECONDS = 30.0
@@ -75,13 +77,17 @@ class Store:
         if (folder / "encoder").exists():
             digest = read_description(folder / "encoder")["digest"]
             check_same_encoder(manifest["digest"], digest, what="this embedding", maker=f"the content of {folder} is")
-        self.parts = sorted(folder.glob("part-*.parquet"))
         self.stored: dict[str, str] = {}
         self._pending: list[Rows] = []
         self._part_opened = 0.0
-        for part in self.parts:
-            table = pq.read_table(part, columns=["id", "hash"])
-            self.stored |= dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
+        self.checksums = known_checksums(folder)
+        for part in sorted(folder.glob("part-*.parquet")):
+            try:
+                self.stored |= self._read_hashes(part)
+            except IdentityError as error:
+                warn(f"{error}; its samples are embedded again")
+                part.unlink()
+        self.parts = sorted(folder.glob("part-*.parquet"))
 
     def plan(self, positions: np.ndarray, drop_missing: bool, progress: Progress) -> Plan:
         """Find new and changed samples, and drop outdated rows.
@@ -99,12 +105,19 @@ class Store:
         outdated = stale | (missing if drop_missing else set())
         if outdated or len(todo):
             # Marks the folder as unfinished until the new manifest is written.
-            write_json(self.folder / "manifest.json", {"unfinished": True})
+            write_manifest(self.folder / MANIFEST, {"unfinished": True, "sha256": self.checksums})
         self._drop(outdated)
         done = len(positions) - len(todo)
         if done:
             progress.say(f"{done} of {len(positions)} samples are embedded already")
         return Plan(todo, done)
+
+    def _read_hashes(self, path: Path) -> dict[str, str]:
+        """Return id -> hash of the rows of a part, which an interrupted run may have left without a checksum."""
+        if path.name in self.checksums:
+            check_files(self.folder, {path.name: self.checksums[path.name]}, "it is removed")
+        table = read_part(self.folder, path.name, self.manifest)
+        return dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
 
     def append(self, rows: Rows) -> None:
         """Add rows, and write a part when it is large or old enough."""
@@ -145,6 +158,7 @@ class Store:
             keep = np.asarray([name not in ids for name in table["id"].to_pylist()], bool)
             if keep.all():
                 continue
+            self.checksums.pop(part.name, None)
             if keep.any():
                 with atomic_file(part) as fresh:
                     pq.write_table(table.filter(pa.array(keep)), fresh, compression="none")
@@ -172,7 +186,7 @@ class Store:
             reasons = [f"{name}: {why}" for name, why in self.source.skipped.items()]
             raise DataError(f"none of {len(self.source)} samples can be embedded; {'; '.join(reasons[:3])}")
         counts = {"count": count, "skipped": len(self.source.skipped), "parts": parts}
-        write_json(self.folder / "manifest.json", self.manifest | counts)
+        write_manifest(self.folder / MANIFEST, self.manifest | counts)
 
 
 def to_table(rows: Rows, digest: str) -> pa.Table:

@@ -18,16 +18,16 @@ from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._recall import ExactSearch
-from aekit.index.vector_index import FORMAT, IDS, Index, Similarity, VectorIndex, open_index, scale_for_metric
+from aekit.index.index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Similarity
+from aekit.index.vector_index import Index, VectorIndex, open_index, scale_for_metric
 from aekit.io.atomic import (
     atomic_file,
     copy_encoder,
     explain_write_errors,
     file_sha256,
     folder_lock,
-    read_json,
-    write_json,
 )
+from aekit.io.manifests import read_entries, read_manifest, write_manifest
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
@@ -114,14 +114,17 @@ def _refuse_other_content(folder: Path) -> None:
     for name in names:
         if name not in _FILES and not name.startswith("index.") and not name.endswith((".part", ".lock")):
             raise OutputError(f"{folder}: holds {name!r}, which is not part of an index; choose another folder with -o")
-    if "manifest.json" in names and "engine" not in read_json(folder / "manifest.json"):
+    if "manifest.json" in names and "engine" not in read_entries(folder / MANIFEST):
         raise OutputError(
             f"{folder}: holds a manifest.json of something else than an index; choose another folder with -o"
         )
 
 
 def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
-    manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+    try:
+        manifest = read_manifest(folder / MANIFEST, IndexManifest, kind="index", version=FORMAT)
+    except IdentityError:  # none, or a damaged one: `_extend` says so, and rebuilds it
+        manifest = {}
     either_precomputed = manifest.get("kind") == PRECOMPUTED or embeddings.is_precomputed
     if manifest and either_precomputed and manifest["digest"] != embeddings.digest:
         before, now = (
@@ -272,7 +275,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     index.manifest |= {"file": name, "sha256": sums}
     origin = index.manifest["origin"]
     written = index.manifest | {"origin": origin and portable_record(origin, folder)}
-    write_json(folder / "manifest.json", written)
+    write_manifest(folder / MANIFEST, written)
     if replaced is not None:
         index.engine.discard(replaced)
     index.folder, index._encoder = folder, None

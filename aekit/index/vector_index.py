@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import Field
 
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data
@@ -26,16 +25,12 @@ from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._hits import Hits
-from aekit.io.atomic import read_json
-from aekit.io.manifests import SHOWN, Manifest, Sha256, check_files, path_inside, read_manifest
+from aekit.index.index_manifest import Similarity as Similarity, read_index_manifest, read_metadata
+from aekit.io.manifests import explain_read_errors
 from aekit.io.summaries import html_summary
 from aekit.progress import warn
 from aekit.registry.discovery import registry
 
-FORMAT = 1
-IDS = "ids.parquet"
-
-Similarity = Literal["cosine", "l2", "ip"]
 BatchFactory = Callable[[], Iterator[np.ndarray]]
 """A function that yields all vectors, as (B, D) float32 batches in the order of their rows."""
 
@@ -97,22 +92,6 @@ class Index(ABC):
 
     def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
         """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
-
-
-class IndexManifest(Manifest):
-    """Entries of ``manifest.json`` of an index."""
-
-    format: int
-    digest: Sha256
-    engine: dict[str, str]
-    options: dict[str, Any]
-    metric: Similarity
-    count: Annotated[int, Field(ge=1)]
-    dim: Annotated[int, Field(ge=1)]
-    built_with: Annotated[int, Field(ge=1)]
-    settings: dict[str, Any]
-    file: str
-    sha256: dict[str, Sha256]
 
 
 class VectorIndex:
@@ -196,7 +175,7 @@ class VectorIndex:
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
-        scores, rows = self.engine.search(scale_for_metric(vectors, self.manifest["metric"]), min(k, len(self)))
+        scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k)
         names = queries.ids if isinstance(queries, Embeddings) else [str(number) for number in range(len(vectors))]
         return Hits.of(names, scores, rows, self.metadata)
 
@@ -217,12 +196,26 @@ class VectorIndex:
             if name not in self._rows:
                 raise DataError(f"id:{name}: no such id in the index{_nearest(name, self.ids)}")
         query_rows = np.asarray([self._rows[name] for name in names])
-        scores, rows = self.engine.search(self.engine.vectors(query_rows), min(k + 1, len(self)))
+        with self._explained():
+            vectors = self.engine.vectors(query_rows)
+        scores, rows = self._nearest(vectors, k + 1)
         # A duplicate may come before the sample, or an approximate index may miss it: then the last one is dropped.
         keep = rows != query_rows[:, None]
         keep[keep.all(axis=1), -1] = False
         shape = (len(rows), rows.shape[1] - 1)
         return Hits.of(names, scores[keep].reshape(shape), rows[keep].reshape(shape), self.metadata)
+
+    def _nearest(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index."""
+        with self._explained():
+            scores, rows = self.engine.search(vectors, min(k, len(self)))
+            if rows.size and not -1 <= rows.min() <= rows.max() < len(self):
+                raise ValueError(f"it finds row {rows.max()} of {len(self)}")
+        return scores, rows
+
+    def _explained(self) -> AbstractContextManager[None]:
+        """Turn errors of the engine into one line, if the index comes from a file, which may be damaged."""
+        return nullcontext() if self.folder is None else explain_read_errors(self.folder, "rebuild the index")
 
     def search_data(
         self, data: Any, k: int = 10, *, encoder: Encoder | None = None, options: dict[str, Any] | None = None
@@ -304,17 +297,7 @@ def open_index(folder: str | Path) -> VectorIndex:
         '0'
     """
     folder = Path(folder)
-    if not (folder / "manifest.json").is_file() or "engine" not in read_json(folder / "manifest.json"):
-        raise DataError(f"{folder}: no index here; expected a folder that aekit index wrote")
-    manifest = read_manifest(folder / "manifest.json", IndexManifest)
-    if manifest["format"] != FORMAT:
-        raise IdentityError(f"{folder}: index format {manifest['format']}, this aekit reads {FORMAT}")
-    path_inside(folder, manifest["file"], "file: ")
-    for name in (manifest["file"], IDS):
-        if name not in manifest["sha256"]:
-            raise IdentityError(f"{folder / 'manifest.json'}: is damaged: sha256: has no entry for {name[:SHOWN]!r}")
-    # Before anything opens them: a damaged index file can crash the process.
-    check_files(folder, manifest["sha256"], "rebuild the index")
+    manifest = read_index_manifest(folder)
     if (folder / "encoder").exists():
         digest = read_description(folder / "encoder")["digest"]
         check_same_encoder(manifest["digest"], digest, what=str(folder), maker="the encoder inside it is")
@@ -322,13 +305,11 @@ def open_index(folder: str | Path) -> VectorIndex:
         manifest["origin"] = resolved_origin(manifest["origin"], folder)
     plugin = registry().require(manifest["engine"], required_by=str(folder))
     engine: Index = plugin.load()()
-    engine.load(folder / manifest["file"], manifest["settings"])
+    with explain_read_errors(folder / manifest["file"], "rebuild the index"):
+        engine.load(folder / manifest["file"], manifest["settings"])
     if (kept := engine.kept_digest()) is not None:
         check_same_encoder(manifest["digest"], kept, what=str(folder), maker="the vectors that its engine keeps are")
-    metadata = pq.read_table(folder / IDS)
-    if len(metadata) != manifest["count"]:
-        problem = f"counts {manifest['count']} vectors, {IDS} has {len(metadata)}"
-        raise IdentityError(f"{folder / 'manifest.json'}: is damaged: {problem}; rebuild the index")
+    metadata = read_metadata(folder, manifest["count"])
     count, dim = engine.shape() or (manifest["count"], manifest["dim"])
     if dim != manifest["dim"] or count != manifest["count"]:
         problem = f"has {count} rows of {dim} dimensions, the manifest says {manifest['count']} of {manifest['dim']}"

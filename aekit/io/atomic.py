@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import IdentityError, OutputError
+from aekit.errors import OutputError
 
 _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full",
@@ -169,18 +169,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON that aekit wrote.
-
-    Raises:
-        IdentityError: the file is damaged.
-    """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise IdentityError(f"{path}: is damaged: {error}") from None
 
 
 def file_sha256(path: Path) -> str:

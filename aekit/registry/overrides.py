@@ -21,7 +21,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise RecipeError([f"--set {text}: expected NAME=VALUE, such as train.lr=1e-3"])
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return name.strip(), value.strip()
 
 
@@ -31,7 +31,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise RecipeError([f"{path}: is not TOML: it is nested too deep"]) from None
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise RecipeError([f"{path}: is not TOML: {error}"]) from None
 
 

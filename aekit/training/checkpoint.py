@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from aekit.errors import TrainingError
+from aekit.errors import TrainingError, printable
+from aekit.io.manifests import Count, Manifest, Sha256, sealed, unsealed
+from aekit.io.weights import add_weights
 from aekit.objectives.base import Objective
 from aekit.training.optimizer import make_optimizer
 from aekit.training.settings import Settings
@@ -88,16 +91,24 @@ class State:
                     numbers[name] = {"list": len(value)}
                 else:
                     numbers[name] = value
-        counters = self.counters() | {"optimizer": numbers}
+        tensors = _without_shared_memory(tensors)
+        counters = self.counters() | {"optimizer": numbers, "tensors": _digest(tensors)}
         part = folder / "state.part"
-        save_file(_without_shared_memory(tensors), part, {"counters": json.dumps(counters)})
+        save_file(tensors, part, {"counters": json.dumps(sealed(counters))})
         os.replace(part, folder / "state.safetensors")
 
     @staticmethod
     def phase_of(folder: Path) -> int:
-        """Return the phase of a saved state."""
-        with safe_open(folder / "state.safetensors", "pt") as file:
-            return json.loads(file.metadata()["counters"])["phase"]
+        """Return the phase of a saved state.
+
+        Raises:
+            TrainingError: the checkpoint is damaged.
+        """
+        try:
+            with safe_open(folder / "state.safetensors", "pt") as file:
+                return _counters(file)["phase"]
+        except Exception as error:
+            raise _does_not_load(folder, error) from error
 
     def restore(self, folder: Path) -> None:
         """Load the state that `save` wrote, strictly.
@@ -107,13 +118,15 @@ class State:
         """
         try:
             with safe_open(folder / "state.safetensors", "pt") as file:
-                counters = json.loads(file.metadata()["counters"])
+                counters = _counters(file)
                 # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            if _digest(tensors) != counters["tensors"]:
+                raise ValueError("its tensors differ from their checksum")
             weights = {k.removeprefix("objective."): v for k, v in tensors.items() if k.startswith("objective.")}
             self.objective.load_state_dict(weights, strict=True)
         except Exception as error:
-            raise TrainingError(f"{folder}: checkpoint does not load: {str(error).splitlines()[0]}") from error
+            raise _does_not_load(folder, error) from error
         saved: dict[int, dict[str, Any]] = {}
         entries: dict[str, Any] = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
         for name, value in counters["optimizer"].items():
@@ -126,6 +139,36 @@ class State:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
         self.set_counters(counters)
+
+
+class StateRecord(Manifest):
+    """Everything but the tensors of a saved state."""
+
+    epoch: Count
+    step_in_epoch: Count
+    step: Count
+    phase: Count
+    seconds: float
+    in_fp32: bool
+    optimizer: dict[str, Any]
+    tensors: Sha256
+
+
+def _counters(file: Any) -> dict[str, Any]:
+    counters = unsealed(json.loads(file.metadata()["counters"]))
+    StateRecord.model_validate(counters)
+    return counters
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    hasher = hashlib.sha256()
+    add_weights(hasher, tensors)
+    return hasher.hexdigest()
+
+
+def _does_not_load(folder: Path, error: Exception) -> TrainingError:
+    reason = printable((str(error).strip().splitlines() or [type(error).__name__])[0])
+    return TrainingError(f"{folder}: checkpoint does not load: {reason}; remove it to begin again")
 
 
 _COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds", "in_fp32")

@@ -153,7 +153,7 @@ def test_a_rebuilt_page_is_identical(data: Path, whole: Path, tmp_path: Path) ->
     text = (run / "report.html").read_text("utf-8")
     assert "Compared with baselines" in text and "Most confident mistakes" not in text
     (run / "predictions.npz").write_bytes(b"damaged")
-    with pytest.raises(aekit.AekitError, match=r"predictions\.npz: damaged"):
+    with pytest.raises(aekit.AekitError, match=r"predictions\.npz: is damaged"):
         aekit.make_report(run)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from aekit.data.locations import resolved
 from aekit.data.readers.folders import natural_key
-from aekit.errors import DataError, IdentityError
-from aekit.io.atomic import read_json
+from aekit.errors import DataError, IdentityError, printable
+from aekit.evaluation.run_results import read_results
 from aekit.workflows.comparing._differences import flatten_settings
 
 ENCODER = "encoder"
@@ -77,11 +77,13 @@ class FinishedRun:
         if (folder / "checkpoint").exists() or not (folder / "results.json").exists():
             raise DataError("unfinished; aekit fit --resume continues it")
         try:
-            self._read(read_json(folder / "results.json"))
+            self._read(read_results(folder))
         except IdentityError as error:
             raise DataError(str(error)) from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"results.json is not that of a run ({type(error).__name__}: {error})") from None
+            raise DataError(
+                f"results.json is not that of a run ({type(error).__name__}: {printable(str(error))})"
+            ) from None
 
     def _read(self, results: Any) -> None:
         recipe, evaluation = flatten_settings(results["recipe"]), results.get("evaluation")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,10 +13,11 @@ from typing import Any
 from aekit._arguments import checked_arguments
 from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
-from aekit.io.atomic import read_json
+from aekit.evaluation.run_results import read_results
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
+from aekit.registry.overrides import read_toml
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.workflows.comparing._differences import flatten_settings
@@ -147,7 +147,7 @@ def _finish_run(
 ) -> bool:
     """Fit a run unless it is finished, and return whether it holds the baselines."""
     if (run / "encoder" / "encoder.json").exists():
-        results = read_json(run / "results.json")
+        results = read_results(run)
         if changed := _changed(recipe, results["recipe"], settings["train.seed"]):
             raise OutputError(f"{run}: holds a run with other settings ({'; '.join(changed)}); choose another folder")
         if not missing(run):
@@ -155,7 +155,7 @@ def _finish_run(
             return len(results.get("evaluation", {}).get("results", {})) > 1
     resume = (run / "recipe.toml").exists()
     if resume:
-        started = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
+        started = read_toml(run / "recipe.toml")
         settings = settings | {"evaluate.baselines": started["evaluate"]["baselines"]}
     elif baselines_known:
         settings = settings | {"evaluate.baselines": False}
