@@ -182,8 +182,9 @@ def start(name: str, place: Path) -> None:
         shutil.copytree(place / COPIES[name], place / "out" / "it")
 
 
-PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "started", "finished"}
-"""What two undisturbed runs differ in: times, how rows are spread over parts, and digests of files that hold a time."""
+PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "built_with", "reason"}
+"""What may differ: times, how rows are spread over parts, digests of files that hold a time, and whether an index that was killed
+between two renames was built again, with more vectors than the first time."""
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -192,7 +193,7 @@ def contents(folder: Path) -> dict[str, str]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.name.startswith("part-") and path.suffix == ".parquet":
             parts.append(path)  # how rows are spread over parts depends on where the command was stopped
-        elif path.suffix != ".lock":  # empty, and removed by the next command that takes it
+        elif not path.name.endswith(".lock"):  # empty, and removed by the next command that takes it
             equal[str(path.relative_to(folder))] = summary(path)
     for parent in {path.parent for path in parts}:
         rows = [row for path in parts if path.parent == parent for row in pq.read_table(path).to_pylist()]
@@ -209,8 +210,10 @@ def summary(path: Path) -> str:
     if path.suffix == ".jsonl":
         records = [json.loads(line) for line in path.read_text().splitlines()]
         return str([(entry.get("step"), entry.get("loss")) for entry in records])
-    if path.suffix in (".html", ".md"):  # says how long the run took
-        return path.read_text().rstrip()[-7:] if path.suffix == ".html" else ""
+    if path.suffix == ".html":  # holds times at many places
+        return path.read_text().rstrip()[-7:]
+    if path.suffix == ".md":
+        return "".join(line for line in path.read_text().splitlines() if "training took" not in line)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
