@@ -59,6 +59,8 @@ class Watched:
         """Check that nothing has run and nothing has become an element."""
         if self.page.evaluate("window.injected"):
             self.wrong.append("a text ran")
+        if self.page.evaluate("document.querySelector('.theme')?.hidden"):
+            self.wrong.append("the script of the page did not run")
         elements = self.page.evaluate(
             f"[...document.querySelectorAll('{MARKS}')].map((part) => part.outerHTML.slice(0, 100))"
         )

@@ -34,7 +34,7 @@ PAYLOADS = (
     f"</title><script>{RUN}</script>",
     f"</style><script>{RUN}</script>",
     f"</textarea><script>{RUN}</script>",
-    f"<!--<script>{RUN}</script>",
+    f"<!--<script><!--><script>{RUN}</script>",
     f"--><script>{RUN}</script>",
     f"]]><script>{RUN}</script>",
     f'" onmouseover={RUN} x="',
@@ -46,7 +46,7 @@ PAYLOADS = (
     f"<math><mtext></table><mglyph><style><img src=x onerror={RUN}>",
     "<base href=//injected.invalid/><link rel=stylesheet href=//injected.invalid/x>",
     "<meta http-equiv=refresh content='0;url=//injected.invalid/'>",
-    f"${{{RUN}}}`;{RUN};//\u2028{RUN}",
+    f"${{{RUN}}}\u2028",
     f"\\u003cscript\\u003e{RUN}\\u003c/script\\u003e';{RUN};//\\",
     f"&lt;script&gt;{RUN}&lt;/script&gt;&#x3c;img src=x onerror={RUN}&#x3e;",
 )
