@@ -207,7 +207,8 @@ def _extend(
         return None
     old = positions.to_numpy()
     fresh = np.setdiff1d(np.arange(len(metadata)), old)
-    # All metadata comes from the embeddings: labels may have been corrected since.
+    # All metadata comes from the embeddings, the place of the data too: labels may have been corrected since, files moved.
+    manifest = manifest | {"origin": embeddings.manifest.get("origin")}
     grown = VectorIndex(index.engine, manifest, metadata.take(pa.array(np.concatenate([old, fresh]))), folder)
     if not len(fresh):
         progress.say("nothing new to index")

@@ -93,7 +93,7 @@ class SavedRun:
         self.progress.show_result(evaluation.text())
 
     def report(self) -> None:
-        """Write ``report.html``, and add its findings to ``results.json``."""
+        """Write ``report.html``, and add its findings to ``results.json`` and to the model card."""
         results = self.results
         check_files(self.folder, results["sha256"], "fit the run again", manifest=RESULTS)
         evaluation, rows = None, None
@@ -113,29 +113,26 @@ class SavedRun:
             progress=self.progress,
         )
         write_results(self.folder, results | {"findings": [list(finding) for finding in page.findings]})
-        write_text(self.folder / PAGE, page.html)  # last, as its presence means that the report is complete
+        self._try("model card", self.write_card)
+        write_text(self.folder / PAGE, page.html)  # last, as its presence means that the others are complete
 
     def write_card(self) -> None:
         """Rewrite the encoder's ``README.md`` with the evaluation and the findings."""
         folder = find_encoder_folder(self.folder)
+        for leftover in folder.glob("README.md.*.part"):  # of a killed process
+            leftover.unlink()
         write_text(folder / "README.md", model_card(read_description(folder) | card_fields(self.results)))
 
-    def finish(self, *, report: bool = True) -> list[str]:
+    def finish(self, *, report: bool = True) -> None:
         """Create the missing evaluation, report and model card. If one fails, a warning names it.
 
         Args:
             report: whether to write the report.
-
-        Returns:
-            the names of the steps that failed.
         """
-        steps: dict[str, Callable[[], None]] = {}
         if "evaluation" in missing(self.folder, report=report):
-            steps["evaluation"] = self.evaluate
-        if report:
-            steps["report"] = self.report
-        steps["model card"] = self.write_card
-        return [name for name, step in steps.items() if not self._try(name, step)]
+            self._try("evaluation", self.evaluate)
+        if not report or not self._try("report", self.report):
+            self._try("model card", self.write_card)
 
     def _try(self, name: str, step: Callable[[], None]) -> bool:
         try:
@@ -180,7 +177,6 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
         if "evaluation" in missing(folder):
             saved._try("evaluation", saved.evaluate)
         saved.report()
-        saved._try("model card", saved.write_card)
     return folder / PAGE
 
 

@@ -126,6 +126,7 @@ def finetune(
     if folder and finished:
         results = read_manifest(folder / "results.json", FinetuneResults)
         work.check_unchanged(folder / "results.json", results["resumed_as"], settings)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left by a process that was killed at its very end
         progress.say(f"{folder} is already finished; nothing to resume")
         return FinetuneResult.from_results(load_classifier(folder), results)
     with folder_lock(folder) if folder else nullcontext(), explain_write_errors(folder) if folder else nullcontext():
