@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -25,14 +26,17 @@ class AekitError(Exception):
 
 
 class DataError(AekitError):
-    """Data that cannot be read, or does not fit its use."""
+    """Data that cannot be read, or does not fit its use. The message is one `printable` line, whatever names it quotes."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class RecipeError(AekitError):
-    """Mistakes in a recipe or in options; `problems` holds one line for each."""
+    """Mistakes in a recipe or in options; `problems` holds one `printable` line for each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
+        self.problems = [printable(problem) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 
@@ -46,6 +50,10 @@ class IdentityError(AekitError):
 
 class OutputError(AekitError):
     """A path that cannot be written, or holds something that would be overwritten."""
+
+
+class OutOfMemoryError(AekitError, MemoryError):
+    """More memory was wanted than there is."""
 
 
 class TrainingError(AekitError):
@@ -72,6 +80,45 @@ def print_traceback(error: BaseException) -> None:
     """Print the traceback of an error that is reported in one line, if `DEBUG` asks for it."""
     if os.environ.get(DEBUG):
         traceback.print_exception(error, file=sys.stderr)
+
+
+LINE, SHOWN = 2000, 200
+"""Maximum number of characters of a message, and of what a library says about a file."""
+
+
+def printable(text: str, limit: int = LINE) -> str:
+    """Return text as one line of at most `limit` characters; others than printable ones are escaped, as in Python's strings.
+
+    Examples:
+        >>> print(printable("red\\x1b[31m\\nnext"))
+        red\\x1b[31m\\nnext
+    """
+    if not text.isprintable():
+        characters = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: 2 * limit])
+        text = "".join(characters)
+    return text if len(text) <= limit else text[: limit - 4] + " ..."
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, in `SHOWN` characters at most, or its type."""
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return printable(lines[0].strip(), SHOWN) if lines else type(error).__name__
+
+
+_WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
+_ALLOCATORS = ("can't allocate memory", "bad_alloc", "out of memory")
+
+
+def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
+    """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
+    text = str(error)
+    short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not short and not (isinstance(error, RuntimeError) and any(said in text for said in _ALLOCATORS)):
+        return None
+    match = _WANTED.search(text)
+    wanted = f": {match[1].strip()}{'' if match[1][-1].isalpha() else ' bytes'} more were wanted" if match else ""
+    advice = "lower train.batch_size, the size of samples or the width of the network (encoder.dim), or use less data"
+    return OutOfMemoryError(f"out of memory{wanted}; {advice}")
 
 
 LISTED = 50

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from aekit.data.reading import check_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
-from aekit.errors import AekitError, DataError
+from aekit.errors import AekitError, DataError, printable
 from aekit.progress import Progress, warn
 from aekit.registry.discovery import GROUP, registry
 
@@ -74,7 +75,7 @@ class Source:
     def report_notes(self, progress: Progress) -> None:
         """Report the choices that opening it made."""
         for line in self.notes:
-            progress.say(f"data: {line}")
+            progress.say(f"data: {printable(line)}")
 
     def warn_of_skipped(self, listed_in: Path | None = None) -> None:
         """Warn of the samples that could not be read since the last call; `listed_in` is the file that lists them all."""
@@ -153,6 +154,7 @@ class ArraySource(Source):
         self.labels, self.splits, self.skipped = labels, splits, {}
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        check_mapped(self.array)
         return self.array[indices], np.ones(len(indices), bool)
 
 
