@@ -135,6 +135,8 @@ class ArraySource(Source):
             raise DataError(f"array of dtype {array.dtype}: expected numbers")
         if array.ndim not in _KIND_OF:
             raise DataError(f"array of shape {array.shape}: expected 2 dimensions (vectors) to 5 (clips)")
+        if 0 in array.shape[1:]:
+            raise DataError(f"array of shape {array.shape}: its samples hold no values; expected at least one each")
         if labels is not None and len(labels) != len(array):
             raise DataError(f"{len(labels)} labels for {len(array)} samples: expected as many")
         if labels is not None and labels.ndim > 1:

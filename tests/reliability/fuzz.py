@@ -8,6 +8,7 @@ the next one goes on. Readers in Python are fuzzed by coverage too, if atheris i
 from __future__ import annotations
 
 import argparse
+import atexit
 import faulthandler
 import importlib.util
 import json
@@ -31,7 +32,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 SECONDS, MEMORY = 10, 3 << 30
-"""Time that a file may take, and memory that a worker may take in addition to what it starts with."""
+"""Seconds of work that a file may take, and memory that a worker may take in addition to what it starts with."""
 WORDS = [
     *(b"nan", b"inf", b"-inf", b"1e400", b"9" * 400, b"-0", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\r"),
     *(b",", b";", b"\t", b'"', b"'", b":", b"?", b"@data\n", b"@classLabel true\n", b"#", b"=", b"[", b"]", b"{", b"}"),
@@ -89,6 +90,11 @@ class Outcomes:
         wrong = {kind: (count, content.hex(), said) for kind, (count, content, said) in self.wrong.items()}
         return json.dumps({"opened": self.opened, "refused": self.refused, "wrong": wrong})
 
+    def write(self, path: Path) -> None:
+        """Write them so that a crash leaves the older or the newer ones."""
+        path.with_suffix(".part").write_text(self.to_json())
+        path.with_suffix(".part").replace(path)
+
     @classmethod
     def from_json(cls, text: str) -> Outcomes:
         values = json.loads(text)
@@ -142,7 +148,7 @@ def try_one(name: str, path: Path, content: bytes, outcomes: Outcomes) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         READERS[name].use(path)
         outcomes.opened += 1
@@ -160,7 +166,7 @@ def try_one(name: str, path: Path, content: bytes, outcomes: Outcomes) -> None:
         kind = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
         outcomes.fail(kind, content, str(error)[:200])
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def limit_this_process() -> None:
@@ -173,7 +179,7 @@ def limit_this_process() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 28, 1 << 28))
-    signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGPROF, stop)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -198,26 +204,25 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -
         chosen = rng.choice(seeds)
         return mutate(chosen, rng, reader.is_text) if number > len(past) else chosen
 
+    result = folder / "result.json"
     done, total = 0, inputs + len(past)
     while done < total and time.monotonic() < end:
-        reading, writing = os.pipe()
+        result.unlink(missing_ok=True)
         worker = os.fork()
         if not worker:
-            os.close(reading)
             part = Outcomes()
             limit_this_process()
             while done < total and part.tried < 2000 and time.monotonic() < end:
                 shared[:8] = struct.pack("<q", done)
                 try_one(name, path, content(done), part)
                 done += 1
-                os.write(writing, part.to_json().encode() + b"\n") if part.tried % 50 == 0 else None
-            os.write(writing, part.to_json().encode() + b"\n")
+                if part.tried % 50 == 0:
+                    part.write(result)
+            part.write(result)
             os._exit(0)
-        os.close(writing)
         code = _wait(worker, shared)
-        with os.fdopen(reading) as pipe:
-            lines = [line for line in pipe.read().splitlines() if line.endswith("}")]
-        outcomes.add(Outcomes.from_json(lines[-1]) if lines else Outcomes())
+        if result.exists():
+            outcomes.add(Outcomes.from_json(result.read_text()))
         at = struct.unpack("<q", shared[:8])[0]
         done = at + 1
         if code:
@@ -234,7 +239,7 @@ def _wait(worker: int, shared: mmap.mmap) -> int | str:
             return os.waitstatus_to_exitcode(status)
         if shared[:8] != last:
             last, since = shared[:8], time.monotonic()
-        if time.monotonic() - since > 3 * SECONDS:
+        if time.monotonic() - since > 6 * SECONDS:  # it waits, or Python has no turn
             os.kill(worker, signal.SIGKILL)
             os.waitpid(worker, 0)
             return "hang"
@@ -278,10 +283,11 @@ def run_guided(name: str, inputs: int, seconds: float, folder: Path) -> None:
         last.write_bytes(content)
         try_one(name, path, content, outcomes)
         if outcomes.tried % 100 == 0:
-            result.write_text(outcomes.to_json())
+            outcomes.write(result)
 
     limits = [f"-runs={inputs}", f"-max_total_time={int(seconds)}", "-max_len=4096", "-rss_limit_mb=0", "-timeout=60"]
     atheris.Setup([sys.argv[0], f"-artifact_prefix={folder}/", *limits, str(folder / "corpus")], one)
+    atexit.register(outcomes.write, result)
     atheris.Fuzz()
 
 

@@ -193,7 +193,7 @@ def zarr_folder(folder: Path) -> None:
     import zarr
 
     group = zarr.open_group(str(folder), mode="w")
-    group.create_array("x", data=np.zeros((6, 4), np.float32))
+    group.create_array("x", data=np.ones((6, 4), np.float32))
     group.create_array("y", data=np.arange(6) % 2)
 
 
