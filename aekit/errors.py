@@ -106,7 +106,7 @@ def first_line(error: BaseException) -> str:
 
 
 _WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
-_ALLOCATORS = ("can't allocate memory", "bad_alloc", "out of memory")
+_ALLOCATORS = ("can't allocate memory", "bad_alloc", "out of memory", "Storage size calculation overflowed")
 
 
 def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
@@ -116,7 +116,9 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     if not short and not (isinstance(error, RuntimeError) and any(said in text for said in _ALLOCATORS)):
         return None
     match = _WANTED.search(text)
-    wanted = f": {match[1].strip()}{'' if match[1][-1].isalpha() else ' bytes'} more were wanted" if match else ""
+    amount = match[1].strip() if match else ""
+    amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
+    wanted = f": {amount} more were wanted" if amount else ""
     advice = "lower train.batch_size, the size of samples or the width of the network (encoder.dim), or use less data"
     return OutOfMemoryError(f"out of memory{wanted}; {advice}")
 

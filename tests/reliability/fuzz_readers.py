@@ -307,7 +307,7 @@ def _readers() -> Iterator[tuple[str, Reader]]:
     yield "clips-webp", Reader("x.webp", lambda: [animation("WEBP", "RGB")], open_clips)
     yield "clips-npy", Reader("x.npy", lambda: [npy(np.zeros((20, 5, 5, 3), np.uint8))], open_clips)
     yield "clips-npz", Reader("x.npz", lambda: [npz(frames=np.zeros((20, 5, 5), np.uint8))], open_clips)
-    for kind, container, codec in (("mp4", "mp4", "mpeg4"), ("mkv", "matroska", "mpeg4"), ("avi", "avi", "mjpeg")):
+    for kind, container, codec in (("mp4", "mp4", "mpeg4"), ("mkv", "matroska", "mpeg4"), ("avi", "avi", "mpeg4")):
         seeds = lambda container=container, codec=codec: [video(container, codec)]  # noqa: E731
         yield kind, Reader(f"x.{kind}", seeds, open_clips)
     yield "mat", Reader("x.mat", lambda: [matlab(), sparse_matlab()], open_it)

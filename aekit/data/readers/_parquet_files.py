@@ -14,7 +14,6 @@ from aekit.errors import DataError
 from aekit.io.memory import check_memory, read_limit, too_large
 
 COMPLAINT = "not a readable table"
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
 _BATCH = 4096
 """Rows that are read at a time where the file does not tell how large they are."""
 
@@ -88,6 +87,7 @@ def read_columns_of(file: pq.ParquetFile, path: Path, names: Sequence[str] | Non
                 if batches
                 else file.read(names)
             )
+        _check_count(table.num_rows, file.metadata.num_rows)
         table.validate(full=True)  # before text that is not UTF-8, or a damaged offset, is used
         return table
 
@@ -95,24 +95,49 @@ def read_columns_of(file: pq.ParquetFile, path: Path, names: Sequence[str] | Non
 def read_group(file: pq.ParquetFile, path: Path, number: int, name: str) -> pa.ChunkedArray:
     """Read a column of a row group; raises as `read_columns_of`."""
     with reading_parquet(path):
-        smallest, _ = _sizes(file, [name], [number])
+        smallest, _ = _sizes(file, [name], [number])  # the most is unknown: images may repeat
         check_memory(smallest, f"{path}: row group {number}")
-        return file.read_row_group(number, [name])[name]
+        column = file.read_row_group(number, [name])[name]
+        _check_count(len(column), file.metadata.row_group(number).num_rows)
+        return column
 
 
-def _sizes(file: pq.ParquetFile, names: Sequence[str] | None, groups: Sequence[int] | None = None) -> tuple[int, int]:
+def _check_count(count: int, stated: int) -> None:
+    if count != stated:
+        raise ValueError(f"{stated:,} rows according to its footer, {count:,} in the file")
+
+
+def _sizes(
+    file: pq.ParquetFile, names: Sequence[str] | None, groups: Sequence[int] | None = None
+) -> tuple[int, int]:
     """Return the fewest and the most bytes that columns take in memory."""
+    # Not from the metadata of the columns: Arrow ends the process where they are damaged.
+    roots = None if names is None else {name.partition(".")[0] for name in names}
+    kinds = [field.type for field in file.schema_arrow if roots is None or field.name in roots]
+    width, varies = sum(map(_width, kinds)), any(map(_varies, kinds))
     smallest = largest = 0
     for number in range(file.num_row_groups) if groups is None else groups:
         group = file.metadata.row_group(number)
-        for position in range(group.num_columns):
-            column = group.column(position)
-            if names is not None and not any(f"{column.path_in_schema}.".startswith(f"{name}.") for name in names):
-                continue
-            if min(column.num_values, column.total_uncompressed_size) < 0:
-                raise DataError(f"{file.metadata.num_rows} rows of a negative size")
-            width = column.num_values * _WIDTHS.get(column.physical_type, 1)
-            smallest += width
-            varies = column.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
-            largest += column.num_values * (column.total_uncompressed_size + 4) if varies else width
+        rows, packed = group.num_rows, group.total_byte_size
+        if min(rows, packed) < 0:
+            raise DataError(f"{rows} rows of {packed} bytes")
+        smallest += rows * width
+        largest += rows * (width + packed if varies else width)
     return smallest, largest
+
+
+def _width(kind: pa.DataType) -> int:
+    """Return the fewest bytes of a value."""
+    if pa.types.is_struct(kind):
+        return sum(_width(field.type) for field in kind)
+    try:
+        return max(1, kind.bit_width // 8)
+    except ValueError:  # no fixed width
+        return 4
+
+
+def _varies(kind: pa.DataType) -> bool:
+    """Return whether values of a type may take more than its width, which few bytes in the file can say of many rows."""
+    if pa.types.is_struct(kind):
+        return any(_varies(field.type) for field in kind)
+    return not (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_boolean(kind))

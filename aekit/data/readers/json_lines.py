@@ -27,7 +27,9 @@ def read_json_lines(path: Path) -> pa.Table:
         if content.lstrip()[:1] == b"[":
             return _from_list(path, json.loads(content))
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
-        return pa.json.read_json(io.BytesIO(content), options)
+        table = pa.json.read_json(io.BytesIO(content), options)
+        table.validate(full=True)  # before text that is not UTF-8 is used
+        return table
 
 
 def _from_list(path: Path, records: list[object]) -> pa.Table:
