@@ -31,8 +31,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-SECONDS, MEMORY = 10, 3 << 30
-"""Seconds of work that a file may take, and memory that a worker may take in addition to what it starts with."""
+SECONDS, PATIENCE, MEMORY = 10, 60, 3 << 30
+"""Seconds of work that a file may take, seconds in all, as machines are busy, and memory that a worker may take in addition to what
+it starts with."""
 WORDS = [
     *(b"nan", b"inf", b"-inf", b"1e400", b"9" * 400, b"-0", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\r"),
     *(b",", b";", b"\t", b'"', b"'", b":", b"?", b"@data\n", b"@classLabel true\n", b"#", b"=", b"[", b"]", b"{", b"}"),
@@ -226,7 +227,7 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -
         at = struct.unpack("<q", shared[:8])[0]
         done = at + 1
         if code:
-            outcomes.fail(f"{'hang' if code == 'hang' else 'crash'} ({code})", content(at), "")
+            outcomes.fail(f"crash ({code})" if isinstance(code, int) else code, content(at), "")
     return outcomes
 
 
@@ -239,7 +240,7 @@ def _wait(worker: int, shared: mmap.mmap) -> int | str:
             return os.waitstatus_to_exitcode(status)
         if shared[:8] != last:
             last, since = shared[:8], time.monotonic()
-        if time.monotonic() - since > 6 * SECONDS:  # it waits, or Python has no turn
+        if time.monotonic() - since > PATIENCE:  # it waits, or Python has no turn
             os.kill(worker, signal.SIGKILL)
             os.waitpid(worker, 0)
             return "hang"
@@ -313,6 +314,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="most seconds of each reader")
     parser.add_argument("--first", type=int, default=0, help="number of the first mutation")
     parser.add_argument("--keep", type=Path, help="folder for a file of each kind of failure")
+    parser.add_argument("--plain", action="store_true", help="leave out what coverage guides")
     parser.add_argument("--no-record", action="store_true", help="leave the figures as they are")
     parser.add_argument("--guided", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -330,7 +332,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         for name in names:
             ways: list[tuple[str, Any]] = [("mutated", lambda *a: fuzz(*a, chosen.first))]
-            if READERS[name].is_python and has_atheris:
+            if READERS[name].is_python and has_atheris and not chosen.plain:
                 ways.append(("mutated, guided by coverage", guided))
             for how, run in ways:
                 start = time.monotonic()

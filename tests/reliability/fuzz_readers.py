@@ -56,7 +56,7 @@ def open_it(path: Path, options: dict | None = None, prefix: str = "") -> None:
 
 
 def open_recording(path: Path) -> None:
-    open_it(path, {"recordings": {"steps": 8}}, "recordings:")
+    open_it(path, {"recordings": {"steps": 8, "test": 0}}, "recordings:")
 
 
 def open_clips(path: Path) -> None:

@@ -143,6 +143,17 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "x.mat")
 
 
+@AREA.refused("a MATLAB file with a sparse matrix whose columns overlap", "a sparse variable whose columns overlap")
+def _(folder: Path, listener: Listener) -> None:
+    from scipy.io import savemat
+    from scipy.sparse import csc_matrix
+
+    savemat(folder / "x.mat", {"X": csc_matrix(np.eye(6, 4))})
+    starts = struct.pack("<5i", 0, 1, 2, 3, 4)
+    (folder / "x.mat").write_bytes((folder / "x.mat").read_bytes().replace(starts, struct.pack("<5i", 0, 1, 2, 3, 0)))
+    aekit.open_data(folder / "x.mat")
+
+
 @AREA.refused("a MATLAB file whose variable is shorter than its shape", "a variable of shape (12, 40) with 48 values")
 def _(folder: Path, listener: Listener) -> None:
     from scipy.io import savemat

@@ -107,9 +107,7 @@ def _check_count(count: int, stated: int) -> None:
         raise ValueError(f"{stated:,} rows according to its footer, {count:,} in the file")
 
 
-def _sizes(
-    file: pq.ParquetFile, names: Sequence[str] | None, groups: Sequence[int] | None = None
-) -> tuple[int, int]:
+def _sizes(file: pq.ParquetFile, names: Sequence[str] | None, groups: Sequence[int] | None = None) -> tuple[int, int]:
     """Return the fewest and the most bytes that columns take in memory."""
     # Not from the metadata of the columns: Arrow ends the process where they are damaged.
     roots = None if names is None else {name.partition(".")[0] for name in names}
