@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -60,7 +61,7 @@ class DataError(AekitError):
 
 
 class RecipeError(AekitError):
-    """Mistakes in a recipe or in options; `problems` holds one line for each."""
+    """Mistakes in a recipe or in options; `problems` holds one `printable` line for each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = [printable(problem, LONGEST) for problem in problems]
@@ -77,6 +78,10 @@ class IdentityError(AekitError):
 
 class OutputError(AekitError):
     """A path that cannot be written, or holds something that would be overwritten."""
+
+
+class OutOfMemoryError(AekitError, MemoryError):
+    """More memory was wanted than there is."""
 
 
 class TrainingError(AekitError):
@@ -103,6 +108,30 @@ def print_traceback(error: BaseException) -> None:
     """Print the traceback of an error that is reported in one line, if `DEBUG` asks for it."""
     if os.environ.get(DEBUG):
         traceback.print_exception(error, file=sys.stderr)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, in `SHOWN` characters at most, or its type."""
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return printable(lines[0].strip(), SHOWN) if lines else type(error).__name__
+
+
+_WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
+_ALLOCATORS = ("can't allocate memory", "bad_alloc", "out of memory", "Storage size calculation overflowed")
+
+
+def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
+    """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
+    text = str(error)
+    short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not short and not (isinstance(error, RuntimeError) and any(said in text for said in _ALLOCATORS)):
+        return None
+    match = _WANTED.search(text)
+    amount = match[1].strip() if match else ""
+    amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
+    wanted = f": {amount} more were wanted" if amount else ""
+    advice = "lower train.batch_size, the size of samples or the width of the network (encoder.dim), or use less data"
+    return OutOfMemoryError(f"out of memory{wanted}; {advice}")
 
 
 LISTED = 50

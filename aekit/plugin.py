@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         read_windows as read_windows,
     )
     from aekit.data.readers.json_lines import read_json_lines as read_json_lines
+    from aekit.data.readers.matlab_files import matlab_variables as matlab_variables
     from aekit.data.readers.named_arrays import (
         ArrayOptions as ArrayOptions,
         densify as densify,
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
     from aekit.data.readers.tar_shards import read_tar_shards as read_tar_shards
     from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
     from aekit.data.readers.windows import WindowCutter as WindowCutter
+    from aekit.data.reading import reading as reading
     from aekit.data.resampling import resample as resample
     from aekit.data.samples import Samples as Samples
     from aekit.data.source import ArraySource as ArraySource, RowIds as RowIds, Source as Source
@@ -187,6 +189,7 @@ if TYPE_CHECKING:
     from aekit.index.openblas import import_with_better_core as import_with_better_core
     from aekit.index.vector_index import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
     from aekit.io.atomic import file_sha256 as file_sha256
+    from aekit.io.memory import check_memory as check_memory
     from aekit.io.weights import (
         load_error as load_error,
         read_weights as read_weights,
@@ -210,6 +213,9 @@ _HOMES = {
     "aekit.data.framing": "Framing per_channel preprocessing_advice",
     "aekit.data.axes": "KindOption Layout infer_axes",
     "aekit.data.opening": "from_array open_contents open_data open_records",
+    "aekit.data.reading": "reading",
+    "aekit.io.memory": "check_memory",
+    "aekit.data.readers.matlab_files": "matlab_variables",
     "aekit.data.readers.delimited": "TextFormat",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",

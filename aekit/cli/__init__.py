@@ -12,7 +12,16 @@ from typing import Any
 import click
 
 import aekit
-from aekit.errors import LONGEST, AekitError, DataWarning, PluginWarning, RecipeError, printable
+from aekit.errors import (
+    LONGEST,
+    AekitError,
+    DataWarning,
+    PluginWarning,
+    RecipeError,
+    out_of_memory,
+    print_traceback,
+    printable,
+)
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -190,6 +199,13 @@ def main() -> None:
         # click wraps the exception that says how to resume in one of its own.
         click.echo(f"\n{str(stopped.__cause__ or stopped) or 'stopped'}", err=True)
         sys.exit(INTERRUPTED)
+    except (MemoryError, RuntimeError) as error:
+        refusal = out_of_memory(error)
+        if refusal is None:
+            raise
+        print_traceback(error)
+        click.echo(f"error: {refusal}", err=True)
+        sys.exit(BAD_INPUT)
     except BrokenPipeError:
         # The reader of the output, such as `head`, has exited.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

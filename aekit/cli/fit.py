@@ -10,7 +10,15 @@ import click
 
 import aekit
 from aekit.cli.console import command_line
-from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, without_results
+from aekit.cli.options import (
+    SEED,
+    json_option,
+    print_json,
+    quiet_option,
+    run_device_option,
+    set_option,
+    without_results,
+)
 from aekit.progress import Progress
 
 
@@ -28,7 +36,7 @@ from aekit.progress import Progress
 @click.option(
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, order and noise  [default: 0]")
+@click.option("--seed", type=SEED, help="Seed of weights, order and noise  [default: 0]")
 @run_device_option("that of the recipe")
 @json_option("results.json")
 @set_option("train.lr=1e-3")

@@ -104,9 +104,13 @@ __all__ = [
 ]
 
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""Seeds that all libraries take."""
+
+
 def seed_option(seeds: str) -> Callable[..., Any]:
     """Add ``--seed``; `seeds` names what depends on it."""
-    return click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help=f"Seed of {seeds}.")
+    return click.option("--seed", type=SEED, default=0, show_default=True, help=f"Seed of {seeds}.")
 
 
 def max_samples_option(action: str) -> Callable[..., Any]:

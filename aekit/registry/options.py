@@ -56,6 +56,10 @@ def _shared_options(options: type) -> dict[str, Any]:
 
 def validation_errors(model: type[BaseModel], values: Mapping[str, Any], place: str, owner: str = "") -> list[str]:
     """Return one line for each mistake in `values`: place, value, what was expected, and the nearest valid name."""
+    by = f" ({owner})" if owner else ""
+    # Shown as hexadecimal, which has no limit of digits.
+    if huge := [(name, number) for name, value in values.items() for number in _huge_integers(value)]:
+        return [f"{place}.{name} = {hex(number)[:20]}: expected a number below 2^63{by}" for name, number in huge]
     try:
         model.model_validate(dict(values))
     except ValidationError as error:
@@ -66,6 +70,15 @@ def validation_errors(model: type[BaseModel], values: Mapping[str, Any], place: 
             mistakes.setdefault(detail["loc"][0] if union else detail["loc"], []).append(detail)
         return [_line(model, details, place, owner) for details in mistakes.values()]
     return []
+
+
+def _huge_integers(value: Any) -> list[int]:
+    """Return the integers inside of a value that no array and no seed can hold."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [number for inner in value for number in _huge_integers(inner)]
+    return [value] if isinstance(value, int) and not -(2**63) <= value < 2**63 else []
 
 
 def validate_options(plugin: Plugin, values: Mapping[str, Any], place: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import RecipeError
+from aekit.errors import RecipeError, first_line
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -31,10 +31,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except RecursionError:
-        raise RecipeError([f"{path}: is not TOML: it is nested too deep"]) from None
-    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
-        raise RecipeError([f"{path}: is not TOML: {error}"]) from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of too many digits, tables in tables in tables
+        raise RecipeError([f"{path}: is not TOML: {first_line(error)}"]) from None
 
 
 def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ class Settings(BaseModel):
     device: Annotated[str, Field(description="auto: a GPU if available", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = (
         "auto"
     )
-    seed: Annotated[int, Field(ge=0, description="seed of weights, order and noise")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of weights, order and noise")] = 0
     layer_decay: Annotated[
         float,
         Field(gt=0, le=1, description="learning rate of each encoder layer, as a fraction of that of the layer above"),

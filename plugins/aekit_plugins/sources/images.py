@@ -131,5 +131,5 @@ def _hash_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # gone, or a name with a null
         return "unreadable"
