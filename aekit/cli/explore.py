@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit.cli.console import suggest
 from aekit.cli.options import (
     choice_option,
     device_option,
@@ -56,4 +57,4 @@ def explore(
         print_json({"folder": exported.folder, "samples": exported.count, "command": exported.command})
         return
     click.echo(f"{exported.count} samples in {exported.folder}")
-    click.echo(f"next: {exported.command}")
+    suggest(progress, exported.command)
