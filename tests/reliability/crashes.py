@@ -1,41 +1,55 @@
-"""Kill a command at its n-th file operation, run it again, and compare the result with the undisturbed one.
+"""Kill commands, run them again, and compare what they wrote with what an undisturbed run writes.
 
-``python tests/reliability/crashes.py COMMAND FOLDER OPERATIONS`` prints a line of JSON; OPERATIONS is ``all`` or ``1,2,3``.
-A process of its own, as it forks before torch starts threads: each trial runs in a child that ends without any cleaning up,
-as a killed one does.
+``python tests/reliability/crashes.py COMMANDS FOLDER OPERATIONS`` kills each command at its n-th file operation; COMMANDS is
+``all`` or ``fit,embed``, OPERATIONS ``all`` or ``1,2,3``. With ``--random COUNT`` instead it kills it at random times. It prints
+a line of JSON for each command; for all commands the figures are kept for docs/reliability.md.
+
+Every trial runs in a child of one process that has imported everything and runs no threads, so that a trial costs what the
+command costs. The child ends without any cleaning up. Then the same command, or the one that resumes, runs undisturbed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
+import random
 import shutil
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
+from figures import Figure, record
+from safetensors.torch import load_file
 
 import aekit
 from aekit.cli import main
+from aekit.encoder import parquet_store
 
-KILLED, PATIENCE = 99, 400
+KILLED, PATIENCE = 99, 120
+"""The exit code of a child that killed itself, and the seconds after which a child counts as stuck."""
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.truncate"}
+PART_BYTES = 100
+"""Size of a part of embeddings: a few samples, so that a kill falls between parts."""
 
 
-def run(arguments: list[str], log: Path, place: Path, kill_at: int = 0) -> tuple[int, int]:
-    """Run a command in a child; return its exit code, and the number of file operations that it made below `place`."""
+def begin(arguments: list[str], log: Path, place: Path, kill_at: int = 0) -> tuple[int, int]:
+    """Start a command in a child; return its process id, and a pipe with the number of its file operations below `place`."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
         os.close(writing)
-        _, status = os.waitpid(child, 0)
-        with os.fdopen(reading) as pipe:
-            counted = pipe.read()
-        return os.waitstatus_to_exitcode(status), int(counted or 0)
+        return child, reading
     os.close(reading)
     count = 0
 
@@ -49,9 +63,11 @@ def run(arguments: list[str], log: Path, place: Path, kill_at: int = 0) -> tuple
 
     code = 1
     try:
+        signal.alarm(PATIENCE)
         with log.open("w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        parquet_store.PART_BYTES = PART_BYTES
         sys.argv = ["aekit", *arguments]
         sys.addaudithook(watch)
         main()
@@ -64,119 +80,250 @@ def run(arguments: list[str], log: Path, place: Path, kill_at: int = 0) -> tuple
     os._exit(code)
 
 
-FAST = ["--set", "train.epochs=2", "--set", "train.precision=fp32", "-q"]
+def end(child: int, reading: int) -> tuple[int, int]:
+    """Wait for a child; return its exit code and the number of its file operations."""
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reading) as pipe:
+        return os.waitstatus_to_exitcode(status), int(pipe.read() or 0)
+
+
+def run(arguments: list[str], log: Path, place: Path, kill_at: int = 0) -> tuple[int, int]:
+    """Run a command in a child; return its exit code, and the number of file operations that it made below `place`."""
+    return end(*begin(arguments, log, place, kill_at))
+
+
+def run_and_kill(arguments: list[str], log: Path, place: Path, seconds: float) -> int:
+    """Run a command in a child that is killed after some seconds; return its exit code."""
+    child, reading = begin(arguments, log, place)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)  # a child that has ended is still there until it is waited for
+    return end(child, reading)[0]
+
+
+FAST = ["--set", "train.epochs=2", "--set", "train.precision=fp32", "--set", "train.checkpoint_seconds=0", "-q"]
 
 
 def prepare(place: Path) -> None:
-    """Write data with a sample that is skipped, and the artifacts that commands start from."""
+    """Write data with a sample that is skipped, and the recipe of a study."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(60, 6)).astype(np.float32)
     rows[3, 1] = np.nan
     np.savez(place / "data.npz", x=rows, y=np.repeat([0, 1], 30))
     np.savez(place / "more.npz", x=np.concatenate([rows, rows[:7] + 1]), y=np.repeat([0, 1], [30, 37]))
+    changed = np.where(np.arange(60)[:, None] % 10 == 5, rows + 1, rows)
+    np.savez(place / "changed.npz", x=np.concatenate([changed, rows[:7] + 1]), y=np.repeat([0, 1], [30, 37]))
+    np.savez(place / "fewer.npz", x=changed[:45], y=np.repeat([0, 1], [30, 15]))
     recipe = f'[data]\nsource = "{place}/data.npz"\n[encoder]\ndim = 2\n[evaluate]\nevaluators = ["knn"]\n'
     (place / "recipe.toml").write_text(recipe)
 
 
 def artifacts(place: Path) -> None:
-    """Write a run, embeddings and an index."""
-    aekit.fit(place / "data.npz", dim=2, out=place / "run", overrides={"train.epochs": 2, "train.precision": "fp32"})
+    """Write a run, embeddings, an index, a classifier and a study, which other commands start from."""
+    fast = {"train.epochs": 2, "train.precision": "fp32"}
+    aekit.fit(place / "data.npz", dim=2, out=place / "run", overrides=fast)
     aekit.embed(place / "run", place / "data.npz", out=place / "embeddings")
     aekit.embed(place / "run", place / "more.npz", out=place / "grown")
+    aekit.build_index(place / "embeddings", place / "index")
+    aekit.finetune(place / "run", place / "data.npz", out=place / "finetuned", epochs=2, baseline=False)
+    aekit.bench([place / "recipe.toml"], out=place / "study", seeds=2, overrides=fast)
 
 
 def commands(place: Path) -> dict[str, tuple[list[str], list[str]]]:
-    """Return name -> the command, and the command that resumes it."""
+    """Return name -> the command, and the command that resumes it. Both need `start` before them."""
     out, resume = ["-o", str(place / "out" / "it")], ["--resume"]
-    data, run_folder = str(place / "data.npz"), str(place / "run")
+    data, run_folder, embeddings = str(place / "data.npz"), str(place / "run"), str(place / "embeddings")
     fit = ["fit", data, *out, "--dim", "2", *FAST]
     finetune = ["finetune", run_folder, data, *out, *FAST, "--per-class", "10"]
-    bench = ["bench", str(place / "recipe.toml"), *out, "--seeds", "1", *FAST]
-    layers = ["--set", "layerwise.layers=[{dim=4},{dim=2}]", "--set", "layerwise.epochs=1"]
+    layers = ["--dim", "2", "--set", "encoder.hidden=[4]", "--set", "layerwise.epochs=1"]
     layerwise = ["fit", data, *out, *layers, *FAST]
-    embed = ["embed", run_folder, data, *out, "-q"]
-    index = ["index", str(place / "embeddings"), *out, "-q"]
-    cluster = ["cluster", str(place / "embeddings"), *out, "-q"]
-    anomalies = ["anomalies", run_folder, data, *out, "-q"]
-    apply = ["apply", run_folder, data, *out, "--task", "reconstruct", "-q"]
+    grow = ["--batch-size", "8", *out, "-q"]
+    pages = [part for kind in ("csv", "markdown", "html") for part in (f"--{kind}", str(place / "out" / f"it.{kind}"))]
+    once = {
+        "bench": ["bench", str(place / "recipe.toml"), *out, "--seeds", "1", *FAST],
+        "embed": ["embed", run_folder, data, *grow],
+        "embed-growing": ["embed", run_folder, str(place / "changed.npz"), *grow],
+        "embed-shrinking": ["embed", run_folder, str(place / "fewer.npz"), "--drop-missing", *grow],
+        "index": ["index", embeddings, *out, "-q"],
+        "index-growing": ["index", str(place / "grown"), *out, "-q"],
+        "cluster": ["cluster", embeddings, *out, "-q"],
+        "map": ["map", embeddings, "-o", f"{out[1]}.png", "--html", f"{out[1]}.html", "--method", "pca", "-q"],
+        "explore": ["explore", embeddings, *out, "--method", "pca", "-q"],
+        "anomalies": ["anomalies", run_folder, data, *out, "-q"],
+        "apply": ["apply", run_folder, data, *out, "--task", "reconstruct", "-q"],
+        "export": ["export", run_folder, "-o", f"{out[1]}.pt2", "-q"],
+        "export-onnx": ["export", run_folder, "-o", f"{out[1]}.onnx", "-q"],
+        "classify": ["classify", str(place / "finetuned"), data, "-o", f"{out[1]}.csv", "-q"],
+        "evaluate": ["evaluate", out[1], "--evaluator", "knn", "-q"],
+        "compare": ["compare", str(place / "study"), *pages],
+        "report": ["report", out[1], "-q"],
+    }
     return {
         "fit": (fit, fit + resume),
         "layerwise": (layerwise, layerwise + resume),
         "finetune": (finetune, finetune + resume),
-        "bench": (bench, bench),
-        "embed": (embed, embed),
-        "index": (index, index),
-        "cluster": (cluster, cluster),
-        "anomalies": (anomalies, anomalies),
-        "apply": (apply, apply),
-    }
+    } | {name: (command, command) for name, command in once.items()}
+
+
+COPIES = {
+    "embed-growing": "embeddings",
+    "embed-shrinking": "embeddings",
+    "index-growing": "index",
+    "evaluate": "embeddings",
+    "report": "run",
+}
+"""Command -> the artifact of which it changes a copy."""
+
+
+def start(name: str, place: Path) -> None:
+    """Empty the folder of results, and put there what the command changes."""
+    shutil.rmtree(place / "out", ignore_errors=True)
+    (place / "out").mkdir()
+    if name in COPIES:
+        shutil.copytree(place / COPIES[name], place / "out" / "it")
+
+
+PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "started", "finished"}
+"""What two undisturbed runs differ in: times, how rows are spread over parts, and digests of files that hold a time."""
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Return name -> what must be equal in two results: names of files, and digests of weights, vectors and scores."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if name.endswith(".lock"):
-            continue  # empty, and removed by the next command that takes it
-        if path.is_file() and path.suffix in (".safetensors", ".faiss", ".csv", ".parquet", ".npz"):
-            found[name] = hash_of(path)
-        elif path.is_file():
-            found[name] = ""
-    return found
+    """Return name -> what must be equal in two results: names of files, values of weights and rows, and digests of the others."""
+    equal, parts = {}, []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name.startswith("part-") and path.suffix == ".parquet":
+            parts.append(path)  # how rows are spread over parts depends on where the command was stopped
+        elif path.suffix != ".lock":  # empty, and removed by the next command that takes it
+            equal[str(path.relative_to(folder))] = summary(path)
+    for parent in {path.parent for path in parts}:
+        rows = [row for path in parts if path.parent == parent for row in pq.read_table(path).to_pylist()]
+        equal[f"{parent.relative_to(folder)}: rows"] = str(sorted(map(str, rows)))
+    return equal
 
 
-def hash_of(path: Path) -> str:
-    """Hash a file; of weights, their values."""
+def summary(path: Path) -> str:
+    """Return what must be equal in two files of a name."""
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         return str([(name, tensor.double().sum().item()) for name, tensor in sorted(load_file(path).items())])
-    import hashlib
-
+    if path.suffix == ".json":
+        return json.dumps(_lasting(json.loads(path.read_bytes())))
+    if path.suffix == ".jsonl":
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        return str([(entry.get("step"), entry.get("loss")) for entry in records])
+    if path.suffix in (".html", ".md"):  # says how long the run took
+        return path.read_text().rstrip()[-7:] if path.suffix == ".html" else ""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def trials(name: str, folder: Path, operations: Callable[[int], bool]) -> dict[str, Any]:
-    """Kill a command at each chosen operation; return how many were tried, and what went wrong."""
-    plain, resuming = commands(folder)[name]
-    log, out = folder / "log.txt", folder / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir()
-    code, total = run(plain, log, out)
-    if code:
-        return {"command": name, "error": log.read_text()[-500:]}
-    whole = contents(out)
-    wrong, tried = [], 0
-    for number in range(1, total + 1):
-        if not operations(number):
-            continue
-        shutil.rmtree(out)
-        out.mkdir()
-        code, _ = run(plain, log, out, kill_at=number)
-        if code != KILLED:
-            wrong.append(f"{number}: not killed, exit {code}")
-            continue
-        tried += 1
-        left = sorted(contents(out))
+def _lasting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _lasting(part) for name, part in value.items() if name not in PASSING}
+    return [_lasting(part) for part in value] if isinstance(value, list) else value
+
+
+class Trials:
+    """The trials of one command: `at_operations` or `at_random_times`, then `wrong` says what went wrong."""
+
+    def __init__(self, name: str, place: Path) -> None:
+        """Run the command undisturbed.
+
+        Raises:
+            RuntimeError: it fails.
+        """
+        self.name, self.place, self.out, self.log = name, place, place / "out", place / "log.txt"
+        self.plain, self.resuming = commands(place)[name]
+        self.tried, self.wrong = 0, list[str]()
+        start(name, place)
+        begun = time.monotonic()
+        code, self.operations = run(self.plain, self.log, self.out)
+        self.seconds = time.monotonic() - begun
+        if code:
+            raise RuntimeError(self.log.read_text()[-500:])
+        self.whole = contents(self.out)
+
+    def at_operations(self, chosen: Callable[[int], bool]) -> None:
+        """Kill it at each chosen file operation."""
+        for number in filter(chosen, range(1, self.operations + 1)):
+            start(self.name, self.place)
+            code, _ = run(self.plain, self.log, self.out, kill_at=number)
+            if code == KILLED:
+                self._go_on(f"operation {number}")
+            else:
+                self.wrong.append(f"operation {number}: not killed, exit {code}: {self.log.read_text()[-300:]}")
+
+    def at_random_times(self, count: int) -> None:
+        """Kill it at random times until it was killed `count` times before it had ended."""
+        rng = random.Random(f"{self.name} {aekit.__version__}")
+        for _ in range(3 * count):
+            if self.tried == count:
+                break
+            seconds = rng.random() * self.seconds
+            start(self.name, self.place)
+            if run_and_kill(self.plain, self.log, self.out, seconds) == -signal.SIGKILL:
+                self._go_on(f"after {seconds:.3f} of {self.seconds:.3f} s")
+
+    def _go_on(self, when: str) -> None:
+        """Run the command again, and compare."""
+        self.tried += 1
+        left = sorted(str(path.relative_to(self.out)) for path in self.out.rglob("*") if path.is_file())
         # A kill may leave a folder that only one of the two takes; a line of the other says which.
-        if run(plain, log, out)[0] and run(resuming, log, out)[0]:
-            wrong.append(f"{number}: neither command goes on from {left}: {log.read_text()[-300:]}")
-        elif (after := contents(out)) != whole:
-            differing = sorted(key for key in whole.keys() | after.keys() if whole.get(key) != after.get(key))
-            wrong.append(f"{number}: differs in {differing}, was left with {left}")
-    return {"command": name, "operations": total, "tried": tried, "wrong": wrong}
+        for command in (self.plain, self.resuming):
+            code, _ = run(command, self.log, self.out)
+            if code == 0 or code != 2:
+                break
+        if code:
+            said = self.log.read_text()[-300:]
+            self.wrong.append(f"{when}: exit {code} instead of going on from {left}: {said}")
+        elif (after := contents(self.out)) != self.whole:
+            differing = sorted(key for key in self.whole.keys() | after.keys() if self.whole.get(key) != after.get(key))
+            self.wrong.append(f"{when}: differs in {differing}, was left with {left}")
+
+
+HEAVY = ("faiss", "sklearn.cluster", "sklearn.ensemble", "sklearn.manifold", "networkx", "onnxruntime", "onnxscript")
+"""Modules that some commands import late, beside those of aekit and torch."""
+
+
+def import_all() -> None:
+    """Import the code of all commands, so that children need not."""
+    import aekit_plugins
+
+    ours = [
+        found.name
+        for package in (aekit, aekit_plugins)
+        for found in walk_packages(package.__path__, f"{package.__name__}.")
+    ]
+    for name in (*ours, *HEAVY, "torch._dynamo", "torch._inductor.compile_fx", "torch.onnx._internal.exporter._core"):
+        with contextlib.suppress(ImportError):
+            import_module(name)
+
+
+def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
+    """Run the trials of commands, print a line for each, and keep the figures of all commands."""
+    rows = []
+    for name in names:
+        trials = Trials(name, place)
+        if how[0] == "--random":
+            trials.at_random_times(int(how[1]))
+        else:
+            chosen = None if how[0] == "all" else {int(number) for number in how[0].split(",")}
+            trials.at_operations(lambda number, chosen=chosen: chosen is None or number in chosen)
+        facts = {"command": name, "operations": trials.operations, "tried": trials.tried, "wrong": trials.wrong}
+        print(json.dumps(facts | {"seconds": round(trials.seconds, 3)}), flush=True)
+        said = "killed at random times" if how[0] == "--random" else "killed at each file operation"
+        rows.append(Figure(name, said, trials.tried, len(trials.wrong)))
+    if names == list(commands(place)) and how[0] in ("all", "--random"):
+        record("kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations", rows)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    command, place = sys.argv[1], Path(sys.argv[2])
-    chosen = None if sys.argv[3] == "all" else {int(number) for number in sys.argv[3].split(",")}
-    if not (place / "data.npz").exists():
-        prepare(place)
+    command, folder = sys.argv[1], Path(sys.argv[2]).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "study").exists():
+        prepare(folder)
         child = os.fork()  # so that this process starts no threads
         if not child:
-            artifacts(place)
+            artifacts(folder)
             os._exit(0)
         os.waitpid(child, 0)
-    print(json.dumps(trials(command, place, lambda number: chosen is None or number in chosen)))
+    import_all()
+    main_of_trials(list(commands(folder)) if command == "all" else command.split(","), folder, sys.argv[3:])

@@ -9,9 +9,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from crashes import commands
 
 SCRIPT = Path(__file__).with_name("crashes.py")
-EARLY = "2,5,9"
+EARLY = "2,3,7"
+SHORT = [
+    "fit",
+    "finetune",
+    "embed",
+    "embed-growing",
+    "index",
+    "index-growing",
+    "cluster",
+    "map",
+    "anomalies",
+    "apply",
+    "report",
+]
 
 
 @pytest.fixture(scope="module")
@@ -19,26 +33,33 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("crashes")
 
 
-def outcome(command: str, place: Path, operations: str) -> dict:
+def outcomes(commands: str, place: Path, *how: str) -> list[dict]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    arguments = [sys.executable, str(SCRIPT), command, str(place), operations]
+    arguments = [sys.executable, str(SCRIPT), commands, str(place), *how]
     done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.reliability
-@pytest.mark.parametrize("command", ["fit", "finetune", "embed", "index"])
-def test_an_early_kill_is_no_dead_end(command: str, place: Path) -> None:
-    result = outcome(command, place, EARLY)
-    assert result["tried"] == 3 and not result["wrong"], result
+def test_an_early_kill_is_no_dead_end(place: Path) -> None:
+    results = outcomes(",".join(SHORT), place, EARLY)
+    assert [result["command"] for result in results] == SHORT
+    for result in results:
+        assert result["tried"] == 3 and not result["wrong"], result
 
 
 @pytest.mark.slow
 @pytest.mark.reliability
-@pytest.mark.parametrize(
-    "command", ["fit", "layerwise", "finetune", "bench", "embed", "index", "cluster", "anomalies", "apply"]
-)
+@pytest.mark.parametrize("command", [*commands(Path())])
 def test_a_kill_at_every_file_operation(command: str, place: Path) -> None:
-    result = outcome(command, place, "all")
-    assert result["tried"] == result["operations"] > 5 and not result["wrong"], result
+    (result,) = outcomes(command, place, "all")
+    assert result["tried"] == result["operations"] > 3 and not result["wrong"], result
+
+
+@pytest.mark.slow
+@pytest.mark.reliability
+@pytest.mark.parametrize("command", [*commands(Path())])
+def test_a_kill_at_a_random_time(command: str, place: Path) -> None:
+    (result,) = outcomes(command, place, "--random", "10")
+    assert result["tried"] == 10 and not result["wrong"], result
