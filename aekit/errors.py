@@ -117,20 +117,25 @@ def first_line(error: BaseException) -> str:
 
 
 _WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
-_ALLOCATORS = ("can't allocate memory", "bad_alloc", "out of memory", "Storage size calculation overflowed")
+_ALLOCATORS = (
+    *("allocate memory", "bad_alloc", "out of memory", "Storage size calculation overflowed"),
+    *("failed to map segment", "can't start new thread"),
+)
 
 
 def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
     text = str(error)
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if not short and not (isinstance(error, RuntimeError) and any(said in text for said in _ALLOCATORS)):
+    if not short and not (
+        isinstance(error, (RuntimeError, OSError, ImportError)) and any(said in text for said in _ALLOCATORS)
+    ):
         return None
     match = _WANTED.search(text)
     amount = match[1].strip() if match else ""
     amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
     wanted = f": {amount} more were wanted" if amount else ""
-    advice = "lower train.batch_size, the size of samples or the width of the network (encoder.dim), or use less data"
+    advice = "use fewer samples, smaller batches (train.batch_size) or a smaller network, or lower AEKIT_MEMORY"
     return OutOfMemoryError(f"out of memory{wanted}; {advice}")
 
 

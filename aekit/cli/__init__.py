@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
 from importlib import import_module
@@ -12,16 +11,10 @@ from typing import Any
 import click
 
 import aekit
-from aekit.errors import (
-    LONGEST,
-    AekitError,
-    DataWarning,
-    PluginWarning,
-    RecipeError,
-    out_of_memory,
-    print_traceback,
-    printable,
-)
+from aekit.cli._failures import failure_line
+from aekit.cli._signals import INTERRUPTED, Stop, stopping
+from aekit.cli._streams import guarded
+from aekit.errors import LONGEST, AekitError, AekitWarning, RecipeError, print_traceback, printable
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -50,8 +43,8 @@ COMMANDS = {
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
 fish_source."""
 
-INTERRUPTED = 130
 BAD_INPUT = 2
+"""Exit code of a command whose input, options or output cannot be used."""
 
 
 class LazyGroup(click.Group):
@@ -149,63 +142,64 @@ def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""
 
 
-def _terminate(number: int, frame: Any) -> None:
-    """Treat SIGTERM like Ctrl-C, so that work in progress is saved. Background jobs of a shell ignore Ctrl-C."""
-    interrupted = signal.getsignal(signal.SIGINT)
-    if callable(interrupted):
-        interrupted(signal.SIGINT, frame)
-    else:
-        raise KeyboardInterrupt
-
-
-def _print_data_warnings() -> None:
-    """Print each warning about data and plugins once, as a line on standard error."""
+def _print_warnings() -> None:
+    """Print each warning of aekit once, as a line on standard error."""
     show, printed = warnings.showwarning, set[str]()
 
     def show_as_line(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
-        if not issubclass(category, (DataWarning, PluginWarning)):
+        if not issubclass(category, AekitWarning):
             show(message, category, *place, **options)
         elif str(message) not in printed:
             printed.add(str(message))
             click.echo(f"warning: {printable(str(message), LONGEST)}", err=True)
 
-    warnings.simplefilter("always", DataWarning)
-    warnings.simplefilter("always", PluginWarning)
+    warnings.simplefilter("always", AekitWarning)
     warnings.showwarning = show_as_line
 
 
 def main() -> None:
-    """Run a command. Print errors that a user can cause as one line and exit with code 2; a traceback is a bug."""
-    signal.signal(signal.SIGTERM, _terminate)
-    _print_data_warnings()
-    try:
-        # With standalone_mode=False click returns the code of `ctx.exit` instead of exiting.
-        code = group.main(prog_name="aekit", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
+    """Run a command, and exit with its code. Errors that a user can cause are printed as one line; a traceback is a bug.
+
+    The exit codes are 0; `BAD_INPUT` also for what cannot be read or written; `INTERRUPTED` after a signal; `READER_LEFT` if
+    the reader of the output has ended; and 1 from ``aekit plugins test``.
+    """
+    _print_warnings()
+    with stopping() as stop, guarded() as streams:
+        try:
+            # With standalone_mode=False click returns the code of `ctx.exit` instead of exiting.
+            code = group.main(prog_name="aekit", standalone_mode=False)
+            streams.check()
+        except BaseException as error:
+            code = _report(error, stop)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: BaseException, stop: Stop) -> int:
+    """Print an error that a user can cause, raise any other; return the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        # click wraps the exception that says how to resume in one of its own.
+        click.echo(f"\n{str(error.__cause__ or error) or 'stopped'}", err=True)
+        return INTERRUPTED
+    if stop.requested:  # a library has turned KeyboardInterrupt into an error of its own, as imports do
+        click.echo("\nstopped", err=True)
+        return INTERRUPTED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
-        sys.exit(BAD_INPUT)
-    except click.ClickException as error:
+    elif isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
         message = printable(error.format_message(), LONGEST, keep="\n")
         click.echo(f"error: {message}{hint}", err=True)
-        sys.exit(BAD_INPUT)
-    except AekitError as error:
+    elif isinstance(error, AekitError):
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)
-        sys.exit(BAD_INPUT)
-    except (KeyboardInterrupt, click.Abort) as stopped:
-        # click wraps the exception that says how to resume in one of its own.
-        click.echo(f"\n{str(stopped.__cause__ or stopped) or 'stopped'}", err=True)
-        sys.exit(INTERRUPTED)
-    except (MemoryError, RuntimeError) as error:
-        refusal = out_of_memory(error)
-        if refusal is None:
-            raise
+    elif failure := failure_line(error):
         print_traceback(error)
-        click.echo(f"error: {refusal}", err=True)
-        sys.exit(BAD_INPUT)
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has exited.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        click.echo(f"error: {failure}", err=True)
+    else:
+        raise error
+    return BAD_INPUT

@@ -8,9 +8,10 @@ import click
 
 import aekit
 from aekit.cli.compare import terminal_width
-from aekit.cli.console import command_line
+from aekit.cli.console import suggest
 from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, without_results
 from aekit.errors import RecipeError
+from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
@@ -44,6 +45,6 @@ def bench(
         print_json((result.comparison.to_dict() if result.comparison else {}) | {"failed": result.failed})
     elif result.comparison:
         click.echo(result.comparison.text(terminal_width()))
-        click.echo(f"next: {command_line('compare', out, '--html', 'comparison.html')}")
+        suggest(progress, command_line("compare", out, html="comparison.html"))
     if result.failed:
         raise RecipeError([f"{name}: {line}" for name, reason in result.failed.items() for line in reason.splitlines()])

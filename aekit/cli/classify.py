@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, print_json, quiet_option, set_option, source_options
 from aekit.io.atomic import atomic_file
 from aekit.io.csv_files import write_csv
 from aekit.progress import Progress
@@ -54,7 +53,7 @@ def classify(
         click.echo(f"{count} predictions in {out}")
     elif as_json:
         for name, label, probability in rows():
-            click.echo(json.dumps({"id": name, "label": label, "probability": probability}, ensure_ascii=False))
+            print_json({"id": name, "label": label, "probability": probability}, indent=None)
     else:
         width = max(len(str(label)) for label in classifier.classes)
         for name, label, probability in rows():

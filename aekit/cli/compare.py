@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import click
 
 import aekit
+from aekit.cli.options import print_json
 from aekit.io.atomic import write_text
 
 MIN_WIDTH, MAX_WIDTH = 80, 200
@@ -34,9 +34,7 @@ def compare(
     for path, render in ((csv, comparison.csv), (markdown, comparison.markdown), (html, comparison.html)):
         if path:
             write_text(Path(path), render())
-    click.echo(
-        json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False) if as_json else comparison.text(terminal_width())
-    )
+    print_json(comparison.to_dict()) if as_json else click.echo(comparison.text(terminal_width()))
 
 
 def terminal_width() -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
+from contextlib import suppress
 
 import click
 
+from aekit.errors import OutputError
 from aekit.progress import Progress
 from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines, terminal_text
 
@@ -18,16 +19,19 @@ def console_progress(quiet: bool) -> Progress:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-def command_line(*words: object) -> str:
-    """Return a command of aekit as a shell takes it, with names that hold blanks in quotes."""
-    return shlex.join(["aekit", *map(str, words)])
+def suggest(progress: Progress, *commands: str, when: str = "next") -> None:
+    """Print commands to go on with, as `aekit.io.shell.command_line` writes them, unless results alone are asked for."""
+    if type(progress) is not Results:
+        click.echo(f"{when}: {', or '.join(commands)}")
 
 
 class Results(Progress):
     """Print results only."""
 
     def show_result(self, text: str) -> None:
-        click.echo(terminal_text(text))
+        # Work goes on where nobody reads its results: what it writes is not lost, and the exit code tells.
+        with suppress(click.exceptions.Exit, OutputError):
+            click.echo(terminal_text(text))
 
 
 class Lines(LibraryLines, Results):

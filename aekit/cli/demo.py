@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 import aekit
+from aekit.cli.console import suggest
 from aekit.cli.options import json_option, print_json, quiet_option, without_results
 from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 DATA = "sklearn:digits"
@@ -58,7 +60,7 @@ def demo(out: str, as_json: bool, progress: Progress) -> None:
         "run/report.html": "report: map, neighbors, metrics, training curves",
         "run/encoder": "the encoder, for aekit embed, aekit export and aekit.load",
         "embeddings": "the embeddings, as Parquet",
-        "index": f"the search index: aekit search {folder}/index id:7",
+        "index": f"the search index: {command_line('search', folder / 'index', 'id:7')}",
     }.items():
         click.echo(f"  {name:16} {description}")
-    click.echo("next, on your own data: aekit fit FOLDER_OF_IMAGES -o run")
+    suggest(progress, command_line("fit", "FOLDER_OF_IMAGES", o="run"), when="next, on your own data")

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.console import command_line
+from aekit.cli.console import suggest
 from aekit.cli.options import device_option, json_option, print_json, quiet_option, set_option, source_options
+from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
@@ -48,5 +49,4 @@ def embed(
     click.echo(
         f"{len(embeddings)} embeddings of {embeddings.dim} dimensions by encoder {embeddings.digest[:12]} in {out}{skipped_note}"
     )
-    index, evaluate = command_line("index", out, "-o", f"{out}-index"), command_line("evaluate", out)
-    click.echo(f"next: {index}, or {evaluate}")
+    suggest(progress, command_line("index", out, o=f"{out}-index"), command_line("evaluate", out))

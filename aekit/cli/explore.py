@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit.cli.console import suggest
 from aekit.cli.options import choice_option, drawing_options, json_option, print_json, quiet_option
 from aekit.progress import Progress
 
@@ -29,4 +30,4 @@ def explore(embeddings: str, out: str, form: Any, as_json: bool, progress: Progr
         print_json({"folder": exported.folder, "samples": exported.count, "command": exported.command})
         return
     click.echo(f"{exported.count} samples in {exported.folder}")
-    click.echo(f"next: {exported.command}")
+    suggest(progress, exported.command)

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.console import command_line
+from aekit.cli.console import suggest
 from aekit.cli.options import SEED, json_option, print_json, quiet_option, run_device_option, set_option, source_options
 from aekit.errors import RecipeError
+from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
@@ -89,4 +90,4 @@ def finetune(
         return
     click.echo(result.text())
     click.echo(f"encoder {result.encoder.digest[:12]} and its classifier are in {out}")
-    click.echo(f"next: {command_line('classify', out, 'DATA', '-o', 'predictions.csv')}")
+    suggest(progress, command_line("classify", out, "DATA", o="predictions.csv"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import click
 
 import aekit
-from aekit.cli.console import command_line
+from aekit.cli.console import suggest
 from aekit.cli.options import (
     SEED,
     json_option,
@@ -19,7 +18,8 @@ from aekit.cli.options import (
     set_option,
     without_results,
 )
-from aekit.progress import Progress
+from aekit.io.shell import command_line
+from aekit.progress import Progress, warn
 
 
 @click.command()
@@ -62,18 +62,16 @@ def fit(
     from aekit.evaluation.run_results import read_results
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnfinishedWarning)  # printed as progress, and below
-        encoder = aekit.fit(
-            recipe_or_data,
-            variants=variants or None,
-            pretexts=pretexts or None,
-            overrides=overrides,
-            out=out,
-            report=not no_report,
-            progress=without_results(progress, as_json),
-            **settings,
-        )
+    encoder = aekit.fit(
+        recipe_or_data,
+        variants=variants or None,
+        pretexts=pretexts or None,
+        overrides=overrides,
+        out=out,
+        report=not no_report,
+        progress=without_results(progress, as_json),
+        **settings,
+    )
     if as_json:
         print_json(read_results(Path(out)))
         return
@@ -82,10 +80,8 @@ def fit(
         click.echo(f"  {name.replace('_', ' ')}: {value:g}{_meaning(name, encoder.dim)}")
     data = encoder.record.get("data", {}).get("data", recipe_or_data)
     if lacking := missing(Path(out), report=not no_report):
-        click.echo(
-            f"warning: {out} has no {' and no '.join(lacking)}; create with: {command_line('report', out)}", err=True
-        )
-    click.echo(f"next: {command_line('embed', out, data, '-o', f'{out}-embeddings')}")
+        warn(f"{out} has no {' and no '.join(lacking)}; create with: {command_line('report', out)}", UnfinishedWarning)
+    suggest(progress, command_line("embed", out, data, o=f"{out}-embeddings"))
 
 
 def _meaning(name: str, dim: int) -> str:

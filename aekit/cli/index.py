@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.console import command_line
+from aekit.cli.console import suggest
 from aekit.cli.options import choice_option, json_option, print_json, quiet_option, set_option
+from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 
@@ -48,4 +49,4 @@ def index(
     click.echo(
         f"recall@10: {manifest['recall']:.3f}, on {manifest['recall_queries']} queries, compared with exact search"
     )
-    click.echo(f"next: {command_line('search', out, f'id:{built.ids[0]}', '-k', 10, '--html', 'neighbors.html')}")
+    suggest(progress, command_line("search", out, f"id:{built.ids[0]}", k=10, html="neighbors.html"))

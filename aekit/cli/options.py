@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,9 +58,10 @@ def without_results(progress: Progress, as_json: bool) -> Progress:
     return NestedProgress(progress) if as_json else progress
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, in plain ASCII where standard output is not UTF-8."""
+    encoding = str(getattr(sys.stdout, "encoding", None)).lower()
+    click.echo(json.dumps(value, indent=indent, ensure_ascii="utf" not in encoding, default=str))
 
 
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import click
 
 import aekit
 from aekit.cli.options import json_option, print_json, quiet_option, without_results
-from aekit.progress import Progress
+from aekit.progress import Progress, warn
 
 
 @click.command()
@@ -23,9 +21,7 @@ def report(run: str, device: str | None, as_json: bool, progress: Progress) -> N
     """
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnfinishedWarning)  # printed as progress, and below
-        page = aekit.make_report(run, device=device, progress=without_results(progress, as_json))
+    page = aekit.make_report(run, device=device, progress=without_results(progress, as_json))
     if lacking := missing(page.parent):
-        click.echo(f"warning: {run} has no {' and no '.join(lacking)}", err=True)
+        warn(f"{run} has no {' and no '.join(lacking)}", UnfinishedWarning)
     print_json({"report": page, "missing": lacking}) if as_json else click.echo(page)

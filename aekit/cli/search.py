@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 import aekit
-from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, print_json, quiet_option, set_option, source_options
 from aekit.errors import DataError
 from aekit.io.atomic import write_text
 from aekit.progress import Progress, warn
@@ -68,7 +67,7 @@ def search(
         write_text(Path(html), search_page(opened, hits, options=source_options(overrides)))
         progress.say(f"images of the neighbors in {html}")
     if as_json:
-        click.echo(json.dumps(hits, indent=2, ensure_ascii=False))
+        print_json(hits)
     elif not html or hits:
         click.echo(_as_table(hits))
 

@@ -16,7 +16,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import OutputError
+from aekit.errors import AekitError, OutputError
 
 LEFTOVER_SECONDS = 60.0
 """Age from which a temporary file counts as left by a killed process."""
@@ -33,9 +33,14 @@ _CANNOT_WRITE = {
 }
 
 
+def write_failure(error: OSError) -> str:
+    """Return why something cannot be written."""
+    return _CANNOT_WRITE.get(error.errno or 0) or error.strerror or str(error)
+
+
 @contextmanager
 def explain_write_errors(place: Path) -> Iterator[None]:
-    """Turn write errors that a user can cause into one line.
+    """Turn errors of writing to a place into one line. Errors of other files, such as unreadable data, pass.
 
     Raises:
         OutputError: the disk is full, the place is read-only, permission is missing, or a file is in the way.
@@ -43,13 +48,27 @@ def explain_write_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _CANNOT_WRITE:
-            raise OutputError(f"{place}: cannot be written: {_CANNOT_WRITE[error.errno]}") from error
+        if error.errno and _concerns(error, place):
+            raise OutputError(f"{place}: cannot be written: {write_failure(error)}") from error
         raise
-    except Exception as error:  # safetensors and Arrow wrap the error of the operating system
-        if "No space left" in str(error) or "os error 28" in str(error):
-            raise OutputError(f"{place}: cannot be written: the disk is full") from error
+    except AekitError:
         raise
+    except Exception as error:  # safetensors, FAISS and torch wrap the error of the operating system
+        for number, reason in _CANNOT_WRITE.items():
+            if os.strerror(number) in str(error):
+                raise OutputError(f"{place}: cannot be written: {reason}") from error
+        raise
+
+
+def _concerns(error: OSError, place: Path) -> bool:
+    """Return whether the file of an error is unknown, a place, in it, its temporary file, or a folder above it."""
+    target = os.path.abspath(place)
+    hidden = os.path.join(os.path.dirname(target), f".{os.path.basename(target)}")
+    names = [name for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    files = [os.path.abspath(os.fsdecode(name)) for name in names]
+    return not files or any(
+        file.startswith((target, hidden)) or target.startswith(os.path.join(file, "")) for file in files
+    )
 
 
 @contextmanager
@@ -192,9 +211,9 @@ def make_readable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step."""
+    """Replace a text file in one step. Bytes of names that are not UTF-8 are escaped, as JSON spells them."""
     with atomic_file(path) as part:
-        part.write_text(text, "utf-8")
+        part.write_text(text, "utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -201,7 +201,7 @@ class _Log:
     """Write ``log.jsonl``, a record every few steps. Resuming removes the lines of steps after the checkpoint."""
 
     def __init__(self, folder: Path | None, every: int, after: int) -> None:
-        self.every, self.file = every, None
+        self.folder, self.every, self.file = folder, every, None
         self.last_loss: float | None = None
         if folder:
             path = folder / "log.jsonl"
@@ -215,12 +215,14 @@ class _Log:
 
     def write(self, record: dict[str, float], last: bool) -> None:
         self.last_loss = record["loss"]
-        if self.file and (last or record["step"] % self.every == 0):
-            self.file.write(json.dumps(record) + "\n")
+        if self.folder and self.file and (last or record["step"] % self.every == 0):
+            with explain_write_errors(self.folder):
+                self.file.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
-        if self.file:
-            self.file.close()
+        if self.folder and self.file:
+            with explain_write_errors(self.folder):
+                self.file.close()
 
 
 @contextmanager

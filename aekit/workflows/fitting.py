@@ -26,7 +26,7 @@ from aekit.io.device import choose_device
 from aekit.io.manifests import checksums, read_manifest, write_manifest
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
-from aekit.progress import SILENT, Progress
+from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.batches import Batches, derive_seed
 from aekit.training.build import find_autoencoder, make_layers, make_objective
@@ -47,13 +47,13 @@ from aekit.workflows._resuming import (
 )
 from aekit.workflows.saved_run import (
     SavedRun,
+    UnfinishedWarning,
     check_evaluation,
     evaluate_encoder,
     measure,
     missing,
     one_line,
     reopened,
-    warn,
 )
 
 __all__ = ["Interrupted", "fit"]
@@ -304,9 +304,7 @@ class _Run:
         count = len(samples) if trains else 0
         trained_on = {"samples": count, "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)}
         training = {"trained": trained_on, "objective": self.recipe.to_dict()["objective"]}
-        metrics = measure(objective, samples, targets, self.progress) | (
-            {"loss": trained.loss} if trained.loss is not None else {}
-        )
+        metrics = measure(objective, samples, targets) | ({"loss": trained.loss} if trained.loss is not None else {})
         encoder.record |= {
             "data": source.origin or {"data": self.recipe.data.source},
             **(training if trains else {}),
@@ -344,7 +342,7 @@ class _Run:
             evaluation, _ = evaluate_encoder(encoder, autoencoder, source, self.recipe, progress=self.progress)
         except Exception as error:
             retry = "retry with aekit.evaluate(encoder.embed(data))"
-            warn(f"evaluation failed: {one_line(error)}; the encoder is trained, {retry}", self.progress)
+            warn(f"evaluation failed: {one_line(error)}; the encoder is trained, {retry}", UnfinishedWarning)
             return
         encoder.record["evaluation"] = evaluation_record(evaluation.to_dict())
         self.progress.show_result(evaluation.text())

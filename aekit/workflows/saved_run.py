@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,10 +28,11 @@ from aekit.evaluation.saved_predictions import FILE, evaluation_of, load_predict
 from aekit.io.atomic import folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.io.manifests import check_files, checksums
+from aekit.io.shell import command_line
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Objective, PretextObjective, Untrained, WeightedSum
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext, read_pretext_record
-from aekit.progress import SILENT, Progress
+from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
 from aekit.report.run_page import run_page
@@ -138,11 +138,8 @@ class SavedRun:
         try:
             step()
         except Exception as error:  # a plugin, a full disk: the caller must still get the saved encoder
-            retry = f"aekit report {self.folder}" if "source" in self.results["data"] else "fit with resume=True"
-            warn(
-                f"{name} failed: {one_line(error)}; the encoder is saved, retry with {retry}",
-                self.progress,
-            )
+            retry = command_line("report", self.folder) if "source" in self.results["data"] else "fit with resume=True"
+            warn(f"{name} failed: {one_line(error)}; the encoder is saved, retry with {retry}", UnfinishedWarning)
             return False
         return True
 
@@ -274,12 +271,12 @@ def check_evaluation(source: Source, recipe: Recipe) -> None:
         split_for_targets(labels, source.splits, len(source), seed=recipe.train.seed, groups=groups)
 
 
-def measure(objective: Objective, samples: Samples, targets: Samples | None, progress: Progress) -> dict[str, float]:
+def measure(objective: Objective, samples: Samples, targets: Samples | None) -> dict[str, float]:
     """Compute metrics on training samples; a failure must not lose the trained encoder."""
     try:
         return training_metrics(objective.encoder, samples, find_autoencoder(objective), targets)
     except Exception as error:
-        warn(f"the metrics on training samples failed: {one_line(error)}", progress)
+        warn(f"the metrics on training samples failed: {one_line(error)}", UnfinishedWarning)
         return {}
 
 
@@ -325,12 +322,6 @@ def one_line(error: Exception) -> str:
         trace = trace.tb_next
     place = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}{place}"
-
-
-def warn(text: str, progress: Progress) -> None:
-    """Report a line, and issue it as a warning."""
-    progress.say(f"warning: {text}")
-    warnings.warn(text, UnfinishedWarning, stacklevel=3)
 
 
 def _check_trained(folder: Path) -> None:

@@ -169,7 +169,7 @@ def test_the_description_of_data(command: Command, shapes: Path) -> None:
 
 def test_demo(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    out = command.ok("demo", "-q")
+    out = command.ok("demo")
     assert "next, on your own data" in out and "probe accuracy" in out
     assert Path("aekit-demo/neighbors.html").read_text().count('<canvas class="thumb"') == 6 * 11
     assert "exists already; choose another place" in command("demo", "-q").error

@@ -236,12 +236,12 @@ def test_a_resumed_run_must_have_the_same_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.default_int_handler], ids=["ignored", "usual"])
 def test_sigterm_interrupts_whether_or_not_ctrl_c_does(handler: object) -> None:
-    from aekit.cli import _terminate
+    from aekit.cli._signals import Stop
 
     before = signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
     try:
         with pytest.raises(KeyboardInterrupt):
-            _terminate(signal.SIGTERM, None)
+            Stop().terminate(signal.SIGTERM, None)
     finally:
         signal.signal(signal.SIGINT, before)
 

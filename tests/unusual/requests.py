@@ -575,7 +575,7 @@ def _(folder: Path, listener: Listener) -> None:
     Path("my data").mkdir()
     np.save("my data/x.npy", _numbers())
     listener.command(
-        "fit", "my data/x.npy", "-o", "my run", "--dim", 2, "--epochs", 1, "--variant", "plain", "--no-report", "-q"
+        "fit", "my data/x.npy", "-o", "my run", "--dim", 2, "--epochs", 1, "--variant", "plain", "--no-report"
     )
     (line,) = [line for line in listener.lines if line.startswith("next: ")]
     assert line.endswith("my data/x.npy' -o 'my run-embeddings'")

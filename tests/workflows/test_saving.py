@@ -112,13 +112,11 @@ FAULTS = {
 def test_a_failure_after_training_keeps_the_encoder(
     fault: str, again: str, data: Path, whole: Path, tmp_path: Path
 ) -> None:
-    run, said = tmp_path / "run", Said()
-    break_it, message = FAULTS[fault]
+    run, (break_it, message) = tmp_path / "run", FAULTS[fault]
     with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning) as warned:
         break_it(patch)
-        encoder = fit(data, run, said)
-    assert re.search(message, str(warned[0].message))
-    (line, *_) = [line for line in said.lines if "failed" in line]
+        encoder = fit(data, run)
+    line = str(warned[0].message)
     assert re.search(message, line) and f"aekit report {run}" in line and "\n" not in line
     before = (run / "encoder" / "encoder.json").read_bytes()
     assert aekit.load(run).digest == encoder.digest == aekit.load(whole).digest
@@ -275,7 +273,7 @@ def test_the_commands(command: Command, data: Path, tmp_path: Path, monkeypatch:
     given = ["fit", data, "-o", run, "--variant", "denoising", "--dim", 4, "--epochs", 1, *sets]
     with monkeypatch.context() as patch:
         break_evaluation(patch)
-        outcome = command(*given, "--no-report", "-q")
+        outcome = command(*given, "--no-report")
     assert outcome.code == 0 and "next: aekit embed" in outcome.out and "Traceback" not in outcome.err
     assert f"warning: {run} has no evaluation; create with: aekit report {run}" in outcome.err
     assert not (run / "report.html").exists()

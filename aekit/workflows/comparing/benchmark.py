@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from aekit.data.locations import same_place
 from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.evaluation.run_results import read_results
+from aekit.io.shell import command_line
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
@@ -24,7 +24,7 @@ from aekit.training.recipe import Recipe, read_recipe
 from aekit.workflows.comparing._differences import flatten_settings
 from aekit.workflows.comparing.comparison import Comparison, compare
 from aekit.workflows.fitting import fit
-from aekit.workflows.saved_run import UnfinishedWarning, missing, one_line
+from aekit.workflows.saved_run import missing, one_line
 
 _PLACES = ("data.source", "data.target", "encoder.weights")
 """Settings that are paths."""
@@ -163,11 +163,9 @@ def _finish_run(
         settings = settings | {"evaluate.baselines": started["evaluate"]["baselines"]}
     elif baselines_known:
         settings = settings | {"evaluate.baselines": False}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnfinishedWarning)  # reported by the progress, and below
-        fit(path, overrides=settings, out=run, resume=resume, progress=NestedProgress(progress))
+    fit(path, overrides=settings, out=run, resume=resume, progress=NestedProgress(progress))
     if "evaluation" in missing(run):
-        raise DataError(f"{run}: its evaluation failed; aekit report {run} repeats it")
+        raise DataError(f"{run}: its evaluation failed; {command_line('report', run)} repeats it")
     return settings.get("evaluate.baselines", recipe.evaluate.baselines)
 
 

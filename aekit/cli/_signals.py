@@ -1,0 +1,59 @@
+"""Stop a command cleanly on Ctrl-C, SIGTERM and SIGHUP, and at once on a second one."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+INTERRUPTED = 130
+"""Exit code of a command that was stopped."""
+ONE_STOP_SECONDS = 0.2
+"""Signals in so short a time are one: `timeout` sends SIGTERM to the command, and again to its group."""
+
+
+class Stop:
+    """Raise KeyboardInterrupt on the first signal and end the process on another, which files survive as they do a kill.
+
+    Attributes:
+        requested: whether a signal has raised KeyboardInterrupt.
+    """
+
+    def __init__(self) -> None:
+        self.requested, self._terminated = False, -ONE_STOP_SECONDS
+
+    def interrupt(self, number: int, frame: Any) -> None:
+        """Handle Ctrl-C."""
+        if self.requested:
+            os._exit(INTERRUPTED)
+        self.requested = True
+        raise KeyboardInterrupt
+
+    def terminate(self, number: int, frame: Any) -> None:
+        """Handle SIGTERM and SIGHUP like Ctrl-C, so that work in progress is saved. Background jobs of a shell ignore Ctrl-C."""
+        now, before = time.monotonic(), self._terminated
+        self._terminated = now
+        if now - before < ONE_STOP_SECONDS:
+            return
+        interrupted = signal.getsignal(signal.SIGINT)
+        (interrupted if callable(interrupted) else self.interrupt)(signal.SIGINT, frame)
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Handle signals while a command runs; those that are ignored, as by `nohup` or in background jobs, stay ignored."""
+    stop = Stop()
+    handlers = {signal.SIGINT: stop.interrupt, signal.SIGTERM: stop.terminate, signal.SIGHUP: stop.terminate}
+    handlers = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        # While the interpreter ends, KeyboardInterrupt would print a traceback.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)

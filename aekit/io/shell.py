@@ -1,0 +1,40 @@
+"""Write commands so that they can be pasted into a shell."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+
+def command_line(command: str, *arguments: object, **options: object) -> str:
+    """Return a command of aekit.
+
+    Args:
+        command: name of the command.
+        arguments: its arguments; a path that begins with a dash gets ``./`` in front, as it would be an option.
+        options: name -> value; names of one letter get one dash.
+
+    Examples:
+        >>> command_line("embed", "my run", "-x.npy", o="embeddings")
+        "aekit embed 'my run' ./-x.npy -o embeddings"
+    """
+    words = ["aekit", command]
+    words += [f"./{word}" if str(word).startswith("-") else str(word) for word in arguments]
+    for name, value in options.items():
+        words += [f"{'-' if len(name) == 1 else '--'}{name}", str(value)]
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: object) -> str:
+    """Return a word in quotes if a shell would not take it literally.
+
+    Control characters and bytes that are not UTF-8, which no terminal shows, are escaped in ``$'...'``, as `ls` does.
+    """
+    text = str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = (
+        character if character.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+        for character in text.replace("\\", "\\\\").replace("'", "\\'")
+    )
+    return f"$'{''.join(escaped)}'"
