@@ -58,7 +58,7 @@ def find_leakage(
             f"{len(both):,} groups have samples both in the test part and in the others: the split separates them"
         )
     hashes = (
-        _row_hashes(vectors) if sample_hashes is None else np.unique(np.asarray(sample_hashes), return_inverse=True)[1]
+        equal_rows(vectors) if sample_hashes is None else np.unique(np.asarray(sample_hashes), return_inverse=True)[1]
     )
     counts = np.bincount(hashes)
     table: list[dict[str, Any]] = []
@@ -127,7 +127,7 @@ def _dimensions(rows: np.ndarray) -> float:
     return float(np.trace(product) ** 2 / max(float(np.square(product).sum()), 1e-300))
 
 
-def _row_hashes(vectors: np.ndarray) -> np.ndarray:
+def equal_rows(vectors: np.ndarray) -> np.ndarray:
     """Return (N,) numbers that are equal for equal rows."""
     rows = np.ascontiguousarray(vectors)
     return np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel(), return_inverse=True)[
