@@ -4,11 +4,11 @@
     python benchmarks/label_errors.py --noise 0.01 0.15 --seeds 3
     python benchmarks/label_errors.py --embeddings FOLDER              # embeddings with labels, from aekit embed
 
-Each planted label is drawn from the other classes: with equal probability (uniform), or the class whose mean is nearest (similar),
-as people confuse classes that look alike. The labels of the data count as right, though some of
-them are wrong, so that the true precision is higher. Precision at n is that of as many samples as were planted, which needs no
-threshold. The calibration error is the mean distance between scores and the fraction of wrong labels in seven bins. Where cleanlab
-is installed, its `find_label_issues` gets the same held-out probabilities.
+Each planted label is drawn from the other classes: with equal probability (uniform), or the class whose mean is nearest
+(similar), as people confuse classes that look alike. The labels of the data count as right, though some of them are wrong, so that
+the true precision is higher. Precision at n is that of as many samples as were planted, which needs no threshold. The calibration
+error is the mean distance between scores and the fraction of wrong labels in seven bins. Where cleanlab is installed, its
+`find_label_issues` gets the same held-out probabilities.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ def main() -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[0.05])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--data", nargs="+", default=SETS, metavar="SOURCE:NAME")
     parser.add_argument("--embeddings", nargs="*", default=[], metavar="FOLDER")
     arguments = parser.parse_args()
     heads = ("data", "noise", "precision", "recall", "at n", "calibration", "expected", "cleanlab prec.", "recall")
     print(f"{heads[0]:26} {heads[1]:>13} " + " ".join(f"{head:>14}" for head in heads[2:]))
-    for name in arguments.embeddings or SETS:
+    for name in arguments.embeddings or arguments.data:
         vectors, labels = embedded(name) if arguments.embeddings else components(name, arguments.samples)
         for noise, kind in product(arguments.noise, ("uniform", "similar")):
             values = np.array([trial(vectors, labels, noise, kind, seed) for seed in range(arguments.seeds)])

@@ -25,7 +25,7 @@ from aekit.io.atomic import atomic_folder, write_json
 from aekit.io.csv_files import write_csv
 from aekit.io.summaries import data_frame, html_summary
 from aekit.io.text_table import format_columns
-from aekit.progress import Progress, warn
+from aekit.progress import warn
 from aekit.progress_display import ProgressOption, open_progress
 
 FORMAT = 1
@@ -82,7 +82,8 @@ class LabelErrors:
         expected = float(self.scores.sum())
         return (
             f"Probably wrong: {self.count:,} of {len(self.ids):,} labels; expected by the sum of the scores: {expected:,.1f} "
-            f"({100 * expected / len(self.ids):.1f}%). Cross-validated classifiers predict {100 * self.accuracy:.1f}% of the labels"
+            f"({100 * expected / len(self.ids):.1f}%). "
+            f"Cross-validated classifiers predict {100 * self.accuracy:.1f}% of the labels"
         )
 
     def text(self) -> str:
