@@ -9,8 +9,8 @@ from aekit.data.opening import reopen
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.loading import open_encoder
 from aekit.encoder.identity import check_same_encoder
+from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.io.device import choose_device
 from aekit.progress import SILENT, Progress

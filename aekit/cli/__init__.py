@@ -31,6 +31,7 @@ COMMANDS = {
     "explore": "export embeddings with thumbnails for Embedding Atlas or TensorBoard",
     "cluster": "cluster embeddings",
     "anomalies": "find anomalies by reconstruction error and embedding",
+    "curate": "select samples to label next, or a representative subset",
     "duplicates": "find exact and near duplicates, and the best sample of each group",
     "label-errors": "find labels that are probably wrong",
     "export": "export the encoder to ONNX or torch.export",
