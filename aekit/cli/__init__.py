@@ -33,12 +33,15 @@ COMMANDS = {
     "explore": "export embeddings with thumbnails for Embedding Atlas or TensorBoard",
     "cluster": "cluster embeddings",
     "anomalies": "find anomalies by reconstruction error and embedding",
+    "curate": "select samples to label next, or a representative subset",
+    "duplicates": "find exact and near duplicates, and the best sample of each group",
+    "label-errors": "find labels that are probably wrong",
     "export": "export the encoder to ONNX or torch.export",
     "data": "describe a data set: counts, shapes, dtypes, bad files",
     "plugins": "list, show, test and create plugins",
     "demo": "run the whole workflow on built-in data in a minute",
 }
-"""Command -> one line of help. The code is ``aekit.cli.NAME:NAME``."""
+"""Command -> one line of help. The code is ``aekit.cli.NAME:NAME``, with underscores for hyphens."""
 
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
 fish_source."""
@@ -55,7 +58,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
-            return getattr(import_module(f"aekit.cli.{name}"), name)
+            module = name.replace("-", "_")
+            return getattr(import_module(f"aekit.cli.{module}"), module)
         return _contained(self._plugin_commands()[name]) if name in self._plugin_commands() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -13,6 +13,8 @@ from aekit.cli.options import (
     baselines_option,
     choice_option,
     device_option,
+    groups_option,
+    labels_option,
     quiet_option,
     seed_option,
     set_option,
@@ -34,11 +36,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Run only this evaluator, repeatable; or all, or quick; by default all but the slow ones.",
 )
-@click.option(
-    "--labels", metavar="FILE", help="Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
-)
+@labels_option
 @choice_option("--target-type", ["auto", "classes", "numbers"], "Treat labels as classes or as numeric targets.")
-@click.option("--groups", metavar="REGEX", help="Keep samples whose ids share this match in the same split.")
+@groups_option("split")
 @click.option(
     "--compare-with",
     multiple=True,

@@ -93,7 +93,9 @@ __all__ = [
     "choice_option",
     "device_option",
     "drawing_options",
+    "groups_option",
     "json_option",
+    "labels_option",
     "max_samples_option",
     "print_json",
     "projection_option",
@@ -157,3 +159,16 @@ def drawing_options(method: str, action: str, seeds: str) -> Callable[..., Any]:
 def baselines_option(use: str) -> Callable[..., Any]:
     """Add ``--baselines/--no-baselines``; `use` is its help text."""
     return click.option("--baselines/--no-baselines", default=True, show_default=True, help=use)
+
+
+def labels_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--labels``, which the command receives as ``labels``, the path of a file that `read_labels` reads."""
+    columns = "Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
+    return click.option("--labels", metavar="FILE", help=columns)(command)
+
+
+def groups_option(part: str) -> Callable[..., Any]:
+    """Add ``--groups``, which the command receives as ``groups``, a regular expression; `part` names what keeps them together."""
+    return click.option(
+        "--groups", metavar="REGEX", help=f"Keep samples whose ids share this match in the same {part}."
+    )
