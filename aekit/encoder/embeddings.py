@@ -17,6 +17,7 @@ from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
 from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.inference import Precision, check_same_precision
 from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, IdentityError, closest_name
@@ -215,6 +216,9 @@ class Embeddings:
             theirs = open_embeddings(np.asarray(other)[None] if one else other)
             if isinstance(other, (Embeddings, str, Path)):
                 check_same_encoder(self.digest, theirs.digest, what="this embedding", maker="the other")
+                check_same_precision(
+                    self.precision, theirs.precision, what="these embeddings were", maker="the other ones"
+                )
             if theirs.dim != self.dim:
                 raise DataError(f"vectors of length {theirs.dim}: expected {self.dim}, as these embeddings")
         return cosine_similarity(self.vectors, theirs.vectors)
@@ -227,6 +231,11 @@ class Embeddings:
     @property
     def dim(self) -> int:
         return self.manifest["dim"]
+
+    @property
+    def precision(self) -> Precision:
+        """Precision in which an encoder computed the vectors, ``fp32`` or ``bf16``."""
+        return self.manifest.get("precision", "fp32")
 
     @property
     def is_precomputed(self) -> bool:
@@ -279,7 +288,7 @@ class Embeddings:
     def metadata(self) -> pa.Table:
         """Return a table of the rows without their vectors: id, hash, and label and split where present."""
         if self.folder is None or self._rows is not None:
-            return to_table(self.rows, self.digest).drop_columns("vector").replace_schema_metadata()
+            return to_table(self.rows, self.digest, self.precision).drop_columns("vector").replace_schema_metadata()
         columns = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
         columns = [name for name in columns if name != "vector"]
         tables = [pq.read_table(self.folder / part["file"], columns=columns) for part in self.manifest["parts"]]

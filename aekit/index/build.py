@@ -15,6 +15,7 @@ from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
 from aekit.encoder.embeddings import PRECOMPUTED, Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.inference import check_same_precision
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._recall import ExactSearch
@@ -72,7 +73,7 @@ def build_index(
     Raises:
         DataError: there are no embeddings, or they cannot be read.
         RecipeError: unknown metric or options.
-        IdentityError: `out` holds an index of another encoder.
+        IdentityError: `out` holds an index of another encoder, or of vectors computed in another precision.
         OutputError: `out` holds something else.
 
     Examples:
@@ -136,6 +137,13 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in digests:
         check_same_encoder(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
+    if manifest and not either_precomputed:
+        check_same_precision(
+            manifest.get("precision", "fp32"),
+            embeddings.precision,
+            what=f"the index in {folder} holds vectors",
+            maker="these were",
+        )
 
 
 def _build(
@@ -163,7 +171,7 @@ def _build(
         "reason": reason,
         "origin": embeddings.manifest.get("origin"),
     }
-    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {}
+    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {"precision": embeddings.precision}
     index = VectorIndex(engine, manifest, embeddings.metadata(), None)
     _measure(index, embeddings, progress)
     return index

@@ -23,6 +23,7 @@ from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import PRECOMPUTED, Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.inference import Precision, check_same_precision
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._hits import Hits
@@ -134,6 +135,11 @@ class VectorIndex:
         return self.manifest["dim"]
 
     @property
+    def precision(self) -> Precision:
+        """Precision in which its vectors were computed, and in which queries have to be."""
+        return self.manifest.get("precision", "fp32")
+
+    @property
     def is_precomputed(self) -> bool:
         """Whether its vectors were made by another program, so that no encoder belongs to them."""
         return self.manifest.get("kind") == PRECOMPUTED
@@ -167,7 +173,7 @@ class VectorIndex:
             nearer (for ``l2`` the squared distance, where lower is nearer), and the rows (Q, k).
 
         Raises:
-            IdentityError: `queries` are embeddings of another encoder.
+            IdentityError: `queries` are embeddings of another encoder or precision.
             DataError: the queries have another length or are not finite, or k is less than 1.
         """
         if k < 1:
@@ -181,6 +187,10 @@ class VectorIndex:
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
             check_same_encoder(self.digest, queries.digest, what="this index", maker="the query is")
+            if not self.is_precomputed:
+                check_same_precision(
+                    self.precision, queries.precision, what="this index holds vectors", maker="the queries were"
+                )
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
@@ -246,7 +256,7 @@ class VectorIndex:
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
         source = open_data(data, options, like=encoder.spec)
-        queries = embed_samples(encoder, source, progress=False)
+        queries = embed_samples(encoder, source, progress=False, precision=self.precision)
         if not len(queries):
             name, reason = next(iter(source.skipped.items()))
             raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
