@@ -16,8 +16,8 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
-from aekit.encoder.identity import check_same_encoder, read_description
-from aekit.encoder.inference import Precision, check_same_precision
+from aekit.encoder.identity import check_same_maker, read_description
+from aekit.encoder.inference import Precision
 from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, IdentityError, closest_name
@@ -41,6 +41,7 @@ class Embeddings:
 
     Attributes:
         digest: digest of the encoder.
+        precision: in which it computed the vectors, ``fp32`` or ``bf16``.
         encoder: the encoder, if it is loaded; see `aekit.encoder.loading.encoder_of`.
         folder: folder of the embeddings, or None.
         encoder_folder: folder with the encoder, which is kept where rows are selected; or None.
@@ -67,8 +68,8 @@ class Embeddings:
     ) -> None:
         self.manifest, self.folder, self._rows = manifest, folder, rows
         self.digest: str = manifest["digest"]
-        self.encoder, self._source = encoder, source
-        self.encoder_folder = folder
+        self.precision: Precision = manifest.get("precision", "fp32")
+        self.encoder, self.encoder_folder, self._source = encoder, folder, source
         self._row_by_id: dict[str, int] | None = None
 
     @classmethod
@@ -215,10 +216,7 @@ class Embeddings:
             one = not isinstance(other, (Embeddings, str, Path)) and np.ndim(other) == 1
             theirs = open_embeddings(np.asarray(other)[None] if one else other)
             if isinstance(other, (Embeddings, str, Path)):
-                check_same_encoder(self.digest, theirs.digest, what="this embedding", maker="the other")
-                check_same_precision(
-                    self.precision, theirs.precision, what="these embeddings were", maker="the other ones"
-                )
+                check_same_maker(self, theirs, what="this embedding", maker="the other")
             if theirs.dim != self.dim:
                 raise DataError(f"vectors of length {theirs.dim}: expected {self.dim}, as these embeddings")
         return cosine_similarity(self.vectors, theirs.vectors)
@@ -231,11 +229,6 @@ class Embeddings:
     @property
     def dim(self) -> int:
         return self.manifest["dim"]
-
-    @property
-    def precision(self) -> Precision:
-        """Precision in which an encoder computed the vectors, ``fp32`` or ``bf16``."""
-        return self.manifest.get("precision", "fp32")
 
     @property
     def is_precomputed(self) -> bool:
@@ -310,11 +303,9 @@ class Embeddings:
 
     def _encoder_spec(self) -> SampleSpec | None:
         """Return the sample spec of the encoder, without loading its weights."""
-        if self.encoder is not None:
-            return self.encoder.spec
-        return (
-            None if self.encoder_folder is None else SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
-        )
+        if self.encoder is not None or self.encoder_folder is None:
+            return self.encoder and self.encoder.spec
+        return SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
 
 
 def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:

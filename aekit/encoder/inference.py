@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from aekit.encoder._folding import faster_copy, observe
-from aekit.errors import IdentityError, RecipeError, closest_name
+from aekit.errors import RecipeError, closest_name
 from aekit.io.device import multiplies_bf16
 from aekit.progress import SILENT, Progress
 
@@ -151,16 +151,6 @@ def agreement(vectors: Tensor, reference: Tensor) -> tuple[float, float]:
     mean = reference.mean(0)
     cosines = (cosine_similarity(a, b).mean() for a, b in ((vectors, reference), (vectors - mean, reference - mean)))
     return tuple(map(float, cosines))  # type: ignore[return-value]
-
-
-def check_same_precision(ours: str, theirs: str, *, what: str, maker: str) -> None:
-    """Check that two sets of vectors were computed in the same precision, so that they are not mixed.
-
-    Raises:
-        IdentityError: the precisions differ.
-    """
-    if ours != theirs:
-        raise IdentityError(f"{what} computed in {ours}, but {maker} in {theirs}; embed with precision {ours}")
 
 
 def _wait(device: torch.device) -> None:

@@ -15,7 +15,6 @@ from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
 from aekit.encoder.embeddings import PRECOMPUTED, Embeddings, open_embeddings
 from aekit.encoder.identity import check_same_encoder, read_description
-from aekit.encoder.inference import check_same_precision
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._recall import ExactSearch
@@ -137,12 +136,11 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in digests:
         check_same_encoder(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
-    if manifest and not either_precomputed:
-        check_same_precision(
-            manifest.get("precision", "fp32"),
-            embeddings.precision,
-            what=f"the index in {folder} holds vectors",
-            maker="these were",
+    precision = manifest.get("precision", "fp32")
+    if manifest and not either_precomputed and precision != embeddings.precision:
+        raise IdentityError(
+            f"the index in {folder} holds vectors computed in {precision}, these were in {embeddings.precision}; "
+            f"embed with precision {precision}, or choose another folder with -o"
         )
 
 

@@ -22,8 +22,8 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import PRECOMPUTED, Embeddings
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.identity import check_same_encoder, read_description
-from aekit.encoder.inference import Precision, check_same_precision
+from aekit.encoder.identity import check_same_encoder, check_same_maker, read_description
+from aekit.encoder.inference import Precision
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._hits import Hits
@@ -186,11 +186,7 @@ class VectorIndex:
                 raise IdentityError(
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
-            check_same_encoder(self.digest, queries.digest, what="this index", maker="the query is")
-            if not self.is_precomputed:
-                check_same_precision(
-                    self.precision, queries.precision, what="this index holds vectors", maker="the queries were"
-                )
+            check_same_maker(self, queries, what="this index", maker="the query is")
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
