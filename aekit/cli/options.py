@@ -38,6 +38,15 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def batch_size_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--batch-size``, which the command receives as ``batch_size``, a number or None."""
+    return click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        help="Samples per batch; by default as many as suit memory and caches.",
+    )(command)
+
+
 def run_device_option(default: str) -> Callable[..., Any]:
     """Add ``--device`` to a command with a default of its own, which `default` describes; None stands for it."""
     return click.option(
@@ -90,6 +99,7 @@ def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
 __all__ = [
     "Progress",
     "baselines_option",
+    "batch_size_option",
     "choice_option",
     "device_option",
     "drawing_options",

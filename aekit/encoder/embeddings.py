@@ -15,7 +15,8 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
-from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.identity import check_same_maker, read_description
+from aekit.encoder.inference import Precision
 from aekit.encoder.parquet_parts import Parts, read_embeddings_manifest
 from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
@@ -37,6 +38,7 @@ class Embeddings:
 
     Attributes:
         digest: digest of the encoder.
+        precision: in which it computed the vectors, ``fp32`` or ``bf16``.
         encoder: the encoder, if it is loaded; see `aekit.encoder.loading.encoder_of`.
         folder: folder of the embeddings, or None.
         encoder_folder: folder with the encoder, which is kept where rows are selected; or None.
@@ -63,8 +65,8 @@ class Embeddings:
     ) -> None:
         self.manifest, self.folder, self._rows = manifest, folder, rows
         self.digest: str = manifest["digest"]
-        self.encoder, self._source = encoder, source
-        self.encoder_folder = folder
+        self.precision: Precision = manifest.get("precision", "fp32")
+        self.encoder, self.encoder_folder, self._source = encoder, folder, source
         self._row_by_id: dict[str, int] | None = None
         self._opened_parts: Parts | None = None
 
@@ -204,7 +206,7 @@ class Embeddings:
             one = not isinstance(other, (Embeddings, str, Path)) and np.ndim(other) == 1
             theirs = open_embeddings(np.asarray(other)[None] if one else other)
             if isinstance(other, (Embeddings, str, Path)):
-                check_same_encoder(self.digest, theirs.digest, what="this embedding", maker="the other")
+                check_same_maker(self, theirs, what="this embedding", maker="the other")
             if theirs.dim != self.dim:
                 raise DataError(f"vectors of length {theirs.dim}: expected {self.dim}, as these embeddings")
         return cosine_similarity(self.vectors, theirs.vectors)
@@ -270,7 +272,7 @@ class Embeddings:
     def metadata(self) -> pa.Table:
         """Return a table of the rows without their vectors: id, hash, and label and split where present."""
         if self.folder is None or self._rows is not None:
-            return to_table(self.rows, self.digest).drop_columns("vector").replace_schema_metadata()
+            return to_table(self.rows, self.digest, self.precision).drop_columns("vector").replace_schema_metadata()
         return self._parts(self.folder).metadata()
 
     def source(self) -> tuple[Source, np.ndarray] | None:
@@ -289,11 +291,9 @@ class Embeddings:
 
     def _encoder_spec(self) -> SampleSpec | None:
         """Return the sample spec of the encoder, without loading its weights."""
-        if self.encoder is not None:
-            return self.encoder.spec
-        return (
-            None if self.encoder_folder is None else SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
-        )
+        if self.encoder is not None or self.encoder_folder is None:
+            return self.encoder and self.encoder.spec
+        return SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
 
 
 def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:

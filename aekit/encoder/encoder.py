@@ -154,7 +154,7 @@ class Encoder(nn.Module):
             DataError: samples of another shape or dtype, or images and clips on another scale than those of the training.
         """
         self._check_input(raw)
-        code = self.encode(self.preprocess(raw))
+        code = self.encode(self.preprocess(raw)).float()  # bf16 is too coarse for a length of 1
         return nn.functional.normalize(code, dim=1) if self.normalize else code
 
     def _check_input(self, raw: Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import torch
 from pydantic import Field, model_validator
@@ -151,6 +151,27 @@ def check_same_encoder(ours: str, theirs: str, *, what: str, maker: str) -> None
     """
     if ours != theirs:
         raise IdentityError(f"{what} comes from encoder {ours[:12]}, but {maker} from encoder {theirs[:12]}")
+
+
+class _Vectors(Protocol):
+    """Embeddings or an index, of one encoder in one precision."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+
+
+def check_same_maker(ours: _Vectors, theirs: _Vectors, *, what: str, maker: str) -> None:
+    """Check that vectors come from the same encoder in the same precision.
+
+    Raises:
+        IdentityError: the digests or the precisions differ.
+    """
+    check_same_encoder(ours.digest, theirs.digest, what=what, maker=maker)
+    if ours.precision != theirs.precision:
+        here, there = ours.precision, theirs.precision
+        raise IdentityError(f"{what} was computed in {here}, but {maker} in {there}; embed with precision {here}")
 
 
 def check_values(encoder: nn.Module, spec: SampleSpec, preprocess: Preprocess) -> list[float]:

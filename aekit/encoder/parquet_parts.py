@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,6 +45,7 @@ class EmbeddingsManifest(Manifest):
     dim: Dim
     count: Annotated[Count, Field(ge=1)]
     skipped: Count
+    precision: Literal["fp32", "bf16"]
     split: str | None
     origin: OriginRecord | None
     parts: Annotated[list[PartRecord], Field(min_length=1)]

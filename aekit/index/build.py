@@ -72,7 +72,7 @@ def build_index(
     Raises:
         DataError: there are no embeddings, or they cannot be read.
         RecipeError: unknown metric or options.
-        IdentityError: `out` holds an index of another encoder.
+        IdentityError: `out` holds an index of another encoder, or of vectors computed in another precision.
         OutputError: `out` holds something else.
 
     Examples:
@@ -141,6 +141,12 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in digests:
         check_same_encoder(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
+    precision = manifest.get("precision", "fp32")
+    if manifest and not either_precomputed and precision != embeddings.precision:
+        raise IdentityError(
+            f"the index in {folder} holds vectors computed in {precision}, these were in {embeddings.precision}; "
+            f"embed with precision {precision}, or choose another folder with -o"
+        )
 
 
 def _build(
@@ -169,7 +175,7 @@ def _build(
         "reason": reason,
         "origin": embeddings.manifest.get("origin"),
     }
-    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {}
+    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {"precision": embeddings.precision}
     index = VectorIndex(engine, manifest, embeddings.metadata(), None)
     _measure(index, embeddings, progress)
     return index

@@ -21,7 +21,8 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import PRECOMPUTED, Embeddings
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.identity import check_same_encoder, check_same_maker, read_description
+from aekit.encoder.inference import Precision
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._hits import Hits
@@ -125,6 +126,11 @@ class VectorIndex:
         return self.manifest["dim"]
 
     @property
+    def precision(self) -> Precision:
+        """Precision in which its vectors were computed, and in which queries have to be."""
+        return self.manifest.get("precision", "fp32")
+
+    @property
     def is_precomputed(self) -> bool:
         """Whether its vectors were made by another program, so that no encoder belongs to them."""
         return self.manifest.get("kind") == PRECOMPUTED
@@ -158,7 +164,7 @@ class VectorIndex:
             nearer (for ``l2`` the squared distance, where lower is nearer), and the rows (Q, k).
 
         Raises:
-            IdentityError: `queries` are embeddings of another encoder.
+            IdentityError: `queries` are embeddings of another encoder or precision.
             DataError: the queries have another length or are not finite, or k is less than 1.
         """
         if k < 1:
@@ -171,7 +177,7 @@ class VectorIndex:
                 raise IdentityError(
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
-            check_same_encoder(self.digest, queries.digest, what="this index", maker="the query is")
+            check_same_maker(self, queries, what="this index", maker="the query is")
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
@@ -251,7 +257,7 @@ class VectorIndex:
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
         source = open_data(data, options, like=encoder.spec)
-        queries = embed_samples(encoder, source, progress=False)
+        queries = embed_samples(encoder, source, progress=False, precision=self.precision)
         if not len(queries):
             name, reason = next(iter(source.skipped.items()))
             raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")

@@ -160,7 +160,7 @@ class Catalog:
             path = Path(folder) / f"query{_SUFFIX[encoder.spec.kind]}"
             path.write_bytes(content)
             try:
-                embeddings = encoder.embed(str(path), strict=True, progress=False)
+                embeddings = encoder.embed(str(path), strict=True, progress=False, precision=self.index.precision)
             except DataError as error:
                 message = str(error).replace(str(path), "the file").replace(path.name, "the file")
                 raise DataError(message.removesuffix(" (--strict)")) from None

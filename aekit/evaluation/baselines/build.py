@@ -15,6 +15,7 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.inference import Inference
 from aekit.errors import DataError
 from aekit.evaluation.baselines._random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
@@ -73,7 +74,7 @@ def baseline_features(
     """
     shape = raw_shape(encoder.spec)
     name = "raw" if shape is None else f"raw {'x'.join(map(str, shape))}"
-    random_encoder = encoder.with_random_weights(seed)
+    random_encoder = Inference(encoder.with_random_weights(seed), len(rows), device=encoder.device)
     raw = np.empty((len(rows), raw_dim(encoder.spec)), np.float32)
     random = np.empty((len(rows), dim), np.float32)
     series = encoder.spec.is_series
@@ -84,7 +85,7 @@ def baseline_features(
             batch = _read(source, rows[start : start + BATCH]).to(encoder.device)
             x = encoder.preprocess(batch)
             raw[start : start + BATCH] = flatten_samples(x, shape).cpu().numpy()
-            random[start : start + BATCH] = random_encoder(batch).float().cpu().numpy()
+            random[start : start + BATCH] = random_encoder(batch).cpu().numpy()
             if convolutions:
                 convolved[start : start + BATCH] = convolutions(x).cpu().numpy()
             task.advance(len(batch))

@@ -113,7 +113,7 @@ class Classifier:
         *,
         split: str | None = None,
         options: dict[str, Any] | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         strict: bool = False,
         progress: ProgressOption = None,
     ) -> Iterator[Predictions]:
@@ -123,7 +123,7 @@ class Classifier:
             data: data as `aekit.open_data` takes it.
             split: use only this split of the data.
             options: options of the source, by source name.
-            batch_size: samples per forward pass.
+            batch_size: samples per forward pass; by default as many as suit memory and caches.
             strict: stop at the first sample that cannot be read.
             progress: shows a bar, as in `aekit.fit`.
 
@@ -135,7 +135,8 @@ class Classifier:
         positions = source.rows_of(split)
         count = 0
         with progress.task("classify", len(positions)) as task:
-            for rows in BatchEmbedder(self.network.eval(), source, batch_size, strict).embed(positions):
+            embedder = BatchEmbedder(self.network.eval(), source, batch_size=batch_size, strict=strict)
+            for rows in embedder.embed(positions):
                 count += len(rows.ids)
                 task.advance(len(rows.ids))
                 yield Predictions(list(rows.ids), *self.predict_logits(torch.from_numpy(rows.vectors)))
