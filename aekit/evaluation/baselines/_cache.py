@@ -58,6 +58,8 @@ def cached_features(
     try:
         features = {path.stem: np.load(path, allow_pickle=False) for path in sorted(entry.glob("*.npy"))}
         if features:
+            if not {"raw", "random"} <= features.keys() or {len(array) for array in features.values()} != {len(rows)}:
+                raise ValueError("files are missing")
             os.utime(entry)
             progress.say(f"baselines: read from {folder}, where an earlier evaluation kept them")
             return features

@@ -101,7 +101,7 @@ class FinishedRun:
         }
         self.encoder = {name: value for name, value in self.settings.items() if name.startswith("encoder.")}
         # Metrics of a sample of the data are not those of all of it: they get a column of their own.
-        mode = {"mode": "quick"} if evaluation.get("mode") == "quick" else {}
+        mode = {"mode": evaluation.get("mode", "thorough")}
         self.scores = {subject: _scores(by_name, recipe, mode) for subject, by_name in evaluation["results"].items()}
         numbers = {name: results.get(section, {}).get(key) for name, (section, key) in _PLAIN.items()}
         self.plain = {name: value for name, value in numbers.items() if value is not None}
