@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 @click.option(
     "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
 )
+@click.option(
+    "--quick/--thorough",
+    default=True,
+    show_default="quick",
+    help="Evaluate at most 10,000 samples, said in a note; or all samples, which can take minutes.",
+)
 @device_option
 @seed_option("splits and resampling")
 @click.option("--verbose", "-v", is_flag=True, help="Explain each metric; print the split, chosen settings and checks.")
@@ -66,6 +72,7 @@ def evaluate(
     run: str | None,
     baselines: bool,
     checks: bool,
+    quick: bool,
     device: str,
     seed: int,
     verbose: bool,
@@ -95,6 +102,7 @@ def evaluate(
         run=run,
         baselines=baselines,
         checks=checks,
+        quick=quick,
         device=device,
         seed=seed,
         options=nest({name.removeprefix("evaluate."): value for name, value in overrides.items()}),

@@ -292,7 +292,7 @@ class Embeddings:
     def _encoder_spec(self) -> SampleSpec | None:
         """Return the sample spec of the encoder, without loading its weights."""
         if self.encoder is not None or self.encoder_folder is None:
-            return self.encoder and self.encoder.spec
+            return self.encoder.spec if self.encoder is not None else None
         return SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
 
 

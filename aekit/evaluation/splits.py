@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,6 +141,25 @@ def cap_split(split: Split, max_samples: int, seed: int) -> Split:
     train = _sample(split.train, max(1, max_samples - len(validation) - len(test)), generator)
     used = len(train) + len(validation) + len(test)
     return Split(train, validation, test, f"{split.origin}; {used} of {total} samples", split.groups)
+
+
+def stratified_cap(split: Split, max_samples: int, labels: np.ndarray | None, seed: int) -> Split:
+    """Reduce a split as `cap_split` does, in the proportions of the classes.
+
+    Args:
+        split: positions in `labels`.
+        max_samples: number of samples of all parts.
+        labels: (N,) classes, or None.
+        seed: seed of the drawing.
+    """
+    sample = cap_split(split, max_samples, seed)
+    if sample is split or labels is None:
+        return sample
+    parts = [
+        stratified_sample(part, labels, len(drawn), seed=seed)
+        for part, drawn in zip((split.train, split.validation, split.test), (sample.train, sample.validation, sample.test))
+    ]
+    return replace(sample, train=parts[0], validation=parts[1], test=parts[2])
 
 
 def few_label_split(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -> Split:

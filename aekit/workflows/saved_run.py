@@ -302,6 +302,7 @@ def evaluate_encoder(
         embeddings,
         evaluators=section.evaluators,
         baselines=section.baselines,
+        quick=False,
         groups=groups_from_ids(embeddings.ids, section.groups) if section.groups else None,
         target_type=section.target_type,
         run=autoencoder,

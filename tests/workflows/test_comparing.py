@@ -463,3 +463,13 @@ def test_comparing_does_not_wait_for_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_quick_evaluations_are_another_column_than_thorough_ones(tmp_path: Path) -> None:
+    for number in range(3):
+        folder = write_run(tmp_path / str(number), {"knn": THREE[0]}, seed=number)
+        record = json.loads((folder / "results.json").read_text())
+        record["evaluation"] |= {"mode": "quick" if number == 2 else "thorough"} if number else {}
+        (folder / "results.json").write_text(json.dumps(record))
+    (row,) = rows_of(compare(tmp_path)).values()
+    assert row.statistics["knn accuracy (mode=thorough)"].count == 2 and row.statistics["knn accuracy (mode=quick)"].count == 1

@@ -17,6 +17,7 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.inference import Inference
 from aekit.errors import DataError
+from aekit.evaluation.baselines._cache import cached_features
 from aekit.evaluation.baselines._random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
@@ -74,27 +75,32 @@ def baseline_features(
     """
     shape = raw_shape(encoder.spec)
     name = "raw" if shape is None else f"raw {'x'.join(map(str, shape))}"
-    random_encoder = Inference(encoder.with_random_weights(seed), len(rows), device=encoder.device)
-    raw = np.empty((len(rows), raw_dim(encoder.spec)), np.float32)
-    random = np.empty((len(rows), dim), np.float32)
+    random_encoder = encoder.with_random_weights(seed)
     series = encoder.spec.is_series
     convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
-    convolved = np.empty((len(rows) if convolutions else 0, 2 * KERNELS), np.float32)
-    with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
-        for start in range(0, len(rows), BATCH):
-            batch = _read(source, rows[start : start + BATCH]).to(encoder.device)
-            x = encoder.preprocess(batch)
-            raw[start : start + BATCH] = flatten_samples(x, shape).cpu().numpy()
-            random[start : start + BATCH] = random_encoder(batch).cpu().numpy()
-            if convolutions:
-                convolved[start : start + BATCH] = convolutions(x).cpu().numpy()
-            task.advance(len(batch))
-    yield Baseline(name, "raw", raw)
-    yield _pca_baseline(raw, split.train, dim, seed)
-    del raw
-    yield Baseline("random", "random", random)
+
+    def compute() -> dict[str, np.ndarray]:
+        widths = {"raw": raw_dim(encoder.spec), "random": dim} | ({"rocket": 2 * KERNELS} if convolutions else {})
+        features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
+        run_random = Inference(random_encoder, len(rows), device=encoder.device)
+        with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
+            for start in range(0, len(rows), BATCH):
+                block = slice(start, start + BATCH)
+                batch = _read(source, rows[block]).to(encoder.device)
+                x = encoder.preprocess(batch)
+                features["raw"][block] = flatten_samples(x, shape).cpu().numpy()
+                features["random"][block] = run_random(batch).cpu().numpy()
+                if convolutions:
+                    features["rocket"][block] = convolutions(x).cpu().numpy()
+                task.advance(len(batch))
+        return features
+
+    features = cached_features(compute, source, rows, random_encoder, seed, progress)
+    yield Baseline(name, "raw", features["raw"])
+    yield _pca_baseline(features.pop("raw"), split.train, dim, seed)
+    yield Baseline("random", "random", features.pop("random"))
     if convolutions:
-        yield Baseline(f"rocket-{2 * KERNELS}", "rocket", convolved)
+        yield Baseline(f"rocket-{2 * KERNELS}", "rocket", features["rocket"])
 
 
 def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:

@@ -102,7 +102,9 @@ class FinishedRun:
             if name not in _FREE | opened and not name.startswith("evaluate.")
         }
         self.encoder = {name: value for name, value in self.settings.items() if name.startswith("encoder.")}
-        self.scores = {subject: _scores(by_name, recipe) for subject, by_name in evaluation["results"].items()}
+        # Metrics of a sample of the data are not those of all of it: they get a column of their own.
+        mode = {"mode": evaluation.get("mode", "thorough")}
+        self.scores = {subject: _scores(by_name, recipe, mode) for subject, by_name in evaluation["results"].items()}
         numbers = {name: results.get(section, {}).get(key) for name, (section, key) in _PLAIN.items()}
         self.plain = {name: value for name, value in numbers.items() if value is not None}
         self.plain.setdefault("bytes", 4 * counts["dim"])  # float32, if the run does not say
@@ -113,11 +115,14 @@ class FinishedRun:
         return json.dumps([self.origin, self.options, self.samples], sort_keys=True)
 
 
-def _scores(by_name: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[tuple[str, str], Score]:
+def _scores(
+    by_name: Mapping[str, Any], recipe: Mapping[str, Any], mode: Mapping[str, str]
+) -> dict[tuple[str, str], Score]:
     scores = {}
     for name, result in by_name.items():
         metric, value = next(iter(result["metrics"].items()))
         options = {n: v for n, v in recipe.items() if n.startswith(f"evaluate.{name}.") and not n.endswith(".seed")}
+        options |= {f"evaluate.{name}.{key}": value for key, value in mode.items()}
         key = f"{name} {metric.replace('_', ' ')}", json.dumps(options, sort_keys=True)
         scores[key] = value["value"], value.get("low"), value.get("high")
     return scores
