@@ -28,8 +28,9 @@ from aekit.evaluation.saved_predictions import evaluation_of, load_predictions, 
 from aekit.io.atomic import folder_lock, read_json, write_json, write_text
 from aekit.io.device import choose_device
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.objectives.base import Objective, PretextObjective, Untrained, WeightedSum
+from aekit.objectives.base import Objective, PretextObjective, Untrained
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext
+from aekit.objectives.weighted_sum import WeightedSum
 from aekit.progress import SILENT, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
