@@ -128,12 +128,13 @@ class Autoencoder(Objective):
             corrupted=corrupted,
             features=features,
             code=code,
-            reconstruction=self.likelihood.activate(output),
+            output=output,
             errors=errors,
             encode=encoder.encode,
             generator=generator,
             extras=extras,
             progress=self.progress,
+            activate=self.likelihood.activate,
         )
         losses = [loss for _, variant in self._named if (loss := variant.reconstruction_loss(step)) is not None]
         terms = {"reconstruction": losses[0] if losses else errors.mean()}

@@ -30,8 +30,9 @@ from aekit.io.device import choose_device
 from aekit.io.manifests import check_files, checksums
 from aekit.io.shell import command_line
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.objectives.base import Objective, PretextObjective, Untrained, WeightedSum
+from aekit.objectives.base import Objective, PretextObjective, Untrained
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext, read_pretext_record
+from aekit.objectives.weighted_sum import WeightedSum
 from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry

@@ -29,6 +29,8 @@ MAX_SIDE = 32
 """Side of the images that large images are averaged down to."""
 BATCH = 512
 PCA_SAMPLES = 20_000
+EXACT_PCA = 512
+"""Number of samples, or of features, up to which PCA is exact; above, scikit-learn chooses."""
 
 
 class Baseline(NamedTuple):
@@ -140,15 +142,36 @@ def flatten_samples(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
 
 
 def _pca_baseline(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> Baseline:
-    from sklearn.decomposition import PCA
-
     sample = evenly_spaced(train, PCA_SAMPLES)
     width = min(dim, raw.shape[1], len(sample))
-    pca = PCA(width, svd_solver="auto", random_state=seed)
-    with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to divide by
-        pca.fit(raw[sample])
-    parts = [pca.transform(raw[start : start + 16384]) for start in range(0, len(raw), 16384)]
+    if min(raw.shape[1], len(sample)) <= EXACT_PCA:
+        mean, directions = _exact_pca(raw[sample].astype(np.float64), width)
+    else:
+        from sklearn.decomposition import PCA
+
+        pca = PCA(width, svd_solver="auto", random_state=seed)
+        with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to divide by
+            pca.fit(raw[sample])
+        mean, directions = pca.mean_, pca.components_
+    mean, directions = mean.astype(np.float32), directions.astype(np.float32)
+    parts = [(raw[start : start + 16384] - mean) @ directions.T for start in range(0, len(raw), 16384)]
     return Baseline(f"pca-{width}", "pca", np.concatenate(parts).astype(np.float32))
+
+
+def _exact_pca(x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (F,) and the first principal directions (width, F) of samples (N, F) float64; those beyond the rank are 0.
+
+    For few samples, importing scikit-learn takes longer than all else.
+    """
+    mean = x.mean(0)
+    x = x - mean
+    if x.shape[1] <= len(x):
+        return mean, np.linalg.eigh(x.T @ x)[1].T[::-1][:width]
+    values, vectors = np.linalg.eigh(x @ x.T)
+    values, vectors = values[::-1][:width], vectors.T[::-1][:width]
+    above = values > 1e-12 * values[0]
+    lengths = np.sqrt(np.where(above, values, 1.0))
+    return mean, np.where(above, 1 / lengths, 0.0)[:, None] * (vectors @ x)
 
 
 def _read(source: Source, indices: np.ndarray) -> Tensor:

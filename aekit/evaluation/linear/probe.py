@@ -13,7 +13,13 @@ from torch import Tensor
 from aekit.errors import DataError
 from aekit.evaluation.linear._design_matrix import design_of, span_of
 from aekit.evaluation.linear._lbfgs import MEMORY, Minimum, minimize
-from aekit.evaluation.linear._regressions import Regressions, leading_directions, principal_directions, sigmoid_loss, softmax_loss
+from aekit.evaluation.linear._regressions import (
+    Regressions,
+    leading_directions,
+    principal_directions,
+    sigmoid_loss,
+    softmax_loss,
+)
 
 SEARCH_TOLERANCE = 1e-6
 """Tolerance that suffices to choose a strength: accuracies differ from those of exact fits by up to 0.002."""

@@ -109,7 +109,9 @@ def _fit(rows: np.ndarray, count: int, covariance: str, n_init: int, seed: int) 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(count, covariance_type=covariance, reg_covar=REGULARIZATION, n_init=n_init, random_state=seed)
+    model = GaussianMixture(
+        count, covariance_type=covariance, reg_covar=REGULARIZATION, n_init=n_init, random_state=seed
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: the metrics show it
         return model.fit(rows)
