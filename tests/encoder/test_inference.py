@@ -339,19 +339,6 @@ def test_an_index_refuses_another_precision_and_searches_in_its_own(
     assert [str(name) for name in ids] == [str(number) for number in range(5)]
 
 
-def test_an_older_folder_counts_as_fp32(encoder: Encoder, tmp_path: Path) -> None:
-    from aekit.io.atomic import read_json, write_json
-
-    images, out = draw(encoder.spec, 40), tmp_path / "e"
-    encoder.embed(images[:30], out=out)
-    manifest = read_json(out / "manifest.json")
-    del manifest["precision"]
-    write_json(out / "manifest.json", manifest)
-    assert aekit.Embeddings.open(out).precision == "fp32"
-    with pytest.raises(IdentityError, match="holds vectors computed in fp32, not in bf16"):
-        encoder.embed(images, out=out, precision="bf16")
-
-
 def test_an_unknown_precision_is_refused(encoder: Encoder) -> None:
     with pytest.raises(RecipeError, match="precision = 'fp16': expected 'auto', 'fp32' or 'bf16'"):
         encoder.embed(draw(encoder.spec, 3), precision="fp16")
