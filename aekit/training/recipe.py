@@ -60,9 +60,7 @@ class DataSection(_Section):
 
 class EncoderSection(_Section):
     backbone: Annotated[str, Field(description="backbone plugin; auto: by the kind of data")] = "auto"
-    dim: Annotated[
-        int, Field(ge=0, le=10**6, description="dimensions of the embedding; 0: the backbone's features")
-    ] = 64
+    dim: Annotated[int, Field(ge=0, le=10**6, description="embedding dimensions; 0: the backbone's features")] = 64
     scaling: Annotated[
         Literal["auto", "unit", "standard", "none"], Field(description="scaling of raw samples; auto: by their range")
     ] = "auto"
