@@ -75,17 +75,21 @@ def refuse_special(path: str | Path) -> None:
             raise DataError(f"{path}: is {name}; expected a file: save its content to one first")
 
 
-class _Stream(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+class ByteStream(Protocol):
+    """Something that bytes are read from, such as an open file."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes; none at the end."""
 
 
-def read_all(stream: _Stream, path: str | Path, size: int | None = None) -> bytes:
+def read_all(stream: ByteStream, path: str | Path, size: int | None = None, *, copies: int = 1) -> bytes:
     """Read what a stream unpacks, a piece at a time.
 
     Args:
         stream: of the unpacked bytes.
         path: where they come from, for messages.
         size: most bytes to read; None: all.
+        copies: how many times the bytes are in memory once they are converted.
 
     Raises:
         DataError: they take more memory than `aekit.io.memory.read_limit`.
@@ -96,7 +100,7 @@ def read_all(stream: _Stream, path: str | Path, size: int | None = None) -> byte
         if not part:
             break
         total += len(part)
-        if total > limit:
+        if total * copies > limit:
             raise too_large("more", f"{path}: unpacked, its content", limit)
         parts.append(part)
     return b"".join(parts)
@@ -131,7 +135,7 @@ def check_mapped(array: np.ndarray) -> None:
     while mapped is not None and not isinstance(mapped, np.memmap):
         mapped = getattr(mapped, "base", None)
     buffer = getattr(mapped, "_mmap", None)
-    if buffer is not None and mapped.filename is not None:
+    if mapped is not None and buffer is not None and mapped.filename is not None:
         _check_size(mapped.filename, mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY + len(buffer))
 
 

@@ -80,9 +80,8 @@ def check_memory(wanted: int, place: str) -> None:
 
 def too_large(wanted: str, place: str, limit: int) -> DataError:
     """Return the error for content that takes more memory than a limit."""
-    allowed = (
-        f"{format_bytes(limit)} are allowed ({'set by' if VARIABLE in os.environ else 'what is free;'} {VARIABLE})"
-    )
+    origin = f"set by {VARIABLE}" if VARIABLE in os.environ else "80% of what is free"
+    allowed = f"{format_bytes(limit)} are allowed ({origin})"
     return DataError(
         f"{place}: would take {wanted} of memory, but {allowed}; set {VARIABLE}, such as 64GB, to allow more"
     )

@@ -32,8 +32,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 SECONDS, PATIENCE, MEMORY = 10, 60, 3 << 30
-"""Seconds of work that a file may take, seconds in all, as machines are busy, and memory that a worker may take in addition to what
-it starts with."""
+"""Seconds of work that a file may take, seconds in all, as machines are busy, and memory that a worker may take in addition to
+what it starts with."""
 WORDS = [
     *(b"nan", b"inf", b"-inf", b"1e400", b"9" * 400, b"-0", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\r"),
     *(b",", b";", b"\t", b'"', b"'", b":", b"?", b"@data\n", b"@classLabel true\n", b"#", b"=", b"[", b"]", b"{", b"}"),

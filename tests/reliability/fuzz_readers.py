@@ -281,8 +281,8 @@ def _readers() -> Iterator[tuple[str, Reader]]:
     yield "csv.gz", Reader("x.csv.gz", lambda: [gzip.compress(text) for text in CSV], open_it)
     tables = lambda: [parquet(TABLE), parquet(TABLE, compression="zstd", use_dictionary=False)]  # noqa: E731
     yield "parquet", Reader("x.parquet", tables, open_it)
-    pictures = pa.table({"image": [{"bytes": image("PNG"), "path": "a.png"}] * 3, "label": [0, 1, 0]})
-    yield "parquet-images", Reader("x.parquet", lambda: [parquet(pictures, row_group_size=2)], open_it)
+    photos = pa.table({"image": [{"bytes": image("PNG"), "path": "a.png"}] * 3, "label": [0, 1, 0]})
+    yield "parquet-images", Reader("x.parquet", lambda: [parquet(photos, row_group_size=2)], open_it)
     yield "parquet-lists", Reader("x.parquet", lambda: [parquet(LISTS)], open_it)
     yield "json-lines", Reader("x.jsonl", lambda: [JSON_LINES, RECORDS], open_it, True, True)
     yield "json-lines.gz", Reader("x.jsonl.gz", lambda: [gzip.compress(JSON_LINES)], open_it)

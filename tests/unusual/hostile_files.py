@@ -71,7 +71,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "x.npy")
 
 
-@AREA.refused("an array in an .npz whose header says 2^40 numbers", "array 'x', unpacked, is damaged")
+@AREA.refused("an array in an .npz whose header says 2^40 numbers", "array 'x' is damaged: its header says")
 def _(folder: Path, listener: Listener) -> None:
     import zipfile
 
@@ -195,6 +195,12 @@ def _(folder: Path, listener: Listener) -> None:
     packed(folder / "x.csv.gz", b"a,b\n1,2\n" * 100)
     with little_memory():
         aekit.open_data(folder / "x.csv.gz")
+
+
+@AREA.refused("a CSV of 200,000 columns", "200,000 columns; expected at most 100,000: transpose it, or save it as .npy")
+def _(folder: Path, listener: Listener) -> None:
+    (folder / "x.csv").write_text(",".join(["1"] * 200_000) + "\n")
+    aekit.open_data(folder / "x.csv")
 
 
 @AREA.refused("small gzipped JSON lines that unpack to more", "unpacked, its content: would take more of memory")

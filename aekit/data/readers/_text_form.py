@@ -18,6 +18,8 @@ from aekit.errors import DataError
 
 LINES, CHARACTERS = 500, 200_000
 """Most lines from which the form of a file is guessed, and about as many characters, but at least 50 lines."""
+MOST_COLUMNS = 100_000
+"""Most columns: each costs Arrow some kilobytes."""
 COMPARED = 200
 """Most columns, the first and the last, in which the first line is compared with those below."""
 COMMENTS = ("#", "%", "//")
@@ -96,6 +98,9 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     records = [record for record in _records(lines, delimiter) if any(cell.strip() for cell in record[1])]
     if not records:
         records = [(len(lines), lines[0].split(delimiter or None))]
+    if (columns := max(len(cells) for _, cells in records)) > MOST_COLUMNS:
+        advice = "transpose it, or save it as .npy"
+        raise DataError(f"{path}: a row of {columns:,} columns; expected at most {MOST_COLUMNS:,}: {advice}")
     width, notes = _width([cells for _, cells in records if not _is_comment(cells)]), list[str]()
     comment: list[str] = []
     first = 0

@@ -96,7 +96,7 @@ def _head(data: bytes, is_cut: bool = False) -> bytes:
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:
     with reading(path, _COMPLAINT), pa.input_stream(str(path)) as stream:  # unpacks .gz
-        return read_all(stream, path, limit)
+        return read_all(stream, path, limit, copies=3)
 
 
 def _decoded(path: Path, data: bytes, encoding: str, is_head: bool = False) -> tuple[bytes, list[str]]:

@@ -75,7 +75,9 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a file, or a link to one or to nothing, which is reported as missing; no pipe or device."""
-    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    if not entry.is_symlink():
+        return entry.is_file()
+    return os.path.isfile(entry.path) or not os.path.exists(entry.path)
 
 
 def contains_files(root: Path, endings: tuple[str, ...]) -> bool:

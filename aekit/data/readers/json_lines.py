@@ -21,7 +21,7 @@ def read_json_lines(path: Path) -> pa.Table:
     """
     with reading(path, "not readable as JSON lines"):
         with pa.input_stream(str(path)) as stream:  # unpacks .gz
-            content = read_all(stream, path).removeprefix(b"\xef\xbb\xbf")
+            content = read_all(stream, path, copies=3).removeprefix(b"\xef\xbb\xbf")
         if not content.strip():
             raise DataError(f"{path}: empty file")
         if content.lstrip()[:1] == b"[":

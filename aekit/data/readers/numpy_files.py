@@ -8,11 +8,11 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from aekit.data.reading import read_all, reading
+from aekit.data.reading import ByteStream, read_all, reading
 from aekit.errors import DataError, closest_name
 from aekit.io.memory import check_memory
 
@@ -38,7 +38,7 @@ def read_npy(path: Path) -> np.ndarray:
             with gzip.open(path) as file:
                 head = file.read(6)
                 _check_magic(path, head)
-                return array_of(head, file, f"{path}: unpacked, its array")
+                return array_of(head, file, f"{path}: its array")
         with path.open("rb") as file:
             head = file.read(6)
             _check_magic(path, head)
@@ -166,10 +166,10 @@ class _Archive(Mapping[str, np.ndarray]):
             head = member.read(6)
             if not head.startswith(_NPY):
                 raise DataError(f"{place} is none; it begins with {head.hex() or 'nothing'}")
-            return array_of(head, member, f"{place}, unpacked,", info.file_size)
+            return array_of(head, member, place, info.file_size)
 
 
-def array_of(head: bytes, stream: IO[bytes], place: str, size: int | None = None) -> np.ndarray:
+def array_of(head: bytes, stream: ByteStream, place: str, size: int | None = None) -> np.ndarray:
     """Read the array of a .npy file from a stream of its unpacked bytes, after a look at its size.
 
     Args:
@@ -186,7 +186,7 @@ def array_of(head: bytes, stream: IO[bytes], place: str, size: int | None = None
     expected = math.prod(shape) * dtype.itemsize
     if size is not None and expected > size:
         raise DataError(f"{place} is damaged: its header says {expected:,} bytes, and it has {size:,}")
-    check_memory(expected, place)
+    check_memory(expected, f"{place}, unpacked,")
     content = read_all(stream, place, expected)
     if len(content) != expected:
         raise DataError(f"{place} is damaged: its header says {expected:,} bytes, and it has {len(content):,}")
@@ -194,7 +194,7 @@ def array_of(head: bytes, stream: IO[bytes], place: str, size: int | None = None
     return flat.reshape(shape[::-1]).T if is_fortran else flat.reshape(shape)
 
 
-def _header_of(head: bytes, stream: IO[bytes], place: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header_of(head: bytes, stream: ByteStream, place: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read the header of a .npy file behind its first 6 bytes."""
     version = np.lib.format.read_magic(io.BytesIO(head + stream.read(2)))
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
