@@ -301,9 +301,7 @@ class Trials:
     def differing(self) -> list[str]:
         """Return the names of what differs from the undisturbed result."""
         after = contents(self.out)
-        return sorted(
-            name for name in self.whole.keys() | after.keys() if not same(self.whole.get(name), after.get(name))
-        )
+        return sorted(name for name in self.whole.keys() | after.keys() if self.whole.get(name) != after.get(name))
 
 
 LATE = ("faiss", "sklearn.cluster", "sklearn.ensemble", "sklearn.manifold", "torch._dynamo")
