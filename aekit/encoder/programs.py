@@ -48,6 +48,8 @@ def write_program(module: nn.Module, example: Tensor, path: Path, *, extra_files
     """
     program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     program.example_inputs = None  # they would be pickled, and may be private data
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names folders of this machine
     stored = io.BytesIO()
     torch.export.save(program, stored, extra_files=extra_files)
     path.write_bytes(stored.getvalue())

@@ -155,6 +155,9 @@ def _write_onnx(encoder: Encoder, example: Tensor, path: Path, identity: dict[st
     )
     assert program is not None
     program.model.metadata_props.update(identity)
+    for graph in (program.model.graph, *program.model.functions.values()):
+        for node in graph:
+            node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # names folders of this machine
     program.save(path)
 
 

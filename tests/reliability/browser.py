@@ -166,8 +166,8 @@ def main() -> None:
     for kind, pages in kinds.items():
         lines = [line for name, lines in wrong.items() for line in lines if name == kind or name.endswith(kind)]
         print(f"{kind}: {pages} pages, {sorted(set(lines)) or 'nothing ran'}")
-        texts = count if kind != "run of a study" else 1
-        rows.append(Figure(kind, f"{texts} texts on each of {pages} pages", texts * pages, len(lines)))
+        how = f"{count} texts on one page" if pages == 1 else f"a text on each of {pages} pages"
+        rows.append(Figure(kind, how, count, len(lines)))
     if count == len(PAYLOADS):
         record("browser", rows)
 

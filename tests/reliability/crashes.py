@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -187,8 +187,22 @@ PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "built_with", "r
 between two renames was built again, with more vectors than the first time."""
 
 
+class Vectors:
+    """Vectors that equal others but for the last digit, which the other samples of a batch may change."""
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        self.values = np.array(rows)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Vectors)
+            and self.values.shape == other.values.shape
+            and np.allclose(self.values, other.values, atol=1e-5)
+        )
+
+
 def contents(folder: Path) -> dict[str, Any]:
-    """Return name -> what must be the `same` in two results: values of weights, rows, and digests of other files."""
+    """Return name -> what must be equal in two results: values of weights, rows, and digests of other files."""
     kept, parts = dict[str, Any](), []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.name.startswith("part-") and path.suffix == ".parquet":
@@ -198,17 +212,9 @@ def contents(folder: Path) -> dict[str, Any]:
     for parent in {path.parent for path in parts}:
         rows = [row for path in parts if path.parent == parent for row in pq.read_table(path).to_pylist()]
         rows.sort(key=lambda row: (row["id"], row["hash"]))
-        # Samples that another batch brings along may change the last digit of a vector.
-        kept[f"{parent.relative_to(folder)}: vectors"] = np.array([row.pop("vector") for row in rows])
+        kept[f"{parent.relative_to(folder)}: vectors"] = Vectors([row.pop("vector") for row in rows])
         kept[f"{parent.relative_to(folder)}: rows"] = str(rows)
     return kept
-
-
-def same(one: Any, other: Any) -> bool:
-    """Return whether what was kept of two files agrees."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.shape == other.shape and np.allclose(one, other, atol=1e-5)
-    return type(one) is type(other) and one == other
 
 
 def summary(path: Path) -> str:
@@ -295,27 +301,32 @@ class Trials:
     def differing(self) -> list[str]:
         """Return the names of what differs from the undisturbed result."""
         after = contents(self.out)
-        return sorted(
-            name for name in self.whole.keys() | after.keys() if not same(self.whole.get(name), after.get(name))
-        )
+        return sorted(name for name in self.whole.keys() | after.keys() if self.whole.get(name) != after.get(name))
 
 
-HEAVY = ("faiss", "sklearn.cluster", "sklearn.ensemble", "sklearn.manifold", "networkx", "onnxruntime", "onnxscript")
-"""Modules that some commands import late, beside those of aekit and torch."""
+LATE = ("faiss", "sklearn.cluster", "sklearn.ensemble", "sklearn.manifold", "torch._dynamo")
+EXPORTERS = (
+    "networkx",
+    "onnxruntime",
+    "onnxscript",
+    "torch._inductor.compile_fx",
+    "torch.onnx._internal.exporter._core",
+)
+"""Modules that commands import late, beside those of aekit."""
 
 
-def import_all() -> None:
-    """Import the code of all commands, so that children need not."""
+def import_all(exporters: bool = True) -> None:
+    """Import the code of commands, so that children need not; that of exporters takes long."""
     import aekit_plugins
 
-    ours = [
-        found.name
+    modules = [
+        module.name
         for package in (aekit, aekit_plugins)
-        for found in walk_packages(package.__path__, f"{package.__name__}.")
+        for module in walk_packages(package.__path__, f"{package.__name__}.")
     ]
-    for name in (*ours, *HEAVY, "torch._dynamo", "torch._inductor.compile_fx", "torch.onnx._internal.exporter._core"):
+    for module in (*modules, *LATE, *(EXPORTERS if exporters else ())):
         with contextlib.suppress(ImportError):
-            import_module(name)
+            import_module(module)
 
 
 def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
@@ -336,8 +347,8 @@ def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
         record("kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations", rows)
 
 
-def prepare_all(place: Path) -> None:
-    """Write what the commands start from, unless it is there, and import their code."""
+def prepare_all(names: Iterable[str], place: Path) -> None:
+    """Write what commands start from, unless it is there, and import their code."""
     torch.set_num_threads(1)
     place.mkdir(parents=True, exist_ok=True)
     if not (place / "study").exists():
@@ -347,10 +358,11 @@ def prepare_all(place: Path) -> None:
             artifacts(place)
             os._exit(0)
         os.waitpid(child, 0)
-    import_all()
+    import_all(exporters=any(name.startswith("export") for name in names))
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2]).absolute()
-    prepare_all(folder)
-    main_of_trials(list(commands(folder)) if sys.argv[1] == "all" else sys.argv[1].split(","), folder, sys.argv[3:])
+    chosen = list(commands(folder)) if sys.argv[1] == "all" else sys.argv[1].split(",")
+    prepare_all(chosen, folder)
+    main_of_trials(chosen, folder, sys.argv[3:])

@@ -102,7 +102,7 @@ class ServedTrials:
 def main() -> None:
     """Run the trials, print a line of JSON, and keep the figures."""
     place, count = Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 50
-    prepare_all(place)
+    prepare_all(["serve", "index"], place)
     trials = ServedTrials(place)
     assert trials.before and trials.after and trials.before != trials.after, "the index does not grow"
     trials.at_random_times(count)

@@ -66,6 +66,9 @@ def test_exports_contain_the_digest_and_no_pickle(tmp_path: Path) -> None:
         if not name.startswith("archive/data/weights/weight"):
             assert not archive.read(name).startswith(b"\x80"), f"{name} is a pickle"
             assert not archive.read(name).startswith(b"PK"), f"{name} is a torch archive, which is pickle inside"
+    folders = [str(Path(module.__file__ or "").parent).encode() for module in (aekit, np)]
+    contents = [(tmp_path / "m.onnx").read_bytes(), *map(archive.read, archive.namelist())]
+    assert not any(folder in content for folder in folders for content in contents), "folders of this machine"
 
 
 def test_an_export_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
