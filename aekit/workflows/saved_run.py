@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
@@ -194,7 +195,7 @@ def reopened(folder: Path, data: Any = None, *, device: str | None = None, progr
     recipe = read_recipe(folder / "recipe.toml")
     chosen_device = choose_device(device or recipe.train.device, "device" if device else "train.device")
     results = read_results(folder)
-    origin = results["data"]
+    origin = resolved_origin(results["data"], folder)
     spec = SampleSpec.from_dict(read_description(folder)["spec"])
     try:
         if "source" in origin:
