@@ -89,8 +89,8 @@ class Parts:
         """
         path = path_inside(self.folder, name)
         with explain_read_errors(path, RESTORE):
-            found = path.stat()
-        state = (found.st_ino, found.st_size, found.st_mtime_ns)
+            status = path.stat()
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._checked.get(name) != state:
             (expected,) = (part["sha256"] for part in self.manifest["parts"] if part["file"] == name)
             check_files(self.folder, {name: expected}, RESTORE)

@@ -250,6 +250,6 @@ def test_a_description_is_checked_before_anything_is_built(changes: dict[str, An
 
 def test_a_layer_that_the_file_cannot_fill_is_refused_before_its_memory_is_filled(saved: Path) -> None:
     architecture = json.loads((saved / "encoder.json").read_text())["architecture"]
-    reseal(saved / "encoder.json", architecture=architecture | {"dim": 2**24})
+    reseal(saved / "encoder.json", architecture=architecture | {"dim": 2**17})
     with pytest.raises(IdentityError, match=r"a network of [\d,]+ values is described, its file has"):
         aekit.load(saved)

@@ -140,7 +140,7 @@ def use_decoder(folder: Path) -> Any:
 
 def use_results(folder: Path) -> Any:
     comparison = aekit.compare([folder])
-    return [comparison.text().replace(str(folder), ""), list(comparison.skipped.values())]
+    return [comparison.text().replace(str(folder.parent), ""), list(comparison.skipped.values())]
 
 
 def use_report(folder: Path) -> Any:
