@@ -76,6 +76,10 @@ class IdentityError(AekitError):
     """An artifact that is damaged, or comes from another encoder."""
 
 
+class DamagedError(IdentityError):
+    """An artifact that is damaged, or was changed after aekit wrote it."""
+
+
 class OutputError(AekitError):
     """A path that cannot be written, or holds something that would be overwritten."""
 

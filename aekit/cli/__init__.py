@@ -123,6 +123,11 @@ def _disable_plugins(ctx: click.Context, parameter: click.Parameter, names: tupl
         os.environ["AEKIT_DISABLE_PLUGINS"] = ",".join(filter(None, [known, *names]))
 
 
+def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -> None:
+    if opens:
+        os.environ["AEKIT_OPEN_ORIGINS"] = "1"
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=COMPLETION)
 @click.version_option(aekit.__version__, prog_name="aekit")
 @click.option(
@@ -141,6 +146,14 @@ def _disable_plugins(ctx: click.Context, parameter: click.Parameter, names: tupl
     expose_value=False,
     is_eager=True,
     help="Disable a plugin or a whole distribution; repeatable.",
+)
+@click.option(
+    "--open-origins",
+    is_flag=True,
+    callback=_open_origins,
+    expose_value=False,
+    is_eager=True,
+    help="Open the data that an artifact of somebody else names.",
 )
 def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""

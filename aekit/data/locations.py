@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aekit.data._ownership import marked, unmarked
 from aekit.data._source_choice import data_exists
 from aekit.errors import DataError
 from aekit.registry.discovery import registry
@@ -40,11 +41,17 @@ def portable_path(text: str, folder: str | Path) -> str:
 
 def portable_record(record: Mapping[str, Any], folder: str | Path) -> dict[str, Any]:
     """Return a record, such as `Source.origin`, as an artifact in `folder` keeps it, by `portable_path` at every depth."""
-    return {name: _portable(value, folder) for name, value in record.items()}
+    portable = {name: _portable(value, folder) for name, value in record.items()}
+    return marked(portable) if "source" in record and "options" in record else portable
 
 
 def resolved_origin(origin: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the origin in the record of an artifact with the absolute path of its data, if it is found."""
+    """Return the origin in the record of an artifact with the absolute path of its data, if it is found.
+
+    If the artifact was made by somebody else, it says so, and `aekit.data.opening.reopen` opens nothing unasked.
+    """
+    if "source" in origin:
+        origin = unmarked(origin)
     return {**origin, "data": resolved(origin["data"], folder)} if "data" in origin else dict(origin)
 
 

@@ -18,6 +18,7 @@ import torch
 from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data._containers import unwrap
+from aekit.data._ownership import check_own
 from aekit.data._source_choice import Options, choose_source, data_exists, missing_data
 from aekit.data.axes import KindOption, Layout, infer_axes
 from aekit.data.contents import Contents, ImagesOnDemand
@@ -108,6 +109,7 @@ def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: P
         like: as in `open_data`.
         near: folder of the artifact with the record, near which relative paths are looked for.
     """
+    check_own(origin)
     plugin = registry().get("source", origin["source"], required_by="data")
     text, options = origin["data"], origin["options"]
     prefix = next((f"{name}:" for name in (plugin.name, plugin.qualified) if text.startswith(f"{name}:")), "")

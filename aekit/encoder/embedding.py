@@ -17,9 +17,9 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.data.stream import read_ahead
 from aekit.encoder._embedder import Embedder
+from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
-from aekit.encoder.parquet_parts import FORMAT
 from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
 from aekit.errors import DataError
 from aekit.io.atomic import explain_write_errors, folder_lock

@@ -11,13 +11,14 @@ import pyarrow as pa
 import torch
 
 from aekit.data.locations import resolved_origin
-from aekit.data.opening import open_data, reopen
+from aekit.data.opening import open_data
+from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
+from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
 from aekit.encoder.identity import check_same_maker, read_description
 from aekit.encoder.inference import Precision
-from aekit.encoder.parquet_parts import Parts, read_embeddings_manifest
 from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, closest_name
@@ -278,11 +279,9 @@ class Embeddings:
     def source(self) -> tuple[Source, np.ndarray] | None:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
         if self._source is None:
-            if not self.manifest.get("origin"):
-                return None
-            try:
-                self._source = reopen(self.manifest["origin"], like=self._encoder_spec(), near=self.encoder_folder)
-            except DataError:
+            origin = self.manifest.get("origin")
+            self._source = reopen_if_available(origin, self._encoder_spec(), near=self.encoder_folder)
+            if self._source is None:
                 return None
         positions = {name: position for position, name in enumerate(self._source.ids)}
         if not all(name in positions for name in self.ids):

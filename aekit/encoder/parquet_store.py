@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aekit.data.source import Source
+from aekit.encoder._parquet_parts import MANIFEST, known_checksums, read_part
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.inference import Precision
-from aekit.encoder.parquet_parts import MANIFEST, known_checksums, read_part
-from aekit.errors import DataError, IdentityError
+from aekit.errors import DamagedError, DataError, IdentityError
 from aekit.io.atomic import atomic_file, file_sha256, write_text
 from aekit.io.csv_files import csv_text
 from aekit.io.manifests import check_files, write_manifest
@@ -86,7 +86,7 @@ class Store:
         for part in sorted(folder.glob("part-*.parquet")):
             try:
                 self.stored |= self._read_hashes(part)
-            except IdentityError as error:
+            except DamagedError as error:
                 warn(f"{error}; its samples are embedded again")
                 part.unlink()
         self.parts = sorted(folder.glob("part-*.parquet"))

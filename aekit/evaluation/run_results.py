@@ -71,11 +71,34 @@ class EvaluationRecord(Manifest):
     checks: dict[str, CheckRecord]
 
 
+class ObjectiveRecord(Manifest):
+    """Section ``[objective]`` of a recipe."""
+
+    variants: list[str]
+    pretexts: list[str]
+
+
+class TrainRecord(Manifest):
+    """Section ``[train]`` of a recipe."""
+
+    seed: int
+
+
+class RecipeRecord(Manifest):
+    """The resolved recipe of a run."""
+
+    data: dict[str, Any]
+    encoder: dict[str, Any]
+    objective: ObjectiveRecord
+    train: TrainRecord
+    evaluate: dict[str, Any] = Field(default_factory=dict)
+
+
 class RunResults(Manifest):
     """Entries of ``results.json`` of a run."""
 
     digest: Sha256
-    recipe: dict[str, dict[str, Any]]
+    recipe: RecipeRecord
     trained: dict[str, Any]
     objective: dict[str, Any]
     data: OriginRecord

@@ -26,7 +26,7 @@ from aekit.encoder.inference import Precision
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._hits import Hits
-from aekit.index.index_manifest import Similarity as Similarity, read_index_manifest, read_metadata
+from aekit.index._index_manifest import Similarity as Similarity, read_index_manifest, read_metadata
 from aekit.io.manifests import explain_read_errors
 from aekit.io.summaries import html_summary
 from aekit.progress import warn

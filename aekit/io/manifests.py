@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from aekit.errors import AekitError, IdentityError, print_traceback, printable
+from aekit.errors import AekitError, DamagedError, print_traceback, printable
 from aekit.io.atomic import file_sha256, write_json
 
 SEAL = "seal"
@@ -50,6 +50,13 @@ class OriginRecord(Manifest):
     data: str
     source: str | None = None
     options: dict[str, Any] | None = None
+    made_by: str | None = None
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> OriginRecord:
+        if self.source is not None and self.options is None:
+            raise ValueError("options: Field required")
+        return self
 
 
 def write_manifest(path: Path, value: Mapping[str, Any]) -> None:
@@ -67,12 +74,12 @@ def unsealed(value: dict[str, Any]) -> dict[str, Any]:
     """Return entries without their seal, after checking it.
 
     Raises:
-        IdentityError: it is missing, or the entries have changed.
+        DamagedError: it is missing, or the entries have changed.
     """
     seal = value.pop(SEAL, None)
     if seal != _seal(value):
         problem = "has no seal" if seal is None else "its entries differ from its seal"
-        raise IdentityError(f"is damaged: {problem}; it was changed after aekit wrote it")
+        raise DamagedError(f"is damaged: {problem}; it was changed after aekit wrote it")
     return value
 
 
@@ -89,18 +96,18 @@ def read_manifest(path: Path, model: type[Manifest], *, kind: str = "", version:
         the entries, without the seal.
 
     Raises:
-        IdentityError: it is missing or damaged, of another format, or an entry is missing or has a wrong type or value; the
+        DamagedError: it is missing or damaged, of another format, or an entry is missing or has a wrong type or value; the
             message names the first one.
     """
     value = read_entries(path)
     with explain_read_errors(path):
         if version is not None and value.get("format") != version:
             written = printable(repr(value.get("format")))
-            raise IdentityError(f"{path}: {kind} format {written}, this aekit reads {version}; make it again")
+            raise DamagedError(f"{path}: {kind} format {written}, this aekit reads {version}; make it again")
         try:
             unsealed(value)
-        except IdentityError as error:
-            raise IdentityError(f"{path}: {error}") from None
+        except DamagedError as error:
+            raise DamagedError(f"{path}: {error}") from None
         check_entries(path, value, model)
     return value
 
@@ -109,7 +116,7 @@ def check_entries(path: Path, value: Any, model: type[Manifest]) -> None:
     """Check entries against their model.
 
     Raises:
-        IdentityError: one is missing, or has a wrong type or value.
+        DamagedError: one is missing, or has a wrong type or value.
     """
     try:
         model.model_validate(value)
@@ -117,23 +124,21 @@ def check_entries(path: Path, value: Any, model: type[Manifest]) -> None:
         problem = error.errors(include_url=False, include_context=False)[0]
         place = printable(".".join(map(str, problem["loc"])))
         expected = problem["msg"].removeprefix("Value error, ")
-        raise IdentityError(f"{path}: is damaged: {f'{place}: ' if place else ''}{printable(expected)}") from None
+        raise DamagedError(f"{path}: is damaged: {f'{place}: ' if place else ''}{printable(expected)}") from None
 
 
 def read_entries(path: Path) -> dict[str, Any]:
     """Read the entries of a manifest without checking them, to see which kind of manifest it is.
 
     Raises:
-        IdentityError: the file is missing, too large, or no JSON object.
+        DamagedError: the file is missing, too large, or no JSON object.
     """
     with explain_read_errors(path):
         if path.stat().st_size > MAX_BYTES:
-            raise IdentityError(
-                f"{path}: is damaged: has {path.stat().st_size:,} bytes; expected {MAX_BYTES:,} at most"
-            )
+            raise DamagedError(f"{path}: is damaged: has {path.stat().st_size:,} bytes; expected {MAX_BYTES:,} at most")
         value = json.loads(path.read_text("utf-8"))
         if not isinstance(value, dict):
-            raise IdentityError(f"{path}: is damaged: expected an object, not {type(value).__name__}")
+            raise DamagedError(f"{path}: is damaged: expected an object, not {type(value).__name__}")
     return value
 
 
@@ -146,7 +151,7 @@ def explain_read_errors(place: Path, what_to_do: str = "") -> Iterator[None]:
         what_to_do: with a damaged one, for the message.
 
     Raises:
-        IdentityError: any error but those of aekit.
+        DamagedError: any error but those of aekit.
     """
     try:
         yield
@@ -155,7 +160,7 @@ def explain_read_errors(place: Path, what_to_do: str = "") -> Iterator[None]:
     except Exception as error:  # damaged content can raise anything
         print_traceback(error)
         hint = f"; {what_to_do}" if what_to_do else ""
-        raise IdentityError(f"{place}: {_reason(error)}{hint}") from error
+        raise DamagedError(f"{place}: {_reason(error)}{hint}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -198,18 +203,18 @@ def check_files(
         manifest: name of the manifest, for the message.
 
     Raises:
-        IdentityError: a name leads out of the folder, or has no checksum; a file is missing, a link or damaged.
+        DamagedError: a name leads out of the folder, or has no checksum; a file is missing, a link or damaged.
     """
     for name in needed:
         if name not in expected:
-            raise IdentityError(f"{folder / manifest}: is damaged: sha256: has no entry for {printable(repr(name))}")
+            raise DamagedError(f"{folder / manifest}: is damaged: sha256: has no entry for {printable(repr(name))}")
     for name, digest in expected.items():
         path = path_inside(folder, name)
         if not path.is_file():
-            raise IdentityError(f"{path}: is missing; {what_to_do}")
+            raise DamagedError(f"{path}: is missing; {what_to_do}")
         with explain_read_errors(path, what_to_do):
             if file_sha256(path) != digest:
-                raise IdentityError(f"{path}: is damaged (its sha256 differs from the {manifest}); {what_to_do}")
+                raise DamagedError(f"{path}: is damaged (its sha256 differs from the {manifest}); {what_to_do}")
 
 
 def path_inside(folder: Path, name: str, place: str = "") -> Path:
@@ -221,13 +226,13 @@ def path_inside(folder: Path, name: str, place: str = "") -> Path:
         place: of the name in the manifest, for the message.
 
     Raises:
-        IdentityError: the name leads out of the folder, or the file is a link.
+        DamagedError: the name leads out of the folder, or the file is a link.
     """
     if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name or len(name) > 255:
-        raise IdentityError(f"{folder}: is damaged: {place}{printable(repr(name))} is no name inside the folder")
+        raise DamagedError(f"{folder}: is damaged: {place}{printable(repr(name))} is no name inside the folder")
     path = folder / name
     if path.is_symlink():
-        raise IdentityError(f"{path}: is a link; expected a file inside the folder")
+        raise DamagedError(f"{path}: is a link; expected a file inside the folder")
     return path
 
 

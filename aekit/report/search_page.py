@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aekit.data.opening import open_data, reopen
+from aekit.data.opening import open_data
+from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex
@@ -94,11 +95,8 @@ def _cells(
 
 
 def _source_of(index: VectorIndex) -> Source | None:
-    encoder, origin = index.encoder(), index.manifest["origin"]
-    try:
-        return reopen(origin, like=encoder.spec, near=index.folder) if encoder and origin else None
-    except DataError:
-        return None
+    encoder = index.encoder()
+    return reopen_if_available(index.manifest["origin"], encoder.spec, near=index.folder) if encoder else None
 
 
 def _file(query: str, index: VectorIndex, options: dict[str, Any] | None) -> np.ndarray | None:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from aekit.analysis.layouts import project
-from aekit.data.opening import reopen
+from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex, open_index
@@ -228,10 +228,7 @@ class Catalog:
     def _samples(self) -> tuple[Source | None, dict[int, int]]:
         """Return the indexed data, or None if it is not available, and the position in it of each row."""
         encoder, origin = self.index.encoder(), self.index.manifest["origin"]
-        try:
-            source = reopen(origin, like=encoder.spec, near=self.index.folder) if encoder and origin else None
-        except DataError:
-            source = None
+        source = reopen_if_available(origin, encoder.spec, near=self.index.folder) if encoder else None
         positions = {name: position for position, name in enumerate(source.ids)} if source else {}
         return source, {row: positions[name] for row, name in enumerate(self.index.ids) if name in positions}
 

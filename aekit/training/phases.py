@@ -205,8 +205,8 @@ class _Log:
         self.last_loss: float | None = None
         if folder:
             path = folder / "log.jsonl"
-            lines = path.read_text("utf-8").splitlines() if path.exists() and after else []
             with explain_read_errors(path):
+                lines = path.read_text("utf-8").splitlines() if path.exists() and after else []
                 lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= after]
                 self.last_loss = float(json.loads(lines[-1])["loss"]) if lines else None
             with explain_write_errors(folder):

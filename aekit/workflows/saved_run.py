@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import Source
@@ -96,10 +97,14 @@ class SavedRun:
     def report(self) -> None:
         """Write ``report.html``, and add its findings to ``results.json`` and to the model card."""
         results = self.results
-        check_files(self.folder, results["sha256"], "fit the run again", manifest=RESULTS)
+        # Predictions may be removed, but not changed.
+        lacking = {FILE} - {path.name for path in self.folder.glob(FILE)}
+        known = {name: digest for name, digest in results["sha256"].items() if name not in lacking}
+        needed = {FILE} - lacking if "evaluation" in results else ()
+        check_files(self.folder, known, "fit the run again", needed=needed, manifest=RESULTS)
         evaluation, rows = None, None
         if "evaluation" in results:
-            predictions = load_predictions(self.folder) if FILE in results["sha256"] else {}
+            predictions = load_predictions(self.folder)
             rows = predictions.get("rows")
             evaluation = evaluation_of(results["evaluation"], predictions)
         page = run_page(
@@ -194,7 +199,7 @@ def reopened(folder: Path, data: Any = None, *, device: str | None = None, progr
     recipe = read_recipe(folder / "recipe.toml")
     chosen_device = choose_device(device or recipe.train.device, "device" if device else "train.device")
     results = read_results(folder)
-    origin = results["data"]
+    origin = resolved_origin(results["data"], folder)
     spec = SampleSpec.from_dict(read_description(folder)["spec"])
     try:
         if "source" in origin:

@@ -334,7 +334,7 @@ def test_user_errors(command: Command, run: Path, table: Path, tmp_path: Path) -
     assert "exists already" in command("anomalies", run, table, *out).error
     (tmp_path / "out" / "detector.safetensors").write_bytes(b"no")
     error = command("anomalies", run, table, "--detector", tmp_path / "out", "-o", tmp_path / "o", "-q").error
-    assert "detector.safetensors does not load" in error
+    assert "detector.safetensors: is damaged" in error
 
 
 def test_an_embedding_wider_than_its_samples(tmp_path: Path) -> None:

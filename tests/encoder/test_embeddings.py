@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,15 +18,16 @@ import pytest
 import torch
 from commands import Said
 from PIL import Image
+from resealing import reseal
 
 import aekit
 from aekit.data.source import ArraySource
 from aekit.encoder import parquet_store as store
+from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embedding import BatchEmbedder
 from aekit.encoder.embeddings import open_embeddings
 from aekit.encoder.loading import encoder_of
-from aekit.encoder.parquet_parts import FORMAT
-from aekit.errors import DataError, IdentityError
+from aekit.errors import DataError, DataWarning, IdentityError
 
 FAST = {"train.epochs": 1, "train.precision": "fp32"}
 
@@ -247,3 +251,60 @@ def test_an_embedding_that_is_not_finite_is_named(encoder: aekit.Encoder) -> Non
     table[7, 0] = -1e38
     with pytest.raises(DataError, match="7: its embedding is not finite"):
         small.embed(table * 3)
+
+
+def test_embedding_again_restores_a_damaged_part(encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path) -> None:
+    whole = encoder.embed(images, out=tmp_path / "e").vectors
+    (part,) = (tmp_path / "e").glob("part-*.parquet")
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    with pytest.warns(DataWarning, match=r"part-00000\.parquet: is damaged .*its samples are embedded again"):
+        again = encoder.embed(images, out=tmp_path / "e")
+    assert np.array_equal(again.vectors, whole) and len(aekit.Embeddings.open(tmp_path / "e")) == len(images)
+
+
+def test_parts_of_another_encoder_are_refused_and_kept(
+    encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    encoder.embed(images, out=tmp_path / "e")
+    shutil.rmtree(tmp_path / "e" / "encoder")
+    (part,) = (tmp_path / "e").glob("part-*.parquet")
+    before = part.read_bytes()
+    with pytest.raises(IdentityError, match="comes from encoder"):
+        encoder.with_random_weights(5).embed(images, out=tmp_path / "e")
+    assert part.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"count": 299}, "count: 299, but the parts have 300 rows"),
+        ({"dim": 10**12}, "dim: Input should be less than or equal to"),
+        ({"dim": 5}, "vectors of type"),
+        ({"digest": "0" * 64}, "comes from encoder 000000000000"),
+        ({"parts": []}, "parts: List should have at least 1 item"),
+        ({"origin": "x"}, "origin: Input should be a valid dictionary"),
+    ],
+)
+def test_a_manifest_that_contradicts_its_parts_is_refused(
+    changes: dict[str, Any], problem: str, encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    encoder.embed(images, out=tmp_path / "e")
+    reseal(tmp_path / "e" / "manifest.json", **changes)
+    with pytest.raises(IdentityError, match=problem):
+        _ = aekit.Embeddings.open(tmp_path / "e").vectors
+
+
+def test_a_part_that_is_listed_twice_or_elsewhere_is_refused(
+    encoder: aekit.Encoder, images: np.ndarray, tmp_path: Path
+) -> None:
+    encoder.embed(images, out=tmp_path / "e")
+    path = tmp_path / "e" / "manifest.json"
+    (part,) = json.loads(path.read_text())["parts"]
+    reseal(path, parts=[part, part], count=600)
+    with pytest.raises(IdentityError, match="parts: a file is listed twice"):
+        aekit.Embeddings.open(tmp_path / "e")
+    reseal(path, parts=[part | {"file": "../part-00000.parquet"}], count=300)
+    with pytest.raises(IdentityError, match="file: String should match pattern"):
+        aekit.Embeddings.open(tmp_path / "e")

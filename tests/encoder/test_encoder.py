@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,35 @@ def test_spec_round_trips() -> None:
     spec = SampleSpec("image", (3, 20, 30), "uint16", "crop")
     assert SampleSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
     assert spec.size == 1800 and spec.nbytes == 3600
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"spec": {"kind": "image", "shape": [1, 2**31, 8], "dtype": "uint8", "resize": None}},
+            "spec.shape.1: Input should",
+        ),
+        ({"spec": {"kind": "image", "shape": [1, 2**20, 2**20], "dtype": "uint8", "resize": None}}, "values; expected"),
+        ({"spec": {"kind": "image", "shape": [64], "dtype": "uint8", "resize": None}}, "shape of 1 axes; expected 3"),
+        ({"check": [0.0] * 17}, "check: List should have at most 16 items"),
+        ({"check": [float("nan")]}, "check.0: Input should be a finite number"),
+        ({"plugins": []}, "plugins: List should have at least 1 item"),
+        ({"programs": {"head": "../x.pt2"}}, "sha256: has no entry for '../x.pt2'"),
+        (
+            {"programs": {"head": "../x.pt2"}, "sha256": {"../x.pt2": "0" * 64}},
+            "'../x.pt2' is no name inside the folder",
+        ),
+    ],
+)
+def test_a_description_is_checked_before_anything_is_built(changes: dict[str, Any], problem: str, saved: Path) -> None:
+    reseal(saved / "encoder.json", **changes)
+    with pytest.raises(IdentityError, match=re.escape(problem)):
+        aekit.load(saved)
+
+
+def test_a_layer_that_the_file_cannot_fill_is_refused_before_its_memory_is_filled(saved: Path) -> None:
+    architecture = json.loads((saved / "encoder.json").read_text())["architecture"]
+    reseal(saved / "encoder.json", architecture=architecture | {"dim": 2**17})
+    with pytest.raises(IdentityError, match=r"a network of [\d,]+ values is described, its file has"):
+        aekit.load(saved)

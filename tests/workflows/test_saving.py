@@ -102,7 +102,7 @@ FAULTS = {
     "evaluation": (break_evaluation, "evaluation failed: ZeroDivisionError: by zero"),
     "disk": (lambda patch: full_disk(patch, "report.html"), "report failed: .*report.html: cannot be written: the disk is full"),
     "results": (lambda patch: patch.setattr(
-        "aekit.workflows.saved_run.write_json", raising(OSError(errno.ENOSPC, "No space left on device"))
+        "aekit.workflows.saved_run.write_results", raising(OSError(errno.ENOSPC, "No space left on device"))
     ), "evaluation failed: OSError: .*No space left on device"),
 }  # fmt: skip
 

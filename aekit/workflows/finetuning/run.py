@@ -304,12 +304,8 @@ class _Finetuning:
 
     def _choice(self, best: BestEpoch) -> dict[str, Any]:
         """Return the selected epoch, counted from 1, with its metrics; epoch 0 is logistic regression on the frozen encoder."""
-        return {
-            "epoch": best.best + 1,
-            "run": best.epochs,
-            "selected_on": self._selected_on(),
-            **best.metrics(best.best),
-        }
+        chosen = {"epoch": best.best + 1, "run": best.epochs, "selected_on": self._selected_on()}
+        return chosen | best.metrics(best.best)
 
     def _selected_on(self) -> str:
         count = len(self.choose_labels)

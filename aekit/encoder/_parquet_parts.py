@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
+from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError, IdentityError
 from aekit.io.manifests import (
     Checksums,
@@ -87,8 +89,8 @@ class Parts:
         """
         path = path_inside(self.folder, name)
         with explain_read_errors(path, RESTORE):
-            found = path.stat()
-        state = (found.st_ino, found.st_size, found.st_mtime_ns)
+            status = path.stat()
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._checked.get(name) != state:
             (expected,) = (part["sha256"] for part in self.manifest["parts"] if part["file"] == name)
             check_files(self.folder, {name: expected}, RESTORE)
@@ -162,7 +164,8 @@ def read_part(folder: Path, name: str, manifest: Mapping[str, Any], columns: Seq
         columns: names of the columns to read; None: all.
 
     Raises:
-        IdentityError: it is damaged, or of other embeddings.
+        DamagedError: it is damaged.
+        IdentityError: it is of another encoder.
     """
     path = path_inside(folder, name)
     with explain_read_errors(path, RESTORE):
@@ -173,8 +176,8 @@ def read_part(folder: Path, name: str, manifest: Mapping[str, Any], columns: Seq
             raise ValueError(f"has vectors of type {vector}; expected {manifest['dim']} entries")
         if vector.value_type != pa.float32() or any(schema.field(text).type != pa.string() for text in ("id", "hash")):
             raise ValueError("has columns of other types than embeddings have")
-        if (schema.metadata or {}).get(b"aekit.digest", b"").decode() != manifest["digest"]:
-            raise ValueError("holds vectors of another encoder")
+        digest = (schema.metadata or {}).get(b"aekit.digest", b"").decode()
+        check_same_encoder(manifest["digest"], digest, what="this embedding", maker=f"{path} is")
         rows = {part["file"]: part["rows"] for part in manifest.get("parts", ())}.get(name, file.metadata.num_rows)
         if file.metadata.num_rows != rows:
             raise ValueError(f"has {file.metadata.num_rows} rows, the manifest says {rows}")
@@ -182,6 +185,8 @@ def read_part(folder: Path, name: str, manifest: Mapping[str, Any], columns: Seq
         table.validate(full=True)
         if len(table) != rows or any(table[text].null_count for text in table.column_names if text in _NEVER_NULL):
             raise ValueError("lacks values")
+        if "vector" in table.column_names and not np.isfinite(table["vector"].combine_chunks().flatten()).all():
+            raise ValueError("has vectors that are not finite")
         return table
 
 
