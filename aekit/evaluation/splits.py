@@ -146,7 +146,9 @@ def stratified_cap(split: Split, max_samples: int, labels: np.ndarray | None, se
         return sample
     parts = [
         stratified_sample(part, labels, len(drawn), seed=seed)
-        for part, drawn in zip((split.train, split.validation, split.test), (sample.train, sample.validation, sample.test))
+        for part, drawn in zip(
+            (split.train, split.validation, split.test), (sample.train, sample.validation, sample.test)
+        )
     ]
     return replace(sample, train=parts[0], validation=parts[1], test=parts[2])
 

@@ -274,7 +274,13 @@ def aekit_register_evaluators() -> list[Entry]:
             2,
             ("concurrent",),
         ),
-        Entry("svm", f"{at}.svm:evaluate", "fits a support vector machine, linear or rbf", 2, ("labels", "concurrent", "slow")),
+        Entry(
+            "svm",
+            f"{at}.svm:evaluate",
+            "fits a support vector machine, linear or rbf",
+            2,
+            ("labels", "concurrent", "slow"),
+        ),
         Entry(
             "mlp-head",
             f"{at}.mlp_head:evaluate",

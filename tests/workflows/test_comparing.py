@@ -462,4 +462,7 @@ def test_quick_evaluations_are_another_column_than_thorough_ones(tmp_path: Path)
         record["evaluation"] |= {"mode": "quick" if number == 2 else "thorough"} if number else {}
         (folder / "results.json").write_text(json.dumps(record))
     (row,) = rows_of(compare(tmp_path)).values()
-    assert row.statistics["knn accuracy (mode=thorough)"].count == 2 and row.statistics["knn accuracy (mode=quick)"].count == 1
+    assert (
+        row.statistics["knn accuracy (mode=thorough)"].count == 2
+        and row.statistics["knn accuracy (mode=quick)"].count == 1
+    )

@@ -42,7 +42,7 @@ def evaluate(
     n_init: Annotated[int, Field(ge=1, description="initializations of the clusters, of which the best is kept")] = 3,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the centers and the bootstrap")] = 0,
 ) -> Result:
-    """Fit a Gaussian mixture, as scikit-learn's, to whitened principal components of train and validation, and cluster the test split.
+    """Fit a Gaussian mixture to whitened principal components of train and validation, and cluster the test split.
 
     Each test sample joins its most probable cluster. With labels: accuracy under the best one-to-one matching of clusters and
     classes (Hungarian), NMI and ARI. Always: the silhouette, and the number of clusters that the likelihood of the validation
@@ -109,7 +109,9 @@ def _fit(rows: np.ndarray, count: int, covariance: str, n_init: int, seed: int) 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    model = GaussianMixture(count, covariance_type=covariance, reg_covar=REGULARIZATION, n_init=n_init, random_state=seed)
+    model = GaussianMixture(
+        count, covariance_type=covariance, reg_covar=REGULARIZATION, n_init=n_init, random_state=seed
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters: the metrics show it
         return model.fit(rows)

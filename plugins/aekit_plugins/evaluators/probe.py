@@ -65,9 +65,7 @@ def evaluate(
             return fit_ridge(embeddings[rows], labels[rows], values)
         x, y, wide = embeddings[rows], labels[rows], tolerance == SEARCH_TOLERANCE and embeddings.shape[1] > WIDE
         directions = SEARCH_DIRECTIONS if wide else None
-        return fit_logistic(
-            x, y, values, max_iterations=max_iterations, tolerance=tolerance, max_directions=directions
-        )
+        return fit_logistic(x, y, values, max_iterations=max_iterations, tolerance=tolerance, max_directions=directions)
 
     def score_c_values(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
         path = fit(train, c_values, SEARCH_TOLERANCE)
