@@ -78,7 +78,7 @@ ENVIRONMENT = """## Environment variables
 | variable | meaning |
 |---|---|
 | `AEKIT_DATA` | folder of data sets that `torchvision:NAME` and other sources search first |
-| `AEKIT_CACHE` | folder for data that is decoded once because it does not fit into memory, and for the features of baselines (at most 2 GiB); default `~/.cache/aekit` |
+| `AEKIT_CACHE` | folder for large data that is decoded once, and for the features of baselines; default `~/.cache/aekit` |
 | `AEKIT_MEMORY` | memory for samples and for what a file unpacks to: `2GB`, `512MiB` or bytes |
 | `AEKIT_DISABLE_PLUGINS` | plugins or distributions to disable, separated by commas |
 | `AEKIT_NO_PLUGIN_AUTOLOAD=1` | load built-in plugins only |

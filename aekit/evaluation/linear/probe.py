@@ -103,10 +103,10 @@ def fit_logistic(
     does. Two classes have a row of `coef` each, one the negative of the other; the penalty then counts their difference,
     so that the probabilities are those of scikit-learn's binary model of equal ``C``, whose coef is ``coef[1] - coef[0]``.
 
-    The best coefficients lie in the span of the samples: with fewer samples than features the search takes place in a basis of it.
+    The best coefficients lie in the span of the samples: with fewer samples than features the search is in a basis of it.
     The search is preconditioned by the curvature along the principal directions of the features, plus the penalty. The
-    weakest, the strongest and the middle strength are fitted first, as one batch (little data: all strengths); those between two fitted strengths then start
-    between their solutions, as the next batch, and so on.
+    weakest, the strongest and the middle strength are fitted first, as one batch; those between two fitted strengths then start
+    between their solutions, as the next batch, and so on. For little data all strengths are one batch.
 
     Args:
         x: (N, D) training features.

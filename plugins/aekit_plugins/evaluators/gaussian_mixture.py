@@ -39,10 +39,10 @@ def evaluate(
     ] = "full",
     components: Annotated[int, Field(ge=1, description="principal components of wider embeddings")] = 32,
     max_samples: Annotated[int, Field(ge=10, description="maximum number of samples to fit on")] = 10_000,
-    n_init: Annotated[int, Field(ge=1, description="initializations of the clusters, of which the best is kept")] = 3,
+    n_init: Annotated[int, Field(ge=1, description="initializations, of which the best is kept")] = 3,
     seed: Annotated[int, Field(ge=0, description="seed of the drawn samples, the centers and the bootstrap")] = 0,
 ) -> Result:
-    """Fit a Gaussian mixture, as scikit-learn's, to whitened principal components of train and validation, and cluster the test split.
+    """Fit a Gaussian mixture to whitened principal components of train and validation, and cluster the test split.
 
     Each test sample joins its most probable cluster. With labels: accuracy under the best one-to-one matching of clusters and
     classes (Hungarian), NMI and ARI. Always: the silhouette, and the number of clusters that the likelihood of the validation
@@ -60,7 +60,7 @@ def evaluate(
     x = _whiten(embeddings, rows, components)
 
     def score(train: np.ndarray, validation: np.ndarray, k: int) -> float:
-        return float(_fit(train, k, covariance, 1, seed).score(validation))
+        return float(_fit(train, k, covariance, n_init, seed).score(validation))
 
     unsupervised_count, scores = choose_cluster_count(score, x, split, seed, MAX_CHOOSING_SAMPLES)
     count, chosen_on = clusters, "the option clusters"
