@@ -19,19 +19,9 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.image import squared_errors
 from aekit.evaluation.neighbors import nearest_neighbors
-from aekit.io.manifests import (
-    Checksums,
-    Manifest,
-    Sha256,
-    check_files,
-    checksums,
-    explain_read_errors,
-    read_manifest,
-    write_manifest,
-)
+from aekit.io.manifests import Sha256, TensorsFormat, TensorsManifest, explain_read_errors
 from aekit.objectives.autoencoder import Autoencoder
 
-FORMAT, TENSORS = 2, "detector.safetensors"
 NEIGHBORS = 5
 MAX_COVARIANCE = 2048
 """Most dimensions of an embedding whose covariance is estimated."""
@@ -46,14 +36,18 @@ TAIL = 0.1
 _LEVELS = 1001
 
 
-class DetectorManifest(Manifest):
+class DetectorManifest(TensorsManifest):
     """Entries of ``detector.json``."""
 
     encoder: Sha256
     scores: Annotated[
         list[Literal["reconstruction", "negative-elbo", "code", "neighbors", "combined"]], Field(min_length=2)
     ]
-    sha256: Checksums
+
+
+FORMAT = TensorsFormat(
+    "detector", 2, DetectorManifest, "detector.json", "detector.safetensors", "fit it again with aekit anomalies"
+)
 
 
 @dataclass
@@ -181,9 +175,8 @@ class Detector:
 
     def save(self, folder: Path) -> None:
         """Write ``detector.json`` and ``detector.safetensors`` into an existing folder."""
-        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / TENSORS)
-        record = {"format": FORMAT, "encoder": self.digest, "scores": self.names}
-        write_manifest(folder / "detector.json", record | {"sha256": checksums(folder, [TENSORS])})
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / FORMAT.tensors)
+        FORMAT.write(folder, {"encoder": self.digest, "scores": self.names})
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder) -> Detector:
@@ -196,13 +189,11 @@ class Detector:
         path = Path(folder) / "detector.json"
         if not path.is_file():
             raise DataError(f"{folder}: no detector here; expected a folder that aekit anomalies wrote")
-        description = read_manifest(path, DetectorManifest, kind="detector", version=FORMAT)
+        description = FORMAT.read(path.parent)
         detector = cls(description["encoder"], description["scores"])
         detector.check(encoder, f"the detector in {folder}")
-        what_to_do = "fit it again with aekit anomalies"
-        check_files(path.parent, description["sha256"], what_to_do, needed=[TENSORS], manifest=path.name)
-        with explain_read_errors(path.with_name(TENSORS), what_to_do):
-            detector.tensors = load_file(path.with_name(TENSORS))
+        with explain_read_errors(path.with_name(FORMAT.tensors), FORMAT.remedy):
+            detector.tensors = load_file(path.with_name(FORMAT.tensors))
             detector._check_tensors(encoder.dim)
         return detector
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -215,6 +216,48 @@ def check_files(
         with explain_read_errors(path, what_to_do):
             if file_sha256(path) != digest:
                 raise DamagedError(f"{path}: is damaged (its sha256 differs from the {manifest}); {what_to_do}")
+
+
+class TensorsManifest(Manifest):
+    """Base of the models of manifests with a file of tensors beside them."""
+
+    sha256: Checksums
+
+
+@dataclass(frozen=True)
+class TensorsFormat:
+    """How a kind of artifact is kept: a manifest, and a file of tensors whose checksum the manifest holds.
+
+    Attributes:
+        kind: kind of artifact, for messages.
+        version: of the format.
+        model: of the manifest.
+        manifest: name of its file.
+        tensors: name of the file of tensors.
+        remedy: what to do with a damaged artifact, for messages.
+    """
+
+    kind: str
+    version: int
+    model: type[TensorsManifest]
+    manifest: str
+    tensors: str
+    remedy: str
+
+    def write(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Write the manifest beside the tensors, which are written already."""
+        described = {"format": self.version, **record, "sha256": checksums(folder, [self.tensors])}
+        write_manifest(folder / self.manifest, described)
+
+    def read(self, folder: Path) -> dict[str, Any]:
+        """Read the manifest, and check the tensors.
+
+        Raises:
+            IdentityError: either is missing or damaged, or of another format.
+        """
+        record = read_manifest(folder / self.manifest, self.model, kind=self.kind, version=self.version)
+        check_files(folder, record["sha256"], self.remedy, needed=[self.tensors], manifest=self.manifest)
+        return record
 
 
 def path_inside(folder: Path, name: str, place: str = "") -> Path:

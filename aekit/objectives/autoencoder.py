@@ -16,32 +16,22 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import load
 from aekit.errors import DataError
 from aekit.io.atomic import atomic_folder
-from aekit.io.manifests import (
-    Checksums,
-    Count,
-    Manifest,
-    Sha256,
-    check_files,
-    checksums,
-    explain_read_errors,
-    read_manifest,
-    write_manifest,
-)
+from aekit.io.manifests import Count, Sha256, TensorsFormat, TensorsManifest, explain_read_errors
 from aekit.io.weights import load_weights, save_weights
 from aekit.objectives.base import Batch, Objective, Step, Variant
 from aekit.objectives.losses import LOSSES
 
-FORMAT, WEIGHTS = 2, "weights.safetensors"
 
-
-class DecoderManifest(Manifest):
+class DecoderManifest(TensorsManifest):
     """Entries of ``decoder.json``."""
 
     encoder: Sha256
     loss: str
     options: dict[str, Any]
     frozen: Count
-    sha256: Checksums
+
+
+FORMAT = TensorsFormat("decoder", 2, DecoderManifest, "decoder.json", "weights.safetensors", "fit the run again")
 
 
 class Autoencoder(Objective):
@@ -192,11 +182,10 @@ class Autoencoder(Objective):
     def save_decoder(self, folder: str | Path) -> None:
         """Write ``decoder.json`` and ``weights.safetensors`` to a new folder."""
         with atomic_folder(Path(folder)) as part:
-            save_weights(self._decoding(), part / WEIGHTS)
+            save_weights(self._decoding(), part / FORMAT.tensors)
             loss = {"loss": self.loss_name, "options": self.loss_options}
             frozen = trunk.number if (trunk := self.frozen_trunk()) else 0
-            record = {"format": FORMAT, "encoder": self.encoder.digest, **loss, "frozen": frozen}
-            write_manifest(part / "decoder.json", record | {"sha256": checksums(part, [WEIGHTS])})
+            FORMAT.write(part, {"encoder": self.encoder.digest, **loss, "frozen": frozen})
 
     def _decoding(self) -> nn.ModuleDict:
         return nn.ModuleDict({"decoder": self.decoder, "likelihood": self.likelihood})
@@ -226,8 +215,7 @@ def load_autoencoder(
     folder = Path(run) / "decoder"
     if not (folder / "decoder.json").is_file():
         raise DataError(f"{run}: has no decoder; only runs with an autoencoder objective have one")
-    record = read_manifest(folder / "decoder.json", DecoderManifest, kind="decoder", version=FORMAT)
-    check_files(folder, record["sha256"], "fit the run again", needed=[WEIGHTS], manifest="decoder.json")
+    record = FORMAT.read(folder)
     encoder = load(run, device=device)
     check_same_encoder(record["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")
     with explain_read_errors(folder / "decoder.json"), temporary_seed(0):
@@ -237,7 +225,7 @@ def load_autoencoder(
         for variant in (variants or {}).values():
             variant.prepare(part.preprocess)
         autoencoder = Autoencoder(encoder, part.decoder(), variants or {}, record["loss"], part, options)
-    load_weights(autoencoder._decoding(), folder / WEIGHTS)
+    load_weights(autoencoder._decoding(), folder / FORMAT.tensors)
     return autoencoder.eval().to(device)
 
 

@@ -9,35 +9,27 @@ from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import IdentityError, PluginError
 from aekit.io.atomic import atomic_folder
-from aekit.io.manifests import (
-    Checksums,
-    Manifest,
-    PluginRecord,
-    Sha256,
-    check_files,
-    checksums,
-    explain_read_errors,
-    read_manifest,
-    write_manifest,
-)
+from aekit.io.manifests import PluginRecord, Sha256, TensorsFormat, TensorsManifest, explain_read_errors, read_manifest
 from aekit.io.weights import load_weights, save_weights
 from aekit.objectives.base import Objective, Pretext, PretextObjective
 from aekit.registry.discovery import registry
 from aekit.registry.options import validate_options
 
-FORMAT, WEIGHTS, RECORD = 2, "weights.safetensors", "pretext.json"
+RECORD = "pretext.json"
 FOLDER = "pretexts"
 SHOWN = "heads"
 """Folder of tasks without an application, saved only for the run's page."""
 
 
-class PretextManifest(Manifest):
+class PretextManifest(TensorsManifest):
     """Entries of ``pretext.json``."""
 
     encoder: Sha256
     plugin: PluginRecord
     options: dict[str, Any]
-    sha256: Checksums
+
+
+FORMAT = TensorsFormat("pretext", 2, PretextManifest, RECORD, "weights.safetensors", "fit the run again")
 
 
 def save_pretexts(objective: Objective, run: str | Path) -> list[Path]:
@@ -71,9 +63,9 @@ def _save(part: PretextObjective, parent: Path) -> Path:
     assert part.plugin is not None
     folder = parent / part.plugin.name
     with atomic_folder(folder) as half:
-        save_weights(part.pretext, half / WEIGHTS)
-        record = {"plugin": part.plugin.to_dict(), "options": part.options, "sha256": checksums(half, [WEIGHTS])}
-        write_manifest(half / RECORD, {"format": FORMAT, "encoder": part.encoder.digest, **record})
+        save_weights(part.pretext, half / FORMAT.tensors)
+        record = {"plugin": part.plugin.to_dict(), "options": part.options}
+        FORMAT.write(half, {"encoder": part.encoder.digest, **record})
     return folder
 
 
@@ -103,13 +95,12 @@ def read_pretext_record(folder: Path) -> dict[str, Any]:
     Raises:
         IdentityError: it is damaged, or of another format.
     """
-    return read_manifest(folder / RECORD, PretextManifest, kind="pretext", version=FORMAT)
+    return read_manifest(folder / RECORD, PretextManifest, kind="pretext", version=FORMAT.version)
 
 
 def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
     """Load one task from its folder; raises as `load_pretexts`."""
-    described = read_pretext_record(folder)
-    check_files(folder, described["sha256"], "fit the run again", needed=[WEIGHTS], manifest=RECORD)
+    described = FORMAT.read(folder)
     check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")
     record = described["plugin"]
     if record["kind"] != "pretext":
@@ -119,7 +110,7 @@ def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
     try:
         with explain_read_errors(folder), temporary_seed(0):
             pretext: Pretext = plugin.load()(encoder, **options)
-        load_weights(pretext, folder / WEIGHTS)
+        load_weights(pretext, folder / FORMAT.tensors)
     except IdentityError as error:
         if (plugin.distribution, plugin.version) == (record["distribution"], record["version"]):
             raise

@@ -22,16 +22,7 @@ from aekit.errors import DataError, IdentityError
 from aekit.evaluation.results import Metric
 from aekit.evaluation.run_results import MetricRecord
 from aekit.io.atomic import atomic_file
-from aekit.io.manifests import (
-    Checksums,
-    Manifest,
-    Sha256,
-    check_files,
-    checksums,
-    explain_read_errors,
-    read_manifest,
-    write_manifest,
-)
+from aekit.io.manifests import Manifest, Sha256, TensorsFormat, TensorsManifest, explain_read_errors
 from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.io.weights import load_weights, save_weights
@@ -39,17 +30,20 @@ from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 from aekit.workflows.finetuning._inputs import FinetuneSettings
 
-FORMAT, WEIGHTS = 2, "classifier.safetensors"
 TITLES = {"finetuned": "fine-tuned", "random": "random weights", "frozen": "frozen + logistic regression"}
 
 
-class ClassifierManifest(Manifest):
+class ClassifierManifest(TensorsManifest):
     """Entries of ``classifier.json``."""
 
     digest: Sha256
     classes: Annotated[list[bool | int | float | str], Field(min_length=2)]
     dtype: Annotated[str, StringConstraints(pattern=r"^(bool|u?int(8|16|32|64)|float(16|32|64)|<U[1-9][0-9]{0,4})$")]
-    sha256: Checksums
+
+
+FORMAT = TensorsFormat(
+    "classifier", 2, ClassifierManifest, "classifier.json", "classifier.safetensors", "fine-tune again"
+)
 
 
 class FinetuneResults(Manifest):
@@ -151,17 +145,15 @@ class Classifier:
 
     def save(self, folder: Path) -> None:
         """Write ``classifier.safetensors`` and ``classifier.json``; the encoder is saved separately."""
-        with atomic_file(folder / WEIGHTS) as part:
+        with atomic_file(folder / FORMAT.tensors) as part:
             save_weights(self.linear, part)
         description = {
-            "format": FORMAT,
             "aekit": __version__,
             "digest": self.encoder.digest,
             "classes": self.classes.tolist(),
             "dtype": str(self.classes.dtype),
-            "sha256": checksums(folder, [WEIGHTS]),
         }
-        write_manifest(folder / "classifier.json", description)
+        FORMAT.write(folder, description)
 
 
 @dataclass(frozen=True)
@@ -252,8 +244,7 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
             raise DataError(f"{path}: fine-tuning was interrupted; finish it with aekit finetune --resume")
         raise DataError(f"{path}: no classifier here; expected a folder written by aekit finetune")
     path = folder / "classifier.json"
-    description = read_manifest(path, ClassifierManifest, kind="classifier", version=FORMAT)
-    check_files(folder, description["sha256"], "fine-tune again", needed=[WEIGHTS], manifest=path.name)
+    description = FORMAT.read(folder)
     encoder = load(folder, device=device)
     check_same_encoder(
         description["digest"], encoder.digest, what=f"{folder}/classifier.json", maker="the encoder in the folder is"
@@ -263,5 +254,5 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
         if classes.tolist() != description["classes"] or len(set(description["classes"])) < len(classes):
             raise IdentityError(f"{path}: is damaged: classes: not {len(classes)} different values of {classes.dtype}")
         linear = nn.Linear(encoder.dim, len(classes)).to(device)
-    load_weights(linear, folder / WEIGHTS)
+    load_weights(linear, folder / FORMAT.tensors)
     return Classifier(encoder, linear, classes)
