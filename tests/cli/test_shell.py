@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -46,12 +45,12 @@ def test_results_that_cannot_be_written_are_a_failure(where: str, reason: str) -
 @pytest.mark.parametrize(("where", "code"), [("2>&-", 0), ("2> /dev/full", 2)])
 def test_messages_that_cannot_be_written_stop_no_work(where: str, code: int) -> None:
     # Standard error is closed by those who want no messages; a full disk loses some that somebody wanted.
-    done, output, errors = shell(f"aekit data sklearn:iris {where}")
-    assert (done, errors) == (code, b"") and output.startswith(b"150 samples, 150 usable")
+    done, output, errors = shell(f"aekit --no-plugin knn plugins {where}")
+    assert (done, errors) == (code, b"") and output.startswith(b"kind ") and b" knn " not in output
 
 
 def test_an_error_without_a_place_to_say_it() -> None:
-    assert shell("aekit data nowhere >&- 2>&-")[:2] == (2, b"")
+    assert shell("aekit sreach >&- 2>&-")[:2] == (2, b"")
 
 
 def test_a_reader_that_has_ended() -> None:
@@ -69,16 +68,16 @@ def test_files_do_not_get_the_numbers_of_closed_streams(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "printed"),
-    [("ascii", rb"d\xefgits\U0001f600"), ("latin-1", b"d\xefgits\\U0001f600"), ("utf-8", "dïgits😀".encode())],
+    [("ascii", rb"s\xe9arch\U0001f600"), ("latin-1", b"s\xe9arch\\U0001f600"), ("utf-8", "séarch😀".encode())],
 )
 def test_a_terminal_that_lacks_characters(encoding: str, printed: bytes) -> None:
-    code, _, errors = shell("aekit data sklearn:dïgits😀", PYTHONIOENCODING=encoding)
-    assert code == 2 and errors.startswith(b"error: sklearn:" + printed)
+    code, _, errors = shell("aekit séarch😀", PYTHONIOENCODING=encoding)
+    assert code == 2 and errors.startswith(b"error: no command '" + printed)
 
 
 def test_bytes_that_are_not_text_are_escaped() -> None:
-    code, _, errors = shell("aekit data $'caf\\xe9'")
-    assert code == 2 and rb"caf\udce9: no such file or folder" in errors
+    code, _, errors = shell("aekit $'caf\\xe9'")
+    assert code == 2 and rb"caf\udce9" in errors
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -284,10 +283,5 @@ def test_failures_of_the_machine_are_one_line() -> None:
     for error in (MemoryError("Unable to allocate 7.45 GiB for an array"), RuntimeError(torch_error)):
         line = failure_line(error)
         assert line and line.startswith("out of memory, ") and ("7.45 GiB" in line or "4096 bytes" in line)
-    for bug in (
-        OSError("cannot write mode F as PNG"),
-        RuntimeError("shapes differ"),
-        KeyError("x"),
-        io.UnsupportedOperation("x"),
-    ):
+    for bug in (OSError("cannot write mode F as PNG"), RuntimeError("shapes differ"), KeyError("x")):
         assert failure_line(bug) is None

@@ -46,7 +46,7 @@ PART_BYTES = 100
 def begin(
     arguments: list[str], log: Path, place: Path, kill_at: int = 0, before: Callable[[], object] | None = None
 ) -> tuple[int, int]:
-    """Start a command in a child, which calls `before`; return its process id, and a pipe with the number of its file operations."""
+    """Start a command in a child, which first calls `before`; return its id, and a pipe with the number of file operations."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
