@@ -19,7 +19,10 @@ from aekit.version import __version__ as __version__
 if TYPE_CHECKING:
     from aekit.analysis.anomalies import find_anomalies as find_anomalies
     from aekit.analysis.clustering import find_clusters as find_clusters
+    from aekit.analysis.curation import curate as curate
+    from aekit.analysis.duplicates import find_duplicates as find_duplicates
     from aekit.analysis.explorers import explore as explore
+    from aekit.analysis.label_errors import find_label_errors as find_label_errors
     from aekit.analysis.projection import draw_map as draw_map
     from aekit.data.opening import open_data as open_data
     from aekit.encoder.embeddings import Embeddings as Embeddings
@@ -47,7 +50,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "aekit.analysis.anomalies": "find_anomalies",
     "aekit.analysis.clustering": "find_clusters",
+    "aekit.analysis.curation": "curate",
+    "aekit.analysis.duplicates": "find_duplicates",
     "aekit.analysis.explorers": "explore",
+    "aekit.analysis.label_errors": "find_label_errors",
     "aekit.analysis.projection": "draw_map",
     "aekit.data.opening": "open_data",
     "aekit.encoder.embeddings": "Embeddings",

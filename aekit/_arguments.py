@@ -1,4 +1,4 @@
-"""Name the nearest argument where a call has one that does not exist."""
+"""Check calls of public functions: name the nearest argument where one does not exist, and say where memory was short."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from aekit.errors import AekitError, closest_name
+from aekit.errors import AekitError, closest_name, out_of_memory
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,7 +18,8 @@ class ArgumentError(AekitError, TypeError):
 
 
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
-    """Make a public function refuse an unknown keyword argument with the nearest valid name.
+    """Make a public function refuse an unknown keyword argument with the nearest valid name, and say in one line that memory
+    is short.
 
     Args:
         function: the function.
@@ -33,6 +34,13 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
             if argument not in parameters:
                 near = closest_name(argument, names)
                 raise ArgumentError(f"aekit.{name or function.__name__}: no argument {argument!r}{near}")
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except AekitError:
+            raise
+        except Exception as error:
+            if refusal := out_of_memory(error):
+                raise refusal from error
+            raise
 
     return checked

@@ -7,13 +7,42 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterable
 
+SHOWN, LONGEST = 200, 2000
+"""Most characters of a value from a file that a message shows, and most characters of a message."""
+
+
+def printable(value: object, longest: int = SHOWN, *, keep: str = "") -> str:
+    """Return a value as text in one line that a terminal shows as it is: the one way of foreign text into messages.
+
+    Control characters, line breaks, invisible characters and bytes that are not UTF-8 become escapes; long text is cut.
+
+    Args:
+        value: the value; anything but a str by its repr.
+        longest: most characters to return.
+        keep: control characters that are left as they are.
+
+    Examples:
+        >>> printable("a\\nb\\x1b[2J")
+        'a\\\\nb\\\\x1b[2J'
+    """
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) > longest:
+        text = text[: longest - 3] + "..."
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
 
 class AekitError(Exception):
-    """An error that the user can fix. All other errors of aekit are subclasses.
+    """An error that the user can fix. All other errors of aekit are subclasses. Its message is `printable`.
 
     Examples:
         >>> try:
@@ -23,17 +52,20 @@ class AekitError(Exception):
         encoder.backbone: no backbone 'convv'; did you mean 'conv'?
     """
 
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message), LONGEST))
+
 
 class DataError(AekitError):
     """Data that cannot be read, or does not fit its use."""
 
 
 class RecipeError(AekitError):
-    """Mistakes in a recipe or in options; `problems` holds one line for each."""
+    """Mistakes in a recipe or in options; `problems` holds one `printable` line for each."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = list(problems)
-        super().__init__("\n".join(self.problems))
+        self.problems = [printable(problem, LONGEST) for problem in problems]
+        Exception.__init__(self, "\n".join(self.problems))
 
 
 class PluginError(AekitError):
@@ -46,6 +78,10 @@ class IdentityError(AekitError):
 
 class OutputError(AekitError):
     """A path that cannot be written, or holds something that would be overwritten."""
+
+
+class OutOfMemoryError(AekitError, MemoryError):
+    """More memory was wanted than there is."""
 
 
 class TrainingError(AekitError):
@@ -72,6 +108,35 @@ def print_traceback(error: BaseException) -> None:
     """Print the traceback of an error that is reported in one line, if `DEBUG` asks for it."""
     if os.environ.get(DEBUG):
         traceback.print_exception(error, file=sys.stderr)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, in `SHOWN` characters at most, or its type."""
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return printable(lines[0].strip(), SHOWN) if lines else type(error).__name__
+
+
+_WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
+_ALLOCATORS = (
+    *("allocate memory", "bad_alloc", "out of memory", "Storage size calculation overflowed"),
+    *("failed to map segment", "can't start new thread"),
+)
+
+
+def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
+    """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
+    text = str(error)
+    short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not short and not (
+        isinstance(error, (RuntimeError, OSError, ImportError)) and any(said in text for said in _ALLOCATORS)
+    ):
+        return None
+    match = _WANTED.search(text)
+    amount = match[1].strip() if match else ""
+    amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
+    wanted = f": {amount} more were wanted" if amount else ""
+    advice = "use fewer samples, smaller batches (train.batch_size) or a smaller network, or lower AEKIT_MEMORY"
+    return OutOfMemoryError(f"out of memory{wanted}; {advice}")
 
 
 LISTED = 50

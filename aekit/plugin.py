@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aekit.data.contents import Contents as Contents
     from aekit.data.examples import (
         encoded_images as encoded_images,
+        image_table as image_table,
         images as images,
         video as video,
         write_mnist as write_mnist,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         from_array as from_array,
         open_contents as open_contents,
         open_data as open_data,
+        open_records as open_records,
     )
     from aekit.data.readers.delimited import TextFormat as TextFormat
     from aekit.data.readers.folders import contains_files as contains_files
@@ -64,7 +66,12 @@ if TYPE_CHECKING:
         read_windows as read_windows,
     )
     from aekit.data.readers.json_lines import read_json_lines as read_json_lines
-    from aekit.data.readers.named_arrays import densify as densify, read_named_arrays as read_named_arrays
+    from aekit.data.readers.matlab_files import matlab_variables as matlab_variables
+    from aekit.data.readers.named_arrays import (
+        ArrayOptions as ArrayOptions,
+        densify as densify,
+        read_named_arrays as read_named_arrays,
+    )
     from aekit.data.readers.numpy_files import (
         LABEL_NAMES as LABEL_NAMES,
         read_npy as read_npy,
@@ -91,27 +98,23 @@ if TYPE_CHECKING:
         read_recordings as read_recordings,
     )
     from aekit.data.readers.records import (
+        ColumnOptions as ColumnOptions,
+        RecordOptions as RecordOptions,
         has_samples as has_samples,
         image_columns as image_columns,
         parquet_schema as parquet_schema,
         read_records as read_records,
     )
-    from aekit.data.readers.resizing import (
-        CropPctOption as CropPctOption,
-        InterpolationOption as InterpolationOption,
-        ResizeOption as ResizeOption,
-        SizeOption as SizeOption,
-    )
+    from aekit.data.readers.resizing import ResizingOptions as ResizingOptions
     from aekit.data.readers.saved_datasets import (
         dataset_to_table as dataset_to_table,
         join_splits as join_splits,
         read_saved_dataset as read_saved_dataset,
     )
     from aekit.data.readers.series import (
-        LengthOption as LengthOption,
-        MissingOption as MissingOption,
+        GapOptions as GapOptions,
+        SeriesOptions as SeriesOptions,
         SeriesSource as SeriesSource,
-        UnequalOption as UnequalOption,
         find_parts as find_parts,
         holds_series as holds_series,
     )
@@ -136,6 +139,7 @@ if TYPE_CHECKING:
     from aekit.data.readers.tar_shards import read_tar_shards as read_tar_shards
     from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
     from aekit.data.readers.windows import WindowCutter as WindowCutter
+    from aekit.data.reading import reading as reading
     from aekit.data.resampling import resample as resample
     from aekit.data.samples import Samples as Samples
     from aekit.data.source import ArraySource as ArraySource, RowIds as RowIds, Source as Source
@@ -185,6 +189,7 @@ if TYPE_CHECKING:
     from aekit.index.openblas import import_with_better_core as import_with_better_core
     from aekit.index.vector_index import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
     from aekit.io.atomic import file_sha256 as file_sha256
+    from aekit.io.memory import check_memory as check_memory
     from aekit.io.weights import (
         load_error as load_error,
         read_weights as read_weights,
@@ -204,10 +209,13 @@ if TYPE_CHECKING:
 # Resolved on first use, so that a hook module does not import torch.
 _HOMES = {
     "aekit.data.contents": "Contents",
-    "aekit.data.examples": "encoded_images images video write_mnist write_recording write_series",
+    "aekit.data.examples": "encoded_images image_table images video write_mnist write_recording write_series",
     "aekit.data.framing": "Framing per_channel preprocessing_advice",
     "aekit.data.axes": "KindOption Layout infer_axes",
-    "aekit.data.opening": "from_array open_contents open_data",
+    "aekit.data.opening": "from_array open_contents open_data open_records",
+    "aekit.data.reading": "reading",
+    "aekit.io.memory": "check_memory",
+    "aekit.data.readers.matlab_files": "matlab_variables",
     "aekit.data.readers.delimited": "TextFormat",
     "aekit.data.readers.folders": "contains_files",
     "aekit.data.readers.idx": "find_image_files find_labels_file read_idx read_mnist_folder",
@@ -217,16 +225,16 @@ _HOMES = {
     "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
     "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
     "aekit.data.readers.json_lines": "read_json_lines",
-    "aekit.data.readers.named_arrays": "densify read_named_arrays",
+    "aekit.data.readers.named_arrays": "ArrayOptions densify read_named_arrays",
     "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",
     "aekit.data.readers.numpy_folders": "find_labels_beside holds_arrays read_labels_file read_numpy_folder",
     "aekit.data.readers.patches": "window_corners",
     "aekit.data.readers.record_rows": "LanceRecords ParquetRecords TableRecords",
-    "aekit.data.readers.records": "has_samples image_columns parquet_schema read_records",
+    "aekit.data.readers.records": "ColumnOptions RecordOptions has_samples image_columns parquet_schema read_records",
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings",
-    "aekit.data.readers.resizing": "CropPctOption InterpolationOption ResizeOption SizeOption",
+    "aekit.data.readers.resizing": "ResizingOptions",
     "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
-    "aekit.data.readers.series": "LengthOption MissingOption SeriesSource UnequalOption find_parts holds_series",
+    "aekit.data.readers.series": "GapOptions SeriesOptions SeriesSource find_parts holds_series",
     "aekit.data.readers.shards": "holds_only list_shards",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
     "aekit.data.readers.tables": (

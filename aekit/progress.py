@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aekit.errors import AekitWarning, DataWarning
+from aekit.errors import LONGEST, AekitWarning, DataWarning, printable
 
 
 class Task:
@@ -51,4 +51,4 @@ def warn(text: str, category: type[AekitWarning] = DataWarning) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("aekit", "aekit_plugins"):
         frame, level = frame.f_back, level + 1
-    warnings.warn(text, category, stacklevel=level)
+    warnings.warn(printable(text, LONGEST), category, stacklevel=level)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aekit.errors import RecipeError
+from aekit.errors import RecipeError, printable
 from aekit.progress import SILENT, Progress, Task
 
 LINE_SECONDS = 10.0
@@ -51,11 +51,16 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def terminal_text(text: str) -> str:
+    """Return lines without the control characters that names from data may hold, which would steer a terminal."""
+    return printable(text, len(text), keep="\n\t")
+
+
 class Lines(Progress):
     """Print plain lines on standard error, for logs and pipes."""
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(terminal_text(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
@@ -97,9 +102,9 @@ class Bars(Progress):
 
     def say(self, text: str) -> None:
         if self._console:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)  # above the bar
+            self._console.print(terminal_text(text), markup=False, highlight=False, soft_wrap=True)  # above the bar
         else:
-            print(text, file=sys.stderr, flush=True)
+            print(terminal_text(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:

@@ -24,7 +24,7 @@ from aekit.cli import main
 
 FOLDER = Path(__file__).parent
 BLOCK = re.compile(
-    r"<!-- run(?:: show (?P<shown>[a-z ]+))? -->\n```sh\n(?P<commands>.*?)```\n(?P<answer>\n```\n(?P<output>.*?)```\n)?",
+    r"<!-- run(?:: show (?P<shown>[a-z -]+))? -->\n```sh\n(?P<commands>.*?)```\n(?P<answer>\n```\n(?P<output>.*?)```\n)?",
     re.S,
 )
 HEREDOC = re.compile(r"<<-?\s*'?(\w+)'?")

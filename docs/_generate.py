@@ -78,7 +78,7 @@ ENVIRONMENT = """## Environment variables
 | variable | meaning |
 |---|---|
 | `AEKIT_DATA` | folder of data sets that `torchvision:NAME` and other sources search first |
-| `AEKIT_CACHE` | folder for data that is decoded once because it does not fit into memory; default `~/.cache/aekit` |
+| `AEKIT_CACHE` | folder for data that is decoded once because it does not fit into memory, and for the features of baselines (at most 2 GiB); default `~/.cache/aekit` |
 | `AEKIT_MEMORY` | bytes of samples that may be held in memory |
 | `AEKIT_DISABLE_PLUGINS` | plugins or distributions to disable, separated by commas |
 | `AEKIT_NO_PLUGIN_AUTOLOAD=1` | load built-in plugins only |

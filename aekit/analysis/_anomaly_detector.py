@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder
-from aekit.errors import DataError, IdentityError
+from aekit.errors import DataError
 from aekit.evaluation.metrics.image import squared_errors
 from aekit.evaluation.neighbors import nearest_neighbors
-from aekit.io.atomic import read_json, write_json
+from aekit.io.manifests import (
+    Checksums,
+    Manifest,
+    Sha256,
+    check_files,
+    checksums,
+    explain_read_errors,
+    read_manifest,
+    write_manifest,
+)
 from aekit.objectives.autoencoder import Autoencoder
 
-FORMAT = 1
+FORMAT, TENSORS = 2, "detector.safetensors"
 NEIGHBORS = 5
 MAX_COVARIANCE = 2048
 """Most dimensions of an embedding whose covariance is estimated."""
@@ -34,6 +44,16 @@ EQUAL = 1e-4
 TAIL = 0.1
 """Fraction of the reference samples, those with the highest scores, that the tail is fitted to."""
 _LEVELS = 1001
+
+
+class DetectorManifest(Manifest):
+    """Entries of ``detector.json``."""
+
+    encoder: Sha256
+    scores: Annotated[
+        list[Literal["reconstruction", "negative-elbo", "code", "neighbors", "combined"]], Field(min_length=2)
+    ]
+    sha256: Checksums
 
 
 @dataclass
@@ -161,8 +181,9 @@ class Detector:
 
     def save(self, folder: Path) -> None:
         """Write ``detector.json`` and ``detector.safetensors`` into an existing folder."""
-        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / "detector.safetensors")
-        write_json(folder / "detector.json", {"format": FORMAT, "encoder": self.digest, "scores": self.names})
+        save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / TENSORS)
+        record = {"format": FORMAT, "encoder": self.digest, "scores": self.names}
+        write_manifest(folder / "detector.json", record | {"sha256": checksums(folder, [TENSORS])})
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder) -> Detector:
@@ -175,18 +196,32 @@ class Detector:
         path = Path(folder) / "detector.json"
         if not path.is_file():
             raise DataError(f"{folder}: no detector here; expected a folder that aekit anomalies wrote")
-        description = read_json(path)
-        if description.get("format") != FORMAT:
-            raise IdentityError(f"{path}: detector format {description.get('format')!r}, this aekit reads {FORMAT}")
+        description = read_manifest(path, DetectorManifest, kind="detector", version=FORMAT)
         detector = cls(description["encoder"], description["scores"])
         detector.check(encoder, f"the detector in {folder}")
-        try:
-            detector.tensors = load_file(Path(folder) / "detector.safetensors")
-        except (OSError, SafetensorError) as error:
-            raise IdentityError(
-                f"{folder}: detector.safetensors does not load: {str(error).splitlines()[0]}"
-            ) from error
+        what_to_do = "fit it again with aekit anomalies"
+        check_files(path.parent, description["sha256"], what_to_do, needed=[TENSORS], manifest=path.name)
+        with explain_read_errors(path.with_name(TENSORS), what_to_do):
+            detector.tensors = load_file(path.with_name(TENSORS))
+            detector._check_tensors(encoder.dim)
         return detector
+
+    def _check_tensors(self, dim: int) -> None:
+        """Raise a `ValueError` if the tensors are not those of the scores, of embeddings of this many dimensions."""
+        shapes: dict[str, tuple[int | None, ...]] = {"mean": (dim,), "scale": (dim,), "codes": (None, dim)}
+        shapes |= {"whitening": (dim, None)} if "code" in self.names else {}
+        for name in self.names[:-1]:
+            shapes |= {f"tail.{name}": (_LEVELS,), f"excess.{name}": (1,)}
+        if self.names[-1] != "combined" or self.tensors.keys() != shapes.keys():
+            raise ValueError(f"holds {', '.join(sorted(self.tensors))}; expected {', '.join(sorted(shapes))}")
+        for name, expected in shapes.items():
+            tensor = self.tensors[name]
+            same = len(expected) == tensor.ndim and all(e in (None, n) for e, n in zip(expected, tensor.shape))
+            wide = torch.float32 if name == "codes" else torch.float64
+            if not same or tensor.dtype != wide or not torch.isfinite(tensor).all():
+                raise ValueError(
+                    f"{name} is {tuple(tensor.shape)} {tensor.dtype}; expected finite {wide} of {expected}"
+                )
 
 
 def neighbor_distances(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:

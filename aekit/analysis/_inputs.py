@@ -9,6 +9,7 @@ from aekit.data.opening import reopen
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.io.device import choose_device
@@ -38,3 +39,16 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     if "source" not in origin:
         raise DataError(f"{name}: was trained on data in memory; embed data with it and pass the embeddings instead")
     return embed_samples(encoder, reopen(origin, like=encoder.spec, near=encoder.folder), progress=progress)
+
+
+def check_comparable(ours: Embeddings, theirs: Embeddings) -> None:
+    """Check that two embeddings come from the same encoder, or that both are precomputed and of one length.
+
+    Raises:
+        IdentityError: embeddings of two encoders.
+        DataError: vectors of two lengths.
+    """
+    if not (ours.is_precomputed and theirs.is_precomputed):
+        check_same_encoder(ours.digest, theirs.digest, what="this embedding", maker="the other")
+    if ours.dim != theirs.dim:
+        raise DataError(f"vectors of length {theirs.dim}: expected {ours.dim}, as the others")

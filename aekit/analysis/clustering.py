@@ -15,9 +15,8 @@ from safetensors.torch import save_file
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._inputs import open_or_embed
-from aekit.data.source import read_valid
+from aekit.analysis._samples_image import draw_embedded
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import (
     DENSE,
@@ -34,8 +33,6 @@ from aekit.io.summaries import data_frame, html_summary
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.visualization.image_grid import draw_grid
-from aekit.visualization.rendering import DisplayScale
 
 FORMAT = 1
 MIN_SAMPLES = 30
@@ -235,23 +232,14 @@ def find_clusters(
 
 def _image(embeddings: Embeddings, assigned: np.ndarray, distances: np.ndarray, count: int) -> Image.Image | None:
     """Draw a row for each of the largest clusters: the samples nearest to its center."""
-    encoder = encoder_of(embeddings)
-    available = embeddings.source() if encoder else None
-    if encoder is None or available is None:
-        return None
-    source, positions = available
-    scale = DisplayScale(encoder.spec, encoder.preprocess)
     rows, titles, captions = [], [], []
     for number in range(min(count, IMAGE_ROWS)):
         members = np.flatnonzero(assigned == number)
         nearest = members[np.argsort(distances[members], kind="stable")[:IMAGE_COLUMNS]]
-        raw, _ = read_valid(source, positions[nearest])
-        rows.append([scale.to_display(sample) for sample in raw])
+        rows.append(nearest)
         titles.append(f"{number} ({len(members):,})")
         captions.append([] if embeddings.labels is None else [str(label) for label in embeddings.labels[nearest]])
     outside = int((assigned < 0).sum())
     title = f"{count} clusters, the largest first; in each row, the samples nearest to the center"
     title += f" ({outside:,} samples are in no cluster)" if outside else ""
-    return draw_grid(
-        rows, source.spec, row_titles=titles, captions=captions, title=title, value_range=scale.value_range
-    )
+    return draw_embedded(embeddings, rows, row_titles=titles, captions=captions, title=title)

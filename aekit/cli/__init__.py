@@ -14,7 +14,7 @@ import aekit
 from aekit.cli._failures import failure_line
 from aekit.cli._signals import INTERRUPTED, Stop, stopping
 from aekit.cli._streams import guarded
-from aekit.errors import AekitError, AekitWarning, RecipeError, print_traceback
+from aekit.errors import LONGEST, AekitError, AekitWarning, RecipeError, print_traceback, printable
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -33,12 +33,15 @@ COMMANDS = {
     "explore": "export embeddings with thumbnails for Embedding Atlas or TensorBoard",
     "cluster": "cluster embeddings",
     "anomalies": "find anomalies by reconstruction error and embedding",
+    "curate": "select samples to label next, or a representative subset",
+    "duplicates": "find exact and near duplicates, and the best sample of each group",
+    "label-errors": "find labels that are probably wrong",
     "export": "export the encoder to ONNX or torch.export",
     "data": "describe a data set: counts, shapes, dtypes, bad files",
     "plugins": "list, show, test and create plugins",
     "demo": "run the whole workflow on built-in data in a minute",
 }
-"""Command -> one line of help. The code is ``aekit.cli.NAME:NAME``."""
+"""Command -> one line of help. The code is ``aekit.cli.NAME:NAME``, with underscores for hyphens."""
 
 COMPLETION = """Shell completion: eval "$(_AEKIT_COMPLETE=bash_source aekit)" in ~/.bashrc; for zsh and fish: zsh_source and
 fish_source."""
@@ -55,7 +58,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in COMMANDS:
-            return getattr(import_module(f"aekit.cli.{name}"), name)
+            module = name.replace("-", "_")
+            return getattr(import_module(f"aekit.cli.{module}"), module)
         return _contained(self._plugin_commands()[name]) if name in self._plugin_commands() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -151,7 +155,7 @@ def _print_warnings() -> None:
             show(message, category, *place, **options)
         elif str(message) not in printed:
             printed.add(str(message))
-            click.echo(f"warning: {message}", err=True)
+            click.echo(f"warning: {printable(str(message), LONGEST)}", err=True)
 
     warnings.simplefilter("always", AekitWarning)
     warnings.showwarning = show_as_line
@@ -192,7 +196,8 @@ def _report(error: BaseException, stop: Stop) -> int:
     elif isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
-        click.echo(f"error: {error.format_message()}{hint}", err=True)
+        message = printable(error.format_message(), LONGEST, keep="\n")
+        click.echo(f"error: {message}{hint}", err=True)
     elif isinstance(error, AekitError):
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 
-_ALLOCATION = re.compile(
-    r"out of memory|allocate|bad_alloc|failed to map segment|can't start new thread", re.IGNORECASE
-)
-_WANTED = re.compile(r"[\d.]+ ?(?:[KMGT]i?B|bytes)", re.IGNORECASE)
+from aekit.errors import out_of_memory
 
 
 def failure_line(error: BaseException) -> str | None:
@@ -19,9 +15,5 @@ def failure_line(error: BaseException) -> str | None:
         return ": ".join([*places[-1:], error.strerror or str(error)])  # the second is what a copy or a renaming writes
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         return f"{error.object}: is not UTF-8; rename the file or folder"
-    is_allocation = isinstance(error, (RuntimeError, OSError, ImportError)) and _ALLOCATION.search(str(error))
-    if isinstance(error, MemoryError) or is_allocation:
-        wanted = _WANTED.search(str(error))
-        size = f", {wanted[0]} more are needed" if wanted else ""
-        return f"out of memory{size}; use fewer samples, smaller batches, a smaller network, or lower AEKIT_MEMORY"
-    return None
+    refusal = out_of_memory(error)
+    return None if refusal is None else str(refusal)

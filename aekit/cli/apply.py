@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, quiet_option, set_option, source_options
+from aekit.cli.options import SEED, device_option, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
 
@@ -38,7 +38,7 @@ from aekit.progress import Progress
 @click.option("--tile", type=int, help="Restoration: side of the tiles that large images are split into.")
 @click.option("--baselines/--no-baselines", default=None, help="Compare with simple methods, such as PCA or filters.")
 @click.option("--count", type=int, help="sample, interpolate: number of samples or pairs.")
-@click.option("--seed", type=int, help="Seed of sample, interpolate and --demonstrate.")
+@click.option("--seed", type=SEED, help="Seed of sample, interpolate and --demonstrate.")
 @click.option(
     "--pair",
     "pairs",

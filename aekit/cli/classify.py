@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, print_json, quiet_option, set_option, source_options
+from aekit.cli.options import batch_size_option, device_option, print_json, quiet_option, set_option, source_options
 from aekit.io.atomic import atomic_file
 from aekit.io.csv_files import write_csv
 from aekit.progress import Progress
@@ -22,7 +22,7 @@ Row = tuple[str, Any, float]
 @click.argument("data")
 @click.option("-o", "--out", type=click.Path(dir_okay=False), help="CSV file to write; by default a table is printed.")
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples per batch.")
+@batch_size_option
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line for each sample.")

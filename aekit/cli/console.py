@@ -9,7 +9,7 @@ import click
 
 from aekit.errors import OutputError
 from aekit.progress import Progress
-from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines
+from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines, terminal_text
 
 
 def console_progress(quiet: bool) -> Progress:
@@ -31,7 +31,7 @@ class Results(Progress):
     def show_result(self, text: str) -> None:
         # Work goes on where nobody reads its results: what it writes is not lost, and the exit code tells.
         with suppress(click.exceptions.Exit, OutputError):
-            click.echo(text)
+            click.echo(terminal_text(text))
 
 
 class Lines(LibraryLines, Results):

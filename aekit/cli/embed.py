@@ -8,7 +8,16 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import device_option, json_option, print_json, quiet_option, set_option, source_options
+from aekit.cli.options import (
+    batch_size_option,
+    choice_option,
+    device_option,
+    json_option,
+    print_json,
+    quiet_option,
+    set_option,
+    source_options,
+)
 from aekit.io.shell import command_line
 from aekit.progress import Progress
 
@@ -18,7 +27,10 @@ from aekit.progress import Progress
 @click.argument("data")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Embeddings folder to write or update.")
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Samples per batch.")
+@batch_size_option
+@choice_option(
+    "--precision", ["auto", "fp32", "bf16"], "Precision of the computation; auto: bf16 where it agrees and is faster."
+)
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--drop-missing", is_flag=True, help="Remove rows whose sample is no longer in the data.")

@@ -13,6 +13,8 @@ from aekit.cli.options import (
     baselines_option,
     choice_option,
     device_option,
+    groups_option,
+    labels_option,
     quiet_option,
     seed_option,
     set_option,
@@ -34,11 +36,9 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Run only this evaluator, repeatable; or all, or quick; by default all but the slow ones.",
 )
-@click.option(
-    "--labels", metavar="FILE", help="Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
-)
+@labels_option
 @choice_option("--target-type", ["auto", "classes", "numbers"], "Treat labels as classes or as numeric targets.")
-@click.option("--groups", metavar="REGEX", help="Keep samples whose ids share this match in the same split.")
+@groups_option("split")
 @click.option(
     "--compare-with",
     multiple=True,
@@ -49,6 +49,12 @@ if TYPE_CHECKING:
 @baselines_option("Evaluate raw input, PCA and a random encoder too.")
 @click.option(
     "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
+)
+@click.option(
+    "--quick/--thorough",
+    default=True,
+    show_default="quick",
+    help="Evaluate at most 10,000 samples, said in a note; or all samples, which can take minutes.",
 )
 @device_option
 @seed_option("splits and resampling")
@@ -66,6 +72,7 @@ def evaluate(
     run: str | None,
     baselines: bool,
     checks: bool,
+    quick: bool,
     device: str,
     seed: int,
     verbose: bool,
@@ -95,6 +102,7 @@ def evaluate(
         run=run,
         baselines=baselines,
         checks=checks,
+        quick=quick,
         device=device,
         seed=seed,
         options=nest({name.removeprefix("evaluate."): value for name, value in overrides.items()}),

@@ -8,16 +8,7 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import (
-    choice_option,
-    device_option,
-    json_option,
-    max_samples_option,
-    print_json,
-    projection_option,
-    quiet_option,
-    seed_option,
-)
+from aekit.cli.options import choice_option, drawing_options, json_option, print_json, quiet_option
 from aekit.progress import Progress
 
 
@@ -25,34 +16,16 @@ from aekit.progress import Progress
 @click.argument("embeddings")
 @click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
 @choice_option("--format", ["atlas", "projector"], "Embedding Atlas, or the TensorBoard projector.", "form")
-@projection_option("Projection method of atlas, as in aekit map; the projector computes its own.")
-@max_samples_option("Export")
-@seed_option("the projection and the clusters")
-@device_option
+@drawing_options(
+    "Projection method of atlas, as in aekit map; the projector computes its own.",
+    "Export",
+    "the projection and the clusters",
+)
 @json_option("the folder, the number of samples and the command that opens it")
 @quiet_option
-def explore(
-    embeddings: str,
-    out: str,
-    form: Any,
-    method: str,
-    max_samples: int,
-    seed: int,
-    device: str,
-    as_json: bool,
-    progress: Progress,
-) -> None:
+def explore(embeddings: str, out: str, form: Any, as_json: bool, progress: Progress, **drawing: Any) -> None:
     """Export EMBEDDINGS, with thumbnails, in a format that Embedding Atlas or TensorBoard opens directly."""
-    exported = aekit.explore(
-        embeddings,
-        out,
-        format=form,
-        method=method,
-        max_samples=max_samples,
-        seed=seed,
-        device=device,
-        progress=progress,
-    )
+    exported = aekit.explore(embeddings, out, format=form, progress=progress, **drawing)
     if as_json:
         print_json({"folder": exported.folder, "samples": exported.count, "command": exported.command})
         return

@@ -8,7 +8,7 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, source_options
+from aekit.cli.options import SEED, json_option, print_json, quiet_option, run_device_option, set_option, source_options
 from aekit.errors import RecipeError
 from aekit.io.shell import command_line
 from aekit.progress import Progress
@@ -35,7 +35,7 @@ from aekit.progress import Progress
     show_default=True,
     help="Stop after this many epochs without improvement; 0: never.",
 )
-@click.option("--seed", type=int, help="Seed of splits, weights and order  [default: 0]")
+@click.option("--seed", type=SEED, help="Seed of splits, weights and order  [default: 0]")
 @click.option(
     "--baseline/--no-baseline",
     default=True,

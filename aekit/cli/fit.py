@@ -9,7 +9,15 @@ import click
 
 import aekit
 from aekit.cli.console import suggest
-from aekit.cli.options import json_option, print_json, quiet_option, run_device_option, set_option, without_results
+from aekit.cli.options import (
+    SEED,
+    json_option,
+    print_json,
+    quiet_option,
+    run_device_option,
+    set_option,
+    without_results,
+)
 from aekit.io.shell import command_line
 from aekit.progress import Progress, warn
 
@@ -28,7 +36,7 @@ from aekit.progress import Progress, warn
 @click.option(
     "--epochs", type=click.IntRange(min=0), help="Passes over the data; by default about 3000 steps in total."
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights, order and noise  [default: 0]")
+@click.option("--seed", type=SEED, help="Seed of weights, order and noise  [default: 0]")
 @run_device_option("that of the recipe")
 @json_option("results.json")
 @set_option("train.lr=1e-3")
@@ -51,7 +59,7 @@ def fit(
     RECIPE_OR_DATA is a recipe (.toml), a folder of images, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
-    from aekit.io.atomic import read_json
+    from aekit.evaluation.run_results import read_results
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     encoder = aekit.fit(
@@ -65,7 +73,7 @@ def fit(
         **settings,
     )
     if as_json:
-        print_json(read_json(Path(out) / "results.json"))
+        print_json(read_results(Path(out)))
         return
     click.echo(f"encoder {encoder.digest[:12]}: {encoder.spec} -> {encoder.dim} dimensions, in {out}/encoder")
     for name, value in encoder.record.get("metrics", {}).items():

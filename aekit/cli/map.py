@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 import aekit
-from aekit.cli.options import (
-    device_option,
-    json_option,
-    max_samples_option,
-    print_json,
-    projection_option,
-    quiet_option,
-    seed_option,
-)
+from aekit.cli.options import drawing_options, json_option, print_json, quiet_option
 from aekit.progress import Progress
 
 
@@ -23,23 +16,12 @@ from aekit.progress import Progress
 @click.argument("embeddings")
 @click.option("-o", "--out", type=click.Path(dir_okay=False), help="Image to write, .png.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Interactive HTML page to write.")
-@projection_option("Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.")
-@max_samples_option("Show")
-@seed_option("t-SNE and UMAP")
-@device_option
+@drawing_options(
+    "Projection method; auto: t-SNE, or the embedding itself if it has two dimensions.", "Show", "t-SNE and UMAP"
+)
 @json_option("the files and titles of the map")
 @quiet_option
-def map(
-    embeddings: str,
-    out: str | None,
-    html: str | None,
-    method: str,
-    max_samples: int,
-    seed: int,
-    device: str,
-    as_json: bool,
-    progress: Progress,
-) -> None:
+def map(embeddings: str, out: str | None, html: str | None, as_json: bool, progress: Progress, **drawing: Any) -> None:
     """Draw EMBEDDINGS, or the training data of a RUN, as a map in two dimensions.
 
     The image shows the map next to principal components; a Parquet file next to the image holds the coordinates. The HTML
@@ -47,22 +29,13 @@ def map(
     """
     if out is None and html is None:
         raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")
-    drawn = aekit.draw_map(
-        embeddings,
-        out=out,
-        html=html,
-        method=method,
-        max_samples=max_samples,
-        seed=seed,
-        device=device,
-        progress=progress,
-    )
+    drawn = aekit.draw_map(embeddings, out=out, html=html, progress=progress, **drawing)
     if as_json:
         files = {"image": out, "coordinates": out and str(Path(out).with_suffix(".parquet")), "page": html}
         print_json({"encoder": drawn.digest, "samples": len(drawn.ids), "titles": list(drawn.titles), **files})
         return
     if out is not None:
-        pca_note = "" if method == "pca" else f", next to the {drawn.titles[1]}"
+        pca_note = "" if drawing["method"] == "pca" else f", next to the {drawn.titles[1]}"
         click.echo(f"{len(drawn.ids)} samples in {out}: {drawn.titles[0]}{pca_note}")
         click.echo(f"coordinates in {Path(out).with_suffix('.parquet')}")
     if html is not None:

@@ -38,6 +38,15 @@ def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def batch_size_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--batch-size``, which the command receives as ``batch_size``, a number or None."""
+    return click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        help="Samples per batch; by default as many as suit memory and caches.",
+    )(command)
+
+
 def run_device_option(default: str) -> Callable[..., Any]:
     """Add ``--device`` to a command with a default of its own, which `default` describes; None stands for it."""
     return click.option(
@@ -90,9 +99,13 @@ def source_options(overrides: dict[str, Any]) -> dict[str, Any]:
 __all__ = [
     "Progress",
     "baselines_option",
+    "batch_size_option",
     "choice_option",
     "device_option",
+    "drawing_options",
+    "groups_option",
     "json_option",
+    "labels_option",
     "max_samples_option",
     "print_json",
     "projection_option",
@@ -105,9 +118,13 @@ __all__ = [
 ]
 
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""Seeds that all libraries take."""
+
+
 def seed_option(seeds: str) -> Callable[..., Any]:
     """Add ``--seed``; `seeds` names what depends on it."""
-    return click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help=f"Seed of {seeds}.")
+    return click.option("--seed", type=SEED, default=0, show_default=True, help=f"Seed of {seeds}.")
 
 
 def max_samples_option(action: str) -> Callable[..., Any]:
@@ -132,6 +149,36 @@ def projection_option(use: str) -> Callable[..., Any]:
     return choice_option("--method", ["auto", "pca", "tsne", "umap"], use)
 
 
+def drawing_options(method: str, action: str, seeds: str) -> Callable[..., Any]:
+    """Add the options of what draws samples in the plane, which the command receives as ``**drawing``.
+
+    Args:
+        method: help text of ``--method``.
+        action: what happens to at most ``--max-samples`` samples.
+        seeds: what depends on ``--seed``.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (device_option, seed_option(seeds), max_samples_option(action), projection_option(method)):
+            command = option(command)
+        return command
+
+    return add
+
+
 def baselines_option(use: str) -> Callable[..., Any]:
     """Add ``--baselines/--no-baselines``; `use` is its help text."""
     return click.option("--baselines/--no-baselines", default=True, show_default=True, help=use)
+
+
+def labels_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--labels``, which the command receives as ``labels``, the path of a file that `read_labels` reads."""
+    columns = "Table with an id column and labels, targets, or columns of 0 and 1; or .npy."
+    return click.option("--labels", metavar="FILE", help=columns)(command)
+
+
+def groups_option(part: str) -> Callable[..., Any]:
+    """Add ``--groups``, which the command receives as ``groups``, a regular expression; `part` names what keeps them together."""
+    return click.option(
+        "--groups", metavar="REGEX", help=f"Keep samples whose ids share this match in the same {part}."
+    )

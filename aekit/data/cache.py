@@ -42,8 +42,7 @@ def decode_once(
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    folder = folder or Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit"))
-    path = folder / "decoded" / f"{_key(source, rows)}.raw"
+    path = (folder or cache_folder()) / "decoded" / f"{samples_key(source, rows)}.raw"
     ledger = path.with_suffix(".json")
     if not ledger.exists():
         size = len(rows) * source.spec.nbytes / 2**30
@@ -56,8 +55,13 @@ def decode_once(
     return np.memmap(path, source.spec.dtype, "r", shape=(len(kept), *source.spec.shape)), kept
 
 
-def _key(source: Source, rows: np.ndarray) -> str:
-    """Hash everything that the bytes depend on: the spec and the content of the samples."""
+def cache_folder() -> Path:
+    """Return the folder of what is kept between commands: ``$AEKIT_CACHE`` or ``~/.cache/aekit``."""
+    return Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit"))
+
+
+def samples_key(source: Source, rows: np.ndarray) -> str:
+    """Hash everything that samples depend on: their spec and the content of each of them, in order."""
     key = hashlib.blake2b(repr(source.spec).encode(), digest_size=16)
     for start in range(0, len(rows), STEP):
         for stamp in source.fingerprints(rows[start : start + STEP]):

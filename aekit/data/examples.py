@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COUNT, WIDTH, SIDE = 12, 5, 8
 
@@ -71,6 +75,14 @@ def encoded_images() -> list[bytes]:
         Image.fromarray(pixels).save(stream, "png")
         contents.append(stream.getvalue())
     return contents
+
+
+def image_table() -> pa.Table:
+    """Return encoded images as Hugging Face data sets have them, with labels."""
+    import pyarrow as pa
+
+    images = [{"bytes": content, "path": f"{row}.png"} for row, content in enumerate(encoded_images())]
+    return pa.table({"image": images, "label": [f"class-{label}" for label in _classes()]})
 
 
 def write_mnist(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from aekit.data.axes import KindOption, Layout, infer_axes
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.locations import locate
 from aekit.data.readers._encoded_images import EncodedImages
-from aekit.data.readers._image_files import first_line
 from aekit.data.readers.folders import classes_without_files, readable_text
 from aekit.data.readers.images import ImageItems
+from aekit.data.readers.record_rows import Records
+from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
+from aekit.data.reading import reason_of, refuse_special
 from aekit.data.source import ArraySource, RowIds, Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, RecipeError
@@ -173,15 +176,46 @@ def open_contents(
     return source
 
 
+def open_records(
+    records: Records,
+    place: str,
+    like: SampleSpec | None,
+    source: str,
+    options: Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    losses: Sequence[str] = (),
+) -> Source:
+    """Make a source of records, as a plugin does for its format.
+
+    Args:
+        records: the rows.
+        place: where they come from, for messages.
+        like: spec of an encoder's input.
+        source: name of the plugin, for messages.
+        options: `RecordOptions`, and further options of `choose_spec`.
+        base: folder that paths start from.
+        losses: further lines about data that was left out.
+
+    Raises:
+        DataError: as `read_records` and `open_contents`.
+    """
+    of_images: dict[str, Any] = {**options, "source": source}
+    column, label = (of_images.pop(name, "auto") for name in ("column", "label"))
+    contents = read_records(records, place, column=column, label=label, base=base)
+    return open_contents(replace(contents, losses=(*losses, *contents.losses)), like, of_images)
+
+
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
     path = Path(os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser()))
     name, colon, where = text.partition(":")
     if data_exists(path):
         text = where = str(path)
+        refuse_special(path)
         try:
             plugin = choose_source(path, options)
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({first_line(error)})") from None
+            raise DataError(f"{path}: {reason_of(error, 'cannot be read')}") from None
     elif colon:
         plugin = registry().get("source", name, required_by=f"data {text!r}")
         if plugin.entry.tags:  # it reads files, so that this is a path
@@ -189,6 +223,7 @@ def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path
             if not data_exists(Path(where)):
                 raise missing_data(Path(where))
             text = f"{name}:{where}"
+            refuse_special(where)
     else:
         raise missing_data(path)
     names = {plugin.name, plugin.qualified}
@@ -255,7 +290,7 @@ def _open(plugin: Plugin, where: str, text: str, source_options: Mapping[str, An
         with prints_to_stderr():
             source = plugin.load()(where, like, **values)
     except OSError as error:
-        raise DataError(f"{error.filename or text}: cannot be read ({first_line(error)})") from None
+        raise DataError(f"{error.filename or text}: {reason_of(error, 'cannot be read')}") from None
     except AekitError:
         raise
     except Exception as error:

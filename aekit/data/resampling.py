@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from aekit.io.device_constants import constant_like
+
 Kernel = Literal["bicubic", "bilinear"]
 
 SHARPNESS = -0.5
@@ -18,7 +20,7 @@ def resample(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resample (B, C, ...) to (B, C, *size)."""
     for axis, (before, after) in enumerate(zip(x.shape[2:], size), start=2):
         if before != after:
-            weights = resampling_weights(before, after).to(x)
+            weights = constant_like(resampling_weights, before, after, like=x)
             x = (x.movedim(axis, -1) @ weights.T).movedim(-1, axis)
     return x
 

@@ -6,7 +6,6 @@ fits is kept as raw bytes on the training device; other data is decoded once int
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +13,11 @@ import numpy as np
 import torch
 
 from aekit.data.cache import decode_once
+from aekit.data.reading import check_mapped
 from aekit.data.source import _NATIVE, ArraySource, Source, _stop_at, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
+from aekit.io.memory import free_memory, stated_memory
 from aekit.progress import SILENT, Progress
 
 CHUNK = 1024
@@ -53,6 +54,7 @@ class Samples:
         """Gather raw samples (B, *shape) on the device from positions (B,) on the CPU."""
         if isinstance(self.data, torch.Tensor):
             return _reinterpret(self.data.index_select(0, positions.to(self.device)), self.spec.dtype)
+        check_mapped(self.data)
         places = positions.numpy() if self.places is None else self.places[positions.numpy()]
         return to_tensor(self.data[places]).to(self.device)
 
@@ -137,20 +139,10 @@ def _read_into(array: np.ndarray, source: Source, rows: np.ndarray, strict: bool
 
 
 def memory_budget(device: torch.device) -> int:
-    """Return how many bytes of raw samples the device may hold: 40% of its free memory, and of the free main memory."""
-    if "AEKIT_MEMORY" in os.environ:
-        return int(os.environ["AEKIT_MEMORY"])
-    free = _free_memory()
+    """Return how many bytes of raw samples the device may hold: what ``AEKIT_MEMORY`` says, else 40% of its free memory, and
+    of the free main memory."""
+    stated = stated_memory()
+    if stated is not None:
+        return stated
+    free = free_memory()
     return int(0.4 * (min(free, torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free))
-
-
-def _free_memory() -> int:
-    meminfo = Path("/proc/meminfo")  # counts the page cache as available, which sysconf's free pages do not
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):  # not available on every platform
-        return 4 * 2**30

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from aekit.data.reading import check_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
-from aekit.errors import AekitError, DataError
+from aekit.errors import LONGEST, AekitError, DataError, printable
 from aekit.progress import Progress, warn
 from aekit.registry.discovery import GROUP, registry
 
@@ -74,7 +75,7 @@ class Source:
     def report_notes(self, progress: Progress) -> None:
         """Report the choices that opening it made."""
         for line in self.notes:
-            progress.say(f"data: {line}")
+            progress.say(f"data: {printable(line, LONGEST)}")
 
     def warn_of_skipped(self, listed_in: Path | None = None) -> None:
         """Warn of the samples that could not be read since the last call; `listed_in` is the file that lists them all."""
@@ -134,6 +135,8 @@ class ArraySource(Source):
             raise DataError(f"array of dtype {array.dtype}: expected numbers")
         if array.ndim not in _KIND_OF:
             raise DataError(f"array of shape {array.shape}: expected 2 dimensions (vectors) to 5 (clips)")
+        if 0 in array.shape[1:]:
+            raise DataError(f"array of shape {array.shape}: its samples hold no values; expected at least one each")
         if labels is not None and len(labels) != len(array):
             raise DataError(f"{len(labels)} labels for {len(array)} samples: expected as many")
         if labels is not None and labels.ndim > 1:
@@ -153,6 +156,7 @@ class ArraySource(Source):
         self.labels, self.splits, self.skipped = labels, splits, {}
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        check_mapped(self.array)
         return self.array[indices], np.ones(len(indices), bool)
 
 

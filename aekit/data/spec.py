@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from math import prod
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field, StringConstraints, model_validator
 
 from aekit.data.resampling import Kernel
+from aekit.io.manifests import MAX_SAMPLE, Manifest
 
 Kind = Literal["vector", "series", "image", "clip"]
 Resize = Literal["crop", "pad", "stretch", "torchvision"]
@@ -20,6 +23,41 @@ _SHAPES: dict[Kind, str] = {
     "image": "images (C, H, W)",
     "clip": "clips (C, T, H, W)",
 }
+
+
+class ColumnRecord(Manifest):
+    """Entries of a column in a manifest, as `Column.to_dict` returns them."""
+
+    name: str
+    categories: list[str] | None = None
+    impute_value: float | None = None
+    time: bool = False
+
+
+class SpecRecord(Manifest):
+    """Entries of a sample spec in a manifest, as `SampleSpec.to_dict` returns them."""
+
+    kind: Kind
+    shape: list[Annotated[int, Field(ge=1, le=MAX_SAMPLE)]]
+    dtype: Annotated[str, StringConstraints(pattern=r"^(bool|u?int(8|16|32|64)|float(16|32|64))$")]
+    resize: Resize | None
+    crop_pct: Annotated[float, Field(gt=0, le=2)] = 1.0
+    interpolation: Kernel = "bicubic"
+    frame_step: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    sample_rate: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    columns: list[ColumnRecord] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SpecRecord:
+        axes = list(_SHAPES).index(self.kind) + 1
+        if len(self.shape) != axes:
+            raise ValueError(f"shape of {len(self.shape)} axes; expected {axes}, {_SHAPES[self.kind]}")
+        if prod(self.shape) > MAX_SAMPLE:
+            raise ValueError(f"shape of {prod(self.shape):,} values; expected {MAX_SAMPLE:,} at most")
+        entries = sum(1 if column.categories is None else len(column.categories) for column in self.columns)
+        if self.columns and entries != self.shape[0]:
+            raise ValueError(f"columns of {entries} entries; expected {self.shape[0]}")
+        return self
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +18,32 @@ from aekit.errors import DataError
 from aekit.progress import SILENT, Progress
 
 BATCH = 256
+AHEAD = 2
+"""Batches that are read before they are asked for: the most that memory holds beside the one at hand."""
+
+Part = TypeVar("Part")
+Read = TypeVar("Read")
+
+
+def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part], ahead: int = AHEAD) -> Iterator[Read]:
+    """Yield ``read(part)`` of each part, in their order, reading the next ones in a thread meanwhile.
+
+    Args:
+        read: called in one thread, for one part after the other; what it raises is raised here.
+        parts: what to read.
+        ahead: most parts that are read and not yet asked for.
+    """
+    todo = iter(parts)
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = deque(reader.submit(read, part) for part in islice(todo, ahead))
+        try:
+            while upcoming:
+                result = upcoming.popleft().result()
+                upcoming.extend(reader.submit(read, part) for part in islice(todo, 1))
+                yield result
+        finally:
+            for future in upcoming:
+                future.cancel()
 
 
 def stream(
@@ -38,15 +68,18 @@ def stream(
     Raises:
         DataError: no sample can be read.
     """
+
+    def read(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        indices = rows[start : start + batch_size]
+        return indices, *read_valid(source, indices)
+
     usable = 0
     with progress.task(title, len(rows)) as task:
-        for start in range(0, len(rows), batch_size):
-            indices = rows[start : start + batch_size]
-            raw, ok = read_valid(source, indices)
+        for indices, raw, ok in read_ahead(read, range(0, len(rows), batch_size)):
             usable += int(ok.sum())
             task.advance(len(indices))
             if ok.any():
-                yield indices[ok], to_tensor(raw[ok]).to(device)
+                yield indices[ok], to_tensor(raw if ok.all() else raw[ok]).to(device)
     if not usable:
         reasons = [f"{name}: {why}" for name, why in list(source.skipped.items())[:3]]
         raise DataError(f"none of {len(rows)} samples can be used; {'; '.join(reasons)}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
@@ -17,11 +15,15 @@ from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
+from aekit.data.stream import read_ahead
 from aekit.encoder._embedder import Embedder
-from aekit.encoder.embeddings import FORMAT, Embeddings
+from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
+from aekit.encoder.parquet_parts import FORMAT
 from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
 from aekit.errors import DataError
 from aekit.io.atomic import explain_write_errors, folder_lock
+from aekit.progress import SILENT, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 
@@ -34,7 +36,8 @@ def embed_samples(
     out: str | Path | None = None,
     split: str | None = None,
     options: dict[str, Any] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
+    precision: Precision = "auto",
     strict: bool = False,
     drop_missing: bool = False,
     progress: ProgressOption = None,
@@ -47,7 +50,9 @@ def embed_samples(
         source.report_notes(progress)
     rows_to_embed = source.rows_of(split)
     encoder.eval()
-    embedder = BatchEmbedder(encoder, source, batch_size, strict)
+    embedder = BatchEmbedder(
+        encoder, source, batch_size=batch_size, precision=precision, strict=strict, progress=progress
+    )
     manifest = {
         "format": FORMAT,
         "aekit": __version__,
@@ -63,20 +68,21 @@ def embed_samples(
                 batches.append(rows)
                 task.advance(len(rows.ids))
         embedded = concatenate_rows(batches, encoder.dim)
-        counts = {"count": len(embedded.ids), "skipped": len(source.skipped)}
+        counts = {"precision": embedder.precision, "count": len(embedded.ids), "skipped": len(source.skipped)}
         embeddings = Embeddings(manifest | counts, rows=embedded)
     else:
         folder = Path(out)
         origin = None if source.origin is None else portable_record(source.origin, folder)
         with folder_lock(folder):
             store = Store(folder, manifest | {"origin": origin}, source)
+            embedder.precision = store.precision_to_go_on_in(precision, progress)
             if not (folder / "encoder").exists():
                 encoder.copy_to(folder / "encoder")
             with explain_write_errors(folder):
                 plan = store.plan(rows_to_embed, drop_missing, progress)
                 with progress.task("embed", len(rows_to_embed), done=plan.done) as task:
                     for rows in embedder.embed(plan.todo):
-                        store.append(rows)
+                        store.append(rows, embedder.precision)
                         task.advance(len(rows.ids))
                 store.close()
         embeddings = Embeddings.open(folder)
@@ -86,30 +92,60 @@ def embed_samples(
 
 
 class BatchEmbedder:
-    """Embed samples in batches, reading the next batch while the encoder works on the current one."""
+    """Embed samples in batches, reading the next batches while the encoder works on the current one.
 
-    def __init__(self, encoder: Embedder, source: Source, batch_size: int, strict: bool) -> None:
+    Args:
+        encoder: in eval mode.
+        source: source of the samples.
+        batch_size: samples that are read and computed at a time; None: as many as suit memory and caches.
+        precision: as in `Inference`.
+        strict: stop at the first sample that cannot be read.
+        progress: receives the choice of the precision.
+
+    Attributes:
+        precision: precision of the vectors, once the first ones are computed.
+    """
+
+    def __init__(
+        self,
+        encoder: Embedder,
+        source: Source,
+        *,
+        batch_size: int | None = None,
+        precision: Precision = "fp32",
+        strict: bool = False,
+        progress: Progress = SILENT,
+    ) -> None:
         self.encoder, self.source, self.batch_size, self.strict = encoder, source, batch_size, strict
+        self.precision, self.progress = precision, progress
 
     def embed(self, rows: np.ndarray) -> Iterator[Rows]:
         """Embed the samples at (N,) positions batch by batch, leaving out those that cannot be read."""
-        slices = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
-        with ThreadPoolExecutor(1) as ahead:
-            upcoming = ahead.submit(self._read, slices[0]) if slices else None
-            for number in range(len(slices)):
-                assert upcoming is not None
-                indices, raw, hashes = upcoming.result()
-                upcoming = ahead.submit(self._read, slices[number + 1]) if number + 1 < len(slices) else None
-                if len(indices):
-                    yield self._embed(indices, raw, hashes)
+        inference = Inference(
+            self.encoder,
+            len(rows),
+            device=self.encoder.device,
+            precision=self.precision,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
+        size = self.batch_size or max(1, min(MAX_BATCH, READ_BYTES // self.source.spec.nbytes))
+        slices = (rows[start : start + size] for start in range(0, len(rows), size))
+        for indices, raw, hashes in read_ahead(self._read, slices):
+            if len(indices):
+                vectors = inference(to_tensor(raw)).cpu().numpy()
+                self.precision = inference.precision
+                yield self._rows(indices, vectors, hashes)
+        if self.precision == "auto":  # nothing was computed
+            self.precision = "fp32"
 
     def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str]]:
         raw, ok = read_valid(self.source, indices, self.strict)
-        return indices[ok], raw[ok], self.source.fingerprints(indices[ok])
+        if not ok.all():
+            indices, raw = indices[ok], raw[ok]
+        return indices, raw, self.source.fingerprints(indices)
 
-    @torch.inference_mode()
-    def _embed(self, indices: np.ndarray, raw: np.ndarray, hashes: list[str]) -> Rows:
-        vectors = self.encoder(to_tensor(raw).to(self.encoder.device)).float().cpu().numpy()
+    def _rows(self, indices: np.ndarray, vectors: np.ndarray, hashes: list[str]) -> Rows:
         if not np.isfinite(vectors).all():
             bad = self.source.ids[int(indices[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]])]
             raise DataError(f"{bad}: its embedding is not finite; does this data resemble the training data?")

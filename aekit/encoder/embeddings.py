@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from aekit.data.locations import resolved_origin
@@ -16,16 +15,15 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
-from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.identity import check_same_maker, read_description
+from aekit.encoder.inference import Precision
+from aekit.encoder.parquet_parts import Parts, read_embeddings_manifest
 from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
-from aekit.errors import DataError, IdentityError, closest_name
-from aekit.io.atomic import file_sha256, read_json
-from aekit.io.manifests import path_inside
+from aekit.errors import DataError, closest_name
 from aekit.io.summaries import data_frame, html_summary
 from aekit.progress import SILENT, Progress
 
-FORMAT = 1
 PRECOMPUTED = "precomputed"
 """Kind, in the manifest, of vectors that no encoder of aekit made."""
 SEARCHED_IDS = 10_000
@@ -40,6 +38,7 @@ class Embeddings:
 
     Attributes:
         digest: digest of the encoder.
+        precision: in which it computed the vectors, ``fp32`` or ``bf16``.
         encoder: the encoder, if it is loaded; see `aekit.encoder.loading.encoder_of`.
         folder: folder of the embeddings, or None.
         encoder_folder: folder with the encoder, which is kept where rows are selected; or None.
@@ -66,9 +65,10 @@ class Embeddings:
     ) -> None:
         self.manifest, self.folder, self._rows = manifest, folder, rows
         self.digest: str = manifest["digest"]
-        self.encoder, self._source = encoder, source
-        self.encoder_folder = folder
+        self.precision: Precision = manifest.get("precision", "fp32")
+        self.encoder, self.encoder_folder, self._source = encoder, folder, source
         self._row_by_id: dict[str, int] | None = None
+        self._opened_parts: Parts | None = None
 
     @classmethod
     def open(cls, folder: str | Path) -> Embeddings:
@@ -76,17 +76,10 @@ class Embeddings:
 
         Raises:
             DataError: it holds no embeddings, or unfinished ones.
-            IdentityError: a part is missing.
+            IdentityError: it is damaged, or a part is missing.
         """
         folder = Path(folder)
-        if not (folder / "manifest.json").is_file() or "parts" not in read_json(folder / "manifest.json"):
-            if any(folder.glob("part-*.parquet")):
-                raise DataError(f"{folder}: embedding was interrupted; run aekit embed again to finish it")
-            raise DataError(f"{folder}: no embeddings here; expected a folder that aekit embed wrote")
-        manifest = read_json(folder / "manifest.json")
-        for part in manifest["parts"]:
-            if not path_inside(folder, part["file"], "parts: ").is_file():
-                raise IdentityError(f"{folder / part['file']}: is missing; run aekit embed again to restore it")
+        manifest = read_embeddings_manifest(folder)
         if manifest.get("origin"):
             manifest["origin"] = resolved_origin(manifest["origin"], folder)
         return cls(manifest, folder=folder)
@@ -178,8 +171,7 @@ class Embeddings:
     def _has(self, column: str) -> bool:
         """Return whether the rows have labels or splits, without reading rows that are in a folder."""
         if self._rows is None and self.folder is not None and self.manifest.get("parts"):
-            names = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
-            return column.removesuffix("s") in names
+            return column.removesuffix("s") in self._parts(self.folder).columns()
         return getattr(self.rows, column) is not None
 
     def _repr_html_(self) -> str:
@@ -214,7 +206,7 @@ class Embeddings:
             one = not isinstance(other, (Embeddings, str, Path)) and np.ndim(other) == 1
             theirs = open_embeddings(np.asarray(other)[None] if one else other)
             if isinstance(other, (Embeddings, str, Path)):
-                check_same_encoder(self.digest, theirs.digest, what="this embedding", maker="the other")
+                check_same_maker(self, theirs, what="this embedding", maker="the other")
             if theirs.dim != self.dim:
                 raise DataError(f"vectors of length {theirs.dim}: expected {self.dim}, as these embeddings")
         return cosine_similarity(self.vectors, theirs.vectors)
@@ -268,22 +260,20 @@ class Embeddings:
         if self._rows is not None or self.folder is None:
             yield self.rows
             return
-        for part in self.manifest["parts"]:
-            path = self.folder / part["file"]
-            if file_sha256(path) != part["sha256"]:
-                raise IdentityError(
-                    f"{path}: is damaged (its sha256 differs from the manifest); embed again to restore it"
-                )
-            yield from_table(pq.read_table(path))
+        parts = self._parts(self.folder)
+        for name in parts.names:
+            yield from_table(parts.read(name))
+
+    def _parts(self, folder: Path) -> Parts:
+        if self._opened_parts is None or self._opened_parts.folder != folder:
+            self._opened_parts = Parts(folder, self.manifest)
+        return self._opened_parts
 
     def metadata(self) -> pa.Table:
         """Return a table of the rows without their vectors: id, hash, and label and split where present."""
         if self.folder is None or self._rows is not None:
-            return to_table(self.rows, self.digest).drop_columns("vector").replace_schema_metadata()
-        columns = pq.read_schema(self.folder / self.manifest["parts"][0]["file"]).names
-        columns = [name for name in columns if name != "vector"]
-        tables = [pq.read_table(self.folder / part["file"], columns=columns) for part in self.manifest["parts"]]
-        return pa.concat_tables(tables).replace_schema_metadata()
+            return to_table(self.rows, self.digest, self.precision).drop_columns("vector").replace_schema_metadata()
+        return self._parts(self.folder).metadata()
 
     def source(self) -> tuple[Source, np.ndarray] | None:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
@@ -301,11 +291,9 @@ class Embeddings:
 
     def _encoder_spec(self) -> SampleSpec | None:
         """Return the sample spec of the encoder, without loading its weights."""
-        if self.encoder is not None:
-            return self.encoder.spec
-        return (
-            None if self.encoder_folder is None else SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
-        )
+        if self.encoder is not None or self.encoder_folder is None:
+            return self.encoder.spec if self.encoder is not None else None
+        return SampleSpec.from_dict(read_description(self.encoder_folder)["spec"])
 
 
 def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:

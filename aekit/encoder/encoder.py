@@ -20,19 +20,18 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone, TiedLayer
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.identity import check_values, compute_digest
+from aekit.encoder.identity import FORMAT, check_values, compute_digest, read_description
 from aekit.encoder.model_card import model_card
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import reset_weights, save_programs
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
-from aekit.io.atomic import atomic_folder, copy_encoder, read_json, write_json, write_text
+from aekit.io.atomic import atomic_folder, copy_encoder, write_text
+from aekit.io.manifests import write_manifest
 from aekit.io.summaries import html_summary
 from aekit.io.weights import save_weights
 from aekit.registry.discovery import SESSION, Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.version import __version__
-
-FORMAT = 1
 
 
 class Encoder(nn.Module):
@@ -155,7 +154,7 @@ class Encoder(nn.Module):
             DataError: samples of another shape or dtype, or images and clips on another scale than those of the training.
         """
         self._check_input(raw)
-        code = self.encode(self.preprocess(raw))
+        code = self.encode(self.preprocess(raw)).float()  # bf16 is too coarse for a length of 1
         return nn.functional.normalize(code, dim=1) if self.normalize else code
 
     def _check_input(self, raw: Tensor) -> None:
@@ -210,10 +209,9 @@ class Encoder(nn.Module):
         folder = Path(folder)
         description = self.description(folder)
         with atomic_folder(folder) as part:
-            programs = save_programs(self.spec, self.backbone, self.head, self.plugins, part)
-            description |= {"programs": programs} if programs else {}
+            description |= save_programs(self.spec, self.backbone, self.head, self.plugins, part)
             save_weights(self, part / "weights.safetensors")
-            write_json(part / "encoder.json", description)
+            write_manifest(part / "encoder.json", description)
             write_text(part / "README.md", model_card(description))
         return folder
 
@@ -228,7 +226,7 @@ class Encoder(nn.Module):
     def _is_saved_in(self, folder: Path) -> bool:
         if not (folder / "encoder.json").is_file():
             return False
-        saved = read_json(folder / "encoder.json")
+        saved = read_description(folder)
         return bool(saved["digest"] == self.digest and saved | portable_record(self.record, folder) == saved)
 
     def description(self, folder: Path | None = None) -> dict[str, Any]:

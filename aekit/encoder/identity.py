@@ -4,32 +4,129 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Protocol
 
 import torch
+from pydantic import Field, model_validator
 from torch import nn
 
-from aekit.data.spec import SampleSpec
-from aekit.encoder.preprocessing import Preprocess
+from aekit.data.spec import SampleSpec, SpecRecord
+from aekit.encoder.preprocessing import Mode, Preprocess
 from aekit.errors import DataError, IdentityError
-from aekit.io.atomic import read_json
-from aekit.io.weights import add_weights, canonical_json
+from aekit.io.manifests import (
+    MAX_DIM,
+    Checksums,
+    Count,
+    Dim,
+    Manifest,
+    OriginRecord,
+    PluginRecord,
+    Sha256,
+    canonical_json,
+    read_manifest,
+)
+from aekit.io.weights import add_weights
 from aekit.registry.discovery import Plugin
 
-CHECK_TOLERANCE = 1e-3
+FORMAT = 2
+DESCRIPTION, WEIGHTS = "encoder.json", "weights.safetensors"
+CHECK_TOLERANCE, CHECKED = 1e-3, 16
+"""Largest difference of the check values, and their number."""
+
+
+class BackboneRecord(Manifest):
+    """The backbone in an architecture."""
+
+    name: str
+    options: dict[str, Any]
+
+
+class HeadRecord(Manifest):
+    """The variant in an architecture that provides the head."""
+
+    variant: str
+    options: dict[str, Any]
+
+
+class ArchitectureRecord(Manifest):
+    """The architecture of an encoder, as `aekit.encoder.encoder.build_encoder` takes it."""
+
+    backbone: BackboneRecord
+    head: HeadRecord | None
+    dim: Annotated[int, Field(ge=0, le=MAX_DIM)]
+    normalize: bool
+    hidden: list[Dim] | None = None
+
+
+class PreprocessRecord(Manifest):
+    """What the coefficients of a preprocessing do not say."""
+
+    mode: Mode
+    unit: bool
+    centered: bool = False
+
+
+class BackboneProgram(Manifest):
+    """The programs of a backbone, as `aekit.encoder.programs.save_programs` describes them."""
+
+    stages: Annotated[list[str], Field(min_length=1)]
+    features_shape: Annotated[list[Dim], Field(min_length=1)]
+    decodes: bool
+
+
+class ProgramsRecord(Manifest):
+    """The parts of an encoder that are kept as programs."""
+
+    backbone: BackboneProgram | None = None
+    head: str | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """Names of their files."""
+        return [*(self.backbone.stages if self.backbone else []), *([self.head] if self.head else [])]
+
+
+class EncoderManifest(Manifest):
+    """Entries of ``encoder.json``. The weights have no checksum of their own: the digest is computed from them."""
+
+    digest: Sha256
+    spec: SpecRecord
+    architecture: ArchitectureRecord
+    preprocess: PreprocessRecord
+    plugins: Annotated[list[PluginRecord], Field(min_length=1, max_length=2)]
+    check: Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=1, max_length=CHECKED)]
+    programs: ProgramsRecord = ProgramsRecord()
+    sha256: Checksums = Field(default_factory=dict)
+    data: OriginRecord | None = None
+    frozen: Count = 0
+    trained: dict[str, Any] = Field(default_factory=dict)
+    objective: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    weights: dict[str, Any] = Field(default_factory=dict)
+    finetuned: dict[str, Any] = Field(default_factory=dict)
+    exports: list[dict[str, Any]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> EncoderManifest:
+        kinds = ["backbone", *(["variant"] if self.architecture.head else [])]
+        if [plugin.kind for plugin in self.plugins] != kinds:
+            raise ValueError(f"plugins: expected those of the architecture: {' and '.join(kinds)}")
+        if missing := [name for name in self.programs.files if name not in self.sha256]:
+            raise ValueError(f"sha256: has no entry for {missing[0]!r}")
+        return self
 
 
 def compute_digest(architecture: dict[str, Any], spec: SampleSpec, module: nn.Module) -> str:
     """Return the sha256 of an architecture, a sample spec and every weight's name, dtype, shape and bytes."""
     hasher = hashlib.sha256(canonical_json({"architecture": architecture, "spec": spec.to_dict()}))
-    add_weights(hasher, module)
+    add_weights(hasher, module.state_dict())
     return hasher.hexdigest()
 
 
 def find_encoder_folder(path: str | Path) -> Path:
     """Return the encoder folder at `path`: the folder itself, or ``encoder`` in a folder of a run, embeddings or an index."""
     for folder in (Path(path), Path(path) / "encoder"):
-        if (folder / "encoder.json").is_file():
+        if (folder / DESCRIPTION).is_file():
             return folder
     if (Path(path) / "recipe.toml").is_file():
         raise DataError(f"{path}: this run has no encoder yet; finish it with aekit fit --resume")
@@ -37,8 +134,13 @@ def find_encoder_folder(path: str | Path) -> Path:
 
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """Read ``encoder.json``, without building the encoder."""
-    return read_json(find_encoder_folder(path) / "encoder.json")
+    """Read ``encoder.json``, without building the encoder.
+
+    Raises:
+        DataError: there is no encoder at `path`.
+        IdentityError: it is damaged, or of another format.
+    """
+    return read_manifest(find_encoder_folder(path) / DESCRIPTION, EncoderManifest, kind="encoder", version=FORMAT)
 
 
 def check_same_encoder(ours: str, theirs: str, *, what: str, maker: str) -> None:
@@ -51,6 +153,27 @@ def check_same_encoder(ours: str, theirs: str, *, what: str, maker: str) -> None
         raise IdentityError(f"{what} comes from encoder {ours[:12]}, but {maker} from encoder {theirs[:12]}")
 
 
+class _Vectors(Protocol):
+    """Embeddings or an index, of one encoder in one precision."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+
+
+def check_same_maker(ours: _Vectors, theirs: _Vectors, *, what: str, maker: str) -> None:
+    """Check that vectors come from the same encoder in the same precision.
+
+    Raises:
+        IdentityError: the digests or the precisions differ.
+    """
+    check_same_encoder(ours.digest, theirs.digest, what=what, maker=maker)
+    if ours.precision != theirs.precision:
+        here, there = ours.precision, theirs.precision
+        raise IdentityError(f"{what} was computed in {here}, but {maker} in {there}; embed with precision {here}")
+
+
 def check_values(encoder: nn.Module, spec: SampleSpec, preprocess: Preprocess) -> list[float]:
     """Return the first entries of the embedding of a synthetic sample, which reveal a change of code under equal weights."""
     training = encoder.training
@@ -59,7 +182,7 @@ def check_values(encoder: nn.Module, spec: SampleSpec, preprocess: Preprocess) -
     raw = (low.cpu() + (high - low).cpu() * (wave + 1) / 2).to(getattr(torch, spec.dtype)).to(preprocess.scale.device)
     encoder.eval()
     with torch.no_grad():
-        values = encoder(raw)[0, :16].double().cpu().tolist()
+        values = encoder(raw)[0, :CHECKED].double().cpu().tolist()
     encoder.train(training)
     return values
 

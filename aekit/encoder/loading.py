@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.spec import SampleSpec
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.encoder import FORMAT, Encoder, build_encoder
-from aekit.encoder.identity import CHECK_TOLERANCE, check_values, find_encoder_folder, version_changes
+from aekit.encoder.encoder import Encoder, build_encoder
+from aekit.encoder.identity import (
+    CHECK_TOLERANCE,
+    WEIGHTS,
+    EncoderManifest,
+    check_values,
+    find_encoder_folder,
+    read_description,
+    version_changes,
+)
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import program_plugin
-from aekit.errors import DataError, IdentityError, PluginError, RecipeError
-from aekit.io.atomic import read_json
-from aekit.io.weights import load_error
+from aekit.errors import AekitError, DataError, IdentityError, PluginError, RecipeError, print_traceback
+from aekit.io.manifests import check_files, explain_read_errors, path_inside
+from aekit.io.weights import load_error, sized_by
 from aekit.registry.discovery import SESSION, Plugin, registry
 
 
@@ -46,20 +54,23 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
         True
     """
     folder = find_encoder_folder(path)
-    saved = read_json(folder / "encoder.json")
-    if saved.get("format") != FORMAT:
-        raise IdentityError(f"{folder}: encoder format {saved.get('format')!r}, this aekit reads {FORMAT}")
+    saved = read_description(folder)
+    check_files(folder, saved.get("sha256", {}), "save the encoder again", manifest="encoder.json")
     plugins = [_plugin(record, folder, saved.get("programs", {})) for record in saved["plugins"]]
     moved = version_changes(saved["plugins"], plugins)
     spec = SampleSpec.from_dict(saved["spec"])
     try:
-        weights = load_file(folder / "weights.safetensors")
+        weights = load_file(path_inside(folder, WEIGHTS))
         preprocess = Preprocess.from_dict(saved["preprocess"], spec)
-        encoder = build_encoder(spec, preprocess, saved["architecture"], seed=0, plugins=plugins)
+        with sized_by(weights):
+            encoder = build_encoder(spec, preprocess, saved["architecture"], seed=0, plugins=plugins)
         encoder.load_state_dict(weights, strict=True)
     except FileNotFoundError:
         raise IdentityError(f"{folder}: weights.safetensors is missing") from None
-    except (RuntimeError, RecipeError, SafetensorError, OSError) as error:
+    except Exception as error:  # damaged bytes, and options that do not fit together, can raise anything
+        if isinstance(error, AekitError) and not isinstance(error, (RecipeError, IdentityError)):
+            raise
+        print_traceback(error)
         raise (PluginError if moved else IdentityError)(
             f"{folder}: weights do not load{moved}: {load_error(error)}"
         ) from error
@@ -68,15 +79,22 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
         raise IdentityError(
             f"{folder}: digest {encoder.digest[:12]}, expected {saved['digest'][:12]}: it has been changed"
         )
-    values = check_values(encoder, spec, encoder.preprocess)
-    drift = (torch.tensor(values) - torch.tensor(saved["check"])).abs().max().item()
+    with explain_read_errors(folder):
+        values = check_values(encoder, spec, encoder.preprocess)
+    same_length = len(values) == len(saved["check"])
+    drift = (torch.tensor(values) - torch.tensor(saved["check"])).abs().max().item() if same_length else math.inf
     if not drift <= CHECK_TOLERANCE:
         raise PluginError(f"{folder}: computes other embeddings than when it was saved (off by {drift:.2g}){moved}")
-    known = {"format", "aekit", "digest", "spec", "architecture", "preprocess", "plugins", "check", "programs"}
-    encoder.record, encoder.folder = {key: value for key, value in saved.items() if key not in known}, folder
+    encoder.record, encoder.folder = {key: value for key, value in saved.items() if key not in _OF_THE_ENCODER}, folder
     if "data" in encoder.record:
         encoder.record["data"] = resolved_origin(encoder.record["data"], folder)
     return encoder.to(device)
+
+
+_OF_THE_ENCODER = {"format", "aekit", "sha256"} | {
+    name for name, field in EncoderManifest.model_fields.items() if field.is_required() or name == "programs"
+}
+"""Entries of ``encoder.json`` that say what the encoder is; the others are the record of its training."""
 
 
 def _plugin(record: dict[str, str], folder: Path, programs: dict[str, Any]) -> Plugin:

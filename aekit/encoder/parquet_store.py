@@ -18,10 +18,13 @@ import pyarrow.parquet as pq
 
 from aekit.data.source import Source
 from aekit.encoder.identity import check_same_encoder, read_description
-from aekit.errors import DataError
-from aekit.io.atomic import atomic_file, file_sha256, write_json, write_text
+from aekit.encoder.inference import Precision
+from aekit.encoder.parquet_parts import MANIFEST, known_checksums, read_part
+from aekit.errors import DataError, IdentityError
+from aekit.io.atomic import atomic_file, file_sha256, write_text
 from aekit.io.csv_files import csv_text
-from aekit.progress import Progress
+from aekit.io.manifests import check_files, write_manifest
+from aekit.progress import Progress, warn
 
 PART_BYTES = 32 * 2**20
 PART_SECONDS = 30.0
@@ -75,13 +78,35 @@ class Store:
         if (folder / "encoder").exists():
             digest = read_description(folder / "encoder")["digest"]
             check_same_encoder(manifest["digest"], digest, what="this embedding", maker=f"the content of {folder} is")
-        self.parts = sorted(folder.glob("part-*.parquet"))
         self.stored: dict[str, str] = {}
         self._pending: list[Rows] = []
         self._part_opened = 0.0
-        for part in self.parts:
-            table = pq.read_table(part, columns=["id", "hash"])
-            self.stored |= dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
+        self.precision: Precision | None = None
+        self.checksums = known_checksums(folder)
+        for part in sorted(folder.glob("part-*.parquet")):
+            try:
+                self.stored |= self._read_hashes(part)
+            except IdentityError as error:
+                warn(f"{error}; its samples are embedded again")
+                part.unlink()
+        self.parts = sorted(folder.glob("part-*.parquet"))
+
+    def precision_to_go_on_in(self, precision: Precision, progress: Progress) -> Precision:
+        """Return the precision for new vectors: that of the stored ones, or `precision` if there are none.
+
+        Raises:
+            IdentityError: another one is asked for.
+        """
+        if self.precision is None:
+            return precision
+        if precision not in ("auto", self.precision):
+            raise IdentityError(
+                f"{self.folder}: holds vectors computed in {self.precision}, not in {precision}; "
+                f"leave out the precision to go on in {self.precision}, or choose another folder"
+            )
+        if self.precision != "fp32":
+            progress.say(f"computing in {self.precision}, as the vectors in {self.folder}")
+        return self.precision
 
     def plan(self, positions: np.ndarray, drop_missing: bool, progress: Progress) -> Plan:
         """Find new and changed samples, and drop outdated rows.
@@ -99,15 +124,24 @@ class Store:
         outdated = stale | (missing if drop_missing else set())
         if outdated or len(todo):
             # Marks the folder as unfinished until the new manifest is written.
-            write_json(self.folder / "manifest.json", {"unfinished": True})
+            write_manifest(self.folder / MANIFEST, {"unfinished": True, "sha256": self.checksums})
         self._drop(outdated)
         done = len(positions) - len(todo)
         if done:
             progress.say(f"{done} of {len(positions)} samples are embedded already")
         return Plan(todo, done)
 
-    def append(self, rows: Rows) -> None:
-        """Add rows, and write a part when it is large or old enough."""
+    def _read_hashes(self, path: Path) -> dict[str, str]:
+        """Return id -> hash of the rows of a part, which an interrupted run may have left without a checksum."""
+        if path.name in self.checksums:
+            check_files(self.folder, {path.name: self.checksums[path.name]}, "it is removed")
+        table = read_part(self.folder, path.name, self.manifest)
+        self.precision = _precision_of(table)
+        return dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
+
+    def append(self, rows: Rows, precision: Precision = "fp32") -> None:
+        """Add rows, all computed in the same precision, and write a part when it is large or old enough."""
+        self.precision = precision
         if not self._pending:
             self._part_opened = time.monotonic()
         self._pending.append(rows)
@@ -145,6 +179,7 @@ class Store:
             keep = np.asarray([name not in ids for name in table["id"].to_pylist()], bool)
             if keep.all():
                 continue
+            self.checksums.pop(part.name, None)
             if keep.any():
                 with atomic_file(part) as fresh:
                     pq.write_table(table.filter(pa.array(keep)), fresh, compression="none")
@@ -160,7 +195,7 @@ class Store:
         numbers = {int(part.stem.rpartition("-")[2]) for part in self.folder.glob("part-*.parquet")}
         path = self.folder / f"part-{max(numbers, default=-1) + 1:05d}.parquet"
         with atomic_file(path) as part:
-            pq.write_table(to_table(rows, self.manifest["digest"]), part, compression="none")
+            pq.write_table(to_table(rows, self.manifest["digest"], self.precision or "fp32"), part, compression="none")
 
     def _write_manifest(self) -> None:
         parts = [
@@ -171,12 +206,17 @@ class Store:
         if not count:
             reasons = [f"{name}: {why}" for name, why in self.source.skipped.items()]
             raise DataError(f"none of {len(self.source)} samples can be embedded; {'; '.join(reasons[:3])}")
-        counts = {"count": count, "skipped": len(self.source.skipped), "parts": parts}
-        write_json(self.folder / "manifest.json", self.manifest | counts)
+        counts = {
+            "precision": self.precision or "fp32",
+            "count": count,
+            "skipped": len(self.source.skipped),
+            "parts": parts,
+        }
+        write_manifest(self.folder / MANIFEST, self.manifest | counts)
 
 
-def to_table(rows: Rows, digest: str) -> pa.Table:
-    """Return the table of a part: id, vector, hash, and label and split where present."""
+def to_table(rows: Rows, digest: str, precision: Precision) -> pa.Table:
+    """Return the table of a part: id, vector, hash, and label and split where present; digest and precision as metadata."""
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.ravel()), rows.vectors.shape[1])
     columns = {"id": pa.array(rows.ids, pa.string()), "vector": vectors}
     if rows.labels is not None:
@@ -184,7 +224,11 @@ def to_table(rows: Rows, digest: str) -> pa.Table:
     if rows.splits is not None:
         columns["split"] = pa.array(rows.splits.tolist(), pa.string())
     columns["hash"] = pa.array(rows.hashes, pa.string())
-    return pa.table(columns).replace_schema_metadata({"aekit.digest": digest})
+    return pa.table(columns).replace_schema_metadata({"aekit.digest": digest, "aekit.precision": precision})
+
+
+def _precision_of(table: pa.Table) -> Precision:
+    return "bf16" if (table.schema.metadata or {}).get(b"aekit.precision") == b"bf16" else "fp32"
 
 
 def from_table(table: pa.Table) -> Rows:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from aekit.data.spec import SampleSpec
 from aekit.encoder.backbone import Backbone, BackboneWithDense, ModuleBackbone
-from aekit.errors import IdentityError, OutputError
+from aekit.errors import IdentityError, OutputError, printable
+from aekit.io.manifests import checksums
 from aekit.registry.discovery import SESSION, Plugin
 from aekit.registry.hookspecs import API_VERSION, Entry
 from aekit.registry.session import SessionPlugin
@@ -90,7 +91,7 @@ def _check_program(content: bytes) -> None:
     for key, value in _entries(model):
         allowed = {"target": _TARGETS, "expr_str": _SIZES}.get(key)
         if allowed is not None and not (isinstance(value, str) and allowed.fullmatch(value)):
-            raise IdentityError(f"calls {value!r}, which is no tensor operation")
+            raise IdentityError(f"calls {printable(repr(value))}, which is no tensor operation")
         if key in ("as_custom_obj", "as_operator", "as_graph", "custom_obj_values") and value:
             raise IdentityError(f"holds more than tensor operations ({key})")
 
@@ -112,12 +113,13 @@ def save_programs(
     """Write the programs of an encoder's parts that come from plugins of the session.
 
     Returns:
-        their description for ``encoder.json``; empty if there are none.
+        their description and checksums for ``encoder.json``; empty if there are none.
 
     Raises:
         OutputError: a part cannot be kept as a program.
     """
     described: dict[str, Any] = {}
+    files: list[str] = []
     trunk = backbone.trunk if isinstance(backbone, BackboneWithDense) else backbone
     x = torch.zeros(2, *spec.shape)
     for plugin in plugins:
@@ -127,26 +129,26 @@ def save_programs(
             if plugin.kind == "backbone":
                 if type(trunk).forward is not Backbone.forward:
                     raise ValueError("its forward is not the sequence of its stages")
-                files = []
                 for number, stage in enumerate(trunk.stages):
                     files.append(f"stage-{number}.pt2")
                     x = _kept(stage, x, folder / files[-1])
                 described["backbone"] = {
-                    "stages": files,
+                    "stages": list(files),
                     "features_shape": list(trunk.features_shape),
                     "decodes": isinstance(trunk, ModuleBackbone),
                 }
             else:
                 features = torch.zeros(2, backbone.features_dim)
-                _kept(head, features, folder / "head.pt2")
-                described["head"] = "head.pt2"
+                files.append("head.pt2")
+                _kept(head, features, folder / files[-1])
+                described["head"] = files[-1]
         except Exception as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise OutputError(
                 f"{plugin.kind} {plugin.name!r} is code of this session and cannot be kept as a torch.export program "
                 f"({reason}); make it a plugin: aekit plugins new {plugin.name} --kind {plugin.kind}"
             ) from error
-    return described
+    return {"programs": described, "sha256": checksums(folder, files)} if described else {}
 
 
 def _kept(module: nn.Module, x: Tensor, path: Path) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
+from aekit.encoder.backbone import Backbone
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
+from aekit.encoder.inference import Inference
 from aekit.errors import DataError
 from aekit.progress import SILENT, Progress
 
@@ -18,12 +19,15 @@ BATCH = 256
 
 def has_pretrained_features(encoder: Encoder) -> bool:
     """Return whether an encoder has a fully frozen pretrained backbone with trained layers on top."""
-    trunk = getattr(encoder.backbone, "trunk", encoder.backbone)
+    trunk = _trunk(encoder)
     frozen = encoder.record.get("frozen", 0) >= len(trunk.stages)
     return frozen and "weights" in encoder.record and trunk.features_dim != encoder.dim
 
 
-@torch.inference_mode()
+def _trunk(encoder: Encoder) -> Backbone:
+    return getattr(encoder.backbone, "trunk", encoder.backbone)
+
+
 def backbone_features(source: Source, rows: np.ndarray, encoder: Encoder, *, progress: Progress = SILENT) -> np.ndarray:
     """Compute the features (N, F) float32 of the backbone, before any added layers and the head.
 
@@ -36,14 +40,16 @@ def backbone_features(source: Source, rows: np.ndarray, encoder: Encoder, *, pro
     Raises:
         DataError: a sample can no longer be read.
     """
-    trunk = getattr(encoder.backbone, "trunk", encoder.backbone)
+    trunk = _trunk(encoder)
+    inference = Inference(
+        encoder, len(rows), device=encoder.device, forward=lambda encoder, raw: _trunk(encoder)(encoder.preprocess(raw))
+    )
     features = np.empty((len(rows), trunk.features_dim), np.float32)
     with progress.task("backbone features", len(rows)) as task, eval_mode(encoder):
         for start in range(0, len(rows), BATCH):
             raw, ok = read_valid(source, rows[start : start + BATCH])
             if not ok.all():
                 raise DataError(f"{source.ids[int(rows[start + int(np.argmin(ok))])]}: can no longer be read")
-            x = encoder.preprocess(to_tensor(raw).to(encoder.device))
-            features[start : start + BATCH] = trunk(x).float().cpu().numpy()
+            features[start : start + BATCH] = inference(to_tensor(raw)).cpu().numpy()
             task.advance(len(raw))
     return features

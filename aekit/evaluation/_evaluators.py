@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from aekit.errors import AekitError, PluginError, RecipeError, closest_name
+from aekit.evaluation._concurrency import concurrently
 from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets
 from aekit.evaluation.results import Result, Split, as_result
@@ -66,17 +67,52 @@ def select_evaluators(
     return selected
 
 
-def run_evaluator(
+def run_evaluators(
+    selected: Mapping[str, tuple[Plugin, dict[str, Any], bool]],
+    features: np.ndarray,
+    values: np.ndarray | None,
+    split: Split,
+) -> Iterator[tuple[str, Result | AekitError]]:
+    """Run evaluators on one subject: those tagged ``concurrent`` side by side, then the others one by one.
+
+    Most of the work is in small products and sorts, which several threads each slow down; so each evaluator has a share of
+    the threads, one on two cores.
+
+    Args:
+        selected: name -> plugin, options, and whether the evaluator uses the labels.
+        features: (N, D) embeddings.
+        values: (N,) or (N, L) targets, or None.
+        split: positions in both.
+
+    Yields:
+        Name and result, or the one-line error of an evaluator that refuses the data or whose code fails; in the order of
+        `selected`.
+    """
+
+    def outcome(name: str) -> Result | AekitError:
+        plugin, settings, uses_labels = selected[name]
+        try:
+            return _run(plugin, features, values if uses_labels else None, split, settings)
+        except AekitError as error:
+            return error
+
+    together = [name for name, (plugin, _, _) in selected.items() if "concurrent" in plugin.entry.tags]
+    with prints_to_stderr(), concurrently(len(together)) as submit:
+        started = {name: submit(outcome, name) for name in together}
+        for name in list(selected):
+            yield name, started[name].result() if name in started else outcome(name)
+
+
+def _run(
     plugin: Plugin, features: np.ndarray, values: np.ndarray | None, split: Split, settings: dict[str, Any]
 ) -> Result:
-    """Run an evaluator on one subject.
+    """Run one evaluator.
 
     Raises:
         AekitError: the evaluator refuses the data, or its code fails; the line names the plugin.
     """
     try:
-        with prints_to_stderr():
-            result = as_result(plugin.load()(features, values, split, **settings), plugin.name)
+        result = as_result(plugin.load()(features, values, split, **settings), plugin.name)
         if not result.metrics:
             raise TypeError("it returns a Result without metrics")
     except AekitError:

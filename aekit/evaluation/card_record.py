@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aekit.evaluation.results import Metric
-from aekit.io.atomic import read_json
+from aekit.evaluation.run_results import RESULTS, read_results
+from aekit.io.manifests import read_entries
 
 
 def card_fields(results: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,10 +23,12 @@ def card_fields(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_card_fields(folder: Path, digest: str) -> dict[str, Any]:
     """Return the `card_fields` of the run around an encoder folder, or nothing if there is no such run."""
-    path = folder.parent / "results.json"
-    results = read_json(path) if path.is_file() else {}
+    run = folder.parent
     # The folder around an encoder may be that of embeddings or of a classifier, whose results are of another kind.
-    return card_fields(results) if "trained" in results and results.get("digest") == digest else {}
+    if not (run / RESULTS).is_file() or "trained" not in read_entries(run / RESULTS):
+        return {}
+    results = read_results(run)
+    return card_fields(results) if results["digest"] == digest else {}
 
 
 def evaluation_record(record: Mapping[str, Any]) -> dict[str, Any]:

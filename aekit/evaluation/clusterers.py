@@ -23,7 +23,7 @@ SILHOUETTES = 2000
 """Samples whose silhouettes are computed."""
 
 
-def fit_kmeans(rows: np.ndarray, clusters: int, n_init: int, seed: int) -> Any:
+def fit_kmeans(rows: np.ndarray, clusters: int, n_init: int, seed: int | np.random.RandomState) -> Any:
     """Fit scikit-learn's k-means to (N, D), the best of `n_init` initializations; by mini-batches if there are many rows."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from aekit.evaluation.results import CheckResult, Result
 from aekit.evaluation.summary import ENCODER, Severity, comparison_lines, graded_summary, primary_metric
 from aekit.io.summaries import data_frame, html_summary
 
+Mode = Literal["quick", "thorough"]
+"""Whether an evaluation leaves out samples that a thorough one would use."""
 _MAX_PLOT_VALUES = 2**16
 """Size up to which `Evaluation.to_dict` keeps an array of `Result.plot_data`."""
 _SIGNS = {"better": "<", "worse": ">", "not significantly different": ""}
@@ -37,6 +39,7 @@ class Evaluation:
         checks: ``health``, ``leakage`` and ``stability``, as far as they were run.
         groups: (N3,) groups of the test samples, or None.
         titles: subject -> its name within a sentence, such as ``raw pixels``.
+        mode: ``quick`` if a sample of the data was evaluated, ``thorough`` if nothing was left out.
 
     Examples:
         >>> import numpy as np
@@ -60,6 +63,7 @@ class Evaluation:
     checks: Mapping[str, CheckResult] = field(default_factory=dict)
     groups: np.ndarray | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = "thorough"
 
     @cached_property
     def headline(self) -> str:
@@ -153,6 +157,7 @@ class Evaluation:
             "headline": self.headline,
             "titles": dict(self.titles),
             "counts": dict(self.counts),
+            "mode": self.mode,
             "split": self.split,
             "warnings": self.warnings(),
             "summary": self.summary(),

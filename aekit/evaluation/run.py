@@ -14,17 +14,17 @@ from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.vectors import finite_vectors
 from aekit.errors import AekitError
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
-from aekit.evaluation._evaluators import run_evaluator, select_evaluators
+from aekit.evaluation._evaluators import run_evaluators, select_evaluators
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._reconstruction import add_reconstruction
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
 from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
-from aekit.evaluation.evaluation import Evaluation
+from aekit.evaluation.evaluation import Evaluation, Mode
 from aekit.evaluation.labels import Targets, TargetType, make_targets
 from aekit.evaluation.results import CheckResult, Result, Split
-from aekit.evaluation.splits import cap_split, make_split
+from aekit.evaluation.splits import cap_split, make_split, stratified_cap
 from aekit.evaluation.summary import ENCODER
 from aekit.io.device import choose_device
 from aekit.objectives.autoencoder import Autoencoder
@@ -35,6 +35,8 @@ __all__ = ["Evaluation", "evaluate"]
 
 RAW_BYTES = 2**31
 """Bytes that the features of a baseline may take in memory."""
+QUICK_SAMPLES = 10_000
+"""Samples of a quick evaluation: those on which every evaluator but the slow ones takes a few seconds."""
 
 
 @checked_arguments
@@ -45,6 +47,7 @@ def evaluate(
     evaluators: Any = None,
     baselines: bool = True,
     checks: bool = True,
+    quick: bool = True,
     compare_with: Mapping[str, Any] | None = None,
     run: str | Path | Autoencoder | None = None,
     split: Split | None = None,
@@ -67,6 +70,8 @@ def evaluate(
             the slow ones. Evaluators that need other labels are skipped.
         baselines: evaluate the baselines too.
         checks: check the health of the embeddings and their stability, and search for leakage between the parts of the split.
+        quick: evaluate at most 10,000 samples, drawn by `seed` in the proportions of the classes, and the baselines on these
+            alone; the note on it tells how many. False evaluates all samples. Fewer samples are evaluated equally either way.
         compare_with: name -> embeddings of the same samples by another encoder, as an object, a folder or an array.
         run: the run of the encoder, or its autoencoder: evaluates the reconstruction too.
         split: default: the data set's own split, otherwise one drawn by `seed`.
@@ -118,6 +123,7 @@ def evaluate(
     if split is None:
         split = split_for_targets(targets, stored.splits if stored else None, len(vectors), seed=seed, groups=groups)
     selected = select_evaluators(evaluators, targets, options or {}, seed, notes)
+    split, mode = _sampled(split, targets, seed, notes, progress) if quick else (split, "thorough")
     other_encoders = {
         name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()
     }
@@ -146,15 +152,13 @@ def evaluate(
         if checks and isinstance(subject, Baseline) and subject.kind == "pca":
             check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
         with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
-            for name, (plugin, settings, uses_labels) in list(selected.items()):
-                try:
-                    result = run_evaluator(plugin, subject.features, values if uses_labels else None, inner, settings)
-                except AekitError as error:
-                    failed[name] = error
-                    notes.append(f"{name} is left out for {subject.name}: {error}")
+            for name, outcome in run_evaluators(selected, subject.features, values, inner):
+                if isinstance(outcome, AekitError):
+                    failed[name] = outcome
+                    notes.append(f"{name} is left out for {subject.name}: {outcome}")
                     del selected[name]
                 else:
-                    by_evaluator[name] = _with_label_names(result, targets)
+                    by_evaluator[name] = _with_label_names(outcome, targets)
                 task.advance(note=name)
         if failed and not selected and not any(results.values()):
             raise next(iter(failed.values()))
@@ -169,6 +173,7 @@ def evaluate(
         counts=counts,
         split=split.origin,
         results=results,
+        mode=mode,
         notes=notes,
         evaluated_rows=rows[test],
         compared_with=tuple(other_encoders),
@@ -201,6 +206,23 @@ def split_for_targets(
     elif targets is not None:
         strata = np.where(targets.has_target[:, None], targets.values.astype(np.float64), np.nan)
     return make_split(strata, splits, seed=seed, groups=groups, count=count)
+
+
+def _sampled(
+    split: Split, targets: Targets | None, seed: int, notes: list[str], progress: Progress
+) -> tuple[Split, Mode]:
+    """Return the part of a split that a quick evaluation uses, and whether it leaves anything out, which is said and noted."""
+    strata = targets.values if targets is not None and targets.kind == "classes" else None
+    sample = stratified_cap(split, QUICK_SAMPLES, strata, seed)
+    if sample is split:
+        return split, "thorough"
+    counts = [len(part) for part in (sample.train, sample.validation, sample.test)]
+    total = len(split.train) + len(split.validation) + len(split.test)
+    parts = "{:,} train, {:,} validation, {:,} test".format(*counts)
+    note = f"quick: on {sum(counts):,} of {total:,} samples ({parts}); --thorough, or quick=False, evaluates all"
+    notes.append(note)
+    progress.say(note)
+    return sample, "quick"
 
 
 def _checks(

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from aekit.errors import IdentityError
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.metrics._paired_tests import PairedComparison
 from aekit.evaluation.results import CheckResult, Metric, Result
 from aekit.evaluation.summary import ENCODER
 from aekit.io.atomic import atomic_file
+from aekit.io.manifests import explain_read_errors
 
 FILE = "predictions.npz"
 
@@ -48,11 +48,8 @@ def load_predictions(folder: Path) -> dict[str, np.ndarray]:
     """
     if not (folder / FILE).is_file():
         return {}
-    try:
-        with np.load(folder / FILE, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        raise IdentityError(f"{folder / FILE}: damaged: {error}") from None
+    with explain_read_errors(folder / FILE), np.load(folder / FILE, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def evaluation_of(record: Mapping[str, Any], predictions: Mapping[str, np.ndarray]) -> Evaluation:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import regex
 
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.results import Split
@@ -94,6 +96,10 @@ def make_split(
     return Split(rows[train], rows[validation], rows[test], origin + together + unlabeled, numbers)
 
 
+MATCHING_SECONDS = 30
+"""Most seconds that a regular expression may take for all ids."""
+
+
 def groups_from_ids(ids: Sequence[str], pattern: str) -> np.ndarray:
     """Derive the group of each sample from its id.
 
@@ -106,14 +112,20 @@ def groups_from_ids(ids: Sequence[str], pattern: str) -> np.ndarray:
         (N,) groups.
 
     Raises:
-        RecipeError: not a regular expression.
+        RecipeError: not a regular expression, or one that takes too long, as ``(a+)+$`` may.
         DataError: no match in an id.
     """
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
+        expression = regex.compile(pattern)
+    except (regex.error, RecursionError, OverflowError) as error:
         raise RecipeError([f"groups = {pattern!r}: not a regular expression ({error})"]) from None
-    matches = [expression.search(name) for name in ids]
+    matches, end = [], time.monotonic() + MATCHING_SECONDS
+    for name in ids:
+        try:
+            matches.append(expression.search(name, timeout=max(end - time.monotonic(), 1e-3)))
+        except TimeoutError:
+            advice = "write it without repetitions inside of repetitions, such as (a+)+"
+            raise RecipeError([f"groups = {pattern!r}: takes more than {MATCHING_SECONDS} s; {advice}"]) from None
     if None in matches:
         raise DataError(f"groups = {pattern!r}: no match in {ids[matches.index(None)]!r}")
     return np.array([match[1 if expression.groups else 0] or "" for match in matches if match is not None])
@@ -129,6 +141,27 @@ def cap_split(split: Split, max_samples: int, seed: int) -> Split:
     train = _sample(split.train, max(1, max_samples - len(validation) - len(test)), generator)
     used = len(train) + len(validation) + len(test)
     return Split(train, validation, test, f"{split.origin}; {used} of {total} samples", split.groups)
+
+
+def stratified_cap(split: Split, max_samples: int, labels: np.ndarray | None, seed: int) -> Split:
+    """Reduce a split as `cap_split` does, in the proportions of the classes.
+
+    Args:
+        split: positions in `labels`.
+        max_samples: number of samples of all parts.
+        labels: (N,) classes, or None.
+        seed: seed of the drawing.
+    """
+    sample = cap_split(split, max_samples, seed)
+    if sample is split or labels is None:
+        return sample
+    parts = [
+        stratified_sample(part, labels, len(drawn), seed=seed)
+        for part, drawn in zip(
+            (split.train, split.validation, split.test), (sample.train, sample.validation, sample.test)
+        )
+    ]
+    return replace(sample, train=parts[0], validation=parts[1], test=parts[2])
 
 
 def few_label_split(split: Split, labels: np.ndarray, per_class: int, *, seed: int) -> Split:

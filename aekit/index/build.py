@@ -18,16 +18,16 @@ from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError, closest_name
 from aekit.index._recall import ExactSearch
-from aekit.index.vector_index import FORMAT, IDS, Index, Similarity, VectorIndex, open_index, scale_for_metric
+from aekit.index.index_manifest import FORMAT, IDS, MANIFEST, IndexManifest, Similarity
+from aekit.index.vector_index import Index, VectorIndex, open_index, scale_for_metric
 from aekit.io.atomic import (
     atomic_file,
     copy_encoder,
     explain_write_errors,
     file_sha256,
     folder_lock,
-    read_json,
-    write_json,
 )
+from aekit.io.manifests import read_entries, read_manifest, write_manifest
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
@@ -72,7 +72,7 @@ def build_index(
     Raises:
         DataError: there are no embeddings, or they cannot be read.
         RecipeError: unknown metric or options.
-        IdentityError: `out` holds an index of another encoder.
+        IdentityError: `out` holds an index of another encoder, or of vectors computed in another precision.
         OutputError: `out` holds something else.
 
     Examples:
@@ -91,6 +91,8 @@ def build_index(
     engine = plugin_name("index", engine, "engine")
     plugin = registry().get("index", engine)
     settings = validate_options(plugin, options or {}, f"index {engine}")
+    if out is None and plugin.load().external:
+        raise RecipeError([f"index engine {engine!r} keeps vectors outside of this process: expected `out`, a folder"])
     if out is None:
         in_memory = _build(embeddings, plugin, settings, metric, progress)
         in_memory._encoder = encoder_of(embeddings)
@@ -112,14 +114,17 @@ def _refuse_other_content(folder: Path) -> None:
     for name in names:
         if name not in _FILES and not name.startswith("index.") and not name.endswith((".part", ".lock")):
             raise OutputError(f"{folder}: holds {name!r}, which is not part of an index; choose another folder with -o")
-    if "manifest.json" in names and "engine" not in read_json(folder / "manifest.json"):
+    if "manifest.json" in names and "engine" not in read_entries(folder / MANIFEST):
         raise OutputError(
             f"{folder}: holds a manifest.json of something else than an index; choose another folder with -o"
         )
 
 
 def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
-    manifest = read_json(folder / "manifest.json") if (folder / "manifest.json").exists() else {}
+    try:
+        manifest = read_manifest(folder / MANIFEST, IndexManifest, kind="index", version=FORMAT)
+    except IdentityError:  # none, or a damaged one: `_extend` says so, and rebuilds it
+        manifest = {}
     either_precomputed = manifest.get("kind") == PRECOMPUTED or embeddings.is_precomputed
     if manifest and either_precomputed and manifest["digest"] != embeddings.digest:
         before, now = (
@@ -136,6 +141,12 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
     digests += [read_description(folder / "encoder")["digest"]] if (folder / "encoder").exists() else []
     for digest in digests:
         check_same_encoder(digest, embeddings.digest, what=f"the index in {folder}", maker="these embeddings are")
+    precision = manifest.get("precision", "fp32")
+    if manifest and not either_precomputed and precision != embeddings.precision:
+        raise IdentityError(
+            f"the index in {folder} holds vectors computed in {precision}, these were in {embeddings.precision}; "
+            f"embed with precision {precision}, or choose another folder with -o"
+        )
 
 
 def _build(
@@ -148,6 +159,7 @@ def _build(
             for rows in embeddings.batches():
                 yield scale_for_metric(rows.vectors, metric)
 
+        engine.keep_digest(embeddings.digest)
         reason = engine.build(batches, len(embeddings), embeddings.dim, metric)
         task.advance(len(embeddings))
     manifest = {
@@ -163,7 +175,7 @@ def _build(
         "reason": reason,
         "origin": embeddings.manifest.get("origin"),
     }
-    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {}
+    manifest |= {"kind": PRECOMPUTED} if embeddings.is_precomputed else {"precision": embeddings.precision}
     index = VectorIndex(engine, manifest, embeddings.metadata(), None)
     _measure(index, embeddings, progress)
     return index
@@ -201,7 +213,8 @@ def _extend(
         return None
     old = positions.to_numpy()
     fresh = np.setdiff1d(np.arange(len(metadata)), old)
-    # All metadata comes from the embeddings: labels may have been corrected since.
+    # All metadata comes from the embeddings, the place of the data too: labels may have been corrected since, files moved.
+    manifest = manifest | {"origin": embeddings.manifest.get("origin")}
     grown = VectorIndex(index.engine, manifest, metadata.take(pa.array(np.concatenate([old, fresh]))), folder)
     if not len(fresh):
         progress.say("nothing new to index")
@@ -260,6 +273,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
         encoder.copy_to(folder / "encoder")
     name = f"index.{index.manifest['engine']['name']}"
     ids = folder / IDS
+    replaced = (folder / name).read_bytes() if index.engine.external and (folder / name).is_file() else None
     with atomic_file(folder / name) as new_index, atomic_file(ids) as new_ids:
         index.manifest["settings"] = index.engine.save(new_index)
         pq.write_table(index.metadata, new_ids, compression="none")
@@ -268,5 +282,7 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     index.manifest |= {"file": name, "sha256": sums}
     origin = index.manifest["origin"]
     written = index.manifest | {"origin": origin and portable_record(origin, folder)}
-    write_json(folder / "manifest.json", written)
+    write_manifest(folder / MANIFEST, written)
+    if replaced is not None:
+        index.engine.discard(replaced)
     index.folder, index._encoder = folder, None

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import Field
 
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data
@@ -22,20 +21,17 @@ from aekit.data.spec import SampleSpec
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import PRECOMPUTED, Embeddings
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.identity import check_same_encoder, read_description
+from aekit.encoder.identity import check_same_encoder, check_same_maker, read_description
+from aekit.encoder.inference import Precision
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._hits import Hits
-from aekit.io.atomic import read_json
-from aekit.io.manifests import SHOWN, Manifest, Sha256, check_files, path_inside, read_manifest
+from aekit.index.index_manifest import Similarity as Similarity, read_index_manifest, read_metadata
+from aekit.io.manifests import explain_read_errors
 from aekit.io.summaries import html_summary
 from aekit.progress import warn
 from aekit.registry.discovery import registry
 
-FORMAT = 1
-IDS = "ids.parquet"
-
-Similarity = Literal["cosine", "l2", "ip"]
 BatchFactory = Callable[[], Iterator[np.ndarray]]
 """A function that yields all vectors, as (B, D) float32 batches in the order of their rows."""
 
@@ -47,6 +43,8 @@ class Index(ABC):
     """
 
     plugin_kind: ClassVar[str] = "index"
+    external: ClassVar[bool] = False
+    """Whether the vectors are kept outside of the index folder, such as in a database, so that they outlive the process."""
 
     @abstractmethod
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
@@ -83,24 +81,18 @@ class Index(ABC):
         """Return the numbers of rows and dimensions, if the engine knows them; they must be those of the manifest."""
         return None
 
+    def keep_digest(self, digest: str) -> None:  # noqa: B027  (for external engines)
+        """Take the digest (64 hex digits) of the encoder, to be kept beside the vectors that are built next."""
+
+    def kept_digest(self) -> str | None:
+        """Return the digest that is kept beside the vectors, or None where they are in the folder."""
+        return None
+
+    def discard(self, content: bytes) -> None:  # noqa: B027  (for external engines)
+        """Delete what is kept outside of the folder by an index that this one replaced, whose file held `content`."""
+
     def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
         """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
-
-
-class IndexManifest(Manifest):
-    """Entries of ``manifest.json`` of an index."""
-
-    format: int
-    digest: Sha256
-    engine: dict[str, str]
-    options: dict[str, Any]
-    metric: Similarity
-    count: Annotated[int, Field(ge=1)]
-    dim: Annotated[int, Field(ge=1)]
-    built_with: Annotated[int, Field(ge=1)]
-    settings: dict[str, Any]
-    file: str
-    sha256: dict[str, Sha256]
 
 
 class VectorIndex:
@@ -132,6 +124,11 @@ class VectorIndex:
     @property
     def dim(self) -> int:
         return self.manifest["dim"]
+
+    @property
+    def precision(self) -> Precision:
+        """Precision in which its vectors were computed, and in which queries have to be."""
+        return self.manifest.get("precision", "fp32")
 
     @property
     def is_precomputed(self) -> bool:
@@ -167,7 +164,7 @@ class VectorIndex:
             nearer (for ``l2`` the squared distance, where lower is nearer), and the rows (Q, k).
 
         Raises:
-            IdentityError: `queries` are embeddings of another encoder.
+            IdentityError: `queries` are embeddings of another encoder or precision.
             DataError: the queries have another length or are not finite, or k is less than 1.
         """
         if k < 1:
@@ -180,11 +177,11 @@ class VectorIndex:
                 raise IdentityError(
                     f"this index holds {ours} vectors, the queries are {theirs}; expected vectors of one origin"
                 )
-            check_same_encoder(self.digest, queries.digest, what="this index", maker="the query is")
+            check_same_maker(self, queries, what="this index", maker="the query is")
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
-        scores, rows = self.engine.search(scale_for_metric(vectors, self.manifest["metric"]), min(k, len(self)))
+        scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k)
         names = queries.ids if isinstance(queries, Embeddings) else [str(number) for number in range(len(vectors))]
         return Hits.of(names, scores, rows, self.metadata)
 
@@ -205,12 +202,26 @@ class VectorIndex:
             if name not in self._rows:
                 raise DataError(f"id:{name}: no such id in the index{_nearest(name, self.ids)}")
         query_rows = np.asarray([self._rows[name] for name in names])
-        scores, rows = self.engine.search(self.engine.vectors(query_rows), min(k + 1, len(self)))
+        with self._explained():
+            vectors = self.engine.vectors(query_rows)
+        scores, rows = self._nearest(vectors, k + 1)
         # A duplicate may come before the sample, or an approximate index may miss it: then the last one is dropped.
         keep = rows != query_rows[:, None]
         keep[keep.all(axis=1), -1] = False
         shape = (len(rows), rows.shape[1] - 1)
         return Hits.of(names, scores[keep].reshape(shape), rows[keep].reshape(shape), self.metadata)
+
+    def _nearest(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index."""
+        with self._explained():
+            scores, rows = self.engine.search(vectors, min(k, len(self)))
+            if rows.size and not -1 <= rows.min() <= rows.max() < len(self):
+                raise ValueError(f"it finds row {rows.max()} of {len(self)}")
+        return scores, rows
+
+    def _explained(self) -> AbstractContextManager[None]:
+        """Turn errors of the engine into one line, if the index comes from a file, which may be damaged."""
+        return nullcontext() if self.folder is None else explain_read_errors(self.folder, "rebuild the index")
 
     def search_data(
         self, data: Any, k: int = 10, *, encoder: Encoder | None = None, options: dict[str, Any] | None = None
@@ -246,7 +257,7 @@ class VectorIndex:
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
         source = open_data(data, options, like=encoder.spec)
-        queries = embed_samples(encoder, source, progress=False)
+        queries = embed_samples(encoder, source, progress=False, precision=self.precision)
         if not len(queries):
             name, reason = next(iter(source.skipped.items()))
             raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
@@ -292,17 +303,7 @@ def open_index(folder: str | Path) -> VectorIndex:
         '0'
     """
     folder = Path(folder)
-    if not (folder / "manifest.json").is_file() or "engine" not in read_json(folder / "manifest.json"):
-        raise DataError(f"{folder}: no index here; expected a folder that aekit index wrote")
-    manifest = read_manifest(folder / "manifest.json", IndexManifest)
-    if manifest["format"] != FORMAT:
-        raise IdentityError(f"{folder}: index format {manifest['format']}, this aekit reads {FORMAT}")
-    path_inside(folder, manifest["file"], "file: ")
-    for name in (manifest["file"], IDS):
-        if name not in manifest["sha256"]:
-            raise IdentityError(f"{folder / 'manifest.json'}: is damaged: sha256: has no entry for {name[:SHOWN]!r}")
-    # Before anything opens them: a damaged index file can crash the process.
-    check_files(folder, manifest["sha256"], "rebuild the index")
+    manifest = read_index_manifest(folder)
     if (folder / "encoder").exists():
         digest = read_description(folder / "encoder")["digest"]
         check_same_encoder(manifest["digest"], digest, what=str(folder), maker="the encoder inside it is")
@@ -310,11 +311,11 @@ def open_index(folder: str | Path) -> VectorIndex:
         manifest["origin"] = resolved_origin(manifest["origin"], folder)
     plugin = registry().require(manifest["engine"], required_by=str(folder))
     engine: Index = plugin.load()()
-    engine.load(folder / manifest["file"], manifest["settings"])
-    metadata = pq.read_table(folder / IDS)
-    if len(metadata) != manifest["count"]:
-        problem = f"counts {manifest['count']} vectors, {IDS} has {len(metadata)}"
-        raise IdentityError(f"{folder / 'manifest.json'}: is damaged: {problem}; rebuild the index")
+    with explain_read_errors(folder / manifest["file"], "rebuild the index"):
+        engine.load(folder / manifest["file"], manifest["settings"])
+    if (kept := engine.kept_digest()) is not None:
+        check_same_encoder(manifest["digest"], kept, what=str(folder), maker="the vectors that its engine keeps are")
+    metadata = read_metadata(folder, manifest["count"])
     count, dim = engine.shape() or (manifest["count"], manifest["dim"])
     if dim != manifest["dim"] or count != manifest["count"]:
         problem = f"has {count} rows of {dim} dimensions, the manifest says {manifest['count']} of {manifest['dim']}"

@@ -9,13 +9,17 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import AekitError, IdentityError, OutputError
+from aekit.errors import AekitError, OutputError
 
+LEFTOVER_SECONDS = 60.0
+"""Age from which a temporary file counts as left by a killed process."""
 _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -163,10 +167,14 @@ def _check_free(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to, of this process alone, and rename it to `path` once it is complete."""
+    """Yield a temporary path to write to, of this process alone, and rename it to `path` once it is complete.
+
+    It removes the temporary files of the same path that killed processes left.
+    """
     _check_text(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with explain_write_errors(path):
+        _remove_leftovers(path)
         try:
             yield part
             make_readable(part)
@@ -174,6 +182,29 @@ def atomic_file(path: Path) -> Iterator[Path]:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files whose process has ended. On another machine it may run, but then it has written to them lately."""
+    for leftover in path.parent.glob(f"{escape(path.name)}.*.part"):
+        process = leftover.name.removeprefix(f"{path.name}.").split(".")[0]
+        with contextlib.suppress(FileNotFoundError):  # another process removes it
+            if (
+                process.isdecimal()
+                and leftover.stat().st_mtime < time.time() - LEFTOVER_SECONDS
+                and not _runs(int(process))
+            ):
+                leftover.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        pass
+    return True
 
 
 def make_readable(path: Path) -> None:
@@ -198,18 +229,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON that aekit wrote.
-
-    Raises:
-        IdentityError: the file is damaged.
-    """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise IdentityError(f"{path}: is damaged: {error}") from None
 
 
 def file_sha256(path: Path) -> str:

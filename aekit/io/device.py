@@ -1,4 +1,4 @@
-"""Choose a device by name."""
+"""Choose a device by name, and ask what it can do."""
 
 from __future__ import annotations
 
@@ -27,3 +27,12 @@ def choose_device(name: str, place: str) -> torch.device:
         available = f"this machine has {count or 'no'} {kind.upper()} device{'' if count == 1 else 's'}"
         raise RecipeError([f"{place} = {name!r}: {available}; expected 'auto' or 'cpu'"])
     return torch.device(name)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 in hardware, and not by way of float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return any(getattr(torch.cpu, name, bool)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return False

@@ -1,19 +1,32 @@
-"""Read the manifest of a folder: entries of the expected types, files inside the folder, bytes as their checksums say."""
+"""Write and read manifests: sealed JSON whose entries a model describes, with checksums of the files beside them.
+
+A seal is the sha256 of all other entries. It finds damage, such as a flipped bit in a threshold; it is no signature.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from aekit.errors import IdentityError
-from aekit.io.atomic import file_sha256, read_json
+from aekit.errors import AekitError, IdentityError, print_traceback, printable
+from aekit.io.atomic import file_sha256, write_json
+
+SEAL = "seal"
+MAX_BYTES = 2**28
+"""Largest manifest that is read: the results of a run hold some megabytes."""
+MAX_DIM, MAX_SAMPLE, MAX_ROWS = 2**24, 2**28, 2**40
+"""Most dimensions of an embedding, values of a sample, and rows, that a manifest may name: more would exhaust the memory."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-SHOWN = 200
-"""Characters of a value from a file that a message shows."""
+Checksums = dict[str, Sha256]
+Dim = Annotated[int, Field(ge=1, le=MAX_DIM)]
+Count = Annotated[int, Field(ge=0, le=MAX_ROWS)]
 
 
 class Manifest(BaseModel):
@@ -22,39 +35,181 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-def read_manifest(path: Path, model: type[Manifest]) -> dict[str, Any]:
-    """Read a manifest and check its entries.
+class PluginRecord(Manifest):
+    """A plugin that an artifact needs, as `Plugin.to_dict` returns it."""
+
+    kind: Literal["variant", "pretext", "backbone", "source", "index", "evaluator", "command"]
+    name: str
+    distribution: str
+    version: str
+
+
+class OriginRecord(Manifest):
+    """The data that an artifact was made from, as `Source.origin` has it; of data in memory, its name alone."""
+
+    data: str
+    source: str | None = None
+    options: dict[str, Any] | None = None
+
+
+def write_manifest(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a manifest in one step, with its seal."""
+    write_json(path, sealed(value))
+
+
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return entries with their seal."""
+    plain: dict[str, Any] = json.loads(json.dumps(value))  # as it will be read: names are strings, tuples are lists
+    return plain | {SEAL: _seal(plain)}
+
+
+def unsealed(value: dict[str, Any]) -> dict[str, Any]:
+    """Return entries without their seal, after checking it.
 
     Raises:
-        IdentityError: it is damaged, or an entry is missing or has a wrong type or value; the message names the first one.
+        IdentityError: it is missing, or the entries have changed.
     """
-    value = read_json(path)
+    seal = value.pop(SEAL, None)
+    if seal != _seal(value):
+        problem = "has no seal" if seal is None else "its entries differ from its seal"
+        raise IdentityError(f"is damaged: {problem}; it was changed after aekit wrote it")
+    return value
+
+
+def read_manifest(path: Path, model: type[Manifest], *, kind: str = "", version: int | None = None) -> dict[str, Any]:
+    """Read a manifest, and check its seal and its entries.
+
+    Args:
+        path: file that `write_manifest` wrote.
+        model: of its entries.
+        kind: kind of artifact, for the message about another format.
+        version: the format that is expected; None: it has none.
+
+    Returns:
+        the entries, without the seal.
+
+    Raises:
+        IdentityError: it is missing or damaged, of another format, or an entry is missing or has a wrong type or value; the
+            message names the first one.
+    """
+    value = read_entries(path)
+    with explain_read_errors(path):
+        if version is not None and value.get("format") != version:
+            written = printable(repr(value.get("format")))
+            raise IdentityError(f"{path}: {kind} format {written}, this aekit reads {version}; make it again")
+        try:
+            unsealed(value)
+        except IdentityError as error:
+            raise IdentityError(f"{path}: {error}") from None
+        check_entries(path, value, model)
+    return value
+
+
+def check_entries(path: Path, value: Any, model: type[Manifest]) -> None:
+    """Check entries against their model.
+
+    Raises:
+        IdentityError: one is missing, or has a wrong type or value.
+    """
     try:
         model.model_validate(value)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise IdentityError(f"{path}: is damaged: {f'{place}: ' if place else ''}{problem['msg']}") from None
-    return dict(value)
+        problem = error.errors(include_url=False, include_context=False)[0]
+        place = printable(".".join(map(str, problem["loc"])))
+        expected = problem["msg"].removeprefix("Value error, ")
+        raise IdentityError(f"{path}: is damaged: {f'{place}: ' if place else ''}{printable(expected)}") from None
 
 
-def check_files(folder: Path, checksums: Mapping[str, str], what_to_do: str) -> None:
+def read_entries(path: Path) -> dict[str, Any]:
+    """Read the entries of a manifest without checking them, to see which kind of manifest it is.
+
+    Raises:
+        IdentityError: the file is missing, too large, or no JSON object.
+    """
+    with explain_read_errors(path):
+        if path.stat().st_size > MAX_BYTES:
+            raise IdentityError(
+                f"{path}: is damaged: has {path.stat().st_size:,} bytes; expected {MAX_BYTES:,} at most"
+            )
+        value = json.loads(path.read_text("utf-8"))
+        if not isinstance(value, dict):
+            raise IdentityError(f"{path}: is damaged: expected an object, not {type(value).__name__}")
+    return value
+
+
+@contextmanager
+def explain_read_errors(place: Path, what_to_do: str = "") -> Iterator[None]:
+    """Turn errors that a damaged artifact causes into one line: those of JSON, Arrow, safetensors, FAISS and other libraries.
+
+    Args:
+        place: file or folder that is read.
+        what_to_do: with a damaged one, for the message.
+
+    Raises:
+        IdentityError: any error but those of aekit.
+    """
+    try:
+        yield
+    except AekitError:
+        raise
+    except Exception as error:  # damaged content can raise anything
+        print_traceback(error)
+        hint = f"; {what_to_do}" if what_to_do else ""
+        raise IdentityError(f"{place}: {_reason(error)}{hint}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Describe an error of a library in a phrase."""
+    if isinstance(error, FileNotFoundError):
+        return "is missing"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "does not fit into memory"
+    if isinstance(error, RecursionError):
+        return "is damaged: it is nested too deep"
+    lines = str(error).strip().splitlines()
+    text = printable(lines[0]) if lines else ""
+    # Messages of these name a value without saying what is wrong with it.
+    bare = isinstance(error, (LookupError, AttributeError, TypeError)) or not text
+    return f"is damaged: {type(error).__name__}: {text}" if bare else f"is damaged: {text}"
+
+
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return name -> sha256 of files of a folder, for its manifest."""
+    return {name: file_sha256(folder / name) for name in names}
+
+
+def check_files(
+    folder: Path,
+    expected: Mapping[str, str],
+    what_to_do: str,
+    *,
+    needed: Iterable[str] = (),
+    manifest: str = "manifest",
+) -> None:
     """Check that files of a folder are what its manifest says, before anything opens them.
 
     Args:
         folder: of the manifest.
-        checksums: name -> sha256 of each file.
+        expected: name -> sha256 of each file.
         what_to_do: with a damaged folder, for the message.
+        needed: names that must have a checksum.
+        manifest: name of the manifest, for the message.
 
     Raises:
-        IdentityError: a name leads out of the folder; a file is missing, a link or damaged.
+        IdentityError: a name leads out of the folder, or has no checksum; a file is missing, a link or damaged.
     """
-    for name, expected in checksums.items():
+    for name in needed:
+        if name not in expected:
+            raise IdentityError(f"{folder / manifest}: is damaged: sha256: has no entry for {printable(repr(name))}")
+    for name, digest in expected.items():
         path = path_inside(folder, name)
         if not path.is_file():
             raise IdentityError(f"{path}: is missing; {what_to_do}")
-        if file_sha256(path) != expected:
-            raise IdentityError(f"{path}: is damaged (its sha256 differs from the manifest); {what_to_do}")
+        with explain_read_errors(path, what_to_do):
+            if file_sha256(path) != digest:
+                raise IdentityError(f"{path}: is damaged (its sha256 differs from the {manifest}); {what_to_do}")
 
 
 def path_inside(folder: Path, name: str, place: str = "") -> Path:
@@ -68,9 +223,18 @@ def path_inside(folder: Path, name: str, place: str = "") -> Path:
     Raises:
         IdentityError: the name leads out of the folder, or the file is a link.
     """
-    if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
-        raise IdentityError(f"{folder}: is damaged: {place}{name[:SHOWN]!r} is no name inside the folder")
+    if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name or len(name) > 255:
+        raise IdentityError(f"{folder}: is damaged: {place}{printable(repr(name))} is no name inside the folder")
     path = folder / name
     if path.is_symlink():
         raise IdentityError(f"{path}: is a link; expected a file inside the folder")
     return path
+
+
+def canonical_json(value: Any) -> bytes:
+    """Serialize plain nested values as JSON with sorted keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _seal(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value)).hexdigest()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
-from aekit.errors import DataError, IdentityError, OutputError
+from aekit.errors import DataError, IdentityError, OutputError, printable
+from aekit.io.manifests import canonical_json
 
 
 class Hash(Protocol):
@@ -41,8 +46,41 @@ def load_weights(module: nn.Module, path: Path) -> None:
     """
     try:
         module.load_state_dict(load_file(path), strict=True)
-    except (RuntimeError, OSError, SafetensorError) as error:
+    except Exception as error:  # damaged bytes can raise anything
         raise IdentityError(f"{path}: does not load: {load_error(error)}") from error
+
+
+SLACK = 2**24
+"""Values that a network may have beyond those in its file: layers that are built and then replaced."""
+
+
+@contextmanager
+def sized_by(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Keep a network that is built in this block from being much larger than its weights, before its memory is filled.
+
+    A manifest that asks for a layer of 10^12 units would otherwise exhaust the memory before the weights turn out not to fit.
+
+    Raises:
+        IdentityError: it becomes larger than the weights.
+    """
+    limit, thread = 2 * sum(tensor.numel() for tensor in weights.values()) + SLACK, threading.get_ident()
+    count = 0
+
+    def grow(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        nonlocal count
+        if tensor is not None and threading.get_ident() == thread:
+            count += tensor.numel()
+            if count > limit:
+                raise IdentityError(
+                    f"a network of {count:,} values is described, its file has {(limit - SLACK) // 2:,}"
+                )
+
+    hooks = register_module_parameter_registration_hook(grow), register_module_buffer_registration_hook(grow)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 TORCH_FILES = (".pth", ".pt", ".bin", ".ckpt")
@@ -106,18 +144,14 @@ def state_dict_differences(expected: Mapping[str, Tensor], actual: Mapping[str, 
     ]
 
 
-def add_weights(hasher: Hash, module: nn.Module) -> None:
+def add_weights(hasher: Hash, weights: Mapping[str, Tensor]) -> None:
     """Add every weight's name, dtype, shape and bytes to a hash."""
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         hasher.update(canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
         hasher.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
-def canonical_json(value: Any) -> bytes:
-    """Serialize plain nested values as JSON with sorted keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
 def load_error(error: Exception) -> str:
     """Return the last line of an error of torch or safetensors, which names the cause."""
-    return str(error).strip().splitlines()[-1].strip()
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[-1].strip())

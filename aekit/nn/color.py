@@ -5,8 +5,12 @@ IEC 61966-2-1 for sRGB; CIE 015 for L*a*b*.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from aekit.io.device_constants import constant_like
 
 TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 """Matrix from linear red, green and blue in 0..1 to XYZ."""
@@ -25,9 +29,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     """Convert (B, 3, ...) sRGB in 0..1 to (B, 3, ...) L in 0..100, a and b in about -100..100."""
     # Clamp before taking roots: their infinite slope at 0 would spoil the gradients of the other branch.
     linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055).pow(2.4), rgb / 12.92)
-    xyz = _apply_matrix(
-        linear, torch.tensor(TO_XYZ, dtype=torch.float64) / torch.tensor(WHITE, dtype=torch.float64)[:, None]
-    )
+    xyz = _apply_matrix(linear, _to_xyz)
     roots = torch.where(xyz > KNEE**3, xyz.clamp(min=KNEE**3).pow(1 / 3), xyz / (3 * KNEE**2) + 4 / 29)
     x, y, z = roots.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
@@ -39,8 +41,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     y = (light + 16) / 116
     roots = torch.stack([y + a / 500, y, y - b / 200], 1)
     xyz = torch.where(roots > KNEE, roots.pow(3), 3 * KNEE**2 * (roots - 4 / 29))
-    to_rgb = torch.linalg.inv(torch.tensor(TO_XYZ, dtype=torch.float64)) * torch.tensor(WHITE, dtype=torch.float64)
-    linear = _apply_matrix(xyz, to_rgb).clamp(0, 1)
+    linear = _apply_matrix(xyz, _from_xyz).clamp(0, 1)
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308).pow(1 / 2.4) - 0.055, 12.92 * linear)
 
 
@@ -73,6 +74,16 @@ def rebalancing_weights(counts: Tensor) -> Tensor:
     return (weights / (frequencies * weights).sum()).float()
 
 
-def _apply_matrix(channels: Tensor, matrix: Tensor) -> Tensor:
+def _to_xyz() -> Tensor:
+    """Return the matrix (3, 3) float64 from linear red, green and blue to XYZ relative to white."""
+    return torch.tensor(TO_XYZ, dtype=torch.float64) / torch.tensor(WHITE, dtype=torch.float64)[:, None]
+
+
+def _from_xyz() -> Tensor:
+    """Return the matrix (3, 3) float64 from XYZ relative to white to linear red, green and blue."""
+    return torch.linalg.inv(torch.tensor(TO_XYZ, dtype=torch.float64)) * torch.tensor(WHITE, dtype=torch.float64)
+
+
+def _apply_matrix(channels: Tensor, matrix: Callable[[], Tensor]) -> Tensor:
     """Multiply each pixel of (B, 3, ...) by a (3, 3) matrix."""
-    return torch.einsum("ij,bj...->bi...", matrix.to(channels), channels)
+    return torch.einsum("ij,bj...->bi...", constant_like(matrix, like=channels), channels)

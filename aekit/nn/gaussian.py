@@ -71,7 +71,7 @@ def normal_log_density(x: Tensor, mean: Tensor | float = 0.0, logvar: Tensor | f
 
     Shapes broadcast: x (B, 1, D) and posteriors (B, D) give (B, B, D).
     """
-    logvar = torch.as_tensor(logvar, dtype=x.dtype, device=x.device)
+    logvar = logvar.to(x) if isinstance(logvar, Tensor) else x.new_full((), logvar)
     return -((x - mean).square() * (-logvar).exp() + logvar + math.log(2 * math.pi)) / 2
 
 

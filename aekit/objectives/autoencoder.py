@@ -15,10 +15,33 @@ from aekit.encoder.freezing import FrozenTrunk, freeze, trained_part
 from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import load
 from aekit.errors import DataError
-from aekit.io.atomic import atomic_folder, read_json, write_json
+from aekit.io.atomic import atomic_folder
+from aekit.io.manifests import (
+    Checksums,
+    Count,
+    Manifest,
+    Sha256,
+    check_files,
+    checksums,
+    explain_read_errors,
+    read_manifest,
+    write_manifest,
+)
 from aekit.io.weights import load_weights, save_weights
 from aekit.objectives.base import Batch, Objective, Step, Variant
 from aekit.objectives.losses import LOSSES
+
+FORMAT, WEIGHTS = 2, "weights.safetensors"
+
+
+class DecoderManifest(Manifest):
+    """Entries of ``decoder.json``."""
+
+    encoder: Sha256
+    loss: str
+    options: dict[str, Any]
+    frozen: Count
+    sha256: Checksums
 
 
 class Autoencoder(Objective):
@@ -105,12 +128,13 @@ class Autoencoder(Objective):
             corrupted=corrupted,
             features=features,
             code=code,
-            reconstruction=self.likelihood.activate(output),
+            output=output,
             errors=errors,
             encode=encoder.encode,
             generator=generator,
             extras=extras,
             progress=self.progress,
+            activate=self.likelihood.activate,
         )
         losses = [loss for _, variant in self._named if (loss := variant.reconstruction_loss(step)) is not None]
         terms = {"reconstruction": losses[0] if losses else errors.mean()}
@@ -168,11 +192,11 @@ class Autoencoder(Objective):
     def save_decoder(self, folder: str | Path) -> None:
         """Write ``decoder.json`` and ``weights.safetensors`` to a new folder."""
         with atomic_folder(Path(folder)) as part:
-            save_weights(self._decoding(), part / "weights.safetensors")
+            save_weights(self._decoding(), part / WEIGHTS)
             loss = {"loss": self.loss_name, "options": self.loss_options}
             frozen = trunk.number if (trunk := self.frozen_trunk()) else 0
-            record = {"format": 1, "encoder": self.encoder.digest, **loss, "frozen": frozen}
-            write_json(part / "decoder.json", record)
+            record = {"format": FORMAT, "encoder": self.encoder.digest, **loss, "frozen": frozen}
+            write_manifest(part / "decoder.json", record | {"sha256": checksums(part, [WEIGHTS])})
 
     def _decoding(self) -> nn.ModuleDict:
         return nn.ModuleDict({"decoder": self.decoder, "likelihood": self.likelihood})
@@ -202,17 +226,18 @@ def load_autoencoder(
     folder = Path(run) / "decoder"
     if not (folder / "decoder.json").is_file():
         raise DataError(f"{run}: has no decoder; only runs with an autoencoder objective have one")
-    record = read_json(folder / "decoder.json")
+    record = read_manifest(folder / "decoder.json", DecoderManifest, kind="decoder", version=FORMAT)
+    check_files(folder, record["sha256"], "fit the run again", needed=[WEIGHTS], manifest="decoder.json")
     encoder = load(run, device=device)
     check_same_encoder(record["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")
-    with temporary_seed(0):
-        freeze(encoder, record.get("frozen", 0))
+    with explain_read_errors(folder / "decoder.json"), temporary_seed(0):
+        freeze(encoder, record["frozen"])
         part = trained_part(encoder)
-        options = record.get("options", {})
+        options = record["options"]
         for variant in (variants or {}).values():
             variant.prepare(part.preprocess)
         autoencoder = Autoencoder(encoder, part.decoder(), variants or {}, record["loss"], part, options)
-    load_weights(autoencoder._decoding(), folder / "weights.safetensors")
+    load_weights(autoencoder._decoding(), folder / WEIGHTS)
     return autoencoder.eval().to(device)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -51,24 +52,31 @@ class Step:
         corrupted: (B, *shape) the encoder's input.
         features: (B, F) output of the backbone.
         code: (B, D) input of the decoder; (K * B, D) if a head draws K codes per sample, one draw after the other.
-        reconstruction: (K * B, *shape), after the output activation.
+        output: (K * B, *shape) of the decoder, before the output activation.
         errors: (K * B,) errors of the reconstruction, summed over the entries of a sample.
         encode: the encoder, (B, *shape) -> (B, D), for penalties that differentiate it.
         extras: what a variant's head returned in addition to the code, such as the mean and log-variance of a Gaussian.
         generator: source of all randomness in this step.
         progress: fraction of the training that is done, 0 at the first step.
+        activate: the output activation.
+        reconstruction: (K * B, *shape), after the output activation; computed where a variant reads it.
     """
 
     clean: Tensor
     corrupted: Tensor
     features: Tensor
     code: Tensor
-    reconstruction: Tensor
+    output: Tensor
     errors: Tensor
     encode: Callable[[Tensor], Tensor]
     generator: torch.Generator
     extras: Mapping[str, Tensor] = field(default_factory=dict)
     progress: float = 0.0
+    activate: Callable[[Tensor], Tensor] = lambda output: output
+
+    @cached_property
+    def reconstruction(self) -> Tensor:
+        return self.activate(self.output)
 
 
 class Variant(nn.Module):
@@ -297,54 +305,3 @@ class PretextObjective(Objective):
     def visualize(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
         rows = self.pretext.visualize(self.encoder.preprocess(batch.raw), generator)
         return {"pretext task": rows} if rows else {}
-
-
-class WeightedSum(Objective):
-    """Several objectives over one shared encoder; each part's scalars are logged under its name.
-
-    Args:
-        parts: name -> objective; all with the same encoder.
-        weights: name -> factor; 1 by default.
-    """
-
-    def __init__(self, parts: Mapping[str, Objective], weights: Mapping[str, float]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleDict(parts)
-        self._named = tuple(parts.items())
-        self.weights = {name: float(weights.get(name, 1.0)) for name in parts}
-        self.encoder = next(iter(parts.values())).encoder
-
-    def randomness(self) -> list[str]:
-        return [source for _, part in self._named for source in part.randomness()]
-
-    def start(self, samples: Samples) -> None:
-        for _, part in self._named:
-            part.start(samples)
-
-    def notes(self) -> list[str]:
-        return [note for _, part in self._named for note in part.notes()]
-
-    def min_batch(self) -> int:
-        return max(part.min_batch() for _, part in self._named)
-
-    def set_progress(self, progress: float) -> None:
-        for _, part in self._named:
-            part.set_progress(progress)
-
-    def compilable_networks(self) -> list[nn.Module]:
-        return list(dict.fromkeys(network for _, part in self._named for network in part.compilable_networks()))
-
-    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        total, logged = torch.zeros((), device=batch.raw.device), dict[str, Tensor]()
-        for name, part in self._named:
-            terms = part.loss(batch, generator)
-            total = total + self.weights[name] * terms["loss"]
-            logged |= {name if term == "loss" else f"{name}/{term}": value.detach() for term, value in terms.items()}
-        return {"loss": total, **logged}
-
-    def after_step(self) -> None:
-        for _, part in self._named:
-            part.after_step()
-
-    def visualize(self, batch: Batch, generator: torch.Generator) -> dict[str, dict[str, Tensor | list[str]]]:
-        return {name: rows for name, part in self._named for rows in part.visualize(batch, generator).values()}

@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Concatenate, ParamSpec
+from typing import Annotated, Concatenate, ParamSpec, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from aekit.encoder.encoder import Encoder
-from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import augmentation_for
+from aekit.nn.augment.presets import CropOptions, augmentation_for
 from aekit.objectives.base import Pretext
 from aekit.registry.options import Field
 
@@ -48,24 +47,15 @@ class JointEmbeddingTask(Pretext):
     Args:
         encoder: the encoder to train.
         projector: (B, D) -> (B, P), on the code; discarded after training.
-        strength, crop_scale, flip: of the views, as in `aekit.nn.augment.presets.augmentation_for`.
+        views: as in `aekit.nn.augment.presets.augmentation_for`.
     """
 
     min_batch = 2
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        projector: nn.Module,
-        strength: Strength = "default",
-        crop_scale: float | None = None,
-        flip: bool | None = None,
-    ) -> None:
+    def __init__(self, encoder: Encoder, projector: nn.Module, **views: Unpack[CropOptions]) -> None:
         super().__init__(encoder)
         self.projector = projector
-        self.augmentation = augmentation_for(
-            encoder.spec, encoder.preprocess, strength=strength, crop_scale=crop_scale, flip=flip
-        )
+        self.augmentation = augmentation_for(encoder.spec, encoder.preprocess, **views)
         self.note = f"augmentation: {self.augmentation.description}"
 
     def project(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.data.spec import SampleSpec
+from aekit.io.device_constants import constant_like
 from aekit.registry.options import Field
 
 
@@ -231,7 +232,7 @@ def _similarity(a: Tensor, b: Tensor, *, mirrored: bool) -> Tensor:
     """Return the SSIM of each window of (B, C, H, W) in [0, 1]: (B, C, H, W) if borders are mirrored, else smaller."""
     size = min(11, *a.shape[-2:])
     size -= 1 - size % 2
-    blur_rows, blur_columns = (_blur_matrix(side, size, mirrored).to(a) for side in a.shape[-2:])
+    blur_rows, blur_columns = (constant_like(_blur_matrix, side, size, mirrored, like=a) for side in a.shape[-2:])
     with torch.autocast(a.device.type, enabled=False):  # variances as differences of means need full precision
         # (5, B, C, H, W) -> five of (B, C, h, w)
         mean_a, mean_b, aa, bb, ab = blur_rows @ torch.stack([a, b, a * a, b * b, a * b]) @ blur_columns.T

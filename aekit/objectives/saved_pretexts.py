@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import IdentityError, PluginError
-from aekit.io.atomic import atomic_folder, read_json, write_json
+from aekit.io.atomic import atomic_folder
+from aekit.io.manifests import (
+    Checksums,
+    Manifest,
+    PluginRecord,
+    Sha256,
+    check_files,
+    checksums,
+    explain_read_errors,
+    read_manifest,
+    write_manifest,
+)
 from aekit.io.weights import load_weights, save_weights
 from aekit.objectives.base import Objective, Pretext, PretextObjective
 from aekit.registry.discovery import registry
 from aekit.registry.options import validate_options
 
-FORMAT = 1
+FORMAT, WEIGHTS, RECORD = 2, "weights.safetensors", "pretext.json"
 FOLDER = "pretexts"
 SHOWN = "heads"
 """Folder of tasks without an application, saved only for the run's page."""
+
+
+class PretextManifest(Manifest):
+    """Entries of ``pretext.json``."""
+
+    encoder: Sha256
+    plugin: PluginRecord
+    options: dict[str, Any]
+    sha256: Checksums
 
 
 def save_pretexts(objective: Objective, run: str | Path) -> list[Path]:
@@ -50,9 +71,9 @@ def _save(part: PretextObjective, parent: Path) -> Path:
     assert part.plugin is not None
     folder = parent / part.plugin.name
     with atomic_folder(folder) as half:
-        save_weights(part.pretext, half / "weights.safetensors")
-        record = {"plugin": part.plugin.to_dict(), "options": part.options}
-        write_json(half / "pretext.json", {"format": FORMAT, "encoder": part.encoder.digest, **record})
+        save_weights(part.pretext, half / WEIGHTS)
+        record = {"plugin": part.plugin.to_dict(), "options": part.options, "sha256": checksums(half, [WEIGHTS])}
+        write_manifest(half / RECORD, {"format": FORMAT, "encoder": part.encoder.digest, **record})
     return folder
 
 
@@ -69,29 +90,39 @@ def load_pretexts(run: str | Path, encoder: Encoder) -> dict[str, Pretext]:
     """
     pretexts: dict[str, Pretext] = {}
     for folder in sorted((Path(run) / FOLDER).glob("*")):
-        if (folder / "pretext.json").is_file():
+        if (folder / RECORD).is_file():
             name, pretext = folder.name, load_pretext(folder, encoder)
             task = str(getattr(pretext, "task", name))
             pretexts[name if task in pretexts else task] = pretext
     return pretexts
 
 
+def read_pretext_record(folder: Path) -> dict[str, Any]:
+    """Read ``pretext.json`` in the folder of a task.
+
+    Raises:
+        IdentityError: it is damaged, or of another format.
+    """
+    return read_manifest(folder / RECORD, PretextManifest, kind="pretext", version=FORMAT)
+
+
 def load_pretext(folder: Path, encoder: Encoder) -> Pretext:
     """Load one task from its folder; raises as `load_pretexts`."""
-    described = read_json(folder / "pretext.json")
-    if described.get("format") != FORMAT:
-        raise IdentityError(f"{folder}: pretext format {described.get('format')!r}, this aekit reads {FORMAT}")
+    described = read_pretext_record(folder)
+    check_files(folder, described["sha256"], "fit the run again", needed=[WEIGHTS], manifest=RECORD)
     check_same_encoder(described["encoder"], encoder.digest, what=str(folder), maker="the encoder next to it is")
     record = described["plugin"]
+    if record["kind"] != "pretext":
+        raise IdentityError(f"{folder / RECORD}: is damaged: plugin.kind: {record['kind']!r}; expected 'pretext'")
     plugin = registry().require(record, required_by=str(folder))
     options = validate_options(plugin, described["options"], str(folder))
     try:
-        with temporary_seed(0):
+        with explain_read_errors(folder), temporary_seed(0):
             pretext: Pretext = plugin.load()(encoder, **options)
-        load_weights(pretext, folder / "weights.safetensors")
-    except (ValueError, IdentityError) as error:
+        load_weights(pretext, folder / WEIGHTS)
+    except IdentityError as error:
         if (plugin.distribution, plugin.version) == (record["distribution"], record["version"]):
-            raise IdentityError(str(error)) from error
+            raise
         requirement = f"{record['distribution']}=={record['version']}"
         raise PluginError(
             f"{error} (saved with {requirement}, installed is {plugin.version}: pip install {requirement!r})"

@@ -2,7 +2,8 @@
 
 The keyword-only parameters of a plugin's class or function are its options, annotated with constraints and a description
 (``Annotated[float, Field(gt=0, description="...")]``), each with a default. pydantic builds the validator from them, so
-there is no second config class.
+there is no second config class. Options that several plugins share are the entries of a TypedDict, each with
+``Field(default=...)``, which they take as ``**options: Unpack[SharedOptions]`` (PEP 692).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -24,7 +25,7 @@ __all__ = ["Field", "describe_options", "options_model", "validate_options", "va
 
 @cache
 def options_model(target: Callable[..., Any]) -> type[BaseModel]:
-    """Build the validator of a plugin's options from its keyword-only parameters.
+    """Build the validator of a plugin's options from its keyword-only parameters, shared ones included.
 
     Raises:
         TypeError: a keyword-only parameter has no annotation.
@@ -33,6 +34,8 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
     hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
     fields: dict[str, Any] = {}
     for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
+            fields |= _shared_options(get_args(hints[name])[0])
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         if name not in hints:
@@ -42,8 +45,21 @@ def options_model(target: Callable[..., Any]) -> type[BaseModel]:
     return create_model(f"{target.__qualname__}Options", __config__=config, **fields)
 
 
+def _shared_options(options: type) -> dict[str, Any]:
+    """Return the entries of a TypedDict as fields of a model, with the defaults that their annotations name."""
+    fields: dict[str, Any] = {}
+    for name, hint in get_type_hints(options, include_extras=True).items():
+        infos = [item for item in get_args(hint)[1:] if isinstance(item, FieldInfo)]
+        fields[name] = (hint, next((info.default for info in infos if not info.is_required()), ...))
+    return fields
+
+
 def validation_errors(model: type[BaseModel], values: Mapping[str, Any], place: str, owner: str = "") -> list[str]:
     """Return one line for each mistake in `values`: place, value, what was expected, and the nearest valid name."""
+    by = f" ({owner})" if owner else ""
+    # Shown as hexadecimal, which has no limit of digits.
+    if huge := [(name, number) for name, value in values.items() for number in _huge_integers(value)]:
+        return [f"{place}.{name} = {hex(number)[:20]}: expected a number below 2^63{by}" for name, number in huge]
     try:
         model.model_validate(dict(values))
     except ValidationError as error:
@@ -54,6 +70,15 @@ def validation_errors(model: type[BaseModel], values: Mapping[str, Any], place: 
             mistakes.setdefault(detail["loc"][0] if union else detail["loc"], []).append(detail)
         return [_line(model, details, place, owner) for details in mistakes.values()]
     return []
+
+
+def _huge_integers(value: Any) -> list[int]:
+    """Return the integers inside of a value that no array and no seed can hold."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [number for inner in value for number in _huge_integers(inner)]
+    return [value] if isinstance(value, int) and not -(2**63) <= value < 2**63 else []
 
 
 def validate_options(plugin: Plugin, values: Mapping[str, Any], place: str = "") -> dict[str, Any]:

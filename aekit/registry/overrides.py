@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import RecipeError
+from aekit.errors import RecipeError, first_line
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -21,7 +21,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise RecipeError([f"--set {text}: expected NAME=VALUE, such as train.lr=1e-3"])
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return name.strip(), value.strip()
 
 
@@ -31,8 +31,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise RecipeError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError([f"{path}: is not TOML: {error}"]) from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of too many digits, tables in tables in tables
+        raise RecipeError([f"{path}: is not TOML: {first_line(error)}"]) from None
 
 
 def nest(overrides: Mapping[str, Any]) -> dict[str, Any]:

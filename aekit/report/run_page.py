@@ -19,6 +19,7 @@ from aekit.errors import DataError
 from aekit.evaluation.checks.training_metrics import variance_spectrum
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.run import evaluate
+from aekit.io.manifests import explain_read_errors
 from aekit.objectives.base import Objective
 from aekit.progress import SILENT, Progress
 from aekit.report._effort import page_effort
@@ -91,7 +92,8 @@ def run_page(
         for method in ["auto"] * (effort.structure or encoder.dim == 2) + ["pca"]:
             snapshot.project(method)
         task.advance(note="layout")
-        records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+        with explain_read_errors(folder / "log.jsonl"):
+            records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
         without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else _NONE
         quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluators, seed, without)
         shown = evaluation or quick

@@ -9,6 +9,9 @@
 | ``GET /api/search?row=&k=&label=`` | neighbors of a sample |
 | ``POST /api/search?k=&label=`` | neighbors of the image or array in the body |
 | ``POST /api/describe``, ``/api/csv`` | ids and labels of ``{"rows": [...]}``, as JSON or CSV |
+| ``GET /healthz`` | whether it answers; needs no token |
+| ``GET /metrics`` | numbers and times of requests, for Prometheus |
+| ``GET /openapi.json`` | description of this API |
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aekit.errors import AekitError, DataError
 from aekit.serving.catalog import Catalog
+from aekit.serving.metrics import MeasuredRequests, Metrics
+from aekit.serving.reloading import Served
+from aekit.version import __version__
 
 MAX_BYTES = 20 * 2**20
 """Most bytes of a request body."""
@@ -68,6 +74,7 @@ _ASSETS = {
 
 
 COOKIE = "aekit-token"
+HEALTH = "/healthz"
 
 
 class _RefusedError(DataError):
@@ -135,7 +142,7 @@ class _Guard:
     def _refusal(self, request: HTTPConnection) -> Response | None:
         """Return None for a request with the token; a link with it leaves a cookie, which later requests bring along."""
         authorization = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if any(
+        if request.url.path == HEALTH or any(
             compare_digest(text.encode(), self.token.encode())
             for text in (authorization, request.cookies.get(COOKIE, ""))
         ):
@@ -147,7 +154,14 @@ class _Guard:
         return JSONResponse({"error": "open the address that aekit serve printed: it has a token"}, status_code=401)
 
 
-def make_app(catalog: Catalog, *, hosts: list[str], max_bytes: int = MAX_BYTES, token: str = "") -> Starlette:
+def make_app(
+    catalog: Catalog,
+    *,
+    hosts: list[str],
+    max_bytes: int = MAX_BYTES,
+    token: str = "",
+    say: Callable[[str], object] = lambda text: None,
+) -> Starlette:
     """Build the application.
 
     Args:
@@ -155,44 +169,52 @@ def make_app(catalog: Catalog, *, hosts: list[str], max_bytes: int = MAX_BYTES, 
         hosts: allowed host names. Requests by other names are refused, which prevents DNS rebinding.
         max_bytes: most bytes of a request body.
         token: that requests must bring, as ``?token=`` once or in the header ``Authorization: Bearer``; "": none.
+        say: receives a line when the index has grown and is served anew.
 
     Returns:
         A Starlette application.
     """
 
-    uploads = _Uploads(max_bytes)
+    uploads, served = _Uploads(max_bytes), Served(catalog, say)
 
     async def search(request: Request) -> Any:
         k, label = _number(request, "k", 24), request.query_params.get("label") or None
         if request.method == "POST":
             _same_origin(request)
             async with uploads.receive(request) as content:
-                return await run_in_threadpool(catalog.neighbors_of_file, content, k, label)
-        return await run_in_threadpool(catalog.neighbors_of_row, _number(request, "row"), k, label)
+                return await run_in_threadpool(served.catalog.neighbors_of_file, content, k, label)
+        return await run_in_threadpool(served.catalog.neighbors_of_row, _number(request, "row"), k, label)
 
     async def find(request: Request) -> Any:
-        return await run_in_threadpool(catalog.find, request.query_params.get("text", ""), 20)
+        return await run_in_threadpool(served.catalog.find, request.query_params.get("text", ""), 20)
 
     async def describe(request: Request) -> Any:
-        return await run_in_threadpool(catalog.describe, await _rows(request, uploads))
+        return await run_in_threadpool(served.catalog.describe, await _rows(request, uploads))
 
     async def table(request: Request) -> Response:
-        text = await run_in_threadpool(catalog.table, await _rows(request, uploads))
+        text = await run_in_threadpool(served.catalog.table, await _rows(request, uploads))
         head = {"Content-Disposition": 'attachment; filename="selection.csv"'}
         return Response(text, media_type="text/csv", headers=head)
 
     async def image(request: Request) -> Response:
-        kind, content = await run_in_threadpool(catalog.image, request.path_params["row"])
-        # The rows of an index do not change while it is served.
+        kind, content = await run_in_threadpool(served.catalog.image, request.path_params["row"])
+        # The rows of an index do not change while it is served; new ones may be added.
         return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
     async def index(request: Request) -> Any:
-        return catalog.about()
-
-    map_body = JSONResponse(catalog.map).body  # encoded once: megabytes that do not change
+        return served.catalog.about()
 
     async def map_(request: Request) -> Any:
-        return Response(map_body, media_type="application/json")
+        return Response(served.map_body, media_type="application/json")
+
+    async def health(request: Request) -> Any:
+        return {"status": "ok"}
+
+    async def numbers(request: Request) -> Response:
+        return metrics.answer()
+
+    async def description(request: Request) -> Any:
+        return api_description()
 
     def asset(path: str) -> Callable[..., Any]:
         package, name, kind = _ASSETS[path]
@@ -212,9 +234,31 @@ def make_app(catalog: Catalog, *, hosts: list[str], max_bytes: int = MAX_BYTES, 
         Route("/api/search", _answer(search), methods=["GET", "POST"]),
         Route("/api/describe", _answer(describe), methods=["POST"]),
         Route("/api/csv", _answer(table), methods=["POST"]),
+        Route(HEALTH, _answer(health)),
+        Route("/metrics", _answer(numbers)),
+        Route("/openapi.json", _answer(description)),
     ]
-    guards = [Middleware(_Guard, token=token), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)]
-    return Starlette(routes=routes, middleware=guards)
+    metrics = Metrics(lambda: len(served.catalog.index), frozenset(route.path for route in routes))
+    middleware = [
+        Middleware(MeasuredRequests, metrics=metrics),
+        Middleware(_Guard, token=token),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts),
+    ]
+
+    @asynccontextmanager
+    async def watching(app: Starlette) -> AsyncIterator[None]:
+        task = asyncio.create_task(served.watch())
+        yield
+        task.cancel()
+
+    return Starlette(routes=routes, middleware=middleware, lifespan=watching)
+
+
+def api_description() -> dict[str, Any]:
+    """Return the description of the API in the format of OpenAPI 3.1."""
+    described = json.loads((files("aekit.serving") / "openapi.json").read_text("utf-8"))
+    described["info"]["version"] = __version__
+    return described
 
 
 def _answer(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,7 +22,7 @@ from aekit.analysis.layouts import project
 from aekit.data.opening import reopen
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
-from aekit.index.vector_index import VectorIndex
+from aekit.index.vector_index import VectorIndex, open_index
 from aekit.io.csv_files import csv_text
 from aekit.progress import SILENT, Progress
 from aekit.visualization.map_data import color_options, map_data
@@ -65,7 +65,7 @@ class Catalog:
     def __init__(
         self, index: VectorIndex, *, max_samples: int = MAX_POINTS, method: str = "auto", progress: Progress = SILENT
     ) -> None:
-        self.index = index
+        self.index, self._max_samples, self._method = index, max_samples, method
         self.labels, self.splits = self._texts("label"), self._texts("split")
         self.source, self._position_of = self._samples()
         # torch and FAISS use their own threads, so requests run one at a time.
@@ -73,6 +73,15 @@ class Catalog:
         self.image = lru_cache(CACHED_IMAGES)(self._image)
         self.on_map = np.arange(0, len(index), max(1, -(-len(index) // max_samples)))
         self.map, self.layout = self._map(method, progress)
+
+    def reopened(self) -> Catalog:
+        """Open the folder of the index again, as it is now.
+
+        Raises:
+            AekitError: it cannot be opened.
+        """
+        assert self.index.folder is not None
+        return Catalog(open_index(self.index.folder), max_samples=self._max_samples, method=self._method)
 
     def about(self) -> dict[str, Any]:
         """Return facts about the index for the page: its samples, its encoder, and the available features."""
@@ -151,7 +160,7 @@ class Catalog:
             path = Path(folder) / f"query{_SUFFIX[encoder.spec.kind]}"
             path.write_bytes(content)
             try:
-                embeddings = encoder.embed(str(path), strict=True, progress=False)
+                embeddings = encoder.embed(str(path), strict=True, progress=False, precision=self.index.precision)
             except DataError as error:
                 message = str(error).replace(str(path), "the file").replace(path.name, "the file")
                 raise DataError(message.removesuffix(" (--strict)")) from None

@@ -74,7 +74,7 @@ def run(catalog: Catalog, listening: socket.socket, host: str, say: Callable[[st
     say(f"{len(catalog.index):,} samples at {url}  (Ctrl-C to stop)")
     # On the loopback interface only its own names are allowed; other names depend on the network.
     hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOOPBACK else ["*"]
-    make_server(make_app(catalog, hosts=hosts, token=token)).run(sockets=[listening])
+    make_server(make_app(catalog, hosts=hosts, token=token, say=say)).run(sockets=[listening])
 
 
 def make_server(app: Starlette) -> uvicorn.Server:

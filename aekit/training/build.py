@@ -12,9 +12,10 @@ from aekit.encoder.freezing import freeze, trained_part
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import AekitError, RecipeError
 from aekit.objectives.autoencoder import Autoencoder
-from aekit.objectives.base import Objective, Pretext, PretextObjective, Untrained, Variant, WeightedSum
+from aekit.objectives.base import Objective, Pretext, PretextObjective, Untrained, Variant
 from aekit.objectives.layerwise import LayerwiseObjective
 from aekit.objectives.losses import LOSSES
+from aekit.objectives.weighted_sum import WeightedSum
 from aekit.registry.discovery import SESSION, Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.training.initial_weights import load_pretrained

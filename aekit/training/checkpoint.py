@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from aekit.errors import TrainingError
+from aekit.errors import TrainingError, printable
+from aekit.io.manifests import Count, Manifest, Sha256, sealed, unsealed
+from aekit.io.weights import add_weights
 from aekit.objectives.base import Objective
-from aekit.training.optimizer import make_optimizer
+from aekit.training.optimizer import Optimizer, make_optimizer
 from aekit.training.settings import Settings
 
 
@@ -32,7 +35,7 @@ class State:
     """
 
     objective: Objective
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     epoch: int = 0
     step_in_epoch: int = 0
     step: int = 0
@@ -76,8 +79,8 @@ class State:
         folder.mkdir(exist_ok=True)
         tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         numbers: dict[str, Any] = {}
-        for number, state in self.optimizer.state_dict()["state"].items():
-            for key, value in state.items():
+        for number, parameter in enumerate(self._optimized()):
+            for key, value in self.optimizer.state.get(parameter, {}).items():
                 name = f"optimizer.{number}.{key}"
                 # L-BFGS has lists of tensors and plain numbers in its state.
                 listed = isinstance(value, list) and any(isinstance(part, Tensor) for part in value)
@@ -88,16 +91,24 @@ class State:
                     numbers[name] = {"list": len(value)}
                 else:
                     numbers[name] = value
-        counters = self.counters() | {"optimizer": numbers}
+        tensors = _without_shared_memory(tensors)
+        counters = self.counters() | {"optimizer": numbers, "tensors": _digest(tensors)}
         part = folder / "state.part"
-        save_file(_without_shared_memory(tensors), part, {"counters": json.dumps(counters)})
+        save_file(tensors, part, {"counters": json.dumps(sealed(counters))})
         os.replace(part, folder / "state.safetensors")
 
     @staticmethod
     def phase_of(folder: Path) -> int:
-        """Return the phase of a saved state."""
-        with safe_open(folder / "state.safetensors", "pt") as file:
-            return json.loads(file.metadata()["counters"])["phase"]
+        """Return the phase of a saved state.
+
+        Raises:
+            TrainingError: the checkpoint is damaged.
+        """
+        try:
+            with safe_open(folder / "state.safetensors", "pt") as file:
+                return _counters(file)["phase"]
+        except Exception as error:
+            raise _does_not_load(folder, error) from error
 
     def restore(self, folder: Path) -> None:
         """Load the state that `save` wrote, strictly.
@@ -107,13 +118,15 @@ class State:
         """
         try:
             with safe_open(folder / "state.safetensors", "pt") as file:
-                counters = json.loads(file.metadata()["counters"])
+                counters = _counters(file)
                 # Copied, because dot products of tensors at unaligned addresses of a mapped file round in another order.
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            if _digest(tensors) != counters["tensors"]:
+                raise ValueError("its tensors differ from their checksum")
             weights = {k.removeprefix("objective."): v for k, v in tensors.items() if k.startswith("objective.")}
             self.objective.load_state_dict(weights, strict=True)
         except Exception as error:
-            raise TrainingError(f"{folder}: checkpoint does not load: {str(error).splitlines()[0]}") from error
+            raise _does_not_load(folder, error) from error
         saved: dict[int, dict[str, Any]] = {}
         entries: dict[str, Any] = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
         for name, value in counters["optimizer"].items():
@@ -123,16 +136,64 @@ class State:
         for name, value in entries.items():
             _, number, key = name.split(".", 2)
             saved.setdefault(int(number), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": saved, "param_groups": groups})
+        self.optimizer.state.clear()
+        for number, parameter in enumerate(self._optimized()):
+            if number in saved:
+                self.optimizer.state[parameter] = {k: _placed(v, parameter) for k, v in saved[number].items()}
         self.set_counters(counters)
+
+    def _optimized(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+class StateRecord(Manifest):
+    """Everything but the tensors of a saved state."""
+
+    epoch: Count
+    step_in_epoch: Count
+    step: Count
+    phase: Count
+    seconds: float
+    in_fp32: bool
+    optimizer: dict[str, Any]
+    tensors: Sha256
+
+
+def _counters(file: Any) -> dict[str, Any]:
+    counters = unsealed(json.loads(file.metadata()["counters"]))
+    StateRecord.model_validate(counters)
+    return counters
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    hasher = hashlib.sha256()
+    add_weights(hasher, tensors)
+    return hasher.hexdigest()
+
+
+def _does_not_load(folder: Path, error: Exception) -> TrainingError:
+    reason = printable((str(error).strip().splitlines() or [type(error).__name__])[0])
+    return TrainingError(f"{folder}: checkpoint does not load: {reason}; remove it to begin again")
 
 
 _COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds", "in_fp32")
 
 
+def _placed(value: Any, parameter: nn.Parameter) -> Any:
+    """Return an entry of an optimizer's state on the parameter's device, a tensor of its shape in its memory layout."""
+    if isinstance(value, list):
+        return [_placed(part, parameter) for part in value]
+    if not isinstance(value, Tensor):
+        return value
+    # Files are contiguous, parameters need not be: fused kernels pair the numbers of both by their place in memory.
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value.to(parameter.device)
+
+
 def _is_finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    # The norm takes a twentieth of the time of the exact test, but overflows for numbers beyond 1e19.
+    return bool(torch.isfinite(torch.linalg.vector_norm(tensor))) or bool(torch.isfinite(tensor).all())
 
 
 def _without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

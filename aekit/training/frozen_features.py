@@ -15,7 +15,8 @@ from aekit.data.source import RowIds, Source
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import FrozenTrunk, PrecomputedFeatures
 from aekit.errors import TrainingError
-from aekit.io.weights import add_weights, canonical_json
+from aekit.io.manifests import canonical_json
+from aekit.io.weights import add_weights
 from aekit.objectives.base import Objective
 from aekit.progress import Progress
 from aekit.training.batches import Batches
@@ -121,7 +122,7 @@ class _FeatureSource(Source):
         self.ids, self.skipped = RowIds(None, len(samples)), {}
         origin = [encoder.architecture["backbone"], [plugin.to_dict() for plugin in encoder.plugins], bf16]
         self.stamp = hashlib.blake2b(canonical_json(origin), digest_size=16)
-        add_weights(self.stamp, trunk)
+        add_weights(self.stamp, trunk.state_dict())
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
         digests = []

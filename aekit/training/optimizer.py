@@ -10,14 +10,16 @@ from torch import nn
 
 from aekit.encoder.encoder import Encoder
 from aekit.objectives.base import Objective
+from aekit.training._fused_adam import FusedAdam
 
 if TYPE_CHECKING:
     from aekit.training.settings import Settings
 
 LBFGS_ITERATIONS = 20
+Optimizer = torch.optim.Optimizer | FusedAdam
 
 
-def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Optimizer:
+def make_optimizer(objective: Objective, settings: Settings) -> Optimizer:
     """Build the optimizer of the trained parameters, in groups whose ``lr_scale`` is a factor on the learning rate.
 
     Weight decay applies to matrices only, not to norms, biases and other vectors.
@@ -41,8 +43,7 @@ def make_optimizer(objective: Objective, settings: Settings) -> torch.optim.Opti
     ]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum)
-    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=settings.lr, betas=(settings.momentum, 0.999), fused=True)
+    return FusedAdam(groups, settings.lr, (settings.momentum, 0.999), decoupled=settings.optimizer == "adamw")
 
 
 def _depths(encoder: Encoder) -> dict[int, int]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from aekit.errors import RecipeError, TrainingError
 from aekit.io.atomic import explain_write_errors, write_text
+from aekit.io.manifests import explain_read_errors
 from aekit.objectives.base import Objective
 from aekit.progress import Progress
 from aekit.training.batches import Batches
@@ -205,8 +206,9 @@ class _Log:
         if folder:
             path = folder / "log.jsonl"
             lines = path.read_text("utf-8").splitlines() if path.exists() and after else []
-            lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= after]
-            self.last_loss = json.loads(lines[-1])["loss"] if lines else None
+            with explain_read_errors(path):
+                lines = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= after]
+                self.last_loss = float(json.loads(lines[-1])["loss"]) if lines else None
             with explain_write_errors(folder):
                 write_text(path, "".join(f"{line}\n" for line in lines))
                 self.file = path.open("a", encoding="utf-8", buffering=1)

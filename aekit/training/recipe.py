@@ -38,6 +38,9 @@ from aekit.registry.options import options_model, validate_options, validation_e
 from aekit.registry.overrides import apply_overrides, read_toml, without_none
 from aekit.training.settings import Settings
 
+WIDEST = 1_000_000
+"""Most dimensions of an embedding, and of a layer on the way to it."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,13 +63,15 @@ class DataSection(_Section):
 
 class EncoderSection(_Section):
     backbone: Annotated[str, Field(description="backbone plugin; auto: by the kind of data")] = "auto"
-    dim: Annotated[int, Field(ge=0, description="dimensions of the embedding; 0: the backbone's features")] = 64
+    dim: Annotated[
+        int, Field(ge=0, le=WIDEST, description="dimensions of the embedding; 0: the backbone's features")
+    ] = 64
     scaling: Annotated[
         Literal["auto", "unit", "standard", "none"], Field(description="scaling of raw samples; auto: by their range")
     ] = "auto"
     normalize: Annotated[bool, Field(description="scale embeddings to length 1")] = False
     hidden: Annotated[
-        list[Annotated[int, Field(ge=1)]],
+        list[Annotated[int, Field(ge=1, le=WIDEST)]],
         Field(description="widths of dense layers on top of the backbone, which count as stages"),
     ] = []
     weights: Annotated[

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from aekit.data.spec import SampleSpec
+from aekit.io.device import multiplies_bf16
 
 
 class Settings(BaseModel):
@@ -39,7 +40,7 @@ class Settings(BaseModel):
     device: Annotated[str, Field(description="auto: a GPU if available", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")] = (
         "auto"
     )
-    seed: Annotated[int, Field(ge=0, description="seed of weights, order and noise")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="seed of weights, order and noise")] = 0
     layer_decay: Annotated[
         float,
         Field(gt=0, le=1, description="learning rate of each encoder layer, as a fraction of that of the layer above"),
@@ -67,12 +68,6 @@ def uses_bf16(settings: Settings, spec: SampleSpec, device: torch.device) -> boo
         return False  # rounding would mislead its line search
     if settings.precision != "auto":
         return settings.precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        if spec.is_clip:
-            # oneDNN's bfloat16 gradient of a Conv3d with kernel 3 on two frames reads uninitialized memory
-            # (torch 2.14.1): mostly slightly wrong, sometimes not finite.
-            return False
-        return any(getattr(torch.cpu, name, bool)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return False
+    # oneDNN's bfloat16 gradient of a Conv3d with kernel 3 on two frames reads uninitialized memory
+    # (torch 2.14.1): mostly slightly wrong, sometimes not finite.
+    return multiplies_bf16(device) and not (device.type == "cpu" and spec.is_clip)

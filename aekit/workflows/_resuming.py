@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import StringConstraints
 
 from aekit.data.samples import Samples
 from aekit.data.source import Source
+from aekit.data.spec import SpecRecord
 from aekit.errors import OutputError, TrainingError
 from aekit.io.atomic import holds_only
+from aekit.io.manifests import Count, Manifest
 from aekit.registry.overrides import describe_changes
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.training.run_recipe import portable_recipe
@@ -20,6 +23,14 @@ from aekit.training.settings import MACHINE_SETTINGS
 
 MAX_FINGERPRINTS = 64
 """Training samples, evenly spaced, by whose content a resumed run recognizes its data."""
+
+
+class DataFacts(Manifest):
+    """Entries of ``checkpoint/data.json``, as `data_facts` returns them."""
+
+    samples: Count
+    spec: SpecRecord
+    content: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
 
 def resumes_unfinished(folder: Path, resume: bool) -> bool:

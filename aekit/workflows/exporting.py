@@ -24,13 +24,14 @@ from aekit.data.opening import open_data, reopen
 from aekit.data.samples import CHUNK, to_tensor
 from aekit.data.source import read_valid
 from aekit.encoder.encoder import Encoder
-from aekit.encoder.identity import find_encoder_folder
+from aekit.encoder.identity import find_encoder_folder, read_description
 from aekit.encoder.loading import open_encoder
 from aekit.encoder.model_card import model_card
 from aekit.encoder.programs import write_program
 from aekit.errors import AekitError, DataError, IdentityError
 from aekit.evaluation.card_record import read_card_fields
-from aekit.io.atomic import atomic_file, read_json, write_json, write_text
+from aekit.io.atomic import atomic_file, write_text
+from aekit.io.manifests import write_manifest
 from aekit.progress_display import ProgressOption, open_progress
 
 TOLERANCE = 1e-4
@@ -181,10 +182,10 @@ def _difference(encoder: Encoder, run: Callable[[Tensor], Tensor], raw: Tensor) 
 
 
 def _record_export(folder: Path, record: dict[str, Any]) -> None:
-    description = read_json(folder / "encoder.json")
+    description = read_description(folder)
     others = [export for export in description.get("exports", []) if export["file"] != record["file"]]
     description["exports"] = [*others, record]
-    write_json(folder / "encoder.json", description)
+    write_manifest(folder / "encoder.json", description)
     write_text(folder / "README.md", model_card(description | read_card_fields(folder, description["digest"])))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +20,10 @@ from aekit.encoder.parquet_store import skipped_csv
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import DataError, OutputError, RecipeError
 from aekit.evaluation.card_record import card_fields, evaluation_record
-from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
+from aekit.evaluation.run_results import read_results, write_results
+from aekit.io.atomic import explain_write_errors, folder_lock, write_text
 from aekit.io.device import choose_device
+from aekit.io.manifests import checksums, read_manifest, write_manifest
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
 from aekit.progress import SILENT, Progress, warn
@@ -37,6 +38,7 @@ from aekit.training.recipe import Recipe
 from aekit.training.run_recipe import portable_recipe, recipe_and_data, recipe_settings, recipe_text
 from aekit.training.training_data import training_rows, training_targets
 from aekit.workflows._resuming import (
+    DataFacts,
     check_finished_recipe,
     check_same_data,
     check_unfinished_recipe,
@@ -177,7 +179,7 @@ class _Run:
         set_fields = self.recipe.train.model_fields_set
         source, samples, _, _ = self._prepare()
         check_finished_recipe(self.folder, self.recipe, set_fields)
-        known = read_json(self.folder / "results.json").get("training_data", {})
+        known = read_results(self.folder).get("training_data", {})
         check_same_data(self.folder, known, data_facts(source, samples))
 
     def _prepare(self) -> tuple[Source, Samples, Samples | None, Preprocess]:
@@ -285,12 +287,12 @@ class _Run:
             check_unfinished_recipe(path, recipe)
             known = self.folder / "checkpoint" / "data.json"
             if known.exists():
-                check_same_data(self.folder, json.loads(known.read_text("utf-8")), facts)
+                check_same_data(self.folder, read_manifest(known, DataFacts), facts)
             if (self.folder / "checkpoint" / "state.safetensors").exists():
                 return
         with explain_write_errors(self.folder):
             (self.folder / "checkpoint").mkdir(exist_ok=True)
-            write_json(self.folder / "checkpoint" / "data.json", facts)
+            write_manifest(self.folder / "checkpoint" / "data.json", facts)
             write_text(path, recipe_text(recipe))
 
     def _describe(
@@ -329,7 +331,7 @@ class _Run:
                 autoencoder.save_decoder(folder / "decoder")
             save_pretexts(objective, folder)
             save_shown(objective, folder)
-            write_json(folder / "results.json", portable_record(results, folder))
+            write_results(folder, portable_record(results, folder) | {"sha256": checksums(folder, ["log.jsonl"])})
             objective.encoder.save(folder / "encoder")
             shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 

@@ -23,13 +23,16 @@ from aekit.errors import AekitError, AekitWarning, DataError
 from aekit.evaluation.card_record import card_fields
 from aekit.evaluation.checks.training_metrics import training_metrics
 from aekit.evaluation.evaluation import Evaluation
-from aekit.evaluation.saved_predictions import evaluation_of, load_predictions, save_predictions
-from aekit.io.atomic import folder_lock, read_json, write_json, write_text
+from aekit.evaluation.run_results import RESULTS, read_results, write_results
+from aekit.evaluation.saved_predictions import FILE, evaluation_of, load_predictions, save_predictions
+from aekit.io.atomic import folder_lock, write_text
 from aekit.io.device import choose_device
+from aekit.io.manifests import check_files, checksums
 from aekit.io.shell import command_line
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
-from aekit.objectives.base import Objective, PretextObjective, Untrained, WeightedSum
-from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext
+from aekit.objectives.base import Objective, PretextObjective, Untrained
+from aekit.objectives.saved_pretexts import FOLDER, SHOWN, load_pretext, read_pretext_record
+from aekit.objectives.weighted_sum import WeightedSum
 from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
@@ -38,7 +41,7 @@ from aekit.training.build import find_autoencoder, make_variants
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.training.training_data import training_rows, training_targets
 
-PAGE, RESULTS = "report.html", "results.json"
+PAGE = "report.html"
 
 
 class UnfinishedWarning(AekitWarning):
@@ -75,7 +78,7 @@ class SavedRun:
     @property
     def results(self) -> dict[str, Any]:
         """The contents of ``results.json``."""
-        return dict(read_json(self.folder / RESULTS))
+        return read_results(self.folder)
 
     def evaluate(self) -> None:
         """Run the evaluators of the recipe, and add their results to ``results.json``."""
@@ -83,17 +86,20 @@ class SavedRun:
         evaluation, rows = evaluate_encoder(
             self.objective.encoder, autoencoder, self.source, self.recipe, progress=self.progress
         )
+        results = self.results | {"evaluation": evaluation.to_dict()}
         if rows is not None:
             save_predictions(evaluation, rows, self.folder)
-        write_json(self.folder / RESULTS, self.results | {"evaluation": evaluation.to_dict()})
+            results["sha256"] |= checksums(self.folder, [FILE])
+        write_results(self.folder, results)
         self.progress.show_result(evaluation.text())
 
     def report(self) -> None:
-        """Write ``report.html``, and add its findings to ``results.json``."""
+        """Write ``report.html``, and add its findings to ``results.json`` and to the model card."""
         results = self.results
+        check_files(self.folder, results["sha256"], "fit the run again", manifest=RESULTS)
         evaluation, rows = None, None
         if "evaluation" in results:
-            predictions = load_predictions(self.folder)
+            predictions = load_predictions(self.folder) if FILE in results["sha256"] else {}
             rows = predictions.get("rows")
             evaluation = evaluation_of(results["evaluation"], predictions)
         page = run_page(
@@ -107,30 +113,27 @@ class SavedRun:
             rows=rows,
             progress=self.progress,
         )
-        write_json(self.folder / RESULTS, results | {"findings": [list(finding) for finding in page.findings]})
-        write_text(self.folder / PAGE, page.html)  # last, as its presence means that the report is complete
+        write_results(self.folder, results | {"findings": [list(finding) for finding in page.findings]})
+        self._try("model card", self.write_card)
+        write_text(self.folder / PAGE, page.html)  # last, as its presence means that the others are complete
 
     def write_card(self) -> None:
         """Rewrite the encoder's ``README.md`` with the evaluation and the findings."""
         folder = find_encoder_folder(self.folder)
+        for leftover in folder.glob("README.md.*.part"):  # of a killed process
+            leftover.unlink()
         write_text(folder / "README.md", model_card(read_description(folder) | card_fields(self.results)))
 
-    def finish(self, *, report: bool = True) -> list[str]:
+    def finish(self, *, report: bool = True) -> None:
         """Create the missing evaluation, report and model card. If one fails, a warning names it.
 
         Args:
             report: whether to write the report.
-
-        Returns:
-            the names of the steps that failed.
         """
-        steps: dict[str, Callable[[], None]] = {}
         if "evaluation" in missing(self.folder, report=report):
-            steps["evaluation"] = self.evaluate
-        if report:
-            steps["report"] = self.report
-        steps["model card"] = self.write_card
-        return [name for name, step in steps.items() if not self._try(name, step)]
+            self._try("evaluation", self.evaluate)
+        if not report or not self._try("report", self.report):
+            self._try("model card", self.write_card)
 
     def _try(self, name: str, step: Callable[[], None]) -> bool:
         try:
@@ -172,7 +175,6 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
         if "evaluation" in missing(folder):
             saved._try("evaluation", saved.evaluate)
         saved.report()
-        saved._try("model card", saved.write_card)
     return folder / PAGE
 
 
@@ -191,7 +193,7 @@ def reopened(folder: Path, data: Any = None, *, device: str | None = None, progr
     _check_trained(folder)
     recipe = read_recipe(folder / "recipe.toml")
     chosen_device = choose_device(device or recipe.train.device, "device" if device else "train.device")
-    results = read_json(folder / RESULTS)
+    results = read_results(folder)
     origin = results["data"]
     spec = SampleSpec.from_dict(read_description(folder)["spec"])
     try:
@@ -218,7 +220,7 @@ def missing(folder: Path, *, report: bool = True) -> list[str]:
     """
     if not (folder / RESULTS).is_file():
         return ["results"]
-    results = read_json(folder / RESULTS)
+    results = read_results(folder)
     parts = []
     if results["recipe"].get("evaluate", {}).get("evaluators") and "evaluation" not in results:
         parts.append("evaluation")
@@ -243,7 +245,7 @@ def load_objective(folder: Path, recipe: Recipe, device: torch.device) -> Object
         for saved in (folder / FOLDER / plugin.name, folder / SHOWN / plugin.name):
             if (saved / "pretext.json").is_file():
                 pretext = load_pretext(saved, encoder)
-                options = dict(read_json(saved / "pretext.json")["options"])
+                options = read_pretext_record(saved)["options"]
                 parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
     if not parts:
         return Untrained(encoder).eval()
@@ -296,11 +298,12 @@ def evaluate_encoder(
     from aekit.evaluation.splits import groups_from_ids
 
     section = recipe.evaluate
-    embeddings = encoder.embed(source, progress=progress)
+    embeddings = encoder.embed(source, precision="fp32", progress=progress)
     evaluation = evaluate(
         embeddings,
         evaluators=section.evaluators,
         baselines=section.baselines,
+        quick=False,
         groups=groups_from_ids(embeddings.ids, section.groups) if section.groups else None,
         target_type=section.target_type,
         run=autoencoder,

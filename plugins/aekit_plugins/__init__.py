@@ -222,20 +222,22 @@ def aekit_register_indexes() -> list[Entry]:
             f"{at}.faiss_index:Faiss",
             "searches with FAISS, exact or approximate depending on the size of the data",
             2,
-        )
+        ),
+        Entry("pgvector", f"{at}.pgvector_index:PgVector", "keeps vectors in PostgreSQL, in a table of pgvector", 2),
+        Entry("milvus", f"{at}.milvus_index:Milvus", "keeps vectors in Milvus: a server, or a file of Milvus Lite", 2),
     ]
 
 
 @hookimpl
 def aekit_register_evaluators() -> list[Entry]:
-    at, labels, quick = "aekit_plugins.evaluators", ("labels",), ("labels", "quick")
+    at, labels, quick = "aekit_plugins.evaluators", ("labels", "concurrent"), ("labels", "concurrent", "quick")
     return [
         Entry(
             "probe",
             f"{at}.probe:evaluate",
             "fits a linear model to frozen embeddings, for classes, several labels or numbers",
             2,
-            ("labels", "numbers", "multi-label", "quick"),
+            ("labels", "numbers", "multi-label", "concurrent", "quick"),
         ),
         Entry("knn", f"{at}.knn:evaluate", "classifies by a vote of the nearest training samples", 2, quick),
         Entry("few-labels", f"{at}.few_labels:evaluate", "fits a linear model to 1 to 100 labels per class", 2, labels),
@@ -258,21 +260,34 @@ def aekit_register_evaluators() -> list[Entry]:
             f"{at}.kmeans:evaluate",
             "compares clusters of k-means with classes, and measures how separated they are",
             2,
-            ("quick",),
+            ("concurrent", "quick"),
         ),
         Entry(
             "gaussian-mixture",
             f"{at}.gaussian_mixture:evaluate",
             "compares Gaussian clusters of any size and orientation with classes",
             2,
+            ("concurrent",),
         ),
-        Entry("hdbscan", f"{at}.hdbscan:evaluate", "compares dense clusters of any shape and number with classes", 2),
-        Entry("svm", f"{at}.svm:evaluate", "fits a support vector machine, linear or rbf", 2, ("labels", "slow")),
+        Entry(
+            "hdbscan",
+            f"{at}.hdbscan:evaluate",
+            "compares dense clusters of any shape and number with classes",
+            2,
+            ("concurrent",),
+        ),
+        Entry(
+            "svm",
+            f"{at}.svm:evaluate",
+            "fits a support vector machine, linear or rbf",
+            2,
+            ("labels", "concurrent", "slow"),
+        ),
         Entry(
             "mlp-head",
             f"{at}.mlp_head:evaluate",
             "fits a small nonlinear network to frozen embeddings",
             2,
-            ("labels", "slow"),
+            ("labels", "concurrent", "slow"),
         ),
     ]

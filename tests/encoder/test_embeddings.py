@@ -20,8 +20,9 @@ import aekit
 from aekit.data.source import ArraySource
 from aekit.encoder import parquet_store as store
 from aekit.encoder.embedding import BatchEmbedder
-from aekit.encoder.embeddings import FORMAT, open_embeddings
+from aekit.encoder.embeddings import open_embeddings
 from aekit.encoder.loading import encoder_of
+from aekit.encoder.parquet_parts import FORMAT
 from aekit.errors import DataError, IdentityError
 
 FAST = {"train.epochs": 1, "train.precision": "fp32"}

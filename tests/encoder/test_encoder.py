@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from resealing import reseal
 from safetensors.torch import load_file, save_file
 
 import aekit
@@ -134,16 +135,14 @@ def test_weights_load_strictly(saved: Path) -> None:
 
 def test_code_that_changed_under_the_same_weights_is_found_out(saved: Path) -> None:
     described = json.loads((saved / "encoder.json").read_text())
-    described["check"] = [value + 0.1 for value in described["check"]]
-    (saved / "encoder.json").write_text(json.dumps(described))
+    reseal(saved / "encoder.json", check=[value + 0.1 for value in described["check"]])
     with pytest.raises(PluginError, match="computes other embeddings than when it was saved"):
         aekit.load(saved)
 
 
 def test_a_missing_plugin_is_answered_with_what_to_install(saved: Path) -> None:
-    described = json.loads((saved / "encoder.json").read_text())
-    described["plugins"] = [{"kind": "backbone", "name": "wavelet", "distribution": "aekit-wavelet", "version": "2.1"}]
-    (saved / "encoder.json").write_text(json.dumps(described))
+    plugin = {"kind": "backbone", "name": "wavelet", "distribution": "aekit-wavelet", "version": "2.1"}
+    reseal(saved / "encoder.json", plugins=[plugin])
     with pytest.raises(PluginError, match=r"not installed: pip install 'aekit-wavelet==2\.1'"):
         aekit.load(saved)
 

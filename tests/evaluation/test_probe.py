@@ -168,3 +168,52 @@ def test_minimizer_says_where_iterations_ran_out() -> None:
     end = minimize(Quadratics(scales), torch.zeros(2, 6, dtype=torch.float64), tolerance=1e-14, max_iterations=3)
     assert end.converged.tolist() == [True, False]
     assert end.iterations[1] == 3
+
+
+def wide_problem(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw (N, D) features with a falling spectrum and (N,) classes that depend on them."""
+    rng = np.random.default_rng(3)
+    scales = 1 / np.arange(1, min(width, 60) + 1)
+    x = (rng.normal(size=(count, len(scales))) * scales) @ rng.normal(size=(len(scales), width))
+    x += 0.05 * rng.normal(size=(count, width))
+    return x.astype(np.float32), (x[:, :3] @ rng.normal(size=(3, 4))).argmax(1)
+
+
+def test_a_fit_in_the_span_of_few_samples_is_that_of_scikit_learn() -> None:
+    x, y = wide_problem(80, 300)
+    features = design.design_of(x, CPU)[0][:, :-1]
+    basis = design.span_of(features)
+    assert basis is not None and basis.shape[1] <= 80
+    path = fit_logistic(x, y, [0.01, 1.0], device=CPU)
+    for number, strength in enumerate(path.strengths):
+        reference = LogisticRegression(C=strength, max_iter=5000, tol=1e-8).fit(features.numpy(), y)
+        assert np.abs(path.probabilities(x, number) - reference.predict_proba(features.numpy())).max() < 1e-3
+
+
+@pytest.mark.parametrize("leading", [5, 20])
+def test_leading_directions_that_guide_the_search_do_not_change_its_end(
+    leading: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = wide_problem(400, 60)
+    exact = fit_logistic(x, y, [0.01, 1.0], device=CPU)
+    monkeypatch.setattr(regressions, "_MAX_FACTORED", 10)
+    monkeypatch.setattr(regressions, "_LEADING", leading)
+    variances, directions = regressions.principal_directions(design.design_of(x, CPU)[0])
+    assert directions is not None and directions.shape == (60, leading) and len(variances) == leading + 1
+    guided = fit_logistic(x, y, [0.01, 1.0], device=CPU)
+    assert guided.converged.all()
+    for number in range(2):
+        assert np.abs(guided.probabilities(x, number) - exact.probabilities(x, number)).max() < 1e-3
+
+
+def test_coefficients_along_few_directions_are_those_of_the_projected_features() -> None:
+    x, y = wide_problem(400, 60)
+    features = design.design_of(x, CPU)[0][:, :-1]
+    path = fit_logistic(x, y, [0.1], max_directions=12, device=CPU)
+    axes = np.linalg.svd(features.numpy(), full_matrices=False)[2][:12]
+    reference = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit(features.numpy() @ axes.T, y)
+    # The directions are found by a few rounds of subspace iteration, so they are nearly the principal ones.
+    assert np.abs(path.probabilities(x) - reference.predict_proba(features.numpy() @ axes.T)).max() < 0.05
+    assert np.linalg.matrix_rank(path.coef[0], tol=1e-4) <= 4
+    everything = fit_logistic(x, y, [0.1], max_directions=60, device=CPU)
+    assert np.abs(everything.probabilities(x) - fit_logistic(x, y, [0.1], device=CPU).probabilities(x)).max() < 1e-6

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import pytest
+from resealing import reseal, reseal_files
 
 import aekit
 from aekit.errors import IdentityError
@@ -30,11 +29,8 @@ def replace(folder: Path, index: Any = None, **changes: Any) -> None:
     """Replace the index or entries of the manifest, as a stranger who knows the format would."""
     if index is not None:
         faiss.write_index(index, str(folder / "index.faiss"))
-    manifest = json.loads((folder / "manifest.json").read_text()) | changes
-    for name in ("index.faiss", "ids.parquet"):
-        if "sha256" not in changes and (folder / name).exists():
-            manifest["sha256"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    reseal_files(folder / "manifest.json")
+    reseal(folder / "manifest.json", **changes)
 
 
 def on_disk(path: Path, dim: int = DIM) -> Any:

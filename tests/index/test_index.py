@@ -282,6 +282,16 @@ def test_grown_embeddings_add_only_what_is_new(kind: str, tmp_path: Path, monkey
     assert regrown.ids[0] == "sample-0" and regrown.search(vectors[520], 1)[1][0, 0] == regrown.ids.index("sample-520")
 
 
+def test_a_grown_index_names_the_data_of_all_its_samples(tmp_path: Path) -> None:
+    for count in (40, 50, 50):
+        data = tmp_path / f"{count}.npy"
+        np.save(data, clusters(count))
+        grown = embeddings(np.load(data))
+        aekit.build_index(Embeddings(grown.manifest | {"origin": {"data": str(data)}}, rows=grown.rows), tmp_path / "i")
+    opened = aekit.open_index(tmp_path / "i")
+    assert opened.manifest["built_with"] == 40 and opened.manifest["origin"]["data"] == str(data)
+
+
 def test_changed_or_missing_samples_and_other_settings_build_again(tmp_path: Path) -> None:
     vectors, out = clusters(300), tmp_path / "i"
     hashes = [str(row) for row in range(300)]

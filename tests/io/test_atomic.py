@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from aekit.errors import OutputError
-from aekit.io.atomic import atomic_file, atomic_folder, folder_lock, write_text
+from aekit.io.atomic import atomic_file, atomic_folder, folder_lock, write_json, write_text
 
 
 def _fill(folder: Path, number: int, start: float, results: multiprocessing.Queue) -> None:
@@ -69,6 +71,19 @@ def test_a_lock_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     with folder_lock(tmp_path), pytest.raises(OutputError, match="another aekit is writing"), folder_lock(tmp_path):
         raise AssertionError("locked twice")
     assert not list(tmp_path.iterdir())
+
+
+def test_writing_a_file_again_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = [f"it.json.{ended.pid}.part", f"it.json.{ended.pid}.part.permissions.part", f"it.json.{os.getppid()}.part"]
+    kept = [names[2], "it.json.old.part", f"other.json.{ended.pid}.part"]
+    for name in {*names, *kept}:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / f"it.json.{2**40}.part").touch()  # of another machine, and still being written
+    write_json(tmp_path / "it.json", 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"it.json", *kept, f"it.json.{2**40}.part"}
 
 
 def test_a_lock_file_that_was_removed_meanwhile_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from commands import Command
 from PIL import Image, ImageFont
+from resealing import reseal, reseal_files
 from skimage import color
 from torch import Tensor
 from torch.nn import functional as F
@@ -487,6 +488,7 @@ def test_tasks_that_cannot_be_trusted_are_refused(run: Path, tmp_path: Path) -> 
         described = json.loads((own / "pretext.json").read_text())
         change(described)
         (folder / "pretext.json").write_text(json.dumps(described))
+        reseal(folder / "pretext.json")
         (folder / "weights.safetensors").write_bytes((own / "weights.safetensors").read_bytes())
         return tmp_path
 
@@ -496,7 +498,7 @@ def test_tasks_that_cannot_be_trusted_are_refused(run: Path, tmp_path: Path) -> 
     assert list(load(lambda described: None)) == ["inpaint"]
     with pytest.raises(IdentityError, match="comes from encoder 000000000000"):
         load(lambda described: described.update(encoder="0" * 64))
-    with pytest.raises(IdentityError, match="pretext format 9, this aekit reads 1"):
+    with pytest.raises(IdentityError, match="pretext format 9, this aekit reads 2"):
         load(lambda described: described.update(format=9))
     with pytest.raises(
         PluginError, match=r"pretext 'inpainting' of other 1\.0 is not installed: pip install 'other==1\.0'"
@@ -505,12 +507,14 @@ def test_tasks_that_cannot_be_trusted_are_refused(run: Path, tmp_path: Path) -> 
     with pytest.raises(RecipeError, match=r"inpainting.mask_rati: no such option; did you mean 'mask_ratio'"):
         load(lambda described: described["options"].update(mask_rati=0.5))
     (copied(lambda described: None) / "pretexts" / "inpainting" / "weights.safetensors").write_bytes(b"damaged")
-    with pytest.raises(IdentityError, match=r"weights\.safetensors: does not load"):
+    with pytest.raises(
+        IdentityError, match=r"weights\.safetensors: is damaged \(its sha256 differs from the pretext\.json\)"
+    ):
         load_pretexts(tmp_path, encoder)
     record = tmp_path / "pretexts" / "inpainting" / "pretext.json"
     described = json.loads(record.read_text())
-    described["plugin"]["version"] = "9.9"
-    record.write_text(json.dumps(described))
+    reseal_files(record)
+    reseal(record, plugin=described["plugin"] | {"version": "9.9"})
     with pytest.raises(PluginError, match=r"saved with aekit==9\.9"):
         load_pretexts(tmp_path, encoder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict, Unpack
 
 import pytest
 
@@ -51,6 +51,27 @@ def test_defaults_are_filled_in_and_values_kept() -> None:
     given = {"widths": [4, 2], "mode": 3}
     assert validate_options(HERE, given) == {"rate": 0.5, "widths": [4, 2], "mode": 3, "name": "xy", "on": False}
     assert given == {"widths": [4, 2], "mode": 3}
+
+
+class Shared(TypedDict, total=False):
+    size: Annotated[int, Field(default=3, ge=1, description="the size")]
+    needed: Annotated[str, Field(description="without a default")]
+
+
+def shares(
+    where: str, *, count: Annotated[int, Field(description="how many")] = 2, **shared: Unpack[Shared]
+) -> None: ...
+
+
+def test_entries_of_shared_options_are_options_of_their_own() -> None:
+    plugin = Plugin("source", Entry("shares", f"{__name__}:shares", "shares options", 2), "some-package", "3.1")
+    assert validate_options(plugin, {"needed": "x"}) == {"count": 2, "size": 3, "needed": "x"}
+    rows = {row["option"]: (row["range"], row["default"], row["description"]) for row in describe_options(shares)}
+    assert rows["size"] == (">= 1", "3", "the size") and rows["needed"] == ("", "required", "without a default")
+    with pytest.raises(RecipeError) as caught:
+        validate_options(plugin, {"size": 0, "sise": 1}, "data.shares")
+    text = " ".join(caught.value.problems)
+    assert "data.shares.size = 0" in text and "did you mean 'size'?" in text and "needed: is required" in text
 
 
 @pytest.mark.parametrize(

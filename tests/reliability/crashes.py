@@ -186,24 +186,33 @@ def start(name: str, place: Path) -> None:
         shutil.copytree(place / COPIES[name], place / "out" / "it")
 
 
-PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "started", "finished"}
-"""What two undisturbed runs differ in: times, how rows are spread over parts, and digests of files that hold a time."""
+PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "built_with", "reason"}
+"""What may differ: times, how rows are spread over parts, digests of files that hold a time, and whether an index that was killed
+between two renames was built again, with more vectors than the first time."""
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """Return name -> what must be equal in two results: names of files, values of weights and rows, and digests of the others."""
-    equal, parts = {}, []
+def contents(folder: Path) -> dict[str, Any]:
+    """Return name -> what must be the `same` in two results: values of weights, rows, and digests of other files."""
+    kept, parts = dict[str, Any](), []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.name.startswith("part-") and path.suffix == ".parquet":
             parts.append(path)  # how rows are spread over parts depends on where the command was stopped
-        elif path.suffix != ".lock":  # empty, and removed by the next command that takes it
-            equal[str(path.relative_to(folder))] = summary(path)
+        elif not path.name.endswith(".lock"):  # empty, and removed by the next command that takes it
+            kept[str(path.relative_to(folder))] = summary(path)
     for parent in {path.parent for path in parts}:
         rows = [row for path in parts if path.parent == parent for row in pq.read_table(path).to_pylist()]
-        # Rounded, as the last bits of a vector depend on the samples that are in its batch.
-        rounded = [row | {"vector": np.round(row["vector"], 5).tolist()} for row in rows]
-        equal[f"{parent.relative_to(folder)}: rows"] = str(sorted(map(str, rounded)))
-    return equal
+        rows.sort(key=lambda row: (row["id"], row["hash"]))
+        # Samples that another batch brings along may change the last digit of a vector.
+        kept[f"{parent.relative_to(folder)}: vectors"] = np.array([row.pop("vector") for row in rows])
+        kept[f"{parent.relative_to(folder)}: rows"] = str(rows)
+    return kept
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether what was kept of two files agrees."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.shape == other.shape and np.allclose(one, other, atol=1e-5)
+    return type(one) is type(other) and one == other
 
 
 def summary(path: Path) -> str:
@@ -215,8 +224,10 @@ def summary(path: Path) -> str:
     if path.suffix == ".jsonl":
         records = [json.loads(line) for line in path.read_text().splitlines()]
         return str([(entry.get("step"), entry.get("loss")) for entry in records])
-    if path.suffix in (".html", ".md"):  # says how long the run took
-        return path.read_text().rstrip()[-7:] if path.suffix == ".html" else ""
+    if path.suffix == ".html":  # holds times at many places
+        return path.read_text().rstrip()[-7:]
+    if path.suffix == ".md":
+        return "".join(line for line in path.read_text().splitlines() if "training took" not in line)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -229,6 +240,8 @@ def _lasting(value: Any) -> Any:
 class Trials:
     """The trials of one command: `at_operations` or `at_random_times`, then `wrong` says what went wrong."""
 
+    table = staticmethod(commands)
+
     def __init__(self, name: str, place: Path) -> None:
         """Run the command undisturbed.
 
@@ -236,7 +249,7 @@ class Trials:
             RuntimeError: it fails.
         """
         self.name, self.place, self.out, self.log = name, place, place / "out", place / "log.txt"
-        self.plain, self.resuming = commands(place)[name]
+        self.plain, self.resuming = self.table(place)[name]
         self.tried, self.wrong = 0, list[str]()
         start(name, place)
         begun = time.monotonic()
@@ -271,17 +284,26 @@ class Trials:
         """Run the command again, and compare."""
         self.tried += 1
         left = sorted(str(path.relative_to(self.out)) for path in self.out.rglob("*") if path.is_file())
+        for leftover in self.out.rglob("*.part"):
+            os.utime(leftover, (0, 0))  # as if the command were run again later
+        complete = not self.differing()
         # A kill may leave a folder that only one of the two takes; a line of the other says which.
         for command in (self.plain, self.resuming):
             code, _ = run(command, self.log, self.out)
-            if code == 0 or code != 2:
+            if code != 2:
                 break
-        if code:
+        if code and not (code == 2 and complete):  # what was complete already need not be made again
             said = self.log.read_text()[-300:]
             self.wrong.append(f"{when}: exit {code} instead of going on from {left}: {said}")
-        elif (after := contents(self.out)) != self.whole:
-            differing = sorted(key for key in self.whole.keys() | after.keys() if self.whole.get(key) != after.get(key))
+        elif differing := self.differing():
             self.wrong.append(f"{when}: differs in {differing}, was left with {left}")
+
+    def differing(self) -> list[str]:
+        """Return the names of what differs from the undisturbed result."""
+        after = contents(self.out)
+        return sorted(
+            name for name in self.whole.keys() | after.keys() if not same(self.whole.get(name), after.get(name))
+        )
 
 
 HEAVY = ("faiss", "sklearn.cluster", "sklearn.ensemble", "sklearn.manifold", "networkx", "onnxruntime", "onnxscript")
@@ -320,16 +342,21 @@ def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
         record("kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations", rows)
 
 
-if __name__ == "__main__":
+def prepare_all(place: Path) -> None:
+    """Write what the commands start from, unless it is there, and import their code."""
     torch.set_num_threads(1)
-    command, folder = sys.argv[1], Path(sys.argv[2]).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "study").exists():
-        prepare(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    if not (place / "study").exists():
+        prepare(place)
         child = os.fork()  # so that this process starts no threads
         if not child:
-            artifacts(folder)
+            artifacts(place)
             os._exit(0)
         os.waitpid(child, 0)
     import_all()
-    main_of_trials(list(commands(folder)) if command == "all" else command.split(","), folder, sys.argv[3:])
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2]).absolute()
+    prepare_all(folder)
+    main_of_trials(list(commands(folder)) if sys.argv[1] == "all" else sys.argv[1].split(","), folder, sys.argv[3:])

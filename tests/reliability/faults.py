@@ -140,31 +140,19 @@ def may_mount() -> bool:
         return False
 
 
-class Trials:
-    """The trials of a command with a fault.
+class Trials(crashes.Trials):
+    """The trials of one command: a method for each fault, then `wrong` says what went wrong.
 
-    Attributes:
-        tried: number of trials.
-        wrong: what went wrong, a line each.
+    Args:
+        most: number of trials of a fault.
     """
 
-    def __init__(self, name: str, place: Path) -> None:
-        """Run the command undisturbed.
+    table = staticmethod(commands)
 
-        Raises:
-            RuntimeError: it fails.
-        """
-        self.name, self.place, self.out, self.log = name, place, place / "out", place / "log.txt"
-        self.plain, self.resuming = commands(place)[name]
-        self.tried, self.wrong, self.most = 0, list[str](), 10**9
+    def __init__(self, name: str, place: Path, most: int) -> None:
         start(name, place)
-        self.before = contents(self.out)
-        begun = time.monotonic()
-        code, self.operations = self._run()
-        self.seconds = time.monotonic() - begun
-        if code:
-            raise RuntimeError(f"{name}: {self.log.read_text()[-500:]}")
-        self.whole = contents(self.out)
+        self.before, self.most = contents(place / "out"), most
+        super().__init__(name, place)
         self.bytes = sum(path.stat().st_size for path in self.out.rglob("*") if path.is_file())
 
     def _run(self, before: Callable[[], object] | None = None) -> tuple[int, int]:
@@ -215,8 +203,7 @@ class Trials:
                 break
         if code:
             self.wrong.append(f"{what}: does not go on: {self.log.read_text()[-300:]}")
-        elif (after := contents(self.out)) != self.whole:
-            differing = sorted(key for key in self.whole.keys() | after.keys() if self.whole.get(key) != after.get(key))
+        elif differing := self.differing():
             self.wrong.append(f"{what}: differs afterwards in {differing}")
 
     def spread(self, count: int) -> list[int]:
@@ -396,7 +383,7 @@ class Trials:
                 if code not in (0, BAD_INPUT) or "Traceback" in said:
                     self.wrong.append(f"{what}: exit {code}: {said[-600:]}")
             self.tried += 1
-            if 0 in codes and contents(self.out) != self.whole:
+            if 0 in codes and self.differing():
                 self.wrong.append(f"{what}: exit codes {codes}, but the result is not whole")
             if 0 not in codes:
                 self.go_on(what)
@@ -421,8 +408,7 @@ def main_of_faults(names: list[str], place: Path, faults: list[str], most: int) 
     rows = []
     for name in names:
         for fault in faults:
-            trials = Trials(name, place)
-            trials.most = most
+            trials = Trials(name, place, most)
             FAULTS[fault](trials)
             print(
                 json.dumps({"command": name, "fault": fault, "tried": trials.tried, "wrong": trials.wrong}), flush=True

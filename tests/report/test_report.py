@@ -31,7 +31,8 @@ from aekit.encoder.model_card import describe_objective
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
-from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective, WeightedSum
+from aekit.objectives.base import Batch, Objective, Pretext, PretextObjective
+from aekit.objectives.weighted_sum import WeightedSum
 from aekit.registry.discovery import registry
 from aekit.report._effort import NEIGHBOR_EVALUATORS, Effort, page_effort
 from aekit.report._evaluation_cards import calibration_error

@@ -10,7 +10,8 @@ import re
 import shutil
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from PIL import Image
 import aekit
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex, open_index
+from aekit.serving import reloading
 from aekit.serving.app import _Uploads, make_app
 from aekit.serving.catalog import MAX_HITS, Catalog
 
@@ -61,12 +63,12 @@ def port(catalog: Catalog) -> Iterator[int]:
 
 
 @contextmanager
-def served(catalog: Catalog, token: str = "") -> Iterator[int]:
+def served(catalog: Catalog, token: str = "", say: Callable[[str], object] = print) -> Iterator[int]:
     """Serve a catalog in a thread, as the command does, and yield the port."""
     from aekit.serving.server import bind_socket, make_server
 
     listening = bind_socket("127.0.0.1", 0)
-    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], max_bytes=LIMIT, token=token)
+    app = make_app(catalog, hosts=["127.0.0.1", "localhost"], max_bytes=LIMIT, token=token, say=say)
     server = make_server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -495,3 +497,66 @@ def test_one_part_at_a_time_on_a_phone(chromium: Any, port: int, index: VectorIn
 
 
 _AROUND = ((0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99))
+
+
+def test_health_needs_no_token_and_metrics_do(catalog: Catalog) -> None:
+    with served(catalog, token="s3cret") as port:
+        assert fetch_json(port, "/healthz") == {"status": "ok"}
+        assert ask(port, "/metrics")[0] == ask(port, "/openapi.json")[0] == 401
+        assert ask(port, "/metrics", Authorization="Bearer s3cret")[0] == 200
+
+
+def test_metrics_count_requests_and_made_up_paths_together(catalog: Catalog) -> None:
+    with served(catalog) as port:
+        for path in ("/api/search?row=1&k=2", "/api/search?row=2&k=2", "/api/image/1", "/api/image/2", "/x1", "/x2"):
+            ask(port, path)
+        text = ask(port, "/metrics")[2].decode()
+    assert 'aekit_requests_total{method="GET",path="/api/search",status="200"} 2.0' in text
+    assert 'aekit_requests_total{method="GET",path="/api/image/ROW",status="200"} 2.0' in text
+    assert 'aekit_requests_total{method="GET",path="other",status="404"} 2.0' in text
+    assert "aekit_index_vectors 60.0" in text and 'aekit_request_seconds_count{path="/api/search"} 2.0' in text
+
+
+def test_the_description_of_the_api_names_every_path(catalog: Catalog, port: int) -> None:
+    described = fetch_json(port, "/openapi.json")
+    app = make_app(catalog, hosts=["localhost"])
+    served_paths = {
+        (route.path.replace(":int", ""), method)  # type: ignore[attr-defined]
+        for route in app.routes
+        for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
+        if route.path.startswith(("/api", "/healthz", "/metrics", "/openapi"))  # type: ignore[attr-defined]
+    }
+    assert {(path, verb.upper()) for path, verbs in described["paths"].items() for verb in verbs} == served_paths
+    assert described["info"]["version"] == aekit.__version__
+
+
+def test_an_index_that_grows_is_served_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reloading, "CHECK_SECONDS", 0.05)
+    rows = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    ids = [f"s{row}" for row in range(40)]
+
+    def build(chosen: slice, folder: Path = tmp_path / "index") -> None:
+        vectors = aekit.Embeddings.from_array(rows[chosen], ids=ids[chosen])
+        vectors.digest = vectors.manifest["digest"] = "0" * 64
+        aekit.build_index(vectors, folder)
+
+    build(slice(30))
+    lines: list[str] = []
+    catalog = Catalog(open_index(tmp_path / "index"), method="pca")
+    with served(catalog, say=lines.append) as port:
+        assert fetch_json(port, "/api/index")["count"] == 30
+        build(slice(40))
+        wait_until(lambda: fetch_json(port, "/api/index")["count"] == 40)
+        assert fetch_json(port, "/api/search?row=39&k=1")[0]["row"] < 39
+        assert lines == ["the index has grown: 40 samples"]
+        build(slice(10, 40))  # other rows: the page addresses samples by their rows
+        wait_until(lambda: len(lines) == 2)
+        assert "restart aekit serve" in lines[1] and fetch_json(port, "/api/index")["count"] == 40
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, at most 20 s."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -51,7 +51,9 @@ def fault(kind: str, name: str, check_name: str) -> str:
 
 
 @pytest.mark.parametrize(("kind", "name"), BUILTIN)
-def test_builtin_plugins_pass(kind: str, name: str) -> None:
+def test_builtin_plugins_pass(kind: str, name: str, request: pytest.FixtureRequest) -> None:
+    if name in ("pgvector", "milvus"):
+        request.getfixturevalue({"pgvector": "postgres"}.get(name, name))
     report = check(kind, f"aekit/{name}", SMALL.get(name, {}))
     assert report.ok, str(report)
     assert report.counts["passed"] > report.counts["skipped"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from interrupting import check_restored
 from safetensors.torch import load_file
 
 import aekit
@@ -89,23 +90,10 @@ def test_seeds_of_neighboring_steps_are_unrelated() -> None:
 
 
 def test_a_run_restored_in_the_middle_ends_bit_equal(tmp_path: Path) -> None:
-    settings = Settings(epochs=2, batch_size=32, precision="fp32")
-    held = samples()
-    whole = State.start(objective(settings, held), settings)
-    losses = [record["loss"] for record in train(whole, Batches(held, 32, 0), settings)]
-
-    part = State.start(objective(settings, held), settings)
-    steps = train(part, Batches(held, 32, 0), settings)
-    for _ in range(2):
-        next(steps)
-    part.save(tmp_path / "checkpoint")
-    fresh = State.start(objective(Settings(seed=9), held), settings)
-    fresh.restore(tmp_path / "checkpoint")
-    assert (fresh.step, fresh.epoch, fresh.step_in_epoch) == (2, 0, 2)
-    rest = [record["loss"] for record in train(fresh, Batches(held, 32, 0), settings)]
-    assert rest == losses[2:]
-    for name, tensor in whole.objective.state_dict().items():
-        assert torch.equal(tensor, fresh.objective.state_dict()[name]), name
+    settings, held = Settings(epochs=2, batch_size=32, precision="fp32"), samples()
+    check_restored(
+        lambda seed: objective(settings.model_copy(update={"seed": seed}), held), held, settings, 2, tmp_path
+    )
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

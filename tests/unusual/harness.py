@@ -19,6 +19,7 @@ from unittest import mock
 import pytest
 from commands import Said
 
+import aekit
 from aekit.cli import BAD_INPUT, main
 from aekit.errors import AekitError
 
@@ -124,6 +125,15 @@ class Area:
     def refused(self, text: str, says: str) -> Callable[[Check], Check]:
         """Add an input that is refused by an `AekitError` whose single line contains `says`."""
         return self._add(text, "refused", says)
+
+    def refused_file(self, text: str, says: str, name: str, content: str | bytes) -> None:
+        """Add a file of this name and content that is refused so."""
+
+        def check(folder: Path, listener: Listener) -> None:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+            aekit.open_data(folder / name)
+
+        self.refused(text, says)(check)
 
     def _add(self, text: str, outcome: Outcome, says: str) -> Callable[[Check], Check]:
         def add(check: Check) -> Check:

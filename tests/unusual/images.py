@@ -762,13 +762,16 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.spec.shape == (3, 48, 64) and abs(rows_of(source)[0, :, 5, 5].astype(int) - [200, 40, 40]).max() < 8
 
 
+WITHOUT_HEIF = mock.patch.object(_image_files, "_register_heif", lambda: False)
+
+
 @AREA.refused(
     "HEIC photographs alone, without pillow-heif", "none of 2 images can be read: HEIC images need pillow-heif"
 )
 def _(folder: Path, listener: Listener) -> None:
     (folder / "IMG_1.HEIC").write_bytes(b"x")
     (folder / "IMG_2.heif").write_bytes(b"x")
-    with mock.patch.object(_image_files, "_register_heif", lambda: False):
+    with WITHOUT_HEIF:
         aekit.open_data(folder)
 
 
@@ -779,7 +782,7 @@ def _(folder: Path, listener: Listener) -> None:
     save(folder / "a.jpg")
     (folder / "IMG_1.HEIC").write_bytes(b"x")
     (folder / "IMG_2.HEIC").write_bytes(b"x")
-    with mock.patch.object(_image_files, "_register_heif", lambda: False):
+    with WITHOUT_HEIF:
         assert aekit.open_data(folder).read(np.arange(3))[1].tolist() == [False, False, True]
 
 

@@ -111,13 +111,17 @@ def _(folder: Path, listener: Listener) -> None:
     assert len(encoder.layers) == 3 and encoder.features_dim == 5
 
 
+class OneLayer(nn.Module):
+    """Base of networks that use their linear map in different ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(6, 3)
+
+
 @AREA.right("a class without arguments, a function of the spec and a lambda as the backbone")
 def _(folder: Path, listener: Listener) -> None:
-    class Tiny(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.map = nn.Linear(6, 3)
-
+    class Tiny(OneLayer):
         def forward(self, x: Tensor) -> Tensor:
             return torch.relu(self.map(x))
 
@@ -182,11 +186,7 @@ def _(folder: Path, listener: Listener) -> None:
     "a network with a branch on its input, saved", "make it a plugin: aekit plugins new branching --kind backbone"
 )
 def _(folder: Path, listener: Listener) -> None:
-    class Branching(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.map = nn.Linear(6, 3)
-
+    class Branching(OneLayer):
         def forward(self, x: Tensor) -> Tensor:
             return self.map(x) if x.sum() > 0 else self.map(-x)
 

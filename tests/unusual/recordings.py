@@ -346,10 +346,13 @@ def _(folder: Path, listener: Listener) -> None:
     assert abs(windows(source)[:, 0].std(axis=1) - 0.5 / np.sqrt(2)).max() < 0.02
 
 
+WITHOUT_SOUNDFILE = mock.patch.object(_sound_files, "has_soundfile", lambda: False)
+
+
 @AREA.refused("FLAC files without soundfile", ".flac files need soundfile: pip install 'aekit[audio]'")
 def _(folder: Path, listener: Listener) -> None:
     (folder / "a.flac").write_bytes(b"fLaC")
-    with mock.patch.object(_sound_files, "has_soundfile", lambda: False):
+    with WITHOUT_SOUNDFILE:
         aekit.open_data(folder)
 
 
@@ -359,7 +362,7 @@ def _(folder: Path, listener: Listener) -> None:
 def _(folder: Path, listener: Listener) -> None:
     write_wav(folder / "a.wav")
     (folder / "b.flac").write_bytes(b"fLaC")
-    with mock.patch.object(_sound_files, "has_soundfile", lambda: False):
+    with WITHOUT_SOUNDFILE:
         source = aekit.open_data(folder, {"recordings": {"steps": 800, "test": 0}})
     assert source.read(np.arange(2))[1].tolist() == [True, False]
 

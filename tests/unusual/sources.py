@@ -530,10 +530,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(tar(folder / "a.tar", {}))
 
 
-@AREA.refused("a file that is no tar file", "a.tar: not a readable tar file")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "a.tar").write_bytes(b"good morning" * 100)
-    aekit.open_data(folder / "a.tar")
+AREA.refused_file("a file that is no tar file", "a.tar: not a readable tar file", "a.tar", b"good morning" * 100)
 
 
 @AREA.refused("a tar file with a damaged .json", "000.json: damaged")
@@ -611,10 +608,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(path)
 
 
-@AREA.refused("text that is named as HDF5", "not a readable HDF5 file")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "a.h5").write_text("good morning")
-    aekit.open_data(folder / "a.h5")
+AREA.refused_file("text that is named as HDF5", "not a readable HDF5 file", "a.h5", "good morning")
 
 
 @AREA.right("a Zarr group with arrays")
@@ -690,16 +684,10 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "a.mat")
 
 
-@AREA.refused("text that is named as a MATLAB file", "not a readable MATLAB file")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "a.mat").write_text("good morning")
-    aekit.open_data(folder / "a.mat")
+AREA.refused_file("text that is named as a MATLAB file", "not a readable MATLAB file", "a.mat", "good morning")
 
 
-@AREA.refused("an empty MATLAB file", "not a readable MATLAB file")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "a.mat").touch()
-    aekit.open_data(folder / "a.mat")
+AREA.refused_file("an empty MATLAB file", "not a readable MATLAB file", "a.mat", b"")
 
 
 # JSON lines
@@ -766,10 +754,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.isnan(rows[1, 1]) and rows[2].tolist() == [4.0, 1.0]
 
 
-@AREA.refused("JSON lines with a damaged line", "not readable as JSON lines")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "a.jsonl").write_text('{"a": 1}\n{"a": \n')
-    aekit.open_data(folder / "a.jsonl")
+AREA.refused_file("JSON lines with a damaged line", "not readable as JSON lines", "a.jsonl", '{"a": 1}\n{"a": \n')
 
 
 @AREA.refused("JSON lines whose key is a number here and text there", "not readable as JSON lines")
@@ -777,16 +762,10 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(json_lines(folder, [{"a": 1}, {"a": "one"}]))
 
 
-@AREA.refused("an empty file of JSON lines", "a.jsonl: empty file")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "a.jsonl").touch()
-    aekit.open_data(folder / "a.jsonl")
+AREA.refused_file("an empty file of JSON lines", "a.jsonl: empty file", "a.jsonl", b"")
 
 
-@AREA.refused("a JSON file with a list of numbers", "entry 0 of the list is no record")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "a.json").write_text("[1, 2, 3]")
-    aekit.open_data(folder / "a.json")
+AREA.refused_file("a JSON file with a list of numbers", "entry 0 of the list is no record", "a.json", "[1, 2, 3]")
 
 
 @AREA.refused("JSON lines of text", "")
@@ -846,7 +825,7 @@ def _(folder: Path, listener: Listener) -> None:
     from aekit_plugins.sources.lance_dataset import example
 
     source = aekit.open_data(example(folder))
-    assert source.spec.is_image and list(source.labels[:4]) == [0, 1, 2, 0]
+    assert source.spec.is_image and list(source.labels[:3]) == ["class-0", "class-1", "class-2"]
     assert source.read(np.arange(3))[1].all()
 
 

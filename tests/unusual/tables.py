@@ -55,10 +55,7 @@ def labels(source: Source) -> list[Any]:
 # Rows
 
 
-@AREA.refused("a CSV with a line of names alone", "empty.csv: the table has no rows")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "empty.csv").write_text("a,b\n")
-    aekit.open_data(folder / "empty.csv")
+AREA.refused_file("a CSV with a line of names alone", "empty.csv: the table has no rows", "empty.csv", "a,b\n")
 
 
 @AREA.refused("a CSV whose rows are of different lengths", "not a readable table (CSV parse error: Expected 3 columns")
@@ -72,10 +69,9 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.array_equal(values(aekit.open_data(folder / "t.csv.gz")), NOISE)
 
 
-@AREA.refused("a gzipped CSV that was cut", "not a readable table")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "t.csv.gz").write_bytes(gzip.compress(text(NOISE, "h,w,d").encode())[:100])
-    aekit.open_data(folder / "t.csv.gz")
+AREA.refused_file(
+    "a gzipped CSV that was cut", "not a readable table", "t.csv.gz", gzip.compress(text(NOISE, "h,w,d").encode())[:100]
+)
 
 
 @AREA.refused(
@@ -89,10 +85,12 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "t.csv")
 
 
-@AREA.refused("random bytes under the name of a CSV", "not a text table; it begins with")
-def _(folder: Path, listener: Listener) -> None:
-    (folder / "t.csv").write_bytes(np.random.default_rng(0).bytes(5000))
-    aekit.open_data(folder / "t.csv")
+AREA.refused_file(
+    "random bytes under the name of a CSV",
+    "not a text table; it begins with",
+    "t.csv",
+    np.random.default_rng(0).bytes(5000),
+)
 
 
 @AREA.refused("a web page under the name of a CSV", "no numbers in ")

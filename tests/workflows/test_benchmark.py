@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import Command, Said
 from fake_distributions import hooks, install, seen
@@ -149,6 +150,25 @@ def test_a_recipe_with_defaults_is_not_repeated(tmp_path: Path) -> None:
     assert not first.failed and not second.failed
     recipe.write_text(recipe.read_text() + '[objective]\nvariants = ["plain"]\n')
     assert "objective.pretexts was ['simclr'], is []" in bench(recipe, tmp_path / "runs", seeds=1).failed["open-seed-0"]
+
+
+def test_runs_on_files_are_not_repeated_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(30, 4)), y=np.repeat([0, 1], 15))
+    recipe, said = tmp_path / "files.toml", Said()
+    lines = ["[data]", f'source = "{tmp_path}/data.npz"', "[encoder]", "dim = 2", "[train]", "epochs = 1"]
+    recipe.write_text("\n".join([*lines, "[evaluate]", 'evaluators = ["knn"]']))
+    first = bench(recipe, tmp_path / "runs", seeds=1)
+    assert not first.failed
+    monkeypatch.chdir(tmp_path.parent)
+    assert not bench(recipe, tmp_path / "runs", seeds=1, progress=said).failed
+    assert f"{first.runs[0]} is already finished" in said
+    results = json.loads((first.runs[0] / "results.json").read_text("utf-8"))
+    del results["evaluation"]
+    (first.runs[0] / "results.json").write_text(json.dumps(results), "utf-8")
+    assert not bench(recipe, tmp_path / "runs", seeds=1).failed, "a run that was killed before its evaluation goes on"
+    np.savez(tmp_path / "other.npz", x=np.zeros((30, 4)), y=np.repeat([0, 1], 15))
+    recipe.write_text(recipe.read_text().replace("data.npz", "other.npz"))
+    assert "data.source was 'data.npz'" in bench(recipe, tmp_path / "runs", seeds=1).failed["files-seed-0"]
 
 
 def test_a_changed_recipe_does_not_count_as_finished(study: tuple[Path, BenchResult]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import subprocess
@@ -17,6 +18,7 @@ from commands import Command
 
 from aekit import compare
 from aekit.errors import DataError, RecipeError
+from aekit.io.manifests import write_manifest
 from aekit.workflows.comparing._differences import differing_settings, flatten_settings, recipe_titles
 from aekit.workflows.comparing._rankings import table_sentences
 from aekit.workflows.comparing._tables import Row
@@ -38,7 +40,8 @@ def write_run(
 
     def evaluated(of: dict[str, Score]) -> dict[str, Any]:
         figures = {name: dict(zip(("value", "low", "high"), score)) for name, score in of.items()}
-        return {name: {"metrics": {"accuracy": figure}} for name, figure in figures.items()}
+        plain = {"chosen": {}, "chosen_on": "validation", "chance": None, "notes": [], "table": [], "plot_data": {}}
+        return {name: {"metrics": {"accuracy": figure}, **plain} for name, figure in figures.items()}
 
     sections: dict[str, dict[str, Any]] = {
         "data": {"source": "sklearn:digits", "split": "train", "strict": False},
@@ -50,12 +53,17 @@ def write_run(
     for name, values in recipe.items():
         sections[name] = sections.get(name, {}) | values
     evaluation = {
+        **dict.fromkeys(("digest", "headline", "split"), "0" * 64),
+        **{name: [] for name in ("warnings", "summary", "compared_with", "paired_comparisons")},
+        **{name: {} for name in ("titles", "checks")},
         "counts": {"samples": 100, "dim": sections["encoder"]["dim"], "test": 20},
         "notes": [],
         "results": {subject: evaluated(found) for subject, found in {"encoder": scores, **(baselines or {})}.items()},
     }
     written = {
-        "digest": f"{folder.name} {scores} {seed} {recipe}",
+        "digest": hashlib.sha256(f"{folder.name} {scores} {seed} {recipe}".encode()).hexdigest(),
+        "objective": {},
+        "sha256": {},
         "recipe": sections,
         "data": {"data": sections["data"]["source"]},
         "trained": {"samples": 100, "skipped": 0, "seconds": 1.5},
@@ -63,7 +71,7 @@ def write_run(
         "evaluation": evaluation,
     }
     folder.mkdir(parents=True)
-    (folder / "results.json").write_text(json.dumps(written | (results or {})))
+    write_manifest(folder / "results.json", written | (results or {}))
     return folder
 
 
@@ -268,6 +276,7 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     write_run(tmp_path / "plain", {"probe": THREE[0]}, results={"evaluation": None})
     (write_run(tmp_path / "broken", {}) / "results.json").write_text("{")
     (write_run(tmp_path / "other", {}) / "results.json").write_text('{"digest": 1}')
+    write_manifest(write_run(tmp_path / "apply", {}) / "results.json", {"digest": "0" * 64})
     digest = json.loads((good / "results.json").read_text())["digest"]
     write_run(tmp_path / "twin", {"probe": THREE[0]}, results={"digest": digest})
     found = compare([tmp_path, good])
@@ -275,13 +284,14 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
         "begun": "unfinished",
         "broken": f"{tmp_path}/broken/results.json: is damaged: Expecting property name enclosed in double quotes: line 1 "
         "column 2 (char 1)",
-        "other": "results.json is not that",
+        "apply": f"{tmp_path}/apply/results.json: is damaged: recipe: Field required",
+        "other": f"{tmp_path}/other/results.json: is damaged: has no seal",
         "plain": "not evaluated",
         "running": "unfinished",
         "twin": f"holds the same encoder as {good}",
     }
     assert rows_of(found)["plain"].runs == ["good"]
-    assert found.text().count("skipped /") == found.markdown().count("skipped /") == 6
+    assert found.text().count("skipped /") == found.markdown().count("skipped /") == 7
     assert "skipped /" in found.html()
 
 
@@ -453,3 +463,16 @@ def test_comparing_does_not_wait_for_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_quick_evaluations_are_another_column_than_thorough_ones(tmp_path: Path) -> None:
+    for number in range(3):
+        folder = write_run(tmp_path / str(number), {"knn": THREE[0]}, seed=number)
+        record = json.loads((folder / "results.json").read_text())
+        record["evaluation"] |= {"mode": "quick" if number == 2 else "thorough"} if number else {}
+        (folder / "results.json").write_text(json.dumps(record))
+    (row,) = rows_of(compare(tmp_path)).values()
+    assert (
+        row.statistics["knn accuracy (mode=thorough)"].count == 2
+        and row.statistics["knn accuracy (mode=quick)"].count == 1
+    )

@@ -138,6 +138,26 @@ def test_a_failure_after_training_keeps_the_encoder(
     assert "already finished" in said
 
 
+def test_a_run_that_is_killed_before_its_page_still_gets_its_card(data: Path, whole: Path, tmp_path: Path) -> None:
+    """The page, whose presence means that nothing is missing, is written after everything else."""
+    shutil.copytree(whole, run := tmp_path / "run")
+    card = run / "encoder" / "README.md"
+    card.with_name("README.md.7.part").touch()
+    for path in (card, run / "report.html"):
+        path.unlink()
+    write = Path.write_text
+
+    def killed_at_the_page(path: Path, *given: Any, **options: Any) -> int:
+        if path.name.startswith("report.html"):
+            raise KeyboardInterrupt
+        return write(path, *given, **options)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "write_text", killed_at_the_page)
+        fit(data, run, resume=True)
+    assert card_of(run) == card_of(whole) and not list(run.rglob("*.part"))
+
+
 def test_a_rebuilt_page_is_identical(data: Path, whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, run := tmp_path / "run")
     (run / "report.html").unlink()
@@ -151,7 +171,7 @@ def test_a_rebuilt_page_is_identical(data: Path, whole: Path, tmp_path: Path) ->
     text = (run / "report.html").read_text("utf-8")
     assert "Compared with baselines" in text and "Most confident mistakes" not in text
     (run / "predictions.npz").write_bytes(b"damaged")
-    with pytest.raises(aekit.AekitError, match=r"predictions\.npz: damaged"):
+    with pytest.raises(aekit.AekitError, match=r"predictions\.npz: is damaged"):
         aekit.make_report(run)
 
 

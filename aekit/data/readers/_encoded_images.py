@@ -80,7 +80,7 @@ class EncodedImages(Source):
 def _hash(item: bytes | Path) -> str:
     try:
         content = item.read_bytes() if isinstance(item, Path) else item
-    except OSError:
+    except (OSError, ValueError):  # gone, or a name with a null
         return "unreadable"
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from PIL import Image, features
 
 from aekit.data.readers._tiff_files import INSTALL, TiffPage, has_tifffile, open_tiff
+from aekit.data.reading import reason_of, refuse_special
+from aekit.errors import DataError, first_line, print_traceback
+from aekit.io.memory import check_memory
 
 HEIF_ENDINGS = (".heic", ".heics", ".heif", ".heifs", ".hif")
 IMAGE_ENDINGS = (
@@ -62,8 +65,8 @@ _CMYK = 5
 AnyImage = Image.Image | TiffPage
 
 
-class BadImage(Exception):
-    """An image that cannot be used; the message is the reason."""
+class BadImage(DataError):
+    """An image that cannot be used; the message is the reason, without the path."""
 
 
 @contextmanager
@@ -87,6 +90,8 @@ def quiet_pillow(max_megapixels: float = MAX_MEGAPIXELS) -> Iterator[None]:
 def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
     """Open a page of an image file, or of the bytes of one; any error inside the block becomes a BadImage."""
     try:
+        if isinstance(path, Path):
+            refuse_special(path)
         if not (len(path) if isinstance(path, bytes) else path.stat().st_size):
             raise BadImage("no image" if isinstance(path, bytes) else "empty file")
         if _is_heif(path) and not _register_heif():
@@ -103,9 +108,10 @@ def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
             raise BadImage(f"{problem}: {INSTALL}")
         with open_tiff(path, page) as tiff:
             Image._decompression_bomb_check((tiff.width, tiff.height))
+            check_memory(4 * tiff.width * tiff.height * tiff.bands, f"{tiff.bands} channels of the image")
             yield tiff
-    except BadImage:
-        raise
+    except DataError as error:
+        raise error if isinstance(error, BadImage) else BadImage(error) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImage(_bomb(str(error))) from None
     except FileNotFoundError:
@@ -113,13 +119,20 @@ def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
     except Image.UnidentifiedImageError:
         raise BadImage("not an image that Pillow reads") from None
     except Exception as error:  # a damaged file can make Pillow raise anything
+        print_traceback(error)
         raise BadImage(first_line(error)) from None
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message, or its type."""
-    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+@contextmanager
+def reading_frames(complaint: str) -> Iterator[None]:
+    """Turn what a library raises about a video or an animated image into a BadImage; see `aekit.data.reading.reading`."""
+    try:
+        yield
+    except BadImage:
+        raise
+    except Exception as error:
+        print_traceback(error)
+        raise BadImage(reason_of(error, complaint)) from None
 
 
 def _open_with_pillow(path: Path | bytes) -> tuple[Image.Image | None, str]:

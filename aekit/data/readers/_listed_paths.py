@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from aekit.data.readers._image_files import IMAGE_ENDINGS
+from aekit.data.readers._parquet_files import first_rows
 from aekit.data.readers.folders import readable_text
+from aekit.data.reading import reading
 from aekit.errors import DataError
 
 PATH_NAMES = (
@@ -198,11 +199,10 @@ def _head(path: Path) -> list[dict[str, Any]]:
     """Return the first rows of a table, without reading the others; [] if it is none."""
     try:
         if path.suffix.lower() == ".parquet":
-            batch = next(pq.ParquetFile(path).iter_batches(batch_size=_ROWS), None)
-            return [] if batch is None else batch.to_pylist()
-        with pa.input_stream(str(path)) as stream:  # unpacks .gz
+            return first_rows(path, _ROWS)
+        with reading(path), pa.input_stream(str(path)) as stream:  # unpacks .gz
             raw = stream.read(1 << 16)
-    except (pa.ArrowException, OSError):
+    except DataError:  # whoever reads it whole says what is wrong
         return []
     text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
     lines = [line for line in text.splitlines()[: _ROWS + 1] if line.strip()]

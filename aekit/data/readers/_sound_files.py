@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from aekit.data.reading import reading
 from aekit.errors import DataError
+from aekit.io.memory import check_memory
 
 SOUND_ENDINGS = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+HIGHEST_RATE = 10_000_000
+"""Highest sampling rate in Hz."""
 MISSING_SOUNDFILE = "{} files need soundfile: pip install 'aekit[audio]'"
 
 
@@ -25,19 +29,26 @@ def read_sound(path: Path) -> tuple[int, np.ndarray]:
     ending = path.suffix.lower()
     if ending == ".wav":
         try:
-            return _read_wav(path)
-        except (ValueError, EOFError, OSError) as error:
+            return _checked(path, *_read_wav(path))
+        except DataError:
             if not has_soundfile():
-                raise DataError(f"{path}: not a readable .wav file ({error})") from None
+                raise
     elif not has_soundfile():
         raise DataError(f"{path}: {MISSING_SOUNDFILE.format(ending)}")
     import soundfile
 
-    try:
-        values, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
-        raise DataError(f"{path}: not a readable {ending} file ({str(error).splitlines()[0]})") from None
-    return int(rate), np.ascontiguousarray(values.T)
+    with reading(path, f"not a readable {ending} file"), soundfile.SoundFile(path) as sound:
+        check_memory(max(sound.frames, 0) * sound.channels * 4, f"{path}: {sound.frames:,} steps of sound")
+        values, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
+    return _checked(path, int(rate), np.ascontiguousarray(values.T))
+
+
+def _checked(path: Path, rate: int, values: np.ndarray) -> tuple[int, np.ndarray]:
+    if not 0 < rate <= HIGHEST_RATE:
+        raise DataError(f"{path}: a sampling rate of {rate} Hz: expected 1 to {HIGHEST_RATE:,}")
+    if not values.size:
+        raise DataError(f"{path}: holds no sound")
+    return rate, values
 
 
 def has_soundfile() -> bool:
@@ -50,18 +61,21 @@ def resample_sound(values: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     from scipy.signal import resample_poly
 
     common = math.gcd(rate, new_rate)
-    return resample_poly(values, new_rate // common, rate // common, axis=1).astype(np.float32)
+    up, down = new_rate // common, rate // common
+    wanted = 8 * (20 * max(up, down) + values.size * up // down)  # of the filter, and of the result
+    check_memory(wanted, f"sound of {rate} Hz, resampled to {new_rate} Hz,")
+    return resample_poly(values, up, down, axis=1).astype(np.float32)
 
 
 def _read_wav(path: Path) -> tuple[int, np.ndarray]:
     from scipy.io import wavfile
 
-    with warnings.catch_warnings():
+    with reading(path, "not a readable .wav file"), warnings.catch_warnings():
         warnings.simplefilter("ignore", wavfile.WavFileWarning)  # about metadata that it skips
         rate, raw = wavfile.read(path)
-    values: np.ndarray[Any, Any] = raw.reshape(len(raw), -1).T
-    if values.dtype == np.uint8:
-        return rate, (values.astype(np.float32) - 128) / 128
-    if values.dtype.kind == "i":
-        return rate, values.astype(np.float32) / float(-np.iinfo(values.dtype).min)
-    return rate, np.ascontiguousarray(values, np.float32)
+        values: np.ndarray[Any, Any] = raw.reshape(len(raw), -1).T
+        if values.dtype == np.uint8:
+            return rate, (values.astype(np.float32) - 128) / 128
+        if values.dtype.kind == "i":
+            return rate, values.astype(np.float32) / float(-np.iinfo(values.dtype).min)
+        return rate, np.ascontiguousarray(values, np.float32)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aekit.errors import DataError
+from aekit.data.reading import reading
+from aekit.errors import DataError, first_line
 
 _TAG = re.compile(r"@(\w+)\s*(.*)")
 
@@ -33,7 +34,7 @@ def read_ts(path: Path) -> SeriesFile:
     Raises:
         DataError: it is not a .ts file, has time stamps, or holds no series.
     """
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with reading(path, "not a readable .ts file"), path.open(encoding="utf-8", errors="replace") as file:
         lines = ((number, line.strip()) for number, line in enumerate(file, 1))
         tags = _header(path, lines)
         if tags.get("timestamps") == "true":
@@ -56,7 +57,7 @@ def read_ts(path: Path) -> SeriesFile:
 
 def looks_like_ts(path: Path) -> bool:
     """Return whether a file begins like a .ts file of series; TypeScript and videos have the same ending."""
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return file.read(4096).lstrip()[:1] in (b"#", b"@")
 
 
@@ -79,7 +80,7 @@ def _values(text: str, number: int) -> np.ndarray | str:
     try:
         channels = [np.array(channel.split(","), np.float32) for channel in text.replace("?", "nan").split(":")]
     except ValueError as error:
-        return f"line {number}: {error}"
+        return f"line {number}: {first_line(error)}"
     lengths = sorted({len(channel) for channel in channels})
     return (
         np.stack(channels) if len(lengths) == 1 else f"line {number}: channels of {lengths[0]} and {lengths[-1]} steps"
@@ -90,4 +91,4 @@ def _numbers(path: Path, labels: list[str]) -> np.ndarray:
     try:
         return np.array(labels, np.float64)
     except ValueError as error:
-        raise DataError(f"{path}: a target is not a number ({error})") from None
+        raise DataError(f"{path}: a target is not a number ({first_line(error)})") from None

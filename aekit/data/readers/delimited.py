@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import io
 import re
-import zlib
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pyarrow.csv as pa_csv
 from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
 from aekit.data.readers._text_form import AUTO, COMMENTS, TextFormat as TextFormat, find_form
+from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
 HEAD, FIRST_LINES = 1 << 20, 20
@@ -34,6 +34,7 @@ _BINARY = {
     b"\xff\xd8\xff": "an image",
     b"%PDF": "a PDF document",
 }
+_COMPLAINT = "not a readable table"
 BLOCK = 1 << 26
 """Most bytes that are parsed at a time."""
 
@@ -94,13 +95,8 @@ def _head(data: bytes, is_cut: bool = False) -> bytes:
 
 
 def _read_bytes(path: Path, limit: int | None = None) -> bytes:
-    try:
-        with pa.input_stream(str(path)) as stream:  # unpacks .gz
-            return stream.read(limit) if limit else stream.read()
-    except (pa.ArrowException, OSError, zlib.error, EOFError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-            raise
-        raise DataError(f"{path}: not a readable table ({next(iter(str(error).splitlines()), 'damaged')})") from None
+    with reading(path, _COMPLAINT), pa.input_stream(str(path)) as stream:  # unpacks .gz
+        return read_all(stream, path, limit)
 
 
 def _decoded(path: Path, data: bytes, encoding: str, is_head: bool = False) -> tuple[bytes, list[str]]:
@@ -180,7 +176,7 @@ def _parse(path: Path, body: bytes, delimiter: str, names: list[str]) -> pa.Tabl
     def handle(row: Any) -> str:
         return "skip" if row.text.lstrip().startswith(COMMENTS) else "error"
 
-    try:
+    with reading(path, _COMPLAINT):
         return pa_csv.read_csv(
             pa.py_buffer(body),
             read_options=pa_csv.ReadOptions(column_names=names, block_size=min(max(len(body) + 1, 1 << 10), BLOCK)),
@@ -190,5 +186,3 @@ def _parse(path: Path, body: bytes, delimiter: str, names: list[str]) -> pa.Tabl
             ),
             convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
-    except pa.ArrowException as error:
-        raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None

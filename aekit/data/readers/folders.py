@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aekit.errors import DataError
 from aekit.progress import warn
 
 HIDDEN, WRITTEN = "hidden", "written by aekit"
@@ -17,8 +18,12 @@ _RECORDS = (
     "classifier.json",
     "clusters.json",
     "decoder.json",
+    "curation.json",
     "detector.json",
+    "drift.json",
+    "duplicates.json",
     "encoder.json",
+    "label_errors.json",
     "manifest.json",
     "pretext.json",
     "projector_config.pbtxt",
@@ -62,10 +67,15 @@ def list_files(root: Path, endings: tuple[str, ...]) -> Iterator[tuple[Path, str
                     and _has_digest(Path(entry.path).with_suffix(".parquet"))
                 ):
                     yield Path(entry.path), WRITTEN
-                elif ending in endings and (entry.is_symlink() or entry.is_file()):
+                elif ending in endings and _is_file(entry):
                     yield Path(entry.path), ""
                 else:
                     yield Path(entry.path), ending or "without an ending"
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file, or a link to one or to nothing, which is reported as missing; no pipe or device."""
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def contains_files(root: Path, endings: tuple[str, ...]) -> bool:
@@ -97,12 +107,11 @@ def is_output(folder: Path) -> bool:
 
 def _has_digest(path: Path) -> bool:
     """Return whether aekit wrote a Parquet file, as it writes the coordinates of a map beside its image."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from aekit.data.readers._parquet_files import parquet_columns
 
     try:
-        return b"aekit.digest" in (pq.read_schema(path).metadata or {})
-    except (pa.ArrowException, OSError):
+        return b"aekit.digest" in (parquet_columns(path).metadata or {})
+    except DataError:
         return False
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from aekit.data.reading import read_all, reading
 from aekit.data.source import ArraySource
 from aekit.errors import DataError
+from aekit.io.memory import check_memory
 
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_AXES = 32
+"""Most axes of an array."""
 _SPLITS = {"train": "train", "t10k": "test", "test": "test"}
 
 
@@ -22,22 +25,27 @@ def read_idx(path: Path) -> np.ndarray:
     Raises:
         DataError: it is not an IDX file, or its size does not match its header.
     """
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            head = file.read(4)
-            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
-                raise DataError(f"{path}: not an IDX file; it begins with {head.hex() or 'nothing'}")
-            shape = tuple(int(n) for n in np.frombuffer(file.read(4 * head[3]), ">u4"))
-            dtype = np.dtype(_DTYPES[head[2]])
-            expected = math.prod(shape) * dtype.itemsize
+    with reading(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        head = file.read(4)
+        if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _DTYPES:
+            raise DataError(f"{path}: not an IDX file; it begins with {head.hex() or 'nothing'}")
+        sizes = file.read(4 * head[3])
+        shape, dtype = tuple(int(n) for n in np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4")), _DTYPES[head[2]]
+        expected = math.prod(shape) * np.dtype(dtype).itemsize
+        if len(shape) != head[3] or len(shape) > _AXES:
+            raise DataError(f"{path}: not an IDX file; its header says {head[3]} axes and has {len(shape)}")
+        if path.suffix == ".gz":
+            check_memory(expected, f"{path}: unpacked, an array of shape {shape}")
             # One byte more than expected detects longer files, and limits the memory that a wrong header can cost.
-            raw = file.read(expected + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged ({error})") from None
-    if len(shape) != head[3] or len(raw) != expected:
-        size = f"{len(raw)} bytes" if len(raw) < expected else "more"
-        raise DataError(f"{path}: its header says {expected} bytes of shape {shape}, the file has {size}")
-    return np.frombuffer(raw, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+            raw = read_all(file, path, expected + 1)
+            size = len(raw)
+        else:
+            size = path.stat().st_size - file.tell()
+            raw = read_all(file, path, expected) if size == expected else b""
+        if size != expected:
+            has = f"{size} bytes" if size < expected else "more"
+            raise DataError(f"{path}: its header says {expected} bytes of shape {shape}, the file has {has}")
+        return np.frombuffer(raw, dtype).reshape(shape).astype(np.dtype(dtype).newbyteorder("="), copy=False)
 
 
 def find_labels_file(path: Path) -> Path | None:

@@ -16,9 +16,9 @@ from aekit.data.readers._image_files import (
     MAX_MEGAPIXELS,
     AnyImage,
     BadImage,
-    first_line,
     open_image,
     quiet_pillow,
+    reading_frames,
     tag_values,
 )
 from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, TiffPage, has_tifffile, open_tiff, to_float32
@@ -26,7 +26,7 @@ from aekit.data.readers.image_headers import ORIENTATION, Header, choose_spec, d
 from aekit.data.readers.resizing import resize_image
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
-from aekit.errors import DataError
+from aekit.errors import DataError, first_line
 
 
 def read_images(
@@ -261,7 +261,9 @@ class ImageItems(Source):
         rows, ok = np.zeros((len(indices), *self.spec.shape), self.spec.dtype), np.ones(len(indices), bool)
         for position, index in enumerate(indices.tolist()):
             try:
-                rows[position] = image_to_array(self.item(index), self.spec)
+                image = self.item(index)
+                with reading_frames("damaged"):
+                    rows[position] = image_to_array(image, self.spec)
             except (BadImage, OSError, ValueError) as error:
                 ok[position], self.skipped[self.ids[index]] = False, first_line(error)
         return rows, ok

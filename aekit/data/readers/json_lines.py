@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.json
 
+from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
 
@@ -18,17 +19,17 @@ def read_json_lines(path: Path) -> pa.Table:
     Raises:
         DataError: the file is empty, a line is no record, or a key has values of different types.
     """
-    try:
+    with reading(path, "not readable as JSON lines"):
         with pa.input_stream(str(path)) as stream:  # unpacks .gz
-            content = stream.read().removeprefix(b"\xef\xbb\xbf")
+            content = read_all(stream, path).removeprefix(b"\xef\xbb\xbf")
         if not content.strip():
             raise DataError(f"{path}: empty file")
         if content.lstrip()[:1] == b"[":
             return _from_list(path, json.loads(content))
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
-        return pa.json.read_json(io.BytesIO(content), options)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path}: not readable as JSON lines ({next(iter(str(error).splitlines()), '')})") from None
+        table = pa.json.read_json(io.BytesIO(content), options)
+        table.validate(full=True)  # before text that is not UTF-8 is used
+        return table
 
 
 def _from_list(path: Path, records: list[object]) -> pa.Table:

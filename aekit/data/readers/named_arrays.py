@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict, Unpack
 
 import numpy as np
 
 from aekit.data.contents import Contents
 from aekit.data.readers.numpy_files import LABEL_NAMES, SAMPLE_NAMES, join_arrays
 from aekit.errors import DataError, closest_name
+from aekit.registry.options import Field
 
 DENSE_BYTES = 2**30
 """Most bytes that a sparse matrix may take as an array."""
+
+
+class ArrayOptions(TypedDict, total=False):
+    """Options of sources of named arrays: which of them are used."""
+
+    x: Annotated[
+        str,
+        Field(default="auto", description="name or path of the samples, such as train/x; auto: by usual names"),
+    ]
+    y: Annotated[
+        str,
+        Field(default="auto", description="name or path of the labels; auto: by usual names; none: no labels"),
+    ]
 
 
 def densify(matrix: Any, place: str) -> tuple[np.ndarray, str]:
@@ -42,9 +56,7 @@ def read_named_arrays(
     arrays: Mapping[str, Any],
     load: Callable[[str], np.ndarray],
     place: str,
-    *,
-    x: str = "auto",
-    y: str = "auto",
+    **options: Unpack[ArrayOptions],
 ) -> Contents:
     """Choose the samples and the labels among named arrays, and load them.
 
@@ -52,12 +64,12 @@ def read_named_arrays(
         arrays: path of each array inside the file, such as ``group/x`` -> something with `shape` and `dtype`.
         load: returns an array by its path.
         place: where they come from, for messages.
-        x: path of the samples; ``auto``: usual names, also those of splits such as ``train/x``, or the only array of numbers.
-        y: path of the labels; ``auto``: usual names; ``none``: no labels.
+        options: as `ArrayOptions`; without ``x``, usual names, also those of splits, or the only array of numbers.
 
     Raises:
         DataError: there are no samples, or several arrays that may be; an array is missing; labels do not match.
     """
+    x, y = options.get("x", "auto"), options.get("y", "auto")
     for name in (x, y):
         if name not in ("auto", "none", *arrays):
             raise DataError(f"{place}: no array {name!r}{closest_name(name, arrays)}; it holds {_listed(arrays)}")

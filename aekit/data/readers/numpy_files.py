@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
+from aekit.data.reading import read_all, reading
 from aekit.errors import DataError, closest_name
+from aekit.io.memory import check_memory
 
 SAMPLE_NAMES = ("x", "data", "images", "imgs", "frames", "features", "samples", "arr_0")
 LABEL_NAMES = ("y", "labels", "label", "targets", "target")
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _SPLIT_SAMPLES = ("x_{}", "{}_x", "{}_images", "images_{}", "{}_data", "data_{}")
 _SPLIT_LABELS = ("y_{}", "{}_y", "{}_labels", "labels_{}", "{}_targets", "targets_{}")
+_NPY = b"\x93NUMPY"
+"""What a .npy file begins with."""
 _Parts = list[tuple[str, str, str | None]]
 """For each split: its name, the array of its samples, and the array of its labels."""
 
@@ -29,14 +33,20 @@ def read_npy(path: Path) -> np.ndarray:
     Raises:
         DataError: it is damaged, not a .npy file, or an array of Python objects.
     """
-    with _numpy_reads(path):
+    with reading(path):
         if path.suffix.lower() == ".gz":
             with gzip.open(path) as file:
-                raw = file.read()
-            _check_magic(path, raw[:6])
-            return np.load(io.BytesIO(raw), allow_pickle=False)
+                head = file.read(6)
+                _check_magic(path, head)
+                return array_of(head, file, f"{path}: unpacked, its array")
         with path.open("rb") as file:
-            _check_magic(path, file.read(6))
+            head = file.read(6)
+            _check_magic(path, head)
+            if not head.startswith(_NPY):
+                raise DataError(f"{path}: damaged (an archive, whose name should end in .npz)")
+            shape, _, dtype = _header_of(head, file, str(path))
+        if math.prod(shape) * dtype.itemsize > path.stat().st_size:
+            raise DataError(f"{path}: damaged (its header says {dtype} of shape {shape}, more than the file has)")
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -56,11 +66,13 @@ def read_npz(
     Raises:
         DataError: the file is damaged or holds Python objects, an array is missing, or the number of labels does not match.
     """
-    with _numpy_reads(path), path.open("rb") as file:
-        _check_magic(path, file.read(6))
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as archive:
-            return join_arrays(path, archive, x, y)
+    with reading(path), path.open("rb") as file:
+        head = file.read(6)
+        _check_magic(path, head)
+        if not head.startswith(b"PK"):
+            raise DataError(f"{path}: damaged (a single array, not an archive of arrays; its name should end in .npy)")
+        with zipfile.ZipFile(file) as archive:
+            return join_arrays(path, _Archive(path, archive), x, y)
 
 
 def join_arrays(
@@ -129,17 +141,70 @@ def _first(known: dict[str, str], candidates: list[str] | tuple[str, ...]) -> st
 
 def _check_magic(path: Path, head: bytes) -> None:
     # Before np.load, which reports every unknown file as a pickle.
-    if not head.startswith((b"\x93NUMPY", b"PK")):
+    if not head.startswith((_NPY, b"PK")):
         raise DataError(f"{path}: not a NumPy file; it begins with {head.hex() or 'nothing'}")
 
 
-@contextmanager
-def _numpy_reads(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        if "pickle" in reason or "Python objects" in reason:
-            reason = "it holds Python objects, which are never loaded; save numbers, all rows of one shape"
-            raise DataError(f"{path}: {reason}") from None
-        raise DataError(f"{path}: damaged ({reason})") from None
+class _Archive(Mapping[str, np.ndarray]):
+    """The arrays of an .npz file, of which each is unpacked when it is asked for, after a look at its size."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self._path, self._archive, self._unpacked = path, archive, 0
+        self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        info, place = self._members[name], f"{self._path}: array {name!r}"
+        self._unpacked += info.file_size
+        check_memory(self._unpacked, f"{place}, unpacked,")
+        with self._archive.open(info) as member:
+            head = member.read(6)
+            if not head.startswith(_NPY):
+                raise DataError(f"{place} is none; it begins with {head.hex() or 'nothing'}")
+            return array_of(head, member, f"{place}, unpacked,", info.file_size)
+
+
+def array_of(head: bytes, stream: IO[bytes], place: str, size: int | None = None) -> np.ndarray:
+    """Read the array of a .npy file from a stream of its unpacked bytes, after a look at its size.
+
+    Args:
+        head: the first 6 bytes, which have been read.
+        stream: the following ones.
+        place: what it is, for messages.
+        size: bytes of the whole file; None: unknown.
+
+    Raises:
+        DataError: it would not fit in memory, has other than `size` bytes, or holds Python objects.
+        ValueError: it is damaged.
+    """
+    shape, is_fortran, dtype = _header_of(head, stream, place)
+    expected = math.prod(shape) * dtype.itemsize
+    if size is not None and expected > size:
+        raise DataError(f"{place} is damaged: its header says {expected:,} bytes, and it has {size:,}")
+    check_memory(expected, place)
+    content = read_all(stream, place, expected)
+    if len(content) != expected:
+        raise DataError(f"{place} is damaged: its header says {expected:,} bytes, and it has {len(content):,}")
+    flat = np.frombuffer(content, dtype) if expected else np.zeros(math.prod(shape), dtype)
+    return flat.reshape(shape[::-1]).T if is_fortran else flat.reshape(shape)
+
+
+def _header_of(head: bytes, stream: IO[bytes], place: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of a .npy file behind its first 6 bytes."""
+    version = np.lib.format.read_magic(io.BytesIO(head + stream.read(2)))
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise DataError(f"{place}: damaged (version {version[0]}.{version[1]} of the format; expected 1 to 3)")
+    shape, is_fortran, dtype = read(stream)
+    if any(side < 0 for side in shape):
+        raise DataError(f"{place}: damaged (an array of shape {shape})")
+    if dtype.hasobject:
+        raise DataError(
+            f"{place}: it holds Python objects, which are never loaded; save numbers, all rows of one shape"
+        )
+    return shape, is_fortran, dtype

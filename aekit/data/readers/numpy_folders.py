@@ -52,7 +52,7 @@ def find_labels_beside(path: Path) -> Path | None:
 
 def read_labels_file(path: Path) -> np.ndarray:
     """Read labels (N,) from a .npy file, or from the only array of an .npz file."""
-    values = np.asarray(read_npy(path) if path.suffix.lower() == ".npy" else read_npz(path, y="none")[0])
+    values = np.array(read_npy(path) if path.suffix.lower() == ".npy" else read_npz(path, y="none")[0])
     return values.reshape(len(values)) if values.ndim and values.size == len(values) else values
 
 

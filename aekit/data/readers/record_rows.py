@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bisect
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from aekit.data.readers._parquet_files import open_parquet, read_columns_of, read_group
+from aekit.data.reading import FileSize, reading
 from aekit.errors import DataError
 
 GROUP_BYTES = 2**29
@@ -26,17 +29,27 @@ class TableRecords:
         table: the rows.
         schema: the columns, with the table's metadata.
         splits: (N,) or None.
+
+    Args:
+        table: the rows.
+        splits: (N,) or None.
+        mapped: files that the table is mapped from, which are checked before it is touched.
     """
 
-    def __init__(self, table: pa.Table, splits: np.ndarray | None = None) -> None:
-        self.table, self.schema, self.splits = table, table.schema, splits
+    def __init__(self, table: pa.Table, splits: np.ndarray | None = None, mapped: Sequence[FileSize] = ()) -> None:
+        self.table, self.schema, self.splits, self._mapped = table, table.schema, splits, mapped
 
     def __len__(self) -> int:
         return len(self.table)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a column."""
+        self._check()
         return self.table[name]
+
+    def _check(self) -> None:
+        for file in self._mapped:
+            file.check()
 
     def paths(self, name: str) -> list[str | None]:
         """Return the paths in a column of images."""
@@ -44,7 +57,7 @@ class TableRecords:
 
     def cells(self, name: str) -> Sequence[Any]:
         """Return the cells of a column, which become Python objects when they are asked for."""
-        return _Cells(self.table[name])
+        return _Cells(self.table[name], self._check)
 
 
 class ParquetRecords:
@@ -62,12 +75,9 @@ class ParquetRecords:
     """
 
     def __init__(self, files: Sequence[Path], splits: Sequence[str] | None = None) -> None:
-        self._files, counts = [], []
+        self._files, self._paths, counts = list[pq.ParquetFile](), list(files), []
         for path in files:
-            try:
-                self._files.append(pq.ParquetFile(path, memory_map=True))
-            except pa.ArrowException as error:
-                raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
+            self._files.append(open_parquet(path))
             counts.append(self._files[-1].metadata.num_rows)
             ours, theirs = self._files[0].schema_arrow, self._files[-1].schema_arrow
             if not theirs.equals(ours):
@@ -84,17 +94,22 @@ class ParquetRecords:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read a column whole."""
-        return _concatenate([file.read([name])[name] for file in self._files])
+        return _concatenate([self._read(file, path, name)[name] for file, path in zip(self._files, self._paths)])
 
     def paths(self, name: str) -> list[str | None]:
         """Return the paths in a column of images, without reading the images."""
         if not _has_paths(self.schema.field(name).type):
             return [None] * len(self)
-        return [path for file in self._files for path in _paths(file.read([f"{name}.path"])[name])]
+        columns = [self._read(file, path, f"{name}.path")[name] for file, path in zip(self._files, self._paths)]
+        return [path for column in columns for path in _paths(column)]
+
+    @staticmethod
+    def _read(file: pq.ParquetFile, path: Path, name: str) -> pa.Table:
+        return read_columns_of(file, path, [name])
 
     def cells(self, name: str) -> Sequence[Any]:
         """Return the cells of a column, which are read when they are asked for."""
-        return _RowGroups(self._files, name)
+        return _RowGroups(self._files, self._paths, name)
 
 
 class LanceRecords:
@@ -115,12 +130,11 @@ class LanceRecords:
             import lance
         except ImportError:
             raise DataError(f"{path}: needs the package pylance: pip install 'aekit[lance]'") from None
-        try:
+        self._path = path
+        with self._reading():
             self._dataset = lance.dataset(str(path))
             self._count = self._dataset.count_rows()
-        except (ValueError, OSError) as error:
-            raise DataError(f"{path}: not a readable Lance data set ({str(error).splitlines()[0][:200]})") from None
-        self.schema: pa.Schema = self._dataset.schema
+            self.schema: pa.Schema = self._dataset.schema
         self.splits: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -128,13 +142,18 @@ class LanceRecords:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read a column whole."""
-        return self._dataset.to_table(columns=[name])[name]
+        with self._reading():
+            return self._dataset.to_table(columns=[name])[name]
 
     def paths(self, name: str) -> list[str | None]:
         """Return the paths in a column of images, without reading the images."""
         if not _has_paths(self.schema.field(name).type):
             return [None] * len(self)
-        return self._dataset.to_table(columns={"path": f"{name}.path"})["path"].to_pylist()
+        with self._reading():
+            return self._dataset.to_table(columns={"path": f"{name}.path"})["path"].to_pylist()
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self._path, "not a readable Lance data set")
 
     def cells(self, name: str) -> Sequence[Any]:
         """Return the cells of a column, which are read when they are asked for."""
@@ -158,23 +177,26 @@ class _Rows(Sequence[Any]):
 
 
 class _Cells(Sequence[Any]):
-    def __init__(self, column: pa.ChunkedArray) -> None:
-        self._column = column
+    def __init__(self, column: pa.ChunkedArray, check: Callable[[], None]) -> None:
+        self._column, self._check = column, check
 
     def __len__(self) -> int:
         return len(self._column)
 
     def __getitem__(self, row: Any) -> Any:
+        self._check()
         return self._column[row].as_py()
 
 
 class _RowGroups(Sequence[Any]):
     """Cells of a column of Parquet files; row groups are kept in memory up to `GROUP_BYTES`."""
 
-    def __init__(self, files: Sequence[pq.ParquetFile], name: str) -> None:
+    def __init__(self, files: Sequence[pq.ParquetFile], paths: Sequence[Path], name: str) -> None:
         self._name = name
-        self._groups = [(file, number) for file in files for number in range(file.num_row_groups)]
-        counts = [file.metadata.row_group(number).num_rows for file, number in self._groups]
+        self._groups = [
+            (file, path, number) for file, path in zip(files, paths) for number in range(file.num_row_groups)
+        ]
+        counts = [file.metadata.row_group(number).num_rows for file, _, number in self._groups]
         self._starts = [0, *np.cumsum(counts).tolist()]
         self._kept: OrderedDict[int, pa.ChunkedArray] = OrderedDict()
 
@@ -184,8 +206,8 @@ class _RowGroups(Sequence[Any]):
     def __getitem__(self, row: Any) -> Any:
         number = bisect.bisect_right(self._starts, row) - 1
         if number not in self._kept:
-            file, group = self._groups[number]
-            self._kept[number] = file.read_row_group(group, [self._name])[self._name]
+            file, path, group = self._groups[number]
+            self._kept[number] = read_group(file, path, group, self._name)
             while len(self._kept) > 1 and sum(column.nbytes for column in self._kept.values()) > GROUP_BYTES:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(number)

@@ -9,19 +9,22 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from aekit.data.contents import Contents
 from aekit.data.readers import tables
+from aekit.data.readers._parquet_files import parquet_columns
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
+from aekit.data.readers.resizing import ResizingOptions
 from aekit.data.readers.shards import holds_only
+from aekit.data.reading import reason_of
 from aekit.errors import DataError, closest_name
+from aekit.registry.options import Field
 
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
 _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
@@ -30,6 +33,21 @@ _LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label")
 _ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
 
 SampleKind = Literal["image", "list", "path"]
+
+
+_COLUMN = "column, or key, of the samples; auto: images, else lists of numbers, else paths of images"
+_LABEL = "column, or key, of the labels; auto: by usual names; none: no labels"
+
+
+class ColumnOptions(TypedDict, total=False):
+    """Options of sources of records: which entries are used."""
+
+    column: Annotated[str, Field(default="auto", description=_COLUMN)]
+    label: Annotated[str, Field(default="auto", description=_LABEL)]
+
+
+class RecordOptions(ColumnOptions, ResizingOptions, total=False):
+    """Options of sources of records that may hold images."""
 
 
 def image_columns(schema: pa.Schema) -> list[str]:
@@ -53,10 +71,10 @@ def parquet_schema(path: Path) -> pa.Schema | None:
     if not path.is_file() or not path.name.lower().endswith(".parquet"):
         return None
     try:
-        schema = pq.read_schema(path)
-        return schema if schema.names else None
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
+        schema = parquet_columns(path)
+    except DataError:  # whoever reads it whole says what is wrong
         return None
+    return schema if schema.names else None
 
 
 def list_columns(schema: pa.Schema) -> list[str]:
@@ -153,6 +171,8 @@ def read_records(
         return _read_records(records, place, column, label, base)
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: holds text that is not UTF-8 ({error.reason}); is it damaged?") from None
+    except pa.ArrowException as error:
+        raise DataError(f"{place}: {reason_of(error)}") from None
 
 
 def _read_records(records: Records, place: str, column: str, label: str, base: Path | None) -> Contents:
@@ -277,12 +297,8 @@ class _EncodedCells(Sequence[bytes | Path]):
     def __getitem__(self, row: Any) -> Any:
         try:
             cell = self._cells[row]
-        except (
-            pa.ArrowException,
-            OSError,
-            UnicodeDecodeError,
-        ):  # a damaged part of the file, which costs its rows alone
-            return b"damaged"
+        except (DataError, pa.ArrowException, OSError, UnicodeDecodeError):
+            return b"damaged"  # a part of the file, which costs its rows alone
         content, path = (None, cell) if isinstance(cell, str) else (cell, None)
         if isinstance(cell, Mapping):
             content, path = cell.get("bytes"), cell.get("path")
@@ -295,8 +311,9 @@ def _huggingface_features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     """Return the features that Hugging Face's `datasets` keeps in the metadata, by column."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
+    features = features if isinstance(features, dict) else {}
     return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from PIL import Image
 
@@ -14,18 +14,18 @@ from aekit.registry.options import Field
 Side = Annotated[int, Field(ge=1, le=8192)]
 Size = Literal["auto"] | Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
-# Options of sources that resize images.
-SizeOption = Annotated[
-    Size,
-    Field(description="side in pixels, or [height, width]; auto: the size that all images share, up to 96, else 64"),
-]
-ResizeOption = Annotated[
-    Resize, Field(description="crop the center, pad with black, stretch, or crop in whole pixels as torchvision does")
-]
-CropPctOption = Annotated[
-    float, Field(gt=0, le=1, description="fraction of the shorter side that crop and torchvision keep")
-]
-InterpolationOption = Annotated[Kernel, Field(description="kernel for resizing images")]
+_SIZE = "side in pixels, or [height, width]; auto: the size that all images share, up to 96, else 64"
+_RESIZE = "crop the center, pad with black, stretch, or crop in whole pixels as torchvision does"
+_CROP_PCT = "fraction of the shorter side that crop and torchvision keep"
+
+
+class ResizingOptions(TypedDict, total=False):
+    """Options of sources that resize images."""
+
+    size: Annotated[Size, Field(default="auto", description=_SIZE)]
+    resize: Annotated[Resize, Field(default="crop", description=_RESIZE)]
+    crop_pct: Annotated[float, Field(default=1.0, gt=0, le=1, description=_CROP_PCT)]
+    interpolation: Annotated[Kernel, Field(default="bicubic", description="kernel for resizing images")]
 
 
 def resize_image(image: Image.Image, spec: SampleSpec) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from aekit.data.readers.record_rows import TableRecords
 from aekit.data.readers.tables import split_named
-from aekit.errors import DataError
+from aekit.data.reading import FileSize, reading
+from aekit.errors import DataError, first_line
 
 
 def read_saved_dataset(folder: Path) -> tuple[TableRecords, tuple[str, ...]]:
@@ -24,21 +25,26 @@ def read_saved_dataset(folder: Path) -> tuple[TableRecords, tuple[str, ...]]:
     Raises:
         DataError: a file is missing or damaged.
     """
+    sizes: list[FileSize] = []
     if (folder / "dataset_dict.json").is_file():
         names = _json(folder / "dataset_dict.json").get("splits")
         if not isinstance(names, list) or not names:
             raise DataError(f"{folder / 'dataset_dict.json'}: names no splits")
-        return join_splits({str(name): _table(folder / str(name)) for name in names}, str(folder))
-    return TableRecords(_table(folder)), ()
+        tables = {str(name): _table(folder / Path(str(name)).name, sizes) for name in names}
+        return join_splits(tables, str(folder), sizes)
+    return TableRecords(_table(folder, sizes), mapped=sizes), ()
 
 
-def join_splits(by_name: Mapping[str, pa.Table], place: str) -> tuple[TableRecords, tuple[str, ...]]:
+def join_splits(
+    by_name: Mapping[str, pa.Table], place: str, mapped: Sequence[FileSize] = ()
+) -> tuple[TableRecords, tuple[str, ...]]:
     """Join the tables of several splits.
 
     Args:
         by_name: name of a split -> its rows. Where some names stand for train, validation or test, others are left out; where
             none does, all rows are used without splits.
         place: where they come from, for messages.
+        mapped: files that the tables are mapped from.
 
     Returns:
         the rows, and lines about splits that were left out.
@@ -56,11 +62,11 @@ def join_splits(by_name: Mapping[str, pa.Table], place: str) -> tuple[TableRecor
     try:
         table = pa.concat_tables([by_name[name] for name in used])
     except pa.ArrowException as error:
-        raise DataError(f"{place}: the columns of its splits differ ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{place}: the columns of its splits differ ({first_line(error)})") from None
     splits = None
     if len({known.get(name) for name in used}) > 1:
         splits = np.repeat([known[name] for name in used], [len(by_name[name]) for name in used])
-    return TableRecords(table, splits), losses
+    return TableRecords(table, splits, mapped), losses
 
 
 def dataset_to_table(dataset: Any) -> pa.Table:
@@ -69,30 +75,31 @@ def dataset_to_table(dataset: Any) -> pa.Table:
     return table.replace_schema_metadata(dataset.features.arrow_schema.metadata)
 
 
-def _table(folder: Path) -> pa.Table:
+def _table(folder: Path, sizes: list[FileSize]) -> pa.Table:
+    """Read the files of a split, and add their sizes."""
     state = _json(folder / "state.json")
     if state.get("_indices_data_files"):
         raise DataError(f"{folder}: its rows are chosen by indices, as old versions saved them; save it again")
     parts = []
-    for entry in state.get("_data_files") or []:
-        path = folder / Path(str(entry["filename"])).name
-        try:
+    with reading(folder / "state.json"):
+        names = [Path(str(entry["filename"])).name for entry in state.get("_data_files") or []]
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise DataError(f"{path}: is missing, but state.json names it")
+        with reading(path):
+            sizes.append(FileSize(path))
             parts.append(pa.ipc.open_stream(pa.memory_map(str(path))).read_all())
             parts[-1].validate(full=True)  # before a damaged offset reaches into other memory
-        except FileNotFoundError:
-            raise DataError(f"{path}: is missing, but state.json names it") from None
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: damaged ({str(error).splitlines()[0]})") from None
     if not parts:
         raise DataError(f"{folder / 'state.json'}: names no files")
-    return pa.concat_tables(parts)
+    with reading(folder):
+        return pa.concat_tables(parts)
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
+    if not path.exists():
+        raise DataError(f"{path}: is missing")
+    with reading(path):
         content = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: is missing") from None
-    except ValueError as error:
-        raise DataError(f"{path}: damaged ({error})") from None
     return content if isinstance(content, dict) else {}

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict, Unpack
 
 import numpy as np
 
@@ -20,25 +20,38 @@ _SPLITS = {"_train": "train", "_test": "test"}
 
 Unequal = Literal["stretch", "pad", "skip"]
 Missing = Literal["skip", "interpolate"]
-LengthOption = Annotated[
-    Literal["auto"] | Annotated[int, Field(ge=2)],
-    Field(
-        description="number of steps; auto: that of the longest series, or the most common one if others are skipped"
-    ),
-]
-UnequalOption = Annotated[
-    Unequal,
-    Field(
-        description="how to treat series of another length: stretch resamples them, pad repeats the last value or cuts the "
-        "end, skip leaves them out"
-    ),
-]
-MissingOption = Annotated[
-    Missing,
-    Field(
-        description="how to treat series with missing values: skip them, or interpolate linearly between the neighbors"
-    ),
-]
+
+
+class GapOptions(TypedDict, total=False):
+    """Options of sources of series that have gaps."""
+
+    missing: Annotated[
+        Missing,
+        Field(
+            default="skip",
+            description="how to treat series with missing values: skip them, or interpolate linearly between the neighbors",
+        ),
+    ]
+
+
+class SeriesOptions(GapOptions, total=False):
+    """Options of sources of series that differ in length, too."""
+
+    length: Annotated[
+        Literal["auto"] | Annotated[int, Field(ge=2)],
+        Field(
+            default="auto",
+            description="number of steps; auto: that of the longest series, or the most common one if others are skipped",
+        ),
+    ]
+    unequal: Annotated[
+        Unequal,
+        Field(
+            default="stretch",
+            description="how to treat series of another length: stretch resamples them, pad repeats the last value or cuts "
+            "the end, skip leaves them out",
+        ),
+    ]
 
 
 def find_parts(path: Path, pair: bool = True) -> dict[str, Path]:
@@ -80,17 +93,15 @@ class SeriesSource(ArraySource):
     Args:
         files: files by split, as `find_parts` returns them.
         like: spec of an encoder; its length and its resizing take precedence over the options.
-        length: as `LengthOption`.
-        unequal: as `UnequalOption`.
-        missing: as `MissingOption`.
+        options: as `SeriesOptions`.
 
     Raises:
         DataError: a file cannot be used. Single bad series are skipped, with a reason.
     """
 
-    def __init__(
-        self, files: Mapping[str, Path], like: SampleSpec | None, length: str | int, unequal: Unequal, missing: Missing
-    ) -> None:
+    def __init__(self, files: Mapping[str, Path], like: SampleSpec | None, **options: Unpack[SeriesOptions]) -> None:
+        length, unequal = options.get("length", "auto"), options.get("unequal", "stretch")
+        missing = options.get("missing", "skip")
         parts = [read_ts(path) for path in files.values()]
         series = [fill_gaps(one, missing) for part in parts for one in part.series]
         known = Counter(one.shape for one in series if not isinstance(one, str))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from aekit.data.readers._cell_types import (
     as_cells,
@@ -21,6 +20,7 @@ from aekit.data.readers._cell_types import (
     to_labels as to_labels,
     to_strings as to_strings,
 )
+from aekit.data.readers._parquet_files import parquet_columns, read_parquet
 from aekit.data.readers._text_form import AUTO, TextFormat
 from aekit.data.readers._times import is_time as is_time
 from aekit.data.readers.delimited import delimited_names, read_delimited
@@ -53,10 +53,7 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     """
     if path.suffix.lower() == ".parquet":
         _refuse_form(path, form)
-        try:
-            table = pq.read_table(path, partitioning=None)
-        except pa.ArrowException as error:
-            raise DataError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
+        table = read_parquet(path)
     else:
         table, has_header, notes = read_delimited(path, form)
         table = _with_facts(
@@ -115,7 +112,11 @@ def _is_missing(value: Any) -> bool:
 
 def remarks(table: pa.Table) -> list[str]:
     """Return the choices that reading a table made, a line each."""
-    return list(json.loads((table.schema.metadata or {}).get(_REMARKS, b"[]")))
+    try:
+        lines = json.loads((table.schema.metadata or {}).get(_REMARKS, b"[]"))
+    except (ValueError, RecursionError):  # not ours
+        return []
+    return list(map(str, lines)) if isinstance(lines, list) else []
 
 
 def is_headerless(table: pa.Table) -> bool:
@@ -126,8 +127,11 @@ def is_headerless(table: pa.Table) -> bool:
 
 def index_columns(table: pa.Table) -> list[str]:
     """Return the names of the columns that hold the index of a table of pandas."""
-    facts = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
-    return [name for name in facts.get("index_columns", []) if isinstance(name, str) and name in table.column_names]
+    try:
+        names = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return [name for name in names if isinstance(name, str) and name in table.column_names]
 
 
 def parts_in(folder: Path) -> dict[str, Path]:
@@ -169,8 +173,8 @@ def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
 def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     """Return the names of the columns, without reading the rows; empty if it is not a table."""
     try:
-        return pq.read_schema(path).names if path.suffix.lower() == ".parquet" else delimited_names(path, form)
-    except (pa.ArrowException, DataError):
+        return parquet_columns(path).names if path.suffix.lower() == ".parquet" else delimited_names(path, form)
+    except DataError:
         return []
 
 

@@ -15,8 +15,11 @@ import numpy as np
 
 from aekit.data.contents import Contents
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
+from aekit.data.readers.numpy_files import array_of
 from aekit.data.readers.shards import Shards
-from aekit.errors import DataError, closest_name
+from aekit.data.reading import reading, reason_of, refuse_special
+from aekit.errors import DataError, closest_name, first_line
+from aekit.io.memory import check_memory
 
 UNPACKED_BYTES = 2**30
 """Most bytes of compressed tar files, which have to be unpacked into memory."""
@@ -108,32 +111,41 @@ def _index(shards: Shards) -> tuple[list[_Sample], list[str]]:
     for number, path in enumerate(shards.paths):
         split = shards.splits[number] if shards.splits is not None else None
         current: dict[str, _Sample] = {}
+        refuse_special(path)
         try:
             packed = path.name.lower().endswith(("gz",))
             with tarfile.open(path, "r:gz" if packed else "r:") as archive:
                 for info in archive:
+                    if packed:
+                        _check_unpacked(info, path)
                     folder, _, name = info.name.rpartition("/")
                     if not info.isfile() or name.startswith(".") or "." not in name:
                         continue
                     stem, _, ending = name.partition(".")
                     key = f"{folder}/{stem}".removeprefix("./").lstrip("/")
-                    content = _unpack(archive, info, path) if packed else None
+                    content = _unpack(archive, info) if packed else None
                     if not packed and info.offset_data + info.size > path.stat().st_size:
                         raise tarfile.ReadError("unexpected end of data")
                     sample = current.setdefault(key, _Sample(key, split))
                     sample.members[ending.lower()] = _Member(path, info.offset_data, info.size, content)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+        except DataError:
+            raise
+        except Exception as error:  # a damaged file can make tarfile and zlib raise anything
             if not current:
-                raise DataError(f"{path}: not a readable tar file ({reason})") from None
-            losses.append(f"{path.name} is cut off after {len(current)} samples ({reason})")
+                raise DataError(f"{path}: {reason_of(error, 'not a readable tar file')}") from None
+            losses.append(f"{path.name} is cut off after {len(current)} samples ({first_line(error)})")
         samples += current.values()
     return samples, losses
 
 
-def _unpack(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> bytes:
-    if info.offset_data + info.size > UNPACKED_BYTES:
+def _check_unpacked(info: tarfile.TarInfo, path: Path) -> None:
+    end = info.offset_data + info.size
+    if end > UNPACKED_BYTES:
         raise DataError(f"{path}: a compressed tar file of more than {UNPACKED_BYTES >> 30} GiB; unpack it with gunzip")
+    check_memory(end, f"{path}: unpacked, its content")
+
+
+def _unpack(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     stream = archive.extractfile(info)
     assert stream is not None  # of a regular file
     return stream.read()
@@ -166,10 +178,8 @@ def _label(sample: _Sample, place: str) -> int | str | None:
             return int(text) if text.isascii() and text.isdigit() and str(int(text)) == text else text
     if "json" not in sample.members:
         return None
-    try:
+    with reading(f"{place}: {sample.key}.json"):
         record = json.loads(sample.members["json"].read())
-    except ValueError as error:
-        raise DataError(f"{place}: {sample.key}.json: damaged ({error})") from None
     if not isinstance(record, dict):
         return record if isinstance(record, (int, str)) else None
     value = next((record[key] for key in _LABEL_KEYS if key in record), None)
@@ -181,10 +191,8 @@ def _texts(labels: Sequence[int | str | None]) -> np.ndarray:
 
 
 def _array(content: bytes, place: str) -> np.ndarray:
-    try:
-        return np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{place}: damaged ({next(iter(str(error).splitlines()), '')})") from None
+    with reading(place):
+        return array_of(content[:6], io.BytesIO(content[6:]), place, len(content))
 
 
 def _stack(arrays: list[np.ndarray], keys: list[str], place: str) -> np.ndarray:

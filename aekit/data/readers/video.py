@@ -6,21 +6,27 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from aekit.data.readers._image_files import MAX_MEGAPIXELS, quiet_pillow, reading_frames
 from aekit.data.readers.image_headers import BadImage, Header, header_of
 from aekit.data.readers.images import image_to_array
 from aekit.data.readers.numpy_files import read_npy, read_npz
+from aekit.data.reading import check_mapped, reading
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 
 VIDEO_ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 ANIMATED = (".apng", ".gif", ".webp")
 ARRAYS = (".npy", ".npz")
+ANIMATED_FORMATS = ("PNG", "GIF", "WEBP")
+CONTAINERS = "avi,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts,mpegvideo,m4v,h264,hevc,asf,ogg,flv,ivf"
+"""FFmpeg's names of the formats that videos may have, whatever their ending is."""
 
 Frame = Any
 """An image of Pillow, a frame of PyAV, or an array (H, W) or (H, W, C); `fit_frame` converts them."""
@@ -46,10 +52,14 @@ class Video:
         self.path, ending = path, path.suffix.lower()
         self._array: np.ndarray | None = None
         readers = dict.fromkeys(ARRAYS, self._read_array) | dict.fromkeys(ANIMATED, self._read_image_header)
+        read = readers.get(ending, self._read_video_header)
+        if read == self._read_video_header:
+            _pyav(path)  # without which no video can be read
         try:
-            readers.get(ending, self._read_video_header)()
-        except BadImage as error:
-            self.reason = str(error)
+            with reading(path):
+                read()
+        except DataError as error:
+            self.reason = str(error).removeprefix(f"{path}: ")
 
     def frames(self, first: int = 0) -> Iterator[Frame]:
         """Yield the frames from number `first` on.
@@ -60,7 +70,9 @@ class Video:
         if self.reason:
             raise BadImage(self.reason)
         if self._array is not None:
-            yield from self._array[first:]
+            for frame in self._array[first:]:
+                check_mapped(self._array)
+                yield frame
         elif self.path.suffix.lower() in ANIMATED:
             yield from self._decode_image(first)
         else:
@@ -82,46 +94,63 @@ class Video:
         self.header = Header((height, width), pixels and array.shape[-1] > 1, str(array.dtype), False)
 
     def _read_image_header(self) -> None:
-        try:
-            with Image.open(self.path) as image:
-                self.header, self.count = header_of(image), getattr(image, "n_frames", 1)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise BadImage(f"not an animated image that Pillow reads ({error})") from None
+        with reading_frames("not an animated image that Pillow reads"), quiet_pillow(), self._open_image() as image:
+            self.header, self.count = header_of(image), getattr(image, "n_frames", 1)
+
+    def _open_image(self) -> Image.Image:
+        return Image.open(self.path, formats=ANIMATED_FORMATS)
 
     def _decode_image(self, first: int) -> Iterator[Frame]:
+        number, image = first, None
         try:
-            with Image.open(self.path) as image:
-                for number in range(first, self.count):
+            while number < self.count:
+                with reading_frames("damaged"), quiet_pillow():
+                    image = self._open_image() if image is None else image
                     image.seek(number)
-                    yield image.copy()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise BadImage(f"damaged ({error})") from None
+                    frame = image.copy()
+                yield frame
+                number += 1
+        finally:
+            if image is not None:
+                image.close()
 
     def _read_video_header(self) -> None:
-        av = _pyav(self.path)
-        try:
-            with av.open(str(self.path)) as container:
-                if not container.streams.video:
-                    raise BadImage("no video stream")
-                stream = container.streams.video[0]
-                context = stream.codec_context
-                gray = str(context.pix_fmt).startswith(("gray", "mono"))
-                self.header = Header((context.height, context.width), not gray, "uint8", False)
-                # Not every container states its number of frames.
-                self.count = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
-        except av.FFmpegError as error:
-            raise BadImage(f"not a video that PyAV reads ({error.strerror})") from None
+        with reading_frames("not a video that PyAV reads"), self._open_video() as container:
+            if not container.streams.video or container.streams.video[0].codec_context is None:
+                raise BadImage("no video stream")
+            stream = container.streams.video[0]
+            context = stream.codec_context
+            if context.height * context.width > MAX_MEGAPIXELS * 1e6:
+                raise BadImage(
+                    f"frames of {context.width}x{context.height} pixels, more than {MAX_MEGAPIXELS:.0f} million"
+                )
+            gray = str(context.pix_fmt).startswith(("gray", "mono"))
+            self.header = Header((context.height, context.width), not gray, "uint8", False)
+            # Not every container states its number of frames, and a frame takes at least a byte.
+            is_known = 0 < stream.frames <= self.path.stat().st_size
+            self.count = stream.frames if is_known else sum(1 for packet in container.demux(stream) if packet.size)
+
+    def _open_video(self) -> Any:
+        # Playlists and the like, of any ending, would name other files and addresses.
+        return _pyav(self.path).open(str(self.path), options={"format_whitelist": CONTAINERS})
 
     def _decode_video(self, first: int) -> Iterator[Frame]:
-        av = _pyav(self.path)
+        container = None
         try:
-            with av.open(str(self.path)) as container:
-                # Seeking is by time, which does not determine the number of a frame if the frame rate varies.
-                for number, frame in enumerate(container.decode(container.streams.video[0])):
-                    if number >= first:
-                        yield frame
-        except av.FFmpegError as error:
-            raise BadImage(f"damaged ({error.strerror})") from None
+            with reading_frames("damaged"):
+                container = self._open_video()
+                decoded = container.decode(container.streams.video[0])
+            # Seeking is by time, which does not determine the number of a frame if the frame rate varies.
+            for number in count():
+                with reading_frames("damaged"):
+                    frame = next(decoded, None)
+                if frame is None:
+                    return
+                if number >= first:
+                    yield frame
+        finally:
+            if container is not None:
+                container.close()
 
 
 class VideoReader:

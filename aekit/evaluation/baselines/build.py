@@ -15,7 +15,9 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.inference import Inference
 from aekit.errors import DataError
+from aekit.evaluation.baselines._cache import cached_features
 from aekit.evaluation.baselines._random_convolutions import KERNELS, RandomConvolutions
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import evenly_spaced
@@ -27,6 +29,8 @@ MAX_SIDE = 32
 """Side of the images that large images are averaged down to."""
 BATCH = 512
 PCA_SAMPLES = 20_000
+EXACT_PCA = 512
+"""Number of samples, or of features, up to which PCA is exact; above, scikit-learn chooses."""
 
 
 class Baseline(NamedTuple):
@@ -74,26 +78,31 @@ def baseline_features(
     shape = raw_shape(encoder.spec)
     name = "raw" if shape is None else f"raw {'x'.join(map(str, shape))}"
     random_encoder = encoder.with_random_weights(seed)
-    raw = np.empty((len(rows), raw_dim(encoder.spec)), np.float32)
-    random = np.empty((len(rows), dim), np.float32)
     series = encoder.spec.is_series
     convolutions = RandomConvolutions(encoder.spec.shape[0], encoder.spec.shape[1], seed) if series else None
-    convolved = np.empty((len(rows) if convolutions else 0, 2 * KERNELS), np.float32)
-    with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
-        for start in range(0, len(rows), BATCH):
-            batch = _read(source, rows[start : start + BATCH]).to(encoder.device)
-            x = encoder.preprocess(batch)
-            raw[start : start + BATCH] = flatten_samples(x, shape).cpu().numpy()
-            random[start : start + BATCH] = random_encoder(batch).float().cpu().numpy()
-            if convolutions:
-                convolved[start : start + BATCH] = convolutions(x).cpu().numpy()
-            task.advance(len(batch))
-    yield Baseline(name, "raw", raw)
-    yield _pca_baseline(raw, split.train, dim, seed)
-    del raw
-    yield Baseline("random", "random", random)
+
+    def compute() -> dict[str, np.ndarray]:
+        widths = {"raw": raw_dim(encoder.spec), "random": dim} | ({"rocket": 2 * KERNELS} if convolutions else {})
+        features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
+        run_random = Inference(random_encoder, len(rows), device=encoder.device)
+        with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
+            for start in range(0, len(rows), BATCH):
+                block = slice(start, start + BATCH)
+                batch = _read(source, rows[block]).to(encoder.device)
+                x = encoder.preprocess(batch)
+                features["raw"][block] = flatten_samples(x, shape).cpu().numpy()
+                features["random"][block] = run_random(batch).cpu().numpy()
+                if convolutions:
+                    features["rocket"][block] = convolutions(x).cpu().numpy()
+                task.advance(len(batch))
+        return features
+
+    features = cached_features(compute, source, rows, random_encoder, seed, progress)
+    yield Baseline(name, "raw", features["raw"])
+    yield _pca_baseline(features.pop("raw"), split.train, dim, seed)
+    yield Baseline("random", "random", features.pop("random"))
     if convolutions:
-        yield Baseline(f"rocket-{2 * KERNELS}", "rocket", convolved)
+        yield Baseline(f"rocket-{2 * KERNELS}", "rocket", features["rocket"])
 
 
 def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:
@@ -133,15 +142,36 @@ def flatten_samples(x: Tensor, shape: tuple[int, ...] | None) -> Tensor:
 
 
 def _pca_baseline(raw: np.ndarray, train: np.ndarray, dim: int, seed: int) -> Baseline:
-    from sklearn.decomposition import PCA
-
     sample = evenly_spaced(train, PCA_SAMPLES)
     width = min(dim, raw.shape[1], len(sample))
-    pca = PCA(width, svd_solver="auto", random_state=seed)
-    with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to divide by
-        pca.fit(raw[sample])
-    parts = [pca.transform(raw[start : start + 16384]) for start in range(0, len(raw), 16384)]
+    if min(raw.shape[1], len(sample)) <= EXACT_PCA:
+        mean, directions = _exact_pca(raw[sample].astype(np.float64), width)
+    else:
+        from sklearn.decomposition import PCA
+
+        pca = PCA(width, svd_solver="auto", random_state=seed)
+        with np.errstate(invalid="ignore", divide="ignore"):  # constant samples have no variance to divide by
+            pca.fit(raw[sample])
+        mean, directions = pca.mean_, pca.components_
+    mean, directions = mean.astype(np.float32), directions.astype(np.float32)
+    parts = [(raw[start : start + 16384] - mean) @ directions.T for start in range(0, len(raw), 16384)]
     return Baseline(f"pca-{width}", "pca", np.concatenate(parts).astype(np.float32))
+
+
+def _exact_pca(x: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean (F,) and the first principal directions (width, F) of samples (N, F) float64; those beyond the rank are 0.
+
+    For few samples, importing scikit-learn takes longer than all else.
+    """
+    mean = x.mean(0)
+    x = x - mean
+    if x.shape[1] <= len(x):
+        return mean, np.linalg.eigh(x.T @ x)[1].T[::-1][:width]
+    values, vectors = np.linalg.eigh(x @ x.T)
+    values, vectors = values[::-1][:width], vectors.T[::-1][:width]
+    above = values > 1e-12 * values[0]
+    lengths = np.sqrt(np.where(above, values, 1.0))
+    return mean, np.where(above, 1 / lengths, 0.0)[:, None] * (vectors @ x)
 
 
 def _read(source: Source, indices: np.ndarray) -> Tensor:

@@ -58,7 +58,7 @@ def find_leakage(
             f"{len(both):,} groups have samples both in the test part and in the others: the split separates them"
         )
     hashes = (
-        _row_hashes(vectors) if sample_hashes is None else np.unique(np.asarray(sample_hashes), return_inverse=True)[1]
+        equal_rows(vectors) if sample_hashes is None else np.unique(np.asarray(sample_hashes), return_inverse=True)[1]
     )
     counts = np.bincount(hashes)
     table: list[dict[str, Any]] = []
@@ -113,21 +113,21 @@ def _near_duplicates(
     _, at = nearest_neighbors(vectors[searched], vectors[fitted], 1, metric="l2")
     distances = np.linalg.norm(vectors[searched].astype(np.float64) - vectors[fitted[at[:, 0]]], axis=1)
     # In D dimensions a fraction r of the typical distance has a probability of about r ** D.
-    width = max(1.0, _dimensions(vectors[reference]))
+    width = max(1.0, participation_ratio(vectors[reference]))
     fractions = distances / typical
     near = fractions < min(NEAR_DISTANCE, CHANCE ** (1 / width))
     pairs = [(int(searched[i]), int(fitted[at[i, 0]]), float(fractions[i])) for i in np.flatnonzero(near)]
     return near, sorted(pairs, key=lambda pair: pair[2])
 
 
-def _dimensions(rows: np.ndarray) -> float:
+def participation_ratio(rows: np.ndarray) -> float:
     """Estimate the number of directions that (N, D) embeddings use, by the participation ratio of their variances."""
     centered = rows - rows.mean(axis=0, dtype=np.float64)
     product = centered.T @ centered
     return float(np.trace(product) ** 2 / max(float(np.square(product).sum()), 1e-300))
 
 
-def _row_hashes(vectors: np.ndarray) -> np.ndarray:
+def equal_rows(vectors: np.ndarray) -> np.ndarray:
     """Return (N,) numbers that are equal for equal rows."""
     rows = np.ascontiguousarray(vectors)
     return np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel(), return_inverse=True)[

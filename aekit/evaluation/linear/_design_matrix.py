@@ -49,3 +49,20 @@ def design_of(
     for start, rows in zip(range(0, count, _ROWS), features.split(_ROWS)):
         design[start : start + _ROWS, :-1] = ((rows.double().cpu() - mean) * scale).to(dtype)
     return design, mean.numpy(), scale.numpy()
+
+
+def span_of(features: Tensor) -> Tensor | None:
+    """Return a (D, R) orthonormal basis of the span of (N, D) features, R at most N; None if N is not below D."""
+    if len(features) >= features.shape[1] or features.device.type == "mps":
+        return None
+    products = features.new_zeros(len(features), len(features), dtype=torch.float64)
+    for columns in features.split(_ROWS, dim=1):
+        products += columns.double() @ columns.double().T
+    try:
+        values, vectors = torch.linalg.eigh(products)
+    except torch.linalg.LinAlgError:
+        return None
+    kept = values > 1e-12 * values[-1].clamp(min=1e-300)
+    if not kept.any() or not vectors.isfinite().all():
+        return None
+    return features.T @ (vectors[:, kept] / values[kept].sqrt()).to(features.dtype)

@@ -14,6 +14,8 @@ _SAMPLE = 5000
 """Samples that the curvature is estimated from."""
 _MAX_FACTORED = 2048
 """Width of the features up to which their covariance is factored to precondition the search."""
+_LEADING, _LEADING_SAMPLE, _POWERS = 256, 4096, 2
+"""Principal directions of wider features that precondition it, the samples that they are found in, and the rounds of that."""
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -51,7 +53,7 @@ class Regressions:
         divisor = c if loss is softmax_loss else 4
         self.curvature = (torch.cat([variances, variances.new_ones(1)]) / divisor).repeat(len(penalty), c, 1)
         self.sample = design[:: -(-len(design) // _SAMPLE)]
-        self.squares = torch.cat([self._rotate(self.sample[:, :-1]), self.sample[:, -1:]], dim=1).square()
+        self.squares = self._squares(self.sample[:, :-1], self.sample[:, -1:])
 
     def evaluate(self, which: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         weights = x.view(len(which), self.c, -1)
@@ -63,8 +65,16 @@ class Regressions:
     def precondition(self, which: Tensor, gradient: Tensor) -> Tensor:
         shaped = gradient.view(len(which), self.c, -1)
         curvature = self.curvature[which]
-        inner = self._rotate(shaped[..., :-1]) / (curvature[..., :-1] + self.penalty[which][:, None, None])
-        return torch.cat([self._rotate(inner, back=True), shaped[..., -1:] / curvature[..., -1:]], dim=2).flatten(1)
+        scale = curvature[..., :-1] + self.penalty[which][:, None, None]
+        if self.directions is None:
+            inner = shaped[..., :-1] / scale
+        else:
+            count = self.directions.shape[1]
+            rotated = self._rotate(shaped[..., :-1])
+            inner = self._rotate(rotated / scale[..., :count], back=True)
+            if count < shaped.shape[2] - 1:  # what lies in no direction has one curvature
+                inner += (shaped[..., :-1] - self._rotate(rotated, back=True)) / scale[..., count:]
+        return torch.cat([inner, shaped[..., -1:] / curvature[..., -1:]], dim=2).flatten(1)
 
     def update_preconditioner(self, which: Tensor, x: Tensor) -> None:
         flat = x.view(len(which) * self.c, -1).to(self.sample.dtype)
@@ -92,10 +102,17 @@ class Regressions:
         counts = self.counts[which]
         return value / counts, gradient.view(a, c, width) / counts.view(-1, 1, 1)
 
-    def _rotate(self, rows: Tensor, back: bool = False) -> Tensor:
-        """Rotate (..., D) to the principal directions, or back."""
+    def _squares(self, features: Tensor, ones: Tensor) -> Tensor:
+        """Return the squares of (N, D) features along each direction, on average along all others if there are any, and of 1."""
         if self.directions is None:
-            return rows
+            return torch.cat([features.square(), ones], dim=1)
+        squares, width = self._rotate(features).square(), features.shape[1] - self.directions.shape[1]
+        others = (features.square().sum(1, keepdim=True) - squares.sum(1, keepdim=True)).clamp(min=0) / max(1, width)
+        return torch.cat([squares, others[:, : min(width, 1)], ones], dim=1)
+
+    def _rotate(self, rows: Tensor, back: bool = False) -> Tensor:
+        """Rotate (..., D) to the K principal directions, or (..., K) back."""
+        assert self.directions is not None
         return (rows.to(self.directions.dtype) @ (self.directions.T if back else self.directions)).to(rows.dtype)
 
 
@@ -123,12 +140,22 @@ def principal_directions(design: Tensor) -> tuple[Tensor, Tensor | None]:
         design: (N, D + 1) standardized features, the last column ones.
 
     Returns:
-        (D,) variances, and (D, D) directions in columns; None stands for the axes, where factoring takes too long or fails.
+        (D,) variances, and (D, D) directions in columns; or (K + 1,) variances along K leading directions (D, K) and on average
+        along all others, where the features are wide; or None for the axes, where factoring fails.
     """
     rows = design[:: -(-len(design) // 20_000), :-1]
     variances = rows.double().square().mean(0)
-    if rows.shape[1] > _MAX_FACTORED or rows.device.type == "mps":
+    if rows.device.type == "mps":
         return variances, None
+    if rows.shape[1] > _MAX_FACTORED:
+        leading = leading_directions(rows, _LEADING)
+        if leading is None:
+            return variances, None
+        values, directions = leading
+        if len(values) == rows.shape[1]:
+            return leading
+        others = (variances.sum() - values.sum()).clamp(min=0) / (rows.shape[1] - len(values))
+        return torch.cat([values, others[None]]), directions
     varying = variances.nonzero()[:, 0]
     features = rows[:, varying].double()
     try:
@@ -141,3 +168,28 @@ def principal_directions(design: Tensor) -> tuple[Tensor, Tensor | None]:
     directions[varying[:, None], varying] = vectors
     variances = torch.zeros_like(variances).index_copy(0, varying, values.clamp(min=0))
     return variances, directions.to(design.dtype)
+
+
+def leading_directions(rows: Tensor, count: int) -> tuple[Tensor, Tensor] | None:
+    """Return the (K,) variances along K leading principal directions of (N, D) rows, and the (D, K) directions.
+
+    They are found in at most 4,096 rows by subspace iteration (Halko, Martinsson and Tropp, Finding structure with
+    randomness, 2011). K is at most `count` and the number of these rows.
+
+    Returns:
+        None if factoring fails.
+    """
+    sample = rows[:: -(-len(rows) // _LEADING_SAMPLE)]
+    count = min(count, *sample.shape)
+    start = torch.randn(rows.shape[1], count, generator=torch.Generator().manual_seed(0))
+    try:
+        directions = start.to(rows)
+        for _ in range(_POWERS):
+            directions = torch.linalg.qr(sample.T @ (sample @ directions))[0]
+        projected = (sample @ directions).double()
+        values, vectors = torch.linalg.eigh(projected.T @ projected / len(sample))
+    except torch.linalg.LinAlgError:
+        return None
+    if not (values.isfinite().all() and vectors.isfinite().all()):
+        return None
+    return values.clamp(min=0), directions @ vectors.to(directions.dtype)

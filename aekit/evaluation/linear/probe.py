@@ -11,12 +11,20 @@ import torch
 from torch import Tensor
 
 from aekit.errors import DataError
-from aekit.evaluation.linear._design_matrix import design_of
+from aekit.evaluation.linear._design_matrix import design_of, span_of
 from aekit.evaluation.linear._lbfgs import MEMORY, Minimum, minimize
-from aekit.evaluation.linear._regressions import Regressions, principal_directions, sigmoid_loss, softmax_loss
+from aekit.evaluation.linear._regressions import (
+    Regressions,
+    leading_directions,
+    principal_directions,
+    sigmoid_loss,
+    softmax_loss,
+)
 
 SEARCH_TOLERANCE = 1e-6
 """Tolerance that suffices to choose a strength: accuracies differ from those of exact fits by up to 0.002."""
+_ONE_BATCH = 2**23
+"""Products of an evaluation of all models up to which all are fitted as one batch."""
 _PARTS = ("x", "value", "iterations", "converged")
 _MEMORY = 2**29
 """Bytes of L-BFGS memory at a time; more strengths are fitted in groups."""
@@ -86,6 +94,7 @@ def fit_logistic(
     tolerance: float = 1e-9,
     held_out: np.ndarray | None = None,
     standardize: bool = True,
+    max_directions: int | None = None,
     device: torch.device | None = None,
 ) -> LogisticPath:
     """Fit multinomial logistic regression for all strengths at once, or binary ones for several labels per sample.
@@ -94,8 +103,9 @@ def fit_logistic(
     does. Two classes have a row of `coef` each, one the negative of the other; the penalty then counts their difference,
     so that the probabilities are those of scikit-learn's binary model of equal ``C``, whose coef is ``coef[1] - coef[0]``.
 
+    The best coefficients lie in the span of the samples: with fewer samples than features the search takes place in a basis of it.
     The search is preconditioned by the curvature along the principal directions of the features, plus the penalty. The
-    weakest, the strongest and the middle strength are fitted first, as one batch; those between two fitted strengths then start
+    weakest, the strongest and the middle strength are fitted first, as one batch (little data: all strengths); those between two fitted strengths then start
     between their solutions, as the next batch, and so on.
 
     Args:
@@ -108,6 +118,8 @@ def fit_logistic(
         held_out: (N,) fold numbers 0 to F - 1, for cross-validation: the path then has F * S models, the first S of which are
             fitted without fold 0, and so on.
         standardize: False leaves the features unchanged.
+        max_directions: look for coefficients in the span of as many leading principal directions only, which is faster for wide
+            features; default: all.
         device: device to compute on; default: a GPU if there is one.
 
     Raises:
@@ -121,12 +133,21 @@ def fit_logistic(
     design, mean, scale = design_of(x, device, standardize=standardize)
     target = torch.as_tensor(codes, device=design.device)
     ordered = np.sort(np.asarray(strengths, np.float64))
+    basis = span_of(design[:, :-1])
+    if max_directions is not None and max_directions < design.shape[1] - 1 and basis is None:
+        leading = leading_directions(design[:, :-1], max_directions)
+        basis = None if leading is None else leading[1]
+    if basis is not None:
+        design = torch.cat([design[:, :-1] @ basis, design[:, -1:]], 1)
     search = _Search(design, target.to(design.dtype) if several else target, len(classes), several, ordered, held_out)
     ends = search.run(tolerance, max_iterations)
     solutions = ends.x.view(len(ends.x), len(classes), -1)
     if not several:
         solutions = solutions - solutions.mean(1, keepdim=True)  # a common offset of the classes changes no probability
-    weights = solutions.to(design.dtype).cpu().numpy()
+    weights = solutions.to(design.dtype)
+    if basis is not None:
+        weights = torch.cat([weights[..., :-1] @ basis.T, weights[..., -1:]], -1)
+    weights = weights.cpu().numpy()
     # In the order of `strengths`, not sorted.
     places = np.searchsorted(ordered, np.asarray(strengths, np.float64))
     places = (np.arange(search.folds)[:, None] * len(ordered) + places).ravel()
@@ -176,7 +197,9 @@ class _Search:
         """Return the minima in order, fold by fold, with x of (F * S, C * (D + 1))."""
         known: dict[int, Minimum] = {}
         last = len(self.logs) - 1
-        wave = sorted({0, last // 2, last})
+        products = self.design.numel() * self.c * self.folds * len(self.logs)
+        # For little data one batch from the origin is faster than several with better starts.
+        wave = list(range(last + 1)) if products <= _ONE_BATCH else sorted({0, last // 2, last})
         while wave:
             starts = torch.cat([self._start(place, known) for place in wave])  # (W * F, P)
             at_once = max(1, _MEMORY // (2 * MEMORY * 8 * starts.shape[1]))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aekit.registry.options import Field
-
-Strength = Annotated[Literal["weak", "default", "strong"], Field(description="strength of the augmentation")]
+Strength = Literal["weak", "default", "strong"]
 
 
 @dataclass(frozen=True, kw_only=True)

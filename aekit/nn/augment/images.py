@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import Preprocess
+from aekit.io.device_constants import constant_like
 from aekit.nn.augment.base import Augmentation, Strength, bernoulli, format_percent, uniform
 from aekit.nn.blur import gaussian_blur
 
@@ -25,9 +26,8 @@ JITTER_PROBABILITY = 0.8
 """Probability of color jitter."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the brightness of a color (ITU-R BT.601)."""
-TO_YIQ = torch.tensor([LUMA, (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135)])
-FROM_YIQ = torch.linalg.inv(TO_YIQ.double()).float()
-"""Conversion between RGB and YIQ (NTSC), in which hue is an angle."""
+CHROMA = ((0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
+"""I and Q of red, green and blue in YIQ (NTSC), in which hue is an angle; Y is the brightness."""
 MIN_BLUR = 0.4
 """Standard deviation in pixels below which a blur is invisible."""
 
@@ -148,7 +148,7 @@ def color_jitter(x: Tensor, brightness: Tensor, contrast: Tensor, saturation: Te
     pixels = x.flatten(2)  # (B, C, N)
     gain = (brightness * contrast)[:, None, None]
     if x.shape[1] == 3:
-        mean = pixels.mean(2) @ torch.tensor(LUMA, device=x.device)
+        mean = pixels.mean(2) @ constant_like(_luma, like=turn)
         colored = (gain * color_jitter_matrices(saturation, turn)) @ pixels
     else:
         mean, colored = pixels.mean((1, 2)), gain * pixels
@@ -163,7 +163,19 @@ def color_jitter_matrices(saturation: Tensor, turn: Tensor) -> Tensor:
     rotation[:, 0, 0] = 1
     rotation[:, 1, 1] = rotation[:, 2, 2] = cosine
     rotation[:, 1, 2], rotation[:, 2, 1] = -sine, sine
-    return FROM_YIQ.to(turn.device) @ rotation @ TO_YIQ.to(turn.device)
+    return constant_like(_from_yiq, like=turn) @ rotation @ constant_like(_to_yiq, like=turn)
+
+
+def _luma() -> Tensor:
+    return torch.tensor(LUMA)
+
+
+def _to_yiq() -> Tensor:
+    return torch.tensor([LUMA, *CHROMA])
+
+
+def _from_yiq() -> Tensor:
+    return torch.linalg.inv(_to_yiq().double()).float()
 
 
 PRESETS: dict[str, dict[str, Any]] = {

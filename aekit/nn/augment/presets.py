@@ -10,7 +10,7 @@ the device of the samples and from the generator only.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, TypedDict, Unpack
 
 from aekit.data.spec import SampleSpec
 from aekit.encoder.preprocessing import Preprocess
@@ -22,51 +22,56 @@ from aekit.registry.options import Field
 
 __all__ = [
     "Augmentation",
-    "CropScale",
-    "Flip",
+    "CropOptions",
     "ImageAugmentation",
     "SeriesAugmentation",
     "Strength",
     "VectorAugmentation",
+    "ViewOptions",
     "augmentation_for",
     "image_augmentation",
     "series_augmentation",
     "vector_augmentation",
 ]
 
-CropScale = Annotated[
-    float | None,
-    Field(
-        gt=0,
-        le=1,
-        description="minimum fraction of a sample in a view: of an image's area, a series' length, a vector's entries, by "
-        "default set by strength",
-    ),
-]
-Flip = Annotated[
-    bool | None,
-    Field(description="mirror half of the images; not for digits and text; by default only images in color"),
-]
-"""Options shared by joint-embedding tasks, in addition to `Strength`."""
+
+class ViewOptions(TypedDict, total=False):
+    """Options of tasks that draw views."""
+
+    strength: Annotated[Strength, Field(default="default", description="strength of the augmentation")]
+    flip: Annotated[
+        bool | None,
+        Field(
+            default=None,
+            description="mirror half of the images; not for digits and text; by default only images in color",
+        ),
+    ]
 
 
-def augmentation_for(
-    spec: SampleSpec,
-    preprocess: Preprocess,
-    *,
-    strength: Strength = "default",
-    crop_scale: float | None = None,
-    flip: bool | None = None,
-) -> Augmentation:
+class CropOptions(ViewOptions, total=False):
+    """Options of tasks whose views are all cropped alike."""
+
+    crop_scale: Annotated[
+        float | None,
+        Field(
+            default=None,
+            gt=0,
+            le=1,
+            description="minimum fraction of a sample in a view: of an image's area, a series' length, a vector's entries, by "
+            "default set by strength",
+        ),
+    ]
+
+
+def augmentation_for(spec: SampleSpec, preprocess: Preprocess, **options: Unpack[CropOptions]) -> Augmentation:
     """Return the default augmentation for a kind of sample.
 
     Args:
         spec: spec of the samples.
         preprocess: preprocessing of the samples; views of samples in [0, 1] stay in [0, 1].
-        strength: strength of the augmentation.
-        crop_scale: minimum fraction of a sample in a view; by default set by strength.
-        flip: whether to mirror half of the images and clips; by default only those in color.
+        options: strength of the augmentation, the minimum fraction of a sample in a view, and whether to mirror images.
     """
+    strength, flip, crop_scale = options.get("strength", "default"), options.get("flip"), options.get("crop_scale")
     augmentation: Augmentation
     if spec.is_visual:
         augmentation = image_augmentation(spec, preprocess, strength, flip)

@@ -10,8 +10,8 @@ from typing import Any
 
 from aekit.data.locations import resolved
 from aekit.data.readers.folders import natural_key
-from aekit.errors import DataError, IdentityError
-from aekit.io.atomic import read_json
+from aekit.errors import DataError, IdentityError, printable
+from aekit.evaluation.run_results import read_results
 from aekit.workflows.comparing._differences import flatten_settings
 
 ENCODER = "encoder"
@@ -77,11 +77,13 @@ class FinishedRun:
         if (folder / "checkpoint").exists() or not (folder / "results.json").exists():
             raise DataError("unfinished; aekit fit --resume continues it")
         try:
-            self._read(read_json(folder / "results.json"))
+            self._read(read_results(folder))
         except IdentityError as error:
             raise DataError(str(error)) from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"results.json is not that of a run ({type(error).__name__}: {error})") from None
+            raise DataError(
+                f"results.json is not that of a run ({type(error).__name__}: {printable(str(error))})"
+            ) from None
 
     def _read(self, results: Any) -> None:
         recipe, evaluation = flatten_settings(results["recipe"]), results.get("evaluation")
@@ -100,7 +102,9 @@ class FinishedRun:
             if name not in _FREE | opened and not name.startswith("evaluate.")
         }
         self.encoder = {name: value for name, value in self.settings.items() if name.startswith("encoder.")}
-        self.scores = {subject: _scores(by_name, recipe) for subject, by_name in evaluation["results"].items()}
+        # Metrics of a sample of the data are not those of all of it: they get a column of their own.
+        mode = {"mode": evaluation.get("mode", "thorough")}
+        self.scores = {subject: _scores(by_name, recipe, mode) for subject, by_name in evaluation["results"].items()}
         numbers = {name: results.get(section, {}).get(key) for name, (section, key) in _PLAIN.items()}
         self.plain = {name: value for name, value in numbers.items() if value is not None}
         self.plain.setdefault("bytes", 4 * counts["dim"])  # float32, if the run does not say
@@ -111,11 +115,14 @@ class FinishedRun:
         return json.dumps([self.origin, self.options, self.samples], sort_keys=True)
 
 
-def _scores(by_name: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[tuple[str, str], Score]:
+def _scores(
+    by_name: Mapping[str, Any], recipe: Mapping[str, Any], mode: Mapping[str, str]
+) -> dict[tuple[str, str], Score]:
     scores = {}
     for name, result in by_name.items():
         metric, value = next(iter(result["metrics"].items()))
         options = {n: v for n, v in recipe.items() if n.startswith(f"evaluate.{name}.") and not n.endswith(".seed")}
+        options |= {f"evaluate.{name}.{key}": value for key, value in mode.items()}
         key = f"{name} {metric.replace('_', ' ')}", json.dumps(options, sort_keys=True)
         scores[key] = value["value"], value.get("low"), value.get("high")
     return scores

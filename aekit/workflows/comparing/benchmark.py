@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from aekit._arguments import checked_arguments
+from aekit.data.locations import same_place
 from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
-from aekit.io.atomic import read_json
+from aekit.evaluation.run_results import read_results
 from aekit.io.shell import command_line
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import registry
+from aekit.registry.overrides import read_toml
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.workflows.comparing._differences import flatten_settings
 from aekit.workflows.comparing.comparison import Comparison, compare
 from aekit.workflows.fitting import fit
 from aekit.workflows.saved_run import missing, one_line
+
+_PLACES = ("data.source", "data.target", "encoder.weights")
+"""Settings that are paths."""
 
 
 @dataclass(frozen=True)
@@ -147,15 +151,15 @@ def _finish_run(
 ) -> bool:
     """Fit a run unless it is finished, and return whether it holds the baselines."""
     if (run / "encoder" / "encoder.json").exists():
-        results = read_json(run / "results.json")
-        if changed := _changed(recipe, results["recipe"], settings["train.seed"]):
+        results = read_results(run)
+        if changed := _changed(recipe, run, results["recipe"], settings["train.seed"]):
             raise OutputError(f"{run}: holds a run with other settings ({'; '.join(changed)}); choose another folder")
         if not missing(run):
             progress.say(f"{run} is already finished")
             return len(results.get("evaluation", {}).get("results", {})) > 1
     resume = (run / "recipe.toml").exists()
     if resume:
-        started = tomllib.loads((run / "recipe.toml").read_text("utf-8"))
+        started = read_toml(run / "recipe.toml")
         settings = settings | {"evaluate.baselines": started["evaluate"]["baselines"]}
     elif baselines_known:
         settings = settings | {"evaluate.baselines": False}
@@ -177,8 +181,15 @@ def _baselines_key(recipe: Recipe, seed: int) -> str:
     return json.dumps([record["data"], record["encoder"], heads, evaluate, seed], sort_keys=True)
 
 
-def _changed(recipe: Recipe, finished: Mapping[str, Any], seed: int) -> list[str]:
-    """Return how a finished run's recipe differs from this one, apart from the baselines and defaults that depend on the data."""
+def _changed(recipe: Recipe, run: Path, finished: Mapping[str, Any], seed: int) -> list[str]:
+    """Return how a finished run's recipe differs from this one, apart from the baselines and defaults that depend on the data.
+
+    Args:
+        recipe: this recipe.
+        run: folder of the finished run.
+        finished: its recipe, as its results record it.
+        seed: of this run.
+    """
     now = flatten_settings(recipe.with_train(seed=seed).with_plugin_defaults().to_dict())
     before = flatten_settings(finished)
     unset = [name for name in ("epochs", "batch_size") if name not in recipe.train.model_fields_set]
@@ -193,5 +204,7 @@ def _changed(recipe: Recipe, finished: Mapping[str, Any], seed: int) -> list[str
         free |= {name for name in before if name.startswith("objective.")} - {"objective.loss"}
     if recipe.encoder.backbone == "auto":
         free |= {name for name in before if name.startswith("encoder.") and name.count(".") > 1} | {"encoder.backbone"}
+    # The record of a run names places relative to its folder.
+    free |= {name for name in _PLACES if same_place(now.get(name), before.get(name), None, run)}
     names = sorted({*now, *before} - free)
     return [f"{n} was {before.get(n)!r}, is {now.get(n)!r}" for n in names if now.get(n) != before.get(n)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field, StringConstraints
 from torch import Tensor, nn
 
 from aekit.data.opening import open_data
@@ -19,15 +20,49 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError
 from aekit.evaluation.results import Metric
-from aekit.io.atomic import atomic_file, file_sha256, read_json, write_json
+from aekit.evaluation.run_results import MetricRecord
+from aekit.io.atomic import atomic_file
+from aekit.io.manifests import (
+    Checksums,
+    Manifest,
+    Sha256,
+    check_files,
+    checksums,
+    explain_read_errors,
+    read_manifest,
+    write_manifest,
+)
 from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.io.weights import load_weights, save_weights
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
+from aekit.workflows.finetuning._inputs import FinetuneSettings
 
-FORMAT = 1
+FORMAT, WEIGHTS = 2, "classifier.safetensors"
 TITLES = {"finetuned": "fine-tuned", "random": "random weights", "frozen": "frozen + logistic regression"}
+
+
+class ClassifierManifest(Manifest):
+    """Entries of ``classifier.json``."""
+
+    digest: Sha256
+    classes: Annotated[list[bool | int | float | str], Field(min_length=2)]
+    dtype: Annotated[str, StringConstraints(pattern=r"^(bool|u?int(8|16|32|64)|float(16|32|64)|<U[1-9][0-9]{0,4})$")]
+    sha256: Checksums
+
+
+class FinetuneResults(Manifest):
+    """Entries of ``results.json`` of fine-tuning."""
+
+    digest: Sha256
+    accuracy: Annotated[dict[str, MetricRecord], Field(min_length=1)]
+    gains: dict[str, MetricRecord]
+    chosen: dict[str, dict[str, Any]]
+    counts: dict[str, int]
+    split: str
+    notes: list[str]
+    resumed_as: FinetuneSettings
 
 
 @dataclass(frozen=True)
@@ -78,7 +113,7 @@ class Classifier:
         *,
         split: str | None = None,
         options: dict[str, Any] | None = None,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         strict: bool = False,
         progress: ProgressOption = None,
     ) -> Iterator[Predictions]:
@@ -88,7 +123,7 @@ class Classifier:
             data: data as `aekit.open_data` takes it.
             split: use only this split of the data.
             options: options of the source, by source name.
-            batch_size: samples per forward pass.
+            batch_size: samples per forward pass; by default as many as suit memory and caches.
             strict: stop at the first sample that cannot be read.
             progress: shows a bar, as in `aekit.fit`.
 
@@ -100,7 +135,8 @@ class Classifier:
         positions = source.rows_of(split)
         count = 0
         with progress.task("classify", len(positions)) as task:
-            for rows in BatchEmbedder(self.network.eval(), source, batch_size, strict).embed(positions):
+            embedder = BatchEmbedder(self.network.eval(), source, batch_size=batch_size, strict=strict)
+            for rows in embedder.embed(positions):
                 count += len(rows.ids)
                 task.advance(len(rows.ids))
                 yield Predictions(list(rows.ids), *self.predict_logits(torch.from_numpy(rows.vectors)))
@@ -115,8 +151,7 @@ class Classifier:
 
     def save(self, folder: Path) -> None:
         """Write ``classifier.safetensors`` and ``classifier.json``; the encoder is saved separately."""
-        path = folder / "classifier.safetensors"
-        with atomic_file(path) as part:
+        with atomic_file(folder / WEIGHTS) as part:
             save_weights(self.linear, part)
         description = {
             "format": FORMAT,
@@ -124,9 +159,9 @@ class Classifier:
             "digest": self.encoder.digest,
             "classes": self.classes.tolist(),
             "dtype": str(self.classes.dtype),
-            "sha256": file_sha256(path),
+            "sha256": checksums(folder, [WEIGHTS]),
         }
-        write_json(folder / "classifier.json", description)
+        write_manifest(folder / "classifier.json", description)
 
 
 @dataclass(frozen=True)
@@ -216,18 +251,17 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
         if (folder / "checkpoint" / "settings.json").is_file():
             raise DataError(f"{path}: fine-tuning was interrupted; finish it with aekit finetune --resume")
         raise DataError(f"{path}: no classifier here; expected a folder written by aekit finetune")
-    description = read_json(folder / "classifier.json")
-    if description.get("format") != FORMAT:
-        raise IdentityError(f"{folder}: classifier format {description.get('format')!r}, this aekit reads {FORMAT}")
+    path = folder / "classifier.json"
+    description = read_manifest(path, ClassifierManifest, kind="classifier", version=FORMAT)
+    check_files(folder, description["sha256"], "fine-tune again", needed=[WEIGHTS], manifest=path.name)
     encoder = load(folder, device=device)
     check_same_encoder(
         description["digest"], encoder.digest, what=f"{folder}/classifier.json", maker="the encoder in the folder is"
     )
-    classes = np.array(description["classes"], description["dtype"])
-    with temporary_seed(0):
+    with explain_read_errors(path), temporary_seed(0):
+        classes = np.array(description["classes"], description["dtype"])
+        if classes.tolist() != description["classes"] or len(set(description["classes"])) < len(classes):
+            raise IdentityError(f"{path}: is damaged: classes: not {len(classes)} different values of {classes.dtype}")
         linear = nn.Linear(encoder.dim, len(classes)).to(device)
-    weights = folder / "classifier.safetensors"
-    if weights.exists() and file_sha256(weights) != description["sha256"]:
-        raise IdentityError(f"{weights}: is damaged (its sha256 differs from classifier.json)")
-    load_weights(linear, weights)
+    load_weights(linear, folder / WEIGHTS)
     return Classifier(encoder, linear, classes)

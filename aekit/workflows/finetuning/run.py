@@ -32,8 +32,9 @@ from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.intervals import bootstrap, bootstrap_difference
 from aekit.evaluation.results import Split
-from aekit.io.atomic import explain_write_errors, folder_lock, read_json, write_json, write_text
+from aekit.io.atomic import explain_write_errors, folder_lock, write_text
 from aekit.io.device import choose_device
+from aekit.io.manifests import read_manifest, write_manifest
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.batches import Batches
@@ -49,8 +50,14 @@ from aekit.workflows.finetuning._classification import (
     accuracy_and_loss,
     class_indices,
 )
-from aekit.workflows.finetuning._inputs import check_options, check_same_settings, is_finished, labels_and_split
-from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, load_classifier
+from aekit.workflows.finetuning._inputs import (
+    FinetuneSettings,
+    check_options,
+    check_same_settings,
+    is_finished,
+    labels_and_split,
+)
+from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, FinetuneResults, load_classifier
 
 
 def finetune(
@@ -117,8 +124,9 @@ def finetune(
     choices = {"layers": layers, "per_class": per_class, "patience": patience, "baseline": baseline}
     work = _Finetuning(encoder, source, y_true, split, choices, settings, folder, progress)
     if folder and finished:
-        results = read_json(folder / "results.json")
-        work.check_unchanged(folder / "results.json", results.get("resumed_as", {}), settings)
+        results = read_manifest(folder / "results.json", FinetuneResults)
+        work.check_unchanged(folder / "results.json", results["resumed_as"], settings)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left by a process that was killed at its very end
         progress.say(f"{folder} is already finished; nothing to resume")
         return FinetuneResult.from_results(load_classifier(folder), results)
     with folder_lock(folder) if folder else nullcontext(), explain_write_errors(folder) if folder else nullcontext():
@@ -211,7 +219,7 @@ class _Finetuning:
         result = FinetuneResult.from_results(Classifier(encoder, objective.classifier, self.classes), results)
         if self.folder:
             result.classifier.save(self.folder)
-            write_json(self.folder / "results.json", results)
+            write_manifest(self.folder / "results.json", results)
             encoder.save(self.folder / "encoder")
             shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return result
@@ -224,10 +232,10 @@ class _Finetuning:
     def _write_settings(self, path: Path, resume: bool) -> None:
         """Write the settings; on resuming, check that they are unchanged."""
         if resume and path.exists():
-            self.check_unchanged(path, read_json(path))
+            self.check_unchanged(path, read_manifest(path, FinetuneSettings))
             return
         path.parent.mkdir(exist_ok=True)
-        write_json(path, self._identity())
+        write_manifest(path, self._identity())
 
     def check_unchanged(self, path: Path, before: dict[str, Any], free: Collection[str] | None = None) -> None:
         """Check that the settings, the encoder and the labels are those of earlier fine-tuning, as `check_same_settings`."""

@@ -25,6 +25,8 @@ from aekit.plugin import (
 
 FINAL_TOLERANCE = 1e-9
 """Tolerance of the final fit, at which probabilities are accurate to the third decimal."""
+WIDE, SEARCH_DIRECTIONS = 2048, 512
+"""Dimensions above which C is chosen along the leading principal directions, and their number."""
 
 
 def evaluate(
@@ -61,8 +63,9 @@ def evaluate(
     def fit(rows: np.ndarray, values: np.ndarray, tolerance: float) -> Any:
         if is_numeric:
             return fit_ridge(embeddings[rows], labels[rows], values)
-        x, y = embeddings[rows], labels[rows]
-        return fit_logistic(x, y, values, max_iterations=max_iterations, tolerance=tolerance)
+        x, y, wide = embeddings[rows], labels[rows], tolerance == SEARCH_TOLERANCE and embeddings.shape[1] > WIDE
+        directions = SEARCH_DIRECTIONS if wide else None
+        return fit_logistic(x, y, values, max_iterations=max_iterations, tolerance=tolerance, max_directions=directions)
 
     def score_c_values(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
         path = fit(train, c_values, SEARCH_TOLERANCE)
@@ -75,6 +78,9 @@ def evaluate(
     fields = evaluate_model(model, embeddings, labels, split, seed)
     chosen = {"C": float(c_values[choice.best]), "of": c_steps}
     chosen |= {} if is_numeric else {"converged": bool(model.converged[0])}
+    if not is_numeric and len(split.train) > embeddings.shape[1] > WIDE:
+        width = f"{embeddings.shape[1]:,} dimensions"
+        fields["notes"] = [f"C chosen along {SEARCH_DIRECTIONS} principal directions of {width}"]
     curve = {"C": c_values, "validation": choice.scores}
     return Result(
         **fields | {"chosen": chosen, "chosen_on": choice.selected_on, "plot_data": fields.get("plot_data", {}) | curve}

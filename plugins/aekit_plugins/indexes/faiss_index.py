@@ -59,6 +59,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 """Type of an index that may be opened -> its parts."""
 LISTS = ("ArrayInvertedLists", "BlockInvertedLists")
 """Types of inverted lists that are part of the index file."""
+EFFORTS, MAX_EFFORT = ("nprobe", "k_factor_rf", "efSearch"), 2**20
+"""Settings of a search that a manifest may hold, and their largest value."""
 MAX_DEPTH = 8
 """Levels of parts within parts."""
 
@@ -159,6 +161,9 @@ class Faiss(Index):
         large = path.stat().st_size >= MEMORY_MAP_BYTES and "IVF" in settings["kind"]
         self._read(path, faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if large else 0)
         self.kind, self.effort = settings["kind"], {k: v for k, v in settings.items() if k != "kind"}
+        for name, value in self.effort.items():
+            if name not in EFFORTS or type(value) is not int or not 1 <= value <= MAX_EFFORT:
+                raise IdentityError(f"{path.parent}: is damaged: settings: {name!r:.100} = {value!r:.100}")
         self._set_effort()
 
     def _read(self, path: Path, flags: int) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from torch import Tensor
 
-from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import CropScale, Flip
+from aekit.nn.augment.presets import CropOptions
 from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
 from aekit.plugin import Encoder, Field
 
@@ -30,11 +29,9 @@ class BarlowTwins(JointEmbeddingTask):
         redundancy: Annotated[float, Field(ge=0, description="weight of the off-diagonal terms")] = 0.005,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
         width: Annotated[int, Field(ge=2, description="dimension of the projections")] = 512,
-        strength: Strength = "default",
-        crop_scale: CropScale = None,
-        flip: Flip = None,
+        **views: Unpack[CropOptions],
     ) -> None:
-        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), strength, crop_scale, flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), **views)
         self.redundancy = redundancy
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

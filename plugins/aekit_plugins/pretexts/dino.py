@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import Flip
+from aekit.nn.augment.presets import ViewOptions
 from aekit.objectives.joint_embedding import (
     JointEmbeddingTask,
     Momentum,
@@ -60,8 +59,7 @@ class DINO(JointEmbeddingTask):
         width: Annotated[
             int, Field(ge=1, description="dimension of the projections compared with the prototypes")
         ] = 64,
-        strength: Strength = "default",
-        flip: Flip = None,
+        **views: Unpack[ViewOptions],
     ) -> None:
         if local_crop_scale > global_crop_scale:
             raise RecipeError(
@@ -71,7 +69,7 @@ class DINO(JointEmbeddingTask):
                 ]
             )
         head = nn.Sequential(mlp(encoder.dim, hidden, hidden, width), Prototypes(width, prototypes))
-        super().__init__(encoder, head, strength, global_crop_scale, flip)
+        super().__init__(encoder, head, crop_scale=global_crop_scale, **views)
         self.local_augmentation = replace(self.augmentation, crop_scale=(local_crop_scale, global_crop_scale))
         self.local_crops = local_crops
         self.momentum, self.center_momentum = momentum, center_momentum

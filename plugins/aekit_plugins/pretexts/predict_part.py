@@ -84,14 +84,14 @@ class PredictPart(RestorationTask):
         if self.filling is not None:
             self.filling.start(samples, self.encoder)
 
-    def part_and_visible(self, length: int) -> tuple[Tensor, Tensor]:
+    def part_and_visible(self, length: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
         """Return masks, (length,) bool each, of the positions along the axis to predict and of the visible ones."""
         count = min(max(1, round(self.part_size * length)), length - 1)
         begin, end = (length - count, length) if self.at_end else (0, count)
         if self.side is None:
             begin, end = (round(fraction * length) for fraction in self.between)
         position, reach = (
-            torch.arange(length),
+            torch.arange(length, device=device),
             length if self.context_size is None else max(1, round(self.context_size * length)),
         )
         part_mask = (position >= begin) & (position < end)
@@ -99,11 +99,11 @@ class PredictPart(RestorationTask):
 
     def mask_input(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return (B, *shape) with everything but the visible part filled, and the mask, bool (B, 1, ...)."""
-        hidden = self._over(~self.part_and_visible(x.shape[self.axis])[1], x)
+        hidden = self._over(~self.part_and_visible(x.shape[self.axis], x.device)[1], x)
         return self.repeat_nearest(x) if self.filling is None else self.filling(x, hidden), hidden
 
     def damage(self, x: Tensor, generator: torch.Generator) -> DamagedBatch:
-        part_mask, _ = self.part_and_visible(x.shape[self.axis])
+        part_mask, _ = self.part_and_visible(x.shape[self.axis], x.device)
         return DamagedBatch(self.mask_input(x, generator)[0], self._over(part_mask, x))
 
     def prepare_damaged(self, x: Tensor, hidden: Tensor | None = None) -> DamagedBatch:
@@ -111,10 +111,10 @@ class PredictPart(RestorationTask):
 
     def repeat_nearest(self, x: Tensor) -> Tensor:
         """Fill each position along the axis of (B, *shape) with the values at the nearest visible position."""
-        _, visible = self.part_and_visible(x.shape[self.axis])
-        position = torch.arange(len(visible))
+        _, visible = self.part_and_visible(x.shape[self.axis], x.device)
+        position = torch.arange(len(visible), device=x.device)
         nearest = ((position[:, None] - position).abs() + len(visible) * ~visible).argmin(1)
-        return x.index_select(self.axis, nearest.to(x.device))
+        return x.index_select(self.axis, nearest)
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:
         filled = {} if self.filling is None else super().baselines(notes)
@@ -123,4 +123,4 @@ class PredictPart(RestorationTask):
     def _over(self, chosen: Tensor, x: Tensor) -> Tensor:
         """Broadcast (length,) along the axis to (B, 1, *size)."""
         along = chosen.view([-1 if number == self.axis else 1 for number in range(x.ndim)])
-        return along.to(x.device).expand(len(x), 1, *x.shape[2:])
+        return along.expand(len(x), 1, *x.shape[2:])

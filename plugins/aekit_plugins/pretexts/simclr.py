@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import CropScale, Flip
+from aekit.nn.augment.presets import CropOptions
 from aekit.objectives.joint_embedding import (
     JointEmbeddingTask,
     force_float32,
@@ -38,11 +37,9 @@ class SimCLR(JointEmbeddingTask):
         temperature: Annotated[float, Field(gt=0, description="divisor of the cosine similarities")] = 0.2,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layer")] = 512,
         width: Annotated[int, Field(ge=1, description="dimension of the projections")] = 128,
-        strength: Strength = "default",
-        crop_scale: CropScale = None,
-        flip: Flip = None,
+        **views: Unpack[CropOptions],
     ) -> None:
-        super().__init__(encoder, mlp(encoder.dim, hidden, width), strength, crop_scale, flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, width), **views)
         self.temperature = temperature
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aekit.nn.augment.base import Strength
-from aekit.nn.augment.presets import CropScale, Flip
+from aekit.nn.augment.presets import CropOptions
 from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
 from aekit.plugin import Encoder, Field
 
@@ -34,11 +33,9 @@ class VICReg(JointEmbeddingTask):
         covariance: Annotated[float, Field(ge=0, description="weight of the squared covariances")] = 1.0,
         hidden: Annotated[int, Field(ge=1, description="width of the projector's hidden layers")] = 512,
         width: Annotated[int, Field(ge=2, description="dimension of the projections")] = 512,
-        strength: Strength = "default",
-        crop_scale: CropScale = None,
-        flip: Flip = None,
+        **views: Unpack[CropOptions],
     ) -> None:
-        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), strength, crop_scale, flip)
+        super().__init__(encoder, mlp(encoder.dim, hidden, hidden, width), **views)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
-from aekit.plugin import (
-    DataError,
-    Field,
-    LengthOption,
-    MissingOption,
-    SampleSpec,
-    SeriesSource,
-    UnequalOption,
-    closest_name,
-    find_parts,
-)
+from aekit.plugin import DataError, Field, SampleSpec, SeriesOptions, SeriesSource, closest_name, find_parts
 
 _ROOT = Field(description="folder of data sets, NAME/NAME_TRAIN.ts each; auto: those that ship with aeon")
 
@@ -26,9 +16,7 @@ def open_dataset(
     like: SampleSpec | None = None,
     *,
     root: Annotated[str, _ROOT] = "auto",
-    length: LengthOption = "auto",
-    unequal: UnequalOption = "stretch",
-    missing: MissingOption = "skip",
+    **options: Unpack[SeriesOptions],
 ) -> SeriesSource:
     """Open ``GunPoint``, ``ArrowHead``, ``BasicMotions``, ``JapaneseVowels`` ...: train and test split, with labels.
 
@@ -41,7 +29,7 @@ def open_dataset(
     known = {path.stem[: -len("_TRAIN")]: path for path in sorted(folder.glob("*/*_TRAIN.ts"))}
     if where not in known:
         raise DataError(f"aeon:{where}: no such data set in {folder}{closest_name(where, known)}")
-    return SeriesSource(find_parts(known[where]), like, length, unequal, missing)
+    return SeriesSource(find_parts(known[where]), like, **options)
 
 
 def _inside_aeon(where: str) -> Path:

@@ -179,5 +179,5 @@ def _read_labels(path: Path, y: str) -> np.ndarray:
         name = y if y in table.column_names else find_column(table.column_names, LABEL_COLUMNS)
         return to_labels(table[name or table.column_names[-1]])
     if path.name.lower().endswith((".npy", ".npy.gz")):
-        return np.asarray(read_npy(path))
+        return np.array(read_npy(path))
     return read_idx(path).astype(np.int64)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import DataError, Field, SampleSpec, Source, open_contents, read_named_arrays
+from aekit.plugin import (
+    ArrayOptions,
+    DataError,
+    SampleSpec,
+    Source,
+    check_memory,
+    open_contents,
+    read_named_arrays,
+    reading,
+)
 
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    x: Annotated[
-        str, Field(description="path of the samples in the file, such as train/x; auto: by usual names")
-    ] = "auto",
-    y: Annotated[str, Field(description="path of the labels; auto: by usual names; none: no labels")] = "auto",
-) -> Source:
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
     """Open arrays by usual names: ``x``, ``data``, ``images`` or ``features``, with ``y`` or ``labels``; in groups, and by split.
 
     ``train/x`` and ``test/x`` give the splits. The arrays are read into memory.
@@ -31,16 +33,16 @@ def open_dataset(
     except ImportError:
         raise DataError(f"{where}: needs the package h5py: pip install 'aekit[arrays]'") from None
     arrays: dict[str, Any] = {}
-    try:
-        with h5py.File(where, "r") as file:
-            file.visititems(lambda name, entry: arrays.update({name: entry}) if hasattr(entry, "dtype") else None)
-            return open_contents(read_named_arrays(arrays, lambda name: _load(arrays[name]), where, x=x, y=y), like)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:  # h5py raises any of them for damaged files
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{where}: not a readable HDF5 file ({reason})") from None
+    with reading(where, "not a readable HDF5 file"), h5py.File(where, "r") as file:
+        file.visititems(lambda name, entry: arrays.update({name: entry}) if hasattr(entry, "dtype") else None)
+        contents = read_named_arrays(arrays, lambda name: _load(arrays[name], f"{where}: {name}"), where, **options)
+    return open_contents(contents, like)
 
 
-def _load(array: Any) -> np.ndarray:
+def _load(array: Any, place: str) -> np.ndarray:
+    if array.external:
+        raise DataError(f"{place}: its values are in other files, which are not opened; copy them into one file")
+    check_memory(math.prod(array.shape) * array.dtype.itemsize, f"{place}: an array of shape {array.shape}")
     values = np.asarray(array[()])
     if values.dtype.kind == "O":  # strings of variable length
         values = np.array(

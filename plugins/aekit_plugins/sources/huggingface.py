@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from aekit.plugin import (
-    CropPctOption,
     DataError,
     Field,
-    InterpolationOption,
-    ResizeOption,
+    RecordOptions,
     SampleSpec,
-    SizeOption,
     Source,
     dataset_to_table,
     join_splits,
-    open_contents,
-    read_records,
+    open_records,
 )
 
 
@@ -30,13 +26,8 @@ def open_dataset(
     config: Annotated[
         str, Field(description="configuration, of data sets that have several; auto: the only one")
     ] = "auto",
-    column: Annotated[str, Field(description="column of the samples; auto: images, else lists, else paths")] = "auto",
-    label: Annotated[str, Field(description="column of the labels; auto: by usual names; none: no labels")] = "auto",
     download: Annotated[bool, Field(description="download a data set that is not in the cache")] = True,
-    size: SizeOption = "auto",
-    resize: ResizeOption = "crop",
-    crop_pct: CropPctOption = 1.0,
-    interpolation: InterpolationOption = "bicubic",
+    **options: Unpack[RecordOptions],
 ) -> Source:
     """Open all splits of a data set, from the cache of `datasets` or downloaded: ``huggingface:ylecun/mnist``.
 
@@ -65,11 +56,7 @@ def open_dataset(
     records, losses = join_splits(
         {split: dataset_to_table(part) for split, part in loaded.items()}, f"huggingface:{where}"
     )
-    contents = read_records(records, f"huggingface:{where}", column=column, label=label)
-    options = {"size": size, "resize": resize, "crop_pct": crop_pct, "interpolation": interpolation}
-    source = open_contents(contents, like, options | {"source": "huggingface"})
-    source.losses = (*losses, *source.losses)
-    return source
+    return open_records(records, f"huggingface:{where}", like, "huggingface", options, losses=losses)
 
 
 @contextmanager

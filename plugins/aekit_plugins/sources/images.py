@@ -6,7 +6,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 import numpy as np
 
@@ -14,14 +14,11 @@ from aekit.plugin import (
     IMAGE_ENDINGS,
     MAX_MEGAPIXELS,
     TABLE_ENDINGS,
-    CropPctOption,
     Field,
     HeaderSurprises,
-    InterpolationOption,
     MasksOption,
-    ResizeOption,
+    ResizingOptions,
     SampleSpec,
-    SizeOption,
     Source,
     all_headers,
     choose_spec,
@@ -56,10 +53,6 @@ class Images(Source):
         where: str,
         like: SampleSpec | None = None,
         *,
-        size: SizeOption = "auto",
-        resize: ResizeOption = "crop",
-        crop_pct: CropPctOption = 1.0,
-        interpolation: InterpolationOption = "bicubic",
         channels: Annotated[
             Literal["auto", 1, 3, 4], Field(description="1 gray, 3 RGB, 4 RGBA; auto: RGB if any image is colored")
         ] = "auto",
@@ -73,13 +66,14 @@ class Images(Source):
         max_megapixels: Annotated[
             float, Field(gt=0, description="size of the largest image that is read, a limit on memory")
         ] = MAX_MEGAPIXELS,
+        **resizing: Unpack[ResizingOptions],
     ) -> None:
         self.skipped, self._pool, self.max_megapixels = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
         listing = list_images(where, column, masks)
         sample = listing.paths if pages == "all" else draw_files(listing.paths)
         headers = all_headers(sample, self._pool, max_megapixels)
         known = [header for header in headers if header is not None]
-        self.spec, choices = choose_spec(known, like, size, resize, channels, crop_pct, interpolation)
+        self.spec, choices = choose_spec(known, like, channels=channels, **resizing)
         self.ids, self._files, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
         option = "data.images.pages = 'all'" if pages == "first" else None
         self.losses = (*listing.losses, *describe_losses(sample, headers, option))
@@ -99,7 +93,11 @@ class Images(Source):
         self.notes = (*choices, *filter(None, [listing.note]))
         # What the headers of a random draw have in common may not hold for all.
         drawn = like is None and len(headers) < len(listing.paths)
-        self._surprises = HeaderSurprises(self.spec, known, channels == "auto", size == "auto") if drawn else None
+        self._surprises = (
+            HeaderSurprises(self.spec, known, channels == "auto", resizing.get("size", "auto") == "auto")
+            if drawn
+            else None
+        )
 
     @staticmethod
     def claims(path: Path) -> bool:
@@ -133,5 +131,5 @@ def _hash_file(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except OSError:
+    except (OSError, ValueError):  # gone, or a name with a null
         return "unreadable"

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Unpack
 
-from aekit.plugin import (
-    CropPctOption,
-    Field,
-    InterpolationOption,
-    ResizeOption,
-    SampleSpec,
-    SizeOption,
-    Source,
-    TableRecords,
-    open_contents,
-    read_json_lines,
-    read_records,
-)
+from aekit.plugin import RecordOptions, SampleSpec, Source, TableRecords, open_records, read_json_lines
 
 looks_for = "records, one a line"
 specific = True
 
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    column: Annotated[
-        str, Field(description="key of the samples; auto: lists of numbers, else paths of images")
-    ] = "auto",
-    label: Annotated[str, Field(description="key of the labels; auto: by usual names; none: no labels")] = "auto",
-    size: SizeOption = "auto",
-    resize: ResizeOption = "crop",
-    crop_pct: CropPctOption = 1.0,
-    interpolation: InterpolationOption = "bicubic",
-) -> Source:
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[RecordOptions]) -> Source:
     """Open records such as ``{"vector": [0.1, 0.2], "label": "a"}``, ``{"file_name": "a.png"}``, or of plain numbers.
 
     Samples are lists of numbers, images whose paths are relative to the file, or vectors of the keys with numbers.
@@ -44,11 +20,8 @@ def open_dataset(
     Raises:
         DataError: a line is no record, a key has values of different types, or nothing can be used as samples.
     """
-    contents = read_records(
-        TableRecords(read_json_lines(Path(where))), where, column=column, label=label, base=Path(where).parent
-    )
-    options = {"size": size, "resize": resize, "crop_pct": crop_pct, "interpolation": interpolation}
-    return open_contents(contents, like, options | {"source": "json-lines"})
+    path = Path(where)
+    return open_records(TableRecords(read_json_lines(path)), where, like, "json-lines", options, base=path.parent)
 
 
 def claims(path: Path) -> bool:

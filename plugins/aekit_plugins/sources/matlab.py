@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from aekit.plugin import (
     LABEL_NAMES,
+    ArrayOptions,
     DataError,
-    Field,
     SampleSpec,
     Source,
+    check_memory,
     densify,
+    matlab_variables,
     open_contents,
     read_named_arrays,
+    reading,
 )
 
+_COMPLAINT = "not a readable MATLAB file"
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    x: Annotated[str, Field(description="variable with the samples; auto: by usual names")] = "auto",
-    y: Annotated[str, Field(description="variable with the labels; auto: by usual names; none: no labels")] = "auto",
-) -> Source:
+
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
     """Open variables by usual names: ``X``, ``data``, ``images`` or ``features``, with ``y`` or ``labels``.
 
     Where the labels are as many as the last axis is long, and not the first, the last axis counts the samples. Files of version
@@ -35,6 +35,7 @@ def open_dataset(
         DataError: the file is damaged, h5py is needed and not installed, or no variable or several may be the samples.
     """
     variables, notes = _read(Path(where))
+    y = options.get("y", "auto")
     names_of_labels = {name for name in variables if name == y or (y == "auto" and _is_label(name))}
     counts = {variables[name].size for name in names_of_labels}
 
@@ -50,7 +51,7 @@ def open_dataset(
             return np.moveaxis(values, -1, 0)
         return values
 
-    source = open_contents(read_named_arrays(variables, load, where, x=x, y=y), like)
+    source = open_contents(read_named_arrays(variables, load, where, **options), like)
     source.notes = (*notes, *source.notes)
     return source
 
@@ -64,20 +65,26 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     from scipy.io import loadmat
 
     notes: list[str] = []
-    try:
+    with reading(path, _COMPLAINT):
         with path.open("rb") as file:
             head = file.read(128)
         if head.startswith(b"MATLAB 7.3") or head.startswith(b"\x89HDF"):
             return _read_hdf5(path), notes
-        variables = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file can make scipy raise anything
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path}: not a readable MATLAB file ({reason})") from None
+        try:
+            names = matlab_variables(path)
+        except DataError as error:
+            text = str(error)
+            raise error if text.startswith(str(path)) else DataError(f"{path}: {_COMPLAINT} ({text})") from None
+        content = loadmat(path, variable_names=names)
+        variables = {name: value for name, value in content.items() if not name.startswith("__")}
     arrays: dict[str, np.ndarray] = {}
     for name, value in variables.items():
         if hasattr(value, "toarray"):
+            with reading(path, _COMPLAINT):
+                value = value.tocsc()
+                value.check_format(full_check=True)  # as wrong positions would write beyond the array
+                if (np.diff(value.indptr) < 0).any():  # which it overlooks where the last is 0
+                    raise ValueError("a sparse variable whose columns overlap")
             value, note = densify(value, f"{path}: {name}")
             notes.append(f"{name}: {note}")
         if value.dtype.kind == "O":  # a cell array, such as of class names
@@ -94,13 +101,13 @@ def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
         import h5py
     except ImportError:
         raise DataError(f"{path}: of version 7.3, needs the package h5py: pip install 'aekit[arrays]'") from None
-    try:
-        with h5py.File(path, "r") as file:
-            entries: dict[str, Any] = {name: entry for name, entry in file.items() if hasattr(entry, "dtype")}
-            # MATLAB stores the axes in reverse order.
-            return {name: np.asarray(entry[()]).T for name, entry in entries.items() if entry.dtype.kind in "uifb"}
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: not a readable MATLAB file ({next(iter(str(error).splitlines()), '')})") from None
+    with reading(path, _COMPLAINT), h5py.File(path, "r") as file:
+        entries: dict[str, Any] = {name: entry for name, entry in file.items() if hasattr(entry, "dtype")}
+        entries = {name: entry for name, entry in entries.items() if entry.dtype.kind in "uifb"}
+        wanted = sum(math.prod(entry.shape) * entry.dtype.itemsize for entry in entries.values())
+        check_memory(wanted, f"{path}: its variables")
+        # MATLAB stores the axes in reverse order.
+        return {name: np.asarray(entry[()]).T for name, entry in entries.items()}
 
 
 def example(folder: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from aekit.plugin import (
     SOUND_ENDINGS,
     DataError,
     Field,
+    GapOptions,
     Listing,
-    MissingOption,
     Recording,
     SampleSpec,
     Source,
@@ -90,12 +90,12 @@ class Recordings(Source):
         x: Annotated[str | list[str], _X] = "auto",
         y: Annotated[str, _Y] = "auto",
         label: Annotated[Literal["most", "largest"], _LABEL] = "most",
-        missing: MissingOption = "skip",
         test: Annotated[float, _TEST] = 0.2,
         gap: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _GAP] = "auto",
         time: Annotated[str, _TIME] = "auto",
         group: Annotated[str, _GROUP] = "auto",
         rate: Annotated[Literal["auto"] | Count, _RATE] = "auto",
+        **gaps: Unpack[GapOptions],
     ) -> None:
         root, self.skipped = Path(where), {}
         listing = list_folder(root, RECORDING_ENDINGS, "recordings") if root.is_dir() else Listing([root.name], [root])
@@ -107,7 +107,7 @@ class Recordings(Source):
         files: list[int] = []
         expected = like
         for number, path in enumerate(listing.paths):
-            for one in read_recordings(path, x, y, missing, time, group, expected):
+            for one in read_recordings(path, x, y, gaps.get("missing", "skip"), time, group, expected):
                 self.recordings.append(one)
                 files.append(number)
                 if expected is None and not one.reason and one.columns:

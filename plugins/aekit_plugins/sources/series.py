@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
-from aekit.plugin import (
-    Field,
-    LengthOption,
-    MissingOption,
-    SampleSpec,
-    SeriesSource,
-    UnequalOption,
-    find_parts,
-    holds_series,
-)
+from aekit.plugin import Field, SampleSpec, SeriesOptions, SeriesSource, find_parts, holds_series
 
 
 class Series(SeriesSource):
@@ -31,15 +22,13 @@ class Series(SeriesSource):
         where: str,
         like: SampleSpec | None = None,
         *,
-        length: LengthOption = "auto",
-        unequal: UnequalOption = "stretch",
-        missing: MissingOption = "skip",
         pair: Annotated[
             bool, Field(description="also read NAME_TEST.ts next to NAME_TRAIN.ts, as the test split")
         ] = True,
+        **options: Unpack[SeriesOptions],
     ) -> None:
         files = find_parts(Path(where), pair)
-        super().__init__(files, like, length, unequal, missing)
+        super().__init__(files, like, **options)
         if len(files) > 1:
             names = " and ".join(path.name for path in files.values())
             self.notes = (f"read together: {names}", *self.notes)

@@ -6,19 +6,16 @@ import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import numpy as np
 
 from aekit.plugin import (
-    CropPctOption,
     DataError,
     Field,
     ImageItems,
-    InterpolationOption,
-    ResizeOption,
+    ResizingOptions,
     SampleSpec,
-    SizeOption,
     Source,
     closest_name,
     find_image_files,
@@ -44,25 +41,16 @@ def open_dataset(
     *,
     root: _Root = "auto",
     download: Annotated[bool, Field(description="download missing files")] = True,
-    size: SizeOption = "auto",
-    resize: ResizeOption = "crop",
-    crop_pct: CropPctOption = 1.0,
-    interpolation: InterpolationOption = "bicubic",
+    **resizing: Unpack[ResizingOptions],
 ) -> Source:
     """Open all splits together, with class names as labels if they are known.
 
-    `size`, `resize`, `crop_pct` and `interpolation` apply to sets of image files, which may differ in size.
+    The options of resizing apply to sets of image files, which may differ in size.
 
     Raises:
         DataError: the name is unknown, files are missing and cannot be downloaded, or torchvision is needed and not installed.
     """
-    framing = {
-        "size": size,
-        "resize": resize,
-        "crop_pct": crop_pct,
-        "interpolation": interpolation,
-        "source": "torchvision",
-    }
+    framing = {**resizing, "source": "torchvision"}
     cache = Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit")) / "torchvision"
     shared = [Path(os.environ["AEKIT_DATA"])] if os.environ.get("AEKIT_DATA") else []
     roots = [Path(root).expanduser()] if root != "auto" else [*shared, cache]

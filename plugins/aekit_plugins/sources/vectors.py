@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Unpack
 
 from aekit.plugin import (
+    ColumnOptions,
     Contents,
     DataError,
-    Field,
     ParquetRecords,
     SampleSpec,
     Source,
@@ -16,24 +16,16 @@ from aekit.plugin import (
     image_columns,
     list_shards,
     open_contents,
+    open_records,
     parquet_schema,
     read_npy,
-    read_records,
 )
 
 looks_for = "Parquet files with a column of lists of numbers"
 specific = True
 
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    column: Annotated[
-        str, Field(description="column of the vectors; auto: the only one, or vector, embedding ...")
-    ] = "auto",
-    label: Annotated[str, Field(description="column of the labels; auto: by usual names; none: no labels")] = "auto",
-) -> Source:
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ColumnOptions]) -> Source:
     """Open the lists of numbers in a column of Parquet files, all of one length, or an array (N, D) in a .npy file.
 
     `aekit index`, `cluster`, `map` and `evaluate` take such files in place of embeddings. Nested lists are images or series.
@@ -48,11 +40,8 @@ def open_dataset(
             raise DataError(f"{path}: an array of shape {contents.samples.shape}: expected vectors (N, D)")  # type: ignore[union-attr]
         return open_contents(contents, like)
     shards = list_shards(path, (".parquet",))
-    source = open_contents(
-        read_records(ParquetRecords(shards.paths, shards.splits), where, column=column, label=label), like
-    )
-    source.losses = (*shards.losses, *source.losses)
-    return source
+    records = ParquetRecords(shards.paths, shards.splits)
+    return open_records(records, where, like, "vectors", {**options}, losses=shards.losses)
 
 
 def claims(path: Path) -> bool:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 from aekit.plugin import (
-    CropPctOption,
     Field,
-    InterpolationOption,
-    ResizeOption,
+    ResizingOptions,
     SampleSpec,
-    SizeOption,
     Source,
     holds_only,
     list_shards,
@@ -30,10 +27,7 @@ def open_dataset(
     member: Annotated[
         str, Field(description="ending of the samples' files, such as jpg; auto: images, else npy")
     ] = "auto",
-    size: SizeOption = "auto",
-    resize: ResizeOption = "crop",
-    crop_pct: CropPctOption = 1.0,
-    interpolation: InterpolationOption = "bicubic",
+    **resizing: Unpack[ResizingOptions],
 ) -> Source:
     """Open a tar file, a folder of them, or a range such as ``train-{000..003}.tar``.
 
@@ -44,8 +38,7 @@ def open_dataset(
         DataError: a file is no tar file, holds no samples, or several of a sample's files may be the sample.
     """
     contents = read_tar_shards(list_shards(where, (".tar", ".gz", ".tgz")), where, member)
-    options = {"size": size, "resize": resize, "crop_pct": crop_pct, "interpolation": interpolation}
-    return open_contents(contents, like, options | {"source": "webdataset"})
+    return open_contents(contents, like, {**resizing, "source": "webdataset"})
 
 
 def claims(path: Path) -> bool:

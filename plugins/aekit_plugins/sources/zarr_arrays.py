@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import DataError, Field, SampleSpec, Source, open_contents, read_named_arrays
+from aekit.plugin import (
+    ArrayOptions,
+    DataError,
+    SampleSpec,
+    Source,
+    check_memory,
+    open_contents,
+    read_named_arrays,
+    reading,
+)
 
 
-def open_dataset(
-    where: str,
-    like: SampleSpec | None = None,
-    *,
-    x: Annotated[
-        str, Field(description="path of the samples in the store, such as train/x; auto: by usual names")
-    ] = "auto",
-    y: Annotated[str, Field(description="path of the labels; auto: by usual names; none: no labels")] = "auto",
-) -> Source:
+def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
     """Open a store with a single array, or a group of arrays by usual names, as ``hdf5`` does.
 
     Raises:
@@ -28,14 +31,21 @@ def open_dataset(
         import zarr
     except ImportError:
         raise DataError(f"{where}: needs the package zarr: pip install 'aekit[arrays]'") from None
-    try:
+    with reading(where, "not a readable Zarr store"):
         store: Any = zarr.open(where, mode="r")
         arrays = {"data": store} if isinstance(store, zarr.Array) else dict(_arrays_of(store))
-        contents = read_named_arrays(arrays, lambda name: np.asarray(arrays[name][...]), where, x=x, y=y)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{where}: not a readable Zarr store ({reason})") from None
+        contents = read_named_arrays(arrays, lambda name: _load(arrays[name], f"{where}: {name}"), where, **options)
     return open_contents(contents, like)
+
+
+def _load(array: Any, place: str) -> np.ndarray:
+    codecs = json.dumps(array.metadata.to_dict(), default=str)
+    if "pickle" in codecs.lower():
+        raise DataError(f"{place}: it holds pickled Python objects, which are never loaded")
+    check_memory(math.prod(array.shape) * array.dtype.itemsize, f"{place}: an array of shape {array.shape}")
+    chunk = math.prod(getattr(array, "chunks", ())) * array.dtype.itemsize
+    check_memory(chunk, f"{place}: a chunk of shape {array.chunks}")
+    return np.asarray(array[...])
 
 
 def _arrays_of(group: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -48,7 +48,8 @@ class BetaTC(Variant):
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         mean, logvar = step.extras["mean"], step.extras["logvar"]
-        weights = mixture(len(mean), self.count if self.estimate == "stratified" else len(mean)).to(mean)
+        count = self.count if self.estimate == "stratified" else len(mean)
+        weights = mixture(len(mean), count, mean.device).to(mean.dtype)
         conditional, joint, marginal = log_densities(step.code, mean, logvar, weights)
         return {
             "information": self.alpha * (conditional - joint).mean(),
@@ -57,7 +58,7 @@ class BetaTC(Variant):
         }
 
 
-def mixture(size: int, count: int) -> Tensor:
+def mixture(size: int, count: int, device: torch.device | None = None) -> Tensor:
     """Return the (B, B) weights of a batch's posteriors in the density of each of its codes; rows sum to 1.
 
     A code's own posterior has its true weight, and the other posteriors of the batch stand for all others.
@@ -65,12 +66,13 @@ def mixture(size: int, count: int) -> Tensor:
     Args:
         size: B.
         count: number of samples in the training data.
+        device: of the weights; None: the CPU.
     """
     if size == 1:
-        return torch.ones(1, 1)
+        return torch.ones(1, 1, device=device)
     count = max(count, size)
     # The paper gives one of the other posteriors a different weight; this averages over which one.
-    return torch.full((size, size), (count - 1) / (count * (size - 1))).fill_diagonal_(1 / count)
+    return torch.full((size, size), (count - 1) / (count * (size - 1)), device=device).fill_diagonal_(1 / count)
 
 
 def log_densities(code: Tensor, mean: Tensor, logvar: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,6 +14,7 @@ from commands import Command
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, r2_score, roc_auc_score
+from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
@@ -394,6 +395,16 @@ def test_existing_clusters_are_found_and_counted(module: Any) -> None:
     if module is not hdbscan:
         assert result.chosen["clusters_without_labels"] == 5
         assert module.evaluate(x, y, split, ignore_labels=True).chosen_on == "validation"
+
+
+@pytest.mark.parametrize("clusters", [1, 3, 12])
+def test_a_full_mixture_is_that_of_scikit_learn(clusters: int) -> None:
+    x = load_digits().data
+    x = gaussian_mixture._whiten(x.astype(np.float32), np.arange(len(x)), 10)
+    ours = gaussian_mixture.FullMixture(x[:1200], clusters, 2, seed=4)
+    reference = GaussianMixture(clusters, reg_covar=1e-3, n_init=2, random_state=4).fit(x[:1200].astype(np.float64))
+    assert ours.score(x[1200:]) == pytest.approx(reference.score(x[1200:]), abs=1e-5)
+    assert (ours.predict(x[1200:]) == reference.predict(x[1200:])).mean() > 0.995
 
 
 def test_a_mixture_finds_elongated_clusters_that_k_means_cuts() -> None:

@@ -34,7 +34,8 @@ from aekit.nn.tiles import (
     random_grayscale,
     resize_tiles,
 )
-from aekit.objectives.base import Batch, Objective, PretextObjective, WeightedSum
+from aekit.objectives.base import Batch, Objective, PretextObjective
+from aekit.objectives.weighted_sum import WeightedSum
 from aekit.testing import conformance
 from aekit.training.batches import Batches
 from aekit.training.build import make_objective

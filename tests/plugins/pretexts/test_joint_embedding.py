@@ -17,6 +17,7 @@ from aekit_plugins.pretexts.simclr import nt_xent
 from aekit_plugins.pretexts.simsiam import SimSiam, mean_cosine_similarity
 from aekit_plugins.pretexts.vicreg import covariances, variance_hinge
 from commands import Command
+from interrupting import check_restored
 from torch import Tensor, nn
 
 import aekit
@@ -388,18 +389,7 @@ def test_what_is_logged_and_shown(name: str) -> None:
 def test_a_run_restored_in_the_middle_ends_bit_equal(name: str, tmp_path: Path) -> None:
     """Teacher, center and norms included."""
     samples, settings = held(), Settings(epochs=2, batch_size=16, precision="fp32")
-    whole = State.start(objective(name, samples), settings)
-    losses = [record["loss"] for record in train(whole, Batches(samples, 16, 0), settings)]
-    part = State.start(objective(name, samples), settings)
-    steps = train(part, Batches(samples, 16, 0), settings)
-    for _ in range(3):
-        next(steps)
-    part.save(tmp_path / "checkpoint")
-    fresh = State.start(objective(name, samples, seed=9), settings)
-    fresh.restore(tmp_path / "checkpoint")
-    assert [record["loss"] for record in train(fresh, Batches(samples, 16, 0), settings)] == losses[3:]
-    for key, tensor in whole.objective.state_dict().items():
-        assert torch.equal(tensor, fresh.objective.state_dict()[key]), key
+    check_restored(lambda seed: objective(name, samples, seed=seed), samples, settings, 3, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["vector", "series", "clip"])

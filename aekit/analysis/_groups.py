@@ -1,0 +1,55 @@
+"""Find out which samples must stay together in a cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from aekit.encoder.embeddings import Embeddings
+from aekit.errors import DataError
+from aekit.evaluation.checks.leakage import equal_rows
+from aekit.progress import Progress
+
+
+def sample_groups(embeddings: Embeddings, groups: Sequence[Any] | np.ndarray | None, progress: Progress) -> np.ndarray:
+    """Return (N,) group numbers: samples with equal embeddings stay together, and so do the samples of a group.
+
+    Args:
+        embeddings: of N samples.
+        groups: (N,) group of each sample, such as the patient; None: the recording or video that samples are windows of.
+        progress: receives a line on recordings that stay together.
+
+    Raises:
+        DataError: a wrong number of groups.
+    """
+    equal = equal_rows(np.asarray(embeddings.vectors, np.float32))
+    if groups is None:
+        groups = _recordings(embeddings, progress)
+    elif np.shape(groups) != (len(embeddings),):
+        raise DataError(f"groups of shape {np.shape(groups)} for {len(embeddings)} embeddings: expected one each")
+    if groups is None:
+        return equal
+    names = np.asarray(groups)
+    members = np.unique(names.astype(str) if names.dtype.kind == "O" else names, return_inverse=True)[1]
+    count = int(members.max()) + 1
+    size = count + int(equal.max()) + 1
+    links = coo_array((np.ones(len(equal), np.int8), (members, count + equal)), shape=(size, size))
+    return connected_components(links, directed=False)[1][members]
+
+
+def _recordings(embeddings: Embeddings, progress: Progress) -> np.ndarray | None:
+    located = embeddings.source()
+    if located is None or located[0].segment_starts is None:
+        return None
+    source, positions = located
+    assert source.segment_starts is not None
+    recordings = source.segment_starts[positions, 0]
+    count = len(np.unique(recordings))
+    if count < 2:
+        return None
+    progress.say(f"the windows of each of {count:,} recordings stay in one fold")
+    return recordings

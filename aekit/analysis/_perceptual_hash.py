@@ -1,0 +1,100 @@
+"""Hash how images look: the hash hardly changes when an image is resized or encoded again, and it follows the image when that is
+rotated, mirrored or cropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.fft import dctn
+
+SIDE = 64
+"""Side of the gray thumbnails that are hashed."""
+_POINTS, _FREQUENCIES = 32, 8
+SYMMETRIES = (
+    "upright",
+    "mirrored",
+    "flipped upside down",
+    "rotated by 180 degrees",
+    "transposed",
+    "rotated by 90 degrees",
+    "rotated by 270 degrees",
+    "transposed and rotated by 180 degrees",
+)
+"""The eight ways to lay a square onto itself, in the order of the hashes."""
+_SCALES = (0.9, 0.8, 0.7)
+_PLACES = (0, 0.5, 1)
+
+Window = tuple[int, int, int]
+"""Top, left and side of a square part of a thumbnail."""
+
+
+def _windows() -> list[Window]:
+    """Return the whole thumbnail, and parts of it at nine places."""
+    windows = [(0, 0, SIDE)]
+    for scale in _SCALES:
+        space = SIDE - round(scale * SIDE)
+        windows += [(round(top * space), round(left * space), SIDE - space) for top in _PLACES for left in _PLACES]
+    return windows
+
+
+WINDOWS = _windows()
+
+
+def gray_thumbnails(images: np.ndarray) -> np.ndarray:
+    """Reduce images to gray thumbnails.
+
+    Args:
+        images: (B, C, H, W) of any dtype; of several channels the first three count as red, green and blue.
+
+    Returns:
+        (B, SIDE, SIDE) uint8, from black to white whatever the brightness; images of one value become zeros.
+    """
+    planes = torch.from_numpy(np.ascontiguousarray(images)).float()
+    if planes.shape[1] >= 3:
+        planes = (planes[:, :3] * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    else:
+        planes = planes[:, :1]
+    small = torch.nn.functional.interpolate(planes, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)[
+        :, 0
+    ]
+    low, high = small.amin((1, 2), keepdim=True), small.amax((1, 2), keepdim=True)
+    varies = high - low > 1e-3 * torch.maximum(high.abs(), low.abs())  # more than rounding makes of one value
+    return ((small - low) * torch.where(varies, 255 / (high - low), 0)).round().byte().numpy()
+
+
+def window_hashes(thumbnails: np.ndarray, windows: Sequence[Window] = WINDOWS) -> np.ndarray:
+    """Hash windows of thumbnails in all eight symmetries: the signs of the lowest frequencies of a cosine transform.
+
+    Args:
+        thumbnails: (B, SIDE, SIDE) uint8.
+        windows: W windows: top, left and side.
+
+    Returns:
+        (B, W, 8, 8) uint8: 64 bits for each window and symmetry.
+    """
+    hashes = np.empty((len(thumbnails), len(windows), len(SYMMETRIES), 8), np.uint8)
+    tensors = torch.from_numpy(thumbnails).float()[:, None]
+    sign = np.where(np.arange(_FREQUENCIES) % 2, -1, 1).astype(np.float32)
+    for number, (top, left, side) in enumerate(windows):
+        part = tensors[:, :, top : top + side, left : left + side]
+        points = torch.nn.functional.interpolate(part, (_POINTS, _POINTS), mode="bilinear", antialias=True)[
+            :, 0
+        ].numpy()
+        waves = dctn(points, axes=(1, 2), norm="ortho")[:, :_FREQUENCIES, :_FREQUENCIES]
+        waves[:, 0, 0] = 0  # the mean
+        # Mirroring an image turns the sign of its odd frequencies; transposing it transposes them.
+        mirrored, flipped = waves * sign, waves * sign[:, None]
+        both = flipped * sign
+        ways = [waves, mirrored, flipped, both]
+        ways += [w.transpose(0, 2, 1) for w in (waves, mirrored, flipped, both)]
+        for way, turned in enumerate(ways):
+            hashes[:, number, way] = np.packbits(turned.reshape(len(turned), -1) > 0, axis=1)
+    return hashes
+
+
+def lay(thumbnail: np.ndarray, symmetry: int) -> np.ndarray:
+    """Return a square array (S, S) in one of the eight symmetries."""
+    turned = thumbnail[:: -1 if symmetry % 4 in (2, 3) else 1, :: -1 if symmetry % 2 else 1]
+    return turned.T if symmetry >= 4 else turned

@@ -1,0 +1,292 @@
+"""Choose samples to label next or to represent a data set, and show where it is sparse and where it repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from aekit._arguments import checked_arguments
+from aekit.analysis._inputs import open_or_embed
+from aekit.analysis._sample_selection import (
+    cover,
+    covering_distance,
+    densities,
+    represent,
+    select_typical,
+    select_uncertain,
+)
+from aekit.analysis._samples_image import draw_embedded
+from aekit.encoder.embeddings import Embeddings
+from aekit.errors import DataError, RecipeError, closest_name
+from aekit.evaluation.clusterers import choose_kmeans, order_by_size
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
+from aekit.io.atomic import atomic_folder, write_json
+from aekit.io.csv_files import write_csv
+from aekit.io.summaries import data_frame, html_summary
+from aekit.io.text_table import format_columns
+from aekit.nn.low_rank import project_to_span
+from aekit.progress_display import ProgressOption, open_progress
+
+FORMAT = 1
+Strategy = Literal["representative", "typical", "coverage", "uncertain"]
+NEIGHBORS = 10
+RARE, DENSE = 0.5, 2.0
+"""Densities below which a sample is rare, and above which it is in an over-represented region."""
+RANDOM_DRAWS, MAX_REGIONS, SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 5, 20, 10, 10, 6
+
+
+@dataclass(frozen=True)
+class Curation:
+    """Selected samples, and how densely each region of the embeddings is populated.
+
+    Attributes:
+        digest: digest of the encoder.
+        strategy: how samples were selected.
+        ids: (N,) names of all samples.
+        selected: (n,) rows of the selected samples, in order.
+        density: (N,) typical distance to the 10 nearest samples, divided by that of the sample: 1 is typical, below 0.5 rare.
+        regions: (N,) cluster numbers from 0, the largest first.
+        margins: (N,) difference between the two largest probabilities of a linear probe, NaN for labeled samples; or None.
+        labels: (N,) labels, or None.
+        distance: mean distance of all samples to the nearest selected or labeled one.
+        random_distance: the same for as many random samples, the mean of 5 draws.
+        notes: remarks.
+        image: the selected, the rarest and the most typical samples, or None if they are not available.
+    """
+
+    digest: str
+    strategy: str
+    ids: Sequence[str]
+    selected: np.ndarray
+    density: np.ndarray
+    regions: np.ndarray
+    margins: np.ndarray | None
+    labels: np.ndarray | None
+    distance: float
+    random_distance: float
+    notes: list[str] = field(default_factory=list)
+    image: Image.Image | None = None
+
+    @property
+    def selected_ids(self) -> list[str]:
+        """The ids of the selected samples, in order."""
+        return [self.ids[int(row)] for row in self.selected]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row per region: samples, selected ones, median density, and the sample of median density."""
+        rows = []
+        for region in range(int(self.regions.max()) + 1):
+            members = np.flatnonzero(self.regions == region)
+            order = members[np.argsort(self.density[members], kind="stable")]
+            density = float(np.median(self.density[members]))
+            kind = "rare" if density < RARE else "over-represented" if density > DENSE else ""
+            row = {"region": region, "samples": len(members), "selected": int(np.isin(self.selected, members).sum())}
+            rows.append(row | {"density": density, "kind": kind, "example": self.ids[int(order[len(order) // 2])]})
+        return rows
+
+    def conclusion(self) -> str:
+        """Return what was selected and how the data is distributed, as sentences without the last full stop."""
+        rare, dense = int((self.density < RARE).sum()), int((self.density > DENSE).sum())
+        ratio = self.distance / self.random_distance if self.random_distance > 0 else 1.0
+        return (
+            f"{len(self.selected):,} of {len(self.ids):,} samples selected ({self.strategy}): the mean distance to the nearest one "
+            f"is {ratio:.2f} times that of a random selection. {rare:,} samples are rare (density below {RARE}), "
+            f"{dense:,} are in over-represented regions (density above {DENSE:g})"
+        )
+
+    def text(self) -> str:
+        """Return a conclusion, the first selected samples, a table of the regions, and the notes."""
+        first = ", ".join(self.selected_ids[:SHOWN])
+        more = ", ..." if len(self.selected) > SHOWN else ""
+        return "\n".join(
+            [f"{self.conclusion()}.", f"selected: {first}{more}", format_columns(self.rows()[:SHOWN]), *self.notes]
+        )
+
+    def __repr__(self) -> str:
+        return f"<Curation: {len(self.selected):,} of {len(self.ids):,} samples selected ({self.strategy})>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"{self.conclusion()}.", self.notes, self.rows(), image=self.image)
+
+    def _columns(self) -> dict[str, Any]:
+        rank = np.full(len(self.ids), -1)
+        rank[self.selected] = np.arange(len(self.selected))
+        columns: dict[str, Any] = {"id": list(self.ids), "selected": rank, "density": self.density}
+        columns |= {"region": self.regions}
+        columns |= {} if self.margins is None else {"margin": self.margins}
+        return columns | ({} if self.labels is None else {"label": self.labels})
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample: id as the index, the place among the selected from 0 or -1, density,
+        region, and margin and label where present."""
+        return data_frame(self._columns()).set_index("id")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the selection and the regions as plain JSON."""
+        return {
+            "format": FORMAT,
+            "encoder": self.digest,
+            "strategy": self.strategy,
+            "samples": len(self.ids),
+            "selected": self.selected_ids,
+            "distance": self.distance,
+            "random_distance": self.random_distance,
+            "rare": [self.ids[int(row)] for row in np.argsort(self.density, kind="stable") if self.density[row] < RARE],
+            "regions": self.rows(),
+            "notes": self.notes,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write ``selected.csv``, ``samples.csv``, ``curation.json`` and ``image.png`` into an existing folder."""
+        with (folder / "selected.csv").open("w", encoding="utf-8", newline="") as file:
+            densities = (f"{self.density[row]:.4g}" for row in self.selected)
+            write_csv(file, ["id", "density", "region"], zip(self.selected_ids, densities, self.regions[self.selected]))
+        columns = self._columns()
+        with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as file:
+            cells = ([f"{v:.4g}" for v in c] if getattr(c, "dtype", None) == float else c for c in columns.values())
+            write_csv(file, list(columns), zip(*cells))
+        write_json(folder / "curation.json", self.to_dict())
+        if self.image is not None:
+            self.image.save(folder / "image.png")
+
+
+@checked_arguments
+def curate(
+    embeddings: Any,
+    n: int = 100,
+    *,
+    strategy: Strategy = "representative",
+    labels: Any = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    progress: ProgressOption = None,
+) -> Curation:
+    """Select samples to label next, or a representative subset, and find rare and over-represented regions.
+
+    Args:
+        embeddings: `aekit.Embeddings`, their folder or vectors (N, D); or a run or its encoder, whose training data is embedded.
+        n: number of samples to select.
+        strategy: ``representative`` selects the samples nearest to the centers of n clusters; ``typical`` the most typical
+            samples of clusters without labels (TypiClust; Hacohen et al., 2022); ``coverage`` the sample farthest from all
+            others, again and again (k-center; Sener and Savarese, 2018); ``uncertain`` those of which a linear probe on the
+            labels is least sure.
+        labels: (N,) classes; None, NaN and "" stand for a sample without a label, and only these are selected. Default: the
+            stored labels, where some samples have none.
+        out: new folder for the tables, the summary and the image.
+        seed: seed of the clusters and of the random selection for comparison.
+        device: device that the encoder of a run computes on; default: the CPU.
+        progress: shows a bar, as in `aekit.fit`.
+
+    Returns:
+        The selected samples, and the density and region of every sample.
+
+    Raises:
+        DataError: too few samples, or labels that the strategy cannot use.
+        RecipeError: another strategy, or n below 1.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> vectors = np.random.default_rng(0).normal(size=(200, 4)) + 9 * np.eye(4)[np.arange(200) % 4]
+        >>> chosen = aekit.curate(vectors, 4)
+        >>> sorted(int(name) % 4 for name in chosen.selected_ids)  # one of each group
+        [0, 1, 2, 3]
+    """
+    progress = open_progress(progress)
+    if strategy not in get_args(Strategy):
+        near = closest_name(strategy, get_args(Strategy))
+        raise RecipeError([f"strategy = {strategy!r}: expected {', '.join(get_args(Strategy))}{near}"])
+    if n < 1:
+        raise RecipeError([f"n = {n}: expected at least 1"])
+    embeddings = open_or_embed(embeddings, progress, device)
+    vectors = np.asarray(embeddings.vectors, np.float32)
+    codes, covered, notes = _labeled(embeddings, labels, strategy)
+    free = np.setdiff1d(np.arange(len(vectors)), covered)
+    if len(free) <= n or len(vectors) < 5:
+        kind = "samples" if len(free) == len(vectors) else "samples without a label"
+        raise DataError(f"n = {n}: expected less than the {len(free)} {kind}, and at least 5 samples in all")
+    margins = None
+    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+        with progress.task("select", n) as task:
+            if strategy == "coverage":
+                selected = cover(vectors, covered, free, n)
+            elif strategy == "typical":
+                selected = select_typical(vectors, covered, free, n, seed)
+            elif strategy == "representative":
+                selected = represent(vectors, free, n, seed)
+            else:
+                selected, margins = select_uncertain(vectors, codes, covered, free, n, seed)
+            task.advance(n)
+        density = densities(vectors, NEIGHBORS)
+        regions, _ = order_by_size(vectors, choose_kmeans(project_to_span(vectors), _regions(len(vectors)), seed)[0])
+        generator = np.random.default_rng(seed)
+        draws = [generator.choice(free, n, replace=False) for _ in range(RANDOM_DRAWS)]
+        result = Curation(
+            digest=embeddings.digest,
+            strategy=strategy,
+            ids=embeddings.ids,
+            selected=selected,
+            density=density,
+            regions=regions,
+            margins=margins,
+            labels=embeddings.labels,
+            distance=covering_distance(vectors, np.concatenate([covered, selected])),
+            random_distance=float(
+                np.mean([covering_distance(vectors, np.concatenate([covered, draw])) for draw in draws])
+            ),
+            notes=notes,
+            image=_image(embeddings, selected, density),
+        )
+        if folder is not None:
+            result.save(folder)
+    return result
+
+
+def _regions(count: int) -> int:
+    """Return the number of regions that N samples are divided into."""
+    return int(min(MAX_REGIONS, max(2, count // 20)))
+
+
+def _labeled(embeddings: Embeddings, labels: Any, strategy: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return (N,) class numbers, the rows with a label, and remarks."""
+    count = len(embeddings)
+    targets, _ = make_targets(embeddings.labels if labels is None else labels, count, what="embeddings")
+    covered, codes, notes = np.empty(0, np.intp), np.zeros(count, np.intp), []
+    if targets is not None and targets.has_target.all() and labels is None and strategy != "uncertain":
+        notes.append(
+            "every sample has a label already: samples were selected as if none had; pass labels to change that"
+        )
+    elif targets is not None:
+        covered = np.flatnonzero(targets.has_target)
+    if strategy != "uncertain":
+        return codes, covered, notes
+    if targets is None:
+        raise DataError(
+            "strategy 'uncertain' needs labels for some samples: pass labels (--labels), or choose another strategy"
+        )
+    if targets.kind != "classes":
+        raise DataError(f"the labels are {TARGET_DESCRIPTIONS[targets.kind]}: 'uncertain' expects one class per sample")
+    if len(covered) == count:
+        raise DataError("every sample has a label: there is nothing to label next")
+    codes[covered] = np.unique(targets.values[covered], return_inverse=True)[1]
+    return codes, covered, notes
+
+
+def _image(embeddings: Embeddings, selected: np.ndarray, density: np.ndarray) -> Image.Image | None:
+    """Draw the first selected samples, the rarest, and those in the densest places."""
+    order = np.argsort(density, kind="stable")
+    shown = selected[: IMAGE_COLUMNS * (IMAGE_ROWS - 2)]
+    rows = [shown[start : start + IMAGE_COLUMNS] for start in range(0, len(shown), IMAGE_COLUMNS)]
+    titles = ["selected" if not number else "" for number in range(len(rows))] + ["rarest", "densest"]
+    rows += [order[:IMAGE_COLUMNS], order[::-1][:IMAGE_COLUMNS]]
+    return draw_embedded(embeddings, rows, row_titles=titles, title="selected, rare and over-represented samples")

@@ -1,0 +1,224 @@
+"""Find exact and near duplicates, and say which sample of each group to keep."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aekit._arguments import checked_arguments
+from aekit.analysis._duplicate_groups import Collection, group_pairs, near_embeddings, open_collection
+from aekit.analysis._duplicate_pairs import Pair, look_at, similar_pairs
+from aekit.analysis._perceptual_hash import SYMMETRIES
+from aekit.data.readers.folders import warn_if_inside
+from aekit.data.source import read_valid
+from aekit.io.atomic import atomic_folder, write_json
+from aekit.io.csv_files import write_csv
+from aekit.io.summaries import data_frame, html_summary
+from aekit.io.text_table import format_columns
+from aekit.progress_display import ProgressOption, open_progress
+from aekit.visualization.image_grid import draw_grid
+
+FORMAT = 1
+SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 6, 20
+COLUMNS = ("group", "keep", "data", "id", "kind", "similarity", "reason")
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of samples that are equal or nearly so.
+
+    Attributes:
+        samples: number of samples that were compared.
+        rows: a row per sample of each group, the one to keep first: group, keep, data (1 or 2), id, kind, similarity, reason.
+            The kind relates a sample to the one to keep: equal, re-encoded, resized, cropped, mirrored, near, ...
+        notes: remarks on what was compared.
+        image: the largest groups, the image to keep first; or None.
+    """
+
+    samples: int
+    rows: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+    image: Image.Image | None = None
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The ids of each group, the one to keep first."""
+        numbers: dict[int, list[str]] = {}
+        for row in self.rows:
+            numbers.setdefault(row["group"], []).append(row["id"])
+        return list(numbers.values())
+
+    def conclusion(self) -> str:
+        """Return how many duplicates there are, as a sentence without its full stop."""
+        groups = self.groups
+        if not groups:
+            return f"No duplicates among {self.samples:,} samples"
+        extra = sum(not row["keep"] for row in self.rows)
+        equal = sum(row["kind"] == "equal" for row in self.rows)
+        return (
+            f"{extra:,} of {self.samples:,} samples are duplicates of others, {equal:,} of them exact; keeping one of each of "
+            f"{len(groups):,} groups leaves {self.samples - extra:,} samples. Nothing was deleted"
+        )
+
+    def text(self) -> str:
+        """Return a conclusion, the first groups, and the notes."""
+        shown = [{name: row[name] for name in COLUMNS if name != "data"} for row in self.rows[:SHOWN]]
+        shown = [row | {"keep": "yes" if row["keep"] else ""} for row in shown]
+        return "\n".join([f"{self.conclusion()}.", *([format_columns(shown)] if shown else []), *self.notes])
+
+    def __repr__(self) -> str:
+        return f"<Duplicates: {len(self.groups):,} groups among {self.samples:,} samples>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"{self.conclusion()}.", self.notes, self.rows, image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample of each group."""
+        return data_frame([dict(row) for row in self.rows] or {name: [] for name in COLUMNS})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the groups as plain JSON."""
+        summary = {"format": FORMAT, "encoder": "", "samples": self.samples, "groups": len(self.groups)}
+        return summary | {"duplicates": self.rows, "notes": self.notes}
+
+    def save(self, folder: Path) -> None:
+        """Write ``duplicates.csv``, ``duplicates.json`` and ``image.png`` into an existing folder."""
+        with (folder / "duplicates.csv").open("w", encoding="utf-8", newline="") as file:
+            write_csv(file, COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in self.rows))
+        write_json(folder / "duplicates.json", self.to_dict())
+        if self.image is not None:
+            self.image.save(folder / "image.png")
+
+
+def _cell(value: Any) -> Any:
+    return (
+        ("yes" if value else "no") if isinstance(value, bool) else f"{value:.4g}" if isinstance(value, float) else value
+    )
+
+
+@checked_arguments
+def find_duplicates(
+    data: Any,
+    other: Any = None,
+    *,
+    options: dict[str, Any] | None = None,
+    out: str | Path | None = None,
+    device: str | None = None,
+    progress: ProgressOption = None,
+) -> Duplicates:
+    """Find exact and near duplicates in data, or between two data sets. Nothing is deleted.
+
+    Samples with equal content are exact duplicates. Images are near duplicates if they look alike after being rotated by a
+    multiple of 90 degrees, mirrored, resized, cropped by up to 30%, or encoded again: candidates are found by a perceptual hash
+    (and in embeddings among the nearest neighbors), aligned, and compared pixel by pixel. Other samples need embeddings: near
+    duplicates lie at a tenth of the typical distance between neighbors.
+
+    Args:
+        data: `aekit.Embeddings` or their folder, or a run or its encoder, whose training data is embedded; or the samples
+            themselves, anything that `aekit.open_data` takes.
+        other: a second data set, as `data`: only duplicates between both are searched, and samples of `data` are kept.
+        options: options of the sources that open the data, by source name.
+        out: new folder for the table, the summary and the image.
+        device: device that the encoder of a run computes on; default: the CPU.
+        progress: shows a bar, as in `aekit.fit`.
+
+    Returns:
+        The groups. The sample to keep has the most pixels, then the largest file, then the first place.
+
+    Raises:
+        DataError: unusable data, or samples of two kinds.
+        IdentityError: embeddings of two encoders.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> images = np.random.default_rng(0).integers(0, 255, (6, 3, 32, 32), dtype=np.uint8)
+        >>> images[4], images[5] = images[1], images[2, :, :, ::-1]
+        >>> found = aekit.find_duplicates(images)
+        >>> found.groups, [row["kind"] for row in found.rows]
+        ([['1', '4'], ['2', '5']], ['', 'equal', '', 'mirrored'])
+    """
+    progress = open_progress(progress)
+    warn_if_inside(out, data)
+    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+        collection = open_collection(data, other, options, device, progress)
+        equal = collection.equal_pairs(progress)
+        pairs: list[Pair] = []
+        notes = list(collection.notes)
+        neighbors, near = near_embeddings(collection, progress)
+        if collection.images:
+            looks = collection.joined_looks([look_at(*part, progress) for part in collection.images])
+            if unusable := int((~looks.usable).sum()):
+                notes.append(
+                    f"{unusable:,} images cannot be read or have a single color: compared by their content only"
+                )
+            pairs, near = similar_pairs(looks, collection.is_other, neighbors, progress), []
+        rows, members = _rows(collection, equal, pairs, near)
+        result = Duplicates(len(collection.ids), rows, notes, _image(collection, members))
+        if folder is not None:
+            result.save(folder)
+    return result
+
+
+def _rows(
+    collection: Collection, equal: list[tuple[int, int]], pairs: list[Pair], near: list[tuple[int, int, float]]
+) -> tuple[list[dict[str, Any]], list[list[int]]]:
+    """Return a row for each sample of each group, and the samples of each group, the one to keep first."""
+    links = [*equal, *((p.first, p.second) for p in pairs), *((a, b) for a, b, _ in near)]
+    by_link: dict[tuple[int, int], tuple[str, float]] = {(min(a, b), max(a, b)): ("near", 1 - f) for a, b, f in near}
+    for pair in sorted(pairs, key=lambda pair: (not pair.cropped, pair.correlation)):
+        key = (min(pair.first, pair.second), max(pair.first, pair.second))
+        by_link[key] = (_kind(pair, collection), pair.correlation)
+    by_link |= {(min(a, b), max(a, b)): ("equal", 1.0) for a, b in equal}
+    rows, groups = [], []
+    for number, members in enumerate(group_pairs(links, len(collection.ids))):
+        members = sorted(members, key=collection.preference)
+        kept = members[0]
+        groups.append(members)
+        for row in members:
+            # In a group of three, the kept sample and another one may be linked through the third only.
+            unlinked = "equal" if collection.hashes[row] == collection.hashes[kept] else "near"
+            link = by_link.get((min(row, kept), max(row, kept)), (unlinked, None if unlinked == "near" else 1.0))
+            rows.append(
+                {
+                    "group": number,
+                    "keep": row == kept,
+                    "data": 2 if collection.is_other is not None and collection.is_other[row] else 1,
+                    "id": collection.ids[row],
+                    "kind": "" if row == kept else link[0],
+                    "similarity": None if row == kept else link[1],
+                    "reason": collection.reason(members) if row == kept else "",
+                }
+            )
+    return rows, groups
+
+
+def _kind(pair: Pair, collection: Collection) -> str:
+    sizes = [collection.size(row) for row in (pair.first, pair.second)]
+    words = [SYMMETRIES[pair.symmetry]] if pair.symmetry else []
+    if pair.cropped:
+        words.append("cropped")
+    elif not words and None not in sizes and sizes[0] != sizes[1]:
+        words.append("resized")
+    return ", ".join(words) or "re-encoded"
+
+
+def _image(collection: Collection, groups: list[list[int]]) -> Image.Image | None:
+    """Draw the largest groups, the image to keep first."""
+    largest = sorted(groups, key=len, reverse=True)[:IMAGE_ROWS]
+    if not collection.images or not largest:
+        return None
+    cells = []
+    for members in largest:
+        located = [collection.locate(row) for row in members[:IMAGE_COLUMNS]]
+        cells.append([read_valid(source, np.array([place]))[0][0] for source, place in located])
+    title = "duplicates, the largest groups first; in each row, the image to keep and its duplicates"
+    return draw_grid(cells, collection.images[0][0].spec, row_titles=[str(len(g)) for g in largest], title=title)

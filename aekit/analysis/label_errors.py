@@ -1,0 +1,249 @@
+"""Find labels that are probably wrong, by predictions of classifiers that were not fitted on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from aekit._arguments import checked_arguments
+from aekit.analysis._groups import sample_groups
+from aekit.analysis._inputs import open_or_embed
+from aekit.analysis._label_noise import held_out_probabilities, wrong_label_probabilities
+from aekit.analysis._samples_image import draw_embedded
+from aekit.encoder.embeddings import Embeddings
+from aekit.errors import DataError, RecipeError
+from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
+from aekit.evaluation.model_selection import assign_folds
+from aekit.io.atomic import atomic_folder, write_json
+from aekit.io.csv_files import write_csv
+from aekit.io.summaries import data_frame, html_summary
+from aekit.io.text_table import format_columns
+from aekit.progress import warn
+from aekit.progress_display import ProgressOption, open_progress
+
+FORMAT = 1
+PROBABLY = 0.5
+"""Score above which a label is called probably wrong."""
+MIN_OTHERS = 2
+"""Samples of its class outside of a sample's fold that are needed to assess its label."""
+SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 8, 5
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """Labels and how probably they are wrong, the most suspicious label first.
+
+    Attributes:
+        digest: digest of the encoder.
+        ids: (N,) names of the samples whose labels were assessed.
+        labels: (N,) their labels.
+        suggested: (N,) the most probable label of each; the given one where it is probably right.
+        scores: (N,) probability that the label is wrong, in 0..1.
+        accuracy: fraction of the labels that the cross-validated classifiers predict.
+        notes: remarks on what was left out.
+        image: the most suspicious samples, or None if the samples are not available.
+    """
+
+    digest: str
+    ids: list[str]
+    labels: np.ndarray
+    suggested: np.ndarray
+    scores: np.ndarray
+    accuracy: float
+    notes: list[str] = field(default_factory=list)
+    image: Image.Image | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of labels that are probably wrong: their score is above 0.5."""
+        return int((self.scores > PROBABLY).sum())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row per sample: id, label, suggested label, and score."""
+        return [
+            {"id": name, "label": str(label), "suggested": str(suggested), "score": float(score)}
+            for name, label, suggested, score in zip(self.ids, self.labels, self.suggested, self.scores)
+        ]
+
+    def confusions(self) -> list[dict[str, Any]]:
+        """Return a row per pair of label and suggested label among the probably wrong ones, the most frequent first."""
+        pairs = Counter((row["label"], row["suggested"]) for row in self.rows()[: self.count])
+        return [{"label": a, "suggested": b, "samples": number} for (a, b), number in pairs.most_common()]
+
+    def conclusion(self) -> str:
+        """Return how many labels are probably wrong, as a sentence without its full stop."""
+        expected = float(self.scores.sum())
+        return (
+            f"Probably wrong: {self.count:,} of {len(self.ids):,} labels; expected by the sum of the scores: {expected:,.1f} "
+            f"({100 * expected / len(self.ids):.1f}%). "
+            f"Cross-validated classifiers predict {100 * self.accuracy:.1f}% of the labels"
+        )
+
+    def text(self) -> str:
+        """Return a conclusion, the most suspicious samples, and the notes."""
+        shown = self.rows()[: min(SHOWN, self.count)]
+        return "\n".join([f"{self.conclusion()}.", *([format_columns(shown)] if shown else []), *self.notes])
+
+    def __repr__(self) -> str:
+        return f"<LabelErrors: {self.count:,} of {len(self.ids):,} labels probably wrong>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return html_summary(f"{self.conclusion()}.", self.notes, self.rows(), image=self.image)
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample: id as the index, label, suggested and score."""
+        columns = {"id": self.ids, "label": self.labels, "suggested": self.suggested, "score": self.scores}
+        return data_frame(columns).set_index("id")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers and the probably wrong labels as plain JSON."""
+        return {
+            "format": FORMAT,
+            "encoder": self.digest,
+            "samples": len(self.ids),
+            "probably_wrong": self.count,
+            "expected_wrong": float(self.scores.sum()),
+            "accuracy": self.accuracy,
+            "confusions": self.confusions(),
+            "labels": self.rows()[: self.count],
+            "notes": self.notes,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write ``label_errors.csv``, ``label_errors.json`` and ``image.png`` into an existing folder."""
+        with (folder / "label_errors.csv").open("w", encoding="utf-8", newline="") as file:
+            scores = (f"{score:.6g}" for score in self.scores)
+            write_csv(file, ["id", "label", "suggested", "score"], zip(self.ids, self.labels, self.suggested, scores))
+        write_json(folder / "label_errors.json", self.to_dict())
+        if self.image is not None:
+            self.image.save(folder / "image.png")
+
+
+@checked_arguments
+def find_label_errors(
+    embeddings: Any,
+    labels: Any = None,
+    *,
+    groups: Any = None,
+    folds: int = 5,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    progress: ProgressOption = None,
+) -> LabelErrors:
+    """Find labels that are probably wrong.
+
+    A linear probe and nearest neighbors predict the label of each sample without having seen it. Confident learning (Northcutt,
+    Jiang and Chuang, 2021) estimates from the confident predictions how often each class is labeled as each other one, and
+    Bayes' rule turns both into the probability that a label is wrong.
+
+    Args:
+        embeddings: `aekit.Embeddings`, their folder or vectors (N, D); or a run or its encoder, whose training data is embedded.
+        labels: (N,) classes; default: those stored with the embeddings. None, NaN and "" stand for a missing label.
+        groups: (N,) group of each sample, such as the patient: the labels of a group are predicted from other groups. Samples
+            with equal embeddings, and by default the windows of a recording, are such a group too.
+        folds: number of folds of the cross-validation.
+        out: new folder for the table, the summary and the image.
+        seed: seed of the folds.
+        device: device that the encoder of a run computes on; default: the CPU.
+        progress: shows a bar, as in `aekit.fit`.
+
+    Returns:
+        The labels, the most suspicious first.
+
+    Raises:
+        DataError: no labels, labels that are not classes, a single class, or too few samples.
+        RecipeError: fewer than 2 folds.
+
+    Examples:
+        >>> import numpy as np
+        >>> import aekit
+        >>> labels = np.repeat(["cat", "dog"], 50)
+        >>> vectors = np.random.default_rng(0).normal(size=(100, 8)) + 4 * (labels == "dog")[:, None]
+        >>> labels[[3, 70]] = "dog", "cat"
+        >>> errors = aekit.find_label_errors(vectors, labels)
+        >>> errors.count, sorted(errors.ids[:2])
+        (2, ['3', '70'])
+    """
+    progress = open_progress(progress)
+    if folds < 2:
+        raise RecipeError([f"folds = {folds}: expected at least 2"])
+    embeddings = open_or_embed(embeddings, progress, device)
+    codes, names, rows, notes = _classes(embeddings, labels)
+    units = np.unique(sample_groups(embeddings, groups, progress)[rows], return_inverse=True)[1]
+    first = np.unique(units, return_index=True)[1]
+    if len(first) < 2:
+        raise DataError(f"all {len(rows)} labeled samples are of one group or equal: expected at least two groups")
+    folds = min(folds, len(first))
+    held_out = assign_folds(codes[first], len(first), folds, seed)[units]
+    in_fold = np.zeros((len(names), folds), np.intp)
+    np.add.at(in_fold, (codes, held_out), 1)
+    assessed = (in_fold.sum(1, keepdims=True) - in_fold)[codes, held_out] >= MIN_OTHERS
+    if not assessed.any():
+        raise DataError(f"{len(rows)} labeled samples of {len(names)} classes: expected at least 3 of a class")
+    if not assessed.all():
+        left_out = np.unique(codes[~assessed])
+        warn(
+            f"label errors: {int((~assessed).sum())} labels cannot be assessed, as too few other samples have the same one, "
+            f"e.g. {str(names[left_out[0]])!r}"
+        )
+        notes.append(f"{int((~assessed).sum()):,} labels of rare classes were not assessed")
+    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+        vectors = np.asarray(embeddings.vectors, np.float32)[rows]
+        probabilities = held_out_probabilities(vectors, codes, held_out, len(names), progress)[assessed]
+        scores, suggested = wrong_label_probabilities(probabilities, codes[assessed])
+        order = np.argsort(-scores, kind="stable")
+        kept = rows[assessed][order]
+        labels, suggested = names[codes[assessed][order]], names[suggested[order]]
+        result = LabelErrors(
+            digest=embeddings.digest,
+            ids=[embeddings.ids[int(row)] for row in kept],
+            labels=labels,
+            suggested=suggested,
+            scores=scores[order],
+            accuracy=float((probabilities.argmax(1) == codes[assessed]).mean()),
+            notes=notes,
+            image=_image(embeddings, kept, labels, suggested, scores[order]),
+        )
+        if folder is not None:
+            result.save(folder)
+    return result
+
+
+def _classes(embeddings: Embeddings, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Return (M,) class numbers, (C,) classes, the (M,) rows with a label, and remarks."""
+    targets, _ = make_targets(embeddings.labels if labels is None else labels, len(embeddings), what="embeddings")
+    if targets is None:
+        raise DataError("the embeddings have no labels: pass labels (--labels)")
+    if targets.kind != "classes":
+        raise DataError(f"the labels are {TARGET_DESCRIPTIONS[targets.kind]}: expected one class per sample")
+    rows = np.flatnonzero(targets.has_target)
+    names, codes = np.unique(targets.values[rows], return_inverse=True)
+    if len(names) < 2:
+        raise DataError(f"all {len(rows)} labels are {str(names[0])!r}: expected at least two classes")
+    missing = len(embeddings) - len(rows)
+    return codes, names, rows, [f"{missing:,} samples without a label were not assessed"] if missing else []
+
+
+def _image(
+    embeddings: Embeddings, rows: np.ndarray, labels: Sequence[Any], suggested: Sequence[Any], scores: np.ndarray
+) -> Image.Image | None:
+    """Draw the most suspicious samples with their label and the suggested one."""
+    count = min(int((scores > PROBABLY).sum()), IMAGE_COLUMNS * IMAGE_ROWS)
+    if not count:
+        return None
+    starts = range(0, count, IMAGE_COLUMNS)
+    shown = [slice(start, min(start + IMAGE_COLUMNS, count)) for start in starts]
+    captions = [[f"{a} > {b}" for a, b in zip(labels[part], suggested[part])] for part in shown]
+    title = "probably wrong labels, the most suspicious first: label > suggested label"
+    return draw_embedded(embeddings, [rows[part] for part in shown], captions=captions, title=title)

@@ -1,0 +1,71 @@
+"""`aekit curate`: select samples to label next, or a representative subset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import aekit
+from aekit.cli.options import (
+    choice_option,
+    device_option,
+    json_option,
+    labels_option,
+    print_json,
+    quiet_option,
+    seed_option,
+)
+from aekit.progress import Progress
+
+
+@click.command()
+@click.argument("embeddings")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
+@click.option(
+    "-n", "--samples", "n", type=click.IntRange(min=1), default=100, show_default=True, help="Samples to select."
+)
+@choice_option(
+    "--strategy",
+    ["representative", "typical", "coverage", "uncertain"],
+    "How samples are selected; uncertain needs labels for some.",
+)
+@labels_option
+@seed_option("the clusters")
+@device_option
+@json_option("curation.json")
+@quiet_option
+def curate(
+    embeddings: str,
+    out: str,
+    n: int,
+    strategy: Any,
+    labels: str | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+    progress: Progress,
+) -> None:
+    """Select samples of EMBEDDINGS to label next, or a representative subset; find rare and over-represented regions.
+
+    Samples without a label are selected, where some have one.
+    """
+    from aekit.analysis._inputs import open_or_embed
+    from aekit.evaluation.labels import read_labels
+
+    opened = open_or_embed(embeddings, progress, device)
+    curation = aekit.curate(
+        opened,
+        n,
+        strategy=strategy,
+        labels=read_labels(labels, opened.ids)[0] if labels else None,
+        out=out,
+        seed=seed,
+        progress=progress,
+    )
+    if as_json:
+        print_json(curation.to_dict())
+        return
+    click.echo(curation.text())
+    image = f"; image in {out}/image.png" if curation.image else ""
+    click.echo(f"selected samples in {out}/selected.csv, all samples in {out}/samples.csv{image}")

@@ -1,0 +1,44 @@
+"""`aekit duplicates`: find exact and near duplicates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import aekit
+from aekit.cli.options import device_option, json_option, print_json, quiet_option, set_option, source_options
+from aekit.progress import Progress
+
+
+@click.command()
+@click.argument("data")
+@click.argument("other", required=False)
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
+@set_option("data.images.column=path")
+@device_option
+@json_option("duplicates.json")
+@quiet_option
+def duplicates(
+    data: str,
+    other: str | None,
+    out: str,
+    overrides: dict[str, Any],
+    device: str,
+    as_json: bool,
+    progress: Progress,
+) -> None:
+    """Find exact and near duplicates in DATA, or between DATA and OTHER. Nothing is deleted.
+
+    Both are samples, such as a folder of images, or embeddings written by `aekit embed`. Images are found rotated, mirrored,
+    resized, cropped and encoded again; other samples by their embeddings.
+    """
+    duplicates = aekit.find_duplicates(
+        data, other, options=source_options(overrides), out=out, device=device, progress=progress
+    )
+    if as_json:
+        print_json(duplicates.to_dict())
+        return
+    click.echo(duplicates.text())
+    image = f"; image in {out}/image.png" if duplicates.image else ""
+    click.echo(f"every group in {out}/duplicates.csv{image}")

@@ -1,0 +1,66 @@
+"""`aekit label-errors`: find labels that are probably wrong."""
+
+from __future__ import annotations
+
+import click
+
+import aekit
+from aekit.cli.options import (
+    device_option,
+    groups_option,
+    json_option,
+    labels_option,
+    print_json,
+    quiet_option,
+    seed_option,
+)
+from aekit.progress import Progress
+
+
+@click.command("label-errors")
+@click.argument("embeddings")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Folder to write.")
+@labels_option
+@groups_option("fold")
+@click.option(
+    "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Folds of the cross-validation."
+)
+@seed_option("the folds")
+@device_option
+@json_option("label_errors.json")
+@quiet_option
+def label_errors(
+    embeddings: str,
+    out: str,
+    labels: str | None,
+    groups: str | None,
+    folds: int,
+    seed: int,
+    device: str,
+    as_json: bool,
+    progress: Progress,
+) -> None:
+    """Find labels of EMBEDDINGS that are probably wrong, and suggest others. No label is changed.
+
+    Each label is predicted by a linear probe and nearest neighbors that did not see it.
+    """
+    from aekit.analysis._inputs import open_or_embed
+    from aekit.evaluation.labels import read_labels
+    from aekit.evaluation.splits import groups_from_ids
+
+    opened = open_or_embed(embeddings, progress, device)
+    errors = aekit.find_label_errors(
+        opened,
+        read_labels(labels, opened.ids)[0] if labels else None,
+        groups=groups_from_ids(opened.ids, groups) if groups else None,
+        folds=folds,
+        out=out,
+        seed=seed,
+        progress=progress,
+    )
+    if as_json:
+        print_json(errors.to_dict())
+        return
+    click.echo(errors.text())
+    image = f"; image in {out}/image.png" if errors.image else ""
+    click.echo(f"every label, the most suspicious first, in {out}/label_errors.csv{image}")

@@ -1,0 +1,144 @@
+"""Read files that may be damaged or hostile: whatever a library raises about one becomes one line, in one place."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from aekit.errors import AekitError, DataError, first_line, print_traceback
+from aekit.io.memory import read_limit, too_large
+
+_SPECIAL = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_CHUNK = 2**22
+
+
+@contextmanager
+def reading(path: str | Path, complaint: str = "damaged") -> Iterator[None]:
+    """Turn what the code inside raises about a file into a `DataError` of one line; errors of aekit pass.
+
+    Args:
+        path: the file or folder that is read.
+        complaint: what is said of it in front of the library's own words, such as ``not a readable table``.
+
+    Raises:
+        DataError: the file cannot be read; or it is a pipe, a socket or a device, which would block.
+
+    Examples:
+        >>> with reading("broken.csv", "not a readable table"):
+        ...     raise ValueError("row 3 has 2 cells")
+        Traceback (most recent call last):
+        aekit.errors.DataError: broken.csv: not a readable table (row 3 has 2 cells)
+    """
+    refuse_special(path)
+    try:
+        yield
+    except AekitError:
+        raise
+    except Exception as error:  # a damaged file can make a library raise anything
+        print_traceback(error)
+        raise DataError(f"{path}: {reason_of(error, complaint)}") from None
+
+
+def reason_of(error: Exception, complaint: str = "damaged") -> str:
+    """Say in a line why a file cannot be read."""
+    if isinstance(error, OSError) and error.errno and error.strerror and os.strerror(error.errno) == error.strerror:
+        return f"cannot be read ({error.strerror})"
+    if isinstance(error, MemoryError):
+        return f"does not fit in memory ({first_line(error)}), or says so although it is {complaint}"
+    return f"{complaint} ({first_line(error)})"
+
+
+def refuse_special(path: str | Path) -> None:
+    """Refuse pipes, sockets and devices, of which reading may never end.
+
+    Raises:
+        DataError: it is one.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # whoever opens it says what is wrong
+        return
+    for is_kind, name in _SPECIAL:
+        if is_kind(mode):
+            raise DataError(f"{path}: is {name}; expected a file: save its content to one first")
+
+
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_all(stream: _Stream, path: str | Path, size: int | None = None) -> bytes:
+    """Read what a stream unpacks, a piece at a time.
+
+    Args:
+        stream: of the unpacked bytes.
+        path: where they come from, for messages.
+        size: most bytes to read; None: all.
+
+    Raises:
+        DataError: they take more memory than `aekit.io.memory.read_limit`.
+    """
+    limit, parts, total = read_limit(), list[bytes](), 0
+    while size is None or total < size:
+        part = stream.read(_CHUNK if size is None else min(_CHUNK, size - total))
+        if not part:
+            break
+        total += len(part)
+        if total > limit:
+            raise too_large("more", f"{path}: unpacked, its content", limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+class FileSize:
+    """The size of a file that is mapped into memory: where it shrinks, touching the rest of it would end the process.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.size = path, os.stat(path).st_size
+
+    def check(self) -> None:
+        """Refuse a file that has shrunk.
+
+        Raises:
+            DataError: it has.
+        """
+        _check_size(self.path, self.size)
+
+
+def check_mapped(array: np.ndarray) -> None:
+    """Refuse an array (N, ...) of a mapped file that has shrunk since, before it is touched.
+
+    Raises:
+        DataError: it has.
+    """
+    mapped: Any = array
+    while mapped is not None and not isinstance(mapped, np.memmap):
+        mapped = getattr(mapped, "base", None)
+    buffer = getattr(mapped, "_mmap", None)
+    if buffer is not None and mapped.filename is not None:
+        _check_size(mapped.filename, mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY + len(buffer))
+
+
+def _check_size(path: str | Path, size: int) -> None:
+    try:
+        now = os.stat(path).st_size
+    except FileNotFoundError:  # its content stays where it is until nobody maps it
+        return
+    if now < size:
+        raise DataError(f"{path}: has shrunk from {size:,} to {now:,} bytes while it was read; open it again")

@@ -1,0 +1,134 @@
+"""Copy a network for inference: batch norms become part of the layers before them, convolutions are stored channels last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
+
+MAX_DEVIATION = 5e-5
+"""Largest difference of an output vector of the copy from that of the network, as a fraction of its length: float32 rounding."""
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Dimensions of a convolution's weight -> memory format."""
+
+
+@dataclass
+class Observations:
+    """What a forward pass showed.
+
+    Attributes:
+        output: (B, D) what the network returned.
+        largest: bytes per sample of the largest output of a layer.
+        pairs: layers with the batch norm that takes their output.
+        has_convolutions: whether there is a convolution over two or three axes.
+    """
+
+    output: Tensor
+    largest: int = 0
+    pairs: list[tuple[nn.Module, nn.Module]] = field(default_factory=list)
+    has_convolutions: bool = False
+
+
+def observe(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> Observations:
+    """Run a network once and record its layers.
+
+    Args:
+        network: in eval mode.
+        run: runs it, or a copy of it, on some samples, and returns (B, D).
+    """
+    seen = Observations(torch.empty(0))
+    calls: Counter[nn.Module] = Counter()
+    last: tuple[nn.Module, Any] | None = None
+
+    def before(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if isinstance(layer, _NORMS) and last is not None and inputs and inputs[0] is last[1]:
+            seen.pairs.append((last[0], layer))
+
+    def after(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal last
+        calls[layer] += 1
+        if isinstance(output, Tensor) and output.ndim:
+            seen.largest = max(seen.largest, output.numel() * output.element_size() // len(output))
+        if isinstance(layer, (*_CONVOLUTIONS, nn.Linear)):
+            last = layer, output
+            seen.has_convolutions |= isinstance(layer, _CONVOLUTIONS) and layer.weight.ndim in _FORMATS
+
+    with _hooks(network, before, after):
+        seen.output = run(network)
+    seen.pairs = [pair for pair in seen.pairs if all(calls[layer] == 1 for layer in pair) and _foldable(*pair)]
+    return seen
+
+
+@contextmanager
+def _hooks(network: nn.Module, before: Callable[..., None], after: Callable[..., None]) -> Iterator[None]:
+    leaves = [module for module in network.modules() if isinstance(module, _NORMS) or not any(module.children())]
+    handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]
+    handles += [leaf.register_forward_hook(after) for leaf in leaves]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _foldable(layer: Any, norm: Any) -> bool:
+    if norm.training or norm.running_mean is None:
+        return False
+    return not isinstance(layer, nn.Linear) or norm.weight is not None
+
+
+def faster_copy(network: nn.Module, seen: Observations, run: Callable[[nn.Module], Tensor]) -> nn.Module:
+    """Return a copy that computes the same up to rounding, or the network itself if there is nothing to gain.
+
+    The copy shares all tensors with the network except those of layers that change; the network is not modified.
+
+    Args:
+        network: in eval mode.
+        seen: what `observe` returned for it.
+        run: as in `observe`; the outputs of both are compared.
+    """
+    if not seen.pairs and not seen.has_convolutions:
+        return network
+    try:
+        # Tensors in the memo stand for their own copies.
+        memo: dict[int, Any] = {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())}
+        copy = deepcopy(network, memo)
+        for layer, norm in seen.pairs:
+            _fold(memo[id(layer)], memo[id(norm)])
+        for module in copy.modules():
+            if isinstance(module, _CONVOLUTIONS) and module.weight.ndim in _FORMATS:
+                weight = module.weight.detach().contiguous(memory_format=_FORMATS[module.weight.ndim])
+                module.weight = nn.Parameter(weight, requires_grad=False)
+        output = run(copy)
+    except Exception:  # networks are code of others: what cannot be copied or changed runs as it is
+        return network
+    return copy if _agree(output, seen.output) else network
+
+
+def _fold(layer: Any, norm: Any) -> None:
+    """Let a layer compute its batch norm, which then applies only the layers within it, such as an activation."""
+    statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
+    weight, bias = fuse(layer.weight, layer.bias, *statistics)
+    layer.weight, layer.bias = (nn.Parameter(tensor.detach(), requires_grad=False) for tensor in (weight, bias))
+    norm.__dict__["forward"] = nn.Sequential(*norm.children())  # which as an attribute would become a child
+
+
+def _agree(output: Tensor, expected: Tensor) -> bool:
+    """Return whether vectors (B, D) are equal up to rounding; those that are not finite are not."""
+    if output.shape != expected.shape:
+        return False
+    deviation = torch.linalg.vector_norm((output - expected).flatten(1).double(), dim=1)
+    length = torch.linalg.vector_norm(expected.flatten(1).double(), dim=1)
+    return bool((deviation <= MAX_DEVIATION * length).all())

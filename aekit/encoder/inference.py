@@ -1,0 +1,158 @@
+"""Run networks forward in eval mode: in batches that suit memory and caches, on a faster copy, in fp32 or bf16.
+
+Vectors in fp32 are the reference. The engine changes them by rounding alone; bf16 changes them visibly, so it is recorded with
+the vectors and is chosen without being asked for only where it is faster and agrees with fp32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+
+from aekit.encoder._folding import faster_copy, observe
+from aekit.errors import RecipeError, closest_name
+from aekit.io.device import multiplies_bf16
+from aekit.progress import SILENT, Progress
+
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
+Forward = Callable[[Any, Tensor], Tensor]
+"""Function of a network, or a copy of it, and raw samples (B, *shape) that returns (B, D)."""
+
+MAX_BATCH = 256
+"""Samples that are read, and at most computed, at a time."""
+READ_BYTES = 64 * 2**20
+"""Most bytes of raw samples that are read at a time."""
+ACTIVATION_BYTES = 32 * 2**20
+"""Largest output of a layer: larger ones leave the caches, and glibc returns their memory, whose pages then fault each time."""
+MIN_SAMPLES = 64
+"""Fewest samples for which preparing a faster copy pays."""
+PROBED = 4
+"""Samples on which the copy is compared with the network."""
+COMPARED = 16
+"""Samples on which bf16 is compared with fp32."""
+MIN_BF16_SAMPLES = 2048
+"""Fewest batches and samples for which comparing bf16 with fp32 pays."""
+MIN_COSINE = 0.9999
+"""Mean cosine similarity of vectors in bf16 and fp32 that agree."""
+MIN_CENTERED = 0.999
+"""The same for differences from the mean vector: vectors that all point the same way have a cosine of 1 without agreeing."""
+MIN_SPEEDUP = 1.25
+"""Ratio of the times of fp32 and bf16 from which bf16 pays."""
+
+
+class Inference:
+    """A network that is run forward over many samples, in eval mode and without gradients.
+
+    The first batch decides how: on a faster copy if there are samples enough, in batches whose activations stay in the caches,
+    and with ``auto`` in bf16 if that is faster and agrees. The network, its weights and its digest are not modified.
+
+    Args:
+        network: an encoder, or any network together with `forward`; a copy is made of its state at the first batch.
+        samples: number of samples it will be run on, which decides what preparation pays.
+        forward: what to compute of the network; by default its own forward pass.
+        precision: ``fp32``, ``bf16``, or ``auto``.
+        batch_size: samples per forward pass; None: as many as suit memory and caches.
+        device: device of the network.
+        progress: receives why ``auto`` chose bf16, or did not although it would be faster.
+
+    Raises:
+        RecipeError: there is no such precision.
+
+    Attributes:
+        precision: ``fp32`` or ``bf16``; ``auto`` until the first batch.
+        batch_size: samples per forward pass; None until the first batch.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        samples: int,
+        *,
+        device: torch.device,
+        forward: Forward | None = None,
+        precision: Precision = "fp32",
+        batch_size: int | None = None,
+        progress: Progress = SILENT,
+    ) -> None:
+        if precision not in PRECISIONS:
+            expected = "expected 'auto', 'fp32' or 'bf16'"
+            raise RecipeError([f"precision = {precision!r}: {expected}{closest_name(precision, PRECISIONS)}"])
+        self.samples, self.device, self.progress = samples, device, progress
+        self.precision, self.batch_size = precision, batch_size
+        self._network, self._forward = network, forward or (lambda network, raw: network(raw))
+        self._prepared = False
+
+    @torch.inference_mode()
+    def __call__(self, raw: Tensor) -> Tensor:
+        """Compute (N, D) float32 vectors, on the device, of (N, *shape) raw samples on any device."""
+        if not self._prepared:
+            self._prepare(raw[:MAX_BATCH].to(self.device))
+        return self._run(raw, self.precision)
+
+    def _run(self, raw: Tensor, precision: str) -> Tensor:
+        enabled = precision == "bf16"
+        outputs = []
+        for batch in raw.split(self.batch_size or MAX_BATCH):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+                outputs.append(self._forward(self._network, batch.to(self.device)).float())
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def _prepare(self, raw: Tensor) -> None:
+        self._prepared = True
+        if self.samples >= MIN_SAMPLES and isinstance(self._network, nn.Module):
+            self._optimize(raw[:PROBED])
+        self.batch_size = self.batch_size or MAX_BATCH
+        if self.precision == "auto":
+            self.precision = self._choose_precision(raw)
+
+    def _optimize(self, raw: Tensor) -> None:
+        def run(network: nn.Module) -> Tensor:
+            return self._forward(network, raw).float()
+
+        seen = observe(self._network, run)
+        if self.batch_size is None:
+            self.batch_size = max(1, min(MAX_BATCH, ACTIVATION_BYTES // max(1, seen.largest)))
+        self._network = faster_copy(self._network, seen, run)
+
+    def _choose_precision(self, raw: Tensor) -> Precision:
+        """Compare bf16 with fp32 where that may pay, and report the choice."""
+        assert self.batch_size is not None
+        if not multiplies_bf16(self.device) or self.samples < MIN_BF16_SAMPLES:
+            return "fp32"
+        sample = raw[: max(COMPARED, self.batch_size)]
+        seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
+        vectors = {}
+        for _ in range(3):
+            for precision, times in seconds.items():  # alternating, so that other load affects both
+                start = time.perf_counter()
+                vectors[precision] = self._run(sample, precision)
+                _wait(self.device)
+                times.append(time.perf_counter() - start)
+        speedup = min(seconds["fp32"]) / min(seconds["bf16"])
+        if speedup < MIN_SPEEDUP:
+            return "fp32"
+        cosine, centered = agreement(vectors["bf16"], vectors["fp32"])
+        measured = f"{speedup:.1f} times as fast, mean cosine similarity to fp32 {cosine:.5f} on {len(sample)} samples"
+        if cosine >= MIN_COSINE and centered >= MIN_CENTERED:
+            self.progress.say(f"computing in bf16: {measured}")
+            return "bf16"
+        self.progress.say(f"computing in fp32: bf16 would be {measured}, {centered:.4f} around their mean")
+        return "fp32"
+
+
+def agreement(vectors: Tensor, reference: Tensor) -> tuple[float, float]:
+    """Return the mean cosine similarity of vectors (N, D) with their reference, and that of their differences from its mean."""
+    mean = reference.mean(0)
+    cosines = (cosine_similarity(a, b).mean() for a, b in ((vectors, reference), (vectors - mean, reference - mean)))
+    return tuple(map(float, cosines))  # type: ignore[return-value]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,42 @@
+"""Run several computations side by side, each with a share of the threads of the linear algebra libraries."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def concurrently(count: int) -> Iterator[Callable[..., Future[Any]]]:
+    """Yield a function like `Executor.submit`; leaving the context drops what has not started and waits for what has.
+
+    The threads that torch may use are shared out among the workers, because threads that wait for each other within small
+    products cost more than they bring. Filters of warnings, which belong to the whole process, are restored at the end.
+
+    Args:
+        count: number of computations.
+    """
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    workers = max(1, min(count, threads))
+    share = max(1, threads // workers)
+
+    def limit() -> None:
+        torch.set_num_threads(share)
+        threadpool_limits(share, user_api="openmp")  # of this thread alone
+
+    executor = ThreadPoolExecutor(workers, "evaluator", limit)
+    try:
+        with warnings.catch_warnings(), threadpool_limits(share, user_api="blas"):
+            try:
+                yield executor.submit
+            finally:
+                executor.shutdown(cancel_futures=True)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,96 @@
+"""Limit the memory that data takes: to what ``AEKIT_MEMORY`` says, or to a part of what is free."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from aekit.errors import DataError, RecipeError
+
+VARIABLE = "AEKIT_MEMORY"
+SMALL = 2**26
+"""Bytes that a reader may always use: below, nothing is worth a limit."""
+_UNITS = {"": 1, "b": 1}
+_UNITS |= {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
+_UNITS |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
+
+
+def stated_memory() -> int | None:
+    """Return the bytes that ``AEKIT_MEMORY`` allows, such as ``2GB``, ``512MiB`` or ``1000000``; None if it is not set.
+
+    Raises:
+        RecipeError: it is no size.
+    """
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?) ?([a-z]{0,3})", text.strip().lower(), re.ASCII)
+    if match is None or match[2] not in _UNITS:
+        raise RecipeError([f"{VARIABLE} = {text!r}: expected a size such as 2GB, 512MiB or 1000000 (bytes)"])
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def free_memory() -> int:
+    """Return the bytes of main memory that this process can still get."""
+    free = _unused_memory()
+    try:
+        import resource
+
+        allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if allowed != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text("utf-8").split()[0])
+            free = min(free, max(0, allowed - pages * resource.getpagesize()))
+    except (ImportError, OSError, ValueError):  # not available on every platform
+        pass
+    return free
+
+
+def _unused_memory() -> int:
+    meminfo = Path("/proc/meminfo")  # counts the page cache as available, which sysconf's free pages do not
+    if meminfo.exists():
+        for line in meminfo.read_text("utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):  # not available on every platform
+        return 4 * 2**30
+
+
+def read_limit() -> int:
+    """Return how many bytes the content of a file may take in memory: what is stated, else 80% of what is free."""
+    stated = stated_memory()
+    return max(SMALL, int(0.8 * free_memory()) if stated is None else stated)
+
+
+def check_memory(wanted: int, place: str) -> None:
+    """Refuse to read what would not fit in memory, before it is read.
+
+    Args:
+        wanted: bytes that it takes in memory.
+        place: what it is, for the message: the path, and the part of the file.
+
+    Raises:
+        DataError: it takes more than `read_limit`.
+    """
+    if wanted > SMALL and wanted > (limit := read_limit()):
+        raise too_large(format_bytes(wanted), place, limit)
+
+
+def too_large(wanted: str, place: str, limit: int) -> DataError:
+    """Return the error for content that takes more memory than a limit."""
+    allowed = (
+        f"{format_bytes(limit)} are allowed ({'set by' if VARIABLE in os.environ else 'what is free;'} {VARIABLE})"
+    )
+    return DataError(
+        f"{place}: would take {wanted} of memory, but {allowed}; set {VARIABLE}, such as 64GB, to allow more"
+    )
+
+
+def format_bytes(count: int) -> str:
+    """Return a number of bytes as text, such as ``1.5 GiB``."""
+    for power, unit in ((5, "PiB"), (4, "TiB"), (3, "GiB"), (2, "MiB")):
+        if count >= 1024**power:
+            return f"{count / 1024**power:,.1f} {unit}"
+    return f"{count:,} bytes"

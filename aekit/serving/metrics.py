@@ -1,0 +1,71 @@
+"""Count requests and measure their time, for Prometheus."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Upper limits of the classes of the times of requests."""
+_ROW = re.compile(r"^/api/image/\d+$")
+
+
+class Metrics:
+    """Metrics of one server.
+
+    Args:
+        count: returns the number of vectors that are served.
+        known: paths that are counted by name; all others are counted together, as anyone can make them up.
+    """
+
+    def __init__(self, count: Callable[[], int], known: frozenset[str]) -> None:
+        self._registry, self._known = CollectorRegistry(), known
+        self._requests = Counter(
+            "aekit_requests", "Answered requests.", ["path", "method", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "aekit_request_seconds", "Time to answer a request.", ["path"], buckets=SECONDS, registry=self._registry
+        )
+        vectors = Gauge("aekit_index_vectors", "Vectors in the index.", registry=self._registry)
+        vectors.set_function(count)
+
+    def answer(self) -> Response:
+        """Return all metrics in the text format of Prometheus."""
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+    def add(self, path: str, method: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        name = "/api/image/ROW" if _ROW.match(path) else path if path in self._known else "other"
+        verb = method if method in ("GET", "HEAD", "POST") else "other"
+        self._requests.labels(name, verb, str(status)).inc()
+        self._seconds.labels(name).observe(seconds)
+
+
+class MeasuredRequests:
+    """Middleware that adds every request to the metrics."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        finally:
+            self.metrics.add(scope["path"], scope["method"], status, time.perf_counter() - start)

@@ -1,0 +1,72 @@
+"""Serve an index that grows: open it again when its manifest changes, and go on with the old one until the new one is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from aekit.errors import AekitError
+from aekit.serving.catalog import Catalog
+
+CHECK_SECONDS = 2.0
+"""Time between looks at the manifest."""
+
+
+class Served:
+    """The catalog that requests are answered from.
+
+    Args:
+        catalog: the first one.
+        say: receives a line when another one takes its place, or cannot.
+
+    Attributes:
+        catalog: the current one.
+        map_body: its map as JSON, encoded once: megabytes that do not change.
+    """
+
+    def __init__(self, catalog: Catalog, say: Callable[[str], object] = lambda text: None) -> None:
+        self._say, self._stamp = say, _stamp(catalog)
+        self._use(catalog)
+
+    def _use(self, catalog: Catalog) -> None:
+        self.catalog, self.map_body = catalog, bytes(JSONResponse(catalog.map).body)
+
+    async def watch(self) -> None:
+        """Look for changes until cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Take the index as it is now, if its manifest has changed and its first rows are those that are served.
+
+        The page addresses samples by their rows, so an index whose rows are others is not taken.
+        """
+        stamp = _stamp(self.catalog)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            fresh = await run_in_threadpool(self.catalog.reopened)
+        except (AekitError, OSError) as error:
+            self._say(f"the index has changed but cannot be opened ({error}); the old one is served")
+            return
+        count = len(self.catalog.index)
+        if fresh.index.digest != self.catalog.index.digest or fresh.index.ids[:count] != self.catalog.index.ids:
+            self._say("the index was rebuilt with other rows; the old one is served: restart aekit serve")
+            return
+        self._use(fresh)
+        self._say(f"the index has grown: {len(fresh.index):,} samples")
+
+
+def _stamp(catalog: Catalog) -> tuple[int, int]:
+    """Return what changes when a manifest is replaced; zeros where there is none."""
+    folder = catalog.index.folder
+    try:
+        status = (folder / "manifest.json").stat() if folder else None
+    except OSError:
+        status = None
+    return (status.st_mtime_ns, status.st_ino) if status else (0, 0)

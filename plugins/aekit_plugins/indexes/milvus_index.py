@@ -1,0 +1,211 @@
+"""Index in Milvus, on a server or in a file of Milvus Lite."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from aekit.plugin import BatchFactory, DataError, Field, IdentityError, Index, Similarity
+
+CONNECTION, TOKEN = "AEKIT_MILVUS", "AEKIT_MILVUS_TOKEN"
+"""Environment variables with the address of a server, or a file that ends in .db for Milvus Lite; and with ``user:password``."""
+TOGETHER = 1000
+"""Vectors that are sent, and queries that are asked, at a time."""
+MOST_EXPLORED = 4096
+CONNECT_SECONDS = 30
+_NAME = re.compile("aekit_([0-9a-f]{64})_[0-9a-f]{32}")
+
+
+class Milvus(Index):
+    """Keep vectors in a collection of Milvus, and search by its HNSW graph or by comparing all.
+
+    The file in the index folder holds the name of the collection alone, which contains the digest of the encoder. The connection
+    comes from the environment variables ``AEKIT_MILVUS`` and ``AEKIT_MILVUS_TOKEN``, never from the folder. A build that fails
+    drops its collection; one that is killed leaves it behind.
+
+    Wang et al., Milvus: a purpose-built vector data management system, 2021.
+    """
+
+    external = True
+
+    def __init__(
+        self,
+        *,
+        kind: Annotated[
+            Literal["auto", "hnsw", "exact"],
+            Field(description="hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"),
+        ] = "auto",
+        links: Annotated[int, Field(ge=2, le=64, description="links of a node in a layer of the graph")] = 16,
+        candidates: Annotated[int, Field(ge=8, le=512, description="candidates while the graph is built")] = 200,
+        target_recall: Annotated[
+            float, Field(gt=0, le=1, description="recall of the ten nearest neighbors to reach")
+        ] = 0.95,
+    ) -> None:
+        self.kind, self.links, self.candidates, self.target_recall = kind, links, candidates, target_recall
+        self.digest, self.collection, self.metric, self.explored, self.dim = "0" * 64, "", "cosine", 0, 0
+        self._client: Any = None
+
+    def keep_digest(self, digest: str) -> None:
+        self.digest = digest
+
+    def kept_digest(self) -> str | None:
+        match = _NAME.fullmatch(self.collection)
+        return match[1] if match else None
+
+    def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
+        self.collection, self.metric, self.dim = f"aekit_{self.digest}_{uuid.uuid4().hex}", metric, dim
+        use_graph = self.kind == "hnsw" or (self.kind == "auto" and count >= 20_000)
+        self.explored = 64 if use_graph else 0
+        with _explained():
+            client = self._connected()
+            try:
+                self._create(client, use_graph)
+                self._insert(client, batches(), 0)
+            except BaseException:
+                client.drop_collection(self.collection)
+                raise
+        return (
+            f"a graph (HNSW) of {count:,} vectors" if use_graph else f"exact, comparing with each of {count:,} vectors"
+        )
+
+    def _create(self, client: Any, use_graph: bool) -> None:
+        from pymilvus import DataType
+
+        schema = client.create_schema(auto_id=False)
+        schema.add_field("number", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.dim)
+        parameters = client.prepare_index_params()
+        kind = {"index_type": "HNSW", "params": {"M": self.links, "efConstruction": self.candidates}}
+        chosen: dict[str, Any] = kind if use_graph else {"index_type": "FLAT"}
+        parameters.add_index("vector", metric_type="L2" if self.metric == "l2" else "IP", **chosen)
+        client.create_collection(
+            self.collection, schema=schema, index_params=parameters, consistency_level="Strong", timeout=120
+        )
+
+    def _insert(self, client: Any, batches: Iterable[np.ndarray], first: int) -> None:
+        for batch in batches:
+            for start in range(0, len(batch), TOGETHER):
+                rows = [
+                    {"number": number, "vector": vector}
+                    for number, vector in enumerate(batch[start : start + TOGETHER].tolist(), first + start)
+                ]
+                client.insert(self.collection, rows)
+            first += len(batch)
+        client.flush(self.collection)
+        client.load_collection(self.collection)
+
+    def add(self, vectors: np.ndarray) -> None:
+        with _explained():
+            self._insert(self._connected(), [vectors], self.shape()[0])
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        parameters = {"params": {"ef": min(max(self.explored, k), MOST_EXPLORED)}} if self.explored else {}
+        with _explained():
+            client = self._connected()
+            for start in range(0, len(queries), TOGETHER):
+                part = queries[start : start + TOGETHER].tolist()
+                hits = client.search(self.collection, part, limit=k, search_params=parameters, output_fields=["number"])
+                for query, nearest in enumerate(hits, start):
+                    rows[query, : len(nearest)] = [hit["number"] for hit in nearest]
+                    scores[query, : len(nearest)] = [hit["distance"] for hit in nearest]
+        return scores, rows
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        wanted = [int(row) for row in rows]
+        with _explained():
+            distinct, client = sorted(set(wanted)), self._connected()
+            by_row = {
+                record["number"]: record["vector"]
+                for start in range(0, len(distinct), TOGETHER)
+                for record in client.get(
+                    self.collection, distinct[start : start + TOGETHER], output_fields=["number", "vector"]
+                )
+            }
+        return np.array([by_row[row] for row in wanted], np.float32)
+
+    def shape(self) -> tuple[int, int]:
+        with _explained():
+            records = self._connected().query(self.collection, filter="number >= 0", output_fields=["count(*)"])
+        return records[0]["count(*)"], self.dim
+
+    def tune(self, recall: Callable[[], float]) -> None:
+        if not self.explored:
+            return
+        for self.explored in (16, 32, 64, 128, 256, 512, 1024, 2048, MOST_EXPLORED):
+            if recall() >= self.target_recall:
+                return
+
+    def save(self, path: Path) -> dict[str, Any]:
+        path.write_text(json.dumps({"collection": self.collection}) + "\n", "utf-8")
+        return {"explored": self.explored, "metric": self.metric, "dim": self.dim}
+
+    def load(self, path: Path, settings: dict[str, Any]) -> None:
+        self.collection = _collection_in(path.read_bytes(), path)
+        try:
+            self.explored, self.metric, self.dim = (settings[name] for name in ("explored", "metric", "dim"))
+        except KeyError:
+            raise IdentityError(f"{path.parent}: is damaged: settings: expected those of milvus") from None
+        with _explained():
+            if not self._connected().has_collection(self.collection):
+                raise IdentityError(
+                    f"{path.parent}: the database has no collection {self.collection}; build the index again"
+                )
+            self._connected().load_collection(self.collection)
+
+    def discard(self, content: bytes) -> None:
+        replaced = _collection_in(content, Path("the replaced index"))
+        if replaced != self.collection:
+            with _explained():
+                self._connected().drop_collection(replaced)
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            address = os.environ.get(CONNECTION, "")
+            if not address:
+                raise DataError(
+                    f"index engine milvus: set {CONNECTION} to the address of a server, or to a file FILE.db"
+                )
+            try:
+                from pymilvus import MilvusClient
+            except ImportError:
+                raise DataError("index engine milvus: needs pymilvus: pip install 'aekit[milvus]'") from None
+            self._client = MilvusClient(address, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
+            weakref.finalize(self, self._client.close)
+        return self._client
+
+
+def _collection_in(content: bytes, place: Path) -> str:
+    try:
+        collection = json.loads(content)["collection"]
+    except (ValueError, KeyError, TypeError):
+        collection = None
+    if not isinstance(collection, str) or not _NAME.fullmatch(collection):
+        raise IdentityError(f"{place}: is damaged: names no collection of aekit; build the index again")
+    return collection
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn errors of Milvus into one line.
+
+    Raises:
+        DataError: the server cannot be reached, refuses the user, or fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("pymilvus", "milvus", "grpc")):
+            raise
+        line = next(iter(str(getattr(error, "message", error)).strip().splitlines()), type(error).__name__)[:300]
+        raise DataError(f"index engine milvus: {line}; is {CONNECTION} right?") from None

@@ -1,0 +1,267 @@
+"""Index in PostgreSQL with the extension pgvector."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from aekit.plugin import BatchFactory, DataError, Field, IdentityError, Index, RecipeError, Similarity
+
+CONNECTION = "AEKIT_PGVECTOR"
+"""Environment variable with the connection, such as ``postgresql://user@host/database``; libpq's own variables work, too."""
+MOST_INDEXED = {"vector": 2000, "halfvec": 4000}
+"""Type of a column -> the most dimensions of which pgvector builds an HNSW graph."""
+MOST_EXPLORED = 1000
+"""pgvector's limit on ``hnsw.ef_search``, and with it on the neighbors that a graph returns."""
+_TABLE = re.compile("aekit_[0-9a-f]{32}")
+_OPERATORS = {"cosine": ("<#>", "ip"), "ip": ("<#>", "ip"), "l2": ("<->", "l2")}
+"""Metric -> pgvector's operator, and the name of its class of operators. Vectors of the cosine have length 1."""
+_COPY_HEADER, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+
+
+class PgVector(Index):
+    """Keep vectors in a table of PostgreSQL, and search by pgvector's HNSW graph or by comparing all.
+
+    The file in the index folder holds the name of the table alone. The connection comes from the environment variable
+    ``AEKIT_PGVECTOR`` or libpq's (PGHOST, PGDATABASE, PGSERVICE, ...), never from the folder: so no password is written, and
+    the index of a stranger connects to no other server. Tables become visible when they are complete.
+
+    Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using hierarchical navigable small world
+    graphs, 2020.
+    """
+
+    external = True
+
+    def __init__(
+        self,
+        *,
+        kind: Annotated[
+            Literal["auto", "hnsw", "exact"],
+            Field(description="hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"),
+        ] = "auto",
+        storage: Annotated[
+            Literal["auto", "vector", "halfvec"],
+            Field(description="vector: 32 bits a number; halfvec: 16; auto: 16 only where a graph needs it"),
+        ] = "auto",
+        links: Annotated[int, Field(ge=2, le=100, description="links of a node in a layer of the graph")] = 16,
+        candidates: Annotated[int, Field(ge=4, le=1000, description="candidates while the graph is built")] = 128,
+        target_recall: Annotated[
+            float, Field(gt=0, le=1, description="recall of the ten nearest neighbors to reach")
+        ] = 0.95,
+    ) -> None:
+        self.kind, self.links, self.candidates = kind, links, candidates
+        self.storage: str = storage
+        self.target_recall = target_recall
+        self.digest, self.table, self.metric, self.explored, self.dim = "0" * 64, "", "cosine", 0, 0
+        self._open: Any = None
+
+    def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
+        self.table, self.metric, self.dim = f"aekit_{uuid.uuid4().hex}", metric, dim
+        use_graph, self.storage, reason = choose_storage(self.kind, self.storage, count, dim)
+        operator_class = f"{self.storage}_{_OPERATORS[metric][1]}_ops"
+        with _explained(), self._changing() as connection:
+            connection.execute(
+                f"CREATE TABLE {self.table} (number int NOT NULL, vector {self.storage}({dim}) NOT NULL)"
+            )
+            self._copy(connection, batches(), 0)
+            connection.execute(f"ALTER TABLE {self.table} ADD PRIMARY KEY (number)")
+            if use_graph:
+                options = f"m = {self.links}, ef_construction = {max(self.candidates, 2 * self.links)}"
+                connection.execute("SET maintenance_work_mem = '1GB'")
+                connection.execute(
+                    f"CREATE INDEX ON {self.table} USING hnsw (vector {operator_class}) WITH ({options})"
+                )
+                self.explored = 40
+            connection.execute(f"ANALYZE {self.table}")
+            connection.execute(f"COMMENT ON TABLE {self.table} IS 'aekit vectors of {self.digest}'")
+        return reason
+
+    def add(self, vectors: np.ndarray) -> None:
+        with _explained(), self._changing() as connection:
+            self._copy(connection, iter([vectors]), self.shape()[0])
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        operator = _OPERATORS[self.metric][0]
+        use_graph = self.explored > 0 and k <= MOST_EXPLORED
+        statement = f"""
+            SELECT query.number, hit.number, hit.distance
+            FROM unnest(%s::{self.storage}[]) WITH ORDINALITY AS query(vector, number),
+            LATERAL (SELECT number, vector {operator} query.vector AS distance FROM {self.table}
+                     ORDER BY vector {operator} query.vector LIMIT {int(k)}) AS hit"""
+        scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        with _explained():
+            connection = self._connection()
+            connection.execute(f"SET enable_indexscan = {'on' if use_graph else 'off'}")
+            connection.execute(f"SET hnsw.ef_search = {min(max(self.explored, k, 1), MOST_EXPLORED)}")
+            hits = connection.execute(statement, [[_as_text(query) for query in queries]]).fetchall()
+        filled = np.zeros(len(queries), np.int64)
+        for number, row, distance in sorted(hits, key=lambda hit: (hit[0], hit[2])):
+            place = number - 1, filled[number - 1]
+            scores[place] = distance**2 if self.metric == "l2" else -distance
+            rows[place] = row
+            filled[number - 1] += 1
+        return scores, rows
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        wanted = [int(row) for row in rows]
+        with _explained():
+            statement = f"SELECT number, vector::real[] FROM {self.table} WHERE number = ANY(%s)"
+            by_row = dict(self._connection().execute(statement, [wanted]).fetchall())
+        return np.array([by_row[row] for row in wanted], np.float32)
+
+    def shape(self) -> tuple[int, int]:
+        with _explained():
+            (count,) = self._connection().execute(f"SELECT count(*) FROM {self.table}").fetchone()
+        return count, self.dim
+
+    def tune(self, recall: Callable[[], float]) -> None:
+        if not self.explored:
+            return
+        for self.explored in (20, 40, 80, 160, 320, 640, MOST_EXPLORED):
+            if recall() >= self.target_recall:
+                return
+        self.explored = 0  # compare all
+
+    def save(self, path: Path) -> dict[str, Any]:
+        path.write_text(json.dumps({"table": self.table}) + "\n", "utf-8")
+        with _explained():
+            connection = self._connection()
+            connection.commit()
+            connection.autocommit = True
+        return {"storage": self.storage, "explored": self.explored, "metric": self.metric, "dim": self.dim}
+
+    def load(self, path: Path, settings: dict[str, Any]) -> None:
+        self.table = _table_in(path.read_bytes(), path)
+        try:
+            self.storage = {"vector": "vector", "halfvec": "halfvec"}[settings["storage"]]
+            self.metric = {name: name for name in _OPERATORS}[settings["metric"]]
+            self.explored, self.dim = int(settings["explored"]), int(settings["dim"])
+        except (KeyError, TypeError, ValueError):
+            raise IdentityError(f"{path.parent}: is damaged: settings: expected those of pgvector") from None
+        with _explained():
+            if self._connection().execute("SELECT to_regclass(%s)", [self.table]).fetchone()[0] is None:
+                raise IdentityError(f"{path.parent}: the database has no table {self.table}; build the index again")
+
+    def keep_digest(self, digest: str) -> None:
+        self.digest = digest
+
+    def kept_digest(self) -> str | None:
+        with _explained():
+            statement = "SELECT obj_description(%s::regclass, 'pg_class')"
+            comment = self._connection().execute(statement, [self.table]).fetchone()[0] or ""
+        return comment.rpartition(" ")[2]
+
+    def discard(self, content: bytes) -> None:
+        table = _table_in(content, Path("the replaced index"))
+        if table != self.table:
+            with _explained():
+                self._connection().execute(f"DROP TABLE IF EXISTS {table}")
+
+    def _connection(self) -> Any:
+        if self._open is None:
+            try:
+                import psycopg
+            except ImportError:
+                raise DataError("index engine pgvector: needs psycopg: pip install 'aekit[pgvector]'") from None
+            self._open = psycopg.connect(os.environ.get(CONNECTION, ""), autocommit=True)
+            weakref.finalize(self, self._open.close)
+        return self._open
+
+    @contextmanager
+    def _changing(self) -> Iterator[Any]:
+        """Yield the connection in a transaction, which `save` ends: until then nobody else sees the changes."""
+        connection = self._connection()
+        if connection.autocommit:
+            connection.autocommit = False
+        if not self._has_extension(connection):
+            raise DataError("index engine pgvector: the database has no extension vector: CREATE EXTENSION vector")
+        yield connection
+
+    @staticmethod
+    def _has_extension(connection: Any) -> bool:
+        return connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone() is not None
+
+    def _copy(self, connection: Any, batches: Iterator[np.ndarray], first: int) -> None:
+        """Append batches of vectors (B, D) as the rows from `first` on, in PostgreSQL's binary format."""
+        number = "f2" if self.storage == "halfvec" else "f4"
+        sizes = [
+            ("fields", ">i2"),
+            ("number_size", ">i4"),
+            ("number", ">i4"),
+            ("size", ">i4"),
+            ("dim", ">i2"),
+            ("_", ">i2"),
+        ]
+        row = np.dtype([*sizes, ("vector", f">{number}", (self.dim,))])
+        with connection.cursor().copy(f"COPY {self.table} (number, vector) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(_COPY_HEADER)
+            for batch in batches:
+                rows = np.zeros(len(batch), row)
+                rows["fields"], rows["number_size"], rows["dim"] = 2, 4, self.dim
+                rows["size"] = 4 + row["vector"].itemsize
+                rows["number"], rows["vector"] = np.arange(first, first + len(batch)), batch
+                copy.write(rows.tobytes())
+                first += len(batch)
+            copy.write(_COPY_END)
+
+
+def choose_storage(kind: str, storage: str, count: int, dim: int) -> tuple[bool, str, str]:
+    """Choose between a graph and comparing all, and the type of the numbers.
+
+    Returns:
+        whether to build a graph, the type of the column, and the reason.
+
+    Raises:
+        RecipeError: a graph is asked for, and pgvector builds none of so many dimensions.
+    """
+    if kind == "exact" or (kind == "auto" and count < 20_000):
+        reason = "as requested" if kind == "exact" else f"as {count:,} vectors are few enough to compare with each"
+        return False, "vector" if storage == "auto" else storage, f"exact, {reason}"
+    chosen = storage if storage != "auto" else "vector" if dim <= MOST_INDEXED["vector"] else "halfvec"
+    if dim <= MOST_INDEXED[chosen]:
+        return True, chosen, f"a graph (HNSW) of {count:,} vectors as {chosen}"
+    limit = f"pgvector builds graphs of at most {MOST_INDEXED[chosen]} dimensions as {chosen}"
+    if kind == "hnsw":
+        raise RecipeError([f"index pgvector: kind = 'hnsw' of {dim} dimensions: {limit}; expected 'exact'"])
+    return False, chosen, f"exact, as {limit}"
+
+
+def _as_text(vector: np.ndarray) -> str:
+    return f"[{','.join(map(str, vector.tolist()))}]"
+
+
+def _table_in(content: bytes, place: Path) -> str:
+    try:
+        table = json.loads(content)["table"]
+    except (ValueError, KeyError, TypeError):
+        table = None
+    if not isinstance(table, str) or not _TABLE.fullmatch(table):
+        raise IdentityError(f"{place}: is damaged: names no table of aekit; build the index again")
+    return table
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn errors of the database into one line.
+
+    Raises:
+        DataError: the server cannot be reached, refuses the user, or fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("psycopg"):
+            raise
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        advice = f"; set {CONNECTION} or PGHOST" if type(error).__name__ == "OperationalError" else ""
+        raise DataError(f"index engine pgvector: {line}{advice}") from None
