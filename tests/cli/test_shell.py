@@ -282,6 +282,6 @@ def test_failures_of_the_machine_are_one_line() -> None:
     torch_error = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12"
     for error in (MemoryError("Unable to allocate 7.45 GiB for an array"), RuntimeError(torch_error)):
         line = failure_line(error)
-        assert line and line.startswith("out of memory, ") and ("7.45 GiB" in line or "4096 bytes" in line)
+        assert line and line.startswith("out of memory") and ("7.45 GiB" in line or "4,096 bytes" in line)
     for bug in (OSError("cannot write mode F as PNG"), RuntimeError("shapes differ"), KeyError("x")):
         assert failure_line(bug) is None
