@@ -155,7 +155,6 @@ WRITING = {
     "anomalies": ["anomalies", "run", "data.npz", "--no-baselines", "-o"],
     "apply": ["apply", "run", "data.npz", "-o"],
     "export": ["export", "run", "-o"],
-    "compare": ["compare", "run", "--csv"],
     "plugins new": ["plugins", "new", "own", "-o"],
 }
 ENDINGS = {"map": ".png", "export": ".pt2"}
