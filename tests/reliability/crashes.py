@@ -186,7 +186,7 @@ def start(name: str, place: Path) -> None:
         shutil.copytree(place / COPIES[name], place / "out" / "it")
 
 
-PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "built_with", "reason"}
+PASSING = {"seconds", "cost", "parts", "sha256", "seal", "peak_memory", "built_with", "reason"}
 """What may differ: times, how rows are spread over parts, digests of files that hold a time, and whether an index that was killed
 between two renames was built again, with more vectors than the first time."""
 
