@@ -53,9 +53,8 @@ def main() -> None:
         torch.set_num_threads(1)
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     seconds = "processor" if arguments.cpu_time else "wall-clock"
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {seconds} time, median of {arguments.repeats} rounds after a warm-up"
-    )
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {seconds} time,")
+    print(f"median of {arguments.repeats} rounds after a warm-up")
     photographs(arguments.images, arguments.repeats, clock)
     rows_of_bytes(arguments.rows, arguments.repeats, clock)
 

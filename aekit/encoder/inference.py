@@ -35,9 +35,9 @@ MIN_SAMPLES = 64
 PROBED = 4
 """Samples on which the copy is compared with the network."""
 COMPARED = 16
-"""Samples on which bf16 is compared with fp32."""
-MIN_BF16_SAMPLES = 2048
-"""Fewest batches and samples for which comparing bf16 with fp32 pays."""
+"""Fewest samples on which bf16 is compared with fp32; a whole batch, if that is larger."""
+COMPARISON_PAYS = 32
+"""Fewest samples, as a multiple of those compared, for which comparing bf16 with fp32 pays."""
 MIN_COSINE = 0.9999
 """Mean cosine similarity of vectors in bf16 and fp32 that agree."""
 MIN_CENTERED = 0.999
@@ -59,7 +59,7 @@ class Inference:
         precision: ``fp32``, ``bf16``, or ``auto``.
         batch_size: samples per forward pass; None: as many as suit memory and caches.
         device: device of the network.
-        progress: receives why ``auto`` chose bf16, or did not although it would be faster.
+        progress: receives why ``auto`` chose bf16, or that bf16 does not agree.
 
     Raises:
         RecipeError: there is no such precision.
@@ -122,28 +122,28 @@ class Inference:
 
     def _choose_precision(self, raw: Tensor) -> Precision:
         """Compare bf16 with fp32 where that may pay, and report the choice."""
-        assert self.batch_size is not None
-        if not multiplies_bf16(self.device) or self.samples < MIN_BF16_SAMPLES:
+        sample = raw[: max(COMPARED, self.batch_size or 1)]
+        if not multiplies_bf16(self.device) or self.samples < COMPARISON_PAYS * len(sample):
             return "fp32"
-        sample = raw[: max(COMPARED, self.batch_size)]
+        cosine, centered = agreement(self._run(sample, "bf16"), self._run(sample, "fp32"))
+        measured = (
+            f"mean cosine similarity to fp32 {cosine:.5f}, {centered:.4f} around their mean, {len(sample)} samples"
+        )
+        if cosine < MIN_COSINE or centered < MIN_CENTERED:
+            self.progress.say(f"computing in fp32: bf16 does not agree ({measured})")
+            return "fp32"
         seconds: dict[str, list[float]] = {"fp32": [], "bf16": []}
-        vectors = {}
-        for _ in range(3):
+        for _ in range(2):
             for precision, times in seconds.items():  # alternating, so that other load affects both
                 start = time.perf_counter()
-                vectors[precision] = self._run(sample, precision)
+                self._run(sample, precision)
                 _wait(self.device)
                 times.append(time.perf_counter() - start)
         speedup = min(seconds["fp32"]) / min(seconds["bf16"])
         if speedup < MIN_SPEEDUP:
             return "fp32"
-        cosine, centered = agreement(vectors["bf16"], vectors["fp32"])
-        measured = f"{speedup:.1f} times as fast, mean cosine similarity to fp32 {cosine:.5f} on {len(sample)} samples"
-        if cosine >= MIN_COSINE and centered >= MIN_CENTERED:
-            self.progress.say(f"computing in bf16: {measured}")
-            return "bf16"
-        self.progress.say(f"computing in fp32: bf16 would be {measured}, {centered:.4f} around their mean")
-        return "fp32"
+        self.progress.say(f"computing in bf16: {speedup:.1f} times as fast ({measured})")
+        return "bf16"
 
 
 def agreement(vectors: Tensor, reference: Tensor) -> tuple[float, float]:

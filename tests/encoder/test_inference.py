@@ -247,7 +247,7 @@ def test_reading_ahead_raises_and_stops() -> None:
 def eager(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Hardware that multiplies in bf16, and a comparison for every number of samples, which bf16 always wins."""
     monkeypatch.setattr(inference, "multiplies_bf16", lambda device: True)
-    monkeypatch.setattr(inference, "MIN_BF16_SAMPLES", 1)
+    monkeypatch.setattr(inference, "COMPARISON_PAYS", 0)
     monkeypatch.setattr(inference, "MIN_SPEEDUP", 0)
     monkeypatch.setattr(inference, "MIN_COSINE", 0.999)
     return monkeypatch
@@ -278,10 +278,10 @@ def test_auto_takes_bf16_where_it_agrees_and_says_so(
     ("name", "value", "line"),
     [
         ("multiplies_bf16", lambda device: False, ""),
-        ("MIN_BF16_SAMPLES", 41, ""),
+        ("COMPARISON_PAYS", 2, ""),
         ("MIN_SPEEDUP", 1e9, ""),
-        ("agreement", lambda vectors, reference: (0.9, 1.0), "computing in fp32: bf16 would be"),
-        ("agreement", lambda vectors, reference: (1.0, 0.9), "computing in fp32: bf16 would be"),
+        ("agreement", lambda vectors, reference: (0.9, 1.0), "computing in fp32: bf16 does not agree (mean cosine"),
+        ("agreement", lambda vectors, reference: (1.0, 0.9), "computing in fp32: bf16 does not agree (mean cosine"),
     ],
 )
 def test_auto_keeps_fp32_otherwise(

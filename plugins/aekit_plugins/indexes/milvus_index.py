@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.plugin import BatchFactory, DataError, Field, IdentityError, Index, Similarity
+from aekit.plugin import BatchFactory, DatabaseIndex, DataError, Field, IdentityError, Similarity
 
 CONNECTION, TOKEN = "AEKIT_MILVUS", "AEKIT_MILVUS_TOKEN"
 """Environment variables with the address of a server, or a file that ends in .db for Milvus Lite; and with ``user:password``."""
@@ -22,10 +20,9 @@ TOGETHER = 1000
 """Vectors that are sent, and queries that are asked, at a time."""
 MOST_EXPLORED = 4096
 CONNECT_SECONDS = 30
-_NAME = re.compile("aekit_([0-9a-f]{64})_[0-9a-f]{32}")
 
 
-class Milvus(Index):
+class Milvus(DatabaseIndex):
     """Keep vectors in a collection of Milvus, and search by its HNSW graph or by comparing all.
 
     The file in the index folder holds the name of the collection alone, which contains the digest of the encoder. The connection
@@ -35,7 +32,8 @@ class Milvus(Index):
     Wang et al., Milvus: a purpose-built vector data management system, 2021.
     """
 
-    external = True
+    engine, holder, pattern = "milvus", "collection", "aekit_([0-9a-f]{64})_[0-9a-f]{32}"
+    connection, libraries = CONNECTION, ("pymilvus", "milvus", "grpc")
 
     def __init__(
         self,
@@ -51,27 +49,24 @@ class Milvus(Index):
         ] = 0.95,
     ) -> None:
         self.kind, self.links, self.candidates, self.target_recall = kind, links, candidates, target_recall
-        self.digest, self.collection, self.metric, self.explored, self.dim = "0" * 64, "", "cosine", 0, 0
+        self.metric, self.explored, self.dim = "cosine", 0, 0
         self._client: Any = None
 
-    def keep_digest(self, digest: str) -> None:
-        self.digest = digest
-
     def kept_digest(self) -> str | None:
-        match = _NAME.fullmatch(self.collection)
+        match = re.fullmatch(self.pattern, self.name)
         return match[1] if match else None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
-        self.collection, self.metric, self.dim = f"aekit_{self.digest}_{uuid.uuid4().hex}", metric, dim
+        self.name, self.metric, self.dim = f"aekit_{self.digest}_{uuid.uuid4().hex}", metric, dim
         use_graph = self.kind == "hnsw" or (self.kind == "auto" and count >= 20_000)
         self.explored = 64 if use_graph else 0
-        with _explained():
+        with self.explained():
             client = self._connected()
             try:
                 self._create(client, use_graph)
                 self._insert(client, batches(), 0)
             except BaseException:
-                client.drop_collection(self.collection)
+                client.drop_collection(self.name)
                 raise
         return (
             f"a graph (HNSW) of {count:,} vectors" if use_graph else f"exact, comparing with each of {count:,} vectors"
@@ -88,7 +83,7 @@ class Milvus(Index):
         chosen: dict[str, Any] = kind if use_graph else {"index_type": "FLAT"}
         parameters.add_index("vector", metric_type="L2" if self.metric == "l2" else "IP", **chosen)
         client.create_collection(
-            self.collection, schema=schema, index_params=parameters, consistency_level="Strong", timeout=120
+            self.name, schema=schema, index_params=parameters, consistency_level="Strong", timeout=120
         )
 
     def _insert(self, client: Any, batches: Iterable[np.ndarray], first: int) -> None:
@@ -98,24 +93,24 @@ class Milvus(Index):
                     {"number": number, "vector": vector}
                     for number, vector in enumerate(batch[start : start + TOGETHER].tolist(), first + start)
                 ]
-                client.insert(self.collection, rows)
+                client.insert(self.name, rows)
             first += len(batch)
-        client.flush(self.collection)
-        client.load_collection(self.collection)
+        client.flush(self.name)
+        client.load_collection(self.name)
 
     def add(self, vectors: np.ndarray) -> None:
-        with _explained():
+        with self.explained():
             self._insert(self._connected(), [vectors], self.shape()[0])
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         parameters = {"params": {"ef": min(max(self.explored, k), MOST_EXPLORED)}} if self.explored else {}
-        with _explained():
+        with self.explained():
             client = self._connected()
             for start in range(0, len(queries), TOGETHER):
                 part = queries[start : start + TOGETHER].tolist()
-                hits = client.search(self.collection, part, limit=k, search_params=parameters, output_fields=["number"])
+                hits = client.search(self.name, part, limit=k, search_params=parameters, output_fields=["number"])
                 for query, nearest in enumerate(hits, start):
                     rows[query, : len(nearest)] = [hit["number"] for hit in nearest]
                     scores[query, : len(nearest)] = [hit["distance"] for hit in nearest]
@@ -123,20 +118,20 @@ class Milvus(Index):
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         wanted = [int(row) for row in rows]
-        with _explained():
+        with self.explained():
             distinct, client = sorted(set(wanted)), self._connected()
             by_row = {
                 record["number"]: record["vector"]
                 for start in range(0, len(distinct), TOGETHER)
                 for record in client.get(
-                    self.collection, distinct[start : start + TOGETHER], output_fields=["number", "vector"]
+                    self.name, distinct[start : start + TOGETHER], output_fields=["number", "vector"]
                 )
             }
         return np.array([by_row[row] for row in wanted], np.float32)
 
     def shape(self) -> tuple[int, int]:
-        with _explained():
-            records = self._connected().query(self.collection, filter="number >= 0", output_fields=["count(*)"])
+        with self.explained():
+            records = self._connected().query(self.name, filter="number >= 0", output_fields=["count(*)"])
         return records[0]["count(*)"], self.dim
 
     def tune(self, recall: Callable[[], float]) -> None:
@@ -147,26 +142,24 @@ class Milvus(Index):
                 return
 
     def save(self, path: Path) -> dict[str, Any]:
-        path.write_text(json.dumps({"collection": self.collection}) + "\n", "utf-8")
+        self.write_name(path)
         return {"explored": self.explored, "metric": self.metric, "dim": self.dim}
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.collection = _collection_in(path.read_bytes(), path)
+        self.name = self.read_name(path.read_bytes(), path)
         try:
             self.explored, self.metric, self.dim = (settings[name] for name in ("explored", "metric", "dim"))
         except KeyError:
             raise IdentityError(f"{path.parent}: is damaged: settings: expected those of milvus") from None
-        with _explained():
-            if not self._connected().has_collection(self.collection):
-                raise IdentityError(
-                    f"{path.parent}: the database has no collection {self.collection}; build the index again"
-                )
-            self._connected().load_collection(self.collection)
+        with self.explained():
+            if not self._connected().has_collection(self.name):
+                raise self.missing(path)
+            self._connected().load_collection(self.name)
 
     def discard(self, content: bytes) -> None:
-        replaced = _collection_in(content, Path("the replaced index"))
-        if replaced != self.collection:
-            with _explained():
+        replaced = self.read_name(content, Path("the replaced index"))
+        if replaced != self.name:
+            with self.explained():
                 self._connected().drop_collection(replaced)
 
     def _connected(self) -> Any:
@@ -183,29 +176,3 @@ class Milvus(Index):
             self._client = MilvusClient(address, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
             weakref.finalize(self, self._client.close)
         return self._client
-
-
-def _collection_in(content: bytes, place: Path) -> str:
-    try:
-        collection = json.loads(content)["collection"]
-    except (ValueError, KeyError, TypeError):
-        collection = None
-    if not isinstance(collection, str) or not _NAME.fullmatch(collection):
-        raise IdentityError(f"{place}: is damaged: names no collection of aekit; build the index again")
-    return collection
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn errors of Milvus into one line.
-
-    Raises:
-        DataError: the server cannot be reached, refuses the user, or fails.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not type(error).__module__.startswith(("pymilvus", "milvus", "grpc")):
-            raise
-        line = next(iter(str(getattr(error, "message", error)).strip().splitlines()), type(error).__name__)[:300]
-        raise DataError(f"index engine milvus: {line}; is {CONNECTION} right?") from None

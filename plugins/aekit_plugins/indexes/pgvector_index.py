@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from aekit.plugin import BatchFactory, DataError, Field, IdentityError, Index, RecipeError, Similarity
+from aekit.plugin import BatchFactory, DatabaseIndex, DataError, Field, IdentityError, RecipeError, Similarity
 
 CONNECTION = "AEKIT_PGVECTOR"
 """Environment variable with the connection, such as ``postgresql://user@host/database``; libpq's own variables work, too."""
@@ -22,13 +20,12 @@ MOST_INDEXED = {"vector": 2000, "halfvec": 4000}
 """Type of a column -> the most dimensions of which pgvector builds an HNSW graph."""
 MOST_EXPLORED = 1000
 """pgvector's limit on ``hnsw.ef_search``, and with it on the neighbors that a graph returns."""
-_TABLE = re.compile("aekit_[0-9a-f]{32}")
 _OPERATORS = {"cosine": ("<#>", "ip"), "ip": ("<#>", "ip"), "l2": ("<->", "l2")}
 """Metric -> pgvector's operator, and the name of its class of operators. Vectors of the cosine have length 1."""
 _COPY_HEADER, _COPY_END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 
 
-class PgVector(Index):
+class PgVector(DatabaseIndex):
     """Keep vectors in a table of PostgreSQL, and search by pgvector's HNSW graph or by comparing all.
 
     The file in the index folder holds the name of the table alone. The connection comes from the environment variable
@@ -39,7 +36,8 @@ class PgVector(Index):
     graphs, 2020.
     """
 
-    external = True
+    engine, holder, pattern = "pgvector", "table", "aekit_[0-9a-f]{32}"
+    connection, libraries = CONNECTION, ("psycopg",)
 
     def __init__(
         self,
@@ -61,32 +59,28 @@ class PgVector(Index):
         self.kind, self.links, self.candidates = kind, links, candidates
         self.storage: str = storage
         self.target_recall = target_recall
-        self.digest, self.table, self.metric, self.explored, self.dim = "0" * 64, "", "cosine", 0, 0
+        self.metric, self.explored, self.dim = "cosine", 0, 0
         self._open: Any = None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
-        self.table, self.metric, self.dim = f"aekit_{uuid.uuid4().hex}", metric, dim
+        self.name, self.metric, self.dim = f"aekit_{uuid.uuid4().hex}", metric, dim
         use_graph, self.storage, reason = choose_storage(self.kind, self.storage, count, dim)
         operator_class = f"{self.storage}_{_OPERATORS[metric][1]}_ops"
-        with _explained(), self._changing() as connection:
-            connection.execute(
-                f"CREATE TABLE {self.table} (number int NOT NULL, vector {self.storage}({dim}) NOT NULL)"
-            )
+        with self.explained(), self._changing() as connection:
+            connection.execute(f"CREATE TABLE {self.name} (number int NOT NULL, vector {self.storage}({dim}) NOT NULL)")
             self._copy(connection, batches(), 0)
-            connection.execute(f"ALTER TABLE {self.table} ADD PRIMARY KEY (number)")
+            connection.execute(f"ALTER TABLE {self.name} ADD PRIMARY KEY (number)")
             if use_graph:
                 options = f"m = {self.links}, ef_construction = {max(self.candidates, 2 * self.links)}"
                 connection.execute("SET maintenance_work_mem = '1GB'")
-                connection.execute(
-                    f"CREATE INDEX ON {self.table} USING hnsw (vector {operator_class}) WITH ({options})"
-                )
+                connection.execute(f"CREATE INDEX ON {self.name} USING hnsw (vector {operator_class}) WITH ({options})")
                 self.explored = 40
-            connection.execute(f"ANALYZE {self.table}")
-            connection.execute(f"COMMENT ON TABLE {self.table} IS 'aekit vectors of {self.digest}'")
+            connection.execute(f"ANALYZE {self.name}")
+            connection.execute(f"COMMENT ON TABLE {self.name} IS 'aekit vectors of {self.digest}'")
         return reason
 
     def add(self, vectors: np.ndarray) -> None:
-        with _explained(), self._changing() as connection:
+        with self.explained(), self._changing() as connection:
             self._copy(connection, iter([vectors]), self.shape()[0])
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,11 +89,11 @@ class PgVector(Index):
         statement = f"""
             SELECT query.number, hit.number, hit.distance
             FROM unnest(%s::{self.storage}[]) WITH ORDINALITY AS query(vector, number),
-            LATERAL (SELECT number, vector {operator} query.vector AS distance FROM {self.table}
+            LATERAL (SELECT number, vector {operator} query.vector AS distance FROM {self.name}
                      ORDER BY vector {operator} query.vector LIMIT {int(k)}) AS hit"""
         scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        with _explained():
+        with self.explained():
             connection = self._connection()
             connection.execute(f"SET enable_indexscan = {'on' if use_graph else 'off'}")
             connection.execute(f"SET hnsw.ef_search = {min(max(self.explored, k, 1), MOST_EXPLORED)}")
@@ -114,14 +108,14 @@ class PgVector(Index):
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         wanted = [int(row) for row in rows]
-        with _explained():
-            statement = f"SELECT number, vector::real[] FROM {self.table} WHERE number = ANY(%s)"
+        with self.explained():
+            statement = f"SELECT number, vector::real[] FROM {self.name} WHERE number = ANY(%s)"
             by_row = dict(self._connection().execute(statement, [wanted]).fetchall())
         return np.array([by_row[row] for row in wanted], np.float32)
 
     def shape(self) -> tuple[int, int]:
-        with _explained():
-            (count,) = self._connection().execute(f"SELECT count(*) FROM {self.table}").fetchone()
+        with self.explained():
+            (count,) = self._connection().execute(f"SELECT count(*) FROM {self.name}").fetchone()
         return count, self.dim
 
     def tune(self, recall: Callable[[], float]) -> None:
@@ -133,38 +127,35 @@ class PgVector(Index):
         self.explored = 0  # compare all
 
     def save(self, path: Path) -> dict[str, Any]:
-        path.write_text(json.dumps({"table": self.table}) + "\n", "utf-8")
-        with _explained():
+        self.write_name(path)
+        with self.explained():
             connection = self._connection()
             connection.commit()
             connection.autocommit = True
         return {"storage": self.storage, "explored": self.explored, "metric": self.metric, "dim": self.dim}
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.table = _table_in(path.read_bytes(), path)
+        self.name = self.read_name(path.read_bytes(), path)
         try:
             self.storage = {"vector": "vector", "halfvec": "halfvec"}[settings["storage"]]
             self.metric = {name: name for name in _OPERATORS}[settings["metric"]]
             self.explored, self.dim = int(settings["explored"]), int(settings["dim"])
         except (KeyError, TypeError, ValueError):
             raise IdentityError(f"{path.parent}: is damaged: settings: expected those of pgvector") from None
-        with _explained():
-            if self._connection().execute("SELECT to_regclass(%s)", [self.table]).fetchone()[0] is None:
-                raise IdentityError(f"{path.parent}: the database has no table {self.table}; build the index again")
-
-    def keep_digest(self, digest: str) -> None:
-        self.digest = digest
+        with self.explained():
+            if self._connection().execute("SELECT to_regclass(%s)", [self.name]).fetchone()[0] is None:
+                raise self.missing(path)
 
     def kept_digest(self) -> str | None:
-        with _explained():
+        with self.explained():
             statement = "SELECT obj_description(%s::regclass, 'pg_class')"
-            comment = self._connection().execute(statement, [self.table]).fetchone()[0] or ""
+            comment = self._connection().execute(statement, [self.name]).fetchone()[0] or ""
         return comment.rpartition(" ")[2]
 
     def discard(self, content: bytes) -> None:
-        table = _table_in(content, Path("the replaced index"))
-        if table != self.table:
-            with _explained():
+        table = self.read_name(content, Path("the replaced index"))
+        if table != self.name:
+            with self.explained():
                 self._connection().execute(f"DROP TABLE IF EXISTS {table}")
 
     def _connection(self) -> Any:
@@ -203,7 +194,7 @@ class PgVector(Index):
             ("_", ">i2"),
         ]
         row = np.dtype([*sizes, ("vector", f">{number}", (self.dim,))])
-        with connection.cursor().copy(f"COPY {self.table} (number, vector) FROM STDIN (FORMAT BINARY)") as copy:
+        with connection.cursor().copy(f"COPY {self.name} (number, vector) FROM STDIN (FORMAT BINARY)") as copy:
             copy.write(_COPY_HEADER)
             for batch in batches:
                 rows = np.zeros(len(batch), row)
@@ -238,30 +229,3 @@ def choose_storage(kind: str, storage: str, count: int, dim: int) -> tuple[bool,
 
 def _as_text(vector: np.ndarray) -> str:
     return f"[{','.join(map(str, vector.tolist()))}]"
-
-
-def _table_in(content: bytes, place: Path) -> str:
-    try:
-        table = json.loads(content)["table"]
-    except (ValueError, KeyError, TypeError):
-        table = None
-    if not isinstance(table, str) or not _TABLE.fullmatch(table):
-        raise IdentityError(f"{place}: is damaged: names no table of aekit; build the index again")
-    return table
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn errors of the database into one line.
-
-    Raises:
-        DataError: the server cannot be reached, refuses the user, or fails.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not type(error).__module__.startswith("psycopg"):
-            raise
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        advice = f"; set {CONNECTION} or PGHOST" if type(error).__name__ == "OperationalError" else ""
-        raise DataError(f"index engine pgvector: {line}{advice}") from None

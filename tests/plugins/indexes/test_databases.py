@@ -157,11 +157,11 @@ def test_a_server_that_is_not_there_is_one_line(
 def test_a_collection_that_is_gone_or_of_another_encoder_is_refused(milvus: str, tmp_path: Path) -> None:
     index = aekit.build_index(vectors(50), tmp_path / "index", engine="milvus")
     assert index.engine.kept_digest() == index.digest
-    renamed = index.engine.collection.replace(index.digest, OTHER_DIGEST)
+    renamed = index.engine.name.replace(index.digest, OTHER_DIGEST)
     (tmp_path / "index" / "index.milvus").write_text(json.dumps({"collection": renamed}))
     with pytest.raises(IdentityError):
         aekit.open_index(tmp_path / "index")
-    index.engine._connected().drop_collection(index.engine.collection)
+    index.engine._connected().drop_collection(index.engine.name)
     with pytest.raises(IdentityError):
         aekit.open_index(tmp_path / "index")
 
