@@ -263,7 +263,8 @@ def test_training_is_stopped(signals: list[signal.Signals], made: Path, tmp_path
         process.send_signal(each)
         time.sleep(0.02)
     errors = process.communicate(timeout=100)[1].decode()
-    assert process.returncode == 130 and "Traceback" not in errors
+    # The second may arrive when the interpreter ends: a shell shows 130 for that too.
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in errors
     if len(signals) == 1:
         assert "resume with the same command and --resume" in errors
         assert (run / "checkpoint" / "state.safetensors").exists()
