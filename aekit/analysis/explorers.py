@@ -23,7 +23,7 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.io.atomic import atomic_folder, write_text
-from aekit.io.shell import quoted
+from aekit.io.shell import argument
 from aekit.io.summaries import png_bytes
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.image_grid import render_sample
@@ -165,7 +165,7 @@ def _atlas(
         [{"ids": ids, "distances": by_id} for ids, by_id in zip(neighbors.tolist(), distances.tolist())],
         pa.struct({"ids": pa.list_(pa.int64()), "distances": pa.list_(pa.float64())}),
     )
-    command = f"embedding-atlas {quoted(folder / 'embeddings.parquet')} --x x --y y --neighbors neighbors"
+    command = f"embedding-atlas {argument(folder / 'embeddings.parquet')} --x x --y y --neighbors neighbors"
     if images is not None:
         thumbnails = [{"bytes": png_bytes(image), "path": f"{name}.png"} for name, image in zip(columns["id"], images)]
         table["image"] = pa.array(thumbnails, pa.struct({"bytes": pa.binary(), "path": pa.string()}))
@@ -202,7 +202,7 @@ def _projector(
         lines.append(f'sprite {{ image_path: "sprite.png" single_image_dim: {side} single_image_dim: {side} }}')
     config = "\n".join(f"  {line}" for line in lines)
     write_text(part / "projector_config.pbtxt", f"embeddings {{\n{config}\n}}\n")
-    return f"tensorboard --logdir {quoted(folder)}"
+    return f"tensorboard --logdir {argument(folder)}"
 
 
 def _quoted(text: str) -> str:

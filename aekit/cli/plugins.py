@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from aekit.errors import PluginError, closest_name
-from aekit.io.shell import quoted
+from aekit.io.shell import argument, quoted
 from aekit.registry.discovery import KINDS, Plugin, registry
 
 FAILED = 1
@@ -103,7 +103,7 @@ def new(name: str, kind: str, out: str | None) -> None:
 
     folder = new_plugin(name, kind, out)
     click.echo(f"created {folder} with {kind} {name!r}, which works and passes its test")
-    click.echo(f"next: pip install -e {quoted(folder)} && aekit plugins test {quoted(name)}")
+    click.echo(f"next: pip install -e {argument(folder)} && aekit plugins test {quoted(name)}")
 
 
 def find(name: str, kind: str | None = None) -> Plugin:

@@ -109,6 +109,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: another process is writing into it, or it cannot be written.
     """
+    _check_text(folder)
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", folder):
@@ -125,6 +126,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: `folder` exists and is not empty, another process is making it, or it cannot be written.
     """
+    _check_text(folder)
     with explain_write_errors(folder):
         _check_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +153,13 @@ def holds_only(folder: Path, names: Collection[str]) -> bool:
     )
 
 
+def _check_text(path: Path) -> None:
+    """Check that a path is text, as the records of other artifacts may name it, and Arrow and ONNX open no other."""
+    readable = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if readable != str(path):
+        raise OutputError(f"{readable}: cannot be written: the path is not UTF-8; choose another name")
+
+
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder}: exists already; choose another place, or move it away")
@@ -162,6 +171,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     It removes the temporary files of the same path that killed processes left.
     """
+    _check_text(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with explain_write_errors(path):
         _remove_leftovers(path)

@@ -18,11 +18,15 @@ def command_line(command: str, *arguments: object, **options: object) -> str:
         >>> command_line("embed", "my run", "-x.npy", o="embeddings")
         "aekit embed 'my run' ./-x.npy -o embeddings"
     """
-    words = ["aekit", command]
-    words += [f"./{word}" if str(word).startswith("-") else str(word) for word in arguments]
+    words = ["aekit", command, *map(argument, arguments)]
     for name, value in options.items():
-        words += [f"{'-' if len(name) == 1 else '--'}{name}", str(value)]
-    return " ".join(map(quoted, words))
+        words += [f"{'-' if len(name) == 1 else '--'}{name}", quoted(value)]
+    return " ".join(words)
+
+
+def argument(path: object) -> str:
+    """Return a path as an argument of a command, in quotes if needed; one that begins with a dash would be an option."""
+    return quoted(f"./{path}" if str(path).startswith("-") else path)
 
 
 def quoted(word: object) -> str:

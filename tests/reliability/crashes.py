@@ -43,8 +43,10 @@ PART_BYTES = 100
 """Size of a part of embeddings: a few samples, so that a kill falls between parts."""
 
 
-def begin(arguments: list[str], log: Path, place: Path, kill_at: int = 0) -> tuple[int, int]:
-    """Start a command in a child; return its process id, and a pipe with the number of its file operations below `place`."""
+def begin(
+    arguments: list[str], log: Path, place: Path, kill_at: int = 0, before: Callable[[], object] | None = None
+) -> tuple[int, int]:
+    """Start a command in a child, which first calls `before`; return its id, and a pipe with the number of file operations."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
@@ -70,6 +72,8 @@ def begin(arguments: list[str], log: Path, place: Path, kill_at: int = 0) -> tup
         parquet_store.PART_BYTES = PART_BYTES
         sys.argv = ["aekit", *arguments]
         sys.addaudithook(watch)
+        if before:
+            before()
         main()
     except SystemExit as end:
         code = int(end.code or 0)
@@ -182,7 +186,7 @@ def start(name: str, place: Path) -> None:
         shutil.copytree(place / COPIES[name], place / "out" / "it")
 
 
-PASSING = {"seconds", "cost", "parts", "sha256", "peak_memory", "built_with", "reason"}
+PASSING = {"seconds", "cost", "parts", "sha256", "seal", "peak_memory", "built_with", "reason"}
 """What may differ: times, how rows are spread over parts, digests of files that hold a time, and whether an index that was killed
 between two renames was built again, with more vectors than the first time."""
 
@@ -242,6 +246,8 @@ def _lasting(value: Any) -> Any:
 class Trials:
     """The trials of one command: `at_operations` or `at_random_times`, then `wrong` says what went wrong."""
 
+    table = staticmethod(commands)
+
     def __init__(self, name: str, place: Path) -> None:
         """Run the command undisturbed.
 
@@ -249,7 +255,7 @@ class Trials:
             RuntimeError: it fails.
         """
         self.name, self.place, self.out, self.log = name, place, place / "out", place / "log.txt"
-        self.plain, self.resuming = commands(place)[name]
+        self.plain, self.resuming = self.table(place)[name]
         self.tried, self.wrong = 0, list[str]()
         start(name, place)
         begun = time.monotonic()

@@ -147,7 +147,10 @@ class Faiss(Index):
         return self.index.ntotal, self.index.d
 
     def save(self, path: Path) -> dict[str, Any]:
-        _faiss()[0].write_index(self.index, str(path))
+        faiss, _ = _faiss()
+        # FAISS itself only prints a line if the disk is full when it closes the file.
+        with path.open("wb") as file:
+            faiss.write_index(self.index, faiss.PyCallbackIOWriter(file.write))
         return {"kind": self.kind, **self.effort}
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:

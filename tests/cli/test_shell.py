@@ -1,0 +1,287 @@
+"""Test what a shell does to commands: closed, full and narrow streams, pipes that end, signals, strange names, pasted lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Command
+
+import aekit
+from aekit import cli
+from aekit.cli import _signals, _streams
+from aekit.cli._failures import failure_line
+from aekit.cli.options import print_json
+from aekit.io.shell import command_line, quoted
+
+AEKIT = f"{quoted(sys.executable)} -c 'from aekit.cli import main; main()'"
+
+
+def shell(line: str, **environment: str) -> tuple[int, bytes, bytes]:
+    """Run a line of bash, in which ``aekit`` is the command; return exit code, output and error output."""
+    done = subprocess.run(
+        ["bash", "-c", f'aekit() {{ {AEKIT} "$@"; }}\n{line}'],
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        timeout=300,
+    )
+    assert b"Traceback" not in done.stderr and b"Exception ignored" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("where", "reason"), [(">&-", "it is closed"), ("> /dev/full", "the disk is full")])
+def test_results_that_cannot_be_written_are_a_failure(where: str, reason: str) -> None:
+    code, _, errors = shell(f"aekit plugins --kind index {where}")
+    assert (code, errors.decode()) == (2, f"error: standard output: cannot be written: {reason}\n")
+
+
+@pytest.mark.parametrize(("where", "code"), [("2>&-", 0), ("2> /dev/full", 2)])
+def test_messages_that_cannot_be_written_stop_no_work(where: str, code: int) -> None:
+    # Standard error is closed by those who want no messages; a full disk loses some that somebody wanted.
+    done, output, errors = shell(f"aekit --no-plugin knn plugins {where}")
+    assert (done, errors) == (code, b"") and output.startswith(b"kind ") and b" knn " not in output
+
+
+def test_an_error_without_a_place_to_say_it() -> None:
+    assert shell("aekit sreach >&- 2>&-")[:2] == (2, b"")
+
+
+def test_a_reader_that_has_ended() -> None:
+    code, _, errors = shell("sleep 1 | { aekit plugins --json; echo $? >&2; } | true")
+    assert (code, errors) == (0, b"141\n")
+
+
+def test_files_do_not_get_the_numbers_of_closed_streams(tmp_path: Path) -> None:
+    code = "from aekit.cli._streams import _occupy_closed; _occupy_closed(); print(open(0).read() == '', file=open('x', 'w'))"
+    done = subprocess.run(
+        ["bash", "-c", f"{quoted(sys.executable)} -c {quoted(code)} <&- >&- 2>&-"], cwd=tmp_path, timeout=300
+    )
+    assert done.returncode == 0 and (tmp_path / "x").read_text() == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("ascii", rb"s\xe9arch\U0001f600"), ("latin-1", b"s\xe9arch\\U0001f600"), ("utf-8", "séarch😀".encode())],
+)
+def test_a_terminal_that_lacks_characters(encoding: str, printed: bytes) -> None:
+    code, _, errors = shell("aekit séarch😀", PYTHONIOENCODING=encoding)
+    assert code == 2 and errors.startswith(b"error: no command '" + printed)
+
+
+def test_bytes_that_are_not_text_are_escaped() -> None:
+    code, _, errors = shell("aekit $'caf\\xe9'")
+    assert code == 2 and rb"caf\udce9" in errors
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_valid_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"ids": ["é", "中", "😀", "caf\udce9"]}
+    reading, writing = os.pipe()
+    monkeypatch.setattr(sys, "stdout", _streams._text(_streams._Output(writing, raises=True), encoding))
+    print_json(value)
+    assert json.loads(os.read(reading, 1000).decode(encoding)) == value
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    drain = subprocess.Popen(["bash", "-c", "sleep 0.3; wc -c"], stdin=reading, stdout=subprocess.PIPE)
+    os.close(reading)
+    with _streams._text(_streams._Output(writing, raises=True), "utf-8") as stream:
+        stream.write("x" * 10**6)
+    os.close(writing)
+    assert drain.communicate()[0].strip() == b"1000000"
+
+
+NAMES = [
+    "plain",
+    "two words",
+    "it's",
+    '"',
+    "$(touch no)",
+    "`no`",
+    "a\\b",
+    "tab\there",
+    "line\nbreak",
+    "\x1b[2J",
+    "café",
+    "*",
+]
+
+
+@pytest.mark.parametrize("name", [*NAMES, os.fsdecode(b"caf\xe9 it's \\")])
+def test_names_can_be_pasted_into_a_shell(name: str) -> None:
+    line = quoted(name)
+    assert line.isprintable()
+    assert subprocess.run(["bash", "-c", f"printf %s {line}"], capture_output=True).stdout == os.fsencode(name)
+
+
+def test_the_lines_of_commands() -> None:
+    assert command_line("embed", "-run", Path("my data"), o="-x") == "aekit embed ./-run 'my data' -o -x"
+    assert (
+        command_line("search", "index", "id:3", k=10, html="a b.html")
+        == "aekit search index id:3 -k 10 --html 'a b.html'"
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write data, a run and embeddings."""
+    place = tmp_path_factory.mktemp("made")
+    labels = np.repeat(["a", "b"], 20)
+    np.savez(place / "data.npz", x=np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32), y=labels)
+    settings = {"train.precision": "fp32", "evaluate.evaluators": []}
+    aekit.fit(place / "data.npz", dim=2, epochs=1, out=place / "run", report=False, overrides=settings)
+    aekit.embed(place / "run", place / "data.npz", out=place / "embeddings")
+    return place
+
+
+WRITING = {
+    "fit": ["fit", "data.npz", "--dim", "2", "--epochs", "1", "--no-report", "-o"],
+    "finetune": ["finetune", "run", "data.npz", "--epochs", "1", "--no-baseline", "-o"],
+    "embed": ["embed", "run", "data.npz", "-o"],
+    "index": ["index", "embeddings", "-o"],
+    "cluster": ["cluster", "embeddings", "-k", "2", "-o"],
+    "map": ["map", "embeddings", "--method", "pca", "-o"],
+    "map --html": ["map", "embeddings", "--method", "pca", "--html"],
+    "explore": ["explore", "embeddings", "--method", "pca", "-o"],
+    "anomalies": ["anomalies", "run", "data.npz", "--no-baselines", "-o"],
+    "apply": ["apply", "run", "data.npz", "-o"],
+    "export": ["export", "run", "-o"],
+    "plugins new": ["plugins", "new", "own", "-o"],
+}
+ENDINGS = {"map": ".png", "export": ".pt2"}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_names_that_cannot_be_written(
+    name: str, made: Path, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(made)
+    ending, before = ENDINGS.get(name, ""), sorted(made.rglob("*"))
+    assert "too long" in command(*WRITING[name], tmp_path / f"{'x' * 300}{ending}").error
+    error = command(*WRITING[name], f"data.npz/under{ending}").error
+    assert "data.npz/under" in error and "it is a file; expected a folder" in error
+    error = command(*WRITING[name], os.fsdecode(bytes(tmp_path / "caf") + b"\xe9" + ending.encode())).error
+    assert "caf\\xe9" in error and "the path is not UTF-8" in error
+    assert sorted(made.rglob("*")) == before and not list(tmp_path.iterdir())
+
+
+def test_results_only(made: Path, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["embed", made / "run", made / "data.npz", "-o", "my embeddings"]
+    assert "next: aekit index 'my embeddings' -o 'my embeddings-index', or aekit evaluate" in command.ok(*arguments)
+    assert "next:" not in command.ok(*arguments, "-q")
+
+
+def test_each_warning_is_shown_once(
+    made: Path, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(*arguments: object, **options: object) -> None:
+        raise ValueError("no page")
+
+    monkeypatch.setattr("aekit.workflows.saved_run.run_page", fails)
+    for quiet in ([], ["-q"]):
+        out = tmp_path / f"run {len(quiet)}"
+        outcome = command("fit", made / "data.npz", "-o", out, "--dim", "2", "--epochs", "1", *quiet)
+        assert outcome.code == 0
+        (line,) = [line for line in outcome.err.splitlines() if "report failed: ValueError: no page" in line]
+        assert line.startswith("warning: ") and line.endswith(f"retry with aekit report '{out}'")
+
+
+# Signals
+
+
+def test_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(_signals.os, "_exit", codes.append)
+    stop = _signals.Stop()
+    with pytest.raises(KeyboardInterrupt):
+        stop.interrupt(signal.SIGINT, None)
+    assert stop.requested and not codes
+    with pytest.raises(KeyboardInterrupt):
+        stop.interrupt(signal.SIGINT, None)  # os._exit does not return
+    assert codes == [130]
+
+
+def test_signals_that_are_sent_twice_at_once_are_one() -> None:
+    # GNU timeout sends SIGTERM to the command and then to its group.
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        stop = _signals.Stop()
+        stop.terminate(signal.SIGTERM, None)
+        stop.terminate(signal.SIGTERM, None)
+        assert len(received) == 1
+        time.sleep(1.5 * _signals.ONE_STOP_SECONDS)
+        stop.terminate(signal.SIGHUP, None)
+        assert len(received) == 2
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with _signals.stopping():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert callable(signal.getsignal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_an_interrupt_that_a_library_has_turned_into_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    stop = _signals.Stop()
+    stop.requested = True
+    assert cli._report(ImportError("cannot import name"), stop) == 130
+    assert capfd.readouterr().err == "\nstopped\n"
+    with pytest.raises(ImportError):
+        cli._report(ImportError("cannot import name"), _signals.Stop())
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGHUP], [signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+def test_training_is_stopped(signals: list[signal.Signals], made: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = ["fit", made / "data.npz", "-o", run, "--dim", "2", "--epochs", "1000000", "-q"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from aekit.cli import main; main()", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    log = run / "log.jsonl"
+    deadline = time.monotonic() + 200
+    while not (log.exists() and log.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for each in signals:
+        process.send_signal(each)
+        time.sleep(0.02)
+    errors = process.communicate(timeout=100)[1].decode()
+    # The second may arrive when the interpreter ends: a shell shows 130 for that too.
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in errors
+    if len(signals) == 1:
+        assert "resume with the same command and --resume" in errors
+        assert (run / "checkpoint" / "state.safetensors").exists()
+
+
+# Failures of the machine
+
+
+def test_failures_of_the_machine_are_one_line() -> None:
+    assert failure_line(PermissionError(13, "Permission denied", "a.toml")) == "a.toml: Permission denied"
+    assert failure_line(OSError(28, "No space left on device", "from", None, "to")) == "to: No space left on device"
+    assert failure_line(UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed")) == (
+        "caf\udce9: is not UTF-8; rename the file or folder"
+    )
+    torch_error = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12"
+    for error in (MemoryError("Unable to allocate 7.45 GiB for an array"), RuntimeError(torch_error)):
+        line = failure_line(error)
+        assert line and line.startswith("out of memory") and ("7.45 GiB" in line or "4,096 bytes" in line)
+    for bug in (OSError("cannot write mode F as PNG"), RuntimeError("shapes differ"), KeyError("x")):
+        assert failure_line(bug) is None
