@@ -134,7 +134,7 @@ def _train_full_batch(
 
     def evaluate() -> Tensor:
         """Compute the loss and its gradient over all samples."""
-        state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad()
         logged.clear()
         for batch in batches.all():
             fraction = len(batch.raw) / len(batches.samples)
