@@ -70,7 +70,7 @@ def steppers(
         def step() -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
                 loss = objective.loss(Batch(raw), generator)["loss"]
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             objective.after_step()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 EPSILON = 1e-8
 
@@ -30,7 +30,7 @@ class FusedAdam:
         self, groups: Sequence[dict[str, Any]], lr: float, betas: tuple[float, float], *, decoupled: bool
     ) -> None:
         self.param_groups = [{"lr": lr, **group} for group in groups]
-        self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
         self.betas = betas
         self._update = torch._fused_adamw_ if decoupled else torch._fused_adam_
 
@@ -44,17 +44,19 @@ class FusedAdam:
     def step(self) -> None:
         """Update all parameters that have a gradient."""
         for group in self.param_groups:
-            by_dtype: dict[torch.dtype, list[nn.Parameter]] = {}
+            by_dtype: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    by_dtype.setdefault(parameter.dtype, []).append(parameter)
-            for parameters in by_dtype.values():
+                    parameters, gradients = by_dtype.setdefault(parameter.dtype, ([], []))
+                    parameters.append(parameter)
+                    gradients.append(parameter.grad)
+            for parameters, gradients in by_dtype.values():
                 states = [self.state.get(parameter) or self._start(parameter) for parameter in parameters]
                 steps = [state["step"] for state in states]
                 torch._foreach_add_(steps, 1)
                 self._update(
                     parameters,
-                    [parameter.grad for parameter in parameters],
+                    gradients,
                     [state["exp_avg"] for state in states],
                     [state["exp_avg_sq"] for state in states],
                     [],
@@ -68,7 +70,7 @@ class FusedAdam:
                     maximize=False,
                 )
 
-    def _start(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
         # The kernel walks through memory: averages have the layout of their parameter.
         averages = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
         self.state[parameter] = {"step": torch.zeros((), device=parameter.device), **averages}

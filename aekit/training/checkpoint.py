@@ -134,8 +134,8 @@ class State:
                 value = [entries.pop(f"{name}.{i}", None) for i in range(value["list"])]
             entries[name] = value
         for name, value in entries.items():
-            _, number, key = name.split(".", 2)
-            saved.setdefault(int(number), {})[key] = value
+            _, place, key = name.split(".", 2)
+            saved.setdefault(int(place), {})[key] = value
         self.optimizer.state.clear()
         for number, parameter in enumerate(self._optimized()):
             if number in saved:

@@ -134,7 +134,7 @@ def _train_full_batch(
 
     def evaluate() -> Tensor:
         """Compute the loss and its gradient over all samples."""
-        state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad()
         logged.clear()
         for batch in batches.all():
             fraction = len(batch.raw) / len(batches.samples)
@@ -150,7 +150,7 @@ def _train_full_batch(
     while state.epoch < settings.epochs:
         objective.set_progress(state.epoch / settings.epochs)
         # The record is of the last point of the line search, which is the accepted one or near it.
-        state.optimizer.step(evaluate)  # type: ignore[arg-type]
+        state.optimizer.step(evaluate)  # type: ignore[arg-type, call-arg]
         objective.after_step()
         state.step, state.epoch = state.step + 1, state.epoch + 1
         head = {"step": state.step, "epoch": state.epoch - 1, "lr": 1.0}
