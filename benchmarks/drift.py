@@ -3,8 +3,8 @@
     python benchmarks/drift.py                     # principal components of images, 40 seeds
     python benchmarks/drift.py --embeddings FOLDER
 
-Every seed draws two disjoint sets of samples. Without a shift their difference is chance, and alarms are false: alpha, 5%, is what
-is promised. Shifts: noise added to a fraction of the new samples, a class that is half as frequent, all new samples moved.
+Every seed draws two disjoint sets of samples. Without a shift their difference is chance, and alarms are false: alpha, 5%, is
+what is promised. Shifts: noise added to a fraction of the new samples, a class that is half as frequent, all new samples moved.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     python benchmarks/duplicates.py --photographs FOLDER --every 1
     python benchmarks/duplicates.py --run RUN                      # embeddings of this run are used too
 
-Every photograph gets one transformed copy, drawn by the seed. Recall is the fraction of the copies in a group with their original,
-precision the fraction of the pairs of files in one group that are a copy and its original. Pairs of two originals count as false,
+Every photograph gets one transformed copy, drawn by the seed. Recall is the fraction of the copies in a group with their
+original, precision the fraction of the pairs of files in one group that are a copy and its original. Pairs of two originals count as false,
 though some photographs may be near duplicates of others.
 """
 
