@@ -76,7 +76,7 @@ def by_cleanlab(vectors: np.ndarray, codes: np.ndarray, wrong: np.ndarray, seed:
         from cleanlab.filter import find_label_issues
     except ImportError:
         return np.nan, np.nan
-    from aekit.analysis._label_noise import held_out_probabilities
+    from aekit.analysis.label_noise import held_out_probabilities
     from aekit.evaluation.model_selection import assign_folds
     from aekit.progress import SILENT
 

@@ -106,11 +106,11 @@ def test_hashes_follow_the_eight_symmetries() -> None:
     for number, name in enumerate(SYMMETRIES):
         turned = window_hashes(np.ascontiguousarray(lay(thumbnail, number))[None])[0, 0, 0]
         assert np.unpackbits(turned ^ hashes[number]).sum() <= 2, name
-    picture = Image.fromarray(thumbnail)
+    drawing = Image.fromarray(thumbnail)
     for name, way in (
-        ("rotated by 90 degrees", picture.rotate(90)),
-        ("mirrored", picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
-        ("transposed", picture.transpose(Image.Transpose.TRANSPOSE)),
+        ("rotated by 90 degrees", drawing.rotate(90)),
+        ("mirrored", drawing.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        ("transposed", drawing.transpose(Image.Transpose.TRANSPOSE)),
     ):
         assert np.array_equal(lay(thumbnail, SYMMETRIES.index(name)), np.asarray(way)), name
 
