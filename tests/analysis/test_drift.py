@@ -35,7 +35,7 @@ def test_planted_drift_is_found_and_located() -> None:
     drift = aekit.measure_drift(normal(0), normal(1, move=1.0), **FEW)
     assert drift.has_drifted and drift.test.p_value == pytest.approx(1 / 101)
     assert drift.rows()[0]["dimension"] == 3 and 0.7 < drift.rows()[0]["shift in standard deviations"] < 1.3
-    assert 0.65 < drift.auroc < 0.85 and "moderately" in drift.text() or "strongly" in drift.text()
+    assert (0.65 < drift.auroc < 0.85 and "moderately" in drift.text()) or "strongly" in drift.text()
     assert drift.test.low < drift.test.statistic < drift.test.high and drift.test.null_high < drift.test.low
 
 
