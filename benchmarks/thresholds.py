@@ -2,8 +2,9 @@
 
     python benchmarks/thresholds.py                 # three ADBench tables in AEKIT_DATA, 10 seeds
 
-Half of the normal samples train the encoder. A quarter sets the threshold (calibration), or nothing does but a third of the training
-samples (training). The last quarter and all anomalies are scored. False alarms should be at most the stated rate on average.
+Half of the normal samples train the encoder. A quarter sets the threshold (calibration), or nothing does but a third of the
+training samples (training). The last quarter and all anomalies are scored. False alarms should be at most the stated rate on
+average.
 """
 
 from __future__ import annotations

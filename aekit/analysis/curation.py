@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._inputs import open_or_embed
 from aekit.analysis._sample_selection import (
     cover,
     covering_distance,
@@ -22,6 +21,7 @@ from aekit.analysis._sample_selection import (
     select_uncertain,
 )
 from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size

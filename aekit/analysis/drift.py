@@ -12,9 +12,9 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
-from aekit.analysis._inputs import check_comparable, open_or_embed
 from aekit.analysis._samples_image import draw_embedded
 from aekit.analysis._two_sample import TwoSampleTest, dimension_shifts, energy_test, separate
+from aekit.analysis.inputs import check_comparable, open_or_embed
 from aekit.data.readers.folders import warn_if_inside
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
