@@ -13,6 +13,7 @@ from PIL import Image
 
 import aekit
 from aekit.analysis._perceptual_hash import SIDE, SYMMETRIES, gray_thumbnails, lay, window_hashes
+from aekit.data.readers.folders import is_output
 from aekit.errors import AekitError, DataError
 
 
@@ -158,7 +159,7 @@ def test_the_command(command: Command, tmp_path: Path) -> None:
     with (tmp_path / "out" / "duplicates.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["keep"], row["id"]) for row in rows] == [("yes", "'=1+1.png"), ("no", "b.png")]
-    assert (tmp_path / "out" / "image.png").exists()
+    assert (tmp_path / "out" / "image.png").exists() and is_output(tmp_path / "out"), "no image of it is taken for data"
     summary = json.loads(
         command.ok("duplicates", tmp_path / "x", tmp_path / "x", "-o", tmp_path / "o2", "-q", "--json")
     )
