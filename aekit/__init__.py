@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aekit.analysis.anomalies import find_anomalies as find_anomalies
     from aekit.analysis.clustering import find_clusters as find_clusters
     from aekit.analysis.curation import curate as curate
+    from aekit.analysis.drift import measure_drift as measure_drift
     from aekit.analysis.duplicates import find_duplicates as find_duplicates
     from aekit.analysis.explorers import explore as explore
     from aekit.analysis.label_errors import find_label_errors as find_label_errors
@@ -51,6 +52,7 @@ _HOMES = {
     "aekit.analysis.anomalies": "find_anomalies",
     "aekit.analysis.clustering": "find_clusters",
     "aekit.analysis.curation": "curate",
+    "aekit.analysis.drift": "measure_drift",
     "aekit.analysis.duplicates": "find_duplicates",
     "aekit.analysis.explorers": "explore",
     "aekit.analysis.label_errors": "find_label_errors",

@@ -3,8 +3,8 @@
     python benchmarks/curation.py                           # principal components of images, 3 seeds
     python benchmarks/curation.py --embeddings FOLDER
 
-`uncertain` starts from a fifth of the labels, at least 10, selected as representative. Half of the samples are for testing only. Accuracy is the mean
-and standard deviation over the seeds, which draw the halves.
+`uncertain` starts from a fifth of the labels, at least 10, selected as representative. Half of the samples are for testing only.
+Accuracy is the mean and standard deviation over the seeds, which draw the halves.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python benchmarks/duplicates.py --photographs FOLDER --every 1
     python benchmarks/duplicates.py --run RUN                      # embeddings of this run are used too
 
-Every photograph gets one transformed copy, drawn by the seed. Recall is the fraction of the copies in a group with their original,
-precision the fraction of the pairs of files in one group that are a copy and its original. Pairs of two originals count as false,
-though some photographs may be near duplicates of others.
+Every photograph gets one transformed copy, drawn by the seed. Recall is the fraction of the copies in a group with their
+photograph, precision the fraction of the pairs of files in one group that are a copy and its photograph. Pairs of two photographs
+count as false, though some may be near duplicates of others.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TRANSFORMATIONS: dict[str, Callable[[Image.Image, Draw], Image.Image]] = {
     "cropped to 80%": lambda image, rng: cropped(image, 0.8, rng),
 }
 
-ORIGINALS = "(two originals)"
+SOURCES = "(two photographs)"
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--run", help="a run or an encoder to embed the photographs with")
     arguments = parser.parse_args()
     files = sorted(arguments.photographs.rglob("*.jpg"))[:: arguments.every]
-    counts = {name: np.zeros(4, int) for name in (*TRANSFORMATIONS, ORIGINALS)}
+    counts = {name: np.zeros(4, int) for name in (*TRANSFORMATIONS, SOURCES)}
     seconds = 0.0
     for seed in range(arguments.seeds):
         with tempfile.TemporaryDirectory() as place:
@@ -88,7 +88,7 @@ def plant(files: list[Path], place: Path, seed: int) -> dict[str, str]:
     order = rng.permutation(len(files))
     kinds = {}
     for number, file in enumerate(files):
-        shutil.copy(file, place / f"{number}-original.jpg")
+        shutil.copy(file, place / f"{number}-photograph.jpg")
         name = names[order[number] % len(names)]
         with Image.open(file) as image:
             changed = TRANSFORMATIONS[name](image.convert("RGB"), rng)
@@ -110,7 +110,7 @@ def count(groups: list[list[str]], kinds: dict[str, str], counts: dict[str, np.n
         for pair in combinations([Path(name).name for name in group], 2):
             copies = [name for name in pair if name in kinds]
             is_true = pair[0].partition("-")[0] == pair[1].partition("-")[0]
-            for kind in [kinds[name] for name in copies] or [ORIGINALS]:
+            for kind in [kinds[name] for name in copies] or [SOURCES]:
                 counts[kind] += (0, is_true, is_true, 1)
 
 

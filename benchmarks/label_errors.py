@@ -5,10 +5,10 @@
     python benchmarks/label_errors.py --embeddings FOLDER              # embeddings with labels, from aekit embed
 
 Each planted label is drawn from the other classes: with equal probability (uniform), or the class whose mean is nearest
-(similar), as people confuse classes that look alike. The labels of the data count as right, though some of them are wrong, so that
-the true precision is higher. Precision at n is that of as many samples as were planted, which needs no threshold. The calibration
-error is the mean distance between scores and the fraction of wrong labels in seven bins. Where cleanlab is installed, its
-`find_label_issues` gets the same held-out probabilities.
+(similar), as people confuse classes that look alike. The labels of the data count as right, though some of them are wrong, so
+that the true precision is higher. Precision at n is that of as many samples as were planted, which needs no threshold. The
+calibration error is the mean distance between scores and the fraction of wrong labels in seven bins. Where cleanlab is installed,
+its `find_label_issues` gets the same held-out probabilities.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def by_cleanlab(vectors: np.ndarray, codes: np.ndarray, wrong: np.ndarray, seed:
         from cleanlab.filter import find_label_issues
     except ImportError:
         return np.nan, np.nan
-    from aekit.analysis._label_noise import held_out_probabilities
+    from aekit.analysis.label_noise import held_out_probabilities
     from aekit.evaluation.model_selection import assign_folds
     from aekit.progress import SILENT
 

@@ -78,7 +78,8 @@ def test_documented_settings_exist(path: Path) -> None:
 def test_every_command_is_documented_and_has_help() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     for name in COMMANDS:
-        command = getattr(import_module(f"aekit.cli.{name}"), name)
+        module = name.replace("-", "_")
+        command = getattr(import_module(f"aekit.cli.{module}"), module)
         assert f"aekit {name}" in readme, name
         assert command.help, name
         for parameter in command.params:

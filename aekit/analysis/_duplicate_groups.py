@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from aekit.analysis._duplicate_pairs import Looks
-from aekit.analysis._inputs import check_comparable, open_or_embed
+from aekit.analysis.inputs import check_comparable, open_or_embed
 from aekit.data.opening import open_data, reopen
 from aekit.data.readers.image_headers import all_headers
 from aekit.data.source import Source
@@ -132,7 +132,7 @@ def open_collection(
         vectors = np.concatenate([np.asarray(part.vectors, np.float32) for part in embedded])
     elif embedded:
         notes.append("embeddings were not compared, as only one of the two data sets is embedded")
-    ids, hashes, files, images = [], [], dict[int, Path](), []
+    ids, hashes, files, images = list[str](), list[str](), dict[int, Path](), []
     for part in parts:
         located = part.source() if isinstance(part, Embeddings) else (part, np.arange(len(part)))
         if located is not None and located[0].spec.kind == "image":

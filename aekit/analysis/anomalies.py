@@ -16,6 +16,7 @@ from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
 from aekit.analysis._anomaly_text import anomalies_text
+from aekit.analysis._anomaly_threshold import Alarms, calibrate, check_rate, hold_out, raise_alarms
 from aekit.data.locations import same_place
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
@@ -58,6 +59,7 @@ class Anomalies:
         image: the most anomalous and the most typical samples, and the distribution of the scores.
         detector: the detector that gave the scores.
         skipped: id -> reason, of samples that could not be read.
+        alarms: which samples are called anomalies, with their p-values; None without a threshold.
     """
 
     digest: str
@@ -70,10 +72,15 @@ class Anomalies:
     image: Image.Image
     detector: Detector
     skipped: dict[str, str] = field(default_factory=dict)
+    alarms: Alarms | None = None
 
     def text(self, max_samples: int = 10) -> str:
         """Return a conclusion in one sentence, a table of the metrics (without labels, of the top samples), and the notes."""
-        return anomalies_text(self.ids, self.scores, self.metrics, self.notes, self.detector, max_samples)
+        notes = [*([] if self.alarms is None else [self.alarms.text()]), *self.notes]
+        return anomalies_text(self.ids, self.scores, self.metrics, notes, self.detector, max_samples)
+
+    def _alarm_columns(self) -> dict[str, np.ndarray]:
+        return {} if self.alarms is None else {"p-value": self.alarms.p_values, "alarm": self.alarms.flags}
 
     def __repr__(self) -> str:
         return f"<Anomalies: {self.text(0).splitlines()[0]}>"
@@ -90,9 +97,9 @@ class Anomalies:
         return html_summary(conclusion, self.notes, scores, total=len(self.ids), image=self.image)
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per sample, the most anomalous first: id as the index, the scores, and label
-        and ``anomalous`` where present."""
-        columns: dict[str, Any] = {"id": self.ids, **self.scores}
+        """Return a `pandas.DataFrame` with a row per sample, the most anomalous first: id as the index, the scores, and
+        p-value, alarm, label and ``anomalous`` where present."""
+        columns: dict[str, Any] = {"id": self.ids, **self.scores, **self._alarm_columns()}
         columns |= {} if self.labels is None else {"label": self.labels}
         return data_frame(columns | ({} if self.anomalous is None else {"anomalous": self.anomalous})).set_index("id")
 
@@ -107,15 +114,19 @@ class Anomalies:
                 for score, by_name in self.metrics.items()
             },
             "notes": self.notes,
-        }
+        } | ({} if self.alarms is None else {"threshold": self.alarms.to_dict()})
 
     def save(self, folder: Path) -> None:
         """Write ``scores.csv``, ``results.json``, ``image.png`` and the detector into an existing folder."""
         with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
             labels = [] if self.labels is None else [self.labels]
+            alarms = self._alarm_columns()
             scores = ([f"{value:.6g}" for value in values] for values in self.scores.values())
-            head = ["id", *self.scores, *("label" for _ in labels)]
-            write_csv(file, head, zip(self.ids, *scores, *labels))
+            yes_or_no = (
+                [("yes" if v else "no") if v.dtype == bool else f"{v:.6g}" for v in c] for c in alarms.values()
+            )
+            head = ["id", *self.scores, *alarms, *("label" for _ in labels)]
+            write_csv(file, head, zip(self.ids, *scores, *yes_or_no, *labels))
         write_json(folder / "results.json", self.to_dict())
         if self.skipped:
             write_text(folder / "skipped.csv", skipped_csv(self.skipped))
@@ -132,6 +143,8 @@ def find_anomalies(
     normal: Sequence[str] | None = None,
     detector: str | Path | Detector | None = None,
     reference: Any = None,
+    threshold: float | None = None,
+    calibration: Any = None,
     split: str | None = None,
     options: dict[str, Any] | None = None,
     baselines: bool = True,
@@ -148,8 +161,12 @@ def find_anomalies(
         normal: labels of normal samples; needed if the labels are not 0 (normal) and 1 (anomaly).
         detector: a detector of the same encoder, or the folder that holds it; default: a new detector is fitted.
         reference: normal samples to fit the detector on; default: the training data of the run. Needed if `run` is an object.
+        threshold: rate of false alarms, such as 0.01: samples are called anomalies so that at most this fraction of normal
+            samples is, by conformal p-values. A third of the normal samples is held out for it; default: scores alone.
+        calibration: normal samples to set the threshold by, which neither the encoder nor the detector was fitted on; default:
+            a third of the reference.
         split: use only this split of `data`.
-        options: options of the sources that open `data` and `reference`, by source name.
+        options: options of the sources that open `data`, `reference` and `calibration`, by source name.
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
@@ -159,7 +176,9 @@ def find_anomalies(
         The scores, the most anomalous sample first.
 
     Raises:
-        DataError: unusable data, an unknown label or split, or nothing to fit a detector on.
+        DataError: unusable data, an unknown label or split, nothing to fit a detector on, or too few held-out normal samples
+            for the threshold.
+        RecipeError: a threshold that is no probability.
         IdentityError: the detector belongs to another encoder.
         OutputError: `out` exists already.
 
@@ -174,6 +193,10 @@ def find_anomalies(
         '5'
     """
     progress = open_progress(progress)
+    if threshold is not None:
+        check_rate(threshold)
+    elif calibration is not None:
+        raise DataError("calibration: sets a threshold; pass threshold (--threshold) too")
     with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
         encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
@@ -186,11 +209,22 @@ def find_anomalies(
             if baselines:
                 notes.append("no baselines: the detector was fitted in an earlier run")
         else:
-            samples = _normal_samples(run, encoder, reference, options, progress)
+            samples, held_out = _normal_samples(run, encoder, reference, options, progress), None
+            if threshold is not None and calibration is None:
+                samples, held_out = hold_out(samples, seed)
+                if reference is None:
+                    notes.append(
+                        "the encoder was trained on the held-out normal samples: there may be more false alarms than "
+                        "stated; pass others as calibration (--calibration)"
+                    )
             fitted = Detector.fit(encoder, autoencoder, samples)
+            if held_out is not None:
+                calibrate(fitted, encoder, autoencoder, held_out)
             baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
             if baseline_detectors and baseline_detectors.note:
                 notes.append(baseline_detectors.note)
+        if calibration is not None:
+            calibrate(fitted, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
         positions, scores = _score(source, rows, encoder, autoencoder, fitted, baseline_detectors, progress)
         source.warn_of_skipped(Path(out) / "skipped.csv" if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
@@ -210,6 +244,7 @@ def find_anomalies(
             image=anomalies_image(encoder, autoencoder, source, positions, scores["combined"], labels, anomalous),
             detector=fitted,
             skipped=dict(source.skipped),
+            alarms=None if threshold is None else raise_alarms(fitted, scores["combined"], threshold, anomalous, seed),
         )
         if folder is not None:
             result.save(folder)
@@ -236,8 +271,7 @@ def _normal_samples(
 ) -> Samples:
     """Return the samples that the detector is fitted on."""
     if reference is not None:
-        source = open_data(reference, options, like=encoder.spec)
-        return load_samples(source, np.arange(len(source)), encoder.device, progress=progress)
+        return _read_all(reference, options, encoder, progress)
     if not isinstance(run, (str, Path)):
         kind = type(run).__name__
         raise DataError(f"reference = None: expected normal samples, as an {kind} does not record its training samples")
@@ -245,6 +279,11 @@ def _normal_samples(
         return training_samples(run, encoder, progress=progress)
     except DataError as error:
         raise DataError(f"{error}; pass normal samples as reference (--reference)") from None
+
+
+def _read_all(data: Any, options: dict[str, Any] | None, encoder: Encoder, progress: Progress) -> Samples:
+    source = open_data(data, options, like=encoder.spec)
+    return load_samples(source, np.arange(len(source)), encoder.device, progress=progress)
 
 
 def _score(

@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._inputs import open_or_embed
 from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import (

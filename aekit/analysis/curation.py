@@ -12,7 +12,6 @@ import numpy as np
 from PIL import Image
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._inputs import open_or_embed
 from aekit.analysis._sample_selection import (
     cover,
     covering_distance,
@@ -22,6 +21,7 @@ from aekit.analysis._sample_selection import (
     select_uncertain,
 )
 from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
@@ -95,8 +95,8 @@ class Curation:
         rare, dense = int((self.density < RARE).sum()), int((self.density > DENSE).sum())
         ratio = self.distance / self.random_distance if self.random_distance > 0 else 1.0
         return (
-            f"{len(self.selected):,} of {len(self.ids):,} samples selected ({self.strategy}): the mean distance to the nearest one "
-            f"is {ratio:.2f} times that of a random selection. {rare:,} samples are rare (density below {RARE}), "
+            f"{len(self.selected):,} of {len(self.ids):,} samples selected ({self.strategy}): the mean distance to the nearest "
+            f"one is {ratio:.2f} times that of a random selection. {rare:,} samples are rare (density below {RARE}), "
             f"{dense:,} are in over-represented regions (density above {DENSE:g})"
         )
 
@@ -152,7 +152,10 @@ class Curation:
             write_csv(file, ["id", "density", "region"], zip(self.selected_ids, densities, self.regions[self.selected]))
         columns = self._columns()
         with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as file:
-            cells = ([f"{v:.4g}" for v in c] if getattr(c, "dtype", None) == float else c for c in columns.values())
+            cells = (
+                [f"{v:.4g}" for v in c] if isinstance(c, np.ndarray) and c.dtype.kind == "f" else c
+                for c in columns.values()
+            )
             write_csv(file, list(columns), zip(*cells))
         write_json(folder / "curation.json", self.to_dict())
         if self.image is not None:

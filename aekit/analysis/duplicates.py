@@ -21,6 +21,7 @@ from aekit.io.csv_files import write_csv
 from aekit.io.summaries import data_frame, html_summary
 from aekit.io.text_table import format_columns
 from aekit.progress_display import ProgressOption, open_progress
+from aekit.version import __version__
 from aekit.visualization.image_grid import draw_grid
 
 FORMAT = 1
@@ -86,7 +87,7 @@ class Duplicates:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the groups as plain JSON."""
-        summary = {"format": FORMAT, "encoder": "", "samples": self.samples, "groups": len(self.groups)}
+        summary = {"format": FORMAT, "aekit": __version__, "samples": self.samples, "groups": len(self.groups)}
         return summary | {"duplicates": self.rows, "notes": self.notes}
 
     def save(self, folder: Path) -> None:

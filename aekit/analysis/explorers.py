@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._inputs import open_or_embed
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
+from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.layouts import project
 from aekit.data.source import read_valid
 from aekit.encoder.embeddings import Embeddings

@@ -14,9 +14,9 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
-from aekit.analysis._inputs import open_or_embed
-from aekit.analysis._label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.analysis._samples_image import draw_embedded
+from aekit.analysis.inputs import open_or_embed
+from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets

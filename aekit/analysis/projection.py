@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from aekit._arguments import checked_arguments
-from aekit.analysis._inputs import open_or_embed
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
+from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, UNPROJECTED, pca_projection, project
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid

@@ -35,6 +35,7 @@ COMMANDS = {
     "anomalies": "find anomalies by reconstruction error and embedding",
     "curate": "select samples to label next, or a representative subset",
     "duplicates": "find exact and near duplicates, and the best sample of each group",
+    "drift": "test whether new data still looks like the data of an encoder",
     "label-errors": "find labels that are probably wrong",
     "export": "export the encoder to ONNX or torch.export",
     "data": "describe a data set: counts, shapes, dtypes, bad files",

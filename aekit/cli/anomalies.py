@@ -19,6 +19,17 @@ from aekit.progress import Progress
 @click.option("--normal", multiple=True, metavar="LABEL", help="Label of normal samples; repeatable.")
 @click.option("--detector", type=click.Path(), help="Load the detector from this folder instead of fitting one.")
 @click.option("--reference", metavar="DATA", help="Normal samples to fit on; by default the training data of RUN.")
+@click.option(
+    "--threshold",
+    type=float,
+    metavar="RATE",
+    help="Call samples anomalies, at this rate of false alarms, such as 0.01; default: scores alone.",
+)
+@click.option(
+    "--calibration",
+    metavar="DATA",
+    help="Unseen normal samples that set the threshold; default: a third of the reference.",
+)
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
 @baselines_option("Compare with PCA, isolation forest and raw distances.")
 @seed_option("the isolation forest and of resampling")

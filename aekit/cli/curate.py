@@ -50,7 +50,7 @@ def curate(
 
     Samples without a label are selected, where some have one.
     """
-    from aekit.analysis._inputs import open_or_embed
+    from aekit.analysis.inputs import open_or_embed
     from aekit.evaluation.labels import read_labels
 
     opened = open_or_embed(embeddings, progress, device)

@@ -44,7 +44,7 @@ def label_errors(
 
     Each label is predicted by a linear probe and nearest neighbors that did not see it.
     """
-    from aekit.analysis._inputs import open_or_embed
+    from aekit.analysis.inputs import open_or_embed
     from aekit.evaluation.labels import read_labels
     from aekit.evaluation.splits import groups_from_ids
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import aekit
 from aekit.analysis._perceptual_hash import SIDE, SYMMETRIES, gray_thumbnails, lay, window_hashes
+from aekit.data.readers.folders import is_output
 from aekit.errors import AekitError, DataError
 
 
@@ -106,11 +107,11 @@ def test_hashes_follow_the_eight_symmetries() -> None:
     for number, name in enumerate(SYMMETRIES):
         turned = window_hashes(np.ascontiguousarray(lay(thumbnail, number))[None])[0, 0, 0]
         assert np.unpackbits(turned ^ hashes[number]).sum() <= 2, name
-    picture = Image.fromarray(thumbnail)
+    drawing = Image.fromarray(thumbnail)
     for name, way in (
-        ("rotated by 90 degrees", picture.rotate(90)),
-        ("mirrored", picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
-        ("transposed", picture.transpose(Image.Transpose.TRANSPOSE)),
+        ("rotated by 90 degrees", drawing.rotate(90)),
+        ("mirrored", drawing.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        ("transposed", drawing.transpose(Image.Transpose.TRANSPOSE)),
     ):
         assert np.array_equal(lay(thumbnail, SYMMETRIES.index(name)), np.asarray(way)), name
 
@@ -158,7 +159,7 @@ def test_the_command(command: Command, tmp_path: Path) -> None:
     with (tmp_path / "out" / "duplicates.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["keep"], row["id"]) for row in rows] == [("yes", "'=1+1.png"), ("no", "b.png")]
-    assert (tmp_path / "out" / "image.png").exists()
+    assert (tmp_path / "out" / "image.png").exists() and is_output(tmp_path / "out"), "no image of it is taken for data"
     summary = json.loads(
         command.ok("duplicates", tmp_path / "x", tmp_path / "x", "-o", tmp_path / "o2", "-q", "--json")
     )

@@ -13,7 +13,7 @@ from PIL import Image
 
 import aekit
 from aekit.analysis._groups import sample_groups
-from aekit.analysis._label_noise import label_noise, wrong_label_probabilities
+from aekit.analysis.label_noise import label_noise, wrong_label_probabilities
 from aekit.data.source import ArraySource
 from aekit.errors import DataError, DataWarning, RecipeError
 from aekit.progress import SILENT

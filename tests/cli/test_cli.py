@@ -130,7 +130,7 @@ def test_help_and_listings_do_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage: ") == 24
+    assert done.stdout.count("Usage: ") == 28
 
 
 def test_python_dash_m() -> None:
