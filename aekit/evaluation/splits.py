@@ -57,9 +57,8 @@ def make_split(
     if labels is not None and is_classes(labels):
         classes, strata = np.unique(_texts(labels)[rows], return_inverse=True)
         if len(classes) < 2:
-            raise DataError(
-                f"all {len(rows)} labeled samples are of class {classes.tolist()}: expected at least two classes"
-            )
+            problem = f"all {len(rows)} labeled samples are of class {classes.tolist()}"
+            raise DataError(f"{problem}: expected at least two classes")
     numbers = None if groups is None else np.unique(_texts(groups), return_inverse=True)[1]
     members = np.arange(len(rows)) if numbers is None else numbers[rows]
     generator = np.random.default_rng(seed)
@@ -70,9 +69,8 @@ def make_split(
     if names is None or not {"train", "test"} <= set(names.tolist()):
         test, remaining = _draw(np.arange(len(rows)), 0.2, strata, members, generator)
         validation, train = _draw(remaining, 0.25, strata, members, generator)
-        kind = "stratified " if strata.any() else ""
         only = "" if names is None else f", as the data has only {' and '.join(sorted(set(names.tolist())))} samples"
-        origin = f"{kind}60/20/20% drawn with seed {seed}{only}"
+        origin = f"{'stratified ' if strata.any() else ''}60/20/20% drawn with seed {seed}{only}"
     else:
         train, validation, test = (np.flatnonzero(names == name) for name in _NAMES)
         origin = "the data set's own"
@@ -315,9 +313,8 @@ def select_labels(labels: Sequence[Any] | np.ndarray, rows: np.ndarray) -> np.nd
 
 
 def _texts(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Convert labels of mixed types to text, so that they can be sorted."""
     array = np.asarray(labels)
-    return array.astype(str) if array.dtype.kind == "O" else array
+    return array.astype(str) if array.dtype.kind == "O" else array  # mixed types cannot be sorted
 
 
 def _ranks(strata: np.ndarray, generator: np.random.Generator) -> np.ndarray:

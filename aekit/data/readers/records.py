@@ -6,6 +6,7 @@ Parquet and Arrow files of Hugging Face data sets, Lance data sets, JSON lines a
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,7 +230,7 @@ def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
         if len(array) and (differing := pc.not_equal(lengths, lengths[0])).true_count:
             row = pc.index(differing, True).as_py()
             raise DataError(
-                f"{place}: a list has {lengths[row]} entries, the first has {lengths[0]} (row {row // _product(shape[1:])}); "
+                f"{place}: a list has {lengths[row]} entries, the first has {lengths[0]} (row {row // math.prod(shape[1:])}); "
                 "expected lists of one length"
             )
         shape.append(lengths[0].as_py() if len(array) else 0)
@@ -345,7 +346,3 @@ def _innermost(kind: pa.DataType) -> pa.DataType:
 
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-
-
-def _product(sizes: Sequence[int]) -> int:
-    return int(np.prod(sizes)) if sizes else 1

@@ -147,15 +147,15 @@ def fit_logistic(
     weights = solutions.to(design.dtype)
     if basis is not None:
         weights = torch.cat([weights[..., :-1] @ basis.T, weights[..., -1:]], -1)
-    weights = weights.cpu().numpy()
+    coefficients = weights.cpu().numpy()
     # In the order of `strengths`, not sorted.
     places = np.searchsorted(ordered, np.asarray(strengths, np.float64))
     places = (np.arange(search.folds)[:, None] * len(ordered) + places).ravel()
     return LogisticPath(
         strengths=np.tile(np.asarray(strengths, np.float64), search.folds),
         classes=classes,
-        coef=weights[places, :, :-1],
-        intercept=weights[places, :, -1],
+        coef=coefficients[places, :, :-1],
+        intercept=coefficients[places, :, -1],
         mean=mean,
         scale=scale,
         iterations=ends.iterations.cpu().numpy()[places],
