@@ -139,7 +139,7 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     amount = match[1].strip() if match else ""
     amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
     wanted = f": {amount} more were wanted" if amount else ""
-    advice = "use fewer samples, smaller batches (train.batch_size) or a smaller network, or lower AEKIT_MEMORY"
+    advice = "lower train.batch_size, the width of the network (encoder.dim) or AEKIT_MEMORY, or use less data"
     return OutOfMemoryError(f"out of memory{wanted}; {advice}")
 
 

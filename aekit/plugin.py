@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         from_array as from_array,
         open_contents as open_contents,
         open_data as open_data,
+        open_named_arrays as open_named_arrays,
         open_records as open_records,
     )
     from aekit.data.readers.delimited import TextFormat as TextFormat
@@ -186,7 +187,7 @@ if TYPE_CHECKING:
     from aekit.evaluation.neighbors import nearest_neighbors as nearest_neighbors, rank_neighbors as rank_neighbors
     from aekit.evaluation.results import Metric as Metric, Result as Result, Split as Split
     from aekit.evaluation.splits import sample_per_class as sample_per_class, stratified_sample as stratified_sample
-    from aekit.index.databases import DatabaseIndex as DatabaseIndex
+    from aekit.index.databases import DatabaseIndex as DatabaseIndex, GraphOptions as GraphOptions
     from aekit.index.openblas import import_with_better_core as import_with_better_core
     from aekit.index.vector_index import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
     from aekit.io.atomic import file_sha256 as file_sha256
@@ -213,7 +214,7 @@ _HOMES = {
     "aekit.data.examples": "encoded_images image_table images video write_mnist write_recording write_series",
     "aekit.data.framing": "Framing per_channel preprocessing_advice",
     "aekit.data.axes": "KindOption Layout infer_axes",
-    "aekit.data.opening": "from_array open_contents open_data open_records",
+    "aekit.data.opening": "from_array open_contents open_data open_named_arrays open_records",
     "aekit.data.reading": "reading",
     "aekit.io.memory": "check_memory",
     "aekit.data.readers.matlab_files": "matlab_variables",
@@ -265,7 +266,7 @@ _HOMES = {
     "aekit.evaluation.neighbors": "nearest_neighbors rank_neighbors",
     "aekit.evaluation.results": "Metric Result Split",
     "aekit.evaluation.splits": "sample_per_class stratified_sample",
-    "aekit.index.databases": "DatabaseIndex",
+    "aekit.index.databases": "DatabaseIndex GraphOptions",
     "aekit.index.openblas": "import_with_better_core",
     "aekit.index.vector_index": "BatchFactory Index Similarity",
     "aekit.io.atomic": "file_sha256",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +67,12 @@ class Said(Progress):
 
     def __contains__(self, part: str) -> bool:
         return any(part in line for line in self.lines)
+
+
+def run_trials(script: Path, *arguments: object) -> list[dict[str, Any]]:
+    """Run a script of tests/reliability in a process of its own, and return the lines of JSON that it prints."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    line = [sys.executable, str(script), *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(printed) for printed in done.stdout.splitlines()]

@@ -19,10 +19,13 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.image import squared_errors
 from aekit.evaluation.neighbors import nearest_neighbors
-from aekit.io.manifests import Sha256, TensorsFormat, TensorsManifest, explain_read_errors
+from aekit.io.manifest_models import Sha256, TensorsManifest
+from aekit.io.manifests import TensorsFormat, explain_read_errors
 from aekit.objectives.autoencoder import Autoencoder
 
 NEIGHBORS = 5
+CALIBRATION = "calibration"
+"""Tensor of the scores of the samples that a threshold is set by, which a detector may lack."""
 MAX_COVARIANCE = 2048
 """Most dimensions of an embedding whose covariance is estimated."""
 MAX_REFERENCE = 10_000
@@ -201,6 +204,7 @@ class Detector:
         """Raise a `ValueError` if the tensors are not those of the scores, of embeddings of this many dimensions."""
         shapes: dict[str, tuple[int | None, ...]] = {"mean": (dim,), "scale": (dim,), "codes": (None, dim)}
         shapes |= {"whitening": (dim, None)} if "code" in self.names else {}
+        shapes |= {CALIBRATION: (None,)} if CALIBRATION in self.tensors else {}
         for name in self.names[:-1]:
             shapes |= {f"tail.{name}": (_LEVELS,), f"excess.{name}": (1,)}
         if self.names[-1] != "combined" or self.tensors.keys() != shapes.keys():

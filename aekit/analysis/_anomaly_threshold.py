@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.analysis._anomaly_detector import Detector
+from aekit.analysis._anomaly_detector import CALIBRATION, Detector
 from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.errors import DataError, RecipeError
@@ -18,8 +18,6 @@ from aekit.objectives.autoencoder import Autoencoder
 HELD_OUT = 1 / 3
 """Fraction of the normal samples that the threshold is set by, and the detector is not fitted on."""
 MAX_HELD_OUT = 5000
-CALIBRATION = "calibration"
-"""Name of the scores of held-out normal samples among the tensors of a detector."""
 
 
 @dataclass(frozen=True)

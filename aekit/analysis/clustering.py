@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from aekit._arguments import checked_arguments
+from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded
 from aekit.analysis.inputs import open_or_embed
 from aekit.encoder.embeddings import Embeddings
@@ -27,14 +28,11 @@ from aekit.evaluation.clusterers import (
     order_by_size,
     silhouettes,
 )
-from aekit.io.atomic import atomic_folder, write_json
-from aekit.io.csv_files import write_csv
-from aekit.io.summaries import data_frame, html_summary
+from aekit.io.atomic import atomic_folder
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
 
-FORMAT = 1
 MIN_SAMPLES = 30
 """Samples that a map or an export needs to be clustered."""
 STRUCTURE = {0.7: "strong", 0.5: "reasonable", 0.25: "weak"}
@@ -47,7 +45,7 @@ Method = Literal["kmeans", "hdbscan"]
 
 
 @dataclass(frozen=True)
-class Clusters:
+class Clusters(AnalysisResult):
     """Clusters of embedded samples.
 
     Attributes:
@@ -72,6 +70,8 @@ class Clusters:
     labels: np.ndarray | None
     image: Image.Image | None
 
+    stem = "clusters"
+
     def rows(self) -> list[dict[str, Any]]:
         """Return a row per cluster: size, most frequent label and its fraction, and the sample nearest the center."""
         rows = []
@@ -84,9 +84,20 @@ class Clusters:
             rows.append(row | {"nearest": self.ids[int(members[self.distances[members].argmin()])]})
         return rows
 
-    def text(self) -> str:
-        """Return a conclusion in one sentence and a table of the clusters."""
-        return f"{self.conclusion()}.\n{format_columns(self.rows())}"
+    def details(self) -> list[str]:
+        return [format_columns(self.rows())]
+
+    def table(self) -> list[dict[str, Any]]:
+        return self.rows()
+
+    def columns(self) -> dict[str, Any]:
+        columns: dict[str, Any] = {"id": list(self.ids), "cluster": self.clusters, "distance": self.distances}
+        return columns | ({} if self.labels is None else {"label": self.labels})
+
+    def save(self, folder: Path) -> None:
+        """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
+        super().save(folder)
+        save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
 
     def conclusion(self) -> str:
         """Return how many clusters there are, and how clear they are, as a sentence without its full stop."""
@@ -113,36 +124,9 @@ class Clusters:
     def __repr__(self) -> str:
         return f"<Clusters: {self.conclusion()}>"
 
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        return html_summary(f"{self.conclusion()}.", rows=self.rows(), image=self.image)
-
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per sample: id as the index, cluster, distance, and label where present."""
-        columns: dict[str, Any] = {"id": list(self.ids), "cluster": self.clusters, "distance": self.distances}
-        return data_frame(columns | ({} if self.labels is None else {"label": self.labels})).set_index("id")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the clusters as plain JSON, without the cluster of each sample."""
-        return {
-            "format": FORMAT,
-            "encoder": self.digest,
-            "silhouette": self.silhouette,
-            "silhouettes_by_count": self.silhouettes_by_count,
-            "clusters": self.rows(),
-        }
-
-    def save(self, folder: Path) -> None:
-        """Write ``clusters.csv``, ``clusters.json``, ``centers.safetensors`` and ``image.png`` into an existing folder."""
-        with (folder / "clusters.csv").open("w", encoding="utf-8", newline="") as file:
-            rows = zip(self.ids, self.clusters.tolist(), (f"{d:.6g}" for d in self.distances))
-            write_csv(file, ["id", "cluster", "distance"], rows)
-        save_file({"centers": torch.from_numpy(self.centers).contiguous()}, folder / "centers.safetensors")
-        write_json(folder / "clusters.json", self.to_dict())
-        if self.image is not None:
-            self.image.save(folder / "image.png")
+    def summary(self) -> dict[str, Any]:
+        silhouettes = {"silhouette": self.silhouette, "silhouettes_by_count": self.silhouettes_by_count}
+        return silhouettes | {"clusters": self.rows()}
 
 
 @checked_arguments

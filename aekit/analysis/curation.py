@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from aekit._arguments import checked_arguments
+from aekit.analysis._results import AnalysisResult, write_columns
 from aekit.analysis._sample_selection import (
     cover,
     covering_distance,
@@ -26,14 +27,11 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
-from aekit.io.atomic import atomic_folder, write_json
-from aekit.io.csv_files import write_csv
-from aekit.io.summaries import data_frame, html_summary
+from aekit.io.atomic import atomic_folder
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
 
-FORMAT = 1
 Strategy = Literal["representative", "typical", "coverage", "uncertain"]
 NEIGHBORS = 10
 RARE, DENSE = 0.5, 2.0
@@ -42,7 +40,7 @@ RANDOM_DRAWS, MAX_REGIONS, SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 5, 20, 10, 10, 6
 
 
 @dataclass(frozen=True)
-class Curation:
+class Curation(AnalysisResult):
     """Selected samples, and how densely each region of the embeddings is populated.
 
     Attributes:
@@ -73,6 +71,8 @@ class Curation:
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
 
+    stem = "curation"
+
     @property
     def selected_ids(self) -> list[str]:
         """The ids of the selected samples, in order."""
@@ -100,24 +100,16 @@ class Curation:
             f"{dense:,} are in over-represented regions (density above {DENSE:g})"
         )
 
-    def text(self) -> str:
-        """Return a conclusion, the first selected samples, a table of the regions, and the notes."""
+    def details(self) -> list[str]:
         first = ", ".join(self.selected_ids[:SHOWN])
         more = ", ..." if len(self.selected) > SHOWN else ""
-        return "\n".join(
-            [f"{self.conclusion()}.", f"selected: {first}{more}", format_columns(self.rows()[:SHOWN]), *self.notes]
-        )
+        return [f"selected: {first}{more}", format_columns(self.rows()[:SHOWN])]
 
-    def __repr__(self) -> str:
-        return f"<Curation: {len(self.selected):,} of {len(self.ids):,} samples selected ({self.strategy})>"
+    def table(self) -> list[dict[str, Any]]:
+        return self.rows()
 
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        return html_summary(f"{self.conclusion()}.", self.notes, self.rows(), image=self.image)
-
-    def _columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the table: the place among the selected from 0 or -1, density, region, margin, label."""
         rank = np.full(len(self.ids), -1)
         rank[self.selected] = np.arange(len(self.selected))
         columns: dict[str, Any] = {"id": list(self.ids), "selected": rank, "density": self.density}
@@ -125,16 +117,17 @@ class Curation:
         columns |= {} if self.margins is None else {"margin": self.margins}
         return columns | ({} if self.labels is None else {"label": self.labels})
 
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per sample: id as the index, the place among the selected from 0 or -1, density,
-        region, and margin and label where present."""
-        return data_frame(self._columns()).set_index("id")
+    def save(self, folder: Path) -> None:
+        """Write ``selected.csv``, ``curation.csv``, ``curation.json`` and ``image.png`` into an existing folder."""
+        super().save(folder)
+        regions = {"density": self.density[self.selected], "region": self.regions[self.selected]}
+        write_columns(folder / "selected.csv", {"id": self.selected_ids, **regions})
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the selection and the regions as plain JSON."""
+    def __repr__(self) -> str:
+        return f"<Curation: {len(self.selected):,} of {len(self.ids):,} samples selected ({self.strategy})>"
+
+    def summary(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
-            "encoder": self.digest,
             "strategy": self.strategy,
             "samples": len(self.ids),
             "selected": self.selected_ids,
@@ -142,24 +135,7 @@ class Curation:
             "random_distance": self.random_distance,
             "rare": [self.ids[int(row)] for row in np.argsort(self.density, kind="stable") if self.density[row] < RARE],
             "regions": self.rows(),
-            "notes": self.notes,
         }
-
-    def save(self, folder: Path) -> None:
-        """Write ``selected.csv``, ``samples.csv``, ``curation.json`` and ``image.png`` into an existing folder."""
-        with (folder / "selected.csv").open("w", encoding="utf-8", newline="") as file:
-            densities = (f"{self.density[row]:.4g}" for row in self.selected)
-            write_csv(file, ["id", "density", "region"], zip(self.selected_ids, densities, self.regions[self.selected]))
-        columns = self._columns()
-        with (folder / "samples.csv").open("w", encoding="utf-8", newline="") as file:
-            cells = (
-                [f"{v:.4g}" for v in c] if isinstance(c, np.ndarray) and c.dtype.kind == "f" else c
-                for c in columns.values()
-            )
-            write_csv(file, list(columns), zip(*cells))
-        write_json(folder / "curation.json", self.to_dict())
-        if self.image is not None:
-            self.image.save(folder / "image.png")
 
 
 @checked_arguments

@@ -12,6 +12,7 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
+from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded
 from aekit.analysis._two_sample import TwoSampleTest, dimension_shifts, energy_test, separate
 from aekit.analysis.inputs import check_comparable, open_or_embed
@@ -23,14 +24,11 @@ from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import fit_kmeans
 from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors
 from aekit.evaluation.splits import groups_from_ids
-from aekit.io.atomic import atomic_folder, write_json
-from aekit.io.csv_files import write_csv
-from aekit.io.summaries import data_frame, html_summary
+from aekit.io.atomic import atomic_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 
-FORMAT = 1
 LEAST, MAX_CLUSTERS, PER_CLUSTER = 10, 10, 20
 EFFECTS = {0.9: "very strongly", 0.75: "strongly", 0.6: "moderately", 0.0: "slightly"}
 """Least AUROC of a classifier between old and new data -> a word for the difference."""
@@ -40,7 +38,7 @@ SHOWN, IMAGE_COLUMNS = 5, 10
 
 
 @dataclass(frozen=True)
-class Drift:
+class Drift(AnalysisResult):
     """How new data differs from a reference.
 
     Attributes:
@@ -71,6 +69,8 @@ class Drift:
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
 
+    stem = "drift"
+
     @property
     def has_drifted(self) -> bool:
         """Whether the p-value is at most alpha."""
@@ -96,33 +96,25 @@ class Drift:
         order = np.argsort(-np.abs(self.dimensions), kind="stable")[:SHOWN]
         return [{"dimension": int(one), "shift in standard deviations": float(self.dimensions[one])} for one in order]
 
-    def text(self) -> str:
-        """Return a conclusion; with drift also the clusters, dimensions and samples that differ most; and the notes."""
-        details = []
-        if self.has_drifted:
-            details = [format_columns(self.clusters[:SHOWN]), format_columns(self.rows())]
-            details.append(f"most different samples: {', '.join(self.ids[:SHOWN])}")
-        return "\n".join([f"{self.conclusion()}.", *details, *self.notes])
+    def details(self) -> list[str]:
+        if not self.has_drifted:
+            return []
+        different = f"most different samples: {', '.join(self.ids[:SHOWN])}"
+        return [format_columns(self.clusters[:SHOWN]), format_columns(self.rows()), different]
+
+    def table(self) -> list[dict[str, Any]]:
+        return self.clusters
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the table: the new samples, those that differ most first."""
+        return {"id": self.ids, "score": self.scores}
 
     def __repr__(self) -> str:
         return f"<Drift: {'yes' if self.has_drifted else 'no'}, p = {self.test.p_value:.3g}>"
 
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        return html_summary(f"{self.conclusion()}.", self.notes, self.clusters, image=self.image)
-
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per new sample, those that differ most first: id as the index, and score."""
-        return data_frame({"id": self.ids, "score": self.scores}).set_index("id")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the test and what differs as plain JSON, without the score of each sample."""
+    def summary(self) -> dict[str, Any]:
         test = self.test
         return {
-            "format": FORMAT,
-            "encoder": self.digest,
             "drift": self.has_drifted,
             "alpha": self.alpha,
             "p_value": test.p_value,
@@ -133,16 +125,7 @@ class Drift:
             "clusters": self.clusters,
             "dimensions": self.rows(),
             "most_different": self.ids[:SHOWN],
-            "notes": self.notes,
         }
-
-    def save(self, folder: Path) -> None:
-        """Write ``drift.csv``, ``drift.json`` and ``image.png`` into an existing folder."""
-        with (folder / "drift.csv").open("w", encoding="utf-8", newline="") as file:
-            write_csv(file, ["id", "score"], zip(self.ids, (f"{score:.6g}" for score in self.scores)))
-        write_json(folder / "drift.json", self.to_dict())
-        if self.image is not None:
-            self.image.save(folder / "image.png")
 
 
 @checked_arguments

@@ -14,23 +14,22 @@ from aekit._arguments import checked_arguments
 from aekit.analysis._duplicate_groups import Collection, group_pairs, near_embeddings, open_collection
 from aekit.analysis._duplicate_pairs import Pair, look_at, similar_pairs
 from aekit.analysis._perceptual_hash import SYMMETRIES
+from aekit.analysis._results import AnalysisResult
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.source import read_valid
-from aekit.io.atomic import atomic_folder, write_json
-from aekit.io.csv_files import write_csv
-from aekit.io.summaries import data_frame, html_summary
+from aekit.io.atomic import atomic_folder
+from aekit.io.summaries import data_frame
 from aekit.io.text_table import format_columns
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
 from aekit.visualization.image_grid import draw_grid
 
-FORMAT = 1
 SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 6, 20
 COLUMNS = ("group", "keep", "data", "id", "kind", "similarity", "reason")
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class Duplicates(AnalysisResult):
     """Groups of samples that are equal or nearly so.
 
     Attributes:
@@ -45,6 +44,8 @@ class Duplicates:
     rows: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
+
+    stem = "duplicates"
 
     @property
     def groups(self) -> list[list[str]]:
@@ -66,43 +67,29 @@ class Duplicates:
             f"{len(groups):,} groups leaves {self.samples - extra:,} samples. Nothing was deleted"
         )
 
-    def text(self) -> str:
-        """Return a conclusion, the first groups, and the notes."""
+    def details(self) -> list[str]:
         shown = [{name: row[name] for name in COLUMNS if name != "data"} for row in self.rows[:SHOWN]]
         shown = [row | {"keep": "yes" if row["keep"] else ""} for row in shown]
-        return "\n".join([f"{self.conclusion()}.", *([format_columns(shown)] if shown else []), *self.notes])
+        return [format_columns(shown)] if shown else []
+
+    def table(self) -> list[dict[str, Any]]:
+        return self.rows
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the table, with a row per sample of each group."""
+        columns: dict[str, Any] = {name: [row[name] for row in self.rows] for name in COLUMNS}
+        return columns | {"keep": ["yes" if keep else "no" for keep in columns["keep"]]}
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row per sample of each group."""
+        return data_frame(self.columns() | {"keep": [row["keep"] for row in self.rows]})
 
     def __repr__(self) -> str:
         return f"<Duplicates: {len(self.groups):,} groups among {self.samples:,} samples>"
 
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        return html_summary(f"{self.conclusion()}.", self.notes, self.rows, image=self.image)
-
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per sample of each group."""
-        return data_frame([dict(row) for row in self.rows] or {name: [] for name in COLUMNS})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the groups as plain JSON."""
-        summary = {"format": FORMAT, "aekit": __version__, "samples": self.samples, "groups": len(self.groups)}
-        return summary | {"duplicates": self.rows, "notes": self.notes}
-
-    def save(self, folder: Path) -> None:
-        """Write ``duplicates.csv``, ``duplicates.json`` and ``image.png`` into an existing folder."""
-        with (folder / "duplicates.csv").open("w", encoding="utf-8", newline="") as file:
-            write_csv(file, COLUMNS, ([_cell(row[name]) for name in COLUMNS] for row in self.rows))
-        write_json(folder / "duplicates.json", self.to_dict())
-        if self.image is not None:
-            self.image.save(folder / "image.png")
-
-
-def _cell(value: Any) -> Any:
-    return (
-        ("yes" if value else "no") if isinstance(value, bool) else f"{value:.4g}" if isinstance(value, float) else value
-    )
+    def summary(self) -> dict[str, Any]:
+        counts = {"aekit": __version__, "samples": self.samples, "groups": len(self.groups)}
+        return counts | {"duplicates": self.rows}
 
 
 @checked_arguments

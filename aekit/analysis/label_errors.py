@@ -14,6 +14,7 @@ from PIL import Image
 
 from aekit._arguments import checked_arguments
 from aekit.analysis._groups import sample_groups
+from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded
 from aekit.analysis.inputs import open_or_embed
 from aekit.analysis.label_noise import held_out_probabilities, wrong_label_probabilities
@@ -21,14 +22,11 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
 from aekit.evaluation.model_selection import assign_folds
-from aekit.io.atomic import atomic_folder, write_json
-from aekit.io.csv_files import write_csv
-from aekit.io.summaries import data_frame, html_summary
+from aekit.io.atomic import atomic_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import warn
 from aekit.progress_display import ProgressOption, open_progress
 
-FORMAT = 1
 PROBABLY = 0.5
 """Score above which a label is called probably wrong."""
 MIN_OTHERS = 2
@@ -37,7 +35,7 @@ SHOWN, IMAGE_COLUMNS, IMAGE_ROWS = 10, 8, 5
 
 
 @dataclass(frozen=True)
-class LabelErrors:
+class LabelErrors(AnalysisResult):
     """Labels and how probably they are wrong, the most suspicious label first.
 
     Attributes:
@@ -59,6 +57,8 @@ class LabelErrors:
     accuracy: float
     notes: list[str] = field(default_factory=list)
     image: Image.Image | None = None
+
+    stem = "label_errors"
 
     @property
     def count(self) -> int:
@@ -86,47 +86,28 @@ class LabelErrors:
             f"Cross-validated classifiers predict {100 * self.accuracy:.1f}% of the labels"
         )
 
-    def text(self) -> str:
-        """Return a conclusion, the most suspicious samples, and the notes."""
+    def details(self) -> list[str]:
         shown = self.rows()[: min(SHOWN, self.count)]
-        return "\n".join([f"{self.conclusion()}.", *([format_columns(shown)] if shown else []), *self.notes])
+        return [format_columns(shown)] if shown else []
+
+    def table(self) -> list[dict[str, Any]]:
+        return self.rows()
+
+    def columns(self) -> dict[str, Any]:
+        return {"id": self.ids, "label": self.labels, "suggested": self.suggested, "score": self.scores}
 
     def __repr__(self) -> str:
         return f"<LabelErrors: {self.count:,} of {len(self.ids):,} labels probably wrong>"
 
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        return html_summary(f"{self.conclusion()}.", self.notes, self.rows(), image=self.image)
-
-    def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per sample: id as the index, label, suggested and score."""
-        columns = {"id": self.ids, "label": self.labels, "suggested": self.suggested, "score": self.scores}
-        return data_frame(columns).set_index("id")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers and the probably wrong labels as plain JSON."""
+    def summary(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
-            "encoder": self.digest,
             "samples": len(self.ids),
             "probably_wrong": self.count,
             "expected_wrong": float(self.scores.sum()),
             "accuracy": self.accuracy,
             "confusions": self.confusions(),
             "labels": self.rows()[: self.count],
-            "notes": self.notes,
         }
-
-    def save(self, folder: Path) -> None:
-        """Write ``label_errors.csv``, ``label_errors.json`` and ``image.png`` into an existing folder."""
-        with (folder / "label_errors.csv").open("w", encoding="utf-8", newline="") as file:
-            scores = (f"{score:.6g}" for score in self.scores)
-            write_csv(file, ["id", "label", "suggested", "score"], zip(self.ids, self.labels, self.suggested, scores))
-        write_json(folder / "label_errors.json", self.to_dict())
-        if self.image is not None:
-            self.image.save(folder / "image.png")
 
 
 @checked_arguments

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import choice_option, device_option, json_option, print_json, quiet_option, seed_option
+from aekit.cli.options import choice_option, device_option, json_option, print_analysis, quiet_option, seed_option
 from aekit.progress import Progress
 
 
@@ -36,9 +36,4 @@ def cluster(
     clustering = aekit.find_clusters(
         embeddings, clusters=clusters or 0, method=method, out=out, seed=seed, device=device, progress=progress
     )
-    if as_json:
-        print_json(clustering.to_dict())
-        return
-    click.echo(clustering.text())
-    image = f"; image in {out}/image.png" if clustering.image else ""
-    click.echo(f"cluster of each sample in {out}/clusters.csv{image}")
+    print_analysis(clustering, out, f"cluster of each sample in {out}/clusters.csv", as_json)

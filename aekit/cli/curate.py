@@ -12,7 +12,7 @@ from aekit.cli.options import (
     device_option,
     json_option,
     labels_option,
-    print_json,
+    print_analysis,
     quiet_option,
     seed_option,
 )
@@ -63,9 +63,4 @@ def curate(
         seed=seed,
         progress=progress,
     )
-    if as_json:
-        print_json(curation.to_dict())
-        return
-    click.echo(curation.text())
-    image = f"; image in {out}/image.png" if curation.image else ""
-    click.echo(f"selected samples in {out}/selected.csv, all samples in {out}/samples.csv{image}")
+    print_analysis(curation, out, f"selected samples in {out}/selected.csv, all samples in {out}/curation.csv", as_json)

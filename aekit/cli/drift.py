@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, groups_option, json_option, print_json, quiet_option, seed_option
+from aekit.cli.options import device_option, groups_option, json_option, print_analysis, quiet_option, seed_option
 from aekit.progress import Progress
 
 
@@ -34,9 +34,4 @@ def drift(reference: str, new: str, out: str, as_json: bool, progress: Progress,
     is embedded with it. Exits with 0 whether or not there is drift; see "drift" in the JSON.
     """
     result = aekit.measure_drift(reference, new, out=out, progress=progress, **settings)
-    if as_json:
-        print_json(result.to_dict())
-        return
-    click.echo(result.text())
-    image = f"; image in {out}/image.png" if result.image else ""
-    click.echo(f"new samples, the most different first, in {out}/drift.csv{image}")
+    print_analysis(result, out, f"new samples, the most different first, in {out}/drift.csv", as_json)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import device_option, json_option, print_json, quiet_option, set_option, source_options
+from aekit.cli.options import device_option, json_option, print_analysis, quiet_option, set_option, source_options
 from aekit.progress import Progress
 
 
@@ -36,9 +36,4 @@ def duplicates(
     duplicates = aekit.find_duplicates(
         data, other, options=source_options(overrides), out=out, device=device, progress=progress
     )
-    if as_json:
-        print_json(duplicates.to_dict())
-        return
-    click.echo(duplicates.text())
-    image = f"; image in {out}/image.png" if duplicates.image else ""
-    click.echo(f"every group in {out}/duplicates.csv{image}")
+    print_analysis(duplicates, out, f"every group in {out}/duplicates.csv", as_json)

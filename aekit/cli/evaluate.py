@@ -69,16 +69,11 @@ def evaluate(
     target_type: TargetType,
     groups: str | None,
     compare_with: tuple[str, ...],
-    run: str | None,
-    baselines: bool,
-    checks: bool,
-    quick: bool,
-    device: str,
-    seed: int,
     verbose: bool,
     as_json: bool,
     overrides: dict[str, Any],
     progress: Progress,
+    **settings: Any,
 ) -> None:
     """Evaluate EMBEDDINGS against raw input, PCA and a random encoder.
 
@@ -99,14 +94,9 @@ def evaluate(
         evaluators=evaluators or None,
         groups=groups_from_ids(opened.ids, groups) if groups else None,
         compare_with={path.rstrip("/"): open_embeddings(path, progress) for path in compare_with},
-        run=run,
-        baselines=baselines,
-        checks=checks,
-        quick=quick,
-        device=device,
-        seed=seed,
         options=nest({name.removeprefix("evaluate."): value for name, value in overrides.items()}),
         progress=progress,
+        **settings,
     )
     place = Path(embeddings)
     results = place / "results.json" if opened.folder else place.with_name(f"{place.stem}.results.json")

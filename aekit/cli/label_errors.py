@@ -10,7 +10,7 @@ from aekit.cli.options import (
     groups_option,
     json_option,
     labels_option,
-    print_json,
+    print_analysis,
     quiet_option,
     seed_option,
 )
@@ -58,9 +58,4 @@ def label_errors(
         seed=seed,
         progress=progress,
     )
-    if as_json:
-        print_json(errors.to_dict())
-        return
-    click.echo(errors.text())
-    image = f"; image in {out}/image.png" if errors.image else ""
-    click.echo(f"every label, the most suspicious first, in {out}/label_errors.csv{image}")
+    print_analysis(errors, out, f"every label, the most suspicious first, in {out}/label_errors.csv", as_json)

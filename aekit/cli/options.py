@@ -73,6 +73,22 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
     click.echo(json.dumps(value, indent=indent, ensure_ascii="utf" not in encoding, default=str))
 
 
+def print_analysis(result: Any, out: str, tables: str, as_json: bool) -> None:
+    """Print the result of an analysis, and where its table and its image are.
+
+    Args:
+        result: an `aekit.analysis._results.AnalysisResult`.
+        out: its folder.
+        tables: what its table holds, and the path of it.
+        as_json: print it as JSON instead.
+    """
+    if as_json:
+        print_json(result.to_dict())
+        return
+    click.echo(result.text())
+    click.echo(tables + (f"; image in {out}/image.png" if result.image else ""))
+
+
 def _device(ctx: click.Context, parameter: click.Parameter, name: str) -> str:
     from aekit.io.device import choose_device
 
@@ -107,6 +123,7 @@ __all__ = [
     "json_option",
     "labels_option",
     "max_samples_option",
+    "print_analysis",
     "print_json",
     "projection_option",
     "quiet_option",

@@ -6,7 +6,7 @@ No source is known by name here: registered sources declare which files they han
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from aekit.data.locations import locate
 from aekit.data.readers._encoded_images import EncodedImages
 from aekit.data.readers.folders import classes_without_files, readable_text
 from aekit.data.readers.images import ImageItems
+from aekit.data.readers.named_arrays import ArrayOptions, read_named_arrays
 from aekit.data.readers.record_rows import Records
 from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
@@ -176,6 +177,17 @@ def open_contents(
         )
     source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
     return source
+
+
+def open_named_arrays(
+    arrays: Mapping[str, Any],
+    load: Callable[[str], np.ndarray],
+    place: str,
+    like: SampleSpec | None,
+    options: ArrayOptions,
+) -> Source:
+    """Make a source of named arrays, as a plugin does for its format; arguments and errors as of `read_named_arrays`."""
+    return open_contents(read_named_arrays(arrays, load, place, **options), like)
 
 
 def open_records(

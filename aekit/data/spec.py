@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, StringConstraints, model_validator
 
 from aekit.data.resampling import Kernel
-from aekit.io.manifests import MAX_SAMPLE, Manifest
+from aekit.io.manifest_models import MAX_SAMPLE, Manifest
 
 Kind = Literal["vector", "series", "image", "clip"]
 Resize = Literal["crop", "pad", "stretch", "torchvision"]

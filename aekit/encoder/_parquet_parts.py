@@ -13,19 +13,8 @@ from pydantic import Field, model_validator
 
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError, IdentityError
-from aekit.io.manifests import (
-    Checksums,
-    Count,
-    Dim,
-    Manifest,
-    OriginRecord,
-    Sha256,
-    check_files,
-    explain_read_errors,
-    path_inside,
-    read_entries,
-    read_manifest,
-)
+from aekit.io.manifest_models import Checksums, Count, Dim, Manifest, OriginRecord, Sha256
+from aekit.io.manifests import check_files, explain_read_errors, path_inside, read_entries, read_manifest
 from aekit.progress import warn
 
 FORMAT, MANIFEST = 2, "manifest.json"

@@ -13,18 +13,8 @@ from torch import nn
 from aekit.data.spec import SampleSpec, SpecRecord
 from aekit.encoder.preprocessing import Mode, Preprocess
 from aekit.errors import DataError, IdentityError
-from aekit.io.manifests import (
-    MAX_DIM,
-    Checksums,
-    Count,
-    Dim,
-    Manifest,
-    OriginRecord,
-    PluginRecord,
-    Sha256,
-    canonical_json,
-    read_manifest,
-)
+from aekit.io.manifest_models import MAX_DIM, Checksums, Count, Dim, Manifest, OriginRecord, PluginRecord, Sha256
+from aekit.io.manifests import canonical_json, read_manifest
 from aekit.io.weights import add_weights
 from aekit.registry.discovery import Plugin
 

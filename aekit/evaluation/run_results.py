@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from aekit.io.manifests import Checksums, Count, Manifest, OriginRecord, Sha256, read_manifest, write_manifest
+from aekit.io.manifest_models import Checksums, Count, Manifest, OriginRecord, Sha256
+from aekit.io.manifests import read_manifest, write_manifest
 
 RESULTS = "results.json"
 

@@ -10,20 +10,8 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from aekit.errors import DataError, IdentityError
-from aekit.io.manifests import (
-    Checksums,
-    Count,
-    Dim,
-    Manifest,
-    OriginRecord,
-    PluginRecord,
-    Sha256,
-    check_files,
-    explain_read_errors,
-    path_inside,
-    read_entries,
-    read_manifest,
-)
+from aekit.io.manifest_models import Checksums, Count, Dim, Manifest, OriginRecord, PluginRecord, Sha256
+from aekit.io.manifests import check_files, explain_read_errors, path_inside, read_entries, read_manifest
 
 FORMAT = 2
 IDS, MANIFEST = "ids.parquet", "manifest.json"

@@ -7,10 +7,26 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal, TypedDict
 
 from aekit.errors import DataError, IdentityError, first_line
 from aekit.index.vector_index import Index
+from aekit.registry.options import Field
+
+GRAPH_COUNT = 20_000
+"""Vectors from which a graph is built."""
+_KIND = "hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"
+
+
+class GraphOptions(TypedDict, total=False):
+    """Options of databases that search by a graph (HNSW)."""
+
+    kind: Annotated[Literal["auto", "hnsw", "exact"], Field(default="auto", description=_KIND)]
+    links: Annotated[int, Field(default=16, ge=2, le=64, description="links of a node in a layer of the graph")]
+    candidates: Annotated[int, Field(default=128, ge=8, le=512, description="candidates while the graph is built")]
+    target_recall: Annotated[
+        float, Field(default=0.95, gt=0, le=1, description="recall of the ten nearest neighbors to reach")
+    ]
 
 
 class DatabaseIndex(Index):
@@ -18,6 +34,7 @@ class DatabaseIndex(Index):
     connection: so no password is written, and the index of a stranger connects to no other server.
 
     Attributes:
+        kind, links, candidates, target_recall: as `GraphOptions`.
         name: name of the table or collection.
         digest: digest of the encoder, which is kept beside the vectors.
     """
@@ -36,6 +53,16 @@ class DatabaseIndex(Index):
 
     name: str = ""
     digest: str = "0" * 64
+
+    def set_options(self, options: GraphOptions) -> None:
+        """Set the options, and defaults for those that are missing."""
+        self.kind: str = options.get("kind", "auto")
+        self.links, self.candidates = options.get("links", 16), options.get("candidates", 128)
+        self.target_recall = options.get("target_recall", 0.95)
+
+    def wants_graph(self, count: int) -> bool:
+        """Return whether to build a graph of this many vectors."""
+        return self.kind == "hnsw" or (self.kind == "auto" and count >= GRAPH_COUNT)
 
     def keep_digest(self, digest: str) -> None:
         self.digest = digest

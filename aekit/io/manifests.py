@@ -11,53 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import ValidationError
 
 from aekit.errors import AekitError, DamagedError, print_traceback, printable
 from aekit.io.atomic import file_sha256, write_json
+from aekit.io.manifest_models import Manifest, TensorsManifest
 
 SEAL = "seal"
 MAX_BYTES = 2**28
 """Largest manifest that is read: the results of a run hold some megabytes."""
-MAX_DIM, MAX_SAMPLE, MAX_ROWS = 2**24, 2**28, 2**40
-"""Most dimensions of an embedding, values of a sample, and rows, that a manifest may name: more would exhaust the memory."""
-
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Checksums = dict[str, Sha256]
-Dim = Annotated[int, Field(ge=1, le=MAX_DIM)]
-Count = Annotated[int, Field(ge=0, le=MAX_ROWS)]
-
-
-class Manifest(BaseModel):
-    """Base of the models of manifests. Entries that a model does not name are kept, as another version may have written them."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class PluginRecord(Manifest):
-    """A plugin that an artifact needs, as `Plugin.to_dict` returns it."""
-
-    kind: Literal["variant", "pretext", "backbone", "source", "index", "evaluator", "command"]
-    name: str
-    distribution: str
-    version: str
-
-
-class OriginRecord(Manifest):
-    """The data that an artifact was made from, as `Source.origin` has it; of data in memory, its name alone."""
-
-    data: str
-    source: str | None = None
-    options: dict[str, Any] | None = None
-    made_by: str | None = None
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> OriginRecord:
-        if self.source is not None and self.options is None:
-            raise ValueError("options: Field required")
-        return self
 
 
 def write_manifest(path: Path, value: Mapping[str, Any]) -> None:
@@ -216,12 +180,6 @@ def check_files(
         with explain_read_errors(path, what_to_do):
             if file_sha256(path) != digest:
                 raise DamagedError(f"{path}: is damaged (its sha256 differs from the {manifest}); {what_to_do}")
-
-
-class TensorsManifest(Manifest):
-    """Base of the models of manifests with a file of tensors beside them."""
-
-    sha256: Checksums
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import load
 from aekit.errors import DataError
 from aekit.io.atomic import atomic_folder
-from aekit.io.manifests import Count, Sha256, TensorsFormat, TensorsManifest, explain_read_errors
+from aekit.io.manifest_models import Count, Sha256, TensorsManifest
+from aekit.io.manifests import TensorsFormat, explain_read_errors
 from aekit.io.weights import load_weights, save_weights
 from aekit.objectives.base import Batch, Objective, Step, Variant
 from aekit.objectives.losses import LOSSES

@@ -9,7 +9,8 @@ from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import IdentityError, PluginError
 from aekit.io.atomic import atomic_folder
-from aekit.io.manifests import PluginRecord, Sha256, TensorsFormat, TensorsManifest, explain_read_errors, read_manifest
+from aekit.io.manifest_models import PluginRecord, Sha256, TensorsManifest
+from aekit.io.manifests import TensorsFormat, explain_read_errors, read_manifest
 from aekit.io.weights import load_weights, save_weights
 from aekit.objectives.base import Objective, Pretext, PretextObjective
 from aekit.registry.discovery import registry

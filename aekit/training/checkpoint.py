@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aekit.errors import TrainingError, printable
-from aekit.io.manifests import Count, Manifest, Sha256, sealed, unsealed
+from aekit.io.manifest_models import Count, Manifest, Sha256
+from aekit.io.manifests import sealed, unsealed
 from aekit.io.weights import add_weights
 from aekit.objectives.base import Objective
 from aekit.training.optimizer import Optimizer, make_optimizer

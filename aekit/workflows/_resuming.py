@@ -15,7 +15,7 @@ from aekit.data.source import Source
 from aekit.data.spec import SpecRecord
 from aekit.errors import OutputError, TrainingError
 from aekit.io.atomic import holds_only
-from aekit.io.manifests import Count, Manifest
+from aekit.io.manifest_models import Count, Manifest
 from aekit.registry.overrides import describe_changes
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.training.run_recipe import portable_recipe

@@ -107,7 +107,7 @@ def test_the_command(command: Command, tmp_path: Path) -> None:
     )
     with (tmp_path / "out" / "selected.csv").open(newline="") as file:
         selected = [row["id"] for row in csv.DictReader(file)]
-    with (tmp_path / "out" / "samples.csv").open(newline="") as file:
+    with (tmp_path / "out" / "curation.csv").open(newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert len(rows) == 420 and [rows[name]["selected"] for name in selected] == ["0", "1", "2", "3", "4"]
     assert {int(rows[name]["label"]) for name in selected} == {0, 1, 2, 3, 4}

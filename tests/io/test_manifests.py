@@ -12,16 +12,8 @@ import pyarrow as pa
 import pytest
 
 from aekit.errors import AekitError, DamagedError, DataError, RecipeError, printable
-from aekit.io.manifests import (
-    Count,
-    Manifest,
-    check_files,
-    checksums,
-    explain_read_errors,
-    path_inside,
-    read_manifest,
-    write_manifest,
-)
+from aekit.io.manifest_models import Count, Manifest
+from aekit.io.manifests import check_files, checksums, explain_read_errors, path_inside, read_manifest, write_manifest
 
 
 class Entries(Manifest):

@@ -250,15 +250,19 @@ class Trials(crashes.Trials):
         self.judge("no permission to write", code)
         self.go_on("no permission to write")
 
-    def unreadable(self) -> None:
-        """An input file must not be read."""
+    def input_files(self) -> list[Path]:
+        """Return the files that the command is given."""
         inputs = [Path(word) for word in self.plain if str(self.place) in word and str(self.out) not in word]
-        files = [
+        return [
             file
             for path in inputs
             for file in ([path] if path.is_file() else sorted(path.rglob("*")))
             if file.is_file()
         ]
+
+    def unreadable(self) -> None:
+        """An input file must not be read."""
+        files = self.input_files()
         for number in self.spread(len(files)):
             file = files[number - 1]
             file.chmod(0)
@@ -272,13 +276,7 @@ class Trials(crashes.Trials):
 
     def shrunk(self) -> None:
         """An input file is cut to half, or replaced by nothing, when it is opened."""
-        inputs = [Path(word) for word in self.plain if str(self.place) in word and str(self.out) not in word]
-        files = [
-            file
-            for path in inputs
-            for file in ([path] if path.is_file() else sorted(path.rglob("*")))
-            if file.is_file()
-        ]
+        files = self.input_files()
         for number in self.spread(len(files)):
             file = files[number - 1]
             content = file.read_bytes()

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run_trials
 
 SCRIPT = Path(__file__).with_name("faults.py")
-
-
-def outcomes(commands: str, place: Path, *arguments: str) -> list[dict]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    line = [sys.executable, str(SCRIPT), commands, str(place), *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(printed) for printed in done.stdout.splitlines()]
 
 
 def check(results: list[dict], rows: int) -> None:
@@ -29,10 +18,10 @@ def check(results: list[dict], rows: int) -> None:
 
 @pytest.mark.reliability
 def test_a_few_faults(tmp_path: Path) -> None:
-    check(outcomes("embed,index,classify", tmp_path, "full,read-only,signals,clock", "--most", "2"), 12)
+    check(run_trials(SCRIPT, "embed,index,classify", tmp_path, "full,read-only,signals,clock", "--most", "2"), 12)
 
 
 @pytest.mark.slow
 @pytest.mark.reliability
 def test_all_faults(tmp_path: Path) -> None:
-    check(outcomes("all", tmp_path, "all", "--most", "6"), 250)
+    check(run_trials(SCRIPT, "all", tmp_path, "all", "--most", "6"), 250)

@@ -17,6 +17,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from resealing import reseal_files
 from torch import Tensor, nn
 from unusual.harness import Area, Listener
 
@@ -224,20 +225,23 @@ def _(folder: Path, listener: Listener) -> None:
     assert encoder.features_dim == 5 and encoder.record["objective"]["variants"] == ["jitter"]
 
 
-@AREA.refused("a kept program that was changed to call something else", "which is no tensor operation")
-def _(folder: Path, listener: Listener) -> None:
+def load_edited(folder: Path, before: str, after: str) -> None:
+    """Save an encoder, replace a text in its program, and load it."""
     fitted(backbone=network()).save(folder / "encoder")
     forget()
-    edit_program(folder / "encoder" / "stage-0.pt2", "torch.ops.aten.linear.default", "torch.hub.load")
+    edit_program(folder / "encoder" / "stage-0.pt2", before, after)
+    reseal_files(folder / "encoder" / "encoder.json")
     aekit.load(folder / "encoder")
+
+
+@AREA.refused("a kept program that was changed to call something else", "which is no tensor operation")
+def _(folder: Path, listener: Listener) -> None:
+    load_edited(folder, "torch.ops.aten.linear.default", "torch.hub.load")
 
 
 @AREA.refused("a kept program with a size that is code", "which is no tensor operation")
 def _(folder: Path, listener: Listener) -> None:
-    fitted(backbone=network()).save(folder / "encoder")
-    forget()
-    edit_program(folder / "encoder" / "stage-0.pt2", "positive=True", "positive=print(1)")
-    aekit.load(folder / "encoder")
+    load_edited(folder, "positive=True", "positive=print(1)")
 
 
 @AREA.refused(

@@ -350,20 +350,20 @@ WITHOUT_SOUNDFILE = mock.patch.object(_sound_files, "has_soundfile", lambda: Fal
 
 
 @AREA.refused("FLAC files without soundfile", ".flac files need soundfile: pip install 'aekit[audio]'")
+@WITHOUT_SOUNDFILE
 def _(folder: Path, listener: Listener) -> None:
     (folder / "a.flac").write_bytes(b"fLaC")
-    with WITHOUT_SOUNDFILE:
-        aekit.open_data(folder)
+    aekit.open_data(folder)
 
 
 @AREA.changed(
     "FLAC files among WAV files, without soundfile", "1 of 2 recordings cannot be read: .flac files need soundfile"
 )
+@WITHOUT_SOUNDFILE
 def _(folder: Path, listener: Listener) -> None:
     write_wav(folder / "a.wav")
     (folder / "b.flac").write_bytes(b"fLaC")
-    with WITHOUT_SOUNDFILE:
-        source = aekit.open_data(folder, {"recordings": {"steps": 800, "test": 0}})
+    source = aekit.open_data(folder, {"recordings": {"steps": 800, "test": 0}})
     assert source.read(np.arange(2))[1].tolist() == [True, False]
 
 

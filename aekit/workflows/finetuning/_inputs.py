@@ -13,7 +13,7 @@ from aekit.errors import DataError, OutputError, RecipeError, TrainingError
 from aekit.evaluation.results import Split
 from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
 from aekit.io.atomic import holds_only
-from aekit.io.manifests import Manifest, Sha256
+from aekit.io.manifest_models import Manifest, Sha256
 from aekit.registry.options import validation_errors
 from aekit.registry.overrides import describe_changes
 from aekit.training.settings import MACHINE_SETTINGS, Settings

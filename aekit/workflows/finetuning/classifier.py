@@ -22,7 +22,8 @@ from aekit.errors import DataError, IdentityError
 from aekit.evaluation.results import Metric
 from aekit.evaluation.run_results import MetricRecord
 from aekit.io.atomic import atomic_file
-from aekit.io.manifests import Manifest, Sha256, TensorsFormat, TensorsManifest, explain_read_errors
+from aekit.io.manifest_models import Manifest, Sha256, TensorsManifest
+from aekit.io.manifests import TensorsFormat, explain_read_errors
 from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.io.weights import load_weights, save_weights

@@ -8,11 +8,11 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import BatchFactory, DatabaseIndex, DataError, Field, IdentityError, Similarity
+from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, IdentityError, Similarity
 
 CONNECTION, TOKEN = "AEKIT_MILVUS", "AEKIT_MILVUS_TOKEN"
 """Environment variables with the address of a server, or a file that ends in .db for Milvus Lite; and with ``user:password``."""
@@ -35,20 +35,8 @@ class Milvus(DatabaseIndex):
     engine, holder, pattern = "milvus", "collection", "aekit_([0-9a-f]{64})_[0-9a-f]{32}"
     connection, libraries = CONNECTION, ("pymilvus", "milvus", "grpc")
 
-    def __init__(
-        self,
-        *,
-        kind: Annotated[
-            Literal["auto", "hnsw", "exact"],
-            Field(description="hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"),
-        ] = "auto",
-        links: Annotated[int, Field(ge=2, le=64, description="links of a node in a layer of the graph")] = 16,
-        candidates: Annotated[int, Field(ge=8, le=512, description="candidates while the graph is built")] = 200,
-        target_recall: Annotated[
-            float, Field(gt=0, le=1, description="recall of the ten nearest neighbors to reach")
-        ] = 0.95,
-    ) -> None:
-        self.kind, self.links, self.candidates, self.target_recall = kind, links, candidates, target_recall
+    def __init__(self, **graph: Unpack[GraphOptions]) -> None:
+        self.set_options(graph)
         self.metric, self.explored, self.dim = "cosine", 0, 0
         self._client: Any = None
 
@@ -58,7 +46,7 @@ class Milvus(DatabaseIndex):
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         self.name, self.metric, self.dim = f"aekit_{self.digest}_{uuid.uuid4().hex}", metric, dim
-        use_graph = self.kind == "hnsw" or (self.kind == "auto" and count >= 20_000)
+        use_graph = self.wants_graph(count)
         self.explored = 64 if use_graph else 0
         with self.explained():
             client = self._connected()

@@ -8,11 +8,20 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
-from aekit.plugin import BatchFactory, DatabaseIndex, DataError, Field, IdentityError, RecipeError, Similarity
+from aekit.plugin import (
+    BatchFactory,
+    DatabaseIndex,
+    DataError,
+    Field,
+    GraphOptions,
+    IdentityError,
+    RecipeError,
+    Similarity,
+)
 
 CONNECTION = "AEKIT_PGVECTOR"
 """Environment variable with the connection, such as ``postgresql://user@host/database``; libpq's own variables work, too."""
@@ -42,23 +51,14 @@ class PgVector(DatabaseIndex):
     def __init__(
         self,
         *,
-        kind: Annotated[
-            Literal["auto", "hnsw", "exact"],
-            Field(description="hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"),
-        ] = "auto",
         storage: Annotated[
             Literal["auto", "vector", "halfvec"],
             Field(description="vector: 32 bits a number; halfvec: 16; auto: 16 only where a graph needs it"),
         ] = "auto",
-        links: Annotated[int, Field(ge=2, le=100, description="links of a node in a layer of the graph")] = 16,
-        candidates: Annotated[int, Field(ge=4, le=1000, description="candidates while the graph is built")] = 128,
-        target_recall: Annotated[
-            float, Field(gt=0, le=1, description="recall of the ten nearest neighbors to reach")
-        ] = 0.95,
+        **graph: Unpack[GraphOptions],
     ) -> None:
-        self.kind, self.links, self.candidates = kind, links, candidates
+        self.set_options(graph)
         self.storage: str = storage
-        self.target_recall = target_recall
         self.metric, self.explored, self.dim = "cosine", 0, 0
         self._open: Any = None
 

@@ -8,16 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import (
-    ArrayOptions,
-    DataError,
-    SampleSpec,
-    Source,
-    check_memory,
-    open_contents,
-    read_named_arrays,
-    reading,
-)
+from aekit.plugin import ArrayOptions, DataError, SampleSpec, Source, check_memory, open_named_arrays, reading
 
 
 def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
@@ -35,8 +26,7 @@ def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[A
     arrays: dict[str, Any] = {}
     with reading(where, "not a readable HDF5 file"), h5py.File(where, "r") as file:
         file.visititems(lambda name, entry: arrays.update({name: entry}) if hasattr(entry, "dtype") else None)
-        contents = read_named_arrays(arrays, lambda name: _load(arrays[name], f"{where}: {name}"), where, **options)
-    return open_contents(contents, like)
+        return open_named_arrays(arrays, lambda name: _load(arrays[name], f"{where}: {name}"), where, like, options)
 
 
 def _load(array: Any, place: str) -> np.ndarray:

@@ -9,16 +9,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import (
-    ArrayOptions,
-    DataError,
-    SampleSpec,
-    Source,
-    check_memory,
-    open_contents,
-    read_named_arrays,
-    reading,
-)
+from aekit.plugin import ArrayOptions, DataError, SampleSpec, Source, check_memory, open_named_arrays, reading
 
 
 def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
@@ -34,8 +25,7 @@ def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[A
     with reading(where, "not a readable Zarr store"):
         store: Any = zarr.open(where, mode="r")
         arrays = {"data": store} if isinstance(store, zarr.Array) else dict(_arrays_of(store))
-        contents = read_named_arrays(arrays, lambda name: _load(arrays[name], f"{where}: {name}"), where, **options)
-    return open_contents(contents, like)
+        return open_named_arrays(arrays, lambda name: _load(arrays[name], f"{where}: {name}"), where, like, options)
 
 
 def _load(array: Any, place: str) -> np.ndarray:
