@@ -31,14 +31,12 @@ def printable(value: object, longest: int = SHOWN, *, keep: str = "") -> str:
         'a\\\\nb\\\\x1b[2J'
     """
     text = value if isinstance(value, str) else repr(value)
-    if len(text) > longest:
-        text = text[: longest - 3] + "..."
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char in keep else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )
+    if not text.isprintable():
+        text = "".join(
+            char if char.isprintable() or char in keep else char.encode("unicode_escape", "surrogatepass").decode()
+            for char in text[: longest + 1]  # an escape is longer than its character
+        )
+    return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 class AekitError(Exception):

@@ -15,6 +15,9 @@ import pytest
 from aekit.cli import main
 from aekit.progress import Progress
 
+FAST = {"train.epochs": 1, "train.precision": "fp32"}
+"""Settings of a short training that is equal on every processor."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -9,15 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Command
+from commands import FAST, Command
 from PIL import Image
 from resealing import reseal
 
 import aekit
 from aekit.errors import DataError, DataWarning
 from aekit.report.search_page import search_page
-
-FAST = {"train.epochs": 1, "train.precision": "fp32"}
 
 
 @pytest.fixture(scope="module")

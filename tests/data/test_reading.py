@@ -13,7 +13,7 @@ import pytest
 
 import aekit
 from aekit.data.reading import FileSize, read_all, reading, reason_of
-from aekit.errors import DataError, OutOfMemoryError, RecipeError, first_line, out_of_memory, printable
+from aekit.errors import LONGEST, DataError, OutOfMemoryError, RecipeError, first_line, out_of_memory, printable
 from aekit.io.memory import SMALL, check_memory, free_memory, read_limit, stated_memory
 
 
@@ -38,7 +38,7 @@ def test_a_file_that_may_not_be_read_is_not_called_missing() -> None:
 def test_hostile_text_is_shown_in_one_short_line() -> None:
     assert printable("plain é 漢") == "plain é 漢"
     assert printable("a\nb\x1b[31m\u202e\udcff") == r"a\nb\x1b[31m\u202e\udcff"
-    assert len(printable("x" * 10_000)) == 2000 and len(printable("\0" * 10_000)) == 2000
+    assert len(printable("x" * 10_000, LONGEST)) == 2000 and len(printable("\0" * 10_000)) == 200
     assert len(first_line(ValueError("y" * 10_000))) == 200
     assert str(DataError("a\nb")) == r"a\nb" and str(RecipeError(["a\nb", "c"])) == "a\\nb\nc"
 

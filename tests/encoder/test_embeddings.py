@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
-from commands import Said
+from commands import FAST, Said
 from PIL import Image
 from resealing import reseal
 
@@ -28,8 +28,6 @@ from aekit.encoder.embedding import BatchEmbedder
 from aekit.encoder.embeddings import open_embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, DataWarning, IdentityError
-
-FAST = {"train.epochs": 1, "train.precision": "fp32"}
 
 
 @pytest.fixture(scope="module")

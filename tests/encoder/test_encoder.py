@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import FAST
 from resealing import reseal
 from safetensors.torch import load_file, save_file
 
@@ -23,7 +24,6 @@ from aekit.encoder.preprocessing import fit_preprocess
 from aekit.errors import DataError, IdentityError, OutputError, PluginError
 
 CPU = torch.device("cpu")
-FAST = {"train.epochs": 1, "train.precision": "fp32"}
 
 
 @pytest.fixture(scope="module")

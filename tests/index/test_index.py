@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from aekit_plugins.indexes import faiss_index
-from commands import Said
+from commands import FAST, Said
 
 import aekit
 from aekit.encoder.embeddings import Embeddings
@@ -20,8 +20,6 @@ from aekit.errors import DataError, IdentityError, OutputError, RecipeError
 from aekit.index._recall import ExactSearch
 from aekit.index.openblas import VARIABLE, better_core
 from aekit.index.vector_index import Similarity, VectorIndex
-
-FAST = {"train.epochs": 1, "train.precision": "fp32"}
 
 
 def clusters(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:

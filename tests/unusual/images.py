@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,6 +31,12 @@ def save_many(root: Path, *names: str) -> None:
     """Save an image of another brightness under each name."""
     for number, name in enumerate(names):
         save(root / name, 10 + number)
+
+
+def opened(folder: Path, *names: str) -> Source:
+    """Write images as `save_many` does, and open the folder."""
+    save_many(folder, *names)
+    return aekit.open_data(folder)
 
 
 def rows_of(source: Source) -> np.ndarray:
@@ -70,8 +77,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.changed("images/ beside masks/", "2 masks or annotations are not samples (2 in masks/)")
 def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
-    source = aekit.open_data(folder)
+    source = opened(folder, "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
     assert source.ids == ["images/a.png", "images/b.png"] and source.labels is None
 
 
@@ -113,19 +119,41 @@ def _(folder: Path, listener: Listener) -> None:
     assert counts(source.splits) == {"train": 2, "validation": 1} and source.labels is None
 
 
-@AREA.right("train/images and valid/images, with labels beside")
-def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "train/images/a.png", "valid/images/b.png", "test/images/c.png")
-    source = aekit.open_data(folder)
-    assert counts(source.splits) == {"train": 1, "validation": 1, "test": 1} and source.labels is None
+LAYOUTS: dict[str, tuple[tuple[str, ...], dict[str, int], dict[str, int]]] = {
+    "train/images and valid/images, with labels beside": (
+        ("train/images/a.png", "valid/images/b.png", "test/images/c.png"),
+        {},
+        {"train": 1, "validation": 1, "test": 1},
+    ),
+    "a class that is named train, among other vehicles": (
+        ("train/a.png", "bus/b.png", "car/c.png"),
+        {"train": 1, "bus": 1, "car": 1},
+        {},
+    ),
+    "an archive with a folder around everything": (
+        ("set/set/train/cat/a.png", "set/set/train/dog/b.png", "set/set/test/dog/c.png"),
+        {"cat": 1, "dog": 2},
+        {"train": 2, "test": 1},
+    ),
+}
+"""What is unusual -> names of the files, and the numbers of samples of each label and split."""
+
+
+def check_layout(layout: str, folder: Path, listener: Listener) -> None:
+    names, labels, splits = LAYOUTS[layout]
+    source = opened(folder, *names)
+    assert counts(source.labels) == labels and counts(source.splits) == splits
+
+
+for _layout in LAYOUTS:
+    AREA.right(_layout)(partial(check_layout, _layout))
 
 
 @AREA.right("training_set, validation and test_set")
 def _(folder: Path, listener: Listener) -> None:
-    save_many(
+    source = opened(
         folder, "training_set/cats/a.png", "training_set/dogs/b.png", "validation/cats/c.png", "test_set/dogs/d.png"
     )
-    source = aekit.open_data(folder)
     assert counts(source.splits) == {"train": 2, "validation": 1, "test": 1}
     assert counts(source.labels) == {"cats": 2, "dogs": 2}
 
@@ -141,8 +169,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.right("train and test beside unlabeled images, which belong to the training split")
 def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "test/dog/d.png", "unlabeled/e.png")
-    source = aekit.open_data(folder)
+    source = opened(folder, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "test/dog/d.png", "unlabeled/e.png")
     assert counts(source.splits) == {"train": 3, "test": 2}
     assert counts(source.labels) == {"cat": 2, "dog": 2, "": 1}
 
@@ -151,29 +178,13 @@ def _(folder: Path, listener: Listener) -> None:
     "train and test beside other folders", "2 images outside of the folders of splits are left out (2 in 'docs')"
 )
 def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "docs/logo.png", "docs/banner.png")
-    source = aekit.open_data(folder)
+    source = opened(folder, "train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "docs/logo.png", "docs/banner.png")
     assert len(source) == 3 and counts(source.labels) == {"cat": 2, "dog": 1}
-
-
-@AREA.right("a class that is named train, among other vehicles")
-def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "train/a.png", "bus/b.png", "car/c.png")
-    source = aekit.open_data(folder)
-    assert counts(source.labels) == {"train": 1, "bus": 1, "car": 1} and source.splits is None
-
-
-@AREA.right("an archive with a folder around everything")
-def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "set/set/train/cat/a.png", "set/set/train/dog/b.png", "set/set/test/dog/c.png")
-    source = aekit.open_data(folder)
-    assert counts(source.splits) == {"train": 2, "test": 1} and counts(source.labels) == {"cat": 1, "dog": 2}
 
 
 @AREA.right("splits below classes")
 def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "cat/train/a.png", "cat/test/b.png", "dog/train/c.png", "dog/test/d.png")
-    source = aekit.open_data(folder)
+    source = opened(folder, "cat/train/a.png", "cat/test/b.png", "dog/train/c.png", "dog/test/d.png")
     assert counts(source.splits) == {"train": 2, "test": 2} and counts(source.labels) == {"cat": 2, "dog": 2}
 
 
@@ -181,8 +192,7 @@ def _(folder: Path, listener: Listener) -> None:
     "a file beside the folders of classes", "1 of 5 images has no folder of a class, and so no label, e.g. 'logo.png'"
 )
 def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "cat/a.png", "cat/b.png", "dog/c.png", "dog/d.png", "logo.png")
-    source = aekit.open_data(folder)
+    source = opened(folder, "cat/a.png", "cat/b.png", "dog/c.png", "dog/d.png", "logo.png")
     assert counts(source.labels) == {"cat": 2, "dog": 2, "": 1}
 
 
@@ -267,8 +277,7 @@ def _(folder: Path, listener: Listener) -> None:
     "train with classes beside a folder that is no split", "1 images outside of the folders of splits are left out"
 )
 def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "train/cat/a.png", "train/dog/b.png", "sample/c.png")
-    source = aekit.open_data(folder)
+    source = opened(folder, "train/cat/a.png", "train/dog/b.png", "sample/c.png")
     assert counts(source.labels) == {"cat": 1, "dog": 1} and counts(source.splits) == {"train": 2}
 
 
@@ -284,8 +293,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 @AREA.right("train, test and extra images with classes")
 def _(folder: Path, listener: Listener) -> None:
-    save_many(folder, "train/1/a.png", "train/2/b.png", "test/1/c.png", "extra/2/d.png")
-    source = aekit.open_data(folder)
+    source = opened(folder, "train/1/a.png", "train/2/b.png", "test/1/c.png", "extra/2/d.png")
     assert counts(source.labels) == {"1": 2, "2": 2} and counts(source.splits) == {"train": 3, "test": 1}
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import FAST
 
 import aekit
 from aekit.errors import DataError, IdentityError
 from aekit.workflows import exporting
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
-
-FAST = {"train.epochs": 1, "train.precision": "fp32"}
 ROOT = Path(__file__).parents[2]
 
 
