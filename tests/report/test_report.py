@@ -701,7 +701,7 @@ def test_a_map_to_look_through(command: Command, labeled: Path, tmp_path: Path) 
 
 def test_embeddings_for_embedding_atlas(command: Command, labeled: Path, tmp_path: Path) -> None:
     out = tmp_path / "atlas"
-    told = command.ok("explore", labeled / "embeddings", "-o", out, "--method", "pca", "-q")
+    told = command.ok("explore", labeled / "embeddings", "-o", out, "--method", "pca")
     assert f"embedding-atlas {out}/embeddings.parquet --x x --y y --neighbors neighbors --image image" in told
     rows = pq.read_table(out / "embeddings.parquet")
     opened = aekit.Embeddings.open(labeled / "embeddings")

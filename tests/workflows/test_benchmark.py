@@ -18,9 +18,11 @@ from fake_distributions import hooks, install, seen
 import aekit
 from aekit import bench
 from aekit.errors import RecipeError
+from aekit.evaluation.run_results import read_results, write_results
 from aekit.progress import Progress, Task
 from aekit.training.phases import Interrupted
 from aekit.workflows.comparing.benchmark import BenchResult
+from aekit.workflows.saved_run import UnfinishedWarning
 
 RECIPE = """
 [data]
@@ -162,9 +164,9 @@ def test_runs_on_files_are_not_repeated_from_anywhere(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path.parent)
     assert not bench(recipe, tmp_path / "runs", seeds=1, progress=said).failed
     assert f"{first.runs[0]} is already finished" in said
-    results = json.loads((first.runs[0] / "results.json").read_text("utf-8"))
+    results = read_results(first.runs[0])
     del results["evaluation"]
-    (first.runs[0] / "results.json").write_text(json.dumps(results), "utf-8")
+    write_results(first.runs[0], results)
     assert not bench(recipe, tmp_path / "runs", seeds=1).failed, "a run that was killed before its evaluation goes on"
     np.savez(tmp_path / "other.npz", x=np.zeros((30, 4)), y=np.repeat([0, 1], 15))
     recipe.write_text(recipe.read_text().replace("data.npz", "other.npz"))
@@ -262,7 +264,8 @@ def test_a_run_whose_evaluation_failed_is_resumed(tmp_path: Path, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr("aekit.evaluation.run.evaluate", fails)
-        broken = bench(recipe, runs, seeds=1)
+        with pytest.warns(UnfinishedWarning, match="evaluation failed: ZeroDivisionError"):
+            broken = bench(recipe, runs, seeds=1)
     assert not broken.runs and "its evaluation failed; aekit report" in broken.failed["plain-seed-0"]
     digest = aekit.load(runs / "plain-seed-0").digest
     again = bench(recipe, runs, seeds=1)

@@ -18,6 +18,7 @@ from commands import Command
 
 from aekit import compare
 from aekit.errors import DataError, RecipeError
+from aekit.evaluation.run_results import read_results, write_results
 from aekit.io.manifests import write_manifest
 from aekit.workflows.comparing._differences import differing_settings, flatten_settings, recipe_titles
 from aekit.workflows.comparing._rankings import table_sentences
@@ -468,9 +469,9 @@ def test_comparing_does_not_wait_for_torch() -> None:
 def test_quick_evaluations_are_another_column_than_thorough_ones(tmp_path: Path) -> None:
     for number in range(3):
         folder = write_run(tmp_path / str(number), {"knn": THREE[0]}, seed=number)
-        record = json.loads((folder / "results.json").read_text())
+        record = read_results(folder)
         record["evaluation"] |= {"mode": "quick" if number == 2 else "thorough"} if number else {}
-        (folder / "results.json").write_text(json.dumps(record))
+        write_results(folder, record)
     (row,) = rows_of(compare(tmp_path)).values()
     assert (
         row.statistics["knn accuracy (mode=thorough)"].count == 2

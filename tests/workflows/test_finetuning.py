@@ -528,7 +528,7 @@ def test_another_encoder_and_damaged_files_are_rejected(tuned: Any, encoder: aek
     with pytest.raises(IdentityError, match="is damaged"):
         aekit.load_classifier(damaged)
     (lost / "classifier.safetensors").unlink()
-    with pytest.raises(IdentityError, match=r"classifier\.safetensors: does not load"):
+    with pytest.raises(IdentityError, match=r"classifier\.safetensors: is missing; fine-tune again"):
         aekit.load_classifier(lost)
     with pytest.raises(DataError, match="no classifier here"):
         aekit.load_classifier(folder / "encoder")
