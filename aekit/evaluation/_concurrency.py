@@ -15,12 +15,15 @@ import torch
 def concurrently(count: int) -> Iterator[Callable[..., Future[Any]]]:
     """Yield a function like `Executor.submit`; leaving the context drops what has not started and waits for what has.
 
-    The threads that torch may use are shared out among the workers, because threads that wait for each other within small
-    products cost more than they bring. Filters of warnings, which belong to the whole process, are restored at the end.
+    The threads that torch and OpenMP may use are shared out among the workers, because threads that wait for each other within
+    small products cost more than they bring. BLAS has one thread for each worker: its limit belongs to the whole process, and
+    OpenBLAS may hang with threads of its own within those of OpenMP. Filters of warnings, which belong to the whole process,
+    are restored at the end.
 
     Args:
         count: number of computations.
     """
+    import scipy.linalg  # noqa: F401  (a BLAS that is loaded later would not be limited)
     from threadpoolctl import threadpool_limits
 
     threads = torch.get_num_threads()
@@ -33,7 +36,7 @@ def concurrently(count: int) -> Iterator[Callable[..., Future[Any]]]:
 
     executor = ThreadPoolExecutor(workers, "evaluator", limit)
     try:
-        with warnings.catch_warnings(), threadpool_limits(share, user_api="blas"):
+        with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
             try:
                 yield executor.submit
             finally:
