@@ -28,3 +28,21 @@ def project_to_span(points: np.ndarray) -> np.ndarray:
         products += block @ block.T
     values, vectors = np.linalg.eigh(products)
     return (vectors * np.sqrt(values.clip(0))).astype(points.dtype)
+
+
+def principal_axes(centered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the principal axes of centered points, exactly, from the smaller of their two matrices of products.
+
+    Args:
+        centered: (N, D) float64 with mean 0.
+
+    Returns:
+        the variances (K,) along the axes, ascending, and the axes (D, K), orthonormal; K is D, or for fewer points than
+        dimensions at most N, as axes without variance are left out.
+    """
+    count, width = centered.shape
+    if count >= width:
+        return np.linalg.eigh(centered.T @ centered / count)
+    values, vectors = np.linalg.eigh(centered @ centered.T / count)
+    kept = values > 1e-12 * max(float(values[-1]), 1e-300)
+    return values[kept], centered.T @ (vectors[:, kept] / np.sqrt(count * values[kept]))

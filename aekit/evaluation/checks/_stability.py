@@ -10,6 +10,7 @@ from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
+from aekit.encoder.inference import Inference
 from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.checks.embedding_health import NEIGHBORS, nearest_other_rows
 from aekit.evaluation.neighbors import nearest_neighbors
@@ -50,12 +51,13 @@ def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int =
     shape = raw_shape(encoder.spec)
     clean_rows: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
     perturbed_rows: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
+    run = Inference(encoder, 2 * len(sample), device=encoder.device, forward=lambda network, x: network.encode(x))
     with eval_mode(encoder):
         for start in range(0, len(sample), BATCH):
             raw, ok = read_valid(source, sample[start : start + BATCH])
             x = encoder.preprocess(to_tensor(raw[ok]).to(encoder.device))
             for collected, samples in ((clean_rows, x), (perturbed_rows, perturb(x, generator))):
-                code = encoder.encode(samples).float()
+                code = run(samples)
                 code = torch.nn.functional.normalize(code, dim=1) if encoder.normalize else code
                 collected[""].append(code.cpu().numpy())
                 collected["raw_"].append(flatten_samples(samples, shape).cpu().numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aekit.evaluation.neighbors import nearest_neighbors
+from aekit.nn.low_rank import principal_axes
 
 OUTLIER_SCORES = ("neighbors", "mahalanobis", "forest")
 NEIGHBORS = 5
@@ -33,13 +34,22 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
     squares, _ = nearest_neighbors(rows, normal, NEIGHBORS, metric="l2")
     scores = {"neighbors": np.sqrt(-squares.astype(np.float64)).mean(axis=1)}
     mean = normal.mean(axis=0, dtype=np.float64)
-    centered = normal - mean
-    covariance = centered.T @ centered / len(normal)
-    variance = max(float(np.trace(covariance)) / len(covariance), 1e-30)
-    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * variance * np.eye(len(covariance))
-    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    values, axes = principal_axes(normal - mean)
+    variance = max(float(values.sum()) / normal.shape[1], 1e-30)
     blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)]
-    scores["mahalanobis"] = np.concatenate([np.linalg.norm((block - mean) @ whitening, axis=1) for block in blocks])
+    distances = [_shrunk_distances(block - mean, values, axes, variance) for block in blocks]
+    scores["mahalanobis"] = np.concatenate(distances)
     forest = IsolationForest(random_state=seed).fit(normal)
     scores["forest"] = -np.concatenate([forest.score_samples(block) for block in blocks])
     return scores
+
+
+def _shrunk_distances(centered: np.ndarray, values: np.ndarray, axes: np.ndarray, variance: float) -> np.ndarray:
+    """Return the Mahalanobis distances (N,) of rows (N, D) by the covariance with these eigenvalues (K,) and axes (D, K), shrunk.
+
+    All directions beside the axes have the variance that shrinking gives them, so that no (D, D) matrix is needed.
+    """
+    least = SHRINKAGE * variance
+    along = np.square(centered @ axes)
+    beside = np.maximum(np.square(centered).sum(axis=1) - along.sum(axis=1), 0)
+    return np.sqrt(along @ (1 / ((1 - SHRINKAGE) * values + least)) + beside / least)

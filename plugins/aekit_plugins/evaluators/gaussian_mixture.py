@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from aekit.nn.low_rank import principal_axes
 from aekit.plugin import Field, Result, Split, choose_cluster_count, evaluate_clusters, fit_kmeans
 
 MAX_CHOOSING_SAMPLES = 2500
@@ -92,9 +93,8 @@ def _whiten(embeddings: np.ndarray, rows: np.ndarray, components: int) -> np.nda
     the rows.
     """
     mean = embeddings[rows].mean(axis=0, dtype=np.float64)
-    centered = embeddings[rows] - mean
-    values, axes = np.linalg.eigh(centered.T @ centered / len(rows))
-    leading = np.flatnonzero(values > 1e-9 * max(values[-1], 1e-30))[::-1][:components]
+    values, axes = principal_axes(embeddings[rows] - mean)
+    leading = np.flatnonzero(values > 1e-9 * max(values.max(initial=0), 1e-30))[::-1][:components]
     if not len(leading):
         return np.zeros((len(embeddings), 1), np.float32)
     whitening = axes[:, leading] / np.sqrt(values[leading])

@@ -440,17 +440,21 @@ def test_mean_detection_metrics_agree_with_scikit_learn() -> None:
         mean_detection_metrics(scores[2:], targets[2:])
 
 
-def test_outlier_scores_agree_with_direct_implementations() -> None:
+@pytest.mark.parametrize(("count", "width"), [(200, 4), (40, 300), (1, 6)])
+def test_outlier_scores_agree_with_direct_implementations(count: int, width: int) -> None:
     generator = np.random.default_rng(0)
-    normal, rows = generator.standard_normal((200, 4)), 2 * generator.standard_normal((50, 4))
+    normal, rows = generator.standard_normal((count, width)), 2 * generator.standard_normal((50, width))
+    if count == 1:  # no covariance at all: every direction has the same tiny variance
+        assert np.isfinite(outlier_scores(normal.astype(np.float32), rows.astype(np.float32), 0)["mahalanobis"]).all()
+        return
     scores = outlier_scores(normal.astype(np.float32), rows.astype(np.float32), 0)
     distances = np.sort(np.linalg.norm(rows[:, None] - normal[None], axis=2), 1)[:, :5].mean(1)
     np.testing.assert_allclose(scores["neighbors"], distances, atol=1e-3)
     covariance = np.cov(normal.T, bias=True)
-    covariance = 0.9 * covariance + 0.1 * np.trace(covariance) / 4 * np.eye(4)
+    covariance = 0.9 * covariance + 0.1 * np.trace(covariance) / width * np.eye(width)
     away = rows - normal.mean(0)
     expected = np.sqrt(np.einsum("nd,de,ne->n", away, np.linalg.inv(covariance), away))
-    np.testing.assert_allclose(scores["mahalanobis"], expected, atol=1e-4)
+    np.testing.assert_allclose(scores["mahalanobis"], expected, rtol=1e-4)
 
 
 def test_each_class_or_the_named_one_is_normal(digits: Data) -> None:
