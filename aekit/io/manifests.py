@@ -98,6 +98,7 @@ def read_entries(path: Path) -> dict[str, Any]:
     Raises:
         DamagedError: the file is missing, too large, or no JSON object.
     """
+    _refuse_special(path)
     with explain_read_errors(path):
         if path.stat().st_size > MAX_BYTES:
             raise DamagedError(f"{path}: is damaged: has {path.stat().st_size:,} bytes; expected {MAX_BYTES:,} at most")
@@ -232,9 +233,16 @@ def path_inside(folder: Path, name: str, place: str = "") -> Path:
     if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name or len(name) > 255:
         raise DamagedError(f"{folder}: is damaged: {place}{printable(repr(name))} is no name inside the folder")
     path = folder / name
+    _refuse_special(path)
     if path.is_symlink():
         raise DamagedError(f"{path}: is a link; expected a file inside the folder")
     return path
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse pipes and devices, of which reading may never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DamagedError(f"{path}: is a pipe or a device; expected a file")
 
 
 def canonical_json(value: Any) -> bytes:
