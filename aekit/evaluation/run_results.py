@@ -95,12 +95,20 @@ class RecipeRecord(Manifest):
     evaluate: dict[str, Any] = Field(default_factory=dict)
 
 
+class TrainedRecord(Manifest):
+    """What a run was trained on."""
+
+    samples: Count = 0
+    skipped: Count = 0
+    seconds: float = 0.0
+
+
 class RunResults(Manifest):
     """Entries of ``results.json`` of a run."""
 
     digest: Sha256
     recipe: RecipeRecord
-    trained: dict[str, Any]
+    trained: TrainedRecord
     objective: dict[str, Any]
     data: OriginRecord
     metrics: dict[str, float | None] = Field(default_factory=dict)

@@ -94,6 +94,7 @@ def run_page(
         task.advance(note="layout")
         with explain_read_errors(folder / "log.jsonl"):
             records = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
+            terms = _terms(records)
         without = _LACKS if results["recipe"].get("evaluate", {}).get("evaluators") else _NONE
         quick, why_not = (None, "") if evaluation is not None else _quick(snapshot, effort.evaluators, seed, without)
         shown = evaluation or quick
@@ -121,7 +122,7 @@ def run_page(
                 )
             else:
                 yield "Evaluation", [card("Not evaluated", f"{why_not} {_HOW}")]
-            yield "Training", _training(_terms(records))
+            yield "Training", _training(terms)
             yield "Network", [filter_card(page, encoder), _spectrum(snapshot), top_activating(page, snapshot)]
             yield "Reproduce", _reproduce(encoder, folder, results)
 
