@@ -49,7 +49,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A file of Milvus Lite, which the environment names. Its server runs in this process, and has crashed it: only if asked for."""
+    """A file of Milvus Lite, which the environment names; only if asked for, as its server has crashed this process."""
     if not os.environ.get("AEKIT_TEST_MILVUS"):
         pytest.skip("AEKIT_TEST_MILVUS is not set: Milvus Lite runs in the process of the tests, and may crash it")
     pytest.importorskip("pymilvus")
