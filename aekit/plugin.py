@@ -187,7 +187,11 @@ if TYPE_CHECKING:
     from aekit.evaluation.neighbors import nearest_neighbors as nearest_neighbors, rank_neighbors as rank_neighbors
     from aekit.evaluation.results import Metric as Metric, Result as Result, Split as Split
     from aekit.evaluation.splits import sample_per_class as sample_per_class, stratified_sample as stratified_sample
-    from aekit.index.databases import DatabaseIndex as DatabaseIndex, GraphOptions as GraphOptions
+    from aekit.index.databases import (
+        GRAPH_COUNT as GRAPH_COUNT,
+        DatabaseIndex as DatabaseIndex,
+        GraphOptions as GraphOptions,
+    )
     from aekit.index.openblas import import_with_better_core as import_with_better_core
     from aekit.index.vector_index import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
     from aekit.io.atomic import file_sha256 as file_sha256
@@ -266,7 +270,7 @@ _HOMES = {
     "aekit.evaluation.neighbors": "nearest_neighbors rank_neighbors",
     "aekit.evaluation.results": "Metric Result Split",
     "aekit.evaluation.splits": "sample_per_class stratified_sample",
-    "aekit.index.databases": "DatabaseIndex GraphOptions",
+    "aekit.index.databases": "DatabaseIndex GRAPH_COUNT GraphOptions",
     "aekit.index.openblas": "import_with_better_core",
     "aekit.index.vector_index": "BatchFactory Index Similarity",
     "aekit.io.atomic": "file_sha256",

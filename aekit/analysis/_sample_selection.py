@@ -6,7 +6,7 @@ import numpy as np
 
 from aekit.evaluation.clusterers import fit_kmeans
 from aekit.evaluation.linear.probe import fit_logistic
-from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors
+from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors, to_distances
 from aekit.nn.low_rank import project_to_span
 
 MAX_CLUSTERS, TYPICAL_NEIGHBORS, MIN_CLUSTER = 500, 20, 5
@@ -32,7 +32,7 @@ def cover(vectors: np.ndarray, covered: np.ndarray, free: np.ndarray, count: int
     chosen: list[int] = []
     if len(covered):
         squares, _ = nearest_neighbors(vectors[free], vectors[covered], 1, metric="l2")
-        distances = np.sqrt(-squares[:, 0].astype(np.float64))
+        distances = to_distances(squares[:, 0])
     else:
         center = vectors.mean(0, dtype=np.float64)
         start = int(np.linalg.norm(vectors[free] - center, axis=1).argmin())
@@ -66,7 +66,7 @@ def select_typical(vectors: np.ndarray, covered: np.ndarray, free: np.ndarray, c
         typicality = np.zeros(len(members))
         if len(members) > 1:
             squares, _ = nearest_other_neighbors(vectors[members], TYPICAL_NEIGHBORS, metric="l2")
-            typicality = -np.sqrt(-squares.astype(np.float64)).mean(1)
+            typicality = -to_distances(squares).mean(1)
         order = members[np.argsort(-typicality, kind="stable")]
         queues.append(order[is_free[order]].tolist())
     chosen: list[int] = []
@@ -128,7 +128,7 @@ def represent(vectors: np.ndarray, free: np.ndarray, count: int, seed: int) -> n
 def densities(vectors: np.ndarray, neighbors: int) -> np.ndarray:
     """Return (N,) the median mean distance to the nearest samples, divided by that of each sample: below 1 where few are near."""
     squares, _ = nearest_other_neighbors(vectors, neighbors, metric="l2")
-    distances = np.sqrt(-squares.astype(np.float64)).mean(1)
+    distances = to_distances(squares).mean(1)
     typical = np.median(distances)
     return (
         np.minimum(typical / np.maximum(distances, 1e-12 + 0.01 * typical), 100.0)
@@ -140,4 +140,4 @@ def densities(vectors: np.ndarray, neighbors: int) -> np.ndarray:
 def covering_distance(vectors: np.ndarray, chosen: np.ndarray) -> float:
     """Return the mean distance of (N, D) samples to the nearest chosen one."""
     squares, _ = nearest_neighbors(vectors, vectors[chosen], 1, metric="l2")
-    return float(np.sqrt(-squares.astype(np.float64)).mean())
+    return float(to_distances(squares).mean())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from aekit.evaluation.linear.probe import fit_logistic
 from aekit.evaluation.model_selection import assign_folds
@@ -111,6 +110,8 @@ def separate(reference: np.ndarray, new: np.ndarray, units: np.ndarray, seed: in
     Returns:
         AUROC, 0.5 where they cannot be separated; and (M + N,) log odds of being new, of samples that were held out.
     """
+    from sklearn.metrics import roc_auc_score
+
     rows = np.concatenate([reference, new])
     is_new = np.arange(len(rows)) >= len(reference)
     first, unit = np.unique(units, return_index=True, return_inverse=True)[1:]
@@ -125,10 +126,7 @@ def separate(reference: np.ndarray, new: np.ndarray, units: np.ndarray, seed: in
         prior = np.log(is_new[~inside].mean() / (1 - is_new[~inside].mean()))
         logits = path.logits(rows[inside])
         scores[inside] = logits[:, 1] - logits[:, 0] - prior
-    ranks = rankdata(scores)
-    count = int(is_new.sum())
-    auroc = (ranks[is_new].sum() - count * (count + 1) / 2) / (count * (len(rows) - count))
-    return float(auroc), scores
+    return float(roc_auc_score(is_new, scores)), scores
 
 
 def dimension_shifts(reference: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
-from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.atomic import optional_folder, write_json, write_text
 from aekit.io.csv_files import write_csv
 from aekit.io.summaries import data_frame, html_summary
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
@@ -197,7 +196,7 @@ def find_anomalies(
         check_rate(threshold)
     elif calibration is not None:
         raise DataError("calibration: sets a threshold; pass threshold (--threshold) too")
-    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+    with optional_folder(out) as folder:
         encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
         warn_if_inside(out, data)

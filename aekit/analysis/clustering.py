@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -28,7 +27,7 @@ from aekit.evaluation.clusterers import (
     order_by_size,
     silhouettes,
 )
-from aekit.io.atomic import atomic_folder
+from aekit.io.atomic import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
@@ -184,7 +183,7 @@ def find_clusters(
         )
     if len(vectors) < least:
         raise DataError(f"{len(vectors)} embeddings: {clusters or 2} clusters need at least {least}")
-    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+    with optional_folder(out) as folder:
         with progress.task("cluster", len(vectors)) as task:
             silhouettes_by_count: dict[int, float] = {}
             points = project_to_span(vectors)

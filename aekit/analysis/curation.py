@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,7 +26,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
-from aekit.io.atomic import atomic_folder
+from aekit.io.atomic import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
@@ -195,7 +194,7 @@ def curate(
         kind = "samples" if len(free) == len(vectors) else "samples without a label"
         raise DataError(f"n = {n}: expected less than the {len(free)} {kind}, and at least 5 samples in all")
     margins = None
-    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+    with optional_folder(out) as folder:
         with progress.task("select", n) as task:
             if strategy == "coverage":
                 selected = cover(vectors, covered, free, n)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.loading import encoder_of
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import fit_kmeans
-from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors
+from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors, to_distances
 from aekit.evaluation.splits import groups_from_ids
-from aekit.io.atomic import atomic_folder
+from aekit.io.atomic import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
@@ -183,7 +182,7 @@ def measure_drift(
     if permutations < 1 / alpha:
         raise RecipeError([f"permutations = {permutations}: alpha = {alpha} needs at least {int(np.ceil(1 / alpha))}"])
     warn_if_inside(out, new)
-    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+    with optional_folder(out) as folder:
         known = open_or_embed(reference, progress, device)
         recent = _open_new(new, known, progress, device)
         check_comparable(known, recent)
@@ -239,8 +238,8 @@ def _outside(before: np.ndarray, after: np.ndarray) -> float:
     """Return the fraction of the new samples that are farther from the reference than 95% of its own samples."""
     within, _ = nearest_other_neighbors(before, 1, metric="l2")
     across, _ = nearest_neighbors(after, before, 1, metric="l2")
-    limit = np.quantile(np.sqrt(-within[:, 0].astype(np.float64)), OUTSIDE)
-    return float((np.sqrt(-across[:, 0].astype(np.float64)) > limit).mean())
+    limit = np.quantile(to_distances(within[:, 0]), OUTSIDE)
+    return float((to_distances(across[:, 0]) > limit).mean())
 
 
 def _clusters(known: Embeddings, before: np.ndarray, after: np.ndarray, seed: int) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from aekit.analysis._perceptual_hash import SYMMETRIES
 from aekit.analysis._results import AnalysisResult
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.source import read_valid
-from aekit.io.atomic import atomic_folder
+from aekit.io.atomic import optional_folder
 from aekit.io.summaries import data_frame
 from aekit.io.text_table import format_columns
 from aekit.progress_display import ProgressOption, open_progress
@@ -136,7 +135,7 @@ def find_duplicates(
     """
     progress = open_progress(progress)
     warn_if_inside(out, data)
-    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+    with optional_folder(out) as folder:
         collection = open_collection(data, other, options, device, progress)
         equal = collection.equal_pairs(progress)
         pairs: list[Pair] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
 from aekit.evaluation.model_selection import assign_folds
-from aekit.io.atomic import atomic_folder
+from aekit.io.atomic import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import warn
 from aekit.progress_display import ProgressOption, open_progress
@@ -179,7 +178,7 @@ def find_label_errors(
             f"e.g. {str(names[left_out[0]])!r}"
         )
         notes.append(f"{int((~assessed).sum()):,} labels of rare classes were not assessed")
-    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+    with optional_folder(out) as folder:
         vectors = np.asarray(embeddings.vectors, np.float32)[rows]
         probabilities = held_out_probabilities(vectors, codes, held_out, len(names), progress)[assessed]
         scores, suggested = wrong_label_probabilities(probabilities, codes[assessed])

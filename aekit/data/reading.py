@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +13,8 @@ import numpy as np
 
 from aekit.errors import AekitError, DataError, first_line, print_traceback
 from aekit.io.memory import read_limit, too_large
+from aekit.io.special_files import special_kind
 
-_SPECIAL = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 _CHUNK = 2**22
 
 
@@ -66,13 +60,8 @@ def refuse_special(path: str | Path) -> None:
     Raises:
         DataError: it is one.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):  # whoever opens it says what is wrong
-        return
-    for is_kind, name in _SPECIAL:
-        if is_kind(mode):
-            raise DataError(f"{path}: is {name}; expected a file: save its content to one first")
+    if kind := special_kind(path):
+        raise DataError(f"{path}: is {kind}; expected a file: save its content to one first")
 
 
 class ByteStream(Protocol):

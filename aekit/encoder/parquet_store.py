@@ -133,9 +133,11 @@ class Store:
 
     def _read_hashes(self, path: Path) -> dict[str, str]:
         """Return id -> hash of the rows of a part, which an interrupted run may have left without a checksum."""
+        columns = None  # all: nothing else tells whether the vectors are whole
         if path.name in self.checksums:
             check_files(self.folder, {path.name: self.checksums[path.name]}, "it is removed")
-        table = read_part(self.folder, path.name, self.manifest)
+            columns = ["id", "hash"]
+        table = read_part(self.folder, path.name, self.manifest, columns)
         self.precision = _precision_of(table)
         return dict(zip(table["id"].to_pylist(), table["hash"].to_pylist()))
 

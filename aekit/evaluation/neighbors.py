@@ -45,6 +45,11 @@ def nearest_neighbors(
     return scores.cpu().numpy(), positions.cpu().numpy()
 
 
+def to_distances(similarities: np.ndarray) -> np.ndarray:
+    """Return the distances, float64, for the similarities that ``metric = "l2"`` returns."""
+    return np.sqrt(-similarities.astype(np.float64))
+
+
 def rank_neighbors(
     queries: np.ndarray, base: np.ndarray, *, metric: Metric = "cosine", device: torch.device | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:

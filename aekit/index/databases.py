@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,15 @@ class DatabaseIndex(Index):
     def missing(self, path: Path) -> IdentityError:
         """Return the error for a name that the database does not know."""
         return IdentityError(f"{path.parent}: the database has no {self.holder} {self.name}; build the index again")
+
+    def discard(self, content: bytes) -> None:
+        replaced = self.read_name(content, Path("the replaced index"))
+        if replaced != self.name:
+            self.drop(replaced)
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Delete a table or collection that this one replaced."""
 
     @contextmanager
     def explained(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from aekit.errors import AekitError, DamagedError, print_traceback, printable
 from aekit.io.atomic import file_sha256, write_json
 from aekit.io.manifest_models import Manifest, TensorsManifest
+from aekit.io.special_files import special_kind
 
 SEAL = "seal"
 MAX_BYTES = 2**28
@@ -240,9 +241,8 @@ def path_inside(folder: Path, name: str, place: str = "") -> Path:
 
 
 def _refuse_special(path: Path) -> None:
-    """Refuse pipes and devices, of which reading may never end."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise DamagedError(f"{path}: is a pipe or a device; expected a file")
+    if kind := special_kind(path):
+        raise DamagedError(f"{path}: is {kind}; expected a file")
 
 
 def canonical_json(value: Any) -> bytes:

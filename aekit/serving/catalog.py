@@ -59,12 +59,14 @@ class Catalog:
         splits: (N,) split of each row, likewise.
         on_map: (M,) rows of the samples on the map.
         layout: name of the layout of the map.
+        stamp: `manifest_stamp` of the index as it was opened.
         map: ``rows`` of the samples on the map, the ``map`` that ``map.js`` draws, and the ``sheet`` of thumbnails or None.
     """
 
     def __init__(
         self, index: VectorIndex, *, max_samples: int = MAX_POINTS, method: str = "auto", progress: Progress = SILENT
     ) -> None:
+        self.stamp = manifest_stamp(index.folder)  # before the map is drawn, which takes long
         self.index, self._max_samples, self._method = index, max_samples, method
         self.labels, self.splits = self._texts("label"), self._texts("split")
         self.source, self._position_of = self._samples()
@@ -259,6 +261,15 @@ class Catalog:
                 parts.append(sprites.raw_to_cells(raw, side))
                 task.advance(len(chunk))
         return sprites.sprite_sheet(parts).described
+
+
+def manifest_stamp(folder: Path | None) -> tuple[int, int]:
+    """Return what changes when the manifest of an index is replaced; zeros where there is none."""
+    try:
+        status = (folder / "manifest.json").stat() if folder else None
+    except OSError:
+        status = None
+    return (status.st_mtime_ns, status.st_ino) if status else (0, 0)
 
 
 def _refuse_many_pixels(content: bytes) -> None:

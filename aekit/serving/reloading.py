@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from aekit.errors import AekitError
-from aekit.serving.catalog import Catalog
+from aekit.serving.catalog import Catalog, manifest_stamp
 
 CHECK_SECONDS = 2.0
 """Time between looks at the manifest."""
@@ -28,7 +28,7 @@ class Served:
     """
 
     def __init__(self, catalog: Catalog, say: Callable[[str], object] = lambda text: None) -> None:
-        self._say, self._stamp = say, _stamp(catalog)
+        self._say, self._stamp = say, catalog.stamp
         self._use(catalog)
 
     def _use(self, catalog: Catalog) -> None:
@@ -45,7 +45,7 @@ class Served:
 
         The page addresses samples by their rows, so an index whose rows are others is not taken.
         """
-        stamp = _stamp(self.catalog)
+        stamp = manifest_stamp(self.catalog.index.folder)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -60,13 +60,3 @@ class Served:
             return
         self._use(fresh)
         self._say(f"the index has grown: {len(fresh.index):,} samples")
-
-
-def _stamp(catalog: Catalog) -> tuple[int, int]:
-    """Return what changes when a manifest is replaced; zeros where there is none."""
-    folder = catalog.index.folder
-    try:
-        status = (folder / "manifest.json").stat() if folder else None
-    except OSError:
-        status = None
-    return (status.st_mtime_ns, status.st_ino) if status else (0, 0)

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from aekit.errors import TrainingError, printable
+from aekit.errors import TrainingError, first_line
 from aekit.io.manifest_models import Count, Manifest, Sha256
 from aekit.io.manifests import sealed, unsealed
 from aekit.io.weights import add_weights
@@ -173,8 +173,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _does_not_load(folder: Path, error: Exception) -> TrainingError:
-    reason = printable((str(error).strip().splitlines() or [type(error).__name__])[0])
-    return TrainingError(f"{folder}: checkpoint does not load: {reason}; remove it to begin again")
+    return TrainingError(f"{folder}: checkpoint does not load: {first_line(error)}; remove it to begin again")
 
 
 _COUNTERS = ("epoch", "step_in_epoch", "step", "phase", "seconds", "in_fp32")

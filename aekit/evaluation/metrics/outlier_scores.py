@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aekit.evaluation.neighbors import nearest_neighbors
+from aekit.evaluation.neighbors import nearest_neighbors, to_distances
 from aekit.nn.low_rank import principal_axes
 
 OUTLIER_SCORES = ("neighbors", "mahalanobis", "forest")
@@ -32,7 +32,7 @@ def outlier_scores(normal: np.ndarray, rows: np.ndarray, seed: int) -> dict[str,
     from sklearn.ensemble import IsolationForest
 
     squares, _ = nearest_neighbors(rows, normal, NEIGHBORS, metric="l2")
-    scores = {"neighbors": np.sqrt(-squares.astype(np.float64)).mean(axis=1)}
+    scores = {"neighbors": to_distances(squares).mean(axis=1)}
     mean = normal.mean(axis=0, dtype=np.float64)
     values, axes = principal_axes(normal - mean)
     variance = max(float(values.sum()) / normal.shape[1], 1e-30)

@@ -6,7 +6,6 @@ Tasks of autoencoders are functions registered here; tasks of pretexts come with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from PIL import Image
 from aekit.data.readers.folders import warn_if_inside
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
-from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.atomic import optional_folder, write_json, write_text
 from aekit.io.csv_files import write_csv
 from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
@@ -151,7 +150,7 @@ def apply(
         raise RecipeError(problems)
     if data is None and definition.needs_data:
         raise DataError(f"{task} needs data: a folder, a file or SOURCE:NAME")
-    with atomic_folder(Path(out)) if out is not None else nullcontext() as folder:
+    with optional_folder(out) as folder:
         context.folder = folder
         warn_if_inside(out, data)
         outcome = definition.run(context, **model.model_validate(settings).model_dump())

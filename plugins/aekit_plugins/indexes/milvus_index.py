@@ -144,11 +144,9 @@ class Milvus(DatabaseIndex):
                 raise self.missing(path)
             self._connected().load_collection(self.name)
 
-    def discard(self, content: bytes) -> None:
-        replaced = self.read_name(content, Path("the replaced index"))
-        if replaced != self.name:
-            with self.explained():
-                self._connected().drop_collection(replaced)
+    def drop(self, name: str) -> None:
+        with self.explained():
+            self._connected().drop_collection(name)
 
     def _connected(self) -> Any:
         if self._client is None:

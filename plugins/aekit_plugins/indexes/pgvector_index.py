@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Unpack
 import numpy as np
 
 from aekit.plugin import (
+    GRAPH_COUNT,
     BatchFactory,
     DatabaseIndex,
     DataError,
@@ -61,6 +62,7 @@ class PgVector(DatabaseIndex):
         self.storage: str = storage
         self.metric, self.explored, self.dim = "cosine", 0, 0
         self._open: Any = None
+        self._effort: tuple[bool, int] | None = None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         self.name, self.metric, self.dim = f"aekit_{uuid.uuid4().hex}", metric, dim
@@ -95,8 +97,11 @@ class PgVector(DatabaseIndex):
         rows = np.full((len(queries), k), -1, np.int64)
         with self.explained():
             connection = self._connection()
-            connection.execute(f"SET enable_indexscan = {'on' if use_graph else 'off'}")
-            connection.execute(f"SET hnsw.ef_search = {min(max(self.explored, k, 1), MOST_EXPLORED)}")
+            effort = use_graph, min(max(self.explored, k, 1), MOST_EXPLORED)
+            if effort != self._effort:  # a round trip less for each of many searches that are alike
+                scan = "on" if use_graph else "off"
+                connection.execute(f"SET enable_indexscan = {scan}; SET hnsw.ef_search = {effort[1]}")
+                self._effort = effort
             hits = connection.execute(statement, [[_as_text(query) for query in queries]]).fetchall()
         filled = np.zeros(len(queries), np.int64)
         for number, row, distance in sorted(hits, key=lambda hit: (hit[0], hit[2])):
@@ -152,11 +157,9 @@ class PgVector(DatabaseIndex):
             comment = self._connection().execute(statement, [self.name]).fetchone()[0] or ""
         return comment.rpartition(" ")[2]
 
-    def discard(self, content: bytes) -> None:
-        table = self.read_name(content, Path("the replaced index"))
-        if table != self.name:
-            with self.explained():
-                self._connection().execute(f"DROP TABLE IF EXISTS {table}")
+    def drop(self, name: str) -> None:
+        with self.explained():
+            self._connection().execute(f"DROP TABLE IF EXISTS {name}")
 
     def _connection(self) -> Any:
         if self._open is None:
@@ -215,7 +218,7 @@ def choose_storage(kind: str, storage: str, count: int, dim: int) -> tuple[bool,
     Raises:
         RecipeError: a graph is asked for, and pgvector builds none of so many dimensions.
     """
-    if kind == "exact" or (kind == "auto" and count < 20_000):
+    if kind == "exact" or (kind == "auto" and count < GRAPH_COUNT):
         reason = "as requested" if kind == "exact" else f"as {count:,} vectors are few enough to compare with each"
         return False, "vector" if storage == "auto" else storage, f"exact, {reason}"
     chosen = storage if storage != "auto" else "vector" if dim <= MOST_INDEXED["vector"] else "halfvec"

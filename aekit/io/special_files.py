@@ -1,0 +1,23 @@
+"""Tell files from pipes, sockets and devices, of which reading may never end."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def special_kind(path: str | Path) -> str | None:
+    """Return what a path names, such as ``a pipe``; None for files, for folders and where nothing is."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # whoever opens it says what is wrong
+        return None
+    return next((name for is_kind, name in _KINDS if is_kind(mode)), None)
