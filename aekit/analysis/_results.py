@@ -83,14 +83,8 @@ class AnalysisResult(ABC):
 
 
 def write_columns(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns of equal lengths as CSV, numbers with six digits."""
-    cells = [
-        [f"{value:.6g}" for value in column]
-        if isinstance(column, np.ndarray) and column.dtype.kind == "f"
-        else column.tolist()
-        if isinstance(column, np.ndarray)
-        else column
-        for column in columns.values()
-    ]
+    """Write columns of equal lengths as CSV, fractions with six digits."""
+    rows = zip(*(column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()))
     with path.open("w", encoding="utf-8", newline="") as file:
-        write_csv(file, list(columns), zip(*cells))
+        cells = ([f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in rows)
+        write_csv(file, list(columns), cells)
