@@ -26,11 +26,7 @@ def choose_source(path: Path, options: Options) -> Plugin:
     plugins = registry().by_kind("source")
     matching = [plugin for plugin in plugins if _handles(plugin, path)]
     if not matching:
-        known = sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"})
-        what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
-        raise DataError(
-            f"{path}: no source reads {'folders' if path.is_dir() else what}; available: {', '.join(known)}"
-        )
+        raise _unknown_ending(path, sorted({tag for plugin in plugins for tag in plugin.entry.tags} - {"folder"}))
     if len(matching) == 1:
         return matching[0]
     named = [plugin for plugin in matching if {plugin.name, plugin.qualified} & set(options)]
@@ -49,6 +45,31 @@ def choose_source(path: Path, options: Options) -> Plugin:
         kinds = f"; found {', '.join(f'{n} {kind}' for kind, n in counts.most_common(5))}" if counts else ""
         raise DataError(f"{path}: {what}; looked for {', '.join(looks_for)}{kinds}")
     return claiming[0]
+
+
+_ADVICE = {
+    **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), "save it as .xlsx or CSV"),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".pt", ".pth", ".joblib"), "opening it could run code: save arrays as .npy or .npz"
+    ),
+    **dict.fromkeys((".zip", ".rar", ".7z"), "unpack it first"),
+    **dict.fromkeys((".feather", ".arrow", ".orc", ".rds", ".sav", ".dta"), "save the table as Parquet or CSV"),
+    **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
+    **dict.fromkeys(
+        (".dcm", ".nii", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"
+    ),
+}
+"""What to do with files that people have and that no source reads."""
+
+
+def _unknown_ending(path: Path, known: Sequence[str]) -> DataError:
+    what = f"files ending in {path.suffix!r}" if path.suffix else "files without an ending"
+    if advice := _ADVICE.get(path.suffix.lower()):
+        return DataError(f"{path}: no source reads {what}; {advice}")
+    what = "folders" if path.is_dir() else what
+    near = difflib.get_close_matches(path.suffix.lower(), known, n=1, cutoff=0.8)
+    choices = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}"
+    return DataError(f"{path}: no source reads {what}; {choices}")
 
 
 def _claiming_sources(plugins: Sequence[Plugin], path: Path, looks_for: list[str]) -> list[Plugin]:

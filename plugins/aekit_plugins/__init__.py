@@ -92,7 +92,7 @@ def aekit_register_backbones() -> list[Entry]:
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
-    tables = (".csv", ".tsv", ".parquet")
+    tables = (".csv", ".tsv", ".parquet", ".xlsx", ".xlsm")
     netpbm, jpeg = (".pbm", ".pgm", ".pnm", ".ppm"), (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg")
     jpeg2000, heif = (".j2k", ".jp2", ".jpf", ".jpx"), (".heic", ".heics", ".heif", ".heifs", ".hif")
     others = (".apng", ".avif", ".bmp", ".dib", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
@@ -134,7 +134,7 @@ def aekit_register_sources() -> list[Entry]:
             f"{at}.recordings:Recordings",
             "cuts long series into windows: tables with one row per step, arrays, sound",
             2,
-            ("folder", ".csv", ".tsv", ".parquet", ".npy", *sound),
+            ("folder", *tables, ".npy", *sound),
         ),
         Entry(
             "clips",

@@ -210,13 +210,16 @@ def test_relative_paths_start_at_the_base_and_a_source_can_be_named(tmp_path: Pa
         ("zzz", "no such file or folder; expected a folder, a file or SOURCE:NAME"),
         ("not/here", "not does not exist"),
         ("clip.xyz", "no source reads files ending in '.xyz'; available: .*.npz"),
+        ("clip.xls", r"no source reads files ending in '.xls'; save it as .xlsx or CSV"),
+        ("a.jpgg", r"no source reads files ending in '.jpgg'; did you mean '.jpg'"),
         ("empty", r"an empty folder; looked for .*images: .*\.png"),
         ("texts", r"no samples; looked for .*images: .*\.png"),
     ],
 )
 def test_paths_without_data(tmp_path: Path, name: str, message: str) -> None:
     save_image(tmp_path / "photos" / "a.png")
-    (tmp_path / "clip.xyz").write_text("?")
+    for other in ("clip.xyz", "clip.xls", "a.jpgg"):
+        (tmp_path / other).write_text("?")
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("?")

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from aekit.data.readers._image_files import IMAGE_ENDINGS
 from aekit.data.readers._parquet_files import first_rows
+from aekit.data.readers._spreadsheets import is_spreadsheet, read_sheet
 from aekit.data.readers.folders import readable_text
 from aekit.data.reading import reading
 from aekit.errors import DataError
@@ -195,16 +196,20 @@ def _subfolders(folder: Path) -> list[Path]:
         return []
 
 
+def _start_of(path: Path) -> str:
+    with reading(path), pa.input_stream(str(path)) as stream:  # unpacks .gz
+        raw = stream.read(1 << 16)
+    return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
+
+
 def _head(path: Path) -> list[dict[str, Any]]:
     """Return the first rows of a table, without reading the others; [] if it is none."""
     try:
         if path.suffix.lower() == ".parquet":
             return first_rows(path, _ROWS)
-        with reading(path), pa.input_stream(str(path)) as stream:  # unpacks .gz
-            raw = stream.read(1 << 16)
+        text = read_sheet(path, most_rows=_ROWS + 1)[0] if is_spreadsheet(path) else _start_of(path)
     except DataError:  # whoever reads it whole says what is wrong
         return []
-    text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
     lines = [line for line in text.splitlines()[: _ROWS + 1] if line.strip()]
     if not lines:
         return []

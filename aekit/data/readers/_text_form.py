@@ -20,6 +20,8 @@ LINES, CHARACTERS = 500, 200_000
 """Most lines from which the form of a file is guessed, and about as many characters, but at least 50 lines."""
 MOST_COLUMNS = 100_000
 """Most columns: each costs Arrow some kilobytes."""
+FIRST_LINES = 20
+"""Lines below a title among which the line of names is looked for."""
 COMPARED = 200
 """Most columns, the first and the last, in which the first line is compared with those below."""
 COMMENTS = ("#", "%", "//")
@@ -46,7 +48,7 @@ _KNOWN_NAMES = {
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How a text table is written; ``auto``: to be found out.
+    """How a table is written in a text file or a workbook; ``auto``: to be found out.
 
     Attributes:
         encoding: name of the encoding.
@@ -54,6 +56,7 @@ class TextFormat:
         decimal: decimal separator.
         header: whether the first line holds the names of the columns.
         skip: lines before the table.
+        sheet: name of a sheet of a workbook.
     """
 
     encoding: str = "auto"
@@ -61,6 +64,7 @@ class TextFormat:
     decimal: Literal["auto", ".", ","] = "auto"
     header: bool | Literal["auto"] = "auto"
     skip: int | Literal["auto"] = "auto"
+    sheet: str = "auto"
 
 
 AUTO = TextFormat()
@@ -105,7 +109,8 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     comment: list[str] = []
     first = 0
     for first, (_, cells) in enumerate(records):
-        if len(cells) >= width and not (_is_comment(cells) and (len(cells) != width or not _names_itself(cells))):
+        is_comment = _is_comment(cells) and (len(cells) != width or not _names_itself(cells))
+        if len(cells) >= width and not is_comment and not _is_above_names(cells, records[first + 1 :], width):
             break
         following = records[first + 1][1] if first + 1 < len(records) else []
         if _is_row_named(cells, following, records[first + 1 :], width):
@@ -212,6 +217,21 @@ def _width(rows: Sequence[Sequence[str]]) -> int:
 
 def _is_comment(cells: Sequence[str]) -> bool:
     return bool(cells) and cells[0].lstrip().startswith(COMMENTS)
+
+
+def _is_above_names(cells: Sequence[str], following: Sequence[tuple[int, list[str]]], width: int) -> bool:
+    """Return whether a line is a title or a remark above the line of names, which spreadsheets pad with empty cells."""
+    if not _is_sparse(cells, width):
+        return False
+    for (_, names), (_, below) in pairwise(following[:FIRST_LINES]):
+        if not _is_sparse(names, width):
+            return not any(map(looks_numeric, map(str.strip, names))) and any(map(looks_numeric, map(str.strip, below)))
+    return False
+
+
+def _is_sparse(cells: Sequence[str], width: int) -> bool:
+    filled = sum(bool(cell.strip()) for cell in cells[:width])
+    return 2 * filled <= width or filled < width - 1
 
 
 def _names_itself(cells: Sequence[str]) -> bool:

@@ -26,8 +26,8 @@ HEAD, FIRST_LINES = 1 << 20, 20
 """Bytes from which the form of a file is guessed, and the fewest lines."""
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
 _BINARY = {
-    b"PK\x03\x04": "an archive, such as an Excel workbook; save it as CSV",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
+    b"PK\x03\x04": "an archive, such as an Excel workbook, whose name should end in .xlsx",
+    b"\xd0\xcf\x11\xe0": "an old or encrypted Excel workbook; save it as .xlsx or CSV",
     b"\x1f\x8b": "a gzipped file; its name should end in .gz",
     b"PAR1": "a Parquet file; its name should end in .parquet",
     b"\x89PNG": "an image",
@@ -53,7 +53,13 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
     Raises:
         DataError: it is empty, cannot be decoded, or its rows are of different lengths.
     """
-    data, encoding_notes = _decoded(path, _read_bytes(path), form.encoding)
+    data, notes = _decoded(path, _read_bytes(path), form.encoding)
+    table, has_header, more_notes = parse_delimited(path, data, form)
+    return table, has_header, [*notes, *more_notes]
+
+
+def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[pa.Table, bool, list[str]]:
+    """Parse the text of a table, in UTF-8; returns and raises as `read_delimited`."""
     text = _head(data).decode("utf-8", "ignore")
     detected = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
@@ -71,7 +77,7 @@ def read_delimited(path: Path, form: TextFormat = AUTO) -> tuple[pa.Table, bool,
     columns, number_notes = respell_numbers(columns, detected.names, body, detected.delimiter, form.decimal)
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
-    return table.rename_columns(detected.names), detected.has_header, [*encoding_notes, *detected.notes, *number_notes]
+    return table.rename_columns(detected.names), detected.has_header, [*detected.notes, *number_notes]
 
 
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:

@@ -1,10 +1,11 @@
-"""Read CSV, TSV and Parquet files as tables of Arrow, and find their columns."""
+"""Read CSV, TSV, Excel and Parquet files as tables of Arrow, and find their columns."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from aekit.data.readers._cell_types import (
     to_strings as to_strings,
 )
 from aekit.data.readers._parquet_files import parquet_columns, read_parquet
-from aekit.data.readers._text_form import AUTO, TextFormat
+from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_sheet
+from aekit.data.readers._text_form import AUTO, TextFormat, find_form
 from aekit.data.readers._times import is_time as is_time
-from aekit.data.readers.delimited import delimited_names, read_delimited
+from aekit.data.readers.delimited import FIRST_LINES, delimited_names, parse_delimited, read_delimited
 from aekit.errors import DataError
 
-TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
+TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz", *SHEET_ENDINGS)
 LABEL_COLUMNS = ("class", "label", "target", "y")
 """Names of a column of labels, in order of precedence. Columns of these names are never features."""
 
@@ -41,27 +43,33 @@ _HEADERLESS, _REMARKS = b"aekit.headerless", b"aekit.remarks"
 def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     """Read a table.
 
-    Columns of a CSV file hold its text (`aekit.data.readers._cell_types.CellText`), whose type depends on its use; without a
-    header they are named "0", "1", ... `remarks` returns the choices that reading it made.
+    Columns of a CSV file or of a workbook hold its text (`aekit.data.readers._cell_types.CellText`), whose type depends on its
+    use; without a header they are named "0", "1", ... `remarks` returns the choices that reading it made.
 
     Args:
         path: the file.
-        form: how a text file is written; not for Parquet.
+        form: how a text file or a workbook is written; not for Parquet.
 
     Raises:
         DataError: it cannot be parsed, or has no rows.
     """
+    _refuse_form(path, form)
     if path.suffix.lower() == ".parquet":
-        _refuse_form(path, form)
         table = read_parquet(path)
     else:
-        table, has_header, notes = read_delimited(path, form)
+        table, has_header, notes = _read_sheet(path, form) if is_spreadsheet(path) else read_delimited(path, form)
         table = _with_facts(
             table, {_REMARKS: json.dumps(notes).encode(), **({} if has_header else {_HEADERLESS: b"1"})}
         )
     if not table.num_rows:
         raise DataError(f"{path}: the table has no rows")
     return table
+
+
+def _read_sheet(path: Path, form: TextFormat) -> tuple[pa.Table, bool, list[str]]:
+    text, sheet_notes = read_sheet(path, form.sheet)
+    table, has_header, notes = parse_delimited(path, text.encode("utf-8", "replace"), replace(form, delimiter=","))
+    return table, has_header, [*sheet_notes, *notes]
 
 
 def to_table(data: Any) -> pa.Table:
@@ -173,7 +181,12 @@ def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
 def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     """Return the names of the columns, without reading the rows; empty if it is not a table."""
     try:
-        return parquet_columns(path).names if path.suffix.lower() == ".parquet" else delimited_names(path, form)
+        if path.suffix.lower() == ".parquet":
+            return parquet_columns(path).names
+        if is_spreadsheet(path):
+            text, _ = read_sheet(path, form.sheet, FIRST_LINES)
+            return find_form(path, text, replace(form, delimiter=",")).names
+        return delimited_names(path, form)
     except DataError:
         return []
 
@@ -203,7 +216,8 @@ def split_named(name: str) -> str | None:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
+    paths = (path for path in folder.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
+    return sorted(path for path in paths if not path.name.startswith("~$"))  # locks of an open workbook
 
 
 def _with_facts(table: pa.Table, facts: dict[bytes, bytes]) -> pa.Table:
@@ -212,9 +226,16 @@ def _with_facts(table: pa.Table, facts: dict[bytes, bytes]) -> pa.Table:
 
 
 def _refuse_form(path: Path, form: TextFormat) -> None:
+    """Refuse options that have no meaning for a kind of file."""
+    sheet, text = {"sheet"}, {"encoding", "delimiter"}
     for name, value in vars(form).items():
-        if value != "auto":
+        if value == "auto":
+            continue
+        if path.suffix.lower() == ".parquet":
             raise DataError(f"{path}: {name} = {value!r}: is for text tables such as .csv, not for Parquet")
+        if name in (text if is_spreadsheet(path) else sheet):
+            kind = "text tables such as .csv" if name in text else "Excel workbooks"
+            raise DataError(f"{path}: {name} = {value!r}: is for {kind}")
 
 
 def _check_types(split_tables: Sequence[pa.Table]) -> None:

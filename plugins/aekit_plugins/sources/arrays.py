@@ -1,4 +1,4 @@
-"""Arrays and tables in files: .npy, .npz and IDX, gzipped or not, and CSV, TSV and Parquet tables."""
+"""Arrays and tables in files: .npy, .npz and IDX, gzipped or not, and CSV, TSV, Excel and Parquet tables."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ _DELIMITER = Field(description="character between the cells of a text table, tab
 _DECIMAL = Field(description="decimal separator of a text table; auto: a comma where numbers allow nothing else")
 _HEADER = Field(description="whether line 1 of a text table holds names; auto: by comparing it with the lines below")
 _SKIP = Field(description="lines before a text table to skip; auto: comments and lines of other widths")
+_SHEET = Field(description="sheet of an Excel workbook; auto: the first that is not hidden")
 _KIND = Field(description="kind of sample; auto: by the number of axes and the dtype")
 
 
@@ -88,8 +89,9 @@ class Arrays(ArraySource):
         decimal: Annotated[Literal["auto", ".", ","], _DECIMAL] = "auto",
         header: Annotated[Literal["auto"] | bool, _HEADER] = "auto",
         skip: Annotated[Literal["auto"] | Annotated[int, Field(ge=0)], _SKIP] = "auto",
+        sheet: Annotated[str, _SHEET] = "auto",
     ) -> None:
-        form = TextFormat(encoding, delimiter, decimal, header, skip)
+        form = TextFormat(encoding, delimiter, decimal, header, skip, sheet)
         if isinstance(where, str):
             path, table = Path(where), _table(Path(where), form)
         else:

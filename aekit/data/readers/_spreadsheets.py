@@ -1,0 +1,142 @@
+"""Read sheets of Excel workbooks (.xlsx, .xlsm) as text tables: headers and types of columns are found as in a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, time, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from aekit.data.reading import reading
+from aekit.errors import DataError, closest_name
+from aekit.io.memory import check_memory, read_limit, too_large
+
+SHEET_ENDINGS = (".xlsx", ".xlsm")
+_COMPLAINT = "not a readable workbook"
+_COPIES = 4
+"""How many times larger than in its XML a workbook is in memory, about."""
+
+
+def is_spreadsheet(path: Path) -> bool:
+    """Return whether a file is a workbook, by its name."""
+    return path.name.lower().endswith(SHEET_ENDINGS)
+
+
+def read_sheet(path: Path, sheet: str = "auto", most_rows: int | None = None) -> tuple[str, list[str]]:
+    """Return the cells of a sheet as the text of a CSV file, and choices that were made, a line each.
+
+    Dates and times are written in ISO 8601, durations in seconds. Columns without any cell are left out. Of formulas, the
+    workbook's stored results are read.
+
+    Args:
+        path: the workbook.
+        sheet: name of the sheet; ``auto``: the first that is not hidden.
+        most_rows: rows to read; None: all.
+
+    Raises:
+        DataError: openpyxl is not installed; the file is damaged, encrypted or too large; or it has no such sheet.
+    """
+    with _opened(path, results=True) as book:
+        name, notes = _choose_sheet(path, book, sheet)
+        rows = _rows_of(path, book[name], most_rows)
+    widest = max(map(len, rows), default=0)
+    if most_rows is None and any(row and (len(row) < widest or "" in row) for row in rows):
+        notes += _formulas_without_result(path, name, rows)
+    used = sorted({place for row in rows for place, cell in enumerate(row) if cell})
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    for row in rows:
+        if any(row):
+            writer.writerow([row[place] if place < len(row) else "" for place in used])
+        else:
+            text.write("\r\n")
+    return text.getvalue(), notes
+
+
+@contextmanager
+def _opened(path: Path, *, results: bool) -> Iterator[Any]:
+    """Open a workbook with the results of its formulas, or with the formulas."""
+    try:
+        import openpyxl
+    except ImportError:
+        raise DataError(
+            f"{path}: Excel workbooks need openpyxl: pip install 'aekit[excel]', or save it as CSV"
+        ) from None
+    with reading(path, _COMPLAINT), path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about drawings and validation, which are not data
+        if file.read(4) == b"\xd0\xcf\x11\xe0":
+            raise DataError(
+                f"{path}: encrypted, or an .xls workbook of another name; save it as .xlsx without a password"
+            )
+        with zipfile.ZipFile(file) as archive:
+            check_memory(_COPIES * sum(entry.file_size for entry in archive.infolist()), f"{path}: its sheets")
+        book = openpyxl.load_workbook(file, read_only=True, data_only=results)
+        try:
+            yield book
+        finally:
+            book.close()
+
+
+def _choose_sheet(path: Path, book: Any, sheet: str) -> tuple[str, list[str]]:
+    shown = [part.title for part in book.worksheets if part.sheet_state == "visible"]
+    names = [part.title for part in book.worksheets]
+    if sheet != "auto":
+        if sheet not in names:
+            available = ", ".join(map(repr, names))
+            raise DataError(f"{path}: no sheet {sheet!r}{closest_name(sheet, names)}; available: {available}")
+        return sheet, []
+    if not shown:
+        raise DataError(f"{path}: no sheet of cells that is not hidden; sheet = ... reads one of {names}")
+    others = ", ".join(map(repr, shown[1:4])) + (", ..." if len(shown) > 4 else "")
+    return shown[0], [f"sheet {shown[0]!r} of {len(shown)} is read; sheet = ... reads {others}"] if others else []
+
+
+def _rows_of(path: Path, sheet: Any, most_rows: int | None) -> list[list[str]]:
+    limit, total, rows = read_limit(), 0, list[list[str]]()
+    sheet.reset_dimensions()  # which other programs write wrongly
+    for cells in islice(sheet.iter_rows(values_only=True), most_rows):
+        row = [_text(cell) for cell in cells]
+        while row and not row[-1]:
+            row.pop()
+        total += sum(64 + len(cell) for cell in row)
+        if total > limit:
+            raise too_large("more", f"{path}: sheet {sheet.title!r}", limit)
+        rows.append(row)
+    return rows
+
+
+def _text(cell: Any) -> str:
+    """Return a cell as a CSV file would hold it."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, datetime):
+        return cell.date().isoformat() if cell.time() == time() else cell.isoformat(" ")
+    if isinstance(cell, timedelta):
+        return repr(cell.total_seconds())
+    return cell.isoformat() if hasattr(cell, "isoformat") else str(cell)
+
+
+def _formulas_without_result(path: Path, name: str, rows: list[list[str]]) -> list[str]:
+    """Count the formulas that a program has written, but none has computed."""
+    count = 0
+    with _opened(path, results=False) as book:
+        sheet = book[name]
+        sheet.reset_dimensions()
+        for row, cells in zip(rows, sheet.iter_rows()):
+            count += sum(
+                cell.data_type == "f" and (place >= len(row) or not row[place]) for place, cell in enumerate(cells)
+            )
+    if not count:
+        return []
+    formulas = "1 formula has" if count == 1 else f"{count:,} formulas have"
+    return [
+        f"{formulas} no stored result and are missing values; a spreadsheet program that saves the file computes them"
+    ]
