@@ -196,6 +196,7 @@ if TYPE_CHECKING:
     from aekit.index.vector_index import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
     from aekit.io.atomic import file_sha256 as file_sha256
     from aekit.io.memory import check_memory as check_memory
+    from aekit.io.threads import usable_cores as usable_cores
     from aekit.io.weights import (
         load_error as load_error,
         read_weights as read_weights,
@@ -221,6 +222,7 @@ _HOMES = {
     "aekit.data.opening": "from_array open_contents open_data open_named_arrays open_records",
     "aekit.data.reading": "reading",
     "aekit.io.memory": "check_memory",
+    "aekit.io.threads": "usable_cores",
     "aekit.data.readers.matlab_files": "matlab_variables",
     "aekit.data.readers.delimited": "TextFormat",
     "aekit.data.readers.folders": "contains_files",

@@ -15,6 +15,7 @@ from aekit.cli._failures import failure_line
 from aekit.cli._signals import INTERRUPTED, Stop, stopping
 from aekit.cli._streams import guarded
 from aekit.errors import LONGEST, AekitError, AekitWarning, RecipeError, print_traceback, printable
+from aekit.io.threads import share_cores
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -182,6 +183,7 @@ def main() -> None:
     the reader of the output has ended; and 1 from ``aekit plugins test``.
     """
     _print_warnings()
+    share_cores()
     with stopping() as stop, guarded() as streams:
         try:
             # With standalone_mode=False click returns the code of `ctx.exit` instead of exiting.

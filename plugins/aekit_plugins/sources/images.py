@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal, Unpack
@@ -28,6 +27,7 @@ from aekit.plugin import (
     list_images,
     lists_images,
     read_images,
+    usable_cores,
 )
 
 
@@ -68,7 +68,7 @@ class Images(Source):
         ] = MAX_MEGAPIXELS,
         **resizing: Unpack[ResizingOptions],
     ) -> None:
-        self.skipped, self._pool, self.max_megapixels = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
+        self.skipped, self._pool, self.max_megapixels = {}, ThreadPoolExecutor(usable_cores()), max_megapixels
         listing = list_images(where, column, masks)
         sample = listing.paths if pages == "all" else draw_files(listing.paths)
         headers = all_headers(sample, self._pool, max_megapixels)

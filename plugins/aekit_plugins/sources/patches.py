@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +23,7 @@ from aekit.plugin import (
     for_each_full_size,
     list_images,
     read_windows,
+    usable_cores,
     window_corners,
 )
 
@@ -79,7 +79,7 @@ class Patches(Source):
         masks: MasksOption = "skip",
         max_megapixels: Annotated[float, _LIMIT] = 2000,
     ) -> None:
-        self.skipped, self._pool, self._limit = {}, ThreadPoolExecutor(os.cpu_count()), max_megapixels
+        self.skipped, self._pool, self._limit = {}, ThreadPoolExecutor(usable_cores()), max_megapixels
         listing = list_images(where, column, masks)
         self._paths = listing.paths
         headers = all_headers(self._paths, self._pool, max_megapixels)
