@@ -119,9 +119,9 @@ def first_line(error: BaseException) -> str:
 
 
 _WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
-_ALLOCATORS = (
-    *("allocate memory", "bad_alloc", "out of memory", "Storage size calculation overflowed"),
-    *("failed to map segment", "can't start new thread"),
+_ALLOCATORS = re.compile(
+    "allocate memory|bad_alloc|out of memory|Storage size calculation overflowed|failed to map segment"
+    "|can't start new thread|could not (?:create|execute) a primitive(?! descriptor)"  # oneDNN says no more than that
 )
 
 
@@ -129,9 +129,7 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
     text = str(error)
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if not short and not (
-        isinstance(error, (RuntimeError, OSError, ImportError)) and any(said in text for said in _ALLOCATORS)
-    ):
+    if not short and not (isinstance(error, (RuntimeError, OSError, ImportError)) and _ALLOCATORS.search(text)):
         return None
     match = _WANTED.search(text)
     amount = match[1].strip() if match else ""

@@ -270,6 +270,23 @@ def test_training_is_stopped(signals: list[signal.Signals], made: Path, tmp_path
         assert (run / "checkpoint" / "state.safetensors").exists()
 
 
+@pytest.mark.parametrize("module", ["aekit.cli", "click.core", "aekit.cli.fit", "numpy", "torch.nn"])
+def test_ctrl_c_while_code_is_imported(module: str) -> None:
+    """A finder sends the signal when a module is looked for, as its import may take long."""
+    code = (
+        "import os, signal, sys\nfrom aekit.__main__ import main\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['aekit', 'fit', 'sklearn:iris', '-o', 'out', '--dim', '2', '-q']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr.strip() in ("", "stopped"), done.stderr
+
+
 # Failures of the machine
 
 
@@ -283,5 +300,8 @@ def test_failures_of_the_machine_are_one_line() -> None:
     for error in (MemoryError("Unable to allocate 7.45 GiB for an array"), RuntimeError(torch_error)):
         line = failure_line(error)
         assert line and line.startswith("out of memory") and ("7.45 GiB" in line or "4,096 bytes" in line)
+    line = failure_line(RuntimeError("could not create a primitive"))  # what oneDNN says of memory
+    assert line and line.startswith("out of memory; lower ")
+    assert failure_line(RuntimeError("could not create a primitive descriptor for a matmul primitive")) is None
     for bug in (OSError("cannot write mode F as PNG"), RuntimeError("shapes differ"), KeyError("x")):
         assert failure_line(bug) is None

@@ -38,6 +38,8 @@ from aekit.encoder import parquet_store
 
 KILLED, PATIENCE = 99, 120
 """The exit code of a child that killed itself, and the seconds after which a child counts as stuck."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a command in order."""
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.truncate"}
 PART_BYTES = 100
 """Size of a part of embeddings: a few samples, so that a kill falls between parts."""
@@ -48,8 +50,10 @@ def begin(
 ) -> tuple[int, int]:
     """Start a command in a child, which first calls `before`; return its id, and a pipe with the number of file operations."""
     reading, writing = os.pipe()
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until the child handles them
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         os.close(writing)
         return child, reading
     os.close(reading)
@@ -74,6 +78,7 @@ def begin(
         sys.addaudithook(watch)
         if before:
             before()
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         main()
     except SystemExit as end:
         code = int(end.code or 0)
@@ -160,6 +165,10 @@ def commands(place: Path) -> dict[str, tuple[list[str], list[str]]]:
         "evaluate": ["evaluate", out[1], "--evaluator", "knn", "-q"],
         "compare": ["compare", str(place / "study"), *pages],
         "report": ["report", out[1], "-q"],
+        "curate": ["curate", embeddings, *out, "-n", "5", "-q"],
+        "duplicates": ["duplicates", embeddings, *out, "-q"],
+        "drift": ["drift", embeddings, str(place / "grown"), *out, "--permutations", "20", "-q"],
+        "label-errors": ["label-errors", embeddings, *out, "-q"],
     }
     return {
         "fit": (fit, fit + resume),

@@ -30,7 +30,7 @@ from typing import Any
 
 import crashes
 import numpy as np
-from crashes import COPIES, FAST, WRITES, begin, contents, end, start, summary
+from crashes import COPIES, FAST, STOPS, WRITES, begin, contents, end, start, summary
 from figures import Figure, record
 from scipy import linalg
 
@@ -115,7 +115,7 @@ def environment(**values: str | None) -> None:
 
 def leave_on_signal() -> None:
     """Let a signal that arrives before the command handles it count as one that stopped it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPS:
         signal.signal(number, lambda *_: os._exit(INTERRUPTED))
 
 
