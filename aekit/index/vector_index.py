@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data
 from aekit.data.spec import SampleSpec
@@ -283,6 +284,7 @@ class VectorIndex:
         return Hits.of(queries, scores, rows, self.metadata).records()
 
 
+@checked_arguments
 def open_index(folder: str | Path) -> VectorIndex:
     """Open an index, after checking that its files are undamaged.
 

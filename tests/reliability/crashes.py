@@ -2,7 +2,7 @@
 
 ``python tests/reliability/crashes.py COMMANDS FOLDER OPERATIONS`` kills each command at its n-th file operation; COMMANDS is
 ``all`` or ``fit,embed``, OPERATIONS ``all`` or ``1,2,3``. With ``--random COUNT`` instead it kills it at random times. It prints
-a line of JSON for each command; for all commands the figures are kept for docs/reliability.md.
+a line of JSON for each command, whose figures are kept for docs/reliability.md unless operations are chosen.
 
 Every trial runs in a child of one process that has imported everything and runs no threads, so that a trial costs what the
 command costs. The child ends without any cleaning up. Then the same command, or the one that resumes, runs undisturbed.
@@ -345,8 +345,7 @@ def import_all(exporters: bool = True) -> None:
 
 
 def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
-    """Run the trials of commands, print a line for each, and keep the figures of all commands."""
-    rows = []
+    """Run the trials of commands, print a line for each, and keep the figures."""
     for name in names:
         trials = Trials(name, place)
         if how[0] == "--random":
@@ -357,9 +356,10 @@ def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
         facts = {"command": name, "operations": trials.operations, "tried": trials.tried, "wrong": trials.wrong}
         print(json.dumps(facts | {"seconds": round(trials.seconds, 3)}), flush=True)
         said = "killed at random times" if how[0] == "--random" else "killed at each file operation"
-        rows.append(Figure(name, said, trials.tried, len(trials.wrong)))
-    if names == list(commands(place)) and how[0] in ("all", "--random"):
-        record("kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations", rows)
+        if how[0] in ("all", "--random"):
+            suite = "kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations"
+            row = Figure(name, said, trials.tried, len(trials.wrong))
+            record(suite, [row], order=list(commands(place)))
 
 
 def prepare_all(names: Iterable[str], place: Path) -> None:

@@ -2,7 +2,7 @@
 
 ``python tests/reliability/faults.py COMMANDS FOLDER FAULTS`` runs commands, ``all`` or ``fit,embed``, with faults, ``all`` or
 ``full,signals``; ``--most N`` limits the trials of each fault in each command. It prints a line of JSON for each command and
-fault. For all commands and faults the figures are kept for docs/reliability.md.
+fault. The figures of a command are kept for docs/reliability.md once it had all faults.
 
 A command must succeed, or end with exit code 2 and one line, or with 130 after a signal: no traceback, and no half-written file
 under a final name. Once the fault is gone, the same command, or the one that resumes, must give the undisturbed result.
@@ -401,10 +401,10 @@ FAULTS: dict[str, Callable[[Trials], None]] = {
 }
 
 
-def main_of_faults(names: list[str], place: Path, faults: list[str], most: int) -> list[Figure]:
-    """Run the trials of commands, and print a line for each command and fault."""
-    rows = []
+def main_of_faults(names: list[str], place: Path, faults: list[str], most: int) -> None:
+    """Run the trials of commands, print a line for each command and fault, and keep the figures of all faults."""
     for name in names:
+        rows = []
         for fault in faults:
             trials = Trials(name, place, most)
             FAULTS[fault](trials)
@@ -413,7 +413,8 @@ def main_of_faults(names: list[str], place: Path, faults: list[str], most: int) 
             )
             what = (FAULTS[fault].__doc__ or "").strip().rstrip(".")
             rows.append(Figure(name, what[0].lower() + what[1:], trials.tried, len(trials.wrong)))
-    return rows
+        if faults == list(FAULTS):
+            record("faults", rows, order=list(commands(place)))
 
 
 if __name__ == "__main__":
@@ -434,6 +435,4 @@ if __name__ == "__main__":
     all_commands = list(commands(folder))
     chosen = list(FAULTS) if sys.argv[3] == "all" else sys.argv[3].split(",")
     limit = int(sys.argv[5]) if sys.argv[4:5] == ["--most"] else 10**9
-    figures = main_of_faults(all_commands if command == "all" else command.split(","), folder, chosen, limit)
-    if command == "all" and chosen == list(FAULTS):
-        record("faults", figures)
+    main_of_faults(all_commands if command == "all" else command.split(","), folder, chosen, limit)
