@@ -33,6 +33,7 @@ import numpy as np
 from crashes import COPIES, FAST, STOPS, WRITES, begin, contents, end, start, summary
 from figures import Figure, record
 from scipy import linalg
+from sklearn.cluster import KMeans
 
 import aekit
 from aekit.io.atomic import _CANNOT_WRITE
@@ -94,6 +95,11 @@ def obey_permissions() -> None:
 
 def limit_memory(megabytes: int) -> None:
     """Limit the address space to what is in use and so much more."""
+    # OpenBLAS takes 32 MB at the first product of a process, and waits for them for ever where memory is limited.
+    square = np.ones((256, 256))
+    linalg.blas.dgemm(1.0, square @ square, square)
+    linalg.blas.sgemm(1.0, square.astype(np.float32), square.astype(np.float32))
+    KMeans(2, n_init=1).fit(square)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20),) * 2)
 
@@ -429,9 +435,6 @@ if __name__ == "__main__":
             os._exit(0)
         os.waitpid(child, 0)
     crashes.import_all()
-    # OpenBLAS takes 32 MB at its first product, and waits for them for ever where memory is limited.
-    square = np.ones((64, 64))
-    linalg.blas.dgemm(1.0, square @ square, square)
     all_commands = list(commands(folder))
     chosen = list(FAULTS) if sys.argv[3] == "all" else sys.argv[3].split(",")
     limit = int(sys.argv[5]) if sys.argv[4:5] == ["--most"] else 10**9
