@@ -1,8 +1,9 @@
 """Kill commands, run them again, and compare what they wrote with what an undisturbed run writes.
 
 ``python tests/reliability/crashes.py COMMANDS FOLDER OPERATIONS`` kills each command at its n-th file operation; COMMANDS is
-``all`` or ``fit,embed``, OPERATIONS ``all`` or ``1,2,3``. With ``--random COUNT`` instead it kills it at random times. It prints
-a line of JSON for each command, whose figures are kept for docs/reliability.md unless operations are chosen.
+``all`` or ``fit,embed``, OPERATIONS ``all`` or ``1,2,3``; ``all --most N`` kills it at N of them, evenly spread. With
+``--random COUNT`` instead it kills it at random times. It prints a line of JSON for each command, whose figures are kept for
+docs/reliability.md unless operations are chosen.
 
 Every trial runs in a child of one process that has imported everything and runs no threads, so that a trial costs what the
 command costs. The child ends without any cleaning up. Then the same command, or the one that resumes, runs undisturbed.
@@ -351,14 +352,17 @@ def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
         if how[0] == "--random":
             trials.at_random_times(int(how[1]))
         else:
-            chosen = None if how[0] == "all" else {int(number) for number in how[0].split(",")}
-            trials.at_operations(lambda number, chosen=chosen: chosen is None or number in chosen)
+            most = int(how[2]) if how[1:2] == ["--most"] else trials.operations
+            spread = np.linspace(1, trials.operations, min(most, trials.operations)).round().astype(int)
+            chosen = set(spread.tolist()) if how[0] == "all" else {int(number) for number in how[0].split(",")}
+            trials.at_operations(lambda number, chosen=chosen: number in chosen)
         facts = {"command": name, "operations": trials.operations, "tried": trials.tried, "wrong": trials.wrong}
         print(json.dumps(facts | {"seconds": round(trials.seconds, 3)}), flush=True)
-        said = "killed at random times" if how[0] == "--random" else "killed at each file operation"
+        said = "killed at random times" if how[0] == "--random" else "killed at file operations"
         if how[0] in ("all", "--random"):
             suite = "kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations"
-            row = Figure(name, said, trials.tried, len(trials.wrong))
+            note = f"of {trials.operations} file operations" if how[0] == "all" else ""
+            row = Figure(name, said, trials.tried, len(trials.wrong), note)
             record(suite, [row], order=list(commands(place)))
 
 
