@@ -11,11 +11,10 @@ Plugin authors import from `aekit.plugin`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aekit._lazy import lazy_exports
 from aekit.version import __version__ as __version__
 
+TYPE_CHECKING = False  # type checkers take it for that of `typing`, which takes long to import
 if TYPE_CHECKING:
     from aekit.analysis.anomalies import find_anomalies as find_anomalies
     from aekit.analysis.clustering import find_clusters as find_clusters

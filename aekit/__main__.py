@@ -1,6 +1,23 @@
-"""Run the command line with ``python -m aekit``."""
+"""Run the command line, as ``aekit`` or ``python -m aekit``."""
 
-from aekit.cli import main
+import _signal as signal  # `signal` takes long to import, as it makes enumerations
+import os
+
+INTERRUPTED = 130
+
+
+def _leave(number: int, frame: object) -> None:
+    os._exit(INTERRUPTED)
+
+
+def main() -> None:
+    """Import the command line and run it. Ctrl-C ends the process in silence meanwhile, where Python would print a traceback."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # background jobs of a shell ignore it
+        signal.signal(signal.SIGINT, _leave)
+    from aekit.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

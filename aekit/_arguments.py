@@ -1,4 +1,5 @@
-"""Check calls of public functions: name the nearest argument where one does not exist, and say where memory was short."""
+"""Check calls of public functions: name the nearest argument where one does not exist, and say in one line which file failed or
+that memory was short."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from aekit.errors import AekitError, closest_name, out_of_memory
+from aekit.errors import AekitError, FileError, closest_name, failure_of_the_machine
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,20 +19,21 @@ class ArgumentError(AekitError, TypeError):
 
 
 def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R]:
-    """Make a public function refuse an unknown keyword argument with the nearest valid name, and say in one line that memory
-    is short.
+    """Make a public function refuse an unknown keyword argument with the nearest valid name, and say in one line which file
+    failed or that memory is short. Functions that take any keyword arguments check them themselves.
 
     Args:
         function: the function.
         name: its public name; "": the name of the function.
     """
     parameters = inspect.signature(function).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     names = [name for name, parameter in parameters.items() if parameter.kind is not inspect.Parameter.POSITIONAL_ONLY]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         for argument in kwargs:
-            if argument not in parameters:
+            if argument not in parameters and not takes_any:
                 near = closest_name(argument, names)
                 raise ArgumentError(f"aekit.{name or function.__name__}: no argument {argument!r}{near}")
         try:
@@ -39,7 +41,9 @@ def checked_arguments(function: Callable[P, R], name: str = "") -> Callable[P, R
         except AekitError:
             raise
         except Exception as error:
-            if refusal := out_of_memory(error):
+            refusal = failure_of_the_machine(error)
+            nameless = isinstance(error, OSError) and error.filename is None  # of a stream or a connection
+            if refusal and not (nameless and isinstance(refusal, FileError)):
                 raise refusal from error
             raise
 

@@ -6,6 +6,7 @@ Library code raises these; only the command line exits (code 2). Any other excep
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -82,6 +83,10 @@ class OutputError(AekitError):
     """A path that cannot be written, or holds something that would be overwritten."""
 
 
+class FileError(AekitError, OSError):
+    """A file or folder that the operating system does not open, read or write, or a name that it does not take."""
+
+
 class OutOfMemoryError(AekitError, MemoryError):
     """More memory was wanted than there is."""
 
@@ -119,9 +124,9 @@ def first_line(error: BaseException) -> str:
 
 
 _WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
-_ALLOCATORS = (
-    *("allocate memory", "bad_alloc", "out of memory", "Storage size calculation overflowed"),
-    *("failed to map segment", "can't start new thread"),
+_ALLOCATORS = re.compile(
+    "allocate memory|bad_alloc|out of memory|Storage size calculation overflowed|failed to map segment"
+    "|can't start new thread|could not (?:create|execute) a primitive(?! descriptor)"  # oneDNN says no more than that
 )
 
 
@@ -129,9 +134,7 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
     text = str(error)
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if not short and not (
-        isinstance(error, (RuntimeError, OSError, ImportError)) and any(said in text for said in _ALLOCATORS)
-    ):
+    if not short and not (isinstance(error, (RuntimeError, OSError, ImportError)) and _ALLOCATORS.search(text)):
         return None
     match = _WANTED.search(text)
     amount = match[1].strip() if match else ""
@@ -139,6 +142,18 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     wanted = f": {amount} more were wanted" if amount else ""
     advice = "lower train.batch_size, the width of the network (encoder.dim) or AEKIT_MEMORY, or use less data"
     return OutOfMemoryError(f"out of memory{wanted}; {advice}")
+
+
+def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError | None:
+    """Return the line for an error of a file, its name, or memory that ran out; None for other errors."""
+    if isinstance(error, OSError) and error.errno and error.errno != errno.ENOMEM:
+        places = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+        reason = error.strerror or str(error)
+        # The second is what a copy or a renaming writes.
+        return FileError(": ".join([*(printable(place) for place in places[-1:]), reason]))
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return FileError(f"{error.object}: is not UTF-8; rename the file or folder")
+    return out_of_memory(error)
 
 
 LISTED = 50

@@ -11,10 +11,17 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli._failures import failure_line
 from aekit.cli._signals import INTERRUPTED, Stop, stopping
 from aekit.cli._streams import guarded
-from aekit.errors import LONGEST, AekitError, AekitWarning, RecipeError, print_traceback, printable
+from aekit.errors import (
+    LONGEST,
+    AekitError,
+    AekitWarning,
+    RecipeError,
+    failure_of_the_machine,
+    print_traceback,
+    printable,
+)
 from aekit.io.threads import share_cores
 
 COMMANDS = {
@@ -217,7 +224,7 @@ def _report(error: BaseException, stop: Stop) -> int:
     elif isinstance(error, AekitError):
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)
-    elif failure := failure_line(error):
+    elif failure := failure_of_the_machine(error):
         print_traceback(error)
         click.echo(f"error: {failure}", err=True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data
 from aekit.data.reopening import reopen_if_available
@@ -72,6 +74,7 @@ class Embeddings:
         self._opened_parts: Parts | None = None
 
     @classmethod
+    @partial(checked_arguments, name="Embeddings.open")
     def open(cls, folder: str | Path) -> Embeddings:
         """Open a folder that `embed` wrote.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from aekit.errors import DataError
+from aekit.io.memory import require_free
 
 MAX_FULL_BATCH = 100_000
 """Samples above which the centers are fitted by mini-batches."""
@@ -19,6 +20,8 @@ MIN_CLUSTER = 5
 """Samples of the smallest cluster that HDBSCAN finds."""
 CLUSTER_COUNTS = (2, 3, 5, 8, 10, 15, 20, 30)
 """Numbers of clusters that are tried by default."""
+BLAS_BYTES = 2**26
+"""What OpenBLAS may take where its number of threads is set, as in k-means."""
 SILHOUETTES = 2000
 """Samples whose silhouettes are computed."""
 
@@ -28,6 +31,7 @@ def fit_kmeans(rows: np.ndarray, clusters: int, n_init: int, seed: int | np.rand
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
+    require_free(BLAS_BYTES, "k-means")
     if len(rows) > MAX_FULL_BATCH:
         model: Any = MiniBatchKMeans(clusters, n_init=n_init, random_state=seed, batch_size=8192)
     else:

@@ -103,7 +103,7 @@ def build_index(
         _refuse_other_encoder(folder, embeddings)
         index = _extend(folder, embeddings, plugin, settings, metric, progress)
         if index is None:
-            index = _build(embeddings, plugin, settings, metric, progress)
+            index = _build(embeddings, plugin, settings, metric, progress, folder)
         with explain_write_errors(folder):
             _save(index, folder, embeddings)
     return index
@@ -150,7 +150,12 @@ def _refuse_other_encoder(folder: Path, embeddings: Embeddings) -> None:
 
 
 def _build(
-    embeddings: Embeddings, plugin: Plugin, settings: dict[str, Any], metric: Similarity, progress: Progress
+    embeddings: Embeddings,
+    plugin: Plugin,
+    settings: dict[str, Any],
+    metric: Similarity,
+    progress: Progress,
+    folder: Path | None = None,
 ) -> VectorIndex:
     engine: Index = plugin.load()(**settings)
     with progress.task("index", len(embeddings), "vectors") as task:
@@ -160,6 +165,8 @@ def _build(
                 yield scale_for_metric(rows.vectors, metric)
 
         engine.keep_digest(embeddings.digest)
+        if folder:
+            engine.begin(folder)
         reason = engine.build(batches, len(embeddings), embeddings.dim, metric)
         task.advance(len(embeddings))
     manifest = {
@@ -273,7 +280,6 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
         encoder.copy_to(folder / "encoder")
     name = f"index.{index.manifest['engine']['name']}"
     ids = folder / IDS
-    replaced = (folder / name).read_bytes() if index.engine.external and (folder / name).is_file() else None
     with atomic_file(folder / name) as new_index, atomic_file(ids) as new_ids:
         index.manifest["settings"] = index.engine.save(new_index)
         pq.write_table(index.metadata, new_ids, compression="none")
@@ -283,6 +289,5 @@ def _save(index: VectorIndex, folder: Path, embeddings: Embeddings) -> None:
     origin = index.manifest["origin"]
     written = index.manifest | {"origin": origin and portable_record(origin, folder)}
     write_manifest(folder / MANIFEST, written)
-    if replaced is not None:
-        index.engine.discard(replaced)
+    index.engine.finish(folder)
     index.folder, index._encoder = folder, None

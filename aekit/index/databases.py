@@ -6,14 +6,17 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypedDict
 
 from aekit.errors import DataError, IdentityError, first_line
 from aekit.index.vector_index import Index
+from aekit.io.atomic import write_text
 from aekit.registry.options import Field
 
+UNFINISHED = "index.unfinished"
+"""File of a folder with the names of the tables or collections of builds that have not finished, a line each."""
 GRAPH_COUNT = 20_000
 """Vectors from which a graph is built."""
 _KIND = "hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"
@@ -90,14 +93,37 @@ class DatabaseIndex(Index):
         """Return the error for a name that the database does not know."""
         return IdentityError(f"{path.parent}: the database has no {self.holder} {self.name}; build the index again")
 
-    def discard(self, content: bytes) -> None:
-        replaced = self.read_name(content, Path("the replaced index"))
-        if replaced != self.name:
-            self.drop(replaced)
+    def begin(self, folder: Path) -> None:
+        names = self._noted(folder)
+        with suppress(IdentityError, FileNotFoundError):
+            path = folder / f"index.{self.engine}"
+            names.append(self.read_name(path.read_bytes(), path))
+        self.name = self.new_name()
+        write_text(folder / UNFINISHED, "".join(f"{json.dumps({self.holder: name})}\n" for name in [*names, self.name]))
+
+    def finish(self, folder: Path) -> None:
+        for name in self._noted(folder):
+            if name != self.name:
+                self.drop(name)
+        (folder / UNFINISHED).unlink(missing_ok=True)
+
+    def _noted(self, folder: Path) -> list[str]:
+        """Return the names that a folder notes of builds that have not finished."""
+        path = folder / UNFINISHED
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        names = []
+        for line in lines:
+            with suppress(IdentityError):  # of another engine
+                names.append(self.read_name(line, path))
+        return names
+
+    @abstractmethod
+    def new_name(self) -> str:
+        """Return a name for a new table or collection, which matches `pattern`."""
 
     @abstractmethod
     def drop(self, name: str) -> None:
-        """Delete a table or collection that this one replaced."""
+        """Delete a table or collection, if it is there."""
 
     @contextmanager
     def explained(self) -> Iterator[None]:

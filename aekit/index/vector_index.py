@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data
 from aekit.data.spec import SampleSpec
@@ -88,8 +89,11 @@ class Index(ABC):
         """Return the digest that is kept beside the vectors, or None where they are in the folder."""
         return None
 
-    def discard(self, content: bytes) -> None:  # noqa: B027  (for external engines)
-        """Delete what is kept outside of the folder by an index that this one replaced, whose file held `content`."""
+    def begin(self, folder: Path) -> None:  # noqa: B027  (for external engines)
+        """Note in a folder where the vectors will be that are built next for it, in case the process is killed."""
+
+    def finish(self, folder: Path) -> None:  # noqa: B027  (for external engines)
+        """Delete what replaced or killed builds for a folder have left outside of it; this index is saved there."""
 
     def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
         """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
@@ -283,6 +287,7 @@ class VectorIndex:
         return Hits.of(queries, scores, rows, self.metadata).records()
 
 
+@checked_arguments
 def open_index(folder: str | Path) -> VectorIndex:
     """Open an index, after checking that its files are undamaged.
 

@@ -16,7 +16,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import AekitError, OutputError
+from aekit.errors import AekitError, OutputError, printable
 
 LEFTOVER_SECONDS = 60.0
 """Age from which a temporary file counts as left by a killed process."""
@@ -49,14 +49,14 @@ def explain_write_errors(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno and _concerns(error, place):
-            raise OutputError(f"{place}: cannot be written: {write_failure(error)}") from error
+            raise OutputError(f"{printable(str(place))}: cannot be written: {write_failure(error)}") from error
         raise
     except AekitError:
         raise
     except Exception as error:  # safetensors, FAISS and torch wrap the error of the operating system
         for number, reason in _CANNOT_WRITE.items():
             if os.strerror(number) in str(error):
-                raise OutputError(f"{place}: cannot be written: {reason}") from error
+                raise OutputError(f"{printable(str(place))}: cannot be written: {reason}") from error
         raise
 
 
@@ -109,7 +109,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: another process is writing into it, or it cannot be written.
     """
-    _check_text(folder)
+    check_text(folder)
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock", folder):
@@ -126,7 +126,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: `folder` exists and is not empty, another process is making it, or it cannot be written.
     """
-    _check_text(folder)
+    check_text(folder)
     with explain_write_errors(folder):
         _check_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -163,11 +163,17 @@ def holds_only(folder: Path, names: Collection[str]) -> bool:
     )
 
 
-def _check_text(path: Path) -> None:
-    """Check that a path is text, as the records of other artifacts may name it, and Arrow and ONNX open no other."""
+def check_text(path: str | Path) -> None:
+    """Check that a path is text, as the records of other artifacts may name it, and Arrow and ONNX open no other.
+
+    Raises:
+        OutputError: it holds bytes that are not UTF-8, or a NUL, which ends a path.
+    """
     readable = os.fsencode(path).decode("utf-8", "backslashreplace")
     if readable != str(path):
         raise OutputError(f"{readable}: cannot be written: the path is not UTF-8; choose another name")
+    if "\0" in readable:
+        raise OutputError(f"{readable}: cannot be written: the path holds a NUL character; choose another name")
 
 
 def _check_free(folder: Path) -> None:
@@ -181,7 +187,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     It removes the temporary files of the same path that killed processes left.
     """
-    _check_text(path)
+    check_text(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with explain_write_errors(path):
         _remove_leftovers(path)

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from aekit.errors import DataError, RecipeError
+from aekit.errors import DataError, OutOfMemoryError, RecipeError
 
 VARIABLE = "AEKIT_MEMORY"
 SMALL = 2**26
@@ -76,6 +76,17 @@ def check_memory(wanted: int, place: str) -> None:
     """
     if wanted > SMALL and wanted > (limit := read_limit()):
         raise too_large(format_bytes(wanted), place, limit)
+
+
+def require_free(wanted: int, purpose: str) -> None:
+    """Refuse to begin what never ends where memory is short: OpenBLAS waits for memory that it is refused.
+
+    Raises:
+        OutOfMemoryError: less than `wanted` bytes are free.
+    """
+    if (free := free_memory()) < wanted:
+        short = f"{purpose} takes {format_bytes(wanted)}, {format_bytes(free)} are free"
+        raise OutOfMemoryError(f"out of memory: {short}; use less data, or allow more memory")
 
 
 def too_large(wanted: str, place: str, limit: int) -> DataError:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aekit._arguments import checked_arguments
 from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder, temporary_seed
 from aekit.encoder.freezing import FrozenTrunk, freeze, trained_part
@@ -192,6 +193,7 @@ class Autoencoder(Objective):
         return nn.ModuleDict({"decoder": self.decoder, "likelihood": self.likelihood})
 
 
+@checked_arguments
 def load_autoencoder(
     run: str | Path, *, device: str | torch.device = "cpu", variants: Mapping[str, Variant] | None = None
 ) -> Autoencoder:

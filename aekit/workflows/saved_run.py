@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples, load_samples
@@ -150,6 +151,7 @@ class SavedRun:
         return True
 
 
+@checked_arguments
 def make_report(run: str | Path, *, device: str | None = None, progress: ProgressOption = None) -> Path:
     """Rebuild the report of a run from its folder and its data.
 

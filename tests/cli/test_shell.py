@@ -17,8 +17,8 @@ from commands import Command
 import aekit
 from aekit import cli
 from aekit.cli import _signals, _streams
-from aekit.cli._failures import failure_line
 from aekit.cli.options import print_json
+from aekit.errors import failure_of_the_machine
 from aekit.io.shell import command_line, quoted
 
 AEKIT = f"{quoted(sys.executable)} -c 'from aekit.cli import main; main()'"
@@ -270,18 +270,44 @@ def test_training_is_stopped(signals: list[signal.Signals], made: Path, tmp_path
         assert (run / "checkpoint" / "state.safetensors").exists()
 
 
+@pytest.mark.parametrize("module", ["aekit.cli", "click.core", "aekit.cli.fit", "numpy", "torch.nn"])
+def test_ctrl_c_while_code_is_imported(module: str) -> None:
+    """A finder sends the signal when a module is looked for, as its import may take long."""
+    code = (
+        "import os, signal, sys\nfrom aekit.__main__ import main\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['aekit', 'fit', 'sklearn:iris', '-o', 'out', '--dim', '2', '-q']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130 and done.stderr.strip() in ("", "stopped"), done.stderr
+
+
 # Failures of the machine
 
 
 def test_failures_of_the_machine_are_one_line() -> None:
-    assert failure_line(PermissionError(13, "Permission denied", "a.toml")) == "a.toml: Permission denied"
-    assert failure_line(OSError(28, "No space left on device", "from", None, "to")) == "to: No space left on device"
-    assert failure_line(UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed")) == (
-        "caf\udce9: is not UTF-8; rename the file or folder"
+    assert _line(PermissionError(13, "Permission denied", "a.toml")) == "a.toml: Permission denied"
+    assert _line(OSError(28, "No space left on device", "from", None, "to")) == "to: No space left on device"
+    assert _line(OSError(36, "File name too long", "x" * 300)) == f"{'x' * 197}...: File name too long"
+    assert _line(UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "surrogates not allowed")) == (
+        r"caf\udce9: is not UTF-8; rename the file or folder"
     )
     torch_error = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12"
     for error in (MemoryError("Unable to allocate 7.45 GiB for an array"), RuntimeError(torch_error)):
-        line = failure_line(error)
+        line = _line(error)
         assert line and line.startswith("out of memory") and ("7.45 GiB" in line or "4,096 bytes" in line)
+    line = _line(RuntimeError("could not create a primitive"))  # what oneDNN says of memory
+    assert line and line.startswith("out of memory; lower ")
+    assert _line(RuntimeError("could not create a primitive descriptor for a matmul primitive")) is None
     for bug in (OSError("cannot write mode F as PNG"), RuntimeError("shapes differ"), KeyError("x")):
-        assert failure_line(bug) is None
+        assert _line(bug) is None
+
+
+def _line(error: Exception) -> str | None:
+    failure = failure_of_the_machine(error)
+    return None if failure is None else str(failure)

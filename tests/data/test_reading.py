@@ -14,7 +14,7 @@ import pytest
 import aekit
 from aekit.data.reading import FileSize, read_all, reading, reason_of
 from aekit.errors import LONGEST, DataError, OutOfMemoryError, RecipeError, first_line, out_of_memory, printable
-from aekit.io.memory import SMALL, check_memory, free_memory, read_limit, stated_memory
+from aekit.io.memory import SMALL, check_memory, free_memory, read_limit, require_free, stated_memory
 
 
 def test_whatever_is_raised_becomes_a_line_and_our_errors_pass() -> None:
@@ -78,6 +78,13 @@ def test_the_allocators_errors_are_one_line() -> None:
     assert str(out_of_memory(torch_error)).startswith("out of memory: 4,000 bytes more were wanted;")
     assert str(out_of_memory(MemoryError())).startswith("out of memory; lower")
     assert isinstance(out_of_memory(MemoryError()), MemoryError) and out_of_memory(RuntimeError("a bug")) is None
+
+
+def test_work_that_would_wait_for_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_free(2**26, "k-means")
+    monkeypatch.setattr("aekit.io.memory.free_memory", lambda: 2**24)
+    with pytest.raises(OutOfMemoryError, match=r"^out of memory: k-means takes 64\.0 MiB, 16\.0 MiB are free; use less"):
+        aekit.find_clusters(np.random.default_rng(0).normal(size=(40, 4)), clusters=2)
 
 
 def test_out_of_memory_in_python() -> None:

@@ -1,8 +1,9 @@
 """Kill commands, run them again, and compare what they wrote with what an undisturbed run writes.
 
 ``python tests/reliability/crashes.py COMMANDS FOLDER OPERATIONS`` kills each command at its n-th file operation; COMMANDS is
-``all`` or ``fit,embed``, OPERATIONS ``all`` or ``1,2,3``. With ``--random COUNT`` instead it kills it at random times. It prints
-a line of JSON for each command; for all commands the figures are kept for docs/reliability.md.
+``all`` or ``fit,embed``, OPERATIONS ``all`` or ``1,2,3``; ``all --most N`` kills it at N of them, evenly spread. With
+``--random COUNT`` instead it kills it at random times. It prints a line of JSON for each command, whose figures are kept for
+docs/reliability.md unless operations are chosen.
 
 Every trial runs in a child of one process that has imported everything and runs no threads, so that a trial costs what the
 command costs. The child ends without any cleaning up. Then the same command, or the one that resumes, runs undisturbed.
@@ -38,6 +39,8 @@ from aekit.encoder import parquet_store
 
 KILLED, PATIENCE = 99, 120
 """The exit code of a child that killed itself, and the seconds after which a child counts as stuck."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a command in order."""
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.truncate"}
 PART_BYTES = 100
 """Size of a part of embeddings: a few samples, so that a kill falls between parts."""
@@ -48,8 +51,10 @@ def begin(
 ) -> tuple[int, int]:
     """Start a command in a child, which first calls `before`; return its id, and a pipe with the number of file operations."""
     reading, writing = os.pipe()
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # until the child handles them
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         os.close(writing)
         return child, reading
     os.close(reading)
@@ -74,6 +79,7 @@ def begin(
         sys.addaudithook(watch)
         if before:
             before()
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         main()
     except SystemExit as end:
         code = int(end.code or 0)
@@ -160,6 +166,10 @@ def commands(place: Path) -> dict[str, tuple[list[str], list[str]]]:
         "evaluate": ["evaluate", out[1], "--evaluator", "knn", "-q"],
         "compare": ["compare", str(place / "study"), *pages],
         "report": ["report", out[1], "-q"],
+        "curate": ["curate", embeddings, *out, "-n", "5", "-q"],
+        "duplicates": ["duplicates", embeddings, *out, "-q"],
+        "drift": ["drift", embeddings, str(place / "grown"), *out, "--permutations", "20", "-q"],
+        "label-errors": ["label-errors", embeddings, *out, "-q"],
     }
     return {
         "fit": (fit, fit + resume),
@@ -336,21 +346,24 @@ def import_all(exporters: bool = True) -> None:
 
 
 def main_of_trials(names: list[str], place: Path, how: list[str]) -> None:
-    """Run the trials of commands, print a line for each, and keep the figures of all commands."""
-    rows = []
+    """Run the trials of commands, print a line for each, and keep the figures."""
     for name in names:
         trials = Trials(name, place)
         if how[0] == "--random":
             trials.at_random_times(int(how[1]))
         else:
-            chosen = None if how[0] == "all" else {int(number) for number in how[0].split(",")}
-            trials.at_operations(lambda number, chosen=chosen: chosen is None or number in chosen)
+            most = int(how[2]) if how[1:2] == ["--most"] else trials.operations
+            spread = np.linspace(1, trials.operations, min(most, trials.operations)).round().astype(int)
+            chosen = set(spread.tolist()) if how[0] == "all" else {int(number) for number in how[0].split(",")}
+            trials.at_operations(lambda number, chosen=chosen: number in chosen)
         facts = {"command": name, "operations": trials.operations, "tried": trials.tried, "wrong": trials.wrong}
         print(json.dumps(facts | {"seconds": round(trials.seconds, 3)}), flush=True)
-        said = "killed at random times" if how[0] == "--random" else "killed at each file operation"
-        rows.append(Figure(name, said, trials.tried, len(trials.wrong)))
-    if names == list(commands(place)) and how[0] in ("all", "--random"):
-        record("kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations", rows)
+        said = "killed at random times" if how[0] == "--random" else "killed at file operations"
+        if how[0] in ("all", "--random"):
+            suite = "kills-at-random-times" if how[0] == "--random" else "kills-at-file-operations"
+            note = f"of {trials.operations} file operations" if how[0] == "all" else ""
+            row = Figure(name, said, trials.tried, len(trials.wrong), note)
+            record(suite, [row], order=list(commands(place)))
 
 
 def prepare_all(names: Iterable[str], place: Path) -> None:

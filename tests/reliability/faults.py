@@ -2,7 +2,7 @@
 
 ``python tests/reliability/faults.py COMMANDS FOLDER FAULTS`` runs commands, ``all`` or ``fit,embed``, with faults, ``all`` or
 ``full,signals``; ``--most N`` limits the trials of each fault in each command. It prints a line of JSON for each command and
-fault. For all commands and faults the figures are kept for docs/reliability.md.
+fault. The figures of a command are kept for docs/reliability.md once it had all faults.
 
 A command must succeed, or end with exit code 2 and one line, or with 130 after a signal: no traceback, and no half-written file
 under a final name. Once the fault is gone, the same command, or the one that resumes, must give the undisturbed result.
@@ -30,9 +30,10 @@ from typing import Any
 
 import crashes
 import numpy as np
-from crashes import COPIES, FAST, WRITES, begin, contents, end, start, summary
+from crashes import COPIES, FAST, STOPS, WRITES, begin, contents, end, start, summary
 from figures import Figure, record
 from scipy import linalg
+from sklearn.cluster import KMeans
 
 import aekit
 from aekit.io.atomic import _CANNOT_WRITE
@@ -94,6 +95,11 @@ def obey_permissions() -> None:
 
 def limit_memory(megabytes: int) -> None:
     """Limit the address space to what is in use and so much more."""
+    # OpenBLAS takes 32 MB at the first product of a process, and waits for them for ever where memory is limited.
+    square = np.ones((256, 256))
+    linalg.blas.dgemm(1.0, square @ square, square)
+    linalg.blas.sgemm(1.0, square.astype(np.float32), square.astype(np.float32))
+    KMeans(2, n_init=1).fit(square)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20),) * 2)
 
@@ -115,7 +121,7 @@ def environment(**values: str | None) -> None:
 
 def leave_on_signal() -> None:
     """Let a signal that arrives before the command handles it count as one that stopped it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPS:
         signal.signal(number, lambda *_: os._exit(INTERRUPTED))
 
 
@@ -401,10 +407,10 @@ FAULTS: dict[str, Callable[[Trials], None]] = {
 }
 
 
-def main_of_faults(names: list[str], place: Path, faults: list[str], most: int) -> list[Figure]:
-    """Run the trials of commands, and print a line for each command and fault."""
-    rows = []
+def main_of_faults(names: list[str], place: Path, faults: list[str], most: int) -> None:
+    """Run the trials of commands, print a line for each command and fault, and keep the figures of all faults."""
     for name in names:
+        rows = []
         for fault in faults:
             trials = Trials(name, place, most)
             FAULTS[fault](trials)
@@ -413,7 +419,8 @@ def main_of_faults(names: list[str], place: Path, faults: list[str], most: int) 
             )
             what = (FAULTS[fault].__doc__ or "").strip().rstrip(".")
             rows.append(Figure(name, what[0].lower() + what[1:], trials.tried, len(trials.wrong)))
-    return rows
+        if faults == list(FAULTS):
+            record("faults", rows, order=list(commands(place)))
 
 
 if __name__ == "__main__":
@@ -428,12 +435,7 @@ if __name__ == "__main__":
             os._exit(0)
         os.waitpid(child, 0)
     crashes.import_all()
-    # OpenBLAS takes 32 MB at its first product, and waits for them for ever where memory is limited.
-    square = np.ones((64, 64))
-    linalg.blas.dgemm(1.0, square @ square, square)
     all_commands = list(commands(folder))
     chosen = list(FAULTS) if sys.argv[3] == "all" else sys.argv[3].split(",")
     limit = int(sys.argv[5]) if sys.argv[4:5] == ["--most"] else 10**9
-    figures = main_of_faults(all_commands if command == "all" else command.split(","), folder, chosen, limit)
-    if command == "all" and chosen == list(FAULTS):
-        record("faults", figures)
+    main_of_faults(all_commands if command == "all" else command.split(","), folder, chosen, limit)

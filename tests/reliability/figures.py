@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -144,15 +145,26 @@ long tests too, and `python tests/reliability/all.py` every suite in full, after
 """
 
 
-def record(suite: str, figures: list[Figure]) -> None:
-    """Keep the figures of a suite, with the command that gave them, the version and the date."""
+def record(suite: str, figures: list[Figure], order: Sequence[str] = ()) -> None:
+    """Keep the figures of a suite, with the command that gave them, the version and the date.
+
+    Args:
+        suite: the suite.
+        figures: the rows of its table.
+        order: what it attacks, where a run may attack a part of that: the rows of the others stay.
+    """
     FOLDER.mkdir(exist_ok=True)
-    script = Path(sys.argv[0]).resolve()
+    path, script = FOLDER / f"{suite}.json", Path(sys.argv[0]).resolve()
     arguments = ["FOLDER" if os.sep in argument else argument for argument in sys.argv[1:]]
+    rows = [asdict(figure) for figure in figures]
+    if order:
+        arguments[0] = "all"
+        now, before = {figure.what for figure in figures}, json.loads(path.read_text("utf-8")) if path.exists() else {}
+        rows += [row for row in before.get("figures", []) if row["what"] in {*order} - now]
+        rows.sort(key=lambda row: order.index(row["what"]))
     command = shlex.join(["python", f"tests/reliability/{script.name}", *arguments])
     about = {"command": command, "aekit": __version__, "date": datetime.date.today().isoformat()}
-    value = about | {"figures": [asdict(figure) for figure in figures]}
-    (FOLDER / f"{suite}.json").write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(json.dumps(about | {"figures": rows}, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def page() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from aekit.errors import DataError
+from aekit.io.atomic import check_text
 from aekit.progress import warn
 
 HIDDEN, WRITTEN = "hidden", "written by aekit"
@@ -121,6 +122,7 @@ def warn_if_inside(out: str | Path | None, data: object) -> None:
     """Warn where the folder `out` lies inside of the folder `data`, whose files other programs take for samples."""
     if out is None or not isinstance(data, (str, os.PathLike)):
         return
+    check_text(out)
     name = os.fspath(data)
     where = name if os.path.isdir(name) else name.partition(":")[2]
     folder = Path(where)

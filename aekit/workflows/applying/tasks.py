@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from aekit._arguments import checked_arguments
 from aekit.data.readers.folders import warn_if_inside
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
@@ -103,6 +104,7 @@ class ApplyResult:
         return summary | {"samples_path": self.samples_path, "rows": self.rows, "notes": self.notes}
 
 
+@checked_arguments
 def apply(
     run: str | Path,
     data: Any = None,

@@ -14,6 +14,7 @@ from aekit.data.locations import same_place
 from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.evaluation.run_results import read_results
+from aekit.io.atomic import check_text, explain_write_errors
 from aekit.io.shell import command_line
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
@@ -103,6 +104,10 @@ def bench(
             recipes_by_name[name] = path, read_recipe(path, settings)
         except AekitError as error:
             failed[name] = str(error)
+    if recipes_by_name:
+        check_text(folder)
+        with explain_write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     runs: list[Path] = []
     evaluated: set[str] = set()
     for number, (seed, name) in enumerate((seed, name) for seed in seed_list for name in recipes_by_name):

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, StringConstraints
 from torch import Tensor, nn
 
+from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
 from aekit.data.source import Source
 from aekit.encoder.embedding import BatchEmbedder
@@ -221,6 +222,7 @@ def _choice_text(trained: str, choice: Mapping[str, Any], count: int) -> str:
     return f"{trained} epoch {choice['epoch']} of {choice['run']}, {choice['selected_on']}".strip()
 
 
+@checked_arguments
 def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> Classifier:
     """Load the classifier that `aekit.finetune` wrote.
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aekit._arguments import checked_arguments
 from aekit.data.locations import same_place
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
@@ -60,6 +61,7 @@ from aekit.workflows.finetuning._inputs import (
 from aekit.workflows.finetuning.classifier import TITLES, Classifier, FinetuneResult, FinetuneResults, load_classifier
 
 
+@checked_arguments
 def finetune(
     encoder: Encoder | str | Path,
     data: Any,
@@ -308,12 +310,9 @@ class _Finetuning:
         return chosen | best.metrics(best.best)
 
     def _selected_on(self) -> str:
-        count = len(self.choose_labels)
-        return (
-            f"selected on {count} validation samples"
-            if count
-            else "the last, as there are too few labels for validation"
-        )
+        if not len(self.choose_labels):
+            return "the last, as there are too few labels for validation"
+        return f"selected on {len(self.choose_labels)} validation samples"
 
     def _log(self, name: str, best: BestEpoch) -> None:
         """Write ``log.jsonl``, a line for each epoch of each training. It is rewritten, so that resuming repeats no line."""

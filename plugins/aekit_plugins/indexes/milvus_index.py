@@ -27,7 +27,7 @@ class Milvus(DatabaseIndex):
 
     The file in the index folder holds the name of the collection alone, which contains the digest of the encoder. The connection
     comes from the environment variables ``AEKIT_MILVUS`` and ``AEKIT_MILVUS_TOKEN``, never from the folder. A build that fails
-    drops its collection; one that is killed leaves it behind.
+    drops its collection; that of a killed build is dropped by the next one for the folder.
 
     Wang et al., Milvus: a purpose-built vector data management system, 2021.
     """
@@ -45,7 +45,7 @@ class Milvus(DatabaseIndex):
         return match[1] if match else None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
-        self.name, self.metric, self.dim = f"aekit_{self.digest}_{uuid.uuid4().hex}", metric, dim
+        self.name, self.metric, self.dim = self.name or self.new_name(), metric, dim
         use_graph = self.wants_graph(count)
         self.explored = 64 if use_graph else 0
         with self.explained():
@@ -144,9 +144,13 @@ class Milvus(DatabaseIndex):
                 raise self.missing(path)
             self._connected().load_collection(self.name)
 
+    def new_name(self) -> str:
+        return f"aekit_{self.digest}_{uuid.uuid4().hex}"
+
     def drop(self, name: str) -> None:
         with self.explained():
-            self._connected().drop_collection(name)
+            if self._connected().has_collection(name):
+                self._connected().drop_collection(name)
 
     def _connected(self) -> Any:
         if self._client is None:

@@ -65,7 +65,7 @@ class PgVector(DatabaseIndex):
         self._effort: tuple[bool, int] | None = None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
-        self.name, self.metric, self.dim = f"aekit_{uuid.uuid4().hex}", metric, dim
+        self.name, self.metric, self.dim = self.name or self.new_name(), metric, dim
         use_graph, self.storage, reason = choose_storage(self.kind, self.storage, count, dim)
         operator_class = f"{self.storage}_{_OPERATORS[metric][1]}_ops"
         with self.explained(), self._changing() as connection:
@@ -156,6 +156,9 @@ class PgVector(DatabaseIndex):
             statement = "SELECT obj_description(%s::regclass, 'pg_class')"
             comment = self._connection().execute(statement, [self.name]).fetchone()[0] or ""
         return comment.rpartition(" ")[2]
+
+    def new_name(self) -> str:
+        return f"aekit_{uuid.uuid4().hex}"
 
     def drop(self, name: str) -> None:
         with self.explained():

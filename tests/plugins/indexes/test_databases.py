@@ -14,6 +14,8 @@ from commands import Command
 
 import aekit
 from aekit.errors import DataError, IdentityError, RecipeError
+from aekit.index import build
+from aekit.index.databases import UNFINISHED
 from aekit.registry.discovery import registry
 
 ENVIRONMENT = {"pgvector": "AEKIT_PGVECTOR", "milvus": "AEKIT_MILVUS"}
@@ -112,6 +114,29 @@ def test_a_build_that_fails_leaves_no_table(engine: str, tmp_path: Path, monkeyp
         aekit.build_index(vectors(50), tmp_path / "index", engine=engine)
     monkeypatch.undo()
     assert kept(engine) == before
+
+
+@pytest.mark.parametrize("moment", ["_measure", "write_manifest"])
+@pytest.mark.parametrize("before", [False, True], ids=["new folder", "replaced"])
+def test_what_a_killed_build_left_is_dropped_by_the_next(
+    before: bool, moment: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """End a build before its file is written, and before its manifest is, without any cleaning up by the engine."""
+    folder, others, embeddings = tmp_path / "index", kept(engine), aekit.Embeddings.from_array(vectors(60))
+    if before:
+        aekit.build_index(embeddings, folder, engine=engine)
+
+    def stop(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(build, moment, stop)
+    with pytest.raises(SystemExit):
+        aekit.build_index(embeddings, folder, engine=engine, metric="l2")
+    monkeypatch.undo()
+    assert (folder / UNFINISHED).exists()
+    aekit.build_index(embeddings, folder, engine=engine)
+    assert kept(engine) == others | {name_in(folder)}
+    assert not (folder / UNFINISHED).exists()
 
 
 def test_the_digest_is_kept_beside_the_vectors(postgres: str, tmp_path: Path) -> None:
