@@ -157,6 +157,7 @@ if TYPE_CHECKING:
         closest_name as closest_name,
     )
     from aekit.evaluation.clusterers import (
+        CLUSTER_COUNTS as CLUSTER_COUNTS,
         fit_hdbscan as fit_hdbscan,
         fit_kmeans as fit_kmeans,
         silhouettes as silhouettes,
@@ -260,7 +261,7 @@ _HOMES = {
     "aekit.encoder.eval_mode": "eval_mode",
     "aekit.encoder.preprocessing": "Preprocess",
     "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name",
-    "aekit.evaluation.clusterers": "fit_hdbscan fit_kmeans silhouettes",
+    "aekit.evaluation.clusterers": "CLUSTER_COUNTS fit_hdbscan fit_kmeans silhouettes",
     "aekit.evaluation.linear.probe": "SEARCH_TOLERANCE fit_logistic",
     "aekit.evaluation.linear.ridge": "fit_ridge",
     "aekit.evaluation.metrics.classification": "confusion_matrix majority_class_accuracy per_class_metrics",

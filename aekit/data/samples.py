@@ -21,7 +21,10 @@ from aekit.io.memory import free_memory, stated_memory
 from aekit.progress import SILENT, Progress
 
 CHUNK = 1024
-"""Default number of samples to read at a time."""
+"""Most samples to read at a time by default."""
+CHUNK_BYTES = 32 * 2**20
+"""Most bytes of the float64 values of the samples of a chunk: glibc returns larger tensors at once, and their pages fault anew
+each time, which takes longer than most computations."""
 
 
 _NATIVE |= {"longdouble": np.dtype(np.float64), "float128": np.dtype(np.float64)}
@@ -59,11 +62,18 @@ class Samples:
         return to_tensor(self.data[places]).to(self.device)
 
     def chunks(self, size: int = CHUNK, max_samples: int | None = None) -> Iterator[torch.Tensor]:
-        """Yield all samples in order, or at most about `max_samples` evenly spaced ones, as batches (B, *shape)."""
+        """Yield all samples in order, or at most about `max_samples` evenly spaced ones, as batches (B, *shape) of at most `size`,
+        and fewer if they are large."""
+        size = chunk_size(self.spec, size)
         step = max(1, -(-len(self) // max_samples)) if max_samples else 1
         positions = torch.arange(0, len(self), step)
         for start in range(0, len(positions), size):
             yield self.batch(positions[start : start + size])
+
+
+def chunk_size(spec: SampleSpec, most: int = CHUNK) -> int:
+    """Return how many samples to compute on at a time: `most`, or fewer if they are large."""
+    return max(1, min(most, CHUNK_BYTES // (8 * spec.size)))
 
 
 def load_samples(

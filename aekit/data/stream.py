@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aekit.data.samples import to_tensor
+from aekit.data.samples import chunk_size, to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
 from aekit.progress import SILENT, Progress
@@ -62,20 +62,22 @@ def stream(
         rows: (N,) positions to read, in this order.
         device: device of the tensors.
         title: title of the progress bar.
-        batch_size: samples per batch.
+        batch_size: most samples per batch; large ones come fewer at a time.
         progress: receives a progress bar.
 
     Raises:
         DataError: no sample can be read.
     """
 
+    size = chunk_size(source.spec, batch_size)
+
     def read(start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        indices = rows[start : start + batch_size]
+        indices = rows[start : start + size]
         return indices, *read_valid(source, indices)
 
     usable = 0
     with progress.task(title, len(rows)) as task:
-        for indices, raw, ok in read_ahead(read, range(0, len(rows), batch_size)):
+        for indices, raw, ok in read_ahead(read, range(0, len(rows), size)):
             usable += int(ok.sum())
             task.advance(len(indices))
             if ok.any():

@@ -126,9 +126,10 @@ def _fold(layer: Any, norm: Any) -> None:
 
 
 def _agree(output: Tensor, expected: Tensor) -> bool:
-    """Return whether vectors (B, D) are equal up to rounding; those that are not finite are not."""
+    """Return whether outputs (B, ...) are equal up to rounding; those that are not finite are not."""
     if output.shape != expected.shape:
         return False
-    deviation = torch.linalg.vector_norm((output - expected).flatten(1).double(), dim=1)
-    length = torch.linalg.vector_norm(expected.flatten(1).double(), dim=1)
+    rows = len(expected)
+    deviation = torch.linalg.vector_norm((output - expected).reshape(rows, -1).double(), dim=1)
+    length = torch.linalg.vector_norm(expected.reshape(rows, -1).double(), dim=1)
     return bool((deviation <= MAX_DEVIATION * length).all())

@@ -154,7 +154,11 @@ class Encoder(nn.Module):
             DataError: samples of another shape or dtype, or images and clips on another scale than those of the training.
         """
         self._check_input(raw)
-        code = self.encode(self.preprocess(raw)).float()  # bf16 is too coarse for a length of 1
+        return self.finish(self.encode(self.preprocess(raw)))
+
+    def finish(self, code: Tensor) -> Tensor:
+        """Turn the codes (B, D) that `encode` returns into embeddings (B, D) float32."""
+        code = code.float()  # bf16 is too coarse for a length of 1
         return nn.functional.normalize(code, dim=1) if self.normalize else code
 
     def _check_input(self, raw: Tensor) -> None:

@@ -22,7 +22,7 @@ from aekit.progress import SILENT, Progress
 Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
 Forward = Callable[[Any, Tensor], Tensor]
-"""Function of a network, or a copy of it, and raw samples (B, *shape) that returns (B, D)."""
+"""Function of a network, or a copy of it, and raw samples (B, *shape) that returns (B, D), or values of any other shape."""
 
 MAX_BATCH = 256
 """Samples that are read, and at most computed, at a time."""
@@ -90,7 +90,7 @@ class Inference:
 
     @torch.inference_mode()
     def __call__(self, raw: Tensor) -> Tensor:
-        """Compute (N, D) float32 vectors, on the device, of (N, *shape) raw samples on any device."""
+        """Compute (N, D) float32 vectors, or what `forward` returns, on the device, of (N, *shape) raw samples on any device."""
         if not self._prepared:
             self._prepare(raw[:MAX_BATCH].to(self.device))
         return self._run(raw, self.precision)

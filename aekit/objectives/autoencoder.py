@@ -174,8 +174,25 @@ class Autoencoder(Objective):
         """Return reconstruction errors (B,) of raw samples (B, *shape), summed over entries, without corruption."""
         return self.likelihood(self._output(raw), self.trained_part.preprocess(raw))
 
+    @torch.no_grad()
+    def embed_with_errors(self, raw: Tensor) -> Tensor:
+        """Return the embeddings of raw samples (B, *shape) and, as last column, their `errors` per entry: (B, D + 1) float32."""
+        code, output = self._code_and_output(raw)
+        errors = self.likelihood(output, self.trained_part.preprocess(raw)) / self.trained_part.spec.size
+        return torch.cat([self.encoder.finish(code), errors[:, None]], 1)
+
+    @torch.no_grad()
+    def embed_with_reconstruction(self, raw: Tensor) -> Tensor:
+        """Return the embeddings of raw samples (B, *shape), followed by the entries of what `reconstruct` returns: (B, D + E)."""
+        code, output = self._code_and_output(raw)
+        return torch.cat([self.encoder.finish(code), self.likelihood.activate(output).flatten(1)], 1)
+
     def _output(self, raw: Tensor) -> Tensor:
-        return self.decoder(self.trained_part.encode(self.trained_part.preprocess(raw))).float()
+        return self._code_and_output(raw)[1]
+
+    def _code_and_output(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        code = self.trained_part.encode(self.trained_part.preprocess(raw))
+        return code, self.decoder(code).float()
 
     def after_step(self) -> None:
         for _, variant in self._named:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, project
-from aekit.data.samples import Samples, to_tensor
+from aekit.data.samples import Samples, chunk_size, to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
+from aekit.encoder.inference import Inference
 from aekit.encoder.parquet_store import Rows
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels, to_class_labels
@@ -137,23 +138,24 @@ def take_snapshot(
     positions = _choose(source, samples, max_samples)
     sprites = SpriteSheetBuilder(encoder)
     side = cell_side(len(positions))
-    kept, vectors, errors, cells = [], [], [], []
-    with eval_mode(encoder if autoencoder is None else autoencoder):
+    kept, vectors, cells = [], [], []
+    whole, forward = (encoder, None) if autoencoder is None else (autoencoder, Autoencoder.embed_with_errors)
+    run = Inference(whole, len(positions), device=encoder.device, forward=forward)
+    with eval_mode(whole):
         for raw, rows in _raw(source, samples, positions):
             kept.append(rows)
-            vectors.append(encoder(raw).float().cpu().numpy())
+            vectors.append(run(raw).cpu().numpy())
             cells.append(sprites.raw_to_cells(raw, side))
-            if autoencoder is not None:
-                errors.append(autoencoder.errors(raw).cpu().numpy() / encoder.spec.size)
     rows = np.concatenate(kept)
     order = np.argsort(rows)
+    embedded = np.concatenate(vectors)[order]
     return Snapshot(
         encoder=encoder,
         source=source,
         rows=rows[order],
-        vectors=np.concatenate(vectors)[order],
+        vectors=np.ascontiguousarray(embedded[:, : encoder.dim]),
         trained=np.isin(rows[order], samples.rows),
-        errors=np.concatenate(errors)[order] if errors else None,
+        errors=None if autoencoder is None else embedded[:, encoder.dim],
         sprites=sprites,
         cells=np.concatenate(cells)[order],
         seed=seed,
@@ -184,11 +186,12 @@ def _raw(source: Source, samples: Samples, positions: np.ndarray) -> Iterator[tu
     at = np.searchsorted(samples.rows, positions, sorter=order).clip(max=len(order) - 1)
     known = samples.rows[order[at]] == positions
     in_memory, unread = order[at[known]], positions[~known]
-    for start in range(0, len(in_memory), _BATCH):
-        some = in_memory[start : start + _BATCH]
+    size = chunk_size(source.spec, _BATCH)
+    for start in range(0, len(in_memory), size):
+        some = in_memory[start : start + size]
         yield samples.batch(torch.from_numpy(some)), samples.rows[some]
-    for start in range(0, len(unread), _BATCH):
-        rows = unread[start : start + _BATCH]
+    for start in range(0, len(unread), size):
+        rows = unread[start : start + size]
         raw, ok = read_valid(source, rows)
         if ok.any():
             yield to_tensor(raw[ok]).to(samples.device), rows[ok]

@@ -15,7 +15,7 @@ from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import embedding_health, neighbor_overlap, subspace_angles
 from aekit.evaluation.checks.leakage import find_leakage
 from aekit.evaluation.evaluation import Evaluation
-from aekit.evaluation.metrics._paired_tests import holm_correction, paired_p_value
+from aekit.evaluation.metrics._paired_tests import chance_p_value, holm_correction, paired_p_value
 from aekit.evaluation.results import Metric, Result, Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.splits import make_split
@@ -257,6 +257,21 @@ def test_paired_tests_agree_with_what_is_known() -> None:
     assert paired_p_value(clustered, np.zeros(500), np.repeat(np.arange(10), 50)) > 10 * paired_p_value(
         clustered, np.zeros(500)
     )
+
+
+def test_exact_tests_agree_with_scipy() -> None:
+    from scipy.stats import binomtest
+
+    generator = np.random.default_rng(0)
+    for count in (1, 2, 7, 40, 3000):
+        for rate in (0.0, 0.3, 0.5, 1.0):
+            ours, theirs = generator.random(count) < rate, generator.random(count) < 0.5
+            better, worse = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
+            expected = binomtest(better, better + worse).pvalue if better + worse else 1.0
+            assert paired_p_value(ours, theirs) == pytest.approx(expected, rel=1e-9)
+            result = Result({"accuracy": Metric(float(ours.mean()))}, scores=ours.astype(float), chance=0.1)
+            greater = binomtest(int(ours.sum()), count, 0.1, alternative="greater").pvalue
+            assert chance_p_value(result) == pytest.approx(min(1.0, 2 * greater), rel=1e-9)
 
 
 def test_holm_is_the_step_down_correction() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aekit.errors import DataError
 from aekit.evaluation.linear import _design_matrix as design, _regressions as regressions, probe
-from aekit.evaluation.linear._lbfgs import minimize
+from aekit.evaluation.linear._lbfgs import MEMORY, _direction, _Memory, minimize
 from aekit.evaluation.linear.probe import LogisticPath, fit_logistic
 
 Data = tuple[np.ndarray, np.ndarray]
@@ -161,6 +161,51 @@ def test_minimizer_solves_independent_problems_and_leaves_arrived_ones_alone() -
     assert end.converged.all()
     torch.testing.assert_close(end.x, 1 / scales, rtol=1e-4, atol=1e-6)
     assert problems.asked[0] == 2 < problems.asked[1] < problems.asked[2]
+
+
+class Preconditioned(Quadratics):
+    """The same, with the curvature known."""
+
+    def precondition(self, which: Tensor, gradient: Tensor) -> Tensor:
+        return gradient / self.scales[which]
+
+
+def two_loops(pairs: list[tuple[Tensor, Tensor]], gradient: Tensor, scales: Tensor) -> Tensor:
+    """Return the direction (P,) of the recursion as in Nocedal and Wright, algorithm 7.4, pair by pair."""
+    q, alphas, curved = gradient, [], [(s, y) for s, y in pairs if s @ y > 0]
+    for step, change in reversed(curved):
+        alphas.append((step @ q) / (step @ change))
+        q = q - alphas[-1] * change
+    newest = pairs[-1] if pairs[-1][0] @ pairs[-1][1] > 0 else None
+    factor = 1.0 if newest is None else float(newest[1] @ (newest[1] / scales) / (newest[0] @ newest[1]))
+    result = q / scales / factor
+    for (step, change), alpha in zip(curved, reversed(alphas)):
+        result = result + (alpha - (change @ result) / (step @ change)) * step
+    return -result
+
+
+def test_directions_are_those_of_the_two_loops_of_each_problem() -> None:
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.rand(3, 6, generator=generator, dtype=torch.float64) + 0.5
+    memory = _Memory(torch.zeros(3, 6, dtype=torch.float64))
+    pairs: list[list[tuple[Tensor, Tensor]]] = [[], [], []]
+    for number in range(2 * MEMORY + 3):
+        step = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+        change = step * (torch.rand(3, 6, generator=generator, dtype=torch.float64) + 0.2)
+        if number % 4 == 3:
+            change[1] = -change[1]  # no curvature: the pair counts for nothing
+        accepted = torch.tensor([True, True, number % 3 == 0])
+        memory.add(accepted, step, change)
+        for problem in torch.nonzero(accepted)[:, 0].tolist():
+            pairs[problem] = [*pairs[problem], (step[problem], change[problem])][-MEMORY:]
+        gradient = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+        expected = [two_loops(pairs[n], gradient[n], scales[n]) for n in range(3)]
+        direction = _direction(torch.arange(3), gradient, Preconditioned(scales), memory)
+        torch.testing.assert_close(direction, torch.stack(expected), rtol=1e-8, atol=1e-10)
+    kept = torch.tensor([True, False, True])
+    memory.keep(kept)
+    direction = _direction(torch.tensor([0, 2]), gradient[kept], Preconditioned(scales), memory)
+    torch.testing.assert_close(direction, torch.stack(expected)[kept], rtol=1e-8, atol=1e-10)
 
 
 def test_minimizer_says_where_iterations_ran_out() -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from aekit.encoder.inference import Inference
+from aekit.objectives.autoencoder import Autoencoder
+
 if TYPE_CHECKING:
     from aekit.data.samples import Samples
     from aekit.encoder.encoder import Encoder
-    from aekit.objectives.autoencoder import Autoencoder
 
 MAX_SAMPLES = 2048
 
@@ -36,20 +38,15 @@ def training_metrics(
         ``features_mse`` instead.
     """
     encoder.eval()
-    codes, error, variance = [], 0.0, 0.0
     chunks = list(samples.chunks(size=256, max_samples=MAX_SAMPLES))
-    target_chunks = chunks if targets is None else list(targets.chunks(size=256, max_samples=MAX_SAMPLES))
-    preprocess = encoder.preprocess if autoencoder is None else autoencoder.trained_part.preprocess
-    mean = sum(preprocess(raw).sum(0) for raw in target_chunks) / sum(len(raw) for raw in target_chunks)
-    if autoencoder is not None:
+    targets_of = None if targets is None else list(targets.chunks(size=256, max_samples=MAX_SAMPLES))
+    count = sum(map(len, chunks))
+    if autoencoder is None:
+        embed = Inference(encoder, count, device=encoder.device)
+        code, error, variance = torch.cat([embed(raw).cpu() for raw in chunks]), 0.0, 0.0
+    else:
         autoencoder.eval()
-    for raw, target in zip(chunks, target_chunks):
-        codes.append(encoder(raw).float().cpu())
-        if autoencoder is not None:
-            clean = preprocess(target)
-            error += (autoencoder.reconstruct(raw) - clean).square().sum().item()
-            variance += (clean - mean).square().sum().item()
-    code = torch.cat(codes)
+        code, error, variance = _embed_and_compare(autoencoder, chunks, targets_of or chunks)
     deviation = code.std(0) if len(code) > 1 else torch.zeros(code.shape[1])
     metrics = {
         "effective_rank": round(effective_rank(code), 2),
@@ -60,9 +57,28 @@ def training_metrics(
         metrics[f"{prefix}explained"] = round(1 - error / variance, 4)
         mse = error / (len(code) * autoencoder.trained_part.spec.size)
         metrics[f"{prefix}mse"] = float(f"{mse:.4g}")
-        if autoencoder.reconstructs_samples and preprocess.unit and mse > 0:
+        if autoencoder.reconstructs_samples and encoder.preprocess.unit and mse > 0:
             metrics["psnr"] = round(-10 * math.log10(mse), 2)
     return metrics
+
+
+def _embed_and_compare(
+    autoencoder: Autoencoder, chunks: list[Tensor], targets: list[Tensor]
+) -> tuple[Tensor, float, float]:
+    """Return the embeddings (N, D), the sum of squared errors of the reconstruction, and that of the targets around their mean."""
+    preprocess, dim = autoencoder.trained_part.preprocess, autoencoder.encoder.dim
+    count = sum(map(len, chunks))
+    run = Inference(
+        autoencoder, count, device=autoencoder.encoder.device, forward=Autoencoder.embed_with_reconstruction
+    )
+    mean = sum(preprocess(raw).sum(0) for raw in targets) / count
+    codes, error, variance = [], 0.0, 0.0
+    for raw, target in zip(chunks, targets):
+        clean, output = preprocess(target), run(raw)
+        codes.append(output[:, :dim].cpu())
+        error += (output[:, dim:].reshape(clean.shape) - clean).square().sum().item()
+        variance += (clean - mean).square().sum().item()
+    return torch.cat(codes), error, variance
 
 
 def effective_rank(code: Tensor) -> float:

@@ -139,7 +139,13 @@ def fit_logistic(
         basis = None if leading is None else leading[1]
     if basis is not None:
         design = torch.cat([design[:, :-1] @ basis, design[:, -1:]], 1)
-    search = _Search(design, target.to(design.dtype) if several else target, len(classes), several, ordered, held_out)
+    variances, directions = principal_directions(design)
+    if directions is not None and directions.shape[0] == directions.shape[1]:
+        # Along the principal directions the preconditioner is diagonal, and the penalty is the same.
+        design = torch.cat([design[:, :-1] @ directions, design[:, -1:]], 1)
+        basis, directions = directions if basis is None else basis @ directions, None
+    values = target.to(design.dtype) if several else target
+    search = _Search(design, values, len(classes), several, ordered, held_out, (variances, directions))
     ends = search.run(tolerance, max_iterations)
     solutions = ends.x.view(len(ends.x), len(classes), -1)
     if not several:
@@ -174,14 +180,22 @@ class _Search:
         several: whether there are several labels per sample.
         strengths: (S,) in increasing order.
         held_out: (N,) fold numbers, or None.
+        spectrum: what `principal_directions` returns for the design.
     """
 
     def __init__(
-        self, design: Tensor, target: Tensor, c: int, several: bool, strengths: np.ndarray, held_out: np.ndarray | None
+        self,
+        design: Tensor,
+        target: Tensor,
+        c: int,
+        several: bool,
+        strengths: np.ndarray,
+        held_out: np.ndarray | None,
+        spectrum: tuple[Tensor, Tensor | None],
     ) -> None:
         self.design, self.target, self.c, self.several = design, target, c, several
         self.logs = np.log(strengths)
-        self.spectrum = principal_directions(design)
+        self.spectrum = spectrum
         self.seen: Tensor | None = None
         self.folds, counts = 1, torch.tensor([len(design)], device=design.device)
         if held_out is not None:
