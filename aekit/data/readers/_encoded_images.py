@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from aekit.data.readers.images import read_images
 from aekit.data.source import RowIds, Source
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
+from aekit.io.threads import thread_count
 
 MAX_HEADERS = 5000
 """Number of headers that decide the spec: all of a smaller data set, else a random draw."""
@@ -50,7 +50,7 @@ class EncodedImages(Source):
         splits: np.ndarray | None = None,
         spec_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.items, self.skipped, self._pool = items, {}, ThreadPoolExecutor(os.cpu_count())
+        self.items, self.skipped, self._pool = items, {}, ThreadPoolExecutor(thread_count())
         self.ids = RowIds(splits, len(items)) if ids is None else ids
         self.labels, self.splits = labels, splits
         drawn = np.arange(len(items))
