@@ -21,8 +21,8 @@ from aekit.data.stream import read_ahead
 from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.engines._engine import Engine
+from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
 from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
 from aekit.errors import DataError
@@ -106,7 +106,9 @@ def embed_samples(
     return embeddings
 
 
-def _embed(engine: Engine | None, embedder: BatchEmbedder, rows: np.ndarray, encoder_folder: Path) -> Generator[Rows, None, None]:
+def _embed(
+    engine: Engine | None, embedder: BatchEmbedder, rows: np.ndarray, encoder_folder: Path
+) -> Generator[Rows, None, None]:
     """Embed the samples at (N,) positions with an engine, which finds the encoder in a folder, or in this process."""
     if engine is None:
         yield from embedder.embed(rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Ray(Engine):
     @contextmanager
     def start(self, count: int, progress: Progress) -> Iterator[Pool]:
         with _connected(self.address, count) as ray:
-            yield _RayPool(ray, count)
+            yield _RayPool(ray, count, shares_files=self.address is None)
 
 
 @contextmanager
@@ -59,15 +60,14 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
         PluginError: Ray is not installed.
         AekitError: there is no cluster at the address.
     """
-    # Read when Ray is imported: no usage statistics, no progress bars, and no lines of its own.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _set_environment(address)
     try:
-        import ray
-        import ray.data
+        ray: Any = import_module("ray")
+        import_module("ray.data")
     except ModuleNotFoundError as error:
-        raise PluginError(f"engine 'ray' needs {error.name}, which is not installed: pip install 'aekit[ray]'") from None
+        raise PluginError(
+            f"engine 'ray' needs {error.name}, which is not installed: pip install 'aekit[ray]'"
+        ) from None
     if ray.is_initialized():  # by the caller's program, whose cluster is used and stays
         yield ray
         return
@@ -78,7 +78,6 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
                 num_cpus=max(2, workers),
                 include_dashboard=False,
                 object_store_memory=STORE_BYTES,
-                _node_ip_address="127.0.0.1",
                 **quiet,
             )
         else:
@@ -91,11 +90,34 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
         ray.shutdown()
 
 
-class _RayPool:
-    """Actors of Ray Data, started when the first results are asked for."""
+def _set_environment(address: str | None) -> None:
+    """Set what Ray reads when it is imported and started, unless the user has: no usage statistics and no lines of its own.
 
-    def __init__(self, ray: Any, count: int) -> None:
-        self._ray, self.count = ray, count
+    A cluster that is started here listens on the loopback interface alone, and asks for a token that stays in this process.
+    """
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_LOG_LEVEL": "ERROR", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    # Its core prints actors that it may start again as errors, and its Python part a coming change of a default.
+    settings |= {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if address is None:
+        # The name tells of other systems, where Ray keeps to the loopback interface unless this is 1.
+        settings |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+class _RayPool:
+    """Actors of Ray Data, started when the first results are asked for.
+
+    Args:
+        ray: the module.
+        count: number of actors.
+        shares_files: whether the actors see the files of this machine.
+    """
+
+    def __init__(self, ray: Any, count: int, *, shares_files: bool) -> None:
+        self._ray, self.count, self._shares_files = ray, count, shares_files
 
     def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
         """Embed units and yield their results in order, as `Pool.results`."""
@@ -104,49 +126,47 @@ class _RayPool:
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        files = {path.name: path.read_bytes() for path in Path(setup.encoder).iterdir() if path.is_file()}
+        encoder_files = None
+        if not self._shares_files:
+            encoder_files = ray.put(
+                {path.name: path.read_bytes() for path in Path(setup.encoder).iterdir() if path.is_file()}
+            )
         # Results are bytes: Ray would turn vectors into tensors of its own type.
         jobs = ray.data.from_arrow([pa.table({_JOB: pa.array([unit], pa.binary())}) for unit in units])
         on_gpu = setup.device.startswith("cuda")
         done = jobs.map_batches(
             _Actor,
-            fn_constructor_args=(setup.to_bytes(), ray.put(files)),
+            fn_constructor_args=(setup.to_bytes(), encoder_files),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=self.count),
             num_cpus=CPUS_A_WORKER,
             num_gpus=1 if on_gpu else None,
-            max_restarts=-1,
-            max_task_retries=-1,
         )
         for table in done.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from table[_RESULT].to_pylist()
 
 
 class _Actor:
-    """A worker that Ray starts, on any machine of the cluster.
+    """A worker that Ray starts, and starts again where it ends, on any machine of the cluster.
 
     Args:
         setup: bytes of a `Setup`.
-        files: name -> content of the files of the encoder, or the reference that Ray has for it.
+        encoder_files: reference to name -> content of the files of the encoder; None: they are in its folder.
     """
 
-    def __init__(self, setup: bytes, files: Any) -> None:
-        os.environ.update(limited_threads(Setup.from_bytes(setup).threads))
-        content: dict[str, bytes] = files if isinstance(files, dict) else import_module("ray").get(files)
+    def __init__(self, setup: bytes, encoder_files: Any) -> None:
+        told = Setup.from_bytes(setup)
+        os.environ.update(limited_threads(told.threads))
+        if told.device.startswith("cuda"):
+            told = replace(told, device="cuda:0")  # Ray shows an actor its own GPU alone
         with tempfile.TemporaryDirectory() as folder:
-            for name, data in content.items():
-                (Path(folder) / name).write_bytes(data)
-            here = replace(Setup.from_bytes(setup), encoder=folder, device=_own_device(Setup.from_bytes(setup).device))
-            self._worker = import_module(WORKER).Worker(here.to_bytes())
+            if encoder_files is not None:
+                for name, content in import_module("ray").get(encoder_files).items():
+                    (Path(folder) / name).write_bytes(content)
+                told = replace(told, encoder=folder)
+            self._worker = import_module(WORKER).Worker(told.to_bytes())
 
     def __call__(self, jobs: pa.Table) -> pa.Table:
         """Embed units, one a row."""
         return pa.table({_RESULT: pa.array([self._worker.work(unit) for unit in jobs[_JOB].to_pylist()], pa.binary())})
-
-
-def _own_device(device: str) -> str:
-    """Return the device of an actor: Ray shows it the GPU alone that it may use."""
-    return "cuda:0" if device.startswith("cuda") else device
-
-
