@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray_run
 import torch
 from commands import FAST, Command, Said
 from PIL import Image
@@ -87,7 +88,7 @@ class Killing(Said):
                 count += units
                 if outer.at and count >= outer.at[0]:
                     outer.at.pop(0)
-                    outer.pools[-1]._processes[0].process.kill()
+                    outer.pools[-1].workers[0].child.process.kill()
 
         yield Kills()
 
@@ -136,7 +137,7 @@ def test_worker_processes_make_the_parts_of_a_single_process(
     assert len(list(several.glob("part-*.parquet"))) == 6
     assert "odd/007.png" in (several / "skipped.csv").read_text()
     (pool,) = pools
-    assert (pool.count, pool.ended, killing.at, pool._processes) == (2, 2, [], [])
+    assert (pool.count, pool.ended, killing.at, pool.workers) == (2, 2, [], [])
     assert "a worker process has ended and is started again: it was ended by signal 9 (Killed)" in killing
 
 
@@ -254,10 +255,10 @@ def test_workers_that_always_end_are_one_line(
         AekitError, match=r"^the samples at positions 4 to 8 have ended 3 worker processes: it was ended"
     ):
         for _ in range(3):
-            worker = pool._processes[0]
+            worker = pool.workers[0]
             worker.ready = True
             worker.units.append(0)
-            worker.process.kill()
+            worker.child.process.kill()
             pool._replace(worker)
     pool.stop()
 
@@ -347,3 +348,19 @@ def test_ray_that_is_not_installed_is_one_line(run: Path, tmp_path: Path, monkey
         AekitError, match=re.escape("engine 'ray' needs ray, which is not installed: pip install 'aekit[ray]'")
     ):
         aekit.embed(run, tmp_path / "data.npy", out=tmp_path / "out", engine="ray")
+
+
+def test_ray_makes_the_parts_of_a_single_process(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many actors as CPUs, one of which is killed; and nothing listens to other machines."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    data = write_images(tmp_path / "images", 110)
+    (data / "odd" / "007.png").write_bytes(b"no image")
+    script = Path(__file__).with_name("ray_run.py")
+    line = [sys.executable, str(script), str(run), str(data), str(tmp_path / "several")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {"exposed": [], "killed": 1, "usage": "0"}
+    assert "Traceback" not in done.stderr, done.stderr
+    monkeypatch.setattr(store, "PART_BYTES", ray_run.PART_BYTES)
+    aekit.embed(run, data, out=tmp_path / "single", batch_size=ray_run.BATCH)
+    check_same(tmp_path / "several", tmp_path / "single")

@@ -77,6 +77,13 @@ SUITES = {
         "every second trial `aekit index` is killed too. Each answer must be that of the index before or after the "
         "addition. Afterwards the index takes the additions, and a new server answers.",
     ),
+    "kills-of-workers": Suite(
+        "Kills of worker processes",
+        "worker_kills.py FOLDER 20",
+        "`aekit embed --engine processes` runs while its workers get SIGKILL at random times, and the main process after "
+        "every fifth. The same command goes on; in the end the rows, their order and their vectors must be those of a "
+        "single process, none of them twice.",
+    ),
     "faults": Suite(
         "Faults around a command",
         "faults.py all FOLDER all",

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
-from typing import IO, Any, ClassVar
+from multiprocessing.connection import wait
+from typing import Any, ClassVar
 
 import torch
 
 from aekit.encoder.engines._engine import Engine, Pool
 from aekit.encoder.engines._units import Setup, decode_positions
-from aekit.errors import AekitError, printable
-from aekit.io.threads import core_count, limited_threads
+from aekit.errors import AekitError
+from aekit.io.child_processes import Child, end_children, start_child
+from aekit.io.threads import core_count
 from aekit.progress import Progress
 
 WORKER = "aekit.encoder.engines._worker"
-"""Module that a worker runs. It is started anew rather than forked, as threads and FAISS do not survive a fork."""
+"""Module that a worker runs."""
 UNITS_AT_HAND = 2
 """Units that a worker is given at a time, so that it need not wait for the next one."""
 AHEAD = 4
@@ -57,23 +52,19 @@ class Processes(Engine):
 
 
 @dataclass
-class _Process:
+class _Worker:
     """A worker process.
 
     Attributes:
         number: of the worker, counted from 0.
-        process: its process.
-        connection: to it.
-        log: what it has printed.
+        child: its process.
         units: numbers of the units that it has, in their order.
         told: whether it has its setup.
         ready: whether it has opened the encoder and the data.
     """
 
     number: int
-    process: subprocess.Popen[bytes]
-    connection: Connection
-    log: IO[bytes]
+    child: Child
     units: deque[int] = field(default_factory=deque)
     told: bool = False
     ready: bool = False
@@ -88,42 +79,23 @@ class ProcessPool:
 
     Attributes:
         ended: number of processes that ended by themselves.
+        workers: those that run.
     """
 
     def __init__(self, count: int, progress: Progress) -> None:
         self.count, self.progress, self.ended = count, progress, 0
-        self._processes: list[_Process] = []
+        self.workers: list[_Worker] = []
         self._failed_starts, self._attempts = 0, Counter[int]()
-        self._environment = os.environ | limited_threads(max(1, torch.get_num_threads() // count))
-        # A worker imports what this process would, and nothing that lies in the working folder by chance.
-        self._environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
         for number in range(count):
             self._start(number)
 
     def _start(self, number: int) -> None:
-        here, there = Pipe()
-        log = tempfile.TemporaryFile()  # noqa: SIM115  (stays open as long as the worker)
-        with there:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", WORKER, str(there.fileno())],
-                env=self._environment,
-                pass_fds=[there.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the main process, which ends the workers
-            )
-        self._processes.append(_Process(number, process, here, log))
+        self.workers.append(_Worker(number, start_child(WORKER, max(1, torch.get_num_threads() // self.count))))
 
     def stop(self) -> None:
         """End all processes at once; they write nothing that could be left half done."""
-        for worker in self._processes:
-            worker.process.kill()
-        for worker in self._processes:
-            worker.process.wait()
-            worker.connection.close()
-            worker.log.close()
-        self._processes.clear()
+        end_children([worker.child for worker in self.workers])
+        self.workers.clear()
 
     def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
         """Embed units and yield their results in order, as `Pool.results`.
@@ -138,22 +110,22 @@ class ProcessPool:
         for turn in range(len(units)):
             while turn not in results:
                 self._hand_out(turn + AHEAD * self.count)
-                by_connection: dict[Any, _Process] = {worker.connection: worker for worker in self._processes}
+                by_connection: dict[Any, _Worker] = {worker.child.connection: worker for worker in self.workers}
                 for connection in wait(list(by_connection)):
                     self._receive(by_connection[connection], results)
             yield results.pop(turn)
 
     def _hand_out(self, end: int) -> None:
         """Give units below the number `end` to workers that are ready."""
-        for given in range(UNITS_AT_HAND):
-            for worker in self._processes:
+        for level in range(UNITS_AT_HAND):
+            for worker in self.workers:
                 with suppress(OSError):  # it has ended, which receiving from it tells
                     if not worker.told:
-                        worker.connection.send_bytes(self._setup_of(worker.number).to_bytes())
+                        worker.child.connection.send_bytes(self._setup_of(worker.number).to_bytes())
                         worker.told = True
-                    if worker.ready and len(worker.units) <= given and self._waiting and self._waiting[0] < end:
+                    if worker.ready and len(worker.units) <= level and self._waiting and self._waiting[0] < end:
                         worker.units.append(heappop(self._waiting))
-                        worker.connection.send_bytes(self._units[worker.units[-1]])
+                        worker.child.connection.send_bytes(self._units[worker.units[-1]])
 
     def _setup_of(self, number: int) -> Setup:
         """Return the setup of a worker, which names one of the GPUs in turn."""
@@ -161,9 +133,9 @@ class ProcessPool:
             return self._setup
         return replace(self._setup, device=f"cuda:{number % torch.cuda.device_count()}")
 
-    def _receive(self, worker: _Process, results: dict[int, bytes]) -> None:
+    def _receive(self, worker: _Worker, results: dict[int, bytes]) -> None:
         try:
-            content = worker.connection.recv_bytes()
+            content = worker.child.connection.recv_bytes()
         except (EOFError, OSError):
             self._replace(worker)
             return
@@ -172,20 +144,15 @@ class ProcessPool:
         else:
             worker.ready, self._failed_starts = True, 0
 
-    def _replace(self, worker: _Process) -> None:
+    def _replace(self, worker: _Worker) -> None:
         """Start another worker in place of one that has ended, and take back its units.
 
         Raises:
             WorkerError: workers have ended too often.
         """
-        with suppress(subprocess.TimeoutExpired):
-            worker.process.wait(timeout=1)
-        worker.process.kill()  # where it runs on, it is of no use without its connection
-        reason = _reason(worker.process.wait(), worker.log)
+        reason = worker.child.end()
         self.ended += 1
-        self._processes.remove(worker)
-        worker.connection.close()
-        worker.log.close()
+        self.workers.remove(worker)
         self._failed_starts += not worker.ready
         if self._failed_starts >= ATTEMPTS + self.count:
             raise WorkerError(f"worker processes do not start: {reason}")
@@ -202,14 +169,3 @@ class ProcessPool:
             heappush(self._waiting, number)
         self.progress.say(f"a worker process has ended and is started again: {reason}")
         self._start(worker.number)
-
-
-def _reason(code: int, log: IO[bytes]) -> str:
-    """Return why a process has ended, with the last line that it printed."""
-    log.seek(0)
-    printed = log.read().decode(errors="replace").strip().splitlines()
-    last = f": {printable(printed[-1].strip())}" if printed else ""
-    if code >= 0:
-        return f"it exited with code {code}{last}"
-    memory = ", as the system does when memory is short; fewer workers need less" if code == -signal.SIGKILL else ""
-    return f"it was ended by signal {-code} ({signal.strsignal(-code)}){memory}{last}"

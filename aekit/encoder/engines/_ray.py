@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,10 @@ import pyarrow as pa
 
 from aekit.encoder.engines._engine import Engine, Pool
 from aekit.encoder.engines._units import Setup
-from aekit.errors import AekitError, PluginError, first_line
+from aekit.errors import AekitError, PluginError, first_line, print_traceback
 from aekit.io.threads import core_count, limited_threads
 from aekit.progress import Progress
+from aekit.registry.discovery import prints_to_stderr
 
 WORKER = "aekit.encoder.engines._worker"
 """Module of the workers, which only they import."""
@@ -48,8 +50,10 @@ class Ray(Engine):
 
     @contextmanager
     def start(self, count: int, progress: Progress) -> Iterator[Pool]:
-        with _connected(self.address, count) as ray:
-            yield _RayPool(ray, count, shares_files=self.address is None)
+        is_connected = getattr(sys.modules.get("ray"), "is_initialized", bool)()
+        is_local = self.address is None and not is_connected
+        with prints_to_stderr(), _connected(self.address, count) as ray:
+            yield _RayPool(ray, count, shares_files=is_local)
 
 
 @contextmanager
@@ -143,8 +147,12 @@ class _RayPool:
             num_cpus=CPUS_A_WORKER,
             num_gpus=1 if on_gpu else None,
         )
-        for table in done.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from table[_RESULT].to_pylist()
+        try:
+            for table in done.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield from table[_RESULT].to_pylist()
+        except ray.exceptions.RayError as error:
+            print_traceback(error)
+            raise AekitError(f"Ray has failed: {first_line(error)}") from error
 
 
 class _Actor:
