@@ -126,6 +126,11 @@ SUITES = {
         "that is missing or differs, memory that grows, a half request that stays open, or an upload above the limit "
         "that is not refused.",
     ),
+    "load-on-workers": Suite(
+        "Several processes of a server under load",
+        "load.py FOLDER 60 2",
+        "The same, of `aekit serve --workers 2`: two processes that share one socket, one map and the limits.",
+    ),
 }
 """Suite -> what the page says of it, in the order of the page."""
 
