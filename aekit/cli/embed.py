@@ -34,6 +34,16 @@ from aekit.progress import Progress
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--drop-missing", is_flag=True, help="Remove rows whose sample is no longer in the data.")
+@choice_option(
+    "--engine", ["single", "processes", "ray"], "What embeds: this process, several of this machine, or a Ray cluster."
+)
+@click.option(
+    "--workers",
+    "-n",
+    type=click.IntRange(min=1),
+    help="Worker processes, or actors of Ray; by default as many as there are cores.",
+)
+@click.option("--address", metavar="ADDRESS", help="Running Ray cluster, such as auto; by default one is started here.")
 @json_option("the manifest of the embeddings")
 @set_option("data.images.size=96")
 @quiet_option

@@ -22,16 +22,25 @@ from aekit.progress import Progress
     help="Show at most this many samples on the map.",
 )
 @click.option("--map", "method", default="auto", show_default=True, help="Projection method: auto, pca, tsne or umap.")
+@click.option(
+    "--workers",
+    "-n",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that answer, for many users; they share the index where it is mapped into memory.",
+)
 @quiet_option
-def serve(index: str, port: int, host: str, max_samples: int, method: str, progress: Progress) -> None:
+def serve(index: str, port: int, host: str, max_samples: int, method: str, workers: int, progress: Progress) -> None:
     """Browse INDEX in a web browser.
 
     Drop an image or pick a sample to see its neighbors, filter by label, select points of the map with a lasso, and
     download a selection as CSV. By default only this machine can connect. With another --host, the printed address has a
-    token, without which nobody sees a sample; the connection is not encrypted.
+    token (that in AEKIT_TOKEN, or a random one), without which nobody sees a sample; the connection is not encrypted.
     """
     try:
         from aekit.serving.server import bind_socket, run
+        from aekit.serving.workers import run_workers
     except ModuleNotFoundError:
         raise AekitError("aekit serve needs the packages of the extra 'serve': pip install 'aekit[serve]'") from None
     from aekit.serving.catalog import Catalog
@@ -43,4 +52,7 @@ def serve(index: str, port: int, host: str, max_samples: int, method: str, progr
         raise OutputError(f"{host}:{port}: cannot listen ({error.strerror}); choose another --port") from None
     with socket:
         catalog = Catalog(aekit.open_index(index), max_samples=max_samples, method=method, progress=progress)
-        run(catalog, socket, host, say=click.echo)
+        if workers == 1:
+            run(catalog, socket, host, say=click.echo)
+        else:
+            run_workers(catalog, socket, host, workers, say=click.echo)

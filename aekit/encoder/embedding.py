@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from aekit.data.stream import read_ahead
 from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import FORMAT
 from aekit.encoder.embeddings import Embeddings
+from aekit.encoder.engines._engine import Engine
+from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
 from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
 from aekit.errors import DataError
@@ -40,10 +44,14 @@ def embed_samples(
     precision: Precision = "auto",
     strict: bool = False,
     drop_missing: bool = False,
+    engine: EngineName = "single",
+    workers: int | None = None,
+    address: str | None = None,
     progress: ProgressOption = None,
 ) -> Embeddings:
     """Embed data as `aekit.embed` does, which describes the arguments, with an encoder that is at hand."""
     progress = open_progress(progress)
+    chosen = choose_engine(engine, workers, address)
     source = open_data(data, options, like=encoder.spec)
     warn_if_inside(out, data)
     if source is not data:
@@ -62,9 +70,13 @@ def embed_samples(
         "split": split,
     }
     if out is None:
-        with progress.task("embed", len(rows_to_embed)) as task:
-            batches = []
-            for rows in embedder.embed(rows_to_embed):
+        batches = []
+        with (
+            TemporaryDirectory() as temporary,
+            progress.task("embed", len(rows_to_embed)) as task,
+            closing(_embed(chosen, embedder, rows_to_embed, Path(temporary) / "encoder")) as embedded_batches,
+        ):
+            for rows in embedded_batches:
                 batches.append(rows)
                 task.advance(len(rows.ids))
         embedded = concatenate_rows(batches, encoder.dim)
@@ -80,8 +92,11 @@ def embed_samples(
                 encoder.copy_to(folder / "encoder")
             with explain_write_errors(folder):
                 plan = store.plan(rows_to_embed, drop_missing, progress)
-                with progress.task("embed", len(rows_to_embed), done=plan.done) as task:
-                    for rows in embedder.embed(plan.todo):
+                with (
+                    progress.task("embed", len(rows_to_embed), done=plan.done) as task,
+                    closing(_embed(chosen, embedder, plan.todo, folder / "encoder")) as embedded_batches,
+                ):
+                    for rows in embedded_batches:
                         store.append(rows, embedder.precision)
                         task.advance(len(rows.ids))
                 store.close()
@@ -89,6 +104,17 @@ def embed_samples(
     source.warn_of_skipped(None if out is None else Path(out) / "skipped.csv")
     embeddings.encoder, embeddings._source = encoder, source
     return embeddings
+
+
+def _embed(
+    engine: Engine | None, embedder: BatchEmbedder, rows: np.ndarray, encoder_folder: Path
+) -> Generator[Rows, None, None]:
+    """Embed the samples at (N,) positions with an engine, which finds the encoder in a folder, or in this process."""
+    if engine is None:
+        yield from embedder.embed(rows)
+        return
+    embedder.encoder.copy_to(encoder_folder)
+    yield from engine.embed(embedder, rows, encoder_folder)
 
 
 class BatchEmbedder:
@@ -101,6 +127,8 @@ class BatchEmbedder:
         precision: as in `Inference`.
         strict: stop at the first sample that cannot be read.
         progress: receives the choice of the precision.
+        samples: number of samples that it will embed, of which other processes may embed some; by default those of the first
+            call.
 
     Attributes:
         precision: precision of the vectors, once the first ones are computed.
@@ -115,27 +143,44 @@ class BatchEmbedder:
         precision: Precision = "fp32",
         strict: bool = False,
         progress: Progress = SILENT,
+        samples: int | None = None,
     ) -> None:
         self.encoder, self.source, self.batch_size, self.strict = encoder, source, batch_size, strict
-        self.precision, self.progress = precision, progress
+        self.precision, self.progress, self.samples = precision, progress, samples
+        self._inference: Inference | None = None
+
+    @property
+    def batch(self) -> int:
+        """Number of samples that are read at a time."""
+        return self.batch_size or max(1, min(MAX_BATCH, READ_BYTES // self.source.spec.nbytes))
 
     def embed(self, rows: np.ndarray) -> Iterator[Rows]:
         """Embed the samples at (N,) positions batch by batch, leaving out those that cannot be read."""
-        inference = Inference(
-            self.encoder,
-            len(rows),
-            device=self.encoder.device,
-            precision=self.precision,
-            batch_size=self.batch_size,
-            progress=self.progress,
-        )
-        size = self.batch_size or max(1, min(MAX_BATCH, READ_BYTES // self.source.spec.nbytes))
-        slices = (rows[start : start + size] for start in range(0, len(rows), size))
+        for indices, vectors, hashes in self.vectors(rows):
+            yield self.rows(indices, vectors, hashes)
+
+    def vectors(self, rows: np.ndarray) -> Generator[tuple[np.ndarray, np.ndarray, list[str]], None, None]:
+        """Yield positions (B,) of the samples at (N,) positions that can be read, vectors (B, D) and content hashes.
+
+        Raises:
+            DataError: a vector is not finite.
+        """
+        if self._inference is None:
+            self._inference = Inference(
+                self.encoder,
+                len(rows) if self.samples is None else self.samples,
+                device=self.encoder.device,
+                precision=self.precision,
+                batch_size=self.batch_size,
+                progress=self.progress,
+            )
+        slices = (rows[start : start + self.batch] for start in range(0, len(rows), self.batch))
         for indices, raw, hashes in read_ahead(self._read, slices):
             if len(indices):
-                vectors = inference(to_tensor(raw)).cpu().numpy()
-                self.precision = inference.precision
-                yield self._rows(indices, vectors, hashes)
+                vectors = self._inference(to_tensor(raw)).cpu().numpy()
+                self.precision = self._inference.precision
+                self._check_finite(indices, vectors)
+                yield indices, vectors, hashes
         if self.precision == "auto":  # nothing was computed
             self.precision = "fp32"
 
@@ -145,10 +190,13 @@ class BatchEmbedder:
             indices, raw = indices[ok], raw[ok]
         return indices, raw, self.source.fingerprints(indices)
 
-    def _rows(self, indices: np.ndarray, vectors: np.ndarray, hashes: list[str]) -> Rows:
+    def _check_finite(self, indices: np.ndarray, vectors: np.ndarray) -> None:
         if not np.isfinite(vectors).all():
             bad = self.source.ids[int(indices[np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0]])]
             raise DataError(f"{bad}: its embedding is not finite; does this data resemble the training data?")
+
+    def rows(self, indices: np.ndarray, vectors: np.ndarray, hashes: Sequence[str]) -> Rows:
+        """Return vectors (B, D) with the ids, labels and splits of the samples at (B,) positions."""
         source = self.source
         labels = None if source.labels is None else source.labels[indices]
         splits = None if source.splits is None else source.splits[indices]

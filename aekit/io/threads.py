@@ -8,7 +8,9 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
-COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+VARIABLE = "AEKIT_THREADS"
+"""Environment variable with the number of threads that a worker process may run, set by the process that starts it."""
+COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 SPIN_COUNT = "1000"
 """How often a thread of GNU OpenMP looks for work before it sleeps. Its default of some milliseconds takes the core from the
 thread that is waited for, where other processes are busy: training a small network was 13 times slower."""
@@ -32,8 +34,19 @@ def share_cores(environment: MutableMapping[str, str] = os.environ, cgroup: Path
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use: those it is bound to, at most a container's quota."""
+    """Return the number of cores that this process may use: those it is bound to, at most a container's quota.
+
+    In a worker process it is the share that the process which started it has set.
+    """
+    share = os.environ.get(VARIABLE, "")
+    if share.isdecimal() and int(share):
+        return int(share)
     return min(_allowed_cores(), cpu_quota() or _allowed_cores())
+
+
+def limited_threads(threads: int) -> dict[str, str]:
+    """Return environment variables that limit the threads of a new process; libraries read theirs when they are loaded."""
+    return dict.fromkeys((VARIABLE, *COUNTS), str(threads))
 
 
 def _allowed_cores() -> int:

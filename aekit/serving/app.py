@@ -88,8 +88,8 @@ class _RefusedError(DataError):
 class _Uploads:
     """Receive request bodies within limits on the size of each, on the bytes of all, and on their time."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes, self.in_flight = max_bytes, 0
+    def __init__(self, max_bytes: int, max_in_flight: int = MAX_BYTES_IN_FLIGHT) -> None:
+        self.max_bytes, self.max_in_flight, self.in_flight = max_bytes, max_in_flight, 0
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[bytes]:
@@ -109,7 +109,7 @@ class _Uploads:
                     if size > self.max_bytes:
                         raise self._too_large()
                     self.in_flight, received = self.in_flight + len(part), received + len(part)
-                    if self.in_flight > MAX_BYTES_IN_FLIGHT:
+                    if self.in_flight > self.max_in_flight:
                         raise _RefusedError(503, "too many uploads at once; try again")
                     parts.append(part)
             yield b"".join(parts)
@@ -159,8 +159,10 @@ def make_app(
     *,
     hosts: list[str],
     max_bytes: int = MAX_BYTES,
+    max_in_flight: int = MAX_BYTES_IN_FLIGHT,
     token: str = "",
     say: Callable[[str], object] = lambda text: None,
+    health: Callable[[], dict[str, Any]] = dict,
 ) -> Starlette:
     """Build the application.
 
@@ -168,14 +170,16 @@ def make_app(
         catalog: the catalog to serve.
         hosts: allowed host names. Requests by other names are refused, which prevents DNS rebinding.
         max_bytes: most bytes of a request body.
+        max_in_flight: most bytes of all request bodies that are being received.
         token: that requests must bring, as ``?token=`` once or in the header ``Authorization: Bearer``; "": none.
         say: receives a line when the index has grown and is served anew.
+        health: returns further entries of the answer of ``/healthz``.
 
     Returns:
         A Starlette application.
     """
 
-    uploads, served = _Uploads(max_bytes), Served(catalog, say)
+    uploads, served = _Uploads(max_bytes, max_in_flight), Served(catalog, say)
 
     async def search(request: Request) -> Any:
         k, label = _number(request, "k", 24), request.query_params.get("label") or None
@@ -207,8 +211,8 @@ def make_app(
     async def map_(request: Request) -> Any:
         return Response(served.map_body, media_type="application/json")
 
-    async def health(request: Request) -> Any:
-        return {"status": "ok"}
+    async def is_up(request: Request) -> Any:
+        return {"status": "ok"} | health()
 
     async def numbers(request: Request) -> Response:
         return metrics.answer()
@@ -234,7 +238,7 @@ def make_app(
         Route("/api/search", _answer(search), methods=["GET", "POST"]),
         Route("/api/describe", _answer(describe), methods=["POST"]),
         Route("/api/csv", _answer(table), methods=["POST"]),
-        Route(HEALTH, _answer(health)),
+        Route(HEALTH, _answer(is_up)),
         Route("/metrics", _answer(numbers)),
         Route("/openapi.json", _answer(description)),
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source, read_valid
 from aekit.errors import DataError
 from aekit.index.vector_index import VectorIndex, open_index
+from aekit.io.atomic import write_text
 from aekit.io.csv_files import csv_text
 from aekit.progress import SILENT, Progress
 from aekit.visualization.map_data import color_options, map_data
@@ -53,28 +55,46 @@ class Catalog:
         max_samples: most samples on the map.
         method: layout of the map: ``auto``, ``pca``, ``tsne`` or ``umap``, as in `aekit.draw_map`.
         progress: receives the number of samples on the map, and a progress bar.
+        drawn: file of the map that another process has drawn and written with `save_map`; None: it is drawn here.
 
     Attributes:
         labels: (N,) label of each row as text, "" if it has none; None if the index has no labels.
         splits: (N,) split of each row, likewise.
         on_map: (M,) rows of the samples on the map.
         layout: name of the layout of the map.
-        stamp: `manifest_stamp` of the index as it was opened.
+        watched: file that is replaced when the index has changed: its manifest, or that of the map.
+        stamp: `file_stamp` of that file as it was when the index was opened.
         map: ``rows`` of the samples on the map, the ``map`` that ``map.js`` draws, and the ``sheet`` of thumbnails or None.
     """
 
     def __init__(
-        self, index: VectorIndex, *, max_samples: int = MAX_POINTS, method: str = "auto", progress: Progress = SILENT
+        self,
+        index: VectorIndex,
+        *,
+        max_samples: int = MAX_POINTS,
+        method: str = "auto",
+        progress: Progress = SILENT,
+        drawn: Path | None = None,
     ) -> None:
-        self.stamp = manifest_stamp(index.folder)  # before the map is drawn, which takes long
+        self.watched = drawn or (index.folder / "manifest.json" if index.folder else None)
+        self.stamp = file_stamp(self.watched)  # before the map is drawn, which takes long
         self.index, self._max_samples, self._method = index, max_samples, method
         self.labels, self.splits = self._texts("label"), self._texts("split")
         self.source, self._position_of = self._samples()
         # torch and FAISS use their own threads, so requests run one at a time.
         self._lock = RLock()
         self.image = lru_cache(CACHED_IMAGES)(self._image)
+        self._drawn = drawn
+        if drawn is not None:
+            saved = json.loads(drawn.read_text("utf-8"))
+            self.map, self.layout, self.on_map = saved["map"], saved["layout"], np.asarray(saved["on_map"], np.int64)
+            return
         self.on_map = np.arange(0, len(index), max(1, -(-len(index) // max_samples)))
         self.map, self.layout = self._map(method, progress)
+
+    def save_map(self, path: Path) -> None:
+        """Write the map for other processes that serve the same index, in one step."""
+        write_text(path, json.dumps({"map": self.map, "layout": self.layout, "on_map": self.on_map.tolist()}))
 
     def reopened(self) -> Catalog:
         """Open the folder of the index again, as it is now.
@@ -83,7 +103,8 @@ class Catalog:
             AekitError: it cannot be opened.
         """
         assert self.index.folder is not None
-        return Catalog(open_index(self.index.folder), max_samples=self._max_samples, method=self._method)
+        index = open_index(self.index.folder)
+        return Catalog(index, max_samples=self._max_samples, method=self._method, drawn=self._drawn)
 
     def about(self) -> dict[str, Any]:
         """Return facts about the index for the page: its samples, its encoder, and the available features."""
@@ -263,10 +284,10 @@ class Catalog:
         return sprites.sprite_sheet(parts).described
 
 
-def manifest_stamp(folder: Path | None) -> tuple[int, int]:
-    """Return what changes when the manifest of an index is replaced; zeros where there is none."""
+def file_stamp(path: Path | None) -> tuple[int, int]:
+    """Return what changes when a file is replaced; zeros where there is none."""
     try:
-        status = (folder / "manifest.json").stat() if folder else None
+        status = path.stat() if path else None
     except OSError:
         status = None
     return (status.st_mtime_ns, status.st_ino) if status else (0, 0)

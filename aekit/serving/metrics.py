@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Upper limits of the classes of the times of requests."""
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the folder of the metrics of several processes, read when prometheus_client is imported."""
 _ROW = re.compile(r"^/api/image/\d+$")
 
 
 class Metrics:
-    """Metrics of one server.
+    """Metrics of a server, which may have several processes: those of all are then in one folder.
 
     Args:
         count: returns the number of vectors that are served.
@@ -32,12 +36,19 @@ class Metrics:
         self._seconds = Histogram(
             "aekit_request_seconds", "Time to answer a request.", ["path"], buckets=SECONDS, registry=self._registry
         )
-        vectors = Gauge("aekit_index_vectors", "Vectors in the index.", registry=self._registry)
-        vectors.set_function(count)
+        self._count = count
+        self._vectors = Gauge(
+            "aekit_index_vectors", "Vectors in the index.", registry=self._registry, multiprocess_mode="mostrecent"
+        )
 
     def answer(self) -> Response:
         """Return all metrics in the text format of Prometheus."""
-        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        self._vectors.set(self._count())
+        registry = self._registry
+        if folder := os.environ.get(FOLDER):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, folder)
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     def add(self, path: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from aekit.errors import AekitError
-from aekit.serving.catalog import Catalog, manifest_stamp
+from aekit.serving.catalog import Catalog, file_stamp
 
 CHECK_SECONDS = 2.0
 """Time between looks at the manifest."""
@@ -41,22 +41,31 @@ class Served:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Take the index as it is now, if its manifest has changed and its first rows are those that are served.
+        """Take the index as it is now, if it has changed, without holding up requests."""
+        if file_stamp(self.catalog.watched) != self._stamp and (fresh := await run_in_threadpool(self._fresh)):
+            self._use(fresh)
+
+    def refresh_now(self) -> bool:
+        """Take the index as it is now, if it has changed; return whether it was taken."""
+        fresh = self._fresh() if file_stamp(self.catalog.watched) != self._stamp else None
+        if fresh:
+            self._use(fresh)
+        return fresh is not None
+
+    def _fresh(self) -> Catalog | None:
+        """Open the index as it is now, if its first rows are those that are served.
 
         The page addresses samples by their rows, so an index whose rows are others is not taken.
         """
-        stamp = manifest_stamp(self.catalog.index.folder)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
+        self._stamp = file_stamp(self.catalog.watched)
         try:
-            fresh = await run_in_threadpool(self.catalog.reopened)
+            fresh = self.catalog.reopened()
         except (AekitError, OSError) as error:
             self._say(f"the index has changed but cannot be opened ({error}); the old one is served")
-            return
+            return None
         count = len(self.catalog.index)
         if fresh.index.digest != self.catalog.index.digest or fresh.index.ids[:count] != self.catalog.index.ids:
             self._say("the index was rebuilt with other rows; the old one is served: restart aekit serve")
-            return
-        self._use(fresh)
+            return None
         self._say(f"the index has grown: {len(fresh.index):,} samples")
+        return fresh

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from aekit.errors import RecipeError
 from aekit.serving.app import make_app
 from aekit.serving.catalog import Catalog
 
@@ -19,6 +23,10 @@ HEADER_SECONDS = 10.0
 """Time in which the head of a request must arrive."""
 MAX_CONNECTIONS = 1000
 """Open connections above which new requests are answered with 503."""
+GRACE_SECONDS = 5
+"""Time in which requests in progress are answered when the server is stopped."""
+TOKEN, SHORTEST_TOKEN = "AEKIT_TOKEN", 16
+"""Environment variable with a token to ask for instead of a random one, and its fewest characters."""
 
 
 class _ImpatientProtocol(H11Protocol):
@@ -66,26 +74,67 @@ def bind_socket(host: str, port: int) -> socket.socket:
     return listening
 
 
+@dataclass(frozen=True)
+class Access:
+    """Who may ask a server.
+
+    Attributes:
+        hosts: names by which it may be asked.
+        token: that requests must bring; "": none.
+        url: its address, with the token.
+    """
+
+    hosts: list[str]
+    token: str
+    url: str
+
+
+def access(listening: socket.socket, host: str) -> Access:
+    """Return the access to a server that listens on a host: from other machines only with a token.
+
+    Raises:
+        RecipeError: the token in the environment is too short.
+    """
+    is_local = host in LOOPBACK
+    token = "" if is_local else os.environ.get(TOKEN) or secrets.token_urlsafe(18)
+    if token and (len(token) < SHORTEST_TOKEN or not re.fullmatch(r"[\w.~-]+", token, re.ASCII)):
+        raise RecipeError([f"{TOKEN}: expected at least {SHORTEST_TOKEN} letters, digits and any of . _ ~ -"])
+    address = f"[{host}]" if ":" in host else host
+    url = f"http://{address}:{listening.getsockname()[1]}{f'/?token={token}' if token else ''}"
+    # On the loopback interface only its own names are allowed; other names depend on the network.
+    return Access(["127.0.0.1", "localhost", "[::1]"] if is_local else ["*"], token, url)
+
+
 def run(catalog: Catalog, listening: socket.socket, host: str, say: Callable[[str], object]) -> None:
     """Announce the address, then serve until interrupted."""
-    address = f"[{host}]" if ":" in host else host
-    token = "" if host in LOOPBACK else secrets.token_urlsafe(18)
-    url = f"http://{address}:{listening.getsockname()[1]}{f'/?token={token}' if token else ''}"
-    say(f"{len(catalog.index):,} samples at {url}  (Ctrl-C to stop)")
-    # On the loopback interface only its own names are allowed; other names depend on the network.
-    hosts = ["127.0.0.1", "localhost", "[::1]"] if host in LOOPBACK else ["*"]
-    make_server(make_app(catalog, hosts=hosts, token=token, say=say)).run(sockets=[listening])
+    allowed = access(listening, host)
+    announce(catalog, allowed, say)
+    app = make_app(catalog, hosts=allowed.hosts, token=allowed.token, say=say)
+    make_server(app).run(sockets=[listening])
 
 
-def make_server(app: Starlette) -> uvicorn.Server:
-    """Return a server with limits on connections and on the time of a request's head."""
+def announce(catalog: Catalog, allowed: Access, say: Callable[[str], object]) -> None:
+    """Say where the catalog is served."""
+    say(f"{len(catalog.index):,} samples at {allowed.url}  (Ctrl-C to stop)")
+
+
+def make_server(
+    app: Starlette, *, max_connections: int = MAX_CONNECTIONS, server: type[uvicorn.Server] = uvicorn.Server
+) -> uvicorn.Server:
+    """Return a server with limits on connections and on the time of a request's head.
+
+    Args:
+        app: the application.
+        max_connections: open connections above which new requests are answered with 503.
+        server: its class.
+    """
     config = uvicorn.Config(
         app,
         http=_ImpatientProtocol,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=5,
+        limit_concurrency=max_connections,
+        timeout_graceful_shutdown=GRACE_SECONDS,
         log_level="warning",
         access_log=False,
         server_header=False,
     )
-    return uvicorn.Server(config)
+    return server(config)

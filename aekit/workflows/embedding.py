@@ -9,6 +9,7 @@ from aekit._arguments import checked_arguments
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.engines.choice import EngineName
 from aekit.encoder.inference import Precision
 from aekit.encoder.loading import open_encoder
 from aekit.progress_display import ProgressOption
@@ -26,6 +27,9 @@ def embed(
     precision: Precision = "auto",
     strict: bool = False,
     drop_missing: bool = False,
+    engine: EngineName = "single",
+    workers: int | None = None,
+    address: str | None = None,
     progress: ProgressOption = None,
 ) -> Embeddings:
     """Embed data in bounded memory, into a folder or (without `out`) into memory.
@@ -41,6 +45,11 @@ def embed(
             cosine similarity of at least 0.9999) and it is faster, else fp32. It is recorded; a folder goes on in its own.
         strict: stop at the first sample that cannot be read.
         drop_missing: remove rows whose sample is no longer in the data.
+        engine: ``single``: this process; ``processes``: several processes of this machine, which share its cores and its GPUs;
+            ``ray``: actors of Ray, on this machine or a cluster. The result is the same; the data must be a path or
+            ``SOURCE:NAME``, which each worker opens.
+        workers: number of workers; default: as many as there are cores.
+        address: of a running Ray cluster, such as ``auto``; by default one is started on this machine.
         progress: shows a bar, as in `aekit.fit`.
 
     Returns:
@@ -49,6 +58,7 @@ def embed(
     Raises:
         DataError: the data cannot be read, or its shape or dtype does not fit the encoder.
         IdentityError: `out` holds embeddings of another encoder, or of another precision than the one asked for.
+        RecipeError: there is no such engine, or it does not take these options.
 
     Examples:
         >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
@@ -66,5 +76,8 @@ def embed(
         precision=precision,
         strict=strict,
         drop_missing=drop_missing,
+        engine=engine,
+        workers=workers,
+        address=address,
         progress=progress,
     )

@@ -83,7 +83,9 @@ def test_the_allocators_errors_are_one_line() -> None:
 def test_work_that_would_wait_for_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     require_free(2**26, "k-means")
     monkeypatch.setattr("aekit.io.memory.free_memory", lambda: 2**24)
-    with pytest.raises(OutOfMemoryError, match=r"^out of memory: k-means takes 64\.0 MiB, 16\.0 MiB are free; use less"):
+    with pytest.raises(
+        OutOfMemoryError, match=r"^out of memory: k-means takes 64\.0 MiB, 16\.0 MiB are free; use less"
+    ):
         aekit.find_clusters(np.random.default_rng(0).normal(size=(40, 4)), clusters=2)
 
 

@@ -37,7 +37,12 @@ def test_threads_are_lowered_to_the_quota_unless_the_user_has_chosen(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
     environment = {"OPENBLAS_NUM_THREADS": "7"}
     share_cores(environment, tmp_path)
-    assert environment == {"OPENBLAS_NUM_THREADS": "7", "OMP_NUM_THREADS": "2", "GOMP_SPINCOUNT": SPIN_COUNT}
+    assert environment == {
+        "OPENBLAS_NUM_THREADS": "7",
+        "OMP_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "GOMP_SPINCOUNT": SPIN_COUNT,
+    }
     environment = {"OMP_WAIT_POLICY": "active"}
     share_cores(environment, tmp_path / "nowhere")
     assert environment == {"OMP_WAIT_POLICY": "active"}

@@ -78,6 +78,13 @@ SUITES = {
         "every second trial `aekit index` is killed too. Each answer must be that of the index before or after the "
         "addition. Afterwards the index takes the additions, and a new server answers.",
     ),
+    "kills-of-workers": Suite(
+        "Kills of worker processes",
+        "worker_kills.py FOLDER 20",
+        "`aekit embed --engine processes` runs while its workers get SIGKILL at random times, and the main process after "
+        "every fifth. The same command goes on; in the end the rows, their order and their vectors must be those of a "
+        "single process, none of them twice.",
+    ),
     "faults": Suite(
         "Faults around a command",
         "faults.py all FOLDER all",
@@ -119,6 +126,11 @@ SUITES = {
         "uploads of 19 MB before their last byte. Client and server share the cores of one machine. Wrong is an answer "
         "that is missing or differs, memory that grows, a half request that stays open, or an upload above the limit "
         "that is not refused.",
+    ),
+    "load-on-workers": Suite(
+        "Several processes of a server under load",
+        "load.py FOLDER 60 2",
+        "The same, of `aekit serve --workers 2`: two processes that share one socket, one map and the limits.",
     ),
 }
 """Suite -> what the page says of it, in the order of the page."""

@@ -1,7 +1,7 @@
 """Search a server over 200 connections at once, and hold requests and uploads open.
 
-``python tests/reliability/load.py FOLDER [SECONDS]`` starts ``aekit serve`` on the loopback interface and prints what it
-measured:
+``python tests/reliability/load.py FOLDER [SECONDS [WORKERS]]`` starts ``aekit serve`` on the loopback interface and prints what
+it measured:
 
 - 200 connections search for some seconds, one request after another; every answer is compared with that of the index;
 - 20 connections send images;
@@ -68,12 +68,17 @@ class Server:
         self.process, self.port = process, port
 
     def memory(self) -> int:
-        """Return the resident memory in MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) >> 10
+        """Return the memory in MB that its processes have for themselves alone, but for shared pages."""
+        texts = [Path(f"/proc/{process}/smaps_rollup").read_text() for process in self.processes()]
+        return sum(int(re.findall(r"Pss:\s+(\d+)", text)[0]) for text in texts) >> 10
 
     def open_files(self) -> int:
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        return sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in self.processes())
+
+    def processes(self) -> list[int]:
+        """Return the ids of the main process and its workers."""
+        main = self.process.pid
+        return [main, *map(int, Path(f"/proc/{main}/task/{main}/children").read_text().split())]
 
     def head(self, path: str, length: int | None = None) -> bytes:
         """Return the head of a request; with a length, of one that sends a body."""
@@ -107,8 +112,8 @@ def prepare(folder: Path) -> None:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Server]:
-    """Serve the index in a process of its own."""
+def served(folder: Path, workers: int = 1) -> Iterator[Server]:
+    """Serve the index in a process of its own, and so many workers."""
     command = [
         sys.executable,
         "-c",
@@ -117,6 +122,8 @@ def served(folder: Path) -> Iterator[Server]:
         str(folder / "index"),
         "--port",
         "0",
+        "--workers",
+        str(workers),
     ]
     process = subprocess.Popen([*command, "--map", "pca"], stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
     try:
@@ -235,14 +242,14 @@ def held_uploads(server: Server, count: int = 40) -> dict[str, Any]:
     return {"uploads": count, "refused": refused, "memory_mb": taken, "answered_after": round(answered, 3)}
 
 
-def load(folder: Path, seconds: float) -> dict[str, Any]:
+def load(folder: Path, seconds: float, workers: int = 1) -> dict[str, Any]:
     """Run all of it; return what was measured, and what is wrong about it."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "index").exists():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             prepare(folder)
-    with served(folder) as server:
+    with served(folder, workers) as server:
         measure(
             server, 20, 1, lambda _: server.head("/api/search?row=1&k=5"), lambda *_: True
         )  # it caches what it reads
@@ -269,7 +276,8 @@ def load(folder: Path, seconds: float) -> dict[str, Any]:
 def main() -> None:
     """Print what was measured, and keep the figures."""
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
-    result = load(Path(sys.argv[1]), seconds)
+    workers = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    result = load(Path(sys.argv[1]), seconds, workers)
     print(json.dumps(result, indent=2))
     rows = []
     for name, connections in (("searches", CONNECTIONS), ("images", 20)):
@@ -282,7 +290,7 @@ def main() -> None:
     note = f"{held['refused']} refused; the others take {held['memory_mb']} MB; others answered after {held['answered_after']} s"
     late = [line for line in result["wrong"] if "upload" in line or "memory" in line or "files" in line]
     rows.append(Figure("serve, uploads of 19 MB", "held open", held["uploads"], len(late), note))
-    record("load", rows)
+    record("load" if workers == 1 else "load-on-workers", rows)
 
 
 if __name__ == "__main__":

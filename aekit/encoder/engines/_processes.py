@@ -1,0 +1,171 @@
+"""Embed in worker processes of this machine."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
+from multiprocessing.connection import wait
+from typing import Any, ClassVar
+
+import torch
+
+from aekit.encoder.engines._engine import Engine, Pool
+from aekit.encoder.engines._units import Setup, decode_positions
+from aekit.errors import AekitError
+from aekit.io.child_processes import Child, end_children, start_child
+from aekit.io.threads import usable_cores
+from aekit.progress import Progress
+
+WORKER = "aekit.encoder.engines._worker"
+"""Module that a worker runs."""
+UNITS_AT_HAND = 2
+"""Units that a worker is given at a time, so that it need not wait for the next one."""
+AHEAD = 4
+"""Units for each worker that may be computed before the next one to yield: the most that memory holds."""
+ATTEMPTS = 3
+"""Times that workers may end at the same unit, or in a row before they are ready."""
+
+
+class WorkerError(AekitError):
+    """A worker process that ends again and again."""
+
+
+@dataclass(frozen=True)
+class Processes(Engine):
+    """Embed in processes of this machine, which share its cores and its GPUs."""
+
+    name: ClassVar[str] = "processes"
+
+    def default_workers(self) -> int:
+        return usable_cores()
+
+    @contextmanager
+    def start(self, count: int, progress: Progress) -> Iterator[Pool]:
+        pool = ProcessPool(count, progress)
+        try:
+            yield pool
+        finally:
+            pool.stop()
+
+
+@dataclass
+class _Worker:
+    """A worker process.
+
+    Attributes:
+        number: of the worker, counted from 0.
+        child: its process.
+        units: numbers of the units that it has, in their order.
+        told: whether it has its setup.
+        ready: whether it has opened the encoder and the data.
+    """
+
+    number: int
+    child: Child
+    units: deque[int] = field(default_factory=deque)
+    told: bool = False
+    ready: bool = False
+
+
+class ProcessPool:
+    """Worker processes, which are started again where they end.
+
+    Args:
+        count: number of processes.
+        progress: receives a line for each that ends.
+
+    Attributes:
+        ended: number of processes that ended by themselves.
+        workers: those that run.
+    """
+
+    def __init__(self, count: int, progress: Progress) -> None:
+        self.count, self.progress, self.ended = count, progress, 0
+        self.workers: list[_Worker] = []
+        self._failed_starts, self._attempts = 0, Counter[int]()
+        for number in range(count):
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        self.workers.append(_Worker(number, start_child(WORKER, max(1, torch.get_num_threads() // self.count))))
+
+    def stop(self) -> None:
+        """End all processes at once; they write nothing that could be left half done."""
+        end_children([worker.child for worker in self.workers])
+        self.workers.clear()
+
+    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
+        """Embed units and yield their results in order, as `Pool.results`.
+
+        Raises:
+            WorkerError: workers end again and again.
+        """
+        self._setup, self._units = setup, units
+        self._waiting = list(range(len(units)))
+        heapify(self._waiting)
+        results = dict[int, bytes]()
+        for turn in range(len(units)):
+            while turn not in results:
+                self._hand_out(turn + AHEAD * self.count)
+                by_connection: dict[Any, _Worker] = {worker.child.connection: worker for worker in self.workers}
+                for connection in wait(list(by_connection)):
+                    self._receive(by_connection[connection], results)
+            yield results.pop(turn)
+
+    def _hand_out(self, end: int) -> None:
+        """Give units below the number `end` to workers that are ready."""
+        for level in range(UNITS_AT_HAND):
+            for worker in self.workers:
+                with suppress(OSError):  # it has ended, which receiving from it tells
+                    if not worker.told:
+                        worker.child.connection.send_bytes(self._setup_of(worker.number).to_bytes())
+                        worker.told = True
+                    if worker.ready and len(worker.units) <= level and self._waiting and self._waiting[0] < end:
+                        worker.units.append(heappop(self._waiting))
+                        worker.child.connection.send_bytes(self._units[worker.units[-1]])
+
+    def _setup_of(self, number: int) -> Setup:
+        """Return the setup of a worker, which names one of the GPUs in turn."""
+        if not self._setup.device.startswith("cuda"):
+            return self._setup
+        return replace(self._setup, device=f"cuda:{number % torch.cuda.device_count()}")
+
+    def _receive(self, worker: _Worker, results: dict[int, bytes]) -> None:
+        try:
+            content = worker.child.connection.recv_bytes()
+        except (EOFError, OSError):
+            self._replace(worker)
+            return
+        if worker.ready:
+            results[worker.units.popleft()] = content
+        else:
+            worker.ready, self._failed_starts = True, 0
+
+    def _replace(self, worker: _Worker) -> None:
+        """Start another worker in place of one that has ended, and take back its units.
+
+        Raises:
+            WorkerError: workers have ended too often.
+        """
+        reason = worker.child.end()
+        self.ended += 1
+        self.workers.remove(worker)
+        self._failed_starts += not worker.ready
+        if self._failed_starts >= ATTEMPTS + self.count:
+            raise WorkerError(f"worker processes do not start: {reason}")
+        if worker.units:
+            first = worker.units[0]
+            self._attempts[first] += 1
+            if self._attempts[first] >= ATTEMPTS:
+                positions = decode_positions(self._units[first])
+                raise WorkerError(
+                    f"the samples at positions {positions[0]} to {positions[-1]} have ended {ATTEMPTS} worker processes: "
+                    f"{reason}"
+                )
+        for number in worker.units:
+            heappush(self._waiting, number)
+        self.progress.say(f"a worker process has ended and is started again: {reason}")
+        self._start(worker.number)

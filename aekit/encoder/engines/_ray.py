@@ -1,0 +1,180 @@
+"""Embed with Ray Data, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from aekit.encoder.engines._engine import Engine, Pool
+from aekit.encoder.engines._units import Setup
+from aekit.errors import AekitError, PluginError, first_line, print_traceback
+from aekit.io.threads import limited_threads, usable_cores
+from aekit.progress import Progress
+from aekit.registry.discovery import prints_to_stderr
+
+WORKER = "aekit.encoder.engines._worker"
+"""Module of the workers, which only they import."""
+STORE_BYTES = 512 * 2**20
+"""Size of the object store of a cluster that is started here: jobs and results pass through it, never data sets."""
+CPUS_A_WORKER = 0.5
+"""CPUs that Ray counts for a worker. Workers that hold all CPUs leave none for reading the jobs, and wait for ever."""
+_JOB, _RESULT = "job", "result"
+
+
+@dataclass(frozen=True)
+class Ray(Engine):
+    """Embed in actors of Ray.
+
+    Attributes:
+        address: of a running cluster, such as ``auto`` or ``ray://host:10001``; None: one is started on this machine.
+    """
+
+    name: ClassVar[str] = "ray"
+    address: str | None = None
+
+    def default_workers(self) -> int:
+        if self.address is None:
+            return usable_cores()
+        with _connected(self.address, 1) as ray:
+            return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    @contextmanager
+    def start(self, count: int, progress: Progress) -> Iterator[Pool]:
+        is_connected = getattr(sys.modules.get("ray"), "is_initialized", bool)()
+        is_local = self.address is None and not is_connected
+        with prints_to_stderr(), _connected(self.address, count) as ray:
+            yield _RayPool(ray, count, shares_files=is_local)
+
+
+@contextmanager
+def _connected(address: str | None, workers: int) -> Iterator[Any]:
+    """Connect to a cluster, or start one that only this machine reaches, and leave it.
+
+    Raises:
+        PluginError: Ray is not installed.
+        AekitError: there is no cluster at the address.
+    """
+    _set_environment(address)
+    try:
+        ray: Any = import_module("ray")
+        import_module("ray.data")
+    except ModuleNotFoundError as error:
+        raise PluginError(
+            f"engine 'ray' needs {error.name}, which is not installed: pip install 'aekit[ray]'"
+        ) from None
+    if ray.is_initialized():  # by the caller's program, whose cluster is used and stays
+        yield ray
+        return
+    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    try:
+        if address is None:
+            ray.init(
+                num_cpus=max(2, workers),
+                include_dashboard=False,
+                object_store_memory=STORE_BYTES,
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise AekitError(f"Ray at {address or 'this machine'}: cannot be reached: {first_line(error)}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _set_environment(address: str | None) -> None:
+    """Set what Ray reads when it is imported and started, unless the user has: no usage statistics and no lines of its own.
+
+    A cluster that is started here listens on the loopback interface alone, and asks for a token that stays in this process.
+    """
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_LOG_LEVEL": "ERROR", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
+    # Its core prints actors that it may start again as errors, and its Python part a coming change of a default.
+    settings |= {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    if address is None:
+        # The name tells of other systems, where Ray keeps to the loopback interface unless this is 1.
+        settings |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+class _RayPool:
+    """Actors of Ray Data, started when the first results are asked for.
+
+    Args:
+        ray: the module.
+        count: number of actors.
+        shares_files: whether the actors see the files of this machine.
+    """
+
+    def __init__(self, ray: Any, count: int, *, shares_files: bool) -> None:
+        self._ray, self.count, self._shares_files = ray, count, shares_files
+
+    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
+        """Embed units and yield their results in order, as `Pool.results`."""
+        ray = self._ray
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        encoder_files = None
+        if not self._shares_files:
+            encoder_files = ray.put(
+                {path.name: path.read_bytes() for path in Path(setup.encoder).iterdir() if path.is_file()}
+            )
+        # Results are bytes: Ray would turn vectors into tensors of its own type.
+        jobs = ray.data.from_arrow([pa.table({_JOB: pa.array([unit], pa.binary())}) for unit in units])
+        on_gpu = setup.device.startswith("cuda")
+        done = jobs.map_batches(
+            _Actor,
+            fn_constructor_args=(setup.to_bytes(), encoder_files),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=self.count),
+            num_cpus=CPUS_A_WORKER,
+            num_gpus=1 if on_gpu else None,
+        )
+        try:
+            for table in done.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield from table[_RESULT].to_pylist()
+        except ray.exceptions.RayError as error:
+            print_traceback(error)
+            raise AekitError(f"Ray has failed: {first_line(error)}") from error
+
+
+class _Actor:
+    """A worker that Ray starts, and starts again where it ends, on any machine of the cluster.
+
+    Args:
+        setup: bytes of a `Setup`.
+        encoder_files: reference to name -> content of the files of the encoder; None: they are in its folder.
+    """
+
+    def __init__(self, setup: bytes, encoder_files: Any) -> None:
+        told = Setup.from_bytes(setup)
+        os.environ.update(limited_threads(told.threads))
+        if told.device.startswith("cuda"):
+            told = replace(told, device="cuda:0")  # Ray shows an actor its own GPU alone
+        with tempfile.TemporaryDirectory() as folder:
+            if encoder_files is not None:
+                for name, content in import_module("ray").get(encoder_files).items():
+                    (Path(folder) / name).write_bytes(content)
+                told = replace(told, encoder=folder)
+            self._worker = import_module(WORKER).Worker(told.to_bytes())
+
+    def __call__(self, jobs: pa.Table) -> pa.Table:
+        """Embed units, one a row."""
+        return pa.table({_RESULT: pa.array([self._worker.work(unit) for unit in jobs[_JOB].to_pylist()], pa.binary())})

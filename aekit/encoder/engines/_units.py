@@ -1,0 +1,147 @@
+"""Units of work: the samples that a worker embeds at a time, and the bytes in which they and their vectors travel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aekit import errors
+from aekit.errors import AekitError, RecipeError, first_line, out_of_memory
+
+UNIT_BATCHES = 4
+"""Most batches of a unit: what is computed again when a worker ends within it."""
+UNITS_A_WORKER = 8
+"""Fewest units for each worker, where there are batches enough, so that all end at about the same time."""
+_HEADER = b"aekit.header"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker is told once.
+
+    Attributes:
+        encoder: folder of the encoder.
+        origin: of the data, as `aekit.data.opening.reopen` takes it.
+        samples: number of samples of all workers together.
+        device: name of the device.
+        threads: threads of a worker.
+        batch_size, precision, strict: as of `aekit.embed`; the precision is not ``auto``.
+    """
+
+    encoder: str
+    origin: dict[str, Any]
+    samples: int
+    device: str
+    threads: int
+    batch_size: int | None
+    precision: str
+    strict: bool
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Setup:
+        return cls(**json.loads(content))
+
+
+def split_units(rows: np.ndarray, batch: int, workers: int) -> list[np.ndarray]:
+    """Split positions (N,) into units of whole batches, whose vectors are then those of a single process."""
+    batches = -(-len(rows) // batch)
+    size = batch * max(1, min(UNIT_BATCHES, batches // (workers * UNITS_A_WORKER)))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def encode_positions(positions: np.ndarray) -> bytes:
+    """Write positions (N,) as the first and last of each run."""
+    breaks = np.flatnonzero(np.diff(positions) != 1)
+    starts, stops = positions[np.r_[0, breaks + 1]], positions[np.r_[breaks, len(positions) - 1]]
+    return json.dumps(np.stack([starts, stops], 1).tolist()).encode()
+
+
+def decode_positions(content: bytes) -> np.ndarray:
+    """Read positions (N,) that `encode_positions` wrote."""
+    return np.concatenate([np.arange(start, stop + 1) for start, stop in json.loads(content)])
+
+
+def hash_ids(ids: Sequence[str], positions: np.ndarray) -> str:
+    """Hash the ids at (N,) positions, to compare what two processes have opened."""
+    names = "\0".join(ids[int(position)] for position in positions)
+    return hashlib.blake2b(names.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a worker returns for a unit.
+
+    Attributes:
+        positions: (M,) positions of the samples that could be read.
+        vectors: (M, D) float32.
+        hashes: (M,) content hashes.
+        ids: hash of the ids of the unit.
+        skipped: id -> reason, of the other samples.
+        warnings: texts of warnings.
+        error: why the unit could not be computed, as `describe_error` wrote it; or None.
+    """
+
+    positions: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    vectors: np.ndarray = field(default_factory=lambda: np.empty((0, 1), np.float32))
+    hashes: Sequence[str] = ()
+    ids: str = ""
+    skipped: dict[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    error: dict[str, Any] | None = None
+
+    def to_bytes(self) -> bytes:
+        """Write it as an Arrow stream."""
+        header = {name: getattr(self, name) for name in ("ids", "skipped", "warnings", "error")}
+        columns = {
+            "position": pa.array(self.positions, pa.int64()),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(self.vectors.ravel()), self.vectors.shape[1]),
+            "hash": pa.array(self.hashes, pa.string()),
+        }
+        table = pa.table(columns).replace_schema_metadata({_HEADER: json.dumps(header)})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        return sink.getvalue().to_pybytes()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Result:
+        table = pa.ipc.open_stream(content).read_all()
+        dim = table.schema.field("vector").type.list_size
+        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        header = json.loads((table.schema.metadata or {})[_HEADER])
+        return cls(table["position"].to_numpy(), flat.reshape(-1, dim), table["hash"].to_pylist(), **header)
+
+
+def describe_error(error: Exception) -> dict[str, Any]:
+    """Return an error as plain JSON."""
+    refusal = error if isinstance(error, AekitError) else out_of_memory(error)
+    if isinstance(refusal, RecipeError):
+        return {"type": "RecipeError", "lines": refusal.problems}
+    if refusal is not None:
+        known = (cls.__name__ for cls in type(refusal).__mro__ if getattr(errors, cls.__name__, None) is cls)
+        return {"type": next(known), "line": str(refusal)}
+    if isinstance(error, OSError) and error.errno:
+        return {"type": "OSError", "number": error.errno, "text": error.strerror, "file": error.filename}
+    return {"type": type(error).__name__, "line": first_line(error)}
+
+
+def rebuild_error(described: dict[str, Any]) -> Exception:
+    """Return the error that `describe_error` described."""
+    kind = described["type"]
+    if kind == "RecipeError":
+        return RecipeError(described["lines"])
+    if kind == "OSError":
+        return OSError(described["number"], described["text"], described["file"])
+    cls = getattr(errors, kind, None)
+    if isinstance(cls, type) and issubclass(cls, AekitError):
+        return cls(described["line"])
+    return RuntimeError(f"a worker failed: {kind}: {described['line']}")

@@ -1,0 +1,366 @@
+"""Several worker processes make the folder that a single process makes, whatever happens to them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import ray_run
+import torch
+from commands import FAST, Command, Said
+from PIL import Image
+
+import aekit
+from aekit.encoder import parquet_store as store
+from aekit.encoder.engines import _processes, _units, _worker
+from aekit.encoder.engines._processes import Processes, ProcessPool
+from aekit.encoder.engines._units import Result, Setup, decode_positions, encode_positions, split_units
+from aekit.encoder.engines._worker import Worker
+from aekit.encoder.inference import Inference
+from aekit.errors import AekitError, DataError, IdentityError, OutOfMemoryError, RecipeError
+from aekit.io.threads import limited_threads, usable_cores
+from aekit.progress import SILENT, Task
+
+
+def write_images(folder: Path, count: int, first: int = 0) -> Path:
+    for number in range(first, first + count):
+        path = folder / ("even" if number % 2 == 0 else "odd") / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engines") / "run"
+    images = np.random.default_rng(0).integers(0, 256, (300, 1, 8, 8), dtype=np.uint8)
+    aekit.fit(images, dim=6, overrides=FAST, out=folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Return the rows of each part, without their vectors, and the names of all files."""
+    tables = {path.name: pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))}
+    kept = {name: table.drop_columns("vector").to_pydict() for name, table in tables.items()}
+    kept |= {f"{name} schema": table.schema for name, table in tables.items()}
+    return kept | {"files": sorted(path.name for path in folder.iterdir())}
+
+
+def check_same(folder: Path, expected: Path) -> None:
+    """Check that two folders of embeddings have the same parts, rows and vectors."""
+    assert contents(folder) == contents(expected)
+    ours, theirs = aekit.Embeddings.open(folder), aekit.Embeddings.open(expected)
+    assert np.allclose(ours.vectors, theirs.vectors, atol=1e-5)
+    assert (folder / "skipped.csv").read_text() == (expected / "skipped.csv").read_text()
+    left_out = {"parts", "seal"}  # digests of files that hold the last digits of vectors
+    assert {k: v for k, v in ours.manifest.items() if k not in left_out} == {
+        k: v for k, v in theirs.manifest.items() if k not in left_out
+    }
+
+
+class Killing(Said):
+    """Kills a worker that is at work, when so many samples are done."""
+
+    def __init__(self, pools: list[ProcessPool], at: list[int]) -> None:
+        super().__init__()
+        self.pools, self.at = pools, at
+
+    @contextmanager
+    def task(self, title: str, total: int | None, unit: str = "samples", done: int = 0) -> Iterator[Task]:
+        outer, count = self, done
+
+        class Kills(Task):
+            def advance(self, units: int = 1, note: str = "") -> None:
+                nonlocal count
+                count += units
+                if outer.at and count >= outer.at[0]:
+                    outer.at.pop(0)
+                    outer.pools[-1].workers[0].child.process.kill()
+
+        yield Kills()
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[ProcessPool]:
+    """The pools that are started."""
+    started: list[ProcessPool] = []
+
+    class Recorded(ProcessPool):
+        def __init__(self, *arguments: Any) -> None:
+            started.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(_processes, "ProcessPool", Recorded)
+    return started
+
+
+class Here:
+    """Does the work of worker processes in this one."""
+
+    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
+        threads = torch.get_num_threads()
+        worker = Worker(setup.to_bytes())
+        torch.set_num_threads(threads)
+        yield from map(worker.work, units)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let engine "processes" work in this process, which takes no time to start."""
+    monkeypatch.setattr(Processes, "start", lambda *arguments: contextlib.nullcontext(Here()))
+
+
+def test_worker_processes_make_the_parts_of_a_single_process(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pools: list[ProcessPool]
+) -> None:
+    """Also where samples cannot be read and workers are killed."""
+    monkeypatch.setattr(store, "PART_BYTES", 20 * 6 * 4)
+    data, single, several = write_images(tmp_path / "images", 110), tmp_path / "single", tmp_path / "several"
+    (data / "odd" / "007.png").write_bytes(b"no image")
+    killing = Killing(pools, [7, 30])
+    aekit.embed(run, data, out=single, batch_size=7)
+    aekit.embed(run, data, out=several, batch_size=7, engine="processes", workers=2, progress=killing)
+    check_same(several, single)
+    assert len(list(several.glob("part-*.parquet"))) == 6
+    assert "odd/007.png" in (several / "skipped.csv").read_text()
+    (pool,) = pools
+    assert (pool.count, pool.ended, killing.at, pool.workers) == (2, 2, [], [])
+    assert "a worker process has ended and is started again: it was ended by signal 9 (Killed)" in killing
+
+
+def test_only_new_and_changed_samples_are_embedded(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None
+) -> None:
+    monkeypatch.setattr(store, "PART_BYTES", 20 * 6 * 4)
+    data, single, several = write_images(tmp_path / "images", 110), tmp_path / "single", tmp_path / "several"
+    options: dict[str, Any] = {"batch_size": 7}
+    said = Said()
+    for step in ("new", "grown", "same"):
+        aekit.embed(run, data, out=single, **options)
+        aekit.embed(run, data, out=several, engine="processes", workers=3, progress=said, **options)
+        check_same(several, single)
+        if step == "new":
+            write_images(data, 60, first=110)
+            Image.fromarray(np.full((8, 8), 200, np.uint8)).save(data / "even" / "006.png")
+    assert [line for line in said.lines if "already" in line] == [
+        "109 of 170 samples are embedded already",
+        "170 of 170 samples are embedded already",
+    ]
+
+
+def test_embeddings_in_memory_and_of_a_split(run: Path, tmp_path: Path, here: None) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (90, 1, 8, 8), dtype=np.uint8)
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=images[:60],
+        y_train=np.arange(60) % 3,
+        x_test=images[60:],
+        y_test=np.arange(30) % 3,
+    )
+    expected = aekit.embed(run, tmp_path / "data.npz", split="test")
+    rows = aekit.embed(run, tmp_path / "data.npz", split="test", engine="processes", workers=2)
+    assert list(rows.ids) == list(expected.ids) and len(rows) == 30
+    assert np.array_equal(rows.labels, expected.labels) and np.array_equal(rows.splits, expected.splits)
+    assert np.allclose(rows.vectors, expected.vectors, atol=1e-5)
+
+
+def test_the_precision_is_chosen_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None) -> None:
+    """And it is that of a single process, though each worker could measure another."""
+    np.save(tmp_path / "data.npy", np.random.default_rng(1).integers(0, 256, (2000, 1, 8, 8), dtype=np.uint8))
+    monkeypatch.setattr(Inference, "_choose_precision", lambda self, raw: "bf16")
+    embeddings = aekit.embed(run, tmp_path / "data.npy", engine="processes", workers=2, batch_size=16)
+    assert embeddings.precision == "bf16"
+    monkeypatch.undo()
+    exact = aekit.embed(run, tmp_path / "data.npy", precision="fp32").vectors
+    assert 1e-4 < np.abs(embeddings.vectors - exact).max() < 1
+
+
+def test_an_error_of_a_worker_is_that_of_a_single_process(
+    run: Path, tmp_path: Path, command: Command, here: None
+) -> None:
+    data = write_images(tmp_path / "images", 30)
+    (data / "odd" / "007.png").write_bytes(b"no image")
+    (data / "odd" / "021.png").write_bytes(b"no image")
+    options = ("--strict", "--batch-size", 2)
+    single = command("embed", run, data, "-o", tmp_path / "a", *options)
+    several = command("embed", run, data, "-o", tmp_path / "b", *options, "--engine", "processes", "-n", 2)
+    assert several.error == single.error and "odd/007.png" in single.error
+
+
+def test_an_encoder_that_a_worker_cannot_load_is_one_line(
+    run: Path, tmp_path: Path, command: Command, here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*arguments: Any, **options: Any) -> None:
+        raise IdentityError("weights.safetensors: is damaged")
+
+    monkeypatch.setattr(_worker, "load", damaged)
+    np.save(tmp_path / "data.npy", np.zeros((20, 1, 8, 8), np.uint8))
+    outcome = command("embed", run, tmp_path / "data.npy", "-o", tmp_path / "out", "--engine", "processes")
+    assert outcome.error == "weights.safetensors: is damaged"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_the_workers_end_with_the_main_process(number: int, run: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.zeros((200_000, 1, 8, 8), np.uint8))
+    line = [sys.executable, "-m", "aekit", "embed", run, tmp_path / "data.npy", "-o", tmp_path / "out", "-q"]
+    line += ["--engine", "processes", "-n", "2", "--batch-size", "1"]
+    main = subprocess.Popen([str(part) for part in line], stderr=subprocess.PIPE, text=True)
+    children: list[int] = []
+    until = time.monotonic() + 60
+    while len(children) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+        children = [int(child) for child in Path(f"/proc/{main.pid}/task/{main.pid}/children").read_text().split()]
+    assert len(children) == 2
+    main.send_signal(number)
+    _, said = main.communicate(timeout=60)
+    assert main.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert said.strip() == ("stopped" if number == signal.SIGINT else "")
+    while any(map(_runs, children)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(_runs, children))
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_workers_that_always_end_are_one_line(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pools: list[ProcessPool]
+) -> None:
+    np.save(tmp_path / "data.npy", np.zeros((20, 1, 8, 8), np.uint8))
+    monkeypatch.setattr(_processes, "WORKER", "platform")  # a module that prints a line and ends
+    with pytest.raises(AekitError, match=r"^worker processes do not start: it exited with code 0: Linux"):
+        aekit.embed(run, tmp_path / "data.npy", out=tmp_path / "out", engine="processes", workers=1)
+    assert pools[0].ended == 4
+
+    pool = ProcessPool(1, SILENT)
+    pool._waiting, pool._units = [], [encode_positions(np.arange(4, 9))]
+    with pytest.raises(
+        AekitError, match=r"^the samples at positions 4 to 8 have ended 3 worker processes: it was ended"
+    ):
+        for _ in range(3):
+            worker = pool.workers[0]
+            worker.ready = True
+            worker.units.append(0)
+            worker.child.process.kill()
+            pool._replace(worker)
+    pool.stop()
+
+
+def test_what_engines_cannot_do_is_refused(run: Path, tmp_path: Path, command: Command) -> None:
+    array = np.zeros((9, 1, 8, 8), np.uint8)
+    with pytest.raises(DataError, match="data in memory: the workers of engine 'processes' open data by its path"):
+        aekit.embed(run, array, engine="processes")
+    with pytest.raises(RecipeError, match=r"engine = 'proceses': expected .*; did you mean 'processes'\?"):
+        aekit.embed(run, array, engine="proceses")  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="workers = 3: expected engine 'processes' or 'ray'"):
+        aekit.embed(run, array, workers=3)
+    with pytest.raises(RecipeError, match="workers = 0: expected at least 1"):
+        aekit.embed(run, array, engine="processes", workers=0)
+    with pytest.raises(RecipeError, match="address = 'auto': expected engine 'ray'"):
+        aekit.embed(run, array, engine="processes", address="auto")
+    assert "expected engine 'processes'" in command("embed", run, "x.npy", "-o", tmp_path / "e", "-n", 2).error
+
+
+def test_data_that_has_changed_since_it_was_opened_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_images(tmp_path / "images", 12)
+
+    @contextmanager
+    def change(*arguments: Any) -> Iterator[Here]:
+        (data / "even" / "000.png").rename(data / "even" / "001.png")
+        yield Here()
+
+    monkeypatch.setattr(Processes, "start", change)
+    with pytest.raises(DataError, match="images: has changed since it was opened"):
+        aekit.embed(run, data, out=tmp_path / "out", engine="processes", workers=1)
+    (data / "even" / "001.png").rename(data / "even" / "000.png")
+    monkeypatch.setattr(Processes, "start", lambda *arguments: contextlib.nullcontext(Here()))
+    monkeypatch.setattr(_worker, "reopen", lambda origin, like: aekit.open_data(np.zeros((3, 1, 8, 8), np.uint8)))
+    with pytest.raises(DataError, match="images: has changed since it was opened"):
+        aekit.embed(run, data, out=tmp_path / "out", engine="processes", workers=1)
+
+
+def test_units_are_whole_batches_and_travel_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.r_[np.arange(5, 300), [7, 3, 900], np.arange(400, 900)]
+    for batch, workers in ((7, 2), (256, 3), (1, 1), (10_000, 4)):
+        units = split_units(rows, batch, workers)
+        assert np.array_equal(np.concatenate(units), rows)
+        assert all(len(unit) % batch == 0 and len(unit) <= batch * _units.UNIT_BATCHES for unit in units[:-1])
+        for unit in units:
+            assert np.array_equal(decode_positions(encode_positions(unit)), unit)
+    assert len(encode_positions(np.arange(10**6))) < 20
+    result = Result(
+        np.asarray([4, 9]), np.eye(2, 3, dtype=np.float32), ["a", "b"], "c", {"n\udcff": "why"}, ["w"], {"type": "x"}
+    )
+    back = Result.from_bytes(result.to_bytes())
+    for name in ("hashes", "ids", "skipped", "warnings", "error"):
+        assert getattr(back, name) == getattr(result, name)
+    assert np.array_equal(back.positions, result.positions) and np.array_equal(back.vectors, result.vectors)
+    assert Result.from_bytes(Result().to_bytes()).vectors.shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "error, text",
+    [
+        (DataError("a"), "a"),
+        (RecipeError(["a", "b"]), "a\nb"),
+        (FileNotFoundError(2, "No such file", "x"), "[Errno 2] No such file: 'x'"),
+        (OutOfMemoryError("short"), "short"),
+        (type("Other", (DataError,), {})("a"), "a"),
+        (ZeroDivisionError("a"), "a worker failed: ZeroDivisionError: a"),
+    ],
+)
+def test_errors_travel(error: Exception, text: str) -> None:
+    back = _units.rebuild_error(json.loads(json.dumps(_units.describe_error(error))))
+    assert str(back) == text
+    assert isinstance(back, (AekitError, OSError)) == isinstance(error, (AekitError, OSError))
+
+
+def test_threads_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+    for name, value in limited_threads(3).items():
+        monkeypatch.setenv(name, value)
+    assert usable_cores() == 3 and os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_ray_that_is_not_installed_is_one_line(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "data.npy", np.zeros((20, 1, 8, 8), np.uint8))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        AekitError, match=re.escape("engine 'ray' needs ray, which is not installed: pip install 'aekit[ray]'")
+    ):
+        aekit.embed(run, tmp_path / "data.npy", out=tmp_path / "out", engine="ray")
+
+
+def test_ray_makes_the_parts_of_a_single_process(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as many actors as CPUs, one of which is killed; and nothing listens to other machines."""
+    pytest.importorskip("ray", reason="ray is not installed")
+    data = write_images(tmp_path / "images", 110)
+    (data / "odd" / "007.png").write_bytes(b"no image")
+    script = Path(__file__).with_name("ray_run.py")
+    line = [sys.executable, str(script), str(run), str(data), str(tmp_path / "several")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == {"exposed": [], "killed": 1, "usage": "0"}
+    assert "Traceback" not in done.stderr, done.stderr
+    monkeypatch.setattr(store, "PART_BYTES", ray_run.PART_BYTES)
+    aekit.embed(run, data, out=tmp_path / "single", batch_size=ray_run.BATCH)
+    check_same(tmp_path / "several", tmp_path / "single")

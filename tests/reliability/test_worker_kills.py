@@ -1,0 +1,15 @@
+"""Workers that are killed while they embed cost nothing and double nothing; tests/encoder/test_engines.py has a short form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import run_trials
+
+
+@pytest.mark.slow
+@pytest.mark.reliability
+def test_killed_workers_change_nothing(tmp_path: Path) -> None:
+    (result,) = run_trials(Path(__file__).with_name("worker_kills.py"), tmp_path, 7)
+    assert result["killed"] == 7 and not result["wrong"], result
