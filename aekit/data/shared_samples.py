@@ -9,7 +9,7 @@ import torch
 
 from aekit.data.samples import Samples, load_samples, to_tensor
 from aekit.data.source import Source, read_valid
-from aekit.io.processes import Ranks, agreeing
+from aekit.io.processes import Ranks, agreeing, part
 from aekit.progress import SILENT, Progress
 
 
@@ -17,7 +17,7 @@ class SharedSamples(Samples):
     """Samples of which process r keeps every N-th, from the r-th on; each batch is exchanged as raw bytes.
 
     `batch` and `chunks` return all samples that are asked for, and are called by all processes alike. Once the processes are
-    through with their common work (`leave`), samples are read from the source again.
+    through with their common work (`leave`), samples are read from the source.
 
     Args:
         own: the samples of this process.
@@ -48,10 +48,6 @@ class SharedSamples(Samples):
         """Return the same samples in another form, such as their features, of which `own` are those of this process."""
         return SharedSamples(own, self.ranks, self.source, self.rows, self.owners, self.own_places)
 
-    def leave(self) -> None:
-        """Read from the source from now on: the other processes end."""
-        self.left = True
-
     def _exchanged(self, wanted: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the samples that this process wants, given the positions that each process does."""
         rank = self.ranks.rank
@@ -64,6 +60,14 @@ class SharedSamples(Samples):
         received = torch.cat(self.ranks.exchange(rows, [len(part) for part in order]))
         received = received[torch.from_numpy(np.argsort(np.concatenate(order))).to(received.device)]
         return received.view(dtype).view(-1, *shape)
+
+
+def leave(*several: Samples | None) -> None:
+    """End the common work of several processes, if there are any: each reads the samples it needs from their source."""
+    for samples in several:
+        if isinstance(samples, SharedSamples):
+            samples.left = True
+            part()
 
 
 def load_shared_samples(

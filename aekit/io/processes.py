@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aekit import errors
-from aekit.errors import AekitError, RecipeError
+from aekit.errors import AekitError, RecipeError, first_line
 
 T = TypeVar("T")
 
@@ -48,14 +49,16 @@ class Ranks:
     def add(self, tensor: Tensor) -> Tensor:
         """Return the sum of the processes' tensors, which have one shape."""
         total = tensor.detach().clone(memory_format=torch.contiguous_format)
-        self.group.allreduce([total]).wait()
+        with _alive():
+            self.group.allreduce([total]).wait()
         return total
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Return (N, *shape) of the processes' tensors (*shape)."""
         sent = _as_bytes(tensor)
         received = sent.new_empty(self.size * sent.numel())
-        self.group._allgather_base(received, sent).wait()
+        with _alive():
+            self.group._allgather_base(received, sent).wait()
         return received.view(tensor.dtype).view(self.size, *tensor.shape)
 
     def exchange(self, parts: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
@@ -69,9 +72,10 @@ class Ranks:
         size = row.numel() * row.element_size()
         sent = torch.cat([_as_bytes(part) for part in parts])
         received = sent.new_empty(sum(counts) * size)
-        self.group.alltoall_base(
-            received, sent, [count * size for count in counts], [len(part) * size for part in parts]
-        ).wait()
+        with _alive():
+            self.group.alltoall_base(
+                received, sent, [count * size for count in counts], [len(part) * size for part in parts]
+            ).wait()
         return [part.view(row.dtype).view(-1, *shape) for part in received.split([count * size for count in counts])]
 
     def any(self, flag: bool) -> bool:
@@ -85,6 +89,20 @@ class Ranks:
         padded = torch.full((max(sizes),), ord(" "), dtype=torch.uint8)
         padded[: len(text)] = text
         return [json.loads(bytes(row.tolist())) for row in self.gather(padded)]
+
+
+class LostError(AekitError):
+    """Another process has ended."""
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostError(
+            f"another process has ended ({first_line(error)}); resume with the same command and --resume"
+        ) from error
 
 
 def _as_bytes(tensor: Tensor) -> Tensor:
@@ -128,6 +146,23 @@ def is_restarted() -> bool:
     return started_by_torchrun() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
+STARTED_HERE = "AEKIT_PROCESSES"
+"""Variable that tells processes that the one that has started them prints their errors."""
+
+
+def tell_starter(message: str) -> bool:
+    """Leave an error for the process that has started this one; return whether that one prints it.
+
+    It is in the form in which torchrun reads it, and shows it in its own report.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None or not started_by_torchrun():
+        return False
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"message": message, "timestamp": int(time.time())}, file)
+    return is_silent() or STARTED_HERE in os.environ
+
+
 def is_silent() -> bool:
     """Return whether another process speaks for this one."""
     return started_by_torchrun() and os.environ.get("RANK") != "0"
@@ -145,4 +180,12 @@ def joined() -> Iterator[Ranks | None]:
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     finally:
+        part()
+
+
+def part() -> None:
+    """End what `joined` has begun, so that this process can go on alone."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
         dist.destroy_process_group()
