@@ -39,7 +39,10 @@ class Share:
         return len(range(self.ranks.rank, self.total, self.ranks.size))
 
     def axis(self, size: Sequence[int]) -> int | None:
-        """Return the axis of the samples: as long as the share, or else a multiple of it; None if there is none."""
+        """Return the axis of the samples: the first that is as long as the share, or else a multiple of it; None if there is none.
+
+        Where another axis is taken for it, all processes still draw as many numbers.
+        """
         alike = [axis for axis, length in enumerate(size) if length == self.count]
         several = [axis for axis, length in enumerate(size) if length and length % max(1, self.count) == 0]
         return next(iter(alike or several), None)

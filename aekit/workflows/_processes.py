@@ -103,7 +103,7 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
             raise Interrupted(_told(place) or "stopped") from None
         except ChildFailedError as error:
             first = error.get_first_failure()[1]
-            message = _told(place) or f"process {first.global_rank} ended with code {first.exitcode}"
+            message = _told(place) or f"process {first.local_rank} ended with code {first.exitcode}"
             raise (Interrupted if first.exitcode == INTERRUPTED else TrainingError)(message) from None
 
 
