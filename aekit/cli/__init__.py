@@ -158,6 +158,9 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
 )
 def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""
+    command = click.get_current_context().invoked_subcommand
+    if "TORCHELASTIC_RUN_ID" in os.environ and command != "fit":
+        raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
 
 
 def _print_warnings() -> None:

@@ -66,7 +66,7 @@ def fit(
     torchvision:FashionMNIST or sklearn:digits.
     """
     from aekit.evaluation.run_results import read_results
-    from aekit.io.processes import is_silent
+    from aekit.io.processes import reports_to_another
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     encoder = aekit.fit(
@@ -79,7 +79,7 @@ def fit(
         progress=without_results(progress, as_json),
         **settings,
     )
-    if is_silent():
+    if reports_to_another():
         return
     if as_json:
         print_json(read_results(Path(out)))

@@ -20,7 +20,7 @@ class SharedSamples(Samples):
     through with their common work (`leave`), samples are read from the source.
 
     Args:
-        own: the samples of this process.
+        local: the samples of this process.
         ranks: the processes.
         source: of all samples.
         rows: (N,) positions of all samples in the source.
@@ -29,10 +29,10 @@ class SharedSamples(Samples):
     """
 
     def __init__(
-        self, own: Samples, ranks: Ranks, source: Source, rows: np.ndarray, owners: np.ndarray, places: np.ndarray
+        self, local: Samples, ranks: Ranks, source: Source, rows: np.ndarray, owners: np.ndarray, places: np.ndarray
     ) -> None:
-        super().__init__(own.spec, rows, own.data, own.device)
-        self.own, self.ranks, self.source, self.owners, self.own_places = own, ranks, source, owners, places
+        super().__init__(local.spec, rows, local.data, local.device)
+        self.local, self.ranks, self.source, self.owners, self.local_places = local, ranks, source, owners, places
         self.left = False
 
     def batch(self, positions: torch.Tensor) -> torch.Tensor:
@@ -44,9 +44,9 @@ class SharedSamples(Samples):
         """Gather the share of this process in a batch: every N-th sample of it, from the r-th on."""
         return self._exchanged([positions[rank :: self.ranks.size] for rank in range(self.ranks.size)])
 
-    def with_own(self, own: Samples) -> SharedSamples:
-        """Return the same samples in another form, such as their features, of which `own` are those of this process."""
-        return SharedSamples(own, self.ranks, self.source, self.rows, self.owners, self.own_places)
+    def with_local(self, local: Samples) -> SharedSamples:
+        """Return the same samples in another form, such as their features, of which `local` has those of this process."""
+        return SharedSamples(local, self.ranks, self.source, self.rows, self.owners, self.local_places)
 
     def _exchanged(self, wanted: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the samples that this process wants, given the positions that each process does."""
@@ -54,7 +54,7 @@ class SharedSamples(Samples):
         sent = [positions.numpy()[self.owners[positions.numpy()] == rank] for positions in wanted]
         mine = wanted[rank].numpy()
         order = [np.flatnonzero(self.owners[mine] == owner) for owner in range(self.ranks.size)]
-        parts = [self.own.batch(torch.from_numpy(self.own_places[positions])) for positions in sent]
+        parts = [self.local.batch(torch.from_numpy(self.local_places[positions])) for positions in sent]
         dtype, shape = parts[0].dtype, parts[0].shape[1:]
         rows = [part.contiguous().flatten(1).view(torch.uint8) for part in parts]
         received = torch.cat(self.ranks.exchange(rows, [len(part) for part in order]))
@@ -87,8 +87,8 @@ def load_shared_samples(
     if ranks is None:
         return load_samples(source, rows, device, strict=strict, progress=progress)
     with agreeing(ranks):
-        own = load_samples(source, rows[ranks.rank :: ranks.size], device, strict=strict, progress=progress)
-    unusable = np.setdiff1d(rows[ranks.rank :: ranks.size], own.rows)
+        local = load_samples(source, rows[ranks.rank :: ranks.size], device, strict=strict, progress=progress)
+    unusable = np.setdiff1d(rows[ranks.rank :: ranks.size], local.rows)
     usable = np.ones(len(rows), bool)
     for lost, skipped in ranks.gather_values([unusable.tolist(), source.skipped]):
         usable &= ~np.isin(rows, lost)
@@ -97,4 +97,4 @@ def load_shared_samples(
     places = np.empty(len(rows), int)
     for owner in range(ranks.size):
         places[owners == owner] = np.cumsum(usable[owners == owner]) - 1
-    return SharedSamples(own, ranks, source, rows[usable], owners[usable], places[usable])
+    return SharedSamples(local, ranks, source, rows[usable], owners[usable], places[usable])

@@ -147,7 +147,12 @@ def is_restarted() -> bool:
 
 
 STARTED_HERE = "AEKIT_PROCESSES"
-"""Variable that tells processes that the one that has started them prints their errors."""
+"""Variable that tells processes that the one that has started them prints their results and errors."""
+
+
+def reports_to_another() -> bool:
+    """Return whether another process prints the results and errors of this one."""
+    return is_silent() or (started_by_torchrun() and STARTED_HERE in os.environ)
 
 
 def tell_starter(message: str) -> bool:
@@ -160,7 +165,7 @@ def tell_starter(message: str) -> bool:
         return False
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"message": message, "timestamp": int(time.time())}, file)
-    return is_silent() or STARTED_HERE in os.environ
+    return reports_to_another()
 
 
 def is_silent() -> bool:

@@ -39,7 +39,7 @@ class Share:
         return len(range(self.ranks.rank, self.total, self.ranks.size))
 
     def axis(self, size: Sequence[int]) -> int | None:
-        """Return the axis of the samples: the first that is as long as the share, or else a multiple of it; None if there is none.
+        """Return the axis of the samples: the first as long as the share, or else a multiple of it; None if there is none.
 
         Where another axis is taken for it, all processes still draw as many numbers.
         """
@@ -213,18 +213,18 @@ class _SharedDraws(TorchFunctionMode):
 
     Args:
         whole: generator whose state is the same in all processes.
-        own: generator that the loss draws from.
+        local: generator that the loss draws from.
     """
 
-    def __init__(self, whole: torch.Generator, own: torch.Generator) -> None:
+    def __init__(self, whole: torch.Generator, local: torch.Generator) -> None:
         super().__init__()
-        self.whole, self.own = whole, own
+        self.whole, self.local = whole, local
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         options, share = dict(kwargs or {}), _SHARE.get()
-        if options.get("generator") is not self.own or share is None:
+        if options.get("generator") is not self.local or share is None:
             return function(*args, **options)
         if function is torch.randperm and args == (share.total,):  # of rows that were gathered
             return function(*args, **options | {"generator": self.whole})

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from aekit.data.samples import Samples
+from aekit.data.samples import Samples, load_samples
 from aekit.data.shared_samples import load_shared_samples
 from aekit.io.processes import Ranks
 from aekit.objectives.base import Objective
@@ -22,6 +23,7 @@ from aekit.training.checkpoint import State
 from aekit.training.loop import Record, train
 
 T = TypeVar("T")
+CPU = torch.device("cpu")
 SECONDS = 60
 """Time that a rank waits for the others."""
 BATCH, STEPS = 15, 3
@@ -48,13 +50,12 @@ def run_ranks(function: Callable[[Ranks], T], size: int = 2) -> list[T]:
 @check("variant", "pretext", "backbone")
 def processes_agree(trial: Trial) -> None:
     """two processes that share each batch have the losses and the state of a single one: what compares samples gathers them"""
-    records, state = _trained(trial, trial.objective(), trial.samples)
+    source, rows = trial.source, np.arange(BATCH * STEPS)
+    records, state = _trained(trial, trial.objective(), load_samples(source, rows, CPU))
     objectives = [trial.objective() for _ in range(2)]
 
     def share(ranks: Ranks) -> tuple[list[Record], dict[str, Tensor]]:
-        source = trial.source
-        samples = load_shared_samples(source, np.arange(len(source)), trial.samples.device, ranks)
-        return _trained(trial, objectives[ranks.rank], samples)
+        return _trained(trial, objectives[ranks.rank], load_shared_samples(source, rows, CPU, ranks))
 
     for shared_records, shared_state in run_ranks(share):
         for alone, shared in zip(records, shared_records):
@@ -78,9 +79,7 @@ def _largest(tensor: Tensor) -> float:
 def _trained(trial: Trial, objective: Objective, samples: Samples) -> tuple[list[Record], dict[str, Tensor]]:
     """Train for a few steps; return the records, and the weights and buffers."""
     # Plain gradient descent: Adam would make a full step of a gradient that is nothing but a rounding error.
-    plain = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": 1e-3, "clip": 1.0}
-    settings = trial.settings(epochs=2, batch_size=BATCH, **plain)
-    steps = train(State.start(objective, settings), Batches(samples, BATCH, settings.seed), settings)
-    records = [record for _, record in zip(range(STEPS), steps)]
-    steps.close()
-    return records, objective.state_dict()
+    plain: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": 1e-3, "clip": 1.0}
+    settings = trial.settings(epochs=1, batch_size=BATCH, **plain)
+    batches = Batches(samples, BATCH, settings.seed)
+    return list(train(State.start(objective, settings), batches, settings)), objective.state_dict()

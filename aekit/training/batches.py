@@ -67,8 +67,8 @@ class Batches:
     @property
     def is_features(self) -> bool:
         """Whether the samples are features of frozen layers."""
-        own = self.samples.own if isinstance(self.samples, SharedSamples) else self.samples
-        return isinstance(own, PrecomputedFeatures)
+        local = self.samples.local if isinstance(self.samples, SharedSamples) else self.samples
+        return isinstance(local, PrecomputedFeatures)
 
 
 def _share(samples: Samples, positions: Tensor) -> Tensor:

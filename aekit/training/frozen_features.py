@@ -70,9 +70,9 @@ def _shared_features(objective: Objective, samples: Samples, progress: Progress,
     if not isinstance(samples, SharedSamples):
         return frozen_features(objective, samples, progress, bf16=bf16)
     with agreeing(samples.ranks):
-        features = frozen_features(objective, samples.own, progress, bf16=bf16)
+        features = frozen_features(objective, samples.local, progress, bf16=bf16)
     lacking = samples.ranks.any(features is None)
-    return None if features is None or lacking else samples.with_own(features)
+    return None if features is None or lacking else samples.with_local(features)
 
 
 def frozen_features(

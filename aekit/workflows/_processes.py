@@ -80,7 +80,7 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
         TrainingError: one of them has failed.
         Interrupted: Ctrl-C.
     """
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -93,7 +93,7 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
-        logs_specs=DefaultLogsSpecs(log_dir=str(place), redirects=Std.OUT),
+        logs_specs=DefaultLogsSpecs(log_dir=str(place)),
     )
     threads = max(1, (os.cpu_count() or 1) // processes)
     with _environment({"OMP_NUM_THREADS": str(threads)} | dict(os.environ) | {STARTED_HERE: "1"}), _own_signals():
