@@ -20,7 +20,7 @@ from aekit.encoder.loading import load
 from aekit.errors import RecipeError, TrainingError
 from aekit.io.atomic import write_text
 from aekit.io.processes import STARTED_HERE, started_by_torchrun
-from aekit.progress import SILENT, Progress
+from aekit.progress import Progress
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe
 from aekit.training.run_recipe import session_plugins
@@ -41,7 +41,7 @@ def fit_in_processes(
         out: run folder.
         resume: as of `aekit.fit`.
         report: as of `aekit.fit`.
-        progress: tells whether to be silent; the first process shows messages and bars.
+        progress: tells what to show; the first process shows it.
 
     Raises:
         RecipeError: the processes cannot open the data or a plugin, or there is no folder.
@@ -52,7 +52,14 @@ def fit_in_processes(
     with tempfile.TemporaryDirectory() as place:
         path = Path(place, "recipe.toml")
         write_text(path, recipe.to_toml(only_set=True))
-        options = [*["--resume"] * resume, *["--no-report"] * (not report), *["--quiet"] * (progress is SILENT)]
+        # The first process prints its results on standard output where `progress` does.
+        chosen = {
+            "--resume": resume,
+            "--no-report": not report,
+            "--quiet": getattr(progress.say, "__func__", None) is Progress.say,
+            "--json": type(progress).show_result is Progress.show_result,
+        }
+        options = [option for option, applies in chosen.items() if applies]
         _launch(processes, ["-m", "aekit", "fit", str(path), "-o", str(out), *options], Path(place))
     return load(str(out))
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,39 @@ def test_an_error_is_told_once(data: Path, tmp_path: Path) -> None:
     problem = "train.batch_size = 1: expected a sample for each of 2 processes; use fewer"
     assert (code, said) == (2, f"error: {problem}\n")
     assert not (tmp_path / "run" / "encoder").exists()
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[list[str]]:
+    """Two network namespaces that are connected with each other alone, as two hosts are."""
+    names = [f"aekit{os.getpid()}{letter}" for letter in "ab"]
+    commands = [f"ip netns add {name}" for name in names]
+    commands.append(f"ip link add va netns {names[0]} type veth peer name vb netns {names[1]}")
+    for number, name in enumerate(names, 1):
+        link = f"v{'ab'[number - 1]}"
+        commands += [f"ip -n {name} addr add 10.99.0.{number}/24 dev {link}"]
+        commands += [f"ip -n {name} link set {device} up" for device in ("lo", link)]
+    try:
+        for command in commands:
+            if shutil.which("ip") is None or subprocess.run(command.split(), capture_output=True).returncode:
+                pytest.skip(f"this machine does not allow: {command}")
+        yield names
+    finally:
+        for name in names if shutil.which("ip") else []:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def test_two_hosts_train_as_two_processes_do(hosts: list[str], data: Path, together: Path, tmp_path: Path) -> None:
+    rendezvous = ["--nnodes", 2, "--nproc-per-node", 1, "--master-addr", "10.99.0.1", "--master-port", 29500]
+    fit = ["-m", "aekit", "fit", data, "-o", tmp_path / "run", "--no-report", *SETTINGS]
+    nodes = []
+    for number, host in enumerate(hosts):
+        inside = ["ip", "netns", "exec", host, *TORCHRUN[:3], *rendezvous, "--node-rank", number]
+        nodes.append(started(*inside, *fit, GLOO_SOCKET_IFNAME=f"v{'ab'[number]}"))
+    (code, said), (other_code, other_said) = map(finished, nodes)
+    assert code == other_code == 0, said + other_said
+    assert said.count("data: ") == 1 and "data: " not in other_said
+    assert aekit.load(tmp_path / "run").digest == aekit.load(together).digest
 
 
 class OfThisSession(Variant):
