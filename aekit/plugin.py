@@ -203,6 +203,12 @@ if TYPE_CHECKING:
         read_weights as read_weights,
         state_dict_differences as state_dict_differences,
     )
+    from aekit.nn.gather import (
+        batch_mean as batch_mean,
+        batch_sum as batch_sum,
+        gather as gather,
+        own_rows as own_rows,
+    )
     from aekit.objectives.base import (
         Batch as Batch,
         Objective as Objective,
@@ -278,6 +284,7 @@ _HOMES = {
     "aekit.index.vector_index": "BatchFactory Index Similarity",
     "aekit.io.atomic": "file_sha256",
     "aekit.io.weights": "load_error read_weights state_dict_differences",
+    "aekit.nn.gather": "batch_mean batch_sum gather own_rows",
     "aekit.objectives.base": "Batch Objective Pretext Step Variant",
     "aekit.objectives.restoration": "RestorationTask",
     "aekit.registry.hookspecs": "API_VERSION Entry hookimpl",

@@ -18,6 +18,8 @@ BROKEN = [
     ("variant", "generator-is-the-one-passed", "OwnGenerator"),
     ("variant", "generator-is-the-one-passed", "OwnGeneratorFromTheStart"),
     ("variant", "resumes", "CountsItsSteps"),
+    ("variant", "processes-agree", "CentersItsShare"),
+    ("variant", "processes-agree", "KeepsItsShare"),
     ("variant", "finite", "DividesByTheDeviation"),
     ("pretext", "gradients", "UnusedHead"),
     ("backbone", "embedding-deterministic", "DropoutInEvalMode"),

@@ -47,6 +47,26 @@ class GlobalRandomness(Variant):
         return x + torch.randn_like(x)
 
 
+class CentersItsShare(Variant):
+    def penalty(self, step: Step) -> dict[str, Tensor]:
+        return {"center": 10 * step.code.mean(0).square().sum()}
+
+
+class KeepsItsShare(Variant):
+    """A buffer that follows the share of one process alone; the loss does not depend on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def penalty(self, step: Step) -> dict[str, Tensor]:
+        self.latest = step.code.detach().float().mean()
+        return {}
+
+    def after_step(self) -> None:
+        self.mean.copy_(self.latest)
+
+
 class CorruptsInPlace(Variant):
     def corrupt(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return x.mul_(0.9)

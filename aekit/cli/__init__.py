@@ -166,6 +166,9 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
 )
 def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""
+    command = click.get_current_context().invoked_subcommand
+    if "TORCHELASTIC_RUN_ID" in os.environ and command != "fit":
+        raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
 
 
 def _print_warnings() -> None:
@@ -201,6 +204,15 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _told(message: str) -> bool:
+    """Tell the process that has started this one, if it is one of several; return whether that one prints the message."""
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        return False
+    from aekit.io.processes import tell_starter
+
+    return tell_starter(message)
+
+
 def _report(error: BaseException, stop: Stop) -> int:
     """Print an error that a user can cause, raise any other; return the exit code."""
     if isinstance(error, SystemExit):
@@ -209,7 +221,9 @@ def _report(error: BaseException, stop: Stop) -> int:
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         # click wraps the exception that says how to resume in one of its own.
-        click.echo(f"\n{str(error.__cause__ or error) or 'stopped'}", err=True)
+        message = str(error.__cause__ or error) or "stopped"
+        if not _told(message):
+            click.echo(f"\n{message}", err=True)
         return INTERRUPTED
     if stop.requested:  # a library has turned KeyboardInterrupt into an error of its own, as imports do
         click.echo("\nstopped", err=True)
@@ -222,7 +236,7 @@ def _report(error: BaseException, stop: Stop) -> int:
         message = printable(error.format_message(), LONGEST, keep="\n")
         click.echo(f"error: {message}{hint}", err=True)
     elif isinstance(error, AekitError):
-        for line in str(error).splitlines():
+        for line in [] if _told(str(error)) else str(error).splitlines():
             click.echo(f"error: {line}", err=True)
     elif failure := failure_of_the_machine(error):
         print_traceback(error)

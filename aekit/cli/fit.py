@@ -40,6 +40,12 @@ from aekit.progress import Progress, warn
 @run_device_option("that of the recipe")
 @json_option("results.json")
 @set_option("train.lr=1e-3")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Processes that share each batch, on the CPUs or one a GPU; for several machines: torchrun -m aekit fit.",
+)
 @click.option("--resume", is_flag=True, help="Resume an interrupted run, or finish a trained one.")
 @click.option("--no-report", is_flag=True, help="Do not write report.html; aekit report RUN writes it later.")
 @quiet_option
@@ -60,6 +66,7 @@ def fit(
     torchvision:FashionMNIST or sklearn:digits.
     """
     from aekit.evaluation.run_results import read_results
+    from aekit.io.processes import reports_to_another
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     encoder = aekit.fit(
@@ -72,6 +79,8 @@ def fit(
         progress=without_results(progress, as_json),
         **settings,
     )
+    if reports_to_another():
+        return
     if as_json:
         print_json(read_results(Path(out)))
         return

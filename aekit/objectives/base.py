@@ -29,12 +29,14 @@ class Batch:
         labels: (B,), only in supervised runs.
         target: (B, *shape) raw, what to restore from `raw`, if not `raw` itself.
         is_features: whether `raw` and `target` are features of the frozen layers, computed once for the whole training.
+        total: number of samples of the whole batch, of which other processes have the rest; None: these are all.
     """
 
     raw: Tensor
     labels: Tensor | None = None
     target: Tensor | None = None
     is_features: bool = False
+    total: int | None = None
 
     def prepare(self, preprocess: Preprocess) -> tuple[Tensor, Tensor | None]:
         """Return network inputs (B, *shape) and targets, preprocessed unless they are features."""

@@ -16,6 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from aekit.encoder.encoder import Encoder
 from aekit.nn.augment.presets import CropOptions, augmentation_for
+from aekit.nn.gather import gather
 from aekit.objectives.base import Pretext
 from aekit.registry.options import Field
 
@@ -151,9 +152,9 @@ def cosine_similarities(x: Tensor, directions: Tensor) -> Tensor:
 
 @torch.no_grad()
 def projection_std(projected: Tensor) -> Tensor:
-    """Return the scaled standard deviation of normalized projections (B, P): 0 if all are identical, about 1 if they are
-    uniform on the sphere (Chen and He, 2021)."""
-    return F.normalize(projected.float(), dim=1).std(0).mean() * projected.shape[1] ** 0.5
+    """Return the scaled standard deviation of normalized projections (B, P) over the whole batch: 0 if all are identical, about
+    1 if they are uniform on the sphere (Chen and He, 2021)."""
+    return F.normalize(gather(projected.float()), dim=1).std(0).mean() * projected.shape[1] ** 0.5
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from aekit.encoder.backbone import Decoder, apply_any_size
 from aekit.encoder.encoder import Encoder
+from aekit.nn.gather import batch_sum
 from aekit.objectives.base import Pretext
 from aekit.objectives.losses import LOSSES
 from aekit.registry.options import Field
@@ -138,10 +139,10 @@ class RestorationTask(Pretext):
         if weights is None and damaged.mask is not None:
             weights = damaged.mask.float()
         weights = torch.ones_like(x) if weights is None else weights.expand_as(x)
-        loss = self.likelihood(output, x, weights).sum() / weights.sum()
+        loss = batch_sum(self.likelihood(output, x, weights).sum()) / batch_sum(weights.sum())
         with torch.no_grad():
             restored = damaged.composite(self.likelihood.activate(output))
-            after, before = ((version - x).square().sum() for version in (restored, damaged.visible))
+            after, before = (batch_sum((version - x).square().sum()) for version in (restored, damaged.visible))
         return {"loss": loss, "error_reduction": 1 - after / before.clamp(min=1e-12)}
 
     def baselines(self, notes: list[str]) -> Mapping[str, Baseline]:

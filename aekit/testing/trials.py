@@ -44,8 +44,11 @@ class Trial(Case):
 
     @cached_property
     def samples(self) -> Samples:
-        array = low_rank(self.spec)
-        return load_samples(ArraySource(array, kind=self.spec.kind), np.arange(len(array)), torch.device("cpu"))
+        return load_samples(self.source, np.arange(len(self.source)), torch.device("cpu"))
+
+    @cached_property
+    def source(self) -> ArraySource:
+        return ArraySource(low_rank(self.spec), kind=self.spec.kind)
 
     @cached_property
     def preprocess(self) -> Preprocess:

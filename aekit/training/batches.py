@@ -1,4 +1,4 @@
-"""Draw the batches of an epoch, the same for the same seed, epoch and step."""
+"""Draw the batches of an epoch, the same for the same seed, epoch and step, and share them between processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from aekit.data.samples import Samples
+from aekit.data.shared_samples import SharedSamples
 from aekit.encoder.freezing import PrecomputedFeatures
+from aekit.io.processes import Ranks
 from aekit.objectives.base import Batch
 
 
@@ -24,6 +26,9 @@ class Batches:
         targets: the clean samples in the same order, if the objective is to restore them from `samples`.
     """
 
+    ranks: Ranks | None = None
+    """The processes that share each batch."""
+
     def __init__(
         self,
         samples: Samples,
@@ -33,6 +38,8 @@ class Batches:
         targets: Samples | None = None,
     ) -> None:
         self.samples, self.labels, self.targets, self.seed = samples, labels, targets, seed
+        if isinstance(samples, SharedSamples):
+            self.ranks = samples.ranks
         self.batch_size = min(batch_size, len(samples))
         self.per_epoch = len(samples) // self.batch_size
 
@@ -51,8 +58,22 @@ class Batches:
 
     def _at(self, positions: Tensor) -> Batch:
         labels = None if self.labels is None else self.labels[positions]
-        targets = None if self.targets is None else self.targets.batch(positions)
-        return Batch(self.samples.batch(positions), labels, targets, isinstance(self.samples, PrecomputedFeatures))
+        targets = None if self.targets is None else _share(self.targets, positions)
+        if self.ranks is None:
+            return Batch(self.samples.batch(positions), labels, targets, self.is_features)
+        labels = None if labels is None else labels[self.ranks.rank :: self.ranks.size]
+        return Batch(_share(self.samples, positions), labels, targets, self.is_features, len(positions))
+
+    @property
+    def is_features(self) -> bool:
+        """Whether the samples are features of frozen layers."""
+        local = self.samples.local if isinstance(self.samples, SharedSamples) else self.samples
+        return isinstance(local, PrecomputedFeatures)
+
+
+def _share(samples: Samples, positions: Tensor) -> Tensor:
+    """Return the samples at these positions, or the share of this process in them."""
+    return samples.shared_batch(positions) if isinstance(samples, SharedSamples) else samples.batch(positions)
 
 
 def derive_seed(*parts: int) -> int:

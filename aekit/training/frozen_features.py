@@ -11,11 +11,13 @@ from torch import Tensor
 
 from aekit.data.cache import decode_once
 from aekit.data.samples import Samples, memory_budget
+from aekit.data.shared_samples import SharedSamples
 from aekit.data.source import RowIds, Source
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import FrozenTrunk, PrecomputedFeatures
 from aekit.errors import TrainingError
 from aekit.io.manifests import canonical_json
+from aekit.io.processes import agreeing
 from aekit.io.weights import add_weights
 from aekit.objectives.base import Objective
 from aekit.progress import Progress
@@ -50,8 +52,8 @@ def precompute_features(
         return batches
     size = f"{len(batches.samples):,} x {trunk.out.size:,} values"
     bf16 = uses_bf16(settings, objective.encoder.spec, batches.samples.device)
-    features = frozen_features(objective, batches.samples, progress, bf16=bf16)
-    targets = None if batches.targets is None else frozen_features(objective, batches.targets, progress, bf16=bf16)
+    features = _shared_features(objective, batches.samples, progress, bf16)
+    targets = None if batches.targets is None else _shared_features(objective, batches.targets, progress, bf16)
     if features is None or (targets is None) != (batches.targets is None):
         progress.say(
             f"{title}: {_output_of(trunk.number)} is computed at every step, because {size} do not fit in memory"
@@ -61,6 +63,16 @@ def precompute_features(
     mebibytes = len(features) * trunk.out.nbytes / 2**20
     progress.say(f"{title}: {_output_of(trunk.number)} is computed once: {size}, {mebibytes:.1f} MiB {place}")
     return Batches(features, batches.batch_size, batches.seed, batches.labels, targets)
+
+
+def _shared_features(objective: Objective, samples: Samples, progress: Progress, bf16: bool) -> Samples | None:
+    """Compute features as `frozen_features` does; each of several processes computes those of its own samples."""
+    if not isinstance(samples, SharedSamples):
+        return frozen_features(objective, samples, progress, bf16=bf16)
+    with agreeing(samples.ranks):
+        features = frozen_features(objective, samples.local, progress, bf16=bf16)
+    lacking = samples.ranks.any(features is None)
+    return None if features is None or lacking else samples.with_local(features)
 
 
 def frozen_features(

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from aekit.errors import TrainingError
 from aekit.training._compiling import compile_networks
-from aekit.training.batches import Batches, derive_seed
+from aekit.training._distributed import add_in_place, backward, compute_loss, sharing_norms
+from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.optimizer import learning_rate
 from aekit.training.settings import Settings, uses_bf16
@@ -42,7 +43,8 @@ def train(
         TrainingError: a term of the loss is not finite, or a weight; the message names the step and the term.
     """
     steps = _train_full_batch if settings.optimizer == "lbfgs" else _train_by_batch
-    with compile_networks(state.objective.compilable_networks() if settings.compile else []):
+    compiled = compile_networks(state.objective.compilable_networks() if settings.compile else [])
+    with compiled, sharing_norms(state.objective, batches):
         try:
             yield from steps(state, batches, settings, say)
         except ValueError as error:
@@ -88,16 +90,16 @@ def _steps(
     objective.train()
     while state.epoch < settings.epochs:
         for batch in batches.epoch(state.epoch, state.step_in_epoch):
-            generator.manual_seed(derive_seed(settings.seed, state.epoch, state.step_in_epoch))
+            seed = (settings.seed, state.epoch, state.step_in_epoch)
             lr = learning_rate(settings, state.step, total)
             for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_scale", 1.0)
 
             objective.set_progress(state.step / total)
             with autocast:
-                terms = objective.loss(batch, generator)
+                terms = compute_loss(objective, batch, generator, seed, batches.ranks)
             optimizer.zero_grad()
-            terms["loss"].backward()
+            terms = backward(terms, batch, parameters, batches.ranks)
             pending.append(({"step": state.step + 1, "epoch": state.epoch, "lr": lr}, terms))
             if good and good.keeps_untrained:
                 records = _read(pending, [p.grad for p in parameters if p.grad is not None], "gradient")
@@ -138,10 +140,13 @@ def _train_full_batch(
         logged.clear()
         for batch in batches.all():
             fraction = len(batch.raw) / len(batches.samples)
-            terms = objective.loss(batch, generator)
+            terms = compute_loss(objective, batch, generator, (settings.seed,), batches.ranks)
             (fraction * terms["loss"]).backward()
             for name, value in terms.items():
                 logged[name] = logged.get(name, torch.zeros(())) + fraction * value.detach()
+        if batches.ranks:
+            gradients = [p.grad for p in objective.trained() if p.grad is not None]
+            add_in_place([*gradients, *logged.values()], batches.ranks)
         decay = settings.weight_decay / 2 * torch.stack([p.square().sum() for p in matrices]).sum()
         decay.backward()
         return logged["loss"] + decay.detach()

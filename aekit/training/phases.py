@@ -12,16 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aekit.data.samples import Samples
 from aekit.errors import RecipeError, TrainingError
 from aekit.io.atomic import explain_write_errors, write_text
 from aekit.io.manifests import explain_read_errors
+from aekit.io.processes import agreeing
 from aekit.objectives.base import Objective
 from aekit.progress import Progress
-from aekit.training.batches import Batches
+from aekit.training._distributed import check_same_state, check_shares
+from aekit.training.batches import Batches, derive_seed
+from aekit.training.build import make_layers
 from aekit.training.checkpoint import State
 from aekit.training.cost import CostEstimate
 from aekit.training.frozen_features import precompute_features
 from aekit.training.loop import train
+from aekit.training.recipe import Recipe
 from aekit.training.settings import Settings
 
 LOG_LINES = 2000
@@ -70,6 +75,37 @@ class TrainingResult:
     seconds: float
 
 
+def make_phases(
+    recipe: Recipe, objective: Objective, samples: Samples, targets: Samples | None, size: str | None
+) -> list[Phase]:
+    """Return the phases of a recipe: its layers one by one, if it asks for them, and then everything.
+
+    Args:
+        recipe: the resolved recipe.
+        objective: the objective that it names.
+        samples: training samples.
+        targets: the clean samples, if the objective restores them from `samples`.
+        size: name of the setting that lowers the size of the samples, if there is one.
+
+    Raises:
+        RecipeError: there is nothing to train.
+    """
+    settings, lowered_by = recipe.train, (size,) if size else ()
+    phases = []
+    for number, (layer, layer_settings) in enumerate(make_layers(recipe, objective)):
+        # A single layer has no layers below it whose learning rate could decay.
+        rate = {"lr": layer_settings.lr or settings.lr, "layer_decay": 1.0}
+        changed = settings.model_copy(update={"epochs": layer_settings.epochs, **rate})
+        batches = Batches(samples, settings.batch_size, derive_seed(settings.seed, number))
+        phases.append(Phase(f"layer {number + 1}", layer, batches, changed, ("layerwise.epochs", *lowered_by)))
+    batches = Batches(samples, settings.batch_size, settings.seed, None, targets)
+    phases.append(Phase("fit", objective, batches, settings, ("train.epochs", *lowered_by)))
+    phases = [phase for phase in phases if phase.steps]
+    if not phases:
+        raise RecipeError(["train.epochs = 0: nothing to train; set it or layerwise.epochs"])
+    return phases
+
+
 def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, progress: Progress) -> TrainingResult:
     """Train all phases, which share their networks.
 
@@ -85,8 +121,11 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
         TrainingError: the loss stopped being finite, or the checkpoint does not load.
         Interrupted: Ctrl-C; the state is saved if there is a folder.
     """
+    ranks = phases[0].batches.ranks
+    writes = ranks is None or ranks.is_first
     checkpoint = folder / "checkpoint" if folder else None
-    reached = _saved_phase(checkpoint) if resume and checkpoint else None
+    with agreeing(ranks):
+        reached = _saved_phase(checkpoint) if resume and checkpoint else None
     total = sum(phase.steps for phase in phases)
     done, seconds = sum(phase.steps for phase in phases[: reached or 0]), 0.0
     log: _Log | None = None
@@ -101,15 +140,18 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
             state = State.start(phase.objective, phase.settings)
             state.phase, state.seconds = number, seconds
             if number == reached and checkpoint:
-                state.restore(checkpoint)
+                with agreeing(ranks):
+                    state.restore(checkpoint)
                 progress.say(f"resuming after step {done + state.step}")
-            log = log or _Log(folder, every=max(1, total // LOG_LINES), after=done + state.step)
+            log = log or _Log(folder if writes else None, every=max(1, total // LOG_LINES), after=done + state.step)
             epochs, settings = phase.settings.epochs, phase.lowered_by
             cost = None if resume else CostEstimate(phase.title, epochs=epochs, steps=phase.steps, settings=settings)
-            for record in run_phase(phase, state, checkpoint, progress, before=done, total=total):
+            kept = checkpoint if writes else None
+            for record in run_phase(phase, state, kept, progress, before=done, total=total):
                 log.write(record, last=record["step"] == total)
                 if cost and (line := cost.after_step(time.monotonic())):
                     progress.say(line)
+            check_same_state(phase.objective, ranks)
             done, seconds = done + phase.steps, state.seconds
     finally:
         if log:
@@ -118,6 +160,7 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
 
 
 def _check(phase: Phase) -> None:
+    check_shares(phase.batches, phase.settings)
     size, needed = phase.batches.batch_size, phase.objective.min_batch()
     if size < needed:
         raise RecipeError(
@@ -143,7 +186,7 @@ def run_phase(
     total: int | None = None,
     enough: Callable[[], bool] = lambda: False,
 ) -> Iterator[dict[str, float]]:
-    """Train one phase, with a bar, regular checkpoints, and a stop between two steps on Ctrl-C.
+    """Train one phase, with a bar, regular checkpoints, and a stop between two steps on Ctrl-C, in any of several processes.
 
     Yields a record per step, before the state after that step is saved: the caller may change the objective.
 
@@ -163,12 +206,12 @@ def run_phase(
     if enough() or state.epoch == phase.settings.epochs:
         return
     saved_at, saved_step, clock = time.monotonic(), state.step, time.monotonic() - state.seconds
-    per_step = phase.samples // phase.steps
+    per_step, ranks, stopped = phase.samples // phase.steps, phase.batches.ranks, False
     batches = precompute_features(phase.objective, phase.batches, phase.settings, phase.title, progress)
     try:
         with (
             explain_write_errors(checkpoint) if checkpoint else nullcontext(),
-            stoppable() as stop,
+            stoppable(again=ranks is None) as stop,
             progress.task(phase.title, phase.samples, done=state.step * per_step) as task,
         ):
             for record in train(state, batches, phase.settings, progress.say):
@@ -176,7 +219,8 @@ def run_phase(
                 yield record
                 state.seconds = time.monotonic() - clock
                 task.advance(per_step, f"epoch {record['epoch'] + 1:.0f} loss {record['loss']:.4g}")
-                if stop.is_set() or enough():
+                stopped = stop.is_set() if ranks is None else ranks.any(stop.is_set())
+                if stopped or enough():
                     break
                 if checkpoint and time.monotonic() - saved_at >= phase.settings.checkpoint_seconds:
                     state.save(checkpoint)
@@ -188,7 +232,7 @@ def run_phase(
     except TrainingError as error:
         note = f"; the checkpoint of step {before + saved_step} is kept" if checkpoint and saved_step else ""
         raise TrainingError(f"{error}{note}") from None
-    if stop.is_set() and before + state.step != total:
+    if (stop.is_set() if ranks is None else stopped) and before + state.step != total:
         how = "resume with the same command and --resume" if checkpoint else "cannot be resumed without a folder"
         raise Interrupted(f"stopped at step {before + state.step} of {total or phase.steps}, {phase.title}; {how}")
 
@@ -226,8 +270,13 @@ class _Log:
 
 
 @contextmanager
-def stoppable() -> Iterator[threading.Event]:
-    """Set the event on Ctrl-C, so that training stops between two steps; a second Ctrl-C stops at once."""
+def stoppable(*, again: bool = True) -> Iterator[threading.Event]:
+    """Set the event on Ctrl-C, so that training stops between two steps.
+
+    Args:
+        again: whether a second Ctrl-C stops at once. One of several processes gets a signal from the terminal and another one
+            from torchrun, which ends it for good if it takes too long.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -236,7 +285,8 @@ def stoppable() -> Iterator[threading.Event]:
 
     def request_stop(number: int, frame: Any) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, before)
+        if again:
+            signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, request_stop)
     try:

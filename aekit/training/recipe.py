@@ -191,15 +191,15 @@ class Recipe:
         layerwise = self.layerwise.model_copy(update={"layers": layers})
         return replace(self, options=options, layerwise=layerwise)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, *, only_set: bool = False) -> dict[str, Any]:
         """Return nested plain values with every default written out, without None, which TOML cannot express."""
-        sections = {name: getattr(self, name).model_dump() for name in SECTIONS}
+        sections = {name: getattr(self, name).model_dump(exclude_unset=only_set) for name in SECTIONS}
         for name, tables in self.options.items():
             sections[name] |= {plugin: dict(options) for plugin, options in tables.items()}
         return without_none(sections)
 
-    def to_toml(self) -> str:
-        return tomli_w.dumps(self.to_dict())
+    def to_toml(self, *, only_set: bool = False) -> str:
+        return tomli_w.dumps(self.to_dict(only_set=only_set))
 
 
 CODE_OF_A_SESSION = "# code of a Python session:"

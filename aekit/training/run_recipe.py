@@ -63,14 +63,19 @@ def recipe_and_data(data: Any, settings: Mapping[str, Any]) -> tuple[Recipe, Any
     return make_recipe({"data": {"source": name}}, settings), data
 
 
-def recipe_text(recipe: Recipe) -> str:
-    """Return a recipe as TOML; its first line names the plugins that are code of this session."""
+def session_plugins(recipe: Recipe) -> list[str]:
+    """Return kind and name of each plugin of a recipe that is code of this session."""
     named = [named for section in ("encoder", "objective", "evaluate") for named in named_plugins(recipe, section)]
-    code = [
+    return [
         f"{kind} {name!r}"
         for kind, name in named
         if any(plugin.distribution == SESSION for plugin in registry().named(kind, name))
     ]
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Return a recipe as TOML; its first line names the plugins that are code of this session."""
+    code = session_plugins(recipe)
     return (f"{CODE_OF_A_SESSION} {', '.join(code)}\n" if code else "") + recipe.to_toml()
 
 

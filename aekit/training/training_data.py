@@ -9,6 +9,7 @@ import torch
 
 from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples, load_samples
+from aekit.data.shared_samples import SharedSamples, load_shared_samples
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.errors import AekitError, DataError, closest_name
@@ -61,7 +62,8 @@ def training_targets(
     if missing:
         raise DataError(f"data.target = {section.target!r}: {len(missing)} samples have no target, e.g. {missing[0]!r}")
     rows = np.asarray([places[source.ids[row]] for row in samples.rows])
-    return load_samples(clean, rows, device, strict=True, progress=progress)
+    ranks = samples.ranks if isinstance(samples, SharedSamples) else None
+    return load_shared_samples(clean, rows, device, ranks, strict=True, progress=progress)
 
 
 def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = SILENT) -> Samples:

@@ -14,11 +14,12 @@ from aekit.data.samples import Samples
 from aekit.data.source import Source
 from aekit.data.spec import SpecRecord
 from aekit.errors import OutputError, TrainingError
-from aekit.io.atomic import holds_only
+from aekit.io.atomic import explain_write_errors, holds_only, write_text
 from aekit.io.manifest_models import Count, Manifest
+from aekit.io.manifests import read_manifest, write_manifest
 from aekit.registry.overrides import describe_changes
 from aekit.training.recipe import Recipe, read_recipe
-from aekit.training.run_recipe import portable_recipe
+from aekit.training.run_recipe import portable_recipe, recipe_text
 from aekit.training.settings import MACHINE_SETTINGS
 
 MAX_FINGERPRINTS = 64
@@ -62,6 +63,26 @@ def _barely_begun(folder: Path) -> bool:
     return holds_only(folder, ("skipped.csv", "checkpoint")) and (
         not checkpoint.exists() or holds_only(checkpoint, ("data.json",))
     )
+
+
+def begin(folder: Path, recipe: Recipe, facts: dict[str, Any], resume: bool) -> None:
+    """Write the resolved recipe of a new run into its folder; for a resumed run, check that recipe and data are unchanged.
+
+    Raises:
+        TrainingError: they are not.
+    """
+    path, checkpoint = folder / "recipe.toml", folder / "checkpoint"
+    recipe = portable_recipe(recipe, folder)
+    if resume:
+        check_unfinished_recipe(path, recipe)
+        if (checkpoint / "data.json").exists():
+            check_same_data(folder, read_manifest(checkpoint / "data.json", DataFacts), facts)
+        if (checkpoint / "state.safetensors").exists():
+            return
+    with explain_write_errors(folder):
+        checkpoint.mkdir(exist_ok=True)
+        write_manifest(checkpoint / "data.json", facts)
+        write_text(path, recipe_text(recipe))
 
 
 def data_facts(source: Source, samples: Samples) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
-from aekit.data.samples import Samples, load_samples
+from aekit.data.samples import Samples
+from aekit.data.shared_samples import leave, load_shared_samples
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder, check_programs
 from aekit.encoder.freezing import freeze
@@ -23,25 +25,25 @@ from aekit.evaluation.card_record import card_fields, evaluation_record
 from aekit.evaluation.run_results import read_results, write_results
 from aekit.io.atomic import explain_write_errors, folder_lock, write_text
 from aekit.io.device import choose_device
-from aekit.io.manifests import checksums, read_manifest, write_manifest
+from aekit.io.manifests import checksums
+from aekit.io.processes import Ranks, decide, is_restarted, is_silent, joined
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
 from aekit.progress import SILENT, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
-from aekit.training.batches import Batches, derive_seed
-from aekit.training.build import find_autoencoder, make_layers, make_objective
+from aekit.training.build import find_autoencoder, make_objective
 from aekit.training.cost import size_setting
 from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
-from aekit.training.phases import Interrupted, Phase, TrainingResult, train_phases
+from aekit.training.phases import Interrupted, TrainingResult, make_phases, train_phases
 from aekit.training.recipe import Recipe
-from aekit.training.run_recipe import portable_recipe, recipe_and_data, recipe_settings, recipe_text
+from aekit.training.run_recipe import recipe_and_data, recipe_settings
 from aekit.training.training_data import training_rows, training_targets
+from aekit.workflows._processes import fit_in_processes
 from aekit.workflows._resuming import (
-    DataFacts,
+    begin,
     check_finished_recipe,
     check_same_data,
-    check_unfinished_recipe,
     data_facts,
     resumes_unfinished,
 )
@@ -77,6 +79,7 @@ def fit(
     out: str | Path | None = None,
     resume: bool = False,
     report: bool = True,
+    processes: int = 1,
     progress: ProgressOption = None,
 ) -> Encoder:
     """Train an encoder without labels, and freeze it.
@@ -102,6 +105,8 @@ def fit(
         out: run folder, which makes the run resumable; without it nothing is written.
         resume: resume the interrupted run in `out`, or create its missing evaluation and report.
         report: whether to write ``report.html`` into `out`.
+        processes: number of processes to train in, which share each batch; they need `out`, and data and plugins that all can
+            open. torchrun starts such processes on several machines.
         progress: None shows choices with their reasons, and bars, on a terminal and in a notebook, and is silent elsewhere;
             True shows them everywhere, False nowhere; or a `Progress` that receives them.
 
@@ -126,19 +131,26 @@ def fit(
     train = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "device": device, "seed": seed}
     settings = recipe_settings(plugins, dim, train, overrides or {})
     recipe, raw = recipe_and_data(data, settings)
-    if out is None:
-        return _Run(recipe, raw, None, progress).go(resume=False)
-    folder = Path(out)
-    if (folder / "encoder" / "encoder.json").exists():
-        return _finish(folder, recipe, raw, resume, report, progress)
-    resume = resumes_unfinished(folder, resume)
-    existed = folder.exists()
-    with folder_lock(folder):
+    if processes != 1:
+        return fit_in_processes(processes, recipe, raw, out, resume=resume, report=report, progress=progress)
+    with ExitStack() as stack:
+        ranks = stack.enter_context(joined())
+        progress = SILENT if is_silent() else progress
+        if out is None:
+            return _Run(recipe, raw, None, progress, ranks=ranks).go(resume=False)
+        folder = Path(out)
+        if decide(ranks, (folder / "encoder" / "encoder.json").exists):
+            if is_silent():
+                return load(folder)
+            return _finish(folder, recipe, raw, resume or is_restarted(), report, progress)
+        resume = decide(ranks, lambda: resumes_unfinished(folder, resume or (is_restarted() and folder.exists())))
+        existed = folder.exists()
+        decide(ranks, lambda: stack.enter_context(folder_lock(folder)))
         try:
-            return _Run(recipe, raw, folder, progress, report).go(resume)
+            return _Run(recipe, raw, folder, progress, report, ranks).go(resume)
         except (RecipeError, DataError):
             # Nothing was trained: remove the folder, so that the next attempt can use it.
-            if not existed and not (folder / "checkpoint" / "state.safetensors").exists():
+            if not existed and not is_silent() and not (folder / "checkpoint" / "state.safetensors").exists():
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -167,10 +179,18 @@ class _Run:
     """One run, step by step: data, encoder, objective, loop, results."""
 
     def __init__(
-        self, recipe: Recipe, data: Any, folder: Path | None, progress: Progress, report: bool = False
+        self,
+        recipe: Recipe,
+        data: Any,
+        folder: Path | None,
+        progress: Progress,
+        report: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         self.recipe, self.data, self.folder, self.progress, self.report = recipe, data, folder, progress, report
-        self.device = choose_device(recipe.train.device, "train.device")
+        self.ranks, self.device = ranks, choose_device(recipe.train.device, "train.device")
+        if ranks:
+            self.device = ranks.device(self.device)
         self.facts: dict[str, Any] = {}
 
     def check_finished(self) -> None:
@@ -187,7 +207,9 @@ class _Run:
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
         warn_if_inside(self.folder, self.data)
         rows = training_rows(source, self.recipe.data)
-        samples = load_samples(source, rows, self.device, strict=self.recipe.data.strict, progress=self.progress)
+        samples = load_shared_samples(
+            source, rows, self.device, self.ranks, strict=self.recipe.data.strict, progress=self.progress
+        )
         if len(samples) < 2 and self.recipe.trains:
             skipped = f"; {len(source.skipped)} could not be used" if source.skipped else ""
             raise DataError(f"1 sample{skipped}: an encoder learns what differs between samples; expected 2 or more")
@@ -200,7 +222,7 @@ class _Run:
 
     def go(self, resume: bool) -> Encoder:
         source, samples, targets, preprocess = self._prepare()
-        if self.folder and source.skipped:
+        if self.folder and source.skipped and not is_silent():
             write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
         if objective.encoder.backbone.note:
@@ -210,6 +232,9 @@ class _Run:
         if self.folder:
             check_programs(objective.encoder)
         trained = self._train(objective, source, samples, targets, resume)
+        leave(samples, targets)
+        if is_silent():
+            return objective.encoder.eval()
         encoder, results = self._describe(objective, source, samples, targets, trained)
         if self.folder:
             self._save(objective, results, self.folder)
@@ -245,22 +270,9 @@ class _Run:
     def _train(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, resume: bool
     ) -> TrainingResult:
-        settings, size = self.recipe.train, size_setting(source)
-        lowered_by = (size,) if size else ()
         if not self.recipe.trains:
             return self._keep(objective, source, samples, resume)
-        phases = []
-        for number, (layer, layer_settings) in enumerate(make_layers(self.recipe, objective)):
-            # A single layer has no layers below it whose learning rate could decay.
-            rate = {"lr": layer_settings.lr or settings.lr, "layer_decay": 1.0}
-            changed = settings.model_copy(update={"epochs": layer_settings.epochs, **rate})
-            batches = Batches(samples, settings.batch_size, derive_seed(settings.seed, number))
-            phases.append(Phase(f"layer {number + 1}", layer, batches, changed, ("layerwise.epochs", *lowered_by)))
-        batches = Batches(samples, settings.batch_size, settings.seed, None, targets)
-        phases.append(Phase("fit", objective, batches, settings, ("train.epochs", *lowered_by)))
-        phases = [phase for phase in phases if phase.steps]
-        if not phases:
-            raise RecipeError(["train.epochs = 0: nothing to train; set it or layerwise.epochs"])
+        phases = make_phases(self.recipe, objective, samples, targets, size_setting(source))
         self._write_recipe(resume, source, samples)
         self.samples_processed = sum(phase.samples for phase in phases)
         return train_phases(phases, self.folder, resume=resume, progress=self.progress)
@@ -281,19 +293,9 @@ class _Run:
         """Write the resolved recipe of a new run; for a resumed run, check that it is unchanged."""
         if self.folder is None:
             return
-        self.facts = facts = data_facts(source, samples)
-        path, recipe = self.folder / "recipe.toml", portable_recipe(self.recipe, self.folder)
-        if resume:
-            check_unfinished_recipe(path, recipe)
-            known = self.folder / "checkpoint" / "data.json"
-            if known.exists():
-                check_same_data(self.folder, read_manifest(known, DataFacts), facts)
-            if (self.folder / "checkpoint" / "state.safetensors").exists():
-                return
-        with explain_write_errors(self.folder):
-            (self.folder / "checkpoint").mkdir(exist_ok=True)
-            write_manifest(self.folder / "checkpoint" / "data.json", facts)
-            write_text(path, recipe_text(recipe))
+        folder, facts = self.folder, data_facts(source, samples)
+        self.facts = facts
+        decide(self.ranks, lambda: begin(folder, self.recipe, facts, resume))
 
     def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult

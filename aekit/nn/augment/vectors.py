@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aekit.encoder.preprocessing import Preprocess
 from aekit.nn.augment.base import Augmentation, Strength, format_percent, normal
+from aekit.nn.gather import gather
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,9 @@ class VectorAugmentation(Augmentation):
 
     def draw(self, x: Tensor, generator: torch.Generator) -> Tensor:
         draws = torch.rand(x.shape, generator=generator, device=x.device)
-        rows = torch.randint(len(x), x.shape, generator=generator, device=x.device)
-        mixed = torch.where(draws < self.crop_scales(len(x), generator)[:, None], x, x.gather(0, rows))
+        batch = gather(x)
+        rows = torch.randint(len(batch), x.shape, generator=generator, device=x.device)
+        mixed = torch.where(draws < self.crop_scales(len(x), generator)[:, None], x, batch.gather(0, rows))
         return mixed + self.noise * normal(*x.shape, generator=generator)
 
 

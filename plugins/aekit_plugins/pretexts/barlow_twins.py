@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from aekit.nn.augment.presets import CropOptions
+from aekit.nn.gather import gather
 from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
 from aekit.plugin import Encoder, Field
 
@@ -35,7 +36,8 @@ class BarlowTwins(JointEmbeddingTask):
         self.redundancy = redundancy
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        first, second = project_together(self.project, *self.two_views(x, generator))
+        projected = project_together(self.project, *self.two_views(x, generator))
+        first, second = gather(*projected)
         correlations = cross_correlations(first, second)
         diagonal = correlations.diagonal()
         off = correlations.square().sum() - diagonal.square().sum()
@@ -43,7 +45,7 @@ class BarlowTwins(JointEmbeddingTask):
             "loss": (1 - diagonal).square().sum() + self.redundancy * off,
             "agreement": diagonal.detach().mean(),
             "redundancy": (off.detach() / (correlations.numel() - len(diagonal))).clamp(min=0).sqrt(),
-            "projection_std": projection_std(first),
+            "projection_std": projection_std(projected[0]),
         }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.nn.color import ab_bins, lab_to_rgb, lightness_to_rgb, rebalancing_weights, rgb_to_lab, soft_encode_ab
+from aekit.nn.gather import batch_sum
 from aekit.objectives.restoration import DamagedBatch, RestorationTask
 from aekit.plugin import Encoder, Field, Samples, resample
 
@@ -101,7 +102,7 @@ class Colorization(RestorationTask):
             return {"loss": (predicted - ab).square().mean() / 100}
         nats = -(predicted.log_softmax(1).movedim(1, -1).gather(-1, bins) * bin_weights).sum(-1)
         rarity = self.rarity[bins[..., 0]]
-        return {"loss": (rarity * nats).sum() / rarity.sum(), "nats": nats.detach().mean()}
+        return {"loss": batch_sum((rarity * nats).sum()) / batch_sum(rarity.sum()), "nats": nats.detach().mean()}
 
     def _predict(self, visible: Tensor) -> Tensor:
         """Return a and b (B, 2, H, W), or logits (B, Q, h, w), for images (B, 3, H, W)."""

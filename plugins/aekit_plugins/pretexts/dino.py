@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aekit.nn.augment.presets import ViewOptions
+from aekit.nn.gather import batch_mean
 from aekit.objectives.joint_embedding import (
     JointEmbeddingTask,
     Momentum,
@@ -89,13 +90,13 @@ class DINO(JointEmbeddingTask):
         small = [self.local_augmentation(x, generator) for _ in range(self.local_crops)]
         logits = project_together(self.project, *large, *small)
         outputs = project_together(self.teacher, *large)
-        self.batch_mean = torch.stack(outputs).mean((0, 1))
+        self.batch_mean = batch_mean(torch.stack(outputs), (0, 1))
         targets = [((output - self.center) / self.teacher_temperature).softmax(1) for output in outputs]
         max_entropy = math.log(len(self.center))
         return {
             "loss": cross_entropy(targets, logits, self.student_temperature),
             "undecided": entropy(torch.cat(targets)).mean() / max_entropy,
-            "used": entropy(torch.cat(targets).mean(0)) / max_entropy,
+            "used": entropy(batch_mean(torch.cat(targets), 0)) / max_entropy,
             "projection_std": projection_std(logits[0]),
         }
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.nn.augment.presets import CropOptions
+from aekit.nn.gather import gather
 from aekit.objectives.joint_embedding import (
     JointEmbeddingTask,
     force_float32,
@@ -43,11 +44,12 @@ class SimCLR(JointEmbeddingTask):
         self.temperature = temperature
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        first, second = project_together(self.project, *self.two_views(x, generator))
+        projected = project_together(self.project, *self.two_views(x, generator))
+        first, second = gather(*projected)
         return {
             "loss": nt_xent(first, second, self.temperature),
             "pair_accuracy": nearest_is_pair(first, second).float().mean(),
-            "projection_std": projection_std(first),
+            "projection_std": projection_std(projected[0]),
         }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aekit.nn.augment.presets import CropOptions
+from aekit.nn.gather import gather
 from aekit.objectives.joint_embedding import JointEmbeddingTask, force_float32, mlp, project_together, projection_std
 from aekit.plugin import Encoder, Field
 
@@ -39,7 +40,8 @@ class VICReg(JointEmbeddingTask):
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
     def loss(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        first, second = project_together(self.project, *self.two_views(x, generator))
+        projected = project_together(self.project, *self.two_views(x, generator))
+        first, second = gather(*projected)
         terms = {
             "invariance": F.mse_loss(first, second),
             "variance": variance_hinge(first, second),
@@ -49,7 +51,7 @@ class VICReg(JointEmbeddingTask):
         return {
             "loss": loss,
             **{name: term.detach() for name, term in terms.items()},
-            "projection_std": projection_std(first),
+            "projection_std": projection_std(projected[0]),
         }
 
 

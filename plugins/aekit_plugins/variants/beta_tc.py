@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from aekit.nn.gather import gather
 from aekit.nn.gaussian import GaussianHead, normal_log_density
 from aekit.objectives.base import Step, Variant
 from aekit.plugin import Encoder, Field, Samples
@@ -47,14 +48,14 @@ class BetaTC(Variant):
         return GaussianHead(math.prod(features_shape), dim)
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
-        mean, logvar = step.extras["mean"], step.extras["logvar"]
+        code, mean, logvar = gather(step.code, step.extras["mean"], step.extras["logvar"])
         count = self.count if self.estimate == "stratified" else len(mean)
         weights = mixture(len(mean), count, mean.device).to(mean.dtype)
-        conditional, joint, marginal = log_densities(step.code, mean, logvar, weights)
+        conditional, joint, marginal = log_densities(code, mean, logvar, weights)
         return {
             "information": self.alpha * (conditional - joint).mean(),
             "correlation": self.beta * (joint - marginal.sum(1)).mean(),
-            "dimensions": self.gamma * (marginal - normal_log_density(step.code)).sum(1).mean(),
+            "dimensions": self.gamma * (marginal - normal_log_density(code)).sum(1).mean(),
         }
 
 

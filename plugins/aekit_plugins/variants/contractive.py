@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from aekit.nn.gather import batch_mean, batch_size, first_samples
 from aekit.nn.jacobian import (
     freeze_batch_statistics,
     random_probes,
@@ -93,18 +94,19 @@ class Contractive(Variant):
         return self.resolved_method in ("closed-form", "exact") and not self.second_order_weight
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
-        x = step.clean
+        size = batch_size(step.clean)
         if self.resolved_method != "closed-form":
-            x = x[: max(2, math.ceil(self.batch_fraction * len(x)))]  # the first ones, as their order is random
-        image = self._image(x, step)
-        with freeze_batch_statistics(self._norms):
+            size = min(size, max(2, math.ceil(self.batch_fraction * size)))  # the first ones, as their order is random
+        with first_samples(size) as count, freeze_batch_statistics(self._norms):
+            x = step.clean if count == len(step.clean) else step.clean[:count]
+            image = self._image(x, step)
             here = image(x)
-            terms = {"jacobian": self.weight * squared_norms(here).mean()}
+            terms = {"jacobian": self.weight * batch_mean(squared_norms(here))}
             if self.second_order_weight:
                 changes = []
                 for _ in range(self.neighbors):
                     noise = torch.randn(x.shape, generator=step.generator, device=x.device)
-                    changes.append(squared_norms(here - image(x + self.sigma * noise)).mean())
+                    changes.append(batch_mean(squared_norms(here - image(x + self.sigma * noise))))
                 terms["change"] = self.second_order_weight * torch.stack(changes).mean()
         return terms
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from aekit.nn.gather import gather
 from aekit.nn.gaussian import GaussianHead, kl_to_standard_normal
 from aekit.objectives.base import Step, Variant
 from aekit.plugin import Field
@@ -46,7 +47,7 @@ class DIP(Variant):
         return GaussianHead(math.prod(features_shape), dim)
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
-        mean, logvar = step.extras["mean"], step.extras["logvar"]
+        mean, logvar = gather(step.extras["mean"], step.extras["logvar"])
         covariance = _covariance(mean)
         if self.kind == "ii":
             covariance = covariance + torch.diag(logvar.exp().mean(0))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from aekit.nn.gather import gather
 from aekit.objectives.base import Step, Variant
 from aekit.plugin import Encoder, Field, RecipeError, Samples, eval_mode
 
@@ -77,7 +78,7 @@ class SparseKL(Variant):
         self.register_buffer("age", torch.zeros((), dtype=torch.int64, device=activations.device))
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
-        units = (step.code if self.units == "code" else step.features).float()
+        units = gather((step.code if self.units == "code" else step.features).float())
         rate = self._rate(units.mean(0), units.amin(0), units.amax(0))
         value = rate.detach()
         if self.average_over == "running":

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
+from aekit.nn.gather import batch_mean
 from aekit.nn.gaussian import GaussianHead, kl_to_standard_normal
 from aekit.objectives.base import Step, Variant
 from aekit.plugin import Field
@@ -40,5 +41,5 @@ class VAE(Variant):
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         warmup = min(1.0, self.progress / self.anneal) if self.anneal else 1.0
-        divergences = kl_to_standard_normal(step.extras["mean"], step.extras["logvar"]).mean(0)  # (D,)
+        divergences = batch_mean(kl_to_standard_normal(step.extras["mean"], step.extras["logvar"]), 0)  # (D,)
         return {"kl": self.beta * warmup * divergences.clamp(min=self.free_bits).sum()}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aekit.nn.gather import batch_mean, gather
 from aekit.nn.quantizer import VectorQuantizer
 from aekit.objectives.base import Step, Variant
 from aekit.plugin import Encoder, Field, RecipeError, Samples
@@ -66,13 +67,14 @@ class VectorQuantized(Variant):
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         unquantized, indices = step.extras["unquantized"], step.extras["indices"]
-        order = torch.randperm(len(unquantized), generator=step.generator, device=unquantized.device)
-        self._batch = (unquantized.detach(), indices, order)
+        codes = gather(unquantized.detach())
+        order = torch.randperm(len(codes), generator=step.generator, device=codes.device)
+        self._batch = (codes, gather(indices.T).T, order)
         return {"commitment": self.commitment * (unquantized - step.code.detach()).square().sum(1).mean()}
 
     def metrics(self, step: Step) -> dict[str, Tensor]:
         """Return the ``perplexity`` of the entries' use in the batch, averaged over the groups."""
-        frequencies = F.one_hot(step.extras["indices"], self.entries).float().mean(1)  # (G, B, K) -> (G, K)
+        frequencies = batch_mean(F.one_hot(step.extras["indices"], self.entries).float(), 1)  # (G, B, K) -> (G, K)
         return {"perplexity": torch.special.entr(frequencies).sum(1).exp().mean()}
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from aekit.nn.gather import gather
 from aekit.nn.priors import NormalHead
 from aekit.objectives.base import Step, Variant
 from aekit.plugin import Field
@@ -43,9 +44,10 @@ class WassersteinMMD(Variant):
 
     def penalty(self, step: Step) -> dict[str, Tensor]:
         code = step.code.float()
+        draws = self.sigma * torch.randn(code.shape, generator=step.generator, device=code.device)
+        code, draws = gather(code, draws)
         if len(code) < 2:
             return {}
-        draws = self.sigma * torch.randn(code.shape, generator=step.generator, device=code.device)
         return {"mmd": self.weight * discrepancy(code, draws, 2 * code.shape[1] * self.sigma**2)}
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from aekit.nn.gather import gather, own_rows
 from aekit.nn.top_k import keep_top_k
 from aekit.objectives.base import Variant
 from aekit.plugin import Field
@@ -69,8 +70,9 @@ class Winners(nn.Module):
         code = self(features).unflatten(1, (self.maps, -1))
         code = keep_top_k(code, 1, dim=2)
         # A map competes by its largest entry; a map that loses is zero everywhere.
-        winners = keep_top_k(code.amax(2), max(1, round(self.sparsity * len(code))), dim=0)
-        return (code * (winners > 0)[..., None]).flatten(1), {}
+        peaks = gather(code.amax(2).detach())
+        winners = own_rows(keep_top_k(peaks, max(1, round(self.sparsity * len(peaks))), dim=0) > 0)
+        return (code * winners[..., None]).flatten(1), {}
 
 
 class LinearWinners(Winners, nn.Linear):

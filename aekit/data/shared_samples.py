@@ -1,0 +1,100 @@
+"""Training samples of which each of several processes decodes and keeps its share, and gets the others' by the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from aekit.data.samples import Samples, load_samples, to_tensor
+from aekit.data.source import Source, read_valid
+from aekit.io.processes import Ranks, agreeing, part
+from aekit.progress import SILENT, Progress
+
+
+class SharedSamples(Samples):
+    """Samples of which process r keeps every N-th, from the r-th on; each batch is exchanged as raw bytes.
+
+    `batch` and `chunks` return all samples that are asked for, and are called by all processes alike. Once the processes are
+    through with their common work (`leave`), samples are read from the source.
+
+    Args:
+        local: the samples of this process.
+        ranks: the processes.
+        source: of all samples.
+        rows: (N,) positions of all samples in the source.
+        owners: (N,) number of the process that keeps each sample.
+        places: (N,) its position there.
+    """
+
+    def __init__(
+        self, local: Samples, ranks: Ranks, source: Source, rows: np.ndarray, owners: np.ndarray, places: np.ndarray
+    ) -> None:
+        super().__init__(local.spec, rows, local.data, local.device)
+        self.local, self.ranks, self.source, self.owners, self.local_places = local, ranks, source, owners, places
+        self.left = False
+
+    def batch(self, positions: torch.Tensor) -> torch.Tensor:
+        if self.left:
+            return to_tensor(read_valid(self.source, self.rows[positions.numpy()])[0]).to(self.device)
+        return self._exchanged([positions] * self.ranks.size)
+
+    def shared_batch(self, positions: torch.Tensor) -> torch.Tensor:
+        """Gather the share of this process in a batch: every N-th sample of it, from the r-th on."""
+        return self._exchanged([positions[rank :: self.ranks.size] for rank in range(self.ranks.size)])
+
+    def with_local(self, local: Samples) -> SharedSamples:
+        """Return the same samples in another form, such as their features, of which `local` has those of this process."""
+        return SharedSamples(local, self.ranks, self.source, self.rows, self.owners, self.local_places)
+
+    def _exchanged(self, wanted: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the samples that this process wants, given the positions that each process does."""
+        rank = self.ranks.rank
+        sent = [positions.numpy()[self.owners[positions.numpy()] == rank] for positions in wanted]
+        mine = wanted[rank].numpy()
+        order = [np.flatnonzero(self.owners[mine] == owner) for owner in range(self.ranks.size)]
+        parts = [self.local.batch(torch.from_numpy(self.local_places[positions])) for positions in sent]
+        dtype, shape = parts[0].dtype, parts[0].shape[1:]
+        rows = [part.contiguous().flatten(1).view(torch.uint8) for part in parts]
+        received = torch.cat(self.ranks.exchange(rows, [len(part) for part in order]))
+        received = received[torch.from_numpy(np.argsort(np.concatenate(order))).to(received.device)]
+        return received.view(dtype).view(-1, *shape)
+
+
+def leave(*several: Samples | None) -> None:
+    """End the common work of several processes, if there are any: each reads the samples it needs from their source."""
+    for samples in several:
+        if isinstance(samples, SharedSamples):
+            samples.left = True
+            part()
+
+
+def load_shared_samples(
+    source: Source,
+    rows: np.ndarray,
+    device: torch.device,
+    ranks: Ranks | None,
+    *,
+    strict: bool = False,
+    progress: Progress = SILENT,
+) -> Samples:
+    """Read samples as `load_samples` does; with several processes, each reads its share, and all know what was skipped.
+
+    Raises:
+        DataError: no sample of a share can be used, or, if `strict`, one of them cannot.
+    """
+    if ranks is None:
+        return load_samples(source, rows, device, strict=strict, progress=progress)
+    with agreeing(ranks):
+        local = load_samples(source, rows[ranks.rank :: ranks.size], device, strict=strict, progress=progress)
+    unusable = np.setdiff1d(rows[ranks.rank :: ranks.size], local.rows)
+    usable = np.ones(len(rows), bool)
+    for lost, skipped in ranks.gather_values([unusable.tolist(), source.skipped]):
+        usable &= ~np.isin(rows, lost)
+        source.skipped.update(skipped)
+    owners = np.arange(len(rows)) % ranks.size
+    places = np.empty(len(rows), int)
+    for owner in range(ranks.size):
+        places[owners == owner] = np.cumsum(usable[owners == owner]) - 1
+    return SharedSamples(local, ranks, source, rows[usable], owners[usable], places[usable])

@@ -1,0 +1,196 @@
+"""Work in several processes that torchrun has started: which of them this is, and what they tell each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from aekit import errors
+from aekit.errors import AekitError, RecipeError, first_line
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Processes that work together. Every method must be called by all of them, in the same order.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes, at least 2.
+        group: the processes, as a ``torch.distributed.ProcessGroup``.
+    """
+
+    rank: int
+    size: int
+    group: Any
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that speaks and writes."""
+        return self.rank == 0
+
+    def device(self, chosen: torch.device) -> torch.device:
+        """Return the GPU of this process where the processes of a machine share its GPUs, else the chosen device."""
+        if chosen.type != "cuda" or chosen.index is not None:
+            return chosen
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", self.rank)))
+        torch.cuda.set_device(device)
+        return device
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Return the sum of the processes' tensors, which have one shape."""
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        with _alive():
+            self.group.allreduce([total]).wait()
+        return total
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Return (N, *shape) of the processes' tensors (*shape)."""
+        sent = _as_bytes(tensor)
+        received = sent.new_empty(self.size * sent.numel())
+        with _alive():
+            self.group._allgather_base(received, sent).wait()
+        return received.view(tensor.dtype).view(self.size, *tensor.shape)
+
+    def exchange(self, parts: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+        """Send each process its part, and return what each has sent to this one.
+
+        Args:
+            parts: rows (n, *shape) for each process, in one dtype.
+            counts: number of rows that each process sends to this one.
+        """
+        row, shape = parts[0].new_empty(1, *parts[0].shape[1:]), parts[0].shape[1:]
+        size = row.numel() * row.element_size()
+        sent = torch.cat([_as_bytes(part) for part in parts])
+        received = sent.new_empty(sum(counts) * size)
+        with _alive():
+            self.group.alltoall_base(
+                received, sent, [count * size for count in counts], [len(part) * size for part in parts]
+            ).wait()
+        return [part.view(row.dtype).view(-1, *shape) for part in received.split([count * size for count in counts])]
+
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any of the processes."""
+        return bool(self.add(torch.tensor([float(flag)])))
+
+    def gather_values(self, value: Any) -> list[Any]:
+        """Return the values of all processes, which JSON can express."""
+        text = torch.frombuffer(bytearray(json.dumps(value).encode() + b" "), dtype=torch.uint8)
+        sizes = self.gather(torch.tensor([len(text)])).flatten().tolist()
+        padded = torch.full((max(sizes),), ord(" "), dtype=torch.uint8)
+        padded[: len(text)] = text
+        return [json.loads(bytes(row.tolist())) for row in self.gather(padded)]
+
+
+class LostError(AekitError):
+    """Another process has ended."""
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostError(
+            f"another process has ended ({first_line(error)}); resume with the same command and --resume"
+        ) from error
+
+
+def _as_bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().flatten().view(torch.uint8)
+
+
+@contextmanager
+def agreeing(ranks: Ranks | None) -> Iterator[None]:
+    """Raise in all processes what one of them raises within the context, in which they must not talk to each other."""
+    if ranks is None:
+        yield
+        return
+    problem: AekitError | None = None
+    try:
+        yield
+    except AekitError as error:
+        problem = error
+    for told in ranks.gather_values(None if problem is None else [type(problem).__name__, str(problem)]):
+        if told:
+            kind = getattr(errors, told[0], AekitError)
+            raise problem or (RecipeError(told[1].splitlines()) if kind is RecipeError else kind(told[1]))
+
+
+def decide(ranks: Ranks | None, choose: Callable[[], T]) -> T:
+    """Return what the first process chooses, a value that JSON can express; what it raises is raised in all."""
+    if ranks is None:
+        return choose()
+    chosen = None
+    with agreeing(ranks):
+        chosen = choose() if ranks.is_first else None
+    return ranks.gather_values(chosen)[0]
+
+
+def started_by_torchrun() -> bool:
+    """Return whether torchrun has started this process together with others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def is_restarted() -> bool:
+    """Return whether torchrun has started this process anew after one of them had ended."""
+    return started_by_torchrun() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+STARTED_HERE = "AEKIT_PROCESSES"
+"""Variable that tells processes that the one that has started them prints their results and errors."""
+
+
+def reports_to_another() -> bool:
+    """Return whether another process prints the results and errors of this one."""
+    return is_silent() or (started_by_torchrun() and STARTED_HERE in os.environ)
+
+
+def tell_starter(message: str) -> bool:
+    """Leave an error for the process that has started this one; return whether that one prints it.
+
+    It is in the form in which torchrun reads it, and shows it in its own report.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None or not started_by_torchrun():
+        return False
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"message": message, "timestamp": int(time.time())}, file)
+    return reports_to_another()
+
+
+def is_silent() -> bool:
+    """Return whether another process speaks for this one."""
+    return started_by_torchrun() and os.environ.get("RANK") != "0"
+
+
+@contextmanager
+def joined() -> Iterator[Ranks | None]:
+    """Join the processes that torchrun has started with this one; None if it has not."""
+    if not started_by_torchrun():
+        yield None
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
+    finally:
+        part()
+
+
+def part() -> None:
+    """End what `joined` has begun, so that this process can go on alone."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()

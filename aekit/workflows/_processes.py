@@ -1,0 +1,148 @@
+"""Start `aekit fit` in several processes of this machine, as torchrun does."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aekit.encoder.encoder import Encoder
+from aekit.encoder.loading import load
+from aekit.errors import RecipeError, TrainingError
+from aekit.io.atomic import write_text
+from aekit.io.processes import STARTED_HERE, started_by_torchrun
+from aekit.progress import Progress
+from aekit.training.phases import Interrupted
+from aekit.training.recipe import Recipe
+from aekit.training.run_recipe import session_plugins
+
+INTERRUPTED = 130
+"""Exit code of `aekit fit` that was stopped."""
+
+
+def fit_in_processes(
+    processes: int, recipe: Recipe, data: Any, out: str | Path | None, *, resume: bool, report: bool, progress: Progress
+) -> Encoder:
+    """Train an encoder in several processes, and load it.
+
+    Args:
+        processes: how many.
+        recipe: the recipe.
+        data: its data, as the recipe names it.
+        out: run folder.
+        resume: as of `aekit.fit`.
+        report: as of `aekit.fit`.
+        progress: tells what to show; the first process shows it.
+
+    Raises:
+        RecipeError: the processes cannot open the data or a plugin, or there is no folder.
+        TrainingError: the processes have failed; the message is theirs.
+        Interrupted: Ctrl-C.
+    """
+    _check(processes, recipe, data, out)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "recipe.toml")
+        write_text(path, recipe.to_toml(only_set=True))
+        # The first process prints its results on standard output where `progress` does.
+        chosen = {
+            "--resume": resume,
+            "--no-report": not report,
+            "--quiet": getattr(progress.say, "__func__", None) is Progress.say,
+            "--json": type(progress).show_result is Progress.show_result,
+        }
+        options = [option for option, applies in chosen.items() if applies]
+        _launch(processes, ["-m", "aekit", "fit", str(path), "-o", str(out), *options], Path(place))
+    return load(str(out))
+
+
+def _check(processes: int, recipe: Recipe, data: Any, out: str | Path | None) -> None:
+    """Check that processes can be started, and that each can open what the recipe names."""
+    problems = {
+        "expected 1 or more": processes < 1,
+        "torchrun has started several already; leave it out": started_by_torchrun(),
+        "needs a run folder; set out": out is None,
+        "needs data that every process can open, such as a file": not isinstance(data, (str, Path)),
+        f"needs installed plugins, not code of this session: {', '.join(session_plugins(recipe))}": bool(
+            session_plugins(recipe)
+        ),
+    }
+    for problem, applies in problems.items():
+        if applies:
+            raise RecipeError([f"processes = {processes}: {problem}"])
+
+
+def _launch(processes: int, arguments: list[str], place: Path) -> None:
+    """Run Python with these arguments in several processes, and wait for them.
+
+    Raises:
+        TrainingError: one of them has failed.
+        Interrupted: Ctrl-C.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=str(place)),
+    )
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with _environment({"OMP_NUM_THREADS": str(threads)} | dict(os.environ) | {STARTED_HERE: "1"}), _own_signals():
+        try:
+            elastic_launch(config, sys.executable)(*arguments)
+        except SignalException:
+            raise Interrupted(_told(place) or "stopped") from None
+        except ChildFailedError as error:
+            first = error.get_first_failure()[1]
+            message = _told(place) or f"process {first.local_rank} ended with code {first.exitcode}"
+            raise (Interrupted if first.exitcode == INTERRUPTED else TrainingError)(message) from None
+
+
+def _told(place: Path) -> str:
+    """Return the error that the first process has left, else one of another process, or ""."""
+    files = sorted(place.rglob("error.json"), key=lambda path: path.parent.name)
+    return next((json.loads(path.read_text("utf-8"))["message"] for path in files), "")
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    logging.disable(logging.CRITICAL)  # torchrun's, of what is raised here
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Restore the handlers of signals, which torchrun replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,171 @@
+"""`aekit fit` in two processes that torchrun starts: kills, Ctrl-C, resuming, errors, and who speaks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aekit
+from aekit.errors import RecipeError
+from aekit.plugin import Variant
+
+FIT = {
+    "encoder.backbone": "mlp",
+    "encoder.dim": 4,
+    "objective.variants": ["denoising"],
+    "train.epochs": 15,
+    "train.batch_size": 16,
+    "train.precision": "fp32",
+    "train.checkpoint_seconds": 0.0,
+    "evaluate.evaluators": [],
+}
+SETTINGS = [word for name, value in FIT.items() for word in ("--set", f"{name}={value}".replace("'", '"'))]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 255, (256, 1, 6, 6), dtype=np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def together(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in two processes that nothing has disturbed."""
+    folder = tmp_path_factory.mktemp("together") / "run"
+    aekit.fit(data, overrides=FIT, out=folder, report=False, processes=2)
+    return folder
+
+
+def started(*command: object, **variables: str) -> subprocess.Popen[str]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+    return subprocess.Popen([*map(str, command)], env=environment, start_new_session=True, **pipes)  # type: ignore[call-overload]
+
+
+def rank(number: int, run: Path, process: subprocess.Popen[str]) -> int:
+    """Return the process of a rank that trains into a folder, once it has saved a few checkpoints."""
+    until, saved = time.monotonic() + SECONDS, set[float]()
+    while time.monotonic() < until and process.poll() is None:
+        state = run / "checkpoint" / "state.safetensors"
+        saved |= {state.stat().st_mtime} if state.exists() else set()
+        for place in Path("/proc").glob("[0-9]*") if len(saved) > 3 else ():
+            try:
+                environment = (place / "environ").read_bytes().split(b"\0")
+                command = (place / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"RANK={number}".encode() in environment and str(run).encode() in command:
+                return int(place.name)
+        time.sleep(0.02)
+    raise AssertionError(f"the run ended before it was disturbed: {process.communicate()}")
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=SECONDS)
+    return process.returncode, said
+
+
+def test_two_processes_train_as_one_does(data: Path, together: Path, tmp_path: Path) -> None:
+    alone = aekit.fit(data, overrides=FIT, out=tmp_path / "alone", report=False)
+    shared = aekit.load(together)
+    assert shared.record["metrics"]["loss"] == pytest.approx(alone.record["metrics"]["loss"], rel=1e-5)
+    vectors, expected = (encoder.embed(data).vectors for encoder in (shared, alone))
+    assert np.abs(vectors - expected).max() <= 1e-3 * np.abs(expected).max()  # of 240 steps of Adam
+    assert not (together / "checkpoint").exists() and not (together / ".lock").exists()
+
+
+def test_ctrl_c_on_one_stops_all_and_a_killed_one_comes_back(data: Path, together: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = started(sys.executable, "-m", "aekit", "fit", data, "-o", run, "--no-report", "--processes", 2, *SETTINGS)
+    os.kill(rank(1, run, process), signal.SIGINT)
+    code, said = finished(process)
+    assert code == 130 and "Traceback" not in said, said
+    assert said.count("stopped at step") == 1 and said.count("data: ") == 1, said
+    assert not (run / "encoder").exists()
+    shutil.copytree(run, tmp_path / "alone")
+
+    command = [*TORCHRUN, "--max-restarts", 1, "-m", "aekit", "fit", data, "-o", run, "--no-report", "--resume"]
+    process = started(*command, *SETTINGS)
+    os.kill(rank(1, run, process), signal.SIGKILL)
+    code, said = finished(process)
+    assert code == 0, said
+    assert said.count("resuming after step") == 2 and said.count("error: ") <= 1, said
+    assert aekit.load(run).digest == aekit.load(together).digest
+    assert (run / "log.jsonl").read_text() == (together / "log.jsonl").read_text()
+
+    # The state is that of a single process, which may go on with it.
+    alone = aekit.fit(data, overrides=FIT, out=tmp_path / "alone", resume=True, report=False)
+    loss = aekit.load(together).record["metrics"]["loss"]
+    assert alone.record["metrics"]["loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_an_error_is_told_once(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "aekit", "fit", data, "-o", tmp_path / "run", "--processes", 2, "-q"]
+    code, said = finished(started(*command, "--set", "train.batch_size=1"))
+    problem = "train.batch_size = 1: expected a sample for each of 2 processes; use fewer"
+    assert (code, said) == (2, f"error: {problem}\n")
+    assert not (tmp_path / "run" / "encoder").exists()
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[list[str]]:
+    """Two network namespaces that are connected with each other alone, as two hosts are."""
+    names = [f"aekit{os.getpid()}{letter}" for letter in "ab"]
+    commands = [f"ip netns add {name}" for name in names]
+    commands.append(f"ip link add va netns {names[0]} type veth peer name vb netns {names[1]}")
+    for number, name in enumerate(names, 1):
+        link = f"v{'ab'[number - 1]}"
+        commands += [f"ip -n {name} addr add 10.99.0.{number}/24 dev {link}"]
+        commands += [f"ip -n {name} link set {device} up" for device in ("lo", link)]
+    try:
+        for command in commands:
+            if shutil.which("ip") is None or subprocess.run(command.split(), capture_output=True).returncode:
+                pytest.skip(f"this machine does not allow: {command}")
+        yield names
+    finally:
+        for name in names if shutil.which("ip") else []:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def test_two_hosts_train_as_two_processes_do(hosts: list[str], data: Path, together: Path, tmp_path: Path) -> None:
+    rendezvous = ["--nnodes", 2, "--nproc-per-node", 1, "--master-addr", "10.99.0.1", "--master-port", 29500]
+    fit = ["-m", "aekit", "fit", data, "-o", tmp_path / "run", "--no-report", *SETTINGS]
+    nodes = []
+    for number, host in enumerate(hosts):
+        inside = ["ip", "netns", "exec", host, *TORCHRUN[:3], *rendezvous, "--node-rank", number]
+        nodes.append(started(*inside, *fit, GLOO_SOCKET_IFNAME=f"v{'ab'[number]}"))
+    (code, said), (other_code, other_said) = map(finished, nodes)
+    assert code == other_code == 0, said + other_said
+    assert said.count("data: ") == 1 and "data: " not in other_said
+    assert aekit.load(tmp_path / "run").digest == aekit.load(together).digest
+
+
+class OfThisSession(Variant):
+    pass
+
+
+def test_what_other_processes_cannot_open_is_refused(data: Path, tmp_path: Path) -> None:
+    refusals = {
+        "needs a run folder": lambda: aekit.fit(data, processes=2),
+        "needs data that every process can open": lambda: aekit.fit(np.zeros((9, 4)), out=tmp_path / "a", processes=2),
+        "not code of this session: variant 'of-this-session'": lambda: aekit.fit(
+            data, variants=[OfThisSession], out=tmp_path / "a", processes=2
+        ),
+        "expected 1 or more": lambda: aekit.fit(data, out=tmp_path / "a", processes=0),
+    }
+    for problem, call in refusals.items():
+        with pytest.raises(RecipeError, match=problem):
+            call()
+    assert not (tmp_path / "a").exists()
