@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from aekit.workflows.finetuning.run import finetune as finetune
     from aekit.workflows.fitting import fit as fit
     from aekit.workflows.saved_run import make_report as make_report
-    from aekit.workflows.tuning.run import Tuning as Tuning, tune as tune
     from aekit.workflows.transformer import AekitTransformer as AekitTransformer
+    from aekit.workflows.tuning.run import Tuning as Tuning, tune as tune
 
 # Resolved on first use, so that `import aekit` stays free of torch.
 _HOMES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -53,7 +54,8 @@ def tune(data: str, out: str, as_json: bool, progress: Progress, **settings: Any
     Trains the winner and judges it by samples that no candidate saw, beside the default recipe and the baselines. The winner's
     run is OUT/best, its recipe OUT/best.toml. The same command again goes on where it stopped.
     """
-    result = aekit.tune(data, out, progress=without_results(progress, as_json), **settings)
+    started = time.monotonic()  # before torch is imported
+    result = aekit.tune(data, out, started=started, progress=without_results(progress, as_json), **settings)
     if as_json:
         print_json(result.to_dict())
         return

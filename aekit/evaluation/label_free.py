@@ -21,9 +21,9 @@ LabelFree = Literal["rankme", "alpha-req", "lidar", "neighbors-kept", "retrieved
 LABEL_FREE: tuple[LabelFree, ...] = get_args(LabelFree)
 DEFAULT: LabelFree = "neighbors-kept"
 """The score with the highest mean rank correlation with the probe in ``benchmarks/label_free.py``."""
-VIEWS = 8
+VIEWS = 5
 """Views of each sample for LiDAR."""
-MAX_SAMPLES, MAX_VIEWED = 1000, 300
+MAX_SAMPLES, MAX_VIEWED = 1000, 200
 """Samples for the spectra, and samples whose views are compared."""
 BATCH = 256
 
@@ -33,7 +33,7 @@ def label_free_scores(encoder: Encoder, raw: Tensor, *, seed: int = 0) -> dict[L
 
     Args:
         encoder: the encoder.
-        raw: (N, *shape) samples, of which at most 1,000 are embedded and 300 are augmented.
+        raw: (N, *shape) samples, of which at most 1,000 are embedded and 200 are augmented.
         seed: seed of the views.
 
     Returns:
@@ -123,7 +123,9 @@ def view_stability(vectors: np.ndarray, views: np.ndarray) -> dict[str, float]:
         fraction of views whose nearest sample is their own. 0 for fewer than 12 samples.
     """
     few = len(vectors) < 12
-    return {"neighbors_kept": 0.0, "retrieved": 0.0} if few else neighbor_fractions(unit_rows(vectors), unit_rows(views))
+    return (
+        {"neighbors_kept": 0.0, "retrieved": 0.0} if few else neighbor_fractions(unit_rows(vectors), unit_rows(views))
+    )
 
 
 def _exp_entropy(values: np.ndarray) -> float:

@@ -74,7 +74,7 @@ def search_space(target: Callable[..., Any]) -> dict[str, Choices | Range]:
 
 def _dimension(info: FieldInfo) -> Choices | Range | None:
     extra = info.json_schema_extra
-    declared = extra.get("search") if isinstance(extra, dict) else None
+    declared: Any = extra.get("search") if isinstance(extra, dict) else None
     if declared is False:
         return None
     if isinstance(declared, list):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aekit.errors import RecipeError
 
-CANDIDATE, LONGER = 1 / 6, 1.5
+CANDIDATE, LONGER = 1 / 10, 1.5
 """Most time of one training as a fraction of the budget, and as a multiple of the default recipe's own."""
 MARGIN = 0.03
 """Fraction of the budget that stays free, as measured times vary."""
@@ -16,6 +15,11 @@ SUBJECTS = 5
 """Evaluations in a judgement: of the encoder and the baselines, and the checks."""
 RUNGS = (1 / 9, 1 / 3, 1.0)
 """Fractions of its training after which a candidate is scored, and stopped unless it is among the best third."""
+
+
+def now() -> float:
+    """Return the time in seconds by which everything is measured."""
+    return time.monotonic()
 
 
 @dataclass
@@ -33,15 +37,11 @@ class Budget:
     spent_before: float = 0.0
     training: float = 0.0
     judgement: float = 0.0
-    clock: Callable[[], float] = time.monotonic
-    start: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.start = self.clock()
+    start: float = field(default_factory=lambda: now())
 
     @property
     def spent(self) -> float:
-        return self.spent_before + self.clock() - self.start
+        return self.spent_before + now() - self.start
 
     @property
     def left(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from aekit.training.build import make_objective
 from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
 from aekit.training.phases import Phase, train_phases
-from aekit.training.recipe import Recipe, make_recipe
+from aekit.training.recipe import make_recipe
 from aekit.training.run_recipe import recipe_text
+from aekit.workflows.tuning import _budget
 from aekit.workflows.tuning._problem import Problem
 
 TIMED_STEPS = 4
@@ -88,9 +88,9 @@ class Candidate:
         enough = math.ceil((TIMED_STEPS + 1) / self.steps_per_epoch)
         phase = self._phase(max(enough, self.recipe.train.epochs))
         train_phases([phase], None, resume=False, progress=SILENT, stop_at=1)
-        start = time.perf_counter()
+        start = _budget.now()
         train_phases([phase], None, resume=False, progress=SILENT, stop_at=TIMED_STEPS)
-        self.seconds_per_step = (time.perf_counter() - start) / TIMED_STEPS
+        self.seconds_per_step = (_budget.now() - start) / TIMED_STEPS
         self._objective = None
         return self.seconds_per_step
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from aekit.io.atomic import atomic_file
 from aekit.io.manifests import checksums
 from aekit.progress import NestedProgress, Progress
 from aekit.workflows.fitting import fit
+from aekit.workflows.tuning import _budget
 from aekit.workflows.tuning._problem import Problem
 from aekit.workflows.tuning._scoring import EVALUATOR_OF, RECONSTRUCTION, Criterion
 
@@ -31,16 +31,14 @@ UNLABELED = ("kmeans",)
 MAX_LABEL_FREE = 1000
 
 
-def fit_run(
-    folder: Path, problem: Problem, settings: Mapping[str, Any], progress: Progress
-) -> float:
+def fit_run(folder: Path, problem: Problem, settings: Mapping[str, Any], progress: Progress) -> float:
     """Train a recipe on everything but the test part, or go on with it; return the seconds of this call."""
-    start = time.perf_counter()
+    start = _budget.now()
     overrides = {name: value for name, value in settings.items() if not name.startswith("data.")}
     overrides |= {"data.source": problem.name, "train.seed": problem.seed}
     resume = (folder / "recipe.toml").exists()
     fit(problem.refitted_source, overrides=overrides, out=folder, resume=resume, report=False, progress=progress)
-    return time.perf_counter() - start
+    return _budget.now() - start
 
 
 def judge(folder: Path, problem: Problem, criterion: Criterion, progress: Progress) -> float:
@@ -48,10 +46,10 @@ def judge(folder: Path, problem: Problem, criterion: Criterion, progress: Progre
 
     Its ``results.json`` gets the evaluation, ``test-scores.npy`` the scores of single samples.
     """
-    start = time.perf_counter()
+    start = _budget.now()
     results = read_results(folder)
     if "evaluation" in results:
-        return time.perf_counter() - start
+        return _budget.now() - start
     encoder = load(folder, device=problem.device)
     embeddings = encoder.embed(problem.refitted_source, precision="fp32", progress=progress)
     origin = embeddings.source()
@@ -82,7 +80,7 @@ def judge(folder: Path, problem: Problem, criterion: Criterion, progress: Progre
     results["sha256"] |= checksums(folder, [FILE])
     results["evaluation"] = evaluation.to_dict()
     write_results(folder, results)
-    return time.perf_counter() - start
+    return _budget.now() - start
 
 
 def evaluators_of(criterion: Criterion) -> list[str]:

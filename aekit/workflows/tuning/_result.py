@@ -75,7 +75,9 @@ class Tuning:
     @cached_property
     def comparison(self) -> Comparison:
         """The winner, the default recipe and the baselines on the test part."""
-        return compare([self.folder / DEFAULT_RUN] if self.is_default else [self.folder / BEST, self.folder / DEFAULT_RUN])
+        return compare(
+            [self.folder / DEFAULT_RUN] if self.is_default else [self.folder / BEST, self.folder / DEFAULT_RUN]
+        )
 
     def sentences(self) -> list[str]:
         """Return what won, by how much, and what more time would bring, with its uncertainty."""
@@ -114,6 +116,8 @@ class Tuning:
         to_the_end = self.counts.get("complete", 0)
         stopped = f"{to_the_end} trained to the end, {self.counts.get('pruned', 0)} stopped early"
         failed = f", {self.counts['fail']} left out" if self.counts.get("fail") else ""
+        if tried == 1:
+            return f"There was time for the default recipe alone, with {self.validation:.3f} by {self.criterion}."
         return (
             f"{'The default recipe' if self.is_default else self.winner} won among {tried} candidates ({stopped}{failed}) "
             f"with {self.validation:.3f} by {self.criterion}."
@@ -131,7 +135,9 @@ class Tuning:
             against = f"the default recipe {self.default.value:.3f}, a difference of {_signed(self.difference)}{clear}"
         chosen = ""
         if self.optimism is not None:
-            chosen = f"; having chosen among the candidates makes its validation score about {self.optimism:.3f} too high"
+            chosen = (
+                f"; having chosen among the candidates makes its validation score about {self.optimism:.3f} too high"
+            )
         return f"{test}; {against}{chosen}."
 
     def _more_time(self) -> str:

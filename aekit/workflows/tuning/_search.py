@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from aekit.errors import AekitError
 from aekit.io.atomic import atomic_file
 from aekit.progress import Progress
 from aekit.workflows.saved_run import one_line
+from aekit.workflows.tuning import _budget
 from aekit.workflows.tuning._budget import RUNGS, Budget
 from aekit.workflows.tuning._candidate import Candidate
 from aekit.workflows.tuning._problem import Problem
@@ -48,7 +48,7 @@ class Search:
     folder: Path
     problem: Problem
     criterion: Criterion
-    fixed: Mapping[str, Any]
+    fixed: dict[str, Any]
     study: Study
     budget: Budget
     state: SearchState
@@ -63,9 +63,7 @@ class Search:
     def run(self) -> None:
         """Work on candidates until there is only the time left that the end needs."""
         while self.budget.has(self.budget.training * RUNGS[0] + self.scoring, self.growth, self._wider()):
-            trial = self.study.next()
-            if not self._work_on(trial):
-                return
+            self._work_on(self.study.next())
             self.state.save(self.budget)
 
     def _wider(self) -> float:
@@ -74,8 +72,8 @@ class Search:
         seconds = best.user_attrs.get("scoring", self.scoring) if best is not None else self.scoring
         return seconds / max(self.scoring, 1e-9)
 
-    def _work_on(self, trial: Any) -> bool:
-        """Build, train and score a candidate; return False if the time is over."""
+    def _work_on(self, trial: Any) -> None:
+        """Build, train and score a candidate, or record why that fails."""
         title = f"candidate {trial.number}"
         try:
             settings = self.study.space.suggest(trial)
@@ -83,23 +81,23 @@ class Search:
             candidate = Candidate(self.problem, self.fixed | settings)
             self._set_epochs(trial, candidate, settings)
         except (AekitError, ValueError, RuntimeError) as error:
-            return self._failed(trial, title, error)
+            self._failed(trial, title, error)
+            return
         if candidate.trains and candidate.seconds_per_step * candidate.steps_per_epoch > (
             TOO_SLOW * self.budget.training
         ):
             self.study.finish(trial, "fail", reason="one epoch takes longer than the budget allows")
             self.progress.say(f"{title}: {named}: left out, one epoch takes too long")
-            return True
+            return
         try:
-            return self._climb(trial, candidate, f"{title}: {named}")
+            self._climb(trial, candidate, f"{title}: {named}")
         except (AekitError, ValueError, RuntimeError) as error:
-            return self._failed(trial, f"{title}: {named}", error)
+            self._failed(trial, f"{title}: {named}", error)
 
-    def _failed(self, trial: Any, title: str, error: Exception) -> bool:
+    def _failed(self, trial: Any, title: str, error: Exception) -> None:
         self.study.finish(trial, "fail", reason=one_line(error))
         self.progress.say(f"{title}: left out, {one_line(error)}")
         self._remove_checkpoint(trial)
-        return True
 
     def _set_epochs(self, trial: Any, candidate: Candidate, settings: dict[str, Any]) -> None:
         """Choose the epochs of a candidate by its speed, and record its settings; an interrupted one keeps its own."""
@@ -118,8 +116,8 @@ class Search:
         trial.set_user_attr("seconds_per_step", candidate.seconds_per_step)
         trial.set_user_attr("settings", json.dumps(settings | {"train.epochs": epochs}))
 
-    def _climb(self, trial: Any, candidate: Candidate, title: str) -> bool:
-        """Train a candidate from rung to rung, as long as it is among the best; return False if the time is over."""
+    def _climb(self, trial: Any, candidate: Candidate, title: str) -> None:
+        """Train a candidate from rung to rung, as long as it is among the best and there is time."""
         folder = self.folder / TRIALS / f"{trial.number:03d}"
         reached = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         value, before = 0.0, 0
@@ -131,14 +129,15 @@ class Search:
                 seconds = (step - before) * candidate.seconds_per_step
                 scoring = trial.user_attrs.get("scoring", self.scoring)
                 if trial.number and not self.budget.has(seconds + scoring, self.growth, self._wider()):
-                    self.study.finish(trial, "pruned", reason="the time was over")
+                    self.study.finish(trial, "pruned", reason=f"no time for {fraction:.0%} of its training")
+                    self.progress.say(f"{title}: {value:.4f}, no time for {fraction:.0%} of its training")
                     self._remove_checkpoint(trial)
-                    return False
+                    return
                 self.state.save(self.budget)
                 candidate.train_to(step, folder)
-                start = time.perf_counter()
+                start = _budget.now()
                 scored = self.criterion.score(candidate.objective, self.problem)
-                trial.set_user_attr("scoring", time.perf_counter() - start)
+                trial.set_user_attr("scoring", _budget.now() - start)
                 trial.set_user_attr("dim", scored.dim)
                 value, before = scored.value, step
                 if scored.samples is not None:
@@ -148,11 +147,10 @@ class Search:
                 self.study.finish(trial, "pruned", reason=f"not among the best third after {fraction:.0%}")
                 self.progress.say(f"{title}: {value:.4f} after {fraction:.0%}, stopped")
                 self._remove_checkpoint(trial)
-                return True
+                return
         self.study.finish(trial, "complete", value)
         self.progress.say(f"{title}: {value:.4f}")
         self._remove_checkpoint(trial)
-        return True
 
     def _report(self, trial: Any, number: int, value: float, candidate: Candidate) -> None:
         """Record a score; that of a candidate that is not trained holds for all rungs."""
@@ -187,8 +185,6 @@ def measure_default(problem: Problem, criterion: Criterion, fixed: Mapping[str, 
     candidate = Candidate(problem, fixed)
     candidate.measure()
     criterion.score(candidate.objective, problem)  # reads the samples
-    start = time.perf_counter()
+    start = _budget.now()
     criterion.score(candidate.objective, problem)
-    return candidate, time.perf_counter() - start
-
-
+    return candidate, _budget.now() - start

@@ -171,7 +171,8 @@ def _is_zoo(plugin: Plugin) -> bool:
     except AekitError:
         return False
     function = getattr(factory, "pretrained_at_hand", None)
-    return function is not None and getattr(function, "__func__", None) is not Backbone.pretrained_at_hand.__func__
+    inherited: Any = Backbone.pretrained_at_hand
+    return function is not None and getattr(function, "__func__", None) is not inherited.__func__
 
 
 def _pretrained(plugin: Plugin, title: str, spec: SampleSpec) -> dict[str, dict[str, Any]]:

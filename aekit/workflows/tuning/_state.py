@@ -25,6 +25,7 @@ class SearchState:
         measured: seconds that were measured, by name.
         spent: seconds that all calls took.
         result: the result, once there is one.
+        facts: by which a later call recognizes the data.
     """
 
     folder: Path
@@ -32,11 +33,12 @@ class SearchState:
     measured: dict[str, float] = field(default_factory=dict)
     spent: float = 0.0
     result: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def save(self, budget: Budget) -> None:
         """Write it, with the time that is spent by now."""
         self.spent = budget.spent
-        names = ("settings", "measured", "spent", "result")
+        names = ("settings", "measured", "spent", "result", "facts")
         write_json(self.folder / STATE, {"format": FORMAT} | {name: getattr(self, name) for name in names})
 
 
@@ -57,7 +59,9 @@ def open_state(folder: Path, settings: dict[str, Any]) -> SearchState:
         return SearchState(folder, settings)
     try:
         record = json.loads(path.read_text("utf-8"))
-        state = SearchState(folder, record["settings"], record["measured"], float(record["spent"]), record["result"])
+        values = (record[name] for name in ("settings", "measured", "spent", "result", "facts"))
+        state = SearchState(folder, *values)
+        state.spent = float(state.spent)
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         raise OutputError(f"{path}: is damaged; choose another folder with -o") from None
     known = json.loads(json.dumps(settings))

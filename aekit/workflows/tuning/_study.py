@@ -93,9 +93,12 @@ def last_rung(trial: Any) -> tuple[int, float] | None:
 
 
 def best_trial(trials: list[Any]) -> Any | None:
-    """Return the candidate with the best score of those that reached the highest rung; of equal ones the first."""
+    """Return the candidate with the best score at its last rung; of equal ones that with the higher rung, then the first.
+
+    One that was stopped early counts with the score that it had: trained to the end it is rarely worse.
+    """
     scored = [(trial, last_rung(trial)) for trial in trials]
-    ranked = [(rung[0], rung[1], -trial.number, trial) for trial, rung in scored if rung and np.isfinite(rung[1])]
+    ranked = [(rung[1], rung[0], -trial.number, trial) for trial, rung in scored if rung and np.isfinite(rung[1])]
     return max(ranked, key=lambda entry: entry[:3])[3] if ranked else None
 
 

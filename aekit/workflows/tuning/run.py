@@ -49,6 +49,7 @@ def tune(
     overrides: Mapping[str, Any] | None = None,
     device: str | None = None,
     seed: int = 0,
+    started: float | None = None,
     progress: ProgressOption = None,
 ) -> Tuning:
     """Search for the best recipe within a time budget, train the winner, and judge it by samples that no candidate saw.
@@ -71,6 +72,7 @@ def tune(
         overrides: recipe settings of all candidates, by dotted names, which are not searched.
         device: device to train on.
         seed: seed of the split, the search and all trainings.
+        started: when the time began to run, as `time.monotonic`; default: with the call.
         progress: shows choices and a line per candidate, as in `aekit.fit`.
 
     Returns:
@@ -89,6 +91,7 @@ def tune(
     if not 0 < minutes <= 60 * 24 * 30:
         raise RecipeError([f"minutes = {minutes!r}: expected a positive number"])
     budget, folder = Budget(60 * minutes), Path(out)
+    budget.start = budget.start if started is None else started
     fixed = recipe_settings({}, None, {"device": device}, dict(overrides or {}))
     competing = _user_recipes(recipes)
     name = data_name(data)
@@ -139,9 +142,9 @@ class _Tuner:
 
     def run(self) -> Tuning:
         facts = data_facts(self.problem.source, self.problem.samples)
-        known = self.state.settings.get("facts")
-        if known:
-            check_same_data(self.folder, known, facts)
+        if self.state.facts:
+            check_same_data(self.folder, self.state.facts, facts)
+        self.state.facts = facts
         self._measure()
         self._default()
         reconstructs = self.criterion.name == RECONSTRUCTION
@@ -178,7 +181,9 @@ class _Tuner:
             measured |= {"training": self.budget.training, "scoring": scoring, "epochs": epochs}
             if epochs < default.recipe.train.epochs:
                 usual = default.recipe.train.epochs
-                self.progress.say(f"the default recipe gets {epochs} of its {usual} epochs, as each candidate has as long")
+                self.progress.say(
+                    f"the default recipe gets {epochs} of its {usual} epochs, as each candidate has as long"
+                )
         self.budget.training = measured["training"]
         self.budget.judgement = measured.get("judgement", 0.0)
         minutes = self.budget.seconds / 60
@@ -230,7 +235,9 @@ class _Tuner:
             left = self.budget.left - self.budget.judgement
             possible = max(1, int(left / (seconds * candidate.steps_per_refitted_epoch())))
             if possible < settings["train.epochs"]:
-                warn(f"tune: the time is short: the winner is trained for {possible} of {settings['train.epochs']} epochs")
+                warn(
+                    f"tune: the time is short: the winner is trained for {possible} of {settings['train.epochs']} epochs"
+                )
                 settings = settings | {"train.epochs": possible}
         self.progress.say(f"training the winner on {self.problem.refitted_count} samples, and judging it")
         fit_run(folder, self.problem, self.fixed | settings, self.quiet)
