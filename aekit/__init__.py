@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from aekit.workflows.fitting import fit as fit
     from aekit.workflows.saved_run import make_report as make_report
     from aekit.workflows.transformer import AekitTransformer as AekitTransformer
+    from aekit.workflows.tuning.run import Tuning as Tuning, tune as tune
 
 # Resolved on first use, so that `import aekit` stays free of torch.
 _HOMES = {
@@ -77,6 +78,7 @@ _HOMES = {
     "aekit.workflows.fitting": "fit",
     "aekit.workflows.saved_run": "make_report",
     "aekit.workflows.transformer": "AekitTransformer",
+    "aekit.workflows.tuning.run": "Tuning tune",
 }
 
 if not TYPE_CHECKING:

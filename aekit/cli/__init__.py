@@ -37,6 +37,7 @@ COMMANDS = {
     "apply": "reconstruct, denoise, restore, sample or interpolate with a trained run",
     "compare": "compare runs and test which differences are significant",
     "bench": "fit recipes over several seeds and compare them",
+    "tune": "search for the best recipe within a time budget",
     "map": "draw embeddings as a 2-D map",
     "explore": "export embeddings with thumbnails for Embedding Atlas or TensorBoard",
     "cluster": "cluster embeddings",

@@ -72,6 +72,17 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not load pretrained weights")
 
+    @classmethod
+    def pretrained_at_hand(cls, spec: SampleSpec) -> list[dict[str, Any]]:
+        """Return options of the backbone for which `load_pretrained` loads ``"pretrained"`` weights without a download.
+
+        `aekit.tune` tries each without training it. A backbone that defines this competes with pretrained weights alone.
+
+        Args:
+            spec: spec of the samples.
+        """
+        return []
+
     def mirror(self, stage: int) -> nn.Module:
         """Return a module from the output of stage number `stage` back to its input, before any norm and activation.
 

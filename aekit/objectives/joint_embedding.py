@@ -22,7 +22,12 @@ from aekit.registry.options import Field
 
 Momentum = Annotated[
     float,
-    Field(ge=0, le=1, description="momentum of the teacher, the fraction kept per step; rises to 1 on a half cosine"),
+    Field(
+        ge=0,
+        le=1,
+        description="momentum of the teacher, the fraction kept per step; rises to 1 on a half cosine",
+        json_schema_extra={"search": [0.9, 0.97, 0.99, 0.996]},
+    ),
 ]
 
 P = ParamSpec("P")

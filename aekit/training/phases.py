@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,9 @@ def make_phases(
     return phases
 
 
-def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, progress: Progress) -> TrainingResult:
+def train_phases(
+    phases: Sequence[Phase], folder: Path | None, *, resume: bool, progress: Progress, stop_at: int | None = None
+) -> TrainingResult:
     """Train all phases, which share their networks.
 
     Args:
@@ -115,6 +118,7 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
         resume: load the checkpoint in `folder`, if there is one.
         progress: receives a bar for each phase, and a line about its time if it takes long; none on resuming, when the
             settings that lower it are fixed.
+        stop_at: number of steps after which to stop, with a checkpoint from which `resume` goes on; None: train to the end.
 
     Raises:
         RecipeError: the optimizer cannot train the objective.
@@ -147,16 +151,23 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
             epochs, settings = phase.settings.epochs, phase.lowered_by
             cost = None if resume else CostEstimate(phase.title, epochs=epochs, steps=phase.steps, settings=settings)
             kept = checkpoint if writes else None
-            for record in run_phase(phase, state, kept, progress, before=done, total=total):
+            enough = partial(_has_reached, state, None if stop_at is None else stop_at - done)
+            for record in run_phase(phase, state, kept, progress, before=done, total=total, enough=enough):
                 log.write(record, last=record["step"] == total)
                 if cost and (line := cost.after_step(time.monotonic())):
                     progress.say(line)
             check_same_state(phase.objective, ranks)
             done, seconds = done + phase.steps, state.seconds
+            if stop_at is not None and done >= stop_at:
+                break
     finally:
         if log:
             log.close()
     return TrainingResult(log.last_loss if log else None, seconds)
+
+
+def _has_reached(state: State, step: int | None) -> bool:
+    return step is not None and state.step >= step
 
 
 def _check(phase: Phase) -> None:

@@ -67,8 +67,8 @@ def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int =
         if len(before) <= NEIGHBORS + 1:
             return CheckResult(notes=[f"stability was not measured, as {len(before)} samples are too few"])
         if not prefix:
-            values["alignment"] = float(np.square(_unit(before) - _unit(after)).sum(axis=1).mean())
-        values |= {f"{prefix}{name}": value for name, value in _neighbor_fractions(before, after).items()}
+            values["alignment"] = float(np.square(unit_rows(before) - unit_rows(after)).sum(axis=1).mean())
+        values |= {f"{prefix}{name}": value for name, value in neighbor_fractions(before, after).items()}
     warnings = []
     if values["neighbors_kept"] < min(MIN_NEIGHBORS_KEPT, 0.5 * values["raw_neighbors_kept"]):
         warnings.append(
@@ -96,7 +96,7 @@ def _shift(x: Tensor, generator: torch.Generator) -> Tensor:
     return x
 
 
-def _neighbor_fractions(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+def neighbor_fractions(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """Compare the neighbors of samples and of their perturbed copies, both (N, D)."""
     neighbors = nearest_other_rows(before)
     _, positions = nearest_neighbors(after, before, NEIGHBORS + 1, metric="l2")
@@ -108,5 +108,6 @@ def _neighbor_fractions(before: np.ndarray, after: np.ndarray) -> dict[str, floa
     return {"neighbors_kept": float(np.mean(shared)) / NEIGHBORS, "retrieved": retrieved}
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Scale (N, D) rows to length 1."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -34,10 +34,14 @@ class Conv(Backbone):
         *,
         channels: Annotated[
             list[Annotated[int, Field(ge=1)]] | None,
-            Field(description="channels of each stage; by default 32, 64, 128, 256, ... until the map is about 4 x 4"),
+            Field(
+                description="channels of each stage; by default 32, 64, 128, 256, ... until the map is about 4 x 4",
+                json_schema_extra={"search": [None, [16, 32], [64, 128], [64, 128, 256]]},
+            ),
         ] = None,
         activation: Annotated[
-            Literal["relu", "gelu", "silu", "sigmoid", "tanh"], Field(description="activation after each stage")
+            Literal["relu", "gelu", "silu", "sigmoid", "tanh"],
+            Field(description="activation after each stage", json_schema_extra={"search": ["relu", "gelu", "silu"]}),
         ] = "gelu",
         norm: Annotated[Literal["batch", "group", "none"], Field(description="norm before the activation")] = "batch",
         tied: Annotated[bool, Field(description="use the encoder's weights, transposed, in the decoder")] = False,

@@ -23,10 +23,16 @@ class MLP(Backbone):
         *,
         hidden: Annotated[
             list[Annotated[int, Field(ge=1)]] | None,
-            Field(description="widths of the hidden layers; by default two, the second one narrower"),
+            Field(
+                description="widths of the hidden layers; by default two, the second one narrower",
+                json_schema_extra={"search": [None, [64], [256], [128, 128], [512, 256]]},
+            ),
         ] = None,
         activation: Annotated[
-            Literal["relu", "gelu", "sigmoid", "tanh", "none"], Field(description="activation after each hidden layer")
+            Literal["relu", "gelu", "sigmoid", "tanh", "none"],
+            Field(
+                description="activation after each hidden layer", json_schema_extra={"search": ["relu", "gelu", "tanh"]}
+            ),
         ] = "relu",
         tied: Annotated[bool, Field(description="use the encoder's weights, transposed, in the decoder")] = False,
     ) -> None:

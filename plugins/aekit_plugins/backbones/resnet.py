@@ -37,7 +37,9 @@ class ResNet(Backbone):
             list[Annotated[int, Field(ge=1)]] | None,
             Field(min_length=1, description="residual blocks per group; by default 2, 2, 2, 2"),
         ] = None,
-        width: Annotated[int, Field(ge=1, description="channels of the first group")] = 64,
+        width: Annotated[
+            int, Field(ge=1, description="channels of the first group", json_schema_extra={"search": [16, 32, 64]})
+        ] = 64,
         stem: Annotated[
             Literal["auto", "small", "large"], Field(description="stem; auto: small if the shorter side is at most 64")
         ] = "auto",

@@ -101,6 +101,19 @@ class Timm(Backbone):
             filter(None, [f"{model}: {stages}", preprocessing_advice(spec, self.size, **self.framing)])
         )
 
+    @classmethod
+    def pretrained_at_hand(cls, spec: SampleSpec) -> list[dict[str, Any]]:
+        """Return the networks whose weights are in the cache of the Hugging Face hub, from which timm loads them."""
+        from huggingface_hub import CacheNotFound, scan_cache_dir
+
+        try:
+            cached = {repo.repo_id for repo in scan_cache_dir().repos if repo.size_on_disk}
+        except CacheNotFound:
+            return []
+        timm = _timm()
+        configs = {name: timm.models.get_pretrained_cfg(name) for name in timm.list_models(pretrained=True)}
+        return [{"model": name} for name, config in configs.items() if config and config.hf_hub_id in cached]
+
     def load_pretrained(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
         setting = f"encoder.weights = {where!r}"
         if not preprocess.unit:

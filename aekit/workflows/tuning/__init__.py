@@ -1,0 +1,1 @@
+"""Search for the recipe of the best encoder within a time budget."""

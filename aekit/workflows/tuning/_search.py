@@ -1,0 +1,190 @@
+"""Work on candidates, one after the other, as long as the budget allows."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.errors import AekitError
+from aekit.io.atomic import atomic_file
+from aekit.progress import Progress
+from aekit.workflows.saved_run import one_line
+from aekit.workflows.tuning import _budget
+from aekit.workflows.tuning._budget import RUNGS, Budget
+from aekit.workflows.tuning._candidate import Candidate
+from aekit.workflows.tuning._problem import Problem
+from aekit.workflows.tuning._scoring import Criterion
+from aekit.workflows.tuning._state import SearchState
+from aekit.workflows.tuning._study import STEPS, Study, best_trial
+
+TRIALS = "trials"
+TOO_SLOW = 2.0
+"""Time of one epoch, as a multiple of that of a whole training, from which a candidate is too slow."""
+
+
+@dataclass
+class Search:
+    """A search for the best candidate.
+
+    Attributes:
+        folder: folder of the search.
+        problem: the data.
+        criterion: what decides.
+        fixed: settings of all candidates.
+        study: the candidates so far.
+        budget: the time.
+        state: what the folder keeps about the search.
+        scoring: seconds of scoring the default recipe.
+        progress: receives a line for each candidate.
+    """
+
+    folder: Path
+    problem: Problem
+    criterion: Criterion
+    fixed: dict[str, Any]
+    study: Study
+    budget: Budget
+    state: SearchState
+    scoring: float
+    progress: Progress
+
+    @property
+    def growth(self) -> float:
+        """Samples of the refitted winner, relative to those of a candidate."""
+        return self.problem.refitted_count / len(self.problem.training_rows)
+
+    def run(self) -> None:
+        """Work on candidates until there is only the time left that the end needs."""
+        while self.budget.has(self.budget.training * RUNGS[0] + self.scoring, self.growth, self._wider()):
+            self._work_on(self.study.next())
+            self.state.save(self.budget)
+
+    def _wider(self) -> float:
+        """Return the time of scoring the best candidate so far, relative to that of the default recipe."""
+        best = best_trial(self.study.trials())
+        seconds = best.user_attrs.get("scoring", self.scoring) if best is not None else self.scoring
+        return seconds / max(self.scoring, 1e-9)
+
+    def _work_on(self, trial: Any) -> None:
+        """Build, train and score a candidate, or record why that fails."""
+        title = f"candidate {trial.number}"
+        try:
+            settings = self.study.space.suggest(trial)
+            named = self._title(trial, settings)
+            candidate = Candidate(self.problem, self.fixed | settings)
+            self._set_epochs(trial, candidate, settings)
+        except (AekitError, ValueError, RuntimeError) as error:
+            self._failed(trial, title, error)
+            return
+        if candidate.trains and candidate.seconds_per_step * candidate.steps_per_epoch > (
+            TOO_SLOW * self.budget.training
+        ):
+            self.study.finish(trial, "fail", reason="one epoch takes longer than the budget allows")
+            self.progress.say(f"{title}: {named}: left out, one epoch takes too long")
+            return
+        try:
+            self._climb(trial, candidate, f"{title}: {named}")
+        except (AekitError, ValueError, RuntimeError) as error:
+            self._failed(trial, f"{title}: {named}", error)
+
+    def _failed(self, trial: Any, title: str, error: Exception) -> None:
+        self.study.finish(trial, "fail", reason=one_line(error))
+        self.progress.say(f"{title}: left out, {one_line(error)}")
+        self._remove_checkpoint(trial)
+
+    def _set_epochs(self, trial: Any, candidate: Candidate, settings: dict[str, Any]) -> None:
+        """Choose the epochs of a candidate by its speed, and record its settings; an interrupted one keeps its own."""
+        known = trial.user_attrs.get("settings")
+        if known is not None:
+            candidate.seconds_per_step = trial.user_attrs["seconds_per_step"]
+            candidate.set_epochs(json.loads(known)["train.epochs"])
+            return
+        candidate.measure()
+        epochs = settings.get("train.epochs", self.fixed.get("train.epochs"))
+        if epochs is None:
+            epochs = candidate.epochs_in(self.budget.training)
+            if trial.number == 0:
+                epochs = min(epochs, candidate.recipe.train.epochs)
+        candidate.set_epochs(epochs)
+        trial.set_user_attr("seconds_per_step", candidate.seconds_per_step)
+        trial.set_user_attr("settings", json.dumps(settings | {"train.epochs": epochs}))
+
+    def _climb(self, trial: Any, candidate: Candidate, title: str) -> None:
+        """Train a candidate from rung to rung, as long as it is among the best and there is time."""
+        folder = self.folder / TRIALS / f"{trial.number:03d}"
+        reached = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        value, before = 0.0, 0
+        for number, fraction in enumerate(RUNGS):
+            step = max(1, math.ceil(fraction * candidate.steps)) if candidate.trains else 0
+            if STEPS[number] in reached:
+                value, before = reached[STEPS[number]], step
+            else:
+                seconds = (step - before) * candidate.seconds_per_step
+                scoring = trial.user_attrs.get("scoring", self.scoring)
+                if trial.number and not self.budget.has(seconds + scoring, self.growth, self._wider()):
+                    self.study.finish(trial, "pruned", reason=f"no time for {fraction:.0%} of its training")
+                    self.progress.say(f"{title}: {value:.4f}, no time for {fraction:.0%} of its training")
+                    self._remove_checkpoint(trial)
+                    return
+                self.state.save(self.budget)
+                candidate.train_to(step, folder)
+                start = _budget.now()
+                scored = self.criterion.score(candidate.objective, self.problem)
+                trial.set_user_attr("scoring", _budget.now() - start)
+                trial.set_user_attr("dim", scored.dim)
+                value, before = scored.value, step
+                if scored.samples is not None:
+                    self._save_scores(folder, number, scored.samples)
+                self._report(trial, number, value, candidate)
+            if number < len(RUNGS) - 1 and candidate.trains and trial.number and trial.should_prune():
+                self.study.finish(trial, "pruned", reason=f"not among the best third after {fraction:.0%}")
+                self.progress.say(f"{title}: {value:.4f} after {fraction:.0%}, stopped")
+                self._remove_checkpoint(trial)
+                return
+        self.study.finish(trial, "complete", value)
+        self.progress.say(f"{title}: {value:.4f}")
+        self._remove_checkpoint(trial)
+
+    def _report(self, trial: Any, number: int, value: float, candidate: Candidate) -> None:
+        """Record a score; that of a candidate that is not trained holds for all rungs."""
+        for step in [STEPS[number]] if candidate.trains else STEPS[number:]:
+            trial.report(value, step=step)
+            if not candidate.trains:
+                trial.should_prune()  # which records the rung, for the candidates after it
+
+    @staticmethod
+    def _save_scores(folder: Path, number: int, scores: np.ndarray) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / f"scores-{number}.npy") as part, part.open("wb") as file:
+            np.save(file, scores.astype(np.float64))
+
+    def _remove_checkpoint(self, trial: Any) -> None:
+        shutil.rmtree(self.folder / TRIALS / f"{trial.number:03d}" / "checkpoint", ignore_errors=True)
+
+    def _title(self, trial: Any, settings: Mapping[str, Any]) -> str:
+        objective = trial.params.get("objective", "default").removeprefix("variant ").removeprefix("pretext ")
+        backbone = settings.get("encoder.backbone")
+        return f"{objective} on {backbone}" if backbone and not objective.startswith("pretrained") else objective
+
+
+def load_scores(folder: Path, number: int, rung: int) -> np.ndarray | None:
+    """Return the scores of the validation samples by a candidate after a rung, or None."""
+    path = folder / TRIALS / f"{number:03d}" / f"scores-{rung}.npy"
+    return np.load(path, allow_pickle=False) if path.is_file() else None
+
+
+def measure_default(problem: Problem, criterion: Criterion, fixed: Mapping[str, Any]) -> tuple[Candidate, float]:
+    """Time the default recipe: return it with its seconds per step, and the seconds of scoring it."""
+    candidate = Candidate(problem, fixed)
+    candidate.measure()
+    criterion.score(candidate.objective, problem)  # reads the samples
+    start = _budget.now()
+    criterion.score(candidate.objective, problem)
+    return candidate, _budget.now() - start

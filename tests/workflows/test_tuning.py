@@ -1,0 +1,350 @@
+"""Test the search within a time budget: its space, its candidates, its honesty, and that it goes on where it was killed.
+
+The clock is a counter, so that the tests do not depend on the load of the machine: a look at it takes `TICK` seconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import Said
+
+import aekit
+from aekit.data.spec import SampleSpec
+from aekit.errors import AekitError, DataError, OutputError, RecipeError
+from aekit.plugin import Backbone, Field, Variant
+from aekit.progress import SILENT
+from aekit.registry.search_space import Choices, Range, search_space
+from aekit.workflows.tuning import _budget, _scoring
+from aekit.workflows.tuning._budget import Budget
+from aekit.workflows.tuning._candidate import Candidate
+from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism
+from aekit.workflows.tuning._problem import make_problem
+from aekit.workflows.tuning._space import Space
+from aekit.workflows.tuning._study import Study, best_trial
+
+pytest.importorskip("optuna")
+
+TICK = 0.15
+SETTINGS = {"train.epochs": 2, "train.batch_size": 16}
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(_budget, "now", lambda: TICK * next(ticks))
+
+
+@pytest.fixture
+def pets() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(["cat", "dog", "eel"], 50)
+    x = generator.normal(size=(150, 8)) + 2 * (labels == "dog")[:, None] + np.eye(8)[0] * 3 * (labels == "eel")[:, None]
+    return x.astype(np.float32), labels
+
+
+def tuned(pets: tuple[np.ndarray, np.ndarray], out: Path, **options: Any) -> Any:
+    x, labels = pets
+    options = {"minutes": 0.2, "labels": labels, "overrides": SETTINGS, "progress": False} | options
+    return aekit.tune(x, out, **options)
+
+
+def test_the_winner_is_trained_judged_and_told(pets: Any, tmp_path: Path) -> None:
+    said = Said()
+    result = tuned(pets, tmp_path / "runs", progress=said)
+    assert sum(result.counts.values()) > 3
+    assert result.seconds <= 60 * result.minutes * 1.1
+    scores = [row["score"] for row in result.candidates if row["score"] is not None]
+    assert result.validation == max(scores)
+    assert result.test.low <= result.test.value <= result.test.high
+    assert (tmp_path / "runs" / "best.toml").is_file()
+    assert result.encoder.embed(pets[0]).vectors.shape[0] == 150
+    won, by_how_much, more = result.sentences()
+    assert "won among" in won and "which no candidate saw" in by_how_much and more.endswith(".")
+    table = result.comparison.tables[0]
+    assert {"raw", "random"} <= {row.name.split()[0] for row in table.rows if row.is_baseline}
+    again = tuned(pets, tmp_path / "runs")
+    assert again.to_dict() == json.loads(json.dumps(result.to_dict()))
+
+
+def test_the_recipe_of_the_winner_is_a_recipe(tmp_path: Path) -> None:
+    result = aekit.tune("sklearn:iris", tmp_path / "runs", minutes=0.2, overrides=SETTINGS, progress=False)
+    encoder = aekit.fit(str(tmp_path / "runs" / "best.toml"), out=tmp_path / "again", report=False)
+    trained = json.loads((result.run / "results.json").read_text())["recipe"]
+    again = json.loads((tmp_path / "again" / "results.json").read_text())["recipe"]
+    for section in ("encoder", "objective"):
+        assert again[section] == trained[section]
+    assert again["train"]["epochs"] == trained["train"]["epochs"]
+    assert encoder.dim == result.encoder.dim
+
+
+def test_no_candidate_sees_the_test_part_nor_the_validation_part(pets: Any) -> None:
+    source, targets = _opened(pets)
+    problem = make_problem("pets", source, targets, _cpu(), 0, SILENT)
+    trained = set(problem.samples.rows.tolist())
+    assert not trained & {*problem.split.test.tolist(), *problem.split.validation.tolist()}
+    samples, split = problem.scored
+    assert set(samples.rows[split.test].tolist()) <= set(problem.split.validation.tolist())
+    assert not set(samples.rows.tolist()) & set(problem.split.test.tolist())
+    refitted = problem.refitted_source
+    assert set(refitted.rows_of("test").tolist()) == set(problem.split.test.tolist())
+    assert source.splits is None  # the user's own source is as it was
+
+
+def test_the_own_split_of_a_data_set_is_kept(pets: Any) -> None:
+    source, targets = _opened(pets)
+    source.splits = np.array(["train"] * 100 + ["test"] * 50)[np.random.default_rng(1).permutation(150)]
+    problem = make_problem("pets", source, targets, _cpu(), 0, SILENT)
+    assert problem.refitted_source is source
+    assert set(problem.split.test.tolist()) == set(np.flatnonzero(source.splits == "test").tolist())
+    assert not set(problem.training_rows.tolist()) & set(problem.split.test.tolist())
+
+
+def test_a_killed_search_goes_on_and_repeats_nothing(
+    pets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    score = _scoring.Criterion.score
+
+    def interrupted(self: Any, objective: Any, problem: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 6:  # two to measure, three of the default recipe, one of the next candidate
+            raise KeyboardInterrupt
+        return score(self, objective, problem)
+
+    monkeypatch.setattr(_scoring.Criterion, "score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(pets, tmp_path / "runs")
+    spent = json.loads((tmp_path / "runs" / "tune.json").read_text())["spent"]
+    assert spent > 0
+    with (tmp_path / "runs" / "journal.log").open("a") as file:
+        file.write('{"op_code": 4, "torn')  # a process killed while it wrote
+    trained: list[tuple[str, int]] = []
+    train_to = Candidate.train_to
+    monkeypatch.setattr(_scoring.Criterion, "score", score)
+    monkeypatch.setattr(
+        Candidate, "train_to", lambda self, step, folder: (trained.append((folder.name, step)), train_to(self, step, folder))[1]
+    )
+    result = tuned(pets, tmp_path / "runs")
+    assert "000" not in {name for name, _ in trained}
+    assert trained[0][0] == "001" and len(set(trained)) == len(trained)
+    assert result.seconds > spent
+    assert [row["number"] for row in result.candidates] == list(range(len(result.candidates)))
+    assert result.candidates[0]["candidate"] == "default" and result.candidates[0]["outcome"] == "complete"
+
+
+def test_another_search_is_refused(pets: Any, tmp_path: Path) -> None:
+    tuned(pets, tmp_path / "runs")
+    with pytest.raises(OutputError, match="seed was 0, is 1"):
+        tuned(pets, tmp_path / "runs", seed=1)
+    with pytest.raises(OutputError, match=r"minutes was 0.2, is 0.3"):
+        tuned(pets, tmp_path / "runs", minutes=0.3)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(OutputError, match="is not empty"):
+        tuned(pets, tmp_path / "other")
+    (tmp_path / "runs" / "tune.json").write_text("{")
+    with pytest.raises(OutputError, match="is damaged"):
+        tuned(pets, tmp_path / "runs")
+
+
+def test_too_few_minutes_are_refused_with_the_number_needed(pets: Any, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"minutes = 0.001: too few .* which take about \d") as refusal:
+        tuned(pets, tmp_path / "runs", minutes=0.001)
+    assert len(refusal.value.problems) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"purpose": "sorting"}, RecipeError, "purpose = 'sorting': expected retrieval"),
+        ({"minutes": -1}, RecipeError, "expected a positive number"),
+        ({"overrides": {"layerwise.epochs": 2}}, RecipeError, "not supported by aekit tune"),
+        ({"labels": np.arange(3)}, DataError, "for 150 samples"),
+    ],
+)
+def test_refusals_are_one_line(pets: Any, tmp_path: Path, options: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        tuned(pets, tmp_path / "runs", **options)
+
+
+def test_few_samples_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="too few|empty"):
+        aekit.tune(np.zeros((10, 3), np.float32), tmp_path / "runs", minutes=1, progress=False)
+
+
+@pytest.mark.parametrize("purpose", ["retrieval", "clustering", "anomalies", "reconstruction"])
+def test_every_purpose(pets: Any, tmp_path: Path, purpose: str) -> None:
+    result = tuned(pets, tmp_path / "runs", purpose=purpose, minutes=0.12)
+    assert np.isfinite(result.validation) and np.isfinite(result.test.value)
+    assert purpose != "reconstruction" or all("pretext" not in row["candidate"] for row in result.candidates)
+
+
+def test_without_labels_a_label_free_score_decides(pets: Any, tmp_path: Path) -> None:
+    said = Said()
+    result = tuned(pets, tmp_path / "runs", labels=None, progress=said, minutes=0.12)
+    assert "label-free score" in result.criterion
+    assert any("there are no labels" in line for line in said.lines)
+    assert result.optimism is None and result.difference is None
+
+
+class Marked(Variant):
+    """Train as a plain autoencoder; a variant of a third party."""
+
+    def __init__(self, *, amount: float = 1.0) -> None:
+        super().__init__()
+
+
+class Ready(Backbone):
+    """A backbone with weights at hand."""
+
+    @classmethod
+    def pretrained_at_hand(cls, spec: SampleSpec) -> list[dict[str, Any]]:
+        return [{"size": 3}]
+
+
+def test_plugins_of_others_and_pretrained_networks_compete() -> None:
+    aekit.register(Marked, "marked")
+    aekit.register(Ready, "ready")
+    space = Space(SampleSpec("vector", (8,), "float32"), {}, {"mine": {"train.lr": 0.1}})
+    assert {"variant marked", "recipe mine", "pretrained ready size"} <= set(
+        name if "ready" not in name else "pretrained ready size" for name in space.objectives
+    )
+    assert "ready" not in space.backbones  # it competes with its weights alone
+    ready = next(name for name in space.objectives if "ready" in name)
+    settings = space.as_they_are[ready]
+    assert settings["train.epochs"] == 0 and settings["encoder.weights"] == "pretrained"
+    assert not any("image" in name or "rotation" in name for name in space.objectives)
+    fixed = Space(SampleSpec("vector", (8,), "float32"), {"objective.variants": ["plain"], "train.lr": 0.1}, {})
+    assert fixed.objectives == ["default"] and "train.lr" not in fixed.defaults("default")
+
+
+def test_a_study_suggests_the_same_after_a_restart(tmp_path: Path) -> None:
+    def suggested(folder: Path, stop: int, count: int) -> list[dict[str, Any]]:
+        space = Space(SampleSpec("image", (1, 8, 8), "uint8"), {}, {})
+        folder.mkdir(exist_ok=True)
+        study, made = Study(folder, space, 0), []
+        for number in range(count):
+            if number == stop:
+                study = Study(folder, space, 0)
+            trial = study.next()
+            made.append(space.suggest(trial))
+            trial.report(number / 10, step=9)
+            study.finish(trial, "complete", number / 10)
+        assert best_trial(study.trials()).number == count - 1
+        return made
+
+    assert suggested(tmp_path / "a", 99, 12) == suggested(tmp_path / "b", 9, 12)
+
+
+def test_the_search_space_follows_the_declared_ranges() -> None:
+    def plugin(
+        *,
+        noise: str = "x",
+        ratio: Any = None,
+        seed: int = 0,
+    ) -> None: ...
+
+    from typing import Annotated, Literal
+
+    def declared(
+        *,
+        kind: Literal["a", "b"] = "a",
+        on: bool = True,
+        maybe: bool | None = None,
+        fraction: Annotated[float, Field(gt=0, lt=1)] = 0.5,
+        part: Annotated[float | None, Field(gt=0, le=1)] = None,
+        width: Annotated[int, Field(ge=1)] = 64,
+        rate: Annotated[float, Field(gt=0)] = 0.01,
+        momentum: Annotated[float, Field(ge=0, le=1, json_schema_extra={"search": [0.9, 0.99]})] = 0.99,
+        level: Annotated[float, Field(json_schema_extra={"search": {"low": 1.0, "high": 5.0}})] = 2.0,
+        hidden: Annotated[list[int] | None, Field(json_schema_extra={"search": [None, [8]]})] = None,
+        secret: Annotated[bool, Field(json_schema_extra={"search": False})] = False,
+        name: str = "x",
+        seed: Annotated[int, Field(ge=0, le=9)] = 0,
+    ) -> None: ...
+
+    space = search_space(declared)
+    assert set(space) == {
+        "kind", "on", "maybe", "fraction", "part", "width", "rate", "momentum", "level", "hidden",
+    }  # fmt: skip
+    assert space["kind"] == Choices(('"a"', '"b"'), '"a"')
+    assert space["maybe"] == Choices(("false", "true", "null"), "null")
+    fraction = space["fraction"]
+    assert isinstance(fraction, Range) and 0 < fraction.low and fraction.high < 1
+    assert space["width"] == Range(16.0, 256, True, True, 64)
+    assert space["level"] == Range(1.0, 5.0, False, False, 2.0)
+    assert space["momentum"] == Choices(("0.9", "0.99"), "0.99")
+    assert space["hidden"] == Choices(("null", "[8]"), "null")
+    assert isinstance(space["part"], Choices) and space["part"].values[0] == "null"
+
+
+def test_optimism_is_that_of_chosen_noise() -> None:
+    generator = np.random.default_rng(0)
+    noise = (generator.random((20, 100)) < 0.5).astype(float)  # candidates that differ by chance alone
+    true_optimism = noise.mean(axis=1).max() - 0.5
+    assert selection_optimism(noise) == pytest.approx(true_optimism, abs=0.04)
+    clear = np.vstack([np.zeros(100), np.ones(100)])
+    assert selection_optimism(clear) == 0.0
+    assert selection_optimism(noise[:1]) == 0.0
+
+
+def test_a_power_law_is_extrapolated() -> None:
+    seconds = [1.0, 2.0, 4.0]
+    values = [1 - 0.4 * t**-0.5 for t in seconds]
+    gain = LearningCurve(seconds, values, None).gain_of_doubling(bounded=True)
+    assert gain is not None and gain.value == pytest.approx(0.4 * (4**-0.5 - 8**-0.5))
+    line = LearningCurve(seconds, [5.0, 6.0, 7.0], None).gain_of_doubling(bounded=False)
+    assert line is not None and line.value == pytest.approx(1.0)
+    assert LearningCurve([1.0], [0.5], None).gain_of_doubling(bounded=True) is None
+    samples = (np.random.default_rng(0).random((3, 50)) < np.array(values)[:, None]).astype(float)
+    noisy = LearningCurve(seconds, samples.mean(1).tolist(), samples).gain_of_doubling(bounded=True)
+    assert noisy is not None and noisy.low is not None and noisy.high is not None and noisy.low < noisy.high
+
+
+def test_what_more_candidates_bring() -> None:
+    assert gain_of_more_candidates([0.5, 0.5, 0.5]) is None
+    same = gain_of_more_candidates([0.5] * 6)
+    assert same is not None and same.value == 0.0
+    some = gain_of_more_candidates([0.1, 0.2, 0.3, 0.9])
+    assert some is not None and some.value == pytest.approx(0.35, abs=0.08)  # half of the time the best is in the other half
+
+
+def test_the_budget_leaves_time_for_the_end() -> None:
+    budget = Budget(600.0, start=_budget.now())
+    budget.plan(seconds_of_default=10.0, seconds_of_epoch=0.1)
+    assert budget.training == pytest.approx(15.0)
+    budget.judgement = 20.0
+    assert budget.final(1.5) == pytest.approx(15 * 1.5 + 20 + 18)
+    assert budget.final(1.0, wider=2.0) == pytest.approx(15 + 40 + 18)
+    assert budget.has(400.0, 1.0, 1.0) and not budget.has(590.0, 1.0, 1.0)
+    budget.plan(seconds_of_default=1000.0, seconds_of_epoch=100.0)
+    assert budget.training == 100.0
+
+
+def test_a_missing_optuna_is_one_line(pets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(AekitError, match=r"pip install 'aekit\[tune\]'"):
+        tuned(pets, tmp_path / "runs")
+
+
+def _opened(pets: Any) -> Any:
+    from aekit.data.source import ArraySource
+    from aekit.evaluation.labels import make_targets
+
+    x, labels = pets
+    return ArraySource(x, labels=labels), make_targets(labels, len(x), what="samples")[0]
+
+
+def _cpu() -> Any:
+    import torch
+
+    return torch.device("cpu")
