@@ -78,8 +78,12 @@ def portable_recipe(recipe: Recipe, folder: Path) -> Recipe:
     """Return a recipe as a file in `folder` keeps it, without paths into the home folder of its author."""
     places = {"source": recipe.data.source, "target": recipe.data.target}
     data = recipe.data.model_copy(update=portable_record(places, folder))
-    weights = portable_path(recipe.encoder.weights, folder)
-    return replace(recipe, data=data, encoder=recipe.encoder.model_copy(update={"weights": weights}))
+    encoder = recipe.encoder.model_copy(update={"weights": portable_path(recipe.encoder.weights, folder)})
+    network, separator, file = recipe.evaluate.pretrained.rpartition("@")
+    pretrained = network + separator + portable_path(file, folder)
+    return replace(
+        recipe, data=data, encoder=encoder, evaluate=recipe.evaluate.model_copy(update={"pretrained": pretrained})
+    )
 
 
 def read_data_section(path: str | Path) -> DataSection:

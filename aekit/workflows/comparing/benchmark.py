@@ -198,7 +198,7 @@ def _changed(recipe: Recipe, run: Path, finished: Mapping[str, Any], seed: int) 
     now = flatten_settings(recipe.with_train(seed=seed).with_plugin_defaults().to_dict())
     before = flatten_settings(finished)
     unset = [name for name in ("epochs", "batch_size") if name not in recipe.train.model_fields_set]
-    free = {"evaluate.baselines", *(f"train.{name}" for name in unset)}
+    free = {"evaluate.baselines", "evaluate.pretrained", *(f"train.{name}" for name in unset)}
     if "dim" not in recipe.encoder.model_fields_set:
         free.add("encoder.dim")
     if recipe.train.precision == "auto":
