@@ -52,7 +52,8 @@ class Batches:
     def _at(self, positions: Tensor) -> Batch:
         labels = None if self.labels is None else self.labels[positions]
         targets = None if self.targets is None else self.targets.batch(positions)
-        return Batch(self.samples.batch(positions), labels, targets, isinstance(self.samples, PrecomputedFeatures))
+        is_features = isinstance(self.samples, PrecomputedFeatures)
+        return Batch(self.samples.batch(positions), labels, targets, is_features, positions)
 
 
 def derive_seed(*parts: int) -> int:

@@ -94,6 +94,7 @@ def train_phases(phases: Sequence[Phase], folder: Path | None, *, resume: bool, 
         for number, phase in enumerate(phases):
             if number < (reached or 0):
                 continue
+            phase.objective.set_display(progress)
             phase.objective.start(phase.batches.samples)
             _check(phase)  # after start, when the objective knows the network and the data
             for note in phase.objective.notes():
