@@ -11,6 +11,7 @@ import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.pretrained import AUTO, NONE
 from aekit.encoder.vectors import finite_vectors
 from aekit.errors import AekitError
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
@@ -47,7 +48,7 @@ def evaluate(
     *,
     evaluators: Any = None,
     baselines: bool = True,
-    pretrained: str | Path = "auto",
+    pretrained: str | Path = AUTO,
     checks: bool = True,
     quick: bool = True,
     compare_with: Mapping[str, Any] | None = None,
@@ -151,6 +152,8 @@ def evaluate(
     if checks:
         check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
     compared = provenance if baselines else None
+    if not compared and str(pretrained) not in (AUTO, NONE):
+        notes.append(f"{pretrained} is not compared with, as there are no baselines")
     subjects = _subjects(vectors[rows], rows, inner, other_encoders, compared, str(pretrained), seed, notes, progress)
     for subject in subjects:
         by_evaluator = results.setdefault(subject.name, {})

@@ -16,7 +16,7 @@ from aekit.data.array_cache import ArrayCache
 from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.pretrained import AUTO, NONE, describe_pretrained, open_pretrained, pretrained_name
-from aekit.errors import RecipeError
+from aekit.errors import RecipeError, TrainingError
 from aekit.io.device import multiplies_bf16
 from aekit.nn.augment.base import Augmentation
 from aekit.progress import Progress
@@ -26,6 +26,8 @@ INITIAL = "initial"
 """Name of the teacher that is the student itself with its initial weights."""
 MAX_BYTES = 2**34
 """Size of all views and features of teachers that are kept."""
+LARGEST = 65504.0
+"""Largest number of float16, in which features are kept."""
 BATCH = 64
 """Samples per forward pass of the teacher."""
 
@@ -103,6 +105,7 @@ class KeptViews:
 
     Raises:
         RecipeError: views and features are larger than the cache.
+        TrainingError: features are not finite, or too large to be kept.
         OutputError: the cache cannot be written.
     """
 
@@ -177,7 +180,12 @@ class KeptViews:
                         stored = (255 * view.clamp(0, 1)).round().byte() if self.unit else view
                         arrays["views"][start : start + len(raw), number] = stored.cpu().numpy()
                         view = self._scaled(stored)
-                    arrays["features"][start : start + len(raw), number] = teacher(view).cpu().numpy()
+                    features = teacher(view)
+                    if not features.abs().amax() <= LARGEST:
+                        raise TrainingError(
+                            f"teacher: {teacher.description} has features beyond {LARGEST:g}, or not finite"
+                        )
+                    arrays["features"][start : start + len(raw), number] = features.cpu().numpy()
                     task.advance(len(raw))
                 start += len(raw)
 

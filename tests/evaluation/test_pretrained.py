@@ -18,10 +18,11 @@ from aekit.errors import AekitError, RecipeError
 from aekit.evaluation.baselines import _cache, _pretrained
 
 MODEL = "test_resnet"
+Data = tuple[np.ndarray, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def photographs() -> tuple[np.ndarray, np.ndarray]:
+def photographs() -> Data:
     """Images of two classes, bright on the left or on the right."""
     labels = np.arange(120) % 2
     images = np.random.default_rng(0).integers(0, 120, (120, 3, 32, 32)).astype(np.uint8)
@@ -52,17 +53,17 @@ def at_hand(weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
 
 
 @pytest.fixture(scope="module")
-def encoder(photographs: tuple[np.ndarray, np.ndarray]) -> aekit.Encoder:
+def encoder(photographs: Data) -> aekit.Encoder:
     return aekit.fit(photographs[0], dim=4, backbone="conv", overrides=FAST)
 
 
-def evaluation(encoder: aekit.Encoder, data: tuple[np.ndarray, np.ndarray], **options: object) -> aekit.Evaluation:
+def evaluation(encoder: aekit.Encoder, data: Data, **options: object) -> aekit.Evaluation:
     embeddings = encoder.embed(data[0])
     return aekit.evaluate(embeddings, data[1], evaluators=["knn"], checks=False, **options)
 
 
 def test_a_named_network_is_a_column_and_the_answer_names_it(
-    encoder: aekit.Encoder, photographs: tuple[np.ndarray, np.ndarray], weights: Path
+    encoder: aekit.Encoder, photographs: Data, weights: Path
 ) -> None:
     named = evaluation(encoder, photographs, pretrained=f"timm:{MODEL}@{weights}")
     assert list(named.results) == ["encoder", "raw", "pca-4", "random", MODEL]
@@ -83,7 +84,7 @@ def test_a_named_network_is_a_column_and_the_answer_names_it(
 
 def test_weights_at_hand_are_found_said_and_kept_for_the_next_evaluation(
     encoder: aekit.Encoder,
-    photographs: tuple[np.ndarray, np.ndarray],
+    photographs: Data,
     at_hand: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -105,7 +106,7 @@ def test_weights_at_hand_are_found_said_and_kept_for_the_next_evaluation(
 
 def test_what_is_not_compared_with_says_why(
     encoder: aekit.Encoder,
-    photographs: tuple[np.ndarray, np.ndarray],
+    photographs: Data,
     at_hand: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -117,6 +118,8 @@ def test_what_is_not_compared_with_says_why(
     assert "would take about 0 minutes for 120 samples; name it to evaluate it anyhow" in slow.notes[-1]
     assert MODEL in evaluation(encoder, photographs, pretrained=f"timm:{MODEL}").results
     assert MODEL not in evaluation(encoder, photographs, pretrained="none").results
+    alone = evaluation(encoder, photographs, pretrained=f"timm:{MODEL}", baselines=False)
+    assert f"timm:{MODEL} is not compared with, as there are no baselines" in alone.notes
     at_hand.with_suffix(".json").rename(at_hand.with_suffix(".kept"))
     try:
         said = Said()
@@ -145,18 +148,14 @@ def test_small_images_and_vectors_are_compared_with_a_network_only_if_it_is_name
     )
 
 
-def test_an_encoder_that_is_the_network_is_not_compared_with_itself(
-    photographs: tuple[np.ndarray, np.ndarray], at_hand: Path
-) -> None:
+def test_an_encoder_that_is_the_network_is_not_compared_with_itself(photographs: Data, at_hand: Path) -> None:
     settings = {"encoder.weights": str(at_hand), "encoder.dim": 0, "train.epochs": 0, "encoder.timm.model": MODEL}
     unchanged = aekit.fit(photographs[0], backbone="timm", overrides=settings)
     result = evaluation(unchanged, photographs)
     assert MODEL not in result.results and "the encoder itself has the weights" in result.notes[-1]
 
 
-def test_an_encoder_is_compared_with_another_one(
-    encoder: aekit.Encoder, photographs: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
+def test_an_encoder_is_compared_with_another_one(encoder: aekit.Encoder, photographs: Data, tmp_path: Path) -> None:
     other = aekit.fit(photographs[0], dim=3, backbone="mlp", overrides=FAST | {"train.seed": 1})
     other.save(tmp_path / "other")
     named = f"encoder {other.digest[:12]}"
@@ -177,16 +176,14 @@ def test_an_encoder_is_compared_with_another_one(
         ("timn:resnet18", "no backbone 'timn'; did you mean 'timm'?"),
     ],
 )
-def test_mistakes_are_reported_in_one_line(
-    name: str, expected: str, encoder: aekit.Encoder, photographs: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_mistakes_are_reported_in_one_line(name: str, expected: str, encoder: aekit.Encoder, photographs: Data) -> None:
     with pytest.raises(AekitError, match=expected) as caught:
         evaluation(encoder, photographs, pretrained=name)
     assert "\n" not in str(caught.value) and repr(name) in str(caught.value)
 
 
 def test_commands_take_the_name_and_a_recipe_is_checked_before_training(
-    command: Command, photographs: tuple[np.ndarray, np.ndarray], weights: Path, tmp_path: Path
+    command: Command, photographs: Data, weights: Path, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "photographs.npz", x=photographs[0], y=photographs[1])
     fast = [text for name, value in FAST.items() for text in ("--set", f"{name}={value}")]
