@@ -15,6 +15,7 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 if "AEKIT_DATA" not in os.environ and BESIDE.is_dir():
     os.environ["AEKIT_DATA"] = str(BESIDE)
+os.environ.setdefault("AEKIT_PRETRAINED", "none")  # tests of other things compare with no pretrained network
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -48,6 +48,14 @@ if TYPE_CHECKING:
 @click.option("--run", metavar="FOLDER", help="Run of the encoder: evaluate its reconstructions too.")
 @baselines_option("Evaluate raw input, PCA and a random encoder too.")
 @click.option(
+    "--pretrained",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Pretrained network to evaluate too: timm:MODEL, timm:MODEL@FILE with its weights, or the folder of an encoder; none; "
+    "auto: one whose weights are at hand.",
+)
+@click.option(
     "--checks/--no-checks", default=True, show_default=True, help="Check for collapse, dead units and leakage."
 )
 @click.option(

@@ -9,7 +9,7 @@ from aekit.data.source import Source, read_valid
 from aekit.encoder.backbone import Backbone
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
-from aekit.encoder.inference import Inference
+from aekit.encoder.inference import Forward, Inference
 from aekit.errors import DataError
 from aekit.progress import SILENT, Progress
 
@@ -40,12 +40,43 @@ def backbone_features(source: Source, rows: np.ndarray, encoder: Encoder, *, pro
     Raises:
         DataError: a sample can no longer be read.
     """
-    trunk = _trunk(encoder)
-    inference = Inference(
-        encoder, len(rows), device=encoder.device, forward=lambda encoder, raw: _trunk(encoder)(encoder.preprocess(raw))
+    return network_features(
+        source,
+        rows,
+        encoder,
+        _trunk(encoder).features_dim,
+        forward=lambda encoder, raw: _trunk(encoder)(encoder.preprocess(raw)),
+        progress=progress,
     )
-    features = np.empty((len(rows), trunk.features_dim), np.float32)
-    with progress.task("backbone features", len(rows)) as task, eval_mode(encoder):
+
+
+def network_features(
+    source: Source,
+    rows: np.ndarray,
+    network: Encoder,
+    dim: int,
+    *,
+    forward: Forward | None = None,
+    title: str = "backbone features",
+    progress: Progress = SILENT,
+) -> np.ndarray:
+    """Compute features (N, F) float32 of a network for raw samples.
+
+    Args:
+        source: source of the samples.
+        rows: (N,) positions in the source.
+        network: the network.
+        dim: F, width of the features.
+        forward: as in `aekit.encoder.inference.Inference`; default: the embeddings.
+        title: title of the bar.
+        progress: receives a bar.
+
+    Raises:
+        DataError: a sample can no longer be read.
+    """
+    inference = Inference(network, len(rows), device=network.device, forward=forward)
+    features = np.empty((len(rows), dim), np.float32)
+    with progress.task(title, len(rows)) as task, eval_mode(network):
         for start in range(0, len(rows), BATCH):
             raw, ok = read_valid(source, rows[start : start + BATCH])
             if not ok.all():

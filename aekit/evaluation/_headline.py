@@ -38,7 +38,7 @@ def headline(
 
     Args:
         results: subject -> evaluator -> result.
-        compared_with: the subjects that are other encoders; they are considered only without baselines.
+        compared_with: the subjects that are other encoders; beside baselines, only those with a title are considered.
         comparisons: (evaluator, subject) -> comparison of the encoder with that subject.
         test_samples: number of test samples.
         titles: subject -> its name within the sentence; default: the subject.
@@ -51,12 +51,36 @@ def headline(
     baselines = [subject for subject in results if subject != ENCODER and subject not in compared_with]
     others = baselines or list(compared_with)
     names = {subject: (titles or {}).get(subject, subject) for subject in others}
+    sentences = _sentences(results, names, comparisons, guessing)
+    if baselines:  # a pretrained network answers another question: whether to train at all
+        pretrained = {subject: titles[subject] for subject in compared_with if titles and subject in titles}
+        sentences += _sentences(results, pretrained, comparisons, frozenset()) if pretrained else []
+    if not others:
+        sentences.append("no baseline to compare with, so the values alone do not show how good the embeddings are")
+    sentence = "; ".join(sentences) or "no evaluator has a baseline to compare with"
+    return f"{sentence[0].upper()}{sentence[1:]} ({test_samples:,} test samples)."
+
+
+def _sentences(
+    results: Results,
+    names: Mapping[str, str],
+    comparisons: Mapping[tuple[str, str], PairedComparison],
+    guessing: Collection[tuple[str, str]],
+) -> list[str]:
+    """Return clauses on how the encoder compares with some subjects, each with the evaluators that it holds for.
+
+    Args:
+        results: subject -> evaluator -> result.
+        names: subject -> its name within a sentence.
+        comparisons: (evaluator, subject) -> comparison of the encoder with that subject.
+        guessing: each (evaluator, subject) that is not significantly better than guessing.
+    """
     clauses: dict[str, list[str]] = {}
     outcomes_by_group = {"better": 0, "not significantly different": 0, "worse": 0, "chance": 0, "unknown": 0}
-    for evaluator, result in evaluators.items():
+    for evaluator, result in results[ENCODER].items():
         if unconverged(results, evaluator):
             continue
-        outcomes = {s: comparisons[evaluator, s].outcome for s in others if (evaluator, s) in comparisons}
+        outcomes = {s: comparisons[evaluator, s].outcome for s in names if (evaluator, s) in comparisons}
         group, clause = _clause(outcomes, names, chance=(evaluator, ENCODER) in guessing)
         if group == "chance" and not has_enough_samples(result):
             group, clause = "unknown", TOO_FEW
@@ -71,11 +95,8 @@ def headline(
         if clause.startswith(start)
     ]
     if len(sentences) > MAX_CLAUSES:
-        sentences = _counted(outcomes_by_group, sum(outcomes_by_group.values()))
-    if not others:
-        sentences.append("no baseline to compare with, so the values alone do not show how good the embeddings are")
-    sentence = "; ".join(sentences) or "no evaluator has a baseline to compare with"
-    return f"{sentence[0].upper()}{sentence[1:]} ({test_samples:,} test samples)."
+        return _counted(outcomes_by_group, sum(outcomes_by_group.values()))
+    return sentences
 
 
 def _clause(outcomes: Mapping[str, str], names: Mapping[str, str], *, chance: bool) -> tuple[str, str]:

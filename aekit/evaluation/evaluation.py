@@ -35,7 +35,7 @@ class Evaluation:
             ``pca-64``, ``random``).
         notes: what was skipped, and why.
         evaluated_rows: (N3,) positions of the test samples in the embeddings.
-        compared_with: the subjects that are other encoders rather than baselines.
+        compared_with: the subjects that are other encoders rather than baselines, such as a pretrained network.
         checks: ``health``, ``leakage`` and ``stability``, as far as they were run.
         groups: (N3,) groups of the test samples, or None.
         titles: subject -> its name within a sentence, such as ``raw pixels``.

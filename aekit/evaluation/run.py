@@ -11,12 +11,14 @@ import numpy as np
 
 from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, open_embeddings
+from aekit.encoder.pretrained import AUTO, NONE
 from aekit.encoder.vectors import finite_vectors
 from aekit.errors import AekitError
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._evaluators import run_evaluators, select_evaluators
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._reconstruction import add_reconstruction
+from aekit.evaluation.baselines._pretrained import pretrained_baseline
 from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
 from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
@@ -46,6 +48,7 @@ def evaluate(
     *,
     evaluators: Any = None,
     baselines: bool = True,
+    pretrained: str | Path = AUTO,
     checks: bool = True,
     quick: bool = True,
     compare_with: Mapping[str, Any] | None = None,
@@ -69,6 +72,9 @@ def evaluate(
         evaluators: names, functions of embeddings, labels and split, ``all`` or ``quick``, or a list of these; default: all but
             the slow ones. Evaluators that need other labels are skipped.
         baselines: evaluate the baselines too.
+        pretrained: pretrained network to evaluate with the baselines: ``timm:MODEL``, with ``@FILE`` for its weights, or the
+            folder of an encoder; ``none``; or ``auto``, one whose weights are at hand, for images of 32 pixels or more and if
+            it takes no more than two minutes. A note tells which network and which weights.
         checks: check the health of the embeddings and their stability, and search for leakage between the parts of the split.
         quick: evaluate at most 10,000 samples, drawn by `seed` in the proportions of the classes, and the baselines on these
             alone; the note on it tells how many. False evaluates all samples. Fewer samples are evaluated equally either way.
@@ -92,7 +98,7 @@ def evaluate(
             other samples in `compare_with`.
         IdentityError: `run` is of another encoder.
         PluginError: no such evaluator, or it cannot be used.
-        RecipeError: unknown options.
+        RecipeError: unknown options, or no such pretrained network.
 
     Examples:
         >>> import numpy as np
@@ -139,14 +145,20 @@ def evaluate(
     inner = Split(train, validation, test, split.origin, None if split.groups is None else split.groups[rows])
     values = None if targets is None else targets.values[rows]
     results: dict[str, dict[str, Result]] = {}
+    networks: list[str] = []
     titles: dict[str, str] = {FEATURES: "the pretrained features"}
     check_results: dict[str, CheckResult] = {}
     failed: dict[str, AekitError] = {}
     if checks:
         check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
-    subjects = _subjects(vectors[rows], rows, inner, other_encoders, provenance if baselines else None, seed, progress)
+    compared = provenance if baselines else None
+    if not compared and str(pretrained) not in (AUTO, NONE):
+        notes.append(f"{pretrained} is not compared with, as there are no baselines")
+    subjects = _subjects(vectors[rows], rows, inner, other_encoders, compared, str(pretrained), seed, notes, progress)
     for subject in subjects:
         by_evaluator = results.setdefault(subject.name, {})
+        if isinstance(subject, Baseline) and subject.kind == "pretrained":
+            networks.append(subject.name)
         if isinstance(subject, Baseline) and provenance:
             titles[subject.name] = baseline_title(subject, provenance.encoder.spec)
         if checks and isinstance(subject, Baseline) and subject.kind == "pca":
@@ -176,7 +188,7 @@ def evaluate(
         mode=mode,
         notes=notes,
         evaluated_rows=rows[test],
-        compared_with=tuple(other_encoders),
+        compared_with=(*other_encoders, *networks),
         checks=check_results,
         groups=inner.test_groups,
         titles={subject: titles[subject] for subject in results if subject in titles},
@@ -277,7 +289,9 @@ def _subjects(
     split: Split,
     compared_with: Mapping[str, np.ndarray],
     provenance: Provenance | None,
+    pretrained: str,
     seed: int,
+    notes: list[str],
     progress: Progress,
 ) -> Iterator[Baseline | Subject]:
     """Yield the encoder, the encoders that it is compared with, and the baselines, one in memory at a time."""
@@ -290,3 +304,5 @@ def _subjects(
         yield from baseline_features(source, positions[rows], encoder, split, dim=dim, seed=seed, progress=progress)
         if has_pretrained_features(encoder):
             yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
+        if network := pretrained_baseline(pretrained, source, positions[rows], encoder, notes, progress):
+            yield network

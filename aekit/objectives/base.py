@@ -17,6 +17,7 @@ from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import FrozenTrunk
 from aekit.encoder.preprocessing import Preprocess
+from aekit.progress import SILENT, Progress
 from aekit.registry.discovery import Plugin
 
 
@@ -30,6 +31,7 @@ class Batch:
         target: (B, *shape) raw, what to restore from `raw`, if not `raw` itself.
         is_features: whether `raw` and `target` are features of the frozen layers, computed once for the whole training.
         total: number of samples of the whole batch, of which other processes have the rest; None: these are all.
+        positions: (B,) of the samples among those that `Objective.start` received, on the CPU; None if they are others.
     """
 
     raw: Tensor
@@ -37,6 +39,7 @@ class Batch:
     target: Tensor | None = None
     is_features: bool = False
     total: int | None = None
+    positions: Tensor | None = None
 
     def prepare(self, preprocess: Preprocess) -> tuple[Tensor, Tensor | None]:
         """Return network inputs (B, *shape) and targets, preprocessed unless they are features."""
@@ -168,12 +171,16 @@ class Pretext(nn.Module):
         min_batch: samples that a batch needs, such as 2 for a task that compares samples.
         progress: fraction of the training that is done, as in `Variant.progress`.
         note: one line about a choice that `start` made, or "".
+        positions: (B,) positions of the batch's samples among those of `start`, on the CPU, or None; set before each `loss`.
+        display: receives bars and lines of what `start` does, where that takes long.
     """
 
     plugin_kind: ClassVar[str] = "pretext"
     min_batch: ClassVar[int] = 1
     progress: float = 0.0
     note: str = ""
+    positions: Tensor | None = None
+    display: Progress = SILENT
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -222,6 +229,9 @@ class Objective(nn.Module):
 
     def start(self, samples: Samples) -> None:
         """Receive the training samples once before the first step."""
+
+    def set_display(self, display: Progress) -> None:
+        """Receive where `start` reports its progress."""
 
     def notes(self) -> list[str]:
         """Return one line about each choice that `start` made."""
@@ -286,6 +296,9 @@ class PretextObjective(Objective):
     def start(self, samples: Samples) -> None:
         self.pretext.start(samples)
 
+    def set_display(self, display: Progress) -> None:
+        self.pretext.display = display
+
     def notes(self) -> list[str]:
         return [self.pretext.note] if self.pretext.note else []
 
@@ -299,6 +312,7 @@ class PretextObjective(Objective):
         return [self.encoder.backbone, *self.pretext.children()]
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        self.pretext.positions = batch.positions
         return self.pretext.loss(self.encoder.preprocess(batch.raw), generator)
 
     def after_step(self) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from aekit.data.samples import Samples
 from aekit.objectives.base import Batch, Objective
+from aekit.progress import Progress
 
 
 class WeightedSum(Objective):
@@ -32,6 +33,10 @@ class WeightedSum(Objective):
     def start(self, samples: Samples) -> None:
         for _, part in self._named:
             part.start(samples)
+
+    def set_display(self, display: Progress) -> None:
+        for _, part in self._named:
+            part.set_display(display)
 
     def notes(self) -> list[str]:
         return [note for _, part in self._named for note in part.notes()]

@@ -60,9 +60,10 @@ class Batches:
         labels = None if self.labels is None else self.labels[positions]
         targets = None if self.targets is None else _share(self.targets, positions)
         if self.ranks is None:
-            return Batch(self.samples.batch(positions), labels, targets, self.is_features)
+            return Batch(self.samples.batch(positions), labels, targets, self.is_features, positions=positions)
         labels = None if labels is None else labels[self.ranks.rank :: self.ranks.size]
-        return Batch(_share(self.samples, positions), labels, targets, self.is_features, len(positions))
+        own = positions[self.ranks.rank :: self.ranks.size]
+        return Batch(_share(self.samples, positions), labels, targets, self.is_features, len(positions), own)
 
     @property
     def is_features(self) -> bool:

@@ -137,6 +137,7 @@ def train_phases(
         for number, phase in enumerate(phases):
             if number < (reached or 0):
                 continue
+            phase.objective.set_display(progress)
             phase.objective.start(phase.batches.samples)
             _check(phase)  # after start, when the objective knows the network and the data
             for note in phase.objective.notes():

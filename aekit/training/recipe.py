@@ -84,9 +84,7 @@ class EncoderSection(_Section):
 class ObjectiveSection(_Section):
     variants: Annotated[list[str], Field(description="autoencoder variants, composed in this order")] = []
     pretexts: Annotated[list[str], Field(description="pretext tasks, trained instead of or with an autoencoder")] = []
-    weights: Annotated[
-        dict[str, float], Field(description="weight of each pretext and of 'autoencoder' in the loss")
-    ] = {}
+    weights: Annotated[dict[str, float], Field(description="weight of each pretext and of 'autoencoder'")] = {}
     loss: Annotated[
         Literal["auto", "bce", "mse", "gaussian", "logistic", "huber", "ssim"],
         Field(description="reconstruction loss; auto: bce for data in [0, 1], else mse"),
@@ -120,9 +118,10 @@ class LayerwiseSection(_Section):
 class EvaluateSection(_Section):
     evaluators: Annotated[list[str], Field(description="evaluators to run after training: names, all or quick")] = []
     baselines: Annotated[bool, Field(description="evaluate raw input, PCA and a random encoder too")] = True
-    groups: Annotated[
-        str | None, Field(description="regular expression: samples whose ids share its match stay in the same split")
-    ] = None
+    pretrained: Annotated[
+        str, Field(description="pretrained network to compare with, such as timm:MODEL; none; auto: one at hand")
+    ] = "auto"
+    groups: Annotated[str | None, Field(description="regex: samples whose ids share its match share a split")] = None
     target_type: Annotated[
         TargetType, Field(description="type of the labels; auto: fractions and most integers with gaps are numbers")
     ] = "auto"

@@ -83,8 +83,26 @@ def portable_recipe(recipe: Recipe, folder: Path) -> Recipe:
     """Return a recipe as a file in `folder` keeps it, without paths into the home folder of its author."""
     places = {"source": recipe.data.source, "target": recipe.data.target}
     data = recipe.data.model_copy(update=portable_record(places, folder))
-    weights = portable_path(recipe.encoder.weights, folder)
-    return replace(recipe, data=data, encoder=recipe.encoder.model_copy(update={"weights": weights}))
+    encoder = recipe.encoder.model_copy(update={"weights": portable_path(recipe.encoder.weights, folder)})
+    evaluate = recipe.evaluate.model_copy(update={"pretrained": _portable_network(recipe.evaluate.pretrained, folder)})
+    options = {
+        section: {
+            name: {key: _portable_network(value, folder) for key, value in table.items()}
+            for name, table in tables.items()
+        }
+        if section == "objective"
+        else tables
+        for section, tables in recipe.options.items()
+    }
+    return replace(recipe, data=data, encoder=encoder, evaluate=evaluate, options=options)
+
+
+def _portable_network(name: Any, folder: Path) -> Any:
+    """Return the name of a pretrained network with the path in it as `portable_path` returns it; anything else as it is."""
+    if not isinstance(name, str):
+        return name
+    network, separator, path = name.rpartition("@")
+    return network + separator + portable_path(path, folder)
 
 
 def read_data_section(path: str | Path) -> DataSection:

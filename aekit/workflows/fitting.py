@@ -228,7 +228,7 @@ class _Run:
         if objective.encoder.backbone.note:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
         self._resolve_frozen_loss(objective)
-        check_evaluation(source, self.recipe)
+        check_evaluation(source, self.recipe, objective.encoder)
         if self.folder:
             check_programs(objective.encoder)
         trained = self._train(objective, source, samples, targets, resume)

@@ -21,6 +21,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import find_encoder_folder, read_description
 from aekit.encoder.loading import load
 from aekit.encoder.model_card import model_card
+from aekit.encoder.pretrained import AUTO, NONE, open_pretrained
 from aekit.errors import AekitError, AekitWarning, DataError
 from aekit.evaluation.card_record import card_fields
 from aekit.evaluation.checks.training_metrics import training_metrics
@@ -262,13 +263,15 @@ def load_objective(folder: Path, recipe: Recipe, device: torch.device) -> Object
     return whole.to(device).eval()
 
 
-def check_evaluation(source: Source, recipe: Recipe) -> None:
+def check_evaluation(source: Source, recipe: Recipe, encoder: Encoder) -> None:
     """Check before training that the evaluation afterwards is possible.
 
     Raises:
         DataError, RecipeError: it is not.
     """
     section = recipe.evaluate
+    if section.evaluators and section.baselines and section.pretrained not in (AUTO, NONE):
+        open_pretrained(section.pretrained, encoder.spec, encoder.preprocess, place="evaluate.pretrained")
     if section.evaluators:
         from aekit.evaluation.labels import make_targets
         from aekit.evaluation.run import split_for_targets
@@ -310,6 +313,7 @@ def evaluate_encoder(
         embeddings,
         evaluators=section.evaluators,
         baselines=section.baselines,
+        pretrained=section.pretrained,
         quick=False,
         groups=groups_from_ids(embeddings.ids, section.groups) if section.groups else None,
         target_type=section.target_type,

@@ -38,12 +38,12 @@ class Baseline(NamedTuple):
 
     Attributes:
         name: its name in tables.
-        kind: ``raw``, ``pca``, ``random`` or ``rocket``.
+        kind: ``raw``, ``pca``, ``random``, ``rocket`` or ``pretrained``.
         features: (N, F) float32.
     """
 
     name: str
-    kind: Literal["raw", "pca", "random", "rocket"]
+    kind: Literal["raw", "pca", "random", "rocket", "pretrained"]
     features: np.ndarray
 
 
@@ -97,7 +97,7 @@ def baseline_features(
                 task.advance(len(batch))
         return features
 
-    features = cached_features(compute, source, rows, random_encoder, seed, progress)
+    features = cached_features(compute, source, rows, random_encoder, {"raw", "random"}, progress, seed)
     yield Baseline(name, "raw", features["raw"])
     yield _pca_baseline(features.pop("raw"), split.train, dim, seed)
     yield Baseline("random", "random", features.pop("random"))
@@ -107,6 +107,8 @@ def baseline_features(
 
 def baseline_title(baseline: Baseline, spec: SampleSpec) -> str:
     """Return the name of a baseline within a sentence."""
+    if baseline.kind == "pretrained":
+        return f"pretrained {baseline.name}"
     raw = "raw pixels" if spec.is_visual else "raw data"
     return {"raw": raw, "pca": "PCA", "random": "random weights", "rocket": "random convolutions"}[baseline.kind]
 

@@ -22,6 +22,7 @@ from aekit.registry.discovery import registry
 from aekit.registry.overrides import read_toml
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe, read_recipe
+from aekit.training.run_recipe import portable_recipe
 from aekit.workflows.comparing._differences import flatten_settings
 from aekit.workflows.comparing.comparison import Comparison, compare
 from aekit.workflows.fitting import fit
@@ -195,10 +196,10 @@ def _changed(recipe: Recipe, run: Path, finished: Mapping[str, Any], seed: int) 
         finished: its recipe, as its results record it.
         seed: of this run.
     """
-    now = flatten_settings(recipe.with_train(seed=seed).with_plugin_defaults().to_dict())
+    now = flatten_settings(portable_recipe(recipe.with_train(seed=seed).with_plugin_defaults(), run).to_dict())
     before = flatten_settings(finished)
     unset = [name for name in ("epochs", "batch_size") if name not in recipe.train.model_fields_set]
-    free = {"evaluate.baselines", *(f"train.{name}" for name in unset)}
+    free = {"evaluate.baselines", "evaluate.pretrained", *(f"train.{name}" for name in unset)}
     if "dim" not in recipe.encoder.model_fields_set:
         free.add("encoder.dim")
     if recipe.train.precision == "auto":

@@ -73,5 +73,6 @@ def aekit_register_pretexts() -> list[Entry]:
         Entry("simsiam", f"{at}.simsiam:SimSiam", "predicts its own projection of the other view", 2),
         Entry("barlow-twins", f"{at}.barlow_twins:BarlowTwins", "makes two views agree and decorrelates dimensions", 2),
         Entry("vicreg", f"{at}.vicreg:VICReg", "makes two views agree, with variance and covariance regularization", 2),
+        Entry("distillation", f"{at}.distillation:Distillation", "predicts the features of a frozen teacher", 2),
         Entry("dino", f"{at}.dino:DINO", "predicts a momentum teacher's prototype assignments from small crops", 2),
     ]
