@@ -41,7 +41,7 @@ from aekit.progress import Progress
     "--workers",
     "-n",
     type=click.IntRange(min=1),
-    help="Worker processes, or actors of Ray; by default as many as there are cores.",
+    help="Worker processes, or actors of Ray; by default as many as there are cores, or GPUs.",
 )
 @click.option("--address", metavar="ADDRESS", help="Running Ray cluster, such as auto; by default one is started here.")
 @json_option("the manifest of the embeddings")

@@ -53,6 +53,8 @@ def embed_samples(
     progress = open_progress(progress)
     chosen = choose_engine(engine, workers, address)
     source = open_data(data, options, like=encoder.spec)
+    if chosen is not None:
+        chosen.check(source)
     warn_if_inside(out, data)
     if source is not data:
         source.report_notes(progress)

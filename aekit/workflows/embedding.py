@@ -48,7 +48,7 @@ def embed(
         engine: ``single``: this process; ``processes``: several processes of this machine, which share its cores and its GPUs;
             ``ray``: actors of Ray, on this machine or a cluster. The result is the same; the data must be a path or
             ``SOURCE:NAME``, which each worker opens.
-        workers: number of workers; default: as many as there are cores.
+        workers: number of workers; default: as many as there are GPUs for an encoder on one, or cores.
         address: of a running Ray cluster, such as ``auto``; by default one is started on this machine.
         progress: shows a bar, as in `aekit.fit`.
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -364,3 +365,20 @@ def test_ray_makes_the_parts_of_a_single_process(run: Path, tmp_path: Path, monk
     monkeypatch.setattr(store, "PART_BYTES", ray_run.PART_BYTES)
     aekit.embed(run, data, out=tmp_path / "single", batch_size=ray_run.BATCH)
     check_same(tmp_path / "several", tmp_path / "single")
+
+
+def test_actors_leave_a_cpu_free(tmp_path: Path) -> None:
+    """Actors of Ray that hold all CPUs wait for ever."""
+    from aekit.encoder.engines._ray import _RayPool
+
+    def actors(wanted: int, device: str = "cpu", **resources: float) -> tuple[int, float | None]:
+        ray = SimpleNamespace(cluster_resources=lambda: resources)
+        return _RayPool(ray, wanted, said, shares_files=True)._actors(device)
+
+    said = Said()
+    assert actors(2, CPU=2) == (2, None) and not said.lines
+    assert actors(8, CPU=2) == (3, None) and "3 workers instead of 8: the Ray cluster has 2 CPUs" in said
+    assert actors(8, CPU=0.5) == (1, None)
+    assert actors(4, "cuda:0", CPU=64, GPU=2) == (4, 0.5) and actors(2, "cuda:0", CPU=64, GPU=8) == (2, 1.0)
+    with pytest.raises(AekitError, match="Ray has no GPU"):
+        actors(4, "cuda:0", CPU=64)

@@ -128,7 +128,9 @@ def test_a_killed_search_goes_on_and_repeats_nothing(
     train_to = Candidate.train_to
     monkeypatch.setattr(_scoring.Criterion, "score", score)
     monkeypatch.setattr(
-        Candidate, "train_to", lambda self, step, folder: (trained.append((folder.name, step)), train_to(self, step, folder))[1]
+        Candidate,
+        "train_to",
+        lambda self, step, folder: (trained.append((folder.name, step)), train_to(self, step, folder))[1],
     )
     result = tuned(pets, tmp_path / "runs")
     assert "000" not in {name for name, _ in trained}
@@ -175,7 +177,7 @@ def test_refusals_are_one_line(pets: Any, tmp_path: Path, options: Any, error: A
 
 
 def test_few_samples_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="too few|empty"):
+    with pytest.raises(DataError, match=r"too few|empty"):
         aekit.tune(np.zeros((10, 3), np.float32), tmp_path / "runs", minutes=1, progress=False)
 
 
@@ -213,9 +215,9 @@ def test_plugins_of_others_and_pretrained_networks_compete() -> None:
     aekit.register(Marked, "marked")
     aekit.register(Ready, "ready")
     space = Space(SampleSpec("vector", (8,), "float32"), {}, {"mine": {"train.lr": 0.1}})
-    assert {"variant marked", "recipe mine", "pretrained ready size"} <= set(
+    assert {"variant marked", "recipe mine", "pretrained ready size"} <= {
         name if "ready" not in name else "pretrained ready size" for name in space.objectives
-    )
+    }
     assert "ready" not in space.backbones  # it competes with its weights alone
     ready = next(name for name in space.objectives if "ready" in name)
     settings = space.as_they_are[ready]
@@ -277,7 +279,7 @@ def test_the_search_space_follows_the_declared_ranges() -> None:
     assert space["kind"] == Choices(('"a"', '"b"'), '"a"')
     assert space["maybe"] == Choices(("false", "true", "null"), "null")
     fraction = space["fraction"]
-    assert isinstance(fraction, Range) and 0 < fraction.low and fraction.high < 1
+    assert isinstance(fraction, Range) and fraction.low > 0 and fraction.high < 1
     assert space["width"] == Range(16.0, 256, True, True, 64)
     assert space["level"] == Range(1.0, 5.0, False, False, 2.0)
     assert space["momentum"] == Choices(("0.9", "0.99"), "0.99")
@@ -313,7 +315,9 @@ def test_what_more_candidates_bring() -> None:
     same = gain_of_more_candidates([0.5] * 6)
     assert same is not None and same.value == 0.0
     some = gain_of_more_candidates([0.1, 0.2, 0.3, 0.9])
-    assert some is not None and some.value == pytest.approx(0.35, abs=0.08)  # half of the time the best is in the other half
+    assert some is not None and some.value == pytest.approx(
+        0.35, abs=0.08
+    )  # half of the time the best is in the other half
 
 
 def test_the_budget_leaves_time_for_the_end() -> None:

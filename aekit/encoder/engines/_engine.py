@@ -6,11 +6,12 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import torch
 
+from aekit.data.source import Source
 from aekit.encoder.engines._units import Result, Setup, encode_positions, hash_ids, rebuild_error, split_units
 from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError
@@ -35,7 +36,7 @@ class Engine:
     computes, and nothing is written twice.
 
     Attributes:
-        workers: number of workers; None: as many as there are cores.
+        workers: number of workers; None: as many as there are GPUs, or cores where memory suffices.
     """
 
     name: ClassVar[str]
@@ -50,9 +51,22 @@ class Engine:
         """
         raise NotImplementedError
 
-    def default_workers(self) -> int:
-        """Return the number of workers where none is asked for."""
+    def default_workers(self, device: torch.device) -> int:
+        """Return the number of workers where none is asked for, for an encoder on a device."""
         raise NotImplementedError
+
+    def check(self, source: Source) -> None:
+        """Check that workers can open the data, before anything is written.
+
+        Raises:
+            DataError: it is in memory.
+            PluginError: the engine is not installed.
+        """
+        if source.origin is None:
+            raise DataError(
+                f"data in memory: the workers of engine {self.name!r} open data by its path; save it to a file such as .npy, "
+                "or leave out the engine"
+            )
 
     def embed(self, embedder: EmbedsBatches, rows: np.ndarray, encoder_folder: Path) -> Generator[Rows, None, None]:
         """Embed the samples at (N,) positions, in their order, leaving out those that cannot be read.
@@ -63,12 +77,11 @@ class Engine:
             encoder_folder: folder of the encoder.
 
         Raises:
-            DataError: the data is in memory, or has changed since it was opened; or as in a single process.
+            DataError: the data has changed since it was opened; or as in a single process.
         """
-        check_has_origin(embedder.source.origin, self.name)
         if not len(rows):
             return
-        count = self.workers or self.default_workers()
+        count = self.workers or self.default_workers(embedder.encoder.device)
         units = split_units(rows, embedder.batch, count)
         count = min(count, len(units))
         with self.start(count, embedder.progress) as pool:
@@ -76,6 +89,8 @@ class Engine:
                 with closing(embedder.vectors(rows)) as batches:
                     next(batches, None)
             setup = self._setup(embedder, len(rows), encoder_folder, count)
+            threads = f"{setup.threads} thread{'s' if setup.threads > 1 else ''} each"
+            embedder.progress.say(f"embedding with {count} worker{'s' if count > 1 else ''}, {threads}")
             with closing(pool.results(setup, [encode_positions(unit) for unit in units])) as results:
                 for unit, content in zip(units, results):
                     result = Result.from_bytes(content)
@@ -122,16 +137,3 @@ class Engine:
         source.skipped.update(result.skipped)
         for text in result.warnings:
             warn(text)
-
-
-def check_has_origin(origin: dict[str, Any] | None, engine: str) -> None:
-    """Check that workers can open the data.
-
-    Raises:
-        DataError: it is in memory.
-    """
-    if origin is None:
-        raise DataError(
-            f"data in memory: the workers of engine {engine!r} open data by its path; save it to a file such as .npy, or "
-            "leave out the engine"
-        )

@@ -16,11 +16,14 @@ from aekit.encoder.engines._engine import Engine, Pool
 from aekit.encoder.engines._units import Setup, decode_positions
 from aekit.errors import AekitError
 from aekit.io.child_processes import Child, end_children, start_child
+from aekit.io.memory import free_memory
 from aekit.io.threads import usable_cores
 from aekit.progress import Progress
 
 WORKER = "aekit.encoder.engines._worker"
 """Module that a worker runs."""
+WORKER_BYTES = 2**30
+"""Free memory for each worker of those that are started unasked."""
 UNITS_AT_HAND = 2
 """Units that a worker is given at a time, so that it need not wait for the next one."""
 AHEAD = 4
@@ -39,8 +42,10 @@ class Processes(Engine):
 
     name: ClassVar[str] = "processes"
 
-    def default_workers(self) -> int:
-        return usable_cores()
+    def default_workers(self, device: torch.device) -> int:
+        if device.type == "cuda":
+            return torch.cuda.device_count()
+        return max(1, min(usable_cores(), free_memory() // WORKER_BYTES))
 
     @contextmanager
     def start(self, count: int, progress: Progress) -> Iterator[Pool]:

@@ -10,15 +10,19 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import torch
 
+from aekit.data.source import Source
 from aekit.encoder.engines._engine import Engine, Pool
+from aekit.encoder.engines._processes import Processes
 from aekit.encoder.engines._units import Setup
 from aekit.errors import AekitError, PluginError, first_line, print_traceback
-from aekit.io.threads import limited_threads, usable_cores
+from aekit.io.threads import limited_threads
 from aekit.progress import Progress
 from aekit.registry.discovery import prints_to_stderr
 
@@ -42,18 +46,23 @@ class Ray(Engine):
     name: ClassVar[str] = "ray"
     address: str | None = None
 
-    def default_workers(self) -> int:
+    def default_workers(self, device: torch.device) -> int:
         if self.address is None:
-            return usable_cores()
+            return Processes().default_workers(device)
         with _connected(self.address, 1) as ray:
-            return max(1, int(ray.cluster_resources().get("CPU", 1)))
+            return max(1, int(ray.cluster_resources().get("GPU" if device.type == "cuda" else "CPU", 1)))
+
+    def check(self, source: Source) -> None:
+        super().check(source)
+        if "ray" not in sys.modules and find_spec("ray") is None:
+            raise PluginError("engine 'ray' needs ray, which is not installed: pip install 'aekit[ray]'")
 
     @contextmanager
     def start(self, count: int, progress: Progress) -> Iterator[Pool]:
         is_connected = getattr(sys.modules.get("ray"), "is_initialized", bool)()
         is_local = self.address is None and not is_connected
         with prints_to_stderr(), _connected(self.address, count) as ray:
-            yield _RayPool(ray, count, shares_files=is_local)
+            yield _RayPool(ray, count, progress, shares_files=is_local)
 
 
 @contextmanager
@@ -117,19 +126,19 @@ class _RayPool:
     Args:
         ray: the module.
         count: number of actors.
+        progress: receives a line if the cluster has room for fewer actors.
         shares_files: whether the actors see the files of this machine.
     """
 
-    def __init__(self, ray: Any, count: int, *, shares_files: bool) -> None:
-        self._ray, self.count, self._shares_files = ray, count, shares_files
+    def __init__(self, ray: Any, count: int, progress: Progress, *, shares_files: bool) -> None:
+        self._ray, self.count, self._progress, self._shares_files = ray, count, progress, shares_files
 
     def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
         """Embed units and yield their results in order, as `Pool.results`."""
         ray = self._ray
         context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
+        kept = context.execution_options.preserve_order, context.enable_progress_bars
+        context.execution_options.preserve_order, context.enable_progress_bars = True, False
         encoder_files = None
         if not self._shares_files:
             encoder_files = ray.put(
@@ -137,15 +146,15 @@ class _RayPool:
             )
         # Results are bytes: Ray would turn vectors into tensors of its own type.
         jobs = ray.data.from_arrow([pa.table({_JOB: pa.array([unit], pa.binary())}) for unit in units])
-        on_gpu = setup.device.startswith("cuda")
+        count, gpus = self._actors(setup.device)
         done = jobs.map_batches(
             _Actor,
             fn_constructor_args=(setup.to_bytes(), encoder_files),
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=self.count),
+            compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=CPUS_A_WORKER,
-            num_gpus=1 if on_gpu else None,
+            num_gpus=gpus,
         )
         try:
             for table in done.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -153,6 +162,25 @@ class _RayPool:
         except ray.exceptions.RayError as error:
             print_traceback(error)
             raise AekitError(f"Ray has failed: {first_line(error)}") from error
+        finally:
+            context.execution_options.preserve_order, context.enable_progress_bars = kept
+
+    def _actors(self, device: str) -> tuple[int, float | None]:
+        """Return how many actors the cluster has room for, beside a CPU for other tasks, and the GPUs of each.
+
+        Raises:
+            AekitError: the encoder is on a GPU, and the cluster has none.
+        """
+        resources: dict[str, float] = self._ray.cluster_resources()
+        cpus, gpus = resources.get("CPU", 1), resources.get("GPU", 0)
+        count = min(self.count, max(1, int(cpus / CPUS_A_WORKER) - 1))
+        if count < self.count:
+            self._progress.say(f"{count} workers instead of {self.count}: the Ray cluster has {cpus:g} CPUs")
+        if not device.startswith("cuda"):
+            return count, None
+        if not gpus:
+            raise AekitError("Ray has no GPU: leave out the device, or start its nodes with GPUs")
+        return count, min(1.0, gpus / count)
 
 
 class _Actor:
