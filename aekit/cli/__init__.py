@@ -23,6 +23,7 @@ from aekit.errors import (
     printable,
 )
 from aekit.io.threads import share_cores
+from aekit.io.torchrun import is_silent, started_by_torchrun, tell_starter
 
 COMMANDS = {
     "fit": "train an encoder without labels",
@@ -168,7 +169,7 @@ def _open_origins(ctx: click.Context, parameter: click.Parameter, opens: bool) -
 def group() -> None:
     """Train encoders on your own unlabeled data, and evaluate, search, cluster and use their embeddings."""
     command = click.get_current_context().invoked_subcommand
-    if "TORCHELASTIC_RUN_ID" in os.environ and command != "fit":
+    if started_by_torchrun() and command != "fit":
         raise RecipeError([f"torchrun: aekit {command} runs in a single process; call it without torchrun"])
 
 
@@ -179,7 +180,7 @@ def _print_warnings() -> None:
     def show_as_line(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
         if not issubclass(category, AekitWarning):
             show(message, category, *place, **options)
-        elif str(message) not in printed:
+        elif str(message) not in printed and not is_silent():
             printed.add(str(message))
             click.echo(f"warning: {printable(str(message), LONGEST)}", err=True)
 
@@ -205,15 +206,6 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(message: str) -> bool:
-    """Tell the process that has started this one, if it is one of several; return whether that one prints the message."""
-    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
-        return False
-    from aekit.io.processes import tell_starter
-
-    return tell_starter(message)
-
-
 def _report(error: BaseException, stop: Stop) -> int:
     """Print an error that a user can cause, raise any other; return the exit code."""
     if isinstance(error, SystemExit):
@@ -223,7 +215,7 @@ def _report(error: BaseException, stop: Stop) -> int:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         # click wraps the exception that says how to resume in one of its own.
         message = str(error.__cause__ or error) or "stopped"
-        if not _told(message):
+        if not tell_starter(message):
             click.echo(f"\n{message}", err=True)
         return INTERRUPTED
     if stop.requested:  # a library has turned KeyboardInterrupt into an error of its own, as imports do
@@ -237,7 +229,7 @@ def _report(error: BaseException, stop: Stop) -> int:
         message = printable(error.format_message(), LONGEST, keep="\n")
         click.echo(f"error: {message}{hint}", err=True)
     elif isinstance(error, AekitError):
-        for line in [] if _told(str(error)) else str(error).splitlines():
+        for line in [] if tell_starter(str(error)) else str(error).splitlines():
             click.echo(f"error: {line}", err=True)
     elif failure := failure_of_the_machine(error):
         print_traceback(error)

@@ -66,7 +66,7 @@ def fit(
     torchvision:FashionMNIST or sklearn:digits.
     """
     from aekit.evaluation.run_results import read_results
-    from aekit.io.processes import reports_to_another
+    from aekit.io.torchrun import reports_to_another
     from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     encoder = aekit.fit(

@@ -19,7 +19,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.loading import load
 from aekit.errors import RecipeError, TrainingError
 from aekit.io.atomic import write_text
-from aekit.io.processes import STARTED_HERE, started_by_torchrun
+from aekit.io.torchrun import STARTED_HERE, started_by_torchrun
 from aekit.progress import Progress
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe

@@ -26,7 +26,8 @@ from aekit.evaluation.run_results import read_results, write_results
 from aekit.io.atomic import explain_write_errors, folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.io.manifests import checksums
-from aekit.io.processes import Ranks, decide, is_restarted, is_silent, joined
+from aekit.io.processes import Ranks, decide, joined
+from aekit.io.torchrun import is_restarted, is_silent
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
 from aekit.progress import SILENT, Progress, warn
@@ -188,9 +189,8 @@ class _Run:
         ranks: Ranks | None = None,
     ) -> None:
         self.recipe, self.data, self.folder, self.progress, self.report = recipe, data, folder, progress, report
-        self.ranks, self.device = ranks, choose_device(recipe.train.device, "train.device")
-        if ranks:
-            self.device = ranks.device(self.device)
+        self.ranks, device = ranks, choose_device(recipe.train.device, "train.device")
+        self.device = ranks.device(device) if ranks else device
         self.facts: dict[str, Any] = {}
 
     def check_finished(self) -> None:
@@ -293,9 +293,8 @@ class _Run:
         """Write the resolved recipe of a new run; for a resumed run, check that it is unchanged."""
         if self.folder is None:
             return
-        folder, facts = self.folder, data_facts(source, samples)
-        self.facts = facts
-        decide(self.ranks, lambda: begin(folder, self.recipe, facts, resume))
+        folder, self.facts = self.folder, data_facts(source, samples)
+        decide(self.ranks, lambda: begin(folder, self.recipe, self.facts, resume))
 
     def _describe(
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult

@@ -1,0 +1,43 @@
+"""Tell which of several processes this is, by the variables that torchrun sets, and leave messages for who has started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+STARTED_HERE = "AEKIT_PROCESSES"
+"""Variable that tells processes that the one that has started them prints their results and errors."""
+
+
+def started_by_torchrun() -> bool:
+    """Return whether torchrun has started this process together with others."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def is_restarted() -> bool:
+    """Return whether torchrun has started this process anew after one of them had ended."""
+    return started_by_torchrun() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def reports_to_another() -> bool:
+    """Return whether another process prints the results and errors of this one."""
+    return is_silent() or (started_by_torchrun() and STARTED_HERE in os.environ)
+
+
+def tell_starter(message: str) -> bool:
+    """Leave an error for the process that has started this one; return whether that one prints it.
+
+    It is in the form in which torchrun reads it, and shows it in its own report.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is None or not started_by_torchrun():
+        return False
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"message": message, "timestamp": int(time.time())}, file)
+    return reports_to_another()
+
+
+def is_silent() -> bool:
+    """Return whether another process speaks for this one."""
+    return started_by_torchrun() and os.environ.get("RANK") != "0"
