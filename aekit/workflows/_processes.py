@@ -19,6 +19,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.encoder.loading import load
 from aekit.errors import RecipeError, TrainingError
 from aekit.io.atomic import write_text
+from aekit.io.threads import limited_threads, usable_cores
 from aekit.io.torchrun import STARTED_HERE, started_by_torchrun
 from aekit.progress import Progress
 from aekit.training.phases import Interrupted
@@ -102,8 +103,9 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=str(place)),
     )
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    with _environment({"OMP_NUM_THREADS": str(threads)} | dict(os.environ) | {STARTED_HERE: "1"}), _own_signals():
+    threads = limited_threads(max(1, usable_cores() // processes))
+    set_lower = {name: os.environ[name] for name in threads if _lower(os.environ.get(name, ""), threads[name])}
+    with _environment(threads | set_lower | {STARTED_HERE: "1"}), _own_signals():
         try:
             elastic_launch(config, sys.executable)(*arguments)
         except SignalException:
@@ -112,6 +114,10 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
             first = error.get_first_failure()[1]
             message = _told(place) or f"process {first.local_rank} ended with code {first.exitcode}"
             raise (Interrupted if first.exitcode == INTERRUPTED else TrainingError)(message) from None
+
+
+def _lower(count: str, than: str) -> bool:
+    return count.isdecimal() and int(count) < int(than)
 
 
 def _told(place: Path) -> str:
