@@ -32,6 +32,8 @@ STORE_BYTES = 512 * 2**20
 """Size of the object store of a cluster that is started here: jobs and results pass through it, never data sets."""
 CPUS_A_WORKER = 0.5
 """CPUs that Ray counts for a worker. Workers that hold all CPUs leave none for reading the jobs, and wait for ever."""
+MAX_BLOCKS = 2000
+"""Blocks of jobs: each costs Ray milliseconds, and an actor that ends loses one."""
 _JOB, _RESULT = "job", "result"
 
 
@@ -84,23 +86,31 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
     if ray.is_initialized():  # by the caller's program, whose cluster is used and stays
         yield ray
         return
-    quiet = {"logging_level": "ERROR", "log_to_driver": False}
+    options: dict[str, Any] = {"address": address or "local", "logging_level": "ERROR", "log_to_driver": False}
+    if address is None:
+        options |= {"num_cpus": max(2, workers), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
-        if address is None:
-            ray.init(
-                num_cpus=max(2, workers),
-                include_dashboard=False,
-                object_store_memory=STORE_BYTES,
-                **quiet,
-            )
-        else:
-            ray.init(address=address, **quiet)
+        with _core_unheard():
+            ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise AekitError(f"Ray at {address or 'this machine'}: cannot be reached: {first_line(error)}") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _core_unheard() -> Iterator[None]:
+    """Leave out what the core of Ray prints while it starts, such as the level of its log."""
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
 
 
 def _set_environment(address: str | None) -> None:
@@ -145,7 +155,9 @@ class _RayPool:
                 {path.name: path.read_bytes() for path in Path(setup.encoder).iterdir() if path.is_file()}
             )
         # Results are bytes: Ray would turn vectors into tensors of its own type.
-        jobs = ray.data.from_arrow([pa.table({_JOB: pa.array([unit], pa.binary())}) for unit in units])
+        size = -(-len(units) // MAX_BLOCKS)
+        blocks = [units[start : start + size] for start in range(0, len(units), size)]
+        jobs = ray.data.from_arrow([pa.table({_JOB: pa.array(block, pa.binary())}) for block in blocks])
         count, gpus = self._actors(setup.device)
         done = jobs.map_batches(
             _Actor,
