@@ -166,6 +166,7 @@ def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool,
         raise OutputError(f"{folder}: holds {state} choose another folder with -o")
     _Run(recipe, data, folder, SILENT).check_finished()
     if not parts:
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # left by a process that was stopped at its very end
         progress.say(f"{folder} is already finished; nothing to resume")
         return load(folder)
     with folder_lock(folder):
