@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from aekit.analysis.layouts import project
 from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source, read_valid
-from aekit.errors import DataError
+from aekit.errors import DataError, printable
 from aekit.index.vector_index import VectorIndex, open_index
 from aekit.io.atomic import write_text
 from aekit.io.csv_files import csv_text
@@ -240,7 +240,7 @@ class Catalog:
 
     def _check(self, row: int) -> None:
         if not 0 <= row < len(self.index):
-            raise DataError(f"row {row}: expected 0 to {len(self.index) - 1}")
+            raise DataError(f"row {printable(str(row))}: expected 0 to {len(self.index) - 1}")
 
     def _texts(self, column: str) -> np.ndarray | None:
         if column not in self.index.metadata.column_names:

@@ -166,13 +166,13 @@ def _finish(folder: Path, recipe: Recipe, data: Any, resume: bool, report: bool,
             state = "a finished run;"
         raise OutputError(f"{folder}: holds {state} choose another folder with -o")
     _Run(recipe, data, folder, SILENT).check_finished()
-    if not parts:
+    if parts:
+        with folder_lock(folder):
+            progress.say(f"{folder} is already trained; creating its {' and '.join(parts)}")
+            reopened(folder, data, progress=progress).finish(report=report)
+    else:
         progress.say(f"{folder} is already finished; nothing to resume")
-        return load(folder)
-    with folder_lock(folder):
-        progress.say(f"{folder} is already trained; creating its {' and '.join(parts)}")
-        reopened(folder, data, progress=progress).finish(report=report)
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)  # a process that was stopped at its very end may leave it
     return load(folder)
 
 

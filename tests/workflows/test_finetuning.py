@@ -33,6 +33,7 @@ from aekit.training.loop import train
 from aekit.training.phases import Interrupted
 from aekit.training.settings import Settings
 from aekit.workflows.finetuning._classification import METRICS, BestEpoch, ClassificationObjective, FrozenRegression
+from aekit.workflows.finetuning.classifier import Classifier
 
 CPU = torch.device("cpu")
 FAST: dict[str, Any] = {"epochs": 4, "lr": 0.01, "batch_size": 16, "precision": "fp32"}
@@ -556,6 +557,23 @@ class Stopping(Progress):
             if self.kill:
                 raise RuntimeError("killed")
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_stop_while_the_result_is_saved_leaves_no_checkpoint(
+    images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, out = Classifier.save, tmp_path / "out"
+
+    def interrupted(self: Classifier, folder: Path) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        save(self, folder)
+
+    monkeypatch.setattr(Classifier, "save", interrupted)
+    aekit.finetune(encoder, images[0], labels=images[1], out=out, **FAST | {"epochs": 1}, baseline=False)
+    assert {path.name for path in out.iterdir()} == {
+        *("classifier.json", "classifier.safetensors", "encoder", "log.jsonl", "results.json")
+    }
+    assert aekit.load_classifier(out)
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["ctrl-c", "kill"])

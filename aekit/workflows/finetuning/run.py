@@ -42,7 +42,7 @@ from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.defaults import TARGET_STEPS
 from aekit.training.frozen_features import frozen_features
-from aekit.training.phases import Phase, run_phase
+from aekit.training.phases import Phase, run_phase, stoppable
 from aekit.training.settings import Settings, uses_bf16
 from aekit.workflows.finetuning._classification import (
     BestEpoch,
@@ -220,10 +220,11 @@ class _Finetuning:
         }
         result = FinetuneResult.from_results(Classifier(encoder, objective.classifier, self.classes), results)
         if self.folder:
-            result.classifier.save(self.folder)
-            write_manifest(self.folder / "results.json", results)
-            encoder.save(self.folder / "encoder")
-            shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+            with stoppable():  # a stop here would leave the checkpoint beside what is finished
+                result.classifier.save(self.folder)
+                write_manifest(self.folder / "results.json", results)
+                encoder.save(self.folder / "encoder")
+                shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         return result
 
     def _read(self, rows: np.ndarray) -> tuple[Samples | None, np.ndarray]:
