@@ -33,9 +33,11 @@ def select_evaluators(
         if slow:
             notes.append(f"skipped as slow: {', '.join(slow)}; name them, or all, to run them")
     else:
-        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in expand_groups(requested)]
+        members = expand_groups(requested, labeled=targets is not None)
+        plugins = [registry().get("evaluator", name, required_by="evaluate") for name in members]
     titles = _plugin_titles(plugins)
-    unknown = [name for name in options if name not in titles]
+    possible = {*titles, *expand_groups(requested or ())}  # a recipe's groups have the same members with and without labels
+    unknown = [name for name in options if name not in possible]
     if unknown:
         raise RecipeError(
             [f"evaluate.{name}: not a selected evaluator{closest_name(name, titles)}" for name in unknown]
