@@ -73,10 +73,11 @@ def add_low_rank_updates(encoder: Encoder, rank: int) -> str:
 
 
 @torch.no_grad()
-def merge_low_rank_updates(encoder: Encoder) -> None:
-    """Add the updates to the weights of an encoder, if it has any."""
+def merge_low_rank_updates(encoder: Encoder) -> Encoder:
+    """Add the updates to the weights of an encoder, if it has any, and return it."""
     for layer in [layer for layer in _linear_layers(encoder.backbone) if parametrize.is_parametrized(layer, "weight")]:
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    return encoder
 
 
 def without_low_rank(settings: Settings) -> Settings:

@@ -302,9 +302,7 @@ class _Run:
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult
     ) -> tuple[Encoder, dict[str, Any]]:
         """Fill the record of the trained encoder; return it and the contents of ``results.json``."""
-        encoder = objective.encoder.eval()
-        merge_low_rank_updates(encoder)
-        trains = self.recipe.trains
+        encoder, trains = merge_low_rank_updates(objective.encoder.eval()), self.recipe.trains
         count = len(samples) if trains else 0
         trained_on = {"samples": count, "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)}
         training = {"trained": trained_on, "objective": self.recipe.to_dict()["objective"]}
