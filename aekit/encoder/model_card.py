@@ -42,6 +42,8 @@ def model_card(description: dict[str, Any]) -> str:
         lines.append(f"| {what} of another size | {spec['resize']} to {' x '.join(map(str, spec['shape'][-sides:]))} |")
     if weights := description.get("weights"):
         lines.append(f"| initial weights | {_options(weights)} |")
+    if updates := description.get("low_rank"):
+        lines.append(f"| low-rank updates | rank {updates['rank']}, of {updates['layers']} linear layers |")
     if teacher := description.get("teacher"):
         lines.append(f"| teacher | {teacher['network']}, digest `{teacher['digest']}` |")
     if objective := description.get("objective"):

@@ -19,6 +19,7 @@ from aekit.objectives.weighted_sum import WeightedSum
 from aekit.registry.discovery import SESSION, Plugin, registry
 from aekit.registry.options import validate_options
 from aekit.training.initial_weights import load_pretrained
+from aekit.training.low_rank_updates import add_low_rank_updates
 from aekit.training.recipe import LayerSettings, Recipe
 
 Part = TypeVar("Part", Variant, Pretext)
@@ -56,6 +57,8 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     freeze(encoder, _frozen(recipe, encoder))
     parts: dict[str, Objective] = {}
     with temporary_seed(recipe.train.seed + 1):
+        if recipe.train.low_rank:
+            _add_low_rank_updates(recipe, encoder)
         if section.variants or not section.pretexts:
             modules = {name: variant for name, (variant, _) in variants.items()}
             parts["autoencoder"] = _autoencoder(encoder, modules, recipe)
@@ -68,6 +71,17 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
                 raise RecipeError([f"pretext {name!r} cannot take {spec}: {error}"]) from error
             parts[plugin.name] = PretextObjective(encoder, pretext, plugin, options)
     return WeightedSum(parts, section.weights) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _add_low_rank_updates(recipe: Recipe, encoder: Encoder) -> None:
+    """Train the backbone by low-rank updates, and note which."""
+    layerwise = recipe.layerwise
+    if layerwise.epochs or any(table.get("epochs") for table in layerwise.layers):
+        raise RecipeError(
+            [f"train.low_rank = {recipe.train.low_rank}: cannot train single layers; set layerwise.epochs = 0"]
+        )
+    line = add_low_rank_updates(encoder, recipe.train.low_rank)
+    encoder.backbone.note = "; ".join(filter(None, [encoder.backbone.note, line]))
 
 
 def make_variants(

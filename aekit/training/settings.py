@@ -45,6 +45,12 @@ class Settings(BaseModel):
         float,
         Field(gt=0, le=1, description="learning rate of each encoder layer, as a fraction of that of the layer above"),
     ] = 1.0
+    low_rank: Annotated[
+        int,
+        Field(
+            ge=0, description="rank of updates of a pretrained transformer's linear layers, whose weights stay; 0: none"
+        ),
+    ] = 0
     compile: Annotated[
         bool, Field(description="compile the network with torch.compile: a slower start, then faster steps")
     ] = False

@@ -36,6 +36,7 @@ from aekit.training.build import find_autoencoder, make_objective
 from aekit.training.cost import size_setting
 from aekit.training.defaults import resolve_defaults
 from aekit.training.initial_weights import initial_scaling
+from aekit.training.low_rank_updates import merge_low_rank_updates
 from aekit.training.phases import Interrupted, TrainingResult, make_phases, train_phases
 from aekit.training.recipe import Recipe
 from aekit.training.run_recipe import recipe_and_data, recipe_settings
@@ -300,8 +301,7 @@ class _Run:
         self, objective: Objective, source: Source, samples: Samples, targets: Samples | None, trained: TrainingResult
     ) -> tuple[Encoder, dict[str, Any]]:
         """Fill the record of the trained encoder; return it and the contents of ``results.json``."""
-        encoder = objective.encoder.eval()
-        trains = self.recipe.trains
+        encoder, trains = merge_low_rank_updates(objective.encoder.eval()), self.recipe.trains
         count = len(samples) if trains else 0
         trained_on = {"samples": count, "skipped": len(source.skipped), "seconds": round(trained.seconds, 1)}
         training = {"trained": trained_on, "objective": self.recipe.to_dict()["objective"]}

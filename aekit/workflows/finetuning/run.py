@@ -42,6 +42,7 @@ from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.defaults import TARGET_STEPS
 from aekit.training.frozen_features import frozen_features
+from aekit.training.low_rank_updates import without_low_rank
 from aekit.training.phases import Phase, run_phase, stoppable
 from aekit.training.settings import Settings, uses_bf16
 from aekit.workflows.finetuning._classification import (
@@ -151,7 +152,7 @@ class _Finetuning:
     ) -> None:
         self.encoder, self.source, self.labels, self.split = encoder, source, labels, split
         self.choices, self.folder, self.progress = choices, folder, progress
-        train = Settings(**{"lr": 1e-3, **settings})
+        train = without_low_rank(Settings(**{"lr": 1e-3, **settings}))
         self.device = choose_device(train.device, "train.device")
         self.train_on, self.train_labels = self._read(split.train)
         self.choose_on, self.choose_labels = self._read(split.validation)
