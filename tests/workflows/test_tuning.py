@@ -221,6 +221,9 @@ class Marked(Variant):
 class Ready(Backbone):
     """A backbone with weights at hand."""
 
+    def __init__(self, spec: SampleSpec, *, size: int = 3) -> None:
+        super().__init__()
+
     @classmethod
     def pretrained_at_hand(cls, spec: SampleSpec) -> list[dict[str, Any]]:
         return [{"size": 3}]
