@@ -22,12 +22,14 @@ from scipy.stats import spearmanr
 
 import aekit
 from aekit.data.source import ArraySource
-from aekit.evaluation.label_free import LABEL_FREE, label_free_scores
+from aekit.evaluation.label_free import LABEL_FREE, label_free_scores, selection_score
 
 SETS = ("sklearn:digits", "torchvision:FashionMNIST", "mnist", "caltech10", "sklearn:breast_cancer", "aeon:GunPoint")
 COMBINATIONS = {
     "neighbors-kept x rankme": lambda s: s["neighbors-kept"] * np.log(np.maximum(s["rankme"], 1)),
     "retrieved x rankme": lambda s: s["retrieved"] * np.log(np.maximum(s["rankme"], 1)),
+    "retrieved x lidar": lambda s: np.array([selection_score(dict(zip(s, row))) for row in zip(*s.values())]),
+    "neighbors-kept x lidar": lambda s: s["neighbors-kept"] * np.log(np.maximum(s["lidar"], 1)),
     "mean rank of rankme and neighbors-kept": lambda s: ranks(s["rankme"]) + ranks(s["neighbors-kept"]),
     "mean rank of lidar and neighbors-kept": lambda s: ranks(s["lidar"]) + ranks(s["neighbors-kept"]),
     "mean rank of alpha-req and neighbors-kept": lambda s: ranks(s["alpha-req"]) + ranks(s["neighbors-kept"]),

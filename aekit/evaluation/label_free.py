@@ -5,6 +5,8 @@ How well each score agrees with a linear probe is measured by ``benchmarks/label
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,8 +21,8 @@ from aekit.nn.augment.presets import augmentation_for
 
 LabelFree = Literal["rankme", "alpha-req", "lidar", "neighbors-kept", "retrieved"]
 LABEL_FREE: tuple[LabelFree, ...] = get_args(LabelFree)
-DEFAULT: LabelFree = "neighbors-kept"
-"""The score with the highest mean rank correlation with the probe in ``benchmarks/label_free.py``."""
+SELECTION = "retrieved x lidar"
+"""The score that chooses between encoders, see `selection_score`."""
 VIEWS = 5
 """Views of each sample for LiDAR."""
 MAX_SAMPLES, MAX_VIEWED = 1000, 200
@@ -63,6 +65,18 @@ def label_free_scores(encoder: Encoder, raw: Tensor, *, seed: int = 0) -> dict[L
     }
     kept = view_stability(vectors[: len(viewed)], views[:, 0])
     return scores | {"neighbors-kept": kept["neighbors_kept"], "retrieved": kept["retrieved"]}
+
+
+def selection_score(scores: Mapping[str, float]) -> float:
+    """Return the fraction of views that are retrieved, times the logarithm of LiDAR: stable, and using many directions.
+
+    Of the scores and combinations in ``benchmarks/label_free.py`` it is the one whose lowest rank correlation with the probe, over
+    the data sets, is highest.
+
+    Args:
+        scores: what `label_free_scores` returned.
+    """
+    return scores["retrieved"] * math.log(max(scores["lidar"], 1.0))
 
 
 def rankme(vectors: np.ndarray) -> float:

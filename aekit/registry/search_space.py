@@ -8,6 +8,7 @@ otherwise: a list of values, a dict ``{"low": 1e-3, "high": 1.0, "log": True}``,
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -114,14 +115,14 @@ def _number(info: FieldInfo, *, whole: bool, optional: bool) -> Choices | Range 
         if default is None:
             values = [round(first + q * (last - first), 3) for q in QUANTILES]
             return choices([None, *(map(int, values) if whole else values)], None)
-        if default > 0 and high > WIDE * max(low, default / FACTOR):
-            first, last = max(first, default / FACTOR), min(last, default * FACTOR)
-            return Range(first, last, first > 0, whole, default)
-        return Range(min(first, default), max(last, default), False, whole, default)
+        if default <= 0 or high <= WIDE * max(low, default / FACTOR):
+            return Range(min(first, default), max(last, default), False, whole, default)
+        first, last = max(first, default / FACTOR), min(last, default * FACTOR)
+        return Range(math.ceil(first) if whole else first, last, True, whole, default)
     if low is None or optional or default is None or default <= 0:
         return None
     first = max(low + open_low * whole, default / FACTOR)
-    return Range(float(round(first)) if whole else first, default * FACTOR, True, whole, default)
+    return Range(math.ceil(first) if whole else first, default * FACTOR, True, whole, default)
 
 
 def choices(values: list[Any], default: Any) -> Choices:

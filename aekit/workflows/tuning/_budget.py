@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -88,12 +89,12 @@ class Budget:
         needed = self.spent + 2 * (epoch * growth + judging) + TIMED * step + epoch * RUNGS[0] + scoring
         needed *= 1 + MARGIN
         if needed > self.seconds:
-            minutes = needed / 60
-            rounded = f"{minutes:.1f}" if minutes < 10 else f"{minutes:.0f}"
+            tenths = 1 if needed > 600 else 10
+            rounded = f"{math.ceil(tenths * needed / 60) / tenths:g}"
             raise RecipeError(
                 [
                     f"minutes = {self.seconds / 60:g}: too few for the default recipe and one candidate, which take about "
-                    f"{rounded}; give more, or lower the samples"
+                    f"{rounded}"
                 ]
             )
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from aekit.encoder.loading import load
-from aekit.evaluation.label_free import DEFAULT, label_free_scores
+from aekit.evaluation.label_free import label_free_scores, selection_score
 from aekit.evaluation.metrics.intervals import bootstrap_difference
 from aekit.evaluation.results import Metric, Split
 from aekit.evaluation.run import evaluate
@@ -72,7 +72,7 @@ def judge(folder: Path, problem: Problem, criterion: Criterion, progress: Progre
         scores = evaluation.results[ENCODER][criterion.evaluator].scores
     elif criterion.name != RECONSTRUCTION:
         tested = problem.refitted_source.read(problem.split.test[:MAX_LABEL_FREE])[0]
-        scores = np.array([label_free_scores(encoder, torch.from_numpy(tested), seed=problem.seed)[DEFAULT]])
+        scores = np.array([selection_score(label_free_scores(encoder, torch.from_numpy(tested), seed=problem.seed))])
     if scores is not None:
         with atomic_file(folder / SCORES) as part, part.open("wb") as file:
             np.save(file, np.asarray(scores, np.float64))

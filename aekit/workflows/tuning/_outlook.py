@@ -11,20 +11,22 @@ from aekit.evaluation.results import Metric
 
 RESAMPLES = 500
 LEVEL = 0.95
+FRACTION = 0.632
+"""Fraction of the samples that a bootstrap sample holds."""
 
 
 def selection_optimism(scores: np.ndarray, *, seed: int = 0) -> float:
     """Return how much the best of several candidates looks better on the samples that it was chosen by than on others.
 
-    In each bootstrap sample of the validation samples the best candidate is chosen; its score there, less its score on the
-    samples that were not drawn, is the optimism (Efron, Estimating the error rate of a prediction rule, 1983).
+    In each bootstrap sample of the validation samples the best candidate is chosen; 0.632 of the difference between its score
+    there and on the samples that were not drawn is the optimism (Efron, Estimating the error rate of a prediction rule, 1983).
 
     Args:
         scores: (K, N) scores of N validation samples by K candidates.
         seed: seed of the resampling.
 
     Returns:
-        the mean difference; 0 for a single candidate.
+        the mean; 0 for a single candidate.
     """
     count = scores.shape[1]
     if len(scores) < 2 or count < 2:
@@ -38,7 +40,7 @@ def selection_optimism(scores: np.ndarray, *, seed: int = 0) -> float:
             means = scores[:, drawn].mean(axis=1)
             best = int(means.argmax())
             differences.append(means[best] - scores[best, others].mean())
-    return float(np.mean(differences)) if differences else 0.0
+    return float(FRACTION * np.mean(differences)) if differences else 0.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from aekit.encoder.eval_mode import eval_mode
 from aekit.encoder.inference import Inference
 from aekit.errors import DataError
 from aekit.evaluation.checks.training_metrics import training_metrics
-from aekit.evaluation.label_free import DEFAULT, label_free_scores
+from aekit.evaluation.label_free import SELECTION, label_free_scores, selection_score
 from aekit.evaluation.results import Split
 from aekit.evaluation.run import evaluate
 from aekit.evaluation.summary import ENCODER
@@ -74,7 +74,7 @@ class Criterion:
         if not self.evaluator:
             raw = samples.batch(torch.from_numpy(split.test))
             scores = label_free_scores(encoder, raw, seed=problem.seed)
-            return Scored(scores[DEFAULT], None, encoder.dim)
+            return Scored(selection_score(scores), None, encoder.dim)
         vectors = embed(encoder, samples)
         if not np.isfinite(vectors).all():
             raise DataError("its embeddings are not finite")
@@ -130,8 +130,8 @@ def choose_criterion(purpose: str | None, problem: Problem, say: Callable[[str],
         return Criterion(RECONSTRUCTION, "", bounded=True)
     if problem.targets is None:
         reason = "there are no labels" if purpose is None else f"{purpose} cannot be measured without labels"
-        say(f"selection: by the label-free score {DEFAULT}, as {reason}")
-        return Criterion(f"label-free score {DEFAULT}", "", bounded=True)
+        say(f"selection: by the label-free score {SELECTION}, as {reason}")
+        return Criterion(f"label-free score {SELECTION}", "", bounded=False)
     chosen = purpose or "classification"
     evaluator = EVALUATOR_OF[chosen]
     say(f"selection: by the evaluator {evaluator} on {len(problem.scored[1].test)} validation samples")

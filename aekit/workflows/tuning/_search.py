@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from aekit.encoder.eval_mode import eval_mode
 from aekit.errors import AekitError
 from aekit.io.atomic import atomic_file
 from aekit.progress import Progress
@@ -25,6 +27,8 @@ from aekit.workflows.tuning._state import SearchState
 from aekit.workflows.tuning._study import STEPS, Study, best_trial
 
 TRIALS = "trials"
+TIMED_SAMPLES = 16
+"""Samples by which the speed of a network is measured."""
 TOO_SLOW = 2.0
 """Time of one epoch, as a multiple of that of a whole training, from which a candidate is too slow."""
 
@@ -127,7 +131,7 @@ class Search:
                 value, before = reached[STEPS[number]], step
             else:
                 seconds = (step - before) * candidate.seconds_per_step
-                scoring = trial.user_attrs.get("scoring", self.scoring)
+                scoring = trial.user_attrs.get("scoring") or self._expected_scoring(candidate)
                 if trial.number and not self.budget.has(seconds + scoring, self.growth, self._wider()):
                     self.study.finish(trial, "pruned", reason=f"no time for {fraction:.0%} of its training")
                     self.progress.say(f"{title}: {value:.4f}, no time for {fraction:.0%} of its training")
@@ -151,6 +155,16 @@ class Search:
         self.study.finish(trial, "complete", value)
         self.progress.say(f"{title}: {value:.4f}")
         self._remove_checkpoint(trial)
+
+    def _expected_scoring(self, candidate: Candidate) -> float:
+        """Return the seconds of scoring a candidate: those of the default recipe, or more where its network is slower."""
+        samples, _ = self.problem.scored
+        raw = next(samples.chunks(TIMED_SAMPLES))
+        with eval_mode(candidate.encoder), torch.inference_mode():
+            candidate.encoder(raw[:2])
+            start = _budget.now()
+            candidate.encoder(raw)
+        return max(self.scoring, (_budget.now() - start) * len(samples) / len(raw))
 
     def _report(self, trial: Any, number: int, value: float, candidate: Candidate) -> None:
         """Record a score; that of a candidate that is not trained holds for all rungs."""

@@ -54,7 +54,8 @@ class Space:
         self._plugins: dict[str, Plugin] = {}
         self._backbones: dict[str, Plugin] = {}
         backbone_is_open = not any(name.startswith(("encoder.backbone", "encoder.weights")) for name in fixed)
-        if not any(name.startswith("objective.") for name in fixed):
+        objective_is_open = not any(name.startswith("objective.") for name in fixed)
+        if objective_is_open:
             kinds = ("variant",) if reconstructs else ("variant", "pretext")
             self._plugins = {f"{p.kind} {title}": p for kind in kinds for title, p in _fitting(kind, spec)}
         if backbone_is_open:
@@ -62,7 +63,7 @@ class Space:
                 zoo = _is_zoo(plugin)
                 if not zoo:
                     self._backbones[title] = plugin
-                elif not reconstructs:
+                elif objective_is_open and not reconstructs:
                     self.as_they_are |= _pretrained(plugin, title, spec)
         self.objectives = [DEFAULT, *self.as_they_are, *self._plugins]
         self.backbones = [DEFAULT, *self._backbones]

@@ -12,17 +12,18 @@ import tomli_w
 
 from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
-from aekit.errors import RecipeError, closest_name
+from aekit.errors import AekitError, RecipeError, closest_name
 from aekit.evaluation.labels import make_targets, read_labels
 from aekit.io.atomic import folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.progress import NestedProgress, Progress, warn
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import nest, read_toml
+from aekit.training.phases import Interrupted
 from aekit.training.run_recipe import recipe_settings
 from aekit.workflows._resuming import check_same_data, data_facts
 from aekit.workflows.comparing._differences import flatten_settings
-from aekit.workflows.tuning._budget import RUNGS, Budget
+from aekit.workflows.tuning._budget import RUNGS, SUBJECTS, Budget
 from aekit.workflows.tuning._candidate import Candidate
 from aekit.workflows.tuning._judging import fit_run, judge, test_difference, test_metric
 from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism
@@ -31,7 +32,7 @@ from aekit.workflows.tuning._result import BEST, DEFAULT_RUN, RECIPE, Tuning
 from aekit.workflows.tuning._scoring import PURPOSES, RECONSTRUCTION, Criterion, choose_criterion
 from aekit.workflows.tuning._search import Search, load_scores, measure_default
 from aekit.workflows.tuning._space import Space
-from aekit.workflows.tuning._state import SearchState, open_state
+from aekit.workflows.tuning._state import STATE, SearchState, open_state
 from aekit.workflows.tuning._study import STEPS, Study, best_trial, last_rung, settings_of
 
 __all__ = ["Tuning", "tune"]
@@ -114,8 +115,10 @@ def tune(
                 return Tuning.from_dict(folder, state.result)
             problem = _open(data, name, labels, fixed, seed, progress)
             return _Tuner(folder, problem, purpose, fixed, competing, budget, state, progress).run()
-        except RecipeError:
-            if not existed and not (folder / "journal.log").exists():
+        except Interrupted:
+            raise Interrupted(f"stopped; the same command goes on with {folder}") from None
+        except AekitError:
+            if not existed and not (folder / STATE).exists():  # nothing was trained
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -197,7 +200,8 @@ class _Tuner:
         fit_run(folder, self.problem, self.fixed | epochs, self.quiet)
         self.state.save(self.budget)
         seconds = judge(folder, self.problem, self.criterion, self.quiet)
-        self.state.measured.setdefault("judgement", seconds)
+        least = SUBJECTS * self.state.measured["scoring"]  # it may have been judged by a call that was killed
+        self.state.measured.setdefault("judgement", max(seconds, least))
         self.budget.judgement = self.state.measured["judgement"]
         self.state.save(self.budget)
 
@@ -232,7 +236,8 @@ class _Tuner:
             settings = settings | {"train.epochs": read_toml(folder / "recipe.toml")["train"]["epochs"]}
         elif settings["train.epochs"] and seconds:
             candidate = Candidate(self.problem, self.fixed | settings)
-            left = self.budget.left - self.budget.judgement
+            wider = best.user_attrs.get("scoring", 0.0) / max(self.state.measured["scoring"], 1e-9)
+            left = self.budget.left - self.budget.judgement * max(1.0, wider)
             possible = max(1, int(left / (seconds * candidate.steps_per_refitted_epoch())))
             if possible < settings["train.epochs"]:
                 warn(
