@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from aekit.errors import DataError
+from aekit.io.remote_urls import is_remote
 from aekit.progress import warn
 
 HIDDEN, WRITTEN = "hidden", "written by aekit"
@@ -119,7 +120,7 @@ def _has_digest(path: Path) -> bool:
 
 def warn_if_inside(out: str | Path | None, data: object) -> None:
     """Warn where the folder `out` lies inside of the folder `data`, whose files other programs take for samples."""
-    if out is None or not isinstance(data, (str, os.PathLike)):
+    if out is None or not isinstance(data, (str, os.PathLike)) or is_remote(out) or is_remote(data):
         return
     name = os.fspath(data)
     where = name if os.path.isdir(name) else name.partition(":")[2]

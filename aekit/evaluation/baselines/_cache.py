@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aekit.data.cache import cache_folder, samples_key
+from aekit.data.cache import samples_key
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.errors import AekitError
 from aekit.io.atomic import atomic_folder
+from aekit.io.cache_folder import cache_folder
 from aekit.progress import Progress
 from aekit.version import __version__
 

@@ -14,6 +14,7 @@ from aekit.data.locations import same_place
 from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.evaluation.run_results import read_results
+from aekit.io.remote import refuse_remote
 from aekit.io.shell import command_line
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
@@ -92,6 +93,7 @@ def bench(
         ['denoising', 'pca-2', 'plain', 'random', 'raw']
     """
     progress = open_progress(progress)
+    refuse_remote(out, "a benchmark")
     settings = dict(overrides or {})
     if "train.seed" in settings:
         raise RecipeError([f"train.seed = {settings['train.seed']!r}: the benchmark sets it; pass seeds instead"])
