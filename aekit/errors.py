@@ -32,12 +32,27 @@ def printable(value: object, longest: int = SHOWN, *, keep: str = "") -> str:
         'a\\\\nb\\\\x1b[2J'
     """
     text = value if isinstance(value, str) else repr(value)
+    for path, name in _NAMES_OF_COPIES.items():
+        text = text.replace(path, name)
     if not text.isprintable():
         text = "".join(
             char if char.isprintable() or char in keep else char.encode("unicode_escape", "surrogatepass").decode()
             for char in text[: longest + 1]  # an escape is longer than its character
         )
     return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+_NAMES_OF_COPIES: dict[str, str] = {}
+
+
+def name_copy(path: str, name: str) -> None:
+    """Let messages name what a file or folder is a copy of, such as ``s3://bucket/photos``, instead of the copy.
+
+    Args:
+        path: of the copy.
+        name: of what it is a copy of.
+    """
+    _NAMES_OF_COPIES[path] = name
 
 
 class AekitError(Exception):

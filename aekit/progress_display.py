@@ -32,6 +32,20 @@ def open_progress(progress: ProgressOption) -> Progress:
     Raises:
         RecipeError: another value.
     """
+    global _current
+    _current = _receiver(progress)
+    return _current
+
+
+_current: Progress = SILENT
+
+
+def current_progress() -> Progress:
+    """Return the receiver that was opened last, for code that is given none, such as what fetches remote data."""
+    return _current
+
+
+def _receiver(progress: ProgressOption) -> Progress:
     if isinstance(progress, Progress):
         return progress
     if progress is not None and not isinstance(progress, bool):

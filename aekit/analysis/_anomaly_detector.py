@@ -21,6 +21,7 @@ from aekit.evaluation.metrics.image import squared_errors
 from aekit.evaluation.neighbors import nearest_neighbors
 from aekit.io.manifest_models import Sha256, TensorsManifest
 from aekit.io.manifests import TensorsFormat, explain_read_errors
+from aekit.io.remote import local_path
 from aekit.objectives.autoencoder import Autoencoder
 
 NEIGHBORS = 5
@@ -189,7 +190,7 @@ class Detector:
             DataError: no detector in the folder.
             IdentityError: it was fitted to the embeddings of another encoder, or is damaged.
         """
-        path = Path(folder) / "detector.json"
+        path = local_path(folder) / "detector.json"
         if not path.is_file():
             raise DataError(f"{folder}: no detector here; expected a folder that aekit anomalies wrote")
         description = FORMAT.read(path.parent)

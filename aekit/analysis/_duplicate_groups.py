@@ -22,6 +22,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.evaluation.checks.leakage import CHANCE, NEAR_DISTANCE, participation_ratio
 from aekit.index.build import build_index
+from aekit.io.remote import is_artifact
 from aekit.progress import Progress
 
 READ_SIZE = 128
@@ -153,10 +154,7 @@ def open_collection(
 
 
 def _open(data: Any, options: dict[str, Any] | None, device: str | None, progress: Progress) -> Embeddings | Source:
-    is_folder = isinstance(data, (str, Path)) and Path(data).is_dir()
-    if isinstance(data, (Embeddings, Encoder)) or (
-        is_folder and any((Path(data) / name).is_file() for name in ("manifest.json", "recipe.toml"))
-    ):
+    if isinstance(data, (Embeddings, Encoder)) or is_artifact(data):
         return open_or_embed(data, progress, device)
     source = open_data(data, options)
     source.report_notes(progress)

@@ -28,8 +28,9 @@ from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
-from aekit.io.atomic import optional_folder, write_json, write_text
+from aekit.io.atomic import write_json, write_text
 from aekit.io.csv_files import write_csv
+from aekit.io.remote import beside, local_if_remote, optional_folder
 from aekit.io.summaries import data_frame, html_summary
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import Progress
@@ -196,6 +197,7 @@ def find_anomalies(
         check_rate(threshold)
     elif calibration is not None:
         raise DataError("calibration: sets a threshold; pass threshold (--threshold) too")
+    run = local_if_remote(run)
     with optional_folder(out) as folder:
         encoder, autoencoder, notes = _open_run(run, device)
         source = open_data(data, options, like=encoder.spec)
@@ -225,7 +227,7 @@ def find_anomalies(
         if calibration is not None:
             calibrate(fitted, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
         positions, scores = _score(source, rows, encoder, autoencoder, fitted, baseline_detectors, progress)
-        source.warn_of_skipped(Path(out) / "skipped.csv" if out is not None else None)
+        source.warn_of_skipped(beside(out, "skipped.csv") if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
         anomalous = _anomalous(labels, normal, notes)
         metrics: dict[str, dict[str, Metric]] = {}

@@ -27,7 +27,7 @@ from aekit.evaluation.clusterers import (
     order_by_size,
     silhouettes,
 )
-from aekit.io.atomic import optional_folder
+from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress

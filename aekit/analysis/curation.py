@@ -26,7 +26,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
-from aekit.io.atomic import optional_folder
+from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress

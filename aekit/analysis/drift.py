@@ -23,7 +23,7 @@ from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import fit_kmeans
 from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors, to_distances
 from aekit.evaluation.splits import groups_from_ids
-from aekit.io.atomic import optional_folder
+from aekit.io.remote import is_artifact, optional_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
@@ -218,9 +218,7 @@ def measure_drift(
 
 def _open_new(new: Any, known: Embeddings, progress: Progress, device: str | None) -> Embeddings:
     """Open the new embeddings, or embed new data with the encoder of the reference."""
-    is_folder = isinstance(new, (str, Path)) and any(
-        (Path(new) / name).is_file() for name in ("manifest.json", "recipe.toml")
-    )
+    is_folder = is_artifact(new)
     encoder = None if is_folder or isinstance(new, Embeddings) else encoder_of(known)
     return open_or_embed(new, progress, device) if encoder is None else embed_samples(encoder, new, progress=progress)
 

@@ -16,7 +16,7 @@ from aekit.analysis._perceptual_hash import SYMMETRIES
 from aekit.analysis._results import AnalysisResult
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.source import read_valid
-from aekit.io.atomic import optional_folder
+from aekit.io.remote import optional_folder
 from aekit.io.summaries import data_frame
 from aekit.io.text_table import format_columns
 from aekit.progress_display import ProgressOption, open_progress

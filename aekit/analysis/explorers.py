@@ -23,6 +23,7 @@ from aekit.encoder.loading import encoder_of
 from aekit.errors import RecipeError
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.io.atomic import atomic_folder, write_text
+from aekit.io.remote import refuse_remote
 from aekit.io.shell import argument
 from aekit.io.summaries import png_bytes
 from aekit.progress_display import ProgressOption, open_progress
@@ -103,6 +104,7 @@ def explore(
     progress = open_progress(progress)
     if format not in get_args(ExplorerFormat):
         raise RecipeError([f"format = {format!r}: expected {' or '.join(get_args(ExplorerFormat))}"])
+    refuse_remote(out, "an explorer")
     embeddings = open_or_embed(embeddings, progress, device)
     shown = np.arange(0, len(embeddings), max(1, -(-len(embeddings) // max_samples)))
     if len(shown) < len(embeddings):

@@ -13,6 +13,8 @@ from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.io.device import choose_device
+from aekit.io.remote import local_copy, remote_exists
+from aekit.io.remote_urls import is_remote, join_url
 from aekit.progress import SILENT, Progress
 
 
@@ -29,6 +31,8 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
         DataError: no embeddings, or a run whose training data is not available.
     """
     chosen = None if device is None else choose_device(device, "device")
+    if is_remote(data) and remote_exists(join_url(str(data), "recipe.toml")):
+        data = local_copy(data)
     if isinstance(data, (str, Path)) and (Path(data) / "recipe.toml").is_file():
         encoder, name = open_encoder(data, device=chosen), str(data)
     elif isinstance(data, Encoder):

@@ -21,7 +21,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
 from aekit.evaluation.model_selection import assign_folds
-from aekit.io.atomic import optional_folder
+from aekit.io.remote import optional_folder
 from aekit.io.text_table import format_columns
 from aekit.progress import warn
 from aekit.progress_display import ProgressOption, open_progress

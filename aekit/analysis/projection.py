@@ -24,6 +24,8 @@ from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels
 from aekit.io.atomic import atomic_file, write_text
+from aekit.io.remote import output_file
+from aekit.io.remote_urls import with_suffix
 from aekit.io.summaries import data_frame, html_summary
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.visualization.map_data import color_options, map_data
@@ -145,13 +147,14 @@ def draw_map(
     image = draw_points(planes, labels, f"{count}, encoder {embeddings.digest[:12]}")
     result = Map(embeddings.digest, ids, points, plane, labels, (title, pca_title), image)
     if out is not None:
-        with atomic_file(Path(out)) as part:
+        with output_file(out) as path, atomic_file(path) as part:
             image.save(part, "PNG")
-        with atomic_file(Path(out).with_suffix(".parquet")) as part:
+        with output_file(with_suffix(out, ".parquet")) as path, atomic_file(path) as part:
             pq.write_table(result.table(), part)
     if html is not None:
         layouts = {layout: points} | ({} if method == "pca" else {"principal components": plane})
-        write_text(Path(html), _page(embeddings, shown, layouts, count, seed))
+        with output_file(html) as path:
+            write_text(path, _page(embeddings, shown, layouts, count, seed))
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +11,7 @@ import aekit
 from aekit.cli.options import batch_size_option, device_option, print_json, quiet_option, set_option, source_options
 from aekit.io.atomic import atomic_file
 from aekit.io.csv_files import write_csv
+from aekit.io.remote import output_file
 from aekit.progress import Progress
 
 Row = tuple[str, Any, float]
@@ -47,7 +47,7 @@ def classify(
             yield from zip(batch.ids, batch.labels.tolist(), batch.probabilities.max(axis=1).tolist())
 
     if out:
-        with atomic_file(Path(out)) as part, part.open("w", encoding="utf-8", newline="") as file:
+        with output_file(out) as path, atomic_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             predictions = ([name, label, f"{probability:.6f}"] for name, label, probability in rows())
             count = write_csv(file, ["id", "label", "probability"], predictions)
         click.echo(f"{count} predictions in {out}")

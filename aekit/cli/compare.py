@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import click
 
 import aekit
 from aekit.cli.options import print_json
 from aekit.io.atomic import write_text
+from aekit.io.remote import output_file
 
 MIN_WIDTH, MAX_WIDTH = 80, 200
 
@@ -33,7 +33,8 @@ def compare(
     comparison = aekit.compare(runs, sort=sort)
     for path, render in ((csv, comparison.csv), (markdown, comparison.markdown), (html, comparison.html)):
         if path:
-            write_text(Path(path), render())
+            with output_file(path) as file:
+                write_text(file, render())
     print_json(comparison.to_dict()) if as_json else click.echo(comparison.text(terminal_width()))
 
 

@@ -11,6 +11,7 @@ import aekit
 from aekit.cli.console import suggest
 from aekit.cli.options import json_option, print_json, quiet_option, without_results
 from aekit.io.atomic import atomic_folder, write_json, write_text
+from aekit.io.remote import refuse_remote
 from aekit.io.shell import command_line
 from aekit.progress import Progress
 
@@ -30,6 +31,7 @@ def demo(out: str, as_json: bool, progress: Progress) -> None:
     """
     from aekit.report.search_page import search_page
 
+    refuse_remote(out, "the demonstration")
     started, progress = time.monotonic(), without_results(progress, as_json)
     folder = Path(out)
     with atomic_folder(folder) as part:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +19,8 @@ from aekit.cli.options import (
     set_option,
 )
 from aekit.io.atomic import write_json
+from aekit.io.remote import beside, output_file
+from aekit.io.remote_urls import shown_url, with_suffix
 from aekit.progress import Progress
 from aekit.registry.overrides import nest
 
@@ -101,12 +102,12 @@ def evaluate(
         target_type=target_type,
         evaluators=evaluators or None,
         groups=groups_from_ids(opened.ids, groups) if groups else None,
-        compare_with={path.rstrip("/"): open_embeddings(path, progress) for path in compare_with},
+        compare_with={shown_url(path.rstrip("/")): open_embeddings(path, progress) for path in compare_with},
         options=nest({name.removeprefix("evaluate."): value for name, value in overrides.items()}),
         progress=progress,
         **settings,
     )
-    place = Path(embeddings)
-    results = place / "results.json" if opened.folder else place.with_name(f"{place.stem}.results.json")
-    write_json(results, evaluation.to_dict())
+    results = beside(embeddings, "results.json") if opened.folder else with_suffix(embeddings, ".results.json")
+    with output_file(results) as path:
+        write_json(path, evaluation.to_dict())
     click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else evaluation.text(verbose=verbose))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 import aekit
 from aekit.cli.options import drawing_options, json_option, print_json, quiet_option
+from aekit.io.remote_urls import with_suffix
 from aekit.progress import Progress
 
 
@@ -31,12 +31,12 @@ def map(embeddings: str, out: str | None, html: str | None, as_json: bool, progr
         raise click.UsageError("expected -o IMAGE.png, --html PAGE.html or both")
     drawn = aekit.draw_map(embeddings, out=out, html=html, progress=progress, **drawing)
     if as_json:
-        files = {"image": out, "coordinates": out and str(Path(out).with_suffix(".parquet")), "page": html}
+        files = {"image": out, "coordinates": out and with_suffix(out, ".parquet"), "page": html}
         print_json({"encoder": drawn.digest, "samples": len(drawn.ids), "titles": list(drawn.titles), **files})
         return
     if out is not None:
         pca_note = "" if drawing["method"] == "pca" else f", next to the {drawn.titles[1]}"
         click.echo(f"{len(drawn.ids)} samples in {out}: {drawn.titles[0]}{pca_note}")
-        click.echo(f"coordinates in {Path(out).with_suffix('.parquet')}")
+        click.echo(f"coordinates in {with_suffix(out, '.parquet')}")
     if html is not None:
         click.echo(f"{len(drawn.ids)} samples in {html}: {drawn.titles[0]}")

@@ -11,6 +11,7 @@ import click
 
 from aekit.cli.console import console_progress
 from aekit.progress import NestedProgress, Progress
+from aekit.progress_display import open_progress
 from aekit.registry.overrides import nest, parse_override
 
 
@@ -21,7 +22,7 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "-q",
         "progress",
         is_flag=True,
-        callback=lambda ctx, parameter, quiet: console_progress(quiet),
+        callback=lambda ctx, parameter, quiet: open_progress(console_progress(quiet)),
         help="Print results only.",
     )(command)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ import aekit
 from aekit.cli.options import device_option, print_json, quiet_option, set_option, source_options
 from aekit.errors import DataError
 from aekit.io.atomic import write_text
+from aekit.io.remote import output_file
 from aekit.progress import Progress, warn
 
 
@@ -64,7 +64,8 @@ def search(
     if html:
         from aekit.report.search_page import search_page
 
-        write_text(Path(html), search_page(opened, hits, options=source_options(overrides)))
+        with output_file(html) as path:
+            write_text(path, search_page(opened, hits, options=source_options(overrides)))
         progress.say(f"images of the neighbors in {html}")
     if as_json:
         print_json(hits)

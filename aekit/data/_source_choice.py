@@ -14,6 +14,8 @@ from typing import Any
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.shards import expand_range
 from aekit.errors import DataError, PluginError, PluginWarning
+from aekit.io.remote import local_copy
+from aekit.io.remote_urls import is_remote, shown_url
 from aekit.progress import warn
 from aekit.registry.discovery import GROUP as BUILT_IN, Plugin, registry
 
@@ -102,6 +104,24 @@ def _trait(code: Any, name: str, default: Any) -> Any:
     """Return an attribute of a source: of its class, or of the module of its function."""
     module = sys.modules.get(getattr(code, "__module__", ""))
     return getattr(code, name, default) if inspect.isclass(code) else getattr(module, name, default)
+
+
+def place_of_data(text: str, base: Path | None) -> tuple[str, str]:
+    """Return the absolute path of data, whether it exists or not, and the name of the place in records.
+
+    Args:
+        text: path, or URL of a file, a folder, or files of a pattern such as ``s3://bucket/train-{000..003}.tar``.
+        base: folder that a relative path starts from; None: the current folder.
+
+    Raises:
+        DataError: there is nothing at the URL, or it cannot be read.
+    """
+    if not is_remote(text):
+        path = os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser())
+        return path, path
+    folder, _, pattern = text.rpartition("/")
+    names = [path.name for path in expand_range(Path(pattern))]
+    return str(local_copy(folder + "/", names) / pattern if names else local_copy(text)), shown_url(text)
 
 
 def data_exists(path: Path) -> bool:

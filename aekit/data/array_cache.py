@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aekit.data.cache import cache_folder
+from aekit.io.cache_folder import cache_folder
 from aekit.io.atomic import atomic_folder
 from aekit.progress import SILENT, Progress
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aekit.errors import OutputError
+from aekit.io.cache_folder import cache_folder
 from aekit.progress import Progress
 
 if TYPE_CHECKING:
@@ -53,11 +54,6 @@ def decode_once(
     source.skipped.update({source.ids[int(rows[offset])]: reason for offset, reason in skipped.items()})
     kept = np.delete(np.arange(len(rows)), list(skipped))
     return np.memmap(path, source.spec.dtype, "r", shape=(len(kept), *source.spec.shape)), kept
-
-
-def cache_folder() -> Path:
-    """Return the folder of what is kept between commands: ``$AEKIT_CACHE`` or ``~/.cache/aekit``."""
-    return Path(os.environ.get("AEKIT_CACHE", Path.home() / ".cache" / "aekit"))
 
 
 def samples_key(source: Source, rows: np.ndarray) -> str:

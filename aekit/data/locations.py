@@ -15,6 +15,7 @@ from typing import Any
 from aekit.data._ownership import marked, unmarked
 from aekit.data._source_choice import data_exists
 from aekit.errors import DataError
+from aekit.io.remote_urls import is_remote, shown_url
 from aekit.registry.discovery import registry
 
 
@@ -26,6 +27,8 @@ def portable_path(text: str, folder: str | Path) -> str:
         folder: folder of the artifact.
     """
     name, path = _split(text)
+    if is_remote(path):
+        return name + shown_url(path)
     if not os.path.isabs(path):
         return text
     home, place = _home(), Path(path)
@@ -71,6 +74,8 @@ def locate(path: str, folder: str | Path | None = None) -> str:
     Raises:
         DataError: there is nothing there, or several places are possible.
     """
+    if is_remote(path):
+        return path
     expanded = os.path.expanduser(path)
     if os.path.isabs(expanded):
         if not data_exists(Path(expanded)):
@@ -106,6 +111,8 @@ def same_place(ours: str | None, theirs: str | None, *folders: str | Path | None
 def resolved(text: str, folder: str | Path | None) -> str:
     """Return the absolute place that a record names, or its text if there is nothing, or if it is no path."""
     name, path = _split(text)
+    if is_remote(path):
+        return name + shown_url(path)
     if name and not any(plugin.entry.tags for plugin in registry().named("source", name[:-1])):
         return text  # the source reads no files
     try:
@@ -115,7 +122,9 @@ def resolved(text: str, folder: str | Path | None) -> str:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Split ``SOURCE:/a/path`` into ``SOURCE:`` and the path."""
+    """Split ``SOURCE:/a/path`` into ``SOURCE:`` and the path, or the URL."""
+    if is_remote(text):
+        return "", text
     name, colon, path = text.partition(":")
     return (name + colon, path) if colon and os.sep not in name else ("", text)
 

@@ -19,7 +19,7 @@ from aekit._arguments import checked_arguments
 from aekit.data._arrays import stack_rows, to_numbers, unmask
 from aekit.data._containers import unwrap
 from aekit.data._ownership import check_own
-from aekit.data._source_choice import Options, choose_source, data_exists, missing_data
+from aekit.data._source_choice import Options, choose_source, data_exists, missing_data, place_of_data
 from aekit.data.axes import KindOption, Layout, infer_axes
 from aekit.data.contents import Contents, ImagesOnDemand
 from aekit.data.locations import locate
@@ -117,6 +117,7 @@ def reopen(origin: Mapping[str, Any], like: SampleSpec | None = None, *, near: P
     where = text.removeprefix(prefix)
     if plugin.entry.tags or not prefix:  # it reads files
         where = locate(where, near)
+        return _open(plugin, place_of_data(where, None)[0], prefix + where, options, like)
     return _open(plugin, where, prefix + where, options, like)
 
 
@@ -221,25 +222,25 @@ def open_records(
 
 
 def _open_named(text: str, options: Options, like: SampleSpec | None, base: Path | None) -> Source:
-    path = Path(os.path.abspath((base or Path()) / Path(os.path.expandvars(text)).expanduser()))
-    name, colon, where = text.partition(":")
-    if data_exists(path):
-        text = where = str(path)
-        refuse_special(path)
+    where, shown = place_of_data(text, base)
+    name, colon, named = text.partition(":")
+    if data_exists(Path(where)):
+        text = shown
+        refuse_special(where)
         try:
-            plugin = choose_source(path, options)
+            plugin = choose_source(Path(where), options)
         except OSError as error:
-            raise DataError(f"{path}: {reason_of(error, 'cannot be read')}") from None
+            raise DataError(f"{where}: {reason_of(error, 'cannot be read')}") from None
     elif colon:
         plugin = registry().get("source", name, required_by=f"data {text!r}")
+        where, shown = place_of_data(named, base) if plugin.entry.tags else (named, named)
+        text = f"{name}:{shown}"
         if plugin.entry.tags:  # it reads files, so that this is a path
-            where = os.path.abspath((base or Path()) / Path(os.path.expandvars(where)).expanduser())
             if not data_exists(Path(where)):
                 raise missing_data(Path(where))
-            text = f"{name}:{where}"
             refuse_special(where)
     else:
-        raise missing_data(path)
+        raise missing_data(Path(where))
     names = {plugin.name, plugin.qualified}
     others = [other for other in options if other not in names]
     if others:

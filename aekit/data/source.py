@@ -77,7 +77,7 @@ class Source:
         for line in self.notes:
             progress.say(f"data: {printable(line, LONGEST)}")
 
-    def warn_of_skipped(self, listed_in: Path | None = None) -> None:
+    def warn_of_skipped(self, listed_in: str | Path | None = None) -> None:
         """Warn of the samples that could not be read since the last call; `listed_in` is the file that lists them all."""
         if len(self.skipped) > self._skips_reported:
             self._skips_reported = len(self.skipped)

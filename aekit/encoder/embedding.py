@@ -27,6 +27,7 @@ from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
 from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
 from aekit.errors import DataError
 from aekit.io.atomic import explain_write_errors, folder_lock
+from aekit.io.remote import beside, output_folder
 from aekit.progress import SILENT, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.version import __version__
@@ -85,9 +86,8 @@ def embed_samples(
         counts = {"precision": embedder.precision, "count": len(embedded.ids), "skipped": len(source.skipped)}
         embeddings = Embeddings(manifest | counts, rows=embedded)
     else:
-        folder = Path(out)
-        origin = None if source.origin is None else portable_record(source.origin, folder)
-        with folder_lock(folder):
+        with output_folder(out) as folder, folder_lock(folder):
+            origin = None if source.origin is None else portable_record(source.origin, folder)
             store = Store(folder, manifest | {"origin": origin}, source)
             embedder.precision = store.precision_to_go_on_in(precision, progress)
             if not (folder / "encoder").exists():
@@ -102,8 +102,8 @@ def embed_samples(
                         store.append(rows, embedder.precision)
                         task.advance(len(rows.ids))
                 store.close()
-        embeddings = Embeddings.open(folder)
-    source.warn_of_skipped(None if out is None else Path(out) / "skipped.csv")
+        embeddings = Embeddings.open(out)
+    source.warn_of_skipped(None if out is None else beside(out, "skipped.csv"))
     embeddings.encoder, embeddings._source = encoder, source
     return embeddings
 

@@ -24,6 +24,8 @@ from aekit.encoder.inference import Precision
 from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, closest_name
+from aekit.io.remote import local_copy, local_path
+from aekit.io.remote_urls import is_remote
 from aekit.io.summaries import data_frame, html_summary
 from aekit.progress import SILENT, Progress
 
@@ -82,7 +84,7 @@ class Embeddings:
             DataError: it holds no embeddings, or unfinished ones.
             IdentityError: it is damaged, or a part is missing.
         """
-        folder = Path(folder)
+        folder = local_path(folder)
         manifest = read_embeddings_manifest(folder)
         if manifest.get("origin"):
             manifest["origin"] = resolved_origin(manifest["origin"], folder)
@@ -325,6 +327,10 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
 
 def _open_path(path: str | Path, progress: Progress) -> Embeddings:
     """Open a folder of embeddings, or read the vectors of a file or of ``SOURCE:NAME``."""
+    if is_remote(path):
+        local = local_copy(path)
+        if local.is_dir() and local.suffix not in (".zarr", ".lance"):
+            return Embeddings.open(local)
     named = ":" in str(path) and not Path(path).exists()
     is_data = Path(path).is_file() or Path(path).suffix in (".zarr", ".lance")  # formats that are folders
     if not named and not is_data:

@@ -15,6 +15,8 @@ from aekit.encoder.preprocessing import Mode, Preprocess
 from aekit.errors import DataError, IdentityError
 from aekit.io.manifest_models import MAX_DIM, Checksums, Count, Dim, Manifest, OriginRecord, PluginRecord, Sha256
 from aekit.io.manifests import canonical_json, read_manifest
+from aekit.io.remote import local_copy, remote_exists
+from aekit.io.remote_urls import is_remote, join_url
 from aekit.io.weights import add_weights
 from aekit.registry.discovery import Plugin
 
@@ -115,6 +117,9 @@ def compute_digest(architecture: dict[str, Any], spec: SampleSpec, module: nn.Mo
 
 def find_encoder_folder(path: str | Path) -> Path:
     """Return the encoder folder at `path`: the folder itself, or ``encoder`` in a folder of a run, embeddings or an index."""
+    if is_remote(path):
+        inner = join_url(str(path), "encoder")
+        path = local_copy(inner if remote_exists(join_url(inner, DESCRIPTION)) else str(path))
     for folder in (Path(path), Path(path) / "encoder"):
         if (folder / DESCRIPTION).is_file():
             return folder

@@ -12,6 +12,7 @@ import numpy as np
 from aekit.data.readers import tables
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
+from aekit.io.remote import local_path
 from aekit.progress import warn
 
 TargetKind = Literal["classes", "numbers", "multi-label"]
@@ -121,7 +122,7 @@ def read_labels(path: str | Path, ids: Sequence[str]) -> tuple[np.ndarray, tuple
     Raises:
         DataError: no such file, no such columns, or no known id.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected labels")
     if path.suffix == ".npy":

@@ -29,6 +29,7 @@ from aekit.errors import DataError, IdentityError, closest_name
 from aekit.index._hits import Hits
 from aekit.index._index_manifest import Similarity as Similarity, read_index_manifest, read_metadata
 from aekit.io.manifests import explain_read_errors
+from aekit.io.remote import local_path
 from aekit.io.summaries import html_summary
 from aekit.progress import warn
 from aekit.registry.discovery import registry
@@ -307,7 +308,7 @@ def open_index(folder: str | Path) -> VectorIndex:
         >>> index.search(vectors[:1], k=2).ids[0, 0]
         '0'
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     manifest = read_index_manifest(folder)
     if (folder / "encoder").exists():
         digest = read_description(folder / "encoder")["digest"]

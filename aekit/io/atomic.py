@@ -146,16 +146,6 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
                 raise
 
 
-@contextmanager
-def optional_folder(out: str | Path | None) -> Iterator[Path | None]:
-    """Yield a temporary folder as `atomic_folder` does, or None where no folder is asked for."""
-    if out is None:
-        yield None
-        return
-    with atomic_folder(Path(out)) as part:
-        yield part
-
-
 def holds_only(folder: Path, names: Collection[str]) -> bool:
     """Return whether a folder holds nothing but these names, locks and temporary files, as a process killed early leaves it."""
     return folder.is_dir() and all(

@@ -17,17 +17,22 @@ _UNITS |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
 
 
 def stated_memory() -> int | None:
-    """Return the bytes that ``AEKIT_MEMORY`` allows, such as ``2GB``, ``512MiB`` or ``1000000``; None if it is not set.
+    """Return the bytes that ``AEKIT_MEMORY`` allows; None if it is not set; raises as `stated_bytes`."""
+    return stated_bytes(VARIABLE)
+
+
+def stated_bytes(variable: str) -> int | None:
+    """Return the bytes that an environment variable states, such as ``2GB``, ``512MiB`` or ``1000000``; None if it is not set.
 
     Raises:
         RecipeError: it is no size.
     """
-    text = os.environ.get(VARIABLE)
+    text = os.environ.get(variable)
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?) ?([a-z]{0,3})", text.strip().lower(), re.ASCII)
     if match is None or match[2] not in _UNITS:
-        raise RecipeError([f"{VARIABLE} = {text!r}: expected a size such as 2GB, 512MiB or 1000000 (bytes)"])
+        raise RecipeError([f"{variable} = {text!r}: expected a size such as 2GB, 512MiB or 1000000 (bytes)"])
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 
+from aekit.io.remote_urls import without_secrets
+
 
 def command_line(command: str, *arguments: object, **options: object) -> str:
     """Return a command of aekit.
@@ -20,7 +22,7 @@ def command_line(command: str, *arguments: object, **options: object) -> str:
     """
     words = ["aekit", command, *map(argument, arguments)]
     for name, value in options.items():
-        words += [f"{'-' if len(name) == 1 else '--'}{name}", quoted(value)]
+        words += [f"{'-' if len(name) == 1 else '--'}{name}", quoted(without_secrets(str(value)))]
     return " ".join(words)
 
 

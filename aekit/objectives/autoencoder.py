@@ -19,6 +19,7 @@ from aekit.errors import DataError
 from aekit.io.atomic import atomic_folder
 from aekit.io.manifest_models import Count, Sha256, TensorsManifest
 from aekit.io.manifests import TensorsFormat, explain_read_errors
+from aekit.io.remote import local_path
 from aekit.io.weights import load_weights, save_weights
 from aekit.objectives.base import Batch, Objective, Step, Variant
 from aekit.objectives.losses import LOSSES
@@ -232,7 +233,8 @@ def load_autoencoder(
     >>> autoencoder.encoder.digest == encoder.digest
     True
     """
-    folder = Path(run) / "decoder"
+    run = local_path(run)
+    folder = run / "decoder"
     if not (folder / "decoder.json").is_file():
         raise DataError(f"{run}: has no decoder; only runs with an autoencoder objective have one")
     record = FORMAT.read(folder)

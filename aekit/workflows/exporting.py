@@ -32,6 +32,8 @@ from aekit.errors import AekitError, DataError, IdentityError
 from aekit.evaluation.card_record import read_card_fields
 from aekit.io.atomic import atomic_file, write_text
 from aekit.io.manifests import write_manifest
+from aekit.io.remote import refuse_remote
+from aekit.io.remote_urls import is_remote
 from aekit.progress_display import ProgressOption, open_progress
 
 TOLERANCE = 1e-4
@@ -78,6 +80,9 @@ def export_encoder(
         ('torch.export', True)
     """
     progress = open_progress(progress)
+    refuse_remote(out, "an exported encoder")
+    if is_remote(folder if folder is not None else encoder):
+        encoder, folder = open_encoder(encoder), None  # nothing is recorded in remote folders
     out = Path(out)
     if out.suffix not in FORMATS:
         raise DataError(f"{out}: suffix {out.suffix or 'missing'!r}; expected one of {', '.join(FORMATS)}")

@@ -31,6 +31,7 @@ from aekit.evaluation.saved_predictions import FILE, evaluation_of, load_predict
 from aekit.io.atomic import folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.io.manifests import check_files, checksums
+from aekit.io.remote import refuse_remote
 from aekit.io.shell import command_line
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Objective, PretextObjective, Untrained
@@ -176,6 +177,7 @@ def make_report(run: str | Path, *, device: str | None = None, progress: Progres
         'report.html'
     """
     progress = open_progress(progress)
+    refuse_remote(run, "a report, into its run,")
     folder = Path(run)
     _check_trained(folder)
     with folder_lock(folder):

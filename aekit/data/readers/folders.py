@@ -11,6 +11,7 @@ import numpy as np
 
 from aekit.errors import DataError
 from aekit.io.atomic import check_text
+from aekit.io.remote_urls import is_remote
 from aekit.progress import warn
 
 HIDDEN, WRITTEN = "hidden", "written by aekit"
@@ -120,7 +121,7 @@ def _has_digest(path: Path) -> bool:
 
 def warn_if_inside(out: str | Path | None, data: object) -> None:
     """Warn where the folder `out` lies inside of the folder `data`, whose files other programs take for samples."""
-    if out is None or not isinstance(data, (str, os.PathLike)):
+    if out is None or not isinstance(data, (str, os.PathLike)) or is_remote(out) or is_remote(data):
         return
     check_text(out)
     name = os.fspath(data)

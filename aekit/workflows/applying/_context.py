@@ -18,6 +18,7 @@ from aekit.data.stream import stream
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.loading import load
 from aekit.errors import DataError
+from aekit.io.remote import local_path
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.objectives.base import Pretext
 from aekit.objectives.saved_pretexts import load_pretexts
@@ -86,7 +87,7 @@ class Context:
         progress: Progress = SILENT,
         device: str = "cpu",
     ) -> None:
-        self.run, self.task, self.data, self.options, self.split = Path(run), task, data, options, split
+        self.run, self.task, self.data, self.options, self.split = local_path(run), task, data, options, split
         self.folder: Path | None = None
         self.progress, self.device = progress, device
         self.outputs_written: SampleWriter

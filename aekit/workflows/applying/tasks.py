@@ -17,8 +17,10 @@ from aekit._arguments import checked_arguments
 from aekit.data.readers.folders import warn_if_inside
 from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import DataError, RecipeError
-from aekit.io.atomic import optional_folder, write_json, write_text
+from aekit.io.atomic import write_json, write_text
 from aekit.io.csv_files import write_csv
+from aekit.io.remote import optional_folder
+from aekit.io.remote_urls import is_remote
 from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.progress import warn
@@ -162,7 +164,7 @@ def apply(
             task=task,
             digest=context.encoder.digest,
             values=context.outputs_written.close(),
-            folder=None if out is None else Path(out),
+            folder=None if out is None or is_remote(out) else Path(out),
             samples_path=context.outputs_written.samples_path,
             count=context.outputs_written.count,
             rows=outcome.rows,

@@ -15,6 +15,7 @@ from aekit.data.readers.folders import natural_key
 from aekit.errors import AekitError, DataError, OutputError, RecipeError
 from aekit.evaluation.run_results import read_results
 from aekit.io.atomic import check_text, explain_write_errors
+from aekit.io.remote import refuse_remote
 from aekit.io.shell import command_line
 from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
@@ -94,6 +95,7 @@ def bench(
         ['denoising', 'pca-2', 'plain', 'random', 'raw']
     """
     progress = open_progress(progress)
+    refuse_remote(out, "a benchmark")
     settings = dict(overrides or {})
     if "train.seed" in settings:
         raise RecipeError([f"train.seed = {settings['train.seed']!r}: the benchmark sets it; pass seeds instead"])

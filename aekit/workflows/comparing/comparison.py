@@ -19,6 +19,7 @@ from typing import Any
 
 from aekit._arguments import checked_arguments
 from aekit.errors import DataError, RecipeError, closest_name
+from aekit.io.remote import local_path
 from aekit.io.summaries import html_summary
 from aekit.workflows.comparing._differences import differing_settings, recipe_titles
 from aekit.workflows.comparing._finished_runs import ENCODER, FinishedRun, Score, find_runs
@@ -136,7 +137,7 @@ def compare(paths: str | Path | Iterable[str | Path], *, sort: str | None = None
         [('autoencoder', [0, 1]), ('pca-2', [0, 1]), ('random', [0, 1]), ('raw', [0, 1])]
     """
     given_paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    folders = list(dict.fromkeys(folder for path in given_paths for folder in find_runs(Path(path))))
+    folders = list(dict.fromkeys(folder for path in given_paths for folder in find_runs(local_path(path))))
     runs: list[FinishedRun] = []
     skipped: dict[str, str] = {}
     for folder in folders:

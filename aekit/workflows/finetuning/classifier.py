@@ -25,6 +25,7 @@ from aekit.evaluation.run_results import MetricRecord
 from aekit.io.atomic import atomic_file
 from aekit.io.manifest_models import Manifest, Sha256, TensorsManifest
 from aekit.io.manifests import TensorsFormat, explain_read_errors
+from aekit.io.remote import local_path
 from aekit.io.summaries import html_summary
 from aekit.io.text_table import format_columns
 from aekit.io.weights import load_weights, save_weights
@@ -241,7 +242,7 @@ def load_classifier(path: str | Path, *, device: str | torch.device = "cpu") -> 
         >>> aekit.load_classifier("tuned").predict("sklearn:iris").shape
         (150,)
     """
-    folder = Path(path)
+    folder = local_path(path)
     if not (folder / "classifier.json").is_file() or not (folder / "encoder" / "encoder.json").is_file():
         if (folder / "checkpoint" / "settings.json").is_file():
             raise DataError(f"{path}: fine-tuning was interrupted; finish it with aekit finetune --resume")

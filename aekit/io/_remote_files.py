@@ -1,0 +1,272 @@
+"""List, read and write objects in remote storage, with patience for faults that pass."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aekit.errors import DataError, OutputError, first_line
+from aekit.io.remote_urls import EXTRAS, file_name, full_url, without_secrets
+
+ATTEMPTS = 6
+FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
+"""Seconds before the second attempt, which double before each further one, and the most of them."""
+CONNECT_SECONDS, READ_SECONDS = 10, 60
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError)
+_FINAL_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError"}
+_AGAIN = (408, 425, 429)
+_SIGNED_OUT = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError"}
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file in remote storage.
+
+    Attributes:
+        name: path below the folder that was listed.
+        path: as the file system names it.
+        size: bytes, or None if the server does not say.
+        version: what changes with the content: its ETag or hash, or else its time; "" if the server says none.
+        md5: of the content, if the ETag looks like one.
+    """
+
+    name: str
+    path: str
+    size: int | None
+    version: str
+    md5: str | None
+
+    def key(self, shown: str) -> str:
+        """Return the name of this version of the file in a cache; `shown` is the URL of the folder."""
+        content = "\0".join((shown, self.name, str(self.size), self.version))
+        return hashlib.blake2b(content.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
+
+
+class RemotePlace:
+    """A file or folder in remote storage.
+
+    Attributes:
+        url: with credentials, if it was given with some; never shown.
+        shown: without them.
+    """
+
+    def __init__(self, url: str, *, writes: bool = False) -> None:
+        """Connect to the storage of a URL.
+
+        Raises:
+            DataError, OutputError: another scheme, or a package is missing.
+        """
+        self.url = full_url(url)
+        self.shown = without_secrets(self.url)
+        self.error: type[DataError | OutputError] = OutputError if writes else DataError
+        scheme = self.url.partition("://")[0]
+        self.is_web = scheme.startswith("http")
+        try:
+            import fsspec
+
+            self.fs, self.path = fsspec.core.url_to_fs(self.url, **_options(scheme))
+        except ImportError:
+            extra = EXTRAS[scheme]
+            raise self.error(f"{self.shown}: needs further packages: pip install 'aekit[{extra}]'") from None
+        except Exception as error:
+            raise self._failure(error) from None
+        self.pages = hasattr(self.fs, "call_s3")
+        if self.pages:
+            self.fs.retries = 1  # `patiently` repeats what fails
+
+    def patiently(self, action: Callable[[], Result]) -> Result:
+        """Repeat an action that fails for reasons that pass, with growing delays.
+
+        Raises:
+            FileNotFoundError: there is nothing.
+            DataError, OutputError: it fails for another reason, or at the last attempt.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                return action()
+            except FileNotFoundError:
+                raise
+            except Exception as error:
+                if attempt == ATTEMPTS - 1 or not _passes(error):
+                    raise self._failure(error, attempt + 1) from None
+                delay = min(LONGEST_DELAY, FIRST_DELAY * 2**attempt)
+                time.sleep(delay * random.uniform(0.5, 1.0))
+        raise AssertionError
+
+    def is_folder(self) -> bool:
+        """Return whether it is a folder.
+
+        Raises:
+            DataError, OutputError: there is nothing, or it cannot be read.
+        """
+        if self.is_web:
+            return self.url.endswith("/")
+        try:
+            return self.patiently(lambda: self.fs.info(self.path))["type"] == "directory"
+        except FileNotFoundError:
+            raise self.error(f"{self.shown}: no such object or folder") from None
+
+    def files(self) -> Iterator[RemoteFile]:
+        """Yield the files below a folder, page by page; nothing if there is none."""
+        base = self.path.rstrip("/") + "/"
+        for entry in self._objects(base) if self.pages else self._walk(self.path):
+            name = str(entry["name"]).removeprefix(base)
+            if name and not name.endswith("/"):
+                yield _remote_file(name, entry)
+
+    def file(self) -> RemoteFile:
+        """Describe the one file that this place is.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DataError, OutputError: it cannot be read.
+        """
+        entry = self.patiently(lambda: self.fs.info(self.path))
+        return _remote_file(file_name(self.url), {**entry, "name": self.path})
+
+    def _objects(self, base: str) -> Iterator[Mapping[str, Any]]:
+        bucket, _, prefix = base.partition("/")
+        more: dict[str, str] = {}
+        while True:
+            request = {"Bucket": bucket, "Prefix": prefix, **more}
+            try:
+                page = self.patiently(lambda request=request: self.fs.call_s3("list_objects_v2", **request))
+            except FileNotFoundError:  # no such bucket
+                return
+            for entry in page.get("Contents", ()):
+                yield {**entry, "name": f"{bucket}/{entry['Key']}", "size": entry["Size"]}
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _walk(self, folder: str) -> Iterator[Mapping[str, Any]]:
+        pending, base = [folder], folder.rstrip("/") + "/"
+        while pending:
+            current = pending.pop()
+            try:
+                entries = self.patiently(lambda current=current: self.fs.ls(current, detail=True))
+            except FileNotFoundError:
+                continue
+            for entry in sorted(entries, key=lambda entry: entry["name"]):
+                name = entry["name"]
+                if not name.startswith(base) or "?" in name.removeprefix(base):  # links of a page to other places
+                    continue
+                if entry["type"] == "directory":
+                    pending.append(name)
+                elif self.is_web:
+                    yield {**self.patiently(lambda name=name: self.fs.info(name)), "name": name}
+                else:
+                    yield entry
+
+    def fetch(self, file: RemoteFile, target: Path) -> None:
+        """Download a file whole, and check its length, and its content where its ETag tells it.
+
+        Raises:
+            DataError: it cannot be read, or has changed since it was listed.
+        """
+
+        def download() -> None:
+            self.fs.get_file(file.path, str(target))
+            size = target.stat().st_size
+            if file.size is not None and size != file.size:
+                raise OSError(f"{size:,} of {file.size:,} bytes arrived")
+
+        where = without_secrets(self.fs.unstrip_protocol(file.path))
+        try:
+            self.patiently(download)
+        except FileNotFoundError:
+            raise self.error(f"{where}: has gone since it was listed; run again") from None
+        if file.md5 and _md5(target) != file.md5:  # an ETag of encrypted objects is no hash: see whether it is the same
+            now = _remote_file(file.name, {**self.patiently(lambda: self.fs.info(file.path)), "name": file.path})
+            if now.version != file.version:
+                raise self.error(f"{where}: has changed since it was listed; run again")
+
+    def send(self, source: Path, name: str) -> RemoteFile:
+        """Upload a file below this folder, and describe what is there then.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = f"{self.path.rstrip('/')}/{name}" if name else self.path
+
+        def upload() -> RemoteFile:
+            if not self.pages:
+                self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.fs.put_file(str(source), path)
+            return _remote_file(name or file_name(self.url), {**self.fs.info(path), "name": path})
+
+        try:
+            sent = self.patiently(upload)
+        except FileNotFoundError as error:
+            raise self._failure(error) from None
+        if sent.size != source.stat().st_size:
+            raise self.error(f"{self.shown}/{name}: has changed while it was written; another program writes there")
+        return sent
+
+    def remove(self, name: str) -> None:
+        """Remove a file below this folder."""
+        path = f"{self.path.rstrip('/')}/{name}"
+        try:
+            self.patiently(lambda: self.fs.rm_file(path))
+        except FileNotFoundError:
+            return
+
+    def _failure(self, error: Exception, attempts: int = 1) -> DataError | OutputError:
+        name = type(error).__name__
+        verb = "written" if self.error is OutputError else "read"
+        if name in _SIGNED_OUT or "credentials" in str(error).lower():
+            hint = "; FSSPEC_S3_ANON=true reads a public bucket" if self.url.startswith("s3") else ""
+            return self.error(f"{self.shown}: no credentials found in the environment or a profile{hint}")
+        if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):
+            return self.error(f"{self.shown}: cannot be {verb}: permission denied by the server")
+        reason = without_secrets(first_line(error))
+        again = f" ({attempts} attempts)" if attempts > 1 else ""
+        return self.error(f"{self.shown}: cannot be {verb}: {reason}{again}")
+
+
+def same_content(local: Path, file: RemoteFile) -> bool:
+    """Return whether a remote file certainly has the content of a local one, by its size and MD5."""
+    return file.size == local.stat().st_size and file.md5 is not None and file.md5 == _md5(local)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"skip_instance_cache": True}
+    if scheme.startswith("s3"):
+        timeouts = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
+        options |= {"config_kwargs": {**timeouts, "retries": {"max_attempts": 0}}}
+    if scheme.startswith("http"):
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=READ_SECONDS)
+        options |= {"client_kwargs": {"timeout": timeout}}
+    return options | ({} if scheme == "memory" else {"use_listings_cache": False})
+
+
+def _passes(error: Exception) -> bool:
+    status = getattr(error, "status", None) or getattr(error, "code", None)
+    if isinstance(status, int) and 400 <= status < 500:
+        return status in _AGAIN
+    return not isinstance(error, _FINAL) and type(error).__name__ not in _FINAL_NAMES
+
+
+_VERSIONS = ("ETag", "etag", "e_tag", "md5Hash", "content_md5", "Content-MD5", "blob_id", "generation")
+_TIMES = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
+
+
+def _remote_file(name: str, entry: Mapping[str, Any]) -> RemoteFile:
+    version = next((str(entry[field]) for field in (*_VERSIONS, *_TIMES) if entry.get(field)), "")
+    tag = str(entry.get("ETag") or entry.get("etag") or "").strip('"')
+    md5 = tag if len(tag) == 32 and all(letter in "0123456789abcdef" for letter in tag) else None
+    return RemoteFile(name, str(entry["name"]), entry.get("size"), version, md5)
