@@ -33,7 +33,7 @@ PURPOSES = ["retrieval", "classification", "clustering", "anomalies", "reconstru
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
     required=True,
-    help="Time that everything may take, the winner's training and its judgement included.",
+    help="Time that everything may take, the winner's training and its evaluation included.",
 )
 @labels_option
 @click.option(
@@ -51,7 +51,7 @@ PURPOSES = ["retrieval", "classification", "clustering", "anomalies", "reconstru
 def tune(data: str, out: str, as_json: bool, progress: Progress, **settings: Any) -> None:
     """Search for the best recipe for DATA within a time budget.
 
-    Trains the winner and judges it by samples that no candidate saw, beside the default recipe and the baselines. The winner's
+    Trains the winner and evaluates it on samples that no candidate saw, beside the default recipe and the baselines. The winner's
     run is OUT/best, its recipe OUT/best.toml. The same command again goes on where it stopped.
     """
     started = time.monotonic()  # before torch is imported

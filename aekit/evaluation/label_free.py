@@ -67,11 +67,11 @@ def label_free_scores(encoder: Encoder, raw: Tensor, *, seed: int = 0) -> dict[L
     return scores | {"neighbors-kept": kept["neighbors_kept"], "retrieved": kept["retrieved"]}
 
 
-def selection_score(scores: Mapping[str, float]) -> float:
+def selection_score(scores: Mapping[LabelFree, float]) -> float:
     """Return the fraction of views that are retrieved, times the logarithm of LiDAR: stable, and using many directions.
 
-    Of the scores and combinations in ``benchmarks/label_free.py`` it is the one whose lowest rank correlation with the probe, over
-    the data sets, is highest.
+    Of the scores and combinations in ``benchmarks/label_free.py`` it is the one whose lowest rank correlation with the probe,
+    over the data sets, is highest.
 
     Args:
         scores: what `label_free_scores` returned.

@@ -71,7 +71,7 @@ def again(data: Path, runs: Path, **options: Any) -> aekit.Tuning:
     return aekit.tune(data, runs, **{"minutes": 0.5, "overrides": SETTINGS, "progress": False} | options)
 
 
-def test_the_winner_is_trained_judged_and_told(search: Any) -> None:
+def test_the_winner_is_trained_evaluated_and_told(search: Any) -> None:
     data, runs, result = search
     assert sum(result.counts.values()) >= 3
     assert result.seconds <= 60 * result.minutes * 1.1
@@ -332,7 +332,7 @@ def test_the_budget_leaves_time_for_the_end() -> None:
     budget = Budget(600.0, start=_budget.now())
     budget.plan(seconds_of_default=10.0, seconds_of_epoch=0.1)
     assert budget.training == pytest.approx(15.0)
-    budget.judgement = 20.0
+    budget.evaluation = 20.0
     assert budget.final(1.5) == pytest.approx(15 * 1.5 + 20 + 18)
     assert budget.final(1.0, wider=2.0) == pytest.approx(15 + 40 + 18)
     assert budget.has(400.0, 1.0, 1.0) and not budget.has(590.0, 1.0, 1.0)

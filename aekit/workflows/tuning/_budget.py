@@ -13,7 +13,7 @@ CANDIDATE, LONGER = 1 / 10, 1.5
 MARGIN = 0.03
 """Fraction of the budget that stays free, as measured times vary."""
 SUBJECTS = 5
-"""Evaluations in a judgement: of the encoder and the baselines, and the checks."""
+"""Evaluations in an evaluation: of the encoder and the baselines, and the checks."""
 RUNGS = (1 / 9, 1 / 3, 1.0)
 """Fractions of its training after which a candidate is scored, and stopped unless it is among the best third."""
 
@@ -31,13 +31,13 @@ class Budget:
         seconds: the budget.
         spent_before: seconds of earlier calls.
         training: seconds of one whole training.
-        judgement: seconds of judging one encoder by the test part.
+        evaluation: seconds of evaluating one encoder on the test part.
     """
 
     seconds: float
     spent_before: float = 0.0
     training: float = 0.0
-    judgement: float = 0.0
+    evaluation: float = 0.0
     start: float = field(default_factory=lambda: now())
 
     @property
@@ -59,34 +59,34 @@ class Budget:
         self.training = max(wanted, seconds_of_epoch)
 
     def final(self, growth: float, wider: float = 1.0) -> float:
-        """Return the seconds that the end needs: training the winner again, and judging it.
+        """Return the seconds that the end needs: training the winner again, and evaluating it.
 
         Args:
             growth: samples that the winner is trained on, relative to those of a candidate.
             wider: time of scoring the winner, relative to that of the default recipe.
         """
-        return self.training * growth + self.judgement * max(1.0, wider) + MARGIN * self.seconds
+        return self.training * growth + self.evaluation * max(1.0, wider) + MARGIN * self.seconds
 
     def has(self, seconds: float, growth: float, wider: float) -> bool:
         """Return whether there is time for something, and for the end after it."""
         return self.left - self.final(growth, wider) >= seconds
 
-    def check_enough(self, step: float, epoch: float, scoring: float, judged_samples: float, growth: float) -> None:
+    def check_enough(self, step: float, epoch: float, scoring: float, evaluated_samples: float, growth: float) -> None:
         """Refuse a budget that is too small for a single candidate beside the default recipe.
 
         Args:
             step: seconds of a step.
             epoch: seconds of an epoch of the default recipe.
             scoring: seconds of scoring a candidate.
-            judged_samples: samples that are judged, relative to those that a candidate is scored with.
+            evaluated_samples: samples that are evaluated, relative to those that a candidate is scored with.
             growth: as in `final`.
 
         Raises:
             RecipeError: it is; the message says how many minutes are needed.
         """
-        judging = SUBJECTS * scoring * judged_samples
-        # The default and the winner, each trained and judged, and one rung of one candidate.
-        needed = self.spent + 2 * (epoch * growth + judging) + TIMED * step + epoch * RUNGS[0] + scoring
+        evaluation = SUBJECTS * scoring * evaluated_samples
+        # The default and the winner, each trained and evaluated, and one rung of one candidate.
+        needed = self.spent + 2 * (epoch * growth + evaluation) + TIMED * step + epoch * RUNGS[0] + scoring
         needed *= 1 + MARGIN
         if needed > self.seconds:
             tenths = 1 if needed > 600 else 10

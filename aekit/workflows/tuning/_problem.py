@@ -21,7 +21,7 @@ from aekit.progress import Progress
 
 MAX_REFERENCE, MAX_SCORED = 2000, 1000
 """Training and validation samples that a candidate is scored with."""
-REST = 0.25
+INNER_VALIDATION = 0.25
 """Fraction of the training samples that evaluators choose their own settings with."""
 
 
@@ -33,7 +33,7 @@ class Problem:
         name: the data as the user names it.
         source: the data.
         targets: its labels, or None.
-        split: candidates are trained on its training part, chosen by its validation part, and the winner is judged by its
+        split: candidates are trained on its training part, chosen by its validation part, and the winner is evaluated on its
             test part.
         device: device of the training.
         seed: seed of the split, of all trainings and of the search.
@@ -93,7 +93,7 @@ class Problem:
         positions = np.flatnonzero(~is_validation)
         inner = np.zeros(len(positions), bool)
         order = np.random.default_rng(self.seed).permutation(len(positions))
-        inner[order[: max(1, round(REST * len(positions)))]] = True
+        inner[order[: max(1, round(INNER_VALIDATION * len(positions)))]] = True
         split = Split(positions[~inner], positions[inner], np.flatnonzero(is_validation), "validation samples")
         return samples, split
 

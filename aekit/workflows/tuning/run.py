@@ -25,7 +25,7 @@ from aekit.workflows._resuming import check_same_data, data_facts
 from aekit.workflows.comparing._differences import flatten_settings
 from aekit.workflows.tuning._budget import RUNGS, SUBJECTS, Budget
 from aekit.workflows.tuning._candidate import Candidate
-from aekit.workflows.tuning._judging import fit_run, judge, test_difference, test_metric
+from aekit.workflows.tuning._final_runs import evaluate_run, fit_run, test_difference, test_metric
 from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism
 from aekit.workflows.tuning._problem import Problem, data_name, make_problem
 from aekit.workflows.tuning._result import BEST, DEFAULT_RUN, RECIPE, Tuning
@@ -53,12 +53,12 @@ def tune(
     started: float | None = None,
     progress: ProgressOption = None,
 ) -> Tuning:
-    """Search for the best recipe within a time budget, train the winner, and judge it by samples that no candidate saw.
+    """Search for the best recipe within a time budget, train the winner, and evaluate it on samples that no candidate saw.
 
     Candidates are all registered variants, pretext tasks and backbones that take the data, with the ranges of their options,
     embedding dimensions, batch sizes and learning rates; and pretrained networks whose weights are on this machine. They are
     trained on the training part of the split, stopped early unless they are among the best third, and chosen by the
-    validation part. The winner and the default recipe are trained on both, and judged by the test part beside raw samples,
+    validation part. The winner and the default recipe are trained on both, and evaluated on the test part beside raw samples,
     PCA and random weights. The same call again goes on where the last one stopped.
 
     Args:
@@ -177,8 +177,8 @@ class _Tuner:
             default, scoring = measure_default(self.problem, self.criterion, self.fixed)
             epoch = default.seconds_per_step * default.steps_per_epoch
             samples, _ = self.problem.scored
-            judged = len(self.problem.source) / len(samples)
-            self.budget.check_enough(default.seconds_per_step, epoch, scoring, judged, self.growth)
+            evaluated = len(self.problem.source) / len(samples)
+            self.budget.check_enough(default.seconds_per_step, epoch, scoring, evaluated, self.growth)
             self.budget.plan(epoch * default.recipe.train.epochs, epoch)
             epochs = min(default.recipe.train.epochs, default.epochs_in(self.budget.training))
             measured |= {"training": self.budget.training, "scoring": scoring, "epochs": epochs}
@@ -188,21 +188,21 @@ class _Tuner:
                     f"the default recipe gets {epochs} of its {usual} epochs, as each candidate has as long"
                 )
         self.budget.training = measured["training"]
-        self.budget.judgement = measured.get("judgement", 0.0)
+        self.budget.evaluation = measured.get("evaluation", 0.0)
         minutes = self.budget.seconds / 60
         self.progress.say(f"budget: {minutes:g} min, up to {self.budget.training:.0f} s of training for each candidate")
 
     def _default(self) -> None:
-        """Train the default recipe on all but the test part, and judge it, which measures what judging takes."""
+        """Train the default recipe on all but the test part, and evaluate it, which measures what evaluating takes."""
         folder = self.folder / DEFAULT_RUN
         epochs = {} if "train.epochs" in self.fixed else {"train.epochs": int(self.state.measured["epochs"])}
         self.state.save(self.budget)
         fit_run(folder, self.problem, self.fixed | epochs, self.quiet)
         self.state.save(self.budget)
-        seconds = judge(folder, self.problem, self.criterion, self.quiet)
-        least = SUBJECTS * self.state.measured["scoring"]  # it may have been judged by a call that was killed
-        self.state.measured.setdefault("judgement", max(seconds, least))
-        self.budget.judgement = self.state.measured["judgement"]
+        seconds = evaluate_run(folder, self.problem, self.criterion, self.quiet)
+        least = SUBJECTS * self.state.measured["scoring"]  # it may have been evaluated by a call that was killed
+        self.state.measured.setdefault("evaluation", max(seconds, least))
+        self.budget.evaluation = self.state.measured["evaluation"]
         self.state.save(self.budget)
 
     def _finish(self, study: Study) -> Tuning:
@@ -228,7 +228,7 @@ class _Tuner:
         return result
 
     def _refit(self, settings: dict[str, Any], best: Any) -> dict[str, Any]:
-        """Train the winner on all but the test part, with fewer epochs if the time is short, and judge it."""
+        """Train the winner on all but the test part, with fewer epochs if the time is short, and evaluate it."""
         folder = self.folder / BEST
         begun = (folder / "recipe.toml").exists()
         seconds = best.user_attrs["seconds_per_step"]
@@ -237,17 +237,17 @@ class _Tuner:
         elif settings["train.epochs"] and seconds:
             candidate = Candidate(self.problem, self.fixed | settings)
             wider = best.user_attrs.get("scoring", 0.0) / max(self.state.measured["scoring"], 1e-9)
-            left = self.budget.left - self.budget.judgement * max(1.0, wider)
+            left = self.budget.left - self.budget.evaluation * max(1.0, wider)
             possible = max(1, int(left / (seconds * candidate.steps_per_refitted_epoch())))
             if possible < settings["train.epochs"]:
                 warn(
                     f"tune: the time is short: the winner is trained for {possible} of {settings['train.epochs']} epochs"
                 )
                 settings = settings | {"train.epochs": possible}
-        self.progress.say(f"training the winner on {self.problem.refitted_count} samples, and judging it")
+        self.progress.say(f"training the winner on {self.problem.refitted_count} samples, and evaluating it")
         fit_run(folder, self.problem, self.fixed | settings, self.quiet)
         self.state.save(self.budget)
-        judge(folder, self.problem, self.criterion, self.quiet)
+        evaluate_run(folder, self.problem, self.criterion, self.quiet)
         return settings
 
     def _write_recipe(self, settings: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Train the default recipe and the winner as ordinary runs, and judge each once by the test part."""
+"""Train the default recipe and the winner as ordinary runs, and evaluate each once on the test part."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fit_run(folder: Path, problem: Problem, settings: Mapping[str, Any], progres
     return _budget.now() - start
 
 
-def judge(folder: Path, problem: Problem, criterion: Criterion, progress: Progress) -> float:
+def evaluate_run(folder: Path, problem: Problem, criterion: Criterion, progress: Progress) -> float:
     """Evaluate a run by the test part, with baselines, unless that was done; return the seconds.
 
     Its ``results.json`` gets the evaluation, ``test-scores.npy`` the scores of single samples.
