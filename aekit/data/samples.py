@@ -62,8 +62,8 @@ class Samples:
         return to_tensor(self.data[places]).to(self.device)
 
     def chunks(self, size: int = CHUNK, max_samples: int | None = None) -> Iterator[torch.Tensor]:
-        """Yield all samples in order, or at most about `max_samples` evenly spaced ones, as batches (B, *shape) of at most `size`,
-        and fewer if they are large."""
+        """Yield all samples in order, or at most about `max_samples` evenly spaced ones, as batches (B, *shape) of `size`,
+        or fewer where they are large."""
         size = chunk_size(self.spec, size)
         step = max(1, -(-len(self) // max_samples)) if max_samples else 1
         positions = torch.arange(0, len(self), step)

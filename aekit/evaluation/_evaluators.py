@@ -36,7 +36,10 @@ def select_evaluators(
         members = expand_groups(requested, labeled=targets is not None)
         plugins = [registry().get("evaluator", name, required_by="evaluate") for name in members]
     titles = _plugin_titles(plugins)
-    possible = {*titles, *expand_groups(requested or ())}  # a recipe's groups have the same members with and without labels
+    possible = {
+        *titles,
+        *expand_groups(requested or ()),
+    }  # a recipe's groups have the same members with and without labels
     unknown = [name for name in options if name not in possible]
     if unknown:
         raise RecipeError(

@@ -65,7 +65,7 @@ def training_metrics(
 def _embed_and_compare(
     autoencoder: Autoencoder, chunks: list[Tensor], targets: list[Tensor]
 ) -> tuple[Tensor, float, float]:
-    """Return the embeddings (N, D), the sum of squared errors of the reconstruction, and that of the targets around their mean."""
+    """Return the embeddings (N, D), and the squared distances of the targets from the reconstruction and from their mean."""
     preprocess, dim = autoencoder.trained_part.preprocess, autoencoder.encoder.dim
     count = sum(map(len, chunks))
     run = Inference(

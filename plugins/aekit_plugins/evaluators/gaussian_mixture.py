@@ -118,7 +118,7 @@ def _whiten(embeddings: np.ndarray, rows: np.ndarray, components: int) -> np.nda
 def _fit(
     rows: np.ndarray, counts: Sequence[int], covariance: str, n_init: int, seed: int, kmeans_runs: int = 1
 ) -> list[Any]:
-    """Fit a mixture of each of `counts` clusters to (N, D) rows; they have the methods `predict` and `score` of scikit-learn's."""
+    """Fit mixtures of `counts` clusters to (N, D) rows; they have the methods `predict` and `score` of scikit-learn's."""
     if covariance == "full" and len(rows) * _quadratic_width(rows.shape[1]) * 8 <= MAX_QUADRATIC_BYTES:
         return fit_mixtures(rows, counts, n_init, seed, kmeans_runs)
     from sklearn.exceptions import ConvergenceWarning
