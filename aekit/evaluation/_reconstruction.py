@@ -15,6 +15,7 @@ from aekit.data.spec import SampleSpec
 from aekit.data.stream import stream
 from aekit.encoder.eval_mode import eval_mode
 from aekit.encoder.identity import check_same_encoder
+from aekit.encoder.inference import Inference
 from aekit.errors import DataError
 from aekit.evaluation._provenance import Provenance
 from aekit.evaluation.metrics.image import psnr_from_mse, squared_errors
@@ -64,7 +65,8 @@ def evaluate_reconstruction(
         DataError: a sample can no longer be read.
     """
     encoder = autoencoder.encoder
-    methods: dict[str, Callable[[Tensor], Tensor]] = {"encoder": autoencoder.reconstruct}
+    run = Inference(autoencoder, len(test), device=encoder.device, forward=Autoencoder.reconstruct)
+    methods: dict[str, Callable[[Tensor], Tensor]] = {"encoder": run}
     if baselines and encoder.dim < encoder.spec.size:
         samples = load_samples(
             source, evenly_spaced(train, PCA_SAMPLES), encoder.device, strict=True, progress=progress

@@ -45,8 +45,8 @@ def test_metrics_are_those_of_the_network(normalize: bool, other_targets: bool) 
     targets = samples(100, seed=1) if other_targets else None
     metrics = training_metrics(network.encoder, data, network, targets)
     with torch.no_grad():
-        clean = network.encoder.preprocess((targets or data).data)
-        error = (network.reconstruct(data.data) - clean).square()
+        clean = network.encoder.preprocess((targets or data).batch(torch.arange(100)))
+        error = (network.reconstruct(data.batch(torch.arange(100))) - clean).square()
         explained = 1 - error.sum() / (clean - clean.mean(0)).square().sum()
         alone = training_metrics(network.encoder, data, None)
     assert metrics["explained"] == pytest.approx(float(explained), abs=1e-4)
