@@ -62,8 +62,8 @@ class Batches:
         if self.ranks is None:
             return Batch(self.samples.batch(positions), labels, targets, self.is_features, positions=positions)
         labels = None if labels is None else labels[self.ranks.rank :: self.ranks.size]
-        own = positions[self.ranks.rank :: self.ranks.size]
-        return Batch(_share(self.samples, positions), labels, targets, self.is_features, len(positions), own)
+        local = positions[self.ranks.rank :: self.ranks.size]
+        return Batch(_share(self.samples, positions), labels, targets, self.is_features, len(positions), local)
 
     @property
     def is_features(self) -> bool:
