@@ -52,7 +52,9 @@ def commands(place: Path) -> dict[str, tuple[list[str], list[str]]]:
         "fit-images": ["fit", str(place / "images"), "-o", out, "--dim", "2", "--variant", "plain", *FAST],
         "data": ["data", str(place / "images"), "-q"],
     }
-    return crashes.commands(place) | {name: (command, command) for name, command in more.items()}
+    once = {name: (command, command) for name, command in more.items()}
+    once["fit-images"] = more["fit-images"], [*more["fit-images"], "--resume"]
+    return crashes.commands(place) | once
 
 
 def prepare(place: Path) -> None:
