@@ -44,6 +44,8 @@ MIN_CENTERED = 0.999
 """The same for differences from the mean vector: vectors that all point the same way have a cosine of 1 without agreeing."""
 MIN_SPEEDUP = 1.25
 """Ratio of the times of fp32 and bf16 from which bf16 pays."""
+MIN_SECONDS = 1.0
+"""Seconds that all samples take in fp32 from which bf16 pays."""
 
 
 class Inference:
@@ -140,7 +142,8 @@ class Inference:
                 _wait(self.device)
                 times.append(time.perf_counter() - start)
         speedup = min(seconds["fp32"]) / min(seconds["bf16"])
-        if speedup < MIN_SPEEDUP:
+        whole = min(seconds["fp32"]) * self.samples / len(sample)
+        if speedup < MIN_SPEEDUP or whole < MIN_SECONDS:  # in short work noise decides which is faster
             return "fp32"
         self.progress.say(f"computing in bf16: {speedup:.1f} times as fast ({measured})")
         return "bf16"

@@ -249,6 +249,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(inference, "multiplies_bf16", lambda device: True)
     monkeypatch.setattr(inference, "COMPARISON_PAYS", 0)
     monkeypatch.setattr(inference, "MIN_SPEEDUP", 0)
+    monkeypatch.setattr(inference, "MIN_SECONDS", 0)
     monkeypatch.setattr(inference, "MIN_COSINE", 0.999)
     return monkeypatch
 
@@ -280,6 +281,7 @@ def test_auto_takes_bf16_where_it_agrees_and_says_so(
         ("multiplies_bf16", lambda device: False, ""),
         ("COMPARISON_PAYS", 2, ""),
         ("MIN_SPEEDUP", 1e9, ""),
+        ("MIN_SECONDS", 1e9, ""),
         ("agreement", lambda vectors, reference: (0.9, 1.0), "computing in fp32: bf16 does not agree (mean cosine"),
         ("agreement", lambda vectors, reference: (1.0, 0.9), "computing in fp32: bf16 does not agree (mean cosine"),
     ],
