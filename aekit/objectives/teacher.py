@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from aekit.data.array_cache import ArrayCache
 from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.pretrained import AUTO, NONE, describe_pretrained, open_pretrained, pretrained_name
-from aekit.errors import RecipeError, TrainingError
+from aekit.errors import AekitError, RecipeError, TrainingError
 from aekit.io.device import multiplies_bf16
 from aekit.nn.augment.base import Augmentation
 from aekit.progress import Progress
@@ -106,7 +107,6 @@ class KeptViews:
     Raises:
         RecipeError: views and features are larger than the cache.
         TrainingError: features are not finite, or too large to be kept.
-        OutputError: the cache cannot be written.
     """
 
     def __init__(
@@ -129,19 +129,21 @@ class KeptViews:
         if size > MAX_BYTES:
             limit = f"expected at most {MAX_BYTES * count // size}, or 'fresh'"
             raise RecipeError([f"{place} = {count}: takes {size / 2**30:.1f} GiB; {limit}"])
-        if teacher.is_student:  # no later run has the same initial weights
-            arrays = {name: np.empty(shape, dtype) for name, (dtype, shape) in layouts.items()}
-            self._fill(arrays, samples, student, teacher, augmentation, display)
-        else:
-            cache, key = ArrayCache("teachers", MAX_BYTES, display), self._key(samples, student, teacher, augmentation)
-            arrays = cache.read(key, set(layouts), len(samples), mapped=True)
-            if not arrays:
-                with cache.write(key, size) as part:
-                    arrays = {
-                        name: open_memmap(part / f"{name}.npy", "w+", dtype, shape)
-                        for name, (dtype, shape) in layouts.items()
-                    }
-                    self._fill(arrays, samples, student, teacher, augmentation, display)
+        key = "" if teacher.is_student else self._key(samples, student, teacher, augmentation)
+        cache = ArrayCache("teachers", MAX_BYTES, display)
+        arrays = cache.read(key, set(layouts), len(samples), mapped=True) if key else {}
+        if not arrays:
+            with ExitStack() as stack:
+                part = None
+                if key:  # no later run has the same initial weights
+                    try:
+                        part = stack.enter_context(cache.write(key, size))
+                    except (OSError, AekitError) as error:  # another process, or another rank of this run, writes them
+                        display.say(f"teachers: not kept for later runs: {error}")
+                for name, (dtype, shape) in layouts.items():
+                    path = part and part / f"{name}.npy"
+                    arrays[name] = open_memmap(path, "w+", dtype, shape) if path else np.empty(shape, dtype)
+                self._fill(arrays, samples, student, teacher, augmentation, display)
         self.features, self.views = arrays["features"], arrays.get("views")
 
     def draw(self, x: Tensor, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

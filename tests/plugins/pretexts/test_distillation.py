@@ -145,6 +145,12 @@ def test_views_are_kept_for_the_same_samples_and_the_same_teacher(
         said = Said()
         task(teacher, samples, said, **options)
         assert not any("read from" in line for line in said.lines)
+    monkeypatch.setenv("AEKIT_CACHE", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("in the way")
+    said = Said()
+    alone, _ = task(teacher, said=said, views=2)
+    assert alone.kept and np.array_equal(alone.kept.features, one.kept.features)
+    assert any("teachers: not kept for later runs: " in line for line in said.lines)
     monkeypatch.setattr(teachers, "MAX_BYTES", 5000)
     with pytest.raises(RecipeError, match=r"distillation.views = 99: takes 0.0 GiB; expected at most \d, or 'fresh'"):
         task(teacher, views=99)
