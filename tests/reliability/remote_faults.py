@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Trials:
             finally:
                 self.storage.fault = lambda method, path: ""
             if not failed:
-                return at // step, wrong, states
+                return (at - 1) // step, wrong, states
             found = self.read(command, url)
             name = {OLD if grows else -2: "old", 0: "none", NEW: "new"}.get(found)
             run(url, NEW)
@@ -103,8 +104,12 @@ class Trials:
             at += step
 
 
-def sweep_all(folder: Path, step: int = 1) -> list[Figure]:
-    """Sweep all commands, and return the figures."""
+ALL = (("embed", False), ("embed", True), ("index", False), ("index", True), ("copy", False))
+"""Commands, and whether there is an artifact of less data before."""
+
+
+def sweep_all(folder: Path, step: int = 1, commands: Sequence[tuple[str, bool]] = ALL) -> list[Figure]:
+    """Sweep commands, and return the figures."""
     settings = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
     before = dict(os.environ)
     attempts, _remote_files.ATTEMPTS = _remote_files.ATTEMPTS, 1
@@ -116,13 +121,7 @@ def sweep_all(folder: Path, step: int = 1) -> list[Figure]:
 
             boto3.client("s3").create_bucket(Bucket=BUCKET)
             trials = Trials(storage, folder)
-            for command, grows in (
-                ("embed", False),
-                ("embed", True),
-                ("index", False),
-                ("index", True),
-                ("copy", False),
-            ):
+            for command, grows in commands:
                 tried, wrong, states = trials.sweep(command, grows, step)
                 note = ", ".join(f"{count} {name}" for name, count in states.items() if count)
                 what = f"{command}{' of grown data' if grows else ''} into a bucket"
