@@ -339,11 +339,8 @@ class _Finetuning:
         if encoder.digest == self.encoder.digest:
             encoder.record = self.encoder.record
             return encoder.to(self.encoder.device).eval()
-        inherited = {
-            key: value
-            for key, value in self.encoder.record.items()
-            if key in ("weights", "data", "trained", "objective")
-        }
+        names = ("weights", "data", "trained", "objective")
+        inherited = {key: value for key, value in self.encoder.record.items() if key in names}
         origin = (self.source.origin or {"data": "<data in memory>"})["data"]
         labels = len(self.codes) + len(self.choose_labels)
         tuned = {"base_encoder": self.encoder.digest, "data": origin, "labels": labels, "split": self.split.origin}
