@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aekit.evaluation.run import evaluate as evaluate
     from aekit.index.build import build_index as build_index
     from aekit.index.vector_index import open_index as open_index
-    from aekit.io.remote import copy as copy
+    from aekit.io.copying import copy as copy
     from aekit.objectives.autoencoder import load_autoencoder as load_autoencoder
     from aekit.objectives.likelihood import log_likelihood as log_likelihood
     from aekit.registry.session import register as register
@@ -66,7 +66,7 @@ _HOMES = {
     "aekit.evaluation.run": "evaluate",
     "aekit.index.build": "build_index",
     "aekit.index.vector_index": "open_index",
-    "aekit.io.remote": "copy",
+    "aekit.io.copying": "copy",
     "aekit.objectives.autoencoder": "load_autoencoder",
     "aekit.objectives.likelihood": "log_likelihood",
     "aekit.registry.session": "register",

@@ -28,7 +28,7 @@ from aekit.io.atomic import (
     folder_lock,
 )
 from aekit.io.manifests import read_entries, read_manifest, write_manifest
-from aekit.io.remote import local_path, output_folder
+from aekit.io.remote import local_path, output_folder, refuse_remote
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.discovery import Plugin, registry
@@ -98,28 +98,18 @@ def build_index(
         in_memory = _build(embeddings, plugin, settings, metric, progress)
         in_memory._encoder = encoder_of(embeddings)
         return in_memory
+    if plugin.load().external:  # its old vectors are dropped before a new folder is uploaded
+        refuse_remote(out, f"an index of engine {engine!r}")
     with output_folder(out) as folder:
         _refuse_other_content(folder)
-        index = _update(folder, embeddings, plugin, settings, metric, progress)
+        with folder_lock(folder):
+            _refuse_other_encoder(folder, embeddings)
+            index = _extend(folder, embeddings, plugin, settings, metric, progress)
+            if index is None:
+                index = _build(embeddings, plugin, settings, metric, progress, folder)
+            with explain_write_errors(folder):
+                _save(index, folder, embeddings)
     index.folder = local_path(out)
-    return index
-
-
-def _update(
-    folder: Path,
-    embeddings: Embeddings,
-    plugin: Plugin,
-    settings: dict[str, Any],
-    metric: Similarity,
-    progress: Progress,
-) -> VectorIndex:
-    with folder_lock(folder):
-        _refuse_other_encoder(folder, embeddings)
-        index = _extend(folder, embeddings, plugin, settings, metric, progress)
-        if index is None:
-            index = _build(embeddings, plugin, settings, metric, progress, folder)
-        with explain_write_errors(folder):
-            _save(index, folder, embeddings)
     return index
 
 

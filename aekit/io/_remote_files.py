@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,7 +110,7 @@ class RemotePlace:
         if self.is_web:
             return self.url.endswith("/")
         try:
-            return self.patiently(lambda: self.fs.info(self.path))["type"] == "directory"
+            return self.patiently(partial(self.fs.info, self.path))["type"] == "directory"
         except FileNotFoundError:
             raise self.error(f"{self.shown}: no such object or folder") from None
 
@@ -128,7 +129,7 @@ class RemotePlace:
             FileNotFoundError: there is none.
             DataError, OutputError: it cannot be read.
         """
-        entry = self.patiently(lambda: self.fs.info(self.path))
+        entry = self.patiently(partial(self.fs.info, self.path))
         return _remote_file(file_name(self.url), {**entry, "name": self.path})
 
     def _objects(self, base: str) -> Iterator[Mapping[str, Any]]:
@@ -137,7 +138,7 @@ class RemotePlace:
         while True:
             request = {"Bucket": bucket, "Prefix": prefix, **more}
             try:
-                page = self.patiently(lambda request=request: self.fs.call_s3("list_objects_v2", **request))
+                page = self.patiently(partial(self.fs.call_s3, "list_objects_v2", **request))
             except FileNotFoundError:  # no such bucket
                 return
             for entry in page.get("Contents", ()):
@@ -151,7 +152,7 @@ class RemotePlace:
         while pending:
             current = pending.pop()
             try:
-                entries = self.patiently(lambda current=current: self.fs.ls(current, detail=True))
+                entries = self.patiently(partial(self.fs.ls, current, detail=True))
             except FileNotFoundError:
                 continue
             for entry in sorted(entries, key=lambda entry: entry["name"]):
@@ -161,7 +162,7 @@ class RemotePlace:
                 if entry["type"] == "directory":
                     pending.append(name)
                 elif self.is_web:
-                    yield {**self.patiently(lambda name=name: self.fs.info(name)), "name": name}
+                    yield {**self.patiently(partial(self.fs.info, name)), "name": name}
                 else:
                     yield entry
 
@@ -184,7 +185,7 @@ class RemotePlace:
         except FileNotFoundError:
             raise self.error(f"{where}: has gone since it was listed; run again") from None
         if file.md5 and _md5(target) != file.md5:  # an ETag of encrypted objects is no hash: see whether it is the same
-            now = _remote_file(file.name, {**self.patiently(lambda: self.fs.info(file.path)), "name": file.path})
+            now = _remote_file(file.name, {**self.patiently(partial(self.fs.info, file.path)), "name": file.path})
             if now.version != file.version:
                 raise self.error(f"{where}: has changed since it was listed; run again")
 
@@ -214,7 +215,7 @@ class RemotePlace:
         """Remove a file below this folder."""
         path = f"{self.path.rstrip('/')}/{name}"
         try:
-            self.patiently(lambda: self.fs.rm_file(path))
+            self.patiently(partial(self.fs.rm_file, path))
         except FileNotFoundError:
             return
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aekit._arguments import checked_arguments
-from aekit.errors import DataError, OutputError, name_copy
+from aekit.errors import OutputError, name_copy
 from aekit.io._remote_cache import (
     Listing,
     in_parallel,
@@ -30,7 +28,7 @@ from aekit.io._remote_files import RemoteFile, RemotePlace, same_content
 from aekit.io.atomic import atomic_folder, explain_write_errors, file_sha256, folder_lock
 from aekit.io.remote_urls import file_name, is_remote, join_url, shown_url
 from aekit.progress import Progress
-from aekit.progress_display import ProgressOption, current_progress, open_progress
+from aekit.progress_display import current_progress
 
 MANIFESTS = ("encoder.json", "manifest.json")
 """Files that make a folder an artifact: uploaded after all others."""
@@ -113,7 +111,7 @@ def output_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
         yield Path(out)
         return
     place = RemotePlace(os.fspath(out), writes=True)
-    _refuse_web(place)
+    refuse_web(place)
     progress = current_progress()
     home = remote_folder() / "work" / hashlib.blake2b(place.shown.rstrip("/").encode(), digest_size=16).hexdigest()
     work = home / file_name(place.url)
@@ -121,22 +119,27 @@ def output_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
     with folder_lock(home):
         log = _Log(home / _LOG)
         with listed(place, is_folder=True) as listing:
-            there = {file.name: key for file, key in listing}
-            if not work.exists() or log.expected() != there:
+            there = {file.name: (file, key) for file, key in listing}
+            if not work.exists() or not _left_by_us(work, there, log):
                 if work.exists():
                     progress.say(f"{place.shown}: has changed since it was interrupted; goes on from what is there")
                 shutil.rmtree(work, ignore_errors=True)
                 work.mkdir()
                 if there:
                     _begin_with(listing, work, progress)
-                log.begin(there)
+                log.begin({name: key for name, (_, key) in there.items()})
         yield work
         _upload(work, place, log, progress)
         shutil.rmtree(work)
         log.path.unlink()
 
 
-def _refuse_web(place: RemotePlace) -> None:
+def refuse_web(place: RemotePlace) -> None:
+    """Refuse to write over HTTP.
+
+    Raises:
+        OutputError: the place is a web server.
+    """
     if place.is_web:
         raise OutputError(f"{place.shown}: nothing can be written over HTTP; expected s3://, gs://, az:// or a folder")
 
@@ -146,6 +149,21 @@ def _begin_with(listing: Listing, work: Path, progress: Progress) -> None:
     for name in relative_names(tree):
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(tree / name, work / name)
+    encoder = work / "encoder"
+    if encoder.is_dir() and not (encoder / "encoder.json").exists():  # half of it was uploaded
+        shutil.rmtree(encoder)
+
+
+def _left_by_us(work: Path, there: dict[str, tuple[RemoteFile, str]], log: _Log) -> bool:
+    """Return whether a remote place is as this program left it; uploads whose answer was lost are added to the log."""
+    expected = log.expected()
+    for name in {*there, *expected}:
+        if name in there and there[name][1] == expected.get(name):
+            continue
+        if name not in there or not (work / name).is_file() or not _is_same(work / name, *there[name]):
+            return False
+        log.add(name, there[name][1])
+    return True
 
 
 class _Log:
@@ -191,6 +209,9 @@ def _upload(work: Path, place: RemotePlace, log: _Log, progress: Progress) -> No
             log.add(name, None)
         todo = sorted({*todo, *(name for name in root_manifests if name in names)})
     size = sum((work / name).stat().st_size for name in todo)
+    if not todo and not gone:
+        progress.say(f"{place.shown}: is up to date")
+        return
     progress.say(f"{place.shown}: uploading {len(todo):,} files, {size:,} bytes; {len(names) - len(todo):,} are there")
     data = [name for name in todo if name.rpartition("/")[2] not in MANIFESTS]
     # Inner artifacts, such as the encoder of embeddings, become whole before the outer one does.
@@ -245,7 +266,7 @@ def optional_folder(out: str | os.PathLike[str] | None) -> Iterator[Path | None]
 
 def _check_free(url: str) -> None:
     place = RemotePlace(url, writes=True)
-    _refuse_web(place)
+    refuse_web(place)
     for file in place.files():
         raise OutputError(f"{place.shown}: exists already, with {file.name!r}; choose another place, or remove it")
 
@@ -261,7 +282,7 @@ def output_file(out: str | os.PathLike[str]) -> Iterator[Path]:
         yield Path(out)
         return
     place = RemotePlace(os.fspath(out), writes=True)
-    _refuse_web(place)
+    refuse_web(place)
     folder = remote_folder() / "work"
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -275,62 +296,3 @@ def output_file(out: str | os.PathLike[str]) -> Iterator[Path]:
 def beside(place: str | os.PathLike[str], name: str) -> str | Path:
     """Return the place of a file in a folder, which may be remote."""
     return join_url(os.fspath(place), name) if is_remote(place) else Path(place) / name
-
-
-@checked_arguments
-def copy(source: str | os.PathLike[str], target: str | os.PathLike[str], *, progress: ProgressOption = None) -> int:
-    """Copy a folder, such as a run or embeddings, to or from object storage.
-
-    Data is copied first and manifests last. A copy that was interrupted goes on: what is there with the same content is not
-    sent again.
-
-    Args:
-        source: folder, or URL such as ``s3://bucket/run``.
-        target: folder or URL, with nothing there but parts of the same copy.
-        progress: shows messages and bars, as in `aekit.fit`.
-
-    Returns:
-        number of files in the folder.
-
-    Raises:
-        DataError: there is no such folder, or it cannot be read.
-        OutputError: something else is at `target`, or it cannot be written.
-
-    Examples:
-        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp", out="run")
-        >>> aekit.copy("run", "memory://bucket/run") > 5
-        True
-        >>> aekit.load("memory://bucket/run").digest == encoder.digest
-        True
-    """
-    open_progress(progress)
-    folder = local_path(source)
-    if not folder.is_dir():
-        kind = "is a file" if folder.exists() else "no such folder"
-        raise DataError(f"{folder}: {kind}; expected a folder to copy")
-    names = relative_names(folder)
-    if not is_remote(target):
-        with atomic_folder(Path(target)) as part:
-            for name in names:
-                (part / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / name, part / name)
-        return len(names)
-    _check_copy(folder, set(names), os.fspath(target))
-    with output_folder(target) as work:
-        for name in names:
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                (work / name).unlink()
-            link_or_copy(folder / name, work / name)
-    return len(names)
-
-
-def _check_copy(folder: Path, names: set[str], url: str) -> None:
-    """Refuse to copy over what is no part of the same copy."""
-    place = RemotePlace(url, writes=True)
-    _refuse_web(place)
-    for file in place.files():
-        if file.name not in names or file.size != (folder / file.name).stat().st_size:
-            raise OutputError(
-                f"{place.shown}: holds {file.name!r}, which is no part of {folder}; choose another place, or remove it"
-            )

@@ -32,7 +32,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from aekit.errors import PluginError, RecipeError, closest_name
 from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TargetType
-from aekit.io.remote import local_path
 from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
 from aekit.registry.options import options_model, validate_options, validation_errors
@@ -222,7 +221,7 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         RecipeError: one line for each mistake.
     """
     try:
-        return make_recipe(read_toml(local_path(path)), overrides, origin=str(path))
+        return make_recipe(read_toml(Path(path)), overrides, origin=str(path))
     except RecipeError as error:
         text = Path(path).read_text("utf-8", "replace") if Path(path).is_file() else ""
         if not text.startswith(CODE_OF_A_SESSION):

@@ -17,6 +17,7 @@ from aekit.errors import OutputError, TrainingError
 from aekit.io.atomic import explain_write_errors, holds_only, write_text
 from aekit.io.manifest_models import Count, Manifest
 from aekit.io.manifests import read_manifest, write_manifest
+from aekit.io.remote import refuse_remote
 from aekit.registry.overrides import describe_changes
 from aekit.training.recipe import Recipe, read_recipe
 from aekit.training.run_recipe import portable_recipe, recipe_text
@@ -44,6 +45,7 @@ def resumes_unfinished(folder: Path, resume: bool) -> bool:
     Raises:
         OutputError: the folder holds something else, an unfinished run that is not to be resumed, or none that is.
     """
+    refuse_remote(folder, "a run")
     if _barely_begun(folder):
         return False
     begun = (folder / "recipe.toml").exists()

@@ -27,7 +27,6 @@ from aekit.io.atomic import explain_write_errors, folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.io.manifests import checksums
 from aekit.io.processes import Ranks, decide, joined
-from aekit.io.remote import refuse_remote
 from aekit.io.torchrun import is_restarted, is_silent
 from aekit.objectives.base import Objective
 from aekit.objectives.saved_pretexts import FOLDER, SHOWN, save_pretexts, save_shown
@@ -130,7 +129,6 @@ def fit(
         True
     """
     progress = open_progress(progress)
-    refuse_remote(out, "a run")
     plugins = {"variants": variants, "pretexts": pretexts, "evaluators": evaluators, "backbone": backbone}
     train = {"epochs": epochs, "lr": lr, "batch_size": batch_size, "device": device, "seed": seed}
     settings = recipe_settings(plugins, dim, train, overrides or {})

@@ -334,6 +334,8 @@ def test_a_missing_package_is_one_line(storage: Storage, photos: str, monkeypatc
 def test_runs_are_written_locally_and_copied(storage: Storage, prefix: str, trained: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"aekit copy FOLDER s3://"):
         aekit.fit("sklearn:iris", dim=2, epochs=1, out=f"s3://{BUCKET}/{prefix}/run")
+    with pytest.raises(OutputError, match=r"aekit copy FOLDER s3://"):
+        aekit.finetune(trained, "sklearn:iris", out=f"s3://{BUCKET}/{prefix}/tuned")
     url = f"s3://{BUCKET}/{prefix}/run"
     storage.fail(6, "500", "PUT", "/encoder/encoder.json")
     with pytest.raises(OutputError):

@@ -93,6 +93,13 @@ SUITES = {
         "written, two writers, a rename that fails once. A command succeeds, or says in one line why not; once the "
         "fault is gone, it goes on to the undisturbed result.",
     ),
+    "object-storage": Suite(
+        "Cuts of the connection to object storage",
+        "remote_faults.py FOLDER",
+        "Commands write into a bucket of an S3 server on the loopback interface, and from their first, second, third ... "
+        "request on, the server answers nothing but errors. A reader without a cache must then find the artifact as it was "
+        "before, none, or the new one whole. Once the server is back, the same command must end with the undisturbed result.",
+    ),
     "mutants": Suite(
         "Changed artifacts",
         "mutants.py --count 20000",

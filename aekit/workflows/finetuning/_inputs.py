@@ -14,6 +14,7 @@ from aekit.evaluation.results import Split
 from aekit.evaluation.splits import few_label_split, make_split, to_class_labels
 from aekit.io.atomic import holds_only
 from aekit.io.manifest_models import Manifest, Sha256
+from aekit.io.remote import refuse_remote
 from aekit.registry.options import validation_errors
 from aekit.registry.overrides import describe_changes
 from aekit.training.settings import MACHINE_SETTINGS, Settings
@@ -37,6 +38,7 @@ def is_finished(folder: Path, resume: bool) -> bool:
     Raises:
         OutputError: the folder cannot be written or resumed.
     """
+    refuse_remote(folder, "a fine-tuned run")
     checkpoint = folder / "checkpoint"
     if holds_only(folder, ("checkpoint",)) and (not checkpoint.exists() or holds_only(checkpoint, ())):
         return False  # a process was killed before it wrote anything to resume

@@ -36,7 +36,6 @@ from aekit.evaluation.results import Split
 from aekit.io.atomic import explain_write_errors, folder_lock, write_text
 from aekit.io.device import choose_device
 from aekit.io.manifests import read_manifest, write_manifest
-from aekit.io.remote import refuse_remote
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.training.batches import Batches
@@ -117,7 +116,6 @@ def finetune(
         ['finetuned', 'random', 'frozen']
     """
     progress = open_progress(progress)
-    refuse_remote(out, "a fine-tuned run")
     folder = None if out is None else Path(out)
     finished = folder is not None and is_finished(folder, resume)
     encoder = open_encoder(encoder)
@@ -341,11 +339,8 @@ class _Finetuning:
         if encoder.digest == self.encoder.digest:
             encoder.record = self.encoder.record
             return encoder.to(self.encoder.device).eval()
-        inherited = {
-            key: value
-            for key, value in self.encoder.record.items()
-            if key in ("weights", "data", "trained", "objective")
-        }
+        names = ("weights", "data", "trained", "objective")
+        inherited = {key: value for key, value in self.encoder.record.items() if key in names}
         origin = (self.source.origin or {"data": "<data in memory>"})["data"]
         labels = len(self.codes) + len(self.choose_labels)
         tuned = {"base_encoder": self.encoder.digest, "data": origin, "labels": labels, "split": self.split.origin}
