@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aekit.io.cache_folder import cache_folder
 from aekit.io.atomic import atomic_folder
+from aekit.io.cache_folder import cache_folder
 from aekit.progress import SILENT, Progress
 
 
