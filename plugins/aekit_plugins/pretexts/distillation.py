@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aekit.nn.augment.presets import CropOptions, augmentation_for
+from aekit.nn.gather import gather
 from aekit.objectives.joint_embedding import force_float32
 from aekit.objectives.teacher import KeptViews, Teacher
 from aekit.plugin import Encoder, Field, Pretext, Samples
@@ -109,12 +110,12 @@ class Distillation(Pretext):
         return {
             "loss": torch.stack([*terms.values()]).sum(),
             **logged,
-            "same_neighbor": same_neighbor(code.detach(), target),
+            "same_neighbor": same_neighbor(*gather(code.detach(), target)),
         }
 
     def _distance(self, name: str, code: Tensor, predicted: Tensor, target: Tensor) -> Tensor:
         if name == "relational":
-            return relational_distance(code, target)
+            return relational_distance(*gather(code, target))
         return cosine_distance(predicted, target) if name == "cosine" else smooth_l1(predicted, target / self.std)
 
 
