@@ -62,6 +62,7 @@ BUILDING_BLOCKS = {
     "evaluation": "Evaluation",
     "objectives": "Training",
     "io": "Files",
+    "nn": "Several processes",
     "registry": "Registry",
     "errors": "Names",
 }

@@ -23,6 +23,7 @@ CHECK_GROUPS = {
     "entries": "Every plugin",
     "objectives": "Variants, pretext tasks, backbones",
     "state": "Variants, pretext tasks, backbones",
+    "ranks": "Variants, pretext tasks, backbones",
     "backbones": "Backbones",
     "sources": "Sources",
     "evaluators": "Evaluators",
