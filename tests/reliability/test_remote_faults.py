@@ -11,6 +11,7 @@ pytest.importorskip("moto.server")
 from remote_faults import sweep_all
 
 
+@pytest.mark.slow
 @pytest.mark.reliability
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -111,6 +111,7 @@ def test_ctrl_c_on_one_stops_all_and_a_killed_one_comes_back(data: Path, togethe
     assert alone.record["metrics"]["loss"] == pytest.approx(loss, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_error_is_told_once(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "aekit", "fit", data, "-o", tmp_path / "run", "--processes", 2, "-q"]
     code, said = finished(started(*command, "--set", "train.batch_size=1"))
@@ -139,6 +140,7 @@ def hosts(tmp_path: Path) -> Iterator[list[str]]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
+@pytest.mark.slow
 def test_two_hosts_train_as_two_processes_do(hosts: list[str], data: Path, together: Path, tmp_path: Path) -> None:
     rendezvous = ["--nnodes", 2, "--nproc-per-node", 1, "--master-addr", "10.99.0.1", "--master-port", 29500]
     fit = ["-m", "aekit", "fit", data, "-o", tmp_path / "run", "--no-report", *SETTINGS]
