@@ -102,7 +102,7 @@ def test_copy_pushes_a_run_with_the_card_of_its_encoder(hub: Hub, run: Path, com
 
 
 def test_the_command_reads_the_endpoint_and_the_token_of_the_environment(hub: Hub, run: Path, tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "aekit", "copy", run / "encoder", "hf://user/model"]
+    line = [sys.executable, "-m", "aekit", "copy", str(run / "encoder"), "hf://user/model"]
     result = subprocess.run(line, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.endswith("3 files in hf://user/model\n") and TOKEN not in result.stdout + result.stderr
