@@ -46,8 +46,10 @@ def push_to_hub(
         OutputError: the repository holds something else, cannot be written, or is public where `private` was asked for.
 
     Examples:
-        >>> url = aekit.push_to_hub("run", "user/digits", private=True)  # doctest: +SKIP
-        >>> aekit.load(url)  # doctest: +SKIP
+        >>> encoder = aekit.fit("sklearn:digits", dim=2, epochs=1, backbone="mlp")
+        >>> url = aekit.push_to_hub(encoder, "user/digits", private=True)
+        >>> aekit.load(url).digest == encoder.digest
+        True
     """
     shown = open_progress(progress)
     url = repository if is_remote(repository) else f"hf://{repository}"

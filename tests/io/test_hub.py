@@ -5,37 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from commands import Command, Said
-from hub_server import TOKEN, Hub, Repository, serve_hub
+from hub_server import TOKEN, Hub, Repository
 
 import aekit
 from aekit.errors import AekitError, DataError, OutputError
-from aekit.io import _remote_files
 from aekit.io.hub import HubFolder, hub_folder
 
 pytest.importorskip("huggingface_hub")
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with serve_hub() as hub:
-        # The client reads its environment when it is imported.
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
-        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(_remote_files, "FIRST_DELAY", 0.01)
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setenv("AEKIT_CACHE", str(tmp_path / "cache"))
-        yield hub
 
 
 @pytest.fixture(scope="module")
