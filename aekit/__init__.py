@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aekit.encoder.embeddings import Embeddings as Embeddings
     from aekit.encoder.encoder import Encoder as Encoder
     from aekit.encoder.loading import load as load
+    from aekit.encoder.publishing import push_to_hub as push_to_hub
     from aekit.errors import AekitError as AekitError
     from aekit.evaluation.run import evaluate as evaluate
     from aekit.index.build import build_index as build_index
@@ -62,6 +63,7 @@ _HOMES = {
     "aekit.encoder.embeddings": "Embeddings",
     "aekit.encoder.encoder": "Encoder",
     "aekit.encoder.loading": "load",
+    "aekit.encoder.publishing": "push_to_hub",
     "aekit.errors": "AekitError",
     "aekit.evaluation.run": "evaluate",
     "aekit.index.build": "build_index",

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from commands import Command
+from hub_server import TOKEN, Hub, serve_hub
 
+from aekit.io import _remote_files
 from aekit.registry.discovery import registry, session_plugins
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
@@ -87,3 +89,21 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     """The command line: ``command("fit", data, "-o", run)``, on no terminal."""
     monkeypatch.delenv("COLUMNS", raising=False)  # a test process has that of the terminal that it was started from
     return Command(monkeypatch, capfd)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A stand-in of the Hugging Face Hub on loopback, and a token for it in the environment."""
+    pytest.importorskip("huggingface_hub")
+    with serve_hub() as hub:
+        # The client reads its environment when it is imported.
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(_remote_files, "FIRST_DELAY", 0.01)
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("AEKIT_CACHE", str(tmp_path / "cache"))
+        yield hub

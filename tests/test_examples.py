@@ -22,7 +22,11 @@ def examples_of(name: str) -> list[doctest.DocTest]:
 
 
 @pytest.mark.parametrize("name", aekit.__all__)
-def test_the_example_of_a_public_name_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_a_public_name_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if name == "push_to_hub":
+        request.getfixturevalue("hub")
     tests = examples_of(name)
     assert tests, f"aekit.{name} has no usage example (>>>) in its docstring"
     monkeypatch.chdir(tmp_path)

@@ -48,7 +48,7 @@ COMMANDS = {
     "drift": "test whether new data still looks like the data of an encoder",
     "label-errors": "find labels that are probably wrong",
     "export": "export the encoder to ONNX or torch.export",
-    "copy": "copy a run, embeddings or an index to or from object storage",
+    "copy": "copy a run, embeddings or an index to or from object storage or the Hugging Face Hub",
     "data": "describe a data set: counts, shapes, dtypes, bad files",
     "plugins": "list, show, test and create plugins",
     "demo": "run the whole workflow on built-in data in a minute",

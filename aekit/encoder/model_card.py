@@ -20,6 +20,7 @@ def model_card(description: dict[str, Any]) -> str:
         "library_name: aekit",
         "tags:",
         *(f"- {tag}" for tag in ("embeddings", "self-supervised-learning", spec["kind"])),
+        f"pipeline_tag: {'image-feature-extraction' if spec['kind'] == 'image' else 'feature-extraction'}",
         "---",
         "",
         f"# Encoder {description['digest'][:12]}",

@@ -158,7 +158,7 @@ def fetch(listing: Listing, progress: Progress) -> None:
     amount = f"{len(missing):,} of {listing.count:,} files, {format_bytes(sum(missing))}"
     progress.say(f"{listing.place.shown}: fetching {amount}, into {remote_folder()}{at_hand}")
     todo = ((file, key) for file, key in listing if not object_path(key).exists())
-    with progress.task("fetch", len(missing), "files") as task:
+    with listing.place.quiet(), progress.task("fetch", len(missing), "files") as task:
         in_parallel(todo, lambda entry: _fetch_one(listing.place, *entry), lambda _: task.advance())
 
 

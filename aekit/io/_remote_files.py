@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +21,15 @@ FIRST_DELAY, LONGEST_DELAY = 0.2, 10.0
 """Seconds before the second attempt, which double before each further one, and the most of them."""
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError)
-_FINAL_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError"}
+_FINAL_NAMES = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "ParamValidationError",
+    "OfflineModeIsEnabled",
+}
 _AGAIN = (408, 425, 429)
+_TOKEN = "its token is that of hf auth login, or HF_TOKEN"
 _SIGNED_OUT = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "DefaultCredentialsError"}
 
 Result = TypeVar("Result")
@@ -77,10 +86,36 @@ class RemotePlace:
             extra = EXTRAS[scheme]
             raise self.error(f"{self.shown}: needs further packages: pip install 'aekit[{extra}]'") from None
         except Exception as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
         self.pages = hasattr(self.fs, "call_s3")
         if self.pages:
             self.fs.retries = 1  # `patiently` repeats what fails
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Keep the bars, log lines and advice of the Hub's client from the terminal: what happens is said in our words."""
+        if not self.url.startswith("hf:"):
+            yield
+            return
+        from huggingface_hub.utils import (
+            are_progress_bars_disabled,
+            disable_progress_bars,
+            enable_progress_bars,
+            logging,
+        )
+
+        level, silent = logging.get_verbosity(), are_progress_bars_disabled()
+        logging.set_verbosity_error()
+        if not silent:
+            disable_progress_bars()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logging.set_verbosity(level)
+            if not silent:
+                enable_progress_bars()
 
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Repeat an action that fails for reasons that pass, with growing delays.
@@ -96,7 +131,7 @@ class RemotePlace:
                 raise
             except Exception as error:
                 if attempt == ATTEMPTS - 1 or not _passes(error):
-                    raise self._failure(error, attempt + 1) from None
+                    raise self.failure(error, attempt + 1) from None
                 delay = min(LONGEST_DELAY, FIRST_DELAY * 2**attempt)
                 time.sleep(delay * random.uniform(0.5, 1.0))
         raise AssertionError
@@ -112,7 +147,12 @@ class RemotePlace:
         try:
             return self.patiently(partial(self.fs.info, self.path))["type"] == "directory"
         except FileNotFoundError:
-            raise self.error(f"{self.shown}: no such object or folder") from None
+            raise self.error(f"{self.shown}: {self._nothing()}") from None
+
+    def _nothing(self) -> str:
+        if self.url.startswith("hf:"):
+            return f"no such repository, revision or folder, or a private one; {_TOKEN}"
+        return "no such object or folder"
 
     def files(self) -> Iterator[RemoteFile]:
         """Yield the files below a folder, page by page; nothing if there is none."""
@@ -206,7 +246,7 @@ class RemotePlace:
         try:
             sent = self.patiently(upload)
         except FileNotFoundError as error:
-            raise self._failure(error) from None
+            raise self.failure(error) from None
         if sent.size != source.stat().st_size:
             raise self.error(f"{self.shown}/{name}: has changed while it was written; another program writes there")
         return sent
@@ -219,14 +259,18 @@ class RemotePlace:
         except FileNotFoundError:
             return
 
-    def _failure(self, error: Exception, attempts: int = 1) -> DataError | OutputError:
-        name = type(error).__name__
+    def failure(self, error: Exception, attempts: int = 1) -> DataError | OutputError:
+        """Return the error that says in one line why something failed."""
+        name, status, is_hub = type(error).__name__, error_status(error), self.url.startswith("hf:")
         verb = "written" if self.error is OutputError else "read"
-        if name in _SIGNED_OUT or "credentials" in str(error).lower():
+        if not is_hub and (name in _SIGNED_OUT or "credentials" in str(error).lower()):
             hint = "; FSSPEC_S3_ANON=true reads a public bucket" if self.url.startswith("s3") else ""
             return self.error(f"{self.shown}: no credentials found in the environment or a profile{hint}")
-        if isinstance(error, PermissionError) or getattr(error, "status", None) in (401, 403):
-            return self.error(f"{self.shown}: cannot be {verb}: permission denied by the server")
+        if isinstance(error, PermissionError) or status in (401, 403):
+            hint = f"; {_TOKEN}" if is_hub else ""
+            return self.error(f"{self.shown}: cannot be {verb}: permission denied by the server{hint}")
+        if is_hub and status == 404:
+            return self.error(f"{self.shown}: cannot be {verb}: {self._nothing()}")
         reason = without_secrets(first_line(error))
         again = f" ({attempts} attempts)" if attempts > 1 else ""
         return self.error(f"{self.shown}: cannot be {verb}: {reason}{again}")
@@ -255,9 +299,16 @@ def _options(scheme: str) -> dict[str, Any]:
     return options | ({} if scheme == "memory" else {"use_listings_cache": False})
 
 
+def error_status(error: Exception) -> int | None:
+    """Return the HTTP status that an error of any client carries, or None."""
+    response = getattr(error, "response", None)
+    states = (getattr(error, "status", None), getattr(error, "code", None), getattr(response, "status_code", None))
+    return next((status for status in states if isinstance(status, int) and status), None)
+
+
 def _passes(error: Exception) -> bool:
-    status = getattr(error, "status", None) or getattr(error, "code", None)
-    if isinstance(status, int) and 400 <= status < 500:
+    status = error_status(error)
+    if status is not None and 400 <= status < 500:
         return status in _AGAIN
     return not isinstance(error, _FINAL) and type(error).__name__ not in _FINAL_NAMES
 
