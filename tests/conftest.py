@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"
 
 if "AEKIT_DATA" not in os.environ and BESIDE.is_dir():
     os.environ["AEKIT_DATA"] = str(BESIDE)
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as of a command in the background, which tests of Ctrl-C inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("AEKIT_PRETRAINED", "none")  # tests of other things compare with no pretrained network
 
 

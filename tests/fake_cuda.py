@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from aekit.encoder.encoder import Encoder
 from aekit.io.device_constants import forget_constants
 from aekit.objectives.base import Objective
 
@@ -84,10 +85,11 @@ def fake_cuda() -> Iterator[tuple[Callable[[Tensor], Tensor], list[str]]]:
     forget_constants()
 
 
-def to_fake_cuda(objective: Objective, put: Callable[[Tensor], Tensor]) -> None:
-    """Move an objective: parameters, buffers, and tensors in data classes, which are built from those of the preprocessing."""
+def to_fake_cuda(objective: Objective | Encoder, put: Callable[[Tensor], Tensor]) -> None:
+    """Move an objective or an encoder: parameters, buffers, and tensors in data classes, which are built from those of the preprocessing."""
     moved: dict[int, nn.Parameter] = {}
-    for module in {*objective.modules(), *objective.encoder.modules()}:
+    encoder = objective if isinstance(objective, Encoder) else objective.encoder
+    for module in {*objective.modules(), *encoder.modules()}:
         for name, parameter in module._parameters.items():
             if parameter is not None and not isinstance(parameter, FakeTensor):
                 if id(parameter) not in moved:

@@ -293,11 +293,9 @@ async def receive(uploads: _Uploads, upload: Upload) -> int:
         return len(content)
 
 
-def test_uploads_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aekit.serving.app.MAX_BYTES_IN_FLIGHT", 3 * LIMIT)
-
+def test_uploads_are_bounded_together() -> None:
     async def scenario() -> None:
-        uploads, requests = _Uploads(LIMIT), [Upload() for _ in range(3)]
+        uploads, requests = _Uploads(LIMIT, 3 * LIMIT), [Upload() for _ in range(3)]
         tasks = [asyncio.create_task(receive(uploads, request)) for request in requests]
         await asyncio.sleep(0.01)
         with pytest.raises(DataError, match="too many uploads at once"):

@@ -15,6 +15,7 @@ from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
 from aekit.encoder.preprocessing import fit_preprocess
 from aekit.objectives.base import Batch, Objective
+from aekit.objectives.teacher import Teacher
 from aekit.registry.discovery import Plugin, registry
 from aekit.testing.samples import COLOR, SPECS, low_rank
 from aekit.testing.trials import Trial, trials
@@ -36,6 +37,9 @@ def transfers_of_a_step(objective: Objective, raw: Tensor) -> list[str]:
         parameter.grad = None
     with fake_cuda() as (put, transfers):
         to_fake_cuda(objective, put)
+        for module in objective.modules():  # a teacher is no part of the state of its task
+            if isinstance(teacher := getattr(module, "teacher", None), Teacher):
+                to_fake_cuda(teacher.network, put)
         raw, groups = put(raw), [{"params": list(objective.trained()), "weight_decay": 0.1}]
         optimizer = FusedAdam(groups, 1e-3, (0.9, 0.999), decoupled=True)
         for _ in range(2):

@@ -42,6 +42,13 @@ class Tuning:
         minutes: the budget.
         is_default: whether the default recipe won.
         bounded: whether scores are at most 1.
+
+    Examples:
+        >>> tuning = aekit.tune("sklearn:wine", "search", minutes=0.25)
+        >>> tuning.winner in {row["candidate"] for row in tuning.candidates}
+        True
+        >>> tuning.seconds < 20
+        True
     """
 
     folder: Path

@@ -85,6 +85,11 @@ def tune(
         OutputError: `out` holds something else.
         AekitError: Optuna is not installed.
         Interrupted: Ctrl-C; the same call goes on.
+
+    Examples:
+        >>> tuning = aekit.tune("sklearn:wine", "search", minutes=0.25)
+        >>> len(tuning.sentences()), Path("search/best.toml").exists()
+        (3, True)
     """
     progress = open_progress(progress)
     if purpose is not None and purpose not in PURPOSES:
