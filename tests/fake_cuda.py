@@ -86,7 +86,7 @@ def fake_cuda() -> Iterator[tuple[Callable[[Tensor], Tensor], list[str]]]:
 
 
 def to_fake_cuda(objective: Objective | Encoder, put: Callable[[Tensor], Tensor]) -> None:
-    """Move an objective or an encoder: parameters, buffers, and tensors in data classes, which are built from those of the preprocessing."""
+    """Move the parameters and buffers of an objective or an encoder, and tensors in data classes, such as preprocessing."""
     moved: dict[int, nn.Parameter] = {}
     encoder = objective if isinstance(objective, Encoder) else objective.encoder
     for module in {*objective.modules(), *encoder.modules()}:

@@ -86,6 +86,7 @@ def test_two_processes_train_as_one_does(data: Path, together: Path, tmp_path: P
     assert not (together / "checkpoint").exists() and not (together / ".lock").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_one_stops_all_and_a_killed_one_comes_back(data: Path, together: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = started(sys.executable, "-m", "aekit", "fit", data, "-o", run, "--no-report", "--processes", 2, *SETTINGS)
