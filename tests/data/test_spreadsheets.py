@@ -77,7 +77,7 @@ def test_sheets_are_chosen_by_name_and_the_choice_is_said(tmp_path: Path) -> Non
 def test_formulas_without_result_are_counted(tmp_path: Path) -> None:
     rows: list[list[Any]] = [["a", "b"], *([i, i + 0.25] for i in range(20)), [3, "=A2+1"]]
     table = read_table(write_book(tmp_path / "c.xlsx", data=rows))
-    assert remarks(table)[0].startswith("1 formula has no stored result and are missing")
+    assert remarks(table)[0].startswith("1 formula has no stored result and is a missing value; ")
     assert table["b"].to_pylist()[-1] in ("", None)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from aekit.data.readers._image_files import IMAGE_ENDINGS
 from aekit.data.readers._parquet_files import first_rows
-from aekit.data.readers._spreadsheets import is_spreadsheet, read_sheet
+from aekit.data.readers._spreadsheets import is_spreadsheet, read_first_rows
 from aekit.data.readers.folders import readable_text
 from aekit.data.reading import reading
 from aekit.errors import DataError
@@ -207,7 +207,7 @@ def _head(path: Path) -> list[dict[str, Any]]:
     try:
         if path.suffix.lower() == ".parquet":
             return first_rows(path, _ROWS)
-        text = read_sheet(path, most_rows=_ROWS + 1)[0] if is_spreadsheet(path) else _start_of(path)
+        text = read_first_rows(path) if is_spreadsheet(path) else _start_of(path)
     except DataError:  # whoever reads it whole says what is wrong
         return []
     lines = [line for line in text.splitlines()[: _ROWS + 1] if line.strip()]

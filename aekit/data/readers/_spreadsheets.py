@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, time, timedelta
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from aekit.errors import DataError, closest_name
 from aekit.io.memory import check_memory, read_limit, too_large
 
 SHEET_ENDINGS = (".xlsx", ".xlsm")
+FIRST_ROWS = 21
+"""Rows that tell what a sheet holds: that of the names, and 20 below it."""
 _COMPLAINT = "not a readable workbook"
 _COPIES = 4
 """How many times larger than in its XML a workbook is in memory, about."""
@@ -28,7 +31,7 @@ def is_spreadsheet(path: Path) -> bool:
     return path.name.lower().endswith(SHEET_ENDINGS)
 
 
-def read_sheet(path: Path, sheet: str = "auto", most_rows: int | None = None) -> tuple[str, list[str]]:
+def read_sheet(path: Path, sheet: str = "auto") -> tuple[str, list[str]]:
     """Return the cells of a sheet as the text of a CSV file, and choices that were made, a line each.
 
     Dates and times are written in ISO 8601, durations in seconds. Columns without any cell are left out. Of formulas, the
@@ -37,17 +40,36 @@ def read_sheet(path: Path, sheet: str = "auto", most_rows: int | None = None) ->
     Args:
         path: the workbook.
         sheet: name of the sheet; ``auto``: the first that is not hidden.
-        most_rows: rows to read; None: all.
 
     Raises:
         DataError: openpyxl is not installed; the file is damaged, encrypted or too large; or it has no such sheet.
     """
     with _opened(path, results=True) as book:
         name, notes = _choose_sheet(path, book, sheet)
-        rows = _rows_of(path, book[name], most_rows)
+        rows = _rows_of(path, book[name])
     widest = max(map(len, rows), default=0)
-    if most_rows is None and any(row and (len(row) < widest or "" in row) for row in rows):
+    if any(row and (len(row) < widest or "" in row) for row in rows):
         notes += _formulas_without_result(path, name, rows)
+    return _to_csv(rows), notes
+
+
+def read_first_rows(path: Path, sheet: str = "auto") -> str:
+    """Return the first `FIRST_ROWS` rows of a sheet, as `read_sheet` does, once for all sources that ask; raises as that does."""
+    with reading(path, _COMPLAINT):
+        status = path.stat()
+    return _first_rows(path, sheet, (status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=8)
+def _first_rows(path: Path, sheet: str, stamp: tuple[int, int]) -> str:
+    """Read them for a state of the file: opening a workbook reads the words of all its sheets, which may take seconds."""
+    with _opened(path, results=True) as book:
+        name, _ = _choose_sheet(path, book, sheet)
+        return _to_csv(_rows_of(path, book[name], FIRST_ROWS))
+
+
+def _to_csv(rows: list[list[str]]) -> str:
+    """Return rows as the text of a CSV file, without the columns that are empty in all of them."""
     used = sorted({place for row in rows for place, cell in enumerate(row) if cell})
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -56,7 +78,7 @@ def read_sheet(path: Path, sheet: str = "auto", most_rows: int | None = None) ->
             writer.writerow([row[place] if place < len(row) else "" for place in used])
         else:
             text.write("\r\n")
-    return text.getvalue(), notes
+    return text.getvalue()
 
 
 @contextmanager
@@ -97,7 +119,7 @@ def _choose_sheet(path: Path, book: Any, sheet: str) -> tuple[str, list[str]]:
     return shown[0], [f"sheet {shown[0]!r} of {len(shown)} is read; sheet = ... reads {others}"] if others else []
 
 
-def _rows_of(path: Path, sheet: Any, most_rows: int | None) -> list[list[str]]:
+def _rows_of(path: Path, sheet: Any, most_rows: int | None = None) -> list[list[str]]:
     limit, total, rows = read_limit(), 0, list[list[str]]()
     sheet.reset_dimensions()  # which other programs write wrongly
     for cells in islice(sheet.iter_rows(values_only=True), most_rows):
@@ -136,7 +158,7 @@ def _formulas_without_result(path: Path, name: str, rows: list[list[str]]) -> li
             )
     if not count:
         return []
-    formulas = "1 formula has" if count == 1 else f"{count:,} formulas have"
-    return [
-        f"{formulas} no stored result and are missing values; a spreadsheet program that saves the file computes them"
-    ]
+    advice = "a spreadsheet program that saves the file computes"
+    if count == 1:
+        return [f"1 formula has no stored result and is a missing value; {advice} it"]
+    return [f"{count:,} formulas have no stored results and are missing values; {advice} them"]

@@ -22,10 +22,10 @@ from aekit.data.readers._cell_types import (
     to_strings as to_strings,
 )
 from aekit.data.readers._parquet_files import parquet_columns, read_parquet
-from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_sheet
+from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_first_rows, read_sheet
 from aekit.data.readers._text_form import AUTO, TextFormat, find_form
 from aekit.data.readers._times import is_time as is_time
-from aekit.data.readers.delimited import FIRST_LINES, delimited_names, parse_delimited, read_delimited
+from aekit.data.readers.delimited import delimited_names, parse_delimited, read_delimited
 from aekit.errors import DataError
 
 TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz", *SHEET_ENDINGS)
@@ -184,8 +184,7 @@ def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
         if path.suffix.lower() == ".parquet":
             return parquet_columns(path).names
         if is_spreadsheet(path):
-            text, _ = read_sheet(path, form.sheet, FIRST_LINES)
-            return find_form(path, text, replace(form, delimiter=",")).names
+            return find_form(path, read_first_rows(path, form.sheet), replace(form, delimiter=",")).names
         return delimited_names(path, form)
     except DataError:
         return []
