@@ -149,6 +149,7 @@ if TYPE_CHECKING:
     from aekit.encoder.encoder import Encoder as Encoder, temporary_seed as temporary_seed
     from aekit.encoder.eval_mode import eval_mode as eval_mode
     from aekit.encoder.preprocessing import Preprocess as Preprocess
+    from aekit.encoder.pretrained import cached_repositories as cached_repositories
     from aekit.errors import (
         AekitError as AekitError,
         DataError as DataError,
@@ -266,6 +267,7 @@ _HOMES = {
     "aekit.encoder.encoder": "Encoder temporary_seed",
     "aekit.encoder.eval_mode": "eval_mode",
     "aekit.encoder.preprocessing": "Preprocess",
+    "aekit.encoder.pretrained": "cached_repositories",
     "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name",
     "aekit.evaluation.clusterers": "CLUSTER_COUNTS fit_hdbscan fit_kmeans silhouettes",
     "aekit.evaluation.linear.probe": "SEARCH_TOLERANCE fit_logistic",

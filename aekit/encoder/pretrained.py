@@ -44,13 +44,19 @@ def networks_at_hand() -> list[str]:
     its network as ``timm_architecture``, and then the networks in the cache of the Hugging Face hub, as timm keeps them.
     """
     described = [f"timm:{model}@{path}" for model, path in _described_weights()]
+    owned = [name.partition("/") for name in cached_repositories()]
+    return described + [f"timm:{model}" for owner, _, model in owned if owner == "timm"]
+
+
+def cached_repositories() -> list[str]:
+    """Return the names of the models in the cache of the Hugging Face hub whose weights are there whole, as safetensors."""
     try:
         from huggingface_hub.constants import HF_HUB_CACHE
-    except ImportError:  # then timm has no cache either
-        return described
-    folders = sorted(Path(HF_HUB_CACHE).glob("models--timm--*"))
-    cached = [folder for folder in folders if any(folder.glob("snapshots/*/*.safetensors"))]
-    return described + [f"timm:{folder.name.removeprefix('models--timm--')}" for folder in cached]
+    except ImportError:  # then there is no cache either
+        return []
+    folders = sorted(Path(HF_HUB_CACHE).glob("models--*--*"))
+    whole = [folder.name for folder in folders if any(folder.glob("snapshots/*/*.safetensors"))]
+    return [name.removeprefix("models--").replace("--", "/", 1) for name in whole]
 
 
 def open_pretrained(

@@ -16,6 +16,7 @@ import aekit
 from aekit.encoder.pretrained import networks_at_hand, open_pretrained
 from aekit.errors import AekitError, RecipeError
 from aekit.evaluation.baselines import _cache, _pretrained
+from aekit.registry.discovery import registry
 
 MODEL = "test_resnet"
 Data = tuple[np.ndarray, np.ndarray]
@@ -94,6 +95,8 @@ def test_weights_at_hand_are_found_said_and_kept_for_the_next_evaluation(
     (cached / "model.safetensors").write_bytes(b"")
     (tmp_path / "hub" / "models--timm--interrupted.a1").mkdir()
     assert networks_at_hand() == [f"timm:{MODEL}@{at_hand}", "timm:resnet18.a1_in1k"]
+    backbone = registry().get("backbone", "timm").load()
+    assert backbone.pretrained_at_hand(encoder.spec) == [{"model": "resnet18.a1_in1k"}]
     monkeypatch.setattr(_cache, "MIN_SECONDS", 0)
     monkeypatch.setenv("AEKIT_CACHE", str(tmp_path))
     first, second = Said(), Said()

@@ -23,6 +23,7 @@ from aekit.plugin import (
     Preprocess,
     RecipeError,
     SampleSpec,
+    cached_repositories,
     closest_name,
     file_sha256,
     load_error,
@@ -104,11 +105,8 @@ class Timm(Backbone):
     @classmethod
     def pretrained_at_hand(cls, spec: SampleSpec) -> list[dict[str, Any]]:
         """Return the networks whose weights are in the cache of the Hugging Face hub, from which timm loads them."""
-        from huggingface_hub import CacheNotFound, scan_cache_dir
-
-        try:
-            cached = {repo.repo_id for repo in scan_cache_dir().repos if repo.size_on_disk}
-        except CacheNotFound:
+        cached = set(cached_repositories())
+        if not cached:
             return []
         timm = _timm()
         configs = {name: timm.models.get_pretrained_cfg(name) for name in timm.list_models(pretrained=True)}
