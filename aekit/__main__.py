@@ -3,7 +3,7 @@
 import _signal as signal  # `signal` takes long to import, as it makes enumerations
 import os
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # as in aekit.errors, which is not imported yet
 
 
 def _leave(number: int, frame: object) -> None:

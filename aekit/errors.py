@@ -13,6 +13,8 @@ import sys
 import traceback
 from collections.abc import Iterable
 
+INTERRUPTED = 130
+"""Exit code of a command that was stopped."""
 SHOWN, LONGEST = 200, 2000
 """Most characters of a value from a file that a message shows, and most characters of a message."""
 

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli._signals import INTERRUPTED, Stop, stopping
+from aekit.cli._signals import Stop, stopping
 from aekit.cli._streams import guarded
 from aekit.errors import (
+    INTERRUPTED,
     LONGEST,
     AekitError,
     AekitWarning,

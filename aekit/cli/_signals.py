@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-INTERRUPTED = 130
-"""Exit code of a command that was stopped."""
+from aekit.errors import INTERRUPTED
+
 ONE_STOP_SECONDS = 0.2
 """Signals in so short a time are one: `timeout` sends SIGTERM to the command, and again to its group."""
 

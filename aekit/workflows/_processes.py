@@ -17,7 +17,7 @@ from typing import Any
 
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.loading import load
-from aekit.errors import RecipeError, TrainingError
+from aekit.errors import INTERRUPTED, RecipeError, TrainingError
 from aekit.io.atomic import write_text
 from aekit.io.threads import limited_threads, usable_cores
 from aekit.io.torchrun import STARTED_HERE, started_by_torchrun
@@ -25,9 +25,6 @@ from aekit.progress import Progress
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe
 from aekit.training.run_recipe import session_plugins
-
-INTERRUPTED = 130
-"""Exit code of `aekit fit` that was stopped."""
 
 
 def fit_in_processes(
