@@ -66,6 +66,11 @@ class Batches:
         return Batch(_share(self.samples, positions), labels, targets, self.is_features, len(positions), local)
 
     @property
+    def local_size(self) -> int:
+        """Largest number of samples of a batch that this process gets."""
+        return -(-self.batch_size // (self.ranks.size if self.ranks else 1))
+
+    @property
     def is_features(self) -> bool:
         """Whether the samples are features of frozen layers."""
         local = self.samples.local if isinstance(self.samples, SharedSamples) else self.samples

@@ -14,6 +14,7 @@ from torch import Tensor
 from aekit.errors import TrainingError
 from aekit.training._compiling import compile_networks
 from aekit.training._distributed import add_in_place, backward, compute_loss, sharing_norms
+from aekit.training._threads import threads_for
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.optimizer import learning_rate
@@ -44,7 +45,8 @@ def train(
     """
     steps = _train_full_batch if settings.optimizer == "lbfgs" else _train_by_batch
     compiled = compile_networks(state.objective.compilable_networks() if settings.compile else [])
-    with compiled, sharing_norms(state.objective, batches):
+    threads = threads_for(state.objective.encoder, batches.local_size)
+    with threads, compiled, sharing_norms(state.objective, batches):
         try:
             yield from steps(state, batches, settings, say)
         except ValueError as error:
