@@ -2,7 +2,7 @@
 
     python benchmarks/threads.py [--repeats 3]
 
-The threshold of ``aekit/training/_threads.py`` is chosen by this table. Processor time shows what threads that wait cost others.
+The threshold of ``aekit/training/threads.py`` is chosen by this table. Processor time shows what threads that wait cost others.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource
 from aekit.io.threads import usable_cores
 from aekit.training import loop
-from aekit.training._threads import encoding_flops
 from aekit.training.batches import Batches
 from aekit.training.checkpoint import State
 from aekit.training.settings import Settings
+from aekit.training.threads import encoding_flops
 
 STEPS = 50
 NETWORKS = {

@@ -11,8 +11,8 @@ import torch
 import aekit
 from aekit.encoder.encoder import Encoder
 from aekit.training import loop
-from aekit.training._threads import FLOPS_PER_THREAD, encoding_flops, threads_for
 from aekit.training.settings import Settings
+from aekit.training.threads import FLOPS_PER_THREAD, encoding_flops, threads_for
 
 
 @pytest.fixture
