@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         open_named_arrays as open_named_arrays,
         open_records as open_records,
     )
+    from aekit.data.readers.arrow_files import read_arrow as read_arrow
     from aekit.data.readers.delimited import TextFormat as TextFormat
     from aekit.data.readers.folders import contains_files as contains_files
     from aekit.data.readers.idx import (
@@ -240,6 +241,7 @@ _HOMES = {
     ),
     "aekit.data.readers.image_lists": "Listing MasksOption list_folder list_images lists_images",
     "aekit.data.readers.images": "ImageItems for_each_full_size read_images read_windows",
+    "aekit.data.readers.arrow_files": "read_arrow",
     "aekit.data.readers.json_lines": "read_json_lines",
     "aekit.data.readers.named_arrays": "ArrayOptions densify read_named_arrays",
     "aekit.data.readers.numpy_files": "LABEL_NAMES read_npy read_npz",

@@ -75,9 +75,9 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
 
 def _as_text(description: dict[str, Any]) -> str:
     shape = "x".join(map(str, description["shape"]))
-    lines = [
-        f"{description['samples']} samples, {description['usable']} usable: {description['kind']} {shape} {description['dtype']}"
-    ]
+    count = f"{description['samples']} {'sample' if description['samples'] == 1 else 'samples'}"
+    kind = f"{description['kind']} {shape} {description['dtype']}"
+    lines = [f"{count}, {description['usable']} usable: {kind}"]
     lines += description["notes"]
     for what in ("splits", "labels"):
         if description[what]:

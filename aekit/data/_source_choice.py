@@ -55,7 +55,7 @@ _ADVICE = {
         (".pkl", ".pickle", ".pt", ".pth", ".joblib"), "opening it could run code: save arrays as .npy or .npz"
     ),
     **dict.fromkeys((".zip", ".rar", ".7z"), "unpack it first"),
-    **dict.fromkeys((".feather", ".arrow", ".orc", ".rds", ".sav", ".dta"), "save the table as Parquet or CSV"),
+    **dict.fromkeys((".orc", ".rds", ".sav", ".dta"), "save the table as Parquet or CSV"),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
     **dict.fromkeys(
         (".dcm", ".nii", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"

@@ -182,6 +182,13 @@ def aekit_register_sources() -> list[Entry]:
         Entry("zarr", f"{at}.zarr_arrays:open_dataset", "reads arrays in Zarr stores", 2, (".zarr",)),
         Entry("matlab", f"{at}.matlab:open_dataset", "reads arrays in MATLAB files", 2, (".mat",)),
         Entry(
+            "arrow",
+            f"{at}.arrow:open_dataset",
+            "reads files of Arrow and Feather",
+            2,
+            (".arrow", ".feather"),
+        ),
+        Entry(
             "json-lines",
             f"{at}.json_lines:open_dataset",
             "reads records: lists of numbers, paths of images, plain numbers",

@@ -17,6 +17,7 @@ import scipy.io
 import scipy.sparse
 import zarr
 from PIL import Image
+from pyarrow import feather
 from unusual.containers import COLORS, LABELS, PIXELS, ROWS, holds, samples
 from unusual.harness import Area, Listener
 
@@ -191,7 +192,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.changed(
-    "ids that repeat next to images", "column 'id' is no id, as values repeat or are missing: rows are numbered"
+    "ids that repeat next to images", "column 'id' is no id, as values repeat ('a' in 6 rows): rows are numbered"
 )
 def _(folder: Path, listener: Listener) -> None:
     pq.write_table(hugging_face(id=["a"] * 6), folder / "a.parquet")
@@ -757,9 +758,110 @@ def _(folder: Path, listener: Listener) -> None:
 AREA.refused_file("JSON lines with a damaged line", "not readable as JSON lines", "a.jsonl", '{"a": 1}\n{"a": \n')
 
 
-@AREA.refused("JSON lines whose key is a number here and text there", "not readable as JSON lines")
+@AREA.changed(
+    "JSON lines whose key is a number here and text there", "'n.k.' (row 3) among the numbers of 'a' is a missing"
+)
 def _(folder: Path, listener: Listener) -> None:
-    aekit.open_data(json_lines(folder, [{"a": 1}, {"a": "one"}]))
+    records = [{"a": "n.k." if row == 3 else row / 2, "b": row % 5} for row in range(6)]
+    rows, _ = aekit.open_data(json_lines(folder, records)).read(np.arange(6))
+    assert np.isnan(rows[:, 0]).tolist() == [False] * 3 + [True] + [False] * 2 and rows[4].tolist() == [2.0, 4.0]
+
+
+@AREA.refused("JSON lines whose key is a list here and a number there", "not readable as JSON lines")
+def _(folder: Path, listener: Listener) -> None:
+    aekit.open_data(json_lines(folder, [{"a": [1, 2]}, {"a": 3}]))
+
+
+RECORDS = [{"a": row, "b": row / 2, "label": NAMES[row % 3]} for row in range(6)]
+TABLE = np.array([[record["a"], record["b"]] for record in RECORDS])
+
+
+@AREA.right("a JSON list whose first record lacks a key")
+def _(folder: Path, listener: Listener) -> None:
+    records = [{"a": 7}, *({"a": row, "b": row / 2} for row in range(3))]
+    (folder / "a.json").write_text(json.dumps(records))
+    rows, _ = aekit.open_data(folder / "a.json").read(np.arange(4))
+    assert np.isnan(rows[0, 1]) and rows[:, 0].tolist() == [7, 0, 1, 2] and rows[3, 1] == 1
+
+
+def _shaped(folder: Path, content: object, listener: Listener) -> None:
+    (folder / "a.json").write_text(json.dumps(content, indent=1))
+    source = aekit.open_data(folder / "a.json")
+    source.report_notes(listener)
+    holds(source, TABLE, [record["label"] for record in RECORDS])
+
+
+@AREA.changed("a JSON object with its records under a key", "the records are the list in 'results'; left out: next")
+def _(folder: Path, listener: Listener) -> None:
+    _shaped(folder, {"next": None, "results": RECORDS}, listener)
+
+
+@AREA.changed("a JSON object of columns by row, as pandas writes it by default", "its objects are columns, by row")
+def _(folder: Path, listener: Listener) -> None:
+    _shaped(folder, {key: {str(row): r[key] for row, r in enumerate(RECORDS)} for key in RECORDS[0]}, listener)
+
+
+@AREA.changed("a JSON object of lists, which are columns", "its lists are columns")
+def _(folder: Path, listener: Listener) -> None:
+    _shaped(folder, {key: [record[key] for record in RECORDS] for key in RECORDS[0]}, listener)
+
+
+@AREA.changed("a JSON object of names and rows, as pandas splits a table", "its rows are the lists in 'data'")
+def _(folder: Path, listener: Listener) -> None:
+    rows = [list(record.values()) for record in RECORDS]
+    _shaped(folder, {"columns": list(RECORDS[0]), "index": [*range(6)], "data": rows}, listener)
+
+
+@AREA.right("records inside records, whose numbers are columns")
+def _(folder: Path, listener: Listener) -> None:
+    records = [{"at": {"x": row + 0.5, "more": {"y": row % 2}}, "z": row % 3} for row in range(6)]
+    source = aekit.open_data(json_lines(folder, records))
+    assert [column.name for column in source.spec.columns] == ["at.x", "at.more.y", "z"]
+    assert source.read(np.arange(6))[0][3].tolist() == [3.5, 1, 0]
+
+
+@AREA.changed(
+    "numbers that JSON and DataFrames hold as text", "numbers written as text are read as numbers in 'a', 'b'"
+)
+def _(folder: Path, listener: Listener) -> None:
+    texts = {"a": [f"{1000 + row:,}.5" for row in range(6)], "b": [f"{row}%" for row in range(6)], "id": list("abcdef")}
+    records = [dict(zip(texts, values)) for values in zip(*texts.values())]
+    expected = np.array([[1000.5 + row, row] for row in range(6)])
+    for source in (aekit.open_data(json_lines(folder, records)), aekit.open_data(pa.table(texts))):
+        holds(source, expected, None, list("abcdef"))
+
+
+# Arrow and Feather
+
+
+@AREA.right("a Feather file, and a stream of Arrow")
+def _(folder: Path, listener: Listener) -> None:
+    table = pa.Table.from_pylist(RECORDS)
+    feather.write_feather(table, folder / "a.feather")
+    with pa.OSFile(str(folder / "a.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    for name in ("a.feather", "a.arrow"):
+        holds(aekit.open_data(folder / name), TABLE, [record["label"] for record in RECORDS])
+
+
+@AREA.right("an Arrow file of encoded images, as Hugging Face caches them")
+def _(folder: Path, listener: Listener) -> None:
+    table = hugging_face()
+    with pa.OSFile(str(folder / "a.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    holds(aekit.open_data(folder / "a.arrow"), PIXELS[:, None], NAMES * 2)
+
+
+@AREA.refused("an Arrow file that is cut off", "not a readable Arrow file")
+def _(folder: Path, listener: Listener) -> None:
+    feather.write_feather(pa.Table.from_pylist(RECORDS), folder / "a.feather")
+    (folder / "a.feather").write_bytes((folder / "a.feather").read_bytes()[:-30])
+    aekit.open_data(folder / "a.feather")
+
+
+AREA.refused_file(
+    "a Feather file of version 1", "Feather of version 1, which is out of use", "a.feather", b"FEA1" + bytes(40)
+)
 
 
 AREA.refused_file("an empty file of JSON lines", "a.jsonl: empty file", "a.jsonl", b"")

@@ -867,3 +867,20 @@ def _(folder: Path, listener: Listener) -> None:
     path = written(folder, "# logger\n" + text(NOISE, "h;w;d", ";").replace(".", ","), "r.csv")
     source = aekit.open_data(f"recordings:{path}", {"recordings": {"steps": 10, "test": 0}})
     assert source.spec.shape == (3, 10) and np.allclose(values(source)[0], NOISE[:10].T)
+
+
+@AREA.changed("a table of several rows a patient, whose ids repeat", "'id' is no id, as values repeat ('p1' in 2 rows)")
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, "id,visit,height\np1,1,2.5\np1,2,2.6\np2,1,1.5\np2,3,1.6\n")
+    assert [column.name for column in source.spec.columns] == ["visit", "height"] and list(source.ids) == list("0123")
+
+
+@AREA.changed("a table whose only numbers are in a column named y", "'y' alone holds numbers: it is the sample")
+def _(folder: Path, listener: Listener) -> None:
+    source = opened(folder, '"","y"\n"1",0.19\n"2",0.28\n"3",0.29\n')
+    assert source.labels is None and source.read(np.arange(3))[0].ravel().tolist() == [0.19, 0.28, 0.29]
+
+
+@AREA.changed("missing numbers, most of them in one column", "imputes them; 'b' is missing in 3")
+def _(folder: Path, listener: Listener) -> None:
+    opened(folder, "a,b\n1,\n2,\n,\n4,0.5\n5,0.25\n6,0.5\n")

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aekit.data.readers._cell_types import MISSING, NUMBER, PLACEHOLDERS
+from aekit.data.readers._cell_types import MISSING, NUMBER, PLACEHOLDERS, as_cells
 
 MINUS = "\u2212"
+_FIRST = 100
+"""Cells of a column of strings that decide whether the others are looked at."""
 _BLANKS = " \u00a0\u2009\u202f"
 _BLANK = f"[{_BLANKS}']"
 _SIGNS = "%$€£¥"
@@ -85,6 +87,36 @@ def respell_numbers(
     notes += [f"separators of thousands in {_quoted(said['thousands'])}"] if said["thousands"] else []
     notes += [f"percent or currency signs are left out in {_quoted(said['signs'])}"] if said["signs"] else []
     return columns, notes
+
+
+def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
+    """Mark columns of strings that hold numbers alone as text of a file, so that they are what they are in a CSV file.
+
+    Programs that write JSON, Parquet and DataFrames leave numbers as strings where they read them as such.
+
+    Returns:
+        the table, the names of these columns, and lines about how their numbers are written.
+    """
+    names, columns = [], []
+    for name in table.column_names:
+        kind = table[name].type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            column = table[name].cast(pa.string())
+            if all(map(looks_numeric, _known(column[:_FIRST]).to_pylist())):
+                names.append(name)
+                columns.append(column)
+    columns, lines = respell_numbers(columns, names, (_SIGNS + MINUS + _BLANKS + "'\",.").encode(), ",", "auto")
+    numeric = []
+    for name, column in zip(names, columns):
+        known = _known(column)
+        if _are_floats(known) and _any(known, r"\d"):
+            numeric.append(name)
+            table = table.set_column(table.column_names.index(name), name, as_cells(column))
+    return table, numeric, lines
+
+
+def _known(column: Any) -> Any:
+    return pc.filter(column, pc.invert(pc.is_in(column, pa.array(MISSING)))).drop_null()
 
 
 class _Odd(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,15 +73,11 @@ def read_columns_of(file: pq.ParquetFile, path: Path, names: Sequence[str] | Non
     with reading_parquet(path):
         smallest, largest = _sizes(file, names)
         check_memory(smallest, f"{path}: its {file.metadata.num_rows:,} rows")
-        if largest <= (limit := read_limit()):
+        if largest <= read_limit():
             table = file.read(names)
         else:  # text that repeats is kept once in the file, and many times in memory
-            batches, total = [], 0
-            for batch in file.iter_batches(batch_size=_BATCH, columns=names):
-                batches.append(batch)
-                total += batch.nbytes
-                if total > limit:
-                    raise too_large("more", f"{path}: its {file.metadata.num_rows:,} rows", limit)
+            rows = file.iter_batches(batch_size=_BATCH, columns=names)
+            batches = join_batches(rows, f"{path}: its {file.metadata.num_rows:,} rows")
             table = (
                 pa.Table.from_batches(batches, file.schema_arrow if names is None else None)
                 if batches
@@ -90,6 +86,21 @@ def read_columns_of(file: pq.ParquetFile, path: Path, names: Sequence[str] | Non
         _check_count(table.num_rows, file.metadata.num_rows)
         table.validate(full=True)  # before text that is not UTF-8, or a damaged offset, is used
         return table
+
+
+def join_batches(batches: Iterable[pa.RecordBatch], what: str) -> list[pa.RecordBatch]:
+    """Read batches while they fit in memory.
+
+    Raises:
+        DataError: they do not; `what` names them.
+    """
+    joined, total, limit = [], 0, read_limit()
+    for batch in batches:
+        joined.append(batch)
+        total += batch.nbytes
+        if total > limit:
+            raise too_large("more", what, limit)
+    return joined
 
 
 def read_group(file: pq.ParquetFile, path: Path, number: int, name: str) -> pa.ChunkedArray:

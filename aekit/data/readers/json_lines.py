@@ -1,23 +1,33 @@
-"""Read JSON lines, one record a line, and JSON files that hold a list of records."""
+"""Read JSON lines, one record a line, and JSON files that hold records in one of the usual shapes."""
 
 from __future__ import annotations
 
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json
 
+from aekit.data.readers import tables
+from aekit.data.readers._cell_types import as_cells
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
+_SCALARS = (str, int, float, bool, type(None))
+_DEPTH = 8
+"""Levels of nested records whose keys become columns."""
+
 
 def read_json_lines(path: Path) -> pa.Table:
-    """Read records as a table; a key that a record lacks is a missing value.
+    """Read records as a table; a key that a record lacks is a missing value, and a nested one is named ``outer.inner``.
+
+    A file may hold a record a line, a list of records, an object with one list of records, or the columns of a table: lists, or
+    objects by row, as pandas writes them. `aekit.data.readers.tables.remarks` says which, where it is not the first two.
 
     Raises:
-        DataError: the file is empty, a line is no record, or a key has values of different types.
+        DataError: the file is empty, a line is no record, or the values of a key are lists in one record and numbers in another.
     """
     with reading(path, "not readable as JSON lines"):
         with pa.input_stream(str(path)) as stream:  # unpacks .gz
@@ -25,15 +35,99 @@ def read_json_lines(path: Path) -> pa.Table:
         if not content.strip():
             raise DataError(f"{path}: empty file")
         if content.lstrip()[:1] == b"[":
-            return _from_list(path, json.loads(content))
+            return _from_records(path, json.loads(content))
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
-        table = pa.json.read_json(io.BytesIO(content), options)
+        try:
+            table = pa.json.read_json(io.BytesIO(content), options)
+        except pa.ArrowInvalid as error:  # one object over several lines, or a key with values of several types
+            table = None
+            complaint = error
+        if table is None or len(table) == 1:
+            records = _parse(content)
+            if records is None:
+                raise complaint
+            if len(records) > 1 or (table is None and not isinstance(records[0], dict)):
+                return _from_records(path, records)
+            shaped = _from_object(path, records[0])
+            if shaped is not None:
+                return shaped
+            table = _from_records(path, records) if table is None else table
         table.validate(full=True)  # before text that is not UTF-8 is used
-        return table
+        return _flat(table)
 
 
-def _from_list(path: Path, records: list[object]) -> pa.Table:
+def _parse(content: bytes) -> list[Any] | None:
+    """Return the one object of a file, or those of its lines; None if it is neither."""
+    try:
+        return [json.loads(content)]
+    except json.JSONDecodeError:
+        pass
+    try:
+        return [json.loads(line) for line in content.splitlines() if line.strip()]
+    except json.JSONDecodeError:
+        return None
+
+
+def _from_records(path: Path, records: list[Any]) -> pa.Table:
     for number, record in enumerate(records):
         if not isinstance(record, dict):
             raise DataError(f"{path}: entry {number} of the list is no record; expected {{...}} with named values")
-    return pa.Table.from_pylist(records)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return _flat(pa.table({name: _column([record.get(name) for record in records]) for name in names}))
+
+
+def _from_object(path: Path, single: dict[str, Any]) -> pa.Table | None:
+    """Return the table in an object that is no record: one with a list of records, or with columns; None for a record."""
+    lists = {name: value for name, value in single.items() if _holds(value, dict)}
+    if len(lists) == 1:
+        name, records = next(iter(lists.items()))
+        others = [other for other in single if other != name]
+        left_out = f"; left out: {', '.join(others[:10])}{', ...' if len(others) > 10 else ''}" if others else ""
+        return tables.with_remarks(_from_records(path, records), [f"the records are the list in {name!r}{left_out}"])
+    columns = list(single.values())
+    if set(single) >= {"columns", "data"} and _holds(single["data"], list) and _holds(single["columns"], str):
+        names, rows = single["columns"], single["data"]
+        if all(len(row) == len(names) for row in rows):
+            table = _from_records(path, [dict(zip(names, row)) for row in rows])
+            return tables.with_remarks(table, ["its rows are the lists in 'data'"])
+    if columns and all(isinstance(column, dict) and column for column in columns):
+        rows = list(dict.fromkeys(row for column in columns for row in column))
+        if len(rows) > 1 and all(isinstance(value, _SCALARS) for column in columns for value in column.values()):
+            table = pa.table({name: _column([column.get(row) for row in rows]) for name, column in single.items()})
+            return tables.with_remarks(table, ["its objects are columns, by row"])
+    if len(columns) > 1 and all(isinstance(column, list) and len(column) == len(columns[0]) > 1 for column in columns):
+        if not all(isinstance(value, _SCALARS) for column in columns for value in column):
+            return None
+        table = pa.table({name: _column(column) for name, column in single.items()})
+        return tables.with_remarks(table, ["its lists are columns"])
+    return None
+
+
+def _holds(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(isinstance(entry, kind) for entry in value)
+
+
+def _column(values: list[Any]) -> pa.ChunkedArray:
+    """Return a column; of numbers and texts, it holds the text, as a column of a text file."""
+    try:
+        return pa.chunked_array([pa.array(values)])
+    except pa.ArrowException:
+        if not all(isinstance(value, _SCALARS) for value in values):
+            raise
+        return as_cells(pa.chunked_array([[None if value is None else str(value) for value in values]], pa.string()))
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Turn nested records into columns of their own, other than encoded images."""
+    for _ in range(_DEPTH):
+        nested = [f.name for f in table.schema if pa.types.is_struct(f.type) and "bytes" not in f.type.names]
+        if not nested:
+            break
+        arrays, names = list[Any](), list[str]()
+        for name in table.column_names:
+            one = pa.table({name: table[name]})
+            one = one.flatten() if name in nested else one
+            arrays += one.columns
+            names += one.column_names
+        table = pa.table(arrays, names=names)
+    return table

@@ -183,7 +183,8 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
     if column == "auto" and is_numeric and isinstance(records, TableRecords):
         return _numeric_table(records, place)
     chosen = choose_record_columns(records.schema, place, column, label)
-    notes, losses = [], []
+    notes = tables.remarks(records.table) if isinstance(records, TableRecords) else []
+    losses = list[str]()
     splits = tables.to_splits(records.column(chosen.split), place) if chosen.split else records.splits
     labels = None
     if chosen.label:
@@ -191,10 +192,8 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
         notes.append(f"column {chosen.sample!r} holds the samples, {chosen.label!r} the labels")
     ids: list[str] | None = None
     if chosen.ids:
-        ids = tables.to_strings(records.column(chosen.ids)).tolist()
-        if "" in ids or len(set(ids)) < len(ids):
-            losses.append(f"column {chosen.ids!r} is no id, as values repeat or are missing: rows are numbered instead")
-            ids = None
+        ids, id_lines = tables.to_ids(records.column(chosen.ids), chosen.ids)
+        losses += id_lines
     elif chosen.kind == "image":
         paths = records.paths(chosen.sample)
         ids = [str(path) for path in paths] if all(paths) and len(set(paths)) == len(paths) else None

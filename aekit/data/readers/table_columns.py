@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, as_written, decide_types
 from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label
+from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
@@ -93,7 +94,8 @@ def read_columns(
         if name not in names:
             raise DataError(f"{where}: no column {name!r}{closest_name(name, names)}")
     notes, losses = tables.remarks(table), list[str]()
-    written, (table, strays, rounded) = table, decide_types(table)
+    marked, number_texts, spelling = mark_number_texts(table)
+    written, (table, strays, rounded) = table, decide_types(marked)
     others = [name for name in names if name not in (chosen or [])]
     splits, split, loss = find_splits(written, tables.find_column(others, ["split"]), where, chosen is not None)
     losses += loss
@@ -131,12 +133,20 @@ def read_columns(
             training, chosen, candidates, encoding, missing, where, rounded
         )
         notes, losses = notes + column_notes, losses + column_losses
+        if not columns and y == "auto" and label and label.strip().lower() == "y" and tables.is_numeric(table[label]):
+            alone = read_columns(written, where, y="none", categories=categories, missing=missing, like=like)
+            return alone._replace(
+                losses=(*alone.losses, f"column {label!r} alone holds numbers: it is the sample, not the label")
+            )
         if not columns:
             raise DataError(
                 f"{where}: no columns of numbers; choose columns by x, and labels by y; {'; '.join(losses)}".rstrip(
                     "; "
                 )
             )
+    as_numbers = [column.name for column in columns if column.categories is None and column.name in number_texts]
+    losses += [f"numbers written as text are read as numbers in {_quote(as_numbers)}"] if as_numbers else []
+    notes += spelling if as_numbers else []
     features = []
     for column in columns:
         if column.categories is None and not column.time and column.name in rounded:
@@ -148,7 +158,8 @@ def read_columns(
     losses += _check_range(columns, features, where, refuse=like is None)
     losses += _impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
-    id_list = tables.to_strings(written[ids]).tolist() if ids else None
+    id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (None, [])
+    losses += id_lines
     return Tabular(np.column_stack(features), columns, labels, id_list, splits, "; ".join(notes), tuple(losses))
 
 
@@ -296,19 +307,22 @@ def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where:
 
 def _impute_missing(columns: tuple[Column, ...], features: list[np.ndarray]) -> list[str]:
     """Impute missing values in place, where a column has a value for them, and return notes."""
-    imputed, incomplete = [], np.zeros(len(features[0]), bool)
+    imputed, incomplete, missing = [], np.zeros(len(features[0]), bool), dict[str, int]()
     for number, (column, values) in enumerate(zip(columns, features)):
         if column.categories is not None or not (gaps := np.isnan(values)).any():
             continue
         if column.impute_value is None:
             incomplete |= gaps
+            missing[column.name] = int(gaps.sum())
         else:
             features[number] = np.where(gaps, np.asarray(column.impute_value, values.dtype), values)
             imputed.append(f"{column.name!r} ({gaps.sum():,} of {len(values):,})")
     notes = [f"missing values are replaced by the median in {', '.join(imputed)}"] if imputed else []
     if incomplete.any():
         rows = "1 row has" if incomplete.sum() == 1 else f"{incomplete.sum():,} rows have"
-        notes.append(f"{rows} missing values and cannot be used; missing = 'median' imputes them")
+        most, worst = max(missing.items(), key=lambda item: item[1])
+        where = f"; {most!r} is missing in {worst:,}" if len(missing) > 1 else ""
+        notes.append(f"{rows} missing values and cannot be used; missing = 'median' imputes them{where}")
     return notes
 
 

@@ -118,6 +118,11 @@ def _is_missing(value: Any) -> bool:
     )
 
 
+def with_remarks(table: pa.Table, lines: Sequence[str]) -> pa.Table:
+    """Return a table that carries lines about the choices that reading it made, for `remarks`."""
+    return _with_facts(table, {_REMARKS: json.dumps(list(lines)).encode()})
+
+
 def remarks(table: pa.Table) -> list[str]:
     """Return the choices that reading a table made, a line each."""
     try:
@@ -175,7 +180,7 @@ def read_parts(parts: dict[str, Path], form: TextFormat = AUTO) -> pa.Table:
         table = pa.concat_tables(split_tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(f"{names}: their columns are of different types ({str(error).splitlines()[0]})") from None
-    return _with_facts(table, {_REMARKS: json.dumps(list(dict.fromkeys(lines))).encode()})
+    return with_remarks(table, list(dict.fromkeys(lines)))
 
 
 def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
@@ -194,6 +199,19 @@ def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
     """Return the first of the `candidates` (lower case) that a table has, as the table spells it; None if it has none."""
     known = {name.strip().lower(): name for name in reversed(list(names))}
     return next((known[name] for name in candidates if name in known), None)
+
+
+def to_ids(column: pa.ChunkedArray, name: str) -> tuple[list[str] | None, list[str]]:
+    """Return the ids (N,) in a column; None and a line, if they repeat or are missing, and so do not name the rows."""
+    ids = to_strings(column).tolist()
+    if "" in ids:
+        reason = "values are missing"
+    elif len(set(ids)) < len(ids):
+        repeated, count = Counter(ids).most_common(1)[0]
+        reason = f"values repeat ({repeated!r} in {count:,} rows)"
+    else:
+        return ids, []
+    return None, [f"column {name!r} is no id, as {reason}: rows are numbered instead"]
 
 
 def to_splits(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:
