@@ -1,0 +1,58 @@
+"""Tell anomalies from normal samples by their labels, and find scored samples that the encoder was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aekit.data.locations import same_place
+from aekit.data.source import Source
+from aekit.encoder.encoder import Encoder
+from aekit.errors import DataError, closest_name
+from aekit.training.run_recipe import read_data_section
+from aekit.training.training_data import training_rows
+
+
+def anomalies_by_label(labels: np.ndarray | None, normal: Sequence[str] | None, notes: list[str]) -> np.ndarray | None:
+    """Return (N,) bool, or None and a note if the labels do not name the anomalies."""
+    if labels is None:
+        if normal:
+            raise DataError(f"normal = {list(normal)}: the data has no labels")
+        notes.append("no metrics: the data has no labels")
+        return None
+    names = labels.astype(str)
+    if normal:
+        for name in normal:
+            if name not in names:
+                raise DataError(f"normal: no sample with label {name!r}{closest_name(name, np.unique(names).tolist())}")
+        anomalous = ~np.isin(names, list(normal))
+    elif set(names.tolist()) <= {"0", "1", "0.0", "1.0", "False", "True"}:
+        anomalous = np.isin(names, ["1", "1.0", "True"])
+    else:
+        notes.append("no metrics: labels are not 0 (normal) and 1 (anomaly); name the normal labels with --normal")
+        return None
+    if anomalous.all() or not anomalous.any():
+        kind = "anomalies" if anomalous.all() else "normal"
+        notes.append(f"no metrics: all {len(anomalous)} samples are {kind}")
+        return None
+    return anomalous
+
+
+def training_overlap(run: Any, encoder: Encoder, source: Source, rows: np.ndarray, anomalous: np.ndarray) -> list[str]:
+    """Return a note if the encoder was trained on samples that are scored."""
+    if not isinstance(run, (str, Path)) or not (Path(run) / "recipe.toml").is_file():
+        return []
+    trained_data = encoder.record.get("data", {}).get("data")
+    if source.origin is None or not same_place(source.origin["data"], trained_data, None, encoder.folder):
+        return []
+    trained_on = np.isin(rows, training_rows(source, read_data_section(Path(run) / "recipe.toml")))
+    if not trained_on.any():
+        return []
+    return [
+        f"the encoder was trained, without labels, on {int((trained_on & ~anomalous).sum())} of the "
+        f"{int((~anomalous).sum())} normal samples and {int((trained_on & anomalous).sum())} of the "
+        f"{int(anomalous.sum())} anomalies scored here"
+    ]
