@@ -8,12 +8,40 @@ from typing import Any
 
 import numpy as np
 
+from aekit.analysis._anomaly_masks import Masks
 from aekit.data.locations import same_place
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
 from aekit.errors import DataError, closest_name
 from aekit.training.run_recipe import read_data_section
 from aekit.training.training_data import training_rows
+
+
+def find_anomalous(
+    labels: np.ndarray | None, normal: Sequence[str] | None, masks: Masks | None, rows: np.ndarray, notes: list[str]
+) -> np.ndarray | None:
+    """Tell anomalies by their labels, or else by their masks.
+
+    Args:
+        labels: (N,) labels, or None.
+        normal: labels of normal samples, or None.
+        masks: masks of anomalies, or None.
+        rows: (N,) positions of the samples.
+        notes: receives a line if neither labels nor masks name the anomalies.
+
+    Returns:
+        (N,) bool, or None.
+
+    Raises:
+        DataError: no sample has a normal label, or there are no labels.
+    """
+    reasons: list[str] = []
+    anomalous = anomalies_by_label(labels, normal, reasons)
+    if anomalous is None and masks is not None:
+        reasons = ["labels do not name the anomalies: images with a mask are anomalies, the others normal"]
+        anomalous = anomalies_by_label(masks.anomalous(rows).astype(int), None, reasons)
+    notes += reasons
+    return anomalous
 
 
 def anomalies_by_label(labels: np.ndarray | None, normal: Sequence[str] | None, notes: list[str]) -> np.ndarray | None:

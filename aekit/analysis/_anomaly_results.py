@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from aekit.analysis._anomaly_detector import Detector
+from aekit.analysis._anomaly_heatmaps import HeatMaps
+from aekit.analysis._anomaly_page import anomalies_page
 from aekit.analysis._anomaly_text import anomalies_text
 from aekit.analysis._anomaly_threshold import Alarms
 from aekit.encoder.parquet_store import skipped_csv
@@ -36,6 +38,7 @@ class Anomalies:
         detector: the detector that gave the scores.
         skipped: id -> reason, of samples that could not be read.
         alarms: which samples are called anomalies, with their p-values; None without a threshold.
+        heatmaps: heat maps of the most anomalous images; None for other samples.
     """
 
     digest: str
@@ -49,10 +52,13 @@ class Anomalies:
     detector: Detector
     skipped: dict[str, str] = field(default_factory=dict)
     alarms: Alarms | None = None
+    heatmaps: HeatMaps | None = None
 
     def text(self, max_samples: int = 10) -> str:
         """Return a conclusion in one sentence, a table of the metrics (without labels, of the top samples), and the notes."""
         notes = [*([] if self.alarms is None else [self.alarms.text()]), *self.notes]
+        pixels = "" if self.heatmaps is None else self.heatmaps.text()
+        notes = [*([pixels] if pixels else []), *notes]
         return anomalies_text(self.ids, self.scores, self.metrics, notes, self.detector, max_samples)
 
     def _alarm_columns(self) -> dict[str, np.ndarray]:
@@ -90,10 +96,13 @@ class Anomalies:
                 for score, by_name in self.metrics.items()
             },
             "notes": self.notes,
-        } | ({} if self.alarms is None else {"threshold": self.alarms.to_dict()})
+        } | {
+            name: part.to_dict() for name, part in {"threshold": self.alarms, "heatmaps": self.heatmaps}.items() if part
+        }
 
     def save(self, folder: Path) -> None:
-        """Write ``scores.csv``, ``results.json``, ``image.png`` and the detector into an existing folder."""
+        """Write ``scores.csv``, ``results.json``, ``image.png`` and the detector into an existing folder, and of images
+        ``report.html`` and ``heatmaps/``."""
         with (folder / "scores.csv").open("w", encoding="utf-8", newline="") as file:
             labels = [] if self.labels is None else [self.labels]
             alarms = self._alarm_columns()
@@ -108,3 +117,11 @@ class Anomalies:
             write_text(folder / "skipped.csv", skipped_csv(self.skipped))
         self.image.save(folder / "image.png")
         self.detector.save(folder)
+        if self.heatmaps is not None:
+            self.heatmaps.save(folder / "heatmaps")
+            if self.heatmaps.memory is not None:
+                levels = {name: scale.level for name, scale in self.heatmaps.scales.items() if scale.level is not None}
+                self.heatmaps.memory.save(folder, self.digest, levels)
+            conclusion = self.text(0).splitlines()[0]
+            combined = self.scores["combined"][: len(self.heatmaps.ids)].tolist()
+            write_text(folder / "report.html", anomalies_page(conclusion, self.notes, combined, self.heatmaps))

@@ -12,7 +12,9 @@ from aekit._arguments import checked_arguments
 from aekit.analysis._anomaly_baselines import BaselineDetectors
 from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
-from aekit.analysis._anomaly_labels import anomalies_by_label, training_overlap
+from aekit.analysis._anomaly_labels import find_anomalous, training_overlap
+from aekit.analysis._anomaly_maps import DEFAULT_COUNT, HeatMapper, check_heat_maps
+from aekit.analysis._anomaly_masks import find_masks
 from aekit.analysis._anomaly_results import Anomalies
 from aekit.analysis._anomaly_threshold import calibrate, check_rate, hold_out, raise_alarms
 from aekit.data.opening import open_data
@@ -25,7 +27,7 @@ from aekit.encoder.loading import open_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.evaluation.results import Metric
-from aekit.io.remote import beside, local_if_remote, optional_folder
+from aekit.io.remote import beside, local_if_remote, local_path, optional_folder
 from aekit.objectives.autoencoder import Autoencoder, load_autoencoder
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
@@ -49,6 +51,9 @@ def find_anomalies(
     calibration: Any = None,
     split: str | None = None,
     options: dict[str, Any] | None = None,
+    heatmaps: int | None = None,
+    patches: bool | None = None,
+    masks: Any = None,
     baselines: bool = True,
     seed: int = 0,
     device: str = "cpu",
@@ -69,6 +74,10 @@ def find_anomalies(
             a third of the reference.
         split: use only this split of `data`.
         options: options of the sources that open `data`, `reference` and `calibration`, by source name.
+        heatmaps: number of heat maps, of the most anomalous images; default: 24 for images.
+        patches: score every image by its most anomalous patch too; default: if there are masks, or few images.
+        masks: masks of the anomalies in images, to evaluate the heat maps by: a folder, or an array (N, H, W); default: a folder
+            ``ground_truth`` beside the images, if there is one.
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
         seed: seed of the isolation forest and the bootstrap.
         device: device to compute on, such as ``cuda``.
@@ -79,7 +88,7 @@ def find_anomalies(
 
     Raises:
         DataError: unusable data, an unknown label or split, nothing to fit a detector on, or too few held-out normal samples
-            for the threshold.
+            for the threshold; masks that do not fit their images.
         RecipeError: a threshold that is no probability.
         IdentityError: the detector belongs to another encoder.
         OutputError: `out` exists already.
@@ -105,12 +114,22 @@ def find_anomalies(
         source = open_data(data, options, like=encoder.spec)
         warn_if_inside(out, data)
         rows = source.rows_of(split)
+        mapper, needs_mapper = None, check_heat_maps(encoder.spec, heatmaps, patches, masks)
+        found_masks = find_masks(source, rows, masks) if needs_mapper and heatmaps != 0 else None
+        if found_masks is not None:
+            known = find_anomalous(
+                None if source.labels is None else source.labels[rows], normal, found_masks, rows, []
+            )
+            notes += [] if known is None else found_masks.compare_with_labels(rows, known, source.ids)
         if detector is not None:
             fitted = detector if isinstance(detector, Detector) else Detector.load(detector, encoder)
             fitted.check(encoder)
             baseline_detectors = None
             if baselines:
                 notes.append("no baselines: the detector was fitted in an earlier run")
+            if needs_mapper:
+                folder_of_detector = None if isinstance(detector, Detector) else local_path(detector)
+                mapper = HeatMapper.load(folder_of_detector, encoder, autoencoder)
         else:
             samples, held_out = _normal_samples(run, encoder, reference, options, progress), None
             if threshold is not None and calibration is None:
@@ -126,16 +145,24 @@ def find_anomalies(
             baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
             if baseline_detectors and baseline_detectors.note:
                 notes.append(baseline_detectors.note)
+            if needs_mapper:
+                pixel_baselines = baselines and found_masks is not None
+                mapper = HeatMapper.fit(encoder, autoencoder, samples, seed, baselines=pixel_baselines)
+        if mapper is not None:
+            mapper.evaluate_with(found_masks, patches, len(rows))
+            notes += mapper.notes
         if calibration is not None:
             calibrate(fitted, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
-        positions, scores = _score(source, rows, encoder, autoencoder, fitted, baseline_detectors, progress)
+        positions, scores = _score(source, rows, encoder, autoencoder, fitted, mapper, baseline_detectors, progress)
         source.warn_of_skipped(beside(out, "skipped.csv") if out is not None else None)
         labels = None if source.labels is None else source.labels[positions]
-        anomalous = anomalies_by_label(labels, normal, notes)
+        anomalous = find_anomalous(labels, normal, found_masks, positions, notes)
         metrics: dict[str, dict[str, Metric]] = {}
         if anomalous is not None:
             notes += training_overlap(run, encoder, source, positions, anomalous)
             metrics = {name: detection_metrics(values, anomalous, seed=seed) for name, values in scores.items()}
+        shown = positions[: DEFAULT_COUNT if heatmaps is None else heatmaps]
+        maps = None if mapper is None else mapper.top(source, shown, seed)
         result = Anomalies(
             digest=encoder.digest,
             ids=[source.ids[int(row)] for row in positions],
@@ -144,10 +171,11 @@ def find_anomalies(
             anomalous=anomalous,
             metrics=metrics,
             notes=notes,
-            image=anomalies_image(encoder, autoencoder, source, positions, scores["combined"], labels, anomalous),
+            image=anomalies_image(encoder, autoencoder, source, positions, scores["combined"], labels, anomalous, maps),
             detector=fitted,
             skipped=dict(source.skipped),
             alarms=None if threshold is None else raise_alarms(fitted, scores["combined"], threshold, anomalous, seed),
+            heatmaps=maps,
         )
         if folder is not None:
             result.save(folder)
@@ -195,6 +223,7 @@ def _score(
     encoder: Encoder,
     autoencoder: Autoencoder | None,
     detector: Detector,
+    mapper: HeatMapper | None,
     baseline_detectors: BaselineDetectors | None,
     progress: Progress,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -203,6 +232,7 @@ def _score(
     for positions, raw in stream(source, rows, encoder.device, title="score", batch_size=BATCH, progress=progress):
         batches.append(positions)
         scores = detector.scores(encoder, autoencoder, raw)
+        scores |= {} if mapper is None else mapper.score(positions, raw)
         for name, values in (scores | (baseline_detectors.scores(raw) if baseline_detectors else {})).items():
             parts.setdefault(name, []).append(values)
     joined = {name: np.concatenate(values) for name, values in parts.items()}
