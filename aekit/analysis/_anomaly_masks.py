@@ -25,7 +25,7 @@ FOLDER = "ground_truth"
 ENDING = "_mask"
 """Ending of the name of a mask, which may be absent: ``000_mask.png`` and ``000.png`` are masks of ``000.png``."""
 _LEVELS = 3
-"""Levels of folders above an image at which the folder of masks is looked for, and that name a mask in it."""
+"""Most parts of the path of an image that name its mask: ``test/crack/000``, ``crack/000`` and ``000``."""
 
 
 @dataclass
@@ -119,7 +119,7 @@ def _of_array(masks: np.ndarray, source: Source, rows: np.ndarray) -> Masks:
 
 def _folder_beside(path: Path) -> Path | None:
     """Return the folder of masks of an image, which lies beside a folder above the image, or None."""
-    return next((above / FOLDER for above in path.parents[1 : _LEVELS + 1] if (above / FOLDER).is_dir()), None)
+    return next((above / FOLDER for above in path.parents[1:_LEVELS] if (above / FOLDER).is_dir()), None)
 
 
 def _pair(folder: Path, images: Mapping[int, Path], masks: Masks, ids: Sequence[str]) -> dict[int, Path]:
@@ -140,8 +140,11 @@ def _pair(folder: Path, images: Mapping[int, Path], masks: Masks, ids: Sequence[
         elif kinds & {name.rpartition("/")[0] for name in names}:
             masks.unknown.add(row)
     if not paired:
-        example = f", e.g. {next(iter(files.values()))}" if files else ""
-        raise DataError(f"{folder}: none of {len(files)} masks belongs to one of {len(images)} images{example}")
+        expected = _example(next(iter(images.values())))
+        warn(
+            f"{folder}: none of {len(files)} masks belongs to an image that is scored; expected names such as {expected}"
+        )
+        return {}
     owner: dict[str, int] = {}
     for row, name in paired.items():
         if owner.setdefault(name, row) != row:
@@ -153,6 +156,10 @@ def _pair(folder: Path, images: Mapping[int, Path], masks: Masks, ids: Sequence[
         belong = "1 mask belongs" if len(unused) == 1 else f"{len(unused)} masks belong"
         warn(f"{folder}: {belong} to no image that is scored, e.g. {files[unused[0]]}")
     return {row: files[name] for row, name in paired.items()}
+
+
+def _example(image: Path) -> str:
+    return f"{image.parent.name}/{image.stem}{ENDING}.png"
 
 
 def _read(mask_of: Mapping[int, Path], paths: Sequence[Path], source: Source, masks: Masks) -> None:
@@ -183,7 +190,7 @@ def _read(mask_of: Mapping[int, Path], paths: Sequence[Path], source: Source, ma
     if problems:
         first = min(problems)
         more = f" (and {len(problems) - 1} other masks)" if len(problems) > 1 else ""
-        raise DataError(f"{files[first]}: {problems[first]}{more}")
+        raise DataError(f"{files[first]}: {problems[first]}{more}; --heatmaps 0 uses no masks")
     if vanished:
         masks.unknown.update(vanished)
         size = "x".join(map(str, source.spec.shape[:0:-1]))

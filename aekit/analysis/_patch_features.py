@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class PatchFeatures:
     @torch.inference_mode()
     def __call__(self, raw: Tensor) -> Tensor:
         """Map raw images (B, C, H, W) to features (B, dim, h, w) float32."""
-        maps = self._maps(self.encoder.preprocess(raw), last=max(self.stages))
+        maps = self._maps(self.encoder.preprocess(raw), self.stages)
         parts = []
         for stage in self.stages:
             features = maps[stage]
@@ -79,13 +80,13 @@ class PatchFeatures:
             parts.append(F.interpolate(averaged, size=self.grid, mode="bilinear", align_corners=False))
         return torch.cat(parts, 1)
 
-    def _maps(self, x: Tensor, last: int | None = None) -> list[Tensor | None]:
-        """Return the feature map (B, C, h, w) of each stage up to the `last`, None where its output is no map."""
+    def _maps(self, x: Tensor, stages: Sequence[int] | None = None) -> list[Tensor | None]:
+        """Return the feature map (B, C, h, w) of these stages, or of all; None for others, and where an output is no map."""
         with torch.inference_mode():
             maps = list[Tensor | None]()
-            for layer in self._layers if last is None else self._layers[: last + 1]:
+            for number, layer in enumerate(self._layers if stages is None else self._layers[: max(stages) + 1]):
                 x = layer(x)
-                maps.append(_as_map(x, self._input_size))
+                maps.append(_as_map(x, self._input_size) if stages is None or number in stages else None)
         return maps
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -33,7 +34,8 @@ class PatchMemoryManifest(TensorsManifest):
     """Entries of ``patches.json``."""
 
     encoder: Sha256
-    levels: dict[str, float] = Field(description="name of a map -> value below which 99.9% of normal pixels lie")
+    levels: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]]
+    """Name of a map -> value below which 99.9% of normal pixels lie."""
 
 
 FORMAT = TensorsFormat(

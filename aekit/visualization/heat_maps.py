@@ -127,4 +127,3 @@ def _draw_scale(
         length = font.getlength(text)
         pen.text((x + place * (wide - length), y + _BAR + 5), text, FAINT, font)
     pen.text((x, y + _BAR + 7 + TEXT), scale.unit, FAINT, font)
-

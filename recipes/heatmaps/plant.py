@@ -1,7 +1,7 @@
 """Write images with planted defects and their masks, in the folders of MVTec AD: train/good, test/KIND and ground_truth/KIND.
 
     python recipes/heatmaps/plant.py textures OUT --seed 0
-    python recipes/heatmaps/plant.py photographs OUT --seed 0      # of $AEKIT_DATA/caltech10
+    python recipes/heatmaps/plant.py photographs OUT --seed 0       # of $AEKIT_DATA/caltech10
 
 Textures are drawn: a woven one, whose threads shift and vary in brightness. Photographs are real. Defects are spots,
 scratches, missing parts and, in photographs, pieces of others.
@@ -27,12 +27,18 @@ def main() -> None:
     parser.add_argument("kind", choices=["textures", "photographs"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--train", type=int, default=200)
     parser.add_argument("--test", type=int, default=20, help="test images of each kind of defect, and without one")
     arguments = parser.parse_args()
-    generator = np.random.default_rng(arguments.seed)
-    images = textures(generator) if arguments.kind == "textures" else photographs(generator)
-    plant(arguments.out, images, generator, arguments.train, arguments.test, arguments.kind == "photographs")
+    write_data_set(arguments.kind, arguments.out, arguments.seed, arguments.side, arguments.train, arguments.test)
+
+
+def write_data_set(kind: str, out: Path, seed: int, side: int, train: int, test: int) -> None:
+    """Write ``textures`` or ``photographs`` with planted defects into a new folder; see `plant`."""
+    generator = np.random.default_rng(seed)
+    images = (textures if kind == "textures" else photographs)(generator, side)
+    plant(out, images, generator, train, test, pieces=kind == "photographs")
 
 
 def plant(
