@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from aekit.analysis._anomaly_heatmaps import HeatMaps
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.encoder.encoder import Encoder
@@ -26,6 +27,7 @@ def anomalies_image(
     scores: np.ndarray,
     labels: np.ndarray | None,
     anomalous: np.ndarray | None,
+    heatmaps: HeatMaps | None = None,
 ) -> Image.Image:
     """Draw the most anomalous and the most typical samples, the distribution of the scores, and the scores over time.
 
@@ -37,6 +39,7 @@ def anomalies_image(
         scores: (N,) combined scores.
         labels: (N,) labels, or None.
         anomalous: (N,) bool, or None.
+        heatmaps: of the most anomalous samples, or None.
     """
     scale = DisplayScale(encoder.spec, encoder.preprocess)
     cells, titles, captions = [], [], []
@@ -51,6 +54,12 @@ def anomalies_image(
             cells.append([scale.to_display(sample) for sample in encoder.preprocess.inverse(x).cpu().numpy()])
             titles.append("reconstructed")
             captions.append([""] * len(ranks))
+        if heatmaps is not None and title == "most anomalous":
+            low, high = scale.value_range
+            overlays = [heatmaps.overlay(rank) for rank in range(min(len(ranks), len(heatmaps.ids)))]
+            cells.append([image.transpose(2, 0, 1) / 255 * (high - low) + low for image in overlays])
+            titles.append(f"heat map of {heatmaps.shown}")
+            captions.append([""] * len(overlays))
     below = "score" if labels is None else "score and label"
     grid = draw_grid(
         cells,

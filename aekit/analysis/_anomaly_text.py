@@ -11,6 +11,8 @@ from aekit.analysis._anomaly_detector import Detector
 from aekit.evaluation.results import Metric
 from aekit.io.text_table import format_columns
 
+PATCHES = "patches"
+"""Name of the score and of the heat map that compare patches of images with a memory of normal ones."""
 CHANCE = 0.5
 """AUROC of guessing."""
 
@@ -59,7 +61,9 @@ def _comparison(metrics: dict[str, dict[str, Metric]], detector: Detector) -> st
         sentence = f"The combined score is no better than guessing: an AUROC of {combined}"
     else:
         sentence = f"The combined score separates anomalies from normal samples with an AUROC of {combined}"
-    baselines = [score for score in auroc if score not in detector.names]
+    if PATCHES in auroc:
+        sentence += f"; {PATCHES} alone have {auroc[PATCHES]}"
+    baselines = [score for score in auroc if score not in (*detector.names, PATCHES)]
     if not baselines:
         return f"{sentence}."
     best = max(baselines, key=lambda score: auroc[score].value)

@@ -31,6 +31,20 @@ from aekit.progress import Progress
     help="Unseen normal samples that set the threshold; default: a third of the reference.",
 )
 @click.option("--split", metavar="NAME", help="Use only this split of the data.")
+@click.option(
+    "--heatmaps", type=int, metavar="N", help="Draw heat maps of the N most anomalous images; default: 24. 0: none."
+)
+@click.option(
+    "--patches/--no-patches",
+    default=None,
+    help="Score images by their most anomalous patch too; default: if there are masks, or few images.",
+)
+@click.option(
+    "--masks",
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Masks of the anomalies in images; default: a folder ground_truth beside the images.",
+)
 @baselines_option("Compare with PCA, isolation forest and raw distances.")
 @seed_option("the isolation forest and of resampling")
 @device_option
@@ -59,3 +73,5 @@ def anomalies(
     click.echo(json.dumps(detection.to_dict(), indent=2) if as_json else detection.text())
     if not as_json:
         click.echo(f"{len(detection.ids)} samples, most anomalous first, in {out}/scores.csv; image in {out}/image.png")
+        if detection.heatmaps is not None:
+            click.echo(f"{len(detection.heatmaps.ids)} heat maps in {out}/heatmaps, and in {out}/report.html")

@@ -110,11 +110,19 @@ class Framing(nn.Module):
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
         self.fits = input_size == target_size
+        self.input_size, self.target_size, self._kernel = input_size, target_size, kernel
         if not self.fits:
             sides, corner = crop_geometry(input_size, target_size, crop_pct, squash=squash)
             for name, before, after, start, length in zip(("rows", "columns"), input_size, sides, corner, target_size):
                 weights = resampling_weights(before, after, kernel)[start : start + length].float()
                 self.register_buffer(name, weights, persistent=False)  # follows from the architecture
+
+    def without_crop(self) -> Framing:
+        """Return one of the same sizes and normalization that resizes the whole image, whose sides' ratio may change."""
+        mean, std = (values.flatten().tolist() for values in (self.mean, self.std))
+        return Framing(self.input_size, self.target_size, mean, std, squash=True, kernel=self._kernel).to(
+            self.mean.device
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map samples (B, C, H, W) in [0, 1] to (B, C, height, width), channels last in memory."""
