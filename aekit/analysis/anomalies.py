@@ -16,6 +16,7 @@ from aekit.analysis._anomaly_detector import Detector
 from aekit.analysis._anomaly_image import anomalies_image
 from aekit.analysis._anomaly_text import anomalies_text
 from aekit.analysis._anomaly_threshold import Alarms, calibrate, check_rate, hold_out, raise_alarms
+from aekit.analysis._anomaly_vectors import may_be_contaminated
 from aekit.data.locations import same_place
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
@@ -163,8 +164,7 @@ def find_anomalies(
         reference: normal samples to fit the detector on; default: the training data of the run. Needed if `run` is an object.
         threshold: rate of false alarms, such as 0.01: samples are called anomalies so that at most this fraction of normal
             samples is, by conformal p-values. A third of the normal samples is held out for it; default: scores alone.
-        calibration: normal samples to set the threshold by, which neither the encoder nor the detector was fitted on; default:
-            a third of the reference.
+        calibration: unseen normal samples to set the threshold by; default: a third of the reference.
         split: use only this split of `data`.
         options: options of the sources that open `data`, `reference` and `calibration`, by source name.
         baselines: also score by PCA, an isolation forest and the distance between raw samples.
@@ -211,6 +211,7 @@ def find_anomalies(
                 notes.append("no baselines: the detector was fitted in an earlier run")
         else:
             samples, held_out = _normal_samples(run, encoder, reference, options, progress), None
+            contaminated = may_be_contaminated(source, rows, samples, notes)
             if threshold is not None and calibration is None:
                 samples, held_out = hold_out(samples, seed)
                 if reference is None:
@@ -218,12 +219,11 @@ def find_anomalies(
                         "the encoder was trained on the held-out normal samples: there may be more false alarms than "
                         "stated; pass others as calibration (--calibration)"
                     )
-            fitted = Detector.fit(encoder, autoencoder, samples)
+            fitted = Detector.fit(encoder, autoencoder, samples, contaminated)
             if held_out is not None:
                 calibrate(fitted, encoder, autoencoder, held_out)
             baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
-            if baseline_detectors and baseline_detectors.note:
-                notes.append(baseline_detectors.note)
+            notes += [baseline_detectors.note] if baseline_detectors and baseline_detectors.note else []
         if calibration is not None:
             calibrate(fitted, encoder, autoencoder, _read_all(calibration, options, encoder, progress))
         positions, scores = _score(source, rows, encoder, autoencoder, fitted, baseline_detectors, progress)
