@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aekit.analysis._anomaly_detector import MAX_REFERENCE, neighbor_distances
+from aekit.analysis._anomaly_vectors import MAX_REFERENCE, neighbor_distances
 from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.evaluation.baselines.build import flatten_samples, raw_shape

@@ -13,44 +13,59 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from aekit.analysis._anomaly_vectors import (
+    CONTAMINATED_WEIGHTS,
+    MAX_REFERENCE,
+    NORMAL_WEIGHTS,
+    RAW_SCORES,
+    STORED_VALUES,
+    fit_vectors,
+    neighbor_distances,
+    score_scaled,
+    score_vectors,
+)
 from aekit.data.samples import Samples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.identity import check_same_encoder
 from aekit.errors import DataError
 from aekit.evaluation.metrics.image import squared_errors
-from aekit.evaluation.neighbors import nearest_neighbors
 from aekit.io.manifest_models import Sha256, TensorsManifest
 from aekit.io.manifests import TensorsFormat, explain_read_errors
 from aekit.io.remote import local_path
 from aekit.objectives.autoencoder import Autoencoder
 
-NEIGHBORS = 5
 CALIBRATION = "calibration"
 """Tensor of the scores of the samples that a threshold is set by, which a detector may lack."""
 MAX_COVARIANCE = 2048
 """Most dimensions of an embedding whose covariance is estimated."""
-MAX_REFERENCE = 10_000
-"""Most reference embeddings that are stored for the distance to the nearest."""
-_FIT_VALUES, _STORED_VALUES = 2**26, 2**24
-"""Most values of embeddings that are held while fitting, and that are stored: fewer samples of wide embeddings."""
-EQUAL = 1e-4
-"""Largest distance per dimension, in standard deviations, of two samples that count as equal."""
+_FIT_VALUES = 2**26
+"""Most values of embeddings that are held while fitting: fewer samples of wide embeddings."""
 TAIL = 0.1
 """Fraction of the reference samples, those with the highest scores, that the tail is fitted to."""
 _LEVELS = 1001
+
+
+Score = Literal[
+    "reconstruction",
+    "negative-elbo",
+    "code",
+    "neighbors",
+    "raw-neighbors-5",
+    "raw-neighbors-50",
+    "raw-tails",
+]
 
 
 class DetectorManifest(TensorsManifest):
     """Entries of ``detector.json``."""
 
     encoder: Sha256
-    scores: Annotated[
-        list[Literal["reconstruction", "negative-elbo", "code", "neighbors", "combined"]], Field(min_length=2)
-    ]
+    scores: Annotated[list[Score | Literal["combined"]], Field(min_length=2)]
+    weights: Annotated[dict[Score, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
 
 FORMAT = TensorsFormat(
-    "detector", 2, DetectorManifest, "detector.json", "detector.safetensors", "fit it again with aekit anomalies"
+    "detector", 3, DetectorManifest, "detector.json", "detector.safetensors", "fit it again with aekit anomalies"
 )
 
 
@@ -66,30 +81,38 @@ class Detector:
       itself.
     - ``bound``: negative evidence lower bound, in nats: the reconstruction loss plus the divergence of the posterior from the
       prior, if the encoder's head has one (An and Cho, Variational autoencoder based anomaly detection, 2015).
-    - ``combined``: mean surprisal of ``reconstruction`` and ``code`` (``neighbors`` if there is no ``code``). The first is high
-      for samples that the decoder cannot reconstruct, the second for embeddings far from the reference. Surprisal is the
-      negative logarithm of the fraction of reference samples that score at least as high. It puts scores of different units
-      on one scale, so that they can be added, as Fisher's method adds p-values. Above the 90th percentile of the reference
-      scores, where fractions become coarse, it follows an exponential tail fitted to them.
+    - ``raw-neighbors-5``, ``raw-neighbors-50``, ``raw-tails``: of vectors; see `score_vectors`.
+    - ``combined``: weighted mean of surprisals. Surprisal is the negative logarithm of the fraction of reference samples that
+      score at least as high. It puts scores of different units on one scale, so that they can be added, as Fisher's method adds
+      p-values. Above the 90th percentile of the reference scores, where fractions become coarse, it follows an exponential tail
+      fitted to them. Of vectors, ``raw-neighbors-5``, ``raw-tails`` and ``reconstruction`` are averaged by 5 : 2 : 1, and where
+      anomalies may be among the reference samples, ``raw-neighbors-50`` and ``raw-tails``. Of other samples, ``reconstruction``
+      and ``code`` (``neighbors`` if there is no ``code``): the first is high for samples that the decoder cannot reconstruct,
+      the second for embeddings far from the reference.
 
     Attributes:
         digest: digest of the encoder.
         names: names of the scores.
         tensors: name -> fitted tensor.
+        weights: name -> weight of its surprisal in ``combined``.
     """
 
     digest: str
     names: list[str]
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, encoder: Encoder, autoencoder: Autoencoder | None, samples: Samples) -> Detector:
+    def fit(
+        cls, encoder: Encoder, autoencoder: Autoencoder | None, samples: Samples, contaminated: bool = False
+    ) -> Detector:
         """Fit a detector to reference samples.
 
         Args:
             encoder: trained encoder.
             autoencoder: the encoder with its decoder; None: no reconstruction error.
             samples: normal samples, at least 10.
+            contaminated: whether anomalies may be among them.
 
         Raises:
             DataError: fewer than 10 samples.
@@ -101,7 +124,7 @@ class Detector:
         codes = torch.cat([code for code, _ in encoded]).double()
         deviation = codes.std(0)
         tensors = {"mean": codes.mean(0), "scale": torch.where(deviation > 1e-12, 1 / deviation, 0.0)}
-        stored = min(len(codes), MAX_REFERENCE, max(100, _STORED_VALUES // encoder.dim))
+        stored = min(len(codes), MAX_REFERENCE, max(100, STORED_VALUES // encoder.dim))
         rows = torch.linspace(0, len(codes) - 1, stored).long()
         tensors["codes"] = ((codes[rows] - tensors["mean"]) * tensors["scale"]).float()
         if codes.shape[1] <= MAX_COVARIANCE:
@@ -115,6 +138,9 @@ class Detector:
         detector = cls(encoder.digest, [], tensors)
         scores = {name: torch.cat([by_name[name] for _, by_name in encoded]).numpy() for name in encoded[0][1]}
         scores |= detector._distances(codes)
+        if encoder.spec.is_vector:
+            tensors |= fit_vectors(samples, encoder.preprocess)
+            scores |= score_scaled(*[tensors["raw.rows"].numpy()] * 2)
         levels = torch.linspace(0, 1, _LEVELS, dtype=torch.float64)
         for name, score in scores.items():
             tensors[f"tail.{name}"] = torch.quantile(torch.from_numpy(score).double(), levels)
@@ -124,21 +150,25 @@ class Detector:
                 [float(excess.mean()) if len(excess) else 0.0], dtype=torch.float64
             )
         detector.names = [*scores, "combined"]
+        embedding_score = "code" if "code" in scores else "neighbors"
+        weights = {"reconstruction": 1.0, embedding_score: 1.0}
+        if encoder.spec.is_vector:
+            # Without a decoder the embedding has the vote of the network.
+            of_normal = NORMAL_WEIGHTS if autoencoder is not None else {embedding_score: 1.0} | NORMAL_WEIGHTS
+            weights = CONTAMINATED_WEIGHTS if contaminated else of_normal
+        detector.weights = {name: weight for name, weight in weights.items() if name in scores}
         return detector
-
-    @property
-    def combined_scores(self) -> list[str]:
-        """Names of the scores whose surprisal is averaged in ``combined``."""
-        embedding_score = "code" if "code" in self.names else "neighbors"
-        return [name for name in ("reconstruction", embedding_score) if name in self.names]
 
     @torch.inference_mode()
     def scores(self, encoder: Encoder, autoencoder: Autoencoder | None, raw: Tensor) -> dict[str, np.ndarray]:
         """Score (B, *shape) raw samples: name -> (B,) float64."""
         codes, network_scores = _encode(encoder, autoencoder, raw)
         scores = {name: values.numpy() for name, values in network_scores.items()} | self._distances(codes.double())
-        parts = [self.surprisal(name, scores[name]) for name in self.combined_scores if name in scores]
-        scores["combined"] = np.mean(parts, axis=0)
+        if "raw-tails" in self.names:
+            scores |= score_vectors(encoder.preprocess(raw), self.tensors)
+        weights = {name: weight for name, weight in self.weights.items() if name in scores}
+        parts = [weight * self.surprisal(name, scores[name]) for name, weight in weights.items()]
+        scores["combined"] = np.sum(parts, axis=0) / sum(weights.values())
         return {name: scores[name].astype(np.float64) for name in self.names if name in scores}
 
     def surprisal(self, name: str, values: np.ndarray) -> np.ndarray:
@@ -156,7 +186,7 @@ class Detector:
         Args:
             scores: name -> (N,), from `scores`.
         """
-        names = [name for name in self.combined_scores if name in scores]
+        names = [name for name in self.weights if name in scores]
         # Scores depend slightly on the batch; a reference sample does not exceed itself.
         most = {name: float(self.tensors[f"tail.{name}"][-1]) * (1 + 1e-5) + 1e-12 for name in names}
         return np.any([scores[name] > most[name] for name in names], axis=0)
@@ -180,7 +210,7 @@ class Detector:
     def save(self, folder: Path) -> None:
         """Write ``detector.json`` and ``detector.safetensors`` into an existing folder."""
         save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / FORMAT.tensors)
-        FORMAT.write(folder, {"encoder": self.digest, "scores": self.names})
+        FORMAT.write(folder, {"encoder": self.digest, "scores": self.names, "weights": self.weights})
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder) -> Detector:
@@ -194,51 +224,36 @@ class Detector:
         if not path.is_file():
             raise DataError(f"{folder}: no detector here; expected a folder that aekit anomalies wrote")
         description = FORMAT.read(path.parent)
-        detector = cls(description["encoder"], description["scores"])
+        detector = cls(description["encoder"], description["scores"], weights=description["weights"])
         detector.check(encoder, f"the detector in {folder}")
         with explain_read_errors(path.with_name(FORMAT.tensors), FORMAT.remedy):
             detector.tensors = load_file(path.with_name(FORMAT.tensors))
-            detector._check_tensors(encoder.dim)
+            detector._check_tensors(encoder.dim, encoder.spec.size)
         return detector
 
-    def _check_tensors(self, dim: int) -> None:
-        """Raise a `ValueError` if the tensors are not those of the scores, of embeddings of this many dimensions."""
+    def _check_tensors(self, dim: int, size: int) -> None:
+        """Raise a `ValueError` if the tensors are not those of the scores, of embeddings and samples of these dimensions."""
         shapes: dict[str, tuple[int | None, ...]] = {"mean": (dim,), "scale": (dim,), "codes": (None, dim)}
         shapes |= {"whitening": (dim, None)} if "code" in self.names else {}
+        if set(RAW_SCORES) & set(self.names):
+            shapes |= {"raw.center": (size,), "raw.factor": (size,), "raw.rows": (None, size)}
         shapes |= {CALIBRATION: (None,)} if CALIBRATION in self.tensors else {}
         for name in self.names[:-1]:
             shapes |= {f"tail.{name}": (_LEVELS,), f"excess.{name}": (1,)}
-        if self.names[-1] != "combined" or self.tensors.keys() != shapes.keys():
+        if (
+            not self.weights.keys() <= set(self.names)
+            or self.names[-1] != "combined"
+            or self.tensors.keys() != shapes.keys()
+        ):
             raise ValueError(f"holds {', '.join(sorted(self.tensors))}; expected {', '.join(sorted(shapes))}")
         for name, expected in shapes.items():
             tensor = self.tensors[name]
             same = len(expected) == tensor.ndim and all(e in (None, n) for e, n in zip(expected, tensor.shape))
-            wide = torch.float32 if name == "codes" else torch.float64
+            wide = torch.float32 if name in ("codes", "raw.rows") else torch.float64
             if not same or tensor.dtype != wide or not torch.isfinite(tensor).all():
                 raise ValueError(
                     f"{name} is {tuple(tensor.shape)} {tensor.dtype}; expected finite {wide} of {expected}"
                 )
-
-
-def neighbor_distances(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return the mean distance of each row to its 5 nearest neighbors in `reference`.
-
-    A sample is not its own neighbor: one reference row that equals the row is excluded. Otherwise the samples that a detector
-    was fitted on would look more typical than others.
-
-    Args:
-        rows: (B, D) float32, standardized.
-        reference: (N, D) float32, standardized.
-
-    Returns:
-        (B,) float64.
-    """
-    _, positions = nearest_neighbors(rows, reference, NEIGHBORS + 1, metric="l2", device=torch.device("cpu"))
-    # Differences are exact where float32 products cannot tell equal rows from almost equal ones.
-    squares = [np.square(rows.astype(np.float64) - reference[column]).sum(1) for column in positions.T]
-    distances = np.sort(np.sqrt(np.stack(squares, 1)), axis=1)
-    equal = distances[:, 0] <= EQUAL * np.sqrt(rows.shape[1])
-    return np.where(equal, distances[:, 1:].mean(1), distances[:, :NEIGHBORS].mean(1))
 
 
 @torch.inference_mode()

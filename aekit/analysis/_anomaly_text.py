@@ -73,6 +73,6 @@ def _comparison(metrics: dict[str, dict[str, Metric]], detector: Detector) -> st
 def _outliers(ids: Sequence[str], scores: dict[str, np.ndarray], detector: Detector) -> str:
     """Return a sentence that counts the samples with scores outside the range of the reference samples."""
     outside = int(detector.exceeds_reference(scores).sum())
-    names = " or ".join(detector.combined_scores)
+    names = " or ".join(detector.weights)
     sentence = f"{outside:,} of {len(ids):,} samples have a higher {names} score than every reference sample"
     return f"{sentence}; the most anomalous sample is {ids[0]!r}."

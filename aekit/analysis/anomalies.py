@@ -17,6 +17,7 @@ from aekit.analysis._anomaly_maps import DEFAULT_COUNT, HeatMapper, check_heat_m
 from aekit.analysis._anomaly_masks import find_masks
 from aekit.analysis._anomaly_results import Anomalies
 from aekit.analysis._anomaly_threshold import calibrate, check_rate, hold_out, raise_alarms
+from aekit.analysis._anomaly_vectors import may_be_contaminated
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples, load_samples
@@ -70,8 +71,7 @@ def find_anomalies(
         reference: normal samples to fit the detector on; default: the training data of the run. Needed if `run` is an object.
         threshold: rate of false alarms, such as 0.01: samples are called anomalies so that at most this fraction of normal
             samples is, by conformal p-values. A third of the normal samples is held out for it; default: scores alone.
-        calibration: normal samples to set the threshold by, which neither the encoder nor the detector was fitted on; default:
-            a third of the reference.
+        calibration: unseen normal samples to set the threshold by; default: a third of the reference.
         split: use only this split of `data`.
         options: options of the sources that open `data`, `reference` and `calibration`, by source name.
         heatmaps: number of heat maps, of the most anomalous images; default: 24 for images.
@@ -132,6 +132,7 @@ def find_anomalies(
                 mapper = HeatMapper.load(folder_of_detector, encoder, autoencoder)
         else:
             samples, held_out = _normal_samples(run, encoder, reference, options, progress), None
+            contaminated = may_be_contaminated(source, rows, samples, notes)
             if threshold is not None and calibration is None:
                 samples, held_out = hold_out(samples, seed)
                 if reference is None:
@@ -139,12 +140,11 @@ def find_anomalies(
                         "the encoder was trained on the held-out normal samples: there may be more false alarms than "
                         "stated; pass others as calibration (--calibration)"
                     )
-            fitted = Detector.fit(encoder, autoencoder, samples)
+            fitted = Detector.fit(encoder, autoencoder, samples, contaminated)
             if held_out is not None:
                 calibrate(fitted, encoder, autoencoder, held_out)
             baseline_detectors = BaselineDetectors(encoder, samples, seed) if baselines else None
-            if baseline_detectors and baseline_detectors.note:
-                notes.append(baseline_detectors.note)
+            notes += [baseline_detectors.note] if baseline_detectors and baseline_detectors.note else []
             if needs_mapper:
                 pixel_baselines = baselines and found_masks is not None
                 mapper = HeatMapper.fit(encoder, autoencoder, samples, seed, baselines=pixel_baselines)

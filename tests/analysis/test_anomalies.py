@@ -15,17 +15,20 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import RobustScaler
 
 import aekit
 from aekit.analysis._anomaly_baselines import BaselineDetectors
-from aekit.analysis._anomaly_detector import Detector, neighbor_distances
+from aekit.analysis._anomaly_detector import Detector
+from aekit.analysis._anomaly_vectors import neighbor_distances
 from aekit.analysis.anomalies import find_anomalies
 from aekit.data.samples import Samples, load_samples
 from aekit.data.source import ArraySource
-from aekit.errors import DataError, IdentityError
+from aekit.errors import AekitError, DataError, IdentityError
 from aekit.evaluation.metrics.detection import detection_metrics
 from aekit.objectives.autoencoder import load_autoencoder
 
+RAW = ["raw-neighbors-5", "raw-neighbors-50", "raw-tails"]
 FAST = {"train.precision": "fp32", "encoder.mlp.hidden": []}
 
 
@@ -104,7 +107,7 @@ def test_scores_equal_references(run: Path, table: Path) -> None:
     detector = Detector.fit(encoder, autoencoder, training(table))
     raw = torch.from_numpy(np.load(table)["X_test"])
     scores = detector.scores(encoder, autoencoder, raw)
-    assert list(scores) == ["reconstruction", "code", "neighbors", "combined"]
+    assert list(scores) == ["reconstruction", "code", "neighbors", *RAW, "combined"]
     x = encoder.preprocess(raw)
     with torch.no_grad():
         error = (autoencoder.reconstruct(raw) - x).square().mean(1)
@@ -116,8 +119,71 @@ def test_scores_equal_references(run: Path, table: Path) -> None:
     scaled = [(code - codes[0].mean(0)) / codes[0].std(0, ddof=1) for code in codes]
     near, _ = NearestNeighbors(n_neighbors=5).fit(scaled[0]).kneighbors(scaled[1])
     assert np.allclose(scores["neighbors"], near.mean(1), rtol=1e-4)
-    surprisals = [detector.surprisal(name, scores[name]) for name in ("reconstruction", "code")]
-    assert np.allclose(scores["combined"], np.mean(surprisals, 0))
+    weights = {"reconstruction": 1.0, "raw-neighbors-5": 5.0, "raw-tails": 2.0}
+    surprisals = [weight * detector.surprisal(name, scores[name]) for name, weight in weights.items()]
+    assert detector.weights == weights and np.allclose(scores["combined"], np.sum(surprisals, 0) / 8)
+
+
+def test_scores_of_vectors_equal_references(run: Path, table: Path) -> None:
+    encoder = aekit.load(run)
+    detector = Detector.fit(encoder, None, training(table))
+    scores = detector.scores(encoder, None, torch.from_numpy(np.load(table)["X_test"]))
+    # The affine preprocessing does not matter.
+    scaled = [RobustScaler(unit_variance=True).fit(np.load(table)["X_train"]).transform(np.load(table)[name])
+              for name in ("X_train", "X_test")]  # fmt: skip
+    for count in (5, 50):
+        near, _ = NearestNeighbors(n_neighbors=count).fit(scaled[0]).kneighbors(scaled[1])
+        assert np.allclose(scores[f"raw-neighbors-{count}"], near.mean(1), rtol=1e-3)
+    rarer = np.stack([np.minimum((scaled[0] <= row).sum(0), (scaled[0] >= row).sum(0)) for row in scaled[1]])
+    assert np.allclose(scores["raw-tails"], -np.log((rarer + 1) / 152).sum(1), rtol=1e-6)
+    assert detector.weights == {"code": 1.0, "raw-neighbors-5": 5.0, "raw-tails": 2.0}, "in place of reconstruction"
+
+
+def test_columns_without_spread_are_scored(run: Path) -> None:
+    rows = planted()[0][:100].astype(np.float32)
+    rows[:, 0], rows[:, 1] = 3, rows[:, 1] > 2.5
+    encoder = aekit.fit(rows, dim=2, epochs=1, overrides=FAST)
+    samples = load_samples(ArraySource(rows), np.arange(100), torch.device("cpu"))
+    detector = Detector.fit(encoder, None, samples)
+    odd = rows[:2].copy()
+    odd[:, 0] = 50
+    normal, far = (detector.scores(encoder, None, torch.from_numpy(x))["combined"] for x in (rows, odd))
+    assert np.isfinite(normal).all() and far.min() > normal.max()
+
+
+def test_anomalies_may_be_among_the_reference_if_all_samples_scored_are(run: Path, tmp_path: Path) -> None:
+    x, y = planted()
+    note = "all samples scored are among the reference samples, so anomalies may be too"
+    # Six clustered anomalies are the nearest neighbors of each other.
+    cluster = x[:1] + 9 + 0.01 * np.random.default_rng(0).normal(size=(6, 8))
+    rows, anomalous = np.concatenate([x[y == 0], cluster]), np.repeat([0, 1], [300, 6])
+    np.savez(tmp_path / "all.npz", X=rows, y=anomalous)
+    contained = find_anomalies(run, tmp_path / "all.npz", reference=rows, baselines=False, out=tmp_path / "out")
+    assert contained.detector.weights == {"raw-neighbors-50": 1.0, "raw-tails": 1.0}
+    assert any(line.startswith(note) for line in contained.notes)
+    auroc = {name: by_name["auroc"].value for name, by_name in contained.metrics.items()}
+    assert auroc["combined"] > 0.99 > auroc["raw-neighbors-5"]
+    assert "raw-neighbors-50 or raw-tails" in find_anomalies(run, rows, reference=rows, baselines=False).text()
+    # The saved detector keeps its weights; those of normal samples are others, also if most samples scored are among them.
+    again = find_anomalies(run, rows, detector=tmp_path / "out", baselines=False)
+    assert again.detector.weights == contained.detector.weights and again.ids == contained.ids
+    normal = find_anomalies(run, tmp_path / "all.npz", reference=rows[:300], baselines=False)
+    assert "raw-neighbors-5" in normal.detector.weights and not any(line.startswith(note) for line in normal.notes)
+
+
+def test_detectors_of_other_formats_are_refused(run: Path, table: Path, tmp_path: Path) -> None:
+    encoder = aekit.load(run)
+    detector = Detector.fit(encoder, None, training(table))
+    detector.save(tmp_path)
+    path = tmp_path / "detector.json"
+    entries = json.loads(path.read_text()) | {"format": 2}
+    path.write_text(json.dumps(entries))
+    with pytest.raises(AekitError, match=r"detector format 2, this aekit reads 3; make it again"):
+        Detector.load(tmp_path, encoder)
+    detector.weights = {"reconstruction": 1.0}
+    detector.save(tmp_path)
+    with pytest.raises(AekitError, match="is damaged"):
+        Detector.load(tmp_path, encoder)
 
 
 def test_surprisal_is_the_negative_logarithm_of_a_fraction(run: Path, table: Path) -> None:
@@ -193,6 +259,7 @@ def test_planted_anomalies_are_detected(command: Command, run: Path, table: Path
         "reconstruction",
         "code",
         "neighbors",
+        *RAW,
         "combined",
         "pca-2",
         "isolation forest",
@@ -213,11 +280,11 @@ def test_planted_anomalies_are_detected(command: Command, run: Path, table: Path
     assert again.ids == [row["id"] for row in rows] and np.allclose(again.scores["combined"], combined, rtol=1e-4)
     assert (
         "no baselines: the detector was fitted in an earlier run" in again.notes
-        and list(again.metrics) == list(auroc)[:4]
+        and list(again.metrics) == list(auroc)[:7]
     )
     few = find_anomalies(run, np.load(table)["X_test"][-3:], detector=out, baselines=False)
     assert len(few.ids) == 3 and few.metrics == {} and "no metrics: the data has no labels" in few.notes
-    assert few.text().splitlines()[1].split() == ["id", "reconstruction", "code", "neighbors", "combined"]
+    assert few.text().splitlines()[1].split() == ["id", "reconstruction", "code", "neighbors", *RAW, "combined"]
 
 
 def test_a_conclusion_comes_first(run: Path, table: Path) -> None:
@@ -233,7 +300,7 @@ def test_a_conclusion_comes_first(run: Path, table: Path) -> None:
     rows = np.load(table)
     normal = find_anomalies(run, rows["X_train"], detector=result.detector, baselines=False)
     assert normal.text().startswith(
-        "0 of 150 samples have a higher reconstruction or code score than every reference sample;"
+        "0 of 150 samples have a higher reconstruction or raw-neighbors-5 or raw-tails score than every reference sample;"
     )
     odd = find_anomalies(run, rows["X_test"][-30:], detector=result.detector, baselines=False)
     above = sum(odd.scores["reconstruction"] > normal.scores["reconstruction"].max() * 1.0001)
@@ -249,7 +316,7 @@ def test_a_path_and_an_object_are_taken_alike(run: Path, table: Path) -> None:
     assert by_object.ids == by_path.ids and list(by_object.scores) == list(by_path.scores)
     encoder = autoencoder.encoder
     codes = find_anomalies(encoder, table, split="test", detector=by_path.detector, baselines=False)
-    assert list(codes.scores) == ["code", "neighbors", "combined"]
+    assert list(codes.scores) == ["code", "neighbors", *RAW, "combined"]
     assert "no reconstruction error: the encoder has no decoder" in codes.notes
     with pytest.raises(DataError, match="reference = None: expected normal samples"):
         find_anomalies(encoder, table, split="test")
@@ -283,6 +350,8 @@ def test_one_class_against_the_rest(command: Command, tmp_path: Path) -> None:
     result = find_anomalies(tmp_path / "run", "sklearn:digits", normal=["0"], out=tmp_path / "out", baselines=False)
     assert result.anomalous is not None and int((~result.anomalous).sum()) == 178
     assert result.metrics["reconstruction"]["auroc"].value > 0.9
+    assert list(result.scores) == ["reconstruction", "code", "neighbors", "combined"], "images have no raw scores"
+    assert result.detector.weights == {"reconstruction": 1.0, "code": 1.0}
     assert result.image.width > 400 and (tmp_path / "out" / "image.png").stat().st_size > 5000
 
 
@@ -291,7 +360,7 @@ def test_a_run_without_a_decoder_scores_by_embeddings(run: Path, table: Path, tm
     result = find_anomalies(
         tmp_path / "only", table, split="test", reference=np.load(table)["X_train"], baselines=False
     )
-    assert list(result.scores) == ["code", "neighbors", "combined"]
+    assert list(result.scores) == ["code", "neighbors", *RAW, "combined"]
     assert "no reconstruction error: the run has no decoder" in result.notes
 
 

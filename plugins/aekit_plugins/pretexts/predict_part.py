@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aekit.objectives.masking import MaskFill
-from aekit.objectives.restoration import Baseline, DamagedBatch, LossOption, ResidualOption, RestorationTask
+from aekit.objectives.restoration import Baseline, DamagedBatch, LossOption, RestorationTask
 from aekit.plugin import Encoder, Field, Samples
 
 AXES = {"series": ["time"], "image": ["height", "width"], "clip": ["time", "height", "width"]}
@@ -34,12 +34,17 @@ _CONTEXT = Field(
     gt=0, le=1, description="fraction of the axis, next to the part, that is visible; by default all the rest"
 )
 _FILL = Field(description="fill value: the nearest visible step, row or column, or as for `masked`")
+_RESIDUAL = Field(
+    description="predict the difference to the filled input, such as the change since the last visible frame; by default on if the "
+    "part of a clip lies in time and fill is nearest, or if the code is the backbone's features (encoder.dim = 0)"
+)
 
 
 class PredictPart(RestorationTask):
     """Hide the same part of every sample and predict it from the rest, or from a context next to it.
 
-    With ``fill = "nearest"`` and ``residual = true``, the network predicts the change since the last visible step.
+    With ``fill = "nearest"`` and ``residual = true``, the network predicts the change since the last visible step, at first none.
+    Without it, a network that sees few clips loses to repeating the last frame.
 
     LeCun, Predictive learning, 2016, who lists the parts; Srivastava, Mansimov and Salakhutdinov, Unsupervised learning of
     video representations using LSTMs, 2015, for the future of clips.
@@ -62,13 +67,15 @@ class PredictPart(RestorationTask):
         context_size: Annotated[float | None, _CONTEXT] = None,
         fill: Annotated[Literal["nearest", "token", "mean", "zero"], _FILL] = "nearest",
         loss: LossOption = "mse",
-        residual: ResidualOption = None,
+        residual: Annotated[bool | None, _RESIDUAL] = None,
     ) -> None:
         spec = encoder.spec
         spec.require("series", "image", "clip")
-        super().__init__(encoder, loss, residual)
         part = ("bottom" if spec.is_image else "future") if part == "auto" else part
         axis, self.at_end = SIDES.get(part, (part, False))
+        if residual is None and spec.is_clip and axis == "time" and fill == "nearest":
+            residual = True
+        super().__init__(encoder, loss, residual)
         if axis not in AXES[spec.kind]:
             raise ValueError(f"part = {part!r}: expected samples with a {axis} axis, found {spec}")
         self.axis, self.context_size, self.between = 2 + AXES[spec.kind].index(axis), context_size, between

@@ -398,6 +398,19 @@ def test_the_change_since_the_last_frame() -> None:
     )
 
 
+@pytest.mark.parametrize("backbone", ["mlp", "conv"])
+@pytest.mark.parametrize("part", ["future", "past", "time"])
+def test_untrained_networks_repeat_the_nearest_frame(part: str, backbone: str) -> None:
+    samples = held(low_rank(SampleSpec("clip", (1, 4, 8, 8), "float32"), 8), "clip")
+    common = {"part": part, "between": [0.25, 0.75], "backbone": backbone}
+    task, x = task_of("predict-part", samples, **common)
+    damaged = task.damage(x, generator())
+    assert task.residual and not torch.equal(damaged.visible, x)
+    assert torch.equal(damaged.composite(task.transform(damaged.visible)), task.repeat_nearest(x))
+    for options in ({"residual": False}, {"fill": "zero"}, {"part": "top"}):
+        assert not task_of("predict-part", samples, **common | options)[0].residual
+
+
 def test_what_is_filled_in_does_not_depend_on_what_was_there() -> None:
     task, x = task_of("predict-part", small("series"), part_size=0.5)
     unknown = x.clone()
