@@ -18,6 +18,7 @@ from aekit.data.source import _NATIVE, ArraySource, Source, _stop_at, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 from aekit.io.memory import free_memory, stated_memory
+from aekit.io.processes import Ranks
 from aekit.progress import SILENT, Progress
 
 CHUNK = 1024
@@ -38,7 +39,10 @@ class Samples:
         rows: (N,) positions of the samples in the source.
         data: (N, *shape) tensor on the training device, or a memory-mapped array.
         places: (N,) rows of the samples in `data`, where it has other rows too.
+        ranks: processes that share each batch, or None.
     """
+
+    ranks: Ranks | None = None
 
     def __init__(
         self,
@@ -60,6 +64,10 @@ class Samples:
         check_mapped(self.data)
         places = positions.numpy() if self.places is None else self.places[positions.numpy()]
         return to_tensor(self.data[places]).to(self.device)
+
+    def shared_batch(self, positions: torch.Tensor) -> torch.Tensor:
+        """Gather the share of this process, (b, *shape), in a batch at positions (B,): all of it where it shares no samples."""
+        return self.batch(positions)
 
     def chunks(self, size: int = CHUNK, max_samples: int | None = None) -> Iterator[torch.Tensor]:
         """Yield all samples in order, or at most about `max_samples` evenly spaced ones, as batches (B, *shape).

@@ -26,6 +26,8 @@ class Source:
         splits: (N,) of ``"train"``, ``"validation"`` or ``"test"``, or None if the data set has no splits.
         segment_starts: (N, 2) number of the video or recording that a sample is cut from, and its first frame or step; or None.
         skipped: id -> reason, of the samples that could not be read so far; `read` adds to it.
+        blocks: (K + 1,) first position of each block of samples that is read as a whole, such as a row group of Parquet or a
+            compressed file, and N; None: any sample can be read alone.
         slow: whether reading costs more than copying, as decoding files does, so that samples should be kept once read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
         notes: lines about choices that opening it made.
@@ -39,6 +41,7 @@ class Source:
     labels: np.ndarray | None = None
     splits: np.ndarray | None = None
     segment_starts: np.ndarray | None = None
+    blocks: np.ndarray | None = None
     skipped: dict[str, str]
     slow: bool = False
     origin: dict[str, Any] | None = None
