@@ -32,7 +32,7 @@ from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special
-from aekit.data.source import ArraySource, RowIds, Source
+from aekit.data.source import ArraySource, RowIds, Source, TextIds
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.progress import warn
@@ -331,7 +331,7 @@ def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
     """Check that a source has samples, that their ids are unique, and that they fit `like`."""
     if not len(source):
         raise DataError(f"{text}: no samples in it")
-    if not isinstance(source.ids, RowIds):
+    if not isinstance(source.ids, (RowIds, TextIds)):
         seen: set[str] = set()
         for name in source.ids:
             if name in seen:
