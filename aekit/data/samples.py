@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from aekit.data.cache import decode_once
-from aekit.data.reading import check_mapped
+from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.source import _NATIVE, ArraySource, Source, _stop_at, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
@@ -63,7 +63,9 @@ class Samples:
             return _reinterpret(self.data.index_select(0, positions.to(self.device)), self.spec.dtype)
         check_mapped(self.data)
         places = positions.numpy() if self.places is None else self.places[positions.numpy()]
-        return to_tensor(self.data[places]).to(self.device)
+        rows = self.data[places]
+        release_mapped(self.data)
+        return to_tensor(rows).to(self.device)
 
     def shared_batch(self, positions: torch.Tensor) -> torch.Tensor:
         """Gather the share of this process, (b, *shape), in a batch at positions (B,): all of it where it shares no samples."""

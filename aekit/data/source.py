@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aekit.data.reading import check_mapped
+from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
 from aekit.errors import LONGEST, AekitError, DataError, printable
 from aekit.progress import Progress, warn
@@ -162,7 +162,9 @@ class ArraySource(Source):
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_mapped(self.array)
-        return self.array[indices], np.ones(len(indices), bool)
+        rows = self.array[indices]
+        release_mapped(self.array)
+        return rows, np.ones(len(indices), bool)
 
 
 _NATIVE: dict[str, np.dtype[Any]] = {
