@@ -173,9 +173,7 @@ def open_contents(
         source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
         source.ids = source.ids if ids is None else ids
     else:
-        source = EncodedImages(
-            samples, contents.place, like, ids=ids, labels=labels, splits=splits, spec_options=spec_options
-        )
+        source = EncodedImages(samples, contents, like, spec_options)
     source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
     return source
 

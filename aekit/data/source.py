@@ -200,6 +200,19 @@ class RowIds(Sequence[str]):
         return str(row) if self.splits is None else f"{self.splits[row]}-{self._within[row]}"
 
 
+def first_of_blocks(starts: np.ndarray, count: int, most: int = 32) -> np.ndarray:
+    """Return about `count` positions (M,), in order: the first ones of at most `most` blocks, evenly spaced.
+
+    Args:
+        starts: (K + 1,) first position of each block, and N.
+        count: number of positions.
+        most: number of blocks, of which each costs about as much to read as all of it.
+    """
+    chosen = np.unique(np.linspace(0, len(starts) - 2, min(most, len(starts) - 1)).astype(np.int64))
+    each = -(-count // len(chosen))
+    return np.concatenate([np.arange(starts[n], min(starts[n + 1], starts[n] + each)) for n in chosen])
+
+
 class TextIds(Sequence[str]):
     """Unique ids in an Arrow column, which takes a fraction of the memory of a list.
 

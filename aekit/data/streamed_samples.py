@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from aekit.data._block_shuffle import BlockShuffle, cut_blocks
-from aekit.data.samples import CHUNK, CHUNK_BYTES, Samples, memory_budget, to_tensor
-from aekit.data.source import ArraySource, Source, read_valid
+from aekit.data.samples import CHUNK, CHUNK_BYTES, Samples, chunk_size, memory_budget, to_tensor
+from aekit.data.source import ArraySource, Source, first_of_blocks, read_valid
 from aekit.data.stream import AHEAD, read_ahead
 from aekit.errors import DataError
 from aekit.io.cache_folder import cache_folder
@@ -80,6 +80,15 @@ class StreamedSamples(Samples):
     def batch(self, positions: torch.Tensor) -> torch.Tensor:
         raw, ok = self._read(positions.numpy())
         return to_tensor(_repaired(raw, ok, self.source)).to(self.device)
+
+    def chunks(self, size: int = CHUNK, max_samples: int | None = None) -> Iterator[torch.Tensor]:
+        """Yield samples as `Samples.chunks` does; some of them from the beginnings of blocks, if these are read as a whole."""
+        if self.source.blocks is None or max_samples is None or max_samples >= len(self):
+            yield from super().chunks(size, max_samples)
+            return
+        size, positions = chunk_size(self.spec, size), torch.from_numpy(first_of_blocks(self.starts, max_samples))
+        for start in range(0, len(positions), size):
+            yield self.batch(positions[start : start + size])
 
     def shared_batch(self, positions: torch.Tensor) -> torch.Tensor:
         """Gather the share of this process in a batch: every N-th sample of it, from the r-th on."""

@@ -209,7 +209,7 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
         if chosen.kind == "path" and ids is None:
             names = [str(value) for value in records.column(chosen.sample).to_pylist()]
             ids = names if len(set(names)) == len(names) else None
-    return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place)
+    return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place, records.blocks)
 
 
 def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
