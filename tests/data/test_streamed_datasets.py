@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +125,34 @@ def test_a_streamed_data_set_is_fitted_and_embedded(folder: Path, tmp_path: Path
     whole = aekit.embed(tmp_path / "run", folder)
     order = np.argsort([int(name.removesuffix(".png")) for name in whole.ids])
     np.testing.assert_allclose(embeddings.vectors, whole.vectors[order], atol=1e-5)
+
+
+def test_tar_shards_are_streamed_from_a_server(tmp_path: Path) -> None:
+    """Nothing of them is on the disk afterwards."""
+    (tmp_path / "served").mkdir()
+    for number in range(3):
+        members = [(f"{8 * number + row:03d}", row) for row in range(8)]
+        with tarfile.open(tmp_path / "served" / f"train-{number:03d}.tar", "w") as archive:
+            for key, row in members:
+                for ending, content in (("png", png(8 * number + row)), ("cls", str(row % 2).encode())):
+                    info = tarfile.TarInfo(f"{key}.{ending}")
+                    info.size = len(content)
+                    archive.addfile(info, io.BytesIO(content))
+    handler = partial(Quiet, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        files = f"http://127.0.0.1:{server.server_port}/train-{{000..002}}.tar"
+        source = aekit.open_data("huggingface:webdataset", {"huggingface": {"streaming": True, "files": files}})
+        assert list(source.ids) == [f"{row:03d}" for row in range(24)]
+        assert source.labels is not None and source.labels.tolist() == [0, 1] * 12
+        assert first_pixels(source, np.array([23, 0, 9])) == [23, 0, 9]
+        server.shutdown()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["served"]
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
 
 
 class Broken:

@@ -30,7 +30,7 @@ from aekit.registry.options import Field
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
 _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
 _PATH_NAMES = (*tables.PATH_COLUMNS, "file_name", "image_path", "filepath", "img_path")
-_LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label")
+_LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label", "cls")
 _ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
 
 SampleKind = Literal["image", "list", "path"]

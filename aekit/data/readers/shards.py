@@ -81,6 +81,17 @@ def expand_range(path: Path) -> list[Path]:
     return [path.with_name(path.name.replace(match.group(), name)) for name in names]
 
 
+def expand_files(pattern: str) -> list[str]:
+    """Return the paths or URLs of a pattern such as ``https://host/train-{000..003}.tar``, or the one that it is; [] for "".
+
+    Raises:
+        DataError: as `expand_range`.
+    """
+    folder, slash, name = pattern.rpartition("/")
+    names = [path.name for path in expand_range(Path(name))] or [name]
+    return [folder + slash + name for name in names] if pattern else []
+
+
 def _split_of(path: Path, root: Path) -> str | None:
     """Return the split that a file's name begins with, or that a folder below the root is named after."""
     folders = path.relative_to(root).parts[:-1] if root.is_dir() else ()

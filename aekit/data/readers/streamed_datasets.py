@@ -61,14 +61,17 @@ class StreamedRecords:
         tables, counts = list[pa.Table](), list[int]()
         for _, shard in readable:
             with self._reading():
-                parts = [table.select(light) for table in _tables(shard, LIGHT_BATCH)]
-            counts.append(sum(part.num_rows for part in parts))
-            tables += parts
+                # Columns may come in another order in each part of a shard, of which `datasets` makes one table.
+                count = 0
+                for table in _tables(shard.select_columns(light) if light else shard, LIGHT_BATCH if light else BATCH):
+                    count += table.num_rows
+                    tables += [table] if light else []
+            counts.append(count)
         self._shards = [shard for (_, shard), count in zip(shards, counts) if count]
         self.blocks = np.append(0, np.cumsum([count for count in counts if count])).astype(np.int64)
         if not self.blocks[-1]:
             raise DataError(f"{place}: no samples in it")
-        self._light = pa.concat_tables(tables, promote_options="default")
+        self._light = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
         several = len({known.get(name) for name in used}) > 1
         self.splits = np.repeat([known[name] for name, _ in shards], counts) if several else None
 
