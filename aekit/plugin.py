@@ -120,7 +120,12 @@ if TYPE_CHECKING:
         find_parts as find_parts,
         holds_series as holds_series,
     )
-    from aekit.data.readers.shards import holds_only as holds_only, list_shards as list_shards
+    from aekit.data.readers.shards import (
+        expand_files as expand_files,
+        holds_only as holds_only,
+        list_shards as list_shards,
+    )
+    from aekit.data.readers.streamed_datasets import StreamedRecords as StreamedRecords
     from aekit.data.readers.table_columns import (
         Categories as Categories,
         Missing as Missing,
@@ -252,8 +257,9 @@ _HOMES = {
     "aekit.data.readers.recordings": "RECORDING_ENDINGS Recording SOUND_ENDINGS TIME_COLUMNS match_sound read_recordings",
     "aekit.data.readers.resizing": "ResizingOptions",
     "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
+    "aekit.data.readers.streamed_datasets": "StreamedRecords",
     "aekit.data.readers.series": "GapOptions SeriesOptions SeriesSource find_parts holds_series",
-    "aekit.data.readers.shards": "holds_only list_shards",
+    "aekit.data.readers.shards": "expand_files holds_only list_shards",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
     "aekit.data.readers.tables": (
         "LABEL_COLUMNS PATH_COLUMNS TABLE_ENDINGS column_names find_column parts_in read_parts read_table to_labels"

@@ -35,6 +35,7 @@ class Contents:
         splits: (N,) or None.
         notes, losses: as in `Source`.
         place: where they come from, for messages.
+        blocks: (K + 1,) as in `Source`, of encoded images; or None.
     """
 
     samples: np.ndarray | pa.Table | Sequence[bytes | Path] | ImagesOnDemand
@@ -44,3 +45,4 @@ class Contents:
     notes: tuple[str, ...] = ()
     losses: tuple[str, ...] = ()
     place: str = "the data"
+    blocks: np.ndarray | None = None

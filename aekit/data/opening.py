@@ -32,7 +32,7 @@ from aekit.data.readers.records import read_records
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.readers.tables import to_table
 from aekit.data.reading import reason_of, refuse_special
-from aekit.data.source import ArraySource, RowIds, Source
+from aekit.data.source import ArraySource, RowIds, Source, TextIds
 from aekit.data.spec import SampleSpec
 from aekit.errors import AekitError, DataError, RecipeError
 from aekit.progress import warn
@@ -173,9 +173,7 @@ def open_contents(
         source = ImageItems(samples.count, samples.item, like, labels, splits, spec_options)
         source.ids = source.ids if ids is None else ids
     else:
-        source = EncodedImages(
-            samples, contents.place, like, ids=ids, labels=labels, splits=splits, spec_options=spec_options
-        )
+        source = EncodedImages(samples, contents, like, spec_options)
     source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
     return source
 
@@ -331,7 +329,7 @@ def _checked(source: Source, text: str, like: SampleSpec | None) -> Source:
     """Check that a source has samples, that their ids are unique, and that they fit `like`."""
     if not len(source):
         raise DataError(f"{text}: no samples in it")
-    if not isinstance(source.ids, RowIds):
+    if not isinstance(source.ids, (RowIds, TextIds)):
         seen: set[str] = set()
         for name in source.ids:
             if name in seen:

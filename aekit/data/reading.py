@@ -16,6 +16,8 @@ from aekit.io.memory import read_limit, too_large
 from aekit.io.special_files import special_kind
 
 _CHUNK = 2**22
+RELEASED_FROM = 2**28
+"""Bytes of mapped files whose memory is given back after each batch."""
 
 
 @contextmanager
@@ -120,12 +122,28 @@ def check_mapped(array: np.ndarray) -> None:
     Raises:
         DataError: it has.
     """
+    mapped, buffer = _mapping(array)
+    if mapped is not None and buffer is not None and mapped.filename is not None:
+        _check_size(mapped.filename, mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY + len(buffer))
+
+
+def release_mapped(array: np.ndarray) -> None:
+    """Give back the memory of an array (N, ...) of a large file that is mapped to be read; its pages are mapped again on touch.
+
+    So reading all of it, a batch at a time, takes the memory of a batch.
+    """
+    mapped, buffer = _mapping(array)
+    # In another mode than "r", pages may hold changes that are not in the file.
+    if buffer is not None and mapped.mode == "r" and len(buffer) >= RELEASED_FROM and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(array: np.ndarray) -> tuple[Any, Any]:
+    """Return the mapped array that an array is a part of, and its buffer; None where there is none."""
     mapped: Any = array
     while mapped is not None and not isinstance(mapped, np.memmap):
         mapped = getattr(mapped, "base", None)
-    buffer = getattr(mapped, "_mmap", None)
-    if mapped is not None and buffer is not None and mapped.filename is not None:
-        _check_size(mapped.filename, mapped.offset - mapped.offset % mmap.ALLOCATIONGRANULARITY + len(buffer))
+    return mapped, getattr(mapped, "_mmap", None)
 
 
 def _check_size(path: str | Path, size: int) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from aekit.data.cache import decode_once
-from aekit.data.reading import check_mapped
+from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.source import _NATIVE, ArraySource, Source, _stop_at, read_valid
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 from aekit.io.memory import free_memory, stated_memory
+from aekit.io.processes import Ranks
 from aekit.progress import SILENT, Progress
 
 CHUNK = 1024
@@ -38,7 +39,10 @@ class Samples:
         rows: (N,) positions of the samples in the source.
         data: (N, *shape) tensor on the training device, or a memory-mapped array.
         places: (N,) rows of the samples in `data`, where it has other rows too.
+        ranks: processes that share each batch, or None.
     """
+
+    ranks: Ranks | None = None
 
     def __init__(
         self,
@@ -59,7 +63,13 @@ class Samples:
             return _reinterpret(self.data.index_select(0, positions.to(self.device)), self.spec.dtype)
         check_mapped(self.data)
         places = positions.numpy() if self.places is None else self.places[positions.numpy()]
-        return to_tensor(self.data[places]).to(self.device)
+        rows = self.data[places]
+        release_mapped(self.data)
+        return to_tensor(rows).to(self.device)
+
+    def shared_batch(self, positions: torch.Tensor) -> torch.Tensor:
+        """Gather the share of this process, (b, *shape), in a batch at positions (B,): all of it where it shares no samples."""
+        return self.batch(positions)
 
     def chunks(self, size: int = CHUNK, max_samples: int | None = None) -> Iterator[torch.Tensor]:
         """Yield all samples in order, or at most about `max_samples` evenly spaced ones, as batches (B, *shape).

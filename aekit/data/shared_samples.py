@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 
 from aekit.data.samples import Samples, load_samples, to_tensor
 from aekit.data.source import Source, read_valid
-from aekit.io.processes import Ranks, agreeing, part
+from aekit.data.streamed_samples import StreamedSamples, must_stream
+from aekit.io.processes import Ranks, agreeing, decide, part
 from aekit.progress import SILENT, Progress
 
 
@@ -27,6 +29,8 @@ class SharedSamples(Samples):
         owners: (N,) number of the process that keeps each sample.
         places: (N,) its position there.
     """
+
+    ranks: Ranks
 
     def __init__(
         self, local: Samples, ranks: Ranks, source: Source, rows: np.ndarray, owners: np.ndarray, places: np.ndarray
@@ -67,6 +71,9 @@ def leave(*several: Samples | None) -> None:
     for samples in several:
         if isinstance(samples, SharedSamples):
             samples.left = True
+        if isinstance(samples, StreamedSamples):
+            samples.share_skipped()
+        if samples is not None and samples.ranks is not None:
             part()
 
 
@@ -74,16 +81,32 @@ def load_shared_samples(
     source: Source,
     rows: np.ndarray,
     device: torch.device,
-    ranks: Ranks | None,
+    ranks: Ranks | None = None,
     *,
     strict: bool = False,
+    streaming: Literal["auto"] | bool = "auto",
+    buffer: int | None = None,
     progress: Progress = SILENT,
 ) -> Samples:
-    """Read samples as `load_samples` does; with several processes, each reads its share, and all know what was skipped.
+    """Read samples as `load_samples` does, or prepare to stream them.
+
+    Args:
+        source: source of the samples.
+        rows: (N,) positions to read.
+        device: training device.
+        ranks: processes of which each reads its share, so that all know what was skipped; or None.
+        strict: stop at the first sample that cannot be used, instead of skipping it.
+        streaming: read the samples again in each epoch; ``auto``: where `must_stream` says so.
+        buffer: as in `StreamedSamples`.
+        progress: receives a progress bar.
 
     Raises:
         DataError: no sample of a share can be used, or, if `strict`, one of them cannot.
     """
+    if streaming == "auto":
+        streaming = decide(ranks, lambda: must_stream(source, rows, device))
+    if streaming:
+        return StreamedSamples(source, rows, device, buffer=buffer, ranks=ranks, strict=strict)
     if ranks is None:
         return load_samples(source, rows, device, strict=strict, progress=progress)
     with agreeing(ranks):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from aekit.data.reading import check_mapped
+from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
 from aekit.errors import LONGEST, AekitError, DataError, printable
 from aekit.progress import Progress, warn
@@ -26,6 +28,8 @@ class Source:
         splits: (N,) of ``"train"``, ``"validation"`` or ``"test"``, or None if the data set has no splits.
         segment_starts: (N, 2) number of the video or recording that a sample is cut from, and its first frame or step; or None.
         skipped: id -> reason, of the samples that could not be read so far; `read` adds to it.
+        blocks: (K + 1,) first position of each block of samples that is read as a whole, such as a row group of Parquet or a
+            compressed file, and N; None: any sample can be read alone.
         slow: whether reading costs more than copying, as decoding files does, so that samples should be kept once read.
         origin: ``{"data", "source", "options"}``, for `aekit.data.opening.reopen`; None for data in memory.
         notes: lines about choices that opening it made.
@@ -39,6 +43,7 @@ class Source:
     labels: np.ndarray | None = None
     splits: np.ndarray | None = None
     segment_starts: np.ndarray | None = None
+    blocks: np.ndarray | None = None
     skipped: dict[str, str]
     slow: bool = False
     origin: dict[str, Any] | None = None
@@ -157,7 +162,9 @@ class ArraySource(Source):
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         check_mapped(self.array)
-        return self.array[indices], np.ones(len(indices), bool)
+        rows = self.array[indices]
+        release_mapped(self.array)
+        return rows, np.ones(len(indices), bool)
 
 
 _NATIVE: dict[str, np.dtype[Any]] = {
@@ -191,6 +198,47 @@ class RowIds(Sequence[str]):
             raise IndexError(row)
         row %= self._count
         return str(row) if self.splits is None else f"{self.splits[row]}-{self._within[row]}"
+
+
+def first_of_blocks(starts: np.ndarray, count: int, most: int = 32) -> np.ndarray:
+    """Return about `count` positions (M,), in order: the first ones of at most `most` blocks, evenly spaced.
+
+    Args:
+        starts: (K + 1,) first position of each block, and N.
+        count: number of positions.
+        most: number of blocks, of which each costs about as much to read as all of it.
+    """
+    chosen = np.unique(np.linspace(0, len(starts) - 2, min(most, len(starts) - 1)).astype(np.int64))
+    each = -(-count // len(chosen))
+    return np.concatenate([np.arange(starts[n], min(starts[n + 1], starts[n] + each)) for n in chosen])
+
+
+class TextIds(Sequence[str]):
+    """Unique ids in an Arrow column, which takes a fraction of the memory of a list.
+
+    Args:
+        names: (N,) the ids.
+
+    Raises:
+        DataError: an id occurs twice.
+    """
+
+    def __init__(self, names: pa.ChunkedArray) -> None:
+        if pc.count_distinct(names).as_py() < len(names):
+            counts = pc.value_counts(names)
+            twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"].as_py()
+            raise DataError(f"id {twice!r} occurs more than once; ids must be unique")
+        self._names = names.combine_chunks()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._names[row].to_pylist() if isinstance(row, slice) else self._names[int(row)].as_py()
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), 4096):
+            yield from self[start : start + 4096]
 
 
 def read_valid(source: Source, indices: np.ndarray, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -179,7 +179,8 @@ class BatchEmbedder:
         slices = (rows[start : start + self.batch] for start in range(0, len(rows), self.batch))
         for indices, raw, hashes in read_ahead(self._read, slices):
             if len(indices):
-                vectors = self._inference(to_tensor(raw)).cpu().numpy()
+                # Copied, as the memory of torch's small results lies between that of large ones, which it keeps from being freed.
+                vectors = self._inference(to_tensor(raw)).cpu().numpy().copy()
                 self.precision = self._inference.precision
                 self._check_finite(indices, vectors)
                 yield indices, vectors, hashes

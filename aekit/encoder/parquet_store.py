@@ -117,7 +117,7 @@ class Store:
             progress: receives how many samples are embedded already, and how many are missing.
         """
         todo, stale = self._changed(positions)
-        names = {self.source.ids[int(i)] for i in positions}
+        names = {self.source.ids[int(i)] for i in positions} if self.stored else set()
         missing = {name for name in self.stored if name not in names}
         if missing and not drop_missing:
             progress.say(f"{len(missing)} embedded samples are no longer in the data; --drop-missing removes them")

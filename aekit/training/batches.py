@@ -10,8 +10,8 @@ from torch import Tensor
 
 from aekit.data.samples import Samples
 from aekit.data.shared_samples import SharedSamples
+from aekit.data.streamed_samples import StreamedSamples
 from aekit.encoder.freezing import PrecomputedFeatures
-from aekit.io.processes import Ranks
 from aekit.objectives.base import Batch
 
 
@@ -24,10 +24,10 @@ class Batches:
         seed: of the order.
         labels: (N,) for supervised objectives.
         targets: the clean samples in the same order, if the objective is to restore them from `samples`.
-    """
 
-    ranks: Ranks | None = None
-    """The processes that share each batch."""
+    Attributes:
+        ranks: the processes that share each batch, or None.
+    """
 
     def __init__(
         self,
@@ -38,16 +38,18 @@ class Batches:
         targets: Samples | None = None,
     ) -> None:
         self.samples, self.labels, self.targets, self.seed = samples, labels, targets, seed
-        if isinstance(samples, SharedSamples):
-            self.ranks = samples.ranks
+        self.ranks = samples.ranks
         self.batch_size = min(batch_size, len(samples))
         self.per_epoch = len(samples) // self.batch_size
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch, starting at batch number `start`."""
-        order = torch.randperm(
-            len(self.samples), generator=torch.Generator().manual_seed(derive_seed(self.seed, epoch))
-        )
+        seed = derive_seed(self.seed, epoch)
+        if isinstance(self.samples, StreamedSamples):
+            for positions, raw in self.samples.shuffled(self.batch_size, seed, start):
+                yield self._streamed(positions, raw)
+            return
+        order = torch.randperm(len(self.samples), generator=torch.Generator().manual_seed(seed))
         for number in range(start, self.per_epoch):
             yield self._at(order[number * self.batch_size : (number + 1) * self.batch_size])
 
@@ -58,12 +60,20 @@ class Batches:
 
     def _at(self, positions: Tensor) -> Batch:
         labels = None if self.labels is None else self.labels[positions]
-        targets = None if self.targets is None else _share(self.targets, positions)
+        targets = None if self.targets is None else self.targets.shared_batch(positions)
         if self.ranks is None:
             return Batch(self.samples.batch(positions), labels, targets, self.is_features, positions=positions)
         labels = None if labels is None else labels[self.ranks.rank :: self.ranks.size]
         local = positions[self.ranks.rank :: self.ranks.size]
-        return Batch(_share(self.samples, positions), labels, targets, self.is_features, len(positions), local)
+        raw = self.samples.shared_batch(positions)
+        return Batch(raw, labels, targets, self.is_features, len(positions), local)
+
+    def _streamed(self, positions: Tensor, raw: Tensor) -> Batch:
+        """Return the share of this process in a batch, whose samples (B, *shape) were read in their order."""
+        labels = None if self.labels is None else self.labels[positions]
+        targets = None if self.targets is None else self.targets.batch(positions)
+        total = None if self.ranks is None else self.batch_size
+        return Batch(raw, labels, targets, False, total, positions)
 
     @property
     def local_size(self) -> int:
@@ -75,11 +85,6 @@ class Batches:
         """Whether the samples are features of frozen layers."""
         local = self.samples.local if isinstance(self.samples, SharedSamples) else self.samples
         return isinstance(local, PrecomputedFeatures)
-
-
-def _share(samples: Samples, positions: Tensor) -> Tensor:
-    """Return the samples at these positions, or the share of this process in them."""
-    return samples.shared_batch(positions) if isinstance(samples, SharedSamples) else samples.batch(positions)
 
 
 def derive_seed(*parts: int) -> int:

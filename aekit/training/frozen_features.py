@@ -13,6 +13,7 @@ from aekit.data.cache import decode_once
 from aekit.data.samples import Samples, memory_budget
 from aekit.data.shared_samples import SharedSamples
 from aekit.data.source import RowIds, Source
+from aekit.data.streamed_samples import StreamedSamples
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.freezing import FrozenTrunk, PrecomputedFeatures
 from aekit.errors import TrainingError
@@ -49,6 +50,9 @@ def precompute_features(
         if frozen:
             reason = "because the objective changes its input"
             progress.say(f"{title}: {_output_of(frozen)} is computed at every step, {reason}")
+        return batches
+    if isinstance(batches.samples, StreamedSamples):
+        progress.say(f"{title}: {_output_of(trunk.number)} is computed at every step, because the samples are streamed")
         return batches
     size = f"{len(batches.samples):,} x {trunk.out.size:,} values"
     bf16 = uses_bf16(settings, objective.encoder.spec, batches.samples.device)

@@ -36,26 +36,12 @@ from aekit.objectives.losses import LOSSES
 from aekit.registry.discovery import registry
 from aekit.registry.options import options_model, validate_options, validation_errors
 from aekit.registry.overrides import apply_overrides, read_toml, without_none
+from aekit.training._data_section import DataSection as DataSection
 from aekit.training.settings import Settings
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataSection(_Section):
-    source: Annotated[str, Field(description="a folder, an array file, or SOURCE:NAME", min_length=1)]
-    split: Annotated[str, Field(description="split to train on, if the data has splits; all: every sample")] = "train"
-    strict: Annotated[bool, Field(description="stop at the first sample that cannot be read")] = False
-    only_labels: Annotated[list[str], Field(description="labels of the samples to train on; empty: all")] = []
-    target: Annotated[
-        str | None,
-        Field(description="the clean samples to reconstruct, if source holds damaged ones: data with the same ids"),
-    ] = None
-    targets: Annotated[
-        dict[str, dict[str, Any]],
-        Field(description="options of the source that opens target, in addition to those of source"),
-    ] = {}
 
 
 class EncoderSection(_Section):
@@ -162,6 +148,9 @@ class Recipe:
 
     def options_of(self, section: str, plugin: str) -> dict[str, Any]:
         return dict(self.options.get(section, {}).get(plugin, {}))
+
+    def with_data(self, **changes: Any) -> Recipe:
+        return replace(self, data=self.data.model_copy(update=changes))
 
     def with_train(self, **changes: Any) -> Recipe:
         return replace(self, train=self.train.model_copy(update=changes))

@@ -9,10 +9,15 @@ import torch
 
 from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples, load_samples
-from aekit.data.shared_samples import SharedSamples, load_shared_samples
+from aekit.data.shared_samples import load_shared_samples
 from aekit.data.source import Source
+from aekit.data.streamed_samples import StreamedSamples
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.parquet_store import skipped_csv
 from aekit.errors import AekitError, DataError, closest_name
+from aekit.io.atomic import write_text
+from aekit.io.processes import Ranks
+from aekit.io.torchrun import is_silent
 from aekit.progress import SILENT, Progress
 from aekit.training.recipe import DataSection, Recipe
 from aekit.training.run_recipe import read_data_section
@@ -42,6 +47,61 @@ def training_rows(source: Source, section: DataSection) -> np.ndarray:
     return rows[np.isin(labels, section.only_labels)]
 
 
+def load_training_samples(
+    source: Source,
+    section: DataSection,
+    device: torch.device,
+    ranks: Ranks | None = None,
+    *,
+    begun: Path | None = None,
+    progress: Progress = SILENT,
+) -> Samples:
+    """Read the training samples of a ``[data]`` section, or prepare to stream them.
+
+    Args:
+        source: the data.
+        section: says which samples, and how they are read.
+        device: training device.
+        ranks: processes that share them, or None.
+        begun: folder of the run, which streams its samples as it began to, if it did and the section says ``auto``.
+        progress: receives a progress bar.
+
+    Raises:
+        DataError: as `training_rows` and `load_shared_samples`.
+    """
+    rows = training_rows(source, section)
+    if begun is not None and section.streaming == "auto" and (begun / "recipe.toml").is_file():
+        before = read_data_section(begun / "recipe.toml")
+        changes = {"streaming": before.streaming is True, "shuffle_buffer": before.shuffle_buffer}
+        section = section.model_copy(update=changes)
+    buffer = section.shuffle_buffer
+    return load_shared_samples(
+        source,
+        rows,
+        device,
+        ranks,
+        strict=section.strict,
+        streaming=section.streaming,
+        buffer=None if buffer == "auto" else buffer,
+        progress=progress,
+    )
+
+
+def resolve_streaming(recipe: Recipe, samples: Samples, progress: Progress) -> Recipe:
+    """Return a recipe that says how its samples are streamed, if they are, and report it."""
+    if not isinstance(samples, StreamedSamples):
+        return recipe
+    progress.say(f"data: {samples.describe(recipe.train.batch_size)}")
+    return recipe.with_data(streaming=True, shuffle_buffer=samples.buffer)
+
+
+def list_skipped(source: Source, folder: Path | None) -> None:
+    """Warn of the samples that could not be read since the last call; list all of them in ``skipped.csv`` of a run folder."""
+    if folder is not None and source.skipped and not is_silent():
+        write_text(folder / "skipped.csv", skipped_csv(source.skipped))
+    source.warn_of_skipped(None if folder is None else folder / "skipped.csv")
+
+
 def training_targets(
     recipe: Recipe, source: Source, samples: Samples, device: torch.device, progress: Progress = SILENT
 ) -> Samples | None:
@@ -62,8 +122,8 @@ def training_targets(
     if missing:
         raise DataError(f"data.target = {section.target!r}: {len(missing)} samples have no target, e.g. {missing[0]!r}")
     rows = np.asarray([places[source.ids[row]] for row in samples.rows])
-    ranks = samples.ranks if isinstance(samples, SharedSamples) else None
-    return load_shared_samples(clean, rows, device, ranks, strict=True, progress=progress)
+    streamed = isinstance(samples, StreamedSamples)
+    return load_shared_samples(clean, rows, device, samples.ranks, strict=True, streaming=streamed, progress=progress)
 
 
 def training_samples(run: str | Path, encoder: Encoder, *, progress: Progress = SILENT) -> Samples:

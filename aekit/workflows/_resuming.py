@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import StringConstraints
 
 from aekit.data.samples import Samples
-from aekit.data.source import Source
+from aekit.data.source import Source, first_of_blocks
 from aekit.data.spec import SpecRecord
+from aekit.data.streamed_samples import StreamedSamples
 from aekit.errors import OutputError, TrainingError
 from aekit.io.atomic import explain_write_errors, holds_only, write_text
 from aekit.io.manifest_models import Count, Manifest
@@ -89,7 +90,10 @@ def begin(folder: Path, recipe: Recipe, facts: dict[str, Any], resume: bool) -> 
 
 def data_facts(source: Source, samples: Samples) -> dict[str, Any]:
     """Return the facts by which a resumed run recognizes its data."""
-    rows = samples.rows[np.unique(np.linspace(0, len(samples) - 1, min(MAX_FINGERPRINTS, len(samples))).astype(int))]
+    places = np.unique(np.linspace(0, len(samples) - 1, min(MAX_FINGERPRINTS, len(samples))).astype(int))
+    if isinstance(samples, StreamedSamples) and source.blocks is not None:
+        places = first_of_blocks(samples.starts, MAX_FINGERPRINTS)
+    rows = samples.rows[places]
     digest = hashlib.blake2b(digest_size=8)
     for row, content in zip(rows.tolist(), source.fingerprints(rows)):
         digest.update(f"{source.ids[row]}\0{content}\0".encode("utf-8", "surrogateescape"))

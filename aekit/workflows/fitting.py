@@ -13,12 +13,11 @@ from aekit.data.locations import portable_record
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import Samples
-from aekit.data.shared_samples import leave, load_shared_samples
+from aekit.data.shared_samples import leave
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder, check_programs
 from aekit.encoder.freezing import freeze
 from aekit.encoder.loading import load
-from aekit.encoder.parquet_store import skipped_csv
 from aekit.encoder.preprocessing import Preprocess
 from aekit.errors import DataError, OutputError, RecipeError
 from aekit.evaluation.card_record import card_fields, evaluation_record
@@ -40,7 +39,7 @@ from aekit.training.low_rank_updates import merge_low_rank_updates
 from aekit.training.phases import Interrupted, TrainingResult, make_phases, train_phases
 from aekit.training.recipe import Recipe
 from aekit.training.run_recipe import recipe_and_data, recipe_settings
-from aekit.training.training_data import training_rows, training_targets
+from aekit.training.training_data import list_skipped, load_training_samples, resolve_streaming, training_targets
 from aekit.workflows._processes import fit_in_processes
 from aekit.workflows._resuming import (
     begin,
@@ -207,10 +206,8 @@ class _Run:
         """Read the data, and resolve the recipe from it."""
         source = open_data(self.data, dict(self.recipe.options.get("data", {})))
         warn_if_inside(self.folder, self.data)
-        rows = training_rows(source, self.recipe.data)
-        samples = load_shared_samples(
-            source, rows, self.device, self.ranks, strict=self.recipe.data.strict, progress=self.progress
-        )
+        section, begun = self.recipe.data, self.folder
+        samples = load_training_samples(source, section, self.device, self.ranks, begun=begun, progress=self.progress)
         if len(samples) < 2 and self.recipe.trains:
             skipped = f"; {len(source.skipped)} could not be used" if source.skipped else ""
             raise DataError(f"1 sample{skipped}: an encoder learns what differs between samples; expected 2 or more")
@@ -219,12 +216,12 @@ class _Run:
         preprocess, scaling = initial_scaling(self.recipe.encoder, samples)
         self.progress.say(f"scaling: {scaling}")
         self.recipe = resolve_defaults(self.recipe, samples, preprocess, targets, self.device, self.progress.say)
+        self.recipe = resolve_streaming(self.recipe, samples, self.progress)
         return source, samples, targets, preprocess
 
     def go(self, resume: bool) -> Encoder:
         source, samples, targets, preprocess = self._prepare()
-        if self.folder and source.skipped and not is_silent():
-            write_text(self.folder / "skipped.csv", skipped_csv(source.skipped))
+        list_skipped(source, self.folder)
         objective = make_objective(self.recipe, samples.spec, preprocess.to(self.device)).to(self.device)
         if objective.encoder.backbone.note:
             self.progress.say(f"backbone: {objective.encoder.backbone.note}")
@@ -236,6 +233,7 @@ class _Run:
         leave(samples, targets)
         if is_silent():
             return objective.encoder.eval()
+        list_skipped(source, self.folder)
         encoder, results = self._describe(objective, source, samples, targets, trained)
         if self.folder:
             self._save(objective, results, self.folder)
@@ -251,8 +249,7 @@ class _Run:
         split = f" of the {self.recipe.data.split} split" if source.splits is not None else ""
         self.progress.say(f"data: {len(samples)} samples{split}, {samples.spec}")
         source.report_notes(self.progress)
-        if source.skipped:
-            source.warn_of_skipped(self.folder / "skipped.csv" if self.folder else None)
+        source.warn_of_skipped(self.folder / "skipped.csv" if self.folder else None)
 
     def _resolve_frozen_loss(self, objective: Objective) -> None:
         """Report the frozen stages, and resolve the loss, which depends on their output."""

@@ -14,7 +14,7 @@ import torch
 from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
 from aekit.data.opening import open_data, reopen
-from aekit.data.samples import Samples, load_samples
+from aekit.data.samples import Samples
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder.encoder import Encoder
@@ -43,7 +43,7 @@ from aekit.registry.discovery import registry
 from aekit.report.run_page import run_page
 from aekit.training.build import find_autoencoder, make_variants
 from aekit.training.recipe import Recipe, read_recipe
-from aekit.training.training_data import training_rows, training_targets
+from aekit.training.training_data import load_training_samples, training_targets
 
 PAGE = "report.html"
 
@@ -213,8 +213,7 @@ def reopened(folder: Path, data: Any = None, *, device: str | None = None, progr
             raise DataError("it was in memory; call aekit.fit with the data, out and resume=True")
         else:
             source = open_data(data, like=spec)
-        rows = training_rows(source, recipe.data)
-        samples = load_samples(source, rows, chosen_device, strict=recipe.data.strict, progress=progress)
+        samples = load_training_samples(source, recipe.data, chosen_device, progress=progress)
         targets = training_targets(recipe, source, samples, chosen_device, progress)
     except AekitError as error:
         raise DataError(f"{folder}: its training data is not available: {error}") from None

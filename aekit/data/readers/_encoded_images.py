@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from aekit.data.contents import Contents
 from aekit.data.readers.image_headers import BadImage, all_headers, choose_spec, open_image
 from aekit.data.readers.images import read_images
-from aekit.data.source import RowIds, Source
+from aekit.data.source import RowIds, Source, first_of_blocks
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 from aekit.io.threads import usable_cores
@@ -26,11 +27,8 @@ class EncodedImages(Source):
 
     Args:
         items: (N,) bytes or paths; empty bytes are a missing image.
-        place: where they come from, for messages.
+        contents: their ids, labels, splits and blocks, and where they come from.
         like: as in `choose_spec`.
-        ids: (N,) unique ids; default: the row numbers.
-        labels: as in `Source`.
-        splits: as in `Source`.
         spec_options: further options of `choose_spec`, by name.
 
     Raises:
@@ -42,25 +40,23 @@ class EncodedImages(Source):
     def __init__(
         self,
         items: Sequence[bytes | Path],
-        place: str,
+        contents: Contents,
         like: SampleSpec | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        labels: np.ndarray | None = None,
-        splits: np.ndarray | None = None,
         spec_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.items, self.skipped, self._pool = items, {}, ThreadPoolExecutor(usable_cores())
-        self.ids = RowIds(splits, len(items)) if ids is None else ids
-        self.labels, self.splits = labels, splits
+        self.labels, self.splits, self.blocks = contents.labels, contents.splits, contents.blocks
+        self.ids = RowIds(contents.splits, len(items)) if contents.ids is None else contents.ids
         drawn = np.arange(len(items))
-        if len(items) > MAX_HEADERS:
+        if len(items) > MAX_HEADERS and self.blocks is not None:
+            drawn = first_of_blocks(self.blocks, MAX_HEADERS)
+        elif len(items) > MAX_HEADERS:
             drawn = np.sort(np.random.default_rng(0).choice(len(items), MAX_HEADERS, replace=False))
         headers = all_headers([items[i] for i in drawn.tolist()], self._pool)
         readable = [header for header in headers if header is not None]
         if not readable:
             reason = f": {_reason(items[0])}" if len(items) else ""
-            raise DataError(f"{place}: none of {len(items)} images can be read{reason}")
+            raise DataError(f"{contents.place}: none of {len(items)} images can be read{reason}")
         self.spec, notes = choose_spec(readable, like, **(spec_options or {}))
         self.notes = tuple(notes)
         if damaged := len(headers) - len(readable):

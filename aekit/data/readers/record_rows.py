@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aekit.data.readers._parquet_files import open_parquet, read_columns_of, read_group
+from aekit.data.readers.streamed_datasets import StreamedRecords
 from aekit.data.reading import FileSize, reading
 from aekit.errors import DataError
 
@@ -29,12 +30,15 @@ class TableRecords:
         table: the rows.
         schema: the columns, with the table's metadata.
         splits: (N,) or None.
+        blocks: None: any row can be read alone.
 
     Args:
         table: the rows.
         splits: (N,) or None.
         mapped: files that the table is mapped from, which are checked before it is touched.
     """
+
+    blocks: np.ndarray | None = None
 
     def __init__(self, table: pa.Table, splits: np.ndarray | None = None, mapped: Sequence[FileSize] = ()) -> None:
         self.table, self.schema, self.splits, self._mapped = table, table.schema, splits, mapped
@@ -69,6 +73,7 @@ class ParquetRecords:
 
     Attributes:
         schema, splits: as in `TableRecords`.
+        blocks: as in `Source`: the row groups.
 
     Raises:
         DataError: a file is damaged, or its columns differ.
@@ -88,6 +93,8 @@ class ParquetRecords:
         self.schema = self._files[0].schema_arrow
         self.splits = np.repeat(list(splits), counts) if splits is not None else None
         self._count = sum(counts)
+        groups = [file.metadata.row_group(n).num_rows for file in self._files for n in range(file.num_row_groups)]
+        self.blocks = np.append(0, np.cumsum(groups)).astype(np.int64)
 
     def __len__(self) -> int:
         return self._count
@@ -119,11 +126,13 @@ class LanceRecords:
         path: its folder.
 
     Attributes:
-        schema, splits: as in `TableRecords`; there are no splits.
+        schema, splits, blocks: as in `TableRecords`; there are no splits and blocks.
 
     Raises:
         DataError: pylance is not installed, or there is no readable data set.
     """
+
+    blocks: np.ndarray | None = None
 
     def __init__(self, path: Path) -> None:
         try:
@@ -160,7 +169,7 @@ class LanceRecords:
         return _Rows(self._dataset, name, len(self))
 
 
-Records = TableRecords | ParquetRecords | LanceRecords
+Records = TableRecords | ParquetRecords | LanceRecords | StreamedRecords
 
 
 class _Rows(Sequence[Any]):

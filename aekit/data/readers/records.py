@@ -30,7 +30,7 @@ from aekit.registry.options import Field
 _IMAGE_NAMES = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "pixels")
 _LIST_NAMES = ("vector", "embedding", "embeddings", "features", "feature", "emb", "x", "values", "data")
 _PATH_NAMES = (*tables.PATH_COLUMNS, "file_name", "image_path", "filepath", "img_path")
-_LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label")
+_LABEL_NAMES = (*tables.LABEL_COLUMNS, "labels", "category", "fine_label", "cls")
 _ID_NAMES = ("id", "image_id", "_id", "key", "__key__")
 
 SampleKind = Literal["image", "list", "path"]
@@ -208,7 +208,7 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
         if chosen.kind == "path" and ids is None:
             names = [str(value) for value in records.column(chosen.sample).to_pylist()]
             ids = names if len(set(names)) == len(names) else None
-    return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place)
+    return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place, records.blocks)
 
 
 def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:

@@ -13,6 +13,8 @@ from aekit.data.readers.tables import split_named
 from aekit.errors import DataError
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MAX_SHARDS = 1_000_000
+"""Most files that a range may name."""
 _NUMBERED = re.compile(r"(?P<name>.*?)[-_.]?(?P<number>\d+)-of-(?P<count>\d+)")
 
 
@@ -64,13 +66,30 @@ def holds_only(folder: Path, endings: tuple[str, ...]) -> bool:
 
 
 def expand_range(path: Path) -> list[Path]:
-    """Return the files of a pattern such as ``train-{000..003}.tar``, or [] for other paths."""
+    """Return the files of a pattern such as ``train-{000..003}.tar``, or [] for other paths.
+
+    Raises:
+        DataError: it names more than a million files.
+    """
     match = _RANGE.search(path.name)
     if match is None:
         return []
     first, last = match.groups()
+    if int(last) - int(first) >= MAX_SHARDS:
+        raise DataError(f"{path}: names {int(last) - int(first) + 1:,} files; expected {MAX_SHARDS:,} at most")
     names = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
     return [path.with_name(path.name.replace(match.group(), name)) for name in names]
+
+
+def expand_files(pattern: str) -> list[str]:
+    """Return the paths or URLs of a pattern such as ``https://host/train-{000..003}.tar``, or the one that it is; [] for "".
+
+    Raises:
+        DataError: as `expand_range`.
+    """
+    folder, slash, name = pattern.rpartition("/")
+    names = [path.name for path in expand_range(Path(name))] or [name]
+    return [folder + slash + name for name in names] if pattern else []
 
 
 def _split_of(path: Path, root: Path) -> str | None:

@@ -1,53 +1,30 @@
-"""Read tar files of samples, as WebDataset writes them: ``000.jpg``, ``000.cls`` and ``000.json`` belong to sample ``000``."""
+"""Read tar files of samples, as WebDataset writes them: ``000.jpg``, ``000.cls`` and ``000.json`` belong to sample ``000``.
+
+Files are indexed once, by their headers; then any sample is read from its place in them.
+"""
 
 from __future__ import annotations
 
 import io
-import json
-import tarfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from aekit.data.contents import Contents
+from aekit.data.readers._tar_index import DAMAGED, LABEL_ENDINGS, NUMBER, TarIndex, index_tar
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.numpy_files import array_of
 from aekit.data.readers.shards import Shards
-from aekit.data.reading import reading, reason_of, refuse_special
-from aekit.errors import DataError, closest_name, first_line
+from aekit.data.reading import reading
+from aekit.data.source import TextIds
+from aekit.errors import DataError, closest_name
 from aekit.io.memory import check_memory
-
-UNPACKED_BYTES = 2**30
-"""Most bytes of compressed tar files, which have to be unpacked into memory."""
-_LABEL_KEYS = ("label", "class", "cls", "target", "y")
-
-
-@dataclass
-class _Member:
-    """Where the content of a file inside a tar file is: at an offset of that file, or in memory."""
-
-    path: Path
-    offset: int
-    size: int
-    content: bytes | None = None
-
-    def read(self) -> bytes:
-        if self.content is not None:
-            return self.content
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
-@dataclass
-class _Sample:
-    key: str
-    split: str | None
-    members: dict[str, _Member] = field(default_factory=dict)
 
 
 def read_tar_shards(shards: Shards, place: str, member: str = "auto") -> Contents:
@@ -61,94 +38,106 @@ def read_tar_shards(shards: Shards, place: str, member: str = "auto") -> Content
     Raises:
         DataError: a file is no tar file, holds no samples, or several of a sample's files may be the sample.
     """
-    samples, losses = _index(shards)
-    counts = Counter(ending for sample in samples for ending in sample.members)
-    ending = _choose(counts, place, member)
-    usable = [sample for sample in samples if ending & sample.members.keys()]
-    if lacking := [sample.key for sample in samples if not ending & sample.members.keys()]:
-        what = " or ".join(sorted(ending))
-        losses.append(f"{len(lacking)} of {len(samples)} samples without .{what} are left out, e.g. {lacking[0]!r}")
-    members = [next(sample.members[name] for name in sample.members if name in ending) for sample in usable]
-    labels = [_label(sample, place) for sample in usable]
-    values = None
-    if any(label is not None for label in labels):
-        values = np.array(labels) if all(isinstance(label, int) for label in labels) else _texts(labels)
-    folders = [sample.key.rpartition("/")[0].rpartition("/")[2] for sample in usable]
+    indexes = [index_tar(path) for path in shards.paths]
+    losses = [*shards.losses, *(line for index in indexes for line in index.losses)]
+    counts: Counter[str] = Counter()
+    for index in indexes:
+        for entry in pc.value_counts(index.members["ending"]).to_pylist():
+            counts[entry["values"]] += entry["counts"]
+    endings = _choose(counts, place, member)
+    parts = [_select(index, endings, place) for index in indexes]
+    lacking = sum(part.lacking for part in parts)
+    if lacking:
+        what, example = " or ".join(sorted(endings)), next(part.example for part in parts if part.lacking)
+        total = lacking + sum(len(part.keys) for part in parts)
+        losses.append(f"{lacking} of {total} samples without .{what} are left out, e.g. {example!r}")
+    keys = pa.chunked_array([part.keys for part in parts], pa.large_string())
+    labels = _labels(pa.chunked_array([part.labels for part in parts]), [part.are_numbers for part in parts])
     notes = []
-    if values is None and all(folders) and len(set(folders)) > 1:
-        values = np.array(folders)
+    if labels is None and (folders := _folders(keys)) is not None:
+        labels = folders
         notes.append("the folders inside the tar files are the labels")
-    keys = [sample.key for sample in usable]
-    if len(set(keys)) < len(keys):  # shards that count from 0 each
-        stems = [member.path.name.partition(".")[0] for member in members]
-        keys = [f"{stem}/{key}" for stem, key in zip(stems, keys)]
-    splits = np.array([sample.split for sample in usable]) if shards.splits is not None else None
-    contents: np.ndarray | Sequence[bytes | Path] = _Contents(members)
-    if ending == {"npy"}:
-        contents = _stack(
-            [_array(member.read(), f"{place}: {key}.npy") for member, key in zip(members, keys)], keys, place
-        )
-    if unused := counts.keys() - ending - {"cls", "json", "label"}:
+    if pc.count_distinct(keys).as_py() < len(keys):  # shards that count from 0 each
+        keys = _prefixed(parts, shards.paths)
+    sizes = [len(part.keys) for part in parts]
+    splits = None if shards.splits is None else np.repeat(shards.splits, sizes)
+    members = _Members(shards.paths, indexes, parts)
+    contents: np.ndarray | Sequence[bytes | Path] = members
+    if endings == {"npy"}:
+        check_memory(int(sum(part.sizes.sum() for part in parts)), f"{place}: its {len(keys):,} arrays")
+        contents = _stack(members, keys, place)
+    if unused := counts.keys() - endings - set(LABEL_ENDINGS):
         notes.append(f"files not used: {', '.join(sorted(f'.{name}' for name in unused))}")
-    return Contents(contents, values, keys, splits, tuple(notes), (*shards.losses, *losses), place)
+    outside = pc.sum(pc.match_substring_regex(keys, r"(^|/)\.\.(/|$)")).as_py() or 0
+    if outside:
+        notes.append(f"{outside} names lead out of the tar file by '..'; they are ids alone, as nothing is unpacked")
+    return Contents(contents, labels, TextIds(keys), splits, tuple(notes), tuple(losses), place)
 
 
-class _Contents(Sequence[bytes | Path]):
-    def __init__(self, members: list[_Member]) -> None:
-        self._members = members
+@dataclass(frozen=True)
+class _Part:
+    """The samples of a tar file.
 
-    def __len__(self) -> int:
-        return len(self._members)
+    Attributes:
+        keys: (N,) names.
+        labels: (N,) as text, null where there is none.
+        are_numbers: whether all labels are whole numbers.
+        offsets, sizes: (N,) place of their content in the file.
+        lacking: number of samples without a member of the chosen endings, which are not among them.
+        example: name of one of these.
+    """
 
-    def __getitem__(self, row: Any) -> Any:
-        return self._members[row].read()
-
-
-def _index(shards: Shards) -> tuple[list[_Sample], list[str]]:
-    """Return the samples of all shards in their order, and lines about shards that are cut off."""
-    samples: list[_Sample] = []
-    losses: list[str] = []
-    for number, path in enumerate(shards.paths):
-        split = shards.splits[number] if shards.splits is not None else None
-        current: dict[str, _Sample] = {}
-        refuse_special(path)
-        try:
-            packed = path.name.lower().endswith(("gz",))
-            with tarfile.open(path, "r:gz" if packed else "r:") as archive:
-                for info in archive:
-                    if packed:
-                        _check_unpacked(info, path)
-                    folder, _, name = info.name.rpartition("/")
-                    if not info.isfile() or name.startswith(".") or "." not in name:
-                        continue
-                    stem, _, ending = name.partition(".")
-                    key = f"{folder}/{stem}".removeprefix("./").lstrip("/")
-                    content = _unpack(archive, info) if packed else None
-                    if not packed and info.offset_data + info.size > path.stat().st_size:
-                        raise tarfile.ReadError("unexpected end of data")
-                    sample = current.setdefault(key, _Sample(key, split))
-                    sample.members[ending.lower()] = _Member(path, info.offset_data, info.size, content)
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file can make tarfile and zlib raise anything
-            if not current:
-                raise DataError(f"{path}: {reason_of(error, 'not a readable tar file')}") from None
-            losses.append(f"{path.name} is cut off after {len(current)} samples ({first_line(error)})")
-        samples += current.values()
-    return samples, losses
+    keys: pa.Array
+    labels: pa.Array
+    are_numbers: bool
+    offsets: np.ndarray
+    sizes: np.ndarray
+    lacking: int
+    example: str
 
 
-def _check_unpacked(info: tarfile.TarInfo, path: Path) -> None:
-    end = info.offset_data + info.size
-    if end > UNPACKED_BYTES:
-        raise DataError(f"{path}: a compressed tar file of more than {UNPACKED_BYTES >> 30} GiB; unpack it with gunzip")
-    check_memory(end, f"{path}: unpacked, its content")
+def _select(index: TarIndex, endings: set[str], place: str) -> _Part:
+    """Choose a member of each sample, and its label."""
+    members = index.members.combine_chunks()
+    coded = pc.dictionary_encode(_array(members["key"]))
+    codes, names = coded.indices.to_numpy(), coded.dictionary
+    chosen = np.flatnonzero(pc.is_in(members["ending"], pa.array(sorted(endings))).to_numpy())
+    samples, first = np.unique(codes[chosen], return_index=True)  # codes count from the first name on
+    rows = chosen[first]
+    labels, kinds = _label_rows(members, codes, len(names))
+    labels, kinds = labels[samples], kinds[samples]
+    texts, kind = _array(members["label"]), _array(members["label_kind"]).fill_null(0).to_numpy(zero_copy_only=False)
+    for row in labels[kinds == DAMAGED][:1].tolist():
+        raise DataError(f"{place}: {members['key'][row]}.json: damaged ({texts[row]})")
+    labeled = labels >= 0
+    taken = texts.take(pa.array(np.where(labeled, labels, 0), mask=~labeled)) if len(texts) else texts
+    without = np.ones(len(names), bool)
+    without[samples] = False
+    missing = np.flatnonzero(without)
+    return _Part(
+        names.take(pa.array(samples)),
+        taken,
+        bool(len(kind)) and bool((kinds == NUMBER).all()),
+        members["offset"].to_numpy()[rows],
+        members["size"].to_numpy()[rows],
+        len(missing),
+        names[int(missing[0])].as_py() if len(missing) else "",
+    )
 
 
-def _unpack(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    stream = archive.extractfile(info)
-    assert stream is not None  # of a regular file
-    return stream.read()
+def _label_rows(members: pa.Table, codes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row of each sample's label, or -1, and its kind: that in ``.cls``, else in ``.label``, else in ``.json``."""
+    rows, kinds = np.full(count, -1), np.zeros(count, np.int64)
+    kind = _array(members["label_kind"]).fill_null(0).to_numpy(zero_copy_only=False)
+    for ending in reversed(LABEL_ENDINGS):
+        here = np.flatnonzero((kind > 0) & pc.equal(members["ending"], ending).to_numpy())
+        rows[codes[here]], kinds[codes[here]] = here, kind[here]
+    return rows, kinds
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return combined if isinstance(combined, pa.Array) else pa.concat_arrays(combined.chunks)
 
 
 def _choose(counts: Counter[str], place: str, member: str) -> set[str]:
@@ -171,32 +160,74 @@ def _choose(counts: Counter[str], place: str, member: str) -> set[str]:
     raise DataError(f"{place}: {what}; choose one by member: {listed}")
 
 
-def _label(sample: _Sample, place: str) -> int | str | None:
-    for ending in ("cls", "label"):
-        if ending in sample.members:
-            text = sample.members[ending].read().decode("utf-8", "replace").strip()
-            return int(text) if text.isascii() and text.isdigit() and str(int(text)) == text else text
-    if "json" not in sample.members:
+def _labels(labels: pa.ChunkedArray, are_numbers: list[bool]) -> np.ndarray | None:
+    """Return the labels (N,) as whole numbers if all are, else as names, "" where there is none; None if no sample has one."""
+    if labels.null_count == len(labels):
         return None
-    with reading(f"{place}: {sample.key}.json"):
-        record = json.loads(sample.members["json"].read())
-    if not isinstance(record, dict):
-        return record if isinstance(record, (int, str)) else None
-    value = next((record[key] for key in _LABEL_KEYS if key in record), None)
-    return value if value is None or isinstance(value, (int, str)) else str(value)
+    if all(are_numbers):
+        return pc.cast(labels, pa.int64()).to_numpy()
+    return _text_array(labels.fill_null(""))
 
 
-def _texts(labels: Sequence[int | str | None]) -> np.ndarray:
-    return np.array(["" if label is None else str(label) for label in labels])
+def _text_array(column: pa.ChunkedArray) -> np.ndarray:
+    """Return text (N,) as an array, made from its different values."""
+    coded = _array(column).dictionary_encode()
+    return np.array(coded.dictionary.to_pylist())[coded.indices.to_numpy()]
 
 
-def _array(content: bytes, place: str) -> np.ndarray:
-    with reading(place):
-        return array_of(content[:6], io.BytesIO(content[6:]), place, len(content))
+def _folders(keys: pa.ChunkedArray) -> np.ndarray | None:
+    """Return the folder (N,) of each sample, if all are in one and there are several."""
+    folders = pc.struct_field(pc.extract_regex(keys, r"(?P<folder>[^/]+)/[^/]*$"), 0)
+    if folders.null_count or pc.count_distinct(folders).as_py() < 2:
+        return None
+    return _text_array(folders)
 
 
-def _stack(arrays: list[np.ndarray], keys: list[str], place: str) -> np.ndarray:
-    for array, key in zip(arrays, keys):
-        if array.shape != arrays[0].shape:
-            raise DataError(f"{place}: {key}.npy is of shape {array.shape}, {keys[0]}.npy of {arrays[0].shape}")
+def _prefixed(parts: Sequence[_Part], paths: Sequence[Path]) -> pa.ChunkedArray:
+    """Return the names of samples behind those of their files, with as many folders as tell these apart."""
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        stems = ["/".join([*path.parts[-depth:-1], path.name.partition(".")[0]]) for path in paths]
+        if len(set(stems)) == len(stems):
+            break
+    joined = [
+        pc.binary_join_element_wise(pa.scalar(stem, pa.large_string()), part.keys, pa.scalar("/", pa.large_string()))
+        for stem, part in zip(stems, parts)
+    ]
+    return pa.chunked_array(joined, pa.large_string())
+
+
+class _Members(Sequence[bytes | Path]):
+    """Contents of the samples' files, which are read when they are asked for."""
+
+    def __init__(self, paths: Sequence[Path], indexes: Sequence[TarIndex], parts: Sequence[_Part]) -> None:
+        self._paths, self._contents = list(paths), [index.contents for index in indexes]
+        self._ends = np.cumsum([len(part.keys) for part in parts])
+        self._offsets = np.concatenate([part.offsets for part in parts])
+        self._sizes = np.concatenate([part.sizes for part in parts])
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __getitem__(self, row: Any) -> Any:
+        shard = int(np.searchsorted(self._ends, row, side="right"))
+        contents, offset = self._contents[shard], int(self._offsets[row])
+        if contents is not None:
+            return contents[offset]
+        try:
+            with self._paths[shard].open("rb") as file:
+                file.seek(offset)
+                return file.read(int(self._sizes[row]))
+        except OSError:  # it is gone: the sample cannot be read
+            return b""
+
+
+def _stack(members: _Members, keys: pa.ChunkedArray, place: str) -> np.ndarray:
+    """Read all arrays, which must have one shape."""
+    arrays: list[np.ndarray] = []
+    for row, key in enumerate(keys.to_pylist()):
+        content, name = members[row], f"{place}: {key}.npy"
+        with reading(name):
+            arrays.append(array_of(content[:6], io.BytesIO(content[6:]), name, len(content)))
+        if arrays[-1].shape != arrays[0].shape:
+            raise DataError(f"{place}: {key}.npy is of shape {arrays[-1].shape}, {keys[0]}.npy of {arrays[0].shape}")
     return np.stack(arrays)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
@@ -13,7 +14,9 @@ from aekit.plugin import (
     RecordOptions,
     SampleSpec,
     Source,
+    StreamedRecords,
     dataset_to_table,
+    expand_files,
     join_splits,
     open_records,
 )
@@ -27,9 +30,21 @@ def open_dataset(
         str, Field(description="configuration, of data sets that have several; auto: the only one")
     ] = "auto",
     download: Annotated[bool, Field(description="download a data set that is not in the cache")] = True,
+    streaming: Annotated[
+        bool, Field(description="read samples shard by shard from where they are, instead of downloading all first")
+    ] = False,
+    files: Annotated[
+        str,
+        Field(
+            description="paths or URLs of files, such as https://host/train-{000..099}.tar, of the format that NAME names"
+        ),
+    ] = "",
     **options: Unpack[RecordOptions],
 ) -> Source:
     """Open all splits of a data set, from the cache of `datasets` or downloaded: ``huggingface:ylecun/mnist``.
+
+    With `files`, the name is that of a format, such as ``huggingface:webdataset`` or ``huggingface:parquet``.
+    In streaming, labels and ids are read in one passage when it is opened, which for Parquet files leaves the samples out.
 
     Raises:
         DataError: `datasets` is not installed, there is no such data set, or it is neither cached nor can be downloaded.
@@ -38,15 +53,21 @@ def open_dataset(
         import datasets
     except ImportError:
         raise DataError(f"huggingface:{where}: needs the package datasets: pip install 'aekit[huggingface]'") from None
-    name = where.strip().strip("/")
+    name = where.strip().rstrip("/")
+    name = name if Path(name).is_dir() else name.lstrip("/")
     if not name:
         raise DataError("huggingface: expected the name of a data set, such as huggingface:ylecun/mnist")
+    arguments = {"path": name, "name": None if config == "auto" else config, "data_files": expand_files(files) or None}
+    load = partial(datasets.load_dataset, **arguments)
+    if streaming:
+        rows = _streamed(load, f"huggingface:{where}", offline=not download)
+        return open_records(rows, f"huggingface:{where}", like, "huggingface", options, losses=rows.losses)
     loaded: Any = None
     reason = "it is not in the cache, and download = false"
     for offline in (True, False)[: 1 + download]:
         try:
             with _quiet(offline):
-                loaded = datasets.load_dataset(name, None if config == "auto" else config)
+                loaded = load()
             break
         except Exception as error:  # the package raises errors of many libraries; none of them is a bug of aekit
             if not offline or "onfig" in str(error):  # of a missing configuration: what to choose from
@@ -57,6 +78,24 @@ def open_dataset(
         {split: dataset_to_table(part) for split, part in loaded.items()}, f"huggingface:{where}"
     )
     return open_records(records, f"huggingface:{where}", like, "huggingface", options, losses=losses)
+
+
+def _streamed(load: Callable[..., Any], place: str, *, offline: bool) -> StreamedRecords:
+    """Open a data set in streaming."""
+
+    def narrowed(columns: list[str]) -> Any:
+        try:
+            return load(streaming=True, columns=columns)
+        except Exception:  # of a format that reads all columns
+            return None
+
+    with _quiet(offline):
+        try:
+            loaded = load(streaming=True)
+        except Exception as error:  # as above
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+            raise DataError(f"{place}: cannot be streamed ({reason})") from None
+        return StreamedRecords(loaded, narrowed, place)
 
 
 @contextmanager

@@ -1,0 +1,175 @@
+"""Read data sets of Hugging Face's `datasets` in streaming: shard by shard, from where they are, forward alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from aekit.data.readers.tables import split_named
+from aekit.errors import AekitError, DataError, first_line
+from aekit.io.memory import read_limit, too_large
+
+BATCH = 64
+"""Rows of samples that are in memory at a time."""
+LIGHT_BATCH = 4096
+
+
+class StreamedRecords:
+    """The rows of data sets in streaming.
+
+    Their labels and ids are read when it is opened, in one passage, and kept. Samples are read forward in a shard: one that
+    lies behind the last one is reached by reading its shard again from the start.
+
+    Args:
+        by_name: name of a split -> `datasets.IterableDataset`. Where some names stand for train, validation or test, others are
+            left out; where none does, all rows are used without splits.
+        narrowed: returns the same data sets with some columns alone, if their format can read these without the others, else
+            None.
+        place: where they come from, for messages.
+
+    Attributes:
+        schema, splits: as in `TableRecords`.
+        blocks: as in `Source`: the shards.
+        losses: lines about splits that were left out.
+
+    Raises:
+        DataError: there are no rows, or they cannot be read.
+    """
+
+    def __init__(
+        self, by_name: Mapping[str, Any], narrowed: Callable[[list[str]], Mapping[str, Any] | None], place: str
+    ) -> None:
+        known = {name: split for name in by_name if (split := split_named(name)) is not None}
+        used = list(known) or list(by_name)
+        self._place = place
+        self.losses = tuple(
+            f"split {name!r} is left out; expected train, validation or test" for name in by_name if name not in used
+        )
+        shards = [(name, shard) for name in used for shard in _shards_of(by_name[name])]
+        with self._reading():
+            self.schema = _schema_of(by_name[used[0]])
+        light = [field.name for field in self.schema if _is_light(field.type)]
+        sources = narrowed(light) if light else None
+        readable = (
+            shards if sources is None else [(name, shard) for name in used for shard in _shards_of(sources[name])]
+        )
+        if len(readable) != len(shards):
+            readable = shards
+        tables, counts = list[pa.Table](), list[int]()
+        for _, shard in readable:
+            with self._reading():
+                # Columns may come in another order in each part of a shard, of which `datasets` makes one table.
+                count = 0
+                for table in _tables(shard.select_columns(light) if light else shard, LIGHT_BATCH if light else BATCH):
+                    count += table.num_rows
+                    tables += [table] if light else []
+            counts.append(count)
+        self._shards = [shard for (_, shard), count in zip(shards, counts) if count]
+        self.blocks = np.append(0, np.cumsum([count for count in counts if count])).astype(np.int64)
+        if not self.blocks[-1]:
+            raise DataError(f"{place}: no samples in it")
+        self._light = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
+        several = len({known.get(name) for name in used}) > 1
+        self.splits = np.repeat([known[name] for name, _ in shards], counts) if several else None
+
+    def __len__(self) -> int:
+        return int(self.blocks[-1])
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Read a column whole.
+
+        Raises:
+            DataError: it does not fit in memory.
+        """
+        if name in self._light.column_names:
+            return self._light[name]
+        chunks, size, limit = list[pa.Array](), 0, read_limit()
+        for shard in self._shards:
+            with self._reading():
+                for table in _tables(shard.select_columns([name]), LIGHT_BATCH):
+                    chunks += table[name].chunks
+                    size += table.nbytes
+                    if size > limit:
+                        raise too_large("more", f"{self._place}: column {name!r}", limit)
+        return pa.chunked_array(chunks)
+
+    def paths(self, name: str) -> list[str | None]:
+        """Return no paths, as they cannot be read without the images."""
+        return [None] * len(self)
+
+    def cells(self, name: str) -> Sequence[Any]:
+        """Return the cells of a column, which are read when they are asked for."""
+        return _ForwardCells([shard.select_columns([name]) for shard in self._shards], self.blocks, name, self._reading)
+
+    def _reading(self) -> _Reading:
+        return _Reading(self._place)
+
+
+class _Reading:
+    """Turn what `datasets` raises into one line: it raises errors of many libraries, none of which is a bug of aekit."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, AekitError):
+            raise UnreadableStreamError(f"{self._place}: cannot be read on ({first_line(error)})") from error
+
+
+class UnreadableStreamError(AekitError):
+    """A stream ends before its end, as where a network fails."""
+
+
+class _ForwardCells(Sequence[Any]):
+    """Cells of a column of several shards, each of which is read forward."""
+
+    def __init__(self, shards: Sequence[Any], blocks: np.ndarray, name: str, reading: Callable[[], _Reading]) -> None:
+        self._shards, self._blocks, self._name, self._reading = shards, blocks, name, reading
+        self._shard, self._begin = -1, 0
+        self._cells: pa.ChunkedArray = pa.chunked_array([], pa.null())
+        self._following: Iterator[pa.Table] = iter(())
+
+    def __len__(self) -> int:
+        return int(self._blocks[-1])
+
+    def __getitem__(self, row: Any) -> Any:
+        shard = int(np.searchsorted(self._blocks, row, side="right")) - 1
+        place = int(row - self._blocks[shard])
+        with self._reading():
+            if shard != self._shard or place < self._begin:
+                self._shard, self._begin, self._cells = shard, 0, pa.chunked_array([], pa.null())
+                self._following = _tables(self._shards[shard], BATCH)
+            while place >= self._begin + len(self._cells):
+                self._begin += len(self._cells)
+                table = next(self._following, None)
+                if table is None:
+                    self._shard = -1
+                    raise ValueError(f"shard {shard} has {self._begin} rows, fewer than when it was opened")
+                self._cells = table[self._name]
+            return self._cells[place - self._begin].as_py()
+
+
+def _shards_of(dataset: Any) -> list[Any]:
+    return [dataset.shard(num_shards=dataset.num_shards, index=number) for number in range(dataset.num_shards)]
+
+
+def _tables(shard: Any, size: int) -> Iterator[pa.Table]:
+    return shard.with_format("arrow").iter(batch_size=size)
+
+
+def _schema_of(dataset: Any) -> pa.Schema:
+    if dataset.features is not None:
+        return dataset.features.arrow_schema
+    first = next(_tables(dataset, 1), None)
+    return pa.schema([]) if first is None else first.schema
+
+
+def _is_light(kind: pa.DataType) -> bool:
+    """Return whether values of a type are kept for all rows: numbers, text and times, but no images and lists."""
+    return pa.types.is_primitive(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
