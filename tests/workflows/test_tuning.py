@@ -283,7 +283,10 @@ def test_first_come_the_default_and_what_is_often_good_on_the_kind_of_data(monke
     assert [space.first(number) is None for number in range(7, 11)] == [True, True, True, False]
     assert [space.varies(number) for number in (7, 8, 9)] == [True, True, False]
     table = Space(SampleSpec("vector", (30,), "float32"), {}, {})
-    assert [(table.first(number) or {})["objective"] for number in (1, 2)] == ["variant plain", "variant denoising"]
+    firsts = [table.first(number) or {} for number in range(1, 5)]
+    assert [first["objective"] for first in firsts] == [*["variant plain"] * 2, *["variant denoising"] * 2]
+    assert [first["encoder.dim"] for first in firsts] == ["0", "128", "0", "128"]
+    assert firsts[0]["backbone"] == "mlp" and firsts[0]["encoder.mlp.hidden"] == "[512, 256]"
 
 
 def test_a_candidate_is_varied_within_its_ranges() -> None:

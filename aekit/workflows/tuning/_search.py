@@ -29,7 +29,7 @@ from aekit.workflows.tuning._study import STEPS, Study, best_trial
 TRIALS = "trials"
 TIMED_SAMPLES = 16
 """Samples by which the speed of a network is measured."""
-NARROW, WIDTH = 32, 0.7
+NARROW, WIDTH = 32, 0.6
 """Width of an embedding from which scoring it takes longer, and the exponent of the width in the time that it takes."""
 TOO_SLOW = 2.0
 """Time of one epoch or of scoring, as a multiple of that of a whole training, from which a candidate is too slow."""
@@ -169,6 +169,8 @@ class Search:
                 start = _budget.now()
                 scored = self.criterion.score(candidate.objective, self.problem)
                 trial.set_user_attr("scoring", _budget.now() - start)
+                if trial.number == 0:
+                    self.scoring = trial.user_attrs["scoring"]  # the machine is now faster or slower than at first
                 trial.set_user_attr("dim", scored.dim)
                 value, before = scored.value, step
                 if scored.samples is not None:

@@ -108,19 +108,20 @@ class Space:
                 settings[name] = value
         return settings
 
-    def defaults(self, objective: str, **changes: Any) -> dict[str, Any]:
+    def defaults(self, objective: str, *, dim: str | None = None, backbone: str = DEFAULT) -> dict[str, Any]:
         """Return the parameters of an objective with the defaults of all else.
 
         Args:
             objective: its name.
-            changes: values of parameters, by name with underscores for dots.
+            dim: dimension of the embedding as JSON, unless it is fixed; None: the default.
+            backbone: name of the backbone.
         """
         if objective in self.as_they_are:
             return {OBJECTIVE: objective}
-        parameters: dict[str, Any] = {OBJECTIVE: objective, BACKBONE: DEFAULT}
-        for name, dimension in self._dimensions(objective, DEFAULT).items():
-            parameters[name] = dimension.default
-        return parameters | {name.replace("_", ".", 1): value for name, value in changes.items()}
+        parameters: dict[str, Any] = {OBJECTIVE: objective, BACKBONE: backbone}
+        for name, dimension in self._dimensions(objective, backbone).items():
+            parameters[name] = dim if name == DIM and dim is not None else dimension.default
+        return parameters
 
     def varied(self, parameters: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Any]:
         """Return the parameters of a candidate with one to three of them changed.
@@ -152,17 +153,28 @@ class Space:
         firsts = [self.defaults(DEFAULT), *(self.defaults(name) for name in self.as_they_are)]
         early = [n for n, p in self._plugins.items() if f"early-{self.spec.kind}" in p.entry.tags and n != usual]
         for name in filter(None, [usual, *early]):
-            widths = [FEATURES] if self._plugins[name].kind == "pretext" else [WIDE]
-            widths += [WIDE] if name == usual else []  # as the features may be too wide to score in time
-            if DIM in self.fixed:
-                firsts.append(self.defaults(name))
-            else:
-                firsts += [self.defaults(name, encoder_dim=width) for width in widths]
+            if self._plugins[name].kind == "pretext":
+                firsts.append(self.defaults(name, dim=FEATURES))
+            elif self.spec.is_vector:
+                firsts += self._on_wide_network(name)
+            if self._plugins[name].kind == "variant" or name == usual:  # features may be too wide to score in time
+                firsts.append(self.defaults(name, dim=WIDE))
         self._certain = max(3 + len(self.as_they_are), len(firsts))
         firsts += [self.defaults(plain)] if plain and plain not in early else []
         others = [name for name in self._plugins if name != plain and name not in early]
         order = np.random.default_rng(seed).permutation(len(others))
         return firsts + [self.defaults(others[place]) for place in order]
+
+    def _on_wide_network(self, objective: str) -> list[dict[str, Any]]:
+        """Return the parameters of an objective on the widest layers of the first backbone, with its features as embedding."""
+        for backbone in self._backbones:
+            parameters = self.defaults(objective, dim=FEATURES, backbone=backbone)
+            for name, dimension in self._dimensions(objective, backbone).items():
+                layers = [json.loads(value) for value in getattr(dimension, "values", ())]
+                lists = [value for value in layers if isinstance(value, list)]
+                if name.startswith(f"encoder.{backbone}.") and lists:
+                    return [parameters | {name: json.dumps(max(lists, key=lambda widths: (len(widths), sum(widths))))}]
+        return []
 
     def _named(self, objective: str, backbone: str) -> dict[str, Any]:
         settings: dict[str, Any] = {}
