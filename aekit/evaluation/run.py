@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -13,13 +13,19 @@ from aekit._arguments import checked_arguments
 from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.pretrained import AUTO, NONE
 from aekit.encoder.vectors import finite_vectors
-from aekit.errors import AekitError
+from aekit.errors import AekitError, RecipeError, closest_name
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._evaluators import run_evaluators, select_evaluators
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._reconstruction import add_reconstruction
 from aekit.evaluation.baselines._pretrained import pretrained_baseline
-from aekit.evaluation.baselines.build import Baseline, baseline_features, baseline_title, max_baseline_width
+from aekit.evaluation.baselines.build import (
+    Baseline,
+    BaselineKind,
+    baseline_features,
+    baseline_title,
+    max_baseline_width,
+)
 from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
@@ -47,7 +53,7 @@ def evaluate(
     labels: Any = None,
     *,
     evaluators: Any = None,
-    baselines: bool = True,
+    baselines: bool | Collection[str] = True,
     pretrained: str | Path = AUTO,
     checks: bool = True,
     quick: bool = True,
@@ -71,7 +77,8 @@ def evaluate(
             embeddings. None, NaN and "" stand for a missing label.
         evaluators: names, functions of embeddings, labels and split, ``all`` or ``quick``, or a list of these; default: all but
             the slow ones. Evaluators that need other labels are skipped.
-        baselines: evaluate the baselines too.
+        baselines: evaluate the baselines too, or only those of these kinds: ``raw``, ``pca``, ``random``, ``rocket``,
+            ``pretrained``.
         pretrained: pretrained network to evaluate with the baselines: ``timm:MODEL``, with ``@FILE`` for its weights, or the
             folder of an encoder; ``none``; or ``auto``, one whose weights are at hand, for images of 32 pixels or more and if
             it takes no more than two minutes. A note tells which network and which weights.
@@ -98,7 +105,7 @@ def evaluate(
             other samples in `compare_with`.
         IdentityError: `run` is of another encoder.
         PluginError: no such evaluator, or it cannot be used.
-        RecipeError: unknown options, or no such pretrained network.
+        RecipeError: unknown options, no such kind of baseline, or no such pretrained network.
 
     Examples:
         >>> import numpy as np
@@ -123,6 +130,7 @@ def evaluate(
         labels, len(vectors), what="embeddings", names=tuple(label_names), target_type=target_type
     )
     notes = [remark] if remark else []
+    kinds = _baseline_kinds(baselines)
     if targets is not None and not targets.has_target.all():
         missing = int((~targets.has_target).sum())
         warn(f"evaluate: {missing} of {len(vectors)} samples have no label, and take no part in the evaluation")
@@ -154,7 +162,9 @@ def evaluate(
     compared = provenance if baselines else None
     if not compared and str(pretrained) not in (AUTO, NONE):
         notes.append(f"{pretrained} is not compared with, as there are no baselines")
-    subjects = _subjects(vectors[rows], rows, inner, other_encoders, compared, str(pretrained), seed, notes, progress)
+    subjects = _subjects(
+        vectors[rows], rows, inner, other_encoders, compared, kinds, str(pretrained), seed, notes, progress
+    )
     for subject in subjects:
         by_evaluator = results.setdefault(subject.name, {})
         if isinstance(subject, Baseline) and subject.kind == "pretrained":
@@ -175,7 +185,7 @@ def evaluate(
         if failed and not selected and not any(results.values()):
             raise next(iter(failed.values()))
     if run is not None and provenance:
-        add_reconstruction(results, run, provenance, rows, inner, baselines, seed, notes, progress)
+        add_reconstruction(results, run, provenance, rows, inner, bool(baselines), seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
     if targets is not None and targets.kind == "classes":
         counts["classes"] = len(np.unique(targets.values[rows]))
@@ -193,6 +203,18 @@ def evaluate(
         groups=inner.test_groups,
         titles={subject: titles[subject] for subject in results if subject in titles},
     )
+
+
+def _baseline_kinds(baselines: bool | Collection[str]) -> Collection[str]:
+    """Return the kinds of baselines to evaluate."""
+    every = get_args(BaselineKind)
+    if isinstance(baselines, bool):
+        return every if baselines else ()
+    kinds = [baselines] if isinstance(baselines, str) else baselines
+    for kind in kinds:
+        if kind not in every:
+            raise RecipeError([f"baselines = {kind!r}: expected {', '.join(every)}{closest_name(str(kind), every)}"])
+    return kinds
 
 
 def split_for_targets(
@@ -289,6 +311,7 @@ def _subjects(
     split: Split,
     compared_with: Mapping[str, np.ndarray],
     provenance: Provenance | None,
+    kinds: Collection[str],
     pretrained: str,
     seed: int,
     notes: list[str],
@@ -301,7 +324,10 @@ def _subjects(
     if provenance:
         source, positions, encoder = provenance
         dim = vectors.shape[1]
-        yield from baseline_features(source, positions[rows], encoder, split, dim=dim, seed=seed, progress=progress)
+        features = baseline_features(source, positions[rows], encoder, split, dim=dim, seed=seed, progress=progress)
+        yield from (baseline for baseline in features if baseline.kind in kinds)
+        if "pretrained" not in kinds:
+            return
         if has_pretrained_features(encoder):
             yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
         if network := pretrained_baseline(pretrained, source, positions[rows], encoder, notes, progress):

@@ -30,7 +30,8 @@ class Entry:
     api: int
     """Plugin API version that it was written for, as a literal."""
     tags: tuple[str, ...] = ()
-    """Kinds of samples for backbones; ``folder`` or file endings for sources; for evaluators ``labels`` if they need labels,
+    """Kinds of samples for backbones, variants and pretext tasks, and ``early-KIND`` for those that `aekit.tune` tries among the
+    first; ``folder`` or file endings for sources; for evaluators ``labels`` if they need labels,
     and ``slow`` if they run only when named."""
 
 

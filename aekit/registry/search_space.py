@@ -12,11 +12,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from aekit.registry.options import options_model
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MARGIN = 0.05
 """Fraction of a range that is left out at an end that is excluded, such as 0 and 1 of a fraction."""
@@ -24,6 +27,8 @@ FACTOR = 4
 """Factor around the default of a number whose range is open."""
 WIDE = 100
 """Ratio of the ends of a range from which it is searched on a log scale."""
+STEP = 0.2
+"""Standard deviation of a change of a number, as a fraction of its range."""
 QUANTILES = (0.25, 0.5, 0.75)
 """Places in the range of a number that may be None, which are tried beside None."""
 
@@ -57,6 +62,25 @@ class Range:
     log: bool
     whole: bool
     default: float
+
+
+def varied_value(dimension: Choices | Range, value: Any, generator: np.random.Generator) -> Any:
+    """Return another value of a dimension, near this one if it is a number.
+
+    Args:
+        dimension: the values.
+        value: the present one.
+        generator: draws it.
+    """
+    if isinstance(dimension, Choices):
+        others = [choice for choice in dimension.values if choice != value]
+        return others[generator.integers(len(others))] if others else value
+    if dimension.log:
+        moved = value * math.exp(generator.normal(0.0, STEP * math.log(dimension.high / dimension.low)))
+    else:
+        moved = value + generator.normal(0.0, STEP * (dimension.high - dimension.low))
+    moved = min(max(moved, dimension.low), dimension.high)
+    return round(moved) if dimension.whole else float(moved)
 
 
 def search_space(target: Callable[..., Any]) -> dict[str, Choices | Range]:

@@ -393,6 +393,18 @@ def test_the_whole_evaluation(images: tuple[np.ndarray, np.ndarray], encoder: ae
 
 
 @pytest.mark.usefixtures("registered")
+def test_baselines_are_chosen_by_their_kinds(images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder) -> None:
+    embeddings = encoder.embed(images[0])
+    some = evaluate(embeddings, images[1], evaluators=["knn"], checks=False, baselines=("pca", "random"))
+    assert list(some.results) == ["encoder", "pca-6", "random"]
+    assert list(evaluate(embeddings, images[1], evaluators=["knn"], checks=False, baselines="raw").results) == [
+        "encoder", "raw",
+    ]  # fmt: skip
+    with pytest.raises(RecipeError, match=r"baselines = 'pcs': expected raw, pca, .*did you mean 'pca'"):
+        evaluate(embeddings, images[1], baselines=["pcs"])
+
+
+@pytest.mark.usefixtures("registered")
 def test_all_subjects_use_fewer_samples_if_the_raw_features_exceed_the_memory(
     images: tuple[np.ndarray, np.ndarray], encoder: aekit.Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,6 +227,12 @@ def test_rows_are_named_by_what_sets_them_apart(changes: list[dict], names: list
     assert recipe_titles(recipes, [f"folder-{number}" for number in range(len(recipes))]) == (names, also)
 
 
+def test_a_pretrained_network_that_is_not_trained_is_named_after_it() -> None:
+    frozen = {"objective.variants": [], "encoder.backbone": "timm", "encoder.weights": "pretrained", "train.epochs": 0}
+    names, _ = recipe_titles([recipe(), recipe(**frozen, **{"encoder.timm.model": "resnet18"})], ["a", "b"])
+    assert names == ["plain", "pretrained resnet18"]
+
+
 def test_names_that_would_be_too_long_are_those_of_the_folders() -> None:
     recipes = [recipe(**{f"train.setting_{n}": value * n for n in range(1, 6)}) for value in (1.25, 2.5)]
     names, also = recipe_titles(recipes, ["fast", "slow"])

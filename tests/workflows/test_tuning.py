@@ -132,7 +132,7 @@ def test_a_killed_search_goes_on_and_repeats_nothing(
 
     monkeypatch.setattr(_scoring.Criterion, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        tuned(pets, tmp_path / "runs", minutes=0.5)
+        tuned(pets, tmp_path / "runs", minutes=1)
     spent = json.loads((tmp_path / "runs" / "tune.json").read_text())["spent"]
     assert spent > 0
     with (tmp_path / "runs" / "journal.log").open("a") as file:
@@ -145,7 +145,7 @@ def test_a_killed_search_goes_on_and_repeats_nothing(
         "train_to",
         lambda self, step, folder: (trained.append((folder.name, step)), train_to(self, step, folder))[1],
     )
-    result = tuned(pets, tmp_path / "runs", minutes=0.5)
+    result = tuned(pets, tmp_path / "runs", minutes=1)
     assert "000" not in {name for name, _ in trained}
     assert trained[0][0] == "001" and len(set(trained)) == len(trained)
     assert result.seconds > spent
@@ -260,6 +260,50 @@ def test_a_study_suggests_the_same_after_a_restart(tmp_path: Path) -> None:
     assert suggested(tmp_path / "a", 99, 12) == suggested(tmp_path / "b", 9, 12)
 
 
+def test_described_weights_compete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "mine.json").write_text('{"timm_architecture": "resnet18"}')
+    (tmp_path / "weights" / "mine.safetensors").touch()
+    monkeypatch.setenv("AEKIT_DATA", str(tmp_path))
+    settings = Space(SampleSpec("image", (3, 64, 64), "uint8"), {}, {}).as_they_are["pretrained timm resnet18"]
+    assert settings["encoder.weights"] == str(tmp_path / "weights" / "mine.safetensors")
+    assert settings["encoder.timm.model"] == "resnet18" and settings["train.epochs"] == 0
+
+
+def test_first_come_the_default_and_what_is_often_good_on_the_kind_of_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AEKIT_DATA", raising=False)
+    space = Space(SampleSpec("image", (1, 28, 28), "uint8"), {}, {"mine": {}})
+    firsts = [space.first(number) or {} for number in range(6)]
+    assert [first["objective"] for first in firsts] == [
+        "default", "recipe mine", "pretext simclr", "pretext simclr", "variant random-affine", "pretext vicreg",
+    ]  # fmt: skip
+    assert [first.get("encoder.dim") for first in firsts[2:]] == ["0", "128", "128", "0"]
+    assert (space.first(6) or {})["objective"] == "variant plain"
+    assert [space.first(number) is None for number in range(7, 11)] == [True, True, True, False]
+    assert [space.varies(number) for number in (7, 8, 9)] == [True, True, False]
+    table = Space(SampleSpec("vector", (30,), "float32"), {}, {})
+    firsts = [table.first(number) or {} for number in range(1, 5)]
+    assert [first["objective"] for first in firsts] == [*["variant plain"] * 2, *["variant denoising"] * 2]
+    assert [first["encoder.dim"] for first in firsts] == ["0", "128", "0", "128"]
+    assert firsts[0]["backbone"] == "mlp" and firsts[0]["encoder.mlp.hidden"] == "[512, 256]"
+
+
+def test_a_candidate_is_varied_within_its_ranges() -> None:
+    space = Space(SampleSpec("image", (1, 28, 28), "uint8"), {"train.batch_size": 64}, {})
+    parameters = space.defaults("pretext simclr")
+    generator = np.random.default_rng(0)
+    seen = set()
+    for _ in range(100):
+        varied = space.varied(parameters, generator)
+        assert varied["objective"] == "pretext simclr" and "train.batch_size" not in varied
+        changed = {name for name, value in varied.items() if parameters.get(name, value) != value}
+        assert len(changed) <= 3
+        seen |= changed
+        assert 3e-4 <= varied["train.lr"] <= 1e-2 and varied["encoder.dim"] in ("null", "0", "32", "128", "256")
+    assert {"train.lr", "encoder.dim", "backbone", "objective.simclr.temperature"} <= seen
+
+
 def test_the_search_space_follows_the_declared_ranges() -> None:
     def declared(
         *,
@@ -331,13 +375,15 @@ def test_what_more_candidates_bring() -> None:
 def test_the_budget_leaves_time_for_the_end() -> None:
     budget = Budget(600.0, start=_budget.now())
     budget.plan(seconds_of_default=10.0, seconds_of_epoch=0.1)
-    assert budget.training == pytest.approx(15.0)
-    budget.evaluation = 20.0
-    assert budget.final(1.5) == pytest.approx(15 * 1.5 + 20 + 18)
-    assert budget.final(1.0, wider=2.0) == pytest.approx(15 + 40 + 18)
+    assert budget.training == budget.refit == pytest.approx(15.0)
+    budget.evaluation, budget.evaluated = 21.0, 2.0
+    assert budget.evaluation_of(1.0) == pytest.approx(7.0)  # a third, without baselines
+    assert budget.final(1.5, 1.0) == pytest.approx(15 * 1.5 + 7 + 18)
+    assert budget.final(1.0, 10.0) == pytest.approx(15 + 1.3 * 20 + 18)  # a wide embedding
     assert budget.has(400.0, 1.0, 1.0) and not budget.has(590.0, 1.0, 1.0)
     budget.plan(seconds_of_default=1000.0, seconds_of_epoch=100.0)
-    assert budget.training == 100.0
+    assert budget.training == 100.0 and budget.refit == pytest.approx(120.0)
+    assert budget.final(1.0, 1.0) - budget.final(1.0, 1.0, trains=False) == pytest.approx(20.0)
 
 
 def test_a_missing_optuna_is_one_line(pets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

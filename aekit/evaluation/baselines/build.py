@@ -29,6 +29,7 @@ MAX_SIDE = 32
 """Side of the images that large images are averaged down to."""
 BATCH = 512
 PCA_SAMPLES = 20_000
+BaselineKind = Literal["raw", "pca", "random", "rocket", "pretrained"]
 EXACT_PCA = 512
 """Number of samples, or of features, up to which PCA is exact; above, scikit-learn chooses."""
 
@@ -43,7 +44,7 @@ class Baseline(NamedTuple):
     """
 
     name: str
-    kind: Literal["raw", "pca", "random", "rocket", "pretrained"]
+    kind: BaselineKind
     features: np.ndarray
 
 

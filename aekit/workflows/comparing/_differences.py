@@ -43,8 +43,12 @@ def differing_settings(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def method_name(recipe: Mapping[str, Any]) -> str:
-    """Name a flat recipe by its variants and pretext tasks."""
-    return "+".join(part for name in _LISTS for part in recipe.get(name, [])) or "autoencoder"
+    """Name a flat recipe by its variants and pretext tasks, or by its network if that is pretrained and not trained."""
+    named = "+".join(part for name in _LISTS for part in recipe.get(name, []))
+    if not named and recipe.get("encoder.weights") and recipe.get("train.epochs") == 0:
+        backbone = recipe["encoder.backbone"]
+        return f"pretrained {recipe.get(f'encoder.{backbone}.model', backbone)}"
+    return named or "autoencoder"
 
 
 def recipe_titles(recipes: Sequence[Mapping[str, Any]], fallbacks: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,8 +8,13 @@ from dataclasses import dataclass, field
 
 from aekit.errors import RecipeError
 
-CANDIDATE, LONGER = 1 / 10, 1.5
-"""Most time of one training as a fraction of the budget, and as a multiple of the default recipe's own."""
+CANDIDATE, REFIT, LONGER = 1 / 12, 1 / 5, 1.5
+"""Most time of the training of a candidate and of the winner, as fractions of the budget, and of both as a multiple of the
+default recipe's own."""
+OWN, SURPLUS = 1 / 3, 1.3
+"""Time of evaluating an encoder without baselines, relative to an evaluation with all, and to scoring as many samples."""
+WITH_BASELINES = 2.5
+"""Time of evaluating an encoder with the baselines that depend on it, relative to one without baselines."""
 MARGIN = 0.03
 """Fraction of the budget that stays free, as measured times vary."""
 SUBJECTS = 5
@@ -31,13 +36,17 @@ class Budget:
         seconds: the budget.
         spent_before: seconds of earlier calls.
         training: seconds of one whole training.
-        evaluation: seconds of evaluating one encoder on the test part.
+        refit: seconds of the training of the winner, relative to as many samples.
+        evaluation: seconds of evaluating the default recipe on the test part, with all baselines.
+        evaluated: samples that are evaluated, relative to those that a candidate is scored with.
     """
 
     seconds: float
     spent_before: float = 0.0
     training: float = 0.0
+    refit: float = 0.0
     evaluation: float = 0.0
+    evaluated: float = 1.0
     start: float = field(default_factory=lambda: now())
 
     @property
@@ -49,44 +58,55 @@ class Budget:
         return self.seconds - self.spent
 
     def plan(self, seconds_of_default: float, seconds_of_epoch: float) -> None:
-        """Set the time of one training.
+        """Set the time of the training of a candidate and of the winner.
 
         Args:
             seconds_of_default: of the whole training of the default recipe.
             seconds_of_epoch: of one epoch of it, the least that a training takes.
         """
-        wanted = min(CANDIDATE * self.seconds, LONGER * seconds_of_default)
-        self.training = max(wanted, seconds_of_epoch)
+        longest = LONGER * seconds_of_default
+        self.training = max(min(CANDIDATE * self.seconds, longest), seconds_of_epoch)
+        self.refit = max(min(REFIT * self.seconds, longest), self.training)
 
-    def final(self, growth: float, wider: float = 1.0) -> float:
+    def evaluation_of(self, scoring: float) -> float:
+        """Return the seconds of evaluating an encoder without baselines.
+
+        Args:
+            scoring: seconds of scoring it.
+        """
+        return max(OWN * self.evaluation, SURPLUS * self.evaluated * scoring)
+
+    def final(self, growth: float, scoring: float, *, trains: bool = True) -> float:
         """Return the seconds that the end needs: training the winner again, and evaluating it.
 
         Args:
             growth: samples that the winner is trained on, relative to those of a candidate.
-            wider: time of scoring the winner, relative to that of the default recipe.
+            scoring: seconds of scoring the winner.
+            trains: whether the best candidate is trained at all; if not, another that is may still win.
         """
-        return self.training * growth + self.evaluation * max(1.0, wider) + MARGIN * self.seconds
+        training = self.refit if trains else self.training
+        return training * growth + self.evaluation_of(scoring) + MARGIN * self.seconds
 
-    def has(self, seconds: float, growth: float, wider: float) -> bool:
+    def has(self, seconds: float, growth: float, scoring: float, *, trains: bool = True) -> bool:
         """Return whether there is time for something, and for the end after it."""
-        return self.left - self.final(growth, wider) >= seconds
+        return self.left - self.final(growth, scoring, trains=trains) >= seconds
 
-    def check_enough(self, step: float, epoch: float, scoring: float, evaluated_samples: float, growth: float) -> None:
+    def check_enough(self, step: float, epoch: float, scoring: float, growth: float) -> None:
         """Refuse a budget that is too small for a single candidate beside the default recipe.
 
         Args:
             step: seconds of a step.
             epoch: seconds of an epoch of the default recipe.
             scoring: seconds of scoring a candidate.
-            evaluated_samples: samples that are evaluated, relative to those that a candidate is scored with.
             growth: as in `final`.
 
         Raises:
             RecipeError: it is; the message says how many minutes are needed.
         """
-        evaluation = SUBJECTS * scoring * evaluated_samples
+        evaluation = SUBJECTS * scoring * self.evaluated
         # The default and the winner, each trained and evaluated, and one rung of one candidate.
-        needed = self.spent + 2 * (epoch * growth + evaluation) + TIMED * step + epoch * RUNGS[0] + scoring
+        trained = 2 * epoch * growth + epoch * RUNGS[0] + TIMED * step
+        needed = self.spent + trained + (1 + OWN) * evaluation + scoring
         needed *= 1 + MARGIN
         if needed > self.seconds:
             tenths = 1 if needed > 600 else 10

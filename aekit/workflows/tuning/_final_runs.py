@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from aekit.encoder.loading import load
+from aekit.encoder.pretrained import NONE
 from aekit.evaluation.label_free import label_free_scores, selection_score
 from aekit.evaluation.metrics.intervals import bootstrap_difference
 from aekit.evaluation.results import Metric, Split
@@ -41,10 +42,24 @@ def fit_run(folder: Path, problem: Problem, settings: Mapping[str, Any], progres
     return _budget.now() - start
 
 
-def evaluate_run(folder: Path, problem: Problem, criterion: Criterion, progress: Progress) -> float:
+def evaluate_run(
+    folder: Path,
+    problem: Problem,
+    criterion: Criterion,
+    progress: Progress,
+    *,
+    baselines: bool | Collection[str] = True,
+) -> float:
     """Evaluate a run by the test part, with baselines, unless that was done; return the seconds.
 
     Its ``results.json`` gets the evaluation, ``test-scores.npy`` the scores of single samples.
+
+    Args:
+        folder: the run.
+        problem: the data.
+        criterion: what decided, which is evaluated.
+        progress: receives bars.
+        baselines: as in `aekit.evaluate`; pretrained networks compete, and are no baselines.
     """
     start = _budget.now()
     results = read_results(folder)
@@ -60,6 +75,8 @@ def evaluate_run(folder: Path, problem: Problem, criterion: Criterion, progress:
         embeddings,
         targets,
         evaluators=evaluators_of(criterion),
+        baselines=baselines,
+        pretrained=NONE,
         split=_among(problem.split, rows),
         label_names=() if problem.targets is None or problem.targets.kind != "multi-label" else problem.targets.names,
         target_type=kind,

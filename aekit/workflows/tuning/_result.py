@@ -125,8 +125,9 @@ class Tuning:
         failed = f", {self.counts['fail']} left out" if self.counts.get("fail") else ""
         if tried == 1:
             return f"There was time for the default recipe alone, with {self.validation:.3f} by {self.criterion}."
+        winner = "The default recipe, trained longer," if self.winner == "default" else self.winner
         return (
-            f"{'The default recipe' if self.is_default else self.winner} won among {tried} candidates ({stopped}{failed}) "
+            f"{'The default recipe' if self.is_default else winner} won among {tried} candidates ({stopped}{failed}) "
             f"with {self.validation:.3f} by {self.criterion}."
         )
 

@@ -20,7 +20,7 @@ from aekit.progress import Progress
 from aekit.workflows.saved_run import one_line
 from aekit.workflows.tuning import _budget
 from aekit.workflows.tuning._budget import RUNGS, Budget
-from aekit.workflows.tuning._candidate import Candidate
+from aekit.workflows.tuning._candidate import TIMED_STEPS, Candidate
 from aekit.workflows.tuning._problem import Problem
 from aekit.workflows.tuning._scoring import Criterion
 from aekit.workflows.tuning._state import SearchState
@@ -29,8 +29,10 @@ from aekit.workflows.tuning._study import STEPS, Study, best_trial
 TRIALS = "trials"
 TIMED_SAMPLES = 16
 """Samples by which the speed of a network is measured."""
+NARROW, WIDTH = 32, 0.6
+"""Width of an embedding from which scoring it takes longer, and the exponent of the width in the time that it takes."""
 TOO_SLOW = 2.0
-"""Time of one epoch, as a multiple of that of a whole training, from which a candidate is too slow."""
+"""Time of one epoch or of scoring, as a multiple of that of a whole training, from which a candidate is too slow."""
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Search:
         budget: the time.
         state: what the folder keeps about the search.
         scoring: seconds of scoring the default recipe.
+        dim: width of its embedding.
         progress: receives a line for each candidate.
     """
 
@@ -57,6 +60,7 @@ class Search:
     budget: Budget
     state: SearchState
     scoring: float
+    dim: int
     progress: Progress
 
     @property
@@ -66,21 +70,31 @@ class Search:
 
     def run(self) -> None:
         """Work on candidates until there is only the time left that the end needs."""
-        while self.budget.has(self.budget.training * RUNGS[0] + self.scoring, self.growth, self._wider()):
+        while self._has(self.budget.training * RUNGS[0] + self.scoring):
             self._work_on(self.study.next())
             self.state.save(self.budget)
 
-    def _wider(self) -> float:
-        """Return the time of scoring the best candidate so far, relative to that of the default recipe."""
+    def _has(self, seconds: float, scoring: float = 0.0) -> bool:
+        """Return whether there is time for something and for the end, if the best candidate so far wins, or another.
+
+        Args:
+            seconds: what it takes.
+            scoring: seconds of scoring the other.
+        """
         best = best_trial(self.study.trials())
-        seconds = best.user_attrs.get("scoring", self.scoring) if best is not None else self.scoring
-        return seconds / max(self.scoring, 1e-9)
+        if best is None:
+            return self.budget.has(seconds, self.growth, max(self.scoring, scoring))
+        slowest = max(best.user_attrs.get("scoring", self.scoring), scoring)
+        return self.budget.has(seconds, self.growth, slowest, trains=best.user_attrs["seconds_per_step"] > 0)
 
     def _work_on(self, trial: Any) -> None:
         """Build, train and score a candidate, or record why that fails."""
         title = f"candidate {trial.number}"
         try:
             settings = self.study.space.suggest(trial)
+            if (same := self.study.same_as(trial)) is not None:
+                self.study.finish(trial, "fail", reason=f"the same as candidate {same}")
+                return
             named = self._title(trial, settings)
             candidate = Candidate(self.problem, self.fixed | settings)
             self._set_epochs(trial, candidate, settings)
@@ -116,6 +130,7 @@ class Search:
             epochs = candidate.epochs_in(self.budget.training)
             if trial.number == 0:
                 epochs = min(epochs, candidate.recipe.train.epochs)
+            trial.set_user_attr("timed", True)  # not the candidate's own
         candidate.set_epochs(epochs)
         trial.set_user_attr("seconds_per_step", candidate.seconds_per_step)
         trial.set_user_attr("settings", json.dumps(settings | {"train.epochs": epochs}))
@@ -132,16 +147,30 @@ class Search:
             else:
                 seconds = (step - before) * candidate.seconds_per_step
                 scoring = trial.user_attrs.get("scoring") or self._expected_scoring(candidate)
-                if trial.number and not self.budget.has(seconds + scoring, self.growth, self._wider()):
-                    self.study.finish(trial, "pruned", reason=f"no time for {fraction:.0%} of its training")
-                    self.progress.say(f"{title}: {value:.4f}, no time for {fraction:.0%} of its training")
+                if trial.number and scoring > TOO_SLOW * max(self.budget.training, 2 * self.scoring):
+                    self.study.finish(trial, "pruned", reason="scoring it takes too long")
+                    self.progress.say(f"{title}: left out, scoring it takes about {scoring:.0f} s")
+                    self._remove_checkpoint(trial)
+                    return
+                if trial.number and not self._has(seconds + scoring, scoring):
+                    missing = (
+                        f"no time for {fraction:.0%} of its training" if candidate.trains else "no time to score it"
+                    )
+                    self.study.finish(trial, "pruned", reason=missing)
+                    self.progress.say(f"{title}: {f'{value:.4f}, ' if before else ''}{missing}")
                     self._remove_checkpoint(trial)
                     return
                 self.state.save(self.budget)
+                start = _budget.now()
                 candidate.train_to(step, folder)
+                if step - before > TIMED_STEPS:
+                    candidate.seconds_per_step = (_budget.now() - start) / (step - before)
+                    trial.set_user_attr("seconds_per_step", candidate.seconds_per_step)
                 start = _budget.now()
                 scored = self.criterion.score(candidate.objective, self.problem)
                 trial.set_user_attr("scoring", _budget.now() - start)
+                if trial.number == 0:
+                    self.scoring = trial.user_attrs["scoring"]  # the machine is now faster or slower than at first
                 trial.set_user_attr("dim", scored.dim)
                 value, before = scored.value, step
                 if scored.samples is not None:
@@ -157,14 +186,16 @@ class Search:
         self._remove_checkpoint(trial)
 
     def _expected_scoring(self, candidate: Candidate) -> float:
-        """Return the seconds of scoring a candidate: those of the default recipe, or more where its network is slower."""
+        """Return the seconds of scoring a candidate: those of the default recipe, or more where its network is slower or its
+        embedding wider."""
         samples, _ = self.problem.scored
         raw = next(samples.chunks(TIMED_SAMPLES))
         with eval_mode(candidate.encoder), torch.inference_mode():
             candidate.encoder(raw[:2])
             start = _budget.now()
             candidate.encoder(raw)
-        return max(self.scoring, (_budget.now() - start) * len(samples) / len(raw))
+        embedding = (_budget.now() - start) * len(samples) / len(raw)
+        return max(self.scoring * max(1.0, candidate.encoder.dim / max(NARROW, self.dim)) ** WIDTH, embedding)
 
     def _report(self, trial: Any, number: int, value: float, candidate: Candidate) -> None:
         """Record a score; that of a candidate that is not trained holds for all rungs."""

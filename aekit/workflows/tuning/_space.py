@@ -10,13 +10,18 @@ import numpy as np
 
 from aekit.data.spec import Kind, SampleSpec
 from aekit.encoder.backbone import Backbone
+from aekit.encoder.pretrained import networks_at_hand
 from aekit.errors import AekitError
 from aekit.registry.discovery import Plugin, registry
-from aekit.registry.search_space import Choices, Range, choices, search_space
+from aekit.registry.search_space import Choices, Range, choices, search_space, varied_value
 
 DEFAULT = "default"
 """The objective and the backbone that a recipe gets which names none."""
 OBJECTIVE, BACKBONE, DIM, RATE, BATCH = "objective", "backbone", "encoder.dim", "train.lr", "train.batch_size"
+FEATURES, WIDE = "0", "128"
+"""Dimensions of the first candidates: the features of the backbone for pretext tasks, and a wide code for autoencoders."""
+CYCLE = 4
+"""Later candidates: an objective with its defaults, two that vary the best one, one by the sampler, and so on."""
 GENERAL: dict[str, Choices | Range] = {
     DIM: choices([0, 32, 128, 256], None),
     RATE: Range(3e-4, 1e-2, log=True, whole=False, default=2e-3),
@@ -71,9 +76,8 @@ class Space:
         self._options: dict[str, dict[str, Choices | Range]] = {}
 
     def first(self, number: int) -> dict[str, Any] | None:
-        """Return the parameters of one of the first candidates: the default, what is ready, each objective with its defaults.
-
-        From the fourth on, every other one is left to the sampler, which then has results to learn from.
+        """Return the parameters of one of the first candidates: the default, what is ready, what is often good on this kind of
+        data, each objective with its defaults, which is then one candidate in `CYCLE`.
 
         Args:
             number: number of the candidate, from 0.
@@ -81,11 +85,15 @@ class Space:
         Returns:
             the parameters, or None where the sampler chooses.
         """
-        expert = 3 + len(self.as_they_are)
-        place = number if number < expert else expert + (number - expert) // 2
-        if number >= expert and (number - expert) % 2:
+        expert = self._certain
+        place = number if number < expert else expert + (number - expert) // CYCLE
+        if number >= expert and (number - expert) % CYCLE:
             return None
         return self._first[place] if place < len(self._first) else None
+
+    def varies(self, number: int) -> bool:
+        """Return whether a candidate that is none of the first varies the best one, rather than being left to the sampler."""
+        return (number - self._certain) % CYCLE != CYCLE - 1
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Return the settings of a candidate, by dotted name, whose parameters an `optuna.trial.Trial` suggests."""
@@ -100,31 +108,73 @@ class Space:
                 settings[name] = value
         return settings
 
-    def defaults(self, objective: str, **changes: Any) -> dict[str, Any]:
+    def defaults(self, objective: str, *, dim: str | None = None, backbone: str = DEFAULT) -> dict[str, Any]:
         """Return the parameters of an objective with the defaults of all else.
 
         Args:
             objective: its name.
-            changes: values of parameters, by name with underscores for dots.
+            dim: dimension of the embedding as JSON, unless it is fixed; None: the default.
+            backbone: name of the backbone.
         """
         if objective in self.as_they_are:
             return {OBJECTIVE: objective}
-        parameters: dict[str, Any] = {OBJECTIVE: objective, BACKBONE: DEFAULT}
-        for name, dimension in self._dimensions(objective, DEFAULT).items():
-            parameters[name] = dimension.default
-        return parameters | {name.replace("_", ".", 1): value for name, value in changes.items()}
+        parameters: dict[str, Any] = {OBJECTIVE: objective, BACKBONE: backbone}
+        for name, dimension in self._dimensions(objective, backbone).items():
+            parameters[name] = dim if name == DIM and dim is not None else dimension.default
+        return parameters
+
+    def varied(self, parameters: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Any]:
+        """Return the parameters of a candidate with one to three of them changed.
+
+        Args:
+            parameters: of a candidate that is trained.
+            generator: draws which are changed, and how.
+        """
+        objective, varied = parameters[OBJECTIVE], dict(parameters)
+        for _ in range(generator.integers(1, 4)):
+            dimensions = self._dimensions(objective, varied[BACKBONE])
+            general = [name for name in dimensions if name in GENERAL]
+            special = [BACKBONE, *(name for name in dimensions if name not in GENERAL)]
+            names = general if general and generator.random() < 0.5 else special
+            name = names[generator.integers(len(names))]
+            if name == BACKBONE:
+                varied[BACKBONE] = self.backbones[generator.integers(len(self.backbones))]
+            else:
+                varied[name] = varied_value(dimensions[name], varied.get(name, dimensions[name].default), generator)
+        dimensions = self._dimensions(objective, varied[BACKBONE])
+        defaults = {name: dimension.default for name, dimension in dimensions.items()}
+        chosen = {name: varied.get(name, default) for name, default in defaults.items()}
+        return {OBJECTIVE: objective, BACKBONE: varied[BACKBONE]} | chosen
 
     def _first_candidates(self, seed: int) -> list[dict[str, Any]]:
         self._options = {}
         usual = next((n for n, p in self._plugins.items() if f"default-{self.spec.kind}" in p.entry.tags), None)
         plain = next((n for n, p in self._plugins.items() if "default" in p.entry.tags), None)
         firsts = [self.defaults(DEFAULT), *(self.defaults(name) for name in self.as_they_are)]
-        if usual and DIM in self._dimensions(usual, DEFAULT):
-            firsts.append(self.defaults(usual, encoder_dim="0"))
-        firsts += [self.defaults(plain)] if plain else []
-        others = [name for name in self._plugins if name != plain]
+        early = [n for n, p in self._plugins.items() if f"early-{self.spec.kind}" in p.entry.tags and n != usual]
+        for name in filter(None, [usual, *early]):
+            if self._plugins[name].kind == "pretext":
+                firsts.append(self.defaults(name, dim=FEATURES))
+            elif self.spec.is_vector:
+                firsts += self._on_wide_network(name)
+            if self._plugins[name].kind == "variant" or name == usual:  # features may be too wide to score in time
+                firsts.append(self.defaults(name, dim=WIDE))
+        self._certain = max(3 + len(self.as_they_are), len(firsts))
+        firsts += [self.defaults(plain)] if plain and plain not in early else []
+        others = [name for name in self._plugins if name != plain and name not in early]
         order = np.random.default_rng(seed).permutation(len(others))
         return firsts + [self.defaults(others[place]) for place in order]
+
+    def _on_wide_network(self, objective: str) -> list[dict[str, Any]]:
+        """Return the parameters of an objective on the widest layers of the first backbone, with its features as embedding."""
+        for backbone in self._backbones:
+            parameters = self.defaults(objective, dim=FEATURES, backbone=backbone)
+            for name, dimension in self._dimensions(objective, backbone).items():
+                layers = [json.loads(value) for value in getattr(dimension, "values", ())]
+                lists = [value for value in layers if isinstance(value, list)]
+                if name.startswith(f"encoder.{backbone}.") and lists:
+                    return [parameters | {name: json.dumps(max(lists, key=lambda widths: (len(widths), sum(widths))))}]
+        return []
 
     def _named(self, objective: str, backbone: str) -> dict[str, Any]:
         settings: dict[str, Any] = {}
@@ -188,6 +238,12 @@ def _pretrained(plugin: Plugin, title: str, spec: SampleSpec) -> dict[str, dict[
         settings = {f"encoder.{title}.{option}": value for option, value in options.items()}
         general = {"encoder.backbone": title, "encoder.weights": "pretrained", DIM: 0, "train.epochs": 0}
         made[name] = general | settings
+    for named in networks_at_hand():
+        backbone, _, model = named.partition(":")
+        model, _, file = model.partition("@")
+        if backbone == title and file:
+            general = {"encoder.backbone": title, "encoder.weights": file, DIM: 0, "train.epochs": 0}
+            made[f"pretrained {title} {model}"] = general | {f"encoder.{title}.model": model}
     return made
 
 

@@ -11,11 +11,13 @@ import numpy as np
 from aekit.errors import AekitError, OutputError, first_line
 from aekit.training.batches import derive_seed
 from aekit.workflows.tuning._budget import RUNGS
-from aekit.workflows.tuning._space import Space
+from aekit.workflows.tuning._space import BACKBONE, Space
 
 JOURNAL = "journal.log"
 STARTUP = 8
 """Candidates before the sampler models what was good."""
+ATTEMPTS = 20
+"""Attempts to vary a candidate in a way that is new."""
 KEEP = 3
 """One of this many candidates goes on at each rung."""
 STEPS = tuple(round(KEEP ** (len(RUNGS) - 1) * fraction) for fraction in RUNGS)
@@ -66,9 +68,28 @@ class Study:
         seed = derive_seed(self.seed, number) % 2**32
         self.study.sampler = self.optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
         parameters = self.space.first(number)
+        if parameters is None and self.space.varies(number):
+            parameters = self._near_best(trials, np.random.default_rng(seed))
         if parameters is not None and not any(not trial.state.is_finished() for trial in trials):
             self.study.enqueue_trial(parameters)
         return self.study.ask()
+
+    def _near_best(self, trials: list[Any], generator: np.random.Generator) -> dict[str, Any] | None:
+        """Return the parameters of the best candidate with some of them changed, as no candidate had them; None if there is none.
+
+        With so few candidates, this finds better ones sooner than a model of all parameters.
+        """
+        best = best_trial([trial for trial in trials if BACKBONE in trial.params])
+        known = [trial.params for trial in trials]
+        for _ in range(ATTEMPTS if best is not None else 0):
+            varied = self.space.varied(best.params, generator)
+            if varied not in known:
+                return varied
+        return None
+
+    def same_as(self, trial: Any) -> int | None:
+        """Return the number of an earlier candidate with the same parameters as an `optuna.trial.Trial`, or None."""
+        return next((t.number for t in self.trials() if t.number < trial.number and t.params == trial.params), None)
 
     def finish(self, trial: Any, outcome: str, value: float | None = None, reason: str = "") -> None:
         """Record the end of a candidate: ``complete``, ``pruned`` or ``fail``.

@@ -16,18 +16,18 @@ from aekit.errors import AekitError, RecipeError, closest_name
 from aekit.evaluation.labels import make_targets, read_labels
 from aekit.io.atomic import folder_lock, write_text
 from aekit.io.device import choose_device
-from aekit.progress import NestedProgress, Progress, warn
+from aekit.progress import NestedProgress, Progress
 from aekit.progress_display import ProgressOption, open_progress
 from aekit.registry.overrides import nest, read_toml
 from aekit.training.phases import Interrupted
 from aekit.training.run_recipe import recipe_settings
 from aekit.workflows._resuming import check_same_data, data_facts
 from aekit.workflows.comparing._differences import flatten_settings
-from aekit.workflows.tuning._budget import RUNGS, SUBJECTS, Budget
-from aekit.workflows.tuning._candidate import Candidate
+from aekit.workflows.tuning._budget import LONGER, RUNGS, SUBJECTS, Budget
 from aekit.workflows.tuning._final_runs import evaluate_run, fit_run, test_difference, test_metric
 from aekit.workflows.tuning._outlook import LearningCurve, gain_of_more_candidates, selection_optimism
 from aekit.workflows.tuning._problem import Problem, data_name, make_problem
+from aekit.workflows.tuning._refit import Refit
 from aekit.workflows.tuning._result import BEST, DEFAULT_RUN, RECIPE, Tuning
 from aekit.workflows.tuning._scoring import PURPOSES, RECONSTRUCTION, Criterion, choose_criterion
 from aekit.workflows.tuning._search import Search, load_scores, measure_default
@@ -169,6 +169,7 @@ class _Tuner:
             self.budget,
             self.state,
             self.state.measured["scoring"],
+            int(self.state.measured["dim"]),
             self.progress,
         )
         search.run()
@@ -178,21 +179,22 @@ class _Tuner:
     def _measure(self) -> None:
         """Measure the default recipe, and plan the time of a training by it; an interrupted search keeps its plan."""
         measured = self.state.measured
+        self.budget.evaluated = len(self.problem.source) / len(self.problem.scored[0])
         if not measured:
             default, scoring = measure_default(self.problem, self.criterion, self.fixed)
             epoch = default.seconds_per_step * default.steps_per_epoch
-            samples, _ = self.problem.scored
-            evaluated = len(self.problem.source) / len(samples)
-            self.budget.check_enough(default.seconds_per_step, epoch, scoring, evaluated, self.growth)
+            self.budget.check_enough(default.seconds_per_step, epoch, scoring, self.growth)
             self.budget.plan(epoch * default.recipe.train.epochs, epoch)
             epochs = min(default.recipe.train.epochs, default.epochs_in(self.budget.training))
-            measured |= {"training": self.budget.training, "scoring": scoring, "epochs": epochs}
+            measured |= {"training": self.budget.training, "refit": self.budget.refit, "scoring": scoring}
+            measured |= {"epochs": epochs, "default_epochs": default.recipe.train.epochs, "dim": default.encoder.dim}
+            measured |= {"longest": LONGER * epoch * default.recipe.train.epochs}
             if epochs < default.recipe.train.epochs:
                 usual = default.recipe.train.epochs
                 self.progress.say(
                     f"the default recipe gets {epochs} of its {usual} epochs, as each candidate has as long"
                 )
-        self.budget.training = measured["training"]
+        self.budget.training, self.budget.refit = measured["training"], measured["refit"]
         self.budget.evaluation = measured.get("evaluation", 0.0)
         minutes = self.budget.seconds / 60
         self.progress.say(f"budget: {minutes:g} min, up to {self.budget.training:.0f} s of training for each candidate")
@@ -221,9 +223,20 @@ class _Tuner:
                 ]
             )
         settings = settings_of(best)
-        is_default = best.number == 0
+        refit = Refit(
+            self.folder / BEST,
+            self.problem,
+            self.criterion,
+            self.fixed,
+            self.budget,
+            self.state,
+            best,
+            self.growth,
+            self.progress,
+        )
+        is_default = best.number == 0 and not refit.is_worthwhile()
         if not is_default:
-            settings = self._refit(settings, best)
+            settings = refit.run()
         winner = self.folder / (DEFAULT_RUN if is_default else BEST)
         epochs = {"train.epochs": int(self.state.measured["epochs"])} if is_default else {}
         self._write_recipe(self.fixed | settings | epochs)
@@ -231,29 +244,6 @@ class _Tuner:
         self.state.result = result.to_dict()
         self.state.save(self.budget)
         return result
-
-    def _refit(self, settings: dict[str, Any], best: Any) -> dict[str, Any]:
-        """Train the winner on all but the test part, with fewer epochs if the time is short, and evaluate it."""
-        folder = self.folder / BEST
-        begun = (folder / "recipe.toml").exists()
-        seconds = best.user_attrs["seconds_per_step"]
-        if begun:
-            settings = settings | {"train.epochs": read_toml(folder / "recipe.toml")["train"]["epochs"]}
-        elif settings["train.epochs"] and seconds:
-            candidate = Candidate(self.problem, self.fixed | settings)
-            wider = best.user_attrs.get("scoring", 0.0) / max(self.state.measured["scoring"], 1e-9)
-            left = self.budget.left - self.budget.evaluation * max(1.0, wider)
-            possible = max(1, int(left / (seconds * candidate.steps_per_refitted_epoch())))
-            if possible < settings["train.epochs"]:
-                warn(
-                    f"tune: the time is short: the winner is trained for {possible} of {settings['train.epochs']} epochs"
-                )
-                settings = settings | {"train.epochs": possible}
-        self.progress.say(f"training the winner on {self.problem.refitted_count} samples, and evaluating it")
-        fit_run(folder, self.problem, self.fixed | settings, self.quiet)
-        self.state.save(self.budget)
-        evaluate_run(folder, self.problem, self.criterion, self.quiet)
-        return settings
 
     def _write_recipe(self, settings: Mapping[str, Any]) -> None:
         plain = {name: value for name, value in settings.items() if name != "train.device"}

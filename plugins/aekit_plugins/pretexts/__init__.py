@@ -32,7 +32,13 @@ def aekit_register_pretexts() -> list[Entry]:
             2,
             ("series", "clip"),
         ),
-        Entry("masked", f"{at}.masked:Masked", "predicts randomly masked patches from the visible ones", 2, kinds),
+        Entry(
+            "masked",
+            f"{at}.masked:Masked",
+            "predicts randomly masked patches from the visible ones",
+            2,
+            (*kinds, "early-series"),
+        ),
         Entry(
             "predict-part",
             f"{at}.predict_part:PredictPart",
@@ -72,7 +78,13 @@ def aekit_register_pretexts() -> list[Entry]:
         Entry("byol", f"{at}.byol:BYOL", "predicts a momentum teacher's projection of the other view", 2),
         Entry("simsiam", f"{at}.simsiam:SimSiam", "predicts its own projection of the other view", 2),
         Entry("barlow-twins", f"{at}.barlow_twins:BarlowTwins", "makes two views agree and decorrelates dimensions", 2),
-        Entry("vicreg", f"{at}.vicreg:VICReg", "makes two views agree, with variance and covariance regularization", 2),
+        Entry(
+            "vicreg",
+            f"{at}.vicreg:VICReg",
+            "makes two views agree, with variance and covariance regularization",
+            2,
+            ("early-image", "early-series"),
+        ),
         Entry("distillation", f"{at}.distillation:Distillation", "predicts the features of a frozen teacher", 2),
         Entry("dino", f"{at}.dino:DINO", "predicts a momentum teacher's prototype assignments from small crops", 2),
     ]
