@@ -83,9 +83,10 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from aekit.errors import closest_name
 
-        known = self.list_commands(ctx)
-        if args and not args[0].startswith("-") and args[0] not in known:
-            raise click.UsageError(f"no command {args[0]!r}{closest_name(args[0], known)}")
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            known = self.list_commands(ctx)  # looks for plugins, which takes a while
+            if args[0] not in known:
+                raise click.UsageError(f"no command {args[0]!r}{closest_name(args[0], known)}")
         return super().resolve_command(ctx, args)
 
     def _plugin_commands(self) -> dict[str, Any]:
@@ -124,9 +125,9 @@ def _debug(ctx: click.Context, parameter: click.Parameter, debug: bool) -> None:
 
 
 def _disable_plugins(ctx: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> None:
-    from aekit.registry.discovery import disable, registry
-
     if names:
+        from aekit.registry.discovery import disable, registry
+
         disable(names)
         unknown = [line for line in registry().unknown_disabled() if any(repr(name) in line for name in names)]
         if unknown:

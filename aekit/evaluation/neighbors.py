@@ -71,7 +71,20 @@ def rank_neighbors(
         scores = rows[start : start + step] @ prepared.T
         if metric == "l2":
             scores = 2 * scores - prepared.square().sum(1)
-        yield slice(start, start + step), scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
+        yield slice(start, start + step), _descending_order(scores)
+
+
+def _descending_order(scores: Tensor) -> np.ndarray:
+    """Return the (B, N) positions of the entries of each row, largest first, equal ones by position."""
+    if scores.device.type != "cpu":
+        return scores.argsort(dim=1, descending=True, stable=True).cpu().numpy()
+    # NumPy sorts numbers with vector instructions, but no positions: each number is a key, with its position below it.
+    bits = (0.0 - scores).view(torch.int32)  # as a difference, -0 equals 0
+    keys = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+    packed = ((keys << 32) | torch.arange(scores.shape[1])).numpy()
+    packed.sort(axis=1)
+    packed &= 0xFFFFFFFF
+    return packed
 
 
 def nearest_other_neighbors(vectors: np.ndarray, k: int, *, metric: Metric = "cosine") -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from aekit.encoder.vectors import finite_vectors
 from aekit.errors import AekitError, RecipeError, closest_name
 from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
 from aekit.evaluation._evaluators import run_evaluators, select_evaluators
+from aekit.evaluation._processes import evaluator_processes
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
 from aekit.evaluation._reconstruction import add_reconstruction
 from aekit.evaluation.baselines._pretrained import pretrained_baseline
@@ -157,33 +158,35 @@ def evaluate(
     titles: dict[str, str] = {FEATURES: "the pretrained features"}
     check_results: dict[str, CheckResult] = {}
     failed: dict[str, AekitError] = {}
-    if checks:
-        check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
-    compared = provenance if baselines else None
-    if not compared and str(pretrained) not in (AUTO, NONE):
-        notes.append(f"{pretrained} is not compared with, as there are no baselines")
-    subjects = _subjects(
-        vectors[rows], rows, inner, other_encoders, compared, kinds, str(pretrained), seed, notes, progress
-    )
-    for subject in subjects:
-        by_evaluator = results.setdefault(subject.name, {})
-        if isinstance(subject, Baseline) and subject.kind == "pretrained":
-            networks.append(subject.name)
-        if isinstance(subject, Baseline) and provenance:
-            titles[subject.name] = baseline_title(subject, provenance.encoder.spec)
-        if checks and isinstance(subject, Baseline) and subject.kind == "pca":
-            check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
-        with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
-            for name, outcome in run_evaluators(selected, subject.features, values, inner):
-                if isinstance(outcome, AekitError):
-                    failed[name] = outcome
-                    notes.append(f"{name} is left out for {subject.name}: {outcome}")
-                    del selected[name]
-                else:
-                    by_evaluator[name] = _with_label_names(outcome, targets)
-                task.advance(note=name)
-        if failed and not selected and not any(results.values()):
-            raise next(iter(failed.values()))
+    width = max(vectors.shape[1], max_baseline_width(provenance.encoder.spec) if provenance and baselines else 0)
+    with evaluator_processes(len(rows), width, len(selected), progress.say) as processes:
+        if checks:
+            check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
+        compared = provenance if baselines else None
+        if not compared and str(pretrained) not in (AUTO, NONE):
+            notes.append(f"{pretrained} is not compared with, as there are no baselines")
+        subjects = _subjects(
+            vectors[rows], rows, inner, other_encoders, compared, kinds, str(pretrained), seed, notes, progress
+        )
+        for subject in subjects:
+            by_evaluator = results.setdefault(subject.name, {})
+            if isinstance(subject, Baseline) and subject.kind == "pretrained":
+                networks.append(subject.name)
+            if isinstance(subject, Baseline) and provenance:
+                titles[subject.name] = baseline_title(subject, provenance.encoder.spec)
+            if checks and isinstance(subject, Baseline) and subject.kind == "pca":
+                check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
+            with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
+                for name, outcome in run_evaluators(selected, subject.features, values, inner, processes):
+                    if isinstance(outcome, AekitError):
+                        failed[name] = outcome
+                        notes.append(f"{name} is left out for {subject.name}: {outcome}")
+                        del selected[name]
+                    else:
+                        by_evaluator[name] = _with_label_names(outcome, targets)
+                    task.advance(note=name)
+            if failed and not selected and not any(results.values()):
+                raise next(iter(failed.values()))
     if run is not None and provenance:
         add_reconstruction(results, run, provenance, rows, inner, bool(baselines), seed, notes, progress)
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}

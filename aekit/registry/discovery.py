@@ -8,9 +8,10 @@ the same name silently replaces the first.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
@@ -214,13 +215,14 @@ def registry() -> Registry:
     plugins alone; ``AEKIT_PLUGIN_STRICT=1`` raises the first problem instead of reporting it.
     """
     named = {name.strip() for name in os.environ.get("AEKIT_DISABLE_PLUGINS", "").split(",") if name.strip()}
+    copies = _copies()
     discovered = discover(
-        entry_points(),
+        _entry_points(copies),
         disabled=named | _disabled_by_command_line,
         builtin_only=os.environ.get("AEKIT_NO_PLUGIN_AUTOLOAD") == "1",
     )
     discovered.plugins += _session
-    discovered.problems += _second_versions()
+    discovered.problems += _second_versions(copies)
     if discovered.problems and os.environ.get("AEKIT_PLUGIN_STRICT") == "1":
         raise PluginError(f"{discovered.problems[0]} (AEKIT_PLUGIN_STRICT=1)")
     return discovered
@@ -228,26 +230,39 @@ def registry() -> Registry:
 
 def entry_points() -> list[tuple[Distribution, EntryPoint]]:
     """Return every entry point of the group with its distribution; the first copy of a distribution on the path counts."""
-    copies = [versions[0] for _, versions in sorted(_copies().items())]
-    return [(d, ep) for d in copies for ep in d.entry_points if ep.group == GROUP]
+    return _entry_points(_copies())
+
+
+def _entry_points(copies: Mapping[str, list[Distribution]]) -> list[tuple[Distribution, EntryPoint]]:
+    first = [versions[0] for _, versions in sorted(copies.items())]
+    return [(d, ep) for d in first for ep in d.entry_points if ep.group == GROUP]
 
 
 def _copies() -> dict[str, list[Distribution]]:
     """Return all copies of each distribution that has entry points, in the order of the path."""
     copies: dict[str, list[Distribution]] = {}
     for distribution in distributions():
-        name = distribution.metadata["Name"] if distribution.read_text("entry_points.txt") else None
+        name = _name(distribution) if distribution.read_text("entry_points.txt") else None
         if name:
             copies.setdefault(name.lower().replace("_", "-"), []).append(distribution)
     return copies
 
 
-def _second_versions() -> list[Problem]:
+def _name(distribution: Distribution) -> str | None:
+    """Return the name in the metadata, whose parsing as an e-mail takes most of the time of `aekit --help`."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    name = re.search(r"^Name:[ \t]*(\S+)", text, re.MULTILINE | re.IGNORECASE)
+    return name[1] if name else distribution.metadata["Name"]
+
+
+def _second_versions(copies: Mapping[str, list[Distribution]]) -> list[Problem]:
     """Describe distributions of plugins that are installed in two versions."""
     problems = []
-    for _, (first, *others) in sorted(_copies().items()):
+    for _, (first, *others) in sorted(copies.items()):
+        if not any(point.group == GROUP for point in first.entry_points):
+            continue
         unused = {other.version: str(other.locate_file("")) for other in others if other.version != first.version}
-        if unused and any(point.group == GROUP for point in first.entry_points):
+        if unused:
             listed = ", ".join(f"{version} in {folder}" for version, folder in unused.items())
             reason = f"installed in several versions; {first.version} in {first.locate_file('')} is used, not {listed}"
             problems.append(Problem(first.metadata["Name"], first.version, f"{reason}; uninstall one"))

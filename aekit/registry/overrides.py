@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from aekit.errors import RecipeError, first_line
-from aekit.io.remote import local_path
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -28,6 +27,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file, which may be remote; a `RecipeError` says what is wrong with it."""
+    from aekit.io.remote import local_path
+
     path = local_path(path)
     try:
         return tomllib.loads(path.read_text("utf-8"))

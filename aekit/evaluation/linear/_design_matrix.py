@@ -15,7 +15,7 @@ _ROWS = 4096
 
 
 def design_of(
-    x: np.ndarray | Tensor, device: torch.device | None = None, *, standardize: bool = True
+    x: np.ndarray | Tensor, device: torch.device | None = None, *, standardize: bool = True, single: bool = False
 ) -> tuple[Tensor, np.ndarray, np.ndarray]:
     """Standardize features and append a column of ones.
 
@@ -23,6 +23,7 @@ def design_of(
         x: (N, D).
         device: device of the result; default: a GPU if there is one.
         standardize: False leaves the features unchanged.
+        single: return float32 even if the features are small.
 
     Returns:
         (N, D + 1) float32, or float64 if small; (D,) the mean; (D,) one over the standard deviation, 0 for constant columns.
@@ -44,7 +45,8 @@ def design_of(
     scale = torch.where(deviation > 1e-6 * mean.abs(), 1 / deviation.clamp(min=1e-300), torch.zeros(()).double())
     if not standardize:
         mean, scale = torch.zeros_like(mean), torch.ones_like(scale)
-    dtype = torch.float64 if features.numel() <= MAX_FLOAT64_SIZE and device.type != "mps" else torch.float32
+    double = not single and features.numel() <= MAX_FLOAT64_SIZE and device.type != "mps"
+    dtype = torch.float64 if double else torch.float32
     design = torch.ones(count, width + 1, dtype=dtype, device=device)
     for start, rows in zip(range(0, count, _ROWS), features.split(_ROWS)):
         design[start : start + _ROWS, :-1] = ((rows.double().cpu() - mean) * scale).to(dtype)

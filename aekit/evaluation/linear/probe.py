@@ -23,6 +23,8 @@ from aekit.evaluation.linear._regressions import (
 
 SEARCH_TOLERANCE = 1e-6
 """Tolerance that suffices to choose a strength: accuracies differ from those of exact fits by up to 0.002."""
+SINGLE_TOLERANCE = 1e-4
+"""Tolerance from which single precision is always enough; nearer the minimum its rounding takes more steps than it saves."""
 _ONE_BATCH = 2**23
 """Products of an evaluation of all models up to which all are fitted as one batch."""
 _PARTS = ("x", "value", "iterations", "converged")
@@ -61,8 +63,9 @@ class LogisticPath:
         shape = (len(self.strengths), len(x), len(self.classes)) if self.several else (len(self.strengths), len(x))
         predictions = np.empty(shape, bool if self.several else np.intp)
         for start in range(0, len(x), 4096):
+            rows = self._standardize(x[start : start + 4096])
             for number in range(len(self.strengths)):
-                logits = self.logits(x[start : start + 4096], number)
+                logits = rows @ self.coef[number].T + self.intercept[number]
                 predictions[number, start : start + 4096] = logits > 0 if self.several else logits.argmax(axis=1)
         return predictions if self.several else self.classes[predictions]
 
@@ -81,8 +84,10 @@ class LogisticPath:
 
     def logits(self, x: np.ndarray, number: int = 0) -> np.ndarray:
         """Return (N, C) logits by the strength at position `number`."""
-        rows = (x - self.mean) * self.scale
-        return rows.astype(self.coef.dtype) @ self.coef[number].T + self.intercept[number]
+        return self._standardize(x) @ self.coef[number].T + self.intercept[number]
+
+    def _standardize(self, x: np.ndarray) -> np.ndarray:
+        return ((x - self.mean) * self.scale).astype(self.coef.dtype)
 
 
 def fit_logistic(
@@ -130,7 +135,7 @@ def fit_logistic(
     classes, codes = (np.arange(y.shape[1]), y.astype(np.float32)) if several else np.unique(y, return_inverse=True)
     if len(classes) < 2 and not several:
         raise DataError(f"the labels of the {len(x)} training samples are all {classes.tolist()}: expected two classes")
-    design, mean, scale = design_of(x, device, standardize=standardize)
+    design, mean, scale = design_of(x, device, standardize=standardize, single=tolerance >= SINGLE_TOLERANCE)
     target = torch.as_tensor(codes, device=design.device)
     ordered = np.sort(np.asarray(strengths, np.float64))
     basis = span_of(design[:, :-1])

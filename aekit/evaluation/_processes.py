@@ -1,0 +1,112 @@
+"""Run evaluators in processes beside this one: of two in one process, the Python code of one waits for that of the other."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+import torch
+
+from aekit.errors import DEBUG, AekitError
+from aekit.evaluation.results import Result, Split
+from aekit.io.child_processes import Child, end_children, start_child
+from aekit.io.memory import free_memory
+from aekit.registry.discovery import SESSION, Plugin
+
+WORKER = "aekit.evaluation._worker"
+"""Module that a process runs."""
+MIN_WORK = 50_000
+"""Samples x evaluators from which a process saves more time than its imports take."""
+MAX_PROCESSES = 3
+"""Most processes beside this one: the longest evaluator of eight takes a quarter of their time."""
+PROCESS_BYTES = 2**30
+"""Free memory for each process, beside twice the embeddings."""
+
+Runner = Callable[[Plugin, np.ndarray, "np.ndarray | None", Split, dict[str, Any]], Result]
+"""Run an evaluator on embeddings, targets and a split, with its options."""
+
+
+class EvaluatorProcesses:
+    """Processes that run evaluators for threads of this one, which runs others itself meanwhile.
+
+    Args:
+        children: the processes; none: all evaluators run in this one.
+        say: receives a line if a process ends by itself.
+
+    Attributes:
+        seconds: evaluator -> how long it last took.
+    """
+
+    def __init__(self, children: list[Child], say: Callable[[str], None]) -> None:
+        self.children, self.say, self.seconds = children, say, dict[str, float]()
+        self._free: SimpleQueue[Child] = SimpleQueue()
+        self._features: dict[
+            int, np.ndarray
+        ] = {}  # that each process has; held, so that no other array has the identity
+        for child in children:
+            self._free.put(child)
+
+    def run(
+        self,
+        here: Runner,
+        plugin: Plugin,
+        features: np.ndarray,
+        values: np.ndarray | None,
+        split: Split,
+        settings: dict[str, Any],
+    ) -> Result:
+        """Run an evaluator in a process if one is free, else by `here`.
+
+        Raises:
+            AekitError: of the evaluator.
+        """
+        try:
+            child = None if plugin.distribution == SESSION else self._free.get_nowait()
+        except Empty:
+            child = None
+        if child is None:
+            return here(plugin, features, values, split, settings)
+        try:
+            held = self._features.get(id(child)) is features
+            child.connection.send((plugin, None if held else features, values, split, settings))
+            self._features[id(child)] = features
+            outcome, said = child.connection.recv()
+        except (EOFError, OSError):
+            self.say(f"a process of evaluators has ended, which run in this one instead: {child.end()}")
+            self.children.remove(child)
+            return here(plugin, features, values, split, settings)
+        self._free.put(child)
+        for text, category in said:
+            warnings.warn(text, category, stacklevel=2)
+        if isinstance(outcome, AekitError):
+            raise outcome
+        return outcome
+
+
+@contextmanager
+def evaluator_processes(
+    samples: int, width: int, evaluators: int, say: Callable[[str], None]
+) -> Iterator[EvaluatorProcesses]:
+    """Start processes where there are cores, memory and work for them; they end with the context.
+
+    Args:
+        samples: number of embeddings.
+        width: their dimensions, or those of the widest baseline.
+        evaluators: number of evaluators that run side by side.
+        say: receives a line if a process ends by itself.
+    """
+    count = 0
+    # With --debug tracebacks are printed here.
+    if samples * evaluators >= MIN_WORK and not os.environ.get(DEBUG):
+        room = free_memory() // (PROCESS_BYTES + 8 * samples * width)
+        count = min(torch.get_num_threads() - 1, evaluators - 1, MAX_PROCESSES, room)
+    processes = EvaluatorProcesses([start_child(WORKER, 1) for _ in range(count)], say)
+    try:
+        yield processes
+    finally:
+        end_children(processes.children)
