@@ -762,6 +762,9 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(json_lines(folder, [{"a": 1}, {"a": "one"}]))
 
 
+AREA.refused_file("JSON lines whose first line is null", "its first line is no record", "a.jsonl", 'null\n{"a": 1}\n')
+
+
 AREA.refused_file("an empty file of JSON lines", "a.jsonl: empty file", "a.jsonl", b"")
 
 

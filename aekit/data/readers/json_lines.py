@@ -26,6 +26,8 @@ def read_json_lines(path: Path) -> pa.Table:
             raise DataError(f"{path}: empty file")
         if content.lstrip()[:1] == b"[":
             return _from_list(path, json.loads(content))
+        if content.lstrip()[:1] != b"{":  # Arrow ends the process where the first record is null
+            raise DataError(f"{path}: its first line is no record; expected {{...}} with named values")
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
         table = pa.json.read_json(io.BytesIO(content), options)
         table.validate(full=True)  # before text that is not UTF-8 is used
