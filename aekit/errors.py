@@ -44,6 +44,25 @@ def printable(value: object, longest: int = SHOWN, *, keep: str = "") -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
+_STEERING = re.compile(r"[^\n\t -~]")
+
+
+def terminal_text(text: str, keep: str = "\n\t") -> str:
+    """Return a text with escapes instead of the control characters that names from data may hold, which would steer a terminal.
+
+    Args:
+        text: the text, of any length.
+        keep: control characters that are left as they are; "" in a name that must not break the line.
+
+    Examples:
+        >>> terminal_text("id\\tlabel\\n7\\t\\x1b[2J")
+        'id\\tlabel\\n7\\t\\\\x1b[2J'
+    """
+    if not _STEERING.search(text) and all(letter in keep or letter not in text for letter in "\n\t"):
+        return text
+    return printable(text, 10 * len(text), keep=keep)  # an escape has at most 10 characters
+
+
 _NAMES_OF_COPIES: dict[str, str] = {}
 
 

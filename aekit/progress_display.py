@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aekit.errors import RecipeError, printable
+from aekit.errors import RecipeError, terminal_text
 from aekit.progress import SILENT, Progress, Task
 
 LINE_SECONDS = 10.0
@@ -65,11 +65,6 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def terminal_text(text: str) -> str:
-    """Return lines without the control characters that names from data may hold, which would steer a terminal."""
-    return printable(text, len(text), keep="\n\t")
-
-
 class Lines(Progress):
     """Print plain lines on standard error, for logs and pipes."""
 
@@ -95,7 +90,7 @@ class _Line(Task):
         self.done, self.note = self.done + units, note
         if time.monotonic() - self.shown >= LINE_SECONDS:
             self.shown = time.monotonic()
-            print(self.text(), file=sys.stderr, flush=True)
+            print(terminal_text(self.text()), file=sys.stderr, flush=True)
 
     def text(self) -> str:
         seconds = time.monotonic() - self.started

@@ -27,7 +27,7 @@ from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.clusterers import choose_kmeans, order_by_size
 from aekit.evaluation.labels import TARGET_DESCRIPTIONS, make_targets
 from aekit.io.remote import optional_folder
-from aekit.io.text_table import format_columns
+from aekit.io.text_table import format_columns, format_names
 from aekit.nn.low_rank import project_to_span
 from aekit.progress_display import ProgressOption, open_progress
 
@@ -100,7 +100,7 @@ class Curation(AnalysisResult):
         )
 
     def details(self) -> list[str]:
-        first = ", ".join(self.selected_ids[:SHOWN])
+        first = format_names(self.selected_ids[:SHOWN])
         more = ", ..." if len(self.selected) > SHOWN else ""
         return [f"selected: {first}{more}", format_columns(self.rows()[:SHOWN])]
 

@@ -24,7 +24,7 @@ from aekit.evaluation.clusterers import fit_kmeans
 from aekit.evaluation.neighbors import nearest_neighbors, nearest_other_neighbors, to_distances
 from aekit.evaluation.splits import groups_from_ids
 from aekit.io.remote import is_artifact, optional_folder
-from aekit.io.text_table import format_columns
+from aekit.io.text_table import format_columns, format_names
 from aekit.progress import Progress
 from aekit.progress_display import ProgressOption, open_progress
 
@@ -98,7 +98,7 @@ class Drift(AnalysisResult):
     def details(self) -> list[str]:
         if not self.has_drifted:
             return []
-        different = f"most different samples: {', '.join(self.ids[:SHOWN])}"
+        different = f"most different samples: {format_names(self.ids[:SHOWN])}"
         return [format_columns(self.clusters[:SHOWN]), format_columns(self.rows()), different]
 
     def table(self) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 import click
 
-from aekit.errors import OutputError
+from aekit.errors import OutputError, terminal_text
 from aekit.io.atomic import write_failure
 
 READER_LEFT = 141
@@ -72,7 +72,14 @@ class _Output(io.RawIOBase):
         return os.isatty(self.number)
 
 
-class _Ascii(io.TextIOWrapper):
+class _Text(io.TextIOWrapper):
+    """Text, on standard output without what would steer a terminal; bars steer standard error."""
+
+    def write(self, text: str) -> int:
+        return super().write(terminal_text(text) if self.fileno() == 1 else text)
+
+
+class _Ascii(_Text):
     """Text in ASCII that does not say so, because click would write UTF-8 to it."""
 
     def write(self, text: str) -> int:
@@ -82,9 +89,7 @@ class _Ascii(io.TextIOWrapper):
 def _text(output: _Output, encoding: str | None) -> TextIO:
     """Return a stream of text that writes characters that the encoding lacks, and bytes that are not UTF-8, as escapes."""
     name = encoding or "utf-8"
-    kind, name = (
-        (_Ascii, "latin-1") if name.lower() in ("ascii", "us-ascii", "ansi_x3.4-1968") else (io.TextIOWrapper, name)
-    )
+    kind, name = (_Ascii, "latin-1") if name.lower() in ("ascii", "us-ascii", "ansi_x3.4-1968") else (_Text, name)
     return kind(
         io.BufferedWriter(output), name, "backslashreplace", line_buffering=output.number == 2 or output.isatty()
     )

@@ -12,6 +12,7 @@ from aekit.cli.options import batch_size_option, device_option, print_json, quie
 from aekit.io.atomic import atomic_file
 from aekit.io.csv_files import write_csv
 from aekit.io.remote import output_file
+from aekit.io.text_table import format_cell
 from aekit.progress import Progress
 
 Row = tuple[str, Any, float]
@@ -55,6 +56,6 @@ def classify(
         for name, label, probability in rows():
             print_json({"id": name, "label": label, "probability": probability}, indent=None)
     else:
-        width = max(len(str(label)) for label in classifier.classes)
+        width = max(len(format_cell(str(label))) for label in classifier.classes)
         for name, label, probability in rows():
-            click.echo(f"{probability:6.4f}  {label!s:{width}}  {name}")
+            click.echo(f"{probability:6.4f}  {format_cell(str(label)):{width}}  {format_cell(name)}")

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import click
 
-from aekit.errors import OutputError
+from aekit.errors import OutputError, terminal_text
 from aekit.progress import Progress
-from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines, terminal_text
+from aekit.progress_display import Bars as LibraryBars, Lines as LibraryLines
 
 
 def console_progress(quiet: bool) -> Progress:

@@ -10,6 +10,7 @@ import click
 
 import aekit
 from aekit.cli.options import quiet_option, set_option, source_options
+from aekit.io.text_table import format_cell
 from aekit.progress import Progress
 
 if TYPE_CHECKING:
@@ -78,11 +79,12 @@ def _as_text(description: dict[str, Any]) -> str:
     count = f"{description['samples']} {'sample' if description['samples'] == 1 else 'samples'}"
     kind = f"{description['kind']} {shape} {description['dtype']}"
     lines = [f"{count}, {description['usable']} usable: {kind}"]
-    lines += description["notes"]
+    lines += map(format_cell, description["notes"])
     for what in ("splits", "labels"):
         if description[what]:
-            lines.append(f"{what}: " + ", ".join(f"{name} {count:.12g}" for name, count in description[what].items()))
+            counts = (f"{format_cell(name)} {count:.12g}" for name, count in description[what].items())
+            lines.append(f"{what}: " + ", ".join(counts))
     skipped = list(description["skipped"].items())
-    lines += [f"skipped {name}: {reason}" for name, reason in skipped[:20]]
+    lines += [f"skipped {format_cell(name)}: {format_cell(reason)}" for name, reason in skipped[:20]]
     lines += [f"... and {len(skipped) - 20} more"] if len(skipped) > 20 else []
     return "\n".join(lines)

@@ -71,7 +71,10 @@ def without_results(progress: Progress, as_json: bool) -> Progress:
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON, in plain ASCII where standard output is not UTF-8."""
     encoding = str(getattr(sys.stdout, "encoding", None)).lower()
-    click.echo(json.dumps(value, indent=indent, ensure_ascii="utf" not in encoding, default=str))
+    text = json.dumps(value, indent=indent, ensure_ascii="utf" not in encoding, default=str)
+    if not text.isascii():  # what no terminal shows, in the escapes of JSON
+        text = "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    click.echo(text)
 
 
 def print_analysis(result: Any, out: str, tables: str, as_json: bool) -> None:

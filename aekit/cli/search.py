@@ -11,6 +11,7 @@ from aekit.cli.options import device_option, print_json, quiet_option, set_optio
 from aekit.errors import DataError
 from aekit.io.atomic import write_text
 from aekit.io.remote import output_file
+from aekit.io.text_table import format_cell
 from aekit.progress import Progress, warn
 
 
@@ -75,11 +76,11 @@ def search(
 
 def _as_table(hits: list[dict[str, Any]]) -> str:
     lines, query = [], None
-    width = max((len(hit["id"]) for hit in hits), default=0)
+    width = max((len(format_cell(hit["id"])) for hit in hits), default=0)
     for hit in hits:
         if hit["query"] != query:
             query = hit["query"]
-            lines.append(query)
-        label = f"  {hit['label']}" if hit.get("label") is not None else ""
-        lines.append(f"{hit['rank']:4}  {hit['score']:8.4f}  {hit['id']:{width}}{label}".rstrip())
+            lines.append(format_cell(query))
+        label = f"  {format_cell(str(hit['label']))}" if hit.get("label") is not None else ""
+        lines.append(f"{hit['rank']:4}  {hit['score']:8.4f}  {format_cell(hit['id']):{width}}{label}".rstrip())
     return "\n".join(lines)

@@ -42,12 +42,14 @@ def reading(path: str | Path, complaint: str = "damaged") -> Iterator[None]:
         yield
     except AekitError:
         raise
-    except Exception as error:  # a damaged file can make a library raise anything
+    except BaseException as error:  # a damaged file can make a library raise anything
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # what code in Rust raises
+            raise
         print_traceback(error)
         raise DataError(f"{path}: {reason_of(error, complaint)}") from None
 
 
-def reason_of(error: Exception, complaint: str = "damaged") -> str:
+def reason_of(error: BaseException, complaint: str = "damaged") -> str:
     """Say in a line why a file cannot be read."""
     if isinstance(error, OSError) and error.errno and error.strerror and os.strerror(error.errno) == error.strerror:
         return f"cannot be read ({error.strerror})"

@@ -283,6 +283,21 @@ def _remove_tree(lock: Path) -> bool:
         return existed
 
 
+def names_to_copy(folder: Path) -> list[str]:
+    """Return the names of the files below a folder that somebody else may have made.
+
+    Raises:
+        DataError: a link in it leads to another place, whose content would be copied, and so be published.
+    """
+    root = folder.resolve()
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not (path.is_file() and root in path.resolve().parents):
+            raise DataError(
+                f"{path}: is a link to {os.readlink(path)}, and files are copied only; replace it by that, or remove it"
+            )
+    return relative_names(folder)
+
+
 def relative_names(folder: Path) -> list[str]:
     """Return the names of the files below a folder, without locks and temporary files."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith((".part", ".lock")))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aekit._arguments import checked_arguments
 from aekit.errors import DataError, OutputError
-from aekit.io._remote_cache import link_or_copy, relative_names
+from aekit.io._remote_cache import link_or_copy, names_to_copy
 from aekit.io._remote_files import RemotePlace
 from aekit.io.atomic import atomic_folder
 from aekit.io.hub import hub_folder, push_folder
@@ -43,7 +43,7 @@ def copy(
         number of files in the folder.
 
     Raises:
-        DataError: there is no such folder, or it cannot be read.
+        DataError: there is no such folder, it cannot be read, or a link in it leads to another place.
         OutputError: something else is at `target`, or it cannot be written.
 
     Examples:
@@ -62,7 +62,7 @@ def copy(
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "no such folder"
         raise DataError(f"{folder}: {kind}; expected a folder to copy")
-    names = relative_names(folder)
+    names = names_to_copy(folder)
     if not is_remote(target):
         with atomic_folder(Path(target)) as part:
             for name in names:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aekit.errors import OutputError
-from aekit.io._remote_cache import relative_names
+from aekit.io._remote_cache import names_to_copy
 from aekit.io._remote_files import RemotePlace, error_status
 from aekit.progress import Progress
 
@@ -110,7 +110,7 @@ def push_folder(
         progress.say(f"{place.shown}: {len(changed)} of {len(contents)} files in commit {after[:12]}{history}")
     else:
         progress.say(f"{place.shown}: is up to date")
-    return len(relative_names(folder))
+    return len(names_to_copy(folder))
 
 
 def _contents(folder: Path, shown: str) -> dict[str, str | bytes]:
@@ -118,11 +118,11 @@ def _contents(folder: Path, shown: str) -> dict[str, str | bytes]:
 
     A run has the card of its encoder.
     """
-    contents: dict[str, str | bytes] = {name: str(folder / name) for name in relative_names(folder)}
+    contents: dict[str, str | bytes] = {name: str(folder / name) for name in names_to_copy(folder)}
     card = next((folder / name for name in (CARD, f"encoder/{CARD}") if name in contents), None)
     if card is not None:
-        text = card.read_text("utf-8").replace(LOCAL_PLACE, f'aekit.load("{shown.rstrip("/")}")')
-        contents[CARD] = text.encode()
+        place = f'aekit.load("{shown.rstrip("/")}")'
+        contents[CARD] = card.read_bytes().replace(LOCAL_PLACE.encode(), place.encode("utf-8", "surrogateescape"))
     return contents
 
 

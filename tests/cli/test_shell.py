@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from commands import Command
 
@@ -82,11 +84,42 @@ def test_bytes_that_are_not_text_are_escaped() -> None:
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_json_is_valid_in_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    value = {"ids": ["é", "中", "😀", "caf\udce9"]}
+    value = {"ids": ["é", "中", "😀", "caf\udce9", "\x9b2J", "\u202eab", "\U000e0041"]}
     reading, writing = os.pipe()
     monkeypatch.setattr(sys, "stdout", _streams._text(_streams._Output(writing, raises=True), encoding))
     print_json(value)
-    assert json.loads(os.read(reading, 1000).decode(encoding)) == value
+    text = os.read(reading, 1000).decode(encoding)
+    assert json.loads(text) == value and text.replace("\n", "").isprintable()
+
+
+def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    labels = ["red\x1b[31m", "title\x1b]0;t\x07", "c1\x9b2J", "bidi\u202eab", "line\nerror: no"]
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    table = {"id": [f"{row}{labels[row % 5]}" for row in range(20)], "label": labels * 4}
+    pq.write_table(pa.table(table | {str(i): rows[:, i] for i in range(4)}), tmp_path / "d.parquet")
+    aekit.fit(tmp_path / "d.parquet", dim=2, out=tmp_path / "run", epochs=1, evaluators=["knn"])
+    aekit.embed(tmp_path / "run", tmp_path / "d.parquet", out=tmp_path / "emb")
+    aekit.build_index(tmp_path / "emb", tmp_path / "idx")
+    lines = "data d.parquet", "search idx $'id:0red\\x1b[31m' -k 9", "curate emb -o cur -n 9", "label-errors emb -o err"
+    command = "\n".join(f"aekit {line} || exit 1" for line in lines)
+    code, output, _ = shell(f"cd {quoted(str(tmp_path))}; {command}")
+    assert code == 0
+    assert all(line.isprintable() for line in output.decode().splitlines()) and b"\nerror: no" not in output
+    assert rb"line\nerror: no" in output and rb"c1\x9b2J" in output and rb"bidi\u202eab" in output
+
+
+def test_standard_output_is_text_and_bars_steer_standard_error() -> None:
+    raw, escaped = "a\x1b[31m\tb\n\x9b \u202e \U000e0041\n", "a\\x1b[31m\tb\n\\x9b \\u202e \\U000e0041\n"
+    for number, expected in ((1, escaped), (2, raw)):
+        kept, (reading, writing) = os.dup(number), os.pipe()
+        try:
+            os.dup2(writing, number)
+            stream = _streams._text(_streams._Output(number, raises=True), "utf-8")
+            stream.write(raw)
+            stream.flush()
+        finally:
+            os.dup2(kept, number)
+        assert os.read(reading, 1000).decode() == expected
 
 
 def test_a_pipe_that_does_not_block_is_waited_for() -> None:

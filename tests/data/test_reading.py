@@ -28,6 +28,12 @@ def test_whatever_is_raised_becomes_a_line_and_our_errors_pass() -> None:
         raise KeyboardInterrupt
 
 
+def test_what_code_in_rust_raises_becomes_a_line() -> None:
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(DataError, match=r"^x.lance: damaged \(range end index 9 out of range\)$"), reading("x.lance"):
+        raise panic("range end index 9 out of range")
+
+
 def test_a_file_that_may_not_be_read_is_not_called_missing() -> None:
     assert reason_of(PermissionError(13, "Permission denied", "x")) == "cannot be read (Permission denied)"
     assert reason_of(FileNotFoundError(2, "No such file or directory")) == "cannot be read (No such file or directory)"

@@ -50,6 +50,20 @@ def test_workbook_is_the_csv_file_of_its_cells(tmp_path: Path) -> None:
     assert read_table(book).equals(read_table(text))
 
 
+@pytest.mark.parametrize("number", ["2000000000", "1" + "0" * 30])
+def test_a_row_with_an_impossible_number_is_refused(number: str, tmp_path: Path) -> None:
+    write_book(tmp_path / "a.xlsx", log=[HEADER, *rows_of(3)])
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as book, zipfile.ZipFile(tmp_path / "b.xlsx", "w") as changed:
+        for name in book.namelist():
+            content = book.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                content = content.replace(b'<row r="4"', f'<row r="{number}"'.encode())
+                assert number.encode() in content
+            changed.writestr(name, content)
+    with pytest.raises(DataError, match=r"sheet 'log' has more than 1,048,576 rows"):
+        aekit.open_data(str(tmp_path / "b.xlsx"))
+
+
 def test_empty_rows_and_columns_around_the_table_are_left_out(tmp_path: Path) -> None:
     rows: list[list[Any]] = [
         [],

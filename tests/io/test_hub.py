@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,33 @@ def test_copy_pushes_a_run_with_the_card_of_its_encoder(hub: Hub, run: Path, com
     assert model(hub).private and model(hub).messages[1:] == ["A run"]
     assert b'aekit.load("hf://user/model")' in files["README.md"] and "encoder/encoder.json" in files
     assert aekit.load("hf://user/model").digest == aekit.load(run).digest
+
+
+@pytest.mark.parametrize("target", ["copy", "memory://bucket/links", "hf://user/links"])
+def test_a_link_to_another_place_is_not_copied(
+    hub: Hub, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("of the user")
+    for place in ("../secret/key", "../secret", "../missing"):
+        (folder / "notes").symlink_to(place)
+        with pytest.raises(DataError, match=rf"notes: is a link to {place}, and files are copied only"):
+            aekit.copy(folder, target)
+        (folder / "notes").unlink()
+    assert not (tmp_path / "copy").exists() and "models/user/links" not in hub.repositories
+    (folder / "README.md").write_text("café", "utf-8")
+    (folder / "card.md").symlink_to("README.md")
+    aekit.copy(folder, target)
+    if target == "copy":
+        assert (tmp_path / "copy" / "card.md").read_text("utf-8") == "café" and not (
+            tmp_path / "copy/card.md"
+        ).is_symlink()
+    elif target.startswith("hf"):
+        repository = hub.repositories["models/user/links"]
+        assert repository.commits[repository.branches["main"]]["README.md"].decode() == "café"
 
 
 def test_the_command_reads_the_endpoint_and_the_token_of_the_environment(hub: Hub, run: Path, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from safetensors.torch import load_file
 import aekit
 from aekit.cli import main
 from aekit.encoder import parquet_store
+from aekit.workflows.tuning import _budget
 
 KILLED, PATIENCE = 99, 120
 """The exit code of a child that killed itself, and the seconds after which a child counts as stuck."""
@@ -44,6 +45,12 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.truncate"}
 PART_BYTES = 100
 """Size of a part of embeddings: a few samples, so that a kill falls between parts."""
+
+
+def clock_of_this_process() -> Callable[[], float]:
+    """Return a clock that stands still while other processes have the machine, so that a search has its time."""
+    begun = time.monotonic()
+    return lambda: begun + time.process_time()
 
 
 def begin(
@@ -75,6 +82,7 @@ def begin(
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         parquet_store.PART_BYTES = PART_BYTES
+        _budget.now = clock_of_this_process()
         sys.argv = ["aekit", *arguments]
         sys.addaudithook(watch)
         if before:
@@ -110,6 +118,7 @@ def run_and_kill(arguments: list[str], log: Path, place: Path, seconds: float) -
     return end(child, reading)[0]
 
 
+FAST_SEARCH = ["--set", "train.precision=fp32", "--set", "train.batch_size=64", "--set", "encoder.dim=4"]
 FAST = ["--set", "train.epochs=2", "--set", "train.precision=fp32", "--set", "train.checkpoint_seconds=0", "-q"]
 
 
@@ -123,6 +132,9 @@ def prepare(place: Path) -> None:
     changed = np.where(np.arange(60)[:, None] % 10 == 5, rows + 1, rows)
     np.savez(place / "changed.npz", x=np.concatenate([changed, rows[:7] + 1]), y=np.repeat([0, 1], [30, 37]))
     np.savez(place / "fewer.npz", x=changed[:45], y=np.repeat([0, 1], [30, 15]))
+    blobs = rng.normal(size=(120, 6)).astype(np.float32)
+    blobs[60:] += 3
+    np.savez(place / "blobs.npz", x=blobs, y=np.repeat([0, 1], 60))
     recipe = f'[data]\nsource = "{place}/data.npz"\n[encoder]\ndim = 2\n[evaluate]\nevaluators = ["knn"]\n'
     (place / "recipe.toml").write_text(recipe)
 
@@ -170,6 +182,8 @@ def commands(place: Path) -> dict[str, tuple[list[str], list[str]]]:
         "duplicates": ["duplicates", embeddings, *out, "-q"],
         "drift": ["drift", embeddings, str(place / "grown"), *out, "--permutations", "20", "-q"],
         "label-errors": ["label-errors", embeddings, *out, "-q"],
+        "copy": ["copy", run_folder, out[1], "-q"],
+        "tune": ["tune", str(place / "blobs.npz"), *out, "--minutes", "0.15", *FAST_SEARCH, "-q"],
     }
     return {
         "fit": (fit, fit + resume),
@@ -215,8 +229,28 @@ class Vectors:
         )
 
 
+def whole_search(folder: Path) -> dict[str, Any]:
+    """Return what must be equal in two searches for a recipe, whose candidates depend on the time."""
+    state = json.loads((folder / "tune.json").read_bytes())
+    numbers = [candidate["number"] for candidate in state["result"].get("candidates", [])]
+    if not numbers:
+        return {"finished": False}
+    winner = folder / "best"
+    winner = winner if winner.exists() else folder / "default"
+    return {
+        "files": {"tune.json", "journal.log", "best.toml", "default"} - {path.name for path in folder.iterdir()},
+        "finished": True,
+        "candidates": numbers == list(range(len(numbers))),
+        "encoder": aekit.load(winner).spec.to_dict(),  # all weights have the digests of the manifest
+        "evaluation": (winner / "results.json").exists(),
+        "temporary": sorted(path.name for path in folder.rglob("*.part")),
+    }
+
+
 def contents(folder: Path) -> dict[str, Any]:
     """Return name -> what must be equal in two results: values of weights, rows, and digests of other files."""
+    if (folder / "it" / "tune.json").exists():
+        return whole_search(folder / "it")
     kept, parts = dict[str, Any](), []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.name.startswith("part-") and path.suffix == ".parquet":

@@ -164,13 +164,14 @@ long tests too, and `python tests/reliability/all.py` every suite in full, after
 """
 
 
-def record(suite: str, figures: list[Figure], order: Sequence[str] = ()) -> None:
+def record(suite: str, figures: list[Figure], order: Sequence[str] = (), **more: Any) -> None:
     """Keep the figures of a suite, with the command that gave them, the version and the date.
 
     Args:
         suite: the suite.
         figures: the rows of its table.
         order: what it attacks, where a run may attack a part of that: the rows of the others stay.
+        **more: what else a later run of the suite reads.
     """
     FOLDER.mkdir(exist_ok=True)
     path, script = FOLDER / f"{suite}.json", Path(sys.argv[0]).resolve()
@@ -183,7 +184,7 @@ def record(suite: str, figures: list[Figure], order: Sequence[str] = ()) -> None
         rows.sort(key=lambda row: order.index(row["what"]))
     command = shlex.join(["python", f"tests/reliability/{script.name}", *arguments])
     about = {"command": command, "aekit": __version__, "date": datetime.date.today().isoformat()}
-    path.write_text(json.dumps(about | {"figures": rows}, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(json.dumps(about | {"figures": rows} | more, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def page() -> str:

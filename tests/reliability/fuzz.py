@@ -1,18 +1,25 @@
 """Read mutated files, and count those that were opened, refused in one line, or neither.
 
 ``python tests/reliability/fuzz.py READER|all --inputs 100000`` fuzzes; files that cost a traceback, a crash or a hang are kept in
-``--keep FOLDER``. Each worker is a child that is forked before anything runs, with limits of memory and time; where it crashes,
-the next one goes on. Readers in Python are fuzzed by coverage too, if atheris is installed.
+``--keep FOLDER``. Readers take turns of ``--turn`` seconds, in ``--jobs`` processes, until each has had its inputs or
+``--minutes`` are over; a later run of the same code goes on where this one stopped, and its figures add up. Each worker is a
+child that is forked before anything runs, with limits of memory and time; where it crashes, the next one goes on. Readers in
+Python are fuzzed by coverage too, if atheris is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import faulthandler
+import gc
+import hashlib
+import importlib
 import importlib.util
 import json
 import mmap
+import multiprocessing
 import os
 import random
 import resource
@@ -31,6 +38,24 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = Path(__file__).parents[2]
+LATE = (
+    *(
+        "PIL.Image",
+        "av",
+        "h5py",
+        "pyarrow.compute",
+        "pyarrow.csv",
+        "pyarrow.json",
+        "pyarrow.parquet",
+        "scipy.io",
+        "scipy.sparse",
+    ),
+    *("soundfile", "tifffile", "zarr"),
+)
+"""Modules that readers import late: a worker that need not has more time for files."""
+BATCH = 5000
+"""Files that a worker is given; then a new one begins, so that what they leave in memory does not add up."""
 SECONDS, PATIENCE, MEMORY = 10, 60, 3 << 30
 """Seconds of work that a file may take, seconds in all, as machines are busy, and memory that a worker may take in addition to
 what it starts with."""
@@ -147,8 +172,11 @@ def try_one(name: str, path: Path, content: bytes, outcomes: Outcomes) -> None:
 
     from aekit.errors import AekitError
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    try:
+        path.write_bytes(content)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         READERS[name].use(path)
@@ -170,6 +198,19 @@ def try_one(name: str, path: Path, content: bytes, outcomes: Outcomes) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
+def import_readers() -> None:
+    """Import the code of readers, without running it, as threads do not survive a fork."""
+    from aekit.errors import PluginError
+    from aekit.registry.discovery import registry
+
+    for plugin in registry().by_kind("source"):
+        with contextlib.suppress(PluginError):
+            plugin.load()
+    for module in LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+
+
 def limit_this_process() -> None:
     """Limit memory, be quiet, and stop a file that takes too long."""
 
@@ -186,14 +227,29 @@ def limit_this_process() -> None:
     os.dup2(quiet, 2)
     warnings.simplefilter("ignore")
     faulthandler.disable()
+    gc.freeze()  # what was imported is not looked through again and again
+
+
+def past_findings(name: str) -> list[bytes]:
+    """Return what once went wrong with a reader."""
+    from reliability.fuzz_readers import CORPUS
+
+    return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
 
 
 def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -> Outcomes:
-    """Mutate the small files of a reader; number 0 is unchanged, and what once went wrong comes first."""
-    from reliability.fuzz_readers import CORPUS, READERS, prepare
+    """Give a reader files: those that once went wrong, one of its small files unchanged, then mutated ones.
 
-    reader, outcomes = READERS[name], Outcomes()
-    past = [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
+    Args:
+        name: the reader.
+        inputs: number of files.
+        seconds: most seconds.
+        folder: folder for the files.
+        first: number of the first file, for those of another turn.
+    """
+    from reliability.fuzz_readers import READERS, prepare
+
+    reader, outcomes, past = READERS[name], Outcomes(), past_findings(name)
     seeds, end = reader.seeds(), time.monotonic() + seconds
     path = prepare(reader, folder / "fuzzed")
     shared = mmap.mmap(-1, 16)  # number of the file, for the case that a worker crashes
@@ -201,19 +257,19 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -
     def content(number: int) -> bytes:
         if number < len(past):
             return past[number]
-        rng = random.Random(f"{name} {first + number}")
+        rng = random.Random(f"{name} {number - len(past)}")
         chosen = rng.choice(seeds)
         return mutate(chosen, rng, reader.is_text) if number > len(past) else chosen
 
     result = folder / "result.json"
-    done, total = 0, inputs + len(past)
-    while done < total and time.monotonic() < end:
+    done, stop = first, first + inputs
+    while done < stop and time.monotonic() < end:
         result.unlink(missing_ok=True)
         worker = os.fork()
         if not worker:
             part = Outcomes()
             limit_this_process()
-            while done < total and part.tried < 2000 and time.monotonic() < end:
+            while done < stop and part.tried < BATCH and time.monotonic() < end:
                 shared[:8] = struct.pack("<q", done)
                 try_one(name, path, content(done), part)
                 done += 1
@@ -247,13 +303,24 @@ def _wait(worker: int, shared: mmap.mmap) -> int | str:
         time.sleep(0.02)
 
 
-def guided(name: str, inputs: int, seconds: float, folder: Path) -> Outcomes:
-    """Fuzz a reader in Python by the branches that a file reaches, in a process of its own."""
-    result, corpus = folder / "guided.json", folder / "corpus"
-    shutil.rmtree(corpus, ignore_errors=True)
-    corpus.mkdir(parents=True)
+def guided(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -> Outcomes:
+    """Fuzz a reader in Python by the branches that a file reaches, in a process of its own; later turns go on from its corpus."""
+    result, corpus = folder / "guided.json", folder / "corpus" / name
+    if not first:
+        shutil.rmtree(corpus, ignore_errors=True)
+    corpus.mkdir(parents=True, exist_ok=True)
     result.unlink(missing_ok=True)
-    arguments = [sys.executable, __file__, name, "--guided", str(folder), "--inputs", str(inputs)]
+    arguments = [
+        sys.executable,
+        __file__,
+        name,
+        "--guided",
+        str(folder),
+        "--inputs",
+        str(inputs),
+        "--first",
+        str(first),
+    ]
     environment = os.environ | {"PYTHONHASHSEED": "0"}
     done = subprocess.run(
         [*arguments, "--seconds", str(seconds)], capture_output=True, text=True, errors="replace", env=environment
@@ -266,7 +333,7 @@ def guided(name: str, inputs: int, seconds: float, folder: Path) -> Outcomes:
     return outcomes
 
 
-def run_guided(name: str, inputs: int, seconds: float, folder: Path) -> None:
+def run_guided(name: str, inputs: int, seconds: float, folder: Path, first: int) -> None:
     """Run atheris, which ends this process; called by `guided`."""
     import atheris
 
@@ -274,9 +341,9 @@ def run_guided(name: str, inputs: int, seconds: float, folder: Path) -> None:
         include=["aekit.data.readers", "aekit.registry.overrides", "aekit.training.recipe"]
     ):
         from reliability.fuzz_readers import READERS, prepare
-    reader, outcomes = READERS[name], Outcomes()
+    reader, outcomes, corpus = READERS[name], Outcomes(), folder / "corpus" / name
     for number, seed in enumerate(reader.seeds()):
-        (folder / "corpus" / str(number)).write_bytes(seed)
+        (corpus / str(number)).write_bytes(seed)
     path, result, last = prepare(reader, folder / "fuzzed"), folder / "guided.json", folder / "last"
     limit_this_process()
 
@@ -286,10 +353,85 @@ def run_guided(name: str, inputs: int, seconds: float, folder: Path) -> None:
         if outcomes.tried % 100 == 0:
             outcomes.write(result)
 
-    limits = [f"-runs={inputs}", f"-max_total_time={int(seconds)}", "-max_len=4096", "-rss_limit_mb=0", "-timeout=60"]
-    atheris.Setup([sys.argv[0], f"-artifact_prefix={folder}/", *limits, str(folder / "corpus")], one)
+    limits = [f"-runs={inputs}", f"-max_total_time={max(1, int(seconds))}", "-max_len=4096", "-rss_limit_mb=0"]
+    limits += ["-timeout=60", f"-seed={first + 1}"]
+    atheris.Setup([sys.argv[0], f"-artifact_prefix={folder}/", *limits, str(corpus)], one)
     atexit.register(outcomes.write, result)
     atheris.Fuzz()
+
+
+WAYS = {"mutated": fuzz, "mutated, guided by coverage": guided}
+
+
+@dataclass
+class Turns:
+    """What a reader has had in one way of fuzzing.
+
+    Attributes:
+        code: digest of the code that read the files.
+        next: number of the next file.
+        outcomes: what became of them.
+    """
+
+    code: str
+    next: int = 0
+    outcomes: Outcomes = field(default_factory=Outcomes)
+
+
+def code_digest() -> str:
+    """Return a digest of the code of aekit and its plugins: figures of the same code add up."""
+    digest = hashlib.sha256()
+    for path in sorted(path for name in ("aekit", "plugins") for path in (ROOT / name).rglob("*.py")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def take_turns(jobs: int, inputs: int, turn: float, end: float, kept: dict[tuple[str, str], Turns], told: Any) -> None:
+    """Let readers take turns in several processes, until each has had its inputs or the time is over.
+
+    Args:
+        jobs: number of processes.
+        inputs: files of each reader, beside those that once went wrong.
+        turn: seconds of a turn.
+        end: when the time is over, of `time.monotonic`.
+        kept: (reader, way) -> what it has had; grows.
+        told: called with the reader, the way, the outcomes and the seconds of each turn.
+    """
+    context = multiprocessing.get_context("fork")
+    asked, answered = context.SimpleQueue(), context.SimpleQueue()
+
+    def work(folder: Path) -> None:
+        folder.mkdir()
+        while (task := asked.get()) is not None:
+            name, how, first, left = task
+            start = time.monotonic()
+            outcomes = WAYS[how](name, left, max(0.0, min(turn, end - start)), folder, first)
+            answered.put((name, how, outcomes.to_json(), time.monotonic() - start))
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        workers = [context.Process(target=work, args=(Path(folder) / str(number),)) for number in range(jobs)]
+        for worker in workers:
+            worker.start()
+        waiting, running = list(kept), 0
+        while waiting or running:
+            while waiting and running < jobs:
+                name, how = waiting.pop(0)
+                left = inputs + (len(past_findings(name)) if how == "mutated" else 0) - kept[name, how].next
+                if left > 0 and time.monotonic() < end:
+                    asked.put((name, how, kept[name, how].next, left))
+                    running += 1
+            if running:
+                name, how, text, seconds = answered.get()
+                running -= 1
+                outcomes = Outcomes.from_json(text)
+                kept[name, how].outcomes.add(outcomes)
+                kept[name, how].next += outcomes.tried
+                waiting.append((name, how))
+                told(name, how, outcomes, seconds)
+        for _ in workers:
+            asked.put(None)
+        for worker in workers:
+            worker.join()
 
 
 def report(name: str, outcomes: Outcomes, seconds: float) -> None:
@@ -311,42 +453,75 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reader", help="a reader, several with commas between, or all")
     parser.add_argument("--inputs", type=int, default=2000, help="files of each reader")
-    parser.add_argument("--seconds", type=float, default=1e9, help="most seconds of each reader")
-    parser.add_argument("--first", type=int, default=0, help="number of the first mutation")
+    parser.add_argument("--minutes", type=float, default=1e6, help="most minutes of all readers")
+    parser.add_argument("--turn", type=float, default=1e6, help="seconds of a reader's turn")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes")
     parser.add_argument("--keep", type=Path, help="folder for a file of each kind of failure")
     parser.add_argument("--plain", action="store_true", help="leave out what coverage guides")
     parser.add_argument("--no-record", action="store_true", help="leave the figures as they are")
-    parser.add_argument("--guided", type=Path, help=argparse.SUPPRESS)
+    for hidden in ("--guided", "--seconds", "--first"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    os.environ |= {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "AEKIT_THREADS": "1"}
     if chosen.guided:
-        run_guided(chosen.reader, chosen.inputs, chosen.seconds, chosen.guided)
-    from reliability.figures import Figure, record
+        run_guided(chosen.reader, chosen.inputs, float(chosen.seconds), Path(chosen.guided), int(chosen.first))
     from reliability.fuzz_readers import READERS
 
     names = list(READERS) if chosen.reader == "all" else chosen.reader.split(",")
     if unknown := set(names) - set(READERS):
         parser.error(f"no reader {', '.join(sorted(unknown))}; available: {', '.join(READERS)}")
-    has_atheris = importlib.util.find_spec("atheris") is not None
-    figures, totals = [], Counter[str]()
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-        for name in names:
-            ways: list[tuple[str, Any]] = [("mutated", lambda *a: fuzz(*a, chosen.first))]
-            if READERS[name].is_python and has_atheris and not chosen.plain:
-                ways.append(("mutated, guided by coverage", guided))
-            for how, run in ways:
-                start = time.monotonic()
-                outcomes = run(name, chosen.inputs, chosen.seconds, Path(folder))
-                report(name if how == "mutated" else f"{name} (guided)", outcomes, time.monotonic() - start)
-                if chosen.keep:
-                    keep(name, outcomes, chosen.keep)
-                note = f"{outcomes.opened:,} opened, {outcomes.refused:,} refused in one line"
-                figures.append(Figure(f"{name} files", how, outcomes.tried, outcomes.failed, note))
-                totals.update(tried=outcomes.tried, failed=outcomes.failed)
-    print(f"{totals['tried']} files, {totals['failed']} wrong")
+    has_atheris = importlib.util.find_spec("atheris") is not None and not chosen.plain
+    kept = {(name, how): Turns(code_digest()) for name in names for how in ways_of(READERS[name], has_atheris)}
     if not chosen.no_record:
-        record("fuzz", figures)
+        kept |= {key: turns for key, turns in read_kept().items() if key in kept and turns.code == kept[key].code}
+    import_readers()
+    totals = Counter[str]()
+
+    def told(name: str, how: str, outcomes: Outcomes, seconds: float) -> None:
+        report(name if how == "mutated" else f"{name} (guided)", outcomes, seconds)
+        totals.update(tried=outcomes.tried, failed=outcomes.failed)
+        if chosen.keep:
+            keep(name, outcomes, chosen.keep)
+        if not chosen.no_record:
+            record_all(read_kept() | kept)
+
+    take_turns(chosen.jobs, chosen.inputs, chosen.turn, time.monotonic() + 60 * chosen.minutes, kept, told)
+    print(f"{totals['tried']} files, {totals['failed']} wrong")
     sys.exit(bool(totals["failed"]))
+
+
+def ways_of(reader: Any, has_atheris: bool) -> list[str]:
+    """Return the ways in which a reader is fuzzed."""
+    return list(WAYS) if reader.is_python and has_atheris else list(WAYS)[:1]
+
+
+def read_kept() -> dict[tuple[str, str], Turns]:
+    """Return what readers have had, from the figures that are kept."""
+    from reliability.figures import FOLDER
+
+    path = FOLDER / "fuzz.json"
+    states = json.loads(path.read_text("utf-8")).get("states", []) if path.exists() else []
+    return {
+        (state["reader"], state["how"]): Turns(
+            state["code"], state["next"], Outcomes.from_json(json.dumps(state["outcomes"]))
+        )
+        for state in states
+    }
+
+
+def record_all(kept: dict[tuple[str, str], Turns]) -> None:
+    """Keep the figures of all readers, and where they go on."""
+    from reliability.figures import Figure, record
+    from reliability.fuzz_readers import READERS
+
+    figures, states = [], []
+    for (name, how), turns in sorted(kept.items(), key=lambda item: (list(READERS).index(item[0][0]), item[0][1])):
+        outcomes = turns.outcomes
+        note = f"{outcomes.opened:,} opened, {outcomes.refused:,} refused in one line"
+        figures.append(Figure(f"{name} files", how, outcomes.tried, outcomes.failed, note))
+        state = {"reader": name, "how": how, "code": turns.code, "next": turns.next}
+        states.append(state | {"outcomes": json.loads(outcomes.to_json())})
+    record("fuzz", figures, states=states)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import io
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 import tarfile
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +70,28 @@ def open_clips(path: Path) -> None:
     open_it(path, {"clips": {"frames": 2, "test": 0}}, "clips:")
 
 
+def open_patches(path: Path) -> None:
+    open_it(path, {"patches": {"size": 4}}, "patches:")
+
+
 def open_folder(path: Path) -> None:
     open_it(path.parent)
+
+
+def open_lance(path: Path, kind: str) -> None:
+    """Put a file into an otherwise valid data set, and open it."""
+    name = [name for name in lance_files() if name.startswith(kind)][-1]
+    shutil.copyfile(path, path.parent / name)
+    open_it(path.parent)
+
+
+def open_workbook(path: Path, part: str) -> None:
+    """Put a part into an otherwise valid workbook, and open it."""
+    book = path.with_name("x.xlsx")
+    with zipfile.ZipFile(book, "w") as archive:
+        for name, content in workbook_parts().items():
+            archive.writestr(name, path.read_bytes() if name == part else content)
+    open_it(book)
 
 
 def open_recipe(path: Path) -> None:
@@ -197,9 +224,43 @@ def zarr_folder(folder: Path) -> None:
     group.create_array("y", data=np.arange(6) % 2)
 
 
-def zarr_file(name: str) -> list[bytes]:
-    import tempfile
+def workbook() -> bytes:
+    import openpyxl
 
+    book = openpyxl.Workbook()
+    for row in (["id", "x", "when", "label"], ["a", 1.5, "2024-01-01", "u"], ["b", 2, None, "v"], ["c", 4, True, "u"]):
+        book.active.append(row)
+    book.create_sheet("other").append([1, "=A1"])
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+@cache
+def workbook_parts() -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(workbook())) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@cache
+def lance_files() -> dict[str, bytes]:
+    """Return the files of a Lance data set, which another process writes: Lance starts threads."""
+    table = "pa.table({'image': [image('PNG')] * 3, 'label': ['a', 'b', 'a']})"
+    code = f"import lance, sys; from reliability.fuzz_readers import image, pa; lance.write_dataset({table}, *sys.argv[1:])"
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "x.lance"
+        environment = {"PYTHONPATH": ":".join([str(Path(__file__).parents[1]), *sys.path])}
+        subprocess.run([sys.executable, "-c", code, str(place)], env=os.environ | environment, check=True)
+        return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def lance_folder(folder: Path) -> None:
+    for name, content in lance_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def zarr_file(name: str) -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         zarr_folder(Path(folder))
         return [(Path(folder) / name).read_bytes()]
@@ -297,6 +358,7 @@ def _readers() -> Iterator[tuple[str, Reader]]:
     yield "tiff-packed", Reader("x.tif", lambda: [image("TIFF", "RGB", compression="tiff_lzw")], open_it)
     yield "tiff-wide", Reader("x.tif", lambda: [wide_tiff(), wide_tiff(tile=(16, 16), compression="zlib")], open_it)
     floats = lambda: wav(3, 1, 32, struct.pack("<100f", *[0.1] * 100))  # noqa: E731
+    yield "patches", Reader("x.tif", lambda: [wide_tiff(), image("PNG"), image("JPEG")], open_patches)
     yield "wav", Reader("x.wav", lambda: [wav(), wav(bits=8), wav(channels=2), floats(), wav(bits=24)], open_recording)
     for kind in ("FLAC", "OGG", "AIFF", "AU", "MP3"):
         yield kind.lower(), Reader(f"x.{kind.lower()}", lambda kind=kind: [sound(kind)], open_recording)
@@ -320,6 +382,18 @@ def _readers() -> Iterator[tuple[str, Reader]]:
         seeds = lambda name=name: zarr_file(f"x/{name}")  # noqa: E731
         use = lambda path, place=place: open_it(path.parents[len(Path(place).parts) - 2])  # noqa: E731
         yield f"zarr-{name.partition('/')[0]}", Reader(place, seeds, use, name[0] == "z", False, zarr_folder)
+    if importlib.util.find_spec("openpyxl"):
+        yield "xlsx", Reader("x.xlsx", lambda: [workbook()], open_it)
+        for name in ("worksheets/sheet1", "workbook", "styles"):
+            part = f"xl/{name}.xml"
+            seeds = lambda part=part: [workbook_parts()[part]]  # noqa: E731
+            use = lambda path, part=part: open_workbook(path, part)  # noqa: E731
+            yield f"xlsx-{name.rpartition('/')[2]}", Reader("part.xml", seeds, use, True)
+    if importlib.util.find_spec("lance"):
+        for kind in ("_versions", "data"):
+            seeds = lambda kind=kind: [content for name, content in lance_files().items() if name.startswith(kind)][-1:]  # noqa: E731
+            use = lambda path, kind=kind: open_lance(path, kind)  # noqa: E731
+            yield f"lance-{kind.strip('_')}", Reader("x.lance/changed", seeds, use, folder=lance_folder)
     yield "tar", Reader("x.tar", lambda: [tar()], open_it)
     yield "tar.gz", Reader("x.tar.gz", lambda: [tar("w:gz")], open_it)
     yield "saved-dataset", Reader("saved/data.arrow", lambda: [arrow()], open_folder, folder=saved_folder)

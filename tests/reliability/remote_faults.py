@@ -5,6 +5,7 @@ Run as ``python tests/reliability/remote_faults.py FOLDER``; FOLDER is a new fol
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -38,8 +39,11 @@ class Trials:
         aekit.embed(self.encoder, self.data[:count], out=url)
 
     def index(self, url: str, count: int) -> None:
-        """Index the first vectors."""
-        aekit.build_index(aekit.Embeddings.from_array(self.expected[:count]), url)
+        """Index the embeddings of the first samples."""
+        local = self.folder / f"embeddings-{count}"
+        if not local.exists():
+            aekit.embed(self.encoder, self.data[:count], out=local)
+        aekit.build_index(local, url)
 
     def copy(self, url: str, count: int) -> None:
         """Copy a saved encoder."""
@@ -120,6 +124,7 @@ def sweep_all(folder: Path, step: int = 1, commands: Sequence[tuple[str, bool]] 
             import boto3
 
             boto3.client("s3").create_bucket(Bucket=BUCKET)
+            logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
             trials = Trials(storage, folder)
             for command, grows in commands:
                 tried, wrong, states = trials.sweep(command, grows, step)

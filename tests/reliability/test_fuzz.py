@@ -83,7 +83,7 @@ def use(path):
 fuzz.SECONDS, fuzz.PATIENCE = 1, 1
 fuzz_readers.CORPUS = Path(sys.argv[1])
 fuzz_readers.READERS["broken"] = fuzz_readers.Reader("x", lambda: [b"good"], use)
-print(sorted(fuzz.fuzz("broken", 1, 60, Path(sys.argv[1])).wrong))
+print(sorted(fuzz.fuzz("broken", 4, 60, Path(sys.argv[1])).wrong))
 """
 
 

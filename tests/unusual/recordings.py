@@ -253,6 +253,20 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.spec.shape == (1, 10) and runs(source) and len(encoder.embed(source)) == 12
 
 
+@AREA.refused("an empty array as a recording", "shape (0, 3): it holds no values; expected at least one step")
+def _(folder: Path, listener: Listener) -> None:
+    np.save(folder / "a.npy", np.zeros((0, 3)))
+    aekit.open_data(f"recordings:{folder / 'a.npy'}")
+
+
+@AREA.refused(
+    "frames without pixels as a clip", "uint8 of shape (100, 0, 5): expected frames (T, H, W) or (T, H, W, C)"
+)
+def _(folder: Path, listener: Listener) -> None:
+    np.save(folder / "a.npy", np.zeros((100, 0, 5), np.uint8))
+    aekit.open_data(f"clips:{folder / 'a.npy'}", {"clips": {"frames": 2}})
+
+
 @AREA.refused("a recording whose gaps leave no window", "no 10 steps without a gap")
 def _(folder: Path, listener: Listener) -> None:
     opened(

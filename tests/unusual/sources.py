@@ -864,6 +864,9 @@ AREA.refused_file(
 )
 
 
+AREA.refused_file("JSON lines whose first line is null", "its first line is no record", "a.jsonl", 'null\n{"a": 1}\n')
+
+
 AREA.refused_file("an empty file of JSON lines", "a.jsonl: empty file", "a.jsonl", b"")
 
 

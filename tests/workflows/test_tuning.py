@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
 from commands import Command, Said
+from resealing import reseal
 
 import aekit
 from aekit.data.spec import SampleSpec
@@ -168,6 +170,41 @@ def test_another_search_is_refused(search: Any, tmp_path: Path) -> None:
     (damaged / "tune.json").write_text("{")
     with pytest.raises(OutputError, match="is damaged"):
         again(data, damaged)
+
+
+def test_a_changed_search_is_refused(search: Any, tmp_path: Path) -> None:
+    data, runs, _ = search
+    folder = tmp_path / "runs"
+    shutil.copytree(runs, folder)
+    entries = json.loads((folder / "tune.json").read_text())
+    (folder / "tune.json").write_text(json.dumps(entries | {"spent": 0.0}))
+    with pytest.raises(OutputError, match=r"tune\.json: is damaged: its entries differ from its seal"):
+        again(data, folder)
+    for name, value in (("test", {"value": "x"}), ("counts", -1), ("candidates", [[]]), ("more_training", 0)):
+        reseal(folder / "tune.json", result=entries["result"] | {name: value})
+        with pytest.raises(OutputError, match=rf"tune\.json: is damaged: {name}.*choose another folder with -o"):
+            again(data, folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"settings": 3}, {"seconds_per_step": "x"}, {"dim": 1.5}, "intermediate", "operation"]
+)
+def test_a_changed_journal_is_refused(search: Any, tmp_path: Path, change: Any) -> None:
+    _, runs, _ = search
+    lines = [json.loads(line) for line in (runs / "journal.log").read_text().splitlines()]
+    for line in lines:
+        if change == "operation":
+            line["op_code"] = "x"
+        elif change == "intermediate" and "intermediate_value" in line:
+            line["intermediate_value"] = {}
+        elif isinstance(change, dict) and change.keys() & line.get("user_attr", {}).keys():
+            line["user_attr"] = change
+    space = Space(SampleSpec("vector", (8,), "float32"), {}, {}, reconstructs=False, seed=0)
+    shutil.copy(runs / "journal.log", tmp_path)
+    assert Study(tmp_path, space, 0).trials()
+    (tmp_path / "journal.log").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(OutputError, match=r"journal\.log: is damaged.*choose another folder with -o"):
+        Study(tmp_path, space, 0)
 
 
 def test_too_few_minutes_are_refused_with_the_number_needed(pets: Any, tmp_path: Path) -> None:

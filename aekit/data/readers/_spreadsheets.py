@@ -21,6 +21,8 @@ from aekit.io.memory import check_memory, read_limit, too_large
 SHEET_ENDINGS = (".xlsx", ".xlsm")
 FIRST_ROWS = 21
 """Rows that tell what a sheet holds: that of the names, and 20 below it."""
+MOST_ROWS = 1 << 20
+"""Rows of the largest sheet that spreadsheet programs write; a row may say that its number is far larger."""
 _COMPLAINT = "not a readable workbook"
 _COPIES = 4
 """How many times larger than in its XML a workbook is in memory, about."""
@@ -123,6 +125,8 @@ def _rows_of(path: Path, sheet: Any, most_rows: int | None = None) -> list[list[
     limit, total, rows = read_limit(), 0, list[list[str]]()
     sheet.reset_dimensions()  # which other programs write wrongly
     for cells in islice(sheet.iter_rows(values_only=True), most_rows):
+        if len(rows) == MOST_ROWS:
+            raise DataError(f"{path}: sheet {sheet.title!r} has more than {MOST_ROWS:,} rows: expected at most that")
         row = [_text(cell) for cell in cells]
         while row and not row[-1]:
             row.pop()

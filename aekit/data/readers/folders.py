@@ -97,11 +97,14 @@ def is_output(folder: Path) -> bool:
     """Return whether aekit wrote a folder: a run, embeddings, an index, restored samples and so on."""
     if folder.name.endswith(".part"):  # one that is being written, or was interrupted
         return True
-    if (folder / "checkpoint" / "data.json").is_file() and (folder / "recipe.toml").is_file():
+    if os.path.isfile(folder / "recipe.toml") and os.path.isfile(folder / "checkpoint" / "data.json"):
         return True
+    place = os.fspath(folder)
     for name in _RECORDS:
         try:
-            with (folder / name).open("rb") as file:
+            with open(
+                f"{place}/{name}", "rb"
+            ) as file:  # folders may be many: a path object costs more than the attempt
                 if _MARK.search(file.read(600)):
                     return True
         except OSError:

@@ -36,6 +36,8 @@ def read_json_lines(path: Path) -> pa.Table:
             raise DataError(f"{path}: empty file")
         if content.lstrip()[:1] == b"[":
             return _from_records(path, json.loads(content))
+        if content.lstrip()[:1] != b"{":  # Arrow ends the process where the first record is null
+            raise DataError(f"{path}: its first line is no record; expected {{...}} with named values")
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
         try:
             table = pa.json.read_json(io.BytesIO(content), options)
@@ -46,7 +48,7 @@ def read_json_lines(path: Path) -> pa.Table:
             records = _parse(content)
             if records is None:
                 raise complaint
-            if len(records) > 1 or (table is None and not isinstance(records[0], dict)):
+            if len(records) > 1:
                 return _from_records(path, records)
             shaped = _from_object(path, records[0])
             if shaped is not None:

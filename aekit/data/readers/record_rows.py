@@ -18,6 +18,7 @@ from aekit.data.readers._parquet_files import open_parquet, read_columns_of, rea
 from aekit.data.readers.streamed_datasets import StreamedRecords
 from aekit.data.reading import FileSize, reading
 from aekit.errors import DataError
+from aekit.io.library_output import library_output_hidden
 
 GROUP_BYTES = 2**29
 """Bytes of row groups that are kept in memory."""
@@ -140,7 +141,7 @@ class LanceRecords:
         except ImportError:
             raise DataError(f"{path}: needs the package pylance: pip install 'aekit[lance]'") from None
         self._path = path
-        with self._reading():
+        with self._reading(), library_output_hidden():  # its stack, on a damaged data set
             self._dataset = lance.dataset(str(path))
             self._count = self._dataset.count_rows()
             self.schema: pa.Schema = self._dataset.schema
@@ -162,11 +163,15 @@ class LanceRecords:
             return self._dataset.to_table(columns={"path": f"{name}.path"})["path"].to_pylist()
 
     def _reading(self) -> AbstractContextManager[None]:
-        return reading(self._path, "not a readable Lance data set")
+        return _reading_lance(self._path)
 
     def cells(self, name: str) -> Sequence[Any]:
         """Return the cells of a column, which are read when they are asked for."""
-        return _Rows(self._dataset, name, len(self))
+        return _Rows(self._dataset, self._path, name, len(self))
+
+
+def _reading_lance(path: Path) -> AbstractContextManager[None]:
+    return reading(path, "not a readable Lance data set")
 
 
 Records = TableRecords | ParquetRecords | LanceRecords | StreamedRecords
@@ -175,14 +180,15 @@ Records = TableRecords | ParquetRecords | LanceRecords | StreamedRecords
 class _Rows(Sequence[Any]):
     """Cells of a column of a Lance data set."""
 
-    def __init__(self, dataset: Any, name: str, count: int) -> None:
-        self._dataset, self._name, self._count = dataset, name, count
+    def __init__(self, dataset: Any, path: Path, name: str, count: int) -> None:
+        self._dataset, self._path, self._name, self._count = dataset, path, name, count
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, row: Any) -> Any:
-        return self._dataset.take([int(row)], columns=[self._name])[self._name][0].as_py()
+        with _reading_lance(self._path):
+            return self._dataset.take([int(row)], columns=[self._name])[self._name][0].as_py()
 
 
 class _Cells(Sequence[Any]):

@@ -105,6 +105,8 @@ def read_recordings(
             array = np.asarray(read_npy(path))
             if array.ndim not in (1, 2) or array.dtype.kind not in "uifb":
                 raise DataError(f"{path}: {array.dtype} of shape {array.shape}: expected (steps, channels)")
+            if not array.size:
+                raise DataError(f"{path}: shape {array.shape}: it holds no values; expected at least one step")
             values = _to_float(array.reshape(len(array), -1).T)
         recording.fill(values, missing)
         return [recording]

@@ -61,8 +61,12 @@ def list_shards(where: str | Path, endings: tuple[str, ...]) -> Shards:
 
 def holds_only(folder: Path, endings: tuple[str, ...]) -> bool:
     """Return whether a folder holds files with one of these endings, and no images, which would be its samples."""
-    kinds = {reason for _, reason in list_files(folder, endings)}
-    return "" in kinds and not kinds & set(IMAGE_ENDINGS)
+    holds = False
+    for _, reason in list_files(folder, endings):
+        if reason in IMAGE_ENDINGS:  # the others need not be listed
+            return False
+        holds = holds or not reason
+    return holds
 
 
 def expand_range(path: Path) -> list[Path]:

@@ -87,7 +87,7 @@ class Video:
     def _read_array(self) -> None:
         array = read_npy(self.path) if self.path.suffix.lower() == ".npy" else read_npz(self.path, y="none")[0]
         pixels = array.ndim == 4 and array.shape[-1] in (1, 3, 4)
-        if not (array.ndim == 3 or pixels) or array.dtype.kind not in "uif":
+        if not (array.ndim == 3 or pixels) or array.dtype.kind not in "uif" or 0 in array.shape[1:]:
             raise BadImage(f"{array.dtype} of shape {array.shape}: expected frames (T, H, W) or (T, H, W, C)")
         self._array, self.count = array, len(array)
         height, width = array.shape[1:3]

@@ -22,6 +22,7 @@ from aekit.encoder.engines._engine import Engine, Pool
 from aekit.encoder.engines._processes import Processes
 from aekit.encoder.engines._units import Setup
 from aekit.errors import AekitError, PluginError, first_line, print_traceback
+from aekit.io.library_output import library_output_hidden
 from aekit.io.threads import limited_threads
 from aekit.progress import Progress
 from aekit.registry.discovery import prints_to_stderr
@@ -90,7 +91,7 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
     if address is None:
         options |= {"num_cpus": max(2, workers), "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
-        with _core_unheard():
+        with library_output_hidden():  # such as the level of its log
             ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise AekitError(f"Ray at {address or 'this machine'}: cannot be reached: {first_line(error)}") from error
@@ -98,19 +99,6 @@ def _connected(address: str | None, workers: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _core_unheard() -> Iterator[None]:
-    """Leave out what the core of Ray prints while it starts, such as the level of its log."""
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
 
 
 def _set_environment(address: str | None) -> None:

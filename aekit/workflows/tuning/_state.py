@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aekit.errors import OutputError
-from aekit.io.atomic import holds_only, write_json
+from aekit.errors import DamagedError, OutputError
+from aekit.io.atomic import holds_only
+from aekit.io.manifests import check_entries, read_manifest, write_manifest
 from aekit.workflows.tuning._budget import Budget
+from aekit.workflows.tuning._models import ResultRecord, StateManifest
 
 STATE = "tune.json"
 FORMAT = 1
@@ -39,7 +41,7 @@ class SearchState:
         """Write it, with the time that is spent by now."""
         self.spent = budget.spent
         names = ("settings", "measured", "spent", "result", "facts")
-        write_json(self.folder / STATE, {"format": FORMAT} | {name: getattr(self, name) for name in names})
+        write_manifest(self.folder / STATE, {"format": FORMAT} | {name: getattr(self, name) for name in names})
 
 
 def open_state(folder: Path, settings: dict[str, Any]) -> SearchState:
@@ -58,12 +60,13 @@ def open_state(folder: Path, settings: dict[str, Any]) -> SearchState:
             raise OutputError(f"{folder}: is not empty; choose another folder with -o")
         return SearchState(folder, settings)
     try:
-        record = json.loads(path.read_text("utf-8"))
-        values = (record[name] for name in ("settings", "measured", "spent", "result", "facts"))
-        state = SearchState(folder, *values)
-        state.spent = float(state.spent)
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        raise OutputError(f"{path}: is damaged; choose another folder with -o") from None
+        record = read_manifest(path, StateManifest, kind="search", version=FORMAT)
+        if record["result"]:
+            check_entries(path, record["result"], ResultRecord)
+    except DamagedError as error:
+        raise OutputError(f"{error}; choose another folder with -o") from None
+    values = (record[name] for name in ("settings", "measured", "spent", "result", "facts"))
+    state = SearchState(folder, *values)
     known = json.loads(json.dumps(settings))
     changed = [
         f"{name} was {state.settings.get(name)!r}, is {known.get(name)!r}"

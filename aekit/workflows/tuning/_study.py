@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from aekit.errors import AekitError, OutputError, first_line
+from aekit.errors import AekitError, DamagedError, OutputError, first_line
+from aekit.io.manifests import check_entries
 from aekit.training.batches import derive_seed
 from aekit.workflows.tuning._budget import RUNGS
+from aekit.workflows.tuning._models import TrialRecord
 from aekit.workflows.tuning._space import BACKBONE, Space
 
 JOURNAL = "journal.log"
@@ -50,7 +52,12 @@ class Study:
             self.study = self.optuna.create_study(
                 storage=storage, study_name="tune", direction="maximize", load_if_exists=True, pruner=pruner
             )
-        except (ValueError, KeyError, AssertionError) as error:
+            for trial in self.trials():
+                record = {"attributes": trial.user_attrs, "scores": trial.intermediate_values}
+                check_entries(path, record, TrialRecord)
+        except DamagedError as error:
+            raise OutputError(f"{error}; choose another folder with -o") from None
+        except Exception as error:  # Optuna checks little of a journal before it uses it
             raise OutputError(f"{path}: is damaged: {first_line(error)}; choose another folder with -o") from error
 
     def trials(self) -> list[Any]:
