@@ -200,8 +200,8 @@ if TYPE_CHECKING:
         DatabaseIndex as DatabaseIndex,
         GraphOptions as GraphOptions,
     )
+    from aekit.index.engine import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
     from aekit.index.openblas import import_with_better_core as import_with_better_core
-    from aekit.index.vector_index import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
     from aekit.io.atomic import file_sha256 as file_sha256
     from aekit.io.memory import check_memory as check_memory
     from aekit.io.threads import usable_cores as usable_cores
@@ -291,7 +291,7 @@ _HOMES = {
     "aekit.evaluation.splits": "sample_per_class stratified_sample",
     "aekit.index.databases": "DatabaseIndex GRAPH_COUNT GraphOptions",
     "aekit.index.openblas": "import_with_better_core",
-    "aekit.index.vector_index": "BatchFactory Index Similarity",
+    "aekit.index.engine": "BatchFactory Index Similarity",
     "aekit.io.atomic": "file_sha256",
     "aekit.io.weights": "load_error read_weights state_dict_differences",
     "aekit.nn.gather": "batch_mean batch_sum gather own_rows",

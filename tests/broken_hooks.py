@@ -59,6 +59,8 @@ BROKEN = [
     ("index", "adds", "AddsInFront"),
     ("index", "gives-vectors-back", "VectorsInAnyOrder"),
     ("index", "more-than-there-are", "RepeatsTheLast"),
+    ("index", "searches-among-rows", "FindsOtherRows"),
+    ("index", "searches-among-rows", "MissesRareRows"),
     ("index", "index-save-and-load", "ForgetsTheMetric"),
     ("index", "built-alike", "ProjectsAtRandom"),
     ("evaluator", "result", "not_a_number"),

@@ -18,7 +18,7 @@ from aekit.encoder.encoder import Encoder
 from aekit.errors import DataError
 from aekit.evaluation import results
 from aekit.evaluation.results import Result, Split
-from aekit.index.vector_index import BatchFactory, Index, Similarity
+from aekit.index.engine import BatchFactory, Index, Similarity
 from aekit.objectives.base import Pretext, Step, Variant
 from aekit.registry.options import Field
 
@@ -404,6 +404,19 @@ class RepeatsTheLast(Exact):
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         scores, rows = super().search(queries, k)
         return scores, np.where(rows < 0, len(self.held) - 1, rows)
+
+
+class FindsOtherRows(Exact):
+    def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.search(queries, k)
+
+
+class MissesRareRows(Exact):
+    def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        scores, nearest = self.search(queries, 4 * k)
+        order = np.argsort(~np.isin(nearest, rows), axis=1, kind="stable")[:, :k]
+        scores, nearest = np.take_along_axis(scores, order, 1), np.take_along_axis(nearest, order, 1)
+        return scores, np.where(np.isin(nearest, rows), nearest, -1)
 
 
 class ForgetsTheMetric(Exact):

@@ -67,6 +67,15 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield os.environ["AEKIT_MILVUS"]
 
 
+@pytest.fixture(scope="session")
+def lancedb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A folder of LanceDB, which the environment names."""
+    pytest.importorskip("lancedb", reason="lancedb, of 180 MB, is not installed: pip install 'aekit[lancedb]'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AEKIT_LANCEDB", str(tmp_path_factory.mktemp("lancedb")))
+        yield os.environ["AEKIT_LANCEDB"]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the key that marks artifacts out of the user's folders; the same for the artifacts that tests share."""

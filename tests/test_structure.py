@@ -221,6 +221,7 @@ def test_public_names_resolve_and_are_listed_once() -> None:
         "data/source",
         "data/samples",
         "encoder/embeddings",
+        "index/engine",
         "index/vector_index",
     ],
 )

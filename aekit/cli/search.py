@@ -20,6 +20,7 @@ from aekit.progress import Progress, warn
 @click.argument("query", nargs=-1, required=True)
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="Neighbors per query.")
 @click.option("--encoder", help="Encoder to use instead of the copy in the index; must be the one that made it.")
+@click.option("--where", help='Condition on the neighbors, such as \'label = "cat" and split != "test"\'.')
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write an HTML page with images of the neighbors.")
@@ -30,6 +31,7 @@ def search(
     query: tuple[str, ...],
     k: int,
     encoder: str | None,
+    where: str | None,
     device: str,
     as_json: bool,
     html: str | None,
@@ -40,8 +42,13 @@ def search(
 
     QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index; the queries of an index of
     precomputed vectors are vectors. Queries that cannot be read are skipped and listed.
+
+    A condition of --where compares id, label, split and other columns of the index: =, !=, <, <=, >, >=, in ("a", "b"),
+    like "2024/%", is null; and, or, not and parentheses combine them. Text is in quotes, numbers are not.
     """
     opened = aekit.open_index(index)
+    if where is not None:
+        opened.mask(where)  # refused before the encoder is loaded
     loaded = aekit.load(encoder, device=device) if encoder else None
     hits: list[dict[str, Any]] = []
     refused: list[DataError] = []
@@ -49,11 +56,13 @@ def search(
         try:
             if text.startswith("id:"):
                 names = [text.removeprefix("id:")]
-                scores, rows = opened.search_ids(names, k)
+                scores, rows = opened.search_ids(names, k, where=where)
             else:
                 if loaded is None and (stored := opened.encoder()) is not None:
                     loaded = stored.to(device)
-                names, scores, rows = opened.search_data(text, k, encoder=loaded, options=source_options(overrides))
+                names, scores, rows = opened.search_data(
+                    text, k, encoder=loaded, options=source_options(overrides), where=where
+                )
         except DataError as error:
             refused.append(error)
             continue

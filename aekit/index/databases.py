@@ -10,13 +10,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypedDict
 
-from aekit.errors import DataError, IdentityError, first_line
-from aekit.index.vector_index import Index
+import numpy as np
+
+from aekit.errors import AekitError, DataError, IdentityError, first_line
+from aekit.index.engine import Index
 from aekit.io.atomic import write_text
 from aekit.registry.options import Field
 
 UNFINISHED = "index.unfinished"
 """File of a folder with the names of the tables or collections of builds that have not finished, a line each."""
+MOST_RANGES, MOST_LISTED = 50, 10_000
+"""Most ranges of rows, and most single rows, that a condition names."""
 GRAPH_COUNT = 20_000
 """Vectors from which a graph is built."""
 _KIND = "hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"
@@ -54,6 +58,8 @@ class DatabaseIndex(Index):
     """Environment variable of the connection."""
     libraries: ClassVar[tuple[str, ...]]
     """Packages whose errors are those of the database."""
+    errors: ClassVar[tuple[type[Exception], ...]] = ()
+    """Errors of Python that stand for those of the database."""
 
     name: str = ""
     digest: str = "0" * 64
@@ -117,6 +123,20 @@ class DatabaseIndex(Index):
                 names.append(self.read_name(line, path))
         return names
 
+    def number_condition(self, rows: np.ndarray, brackets: str) -> str:
+        """Return a condition of SQL on ``number`` for rows (R,) in ascending order, or ``""`` where it would be too long.
+
+        Args:
+            rows: (R,) int64.
+            brackets: around a list of numbers.
+        """
+        ends = np.flatnonzero(np.diff(rows, append=np.iinfo(np.int64).max) > 1)
+        if len(ends) <= MOST_RANGES:
+            ranges = zip(rows[np.concatenate([[0], ends[:-1] + 1])].tolist(), rows[ends].tolist())
+            return " or ".join(f"(number >= {first} and number <= {last})" for first, last in ranges)
+        listed = len(rows) <= MOST_LISTED
+        return f"number in {brackets[0]}{','.join(map(str, rows.tolist()))}{brackets[1]}" if listed else ""
+
     @abstractmethod
     def new_name(self) -> str:
         """Return a name for a new table or collection, which matches `pattern`."""
@@ -135,7 +155,8 @@ class DatabaseIndex(Index):
         try:
             yield
         except Exception as error:
-            if not type(error).__module__.startswith(self.libraries):
+            of_database = type(error).__module__.startswith(self.libraries) or isinstance(error, self.errors)
+            if isinstance(error, AekitError) or not of_database:
                 raise
             advice = f"is {self.connection} right?"
             raise DataError(f"index engine {self.engine}: {first_line(error)}; {advice}") from None

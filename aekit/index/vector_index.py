@@ -1,16 +1,15 @@
-"""Open and search an index over embeddings, which is bound to their encoder; and the contract of index engines.
+"""Open and search an index over embeddings, which is bound to their encoder.
 
-The engine (`Index`) is a plugin and finds the nearest vectors. This module checks the encoder's digest, verifies the
-checksum of the index file before opening it, and knows the ids of the rows. `aekit.index.build` builds indexes.
+The engine (`aekit.index.engine.Index`) is a plugin and finds the nearest vectors. This module checks the encoder's digest,
+verifies the checksum of the index file before opening it, and knows the ids of the rows. `aekit.index.build` builds indexes.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,78 +25,18 @@ from aekit.encoder.identity import check_same_encoder, check_same_maker, read_de
 from aekit.encoder.inference import Precision
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError, closest_name
+from aekit.index._filters import Condition, check_mask
 from aekit.index._hits import Hits
-from aekit.index._index_manifest import Similarity as Similarity, read_index_manifest, read_metadata
+from aekit.index._index_manifest import read_index_manifest, read_metadata
+from aekit.index.engine import Index, Similarity
 from aekit.io.manifests import explain_read_errors
 from aekit.io.remote import local_path
 from aekit.io.summaries import html_summary
 from aekit.progress import warn
 from aekit.registry.discovery import registry
 
-BatchFactory = Callable[[], Iterator[np.ndarray]]
-"""A function that yields all vectors, as (B, D) float32 batches in the order of their rows."""
-
-
-class Index(ABC):
-    """Engine of nearest-neighbor search. The keyword-only parameters of ``__init__`` are its options; rows count from 0.
-
-    For the cosine metric, vectors and queries have length 1, so that the cosine is the inner product.
-    """
-
-    plugin_kind: ClassVar[str] = "index"
-    external: ClassVar[bool] = False
-    """Whether the vectors are kept outside of the index folder, such as in a database, so that they outlive the process."""
-
-    @abstractmethod
-    def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
-        """Build the index from `count` vectors of length `dim`, in bounded memory; `batches` may be called several times.
-
-        Returns:
-            a phrase that says which kind of index was chosen and why.
-        """
-
-    @abstractmethod
-    def add(self, vectors: np.ndarray) -> None:
-        """Append vectors (N, D) float32 as new rows."""
-
-    @abstractmethod
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores (Q, k) and rows (Q, k) of queries (Q, D) float32, best first; row -1 where fewer were found.
-
-        A score is the inner product, or for ``l2`` the squared distance.
-        """
-
-    @abstractmethod
-    def save(self, path: Path) -> dict[str, Any]:
-        """Write one file; return plain settings that `load` needs in addition."""
-
-    @abstractmethod
-    def load(self, path: Path, settings: dict[str, Any]) -> None:
-        """Read the file that `save` wrote; its checksum has been verified."""
-
-    @abstractmethod
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return the vectors (N, D) float32 of rows (N,), as precisely as they are stored."""
-
-    def shape(self) -> tuple[int, int] | None:
-        """Return the numbers of rows and dimensions, if the engine knows them; they must be those of the manifest."""
-        return None
-
-    def keep_digest(self, digest: str) -> None:  # noqa: B027  (for external engines)
-        """Take the digest (64 hex digits) of the encoder, to be kept beside the vectors that are built next."""
-
-    def kept_digest(self) -> str | None:
-        """Return the digest that is kept beside the vectors, or None where they are in the folder."""
-        return None
-
-    def begin(self, folder: Path) -> None:  # noqa: B027  (for external engines)
-        """Note in a folder where the vectors will be that are built next for it, in case the process is killed."""
-
-    def finish(self, folder: Path) -> None:  # noqa: B027  (for external engines)
-        """Delete what replaced or killed builds for a folder have left outside of it; this index is saved there."""
-
-    def tune(self, recall: Callable[[], float]) -> None:  # noqa: B027  (tuning is optional)
-        """Adjust how thoroughly it searches; `recall` measures the recall (0..1) with the current settings."""
+Where = str | np.ndarray | None
+"""A condition on the metadata of rows, a mask (N,) of bool over them, or None for all rows."""
 
 
 class VectorIndex:
@@ -157,12 +96,14 @@ class VectorIndex:
         lines += [f"in {self.folder}"] if self.folder else []
         return html_summary(f"Index of {len(self):,} vectors of {self.dim} dimensions", lines)
 
-    def search(self, queries: Any, k: int = 10) -> Hits:
+    def search(self, queries: Any, k: int = 10, *, where: Where = None) -> Hits:
         """Find the rows nearest to query vectors.
 
         Args:
             queries: (Q, D), or (D,) for one query; `Embeddings` must come from the same encoder.
             k: number of neighbors, at most the number of rows.
+            where: condition on the neighbors, such as ``label = "cat" and split != "test"``, or a mask (N,) of bool over the
+                rows; a warning says if fewer than k rows satisfy it.
 
         Returns:
             hits with ids, scores and labels; ``scores, rows = index.search(...)`` unpacks the scores (Q, k), where higher is
@@ -170,10 +111,11 @@ class VectorIndex:
 
         Raises:
             IdentityError: `queries` are embeddings of another encoder or precision.
-            DataError: the queries have another length or are not finite, or k is less than 1.
+            DataError: the queries have another length or are not finite, k is less than 1, or the condition cannot be read.
         """
         if k < 1:
             raise DataError(f"k = {k}: expected at least 1")
+        among = self._rows_where(where, k)
         if isinstance(queries, Embeddings) and not (queries.is_precomputed and self.is_precomputed):
             if queries.is_precomputed or self.is_precomputed:
                 ours, theirs = (
@@ -186,22 +128,23 @@ class VectorIndex:
         vectors = np.atleast_2d(np.asarray(queries, np.float32))
         if vectors.ndim != 2 or vectors.shape[1] != self.dim:
             raise DataError(f"queries of shape {vectors.shape}: expected (Q, {self.dim})")
-        scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k)
+        scores, rows = self._nearest(scale_for_metric(vectors, self.manifest["metric"]), k, among)
         names = queries.ids if isinstance(queries, Embeddings) else [str(number) for number in range(len(vectors))]
         return Hits.of(names, scores, rows, self.metadata)
 
-    def search_ids(self, names: Sequence[str], k: int = 10) -> Hits:
+    def search_ids(self, names: Sequence[str], k: int = 10, *, where: Where = None) -> Hits:
         """Find the rows nearest to samples of the index, excluding the samples themselves.
 
         Args:
             names: Q ids.
             k: number of neighbors.
+            where: condition on the neighbors, as in `search`; the samples themselves need not satisfy it.
 
         Returns:
             hits, as `search`.
 
         Raises:
-            DataError: an id is not in the index.
+            DataError: an id is not in the index, or the condition cannot be read.
         """
         for name in names:
             if name not in self._rows:
@@ -209,19 +152,63 @@ class VectorIndex:
         query_rows = np.asarray([self._rows[name] for name in names])
         with self._explained():
             vectors = self.engine.vectors(query_rows)
-        scores, rows = self._nearest(vectors, k + 1)
-        # A duplicate may come before the sample, or an approximate index may miss it: then the last one is dropped.
-        keep = rows != query_rows[:, None]
-        keep[keep.all(axis=1), -1] = False
-        shape = (len(rows), rows.shape[1] - 1)
-        return Hits.of(names, scores[keep].reshape(shape), rows[keep].reshape(shape), self.metadata)
+        among = self._rows_where(where, k)
+        scores, rows = self._nearest(vectors, k + 1, among)
+        # A duplicate may come before the sample, an approximate index may miss it, or the condition leaves it out.
+        itself = rows == query_rows[:, None]
+        order = np.argsort(itself, axis=1, kind="stable")
+        others = len(self) - 1 if among is None else len(among) - bool(np.isin(query_rows, among).all())
+        scores, rows = (np.take_along_axis(values, order, 1)[:, : min(k, others)] for values in (scores, rows))
+        rows[rows == query_rows[:, None]] = -1
+        return Hits.of(names, scores, rows, self.metadata)
 
-    def _nearest(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index."""
+    def mask(self, where: str) -> np.ndarray:
+        """Return a mask (N,) of bool of the rows that satisfy a condition.
+
+        Args:
+            where: condition on id, label, split and other columns of `metadata`.
+
+        Raises:
+            DataError: the condition cannot be read, names no column, or compares a column with a value of another type.
+
+        Examples:
+            >>> embeddings = aekit.Embeddings.from_array(np.eye(3), labels=np.array(["cat", "dog", "cat"]))
+            >>> index = aekit.build_index(embeddings)
+            >>> index.mask('label = "cat"').tolist()
+            [True, False, True]
+            >>> index.search(np.eye(3)[1], k=1, where='label = "cat" and id != "0"').ids.tolist()
+            [['2']]
+        """
+        return Condition(where, self.metadata).mask
+
+    def _rows_where(self, where: Where, k: int) -> np.ndarray | None:
+        """Return the rows (R,) that satisfy a condition, or None where there is no condition; warn of fewer than k rows."""
+        if where is None:
+            return None
+        condition = Condition(where, self.metadata) if isinstance(where, str) else None
+        rows = np.flatnonzero(condition.mask if condition else check_mask(where, len(self)))
+        if len(rows) < k:
+            reason = condition.unknown_value() if condition and not len(rows) else ""
+            counts = f"{len(rows):,} of {len(self):,} vectors satisfy the condition, fewer than k = {k}"
+            warn(f"where: {counts}{reason and '; '}{reason}")
+        return rows
+
+    def _nearest(self, vectors: np.ndarray, k: int, among: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores and rows (Q, k) from the engine, whose rows must be rows of the index, and of those in `among` (R,)."""
         with self._explained():
-            scores, rows = self.engine.search(vectors, min(k, len(self)))
+            if among is None:
+                scores, rows = self.engine.search(vectors, min(k, len(self)))
+            elif len(among):
+                scores, rows = self.engine.search_among(vectors, min(k, len(among)), among)
+            else:
+                scores, rows = np.empty((len(vectors), 0), np.float32), np.empty((len(vectors), 0), np.int64)
             if rows.size and not -1 <= rows.min() <= rows.max() < len(self):
                 raise ValueError(f"it finds row {rows.max()} of {len(self)}")
+            if among is not None and not np.isin(rows[rows >= 0], among).all():
+                raise ValueError("it finds rows that the condition leaves out")
+        missing = 0 if among is None else int((rows < 0).any(1).sum())
+        if missing:
+            warn(f"where: fewer than {rows.shape[1]} neighbors are found for {missing} queries")
         return scores, rows
 
     def _explained(self) -> AbstractContextManager[None]:
@@ -229,7 +216,13 @@ class VectorIndex:
         return nullcontext() if self.folder is None else explain_read_errors(self.folder, "rebuild the index")
 
     def search_data(
-        self, data: Any, k: int = 10, *, encoder: Encoder | None = None, options: dict[str, Any] | None = None
+        self,
+        data: Any,
+        k: int = 10,
+        *,
+        encoder: Encoder | None = None,
+        options: dict[str, Any] | None = None,
+        where: Where = None,
     ) -> Hits:
         """Embed files or arrays with the encoder of the index and search for them; those that cannot be read are skipped, and
         a warning lists them.
@@ -241,12 +234,13 @@ class VectorIndex:
             k: number of neighbors.
             encoder: the encoder of the index, where none is stored with it.
             options: options of the source, by its name.
+            where: condition on the neighbors, as in `search`.
 
         Returns:
             hits, which unpack as the Q ids of the queries, scores (Q, k) and rows (Q, k).
 
         Raises:
-            DataError: there is no encoder, or none of the data can be read.
+            DataError: there is no encoder, none of the data can be read, or the condition cannot be read.
             IdentityError: `encoder` is not the one that made the index.
         """
         if self.is_precomputed:
@@ -254,7 +248,7 @@ class VectorIndex:
                 raise IdentityError(
                     f"this index holds precomputed vectors; encoder {encoder.digest[:12]} made none of them"
                 )
-            return self._search_vectors(data, k, options)
+            return self._search_vectors(data, k, options, where)
         encoder = encoder or self.encoder()
         if encoder is None:
             raise DataError("this index has no encoder stored with it; pass one as `encoder`")
@@ -268,10 +262,10 @@ class VectorIndex:
             raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
         for name, reason in source.skipped.items():
             warn(f"query {name}: {reason}; skipped")
-        hits = self.search(queries, k)
+        hits = self.search(queries, k, where=where)
         return Hits.of(queries.ids, hits.scores, hits.rows, self.metadata, named=True)
 
-    def _search_vectors(self, data: Any, k: int, options: dict[str, Any] | None) -> Hits:
+    def _search_vectors(self, data: Any, k: int, options: dict[str, Any] | None, where: Where) -> Hits:
         """Search for the vectors (Q, D) or (D,) of data; only their length can be checked."""
         try:
             source = open_data(data, options, like=SampleSpec("vector", (self.dim,), "float32"))
@@ -280,7 +274,7 @@ class VectorIndex:
         if source.spec.shape != (self.dim,):
             expected = f"this index holds precomputed vectors of {self.dim} entries: expected such vectors"
             raise DataError(f"the queries are {source.spec}; {expected}")
-        hits = self.search(np.asarray(Embeddings.from_source(source)), k)
+        hits = self.search(np.asarray(Embeddings.from_source(source)), k, where=where)
         return Hits.of(list(source.ids), hits.scores, hits.rows, self.metadata, named=True)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:

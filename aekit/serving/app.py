@@ -6,8 +6,8 @@
 | ``GET /api/map`` | rows, coordinates and labels of the samples on the map |
 | ``GET /api/image/ROW`` | thumbnail of a sample |
 | ``GET /api/find?text=`` | samples whose id contains a text |
-| ``GET /api/search?row=&k=&label=`` | neighbors of a sample |
-| ``POST /api/search?k=&label=`` | neighbors of the image or array in the body |
+| ``GET /api/search?row=&k=&label=&where=`` | neighbors of a sample |
+| ``POST /api/search?k=&label=&where=`` | neighbors of the image or array in the body |
 | ``POST /api/describe``, ``/api/csv`` | ids and labels of ``{"rows": [...]}``, as JSON or CSV |
 | ``GET /healthz`` | whether it answers; needs no token |
 | ``GET /metrics`` | numbers and times of requests, for Prometheus |
@@ -183,11 +183,13 @@ def make_app(
 
     async def search(request: Request) -> Any:
         k, label = _number(request, "k", 24), request.query_params.get("label") or None
+        where = request.query_params.get("where", "").strip()
         if request.method == "POST":
             _same_origin(request)
             async with uploads.receive(request) as content:
-                return await run_in_threadpool(served.catalog.neighbors_of_file, content, k, label)
-        return await run_in_threadpool(served.catalog.neighbors_of_row, _number(request, "row"), k, label)
+                return await run_in_threadpool(served.catalog.neighbors_of_file, content, k, label, where)
+        row = _number(request, "row")
+        return await run_in_threadpool(served.catalog.neighbors_of_row, row, k, label, where)
 
     async def find(request: Request) -> Any:
         return await run_in_threadpool(served.catalog.find, request.query_params.get("text", ""), 20)

@@ -149,33 +149,37 @@ class Catalog:
         rows = (row for row, name in enumerate(self.index.ids) if pattern in str(name).casefold())
         return self.describe([row for row, _ in zip(rows, range(max_samples))])
 
-    def neighbors_of_row(self, row: int, k: int, label: str | None = None) -> list[dict[str, Any]]:
+    def neighbors_of_row(self, row: int, k: int, label: str | None = None, where: str = "") -> list[dict[str, Any]]:
         """Return the neighbors of a sample in the index, the nearest first.
 
         Args:
             row: row of the sample, which is not among its neighbors.
             k: number of neighbors, 1 to `MAX_HITS`.
             label: return only samples with this label.
+            where: return only samples that satisfy this condition, as in `VectorIndex.search`; "": all.
 
         Raises:
-            DataError: no such row, or `k` out of range.
+            DataError: no such row, `k` out of range, or the condition cannot be read.
         """
         self._check(row)
         with self._lock:
             vector = self.index.engine.vectors(np.asarray([row]))
-        return self._nearest(vector, k, label, excluded=row)
+        return self._nearest(vector, k, self._among(label, where), excluded=row)
 
-    def neighbors_of_file(self, content: bytes, k: int, label: str | None = None) -> list[dict[str, Any]]:
+    def neighbors_of_file(
+        self, content: bytes, k: int, label: str | None = None, where: str = ""
+    ) -> list[dict[str, Any]]:
         """Return the neighbors of the sample in a file: an image, or an array (``.npy``) for an index of other samples.
 
         Raises:
-            DataError: the file cannot be read, does not fit the encoder, or has too many pixels.
+            DataError: the file cannot be read, does not fit the encoder, or has too many pixels; or the condition cannot be read.
         """
         encoder = self.index.encoder()
         if encoder is None:
             raise DataError("this index has no encoder: search by one of its samples instead of a file")
         if not content:
             raise DataError("the file is empty")
+        among = self._among(label, where)
         if encoder.spec.is_image:
             _refuse_many_pixels(content)
         # The sender's file name is not used: it says nothing about the content.
@@ -187,35 +191,36 @@ class Catalog:
             except DataError as error:
                 message = str(error).replace(str(path), "the file").replace(path.name, "the file")
                 raise DataError(message.removesuffix(" (--strict)")) from None
-        return self._nearest(np.asarray(embeddings.vectors[:1]), k, label)
+        return self._nearest(np.asarray(embeddings.vectors[:1]), k, among)
 
     def table(self, rows: Sequence[int]) -> str:
         """Return the id, label and split of rows as CSV."""
         records = [{name: value for name, value in record.items() if name != "row"} for record in self.describe(rows)]
         return csv_text(list(records[0]) if records else ["id"], (record.values() for record in records))
 
-    def _nearest(self, vectors: np.ndarray, k: int, label: str | None, excluded: int = -1) -> list[dict[str, Any]]:
+    def _among(self, label: str | None, where: str) -> np.ndarray | None:
+        """Return a mask (N,) of the samples that may be neighbors, or None for all."""
+        among = np.ones(len(self.index), bool) if label is not None or where else None
+        if label is not None:
+            among &= self.labels == label if self.labels is not None else False
+        if where:
+            among &= self.index.mask(where)
+        return among
+
+    def _nearest(
+        self, vectors: np.ndarray, k: int, among: np.ndarray | None, excluded: int = -1
+    ) -> list[dict[str, Any]]:
         if not 1 <= k <= MAX_HITS:
             raise DataError(f"k = {k}: expected 1 to {MAX_HITS}")
-        matching = None
-        if label is not None:
-            matching = self.labels == label if self.labels is not None else np.zeros(len(self.index), bool)
-            k = min(k, int(matching.sum()) - int(excluded >= 0 and bool(matching[excluded])))
-        depth = k + 1
-        while k > 0:
-            with self._lock:
-                scores, rows = self.index.search(vectors, min(depth, len(self.index)))
-            hits = [
-                (score, row)
-                for score, row in zip(scores[0].tolist(), rows[0].tolist())
-                if row not in (-1, excluded) and (matching is None or matching[row])
-            ]
-            # Samples with a rare label may be far away: search deeper, in few steps.
-            if len(hits) >= k or depth >= len(self.index):
-                records = self.describe([row for _, row in hits[:k]])
-                return [record | {"score": score} for record, (score, _) in zip(records, hits)]
-            depth *= 8
-        return []
+        depth = min(k + (excluded >= 0), len(self.index) if among is None else int(among.sum()))
+        if not depth:
+            return []
+        with self._lock:
+            scores, rows = self.index.search(vectors, depth, where=among)
+        pairs = zip(scores[0].tolist(), rows[0].tolist())
+        hits = [(score, row) for score, row in pairs if row not in (-1, excluded)][:k]
+        records = self.describe([row for _, row in hits])
+        return [record | {"score": score} for record, (score, _) in zip(records, hits)]
 
     def _image(self, row: int) -> tuple[str, bytes]:
         """Return the media type and the content of the thumbnail of a sample.

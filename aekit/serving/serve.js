@@ -5,7 +5,7 @@ const MAX_SHOWN = 60;  // thumbnails of a selection
 const FILE_HINT = "Drop a file here, or click to choose one", LASSO_HINT = "Draw a lasso around points of the map to select them.";
 const part = (id) => document.getElementById(id);
 const index = {about: null, rows: [], positions: new Map(), map: null};
-const state = {query: null, hits: [], request: 0, selected: new Set()};
+const state = {asked: null, query: null, hits: [], request: 0, selected: new Set()};
 const desk = matchMedia("(min-width: 1000px)");
 
 async function fetchJson(path, options) {
@@ -29,8 +29,9 @@ function sample({row, id, label, score, uri}, kind = "") {
 
 // Searches for the neighbors of a sample ({row, id, label}) or of a file ({file, uri}).
 async function search(query) {
-  const request = ++state.request, label = part("label").value, k = part("k").value;
-  const terms = new URLSearchParams({k, ...(label ? {label} : {}), ...(query.file ? {} : {row: query.row})});
+  const request = ++state.request, label = part("label").value, where = part("where").value.trim(), k = part("k").value;
+  state.asked = query;
+  const terms = new URLSearchParams({k, ...(label ? {label} : {}), ...(where ? {where} : {}), ...(query.file ? {} : {row: query.row})});
   part("results-panel").setAttribute("aria-busy", "true");
   try {
     const hits = await fetchJson(`/api/search?${terms}`, query.file ? {method: "POST", body: query.file} : undefined);
@@ -161,8 +162,8 @@ async function begin() {
 
 document.addEventListener("DOMContentLoaded", () => {
   const attempt = (action) => (...values) => Promise.resolve(action(...values)).catch((error) => fail(error.message));
-  const repeat = () => state.query && search(state.query);
-  part("label").addEventListener("change", repeat);
+  const repeat = () => state.asked && search(state.asked);
+  for (const filter of ["label", "where"]) part(filter).addEventListener("change", repeat);
   part("k").addEventListener("change", repeat);
   part("file").addEventListener("change", ({target}) => target.files.length && take(target.files[0]));
   part("random").addEventListener("click", attempt(async () => {
@@ -171,7 +172,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }));
   part("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(find)(part("name").value);
+    if (document.activeElement !== part("where")) attempt(find)(part("name").value);  // its change searches again
   });
   let waiting = 0;
   part("name").addEventListener("input", () => {

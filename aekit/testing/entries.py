@@ -21,7 +21,7 @@ CONFIGURED = tuple(kind for kind in KINDS if kind != "command")
 _BASES = {
     "variant": "aekit.objectives.base:Variant",
     "pretext": "aekit.objectives.base:Pretext",
-    "index": "aekit.index.vector_index:Index",
+    "index": "aekit.index.engine:Index",
 }
 _OVERRIDABLE = {
     **_BASES,

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from aekit.errors import RecipeError
-from aekit.index.vector_index import Index, Similarity
+from aekit.index.engine import Index, Similarity
 from aekit.registry.discovery import Plugin
 from aekit.registry.options import validate_options
 from aekit.testing.kit import Case, check, leaves_global_state_alone
@@ -19,6 +19,8 @@ from aekit.testing.samples import blobs
 COUNT, DIM, QUERIES, K = 300, 8, 20, 10
 RECALL = 0.9
 """Minimum recall of the ten nearest of 300 vectors."""
+SHARES = (0.01, 0.1, 0.5)
+"""Shares of the rows to search among."""
 
 
 class IndexCase(Case):
@@ -130,6 +132,29 @@ def more_than_there_are(case: IndexCase) -> None:
     assert rows.shape == scores.shape == (QUERIES, 20), f"rows have shape {rows.shape}: expected ({QUERIES}, 20)"
     assert sorted(rows[0, :15].tolist()) == list(range(15)), "of 15 vectors, not all are found when 20 are asked for"
     assert (rows[:, 15:] == -1).all(), f"where nothing is left, rows are {rows[0, 15:].tolist()}: expected -1"
+
+
+@check("index")
+def searches_among_rows(case: IndexCase) -> None:
+    """among 1 %, 10 % and 50 % of the rows it finds at least 9 of the 10 nearest of these, and no other row"""
+    index = case.built()
+    exact, _ = case.exact(case.queries)
+    order = np.argsort(exact if case.metric == "l2" else -exact, axis=1, kind="stable")
+    for share in SHARES:
+        rows = np.sort(np.random.default_rng(0).permutation(COUNT)[: int(share * COUNT)])
+        k = min(K, len(rows))
+        scores, returned = index.search_among(case.queries.copy(), K, rows.copy())
+        for what, values in (("scores", scores), ("rows", returned)):
+            assert values.shape == (QUERIES, K), f"{what} among {len(rows)} rows have shape {values.shape}"
+        outside = np.setdiff1d(returned, [*rows.tolist(), -1])
+        assert not len(outside), f"among {len(rows)} rows it finds row {outside[0]}, which is not one of them"
+        filled = [row[row >= 0].tolist() for row in returned]
+        assert all(len(set(row)) == len(row) for row in filled), f"among {len(rows)} rows, one is found twice"
+        nearest = [row[np.isin(row, rows)][:k].tolist() for row in order]
+        recall = np.mean([len(set(a) & set(b)) / k for a, b in zip(nearest, filled)])
+        assert recall >= RECALL, f"among {len(rows)} of {COUNT} rows it finds {recall:.0%} of the nearest"
+        steps = np.diff(scores[:, :k], axis=1) * (1 if case.metric == "l2" else -1)
+        assert (steps[returned[:, 1:k] >= 0] >= -1e-5).all(), f"scores among {len(rows)} rows are not best first"
 
 
 @check("index")

@@ -238,6 +238,7 @@ def aekit_register_indexes() -> list[Entry]:
         ),
         Entry("pgvector", f"{at}.pgvector_index:PgVector", "keeps vectors in PostgreSQL, in a table of pgvector", 2),
         Entry("milvus", f"{at}.milvus_index:Milvus", "keeps vectors in Milvus: a server, or a file of Milvus Lite", 2),
+        Entry("lancedb", f"{at}.lancedb_index:LanceDb", "keeps vectors in LanceDB: a folder, or object storage", 2),
     ]
 
 

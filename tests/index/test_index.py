@@ -18,8 +18,9 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError
 from aekit.index._recall import ExactSearch
+from aekit.index.engine import Similarity
 from aekit.index.openblas import VARIABLE, better_core
-from aekit.index.vector_index import Similarity, VectorIndex
+from aekit.index.vector_index import VectorIndex
 
 
 def clusters(count: int, dim: int = 16, seed: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -125,6 +126,18 @@ def test_a_label_filters_without_reordering(port: int, index: VectorIndex) -> No
     assert fetch_json(port, "/api/search?row=7&k=3&label=green") == []
 
 
+def test_a_condition_filters_without_reordering(port: int, index: VectorIndex) -> None:
+    hits = fetch_json(port, f"/api/search?row=7&k={len(index) - 1}")
+    blue = [hit["row"] for hit in hits if hit["label"] == "blue" and hit["id"].endswith("0.png")]
+    where = quote('label = "blue" and id like "%0.png"')
+    assert blue and [hit["row"] for hit in fetch_json(port, f"/api/search?row=7&k=60&where={where}")] == blue
+    assert fetch_json(port, f"/api/search?row=7&k=60&where={where}&label=red") == []
+    image = (Path(index.manifest["origin"]["data"]) / index.ids[7]).read_bytes()
+    assert [hit["row"] for hit in fetch_json(port, f"/api/search?k=2&where={where}", image)] == blue[:2]
+    none = quote('label = "bleu"')
+    assert fetch_json(port, f"/api/search?row=7&where={none}") == []
+
+
 def test_an_image_that_is_sent_finds_itself(port: int, index: VectorIndex) -> None:
     path = Path(index.manifest["origin"]["data"]) / index.ids[11]
     first = fetch_json(port, "/api/search?k=3", path.read_bytes())[0]
@@ -171,6 +184,9 @@ def test_samples_are_found_by_part_of_their_id(port: int, index: VectorIndex) ->
         ("/api/search?row=x", None, "row = 'x': expected a whole number"),
         ("/api/search?row=1&k=0", None, f"k = 0: expected 1 to {MAX_HITS}"),
         ("/api/search?row=1&k=9999", None, f"k = 9999: expected 1 to {MAX_HITS}"),
+        ("/api/search?row=1&where=lable%20is%20null", None, "character 1: no column 'lable'; did you mean 'label'?"),
+        ("/api/search?where=label%20%3D%203", png(20, 20), "label holds text: expected text in quotes, not 3"),
+        ("/api/search?row=1&where=" + "(" * 5000, None, "at most 50 levels"),
         ("/api/search", b"", "the file is empty"),
         ("/api/search", b"no image", "the file is not a readable image"),
         ("/api/search", png(20, 20)[:60], "the file: "),
@@ -384,6 +400,16 @@ def test_in_a_browser(chromium: Any, port: int, index: VectorIndex, tmp_path: Pa
     assert page.inner_text("#title") == "24 nearest neighbors" and page.inner_text("#query") == image.name
     page.select_option("#label", "blue")
     expect(page.locator("#results figure")).to_have_count(20)
+    page.fill("#where", "label =")
+    page.press("#where", "Enter")
+    expect(page.locator("#problem")).to_contain_text("expected a value")
+    page.fill("#where", f'id = "{index.ids[11]}" or label = "blue" and id like "%0.png"')
+    page.press("#where", "Enter")
+    expect(page.locator("#title")).to_have_text("3 nearest neighbors")
+    page.fill("#where", "")
+    page.press("#where", "Enter")
+    expect(page.locator("#results figure")).to_have_count(20)
+    errors.clear()  # the refused condition is one
 
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()

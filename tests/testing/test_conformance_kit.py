@@ -52,7 +52,7 @@ def fault(kind: str, name: str, check_name: str) -> str:
 
 @pytest.mark.parametrize(("kind", "name"), BUILTIN)
 def test_builtin_plugins_pass(kind: str, name: str, request: pytest.FixtureRequest) -> None:
-    if name in ("pgvector", "milvus"):
+    if name in ("pgvector", "milvus", "lancedb"):
         request.getfixturevalue({"pgvector": "postgres"}.get(name, name))
     report = check(kind, f"aekit/{name}", SMALL.get(name, {}))
     assert report.ok, str(report)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -61,6 +61,12 @@ LISTS = ("ArrayInvertedLists", "BlockInvertedLists")
 """Types of inverted lists that are part of the index file."""
 EFFORTS, MAX_EFFORT = ("nprobe", "k_factor_rf", "efSearch"), 2**20
 """Settings of a search that a manifest may hold, and their largest value."""
+MOST_COMPARED = 2**23
+"""Most numbers of selected rows that are compared one by one, without the lists or the graph of the index."""
+MOST_VISITED = 2048
+"""Most nodes of a graph that a search visits; its list of them is slow when long."""
+WIDER = 4
+"""Times as many lists, or nodes of a graph, that a search among some rows visits next."""
 MAX_DEPTH = 8
 """Levels of parts within parts."""
 
@@ -132,7 +138,45 @@ class Faiss(Index):
                 return
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.index.search(np.ascontiguousarray(queries, np.float32), k)
+        few = min(k, self.index.ntotal)  # FAISS never returns from an NSG that is asked for more
+        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), few)
+        worst = np.inf if self.index.metric_type == _faiss()[0].METRIC_L2 else -np.inf
+        missing = ((0, 0), (0, k - few))
+        return np.pad(scores, missing, constant_values=worst), np.pad(rows, missing, constant_values=-1)
+
+    def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        faiss, _ = _faiss()
+        queries, mask = np.ascontiguousarray(queries, np.float32), np.zeros(self.index.ntotal, bool)
+        mask[rows] = True
+        selection = Selection(rows, faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little")))
+        try:
+            if len(rows) * self.index.d <= MOST_COMPARED:
+                return _compare_all(faiss, self.index, queries, k, selection)
+            return self._search_wider(queries, k, selection)
+        except RuntimeError:  # FAISS searches some kinds as a whole alone
+            return super().search_among(queries, k, rows)
+
+    def _search_wider(self, queries: np.ndarray, k: int, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+        """Search more lists, or more of a graph, than for all rows, until that changes nothing for a query.
+
+        The rows of a label are often together, and far from a query: then its neighbors are in other lists than its nearest ones.
+        """
+        faiss, _ = _faiss()
+        most = _most_effort(faiss, self.index)
+        usual = max(self.effort.get("nprobe", 1), self.effort.get("efSearch", 1))
+        effort = min(most, max(k, usual * -(-self.index.ntotal // len(selection.rows)) if most > 1 else 1))
+        scores, nearest = self.index.search(queries, k, params=_parameters(faiss, self.index, selection, effort))
+        pending = np.arange(len(queries))
+        while len(pending) and effort < most:
+            effort = min(most, WIDER * effort)
+            parameters = _parameters(faiss, self.index, selection, effort)
+            wider_scores, wider = self.index.search(queries[pending], k, params=parameters)
+            changed = (wider != nearest[pending]).any(1) | (wider < 0).any(1)
+            scores[pending], nearest[pending] = wider_scores, wider
+            pending = pending[changed]
+        if len(pending) and hasattr(_searched(faiss, self.index), "hnsw"):
+            scores[pending], nearest[pending] = _compare_all(faiss, self.index, queries[pending], k, selection)
+        return scores, nearest
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         ivf = _faiss()[0].try_extract_index_ivf(self.index)
@@ -194,6 +238,68 @@ class Faiss(Index):
     def _set_effort(self) -> None:
         for name, value in self.effort.items():
             _faiss()[0].ParameterSpace().set_index_parameter(self.index, name, value)
+
+
+class Selection(NamedTuple):
+    """Rows (R,) to search among, and FAISS's selector of them."""
+
+    rows: np.ndarray
+    selector: Any
+
+
+def _compare_all(
+    faiss: Any, index: Any, queries: np.ndarray, k: int, selection: Selection
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the queries with each selected row, as precisely as the index stores it.
+
+    Raises:
+        RuntimeError: FAISS searches this kind as a whole alone.
+    """
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        for number in range(index.chain.size()):
+            queries = index.chain.at(number).apply(queries)
+        return _compare_all(faiss, index.index, queries, k, selection)
+    if isinstance(index, faiss.IndexRefine):
+        return _compare_all(faiss, index.refine_index, queries, k, selection)
+    if hasattr(index, "hnsw"):  # a graph loses its way among few rows
+        return _compare_all(faiss, index.storage, queries, k, selection)
+    if isinstance(index, faiss.IndexFlat):  # a matrix product
+        vectors = index.reconstruct_batch(selection.rows)
+        scores, places = faiss.knn(queries, vectors, k, metric=index.metric_type)
+        return scores, np.where(places < 0, -1, selection.rows[places])
+    parameters = _parameters(faiss, index, selection, _most_effort(faiss, index))
+    return index.search(queries, k, params=parameters)
+
+
+def _most_effort(faiss: Any, index: Any) -> int:
+    """Return the number of its lists, or the most nodes of its graph to visit; 1 for an index that compares all."""
+    index = _searched(faiss, index)
+    return index.nlist if hasattr(index, "invlists") else MOST_VISITED if hasattr(index, "hnsw") else 1
+
+
+def _searched(faiss: Any, index: Any) -> Any:
+    """Return the part of an index that finds candidates."""
+    index = faiss.downcast_index(index)
+    for kind, part in ((faiss.IndexPreTransform, "index"), (faiss.IndexRefine, "base_index")):
+        if isinstance(index, kind):
+            return _searched(faiss, getattr(index, part))
+    return index
+
+
+def _parameters(faiss: Any, index: Any, selection: Selection, effort: int) -> Any:
+    """Return the parameters of a search among selected rows that visits `effort` lists or nodes."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexPreTransform):
+        return faiss.SearchParametersPreTransform(index_params=_parameters(faiss, index.index, selection, effort))
+    if isinstance(index, faiss.IndexRefine):
+        base = _parameters(faiss, index.base_index, selection, effort)
+        return faiss.IndexRefineSearchParameters(k_factor=WIDER * index.k_factor, base_index_params=base)
+    if hasattr(index, "invlists"):
+        return faiss.SearchParametersIVF(sel=selection.selector, nprobe=effort)
+    if hasattr(index, "hnsw"):
+        return faiss.SearchParametersHNSW(sel=selection.selector, efSearch=effort)
+    return faiss.SearchParameters(sel=selection.selector)
 
 
 def choose_kind(count: int, dim: int) -> tuple[str, str]:

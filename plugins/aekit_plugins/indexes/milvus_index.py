@@ -33,6 +33,7 @@ class Milvus(DatabaseIndex):
     """
 
     engine, holder, pattern = "milvus", "collection", "aekit_([0-9a-f]{64})_[0-9a-f]{32}"
+    most_neighbors = 16_384  # Milvus returns no more
     connection, libraries = CONNECTION, ("pymilvus", "milvus", "grpc")
 
     def __init__(self, **graph: Unpack[GraphOptions]) -> None:
@@ -91,6 +92,13 @@ class Milvus(DatabaseIndex):
             self._insert(self._connected(), [vectors], self.shape()[0])
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._nearest_where(queries, k, "")
+
+    def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        condition = self.number_condition(rows, "[]")
+        return self._nearest_where(queries, k, condition) if condition else super().search_among(queries, k, rows)
+
+    def _nearest_where(self, queries: np.ndarray, k: int, condition: str) -> tuple[np.ndarray, np.ndarray]:
         scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         parameters = {"params": {"ef": min(max(self.explored, k), MOST_EXPLORED)}} if self.explored else {}
@@ -98,7 +106,9 @@ class Milvus(DatabaseIndex):
             client = self._connected()
             for start in range(0, len(queries), TOGETHER):
                 part = queries[start : start + TOGETHER].tolist()
-                hits = client.search(self.name, part, limit=k, search_params=parameters, output_fields=["number"])
+                hits = client.search(
+                    self.name, part, condition, limit=k, search_params=parameters, output_fields=["number"]
+                )
                 for query, nearest in enumerate(hits, start):
                     rows[query, : len(nearest)] = [hit["number"] for hit in nearest]
                     scores[query, : len(nearest)] = [hit["distance"] for hit in nearest]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
@@ -28,6 +28,10 @@ CONNECTION = "AEKIT_PGVECTOR"
 """Environment variable with the connection, such as ``postgresql://user@host/database``; libpq's own variables work, too."""
 MOST_INDEXED = {"vector": 2000, "halfvec": 4000}
 """Type of a column -> the most dimensions of which pgvector builds an HNSW graph."""
+MOST_LISTED = 10_000
+"""Most rows whose numbers are listed."""
+WIDER = 4
+"""Times as many candidates and neighbors that a graph is asked for among some rows."""
 MOST_EXPLORED = 1000
 """pgvector's limit on ``hnsw.ef_search``, and with it on the neighbors that a graph returns."""
 _OPERATORS = {"cosine": ("<#>", "ip"), "ip": ("<#>", "ip"), "l2": ("<->", "l2")}
@@ -62,7 +66,8 @@ class PgVector(DatabaseIndex):
         self.storage: str = storage
         self.metric, self.explored, self.dim = "cosine", 0, 0
         self._open: Any = None
-        self._effort: tuple[bool, int] | None = None
+        self._effort: tuple[bool, int, bool] | None = None
+        self._iterative: bool | None = None
 
     def build(self, batches: BatchFactory, count: int, dim: int, metric: Similarity) -> str:
         self.name, self.metric, self.dim = self.name or self.new_name(), metric, dim
@@ -86,26 +91,74 @@ class PgVector(DatabaseIndex):
             self._copy(connection, iter([vectors]), self.shape()[0])
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._nearest_where(queries, k, use_graph=self.explored > 0 and k <= MOST_EXPLORED)
+
+    def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if len(rows) <= MOST_LISTED:  # found by their numbers, and all compared
+            return self._nearest_where(queries, k, "WHERE number = ANY(%s)", [rows.tolist()])
+        mask = np.zeros(int(rows[-1]) + 1, bool)
+        mask[rows] = True
+        bits = np.packbits(mask, bitorder="little").tobytes()
+        condition = f"WHERE CASE WHEN number < {len(mask)} THEN get_bit(%b::bytea, number) = 1 ELSE false END"
+        use_graph = self.explored > 0 and WIDER * k <= MOST_EXPLORED and self._goes_on()
+        # As deep as k of the rows would lie if they were drawn at random; beyond that, the graph is searched on.
+        explored = WIDER * max(self.explored, k) * -(-len(mask) // len(rows))
+        scores, nearest = self._nearest_where(queries, k, condition, [bits], use_graph=use_graph, explored=explored)
+        short = (nearest < 0).any(1) if use_graph else np.zeros(len(queries), bool)
+        if short.any():
+            scores[short], nearest[short] = self._nearest_where(queries[short], k, condition, [bits])
+        return scores, nearest
+
+    def _goes_on(self) -> bool:
+        """Return whether pgvector, from 0.8 on, searches its graph further where a condition leaves out what it found."""
+        if self._iterative is None:
+            with self.explained():
+                statement = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+                (version,) = self._connection().execute(statement).fetchone()
+            self._iterative = tuple(int(part) for part in version.split(".")[:2]) >= (0, 8)
+        return self._iterative
+
+    def _nearest_where(
+        self,
+        queries: np.ndarray,
+        k: int,
+        condition: str = "",
+        parameters: Sequence[Any] = (),
+        *,
+        use_graph: bool = False,
+        explored: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:
         operator = _OPERATORS[self.metric][0]
-        use_graph = self.explored > 0 and k <= MOST_EXPLORED
+        goes_on = use_graph and bool(condition)
+        limit = WIDER * k if goes_on else k  # as a graph that is searched on finds them in an order of its own
         statement = f"""
             SELECT query.number, hit.number, hit.distance
             FROM unnest(%s::{self.storage}[]) WITH ORDINALITY AS query(vector, number),
-            LATERAL (SELECT number, vector {operator} query.vector AS distance FROM {self.name}
-                     ORDER BY vector {operator} query.vector LIMIT {int(k)}) AS hit"""
+            LATERAL (SELECT number, vector {operator} query.vector AS distance FROM {self.name} {condition}
+                     ORDER BY vector {operator} query.vector LIMIT {int(limit)}) AS hit"""
         scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
         with self.explained():
             connection = self._connection()
-            effort = use_graph, min(max(self.explored, k, 1), MOST_EXPLORED)
+            effort = use_graph, min(max(explored, self.explored, k, 1), MOST_EXPLORED), goes_on
             if effort != self._effort:  # a round trip less for each of many searches that are alike
                 scan = "on" if use_graph else "off"
-                connection.execute(f"SET enable_indexscan = {scan}; SET hnsw.ef_search = {effort[1]}")
+                settings = f"SET enable_indexscan = {scan}; SET hnsw.ef_search = {effort[1]}"
+                if goes_on:
+                    # The planner cannot know how many rows the condition leaves, nor how few of the graph are enough.
+                    settings += "; SET hnsw.iterative_scan = relaxed_order; SET hnsw.max_scan_tuples = 2147483647"
+                    settings += "; SET hnsw.scan_mem_multiplier = 100; SET enable_seqscan = off"
+                elif self._iterative:
+                    settings += "; RESET hnsw.iterative_scan; RESET enable_seqscan"
+                connection.execute(settings)
                 self._effort = effort
-            hits = connection.execute(statement, [[_as_text(query) for query in queries]]).fetchall()
+            values = [[_as_text(query) for query in queries], *parameters]
+            hits = connection.execute(statement, values).fetchall()
         filled = np.zeros(len(queries), np.int64)
         for number, row, distance in sorted(hits, key=lambda hit: (hit[0], hit[2])):
             place = number - 1, filled[number - 1]
+            if place[1] == k:
+                continue
             scores[place] = distance**2 if self.metric == "l2" else -distance
             rows[place] = row
             filled[number - 1] += 1

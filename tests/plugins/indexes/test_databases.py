@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from aekit_plugins.indexes import milvus_index
+from aekit_plugins.indexes import milvus_index, pgvector_index
+from aekit_plugins.indexes.lancedb_index import LanceDb
 from aekit_plugins.indexes.pgvector_index import choose_storage
 from commands import Command
 
@@ -18,11 +19,13 @@ from aekit.index import build
 from aekit.index.databases import UNFINISHED
 from aekit.registry.discovery import registry
 
-ENVIRONMENT = {"pgvector": "AEKIT_PGVECTOR", "milvus": "AEKIT_MILVUS"}
+ENVIRONMENT = {"pgvector": "AEKIT_PGVECTOR", "milvus": "AEKIT_MILVUS", "lancedb": "AEKIT_LANCEDB"}
 OTHER_DIGEST = "0" * 64
+FAILING = {"pgvector": "tune", "milvus": "_insert", "lancedb": "_add_graph"}
+"""Engine -> a method that it calls while it builds an index."""
 
 
-@pytest.fixture(params=["pgvector", "milvus"])
+@pytest.fixture(params=list(ENVIRONMENT))
 def engine(request: pytest.FixtureRequest) -> str:
     """An engine whose database runs."""
     request.getfixturevalue({"pgvector": "postgres"}.get(request.param, request.param))
@@ -45,6 +48,10 @@ def kept(engine: str) -> set[str]:
         names = client.list_collections()
         client.close()
         return set(names)
+    if engine == "lancedb":
+        import lancedb
+
+        return set(lancedb.connect(os.environ["AEKIT_LANCEDB"]).list_tables().tables)
     import psycopg
 
     with psycopg.connect(os.environ["AEKIT_PGVECTOR"]) as connection:
@@ -54,7 +61,7 @@ def kept(engine: str) -> set[str]:
 
 def name_in(folder: Path) -> str:
     """Return the name of the table or collection of an index."""
-    (path,) = (path for path in folder.glob("index.*") if path.suffix in (".pgvector", ".milvus"))
+    (path,) = (path for path in folder.glob("index.*") if path.suffix.removeprefix(".") in ENVIRONMENT)
     (name,) = json.loads(path.read_text()).values()
     return name
 
@@ -109,9 +116,9 @@ def test_a_build_that_fails_leaves_no_table(engine: str, tmp_path: Path, monkeyp
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry().get("index", engine).load(), "tune" if engine == "pgvector" else "_insert", stop)
+    monkeypatch.setattr(registry().get("index", engine).load(), FAILING[engine], stop)
     with pytest.raises(KeyboardInterrupt):
-        aekit.build_index(vectors(50), tmp_path / "index", engine=engine)
+        aekit.build_index(vectors(50), tmp_path / "index", engine=engine, options={"kind": "hnsw"})
     monkeypatch.undo()
     assert kept(engine) == before
 
@@ -167,6 +174,7 @@ def test_nothing_of_the_connection_is_written(tmp_path: Path, monkeypatch: pytes
         ("pgvector", "postgresql://localhost:1/none?connect_timeout=2"),
         ("milvus", "http://localhost:1"),
         ("milvus", ""),
+        ("lancedb", ""),
     ],
 )
 def test_a_server_that_is_not_there_is_one_line(
@@ -189,6 +197,83 @@ def test_a_collection_that_is_gone_or_of_another_encoder_is_refused(milvus: str,
     index.engine._connected().drop_collection(index.engine.name)
     with pytest.raises(IdentityError):
         aekit.open_index(tmp_path / "index")
+
+
+def test_a_table_of_lancedb_that_is_gone_or_of_another_encoder_is_refused(lancedb: str, tmp_path: Path) -> None:
+    index = aekit.build_index(vectors(50), tmp_path / "index", engine="lancedb")
+    assert index.engine.kept_digest() == index.digest
+    database, name = index.engine._connected(), index.engine.name
+    content = index.engine._table.to_arrow().replace_schema_metadata({"aekit.digest": OTHER_DIGEST})
+    database.create_table(name, content, mode="overwrite")
+    with pytest.raises(IdentityError, match="000000000000"):
+        aekit.open_index(tmp_path / "index")
+    database.drop_table(name)
+    with pytest.raises(IdentityError, match="build the index again"):
+        aekit.open_index(tmp_path / "index")
+
+
+def test_a_place_of_lancedb_that_cannot_be_written_is_one_line(
+    lancedb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("AEKIT_LANCEDB", str(tmp_path / "file" / "database"))
+    with pytest.raises(DataError) as caught:
+        aekit.build_index(vectors(50), tmp_path / "index", engine="lancedb")
+    assert "\n" not in str(caught.value) and "AEKIT_LANCEDB" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_recall_among_few_and_many_rows(kind: str, engine: str, tmp_path: Path) -> None:
+    rows = vectors(2500)
+    queries = rows[:40] + np.float32(0.05)
+    options = {"kind": kind, "target_recall": 0.95}
+    index = aekit.build_index(rows, tmp_path / "index", engine=engine, metric="l2", options=options)
+    drawn = np.random.default_rng(2).random(len(rows))
+    ordered = np.arange(len(rows))
+    for mask in (drawn < 0.01, drawn < 0.1, drawn < 0.5, ordered < 30, ordered >= 1250, ordered == 7):
+        among = np.flatnonzero(mask)
+        k = min(10, len(among))
+        distances = ((queries[:, None] - rows[among]) ** 2).sum(2)
+        expected = among[np.argsort(distances, axis=1)[:, :k]]
+        hits = index.search(queries, k, where=mask)
+        assert mask[hits.rows].all() and (np.diff(hits.scores, axis=1) >= 0).all()
+        recall = np.mean([len(set(a) & set(b)) / k for a, b in zip(hits.rows.tolist(), expected.tolist())])
+        assert recall >= 0.93, f"{mask.mean():.0%} of the rows"
+        alone = index.search(queries[0], k, where=mask)
+        assert alone.rows[0].tolist() == hits.rows[0].tolist()
+
+
+def test_a_graph_of_pgvector_is_searched_on_where_many_rows_remain(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pgvector_index, "MOST_LISTED", 20)
+    rows = vectors(3000, 32)
+    options = {"kind": "hnsw", "target_recall": 0.95}
+    index = aekit.build_index(rows, tmp_path / "index", engine="pgvector", options=options)
+    index = aekit.open_index(tmp_path / "index")
+    queries = rows[:30] + np.float32(0.05)
+    directions = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    drawn = np.random.default_rng(2).random(len(rows))
+    for mask in (drawn < 0.01, drawn < 0.1, drawn < 0.5, np.arange(len(rows)) < 100):
+        among = np.flatnonzero(mask)
+        expected = among[np.argsort(-(queries @ directions[among].T), axis=1)[:, :10]]
+        for goes_on in (True, False):  # as before pgvector 0.8, where all are compared
+            index.engine._iterative = goes_on
+            hits = index.search(queries, 10, where=mask).rows
+            recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(hits.tolist(), expected.tolist())])
+            assert mask[hits].all() and recall >= (0.95 if goes_on else 0.999), f"{mask.mean():.0%} of the rows"
+        index.engine._iterative = True
+        before = index.search(queries, 10).rows
+        assert (before >= 0).all() and not mask[before].all(), "the condition is over"
+
+
+def test_rows_are_named_by_ranges_lists_or_not_at_all() -> None:
+    engine = LanceDb()
+    assert engine.number_condition(np.asarray([3, 4, 5, 9]), "()") == (
+        "(number >= 3 and number <= 5) or (number >= 9 and number <= 9)"
+    )
+    assert engine.number_condition(np.arange(0, 200, 2), "[]").startswith("number in [0,2,4")
+    assert engine.number_condition(np.arange(0, 100_000, 2), "()") == ""
 
 
 def test_memory_is_refused_and_what_a_graph_cannot_hold() -> None:
