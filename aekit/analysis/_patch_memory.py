@@ -12,7 +12,7 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from aekit.analysis._anomaly_detector import EQUAL
+from aekit.analysis._anomaly_vectors import EQUAL
 from aekit.analysis._patch_features import PatchFeatures, RawPatches
 from aekit.analysis._sample_selection import cover
 from aekit.encoder.encoder import Encoder
