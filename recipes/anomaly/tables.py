@@ -98,7 +98,11 @@ def report(folder: Path) -> None:
         former = {table: _weighted(several, {"reconstruction": 1, "code": 1}) for table, several in trials.items()}
         print(f"\n| {protocol} | seeds | combined | before | {' | '.join(BASELINES)} |\n|{'---|' * 8}")
         for table, (ours, *others) in named.items():
-            cells = [f"{v.mean():.3f} ± {v.std():.3f}" for v in (ours, former[table], *others)]
+            spread = len(ours) > 1
+            cells = [
+                f"{v.mean():.3f}" + (f" ± {v.std(ddof=1):.3f}" if spread else "")
+                for v in (ours, former[table], *others)
+            ]
             print(f"| {table} | {len(ours)} | {' | '.join(cells)} |")
         means = [np.mean([values[n].mean() for values in named.values()]) for n in range(1 + len(BASELINES))]
         before = np.mean([values.mean() for values in former.values()])
