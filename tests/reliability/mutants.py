@@ -235,12 +235,6 @@ FORMATS = {
         use_detector,
         dict.fromkeys(("detector.json", "detector.safetensors"), "detector.json"),
     ),
-    "patch memory": Format(
-        "anomalies",
-        ("patches.json", "patches.safetensors"),
-        use_detector,
-        dict.fromkeys(("patches.json", "patches.safetensors"), "patches.json"),
-    ),
     "classifier": Format(
         "tuned",
         ("classifier.json", "classifier.safetensors", "encoder/encoder.json"),
