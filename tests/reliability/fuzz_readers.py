@@ -71,16 +71,16 @@ def open_clips(path: Path) -> None:
 
 
 def open_patches(path: Path) -> None:
-    open_it(path, {"patches": {"size": 4}}, "patches:")
+    open_it(path, {"patches": {"size": 4, "max_per_image": 100}}, "patches:")
 
 
 def open_folder(path: Path) -> None:
     open_it(path.parent)
 
 
-def open_lance(path: Path, kind: str) -> None:
-    """Put a file into an otherwise valid data set, and open it."""
-    name = [name for name in lance_files() if name.startswith(kind)][-1]
+def open_lance(path: Path) -> None:
+    """Put a manifest into an otherwise valid data set, and open it."""
+    name = [name for name in lance_files() if name.startswith("_versions")][-1]
     shutil.copyfile(path, path.parent / name)
     open_it(path.parent)
 
@@ -389,11 +389,9 @@ def _readers() -> Iterator[tuple[str, Reader]]:
             seeds = lambda part=part: [workbook_parts()[part]]  # noqa: E731
             use = lambda path, part=part: open_workbook(path, part)  # noqa: E731
             yield f"xlsx-{name.rpartition('/')[2]}", Reader("part.xml", seeds, use, True)
-    if importlib.util.find_spec("lance"):
-        for kind in ("_versions", "data"):
-            seeds = lambda kind=kind: [content for name, content in lance_files().items() if name.startswith(kind)][-1:]  # noqa: E731
-            use = lambda path, kind=kind: open_lance(path, kind)  # noqa: E731
-            yield f"lance-{kind.strip('_')}", Reader("x.lance/changed", seeds, use, folder=lance_folder)
+    if importlib.util.find_spec("lance"):  # not its files of data: on some damaged ones Lance ends the process
+        seeds = lambda: [content for name, content in lance_files().items() if name.startswith("_versions")][-1:]  # noqa: E731
+        yield "lance", Reader("x.lance/changed", seeds, open_lance, folder=lance_folder)
     yield "tar", Reader("x.tar", lambda: [tar()], open_it)
     yield "tar.gz", Reader("x.tar.gz", lambda: [tar("w:gz")], open_it)
     yield "saved-dataset", Reader("saved/data.arrow", lambda: [arrow()], open_folder, folder=saved_folder)

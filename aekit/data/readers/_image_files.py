@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from aekit.data.readers._tiff_files import INSTALL, TiffPage, has_tifffile, open_tiff
 from aekit.data.reading import reason_of, refuse_special
@@ -135,10 +135,19 @@ def reading_frames(complaint: str) -> Iterator[None]:
         raise BadImage(reason_of(error, complaint)) from None
 
 
+def open_pillow(path: Path | bytes, formats: list[str] | tuple[str, ...]) -> Image.Image:
+    """Open an image of one of some formats with Pillow."""
+    image = Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=formats)
+    if isinstance(image, ImageFile.ImageFile):
+        # Pillow gives whole rows to some decoders, and collects a long one in time that is quadratic in its blocks.
+        image.decodermaxblock = max(image.decodermaxblock, 4 * image.width)
+    return image
+
+
 def _open_with_pillow(path: Path | bytes) -> tuple[Image.Image | None, str]:
     """Return an open image, or None and the reason why only tifffile can read it."""
     try:
-        image = Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=_FORMATS)
+        image = open_pillow(path, _FORMATS)
     except Image.UnidentifiedImageError:
         if _is_tiff(path):
             return None, "a TIFF file that Pillow does not read"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from aekit.io.memory import check_memory
+
+_BYTES = 150
+"""Bytes of a window: its place and its id."""
 
 
 def window_corners(
@@ -18,7 +25,12 @@ def window_corners(
         window: (height, width) of a window.
         stride: (height, width) between the starts of two windows.
         max_samples: maximum number of windows, evenly spaced in the grid; 0: all.
+
+    Raises:
+        DataError: they do not fit in memory.
     """
+    counts = [-(-max(0, side - part) // step) + 1 for side, part, step in zip(whole, window, stride)]
+    check_memory(_BYTES * math.prod(counts), f"windows of {window[1]}x{window[0]} in {whole[1]}x{whole[0]} pixels")
     down, across = (_starts(*along) for along in zip(whole, window, stride))
     grid = np.stack(np.meshgrid(down, across, indexing="ij"), axis=-1).reshape(-1, 2)
     if not 0 < max_samples < len(grid):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers._image_files import MAX_MEGAPIXELS, quiet_pillow, reading_frames
+from aekit.data.readers._image_files import MAX_MEGAPIXELS, open_pillow, quiet_pillow, reading_frames
 from aekit.data.readers.image_headers import BadImage, Header, header_of
 from aekit.data.readers.images import image_to_array
 from aekit.data.readers.numpy_files import read_npy, read_npz
@@ -98,7 +98,7 @@ class Video:
             self.header, self.count = header_of(image), getattr(image, "n_frames", 1)
 
     def _open_image(self) -> Image.Image:
-        return Image.open(self.path, formats=ANIMATED_FORMATS)
+        return open_pillow(self.path, ANIMATED_FORMATS)
 
     def _decode_image(self, first: int) -> Iterator[Frame]:
         number, image = first, None
