@@ -54,6 +54,11 @@ def make_objective(recipe: Recipe, spec: SampleSpec, preprocess: Preprocess) -> 
     load_pretrained(encoder, recipe.encoder.weights, frozen=bool(recipe.encoder.frozen))
     if not recipe.trains:
         return Untrained(encoder)
+    if next(encoder.parameters(), None) is None:
+        problem = (
+            f"encoder.dim = {recipe.encoder.dim}: backbone {name!r} has no layers of its own, so nothing is trained"
+        )
+        raise RecipeError([f"{problem}; set a dimension or another backbone"])
     freeze(encoder, _frozen(recipe, encoder))
     parts: dict[str, Objective] = {}
     with temporary_seed(recipe.train.seed + 1):

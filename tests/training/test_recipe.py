@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import aekit
 from aekit.errors import RecipeError
 from aekit.registry.overrides import nest, parse_override
 from aekit.training.recipe import make_recipe, read_recipe
@@ -99,3 +101,9 @@ def test_evaluators_by_a_group() -> None:
     ).with_plugin_defaults()
     assert {"svm", "mlp-head"} < set(everything.options["evaluate"])
     assert recipe.evaluate.evaluators == ["quick", "knn", "hdbscan"], "a recipe keeps what was written"
+
+
+def test_an_encoder_without_anything_to_train_is_refused() -> None:
+    samples = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+    with pytest.raises(RecipeError, match=r"encoder\.dim = 0: backbone 'linear' has no layers .* set a dimension"):
+        aekit.fit(samples, dim=0, backbone="linear", epochs=1, progress=False)

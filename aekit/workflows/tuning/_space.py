@@ -92,7 +92,7 @@ class Space:
         return self._first[place] if place < len(self._first) else None
 
     def varies(self, number: int) -> bool:
-        """Return whether a candidate that is none of the first varies the best one, rather than being left to the sampler."""
+        """Return whether a candidate after the first varies the best one, rather than being left to the sampler."""
         return (number - self._certain) % CYCLE != CYCLE - 1
 
     def suggest(self, trial: Any) -> dict[str, Any]:

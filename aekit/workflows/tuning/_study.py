@@ -88,7 +88,9 @@ class Study:
         """
         best = best_trial([trial for trial in trials if BACKBONE in trial.params])
         known = [trial.params for trial in trials]
-        for _ in range(ATTEMPTS if best is not None else 0):
+        if best is None:
+            return None
+        for _ in range(ATTEMPTS):
             varied = self.space.varied(best.params, generator)
             if varied not in known:
                 return varied
