@@ -87,6 +87,7 @@ width: str = aekit.fit("photos/").dim
 """
 
 
+@pytest.mark.slow
 def test_outside_packages_are_type_checked_against_the_wheel(wheel: Path, tmp_path: Path) -> None:
     """Run mypy --strict where only the wheel provides aekit."""
     venv.create(tmp_path / "venv")

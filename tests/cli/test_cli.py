@@ -193,6 +193,7 @@ def test_numeric_labels_are_described_by_their_range(command: Command, tmp_path:
     assert found == {"numeric": 500, "lowest": prices.min(), "highest": prices.max()}
 
 
+@pytest.mark.slow
 def test_fashion_mnist_by_name(data_dir: Path, command: Command, tmp_path: Path) -> None:
     sixteenth = ("--set", "train.batch_size=512", "--epochs", 1, "--set", "encoder.conv.channels=[4,8]")
     outcome = command("fit", "torchvision:FashionMNIST", "-o", tmp_path / "run", "--dim", 4, *sixteenth)

@@ -23,10 +23,10 @@ def read_mutants(place: Path, count: int, *options: str) -> str:
 
 
 @pytest.mark.reliability
-def test_some_hundred_mutants(tmp_path: Path) -> None:
-    printed = read_mutants(tmp_path, 130, "--seed", "1")
+def test_some_mutants(tmp_path: Path) -> None:
+    printed = read_mutants(tmp_path, 65, "--seed", "1")
     counts = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) refused", printed)]
-    assert len(counts) == 13 and sum(counts) > 65 and " 0 wrong" in printed
+    assert len(counts) == 13 and sum(counts) > 32 and " 0 wrong" in printed
 
 
 @pytest.mark.slow

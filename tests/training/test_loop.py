@@ -198,7 +198,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill -9", "Ctrl-C", "kill in the background"]
+    "how",
+    [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    ids=["kill -9", "Ctrl-C", "kill in the background"],
 )
 def test_a_stopped_run_resumes_to_the_same_weights(whole: Path, tmp_path: Path, how: int) -> None:
     data, stopped = whole.parent / "images.npy", tmp_path / "stopped"
