@@ -79,12 +79,15 @@ class SyntheticShards(Source):
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = np.empty((len(indices), *self.spec.shape), np.uint8)
         shards = indices // self.per_shard
-        for number in np.unique(shards).tolist():
+        for number in dict.fromkeys(shards.tolist()):  # in the order in which they are read
             if self._read[0] != number:
                 self._read = number, self._images(number)
             here = shards == number
             rows[here] = self._read[1][indices[here] - self.blocks[number]]
         return rows, np.ones(len(indices), bool)
+
+    def fingerprints(self, indices: np.ndarray) -> list[str]:
+        return [f"{self.per_shard}-{row}" for row in indices.tolist()]
 
     def _images(self, number: int) -> np.ndarray:
         self.made += 1

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 import aekit
+from aekit.data.readers import streamed_datasets
 from aekit.data.readers.streamed_datasets import StreamedRecords, UnreadableStreamError
 from aekit.data.streamed_samples import StreamedSamples
 from aekit.errors import DataError
@@ -45,6 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(root / f"train-{number:05d}-of-{SHARDS:05d}.parquet", range(EACH * number, EACH * (number + 1)))
     write(root / "test-00000-of-00001.parquet", range(600, 640))
     return root
+
+
+@pytest.fixture(autouse=True)
+def few_rows_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for data larger than what is kept of it."""
+    monkeypatch.setattr(streamed_datasets, "KEPT_ROWS", 0)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {"huggingface": {"streaming": True, "download": False}}
@@ -84,8 +91,6 @@ def test_only_labels_are_read_when_it_is_opened(folder: Path, monkeypatch: pytes
 
 
 def test_an_epoch_reads_each_shard_once_and_forward(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from aekit.data.readers import streamed_datasets
-
     source, begun = aekit.open_data(f"huggingface:{folder}", OPTIONS), 0
     tables = streamed_datasets._tables
 
@@ -104,7 +109,9 @@ def test_an_epoch_reads_each_shard_once_and_forward(folder: Path, monkeypatch: p
     assert later == seen[11 * 20 :]
 
 
-def test_a_streamed_data_set_is_fitted_and_embedded(folder: Path, tmp_path: Path) -> None:
+def test_a_streamed_data_set_is_fitted_and_embedded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {"data.huggingface.streaming": True, "data.huggingface.download": False, "data.streaming": True}
     settings |= {"data.shuffle_buffer": 64, "train.precision": "fp32"}
     data = f"huggingface:{folder}"
@@ -120,7 +127,13 @@ def test_a_streamed_data_set_is_fitted_and_embedded(folder: Path, tmp_path: Path
     )
     again = aekit.fit(data, variants=["plain"], backbone="mlp", dim=2, epochs=1, report=False, overrides=settings)
     assert encoder.digest == again.digest
-    embeddings = aekit.embed(tmp_path / "run", data, options=OPTIONS)
+    monkeypatch.setattr(streamed_datasets, "KEPT_ROWS", 320)  # a batch of embedding, and a part of the next
+    source, begun = aekit.open_data(data, OPTIONS, like=encoder.spec), []
+    tables = streamed_datasets._tables
+    with monkeypatch.context() as patch:
+        patch.setattr(streamed_datasets, "_tables", lambda *args: begun.append(1) or tables(*args))
+        embeddings = aekit.embed(tmp_path / "run", source)
+    assert len(begun) == SHARDS + 1, "a shard was read twice"
     assert len(embeddings) == 640 and embeddings.rows.labels is not None
     whole = aekit.embed(tmp_path / "run", folder)
     order = np.argsort([int(name.removesuffix(".png")) for name in whole.ids])

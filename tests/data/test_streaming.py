@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from collections.abc import Iterable
 from itertools import chain
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import aekit
+from aekit.data import reading
 from aekit.data._block_shuffle import BlockShuffle, cut_blocks
 from aekit.data.samples import load_samples
 from aekit.data.shared_samples import load_shared_samples
@@ -24,6 +26,9 @@ from aekit.errors import DataError
 from aekit.io.processes import Ranks
 from aekit.testing.ranks import run_ranks
 from aekit.training.batches import Batches
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from streams import SyntheticShards
 
 CPU = torch.device("cpu")
 
@@ -261,3 +266,55 @@ def _stop_after(patch: pytest.MonkeyPatch, steps: int) -> None:
             raise KeyboardInterrupt
 
     patch.setattr(State, "save", stopping)
+
+
+def test_synthetic_shards_are_fitted_embedded_indexed_and_evaluated(tmp_path: Path) -> None:
+    """Each shard is made once for each passage: what is read lies together."""
+    source = SyntheticShards(400, per_shard=50, side=16)
+    settings = {"data.streaming": True, "data.shuffle_buffer": 100, "train.batch_size": 40, "train.precision": "fp32"}
+    aekit.fit(
+        source,
+        variants=["plain"],
+        backbone="mlp",
+        dim=4,
+        epochs=2,
+        out=tmp_path / "run",
+        report=False,
+        overrides=settings,
+    )
+    samples = StreamedSamples(source, np.arange(400), CPU, buffer=100)
+    source.made = 0
+    for epoch in range(2):
+        assert sum(len(batch.raw) for batch in Batches(samples, 40, 0).epoch(epoch)) == 400
+    assert source.made <= 2 * 8
+    source.made = 0
+    embeddings = aekit.embed(tmp_path / "run", source, out=tmp_path / "embeddings")
+    assert len(embeddings) == 400 and source.made <= 9
+    assert len(aekit.build_index(tmp_path / "embeddings", out=tmp_path / "index")) == 400
+    evaluation = aekit.evaluate(tmp_path / "embeddings", evaluators=["knn"], baselines=False, checks=False)
+    assert evaluation.results["encoder"]["knn"].metrics["accuracy"].value > 0.5
+
+
+def test_memory_of_a_mapped_file_is_given_back_and_changes_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "RELEASED_FROM", 2**20)
+    np.save(tmp_path / "x.npy", np.arange(2**22, dtype=np.uint8).reshape(-1, 64) % 251)
+    whole = np.load(tmp_path / "x.npy")
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    rows = np.arange(len(whole))
+    assert (ArraySource(mapped).read(rows)[0] == whole).all() and (ArraySource(mapped).read(rows)[0] == whole).all()
+    resident = [line for line in _mapping_of(tmp_path / "x.npy") if line.startswith("Rss:")]
+    assert not resident or int(resident[0].split()[1]) == 0
+    changed = np.load(tmp_path / "x.npy", mmap_mode="c")
+    changed[5] = 255
+    source = ArraySource(changed)
+    assert (source.read(rows)[0][5] == 255).all() and (source.read(rows)[0][5] == 255).all()
+
+
+def _mapping_of(path: Path) -> list[str]:
+    """Return what the system says of a file that is mapped into memory; [] where it says nothing."""
+    smaps = Path("/proc/self/smaps")
+    lines = smaps.read_text().splitlines() if smaps.exists() else []
+    begins = [number for number, line in enumerate(lines) if line.endswith(str(path))]
+    return lines[begins[0] : begins[0] + 6] if begins else []

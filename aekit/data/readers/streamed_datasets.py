@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from aekit.io.memory import read_limit, too_large
 BATCH = 64
 """Rows of samples that are in memory at a time."""
 LIGHT_BATCH = 4096
+KEPT_ROWS, KEPT_BYTES = 2048, 2**28
+"""Most rows, and bytes of them, that are kept after they were read: embedding asks for them again, to hash their content."""
 
 
 class StreamedRecords:
@@ -131,28 +134,38 @@ class _ForwardCells(Sequence[Any]):
 
     def __init__(self, shards: Sequence[Any], blocks: np.ndarray, name: str, reading: Callable[[], _Reading]) -> None:
         self._shards, self._blocks, self._name, self._reading = shards, blocks, name, reading
-        self._shard, self._begin = -1, 0
-        self._cells: pa.ChunkedArray = pa.chunked_array([], pa.null())
+        self._shard, self._next = -1, 0
+        self._kept: deque[tuple[int, pa.ChunkedArray]] = deque()
         self._following: Iterator[pa.Table] = iter(())
 
     def __len__(self) -> int:
         return int(self._blocks[-1])
 
     def __getitem__(self, row: Any) -> Any:
-        shard = int(np.searchsorted(self._blocks, row, side="right")) - 1
-        place = int(row - self._blocks[shard])
-        with self._reading():
-            if shard != self._shard or place < self._begin:
-                self._shard, self._begin, self._cells = shard, 0, pa.chunked_array([], pa.null())
-                self._following = _tables(self._shards[shard], BATCH)
-            while place >= self._begin + len(self._cells):
-                self._begin += len(self._cells)
-                table = next(self._following, None)
-                if table is None:
-                    self._shard = -1
-                    raise ValueError(f"shard {shard} has {self._begin} rows, fewer than when it was opened")
-                self._cells = table[self._name]
-            return self._cells[place - self._begin].as_py()
+        while True:
+            for first, cells in self._kept:
+                if first <= row < first + len(cells):
+                    return cells[int(row) - first].as_py()
+            shard = int(np.searchsorted(self._blocks, row, side="right")) - 1
+            with self._reading():
+                self._read_on(shard, int(row))
+
+    def _read_on(self, shard: int, row: int) -> None:
+        """Read the next cells of a shard, from its start if it is another one than the last or if the row lies behind."""
+        if shard != self._shard or row < self._next:
+            self._shard, self._next = shard, int(self._blocks[shard])
+            self._following = _tables(self._shards[shard], BATCH)
+        table = next(self._following, None)
+        if table is None:
+            self._shard, count = -1, self._next - int(self._blocks[shard])
+            raise ValueError(f"shard {shard} has {count} rows, fewer than when it was opened")
+        self._kept.append((self._next, table[self._name]))
+        self._next += table.num_rows
+        while len(self._kept) > 2 and (
+            sum(len(cells) for _, cells in self._kept) > KEPT_ROWS
+            or sum(cells.nbytes for _, cells in self._kept) > KEPT_BYTES
+        ):
+            self._kept.popleft()
 
 
 def _shards_of(dataset: Any) -> list[Any]:
