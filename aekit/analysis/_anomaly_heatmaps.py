@@ -83,7 +83,7 @@ class HeatMaps:
         auroc = {name: by_name["pixel_auroc"] for name, by_name in self.metrics.items()}
         own = max((name for name in auroc if name in self.maps), key=lambda name: auroc[name].value)
         baselines = [name for name in auroc if name not in self.maps]
-        sentence = f"Of the heat maps, {own} finds anomalous pixels best, with an AUROC of {auroc[own]}"
+        sentence = f"The heat map of {own} finds anomalous pixels with an AUROC of {auroc[own]}"
         if not baselines:
             return f"{sentence}."
         best = max(baselines, key=lambda name: auroc[name].value)

@@ -101,7 +101,12 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
         mask_of |= _pair(
             folder, {row: paths[row] for row in rows.tolist() if folders[row] == folder}, found, source.ids
         )
-    if not found.origin:
+    if not mask_of and masks is not None:
+        expected = _example(paths[rows[0]])
+        raise DataError(
+            f"masks = {masks}: none belongs to one of {len(rows)} images; expected names such as {expected}"
+        )
+    if not mask_of:
         return None
     _read(mask_of, paths, source, found)
     return found

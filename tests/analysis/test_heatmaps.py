@@ -266,7 +266,7 @@ def test_levels_and_baselines_of_normal_images(run: Path, folder: Path) -> None:
 def test_planted_defects_are_located(command: Command, run: Path, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     output = command.ok("anomalies", run, folder, "--split", "test", "-o", out, "-q", "--heatmaps", 5)
-    assert "Of the heat maps, " in output and "the best baseline is" in output and "pixel auroc" in output
+    assert "The heat map of " in output and "the best baseline is" in output and "pixel auroc" in output
     assert (
         "images with a mask are anomalies, the others normal" in output and f"5 heat maps in {out}/heatmaps" in output
     )
@@ -314,7 +314,7 @@ def test_maps_without_masks_and_without_a_decoder(run: Path, folder: Path, tmp_p
     result = aekit.find_anomalies(aekit.load(run), rows, reference=reference, baselines=False)
     maps = result.heatmaps
     assert maps is not None and list(maps.maps) == ["patches"] and len(maps.ids) == 3 and maps.metrics == {}
-    assert "patches" in result.scores and "Of the heat maps" not in result.text()
+    assert "patches" in result.scores and "The heat map of" not in result.text()
     # Masks as an array are in the order of the samples.
     masks = np.stack([np.asarray(Image.open(p)) for p in sorted((folder / "ground_truth/spot").glob("*.png"))])
     result = aekit.find_anomalies(run, rows, reference=reference, masks=masks, patches=False, out=tmp_path / "out")
