@@ -264,7 +264,7 @@ def test_pages_are_restored_at_their_original_size(
     arguments = ("apply", page_run, pages / "dirty", "-o", out, "--task", "denoise", "--clean", pages / "clean")
     told = command.ok(*arguments, "-q")
     rows = {row["method"]: row for row in json.loads((out / "results.json").read_text())["rows"]}
-    assert list(rows) == ["network", "input", "median filter", "non-local means"]
+    assert list(rows) == ["network", "input", "median filter", "non-local means", "background division"]
     assert "median filter: 3, the best of 3, 5, 7" in told
     errors, before = [], []
     for number in range(3):
@@ -278,6 +278,20 @@ def test_pages_are_restored_at_their_original_size(
     assert rows["network"]["rmse"] == pytest.approx(np.mean(errors), abs=1e-6)
     assert rows["input"]["rmse"] == pytest.approx(np.mean(before), abs=1e-6)
     assert rows["network"]["rmse"] < 0.8 * rows["input"]["rmse"], "it was trained to restore them"
+
+
+def test_background_division_removes_stains_and_keeps_ink(page_run: Path, tmp_path: Path) -> None:
+    """Ink is a quarter as bright as its paper, and paper is 1, or .6 under the stain."""
+    ink = np.ones((40, 60))
+    ink[8:32:8, 6:54] = 0.25
+    stained = ink * np.where(np.arange(60) < 30, 1, 0.6)
+    for name, page in (("clean", ink), ("dirty", stained)):
+        (tmp_path / name).mkdir()
+        Image.fromarray((255 * page).round().astype(np.uint8)).save(tmp_path / name / "0.png")
+    made = aekit.apply(page_run, tmp_path / "dirty", task="denoise", clean=str(tmp_path / "clean"))
+    rmse = {row["method"]: row["rmse"] for row in made.rows}
+    assert rmse["input"] > 0.2 and rmse["background division"] < 0.02
+    assert any(note.startswith("background division: 15, the best of 15, 23, 31") for note in made.notes)
 
 
 def test_clean_pages_in_a_column(page_run: Path, pages: Path) -> None:

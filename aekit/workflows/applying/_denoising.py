@@ -27,6 +27,8 @@ from aekit.workflows.applying._restored import (
 TUNING_IMAGES = 4
 MEDIANS, STRENGTHS = (3, 5, 7), (0.02, 0.05, 0.1, 0.2, 0.4)
 """Sizes in pixels, and strengths for values in 0..1, from which the filters are tuned."""
+BACKGROUNDS = (15, 23, 31)
+"""Sizes in pixels of the surroundings whose median is the background of a page."""
 
 Filter = Callable[[np.ndarray, float], np.ndarray]
 
@@ -36,7 +38,7 @@ def denoise(
     context: Context,
     *,
     clean: CleanOption = None,
-    baselines: Annotated[bool, Field(description="compare with a median filter and non-local means")] = True,
+    baselines: Annotated[bool, Field(description="compare with filters that need no training")] = True,
     tile: TileOption = 1024,
 ) -> TaskResult:
     """Denoise samples, images at their original size if the network supports it."""
@@ -102,14 +104,25 @@ def _filters(
         "median filter": (lambda x, side: median_filter(x, (1, int(side), int(side))), MEDIANS)
     }
     try:
+        from skimage.filters.rank import median
         from skimage.restoration import denoise_nl_means
     except ImportError:
-        notes.append("no non-local means: it needs scikit-image (pip install 'aekit[images]')")
+        notes.append(
+            "no non-local means and no background division: they need scikit-image (pip install 'aekit[images]')"
+        )
     else:
         known["non-local means"] = (
             lambda x, h: np.stack([denoise_nl_means(plane, patch_size=5, patch_distance=6, h=h) for plane in x]),
             STRENGTHS,
         )
+
+        def divide_by_background(x: np.ndarray, side: float) -> np.ndarray:
+            """Divide a page by its local median: stains vanish, and ink stays, which covers less than half of a place."""
+            levels = (255 * x).round().clip(0, 255).astype(np.uint8)
+            background = np.stack([median(plane, np.ones((int(side), int(side)), bool)) for plane in levels]) / 255
+            return np.clip(x / np.maximum(background, 1 / 255), 0, 1)
+
+        known["background division"] = divide_by_background, BACKGROUNDS
     tuning_rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), TUNING_IMAGES)).astype(int)]
     pairs = []
     for row in tuning_rows.tolist():
