@@ -63,7 +63,7 @@ class Refit:
 
     def is_worthwhile(self) -> bool:
         """Return whether there is time to train the default recipe much longer than it was."""
-        return self.is_begun or self._epochs()[0] > FURTHER * self.state.measured["epochs"]
+        return self.is_begun or self._epochs[0] > FURTHER * self.state.measured["epochs"]
 
     def run(self) -> dict[str, Any]:
         """Train and evaluate the winner, or go on with it; return its settings with the epochs that it got."""
@@ -71,7 +71,7 @@ class Refit:
         if self.is_begun:
             settings = settings | {"train.epochs": read_toml(self.folder / "recipe.toml")["train"]["epochs"]}
         elif self.best.user_attrs["seconds_per_step"]:
-            epochs, enough = self._epochs()
+            epochs, enough = self._epochs
             if not enough:
                 planned = settings["train.epochs"]
                 warn(f"tune: the time is short: the winner is trained for {epochs} of {planned} epochs")
@@ -90,8 +90,9 @@ class Refit:
         evaluate_run(self.folder, self.problem, self.criterion, quiet, baselines=KINDS if in_time else ())
         return settings
 
+    @cached_property
     def _epochs(self) -> tuple[int, bool]:
-        """Return the epochs that there is time for, and whether these are as many as the candidate was to have.
+        """The epochs that there is time for, and whether these are as many as the candidate was to have.
 
         It gets more, as far as there is time, if the time of a candidate limited them and its scores did not fall.
         """
