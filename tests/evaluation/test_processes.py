@@ -89,7 +89,7 @@ def test_evaluators_go_on_without_a_process_that_ended(one: tuple[EvaluatorProce
 
 
 def test_an_evaluation_is_the_same_with_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, labels, split = data()
+    rows, labels, _ = data()
     threads = torch.get_num_threads()
     started: list[str] = []
 
