@@ -57,7 +57,9 @@ def data(seed: int = 0) -> tuple[np.ndarray, np.ndarray, Split]:
 
 
 def plugin(function: str, distribution: str = "counting") -> Plugin:
-    return Plugin("evaluator", Entry(function, f"counting_evaluators:{function}", "counts", API_VERSION), distribution, "1")
+    return Plugin(
+        "evaluator", Entry(function, f"counting_evaluators:{function}", "counts", API_VERSION), distribution, "1"
+    )
 
 
 def test_results_errors_and_warnings_are_those_of_the_evaluator(one: tuple[EvaluatorProcesses, list[str]]) -> None:
