@@ -101,8 +101,8 @@ def evaluator_processes(
         say: receives a line if a process ends by itself.
     """
     count = 0
-    # With --debug tracebacks are printed here.
-    if samples * evaluators >= MIN_WORK and not os.environ.get(DEBUG):
+    # With --debug tracebacks are printed here. Evaluators on a GPU are fast, and each process would take memory of it.
+    if samples * evaluators >= MIN_WORK and not os.environ.get(DEBUG) and not torch.cuda.is_available():
         room = free_memory() // (PROCESS_BYTES + 8 * samples * width)
         count = min(torch.get_num_threads() - 1, evaluators - 1, MAX_PROCESSES, room)
     processes = EvaluatorProcesses([start_child(WORKER, 1) for _ in range(count)], say)

@@ -25,6 +25,9 @@ from aekit.plugin import (
 
 FINAL_TOLERANCE = 1e-9
 """Tolerance of the final fit, at which probabilities are accurate to the third decimal."""
+FIRST_VALUES, FALL = 0.7, 3.0
+"""Fraction of the values of C that are tried first, and the standard errors by which the largest of them has to be worse than
+the best, in pairs of samples, for the others not to be tried."""
 WIDE, SEARCH_DIRECTIONS = 2048, 512
 """Dimensions above which C is chosen along the leading principal directions, and their number."""
 
@@ -49,7 +52,8 @@ def evaluate(
 
     It is logistic regression for classes, one-vs-rest logistic regression for several labels per sample, and ridge regression
     for numbers. C is chosen by accuracy, mean average precision or R2; the test metrics are those of a model fitted again at
-    that C to train and validation.
+    that C to train and validation. The largest values of C are not tried where validation accuracy has significantly fallen
+    before them: fitting them takes longest.
 
     Args:
         embeddings: (N, D) float32.
@@ -68,20 +72,26 @@ def evaluate(
         return fit_logistic(x, y, values, max_iterations=max_iterations, tolerance=tolerance, max_directions=directions)
 
     def score_c_values(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
-        path = fit(train, c_values, SEARCH_TOLERANCE)
-        return score(path, embeddings[validation], labels[validation])
+        def fit_search(values: np.ndarray) -> Any:
+            return fit(train, values, SEARCH_TOLERANCE)
+
+        x, y = embeddings[validation], labels[validation]
+        if score is _accuracy and not folds:
+            return _accuracies_up_to_the_fall(fit_search, c_values, x, y)
+        return score(fit_search(c_values), x, y)
 
     strata = labels if score is _accuracy else None
     choice = select_setting(score_c_values, split, strata, folds=folds, seed=seed)
     model = fit(np.concatenate([split.train, split.validation]), c_values[[choice.best]], FINAL_TOLERANCE)
     evaluate_model = _evaluate_numbers if is_numeric else _evaluate_labels if labels.ndim == 2 else _evaluate_classes
     fields = evaluate_model(model, embeddings, labels, split, seed)
-    chosen = {"C": float(c_values[choice.best]), "of": c_steps}
+    chosen = {"C": float(c_values[choice.best]), "of": int(np.isfinite(choice.scores).sum())}
     chosen |= {} if is_numeric else {"converged": bool(model.converged[0])}
     if not is_numeric and len(split.train) > embeddings.shape[1] > WIDE:
         width = f"{embeddings.shape[1]:,} dimensions"
         fields["notes"] = [f"C chosen along {SEARCH_DIRECTIONS} principal directions of {width}"]
-    curve = {"C": c_values, "validation": choice.scores}
+    tried = np.isfinite(choice.scores)
+    curve = {"C": c_values[tried], "validation": choice.scores[tried]}
     return Result(
         **fields | {"chosen": chosen, "chosen_on": choice.selected_on, "plot_data": fields.get("plot_data", {}) | curve}
     )
@@ -124,6 +134,26 @@ def _evaluate_labels(model: Any, x: np.ndarray, y: np.ndarray, split: Split, see
     chance = float(np.mean([row["samples"] for row in table]) / len(split.test))
     metrics = {"map": means["average_precision"], "mean_auroc": means["auroc"]}
     return {"metrics": metrics, "table": table, "chance": chance}
+
+
+def _accuracies_up_to_the_fall(fit: Any, c_values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the (S,) accuracies of increasing values of C, -inf for the largest if accuracy has fallen before them.
+
+    Args:
+        fit: values of C -> their models.
+        c_values: (S,) values.
+        x: (N, D) validation samples.
+        y: (N,) classes.
+    """
+    count = max(1, int(FIRST_VALUES * len(c_values)))
+    correct = fit(c_values[:count]).predict(x) == y
+    accuracies = correct.mean(axis=1)
+    lost = correct[accuracies.argmax()].astype(np.float64) - correct[-1]
+    if lost.mean() > FALL * lost.std() / np.sqrt(len(y)):
+        return np.concatenate([accuracies, np.full(len(c_values) - count, -np.inf)])
+    if count < len(c_values):
+        accuracies = np.concatenate([accuracies, _accuracy(fit(c_values[count:]), x, y)])
+    return accuracies
 
 
 def _accuracy(path: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
