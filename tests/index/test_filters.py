@@ -15,6 +15,7 @@ from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, DataWarning
 from aekit.index._filters import Condition
 from aekit.index.engine import Index
+from aekit.index.vector_index import VectorIndex
 
 TABLE = pa.table(
     {
@@ -110,7 +111,7 @@ def clusters(count: int, dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
     return (centers[labels] + 0.6 * rng.normal(size=(count, dim))).astype(np.float32), labels
 
 
-def recall_among(index: aekit.VectorIndex, vectors: np.ndarray, queries: np.ndarray, mask: np.ndarray) -> float:
+def recall_among(index: VectorIndex, vectors: np.ndarray, queries: np.ndarray, mask: np.ndarray) -> float:
     """Return the recall of the ten nearest (l2) of the rows of a mask, beside comparing all of them."""
     rows = np.flatnonzero(mask)
     distances = ((queries[:, None] - vectors[rows]) ** 2).sum(2)
