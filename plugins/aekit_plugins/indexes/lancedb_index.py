@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -159,7 +159,7 @@ class LanceDb(DatabaseIndex):
         with self.explained():
             self._connected().drop_table(name, ignore_missing=True)
 
-    def _distance(self) -> str:
+    def _distance(self) -> Literal["l2", "dot"]:
         return "l2" if self.metric == "l2" else "dot"
 
     def _connected(self) -> Any:
