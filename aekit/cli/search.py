@@ -79,7 +79,7 @@ def search(
         progress.say(f"images of the neighbors in {html}")
     if as_json:
         print_json(hits)
-    elif not html or hits:
+    elif hits:
         click.echo(_as_table(hits))
 
 

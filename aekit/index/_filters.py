@@ -92,7 +92,8 @@ class Condition:
         return ""
 
     def _split(self) -> list[_Token]:
-        tokens, place = [], 0
+        tokens: list[_Token] = []
+        place = 0
         while not tokens or tokens[-1].kind != "end":
             place += len(self.text[place:]) - len(self.text[place:].lstrip())
             match = _TOKEN.match(self.text, place)
@@ -223,9 +224,9 @@ class Condition:
     def _skip(self, text: str) -> bool:
         """Step over a keyword or sign, if it comes next."""
         token = self._peek()
-        found = token.kind in ("keyword", "sign") and token.text == text
-        self._next += found
-        return found
+        is_next = token.kind in ("keyword", "sign") and token.text == text
+        self._next += is_next
+        return is_next
 
     def _expect(self, text: str) -> None:
         if not self._skip(text):

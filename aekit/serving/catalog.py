@@ -200,7 +200,9 @@ class Catalog:
 
     def _among(self, label: str | None, where: str) -> np.ndarray | None:
         """Return a mask (N,) of the samples that may be neighbors, or None for all."""
-        among = np.ones(len(self.index), bool) if label is not None or where else None
+        if label is None and not where:
+            return None
+        among = np.ones(len(self.index), bool)
         if label is not None:
             among &= self.labels == label if self.labels is not None else False
         if where:

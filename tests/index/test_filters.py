@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from aekit_plugins.indexes import faiss_index
+from commands import Command
 
 import aekit
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, DataWarning
 from aekit.index._filters import Condition
 from aekit.index.engine import Index
+from aekit.index.vector_index import VectorIndex
 
 TABLE = pa.table(
     {
@@ -110,7 +113,7 @@ def clusters(count: int, dim: int = 16) -> tuple[np.ndarray, np.ndarray]:
     return (centers[labels] + 0.6 * rng.normal(size=(count, dim))).astype(np.float32), labels
 
 
-def recall_among(index: aekit.VectorIndex, vectors: np.ndarray, queries: np.ndarray, mask: np.ndarray) -> float:
+def recall_among(index: VectorIndex, vectors: np.ndarray, queries: np.ndarray, mask: np.ndarray) -> float:
     """Return the recall of the ten nearest (l2) of the rows of a mask, beside comparing all of them."""
     rows = np.flatnonzero(mask)
     distances = ((queries[:, None] - vectors[rows]) ** 2).sum(2)
@@ -229,3 +232,16 @@ def test_an_engine_that_finds_other_rows_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(faiss_index.Faiss, "search_among", lambda self, queries, k, rows: self.search(queries, k))
     with pytest.raises(aekit.AekitError, match="rows that the condition leaves out"):
         index.search(np.ones(16), where='label = "cat"')
+
+
+def test_the_command_searches_under_a_condition(command: Command, tmp_path: Path) -> None:
+    index = aekit.build_index(labeled(), tmp_path / "index")
+    folder, where = tmp_path / "index", 'label = "cat" and split = "train"'
+    hits = json.loads(command.ok("search", folder, "id:s0", "id:s1", "-k", "4", "--json", "--where", where))
+    expected = index.search_ids(["s0", "s1"], 4, where=where)
+    assert [hit["id"] for hit in hits] == expected.ids.ravel().tolist()
+    assert {(hit["label"], hit["split"]) for hit in hits} == {("cat", "train")}
+    refused = command("search", folder, "id:s0", "--where", "label = cat")
+    assert refused.code == 2 and refused.error.endswith('character 9: cat is not in quotes: expected "cat"')
+    nothing = command("search", folder, "id:s0", "--where", 'label = "catt"')
+    assert nothing.code == 0 and nothing.out == "" and "no label is 'catt'; did you mean 'cat'?" in nothing.err

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -108,15 +108,15 @@ class LanceDb(DatabaseIndex):
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         distinct, places = np.unique(rows, return_inverse=True)
-        found = np.empty((len(distinct), self.dim), np.float32)
+        by_number = np.empty((len(distinct), self.dim), np.float32)
         for start in range(0, len(distinct), TOGETHER):
             numbers = distinct[start : start + TOGETHER]
             with self.explained():
                 search = self._table.search().where(self.number_condition(numbers, "()")).limit(len(numbers))
                 records = search.select(["number", "vector"]).to_arrow().combine_chunks()
             values = records["vector"].combine_chunks().flatten().to_numpy()
-            found[np.searchsorted(distinct, records["number"].to_numpy())] = values.reshape(-1, self.dim)
-        return found[places]
+            by_number[np.searchsorted(distinct, records["number"].to_numpy())] = values.reshape(-1, self.dim)
+        return by_number[places]
 
     def shape(self) -> tuple[int, int]:
         with self.explained():
@@ -159,7 +159,7 @@ class LanceDb(DatabaseIndex):
         with self.explained():
             self._connected().drop_table(name, ignore_missing=True)
 
-    def _distance(self) -> str:
+    def _distance(self) -> Literal["l2", "dot"]:
         return "l2" if self.metric == "l2" else "dot"
 
     def _connected(self) -> Any:

@@ -35,16 +35,8 @@ _CONTEXT = Field(
 )
 _FILL = Field(description="fill value: the nearest visible step, row or column, or as for `masked`")
 _RESIDUAL = Field(
-<<<<<<< HEAD
-    description="predict the difference to the filled input, such as the change since the last visible frame; by default on if "
-    "the part of a clip lies in time and fill is nearest, or if the code is the backbone's features (encoder.dim = 0)"
-||||||| 6911d6e
-    description="predict the difference to the filled input, such as the change since the last visible frame; by default on if the "
-    "part of a clip lies in time and fill is nearest, or if the code is the backbone's features (encoder.dim = 0)"
-=======
     description="predict the difference to the filled input, such as the change since the last visible frame; by default on "
     "if the part of a clip lies in time and fill is nearest, or if the code is the backbone's features (encoder.dim = 0)"
->>>>>>> defaults
 )
 
 
