@@ -201,6 +201,7 @@ if TYPE_CHECKING:
         GraphOptions as GraphOptions,
     )
     from aekit.index.engine import BatchFactory as BatchFactory, Index as Index, Similarity as Similarity
+    from aekit.index.faiss_files import FAISS_PARTS as FAISS_PARTS, check_faiss_index as check_faiss_index
     from aekit.index.openblas import import_with_better_core as import_with_better_core
     from aekit.io.atomic import file_sha256 as file_sha256
     from aekit.io.memory import check_memory as check_memory
@@ -290,6 +291,7 @@ _HOMES = {
     "aekit.evaluation.results": "Metric Result Split",
     "aekit.evaluation.splits": "sample_per_class stratified_sample",
     "aekit.index.databases": "DatabaseIndex GRAPH_COUNT GraphOptions",
+    "aekit.index.faiss_files": "FAISS_PARTS check_faiss_index",
     "aekit.index.openblas": "import_with_better_core",
     "aekit.index.engine": "BatchFactory Index Similarity",
     "aekit.io.atomic": "file_sha256",
