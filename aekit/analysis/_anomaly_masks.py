@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers._image_files import IMAGE_ENDINGS
+from aekit.data.readers.image_files import IMAGE_ENDINGS
 from aekit.data.readers.image_headers import all_headers
 from aekit.data.readers.images import for_each_full_size
 from aekit.data.readers.resizing import resize_image
@@ -95,11 +95,11 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
     if masks is not None and not Path(masks).is_dir():
         raise DataError(f"masks = {masks}: no such folder; expected one with masks such as crack/000{ENDING}.png")
     folders = {row: Path(masks) if masks is not None else _folder_beside(paths[row]) for row in rows.tolist()}
-    found = Masks(origin=", ".join(dict.fromkeys(str(folder) for folder in folders.values() if folder)))
+    pairs = Masks(origin=", ".join(dict.fromkeys(str(folder) for folder in folders.values() if folder)))
     mask_of: dict[int, Path] = {}
     for folder in dict.fromkeys(folder for folder in folders.values() if folder is not None):
         mask_of |= _pair(
-            folder, {row: paths[row] for row in rows.tolist() if folders[row] == folder}, found, source.ids
+            folder, {row: paths[row] for row in rows.tolist() if folders[row] == folder}, pairs, source.ids
         )
     if not mask_of and masks is not None:
         expected = _example(paths[rows[0]])
@@ -108,8 +108,8 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
         )
     if not mask_of:
         return None
-    _read(mask_of, paths, source, found)
-    return found
+    _read(mask_of, paths, source, pairs)
+    return pairs
 
 
 def _of_array(masks: np.ndarray, source: Source, rows: np.ndarray) -> Masks:

@@ -15,7 +15,7 @@ from PIL import Image
 from unusual.harness import Area, Listener
 
 import aekit
-from aekit.data.readers import _image_files, image_headers
+from aekit.data.readers import image_files, image_headers
 from aekit.data.source import Source
 
 AREA = Area(__name__)
@@ -676,7 +676,7 @@ def _(folder: Path, listener: Listener) -> None:
 
     tifffile.imwrite(folder / "a.tif", np.ones((8, 12, 6), np.uint8), photometric="minisblack", planarconfig="contig")
     save(folder / "b.png")
-    with mock.patch.object(_image_files, "has_tifffile", lambda *_: False):
+    with mock.patch.object(image_files, "has_tifffile", lambda *_: False):
         source = aekit.open_data(folder)
         assert source.read(np.arange(2))[1].tolist() == [False, True]
     listener.lines += source.skipped.values()
@@ -770,7 +770,7 @@ def _(folder: Path, listener: Listener) -> None:
     assert source.spec.shape == (3, 48, 64) and abs(rows_of(source)[0, :, 5, 5].astype(int) - [200, 40, 40]).max() < 8
 
 
-WITHOUT_HEIF = mock.patch.object(_image_files, "_register_heif", lambda: False)
+WITHOUT_HEIF = mock.patch.object(image_files, "_register_heif", lambda: False)
 
 
 @AREA.refused(

@@ -12,10 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from aekit.data.readers._image_files import IMAGE_ENDINGS
 from aekit.data.readers._parquet_files import first_rows
 from aekit.data.readers._spreadsheets import is_spreadsheet, read_first_rows
 from aekit.data.readers.folders import readable_text
+from aekit.data.readers.image_files import IMAGE_ENDINGS
 from aekit.data.reading import reading
 from aekit.errors import DataError
 

@@ -13,7 +13,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers._image_files import (
+from aekit.data.readers._tiff_files import TiffPage
+from aekit.data.readers.folders import readable_text
+from aekit.data.readers.image_files import (
     BITS,
     IMAGE_ENDINGS as IMAGE_ENDINGS,
     MAX_MEGAPIXELS as MAX_MEGAPIXELS,
@@ -26,8 +28,6 @@ from aekit.data.readers._image_files import (
     quiet_pillow,
     tag_values,
 )
-from aekit.data.readers._tiff_files import TiffPage
-from aekit.data.readers.folders import readable_text
 from aekit.data.resampling import Kernel
 from aekit.data.spec import Resize, SampleSpec
 from aekit.errors import DataError

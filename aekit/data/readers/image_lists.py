@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from aekit.data.readers import tables
 from aekit.data.readers._folder_layouts import find_layout
-from aekit.data.readers._image_files import IMAGE_ENDINGS, OTHER_IMAGES, unreadable_formats
 from aekit.data.readers._listed_paths import (
     forward_slashes,
     is_image_name,
@@ -21,6 +20,7 @@ from aekit.data.readers._listed_paths import (
     resolve_paths,
 )
 from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids, readable_text
+from aekit.data.readers.image_files import IMAGE_ENDINGS, OTHER_IMAGES, unreadable_formats
 from aekit.errors import DataError, closest_name
 from aekit.registry.options import Field
 

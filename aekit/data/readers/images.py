@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from aekit.data.readers._image_files import (
+from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, TiffPage, has_tifffile, open_tiff, to_float32
+from aekit.data.readers.image_files import (
     MAX_MEGAPIXELS,
     AnyImage,
     BadImage,
@@ -21,7 +22,6 @@ from aekit.data.readers._image_files import (
     reading_frames,
     tag_values,
 )
-from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, TiffPage, has_tifffile, open_tiff, to_float32
 from aekit.data.readers.image_headers import ORIENTATION, Header, choose_spec, dtype_of, header_of
 from aekit.data.readers.resizing import resize_image
 from aekit.data.source import RowIds, Source
