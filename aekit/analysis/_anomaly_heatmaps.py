@@ -45,7 +45,7 @@ class HeatMaps:
 
     @classmethod
     def build(
-        cls, maps: dict[str, np.ndarray], units: dict[str, str], levels: dict[str, float], **rest: Any
+        cls, maps: dict[str, np.ndarray], units: dict[str, str], levels: dict[str, float], **values: Any
     ) -> HeatMaps:
         """Choose the color scales, and mark on each the level below which 99.9% of the pixels of normal images lie."""
         scales = {}
@@ -53,7 +53,7 @@ class HeatMaps:
             low, level = float(np.median(heat)), levels.get(name)
             high = max(float(np.median(heat.max((1, 2)))), level or 0.0)
             scales[name] = HeatScale(low, high if high > low else low + 1e-12, level, units[name])
-        return cls(maps=maps, units=units, scales=scales, **rest)
+        return cls(maps=maps, units=units, scales=scales, **values)
 
     @property
     def shown(self) -> str:
@@ -81,9 +81,9 @@ class HeatMaps:
         if not self.metrics:
             return ""
         auroc = {name: by_name["pixel_auroc"] for name, by_name in self.metrics.items()}
-        own = max((name for name in auroc if name in self.maps), key=lambda name: auroc[name].value)
+        best_map = max((name for name in auroc if name in self.maps), key=lambda name: auroc[name].value)
         baselines = [name for name in auroc if name not in self.maps]
-        sentence = f"The heat map of {own} finds anomalous pixels with an AUROC of {auroc[own]}"
+        sentence = f"The heat map of {best_map} finds anomalous pixels with an AUROC of {auroc[best_map]}"
         if not baselines:
             return f"{sentence}."
         best = max(baselines, key=lambda name: auroc[name].value)

@@ -67,8 +67,8 @@ class PixelCounts:
         """
         keys = np.unique(np.concatenate(self._keys)) if self._keys else np.zeros(0, np.uint32)
         whole = np.zeros((3, len(keys)))
-        for own, counts in zip(self._keys, self._counts):
-            whole[:, np.searchsorted(keys, own)] += counts
+        for image_keys, counts in zip(self._keys, self._counts):
+            whole[:, np.searchsorted(keys, image_keys)] += counts
         if not whole[:2].sum(1).all():
             return {}
         values = _curves(whole[None], np.array([sum(self._regions)]))[:, 0]
@@ -76,9 +76,11 @@ class PixelCounts:
         cumulated = np.cumsum(whole[:2].sum(0))
         level_of = np.minimum((_LEVELS * (cumulated - 1) / cumulated[-1]).astype(int), _LEVELS - 1)
         by_image = np.zeros((len(self._keys), 3, _LEVELS), np.float32)
-        for image, (own, counts) in enumerate(zip(self._keys, self._counts)):
+        for image, (image_keys, counts) in enumerate(zip(self._keys, self._counts)):
             for row in range(3):
-                by_image[image, row] = np.bincount(level_of[np.searchsorted(keys, own)], counts[row], minlength=_LEVELS)
+                by_image[image, row] = np.bincount(
+                    level_of[np.searchsorted(keys, image_keys)], counts[row], minlength=_LEVELS
+                )
         regions = np.array(self._regions)
         resampled = np.concatenate(
             [
@@ -109,8 +111,8 @@ def _curves(counts: np.ndarray, regions: np.ndarray) -> np.ndarray:
     overlap = np.concatenate([start, below[:, 2] / np.maximum(regions, 1)[:, None]], axis=1)
     auroc = (np.diff(false_positive, axis=1) * (recall[:, 1:] + recall[:, :-1]) / 2).sum(1)
     pro = [
-        _area_up_to(rates, found, MAX_FALSE_POSITIVE_RATE) / MAX_FALSE_POSITIVE_RATE
-        for rates, found in zip(false_positive, overlap)
+        _area_up_to(rates, regions_found, MAX_FALSE_POSITIVE_RATE) / MAX_FALSE_POSITIVE_RATE
+        for rates, regions_found in zip(false_positive, overlap)
     ]
     return np.stack([auroc, np.array(pro)])
 
