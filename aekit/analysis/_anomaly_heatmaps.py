@@ -45,7 +45,7 @@ class HeatMaps:
 
     @classmethod
     def build(
-        cls, maps: dict[str, np.ndarray], units: dict[str, str], levels: dict[str, float], **attributes: Any
+        cls, maps: dict[str, np.ndarray], units: dict[str, str], levels: dict[str, float], **values: Any
     ) -> HeatMaps:
         """Choose the color scales, and mark on each the level below which 99.9% of the pixels of normal images lie."""
         scales = {}
@@ -53,7 +53,7 @@ class HeatMaps:
             low, level = float(np.median(heat)), levels.get(name)
             high = max(float(np.median(heat.max((1, 2)))), level or 0.0)
             scales[name] = HeatScale(low, high if high > low else low + 1e-12, level, units[name])
-        return cls(maps=maps, units=units, scales=scales, **attributes)
+        return cls(maps=maps, units=units, scales=scales, **values)
 
     @property
     def shown(self) -> str:

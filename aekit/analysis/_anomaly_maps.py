@@ -139,9 +139,9 @@ class HeatMapper:
     @property
     def names(self) -> list[str]:
         """Names of the maps, those of the encoder first."""
-        of_encoder = [RECONSTRUCTION] if self.autoencoder is not None else []
-        of_encoder += [PATCHES] if PATCHES in self.memories else []
-        return of_encoder + ([] if self.mean is None else [MEAN_IMAGE]) + [n for n in self.memories if n == RAW_PATCHES]
+        names = [RECONSTRUCTION] if self.autoencoder is not None else []
+        names += [PATCHES] if PATCHES in self.memories else []
+        return names + ([] if self.mean is None else [MEAN_IMAGE]) + [n for n in self.memories if n == RAW_PATCHES]
 
     def evaluate_with(self, masks: Masks | None, patches: bool | None, count: int) -> None:
         """Set what the maps are evaluated by, and whether all images are scored.

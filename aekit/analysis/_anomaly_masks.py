@@ -95,11 +95,11 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
     if masks is not None and not Path(masks).is_dir():
         raise DataError(f"masks = {masks}: no such folder; expected one with masks such as crack/000{ENDING}.png")
     folders = {row: Path(masks) if masks is not None else _folder_beside(paths[row]) for row in rows.tolist()}
-    pairs = Masks(origin=", ".join(dict.fromkeys(str(folder) for folder in folders.values() if folder)))
+    read_masks = Masks(origin=", ".join(dict.fromkeys(str(folder) for folder in folders.values() if folder)))
     mask_of: dict[int, Path] = {}
     for folder in dict.fromkeys(folder for folder in folders.values() if folder is not None):
         mask_of |= _pair(
-            folder, {row: paths[row] for row in rows.tolist() if folders[row] == folder}, pairs, source.ids
+            folder, {row: paths[row] for row in rows.tolist() if folders[row] == folder}, read_masks, source.ids
         )
     if not mask_of and masks is not None:
         expected = _example(paths[rows[0]])
@@ -108,8 +108,8 @@ def find_masks(source: Source, rows: np.ndarray, masks: Any = None) -> Masks | N
         )
     if not mask_of:
         return None
-    _read(mask_of, paths, source, pairs)
-    return pairs
+    _read(mask_of, paths, source, read_masks)
+    return read_masks
 
 
 def _of_array(masks: np.ndarray, source: Source, rows: np.ndarray) -> Masks:

@@ -111,8 +111,8 @@ def _curves(counts: np.ndarray, regions: np.ndarray) -> np.ndarray:
     overlap = np.concatenate([start, below[:, 2] / np.maximum(regions, 1)[:, None]], axis=1)
     auroc = (np.diff(false_positive, axis=1) * (recall[:, 1:] + recall[:, :-1]) / 2).sum(1)
     pro = [
-        _area_up_to(rates, fractions, MAX_FALSE_POSITIVE_RATE) / MAX_FALSE_POSITIVE_RATE
-        for rates, fractions in zip(false_positive, overlap)
+        _area_up_to(rates, regions_found, MAX_FALSE_POSITIVE_RATE) / MAX_FALSE_POSITIVE_RATE
+        for rates, regions_found in zip(false_positive, overlap)
     ]
     return np.stack([auroc, np.array(pro)])
 
