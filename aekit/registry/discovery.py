@@ -8,7 +8,6 @@ the same name silently replaces the first.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import pluggy
 
 from aekit.errors import PluginError, closest_name, print_traceback
 from aekit.registry import hookspecs
+from aekit.registry._distributions import distribution_copies
 from aekit.registry.hookspecs import API_VERSION, Entry
 
 GROUP = "aekit"
@@ -215,7 +215,7 @@ def registry() -> Registry:
     plugins alone; ``AEKIT_PLUGIN_STRICT=1`` raises the first problem instead of reporting it.
     """
     named = {name.strip() for name in os.environ.get("AEKIT_DISABLE_PLUGINS", "").split(",") if name.strip()}
-    copies = _copies()
+    copies = distribution_copies()
     discovered = discover(
         _entry_points(copies),
         disabled=named | _disabled_by_command_line,
@@ -230,29 +230,12 @@ def registry() -> Registry:
 
 def entry_points() -> list[tuple[Distribution, EntryPoint]]:
     """Return every entry point of the group with its distribution; the first copy of a distribution on the path counts."""
-    return _entry_points(_copies())
+    return _entry_points(distribution_copies())
 
 
 def _entry_points(copies: Mapping[str, list[Distribution]]) -> list[tuple[Distribution, EntryPoint]]:
     first = [versions[0] for _, versions in sorted(copies.items())]
     return [(d, ep) for d in first for ep in d.entry_points if ep.group == GROUP]
-
-
-def _copies() -> dict[str, list[Distribution]]:
-    """Return all copies of each distribution that has entry points, in the order of the path."""
-    copies: dict[str, list[Distribution]] = {}
-    for distribution in distributions():
-        name = _name(distribution) if distribution.read_text("entry_points.txt") else None
-        if name:
-            copies.setdefault(name.lower().replace("_", "-"), []).append(distribution)
-    return copies
-
-
-def _name(distribution: Distribution) -> str | None:
-    """Return the name in the metadata, whose parsing as an e-mail takes most of the time of `aekit --help`."""
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    name = re.search(r"^Name:[ \t]*(\S+)", text, re.MULTILINE | re.IGNORECASE)
-    return name[1] if name else distribution.metadata["Name"]
 
 
 def _second_versions(copies: Mapping[str, list[Distribution]]) -> list[Problem]:
