@@ -72,8 +72,8 @@ class EvaluatorProcesses:
         if child is None:
             return here(plugin, features, values, split, settings)
         try:
-            is_known = self._features.get(id(child)) is features
-            child.connection.send((plugin, None if is_known else features, values, split, settings))
+            has_features = self._features.get(id(child)) is features
+            child.connection.send((plugin, None if has_features else features, values, split, settings))
             self._features[id(child)] = features
             outcome, said = child.connection.recv()
         except (EOFError, OSError):

@@ -11,6 +11,7 @@ import numpy as np
 
 from aekit.errors import AekitError, DataError, PluginError
 from aekit.evaluation._evaluators import run_evaluator
+from aekit.evaluation.results import Result
 
 ERRORS = (DataError, PluginError, AekitError)
 """Classes that an error is sent as: the first that it is one of."""
@@ -20,6 +21,7 @@ def main() -> None:
     """Answer evaluators with their results and warnings until the other end of the connection is closed."""
     features = np.empty((0, 0), np.float32)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError), Connection(int(sys.argv[1])) as parent:
+        outcome: Result | AekitError
         while True:
             plugin, sent, values, split, settings = parent.recv()
             features = features if sent is None else sent
