@@ -21,6 +21,8 @@ UNFINISHED = "index.unfinished"
 """File of a folder with the names of the tables or collections of builds that have not finished, a line each."""
 MOST_RANGES, MOST_LISTED = 50, 10_000
 """Most ranges of rows, and most single rows, that a condition names."""
+WIDER = 4
+"""Times as many candidates that a search among some rows visits."""
 GRAPH_COUNT = 20_000
 """Vectors from which a graph is built."""
 _KIND = "hnsw: a graph; exact: compare all; auto: a graph from 20,000 vectors on"
@@ -43,6 +45,7 @@ class DatabaseIndex(Index):
 
     Attributes:
         kind, links, candidates, target_recall: as `GraphOptions`.
+        explored: candidates of the graph that a search visits; 0 without a graph.
         name: name of the table or collection.
         digest: digest of the encoder, which is kept beside the vectors.
     """
@@ -61,6 +64,7 @@ class DatabaseIndex(Index):
     errors: ClassVar[tuple[type[Exception], ...]] = ()
     """Errors of Python that stand for those of the database."""
 
+    explored: int = 0
     name: str = ""
     digest: str = "0" * 64
 
@@ -122,6 +126,10 @@ class DatabaseIndex(Index):
             with suppress(IdentityError):  # of another engine
                 names.append(self.read_name(line, path))
         return names
+
+    def explored_among(self, k: int, rows: np.ndarray) -> int:
+        """Return how many candidates of a graph to visit for `k` neighbors among rows (R,), as if these were drawn at random."""
+        return WIDER * max(self.explored, k) * -(-(int(rows[-1]) + 1) // len(rows))
 
     def number_condition(self, rows: np.ndarray, brackets: str) -> str:
         """Return a condition of SQL on ``number`` for rows (R,) in ascending order, or ``""`` where it would be too long.

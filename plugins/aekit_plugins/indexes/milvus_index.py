@@ -19,6 +19,8 @@ CONNECTION, TOKEN = "AEKIT_MILVUS", "AEKIT_MILVUS_TOKEN"
 TOGETHER = 1000
 """Vectors that are sent, and queries that are asked, at a time."""
 MOST_EXPLORED = 4096
+MOST_COMPARED = 10_000
+"""Most rows whose vectors are fetched to compare them."""
 CONNECT_SECONDS = 30
 
 
@@ -96,12 +98,33 @@ class Milvus(DatabaseIndex):
 
     def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         condition = self.number_condition(rows, "[]")
-        return self._nearest_where(queries, k, condition) if condition else super().search_among(queries, k, rows)
+        if not condition:
+            return super().search_among(queries, k, rows)
+        scores, nearest = self._nearest_where(queries, k, condition, self.explored_among(k, rows))
+        short = (nearest >= 0).sum(1) < min(k, len(rows))  # the graph of Milvus Lite loses its way among few rows
+        if short.any():
+            search = self._compare if len(rows) <= MOST_COMPARED else super().search_among
+            scores[short], nearest[short] = search(queries[short], k, rows)
+        return scores, nearest
 
-    def _nearest_where(self, queries: np.ndarray, k: int, condition: str) -> tuple[np.ndarray, np.ndarray]:
+    def _compare(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compare the queries with the vectors of a few rows, which are fetched."""
+        vectors = self.vectors(rows)
+        products = queries @ vectors.T
+        lengths = (queries**2).sum(1)[:, None] + (vectors**2).sum(1)
+        distances = np.maximum(lengths - 2 * products, 0) if self.metric == "l2" else -products
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        best = np.take_along_axis(distances if self.metric == "l2" else products, order, 1)
+        missing = ((0, 0), (0, k - order.shape[1]))
+        worst = np.inf if self.metric == "l2" else -np.inf
+        return np.pad(best, missing, constant_values=worst), np.pad(rows[order], missing, constant_values=-1)
+
+    def _nearest_where(
+        self, queries: np.ndarray, k: int, condition: str, explored: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        parameters = {"params": {"ef": min(max(self.explored, k), MOST_EXPLORED)}} if self.explored else {}
+        parameters = {"params": {"ef": min(max(explored, self.explored, k), MOST_EXPLORED)}} if self.explored else {}
         with self.explained():
             client = self._connected()
             for start in range(0, len(queries), TOGETHER):

@@ -31,7 +31,7 @@ MOST_INDEXED = {"vector": 2000, "halfvec": 4000}
 MOST_LISTED = 10_000
 """Most rows whose numbers are listed."""
 WIDER = 4
-"""Times as many candidates and neighbors that a graph is asked for among some rows."""
+"""Times as many neighbors that a graph which is searched on is asked for."""
 MOST_EXPLORED = 1000
 """pgvector's limit on ``hnsw.ef_search``, and with it on the neighbors that a graph returns."""
 _OPERATORS = {"cosine": ("<#>", "ip"), "ip": ("<#>", "ip"), "l2": ("<->", "l2")}
@@ -101,8 +101,7 @@ class PgVector(DatabaseIndex):
         bits = np.packbits(mask, bitorder="little").tobytes()
         condition = f"WHERE CASE WHEN number < {len(mask)} THEN get_bit(%b::bytea, number) = 1 ELSE false END"
         use_graph = self.explored > 0 and WIDER * k <= MOST_EXPLORED and self._goes_on()
-        # As deep as k of the rows would lie if they were drawn at random; beyond that, the graph is searched on.
-        explored = WIDER * max(self.explored, k) * -(-len(mask) // len(rows))
+        explored = self.explored_among(k, rows)  # beyond that, the graph is searched on
         scores, nearest = self._nearest_where(queries, k, condition, [bits], use_graph=use_graph, explored=explored)
         short = (nearest < 0).any(1) if use_graph else np.zeros(len(queries), bool)
         if short.any():
