@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aekit.data.spec import SampleSpec
+from aekit.errors import terminal_text
 
 _SIGNS = {"good": "✓", "notice": "!", "bad": "✕"}
 _KINDS = {"image": "Images", "vector": "Rows of a table", "series": "Series", "clip": "Clips"}
@@ -93,7 +94,7 @@ def model_card(description: dict[str, Any]) -> str:
             for e in exports
         ]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(terminal_text(line, keep="") for line in lines)  # names from data break no line of the table
 
 
 def describe_objective(objective: dict[str, Any]) -> list[str]:

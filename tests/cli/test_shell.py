@@ -96,8 +96,13 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
     labels = ["red\x1b[31m", "title\x1b]0;t\x07", "c1\x9b2J", "bidi\u202eab", "line\nerror: no"]
     rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     table = {"id": [f"{row}{labels[row % 5]}" for row in range(20)], "label": labels * 4}
-    pq.write_table(pa.table(table | {str(i): rows[:, i] for i in range(4)}), tmp_path / "d.parquet")
+    pq.write_table(
+        pa.table(table | {name: rows[:, i] for i, name in enumerate(("0", "1", "2", "3\x9b2J\n"))}),
+        tmp_path / "d.parquet",
+    )
     aekit.fit(tmp_path / "d.parquet", dim=2, out=tmp_path / "run", epochs=1, evaluators=["knn"])
+    card = (tmp_path / "run" / "encoder" / "README.md").read_text("utf-8")
+    assert all(line.isprintable() for line in card.split("\n")) and r"| 0, 1, 2, 3\x9b2J\n |" in card
     aekit.embed(tmp_path / "run", tmp_path / "d.parquet", out=tmp_path / "emb")
     aekit.build_index(tmp_path / "emb", tmp_path / "idx")
     lines = "data d.parquet", "search idx $'id:0red\\x1b[31m' -k 9", "curate emb -o cur -n 9", "label-errors emb -o err"

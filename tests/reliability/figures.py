@@ -109,10 +109,11 @@ SUITES = {
     ),
     "fuzz": Suite(
         "Changed data files",
-        "fuzz.py all --inputs 100000",
+        "fuzz.py all --inputs 100000 --turn 20 --jobs 2",
         "Files of every format that aekit reads are changed at random, and by coverage of the code where the reader is "
         "written in Python. Each is opened in a process with limits of memory and time: it is read, or refused in one "
-        "line.",
+        "line. Readers take turns, and runs of the same code add up, each with other changes, until every reader has had its "
+        "files.",
     ),
     "browser": Suite(
         "Text that looks like code, in a browser",
