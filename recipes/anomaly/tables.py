@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def main() -> None:
         if not arguments.only_print and not trial.exists():
             scores = measure(path, protocol, seed, arguments.max_rows)
             with tempfile.NamedTemporaryFile(dir=arguments.out, suffix=".part", delete=False) as file:
-                np.savez(file, **scores)
+                np.savez(file, **scores)  # type: ignore[arg-type]
             Path(file.name).rename(trial)
     report(arguments.out)
 
@@ -124,7 +125,7 @@ def _auroc(trials: list[dict[str, np.ndarray]], *names: str) -> list[np.ndarray]
     return [np.array([roc_auc_score(trial["anomalous"], trial[name]) for trial in trials]) for name in names]
 
 
-def _weighted(trials: list[dict[str, np.ndarray]], weights: dict[str, float]) -> np.ndarray:
+def _weighted(trials: list[dict[str, np.ndarray]], weights: Mapping[str, float]) -> np.ndarray:
     """Return the AUROC (T,) of a weighted sum of surprisals in each trial."""
     sums = [sum(w * trial[f"surprisal {name}"] for name, w in weights.items() if w) for trial in trials]
     return np.array([roc_auc_score(trial["anomalous"], total) for trial, total in zip(trials, sums)])

@@ -350,7 +350,7 @@ def test_one_class_against_the_rest(command: Command, tmp_path: Path) -> None:
     result = find_anomalies(tmp_path / "run", "sklearn:digits", normal=["0"], out=tmp_path / "out", baselines=False)
     assert result.anomalous is not None and int((~result.anomalous).sum()) == 178
     assert result.metrics["reconstruction"]["auroc"].value > 0.9
-    assert list(result.scores) == ["reconstruction", "code", "neighbors", "combined"], "images have no raw scores"
+    assert not set(RAW) & set(result.scores), "images have no raw scores"
     assert result.detector.weights == {"reconstruction": 1.0, "code": 1.0}
     assert result.image.width > 400 and (tmp_path / "out" / "image.png").stat().st_size > 5000
 
