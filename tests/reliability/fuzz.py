@@ -378,10 +378,12 @@ class Turns:
     outcomes: Outcomes = field(default_factory=Outcomes)
 
 
-def code_digest() -> str:
-    """Return a digest of the code of aekit and its plugins: figures of the same code add up."""
+def code_digest(name: str) -> str:
+    """Return a digest of the code that a reader may run: figures of the same code add up."""
     digest = hashlib.sha256()
-    for path in sorted(path for name in ("aekit", "plugins") for path in (ROOT / name).rglob("*.py")):
+    folders = ["aekit/data", "aekit/io", "aekit/registry", "plugins/aekit_plugins/sources"]
+    folders += ["aekit/training"] if name in ("recipe", "override") else []
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -471,7 +473,7 @@ def main() -> None:
     if unknown := set(names) - set(READERS):
         parser.error(f"no reader {', '.join(sorted(unknown))}; available: {', '.join(READERS)}")
     has_atheris = importlib.util.find_spec("atheris") is not None and not chosen.plain
-    kept = {(name, how): Turns(code_digest()) for name in names for how in ways_of(READERS[name], has_atheris)}
+    kept = {(name, how): Turns(code_digest(name)) for name in names for how in ways_of(READERS[name], has_atheris)}
     if not chosen.no_record:
         kept |= {key: turns for key, turns in read_kept().items() if key in kept and turns.code == kept[key].code}
     import_readers()

@@ -279,6 +279,14 @@ def arrow() -> bytes:
     return stream.getvalue()
 
 
+def feather_file(**options: object) -> bytes:
+    from pyarrow import feather
+
+    stream = io.BytesIO()
+    feather.write_feather(TABLE, stream, **options)
+    return stream.getvalue()
+
+
 def listed_folder(folder: Path) -> None:
     for name in ("x", "y"):
         (folder / f"{name}.png").write_bytes(image("PNG"))
@@ -327,6 +335,12 @@ groups = "a(.)"
 """
 JSON_LINES = b'{"id": "a", "vector": [1, 2.5], "label": "x"}\n{"id": "b", "vector": [3, 4], "label": "y"}\n'
 RECORDS = json.dumps([{"a": 1, "b": 2.5, "label": "x"}, {"a": 2, "b": None, "label": "y"}]).encode()
+JSON_SHAPES = [
+    b'{"next": null, "rows": [{"a": 1, "at": {"x": 2, "y": "3"}}, {"a": "n/a", "at": {"x": 4}}]}',
+    b'{"a": {"0": 1, "1": 2}, "b": {"0": "1,5", "1": "x"}}',
+    b'{"a": [1, 2], "b": ["3%", "4%"]}',
+    b'{"columns": ["a", "b"], "index": [0, 1], "data": [[1, "u"], [2, "v"]]}',
+]
 
 
 def _readers() -> Iterator[tuple[str, Reader]]:
@@ -343,9 +357,12 @@ def _readers() -> Iterator[tuple[str, Reader]]:
     tables = lambda: [parquet(TABLE), parquet(TABLE, compression="zstd", use_dictionary=False)]  # noqa: E731
     yield "parquet", Reader("x.parquet", tables, open_it)
     photos = pa.table({"image": [{"bytes": image("PNG"), "path": "a.png"}] * 3, "label": [0, 1, 0]})
+    yield "arrow", Reader("x.arrow", lambda: [arrow()], open_it)
+    yield "feather", Reader("x.feather", lambda: [feather_file(), feather_file(compression="uncompressed")], open_it)
     yield "parquet-images", Reader("x.parquet", lambda: [parquet(photos, row_group_size=2)], open_it)
     yield "parquet-lists", Reader("x.parquet", lambda: [parquet(LISTS)], open_it)
     yield "json-lines", Reader("x.jsonl", lambda: [JSON_LINES, RECORDS], open_it, True, True)
+    yield "json-shapes", Reader("x.json", lambda: JSON_SHAPES, open_it, True, True)
     yield "json-lines.gz", Reader("x.jsonl.gz", lambda: [gzip.compress(JSON_LINES)], open_it)
     listed = b"path,label\nx.png,a\ny.png,b\n", b"x,1\ny,2\n", b"file_name\nelsewhere/x.png\n"
     yield "image-list", Reader("list.csv", lambda: list(listed), open_it, True, True, listed_folder)
