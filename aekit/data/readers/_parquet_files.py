@@ -34,6 +34,8 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     with reading_parquet(path):
         file = pq.ParquetFile(path)
         _ = file.schema_arrow.names
+        if file.metadata.num_rows < 0:
+            raise ValueError(f"{file.metadata.num_rows} rows according to its footer")
         return file
 
 

@@ -58,6 +58,8 @@ class TiffPage:
         sides = self._page.imagelength, self._page.imagewidth
         self.height, self.width = sides[::-1] if self.orientation > 4 else sides
         self.bands = self._page.samplesperpixel
+        if not all(isinstance(number, int) for number in (*sides, self.bands)):
+            raise ValueError(f"a page of {sides[0]} x {sides[1]} with {self.bands:.3g} bands")
         raw = np.dtype(self._page.dtype)
         self.dtype = raw.name if raw.name in ("uint8", "uint16") else "uint8" if raw.kind == "b" else "float32"
         self.has_alpha = any(int(extra) in (1, 2) for extra in self._page.extrasamples)

@@ -90,6 +90,7 @@ def find_time_axis(
     for option, name in (("time", time), ("group", group)):
         if name not in ("auto", "none", *table.column_names):
             raise DataError(f"{where}: {option} = {name!r}: no such column{closest_name(name, table.column_names)}")
+    tables.check_names(table.column_names, where)
     written, table = table, decide_types(table).table
     names = [name for name in table.column_names if name not in set(channels)]
     notes: list[str] = []

@@ -179,6 +179,7 @@ def read_records(
 def _read_records(records: Records, place: str, column: str, label: str, base: Path | None) -> Contents:
     if not len(records):
         raise DataError(f"{place}: no samples in it")
+    tables.check_names(records.schema.names, place)
     is_numeric = not has_samples(records.schema) and not _has_paths_column(records.schema)
     if column == "auto" and is_numeric and isinstance(records, TableRecords):
         return _numeric_table(records, place)

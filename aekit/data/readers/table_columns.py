@@ -6,7 +6,6 @@ A trained encoder knows its columns by name, so that another table may have more
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -87,8 +86,7 @@ def read_columns(
         DataError: a chosen column is missing or cannot be used, or there are no features.
     """
     names = table.column_names
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{where}: {_quote(repeated)} names more than one column; names must differ")
+    tables.check_names(names, where)
     chosen = [x] if isinstance(x, str) and x != "auto" else list(x) if x != "auto" else None
     for name in [*(chosen or []), *([y] if y not in ("auto", "none") else [])]:
         if name not in names:

@@ -85,10 +85,7 @@ def to_table(data: Any) -> pa.Table:
     except (ValueError, TypeError, NotImplementedError) as error:
         if isinstance(error, pa.ArrowException) and (table := _from_objects(data)) is not None:
             return table
-        names = list(map(str, getattr(data, "columns", [])))
-        if repeated := [name for name, count in Counter(names).items() if count > 1]:
-            listed = ", ".join(map(repr, repeated))
-            raise DataError(f"the table: {listed} names more than one column; names must differ") from None
+        check_names(list(map(str, getattr(data, "columns", []))), "the table")
         reason = " ".join(map(str, error.args[:1] or [error])).splitlines()[0]
         raise DataError(f"the table: a column of mixed or unknown values ({reason})") from None
 
@@ -116,6 +113,17 @@ def _is_missing(value: Any) -> bool:
     return (
         value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
     )
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Check that names of columns differ.
+
+    Raises:
+        DataError: one occurs more than once.
+    """
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        listed = ", ".join(map(repr, repeated))
+        raise DataError(f"{where}: {listed} names more than one column; names must differ") from None
 
 
 def with_remarks(table: pa.Table, lines: Sequence[str]) -> pa.Table:

@@ -87,7 +87,7 @@ def tune(
         Interrupted: Ctrl-C; the same call goes on.
 
     Examples:
-        >>> tuning = aekit.tune("sklearn:wine", "search", minutes=0.25)
+        >>> tuning = aekit.tune("sklearn:wine", "search", minutes=0.5)
         >>> len(tuning.sentences()), Path("search/best.toml").exists()
         (3, True)
     """
