@@ -15,11 +15,10 @@ from torch import Tensor
 
 from aekit.analysis._anomaly_vectors import (
     CONTAMINATED_WEIGHTS,
-    MAX_REFERENCE,
     NORMAL_WEIGHTS,
     RAW_SCORES,
-    STORED_VALUES,
     fit_vectors,
+    most_stored,
     neighbor_distances,
     score_scaled,
     score_vectors,
@@ -124,8 +123,7 @@ class Detector:
         codes = torch.cat([code for code, _ in encoded]).double()
         deviation = codes.std(0)
         tensors = {"mean": codes.mean(0), "scale": torch.where(deviation > 1e-12, 1 / deviation, 0.0)}
-        stored = min(len(codes), MAX_REFERENCE, max(100, STORED_VALUES // encoder.dim))
-        rows = torch.linspace(0, len(codes) - 1, stored).long()
+        rows = torch.linspace(0, len(codes) - 1, min(len(codes), most_stored(encoder.dim))).long()
         tensors["codes"] = ((codes[rows] - tensors["mean"]) * tensors["scale"]).float()
         if codes.shape[1] <= MAX_COVARIANCE:
             from sklearn.covariance import ledoit_wolf
@@ -140,7 +138,8 @@ class Detector:
         scores |= detector._distances(codes)
         if encoder.spec.is_vector:
             tensors |= fit_vectors(samples, encoder.preprocess)
-            scores |= score_scaled(*[tensors["raw.rows"].numpy()] * 2)
+            reference = tensors["raw.rows"].numpy()
+            scores |= score_scaled(reference, reference)
         levels = torch.linspace(0, 1, _LEVELS, dtype=torch.float64)
         for name, score in scores.items():
             tensors[f"tail.{name}"] = torch.quantile(torch.from_numpy(score).double(), levels)

@@ -45,7 +45,7 @@ def fit_vectors(samples: Samples, preprocess: Preprocess) -> dict[str, Tensor]:
     Returns:
         ``raw.center`` and ``raw.factor``, (D,) float64, and ``raw.rows``, at most 10,000 scaled samples, float32.
     """
-    chunks = samples.chunks(max_samples=_most(samples.spec.size))
+    chunks = samples.chunks(max_samples=most_stored(samples.spec.size))
     x = torch.cat([preprocess(raw).double().cpu() for raw in chunks])
     lower, center, upper = torch.from_numpy(np.quantile(x.numpy(), [0.25, 0.5, 0.75], axis=0))
     deviation, robust = x.std(0), (upper - lower) / _NORMAL_QUARTILES
@@ -116,15 +116,15 @@ def may_be_contaminated(source: Source, rows: np.ndarray, samples: Samples, note
     """
     if not source.spec.is_vector:
         return False
-    raw, ok = read_valid(source, evenly_spaced(rows, _most(source.spec.size)))
+    raw, ok = read_valid(source, evenly_spaced(rows, most_stored(source.spec.size)))
     reference = {row.tobytes() for chunk in samples.chunks() for row in chunk.cpu().numpy()}
     contaminated = bool(ok.any()) and all(row.tobytes() in reference for row in raw[ok])
     notes += [CONTAMINATED] if contaminated else []
     return contaminated
 
 
-def _most(size: int) -> int:
-    """Return how many vectors of this size are held at a time."""
+def most_stored(size: int) -> int:
+    """Return how many reference samples of this size are stored at most."""
     return min(MAX_REFERENCE, max(100, STORED_VALUES // size))
 
 

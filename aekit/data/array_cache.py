@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from aekit.io.atomic import atomic_folder
-from aekit.io.cache_folder import cache_folder
+from aekit.io.cache_folder import cache_folder, make_room
 from aekit.progress import SILENT, Progress
 
 
@@ -63,14 +63,7 @@ class ArrayCache:
         Raises:
             OSError, OutputError: it cannot be written, or another process is writing it.
         """
-        self._make_room(size)
+        entries = [path for path in self.folder.glob("*") if path.is_dir() and path.suffix != ".part"]
+        make_room(entries, self.max_bytes, size)
         with atomic_folder(self.folder / key) as part:
             yield part
-
-    def _make_room(self, size: int) -> None:
-        entries = [path for path in self.folder.glob("*") if path.is_dir() and path.suffix != ".part"]
-        total = size
-        for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True):
-            total += sum(file.stat().st_size for file in entry.iterdir())
-            if total > self.max_bytes:
-                shutil.rmtree(entry, ignore_errors=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, TypedDict, get_args
 
 import numpy as np
 
 from aekit.errors import AekitError, DataError, IdentityError, first_line
-from aekit.index.engine import Index
+from aekit.index.engine import Index, Similarity
 from aekit.io.atomic import write_text
 from aekit.registry.options import Field
 
@@ -46,6 +47,7 @@ class DatabaseIndex(Index):
     Attributes:
         kind, links, candidates, target_recall: as `GraphOptions`.
         explored: candidates of the graph that a search visits; 0 without a graph.
+        metric, dim: similarity and dimensions of the vectors.
         name: name of the table or collection.
         digest: digest of the encoder, which is kept beside the vectors.
     """
@@ -55,8 +57,12 @@ class DatabaseIndex(Index):
     """Name of the plugin."""
     holder: ClassVar[str]
     """What a name names: ``table`` or ``collection``."""
-    pattern: ClassVar[str]
+    pattern: ClassVar[str] = "aekit_[0-9a-f]{32}"
     """Regular expression of the names that aekit gives."""
+    efforts: ClassVar[tuple[int, ...]]
+    """Candidates of the graph that are tried until the recall is reached, in ascending order."""
+    falls_back: ClassVar[bool] = False
+    """Whether all vectors are compared if no effort reaches the recall."""
     connection: ClassVar[str]
     """Environment variable of the connection."""
     libraries: ClassVar[tuple[str, ...]]
@@ -64,6 +70,8 @@ class DatabaseIndex(Index):
     errors: ClassVar[tuple[type[Exception], ...]] = ()
     """Errors of Python that stand for those of the database."""
 
+    metric: Similarity = "cosine"
+    dim: int = 0
     explored: int = 0
     name: str = ""
     digest: str = "0" * 64
@@ -80,6 +88,38 @@ class DatabaseIndex(Index):
 
     def keep_digest(self, digest: str) -> None:
         self.digest = digest
+
+    def described(self, count: int) -> str:
+        """Return a phrase that says how this many vectors are searched."""
+        if self.explored:
+            return f"a graph (HNSW) of {count:,} vectors"
+        return f"exact, comparing with each of {count:,} vectors"
+
+    def tune(self, recall: Callable[[], float]) -> None:
+        if not self.explored:
+            return
+        for effort in self.efforts:
+            self.explored = effort
+            if recall() >= self.target_recall:
+                return
+        self.explored = 0 if self.falls_back else self.explored
+
+    def save(self, path: Path) -> dict[str, Any]:
+        self.write_name(path)
+        return {"explored": self.explored, "metric": self.metric, "dim": self.dim}
+
+    def read_settings(self, path: Path, settings: dict[str, Any]) -> None:
+        """Take the name in the file of a folder, and the settings that `save` returned.
+
+        Raises:
+            IdentityError: they are not those of this engine.
+        """
+        self.name = self.read_name(path.read_bytes(), path)
+        try:
+            self.metric = {name: name for name in get_args(Similarity)}[settings["metric"]]
+            self.explored, self.dim = int(settings["explored"]), int(settings["dim"])
+        except (KeyError, TypeError, ValueError):
+            raise IdentityError(f"{path.parent}: is damaged: settings: expected those of {self.engine}") from None
 
     def write_name(self, path: Path) -> None:
         """Write the file of the folder."""
@@ -145,9 +185,9 @@ class DatabaseIndex(Index):
         listed = len(rows) <= MOST_LISTED
         return f"number in {brackets[0]}{','.join(map(str, rows.tolist()))}{brackets[1]}" if listed else ""
 
-    @abstractmethod
     def new_name(self) -> str:
         """Return a name for a new table or collection, which matches `pattern`."""
+        return f"aekit_{uuid.uuid4().hex}"
 
     @abstractmethod
     def drop(self, name: str) -> None:

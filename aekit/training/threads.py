@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.eval_mode import eval_mode
 
 FLOPS_PER_THREAD = 8e6
 """Operations of encoding a batch that each thread should have. With fewer, threads wait for each other longer than they save
@@ -42,12 +43,6 @@ def encoding_flops(encoder: Encoder, batch_size: int) -> float:
 
     The modules' modes and buffers stay as they are: one blank sample is encoded in eval mode.
     """
-    modes = [(module, module.training) for module in encoder.modules()]
-    encoder.eval()
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            encoder.encode(torch.zeros(1, *encoder.spec.shape, device=encoder.device))
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    with eval_mode(encoder), FlopCounterMode(display=False) as counter:
+        encoder.encode(torch.zeros(1, *encoder.spec.shape, device=encoder.device))
     return float(counter.get_total_flops() * batch_size)

@@ -97,14 +97,10 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
     Returns:
         the table, the names of these columns, and lines about how their numbers are written.
     """
-    names, columns = [], []
-    for name in table.column_names:
-        kind = table[name].type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-            column = table[name].cast(pa.string())
-            if all(map(looks_numeric, _known(column[:_FIRST]).to_pylist())):
-                names.append(name)
-                columns.append(column)
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    names = [field.name for field in table.schema if any(is_one(field.type) for is_one in texts)]
+    names = [name for name in names if _begins_with_numbers(table[name])]
+    columns = [table[name].cast(pa.string()) for name in names]
     columns, lines = respell_numbers(columns, names, (_SIGNS + MINUS + _BLANKS + "'\",.").encode(), ",", "auto")
     numeric = []
     for name, column in zip(names, columns):
@@ -113,6 +109,10 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
             numeric.append(name)
             table = table.set_column(table.column_names.index(name), name, as_cells(column))
     return table, numeric, lines
+
+
+def _begins_with_numbers(column: Any) -> bool:
+    return all(map(looks_numeric, _known(column[:_FIRST].cast(pa.string())).to_pylist()))
 
 
 def _known(column: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from aekit.errors import DataError
 from aekit.io.memory import check_memory, read_limit, too_large
 
 COMPLAINT = "not a readable table"
+_Rows = TypeVar("_Rows", pa.RecordBatch, pa.Table)
 _BATCH = 4096
 """Rows that are read at a time where the file does not tell how large they are."""
 
@@ -90,13 +92,13 @@ def read_columns_of(file: pq.ParquetFile, path: Path, names: Sequence[str] | Non
         return table
 
 
-def join_batches(batches: Iterable[pa.RecordBatch], what: str) -> list[pa.RecordBatch]:
-    """Read batches while they fit in memory.
+def join_batches(batches: Iterable[_Rows], what: str) -> list[_Rows]:
+    """Read batches, or tables, while they fit in memory.
 
     Raises:
         DataError: they do not; `what` names them.
     """
-    joined, total, limit = [], 0, read_limit()
+    joined, total, limit = list[_Rows](), 0, read_limit()
     for batch in batches:
         joined.append(batch)
         total += batch.nbytes

@@ -20,7 +20,7 @@ from aekit.data.readers.folders import readable_text
 from aekit.data.reading import reason_of, refuse_special
 from aekit.errors import AekitError, DataError, OutputError, first_line
 from aekit.io.atomic import atomic_file
-from aekit.io.cache_folder import cache_folder
+from aekit.io.cache_folder import cache_folder, make_room
 from aekit.io.memory import check_memory, format_bytes
 
 UNPACKED_BYTES = 2**30
@@ -81,19 +81,10 @@ def index_tar(path: Path) -> TarIndex:
     index = _scan(path)
     with suppress(OSError, OutputError):  # without a writable cache it is made again the next time
         kept.parent.mkdir(parents=True, exist_ok=True)
-        _make_room(kept.parent)
+        make_room(kept.parent.glob("*.parquet"), KEPT_BYTES)
         with atomic_file(kept) as part:
             pq.write_table(index.members.replace_schema_metadata({"losses": json.dumps(index.losses)}), part)
     return index
-
-
-def _make_room(folder: Path) -> None:
-    files = sorted(folder.glob("*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
-    total = 0
-    for file in files:
-        total += file.stat().st_size
-        if total > KEPT_BYTES:
-            file.unlink(missing_ok=True)
 
 
 def _scan(path: Path) -> TarIndex:

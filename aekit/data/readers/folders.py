@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,19 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 def contains_files(root: Path, endings: tuple[str, ...]) -> bool:
     """Return whether there is a file with one of these endings below a folder."""
     return any(not reason for _, reason in list_files(root, endings))
+
+
+def holds_no_other(root: Path, endings: tuple[str, ...], is_other: Callable[[str], bool]) -> bool:
+    """Return whether a folder holds files with one of these endings, and none whose `reason` in `list_files` is another's.
+
+    It is listed only as far as that takes.
+    """
+    holds = False
+    for _, reason in list_files(root, endings):
+        if reason and is_other(reason):
+            return False
+        holds = holds or not reason
+    return holds
 
 
 def natural_key(path: Path) -> list[list[str | int]]:

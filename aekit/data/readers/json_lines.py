@@ -41,19 +41,16 @@ def read_json_lines(path: Path) -> pa.Table:
         options = pa.json.ReadOptions(block_size=max(len(content) + 1, 1 << 20))
         try:
             table = pa.json.read_json(io.BytesIO(content), options)
-        except pa.ArrowInvalid as error:  # one object over several lines, or a key with values of several types
-            table = None
-            complaint = error
-        if table is None or len(table) == 1:
+        except pa.ArrowInvalid:  # one object over several lines, or a key with values of several types
             records = _parse(content)
             if records is None:
-                raise complaint
-            if len(records) > 1:
-                return _from_records(path, records)
+                raise
+            shaped = _from_object(path, records[0]) if len(records) == 1 else None
+            return _from_records(path, records) if shaped is None else shaped
+        if len(table) == 1 and (records := _parse(content)) is not None:
             shaped = _from_object(path, records[0])
             if shaped is not None:
                 return shaped
-            table = _from_records(path, records) if table is None else table
         table.validate(full=True)  # before text that is not UTF-8 is used
         return _flat(table)
 

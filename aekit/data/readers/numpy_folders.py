@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from aekit.data.readers._folder_layouts import find_layout
-from aekit.data.readers.folders import WRITTEN, list_files, natural_key, readable_ids
+from aekit.data.readers.folders import WRITTEN, holds_no_other, list_files, natural_key, readable_ids
 from aekit.data.readers.numpy_files import read_npy, read_npz
 from aekit.data.readers.table_columns import Tabular
 from aekit.errors import DataError
@@ -36,12 +36,7 @@ class _Name(NamedTuple):
 
 def holds_arrays(folder: Path) -> bool:
     """Return whether a folder holds .npy or .npz files, and no other data."""
-    holds = False
-    for _, reason in list_files(folder, NUMPY_ENDINGS):
-        if reason not in ("", *_TEXTS, WRITTEN):  # the others need not be listed
-            return False
-        holds = holds or not reason
-    return holds
+    return holds_no_other(folder, NUMPY_ENDINGS, lambda reason: reason not in (*_TEXTS, WRITTEN))
 
 
 def find_labels_beside(path: Path) -> Path | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from aekit.data.readers.record_rows import TableRecords
-from aekit.data.readers.tables import split_named
+from aekit.data.readers.tables import choose_splits
 from aekit.data.reading import FileSize, reading
 from aekit.errors import DataError, first_line
 
@@ -52,8 +52,7 @@ def join_splits(
     Raises:
         DataError: the columns of the splits differ.
     """
-    known = {name: split for name in by_name if (split := split_named(name)) is not None}
-    used = list(known) or list(by_name)
+    used = choose_splits(by_name)
     losses = tuple(
         f"split {name!r} with {len(table)} samples is left out; expected train, validation or test"
         for name, table in by_name.items()
@@ -64,8 +63,8 @@ def join_splits(
     except pa.ArrowException as error:
         raise DataError(f"{place}: the columns of its splits differ ({first_line(error)})") from None
     splits = None
-    if len({known.get(name) for name in used}) > 1:
-        splits = np.repeat([known[name] for name in used], [len(by_name[name]) for name in used])
+    if len(set(used.values())) > 1:
+        splits = np.repeat(list(used.values()), [len(by_name[name]) for name in used])
     return TableRecords(table, splits, mapped), losses
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from aekit.data.readers.folders import list_files, natural_key
+from aekit.data.readers.folders import holds_no_other, list_files, natural_key
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.tables import split_named
 from aekit.errors import DataError
@@ -61,12 +61,7 @@ def list_shards(where: str | Path, endings: tuple[str, ...]) -> Shards:
 
 def holds_only(folder: Path, endings: tuple[str, ...]) -> bool:
     """Return whether a folder holds files with one of these endings, and no images, which would be its samples."""
-    holds = False
-    for _, reason in list_files(folder, endings):
-        if reason in IMAGE_ENDINGS:  # the others need not be listed
-            return False
-        holds = holds or not reason
-    return holds
+    return holds_no_other(folder, endings, lambda reason: reason in IMAGE_ENDINGS)
 
 
 def expand_range(path: Path) -> list[Path]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from aekit.data.readers.tables import split_named
+from aekit.data.readers._parquet_files import join_batches
+from aekit.data.readers.tables import choose_splits
 from aekit.errors import AekitError, DataError, first_line
-from aekit.io.memory import read_limit, too_large
 
 BATCH = 64
 """Rows of samples that are in memory at a time."""
@@ -45,15 +46,14 @@ class StreamedRecords:
     def __init__(
         self, by_name: Mapping[str, Any], narrowed: Callable[[list[str]], Mapping[str, Any] | None], place: str
     ) -> None:
-        known = {name: split for name in by_name if (split := split_named(name)) is not None}
-        used = list(known) or list(by_name)
+        used = choose_splits(by_name)
         self._place = place
         self.losses = tuple(
             f"split {name!r} is left out; expected train, validation or test" for name in by_name if name not in used
         )
         shards = [(name, shard) for name in used for shard in _shards_of(by_name[name])]
         with self._reading():
-            self.schema = _schema_of(by_name[used[0]])
+            self.schema = _schema_of(by_name[next(iter(used))])
         light = [field.name for field in self.schema if _is_light(field.type)]
         sources = narrowed(light) if light else None
         readable = (
@@ -75,8 +75,8 @@ class StreamedRecords:
         if not self.blocks[-1]:
             raise DataError(f"{place}: no samples in it")
         self._light = pa.concat_tables(tables, promote_options="default") if tables else pa.table({})
-        several = len({known.get(name) for name in used}) > 1
-        self.splits = np.repeat([known[name] for name, _ in shards], counts) if several else None
+        several = len(set(used.values())) > 1
+        self.splits = np.repeat([used[name] for name, _ in shards], counts) if several else None
 
     def __len__(self) -> int:
         return int(self.blocks[-1])
@@ -89,15 +89,10 @@ class StreamedRecords:
         """
         if name in self._light.column_names:
             return self._light[name]
-        chunks, size, limit = list[pa.Array](), 0, read_limit()
-        for shard in self._shards:
-            with self._reading():
-                for table in _tables(shard.select_columns([name]), LIGHT_BATCH):
-                    chunks += table[name].chunks
-                    size += table.nbytes
-                    if size > limit:
-                        raise too_large("more", f"{self._place}: column {name!r}", limit)
-        return pa.chunked_array(chunks)
+        tables = (table for shard in self._shards for table in _tables(shard.select_columns([name]), LIGHT_BATCH))
+        with self._reading():
+            joined = join_batches(tables, f"{self._place}: column {name!r}")
+        return pa.chunked_array([chunk for table in joined for chunk in table[name].chunks])
 
     def paths(self, name: str) -> list[str | None]:
         """Return no paths, as they cannot be read without the images."""
@@ -107,22 +102,18 @@ class StreamedRecords:
         """Return the cells of a column, which are read when they are asked for."""
         return _ForwardCells([shard.select_columns([name]) for shard in self._shards], self.blocks, name, self._reading)
 
-    def _reading(self) -> _Reading:
-        return _Reading(self._place)
-
-
-class _Reading:
-    """Turn what `datasets` raises into one line: it raises errors of many libraries, none of which is a bug of aekit."""
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, AekitError):
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn what `datasets` raises into one line: it raises errors of many libraries, none of which is a bug of aekit."""
+        try:
+            yield
+        except AekitError:
+            raise
+        except Exception as error:
             raise UnreadableStreamError(f"{self._place}: cannot be read on ({first_line(error)})") from error
+
+
+_Opener = Callable[[], AbstractContextManager[None]]
 
 
 class UnreadableStreamError(AekitError):
@@ -132,7 +123,7 @@ class UnreadableStreamError(AekitError):
 class _ForwardCells(Sequence[Any]):
     """Cells of a column of several shards, each of which is read forward."""
 
-    def __init__(self, shards: Sequence[Any], blocks: np.ndarray, name: str, reading: Callable[[], _Reading]) -> None:
+    def __init__(self, shards: Sequence[Any], blocks: np.ndarray, name: str, reading: _Opener) -> None:
         self._shards, self._blocks, self._name, self._reading = shards, blocks, name, reading
         self._shard, self._next = -1, 0
         self._kept: deque[tuple[int, pa.ChunkedArray]] = deque()

@@ -235,6 +235,12 @@ def to_splits(column: pa.ChunkedArray, path: Path | str) -> np.ndarray:
     return np.array([split_named(name) for name in names])
 
 
+def choose_splits(names: Iterable[str]) -> dict[str, str | None]:
+    """Return the splits of a data set that are used, with what they stand for: those for train, validation and test, or all."""
+    stands_for = {name: split_named(name) for name in names}
+    return {name: split for name, split in stands_for.items() if split is not None} or stands_for
+
+
 def split_named(name: str) -> str | None:
     """Return the split that a name such as ``val`` stands for; None for other names."""
     return _SPLITS.get(name.strip().lower())

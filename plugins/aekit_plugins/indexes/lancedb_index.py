@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import numpy as np
 import pyarrow as pa
 
-from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, IdentityError, Similarity
+from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, Similarity
 
 CONNECTION = "AEKIT_LANCEDB"
 """Environment variable with the folder of the database, or its address such as ``s3://bucket/vectors``."""
@@ -32,12 +31,12 @@ class LanceDb(DatabaseIndex):
     graphs, 2020.
     """
 
-    engine, holder, pattern = "lancedb", "table", "aekit_[0-9a-f]{32}"
+    engine, holder = "lancedb", "table"
+    efforts = (16, 32, 64, 128, 256, 512, 1024, MOST_EXPLORED)
     connection, libraries, errors = CONNECTION, ("lancedb",), (RuntimeError, ValueError, OSError)
 
     def __init__(self, **graph: Unpack[GraphOptions]) -> None:
         self.set_options(graph)
-        self.metric, self.explored, self.dim = "cosine", 0, 0
         self._database: Any = None
         self._table: Any = None
 
@@ -58,9 +57,7 @@ class LanceDb(DatabaseIndex):
             except BaseException:
                 database.drop_table(self.name, ignore_missing=True)
                 raise
-        return (
-            f"a graph (HNSW) of {count:,} vectors" if use_graph else f"exact, comparing with each of {count:,} vectors"
-        )
+        return self.described(count)
 
     def _add_graph(self) -> None:
         from lancedb.index import HnswFlat
@@ -122,23 +119,8 @@ class LanceDb(DatabaseIndex):
         with self.explained():
             return self._table.count_rows(), self.dim
 
-    def tune(self, recall: Callable[[], float]) -> None:
-        if not self.explored:
-            return
-        for self.explored in (16, 32, 64, 128, 256, 512, 1024, MOST_EXPLORED):
-            if recall() >= self.target_recall:
-                return
-
-    def save(self, path: Path) -> dict[str, Any]:
-        self.write_name(path)
-        return {"explored": self.explored, "metric": self.metric, "dim": self.dim}
-
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.name = self.read_name(path.read_bytes(), path)
-        try:
-            self.explored, self.metric, self.dim = (settings[name] for name in ("explored", "metric", "dim"))
-        except KeyError:
-            raise IdentityError(f"{path.parent}: is damaged: settings: expected those of lancedb") from None
+        self.read_settings(path, settings)
         with self.explained():
             database = self._connected()
             try:
@@ -151,9 +133,6 @@ class LanceDb(DatabaseIndex):
     def kept_digest(self) -> str | None:
         with self.explained():
             return (self._table.schema.metadata or {}).get(_DIGEST, b"").decode("ascii", "replace")
-
-    def new_name(self) -> str:
-        return f"aekit_{uuid.uuid4().hex}"
 
     def drop(self, name: str) -> None:
         with self.explained():

@@ -6,13 +6,13 @@ import os
 import re
 import uuid
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, IdentityError, Similarity
+from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, Similarity
 
 CONNECTION, TOKEN = "AEKIT_MILVUS", "AEKIT_MILVUS_TOKEN"
 """Environment variables with the address of a server, or a file that ends in .db for Milvus Lite; and with ``user:password``."""
@@ -35,12 +35,12 @@ class Milvus(DatabaseIndex):
     """
 
     engine, holder, pattern = "milvus", "collection", "aekit_([0-9a-f]{64})_[0-9a-f]{32}"
+    efforts = (16, 32, 64, 128, 256, 512, 1024, 2048, MOST_EXPLORED)
     most_neighbors = 16_384  # Milvus returns no more
     connection, libraries = CONNECTION, ("pymilvus", "milvus", "grpc")
 
     def __init__(self, **graph: Unpack[GraphOptions]) -> None:
         self.set_options(graph)
-        self.metric, self.explored, self.dim = "cosine", 0, 0
         self._client: Any = None
 
     def kept_digest(self) -> str | None:
@@ -59,9 +59,7 @@ class Milvus(DatabaseIndex):
             except BaseException:
                 client.drop_collection(self.name)
                 raise
-        return (
-            f"a graph (HNSW) of {count:,} vectors" if use_graph else f"exact, comparing with each of {count:,} vectors"
-        )
+        return self.described(count)
 
     def _create(self, client: Any, use_graph: bool) -> None:
         from pymilvus import DataType
@@ -155,23 +153,8 @@ class Milvus(DatabaseIndex):
             records = self._connected().query(self.name, filter="number >= 0", output_fields=["count(*)"])
         return records[0]["count(*)"], self.dim
 
-    def tune(self, recall: Callable[[], float]) -> None:
-        if not self.explored:
-            return
-        for self.explored in (16, 32, 64, 128, 256, 512, 1024, 2048, MOST_EXPLORED):
-            if recall() >= self.target_recall:
-                return
-
-    def save(self, path: Path) -> dict[str, Any]:
-        self.write_name(path)
-        return {"explored": self.explored, "metric": self.metric, "dim": self.dim}
-
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.name = self.read_name(path.read_bytes(), path)
-        try:
-            self.explored, self.metric, self.dim = (settings[name] for name in ("explored", "metric", "dim"))
-        except KeyError:
-            raise IdentityError(f"{path.parent}: is damaged: settings: expected those of milvus") from None
+        self.read_settings(path, settings)
         with self.explained():
             if not self._connected().has_collection(self.name):
                 raise self.missing(path)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import uuid
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack
@@ -50,7 +49,8 @@ class PgVector(DatabaseIndex):
     graphs, 2020.
     """
 
-    engine, holder, pattern = "pgvector", "table", "aekit_[0-9a-f]{32}"
+    engine, holder = "pgvector", "table"
+    efforts, falls_back = (20, 40, 80, 160, 320, 640, MOST_EXPLORED), True
     connection, libraries = CONNECTION, ("psycopg",)
 
     def __init__(
@@ -64,7 +64,6 @@ class PgVector(DatabaseIndex):
     ) -> None:
         self.set_options(graph)
         self.storage: str = storage
-        self.metric, self.explored, self.dim = "cosine", 0, 0
         self._open: Any = None
         self._effort: tuple[bool, int, bool] | None = None
         self._iterative: bool | None = None
@@ -175,29 +174,19 @@ class PgVector(DatabaseIndex):
             (count,) = self._connection().execute(f"SELECT count(*) FROM {self.name}").fetchone()
         return count, self.dim
 
-    def tune(self, recall: Callable[[], float]) -> None:
-        if not self.explored:
-            return
-        for self.explored in (20, 40, 80, 160, 320, 640, MOST_EXPLORED):
-            if recall() >= self.target_recall:
-                return
-        self.explored = 0  # compare all
-
     def save(self, path: Path) -> dict[str, Any]:
-        self.write_name(path)
+        saved = super().save(path)
         with self.explained():
             connection = self._connection()
             connection.commit()
             connection.autocommit = True
-        return {"storage": self.storage, "explored": self.explored, "metric": self.metric, "dim": self.dim}
+        return {"storage": self.storage} | saved
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        self.name = self.read_name(path.read_bytes(), path)
+        self.read_settings(path, settings)
         try:
             self.storage = {"vector": "vector", "halfvec": "halfvec"}[settings["storage"]]
-            self.metric = {name: name for name in _OPERATORS}[settings["metric"]]
-            self.explored, self.dim = int(settings["explored"]), int(settings["dim"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError):
             raise IdentityError(f"{path.parent}: is damaged: settings: expected those of pgvector") from None
         with self.explained():
             if self._connection().execute("SELECT to_regclass(%s)", [self.name]).fetchone()[0] is None:
@@ -208,9 +197,6 @@ class PgVector(DatabaseIndex):
             statement = "SELECT obj_description(%s::regclass, 'pg_class')"
             comment = self._connection().execute(statement, [self.name]).fetchone()[0] or ""
         return comment.rpartition(" ")[2]
-
-    def new_name(self) -> str:
-        return f"aekit_{uuid.uuid4().hex}"
 
     def drop(self, name: str) -> None:
         with self.explained():
