@@ -119,6 +119,7 @@ if TYPE_CHECKING:
         SeriesSource as SeriesSource,
         find_parts as find_parts,
         holds_series as holds_series,
+        looks_like_ucr as looks_like_ucr,
     )
     from aekit.data.readers.shards import (
         expand_files as expand_files,
@@ -259,7 +260,7 @@ _HOMES = {
     "aekit.data.readers.resizing": "ResizingOptions",
     "aekit.data.readers.saved_datasets": "dataset_to_table join_splits read_saved_dataset",
     "aekit.data.readers.streamed_datasets": "StreamedRecords",
-    "aekit.data.readers.series": "GapOptions SeriesOptions SeriesSource find_parts holds_series",
+    "aekit.data.readers.series": "GapOptions SeriesOptions SeriesSource find_parts holds_series looks_like_ucr",
     "aekit.data.readers.shards": "expand_files holds_only list_shards",
     "aekit.data.readers.table_columns": "Categories Missing Tabular read_columns",
     "aekit.data.readers.tables": (

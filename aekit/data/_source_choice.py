@@ -50,12 +50,12 @@ def choose_source(path: Path, options: Options) -> Plugin:
 
 
 _ADVICE = {
-    **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), "save it as .xlsx or CSV"),
+    ".numbers": "save it as .xlsx or CSV",
     **dict.fromkeys(
         (".pkl", ".pickle", ".pt", ".pth", ".joblib"), "opening it could run code: save arrays as .npy or .npz"
     ),
     **dict.fromkeys((".zip", ".rar", ".7z"), "unpack it first"),
-    **dict.fromkeys((".orc", ".rds", ".sav", ".dta"), "save the table as Parquet or CSV"),
+    **dict.fromkeys((".orc", ".rds", ".rda", ".rdata", ".gdt", ".mtw"), "save the table as Parquet or CSV"),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
     **dict.fromkeys(
         (".dcm", ".nii", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"
@@ -70,7 +70,7 @@ def _unknown_ending(path: Path, known: Sequence[str]) -> DataError:
         return DataError(f"{path}: no source reads {what}; {advice}")
     what = "folders" if path.is_dir() else what
     near = difflib.get_close_matches(path.suffix.lower(), known, n=1, cutoff=0.8)
-    choices = f"did you mean {near[0]!r}?" if near else f"available: {', '.join(known)}"
+    choices = f"did you mean {near[0]!r}?" if near else f"if it is a table of text, open arrays:{path}"
     return DataError(f"{path}: no source reads {what}; {choices}")
 
 

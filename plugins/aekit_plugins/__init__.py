@@ -98,7 +98,13 @@ def aekit_register_backbones() -> list[Entry]:
 @hookimpl
 def aekit_register_sources() -> list[Entry]:
     at = "aekit_plugins.sources"
-    tables = (".csv", ".tsv", ".parquet", ".xlsx", ".xlsm")
+    texts = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc")
+    workbooks, statistics = (
+        (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods"),
+        (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt"),
+    )
+    tables = (*texts, ".arff", ".parquet", *workbooks, *statistics)
+    packed = tuple(f"{ending}.gz" for ending in (*texts, ".arff"))
     netpbm, jpeg = (".pbm", ".pgm", ".pnm", ".ppm"), (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg")
     jpeg2000, heif = (".j2k", ".jp2", ".jpf", ".jpx"), (".heic", ".heics", ".heif", ".heifs", ".hif")
     others = (".apng", ".avif", ".bmp", ".dib", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
@@ -119,7 +125,7 @@ def aekit_register_sources() -> list[Entry]:
             f"{at}.images:Images",
             "reads folders and lists of images",
             2,
-            ("folder", *tables, ".csv.gz", ".tsv.gz", *images),
+            ("folder", *tables, *packed, *images),
         ),
         Entry(
             "patches",
@@ -131,9 +137,9 @@ def aekit_register_sources() -> list[Entry]:
         Entry(
             "series",
             f"{at}.series:Series",
-            "reads series in the .ts files of the UCR and UEA archives",
+            "reads series in the .ts, .tsv and .txt files of the UCR and UEA archives",
             2,
-            ("folder", ".ts"),
+            ("folder", ".ts", ".tsv", ".txt"),
         ),
         Entry(
             "recordings",

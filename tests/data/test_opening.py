@@ -209,8 +209,8 @@ def test_relative_paths_start_at_the_base_and_a_source_can_be_named(tmp_path: Pa
         ("photo", "no such file or folder; did you mean 'photos'"),
         ("zzz", "no such file or folder; expected a folder, a file or SOURCE:NAME"),
         ("not/here", "not does not exist"),
-        ("clip.xyz", "no source reads files ending in '.xyz'; available: .*.npz"),
-        ("clip.xls", r"no source reads files ending in '.xls'; save it as .xlsx or CSV"),
+        ("clip.xyz", "no source reads files ending in '.xyz'; if it is a table of text, open arrays:.*clip.xyz"),
+        ("clip.numbers", r"no source reads files ending in '.numbers'; save it as .xlsx or CSV"),
         ("a.jpgg", r"no source reads files ending in '.jpgg'; did you mean '.jpg'"),
         ("empty", r"an empty folder; looked for .*images: .*\.png"),
         ("texts", r"no samples; looked for .*images: .*\.png"),
@@ -218,7 +218,7 @@ def test_relative_paths_start_at_the_base_and_a_source_can_be_named(tmp_path: Pa
 )
 def test_paths_without_data(tmp_path: Path, name: str, message: str) -> None:
     save_image(tmp_path / "photos" / "a.png")
-    for other in ("clip.xyz", "clip.xls", "a.jpgg"):
+    for other in ("clip.xyz", "clip.numbers", "a.jpgg"):
         (tmp_path / other).write_text("?")
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()

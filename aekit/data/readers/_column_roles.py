@@ -89,6 +89,9 @@ def find_unnamed_label(
         ]
         if len(lacking) == 1:
             return lacking[0], [f"column {lacking[0]!r} is the label, as only the training part has it"]
+    declared = tables.declared_label(table)
+    if declared in candidates and declared not in known:
+        return declared, [f"column {declared!r} is the label, by the file's format; y = 'none' uses it as a feature"]
     if not tables.is_headerless(table) or len(candidates) < 2:
         return None, []
     texts = [name for name in candidates if tables.is_text(table[name]) and not is_time(table[name])]
@@ -100,6 +103,6 @@ def find_unnamed_label(
         if texts == [name] and 2 <= count <= len(values) // 2:
             return name, [f"column {name!r} is the label, as it alone holds words; y = 'none' uses it as a feature"]
         whole = pa.types.is_integer(values.type)
-        if not texts and whole and name == candidates[-1] and 2 <= count <= min(FEW, len(values) // 4) and not known:
+        if not texts and whole and 2 <= count <= min(FEW, len(values) // 4) and not known:
             return None, [f"column {name!r} has {count} different values; y = {name!r} uses it as the label"]
     return None, []

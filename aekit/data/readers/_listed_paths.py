@@ -12,8 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from aekit.data.readers._arff_files import ARFF_ENDINGS
 from aekit.data.readers._parquet_files import first_rows
 from aekit.data.readers._spreadsheets import is_spreadsheet, read_first_rows
+from aekit.data.readers._statistics_files import STATISTICS_ENDINGS
 from aekit.data.readers.folders import readable_text
 from aekit.data.readers.image_files import IMAGE_ENDINGS
 from aekit.data.reading import reading
@@ -207,6 +209,8 @@ def _head(path: Path) -> list[dict[str, Any]]:
     try:
         if path.suffix.lower() == ".parquet":
             return first_rows(path, _ROWS)
+        if path.name.lower().endswith((*ARFF_ENDINGS, *STATISTICS_ENDINGS)):
+            return []
         text = read_first_rows(path) if is_spreadsheet(path) else _start_of(path)
     except DataError:  # whoever reads it whole says what is wrong
         return []
@@ -214,6 +218,8 @@ def _head(path: Path) -> list[dict[str, Any]]:
     if not lines:
         return []
     delimiter = max(",;\t|", key=lines[0].count)
+    if delimiter not in lines[0] and is_image_name(lines[0].split()[0]):
+        delimiter = " "
     try:
         rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
     except csv.Error:

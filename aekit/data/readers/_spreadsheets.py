@@ -1,4 +1,4 @@
-"""Read sheets of Excel workbooks (.xlsx, .xlsm) as text tables: headers and types of columns are found as in a CSV file."""
+"""Read sheets of workbooks (.xlsx, .xlsm, .xls, .xlsb, .ods) as text tables: headers and types are found as in a CSV file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, time, timedelta
 from functools import lru_cache
@@ -14,11 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from aekit.data.readers._calamine_sheets import CALAMINE_ENDINGS, opened_by_calamine
 from aekit.data.reading import reading
 from aekit.errors import DataError, closest_name
 from aekit.io.memory import check_memory, read_limit, too_large
 
-SHEET_ENDINGS = (".xlsx", ".xlsm")
+SHEET_ENDINGS = (".xlsx", ".xlsm", *CALAMINE_ENDINGS)
 FIRST_ROWS = 21
 """Rows that tell what a sheet holds: that of the names, and 20 below it."""
 MOST_ROWS = 1 << 20
@@ -41,16 +42,16 @@ def read_sheet(path: Path, sheet: str = "auto") -> tuple[str, list[str]]:
 
     Args:
         path: the workbook.
-        sheet: name of the sheet; ``auto``: the first that is not hidden.
+        sheet: name of the sheet; ``auto``: the first that is not hidden and not empty.
 
     Raises:
-        DataError: openpyxl is not installed; the file is damaged, encrypted or too large; or it has no such sheet.
+        DataError: openpyxl or python-calamine is not installed; the file is damaged, encrypted or too large; or it has no such
+            sheet.
     """
-    with _opened(path, results=True) as book:
-        name, notes = _choose_sheet(path, book, sheet)
-        rows = _rows_of(path, book[name])
+    name, notes, rows = _read_rows(path, sheet)
     widest = max(map(len, rows), default=0)
-    if any(row and (len(row) < widest or "" in row) for row in rows):
+    is_openpyxl = not path.name.lower().endswith(CALAMINE_ENDINGS)
+    if is_openpyxl and any(row and (len(row) < widest or "" in row) for row in rows):
         notes += _formulas_without_result(path, name, rows)
     return _to_csv(rows), notes
 
@@ -65,9 +66,37 @@ def read_first_rows(path: Path, sheet: str = "auto") -> str:
 @lru_cache(maxsize=8)
 def _first_rows(path: Path, sheet: str, stamp: tuple[int, int]) -> str:
     """Read them for a state of the file: opening a workbook reads the words of all its sheets, which may take seconds."""
+    return _to_csv(_read_rows(path, sheet, FIRST_ROWS)[2])
+
+
+def _read_rows(path: Path, sheet: str, most_rows: int | None = None) -> tuple[str, list[str], list[list[str]]]:
+    """Return the name of the chosen sheet, notes on the choice, and its rows."""
+    if path.name.lower().endswith(CALAMINE_ENDINGS):
+        with opened_by_calamine(path) as other:
+            return _rows_of_chosen(path, other.sheets, sheet, other.rows, most_rows)
     with _opened(path, results=True) as book:
-        name, _ = _choose_sheet(path, book, sheet)
-        return _to_csv(_rows_of(path, book[name], FIRST_ROWS))
+        sheets = {part.title: part.sheet_state == "visible" for part in book.worksheets}
+        for part in book.worksheets:
+            part.reset_dimensions()  # which other programs write wrongly
+        return _rows_of_chosen(path, sheets, sheet, lambda name: book[name].iter_rows(values_only=True), most_rows)
+
+
+def _rows_of_chosen(
+    path: Path,
+    sheets: Mapping[str, bool],
+    sheet: str,
+    rows_of: Callable[[str], Iterable[Iterable[Any]]],
+    most_rows: int | None,
+) -> tuple[str, list[str], list[list[str]]]:
+    """Return what `_read_rows` does; of sheets that are not named, the first that holds something."""
+    names = _choose_sheets(path, sheets, sheet)
+    for name in names:
+        rows = _as_text(path, name, rows_of(name), most_rows)
+        if any(rows) or name == names[-1]:
+            break
+    others = [repr(other) for other in names if other != name]
+    listed = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+    return name, [f"sheet {name!r} of {len(names)} is read; sheet = ... reads {listed}"] if others else [], rows
 
 
 def _to_csv(rows: list[list[str]]) -> str:
@@ -107,32 +136,30 @@ def _opened(path: Path, *, results: bool) -> Iterator[Any]:
             book.close()
 
 
-def _choose_sheet(path: Path, book: Any, sheet: str) -> tuple[str, list[str]]:
-    shown = [part.title for part in book.worksheets if part.sheet_state == "visible"]
-    names = [part.title for part in book.worksheets]
+def _choose_sheets(path: Path, sheets: Mapping[str, bool], sheet: str) -> list[str]:
+    """Return the names of the sheets that may be read, of which each is shown or hidden: the named one, or all that are shown."""
+    shown, names = [name for name, is_shown in sheets.items() if is_shown], list(sheets)
     if sheet != "auto":
         if sheet not in names:
             available = ", ".join(map(repr, names))
             raise DataError(f"{path}: no sheet {sheet!r}{closest_name(sheet, names)}; available: {available}")
-        return sheet, []
+        return [sheet]
     if not shown:
         raise DataError(f"{path}: no sheet of cells that is not hidden; sheet = ... reads one of {names}")
-    others = ", ".join(map(repr, shown[1:4])) + (", ..." if len(shown) > 4 else "")
-    return shown[0], [f"sheet {shown[0]!r} of {len(shown)} is read; sheet = ... reads {others}"] if others else []
+    return shown
 
 
-def _rows_of(path: Path, sheet: Any, most_rows: int | None = None) -> list[list[str]]:
+def _as_text(path: Path, name: str, sheet_rows: Iterable[Iterable[Any]], most_rows: int | None) -> list[list[str]]:
     limit, total, rows = read_limit(), 0, list[list[str]]()
-    sheet.reset_dimensions()  # which other programs write wrongly
-    for cells in islice(sheet.iter_rows(values_only=True), most_rows):
+    for cells in islice(sheet_rows, most_rows):
         if len(rows) == MOST_ROWS:
-            raise DataError(f"{path}: sheet {sheet.title!r} has more than {MOST_ROWS:,} rows: expected at most that")
+            raise DataError(f"{path}: sheet {name!r} has more than {MOST_ROWS:,} rows: expected at most that")
         row = [_text(cell) for cell in cells]
         while row and not row[-1]:
             row.pop()
         total += sum(64 + len(cell) for cell in row)
         if total > limit:
-            raise too_large("more", f"{path}: sheet {sheet.title!r}", limit)
+            raise too_large("more", f"{path}: sheet {name!r}", limit)
         rows.append(row)
     return rows
 

@@ -12,8 +12,9 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal
 
-from aekit.data.readers._cell_types import MISSING, PLACEHOLDERS
+from aekit.data.readers._header_line import COMPARED, has_header_line, orange_roles
 from aekit.data.readers._number_spelling import looks_numeric
+from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.errors import DataError
 
 LINES, CHARACTERS = 500, 200_000
@@ -22,28 +23,7 @@ MOST_COLUMNS = 100_000
 """Most columns: each costs Arrow some kilobytes."""
 FIRST_LINES = 20
 """Lines below a title among which the line of names is looked for."""
-COMPARED = 200
-"""Most columns, the first and the last, in which the first line is compared with those below."""
 COMMENTS = ("#", "%", "//")
-
-_KNOWN_NAMES = {
-    *(
-        "id",
-        "index",
-        "class",
-        "label",
-        "labels",
-        "target",
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "image",
-        "split",
-        "name",
-    ),
-    *("date", "time", "timestamp", "value"),
-}
 
 
 @dataclass(frozen=True)
@@ -80,6 +60,7 @@ class Form:
         has_header: whether the file has names.
         lines: physical lines before the first row.
         notes: choices.
+        roles: role of each column in Orange, "" for a feature; () if the file has none.
     """
 
     delimiter: str
@@ -87,6 +68,7 @@ class Form:
     has_header: bool
     lines: int
     notes: tuple[str, ...]
+    roles: tuple[str, ...] = ()
 
 
 def find_form(path: Path, text: str, form: TextFormat) -> Form:
@@ -99,7 +81,7 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     if declared:  # Excel's line on the delimiter
         skip, lines = 1, lines[1:]
     delimiter = _find_delimiter(path, lines, declared[1] if declared and form.delimiter == "auto" else form.delimiter)
-    records = [record for record in _records(lines, delimiter) if any(cell.strip() for cell in record[1])]
+    records = [record for record in records_of(lines, delimiter) if any(cell.strip() for cell in record[1])]
     if not records:
         records = [(len(lines), lines[0].split(delimiter or None))]
     if (columns := max(len(cells) for _, cells in records)) > MOST_COLUMNS:
@@ -127,7 +109,7 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     while len(cells) > width and not cells[-1].strip():
         cells = cells[:-1]
     rows = [row for _, row in records[first + 1 :] if len(row) == width]
-    has_header, header_note = (form.header, "") if form.header != "auto" else _has_header(cells, rows)
+    has_header, header_note = (form.header, "") if form.header != "auto" else has_header_line(cells, rows)
     notes += [header_note] if header_note else []
     if (
         not has_header
@@ -143,6 +125,11 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     if not has_header:
         note = "line 1 holds no names: columns are named 0, 1, ...; header = true reads it as names"
         return Form(delimiter, [str(n) for n in range(width)], False, skipped, (*notes, note))
+    if len(rows) == len(records) - first - 1 and (roles := orange_roles(rows)) is not None:
+        notes.append("lines 2 and 3 are read as types and roles of the columns, as Orange writes them")
+        return Form(
+            delimiter, _named(cells, width, rows), True, skip + records[first + 2][0], tuple(notes), tuple(roles)
+        )
     return Form(delimiter, _named(cells, width, rows), True, skip + end, tuple(notes))
 
 
@@ -155,27 +142,20 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
         return delimiter
     scores: dict[str, tuple[float, float]] = {}
     for delimiter in "\t;|,":
-        rows = [cells for _, cells in _records(lines, delimiter) if cells and not _is_comment(cells)]
+        rows = [cells for _, cells in records_of(lines, delimiter) if cells and not _is_comment(cells)]
         width = _width(rows)
         same = [cells for cells in rows if len(cells) == width] if width > 1 else []
         # Of delimiters that cut all lines alike, the one that leaves numbers whole: 1,5;2,5 or x|y,1.
         whole = sum(looks_numeric(cell.strip()) for cells in same[:50] for cell in cells[:COMPARED])
         scores[delimiter] = len(same) / max(len(rows), 1), whole / max(sum(len(c[:COMPARED]) for c in same[:50]), 1)
+    best = max(scores, key=lambda delimiter: scores[delimiter])
+    if (scores[best][0] < 0.8 or (best == "\t" and scores[best][0] < 1)) and _has_blanks_between(lines, best):
+        return ""
     if ".tsv" in path.name.lower() and scores["\t"][0] > 0:
         return "\t"
-    best = max(scores, key=lambda delimiter: scores[delimiter])
-    if scores[best][0] < 0.8:
-        rows = [_blank_cells(line) for line in lines if line.strip() and not line.lstrip().startswith(COMMENTS)]
-        width = _width(rows)
-        same = [cells for cells in rows if len(cells) == width]
-        numbers = sum(looks_numeric(cell) for cells in same for cell in cells)
-        # Words with blanks in them are quoted, or else each line would be one text.
-        few = 3 if any('"' in line for line in lines) else 2
-        if width > 1 and len(same) >= 0.8 * len(rows) - 1 and few * numbers > width * len(same):
-            return ""
     if scores[best][0] < 0.5:  # perhaps a single column, in whose words delimiters occur
         for delimiter in ",;\t|":
-            rows = [cells for _, cells in _records(lines, delimiter) if cells]
+            rows = [cells for _, cells in records_of(lines, delimiter) if cells]
             if sum(len(cells) == 1 for cells in rows) >= 0.95 * len(rows):
                 return delimiter
     if best == "," and "," not in lines[0]:  # or one of numbers with decimal commas
@@ -184,7 +164,24 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
     return best if scores[best][0] else ","
 
 
-def _records(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _has_blanks_between(lines: Sequence[str], other: str) -> bool:
+    """Return whether any number of blanks separates cells, rather than a delimiter that cuts some lines in another way."""
+    rows = [_blank_cells(line) for line in lines if line.strip() and not line.lstrip().startswith(COMMENTS)]
+    width = _width(rows)
+    same = [cells for cells in rows if len(cells) == width]
+    numbers = sum(looks_numeric(cell) for cells in same for cell in cells)
+    if width < 2 or len(same) < 0.8 * len(rows) - 1:
+        return False
+    if all(cells[0].lower().endswith(IMAGE_ENDINGS) for cells in same):  # a list of images and their classes
+        return True
+    if other == "\t" and any("\t" in line for line in lines):  # two tabs may be one too many, or an empty cell
+        return len(same) == len(rows) and numbers == width * len(rows)
+    # Words with blanks in them are quoted, or else each line would be one text.
+    few = 3 if any('"' in line for line in lines) else 2
+    return few * numbers > width * len(same)
+
+
+def records_of(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the records, each with the number of physical lines up to its end."""
     if not delimiter:
         yield from ((number + 1, _blank_cells(line)) for number, line in enumerate(lines))
@@ -269,73 +266,3 @@ def _named(cells: Sequence[str], width: int, rows: Sequence[Sequence[str]]) -> l
             name, copies = ("" if name in names else name), copies + 1
         names[number] = name
     return names
-
-
-def _has_header(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[bool, str]:
-    """Decide whether the first line holds names, by comparing it with the lines below; with a note if that is not clear."""
-    cells = [cell.strip() for cell in cells]
-    if len(rows) and len(cells) < len(rows[0]):
-        return True, ""
-    said = "line 1 is read as the names of columns; header = false reads it as a row"
-    names, values, weak = 0, 0, 0
-    wide = len(cells) > COMPARED
-    for number in (
-        [*range(COMPARED // 2), *range(len(cells) - COMPARED // 2, len(cells))] if wide else range(len(cells))
-    ):
-        cell = cells[number]
-        below = [row[number].strip() for row in rows[:100] if number < len(row)]
-        below = [other for other in below if other not in MISSING and other not in PLACEHOLDERS]
-        if cell in MISSING or cell in PLACEHOLDERS:
-            continue
-        is_number = looks_numeric(cell)
-        numeric = sum(map(looks_numeric, below))
-        if not below:
-            weak += not is_number
-            values += is_number
-        elif numeric >= 0.8 * len(below):
-            values, names = values + is_number, names + (not is_number)
-        elif cell in below:
-            values += 1
-        elif cell.lower() in _KNOWN_NAMES:
-            names += 2
-        elif not is_number and _same_form(cell, below):
-            values += 1
-        else:
-            weak += not is_number
-    if _counts(cells, rows) or (names + weak and _is_progression(cells)):
-        return True, said
-    if names and values:
-        return names >= values, said if names >= values else ""
-    return bool(names) or bool(weak and not values), ""
-
-
-def _same_form(cell: str, below: Sequence[str]) -> bool:
-    """Return whether a word is made like all of those below it, such as a date, ``A12`` or ``x/1.png``."""
-    forms = {re.sub(r"\d+", "0", re.sub(r"[^\W\d_]+", "a", other)) for other in [cell, *below]}
-    return len(below) > 1 and len(forms) == 1 and forms != {"a"}
-
-
-def _counts(cells: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the cells are 0, 1, ..., the names that pandas gives to columns without names."""
-    names = list(cells[1:] if cells and not cells[0] else cells)
-    if len(names) < 2 or not rows:
-        return False
-    zero_based, one_based = ([str(number + start) for number in range(len(names))] for start in (0, 1))
-    below = rows[0][-len(names) :]
-    goes_on = (
-        [str(int(name) + len(names)) for name in names] == list(below) if names in (zero_based, one_based) else False
-    )
-    if names == zero_based:
-        return not goes_on and (len(names) > 2 or any("." in cell for cell in below))
-    return names == one_based and len(names) > 4 and not goes_on
-
-
-def _is_progression(cells: Sequence[str]) -> bool:
-    """Return whether the numbers among the cells are whole and evenly spaced, as years are."""
-    numbers = [cell for cell in cells if looks_numeric(cell)]
-    if len(numbers) < 2 or not all(re.fullmatch(r"\d+", number) for number in numbers):
-        return False
-    if len(numbers) == 2 and not all(1800 <= int(number) <= 2100 for number in numbers):
-        return False
-    steps = {int(after) - int(before) for before, after in pairwise(numbers)}
-    return len(steps) == 1 and steps != {0}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
-from aekit.data.readers._text_form import AUTO, COMMENTS, TextFormat as TextFormat, find_form
+from aekit.data.readers._text_form import AUTO, COMMENTS, LINES, TextFormat as TextFormat, find_form, records_of
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
+TEXT_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".asc")
+"""Endings of text tables, which may be gzipped; the last four are those of other files, too."""
 HEAD, FIRST_LINES = 1 << 20, 20
 """Bytes from which the form of a file is guessed, and the fewest lines."""
+LABEL = b"aekit.label"
+"""Key of the metadata of a table that names the column of its classes, where its format says which that is."""
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1f]")
 _BINARY = {
     b"PK\x03\x04": "an archive, such as an Excel workbook, whose name should end in .xlsx",
@@ -77,16 +82,41 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     columns, number_notes = respell_numbers(columns, detected.names, body, detected.delimiter, form.decimal)
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
-    return table.rename_columns(detected.names), detected.has_header, [*detected.notes, *number_notes]
+    table, role_notes = _apply_roles(table.rename_columns(detected.names), detected.roles)
+    return table, detected.has_header, [*detected.notes, *role_notes, *number_notes]
+
+
+def _apply_roles(table: pa.Table, roles: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """Leave out the columns that are no features in Orange, and mark the class."""
+    classes = [name for name, role in zip(table.column_names, roles) if role in ("class", "c")]
+    others = [name for name, role in zip(table.column_names, roles) if role and name not in classes]
+    table = table.drop_columns(others) if others else table
+    if classes:
+        table = table.replace_schema_metadata({LABEL: classes[0].encode()})
+    return table, [
+        f"columns whose role is meta, ignore or weight left out: {', '.join(map(repr, others))}"
+    ] if others else []
 
 
 def delimited_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     """Return the names of the columns of a text table from its first lines; raises as `read_delimited`."""
+    return find_form(path, _first_text(path, form), form).names
+
+
+def first_rows_of(path: Path, form: TextFormat = AUTO) -> list[list[str]]:
+    """Return the cells of up to 500 of the first lines below the names; raises as `read_delimited`."""
+    text = _first_text(path, form)
+    detected = find_form(path, text, form)
+    lines = list(islice(io.StringIO(text, newline=""), detected.lines, detected.lines + LINES))
+    return [cells for _, cells in records_of(lines, detected.delimiter) if cells]
+
+
+def _first_text(path: Path, form: TextFormat) -> str:
     head = _read_bytes(path, HEAD)
     if len(head) == HEAD and head.count(b"\n") < FIRST_LINES:
         head = _read_bytes(path)
     data, _ = _decoded(path, _head(head, is_cut=len(head) == HEAD), form.encoding, is_head=True)
-    return find_form(path, data.decode("utf-8", "ignore"), form).names
+    return data.decode("utf-8", "ignore")
 
 
 def _head(data: bytes, is_cut: bool = False) -> bytes:

@@ -17,13 +17,14 @@ from aekit.data.readers._sound_files import (
 )
 from aekit.data.readers._spreadsheets import SHEET_ENDINGS
 from aekit.data.readers._time_axis import TIME_COLUMNS as TIME_COLUMNS, find_time_axis
+from aekit.data.readers.delimited import TEXT_ENDINGS
 from aekit.data.readers.numpy_files import read_npy
 from aekit.data.readers.series import Missing, fill_gaps
 from aekit.data.readers.table_columns import read_columns
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError
 
-TABLES = (".csv", ".tsv", ".parquet", *SHEET_ENDINGS)
+TABLES = (*TEXT_ENDINGS, ".parquet", *SHEET_ENDINGS)
 RECORDING_ENDINGS = (*TABLES, *SOUND_ENDINGS, ".npy")
 LABELS = tuple(name for name in tables.LABEL_COLUMNS if name != "y")
 """Names of columns of labels; without y, which is often a direction or a measured value."""

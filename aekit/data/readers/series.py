@@ -1,4 +1,4 @@
-"""Read series in .ts files: both parts of a data set, resized to one length, with gaps filled if asked for."""
+"""Read series of the UCR and UEA archives: both parts of a data set, resized to one length, with gaps filled if asked for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypedDict, Unpack
 import numpy as np
 
 from aekit.data.readers._ts_files import looks_like_ts, read_ts
+from aekit.data.readers._ucr_files import UCR_ENDINGS, looks_like_ucr as looks_like_ucr, read_ucr
 from aekit.data.source import ArraySource, RowIds
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
@@ -58,24 +59,24 @@ def find_parts(path: Path, pair: bool = True) -> dict[str, Path]:
     """Return the files of a data set by split, ``""`` if the name states none.
 
     Args:
-        path: ``NAME_TRAIN.ts`` (with ``NAME_TEST.ts`` in the same folder), another .ts file, or a folder; of several data sets
-            in a folder, the one with the folder's name.
+        path: ``NAME_TRAIN.ts`` (with ``NAME_TEST.ts`` in the same folder), another .ts file, ``NAME_TRAIN.tsv`` or .txt, or a
+            folder; of several data sets in a folder, the one with the folder's name, and of several formats .ts.
         pair: whether to include the test file of a training file.
 
     Raises:
-        DataError: a folder without .ts files, or with several data sets.
+        DataError: a folder without such files, or with several data sets.
     """
     if not path.is_dir():
         name, split = _parse_name(path)
-        others = path.parent.glob("*.ts") if pair and split == "train" else []
+        others = path.parent.glob(f"*{path.suffix}") if pair and split == "train" else []
         tests = [other for other in others if _parse_name(other) == (name, "test")]
         return {split: path, **({"test": tests[0]} if tests else {})}
     sets: dict[str, dict[str, Path]] = {}
-    for file in sorted(path.glob("*.ts"), reverse=True):  # training parts before test parts
+    for file in sorted(_series_in(path), reverse=True):  # training parts before test parts
         name, split = _parse_name(file)
         sets.setdefault(name, {})[split] = file
     if not sets:
-        raise DataError(f"{path}: no .ts files; looked for NAME_TRAIN.ts and NAME_TEST.ts")
+        raise DataError(f"{path}: no series; looked for NAME_TRAIN.ts and NAME_TEST.ts, or the same with .tsv or .txt")
     files = sets.get(path.name) or (next(iter(sets.values())) if len(sets) == 1 else None)
     if files is None:
         raise DataError(f"{path}: holds {len(sets)} data sets ({', '.join(sorted(sets))}); choose a file of one")
@@ -83,12 +84,22 @@ def find_parts(path: Path, pair: bool = True) -> dict[str, Path]:
 
 
 def holds_series(path: Path) -> bool:
-    """Return whether a path is a .ts file of series, or a folder that holds one."""
-    return any(looks_like_ts(file) for file in (path.glob("*.ts") if path.is_dir() else [path]))
+    """Return whether a path is a file of series, or a folder that holds one."""
+    if path.is_dir():
+        return any(map(holds_series, _series_in(path)))
+    return looks_like_ucr(path) if path.name.lower().endswith(UCR_ENDINGS) else looks_like_ts(path)
+
+
+def _series_in(folder: Path) -> list[Path]:
+    """Return the files of series in a folder, those of one format."""
+    for ending in (".ts", *UCR_ENDINGS):
+        if files := [path for path in folder.glob(f"*{ending}") if ending == ".ts" or looks_like_ucr(path)]:
+            return files
+    return []
 
 
 class SeriesSource(ArraySource):
-    """Series (C, T) float32 of .ts files, with their labels and splits.
+    """Series (C, T) float32 of files of the archives, with their labels and splits.
 
     Args:
         files: files by split, as `find_parts` returns them.
@@ -102,7 +113,9 @@ class SeriesSource(ArraySource):
     def __init__(self, files: Mapping[str, Path], like: SampleSpec | None, **options: Unpack[SeriesOptions]) -> None:
         length, unequal = options.get("length", "auto"), options.get("unequal", "stretch")
         missing = options.get("missing", "skip")
-        parts = [read_ts(path) for path in files.values()]
+        parts = [
+            read_ucr(path) if path.name.lower().endswith(UCR_ENDINGS) else read_ts(path) for path in files.values()
+        ]
         series = [fill_gaps(one, missing) for part in parts for one in part.series]
         known = Counter(one.shape for one in series if not isinstance(one, str))
         if not known:

@@ -17,16 +17,19 @@ import pyarrow.compute as pc
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, as_written, decide_types
 from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label
+from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
 from aekit.data.spec import Column, SampleSpec
 from aekit.errors import DataError, closest_name
 
 Categories = Literal["few", "none"]
-Missing = Literal["skip", "median"]
+Missing = Literal["auto", "skip", "median"]
 
 MANY = 1000
 """Maximum number of categories of a text column that is chosen by name."""
+SHOWN = 30
+"""Most names of columns in a line."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -59,7 +62,7 @@ def read_columns(
     x: str | Sequence[str] = "auto",
     y: str = "auto",
     categories: Categories = "few",
-    missing: Missing | Literal["keep"] = "skip",
+    missing: Missing | Literal["keep"] = "auto",
     like: SampleSpec | None = None,
     default_labels: Sequence[str] = tables.LABEL_COLUMNS,
     exclude: Sequence[str] = (),
@@ -74,8 +77,8 @@ def read_columns(
             and columns that only number or name the rows. Dates and times become seconds where they are named.
         y: name of the labels; ``auto``: one of `default_labels`; ``none``: no labels.
         categories: ``few``: a text column of 2 to 20 categories becomes an entry of 0 or 1 for each; ``none``: it is ignored.
-        missing: ``skip``: a row with a missing number cannot be used; ``median``: the column's median replaces it; ``keep``: it
-            stays NaN.
+        missing: ``skip``: a row with a missing number cannot be used; ``median``: the column's median replaces it; ``auto``:
+            ``skip``, but ``median`` where it would leave out more than half of 20 or more rows; ``keep``: it stays NaN.
         like: spec of an encoder; if it knows its columns, they are found by name, and `categories` and `missing` are those of
             its training.
         default_labels: names (lower case) of labels; ``y`` is not one of them in a table with ``x`` and ``z``.
@@ -127,6 +130,12 @@ def read_columns(
             losses += _row_names_left_out(row_names)
         # An encoder that knows no columns was not trained on categories.
         encoding = "none" if like is not None else categories
+        if missing == "auto":
+            missing = "median" if loses_most(training, chosen or candidates) else "skip"
+            if missing == "median":
+                losses.append(
+                    "more than half of the rows have missing values, and are used; missing = 'skip' leaves them out"
+                )
         columns, column_notes, column_losses = _choose_columns(
             training, chosen, candidates, encoding, missing, where, rounded
         )
@@ -154,7 +163,7 @@ def read_columns(
         if column.categories is None:
             losses += _stray_words(column.name, strays.get(column.name, {}))
     losses += _check_range(columns, features, where, refuse=like is None)
-    losses += _impute_missing(columns, features) if missing != "keep" else []
+    losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
     id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (None, [])
     losses += id_lines
@@ -303,27 +312,6 @@ def _check_range(columns: tuple[Column, ...], features: list[np.ndarray], where:
     return lines
 
 
-def _impute_missing(columns: tuple[Column, ...], features: list[np.ndarray]) -> list[str]:
-    """Impute missing values in place, where a column has a value for them, and return notes."""
-    imputed, incomplete, missing = [], np.zeros(len(features[0]), bool), dict[str, int]()
-    for number, (column, values) in enumerate(zip(columns, features)):
-        if column.categories is not None or not (gaps := np.isnan(values)).any():
-            continue
-        if column.impute_value is None:
-            incomplete |= gaps
-            missing[column.name] = int(gaps.sum())
-        else:
-            features[number] = np.where(gaps, np.asarray(column.impute_value, values.dtype), values)
-            imputed.append(f"{column.name!r} ({gaps.sum():,} of {len(values):,})")
-    notes = [f"missing values are replaced by the median in {', '.join(imputed)}"] if imputed else []
-    if incomplete.any():
-        rows = "1 row has" if incomplete.sum() == 1 else f"{incomplete.sum():,} rows have"
-        most, worst = max(missing.items(), key=lambda item: item[1])
-        where = f"; {most!r} is missing in {worst:,}" if len(missing) > 1 else ""
-        notes.append(f"{rows} missing values and cannot be used; missing = 'median' imputes them{where}")
-    return notes
-
-
 def _unknown_categories(table: pa.Table, columns: tuple[Column, ...]) -> list[str]:
     """Return notes on categories of a table that an encoder does not know."""
     notes = []
@@ -340,4 +328,5 @@ def _categories(column: pa.ChunkedArray) -> list[str]:
 
 
 def _quote(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more

@@ -1,4 +1,4 @@
-"""Read CSV, TSV, Excel and Parquet files as tables of Arrow, and find their columns."""
+"""Read text tables, workbooks, ARFF and Parquet files as tables of Arrow, and find their columns."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from aekit.data.readers._arff_files import ARFF_ENDINGS, arff_names, read_arff
 from aekit.data.readers._cell_types import (
     as_cells,
     is_empty as is_empty,
@@ -23,12 +24,20 @@ from aekit.data.readers._cell_types import (
 )
 from aekit.data.readers._parquet_files import parquet_columns, read_parquet
 from aekit.data.readers._spreadsheets import SHEET_ENDINGS, is_spreadsheet, read_first_rows, read_sheet
+from aekit.data.readers._statistics_files import STATISTICS_ENDINGS, read_statistics, statistics_names
 from aekit.data.readers._text_form import AUTO, TextFormat, find_form
 from aekit.data.readers._times import is_time as is_time
-from aekit.data.readers.delimited import delimited_names, parse_delimited, read_delimited
+from aekit.data.readers.delimited import LABEL, TEXT_ENDINGS, delimited_names, parse_delimited, read_delimited
 from aekit.errors import DataError
 
-TABLE_ENDINGS = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz", *SHEET_ENDINGS)
+_ALWAYS_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", *SHEET_ENDINGS)
+"""Endings of files in a folder that are surely tables: a .txt beside them may be a remark."""
+_DESCRIBED = (*ARFF_ENDINGS, *STATISTICS_ENDINGS)
+"""Endings of files that say what their columns hold."""
+TABLE_ENDINGS = (
+    *dict.fromkeys((*_ALWAYS_TABLES, *TEXT_ENDINGS, *(f"{ending}.gz" for ending in TEXT_ENDINGS))),
+    *_DESCRIBED,
+)
 LABEL_COLUMNS = ("class", "label", "target", "y")
 """Names of a column of labels, in order of precedence. Columns of these names are never features."""
 
@@ -48,7 +57,7 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
 
     Args:
         path: the file.
-        form: how a text file or a workbook is written; not for Parquet.
+        form: how a text file or a workbook is written; not for files that say themselves how they are.
 
     Raises:
         DataError: it cannot be parsed, or has no rows.
@@ -56,6 +65,11 @@ def read_table(path: Path, form: TextFormat = AUTO) -> pa.Table:
     _refuse_form(path, form)
     if path.suffix.lower() == ".parquet":
         table = read_parquet(path)
+    elif path.name.lower().endswith(ARFF_ENDINGS):
+        table, label, notes = read_arff(path)
+        table = _with_facts(with_remarks(table, notes), {LABEL: label.encode()} if label else {})
+    elif path.name.lower().endswith(STATISTICS_ENDINGS):
+        table = with_remarks(*read_statistics(path))
     else:
         table, has_header, notes = _read_sheet(path, form) if is_spreadsheet(path) else read_delimited(path, form)
         table = _with_facts(
@@ -146,6 +160,12 @@ def is_headerless(table: pa.Table) -> bool:
     return _HEADERLESS in facts or table.column_names == [str(number) for number in range(table.num_columns)]
 
 
+def declared_label(table: pa.Table) -> str | None:
+    """Return the name of the column that the file's format says is the class; None if it says nothing."""
+    name = (table.schema.metadata or {}).get(LABEL, b"").decode("utf-8", "replace")
+    return name if name in table.column_names else None
+
+
 def index_columns(table: pa.Table) -> list[str]:
     """Return the names of the columns that hold the index of a table of pandas."""
     try:
@@ -196,6 +216,10 @@ def column_names(path: Path, form: TextFormat = AUTO) -> list[str]:
     try:
         if path.suffix.lower() == ".parquet":
             return parquet_columns(path).names
+        if path.name.lower().endswith(ARFF_ENDINGS):
+            return arff_names(path)
+        if path.name.lower().endswith(STATISTICS_ENDINGS):
+            return statistics_names(path)
         if is_spreadsheet(path):
             return find_form(path, read_first_rows(path, form.sheet), replace(form, delimiter=",")).names
         return delimited_names(path, form)
@@ -247,7 +271,7 @@ def split_named(name: str) -> str | None:
 
 
 def _tables_in(folder: Path) -> list[Path]:
-    paths = (path for path in folder.iterdir() if path.name.lower().endswith(TABLE_ENDINGS))
+    paths = (path for path in folder.iterdir() if path.name.lower().endswith(_ALWAYS_TABLES))
     return sorted(path for path in paths if not path.name.startswith("~$"))  # locks of an open workbook
 
 
@@ -262,8 +286,9 @@ def _refuse_form(path: Path, form: TextFormat) -> None:
     for name, value in vars(form).items():
         if value == "auto":
             continue
-        if path.suffix.lower() == ".parquet":
-            raise DataError(f"{path}: {name} = {value!r}: is for text tables such as .csv, not for Parquet")
+        if path.name.lower().endswith((".parquet", *_DESCRIBED)):
+            kind = "Parquet" if path.suffix.lower() == ".parquet" else path.suffix
+            raise DataError(f"{path}: {name} = {value!r}: is for text tables such as .csv, not for {kind}")
         if name in (text if is_spreadsheet(path) else sheet):
             kind = "text tables such as .csv" if name in text else "Excel workbooks"
             raise DataError(f"{path}: {name} = {value!r}: is for {kind}")

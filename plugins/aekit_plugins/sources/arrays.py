@@ -30,6 +30,7 @@ from aekit.plugin import (
     holds_arrays,
     infer_axes,
     lists_images,
+    looks_like_ucr,
     parts_in,
     read_columns,
     read_idx,
@@ -43,6 +44,7 @@ from aekit.plugin import (
     to_labels,
 )
 
+_ARRAY_ENDINGS = (".npy", ".npz", ".gz", "-ubyte", ".idx")
 _X = Field(description="array in an .npz, or columns of a table; auto: by common names")
 _Y = Field(description="labels in an .npz or a table; auto: by common names; none: no labels")
 _LABELS = Field(description="file of labels, relative to the data; auto: in the same file, or next to an IDX file")
@@ -50,13 +52,16 @@ _LAYOUT = Field(
     description="position of the channel axis; auto: first, or last if only the last axis has length 1, 3 or 4"
 )
 _CATEGORIES = Field(description="few: one-hot encode columns of 2 to 20 categories; none: skip them")
-_MISSING = Field(description="skip: skip rows of a table with missing numbers; median: impute the column's median")
+_MISSING = Field(
+    description="skip: skip rows of a table with missing numbers; median: impute the column's median; auto: skip, "
+    "or median where it would skip more than half of 20 or more rows"
+)
 _ENCODING = Field(description="encoding of a text table, such as cp1252; auto: UTF-8 or UTF-16, else cp1252")
 _DELIMITER = Field(description="character between the cells of a text table, tab or blanks; auto: found out")
 _DECIMAL = Field(description="decimal separator of a text table; auto: a comma where numbers allow nothing else")
 _HEADER = Field(description="whether line 1 of a text table holds names; auto: by comparing it with the lines below")
 _SKIP = Field(description="lines before a text table to skip; auto: comments and lines of other widths")
-_SHEET = Field(description="sheet of an Excel workbook; auto: the first that is not hidden")
+_SHEET = Field(description="sheet of a workbook; auto: the first that is not hidden and not empty")
 _KIND = Field(description="kind of sample; auto: by the number of axes and the dtype")
 
 
@@ -83,7 +88,7 @@ class Arrays(ArraySource):
         layout: Annotated[Layout, _LAYOUT] = "auto",
         kind: Annotated[KindOption, _KIND] = "auto",
         categories: Annotated[Categories, _CATEGORIES] = "few",
-        missing: Annotated[Missing, _MISSING] = "skip",
+        missing: Annotated[Missing, _MISSING] = "auto",
         encoding: Annotated[str, _ENCODING] = "auto",
         delimiter: Annotated[str, _DELIMITER] = "auto",
         decimal: Annotated[Literal["auto", ".", ","], _DECIMAL] = "auto",
@@ -117,7 +122,9 @@ class Arrays(ArraySource):
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Return True for a folder with MNIST's layout or tables named by splits, or a file that is not a list of files."""
+        """Return True for a folder with MNIST's layout or tables of splits, or a file that lists no files and holds no series."""
+        if looks_like_ucr(path):
+            return False
         parts = list(parts_in(path).values()) if path.is_dir() else [path]
         if not parts:
             return bool(find_image_files(path)) or holds_arrays(path)
@@ -129,7 +136,9 @@ def _table(path: Path, form: TextFormat) -> pa.Table | None:
     parts = parts_in(path) if path.is_dir() else {}
     if parts:
         return read_parts(parts, form)
-    return read_table(path, form) if path.name.lower().endswith(TABLE_ENDINGS) else None
+    name = path.name.lower()
+    is_array = path.is_dir() or (name.endswith(_ARRAY_ENDINGS) and not name.endswith(TABLE_ENDINGS))
+    return None if is_array else read_table(path, form)  # a table may have any ending where the source is named
 
 
 def _from_array(array: np.ndarray, x: str | list[str], y: str) -> Tabular:

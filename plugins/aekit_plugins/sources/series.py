@@ -1,4 +1,4 @@
-"""Series in the .ts files of the UCR and UEA archives."""
+"""Series in the files of the UCR and UEA archives."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from aekit.plugin import Field, SampleSpec, SeriesOptions, SeriesSource, find_pa
 
 
 class Series(SeriesSource):
-    """Series of a .ts file, of ``NAME_TRAIN.ts`` with ``NAME_TEST.ts`` next to it, or of a folder with both.
+    """Series of a .ts file, of ``NAME_TRAIN.ts`` with ``NAME_TEST.ts`` next to it, or of a folder with both; also of the
+    archive's text files, ``NAME_TRAIN.tsv`` or ``NAME_TRAIN.txt``.
 
     Raises:
         DataError: as in `aekit.data.readers.series`.
     """
 
-    looks_for = "series in .ts files such as GunPoint_TRAIN.ts"
+    looks_for = "series in files such as GunPoint_TRAIN.ts or GunPoint_TRAIN.tsv"
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class Series(SeriesSource):
 
     @staticmethod
     def claims(path: Path) -> bool:
-        """Return True for a .ts file of series, or a folder that holds one."""
+        """Return True for a file of series, or a folder that holds one."""
         return holds_series(path)
 
     @staticmethod
