@@ -107,7 +107,7 @@ def aekit_register_sources() -> list[Entry]:
     packed = tuple(f"{ending}.gz" for ending in (*texts, ".arff"))
     netpbm, jpeg = (".pbm", ".pgm", ".pnm", ".ppm"), (".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pjp", ".pjpeg")
     jpeg2000, heif = (".j2k", ".jp2", ".jpf", ".jpx"), (".heic", ".heics", ".heif", ".heifs", ".hif")
-    others = (".apng", ".avif", ".bmp", ".dib", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
+    others = (".apng", ".avif", ".bmp", ".dcm", ".dib", ".dicom", ".gif", ".png", ".tga", ".tif", ".tiff", ".webp")
     images = (*others, *jpeg, *jpeg2000, *heif, *netpbm)
     sound = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
     arrays = (".npy", ".npz", ".gz", "-ubyte", ".idx")

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pytest
 from PIL import Image
 from unusual.harness import Area, Listener
 
@@ -817,3 +818,70 @@ def _(folder: Path, listener: Listener) -> None:
     (folder / "page.jpg").write_text("<html>404</html>")
     printed = listener.command("data", folder)
     assert "4 samples, 2 usable" in printed and "skipped page.jpg: not an image that Pillow reads" in printed
+
+
+# DICOM
+
+
+def dicom(path: Path, stored: np.ndarray, **more: Any) -> Path:
+    """Write a gray image (H, W) or frames (N, H, W) of 16 bits."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    dataset = pydicom.Dataset()
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = (
+        SecondaryCaptureImageStorage,
+        generate_uid(),
+    )
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    if stored.ndim == 3:
+        dataset.NumberOfFrames = len(stored)
+    dataset.PixelData = stored.astype("<u2").tobytes()
+    for name, value in more.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+RAMP = np.arange(0, 4096, 64).reshape(8, 8)
+
+
+@AREA.right("DICOM: the window of the file, in Hounsfield units")
+def _(folder: Path, listener: Listener) -> None:
+    dicom(
+        folder / "ct.dcm", RAMP, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=[40, 500], WindowWidth=[400, 1500]
+    )
+    dicom(folder / "x.dcm", RAMP, PhotometricInterpretation="MONOCHROME1")
+    source = aekit.open_data(folder)
+    values = source.read(np.arange(2))[0].astype(float) / 65535
+    units = RAMP - 1024.0
+    expected = np.where(
+        units <= 40 - 0.5 - 399 / 2, 0, np.where(units > 40 - 0.5 + 399 / 2, 1, (units - 39.5) / 399 + 0.5)
+    )
+    assert source.spec.dtype == "uint16" and np.allclose(values[0, 0], expected, atol=1e-5)
+    assert np.allclose(values[1, 0], 1 - RAMP / 4095, atol=1e-5)
+
+
+@AREA.changed("DICOM of several frames", "2, of which the first is read; data.images.pages = 'all' reads each")
+def _(folder: Path, listener: Listener) -> None:
+    path = dicom(folder / "two.dcm", np.stack([RAMP, RAMP[::-1]]))
+    listener.lines += aekit.open_data(path).losses
+    both = aekit.open_data(path, {"images": {"pages": "all"}}).read(np.arange(2))[0]
+    assert np.array_equal(both[1], both[0][:, ::-1])
+
+
+@AREA.changed("a DICOM report among images", "no image, but SR")
+def _(folder: Path, listener: Listener) -> None:
+    dicom(folder / "a.dcm", RAMP)
+    pydicom = pytest.importorskip("pydicom")
+    dataset = pydicom.dcmread(folder / "a.dcm")
+    del dataset.PixelData, dataset.Rows
+    dataset.Modality = "SR"
+    dataset.save_as(folder / "b.dcm")
+    source = aekit.open_data(folder)
+    assert source.read(np.arange(2))[1].tolist() == [True, False]
+    listener.lines += source.skipped.values()

@@ -39,7 +39,7 @@ _ORANGE_ROLES = frozenset(["class", "c", "meta", "m", "ignore", "i", "weight", "
 
 
 def orange_roles(rows: Sequence[Sequence[str]]) -> list[str] | None:
-    """Return the role of each column, "" for a feature, where the two lines below the names hold types and roles, as in Orange."""
+    """Return the role of each column, "" for a feature, where two lines below the names hold types and roles, as in Orange."""
     if len(rows) < 3:
         return None
     types, roles = ([cell.strip() for cell in row] for row in rows[:2])

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from aekit.data.readers._image_pages import ImagePage
+
 TIFF_ENDINGS = (".tif", ".tiff")
 INSTALL = "pip install 'aekit[tiff]'"
 NODATA = 42113
@@ -36,16 +38,8 @@ _EXACT = 2**24
 """Largest integer up to which float32 is exact."""
 
 
-class TiffPage:
-    """A page of an open TIFF file.
-
-    Attributes:
-        height, width: size in pixels.
-        bands: number of values of a pixel.
-        dtype: ``uint8``, ``uint16`` or ``float32``, which other types are converted to.
-        has_alpha: whether the last band is transparency.
-        pages: number of pages of full resolution.
-    """
+class TiffPage(ImagePage):
+    """A page of an open TIFF file."""
 
     def __init__(self, file: Any, page: int) -> None:
         kept = (
@@ -67,7 +61,6 @@ class TiffPage:
         self.nodata = None if nodata is None else str(nodata.value)
 
     def read(self) -> np.ndarray:
-        """Return the page as (H, W, bands) of `dtype`; raises ValueError."""
         return _UPRIGHT[self.orientation](self._convert(self._page.asarray()))
 
     @property

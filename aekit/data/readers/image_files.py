@@ -12,7 +12,9 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, features
 
-from aekit.data.readers._tiff_files import INSTALL, TiffPage, has_tifffile, open_tiff
+from aekit.data.readers._dicom_files import DICOM_ENDINGS, MISSING_DICOM, has_pydicom, is_dicom, open_dicom
+from aekit.data.readers._image_pages import ImagePage
+from aekit.data.readers._tiff_files import INSTALL, has_tifffile, open_tiff
 from aekit.data.reading import reason_of, refuse_special
 from aekit.errors import DataError, first_line, print_traceback
 from aekit.io.memory import check_memory
@@ -22,6 +24,7 @@ IMAGE_ENDINGS = (
     ".apng",
     ".avif",
     ".bmp",
+    *DICOM_ENDINGS,
     ".dib",
     ".gif",
     *HEIF_ENDINGS,
@@ -48,7 +51,7 @@ IMAGE_ENDINGS = (
 )
 
 OTHER_IMAGES = (
-    *(".ai", ".arw", ".cr2", ".cr3", ".czi", ".dcm", ".dng", ".eps", ".exr", ".fit", ".fits", ".hdr", ".ico"),
+    *(".ai", ".arw", ".cr2", ".cr3", ".czi", ".dng", ".eps", ".exr", ".fit", ".fits", ".hdr", ".ico"),
     *(".jxl", ".lif", ".mrxs", ".nd2", ".ndpi", ".nef", ".nii", ".orf", ".pcx", ".pdf", ".psd", ".raf", ".rw2", ".sgi"),
     *(".svg", ".svs", ".xcf"),
 )
@@ -62,7 +65,7 @@ BITS, SAMPLE_FORMAT = 258, 339
 _COMPRESSION, _SAMPLES_PER_PIXEL, _SUBFILE, _PHOTOMETRIC = 259, 277, 254, 262
 _CMYK = 5
 
-AnyImage = Image.Image | TiffPage
+AnyImage = Image.Image | ImagePage
 
 
 class BadImage(DataError):
@@ -98,6 +101,13 @@ def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
             raise BadImage(MISSING_HEIF)
         if isinstance(path, Path) and path.suffix.lower() == ".avif" and not features.check("avif"):
             raise BadImage(MISSING_AVIF)
+        if is_dicom(path):
+            if not has_pydicom():
+                raise BadImage(MISSING_DICOM)
+            with open_dicom(path, page) as frame:
+                _check_size(frame)
+                yield frame
+            return
         image, problem = _open_with_pillow(path)
         if image is not None:
             with image:
@@ -107,8 +117,7 @@ def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
         if not has_tifffile():
             raise BadImage(f"{problem}: {INSTALL}")
         with open_tiff(path, page) as tiff:
-            Image._decompression_bomb_check((tiff.width, tiff.height))
-            check_memory(4 * tiff.width * tiff.height * tiff.bands, f"{tiff.bands} channels of the image")
+            _check_size(tiff)
             yield tiff
     except DataError as error:
         raise error if isinstance(error, BadImage) else BadImage(error) from None
@@ -121,6 +130,11 @@ def open_image(path: Path | bytes, page: int = 0) -> Iterator[AnyImage]:
     except Exception as error:  # a damaged file can make Pillow raise anything
         print_traceback(error)
         raise BadImage(first_line(error)) from None
+
+
+def _check_size(page: ImagePage) -> None:
+    Image._decompression_bomb_check((page.width, page.height))
+    check_memory(4 * page.width * page.height * page.bands, f"{page.bands} channels of the image")
 
 
 @contextmanager
@@ -168,6 +182,8 @@ def unreadable_formats(paths: Sequence[Path]) -> Counter[str]:
     missing: Counter[str] = Counter()
     if (count := sum(endings[ending] for ending in HEIF_ENDINGS)) and not _register_heif():
         missing[MISSING_HEIF] = count
+    if (count := sum(endings[ending] for ending in DICOM_ENDINGS)) and not has_pydicom():
+        missing[MISSING_DICOM] = count
     if endings[".avif"] and not features.check("avif"):
         missing[MISSING_AVIF] = endings[".avif"]
     return missing

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from aekit.data.readers._tiff_files import TiffPage
+from aekit.data.readers._image_pages import ImagePage
 from aekit.data.readers.folders import readable_text
 from aekit.data.readers.image_files import (
     BITS,
@@ -65,7 +65,7 @@ class Header:
 
 def header_of(image: AnyImage) -> Header:
     """Return the header of an opened image, without decoding it."""
-    if isinstance(image, TiffPage):
+    if isinstance(image, ImagePage):
         usual = image.bands in (1, 3) or (image.bands == 4 and image.has_alpha)
         size = image.height, image.width
         return Header(size, image.bands > 1, image.dtype, False, 0 if usual else image.bands, image.pages)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, TiffPage, has_tifffile, open_tiff, to_float32
+from aekit.data.readers._image_pages import ImagePage
+from aekit.data.readers._tiff_files import NODATA, TIFF_ENDINGS, has_tifffile, open_tiff, to_float32
 from aekit.data.readers.image_files import (
     MAX_MEGAPIXELS,
     AnyImage,
@@ -162,7 +163,7 @@ def image_to_array(image: AnyImage, spec: SampleSpec) -> np.ndarray:
     Raises:
         BadImage: the values do not fit the dtype of the spec, or the number of channels does not.
     """
-    if isinstance(image, TiffPage):
+    if isinstance(image, ImagePage):
         return _bands_to_array(image.read(), image.dtype, image.has_alpha, spec)
     channels, height, width = spec.shape
     if spec.resize != "torchvision":  # to which a draft would not be equal
