@@ -64,11 +64,10 @@ def start_child(module: str, threads: int, *, logged: bool = True, descriptors: 
     """
     here, there = Pipe()
     log = tempfile.TemporaryFile() if logged else None  # noqa: SIM115  (stays open as long as the process)
-    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
     with there:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, str(there.fileno())],
-            env=os.environ | limited_threads(threads) | {"PYTHONPATH": path},
+            env=os.environ | limited_threads(threads) | same_imports(),
             pass_fds=[there.fileno(), *descriptors],
             stdin=subprocess.DEVNULL,
             stdout=log or sys.stderr.fileno(),
@@ -76,6 +75,11 @@ def start_child(module: str, threads: int, *, logged: bool = True, descriptors: 
             start_new_session=True,
         )
     return Child(process, here, log)
+
+
+def same_imports() -> dict[str, str]:
+    """Return the environment in which ``python -P`` imports what this process would."""
+    return {"PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path)}
 
 
 def end_children(children: Sequence[Child]) -> None:

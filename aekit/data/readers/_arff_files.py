@@ -53,9 +53,10 @@ def read_arff(path: Path) -> tuple[pa.Table, str | None, list[str]]:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("cp1252", "replace")
-    lines = enumerate(io.StringIO(text), 1)
-    attributes = _header(path, lines)
-    rows, notes = _rows(path, lines, attributes)
+    lines = enumerate(io.StringIO(text, newline=None), 1)  # of any system
+    with reading(path, _COMPLAINT):
+        attributes = _header(path, lines)
+        rows, notes = _rows(path, lines, attributes)
     columns = []
     for attribute, cells in zip(attributes, zip(*rows) if rows else [[]] * len(attributes)):
         values = pa.chunked_array([pa.array([None if cell == "?" else cell for cell in cells], pa.string())])
