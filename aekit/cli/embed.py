@@ -44,6 +44,12 @@ from aekit.progress import Progress
     help="Worker processes, or actors of Ray; by default as many as there are cores, or GPUs.",
 )
 @click.option("--address", metavar="ADDRESS", help="Running Ray cluster, such as auto; by default one is started here.")
+@click.option(
+    "--metadata",
+    metavar="COLUMN",
+    multiple=True,
+    help="Further column to keep for --where of a search, or none; again for more. By default all small ones.",
+)
 @json_option("the manifest of the embeddings")
 @set_option("data.images.size=96")
 @quiet_option
@@ -52,6 +58,7 @@ def embed(
     data: str,
     out: str,
     device: str,
+    metadata: tuple[str, ...],
     as_json: bool,
     overrides: dict[str, Any],
     progress: Progress,
@@ -62,6 +69,7 @@ def embed(
     Run it again after the data has changed: only new and changed samples are embedded.
     """
     loaded = aekit.load(encoder, device=device)
+    settings["metadata"] = metadata[0] if metadata in (("auto",), ("none",)) else list(metadata) or None
     embeddings = aekit.embed(loaded, data, out=out, options=source_options(overrides), progress=progress, **settings)
     if as_json:
         print_json(embeddings.manifest | {"folder": out})
