@@ -12,6 +12,7 @@ from aekit.cli.options import (
     batch_size_option,
     choice_option,
     device_option,
+    engine_options,
     json_option,
     print_json,
     quiet_option,
@@ -34,16 +35,7 @@ from aekit.progress import Progress
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--drop-missing", is_flag=True, help="Remove rows whose sample is no longer in the data.")
-@choice_option(
-    "--engine", ["single", "processes", "ray"], "What embeds: this process, several of this machine, or a Ray cluster."
-)
-@click.option(
-    "--workers",
-    "-n",
-    type=click.IntRange(min=1),
-    help="Worker processes, or actors of Ray; by default as many as there are cores, or GPUs.",
-)
-@click.option("--address", metavar="ADDRESS", help="Running Ray cluster, such as auto; by default one is started here.")
+@engine_options
 @click.option(
     "--metadata",
     metavar="COLUMN",

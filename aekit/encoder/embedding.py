@@ -82,7 +82,7 @@ def embed_samples(
         with (
             TemporaryDirectory() as temporary,
             progress.task("embed", len(rows_to_embed)) as task,
-            closing(_embed(chosen, embedder, rows_to_embed, Path(temporary) / "encoder")) as embedded_batches,
+            closing(embed_with(chosen, embedder, rows_to_embed, Path(temporary) / "encoder")) as embedded_batches,
         ):
             for rows in embedded_batches:
                 batches.append(rows)
@@ -102,7 +102,7 @@ def embed_samples(
                 plan = store.plan(rows_to_embed, drop_missing, progress)
                 with (
                     progress.task("embed", len(rows_to_embed), done=plan.done) as task,
-                    closing(_embed(chosen, embedder, plan.todo, folder / "encoder")) as embedded_batches,
+                    closing(embed_with(chosen, embedder, plan.todo, folder / "encoder")) as embedded_batches,
                 ):
                     for rows in embedded_batches:
                         store.append(rows, embedder.precision)
@@ -131,7 +131,7 @@ def _choose_metadata(
     return wanted, (source.metadata or Metadata({})).choose(wanted, progress)
 
 
-def _embed(
+def embed_with(
     engine: Engine | None, embedder: BatchEmbedder, rows: np.ndarray, encoder_folder: Path
 ) -> Generator[Rows, None, None]:
     """Embed the samples at (N,) positions with an engine, which finds the encoder in a folder, or in this process."""
