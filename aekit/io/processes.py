@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aekit import errors
 from aekit.errors import AekitError, RecipeError, first_line
-from aekit.io.rendezvous import meet
+from aekit.io._rendezvous import meet
 from aekit.io.torchrun import started_by_torchrun
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
-from aekit.io.rendezvous import meet
+from aekit.io._rendezvous import meet
 
 SCRIPT = """
 import os, signal, time
