@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         per_channel as per_channel,
         preprocessing_advice as preprocessing_advice,
     )
+    from aekit.data.metadata import Metadata as Metadata
     from aekit.data.opening import (
         from_array as from_array,
         open_contents as open_contents,
@@ -234,6 +235,7 @@ _HOMES = {
     "aekit.data.contents": "Contents",
     "aekit.data.examples": "encoded_images image_table images video write_mnist write_recording write_series",
     "aekit.data.framing": "Framing per_channel preprocessing_advice",
+    "aekit.data.metadata": "Metadata",
     "aekit.data.axes": "KindOption Layout infer_axes",
     "aekit.data.opening": "from_array open_contents open_data open_named_arrays open_records",
     "aekit.data.reading": "reading",

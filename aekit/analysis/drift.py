@@ -220,7 +220,9 @@ def _open_new(new: Any, known: Embeddings, progress: Progress, device: str | Non
     """Open the new embeddings, or embed new data with the encoder of the reference."""
     is_folder = is_artifact(new)
     encoder = None if is_folder or isinstance(new, Embeddings) else encoder_of(known)
-    return open_or_embed(new, progress, device) if encoder is None else embed_samples(encoder, new, progress=progress)
+    if encoder is None:
+        return open_or_embed(new, progress, device)
+    return embed_samples(encoder, new, metadata="none", progress=progress)
 
 
 def _draw(embeddings: Embeddings, count: int, seed: int, name: str, notes: list[str]) -> Embeddings:

@@ -42,7 +42,9 @@ def open_or_embed(data: Any, progress: Progress = SILENT, device: str | None = N
     origin = encoder.record.get("data", {})
     if "source" not in origin:
         raise DataError(f"{name}: was trained on data in memory; embed data with it and pass the embeddings instead")
-    return embed_samples(encoder, reopen(origin, like=encoder.spec, near=encoder.folder), progress=progress)
+    return embed_samples(
+        encoder, reopen(origin, like=encoder.spec, near=encoder.folder), metadata="none", progress=progress
+    )
 
 
 def check_comparable(ours: Embeddings, theirs: Embeddings) -> None:

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 import aekit
-from aekit.cli.options import batch_size_option, device_option, print_json, quiet_option, set_option, source_options
+from aekit.cli.options import (
+    batch_size_option,
+    device_option,
+    engine_options,
+    print_json,
+    quiet_option,
+    set_option,
+    source_options,
+)
 from aekit.io.atomic import atomic_file
 from aekit.io.csv_files import write_csv
 from aekit.io.remote import output_file
@@ -26,6 +34,7 @@ Row = tuple[str, Any, float]
 @batch_size_option
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
+@engine_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line for each sample.")
 @set_option("data.images.size=96")
 @quiet_option

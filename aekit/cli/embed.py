@@ -12,6 +12,7 @@ from aekit.cli.options import (
     batch_size_option,
     choice_option,
     device_option,
+    engine_options,
     json_option,
     print_json,
     quiet_option,
@@ -34,16 +35,13 @@ from aekit.progress import Progress
 @device_option
 @click.option("--strict", is_flag=True, help="Stop at the first sample that cannot be read.")
 @click.option("--drop-missing", is_flag=True, help="Remove rows whose sample is no longer in the data.")
-@choice_option(
-    "--engine", ["single", "processes", "ray"], "What embeds: this process, several of this machine, or a Ray cluster."
-)
+@engine_options
 @click.option(
-    "--workers",
-    "-n",
-    type=click.IntRange(min=1),
-    help="Worker processes, or actors of Ray; by default as many as there are cores, or GPUs.",
+    "--metadata",
+    metavar="COLUMN",
+    multiple=True,
+    help="Further column to keep for --where of a search, or none; again for more. By default all small ones.",
 )
-@click.option("--address", metavar="ADDRESS", help="Running Ray cluster, such as auto; by default one is started here.")
 @json_option("the manifest of the embeddings")
 @set_option("data.images.size=96")
 @quiet_option
@@ -52,6 +50,7 @@ def embed(
     data: str,
     out: str,
     device: str,
+    metadata: tuple[str, ...],
     as_json: bool,
     overrides: dict[str, Any],
     progress: Progress,
@@ -62,6 +61,7 @@ def embed(
     Run it again after the data has changed: only new and changed samples are embedded.
     """
     loaded = aekit.load(encoder, device=device)
+    settings["metadata"] = metadata[0] if metadata in (("auto",), ("none",)) else list(metadata) or None
     embeddings = aekit.embed(loaded, data, out=out, options=source_options(overrides), progress=progress, **settings)
     if as_json:
         print_json(embeddings.manifest | {"folder": out})

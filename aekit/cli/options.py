@@ -123,6 +123,7 @@ __all__ = [
     "choice_option",
     "device_option",
     "drawing_options",
+    "engine_options",
     "groups_option",
     "json_option",
     "labels_option",
@@ -163,6 +164,20 @@ def choice_option(name: str, choices: Sequence[str], use: str, parameter: str | 
     """Add an option with a few values, the first of which is the default; `use` is its help text."""
     names = (name,) if parameter is None else (name, parameter)
     return click.option(*names, type=click.Choice(choices), default=choices[0], show_default=True, help=use)
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--engine``, ``--workers`` and ``--address``, which the command receives as of `aekit.embed`."""
+    engines = ["single", "processes", "ray"]
+    use = "Worker processes, or actors of Ray; by default as many as there are cores, or GPUs."
+    running = "Running Ray cluster, such as auto; by default one is started here."
+    for add in (
+        click.option("--address", metavar="ADDRESS", help=running),
+        click.option("--workers", "-n", type=click.IntRange(min=1), help=use),
+        choice_option("--engine", engines, "What computes: this process, several of this machine, or a Ray cluster."),
+    ):
+        command = add(command)
+    return command
 
 
 def projection_option(use: str) -> Callable[..., Any]:

@@ -43,12 +43,12 @@ def search(
     QUERY is a file such as an image, a folder, an array file, or id:NAME for a sample in the index; the queries of an index of
     precomputed vectors are vectors. Queries that cannot be read are skipped and listed.
 
-    A condition of --where compares id, label, split and other columns of the index: =, !=, <, <=, >, >=, in ("a", "b"),
-    like "2024/%", is null; and, or, not and parentheses combine them. Text is in quotes, numbers are not.
+    A condition of --where compares id, label, split and the metadata that aekit embed kept, such as a price or a date: =, !=,
+    <, <=, >, >=, in ("a", "b"), like "2024/%", is null; and, or, not and parentheses combine them. Text and dates are in quotes,
+    numbers are not.
     """
     opened = aekit.open_index(index)
-    if where is not None:
-        opened.mask(where)  # refused before the encoder is loaded
+    compared = [] if where is None else opened.compared_columns(where)  # refused before the encoder is loaded
     loaded = aekit.load(encoder, device=device) if encoder else None
     hits: list[dict[str, Any]] = []
     refused: list[DataError] = []
@@ -80,10 +80,11 @@ def search(
     if as_json:
         print_json(hits)
     elif hits:
-        click.echo(_as_table(hits))
+        click.echo(_as_table(hits, [name for name in compared if name not in ("id", "label", "split")]))
 
 
-def _as_table(hits: list[dict[str, Any]]) -> str:
+def _as_table(hits: list[dict[str, Any]], columns: list[str]) -> str:
+    """Format the neighbors of each query, with their label and the values of some further columns."""
     lines, query = [], None
     width = max((len(format_cell(hit["id"])) for hit in hits), default=0)
     for hit in hits:
@@ -91,5 +92,6 @@ def _as_table(hits: list[dict[str, Any]]) -> str:
             query = hit["query"]
             lines.append(format_cell(query))
         label = f"  {format_cell(str(hit['label']))}" if hit.get("label") is not None else ""
-        lines.append(f"{hit['rank']:4}  {hit['score']:8.4f}  {format_cell(hit['id']):{width}}{label}".rstrip())
+        values = "".join(f"  {name} = {format_cell(hit[name])}" for name in columns)
+        lines.append(f"{hit['rank']:4}  {hit['score']:8.4f}  {format_cell(hit['id']):{width}}{label}{values}".rstrip())
     return "\n".join(lines)

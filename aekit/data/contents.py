@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from aekit.data.metadata import Metadata
+
 
 @dataclass(frozen=True)
 class ImagesOnDemand:
@@ -36,6 +38,7 @@ class Contents:
         notes, losses: as in `Source`.
         place: where they come from, for messages.
         blocks: (K + 1,) as in `Source`, of encoded images; or None.
+        metadata: as in `Source`.
     """
 
     samples: np.ndarray | pa.Table | Sequence[bytes | Path] | ImagesOnDemand
@@ -46,3 +49,4 @@ class Contents:
     losses: tuple[str, ...] = ()
     place: str = "the data"
     blocks: np.ndarray | None = None
+    metadata: Metadata | None = None

@@ -146,7 +146,7 @@ def from_table(table: pa.Table, *, like: SampleSpec | None = None) -> ArraySourc
     source = ArraySource(
         read.array, kind="vector", labels=read.labels, ids=read.ids, splits=read.splits, columns=read.columns
     )
-    source.notes, source.losses = (read.note,) if read.note else (), read.losses
+    source.notes, source.losses, source.metadata = (read.note,) if read.note else (), read.losses, read.metadata
     return source
 
 
@@ -174,6 +174,7 @@ def open_contents(
         source.ids = source.ids if ids is None else ids
     else:
         source = EncodedImages(samples, contents, like, spec_options)
+    source.metadata = contents.metadata or source.metadata
     source.notes, source.losses = (*contents.notes, *source.notes), (*contents.losses, *source.losses)
     return source
 

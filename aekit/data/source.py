@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data.metadata import Metadata
 from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
 from aekit.errors import LONGEST, AekitError, DataError, printable
@@ -26,6 +27,7 @@ class Source:
         ids: (N,) unique ids, the same whenever the source is opened.
         labels: (N,) class names, numbers or targets, or None.
         splits: (N,) of ``"train"``, ``"validation"`` or ``"test"``, or None if the data set has no splits.
+        metadata: further columns of the N samples, such as a price or a city, which embeddings keep; or None.
         segment_starts: (N, 2) number of the video or recording that a sample is cut from, and its first frame or step; or None.
         skipped: id -> reason, of the samples that could not be read so far; `read` adds to it.
         blocks: (K + 1,) first position of each block of samples that is read as a whole, such as a row group of Parquet or a
@@ -42,6 +44,7 @@ class Source:
     ids: Sequence[str]
     labels: np.ndarray | None = None
     splits: np.ndarray | None = None
+    metadata: Metadata | None = None
     segment_starts: np.ndarray | None = None
     blocks: np.ndarray | None = None
     skipped: dict[str, str]

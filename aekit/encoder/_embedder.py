@@ -11,8 +11,8 @@ import torch
 
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
+from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.inference import Precision
-from aekit.encoder.parquet_store import Rows
 from aekit.progress import Progress
 
 

@@ -38,6 +38,7 @@ class EmbeddingsManifest(Manifest):
     skipped: Count
     precision: Literal["fp32", "bf16"]
     split: str | None
+    metadata: Literal["auto", "none"] | list[str] | None = None
     origin: OriginRecord | None
     parts: Annotated[list[PartRecord], Field(min_length=1)]
 
@@ -56,6 +57,7 @@ class UnfinishedManifest(Manifest):
 
     unfinished: bool
     sha256: Checksums
+    metadata: Literal["auto", "none"] | list[str] | None = None
 
 
 class Parts:
@@ -141,6 +143,16 @@ def known_checksums(folder: Path) -> dict[str, str]:
     except IdentityError as error:
         warn(f"{error}; a new one is written, from the parts that can be read")
         return {}
+
+
+def recorded_metadata(folder: Path) -> Literal["auto", "none"] | list[str] | None:
+    """Return which columns of metadata a folder was asked to keep; None where nothing says so."""
+    try:
+        recorded = read_entries(folder / MANIFEST).get("metadata") if (folder / MANIFEST).is_file() else None
+    except IdentityError:  # `known_checksums` warns of it
+        return None
+    is_list = isinstance(recorded, list) and all(isinstance(name, str) for name in recorded)
+    return recorded if is_list or recorded in ("auto", "none") else None
 
 
 def read_part(folder: Path, name: str, manifest: Mapping[str, Any], columns: Sequence[str] | None = None) -> pa.Table:

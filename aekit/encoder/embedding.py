@@ -10,21 +10,24 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import portable_record
+from aekit.data.metadata import Metadata, MetadataChoice
 from aekit.data.opening import open_data
 from aekit.data.readers.folders import warn_if_inside
 from aekit.data.samples import to_tensor
 from aekit.data.source import Source, read_valid
 from aekit.data.stream import read_ahead
 from aekit.encoder._embedder import Embedder
-from aekit.encoder._parquet_parts import FORMAT
+from aekit.encoder._parquet_parts import FORMAT, recorded_metadata
+from aekit.encoder.embedded_rows import Rows, concatenate_rows
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.engines._engine import Engine
 from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.inference import MAX_BATCH, READ_BYTES, Inference, Precision
-from aekit.encoder.parquet_store import Rows, Store, concatenate_rows
+from aekit.encoder.parquet_store import Store
 from aekit.errors import DataError
 from aekit.io.atomic import explain_write_errors, folder_lock
 from aekit.io.remote import beside, output_folder
@@ -48,6 +51,7 @@ def embed_samples(
     engine: EngineName = "single",
     workers: int | None = None,
     address: str | None = None,
+    metadata: MetadataChoice = None,
     progress: ProgressOption = None,
 ) -> Embeddings:
     """Embed data as `aekit.embed` does, which describes the arguments, with an encoder that is at hand."""
@@ -74,10 +78,11 @@ def embed_samples(
     }
     if out is None:
         batches = []
+        manifest["metadata"], embedder.metadata = _choose_metadata(source, metadata, None, progress)
         with (
             TemporaryDirectory() as temporary,
             progress.task("embed", len(rows_to_embed)) as task,
-            closing(_embed(chosen, embedder, rows_to_embed, Path(temporary) / "encoder")) as embedded_batches,
+            closing(embed_with(chosen, embedder, rows_to_embed, Path(temporary) / "encoder")) as embedded_batches,
         ):
             for rows in embedded_batches:
                 batches.append(rows)
@@ -87,8 +92,9 @@ def embed_samples(
         embeddings = Embeddings(manifest | counts, rows=embedded)
     else:
         with output_folder(out) as folder, folder_lock(folder):
-            origin = None if source.origin is None else portable_record(source.origin, folder)
-            store = Store(folder, manifest | {"origin": origin}, source)
+            manifest["origin"] = None if source.origin is None else portable_record(source.origin, folder)
+            manifest["metadata"], embedder.metadata = _choose_metadata(source, metadata, folder, progress)
+            store = Store(folder, manifest, source, embedder.metadata)
             embedder.precision = store.precision_to_go_on_in(precision, progress)
             if not (folder / "encoder").exists():
                 encoder.copy_to(folder / "encoder")
@@ -96,7 +102,7 @@ def embed_samples(
                 plan = store.plan(rows_to_embed, drop_missing, progress)
                 with (
                     progress.task("embed", len(rows_to_embed), done=plan.done) as task,
-                    closing(_embed(chosen, embedder, plan.todo, folder / "encoder")) as embedded_batches,
+                    closing(embed_with(chosen, embedder, plan.todo, folder / "encoder")) as embedded_batches,
                 ):
                     for rows in embedded_batches:
                         store.append(rows, embedder.precision)
@@ -108,7 +114,24 @@ def embed_samples(
     return embeddings
 
 
-def _embed(
+def _choose_metadata(
+    source: Source, asked: MetadataChoice, folder: Path | None, progress: Progress
+) -> tuple[Any, pa.Table | None]:
+    """Return which columns are asked for, now or when the folder was written before, and a table of them or None.
+
+    Raises:
+        DataError: there is no such column, or it cannot be kept.
+    """
+    wanted = [asked] if isinstance(asked, str) and asked not in ("auto", "none") else asked
+    if wanted is None and folder is not None:
+        wanted = recorded_metadata(folder)
+    wanted = "auto" if wanted is None else wanted if isinstance(wanted, str) else list(wanted)
+    if wanted == "none" or (source.metadata is None and wanted == "auto"):
+        return wanted, None
+    return wanted, (source.metadata or Metadata({})).choose(wanted, progress)
+
+
+def embed_with(
     engine: Engine | None, embedder: BatchEmbedder, rows: np.ndarray, encoder_folder: Path
 ) -> Generator[Rows, None, None]:
     """Embed the samples at (N,) positions with an engine, which finds the encoder in a folder, or in this process."""
@@ -133,6 +156,7 @@ class BatchEmbedder:
             call.
 
     Attributes:
+        metadata: further columns of all samples of the source, for `rows`; or None.
         precision: precision of the vectors, once the first ones are computed.
     """
 
@@ -149,6 +173,7 @@ class BatchEmbedder:
     ) -> None:
         self.encoder, self.source, self.batch_size, self.strict = encoder, source, batch_size, strict
         self.precision, self.progress, self.samples = precision, progress, samples
+        self.metadata: pa.Table | None = None
         self._inference: Inference | None = None
 
     @property
@@ -199,8 +224,9 @@ class BatchEmbedder:
             raise DataError(f"{bad}: its embedding is not finite; does this data resemble the training data?")
 
     def rows(self, indices: np.ndarray, vectors: np.ndarray, hashes: Sequence[str]) -> Rows:
-        """Return vectors (B, D) with the ids, labels and splits of the samples at (B,) positions."""
+        """Return vectors (B, D) with the ids, labels, splits and metadata of the samples at (B,) positions."""
         source = self.source
         labels = None if source.labels is None else source.labels[indices]
         splits = None if source.splits is None else source.splits[indices]
-        return Rows([source.ids[int(i)] for i in indices], vectors, labels, splits, hashes)
+        metadata = None if self.metadata is None else self.metadata.take(pa.array(indices))
+        return Rows([source.ids[int(i)] for i in indices], vectors, labels, splits, hashes, metadata)

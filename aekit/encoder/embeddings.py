@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,16 @@ import torch
 
 from aekit._arguments import checked_arguments
 from aekit.data.locations import resolved_origin
+from aekit.data.metadata import checked_metadata
 from aekit.data.opening import open_data
 from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
+from aekit.encoder.embedded_rows import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.identity import check_same_maker, read_description
 from aekit.encoder.inference import Precision
-from aekit.encoder.parquet_store import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
 from aekit.errors import DataError, closest_name
 from aekit.io.remote import local_copy, local_path
@@ -98,6 +100,7 @@ class Embeddings:
         ids: Sequence[str] | None = None,
         labels: np.ndarray | None = None,
         splits: np.ndarray | None = None,
+        metadata: Any = None,
     ) -> Embeddings:
         """Wrap vectors (N, D) of another program, with an identity of their own: the sha256 of their kind, shape and bytes.
 
@@ -106,24 +109,29 @@ class Embeddings:
             ids: N unique ids; default: the row numbers.
             labels: (N,) or None.
             splits: (N,) of str or None.
+            metadata: table of N rows with further columns, of pandas, polars or pyarrow, or None.
 
         Raises:
-            DataError: the shape is not (N, D), or values are not finite.
+            DataError: the shape is not (N, D), values are not finite, or columns of the metadata cannot be kept.
         """
         vectors = finite_vectors(vectors)
         digest = hash_vectors(vectors, PRECOMPUTED)
         ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
         manifest = {"kind": PRECOMPUTED, "digest": digest, "dim": vectors.shape[1], "count": len(vectors)}
-        return cls(manifest | {"origin": None}, rows=Rows(ids, vectors, labels, splits, ids))
+        kept = checked_metadata(metadata, len(vectors))
+        return cls(manifest | {"origin": None}, rows=Rows(ids, vectors, labels, splits, ids, kept))
 
     @classmethod
-    def from_source(cls, source: Source) -> Embeddings:
-        """Wrap the vectors of a source, with its ids, labels and splits.
+    def from_source(cls, source: Source, progress: Progress = SILENT) -> Embeddings:
+        """Wrap the vectors of a source, with its ids, labels and splits, and its further columns if they are small.
 
         Raises:
             DataError: its samples are not vectors, or values are not finite.
         """
-        return cls.from_array(read_vectors(source), ids=source.ids, labels=source.labels, splits=source.splits)
+        embeddings = cls.from_array(read_vectors(source), ids=source.ids, labels=source.labels, splits=source.splits)
+        if source.metadata is not None:
+            embeddings._rows = replace(embeddings.rows, metadata=source.metadata.choose("auto", progress))
+        return embeddings
 
     def __len__(self) -> int:
         return self.manifest["count"]
@@ -171,8 +179,7 @@ class Embeddings:
 
     def __repr__(self) -> str:
         extras = [name for name in ("labels", "splits") if self._has(name)]
-        text = f"Embeddings {len(self)} x {self.dim} {self._maker()}"
-        return f"<{', '.join([text, *extras])}>"
+        return f"<{', '.join([f'Embeddings {len(self)} x {self.dim} {self._maker()}', *extras])}>"
 
     def _has(self, column: str) -> bool:
         """Return whether the rows have labels or splits, without reading rows that are in a folder."""
@@ -182,9 +189,8 @@ class Embeddings:
 
     def _repr_html_(self) -> str:
         rows = preview(next(self.batches()))  # the first part is enough
-        place = [] if self.folder is None else [f"in {self.folder}"]
-        title = f"{len(self):,} embeddings of {self.dim} dimensions"
-        return html_summary(title, [self._maker(), *place], rows, total=len(self))
+        lines = [self._maker()] if self.folder is None else [self._maker(), f"in {self.folder}"]
+        return html_summary(f"{len(self):,} embeddings of {self.dim} dimensions", lines, rows, total=len(self))
 
     def _maker(self) -> str:
         return f"precomputed, {self.digest[:12]}" if self.is_precomputed else f"of encoder {self.digest[:12]}"
@@ -195,13 +201,10 @@ class Embeddings:
         return len(self), self.dim
 
     def similarity(self, other: Any = None) -> np.ndarray:
-        """Return the cosine similarities (N, M) to other embeddings, by default to these.
+        """Return the cosine similarities (N, M) float32 in -1..1 to other embeddings, by default to these; 0 for zeros.
 
         Args:
             other: `Embeddings` of the same encoder, their folder, or vectors (M, D) or (D,).
-
-        Returns:
-            (N, M) float32 in -1..1; 0 for a vector of zeros.
 
         Raises:
             IdentityError: embeddings of another encoder.
@@ -218,8 +221,8 @@ class Embeddings:
         return cosine_similarity(self.vectors, theirs.vectors)
 
     def to_pandas(self) -> Any:
-        """Return a `pandas.DataFrame` with a row per sample: id as the index, label and split where present, and a column for
-        each dimension, ``0`` to ``D - 1``."""
+        """Return a `pandas.DataFrame` with a row per sample: id as the index, label and split where present, further columns,
+        and one for each dimension, ``0`` to ``D - 1``."""
         return data_frame(as_columns(self.rows)).set_index("id")
 
     @property
@@ -276,7 +279,7 @@ class Embeddings:
         return self._opened_parts
 
     def metadata(self) -> pa.Table:
-        """Return a table of the rows without their vectors: id, hash, and label and split where present."""
+        """Return a table of the rows without their vectors: id, hash, label and split where present, and further columns."""
         if self.folder is None or self._rows is not None:
             return to_table(self.rows, self.digest, self.precision).drop_columns("vector").replace_schema_metadata()
         return self._parts(self.folder).metadata()
@@ -284,8 +287,9 @@ class Embeddings:
     def source(self) -> tuple[Source, np.ndarray] | None:
         """Return the data they were made from and each row's position in it (N,), or None if it is not available."""
         if self._source is None:
-            origin = self.manifest.get("origin")
-            self._source = reopen_if_available(origin, self._encoder_spec(), near=self.encoder_folder)
+            self._source = reopen_if_available(
+                self.manifest.get("origin"), self._encoder_spec(), near=self.encoder_folder
+            )
             if self._source is None:
                 return None
         positions = {name: position for position, name in enumerate(self._source.ids)}
@@ -321,8 +325,7 @@ def open_embeddings(embeddings: Any, progress: Progress = SILENT) -> Embeddings:
         embeddings = embeddings.detach().float().cpu()
     if isinstance(embeddings, (list, tuple)) or hasattr(embeddings, "__array__"):
         return Embeddings.from_array(embeddings)
-    expected = "a path, Embeddings or an array (N, D)"
-    raise DataError(f"embeddings of type {type(embeddings).__name__}: expected {expected}")
+    raise DataError(f"embeddings of type {type(embeddings).__name__}: expected a path, Embeddings or an array (N, D)")
 
 
 def _open_path(path: str | Path, progress: Progress) -> Embeddings:
@@ -338,7 +341,7 @@ def _open_path(path: str | Path, progress: Progress) -> Embeddings:
     source = open_data(path)
     source.report_notes(progress)
     try:
-        vectors = Embeddings.from_source(source)
+        vectors = Embeddings.from_source(source, progress)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     # A table of measurements opens as well: its reader says what becomes of its columns.

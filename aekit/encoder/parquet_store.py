@@ -7,7 +7,6 @@ continues after them. Each row has a hash of its sample's content, so that a sec
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import pyarrow.parquet as pq
 
 from aekit.data.source import Source
 from aekit.encoder._parquet_parts import MANIFEST, known_checksums, read_part
+from aekit.encoder._stored_columns import CurrentColumns
+from aekit.encoder.embedded_rows import Rows, column_order, concatenate_rows, to_table
 from aekit.encoder.identity import check_same_encoder, read_description
 from aekit.encoder.inference import Precision
 from aekit.errors import DamagedError, DataError, IdentityError
@@ -29,25 +30,6 @@ from aekit.progress import Progress, warn
 PART_BYTES = 32 * 2**20
 PART_SECONDS = 30.0
 """Size and age at which a part is written: the most that a killed run can lose."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Embedded samples.
-
-    Attributes:
-        ids: (N,) ids.
-        vectors: (N, D) float32.
-        labels: (N,) or None.
-        splits: (N,) of str or None.
-        hashes: (N,) content hashes.
-    """
-
-    ids: Sequence[str]
-    vectors: np.ndarray
-    labels: np.ndarray | None
-    splits: np.ndarray | None
-    hashes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -66,13 +48,21 @@ class Plan:
 class Store:
     """Plan what to embed, collect rows, and write them part by part."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], source: Source) -> None:
+    def __init__(
+        self, folder: Path, manifest: dict[str, Any], source: Source, metadata: pa.Table | None = None
+    ) -> None:
         """Open or create a folder.
+
+        Args:
+            folder: of the embeddings.
+            manifest: its entries, but those that `close` adds.
+            source: the data.
+            metadata: further columns of all samples of the source, which stored rows get too; or None.
 
         Raises:
             IdentityError: it holds embeddings of another encoder.
         """
-        self.folder, self.manifest, self.source = folder, manifest, source
+        self.folder, self.manifest, self.source, self.metadata = folder, manifest, source, metadata
         for leftover in folder.glob("part-*.part"):
             leftover.unlink()
         if (folder / "encoder").exists():
@@ -109,7 +99,7 @@ class Store:
         return self.precision
 
     def plan(self, positions: np.ndarray, drop_missing: bool, progress: Progress) -> Plan:
-        """Find new and changed samples, and drop outdated rows.
+        """Find new and changed samples, drop outdated rows, and bring labels, splits and metadata of the others up to date.
 
         Args:
             positions: (N,) positions of the samples in the source.
@@ -123,9 +113,9 @@ class Store:
             progress.say(f"{len(missing)} embedded samples are no longer in the data; --drop-missing removes them")
         outdated = stale | (missing if drop_missing else set())
         if outdated or len(todo):
-            # Marks the folder as unfinished until the new manifest is written.
-            write_manifest(self.folder / MANIFEST, {"unfinished": True, "sha256": self.checksums})
+            self._mark_unfinished()
         self._drop(outdated)
+        self._update_columns(progress)
         done = len(positions) - len(todo)
         if done:
             progress.say(f"{done} of {len(positions)} samples are embedded already")
@@ -188,6 +178,32 @@ class Store:
             else:
                 part.unlink()
 
+    def _update_columns(self, progress: Progress) -> None:
+        parts = sorted(self.folder.glob("part-*.parquet"))
+        current = CurrentColumns(self.source, self.metadata) if parts else None
+        said = False
+        for part in parts:
+            names = [name for name in pq.read_schema(part).names if name != "vector"]
+            columns = current.update(pq.read_table(part, columns=names)) if current else None
+            if columns is None:
+                continue
+            if not said:
+                progress.say("labels, splits or metadata of embedded samples have changed: they are updated")
+                said = True
+            self.checksums.pop(part.name, None)
+            self._mark_unfinished()
+            table = pq.read_table(part)
+            by_name = {name: table[name] for name in ("id", "vector", "hash")}
+            by_name |= {name: columns[name] for name in columns.column_names}
+            whole = pa.table({name: by_name[name] for name in sorted(by_name, key=column_order)})
+            with atomic_file(part) as fresh:
+                pq.write_table(whole.replace_schema_metadata(table.schema.metadata), fresh, compression="none")
+
+    def _mark_unfinished(self) -> None:
+        """Mark the folder as unfinished until the new manifest is written."""
+        entries = {"unfinished": True, "sha256": self.checksums, "metadata": self.manifest.get("metadata")}
+        write_manifest(self.folder / MANIFEST, entries)
+
     def _flush(self) -> None:
         if self._pending:
             self._write(concatenate_rows(self._pending, self.manifest["dim"]))
@@ -217,81 +233,8 @@ class Store:
         write_manifest(self.folder / MANIFEST, self.manifest | counts)
 
 
-def to_table(rows: Rows, digest: str, precision: Precision) -> pa.Table:
-    """Return the table of a part: id, vector, hash, and label and split where present; digest and precision as metadata."""
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.vectors.ravel()), rows.vectors.shape[1])
-    columns = {"id": pa.array(rows.ids, pa.string()), "vector": vectors}
-    if rows.labels is not None:
-        columns["label"] = pa.array(rows.labels.tolist())
-    if rows.splits is not None:
-        columns["split"] = pa.array(rows.splits.tolist(), pa.string())
-    columns["hash"] = pa.array(rows.hashes, pa.string())
-    return pa.table(columns).replace_schema_metadata({"aekit.digest": digest, "aekit.precision": precision})
-
-
 def _precision_of(table: pa.Table) -> Precision:
     return "bf16" if (table.schema.metadata or {}).get(b"aekit.precision") == b"bf16" else "fp32"
-
-
-def from_table(table: pa.Table) -> Rows:
-    """Return the rows of a part."""
-    vectors = table["vector"].combine_chunks()
-    dim = table.schema.field("vector").type.list_size
-    flat = vectors.flatten().to_numpy(zero_copy_only=False)
-    column = {name: table[name].to_numpy() for name in ("label", "split") if name in table.column_names}
-    labels, splits = column.get("label"), column.get("split")
-    return Rows(
-        table["id"].to_pylist(),
-        flat.reshape(-1, dim),
-        labels.astype(str) if labels is not None and labels.dtype == object else labels,
-        splits.astype(str) if splits is not None else None,
-        table["hash"].to_pylist(),
-    )
-
-
-def concatenate_rows(parts: list[Rows], dim: int) -> Rows:
-    """Concatenate rows; labels and splits are kept if all parts have them."""
-    if not parts:
-        return Rows([], np.empty((0, dim), np.float32), None, None, [])
-
-    def together(arrays: list[np.ndarray | None]) -> np.ndarray | None:
-        present = [array for array in arrays if array is not None]
-        return np.concatenate(present) if len(present) == len(arrays) else None
-
-    return Rows(
-        [name for part in parts for name in part.ids],
-        np.concatenate([part.vectors for part in parts]),
-        together([part.labels for part in parts]),
-        together([part.splits for part in parts]),
-        [stamp for part in parts for stamp in part.hashes],
-    )
-
-
-def select_rows(rows: Rows, indices: np.ndarray) -> Rows:
-    """Return the rows at (M,) indices."""
-    labels, splits = (None if column is None else column[indices] for column in (rows.labels, rows.splits))
-    ids, hashes = ([column[row] for row in indices.tolist()] for column in (rows.ids, rows.hashes))
-    return Rows(ids, rows.vectors[indices], labels, splits, hashes)
-
-
-def preview(rows: Rows, count: int = 5) -> list[dict[str, Any]]:
-    """Return the first rows as short text: id, label and split where present, and the first entries of the vector."""
-    more = ", ..." if rows.vectors.shape[1] > 4 else ""
-    return [
-        {name: values[row] for name, values in _columns(rows).items()}
-        | {"vector": ", ".join(f"{value:.3g}" for value in rows.vectors[row, :4]) + more}
-        for row in range(min(len(rows.ids), count))
-    ]
-
-
-def as_columns(rows: Rows) -> dict[str, Any]:
-    """Return name -> values (N,): id, label and split where present, and ``0`` to ``D - 1`` for the entries of vectors."""
-    return _columns(rows) | {str(place): rows.vectors[:, place] for place in range(rows.vectors.shape[1])}
-
-
-def _columns(rows: Rows) -> dict[str, Any]:
-    columns = {"id": list(rows.ids), "label": rows.labels, "split": rows.splits}
-    return {name: values for name, values in columns.items() if values is not None}
 
 
 def skipped_csv(skipped: dict[str, str]) -> str:

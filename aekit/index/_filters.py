@@ -63,6 +63,7 @@ class Condition:
 
     Attributes:
         mask: (N,) bool, the rows that satisfy it.
+        columns: names of the columns that it compares, in their order.
 
     Raises:
         DataError: it cannot be read, names no column, or compares a column with a value of another type.
@@ -74,6 +75,7 @@ class Condition:
             raise DataError(f"where: {len(text):,} characters: expected at most {LONGEST:,}")
         self._tokens, self._next, self._depth = self._split(), 0, 0
         self._names: list[tuple[str, str]] = []
+        self.columns: list[str] = []
         try:
             mask = self._any_of()
         except pa.ArrowException as error:
@@ -143,6 +145,7 @@ class Condition:
         name = token.text.strip("`")
         if name not in self._table.column_names:
             raise self._error(token.place, f"no column {name!r}{closest_name(name, self._table.column_names)}")
+        self.columns += [name] if name not in self.columns else []
         column = self._column(name)
         if self._skip("is"):
             is_not = self._skip("not")

@@ -21,7 +21,7 @@ class Hits(tuple[Any, ...]):
         scores: (Q, k) scores, where higher is nearer (for ``l2`` the squared distance, where lower is nearer).
         rows: (Q, k) rows of the index; -1 where fewer were found.
         ids: (Q, k) ids of the neighbors; None where fewer were found.
-        labels: (Q, k) labels of the neighbors, or None if the index has none.
+        labels: (Q, k) labels of the neighbors, or None if the index has none; `records` has further columns.
         splits: (Q, k) splits of the neighbors, or None if the index has none.
     """
 
@@ -40,7 +40,7 @@ class Hits(tuple[Any, ...]):
             queries: Q ids.
             scores: (Q, k).
             rows: (Q, k) rows of `metadata`.
-            metadata: a row for each vector of the index: id, and label and split where present.
+            metadata: a row for each vector of the index: id, and label, split and further columns where present.
             named: whether the ids of the queries are unpacked too.
         """
         hits = cls(([list(queries)] if named else []) + [scores, rows])
@@ -75,9 +75,10 @@ class Hits(tuple[Any, ...]):
         return values.reshape(self.rows.shape)
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a record of each neighbor: ``query``, ``rank`` from 1, ``id``, ``score``, and ``label`` and ``split`` where
-        the index has them."""
-        columns = {"label": self.labels, "split": self.splits}
+        """Return a record of each neighbor: ``query``, ``rank`` from 1, ``id``, ``score``, and ``label``, ``split`` and further
+        columns where the index has them."""
+        names = [name for name in self._metadata.column_names if name not in ("id", "hash", "label", "split")]
+        columns = {"label": self.labels, "split": self.splits} | {name: self._values(name) for name in names}
         return [
             {"query": query, "rank": place + 1, "id": self.ids[number, place], "score": float(score)}
             | {name: values[number, place] for name, values in columns.items() if values is not None}

@@ -44,7 +44,7 @@ class VectorIndex:
 
     Attributes:
         manifest: digest, engine, its settings, metric, count, dim, recall, and the reason for the kind of index.
-        metadata: a table with one row per vector: id, hash, and label and split where present.
+        metadata: a table with one row per vector: id, hash, and label, split and further columns where present.
         folder: folder of the index, or None.
     """
 
@@ -181,6 +181,10 @@ class VectorIndex:
         """
         return Condition(where, self.metadata).mask
 
+    def compared_columns(self, where: str) -> list[str]:
+        """Return the names of the columns that a condition compares; raises as `mask`."""
+        return Condition(where, self.metadata).columns
+
     def _rows_where(self, where: Where, k: int) -> np.ndarray | None:
         """Return the rows (R,) that satisfy a condition, or None where there is no condition; warn of fewer than k rows."""
         if where is None:
@@ -256,7 +260,7 @@ class VectorIndex:
             self.digest, encoder.digest, what="this index", maker="the query would be embedded by one that is"
         )
         source = open_data(data, options, like=encoder.spec)
-        queries = embed_samples(encoder, source, progress=False, precision=self.precision)
+        queries = embed_samples(encoder, source, metadata="none", progress=False, precision=self.precision)
         if not len(queries):
             name, reason = next(iter(source.skipped.items()))
             raise DataError(f"{name}: {reason}; none of {len(source)} queries can be used")
@@ -278,7 +282,7 @@ class VectorIndex:
         return Hits.of(list(source.ids), hits.scores, hits.rows, self.metadata, named=True)
 
     def hits(self, queries: Sequence[str], scores: np.ndarray, rows: np.ndarray) -> list[dict[str, Any]]:
-        """Return a record of each of (Q, k) neighbors: ``query``, ``rank`` from 1, ``id``, ``score``, ``label`` and ``split``."""
+        """Return a record of each of (Q, k) neighbors, as `Hits.records`."""
         return Hits.of(queries, scores, rows, self.metadata).records()
 
 

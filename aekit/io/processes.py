@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -14,9 +15,12 @@ from torch import Tensor
 
 from aekit import errors
 from aekit.errors import AekitError, RecipeError, first_line
+from aekit.io._rendezvous import meet
 from aekit.io.torchrun import started_by_torchrun
 
 T = TypeVar("T")
+WAIT_SECONDS = 1800.0
+"""The longest time in which all processes must have started."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class LostError(AekitError):
 def _alive() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError) as error:
         raise LostError(
             f"another process has ended ({first_line(error)}); resume with the same command and --resume"
         ) from error
@@ -145,7 +149,10 @@ def joined() -> Iterator[Ranks | None]:
     import torch.distributed as dist
 
     with _alive():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(seconds=WAIT_SECONDS)))
+        store_of_start = dist.PrefixStore(meet(store, rank, size, WAIT_SECONDS), store)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=store_of_start, rank=rank, world_size=size)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     finally:

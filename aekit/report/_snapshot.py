@@ -15,11 +15,11 @@ from aekit.analysis.clustering import MIN_SAMPLES, find_clusters
 from aekit.analysis.layouts import NEIGHBORS_SHOWN, project
 from aekit.data.samples import Samples, chunk_size, to_tensor
 from aekit.data.source import Source, read_valid
+from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
 from aekit.encoder.inference import Inference
-from aekit.encoder.parquet_store import Rows
 from aekit.evaluation.neighbors import nearest_other_neighbors
 from aekit.evaluation.splits import select_labels, to_class_labels
 from aekit.objectives.autoencoder import Autoencoder

@@ -8,7 +8,7 @@
 | ``GET /api/find?text=`` | samples whose id contains a text |
 | ``GET /api/search?row=&k=&label=&where=`` | neighbors of a sample |
 | ``POST /api/search?k=&label=&where=`` | neighbors of the image or array in the body |
-| ``POST /api/describe``, ``/api/csv`` | ids and labels of ``{"rows": [...]}``, as JSON or CSV |
+| ``POST /api/describe``, ``/api/csv`` | ids, labels and metadata of ``{"rows": [...]}``, as JSON or CSV |
 | ``GET /healthz`` | whether it answers; needs no token |
 | ``GET /metrics`` | numbers and times of requests, for Prometheus |
 | ``GET /openapi.json`` | description of this API |

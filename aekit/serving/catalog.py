@@ -80,6 +80,8 @@ class Catalog:
         self.stamp = file_stamp(self.watched)  # before the map is drawn, which takes long
         self.index, self._max_samples, self._method = index, max_samples, method
         self.labels, self.splits = self._texts("label"), self._texts("split")
+        shown = ("id", "hash", "label", "split")
+        self._further = [name for name in index.metadata.column_names if name not in shown]
         self.source, self._position_of = self._samples()
         # torch and FAISS use their own threads, so requests run one at a time.
         self._lock = RLock()
@@ -125,12 +127,13 @@ class Catalog:
             "files": self.index.encoder() is not None,
             "labels": dict(sorted(counts.items())) if filterable else {},
             "splits": sorted(set(self.splits.tolist())) if self.splits is not None else [],
+            "metadata": self._further,
             "layout": self.layout,
             "on_map": len(self.on_map),
         }
 
     def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Return the row, id, label and split of each row.
+        """Return the row, id, label, split and further columns of each row.
 
         Raises:
             DataError: no such row.
@@ -140,7 +143,8 @@ class Catalog:
             self._check(row)
             record: dict[str, Any] = {"row": row, "id": self.index.ids[row]}
             record |= {"label": self.labels[row]} if self.labels is not None else {}
-            records.append(record | ({"split": self.splits[row]} if self.splits is not None else {}))
+            record |= {"split": self.splits[row]} if self.splits is not None else {}
+            records.append(record | {name: _plain(self.index.metadata[name][row].as_py()) for name in self._further})
         return records
 
     def find(self, text: str, max_samples: int = 20) -> list[dict[str, Any]]:
@@ -187,14 +191,16 @@ class Catalog:
             path = Path(folder) / f"query{_SUFFIX[encoder.spec.kind]}"
             path.write_bytes(content)
             try:
-                embeddings = encoder.embed(str(path), strict=True, progress=False, precision=self.index.precision)
+                embeddings = encoder.embed(
+                    str(path), metadata="none", strict=True, progress=False, precision=self.index.precision
+                )
             except DataError as error:
                 message = str(error).replace(str(path), "the file").replace(path.name, "the file")
                 raise DataError(message.removesuffix(" (--strict)")) from None
         return self._nearest(np.asarray(embeddings.vectors[:1]), k, among)
 
     def table(self, rows: Sequence[int]) -> str:
-        """Return the id, label and split of rows as CSV."""
+        """Return the id, label, split and further columns of rows as CSV."""
         records = [{name: value for name, value in record.items() if name != "row"} for record in self.describe(rows)]
         return csv_text(list(records[0]) if records else ["id"], (record.values() for record in records))
 
@@ -289,6 +295,11 @@ class Catalog:
                 parts.append(sprites.raw_to_cells(raw, side))
                 task.advance(len(chunk))
         return sprites.sprite_sheet(parts).described
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: dates and times as text."""
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def file_stamp(path: Path | None) -> tuple[int, int]:

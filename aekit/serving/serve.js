@@ -17,12 +17,14 @@ async function fetchJson(path, options) {
 const rowsBody = (rows) => ({method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({rows})});
 
 // One sample as a figure; a click searches for its neighbors. kind: "query", "same", "other" or "".
-function sample({row, id, label, score, uri}, kind = "") {
+function sample(record, kind = "") {
+  const {row, id, label, score, uri} = record;
+  const further = index.about.metadata.filter((name) => name in record).map((name) => `${name}: ${record[name] ?? "missing"}`);
   const source = uri || (index.about.images && row !== undefined ? `/api/image/${row}` : null);
   const image = source ? make("img", {src: source, alt: "", loading: "lazy"}) : make("div", {class: "blank"}, "…");
   const lines = [...(label ? [make("b", {title: label}, ...labelSign(kind === "query" ? "" : kind), label)] : []), pathLine(id),
     ...(score === undefined ? [] : [make("span", {class: "score", title: index.about.metric}, score.toFixed(3))])];
-  return make("figure", {class: kind},
+  return make("figure", {class: kind, title: further.join("\n")},
     make("button", {type: "button", class: "sample", disabled: row === undefined, "aria-label": `Neighbors of ${id}${label ? `, label ${label}` : ""}`,
       onclick: () => search({row, id, label})}, image), make("figcaption", {}, ...lines));
 }

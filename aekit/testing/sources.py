@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from aekit.data.examples import MAKERS
+from aekit.data.metadata import Metadata
 from aekit.data.opening import open_data
 from aekit.data.source import Source
 from aekit.data.spec import Column, SampleSpec
@@ -221,7 +222,7 @@ def fingerprints(case: SourceCase) -> None:
 
 @check("source")
 def labels_and_splits(case: SourceCase) -> None:
-    """labels and splits, if any, are arrays with one entry per sample; splits have valid names"""
+    """labels, splits and metadata, if any, have one entry per sample; splits have valid names"""
     source = case.source
     for name in ("labels", "splits"):
         values = getattr(source, name)
@@ -229,6 +230,10 @@ def labels_and_splits(case: SourceCase) -> None:
             assert isinstance(values, np.ndarray), f"{name} is a {type(values).__name__}: expected an array"
             assert values.shape == (len(source),), f"{name} have shape {values.shape}: expected ({len(source)},)"
             assert values.dtype != object, f"{name} are Python objects: expected strings or numbers"
+    metadata = Metadata({}) if source.metadata is None else source.metadata
+    for name in metadata.names:
+        column = metadata.column(name)
+        assert len(column) == len(source), f"metadata {name!r} has {len(column)} values: expected {len(source)}"
     unknown = set() if source.splits is None else set(source.splits.tolist()) - SPLITS
     assert not unknown, f"split {sorted(map(str, unknown))[0]!r}: expected {', '.join(sorted(SPLITS))}"
 

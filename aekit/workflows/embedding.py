@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit._arguments import checked_arguments
+from aekit.data.metadata import MetadataChoice
 from aekit.encoder.embedding import embed_samples
 from aekit.encoder.embeddings import Embeddings
 from aekit.encoder.encoder import Encoder
@@ -30,6 +31,7 @@ def embed(
     engine: EngineName = "single",
     workers: int | None = None,
     address: str | None = None,
+    metadata: MetadataChoice = None,
     progress: ProgressOption = None,
 ) -> Embeddings:
     """Embed data in bounded memory, into a folder or (without `out`) into memory.
@@ -50,13 +52,16 @@ def embed(
             ``SOURCE:NAME``, which each worker opens.
         workers: number of workers; default: as many as there are GPUs for an encoder on one, or cores.
         address: of a running Ray cluster, such as ``auto``; by default one is started on this machine.
+        metadata: further columns of a table, a list of images or records to keep, such as ``["price", "city"]``, for conditions
+            on neighbors; ``auto``: all small ones that are not part of the samples; ``none``. By default as the folder was
+            written before, else ``auto``. Stored rows get their new values, too.
         progress: shows a bar, as in `aekit.fit`.
 
     Returns:
         N embeddings with ids, and labels and splits where the data has any.
 
     Raises:
-        DataError: the data cannot be read, or its shape or dtype does not fit the encoder.
+        DataError: the data cannot be read, its shape or dtype does not fit the encoder, or it has no such column.
         IdentityError: `out` holds embeddings of another encoder, or of another precision than the one asked for.
         RecipeError: there is no such engine, or it does not take these options.
 
@@ -79,5 +84,6 @@ def embed(
         engine=engine,
         workers=workers,
         address=address,
+        metadata=metadata,
         progress=progress,
     )

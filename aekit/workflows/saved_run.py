@@ -309,7 +309,7 @@ def evaluate_encoder(
     from aekit.evaluation.splits import groups_from_ids
 
     section = recipe.evaluate
-    embeddings = encoder.embed(source, precision="fp32", progress=progress)
+    embeddings = encoder.embed(source, metadata="none", precision="fp32", progress=progress)
     evaluation = evaluate(
         embeddings,
         evaluators=section.evaluators,

@@ -79,7 +79,7 @@ class AekitTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        embeddings = self.encoder_.embed(rows, precision="fp32", progress=False)
+        embeddings = self.encoder_.embed(rows, metadata="none", precision="fp32", progress=False)
         if len(embeddings) != len(rows):
             lacking = f"{len(rows) - len(embeddings)} of {len(rows)} rows have missing or infinite values"
             raise ValueError(f"{lacking}; overrides={{'data.arrays.missing': 'median'}} imputes missing ones")

@@ -34,6 +34,7 @@ from aekit.encoder.inference import Inference
 from aekit.errors import AekitError, DataError, IdentityError, OutOfMemoryError, RecipeError
 from aekit.io.threads import limited_threads, usable_cores
 from aekit.progress import SILENT, Task
+from aekit.workflows.finetuning.classifier import Classifier
 
 
 def write_images(folder: Path, count: int, first: int = 0) -> Path:
@@ -382,3 +383,50 @@ def test_actors_leave_a_cpu_free(tmp_path: Path) -> None:
     assert actors(4, "cuda:0", CPU=64, GPU=2) == (4, 0.5) and actors(2, "cuda:0", CPU=64, GPU=8) == (2, 1.0)
     with pytest.raises(AekitError, match="Ray has no GPU"):
         actors(4, "cuda:0", CPU=64)
+
+
+@pytest.fixture(scope="module")
+def finetuned(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Images in a file, and a classifier of their brightness."""
+    folder = tmp_path_factory.mktemp("classify")
+    images = np.random.default_rng(1).integers(0, 256, (90, 1, 8, 8), dtype=np.uint8)
+    images[::2] //= 2
+    np.save(folder / "images.npy", images)
+    labels, settings = np.array(["dark", "bright"] * 45), {"epochs": 1, "precision": "fp32", "baseline": False}
+    aekit.finetune(run, images, labels=labels, out=folder / "tuned", **settings)
+    return folder / "images.npy", folder / "tuned"
+
+
+def test_worker_processes_classify_as_a_single_process_does(
+    finetuned: tuple[Path, Path], pools: list[ProcessPool], command: Command, tmp_path: Path
+) -> None:
+    """Also where workers are killed."""
+    data, folder = finetuned
+    classifier = aekit.load_classifier(folder)
+    killing = Killing(pools, [4])
+    shared = list(classifier.classify(data, batch_size=2, engine="processes", workers=2, progress=killing))
+    assert (pools[0].ended, killing.at, pools[0].workers) == (1, [], [])
+    alone = list(classifier.classify(data, batch_size=2))
+    assert [batch.ids for batch in shared] == [batch.ids for batch in alone]
+    assert [batch.labels.tolist() for batch in shared] == [batch.labels.tolist() for batch in alone]
+    for ours, theirs in zip(shared, alone):
+        assert np.allclose(ours.probabilities, theirs.probabilities, atol=1e-6)
+
+    command.ok("classify", folder, data, "-o", tmp_path / "alone.csv", "-q")
+    command.ok("classify", folder, data, "-o", tmp_path / "shared.csv", "-q", "--engine", "processes", "-n", 2)
+    assert (tmp_path / "shared.csv").read_text() == (tmp_path / "alone.csv").read_text()
+
+
+def test_workers_classify_by_codes_before_their_normalization(finetuned: tuple[Path, Path], here: None) -> None:
+    data, folder = finetuned
+    classifier = aekit.load_classifier(folder)
+    encoder = classifier.encoder
+    shape = encoder.architecture | {"normalize": True}
+    unit = aekit.Encoder(encoder.spec, encoder.preprocess, encoder.backbone, encoder.head, shape, encoder.plugins)
+    scaled = Classifier(unit, classifier.linear, classifier.classes)
+    expected = classifier.probabilities(data)
+    assert np.allclose(scaled.probabilities(data, engine="processes", workers=1), expected, atol=1e-6)
+    with pytest.raises(DataError, match="workers of engine 'processes' open data by its path"):
+        classifier.predict(np.load(data), engine="processes")
+    with pytest.raises(RecipeError, match="workers = 2: expected engine 'processes' or 'ray'"):
+        classifier.predict(data, workers=2)

@@ -16,8 +16,8 @@ from aekit_plugins.evaluators import kmeans, knn, probe, retrieval
 import aekit
 from aekit.data.source import ArraySource
 from aekit.data.spec import SampleSpec
+from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError, PluginError, RecipeError
 from aekit.evaluation import neighbors, run as evaluation_run
 from aekit.evaluation.baselines.build import baseline_features, raw_dim, raw_shape

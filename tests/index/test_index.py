@@ -14,8 +14,8 @@ from aekit_plugins.indexes import faiss_index
 from commands import FAST, Said
 
 import aekit
+from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.embeddings import Embeddings
-from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError, IdentityError, OutputError, RecipeError
 from aekit.index._recall import ExactSearch
 from aekit.index.engine import Similarity

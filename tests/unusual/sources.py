@@ -183,7 +183,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "a.parquet", {"parquet-images": {"column": "imgae"}})
 
 
-@AREA.changed("a Parquet file with further columns", "columns not used: caption, width")
+@AREA.changed("a Parquet file with further columns", "columns that are no part of the samples: caption, width")
 def _(folder: Path, listener: Listener) -> None:
     pq.write_table(hugging_face(caption=list("abcdef"), width=[8] * 6), folder / "a.parquet")
     source = aekit.open_data(folder / "a.parquet")

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import as_written
 from aekit.data.readers._times import is_time
@@ -54,6 +55,23 @@ def find_row_names(table: pa.Table, candidates: Iterable[str]) -> dict[str, str]
         elif spans or part:
             row_names[name] = "row numbers"
     return row_names
+
+
+def further_columns(
+    table: pa.Table, typed: pa.Table, features: Iterable[str], others: Iterable[str | None]
+) -> Metadata:
+    """Return the metadata of rows: all columns but the `others`; features, row numbers and indexes where they are named.
+
+    Args:
+        table: the columns as they are written.
+        typed: the columns with their types.
+        features: names of the columns that are entries of the samples.
+        others: names of the columns of labels, ids and splits.
+    """
+    names = [name for name in table.column_names if name not in others]
+    beside = [name for name in names if name not in features]
+    numbers = {name for name, kind in find_row_names(typed, beside).items() if kind != "ids"}
+    return Metadata.of(table.select(names), [name for name in beside if name not in numbers])
 
 
 def find_splits(

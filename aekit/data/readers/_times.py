@@ -41,6 +41,23 @@ def is_time(column: pa.ChunkedArray) -> bool:
     return bool(len(known)) and bool(pc.all(pc.match_substring_regex(known, _TIME)).as_py())
 
 
+def to_calendar(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return text (N,) that holds dates as dates, or as times in UTC if one has a time of day; None for other text.
+
+    Raises:
+        DataError: the dates can be read in two ways, or one is none.
+    """
+    known = column.drop_null()
+    no_dates = pc.match_substring_regex(known, rf"^(?:{_CLOCK}|-?\d+ days?.*)$")
+    if not is_time(column) or pc.any(no_dates).as_py():
+        return None
+    microseconds = np.round(to_seconds(column, "dates") * 1e6)
+    missing = np.isnan(microseconds)
+    moments = pa.array(np.where(missing, 0, microseconds).astype(np.int64), mask=missing).cast(pa.timestamp("us"))
+    whole_days = not pc.any(pc.match_substring(known, ":")).as_py()
+    return pa.chunked_array([moments.cast(pa.date32()) if whole_days else moments])
+
+
 def to_seconds(column: pa.ChunkedArray, where: str) -> np.ndarray:
     """Return dates and times as (N,) float64 seconds since 1970 (times of day since midnight), NaN where one is missing.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pyarrow as pa
 
+from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._folder_layouts import find_layout
 from aekit.data.readers._listed_paths import (
@@ -41,6 +42,7 @@ class Listing:
         labels, splits: (N,) or None, as in `aekit.plugin.Source`.
         note: one line about ignored files, or "".
         losses: lines about samples that are left out or changed.
+        metadata: the other columns of a table, as in `aekit.plugin.Source`; or None.
     """
 
     ids: list[str]
@@ -49,6 +51,7 @@ class Listing:
     splits: np.ndarray | None = None
     note: str = ""
     losses: tuple[str, ...] = ()
+    metadata: Metadata | None = None
 
 
 def list_images(where: str, column: str = "auto", masks: Masks = "skip") -> Listing:
@@ -169,13 +172,16 @@ def _list(path: Path, column: str) -> Listing:
         ids = list(map(forward_slashes, ids))
     if names[0] == UNNAMED and len(names) == 2:
         label = names[1]
+    label = label if label and not _holds_images(table[label]) else None
+    others = [name for name in names if name not in (chosen, named, label, split)]
     return Listing(
         ids=ids,
         paths=files,
-        labels=tables.to_labels(table[label]) if label and not _holds_images(table[label]) else None,
+        labels=tables.to_labels(table[label]) if label else None,
         splits=tables.to_splits(table[split], path) if split else None,
         note="; ".join([*notes, *tables.remarks(table)]),
         losses=tuple(losses),
+        metadata=Metadata.of(table.select(others), [name for name in others if not _holds_images(table[name])]),
     )
 
 

@@ -5,10 +5,10 @@ Parquet and Arrow files of Hugging Face data sets, Lance data sets, JSON lines a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -17,8 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.contents import Contents
+from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._parquet_files import parquet_columns
+from aekit.data.readers._record_types import (
+    class_names,
+    huggingface_features,
+    innermost,
+    is_binary,
+    is_list,
+    is_number,
+    is_text,
+)
 from aekit.data.readers.folders import list_files
 from aekit.data.readers.record_rows import Records, TableRecords
 from aekit.data.readers.resizing import ResizingOptions
@@ -54,7 +64,7 @@ class RecordOptions(ColumnOptions, ResizingOptions, total=False):
 def image_columns(schema: pa.Schema) -> list[str]:
     """Return the columns of encoded images: structs of ``bytes`` and ``path`` as Hugging Face writes them, or bytes in a column
     whose name says so."""
-    features = _huggingface_features(schema)
+    features = huggingface_features(schema)
     return [
         field.name
         for field in schema
@@ -80,7 +90,7 @@ def parquet_schema(path: Path) -> pa.Schema | None:
 
 def list_columns(schema: pa.Schema) -> list[str]:
     """Return the columns of lists of numbers, nested or not."""
-    return [field.name for field in schema if _is_list(field.type) and _is_number(_innermost(field.type))]
+    return [field.name for field in schema if is_list(field.type) and is_number(innermost(field.type))]
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ def choose_record_columns(schema: pa.Schema, place: str, column: str = "auto", l
     candidates: dict[SampleKind, list[str]] = {
         "image": image_columns(schema),
         "list": list_columns(schema),
-        "path": [name for name in schema.names if name.lower() in _PATH_NAMES and _is_text(schema.field(name).type)],
+        "path": [name for name in schema.names if name.lower() in _PATH_NAMES and is_text(schema.field(name).type)],
     }
     usual = {"image": _IMAGE_NAMES, "list": _LIST_NAMES, "path": _PATH_NAMES}
     for name in (column, label):
@@ -136,11 +146,7 @@ def choose_record_columns(schema: pa.Schema, place: str, column: str = "auto", l
         if len(names) > 1 and named is None:
             raise DataError(f"{place}: {len(names)} columns hold samples; choose one by column: {', '.join(names)}")
         column = named or names[0]
-    classes = {
-        name: tuple(feature.get("names") or ())
-        for name, feature in _huggingface_features(schema).items()
-        if feature.get("_type") == "ClassLabel" and name in schema.names
-    }
+    classes = class_names(schema)
     others = [name for name in schema.names if name != column]
     if label == "auto":
         label_column = tables.find_column(others, _LABEL_NAMES) or (next(iter(classes)) if len(classes) == 1 else None)
@@ -200,7 +206,9 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
         ids = [str(path) for path in paths] if all(paths) and len(set(paths)) == len(paths) else None
     unused = [n for n in records.schema.names if n not in (chosen.sample, chosen.label, chosen.ids, chosen.split)]
     if unused:
-        notes.append(f"columns not used: {', '.join(unused[:10])}{', ...' if len(unused) > 10 else ''}")
+        notes.append(
+            f"columns that are no part of the samples: {', '.join(unused[:10])}{', ...' if len(unused) > 10 else ''}"
+        )
     samples: np.ndarray | Sequence[bytes | Path]
     if chosen.kind == "list":
         samples = to_array(records.column(chosen.sample), f"{place}: column {chosen.sample!r}")
@@ -209,7 +217,22 @@ def _read_records(records: Records, place: str, column: str, label: str, base: P
         if chosen.kind == "path" and ids is None:
             names = [str(value) for value in records.column(chosen.sample).to_pylist()]
             ids = names if len(set(names)) == len(names) else None
-    return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place, records.blocks)
+    small = [
+        name
+        for name in unused
+        if not pa.types.is_nested(kind := records.schema.field(name).type) and not is_binary(kind)
+    ]
+    metadata = Metadata({name: partial(_named, records, name) for name in unused}, small)
+    return Contents(samples, labels, ids, splits, tuple(notes), tuple(losses), place, records.blocks, metadata)
+
+
+def _named(records: Records, name: str) -> pa.ChunkedArray:
+    """Read a column of records, with the names of classes where it holds their numbers."""
+    column, names = records.column(name), class_names(records.schema).get(name)
+    if not names or not pa.types.is_integer(column.type):
+        return column
+    known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(names)))
+    return pa.chunked_array([pa.array(names).take(pc.if_else(known, column, None).combine_chunks())])
 
 
 def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
@@ -220,7 +243,7 @@ def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
     """
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     shape = [len(array)]
-    while _is_list(array.type):
+    while is_list(array.type):
         array = array.storage if isinstance(array.type, pa.BaseExtensionType) else array
         if array.null_count:
             row = pc.index(array.is_null(), True).as_py()
@@ -235,7 +258,7 @@ def to_array(column: pa.ChunkedArray, place: str) -> np.ndarray:
             )
         shape.append(lengths[0].as_py() if len(array) else 0)
         array = array.flatten()
-    if not _is_number(array.type):
+    if not is_number(array.type):
         raise DataError(f"{place}: holds lists of {array.type}; expected numbers")
     values = array.to_numpy(zero_copy_only=False)
     values = values.astype(np.float32) if values.dtype == np.float16 else values
@@ -256,12 +279,12 @@ def has_paths_alone(schema: pa.Schema) -> bool:
 
 
 def _has_paths_column(schema: pa.Schema) -> bool:
-    return any(field.name.lower() in _PATH_NAMES and _is_text(field.type) for field in schema)
+    return any(field.name.lower() in _PATH_NAMES and is_text(field.type) for field in schema)
 
 
 def _has_numbers(schema: pa.Schema) -> bool:
     reserved = (*_LABEL_NAMES, *_ID_NAMES, "split")
-    return any(_is_number(field.type) and field.name.lower() not in reserved for field in schema)
+    return any(is_number(field.type) and field.name.lower() not in reserved for field in schema)
 
 
 def _numeric_table(records: TableRecords, place: str) -> Contents:
@@ -272,7 +295,7 @@ def _numeric_table(records: TableRecords, place: str) -> Contents:
 
 
 def _labels(column: pa.ChunkedArray, chosen: RecordColumns, place: str) -> np.ndarray:
-    if _is_list(column.type) or pa.types.is_struct(column.type):
+    if is_list(column.type) or pa.types.is_struct(column.type):
         raise DataError(
             f"{place}: column {chosen.label!r} holds {column.type}; expected one label a row, or label = none"
         )
@@ -308,41 +331,8 @@ class _EncodedCells(Sequence[bytes | Path]):
         return content or b""
 
 
-def _huggingface_features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
-    """Return the features that Hugging Face's `datasets` keeps in the metadata, by column."""
-    try:
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
-    features = features if isinstance(features, dict) else {}
-    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
-
-
 def _is_image(kind: pa.DataType, name: str) -> bool:
     if pa.types.is_struct(kind):
-        return "bytes" in kind.names and _is_binary(kind.field("bytes").type)
+        return "bytes" in kind.names and is_binary(kind.field("bytes").type)
     # Other bytes, such as hashes, are no images.
-    return _is_binary(kind) and (name.lower() in _IMAGE_NAMES or "image" in name.lower() or "img" in name.lower())
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def _innermost(kind: pa.DataType) -> pa.DataType:
-    while _is_list(kind):
-        kind = (kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind).value_type
-    return kind
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return is_binary(kind) and (name.lower() in _IMAGE_NAMES or "image" in name.lower() or "img" in name.lower())

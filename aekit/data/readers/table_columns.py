@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, as_written, decide_types
-from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label
+from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label, further_columns
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
@@ -44,6 +45,7 @@ class Tabular(NamedTuple):
         splits: (N,) of ``"train"``, ``"validation"``, ``"test"``, or None.
         note: one line about choices.
         losses: lines about columns and values that were left out or changed.
+        metadata: further columns of a table, as in `Source`; or None.
     """
 
     array: np.ndarray
@@ -53,6 +55,7 @@ class Tabular(NamedTuple):
     splits: np.ndarray | None = None
     note: str = ""
     losses: tuple[str, ...] = ()
+    metadata: Metadata | None = None
 
 
 def read_columns(
@@ -167,7 +170,9 @@ def read_columns(
     labels = tables.to_labels(written[label]) if label else None
     id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (None, [])
     losses += id_lines
-    return Tabular(np.column_stack(features), columns, labels, id_list, splits, "; ".join(notes), tuple(losses))
+    further = further_columns(written, table, {column.name for column in columns}, (label, ids, split))
+    all_notes = "; ".join(notes)
+    return Tabular(np.column_stack(features), columns, labels, id_list, splits, all_notes, tuple(losses), further)
 
 
 def _row_names_left_out(row_names: dict[str, str]) -> list[str]:

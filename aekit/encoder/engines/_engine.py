@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from aekit.data.source import Source
+from aekit.encoder.embedded_rows import Rows
 from aekit.encoder.engines._units import Result, Setup, encode_positions, hash_ids, rebuild_error, split_units
-from aekit.encoder.parquet_store import Rows
 from aekit.errors import DataError
 from aekit.progress import Progress, warn
 

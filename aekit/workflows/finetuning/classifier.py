@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from torch import Tensor, nn
 from aekit._arguments import checked_arguments
 from aekit.data.opening import open_data
 from aekit.data.source import Source
-from aekit.encoder.embedding import BatchEmbedder
+from aekit.encoder.embedding import BatchEmbedder, embed_with
 from aekit.encoder.encoder import Encoder, temporary_seed
+from aekit.encoder.engines.choice import EngineName, choose_engine
 from aekit.encoder.identity import check_same_encoder
 from aekit.encoder.loading import load
 from aekit.errors import DataError, IdentityError
@@ -112,6 +115,9 @@ class Classifier:
         options: dict[str, Any] | None = None,
         batch_size: int | None = None,
         strict: bool = False,
+        engine: EngineName = "single",
+        workers: int | None = None,
+        address: str | None = None,
         progress: ProgressOption = None,
     ) -> Iterator[Predictions]:
         """Yield predictions batch by batch, in bounded memory. Unreadable samples are skipped and listed in `Source.skipped`.
@@ -122,25 +128,45 @@ class Classifier:
             options: options of the source, by source name.
             batch_size: samples per forward pass; by default as many as suit memory and caches.
             strict: stop at the first sample that cannot be read.
+            engine, workers, address: what computes the codes, as in `aekit.embed`; the predictions are those of one process.
             progress: shows a bar, as in `aekit.fit`.
 
         Raises:
             DataError: the data is unreadable, or has another shape or dtype than the encoder takes.
+            RecipeError: there is no such engine, or it does not take these options.
         """
-        progress = open_progress(progress)
+        progress, chosen = open_progress(progress), choose_engine(engine, workers, address)
         source: Source = open_data(data, options, like=self.encoder.spec)
+        if chosen is not None:
+            chosen.check(source)
         positions = source.rows_of(split)
+        # Workers load an encoder, which has no classes: the logits of its codes are computed here.
+        network = self.network if chosen is None else self._coder()
         count = 0
-        with progress.task("classify", len(positions)) as task:
-            embedder = BatchEmbedder(self.network.eval(), source, batch_size=batch_size, strict=strict)
-            for rows in embedder.embed(positions):
-                count += len(rows.ids)
-                task.advance(len(rows.ids))
-                yield Predictions(list(rows.ids), *self.predict_logits(torch.from_numpy(rows.vectors)))
+        with TemporaryDirectory() as place, progress.task("classify", len(positions)) as task:
+            embedder = BatchEmbedder(network.eval(), source, batch_size=batch_size, strict=strict)
+            with closing(embed_with(chosen, embedder, positions, Path(place, "encoder"))) as batches:
+                for rows in batches:
+                    count += len(rows.ids)
+                    task.advance(len(rows.ids))
+                    values = torch.from_numpy(rows.vectors)
+                    logits = values if chosen is None else self._logits(values)
+                    yield Predictions(list(rows.ids), *self.predict_logits(logits))
         source.warn_of_skipped()
         if not count:
             name, reason = next(iter(source.skipped.items()))
             raise DataError(f"none of {len(positions)} samples can be read, e.g. {name}: {reason}")
+
+    def _coder(self) -> Encoder:
+        """Return the encoder without the normalization of its output."""
+        encoder = self.encoder
+        shape = encoder.architecture | {"normalize": False}
+        return Encoder(encoder.spec, encoder.preprocess, encoder.backbone, encoder.head, shape, encoder.plugins)
+
+    @torch.inference_mode()
+    def _logits(self, codes: Tensor) -> Tensor:
+        """Return the (B, C) logits of (B, D) codes."""
+        return self.linear(codes.to(self.linear.weight.device)).cpu()
 
     def predict_logits(self, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Convert (B, C) logits to (B,) labels and (B, C) probabilities."""

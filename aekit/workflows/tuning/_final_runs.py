@@ -66,7 +66,7 @@ def evaluate_run(
     if "evaluation" in results:
         return _budget.now() - start
     encoder = load(folder, device=problem.device)
-    embeddings = encoder.embed(problem.refitted_source, precision="fp32", progress=progress)
+    embeddings = encoder.embed(problem.refitted_source, metadata="none", precision="fp32", progress=progress)
     origin = embeddings.source()
     rows = np.arange(len(embeddings)) if origin is None else origin[1]
     targets = None if problem.targets is None else problem.targets.values[rows]

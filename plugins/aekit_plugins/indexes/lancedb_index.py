@@ -17,6 +17,8 @@ CONNECTION = "AEKIT_LANCEDB"
 TOGETHER = 1000
 """Queries that are asked at a time."""
 MOST_EXPLORED = 2048
+MOST_LISTED, MOST_TAKEN = 10_000, 2**24
+"""Most rows, and most of their numbers, that are read to be compared here."""
 _DIGEST = b"aekit.digest"
 
 
@@ -75,8 +77,29 @@ class LanceDb(DatabaseIndex):
         return self._nearest_where(queries, k, "")
 
     def search_among(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if len(rows) <= MOST_LISTED and len(rows) * self.dim <= MOST_TAKEN:
+            return self._nearest_of(queries, k, rows)
         condition = self.number_condition(rows, "()")
         return self._nearest_where(queries, k, condition) if condition else super().search_among(queries, k, rows)
+
+    def _nearest_of(self, queries: np.ndarray, k: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compare queries with the vectors of few rows (R,): LanceDB takes far longer to find rows by a list of their numbers."""
+        vectors = self.vectors(rows)
+        if self.metric == "l2":  # differences of large squares
+            queries, vectors = queries.astype(np.float64), vectors.astype(np.float64)
+        similarity = queries @ vectors.T
+        if self.metric == "l2":
+            similarity = 2 * similarity - (vectors**2).sum(1)  # less the square of the query, which orders nothing
+        few = min(k, len(rows))
+        scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
+        nearest = np.full((len(queries), k), -1, np.int64)
+        places = np.argpartition(-similarity, few - 1, axis=1)[:, :few]
+        order = np.argsort(-np.take_along_axis(similarity, places, 1), axis=1, kind="stable")
+        places = np.take_along_axis(places, order, 1)
+        best = np.take_along_axis(similarity, places, 1)
+        scores[:, :few] = (queries**2).sum(1, keepdims=True) - best if self.metric == "l2" else best
+        nearest[:, :few] = rows[places]
+        return scores, nearest
 
     def _nearest_where(self, queries: np.ndarray, k: int, condition: str) -> tuple[np.ndarray, np.ndarray]:
         scores = np.full((len(queries), k), np.inf if self.metric == "l2" else -np.inf, np.float32)
@@ -106,13 +129,16 @@ class LanceDb(DatabaseIndex):
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         distinct, places = np.unique(rows, return_inverse=True)
         by_number = np.empty((len(distinct), self.dim), np.float32)
-        for start in range(0, len(distinct), TOGETHER):
-            numbers = distinct[start : start + TOGETHER]
+        for start in range(0, len(distinct), MOST_LISTED):
+            numbers = distinct[start : start + MOST_LISTED]
             with self.explained():
-                search = self._table.search().where(self.number_condition(numbers, "()")).limit(len(numbers))
-                records = search.select(["number", "vector"]).to_arrow().combine_chunks()
+                # Rows lie in the order of their numbers, as they are only ever appended.
+                records = self._table.take_offsets(numbers.tolist()).select(["number", "vector"]).to_arrow()
+                known = records["number"].to_numpy()
+                if not np.array_equal(np.sort(known), numbers):
+                    raise ValueError("the rows of its table lie in another order than aekit wrote them")
             values = records["vector"].combine_chunks().flatten().to_numpy()
-            by_number[np.searchsorted(distinct, records["number"].to_numpy())] = values.reshape(-1, self.dim)
+            by_number[np.searchsorted(distinct, known)] = values.reshape(-1, self.dim)
         return by_number[places]
 
     def shape(self) -> tuple[int, int]:

@@ -119,6 +119,7 @@ class Arrays(ArraySource):
         timed = table is not None and like is None and any(name.lower() in TIME_COLUMNS for name in table.column_names)
         hint = f"a row is a sample; recordings:{path.name} cuts windows of rows" if timed else ""
         self.notes, self.losses = tuple(filter(None, [data.note, note, hint])), data.losses
+        self.metadata = data.metadata
 
     @staticmethod
     def claims(path: Path) -> bool:

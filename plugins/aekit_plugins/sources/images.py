@@ -76,6 +76,7 @@ class Images(Source):
         self.spec, choices = choose_spec(known, like, channels=channels, **resizing)
         self.ids, self._files, self.labels, self.splits = listing.ids, listing.paths, listing.labels, listing.splits
         option = "data.images.pages = 'all'" if pages == "first" else None
+        self.metadata = listing.metadata
         self.losses = (*listing.losses, *describe_losses(sample, headers, option))
         self._pages: np.ndarray | None = None
         if pages == "all":
@@ -88,6 +89,7 @@ class Images(Source):
             self._files = [listing.paths[row] for row in rows]
             self.labels = None if listing.labels is None else listing.labels[rows]
             self.splits = None if listing.splits is None else listing.splits[rows]
+            self.metadata = None if listing.metadata is None else listing.metadata.repeated(rows.tolist())
         # Files that are each one sample, which other tasks read at their original size.
         self.paths = self._files if len(self._files) == len(listing.paths) else []
         self.notes = (*choices, *filter(None, [listing.note]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from aekit_plugins.indexes import milvus_index, pgvector_index
 from aekit_plugins.indexes.lancedb_index import LanceDb
@@ -241,6 +243,23 @@ def test_recall_among_few_and_many_rows(kind: str, engine: str, tmp_path: Path) 
         assert recall >= 0.93, f"{mask.mean():.0%} of the rows"
         alone = index.search(queries[0], k, where=mask)
         assert alone.rows[0].tolist() == hits.rows[0].tolist()
+
+
+def test_conditions_on_metadata_select_the_same_rows_on_all_engines(engine: str, tmp_path: Path) -> None:
+    rows, numbers = vectors(300), np.arange(300)
+    metadata = pa.table(
+        {
+            "price": pa.array((numbers % 50) / 2, mask=numbers % 7 == 0),
+            "city": [["Rome", "Oslo", "Lima"][n % 3] for n in numbers],
+            "day": [datetime.date(2026, 1, 1) + datetime.timedelta(int(n)) for n in numbers],
+        }
+    )
+    embeddings = aekit.Embeddings.from_array(rows, metadata=metadata)
+    aekit.build_index(embeddings, tmp_path / "index", engine=engine)
+    where = "price < 10 and city = 'Rome' and day >= '2026-03-01' or price is null and city != 'Oslo'"
+    expected = aekit.build_index(embeddings).search(rows[:20], 5, where=where)
+    hits = aekit.open_index(tmp_path / "index").search(rows[:20], 5, where=where)
+    assert hits.rows.tolist() == expected.rows.tolist() and hits.records()[0]["city"] in ("Rome", "Lima")
 
 
 def test_a_graph_of_pgvector_is_searched_on_where_many_rows_remain(
