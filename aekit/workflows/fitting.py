@@ -102,7 +102,7 @@ def fit(
         batch_size: samples in a step, ``train.batch_size``.
         device: device to train on, ``train.device``.
         seed: seed of all random draws, ``train.seed``.
-        overrides: recipe settings by dotted name: ``{"train.lr": 1e-3, "objective.denoising.level": 0.4}``.
+        overrides: recipe settings by dotted name: ``{"train.lr": 1e-3, "objective.denoising.noise": "blocks"}``.
         out: run folder, which makes the run resumable; without it nothing is written.
         resume: resume the interrupted run in `out`, or create its missing evaluation and report.
         report: whether to write ``report.html`` into `out`.

@@ -206,7 +206,11 @@ def test_sigmoid_units_are_restored_by_cross_entropy() -> None:
 
 
 def test_noise_is_put_on_the_features() -> None:
-    settings = {"objective.variants": ["denoising"], "objective.denoising.level": 0.5}
+    settings = {
+        "objective.variants": ["denoising"],
+        "objective.denoising.noise": "masking",
+        "objective.denoising.level": 0.5,
+    }
     objective, samples = built(**MLP, **settings, **{"encoder.frozen": "all"})
     raw = samples.batch(torch.arange(16))
     found = objective.loss(Batch(raw), torch.Generator().manual_seed(3))["loss"].item()

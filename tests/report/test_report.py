@@ -520,7 +520,11 @@ def test_a_plugin_that_cannot_show_costs_no_report() -> None:
 
 def test_a_denoiser_shows_what_it_was_shown() -> None:
     array = RNG.integers(1, 256, (12, 1, 8, 8)).astype(np.uint8)
-    settings = {"objective.variants": ["denoising"], "objective.denoising.level": 0.5}
+    settings = {
+        "objective.variants": ["denoising"],
+        "objective.denoising.noise": "masking",
+        "objective.denoising.level": 0.5,
+    }
     objective, _, samples = made(array, **settings)
     rows = objective.eval().visualize(Batch(samples.batch(torch.arange(12))), torch.Generator().manual_seed(0))[
         "autoencoder"

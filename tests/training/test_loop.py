@@ -225,12 +225,12 @@ def test_a_resumed_run_must_have_the_same_settings(tmp_path: Path) -> None:
     data, out = tmp_path / "images.npy", tmp_path / "run"
     np.save(data, images(200))
     stop_in_the_middle(fit_command(data, out), out, signal.SIGKILL)
-    with pytest.raises(TrainingError, match=r"objective\.denoising\.level was None, now 0\.5"):
+    with pytest.raises(TrainingError, match=r"objective\.denoising\.anneal was False, now True"):
         aekit.fit(
             str(data), variants=["denoising"], dim=4, epochs=40, out=out, resume=True,
             overrides={
                 "train.batch_size": 16, "train.precision": "fp32", "train.checkpoint_seconds": 0,
-                "encoder.conv.channels": [4, 8], "objective.denoising.level": 0.5,
+                "encoder.conv.channels": [4, 8], "objective.denoising.anneal": True,
             },
         )  # fmt: skip
     assert os.path.exists(out / "checkpoint" / "state.safetensors")

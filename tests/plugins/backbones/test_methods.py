@@ -82,7 +82,7 @@ def test_gaussian_noise_has_its_level_in_the_units_of_the_data() -> None:
     noisy = variant.corrupt(x, torch.Generator().manual_seed(0))
     assert noisy.std(0).tolist() == pytest.approx([30 / 255, 3.0], rel=0.02)
     assert noisy.mean(0).tolist() == pytest.approx([0, 0], abs=0.07)
-    assert corrupted(x, noise="gaussian").std().item() == pytest.approx(0.25, rel=0.02), "a quarter of the range"
+    assert corrupted(x, noise="gaussian").std().item() == pytest.approx(0.1, rel=0.02), "a tenth of the range"
 
 
 def test_masking_sets_a_fraction_of_the_entries_to_zero() -> None:

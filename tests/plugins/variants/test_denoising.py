@@ -101,10 +101,10 @@ def zero_fractions(corrupted: Tensor) -> np.ndarray:
 
 def test_each_sample_draws_its_level_uniformly_from_the_range() -> None:
     x = torch.ones(800, 1, 2000)
-    fractions = np.sort(zero_fractions(prepared(axes=2, levels=[0.1, 0.5]).corrupt(x, generator())))
+    fractions = np.sort(zero_fractions(prepared(axes=2, noise="masking", levels=[0.1, 0.5]).corrupt(x, generator())))
     uniform = np.linspace(0.1, 0.5, 800)
     assert np.abs(fractions - uniform).max() < 0.05
-    fixed = zero_fractions(prepared(axes=2, level=0.3).corrupt(x, generator()))
+    fixed = zero_fractions(prepared(axes=2, noise="masking", level=0.3).corrupt(x, generator()))
     assert fixed.std() < 0.02
 
 
@@ -122,7 +122,7 @@ def test_drawn_levels_of_gaussian_noise_are_in_the_units_of_the_data() -> None:
     ("options", "fractions"), [({"levels": [0.1, 0.6]}, [0.6, 0.35, 0.1]), ({"level": 0.4}, [0.4, 0.2, 0.0])]
 )
 def test_an_annealed_level_falls_in_a_straight_line(options: dict[str, Any], fractions: list[float]) -> None:
-    variant = prepared(axes=1, channels=3000, anneal=True, **options)
+    variant = prepared(axes=1, channels=3000, noise="masking", anneal=True, **options)
     for variant.progress, fraction in zip((0.0, 0.5, 1.0), fractions):
         drawn_fractions = zero_fractions(variant.corrupt(torch.ones(40, 3000), generator()))
         assert drawn_fractions.mean() == pytest.approx(fraction, abs=0.01)
@@ -130,7 +130,9 @@ def test_an_annealed_level_falls_in_a_straight_line(options: dict[str, Any], fra
 
 
 def test_the_loop_anneals() -> None:
-    objective, _ = autoencoder(np.random.default_rng(0).random((20, 6)), levels=[0.1, 0.5], anneal=True)
+    objective, _ = autoencoder(
+        np.random.default_rng(0).random((20, 6)), noise="masking", levels=[0.1, 0.5], anneal=True
+    )
     objective.set_progress(0.25)
     corrupted = objective.variants["denoising"].corrupt(torch.ones(2000, 6), generator())
     assert zero_fractions(corrupted).mean() == pytest.approx(0.4, abs=0.02)
@@ -152,6 +154,37 @@ def test_loss_weights_differ_for_corrupted_entries_and_the_others(noise: str) ->
     assert logged.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize(("shape", "side"), [((1, 40), 5), ((3, 20, 32), 2), ((2, 3, 16, 24), 2)])
+def test_blocks_hide_whole_squares_in_all_channels(shape: tuple[int, ...], side: int) -> None:
+    x = torch.rand(400, *shape, generator=generator()) + 0.5
+    variant = prepared(axes=len(shape), noise="blocks", level=0.3)
+    corrupted = variant.corrupt(x, generator(1))
+    hidden = corrupted == 0
+    assert torch.equal(corrupted[~hidden], x[~hidden])
+    assert (hidden == hidden[:, :1]).all(), "a channel shows what another hides"
+    assert hidden.float().mean().item() == pytest.approx(0.3, abs=0.02)
+    for axis in range(2, x.ndim):
+        count = -(-x.shape[axis] // side)
+        whole = hidden.movedim(axis, -1)
+        blocks = whole.unflatten(-1, (count, side)) if whole.shape[-1] == count * side else whole[..., None]
+        assert (blocks == blocks[..., :1]).all(), f"a block is hidden in part along axis {axis}"
+    assert not torch.equal(hidden[0], hidden[1])
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 24), (3, 8, 8)])
+@pytest.mark.parametrize("unit", [True, False], ids=["unit", "standard"])
+def test_the_default_is_gaussian_noise_in_proportion_to_the_values(shape: tuple[int, ...], unit: bool) -> None:
+    random = np.random.default_rng(0)
+    array = (random.random((60, *shape)) if unit else 50 * random.normal(size=(60, *shape))).astype(np.float32)
+    chosen, raw = autoencoder(array, "mlp" if len(shape) == 1 else "conv")
+    scale = "0.1 on values in [0, 1]" if unit else "0.5 on scaled values"
+    assert chosen.notes() == [f"denoising: gaussian noise of standard deviation {scale}"]
+    x = chosen.encoder.preprocess(raw)
+    change = chosen.variants["denoising"].corrupt(x, generator(3)) - x
+    assert change.std().item() == pytest.approx(0.1 if unit else 0.5, rel=0.1)
+    assert change.mean().item() == pytest.approx(0, abs=0.1)
+
+
 def test_there_are_no_loss_weights_by_default() -> None:
     variant = prepared()
     assert variant.loss_weights(torch.ones(2, 1), torch.ones(2, 1)) is None
@@ -166,8 +199,14 @@ def test_there_are_no_loss_weights_by_default() -> None:
         ),
         ({"levels": [0.5, 0.1]}, r"denoising\.levels = \[0\.5, 0\.1\]: expected the lower level first"),
         (
-            {"levels": [0.5, 1.5]},
+            {"noise": "masking", "levels": [0.5, 1.5]},
             r"denoising\.levels = \[0\.5, 1\.5\]: expected at most 1, a fraction of the entries with masking noise",
+        ),
+        ({"level": 0.2}, r"denoising\.level = 0\.2: set denoising\.noise too, as the unit of a level depends on it"),
+        ({"levels": [0.1, 0.2]}, r"denoising\.levels = \[0\.1, 0\.2\]: set denoising\.noise too"),
+        (
+            {"beta": 0.5},
+            r"denoising\.alpha, beta = 1\.0, 0\.5: set denoising\.noise too, to one that corrupts some entries",
         ),
         (
             {"noise": "gaussian", "beta": 0.5},
