@@ -23,8 +23,8 @@ from aekit.evaluation.linear._regressions import (
 
 SEARCH_TOLERANCE = 1e-6
 """Tolerance that suffices to choose a strength: accuracies differ from those of exact fits by up to 0.002."""
-SINGLE_TOLERANCE = 1e-4
-"""Tolerance from which single precision is always enough; nearer the minimum its rounding takes more steps than it saves."""
+SINGLE_TOLERANCE = SEARCH_TOLERANCE
+"""Tolerance from which single precision is enough; nearer the minimum its rounding takes more steps than it saves."""
 _ONE_BATCH = 2**23
 """Products of an evaluation of all models up to which all are fitted as one batch."""
 _PARTS = ("x", "value", "iterations", "converged")
