@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -57,6 +57,7 @@ def baseline_features(
     dim: int,
     seed: int = 0,
     progress: Progress = SILENT,
+    before_batch: Callable[[], None] | None = None,
 ) -> Iterator[Baseline]:
     """Compute the features of the baselines for the same samples.
 
@@ -68,6 +69,7 @@ def baseline_features(
         dim: D, width of the embeddings.
         seed: seed of the random encoder and of the random convolutions.
         progress: receives a bar.
+        before_batch: called before each batch of samples.
 
     Yields:
         ``raw`` (N, F), ``pca-D`` (N, D), ``random`` (N, D) and, for series, ``rocket-2000`` (N, 2000). Large samples are averaged
@@ -89,6 +91,8 @@ def baseline_features(
         with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
             for start in range(0, len(rows), BATCH):
                 block = slice(start, start + BATCH)
+                if before_batch:
+                    before_batch()
                 batch = _read(source, rows[block]).to(encoder.device)
                 x = encoder.preprocess(batch)
                 features["raw"][block] = flatten_samples(x, shape).cpu().numpy()
