@@ -163,7 +163,9 @@ def evaluate(
             """Yield the encoder first, whose evaluators then run beside the checks."""
             yield Subject(ENCODER, vectors[rows])
             if checks:
-                found = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
+                found = _checks(
+                    vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed, progress, queue
+                )
                 check_results.update(found)
             for name, other in other_encoders.items():
                 yield Subject(name, other[rows])
@@ -275,6 +277,8 @@ def _checks(
     provenance: Provenance | None,
     compared_with: Mapping[str, np.ndarray],
     seed: int,
+    progress: Progress,
+    queue: EvaluatorQueue,
 ) -> dict[str, CheckResult]:
     """Run the checks on the embeddings at `rows`, those that are in a part of the split."""
     hashes, ids = None, None
@@ -293,7 +297,16 @@ def _checks(
     results["leakage"] = find_leakage(vectors, split, sample_hashes=hashes, ids=ids, labels=labels, seed=seed)
     if provenance is not None:
         tested = provenance.rows[rows[split.test]]
-        results["stability"] = stability(provenance.encoder, provenance.source, tested, seed=seed)
+        reusable = vectors[split.test] if stored is not None and stored.precision == "fp32" else None
+        results["stability"] = stability(
+            provenance.encoder,
+            provenance.source,
+            tested,
+            vectors=reusable,
+            seed=seed,
+            progress=progress,
+            before_batch=queue.leave_cores,
+        )
     return results
 
 
