@@ -149,7 +149,7 @@ def _span(x: np.ndarray) -> np.ndarray:
     """Return a (D, min(N, D)) orthonormal basis of the span of the samples (N, D), in which the best coefficients lie."""
     if len(x) >= x.shape[1]:
         return np.eye(x.shape[1], dtype=np.float32)
-    return np.linalg.svd(x, full_matrices=False)[2].T
+    return np.linalg.qr(x.T)[0]
 
 
 def _choose_c(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:
