@@ -163,10 +163,10 @@ def evaluate(
             """Yield the encoder first, whose evaluators then run beside the checks."""
             yield Subject(ENCODER, vectors[rows])
             if checks:
-                found = _checks(
+                measured = _checks(
                     vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed, progress, queue
                 )
-                check_results.update(found)
+                check_results.update(measured)
             for name, other in other_encoders.items():
                 yield Subject(name, other[rows])
             if compared:
