@@ -171,6 +171,7 @@ if TYPE_CHECKING:
         fit_kmeans as fit_kmeans,
         silhouettes as silhouettes,
     )
+    from aekit.evaluation.linear.draws import draws_at_once as draws_at_once, fit_draws as fit_draws
     from aekit.evaluation.linear.probe import SEARCH_TOLERANCE as SEARCH_TOLERANCE, fit_logistic as fit_logistic
     from aekit.evaluation.linear.ridge import fit_ridge as fit_ridge
     from aekit.evaluation.metrics.classification import (
@@ -282,6 +283,7 @@ _HOMES = {
     "aekit.encoder.pretrained": "cached_repositories",
     "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name",
     "aekit.evaluation.clusterers": "CLUSTER_COUNTS fit_hdbscan fit_kmeans silhouettes",
+    "aekit.evaluation.linear.draws": "draws_at_once fit_draws",
     "aekit.evaluation.linear.probe": "SEARCH_TOLERANCE fit_logistic",
     "aekit.evaluation.linear.ridge": "fit_ridge",
     "aekit.evaluation.metrics.classification": "confusion_matrix majority_class_accuracy per_class_metrics",

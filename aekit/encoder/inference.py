@@ -62,6 +62,7 @@ class Inference:
         batch_size: samples per forward pass; None: as many as suit memory and caches.
         device: device of the network.
         progress: receives why ``auto`` chose bf16, or that bf16 does not agree.
+        before_batch: called before each forward pass, e.g. to leave cores to others.
 
     Raises:
         RecipeError: there is no such precision.
@@ -81,12 +82,14 @@ class Inference:
         precision: Precision = "fp32",
         batch_size: int | None = None,
         progress: Progress = SILENT,
+        before_batch: Callable[[], None] | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             expected = "expected 'auto', 'fp32' or 'bf16'"
             raise RecipeError([f"precision = {precision!r}: {expected}{closest_name(precision, PRECISIONS)}"])
         self.samples, self.device, self.progress = samples, device, progress
         self.precision, self.batch_size = precision, batch_size
+        self._before_batch = before_batch or (lambda: None)
         self._network, self._forward = network, forward or (lambda network, raw: network(raw))
         self._prepared = False
 
@@ -101,6 +104,7 @@ class Inference:
         enabled = precision == "bf16"
         outputs = []
         for batch in raw.split(self.batch_size or MAX_BATCH):
+            self._before_batch()
             with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
                 outputs.append(self._forward(self._network, batch.to(self.device)).float())
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)

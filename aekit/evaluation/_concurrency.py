@@ -12,7 +12,22 @@ import torch
 
 
 @contextmanager
-def concurrently(count: int) -> Iterator[Callable[..., Future[Any]]]:
+def limited_threads(count: int) -> Iterator[None]:
+    """Let torch and BLAS in this process use as many threads within the context, as other processes compute beside it."""
+    import scipy.linalg  # noqa: F401  (a BLAS that is loaded later would not be limited)
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def concurrently(count: int, beside: int = 0) -> Iterator[Callable[..., Future[Any]]]:
     """Yield a function like `Executor.submit`; leaving the context drops what has not started and waits for what has.
 
     The threads that torch and OpenMP may use are shared out among the workers, because threads that wait for each other within
@@ -22,13 +37,14 @@ def concurrently(count: int) -> Iterator[Callable[..., Future[Any]]]:
 
     Args:
         count: number of computations.
+        beside: number of processes that compute too.
     """
     import scipy.linalg  # noqa: F401  (a BLAS that is loaded later would not be limited)
     from threadpoolctl import threadpool_limits
 
     threads = torch.get_num_threads()
     workers = max(1, min(count, threads))
-    share = max(1, threads // workers)
+    share = max(1, threads // (workers + beside))
 
     def limit() -> None:
         torch.set_num_threads(share)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from aekit.errors import AekitError, PluginError, RecipeError, closest_name
-from aekit.evaluation._concurrency import concurrently
-from aekit.evaluation._processes import EvaluatorProcesses
 from aekit.evaluation.groups import expand_groups
 from aekit.evaluation.labels import TAG_BY_KIND, TARGET_DESCRIPTIONS, Targets
 from aekit.evaluation.results import Result, Split, as_result
-from aekit.registry.discovery import Plugin, prints_to_stderr, registry
+from aekit.registry.discovery import Plugin, registry
 from aekit.registry.options import options_model, validate_options
 from aekit.registry.session import plugin_names
 
@@ -73,49 +69,6 @@ def select_evaluators(
             needed = f"{TARGET_DESCRIPTIONS['classes']}, and the labels are {TARGET_DESCRIPTIONS[targets.kind]}"
         notes.append(f"skipped, as they need {needed}: {', '.join(skipped)}")
     return selected
-
-
-def run_evaluators(
-    selected: Mapping[str, tuple[Plugin, dict[str, Any], bool]],
-    features: np.ndarray,
-    values: np.ndarray | None,
-    split: Split,
-    processes: EvaluatorProcesses,
-) -> Iterator[tuple[str, Result | AekitError]]:
-    """Run evaluators on one subject: those tagged ``concurrent`` side by side, then the others one by one.
-
-    Most of the work is in small products and sorts, which several threads each slow down; so each evaluator has a share of
-    the threads, one on two cores. Those that took longest on the subject before start first.
-
-    Args:
-        selected: name -> plugin, options, and whether the evaluator uses the labels.
-        features: (N, D) embeddings.
-        values: (N,) or (N, L) targets, or None.
-        split: positions in both.
-        processes: that run some of those side by side.
-
-    Yields:
-        Name and result, or the one-line error of an evaluator that refuses the data or whose code fails; in the order of
-        `selected`.
-    """
-
-    def outcome(name: str, run: Callable[..., Result] = run_evaluator) -> Result | AekitError:
-        plugin, settings, uses_labels = selected[name]
-        started = time.perf_counter()
-        try:
-            return run(plugin, features, values if uses_labels else None, split, settings)
-        except AekitError as error:
-            return error
-        finally:
-            processes.seconds[name] = time.perf_counter() - started
-
-    beside = partial(processes.run, run_evaluator)
-    together = [name for name, (plugin, _, _) in selected.items() if "concurrent" in plugin.entry.tags]
-    together.sort(key=lambda name: -processes.seconds.get(name, 0))
-    with prints_to_stderr(), concurrently(len(together)) as submit:
-        started = {name: submit(outcome, name, beside) for name in together}
-        for name in list(selected):
-            yield name, started[name].result() if name in started else outcome(name)
 
 
 def run_evaluator(

@@ -20,8 +20,8 @@ from aekit.registry.discovery import SESSION, Plugin
 
 WORKER = "aekit.evaluation._worker"
 """Module that a process runs."""
-MIN_WORK = 50_000
-"""Samples x evaluators from which a process saves more time than its imports take."""
+MIN_WORK = 20_000
+"""Samples x evaluators x subjects from which a process saves more time than its imports take."""
 MAX_PROCESSES = 3
 """Most processes beside this one: the longest evaluator of eight takes a quarter of their time."""
 PROCESS_BYTES = 2**30
@@ -39,11 +39,11 @@ class EvaluatorProcesses:
         say: receives a line if a process ends by itself.
 
     Attributes:
-        seconds: evaluator -> how long it last took.
+        ended: whether the processes were ended, as no more results are needed.
     """
 
     def __init__(self, children: list[Child], say: Callable[[str], None]) -> None:
-        self.children, self.say, self.seconds = children, say, dict[str, float]()
+        self.children, self.say, self.ended = children, say, False
         self._free: SimpleQueue[Child] = SimpleQueue()
         self._features: dict[
             int, np.ndarray
@@ -77,6 +77,8 @@ class EvaluatorProcesses:
             self._features[id(child)] = features
             outcome, said = child.connection.recv()
         except (EOFError, OSError):
+            if self.ended:
+                raise AekitError("the evaluation has ended") from None
             self.say(f"a process of evaluators has ended, which run in this one instead: {child.end()}")
             self.children.remove(child)
             return here(plugin, features, values, split, settings)
@@ -90,7 +92,7 @@ class EvaluatorProcesses:
 
 @contextmanager
 def evaluator_processes(
-    samples: int, width: int, evaluators: int, say: Callable[[str], None]
+    samples: int, width: int, evaluators: int, subjects: int, say: Callable[[str], None]
 ) -> Iterator[EvaluatorProcesses]:
     """Start processes where there are cores, memory and work for them; they end with the context.
 
@@ -98,15 +100,17 @@ def evaluator_processes(
         samples: number of embeddings.
         width: their dimensions, or those of the widest baseline.
         evaluators: number of evaluators that run side by side.
+        subjects: number of embeddings that they evaluate, baselines included.
         say: receives a line if a process ends by itself.
     """
     count = 0
     # With --debug tracebacks are printed here. Evaluators on a GPU are fast, and each process would take memory of it.
-    if samples * evaluators >= MIN_WORK and not os.environ.get(DEBUG) and not torch.cuda.is_available():
+    if samples * evaluators * subjects >= MIN_WORK and not os.environ.get(DEBUG) and not torch.cuda.is_available():
         room = free_memory() // (PROCESS_BYTES + 8 * samples * width)
-        count = min(torch.get_num_threads() - 1, evaluators - 1, MAX_PROCESSES, room)
+        count = min(torch.get_num_threads() - 1, evaluators * subjects - 1, MAX_PROCESSES, room)
     processes = EvaluatorProcesses([start_child(WORKER, 1) for _ in range(count)], say)
     try:
         yield processes
     finally:
+        processes.ended = True
         end_children(processes.children)

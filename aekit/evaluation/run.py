@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -14,19 +14,13 @@ from aekit.encoder.embeddings import Embeddings, open_embeddings
 from aekit.encoder.pretrained import AUTO, NONE
 from aekit.encoder.vectors import finite_vectors
 from aekit.errors import AekitError, RecipeError, closest_name
-from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
-from aekit.evaluation._evaluators import run_evaluators, select_evaluators
+from aekit.evaluation._evaluators import select_evaluators
 from aekit.evaluation._processes import evaluator_processes
 from aekit.evaluation._provenance import Provenance, align_embeddings, find_provenance, training_overlap_notes
+from aekit.evaluation._queue import EvaluatorQueue
 from aekit.evaluation._reconstruction import add_reconstruction
-from aekit.evaluation.baselines._pretrained import pretrained_baseline
-from aekit.evaluation.baselines.build import (
-    Baseline,
-    BaselineKind,
-    baseline_features,
-    baseline_title,
-    max_baseline_width,
-)
+from aekit.evaluation._subjects import FEATURES, Subject, baseline_subjects
+from aekit.evaluation.baselines.build import MAX_RAW_DIM, Baseline, BaselineKind, baseline_title, max_baseline_width
 from aekit.evaluation.checks._stability import stability
 from aekit.evaluation.checks.embedding_health import add_pca_angles, embedding_health, neighbor_overlap
 from aekit.evaluation.checks.leakage import find_leakage
@@ -142,33 +136,45 @@ def evaluate(
     other_encoders = {
         name: align_embeddings(name, other, stored, len(vectors)) for name, other in (compare_with or {}).items()
     }
-    provenance = find_provenance(stored, notes) if baselines or checks or run is not None else None
-    if provenance and device is not None:
-        provenance.encoder.to(choose_device(device, "device"))
-    if provenance and baselines:
-        split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(provenance.encoder.spec)), seed)
-    notes += training_overlap_notes(stored, provenance)
-
-    rows = np.unique(np.concatenate([split.train, split.validation, split.test]))
-    train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))
-    inner = Split(train, validation, test, split.origin, None if split.groups is None else split.groups[rows])
-    values = None if targets is None else targets.values[rows]
+    subject_count = 1 + len(other_encoders) + (len(kinds) if stored else 0)
+    wide = max(vectors.shape[1], MAX_RAW_DIM if stored and kinds else 0)
+    samples = len(split.train) + len(split.validation) + len(split.test)
     results: dict[str, dict[str, Result]] = {}
     networks: list[str] = []
     titles: dict[str, str] = {FEATURES: "the pretrained features"}
     check_results: dict[str, CheckResult] = {}
     failed: dict[str, AekitError] = {}
-    width = max(vectors.shape[1], max_baseline_width(provenance.encoder.spec) if provenance and baselines else 0)
-    with evaluator_processes(len(rows), width, len(selected), progress.say) as processes:
-        if checks:
-            check_results = _checks(vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed)
+    # The processes import what they need while the encoder is opened.
+    with evaluator_processes(samples, wide, len(selected), subject_count, progress.say) as processes:
+        provenance = find_provenance(stored, notes) if baselines or checks or run is not None else None
+        if provenance and device is not None:
+            provenance.encoder.to(choose_device(device, "device"))
+        if provenance and baselines:
+            split = cap_split(split, RAW_BYTES // (4 * max_baseline_width(provenance.encoder.spec)), seed)
+        notes += training_overlap_notes(stored, provenance)
+        rows, inner = _compact(split)
+        values = None if targets is None else targets.values[rows]
         compared = provenance if baselines else None
         if not compared and str(pretrained) not in (AUTO, NONE):
             notes.append(f"{pretrained} is not compared with, as there are no baselines")
-        subjects = _subjects(
-            vectors[rows], rows, inner, other_encoders, compared, kinds, str(pretrained), seed, notes, progress
-        )
-        for subject in subjects:
+        queue = EvaluatorQueue(selected, values, inner, processes)
+
+        def subjects() -> Iterator[Baseline | Subject]:
+            """Yield the encoder first, whose evaluators then run beside the checks."""
+            yield Subject(ENCODER, vectors[rows])
+            if checks:
+                measured = _checks(
+                    vectors[rows], rows, inner, values, stored, provenance, other_encoders, seed, progress, queue
+                )
+                check_results.update(measured)
+            for name, other in other_encoders.items():
+                yield Subject(name, other[rows])
+            if compared:
+                yield from baseline_subjects(
+                    vectors.shape[1], rows, inner, compared, kinds, str(pretrained), seed, notes, progress, queue
+                )
+
+        for subject, outcomes in queue.run(subjects()):
             by_evaluator = results.setdefault(subject.name, {})
             if isinstance(subject, Baseline) and subject.kind == "pretrained":
                 networks.append(subject.name)
@@ -177,7 +183,7 @@ def evaluate(
             if checks and isinstance(subject, Baseline) and subject.kind == "pca":
                 check_results["health"] = add_pca_angles(check_results["health"], vectors[rows], subject.features, seed)
             with progress.task(f"evaluate {subject.name}", len(selected), "evaluators") as task:
-                for name, outcome in run_evaluators(selected, subject.features, values, inner, processes):
+                for name, outcome in outcomes:
                     if isinstance(outcome, AekitError):
                         failed[name] = outcome
                         notes.append(f"{name} is left out for {subject.name}: {outcome}")
@@ -192,7 +198,7 @@ def evaluate(
     counts = {"samples": len(vectors), "dim": vectors.shape[1], "classes": 0}
     if targets is not None and targets.kind == "classes":
         counts["classes"] = len(np.unique(targets.values[rows]))
-    counts |= {"train": len(train), "validation": len(validation), "test": len(test)}
+    counts |= {"train": len(inner.train), "validation": len(inner.validation), "test": len(inner.test)}
     return Evaluation(
         digest=stored.digest if stored else None,
         counts=counts,
@@ -200,7 +206,7 @@ def evaluate(
         results=results,
         mode=mode,
         notes=notes,
-        evaluated_rows=rows[test],
+        evaluated_rows=rows[inner.test],
         compared_with=(*other_encoders, *networks),
         checks=check_results,
         groups=inner.test_groups,
@@ -271,6 +277,8 @@ def _checks(
     provenance: Provenance | None,
     compared_with: Mapping[str, np.ndarray],
     seed: int,
+    progress: Progress,
+    queue: EvaluatorQueue,
 ) -> dict[str, CheckResult]:
     """Run the checks on the embeddings at `rows`, those that are in a part of the split."""
     hashes, ids = None, None
@@ -289,7 +297,16 @@ def _checks(
     results["leakage"] = find_leakage(vectors, split, sample_hashes=hashes, ids=ids, labels=labels, seed=seed)
     if provenance is not None:
         tested = provenance.rows[rows[split.test]]
-        results["stability"] = stability(provenance.encoder, provenance.source, tested, seed=seed)
+        reusable = vectors[split.test] if stored is not None and stored.precision == "fp32" else None
+        results["stability"] = stability(
+            provenance.encoder,
+            provenance.source,
+            tested,
+            vectors=reusable,
+            seed=seed,
+            progress=progress,
+            before_batch=queue.leave_cores,
+        )
     return results
 
 
@@ -301,37 +318,8 @@ def _with_label_names(result: Result, targets: Targets | None) -> Result:
     return replace(result, table=rows)
 
 
-class Subject(NamedTuple):
-    """Embeddings that are evaluated: the encoder's, or others that they are compared with."""
-
-    name: str
-    features: np.ndarray
-
-
-def _subjects(
-    vectors: np.ndarray,
-    rows: np.ndarray,
-    split: Split,
-    compared_with: Mapping[str, np.ndarray],
-    provenance: Provenance | None,
-    kinds: Collection[str],
-    pretrained: str,
-    seed: int,
-    notes: list[str],
-    progress: Progress,
-) -> Iterator[Baseline | Subject]:
-    """Yield the encoder, the encoders that it is compared with, and the baselines, one in memory at a time."""
-    yield Subject(ENCODER, vectors)
-    for name, other in compared_with.items():
-        yield Subject(name, other[rows])
-    if provenance:
-        source, positions, encoder = provenance
-        dim = vectors.shape[1]
-        features = baseline_features(source, positions[rows], encoder, split, dim=dim, seed=seed, progress=progress)
-        yield from (baseline for baseline in features if baseline.kind in kinds)
-        if "pretrained" not in kinds:
-            return
-        if has_pretrained_features(encoder):
-            yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
-        if network := pretrained_baseline(pretrained, source, positions[rows], encoder, notes, progress):
-            yield network
+def _compact(split: Split) -> tuple[np.ndarray, Split]:
+    """Return the (M,) rows that are in any part of a split, and the split of these M rows."""
+    rows = np.unique(np.concatenate([split.train, split.validation, split.test]))
+    train, validation, test = (np.searchsorted(rows, part) for part in (split.train, split.validation, split.test))
+    return rows, Split(train, validation, test, split.origin, None if split.groups is None else split.groups[rows])

@@ -182,7 +182,10 @@ def test_an_encoder_whose_neighbors_change_under_a_perturbation_is_called_out(im
 
     good = aekit.fit(images[:200], dim=4, overrides={"train.epochs": 1, "train.precision": "fp32"})
     source, rows = ArraySource(images), np.arange(600)
-    assert list(stability(good, source, rows).warnings) == []
+    measured = stability(good, source, rows)
+    assert list(measured.warnings) == []
+    reused = stability(good, source, rows, vectors=good.embed(images).vectors[rows])
+    assert reused.values == pytest.approx(measured.values, abs=1e-3)
     good.__class__ = Scatters
     result = stability(good, source, rows)
     assert result.values["neighbors_kept"] < 0.1 and "unstable" in result.warnings[0]

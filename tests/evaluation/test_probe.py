@@ -12,6 +12,7 @@ from torch import Tensor
 from aekit.errors import DataError
 from aekit.evaluation.linear import _design_matrix as design, _regressions as regressions, probe
 from aekit.evaluation.linear._lbfgs import MEMORY, _direction, _Memory, minimize
+from aekit.evaluation.linear.draws import fit_draws
 from aekit.evaluation.linear.probe import LogisticPath, fit_logistic
 
 Data = tuple[np.ndarray, np.ndarray]
@@ -266,3 +267,36 @@ def test_coefficients_along_few_directions_are_those_of_the_projected_features()
     assert np.linalg.matrix_rank(path.coef[0], tol=1e-4) <= 4
     everything = fit_logistic(x, y, [0.1], max_directions=60, device=CPU)
     assert np.abs(everything.probabilities(x) - fit_logistic(x, y, [0.1], device=CPU).probabilities(x)).max() < 1e-6
+
+
+def test_a_fit_that_starts_from_models_of_similar_samples_ends_at_the_same_minimum_in_fewer_steps() -> None:
+    x, y = load_digits(return_X_y=True)
+    fitted, rest = fit_logistic(x[:1200], y[:1200], [1e-4, 1e-2, 1.0], tolerance=probe.SEARCH_TOLERANCE), x[1200:]
+    cold, warm = (fit_logistic(x, y, [1e-2], start=start) for start in (None, fitted))
+    np.testing.assert_allclose(warm.probabilities(rest), cold.probabilities(rest), atol=1e-3)
+    assert warm.converged[0] and warm.iterations[0] < cold.iterations[0]
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_models_of_several_draws_are_those_of_each(classes: int) -> None:
+    x, y = load_digits(n_class=classes, return_X_y=True)
+    generator = np.random.default_rng(0)
+    rows = np.stack(
+        [np.concatenate([generator.permutation(np.flatnonzero(y == c))[:8] for c in range(classes)]) for _ in "ab"]
+    )
+    draws, labels = ((x - x.mean(0)) / 4).astype(np.float32)[rows], y[rows]
+    fold_of = np.stack([generator.permutation(len(rows[0])) % 3 for _ in "ab"])
+    strengths, tolerance = [1e-2, 1.0], 1e-6
+    together = fit_draws(draws, labels, strengths, tolerance=tolerance, held_out=fold_of)
+    for draw in range(2):
+        settings = {"tolerance": tolerance, "standardize": False}
+        path = fit_logistic(draws[draw], labels[draw], strengths, held_out=fold_of[draw], **settings)  # type: ignore[arg-type]
+        for number, weights in enumerate(together[draw].reshape(6, classes, -1)):
+            odds = np.exp(draws[draw] @ weights[:, :-1].T + weights[:, -1])
+            np.testing.assert_allclose(
+                odds / odds.sum(1, keepdims=True), path.probabilities(draws[draw], number), atol=0.01
+            )
+    alone = fit_draws(draws, labels, np.array([[1e-2], [1.0]]), tolerance=1e-9)
+    model = LogisticRegression(C=1.0, max_iter=10_000, tol=1e-8).fit(draws[1], labels[1])
+    coef = np.vstack([-model.coef_, model.coef_]) / 2 if classes == 2 else model.coef_
+    np.testing.assert_allclose(alone[1, 0, 0, :, :-1], coef, atol=0.01)

@@ -32,6 +32,7 @@ def cached_features(
     names: set[str],
     progress: Progress,
     *options: Any,
+    kind: str = "baselines",
 ) -> dict[str, np.ndarray]:
     """Return the features of baselines by name, from the cache or by `compute`.
 
@@ -46,6 +47,7 @@ def cached_features(
         names: names that must be among the features.
         progress: receives a note on what was kept or read, and where.
         options: what else the features depend on, such as a seed.
+        kind: folder of the cache, and the name of the features in notes.
     """
     key = hashlib.blake2b(samples_key(source, rows).encode(), digest_size=16)
     # Files have equal contents however they are decoded: the first and the last sample show how.
@@ -53,7 +55,7 @@ def cached_features(
     versions = (__version__, torch.__version__, [plugin.to_dict() for plugin in network.plugins])
     settings = (network.digest, network.preprocess.to_dict(), *options, network.device.type, versions)
     key.update(repr(settings).encode())
-    cache = ArrayCache("baselines", MAX_BYTES, progress)
+    cache = ArrayCache(kind, MAX_BYTES, progress)
     if features := cache.read(key.hexdigest(), names, len(rows)):
         return features
     start = time.perf_counter()
@@ -65,7 +67,7 @@ def cached_features(
                 for name, array in features.items():
                     np.save(part / f"{name}.npy", array)
         except (OSError, AekitError) as error:
-            progress.say(f"baselines: not kept for the next evaluation: {error}")
+            progress.say(f"{kind}: not kept for the next evaluation: {error}")
         else:
-            progress.say(f"baselines: kept in {cache.folder} for the next evaluation ({size / 2**20:.0f} MiB)")
+            progress.say(f"{kind}: kept in {cache.folder} for the next evaluation ({size / 2**20:.0f} MiB)")
     return features

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -57,6 +57,7 @@ def baseline_features(
     dim: int,
     seed: int = 0,
     progress: Progress = SILENT,
+    before_batch: Callable[[], None] | None = None,
 ) -> Iterator[Baseline]:
     """Compute the features of the baselines for the same samples.
 
@@ -68,6 +69,7 @@ def baseline_features(
         dim: D, width of the embeddings.
         seed: seed of the random encoder and of the random convolutions.
         progress: receives a bar.
+        before_batch: called before each forward pass of the random encoder.
 
     Yields:
         ``raw`` (N, F), ``pca-D`` (N, D), ``random`` (N, D) and, for series, ``rocket-2000`` (N, 2000). Large samples are averaged
@@ -85,7 +87,7 @@ def baseline_features(
     def compute() -> dict[str, np.ndarray]:
         widths = {"raw": raw_dim(encoder.spec), "random": dim} | ({"rocket": 2 * KERNELS} if convolutions else {})
         features = {kind: np.empty((len(rows), width), np.float32) for kind, width in widths.items()}
-        run_random = Inference(random_encoder, len(rows), device=encoder.device)
+        run_random = Inference(random_encoder, len(rows), device=encoder.device, before_batch=before_batch)
         with progress.task("read for the baselines", len(rows)) as task, torch.inference_mode():
             for start in range(0, len(rows), BATCH):
                 block = slice(start, start + BATCH)

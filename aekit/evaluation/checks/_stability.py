@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,11 +13,13 @@ from aekit.data.source import Source, read_valid
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
 from aekit.encoder.inference import Inference
+from aekit.evaluation.baselines._cache import cached_features
 from aekit.evaluation.baselines.build import flatten_samples, raw_shape
 from aekit.evaluation.checks.embedding_health import NEIGHBORS, nearest_other_rows
 from aekit.evaluation.neighbors import nearest_neighbors
 from aekit.evaluation.results import CheckResult
 from aekit.evaluation.splits import evenly_spaced
+from aekit.progress import SILENT, Progress
 
 MAX_SAMPLES = 2000
 NOISE = 0.1
@@ -27,17 +31,29 @@ MIN_NEIGHBORS_KEPT = 0.1
 BATCH = 256
 
 
-def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int = 0) -> CheckResult:
+def stability(
+    encoder: Encoder,
+    source: Source,
+    rows: np.ndarray,
+    *,
+    vectors: np.ndarray | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+    before_batch: Callable[[], None] | None = None,
+) -> CheckResult:
     """Measure how embeddings change under a small perturbation of the samples.
 
     Images, series and clips are shifted by one position along axes of 16 or more, and all samples get noise of a tenth of their
-    deviation.
+    deviation. What takes long to compute is kept for the next evaluation.
 
     Args:
         encoder: the frozen encoder.
         source: source of the samples.
         rows: (N,) positions in the source, of which at most 2,000, evenly spaced, are used.
+        vectors: (N, D) embeddings of these samples by the encoder in fp32; None: they are computed.
         seed: seed of the noise and of the directions.
+        progress: receives a note on what was kept or read, and where.
+        before_batch: called before each forward pass.
 
     Returns:
         ``alignment``, the mean squared distance between a sample and its perturbed copy on the unit sphere (Wang and Isola,
@@ -46,26 +62,49 @@ def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int =
         fraction of perturbed copies whose nearest neighbor is the sample itself; and ``raw_neighbors_kept`` and
         ``raw_retrieved``, the same for the raw samples.
     """
-    sample = evenly_spaced(rows, MAX_SAMPLES)
-    generator = torch.Generator(encoder.device).manual_seed(seed)
+    chosen = evenly_spaced(np.arange(len(rows)), MAX_SAMPLES)
+    sample = rows[chosen]
     shape = raw_shape(encoder.spec)
-    clean_rows: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
-    perturbed_rows: dict[str, list[np.ndarray]] = {"": [], "raw_": []}
-    run = Inference(encoder, 2 * len(sample), device=encoder.device, forward=lambda network, x: network.encode(x))
-    with eval_mode(encoder):
-        for start in range(0, len(sample), BATCH):
-            raw, ok = read_valid(source, sample[start : start + BATCH])
-            x = encoder.preprocess(to_tensor(raw[ok]).to(encoder.device))
-            for collected, samples in ((clean_rows, x), (perturbed_rows, perturb(x, generator))):
-                code = run(samples)
-                code = torch.nn.functional.normalize(code, dim=1) if encoder.normalize else code
-                collected[""].append(code.cpu().numpy())
-                collected["raw_"].append(flatten_samples(samples, shape).cpu().numpy())
+    names = {"perturbed", "raw", "raw_perturbed"} | ({"clean"} if vectors is None else set())
+
+    def compute() -> dict[str, np.ndarray]:
+        generator = torch.Generator(encoder.device).manual_seed(seed)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        forwards = len(sample) * (2 if vectors is None else 1)
+        run = Inference(
+            encoder,
+            forwards,
+            device=encoder.device,
+            forward=lambda network, x: network.encode(x),
+            before_batch=before_batch,
+        )
+
+        def encode(x: Tensor) -> Tensor:
+            code = run(x)
+            return torch.nn.functional.normalize(code, dim=1) if encoder.normalize else code
+
+        with eval_mode(encoder):
+            for start in range(0, len(sample), BATCH):
+                raw, ok = read_valid(source, sample[start : start + BATCH])
+                x = encoder.preprocess(to_tensor(raw[ok]).to(encoder.device))
+                shifted = perturb(x, generator)
+                batch = {"raw": flatten_samples(x, shape), "raw_perturbed": flatten_samples(shifted, shape)}
+                batch |= {"perturbed": encode(shifted)} | ({"clean": encode(x)} if vectors is None else {})
+                for name, values in batch.items():
+                    block = np.full((len(ok), values.shape[1]), np.nan, np.float32)
+                    block[ok] = values.cpu().numpy()
+                    parts[name].append(block)
+        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+    features = cached_features(compute, source, sample, encoder, names, progress, seed, kind="stability")
+    readable = np.isfinite(features["raw"]).all(axis=1)
+    features = {name: array[readable] for name, array in features.items()}
+    if len(features["raw"]) <= NEIGHBORS + 1:
+        return CheckResult(notes=[f"stability was not measured, as {len(features['raw'])} samples are too few"])
+    clean = features["clean"] if vectors is None else vectors[chosen[readable]]
+    pairs = {"": (clean, features["perturbed"]), "raw_": (features["raw"], features["raw_perturbed"])}
     values: dict[str, float] = {}
-    for prefix in ("", "raw_"):
-        before, after = np.concatenate(clean_rows[prefix]), np.concatenate(perturbed_rows[prefix])
-        if len(before) <= NEIGHBORS + 1:
-            return CheckResult(notes=[f"stability was not measured, as {len(before)} samples are too few"])
+    for prefix, (before, after) in pairs.items():
         if not prefix:
             values["alignment"] = float(np.square(unit_rows(before) - unit_rows(after)).sum(axis=1).mean())
         values |= {f"{prefix}{name}": value for name, value in neighbor_fractions(before, after).items()}
@@ -75,7 +114,7 @@ def stability(encoder: Encoder, source: Source, rows: np.ndarray, *, seed: int =
             f"unstable: a slightly perturbed sample keeps {100 * values['neighbors_kept']:.0f}% of its {NEIGHBORS} nearest "
             f"neighbors, and raw samples keep {100 * values['raw_neighbors_kept']:.0f}%"
         )
-    return CheckResult(values, warnings, [f"stability: {len(before):,} perturbed test samples"])
+    return CheckResult(values, warnings, [f"stability: {len(clean):,} perturbed test samples"])
 
 
 def perturb(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,8 @@ from aekit.plugin import (
     Split,
     assign_folds,
     bootstrap,
+    draws_at_once,
+    fit_draws,
     fit_logistic,
     sample_per_class,
 )
@@ -71,16 +73,18 @@ def evaluate(
     table: list[dict[str, Any]] = []
     scores: dict[int, np.ndarray] = {}
     for count in counts:
+        rows = np.stack([sample_per_class(split.train, labels, count, seed=seed + draw) for draw in range(repeats)])
+        fold_count, width = min(folds, count), min(rows.shape[1], embeddings.shape[1])
+        fit = (
+            _fit_one if (together := draws_at_once(fold_count * len(C_VALUES), rows.shape[1], width)) < 2 else _fit_all
+        )
         correct, c_values = [], []
-        for draw in range(repeats):
-            rows = sample_per_class(split.train, labels, count, seed=seed + draw)
-            x, y = standardized(rows), labels[rows]
-            basis = _span(x)
-            x = x @ basis
-            c = ONE_SHOT_C if count == 1 else _choose_c(x, y, min(folds, count), seed + draw)
-            model = fit_logistic(x, y, [c], tolerance=TOLERANCE, standardize=False)
-            correct.append(model.predict(test @ basis)[0] == y_true)
-            c_values.append(c)
+        for start in range(0, repeats, max(1, together)):
+            part = rows[start : start + max(1, together)]
+            x, y = standardized(part.ravel()).reshape(*part.shape, -1), np.searchsorted(classes, labels[part])
+            for weights, c in zip(*fit(x, y, fold_count, seed + start)):
+                correct.append(classes[(test @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1)] == y_true)
+                c_values.append(c)
         scores[count] = np.mean(correct, axis=0)
         metrics[f"accuracy@{count}"] = bootstrap(scores[count], seed=seed, groups=split.test_groups)
         by_draw = np.mean(correct, axis=1)
@@ -103,11 +107,49 @@ def evaluate(
     )
 
 
+def _fit_all(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> tuple[np.ndarray, list[float]]:
+    """Fit models to several draws at once, each with its best C by cross-validation, the smallest in a tie.
+
+    Args:
+        x: (G, N, D) samples.
+        y: (G, N) class numbers.
+        folds: F; with one there is no cross-validation.
+        seed: seed of the folds of the first draw; the seed of the next is one more.
+
+    Returns:
+        (G, C, D + 1) float32 coefficients, the intercept last, and the value of C of each draw.
+    """
+    bases = np.stack([_span(draw) for draw in x])
+    x = x @ bases
+    c_values = [ONE_SHOT_C] * len(x)
+    if folds > 1:
+        fold_of = np.stack([assign_folds(labels, len(labels), folds, seed + draw) for draw, labels in enumerate(y)])
+        path = fit_draws(x, y, C_VALUES, tolerance=TOLERANCE, held_out=fold_of)  # (G, F, S, C, R + 1)
+        logits = x[:, None, None] @ path[..., :-1].swapaxes(-1, -2).astype(np.float32) + path[..., None, :, -1]
+        held_out = fold_of[:, None] == np.arange(folds)[:, None]  # (G, F, N)
+        correct = (logits.argmax(axis=-1) == y[:, None, None]) & held_out[:, :, None]
+        c_values = [C_VALUES[number] for number in correct.sum(axis=(1, 3)).argmax(axis=1)]
+    models = fit_draws(x, y, np.array(c_values)[:, None], tolerance=TOLERANCE)[:, 0, 0]
+    weights = models[..., :-1] @ bases.swapaxes(1, 2)
+    return np.concatenate([weights, models[..., -1:]], axis=2).astype(np.float32), c_values
+
+
+def _fit_one(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> tuple[np.ndarray, list[float]]:
+    """Fit a model to a single draw, as `_fit_all` does to several."""
+    (samples,), (labels,) = x, y
+    basis = _span(samples)
+    samples = samples @ basis
+    c = ONE_SHOT_C if folds == 1 else _choose_c(samples, labels, folds, seed)
+    model = fit_logistic(samples, labels, [c], tolerance=TOLERANCE, standardize=False)
+    weights = np.concatenate([model.coef[0] @ basis.T, model.intercept[0][:, None]], axis=1)
+    return weights[None].astype(np.float32), [c]
+
+
 def _span(x: np.ndarray) -> np.ndarray:
     """Return a (D, min(N, D)) orthonormal basis of the span of the samples (N, D), in which the best coefficients lie."""
     if len(x) >= x.shape[1]:
         return np.eye(x.shape[1], dtype=np.float32)
-    return np.linalg.svd(x, full_matrices=False)[2].T
+    return np.linalg.qr(x.T)[0]
 
 
 def _choose_c(x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> float:

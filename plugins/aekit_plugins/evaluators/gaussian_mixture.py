@@ -199,14 +199,14 @@ def _maximized(features: Tensor, starts: Sequence[Tensor], width: int) -> list[t
     running, sizes = list(range(len(starts))), list(map(len, starts))
     coefficients = _coefficients(torch.cat(list(starts)), sizes, width)
     for iteration in range(MAX_ITERATIONS):
-        joint = features @ coefficients
+        joint = _product(features, coefficients)
         bounds = []
         for part in joint.split(sizes, 1):  # the responsibilities take the place of the joint log-densities
             highest = part.amax(1, keepdim=True)
             total = part.sub_(highest).exp_().sum(1, keepdim=True)
             part /= total
             bounds.append(float((highest + total.log_()).mean()))
-        coefficients = _coefficients(joint.T @ features, sizes, width)
+        coefficients = _coefficients(_product(joint.T, features), sizes, width)
         remaining = []
         for number, bound, result in zip(running, bounds, coefficients.split(sizes, 1)):
             converged = abs(bound - fits[number][0]) < TOLERANCE or iteration == MAX_ITERATIONS - 1
@@ -218,6 +218,11 @@ def _maximized(features: Tensor, starts: Sequence[Tensor], width: int) -> list[t
             running, parts = (list(each) for each in zip(*remaining))
             sizes, coefficients = [part.shape[1] for part in parts], torch.cat(parts, 1)
     return fits
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Multiply (N, F) by (F, K) float64: NumPy's OpenBLAS takes half of the time of the MKL of torch on processors of AMD."""
+    return torch.from_numpy(a.numpy() @ b.numpy())
 
 
 def _quadratic_features(rows: np.ndarray) -> Tensor:

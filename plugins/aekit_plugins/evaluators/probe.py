@@ -64,16 +64,22 @@ def evaluate(
     is_numeric = labels.dtype.kind == "f"
     score = _r2 if is_numeric else _mean_average_precision if labels.ndim == 2 else _accuracy
 
-    def fit(rows: np.ndarray, values: np.ndarray, tolerance: float) -> Any:
+    searched: list[Any] = []
+
+    def fit(rows: np.ndarray, values: np.ndarray, tolerance: float, start: Any = None) -> Any:
+        x, y, directions = embeddings[rows], labels[rows], None
         if is_numeric:
-            return fit_ridge(embeddings[rows], labels[rows], values)
-        x, y, wide = embeddings[rows], labels[rows], tolerance == SEARCH_TOLERANCE and embeddings.shape[1] > WIDE
-        directions = SEARCH_DIRECTIONS if wide else None
-        return fit_logistic(x, y, values, max_iterations=max_iterations, tolerance=tolerance, max_directions=directions)
+            return fit_ridge(x, y, values)
+        if tolerance == SEARCH_TOLERANCE and embeddings.shape[1] > WIDE:
+            directions = SEARCH_DIRECTIONS
+        return fit_logistic(
+            x, y, values, max_iterations=max_iterations, tolerance=tolerance, max_directions=directions, start=start
+        )
 
     def score_c_values(train: np.ndarray, validation: np.ndarray) -> np.ndarray:
         def fit_search(values: np.ndarray) -> Any:
-            return fit(train, values, SEARCH_TOLERANCE)
+            searched.append(fit(train, values, SEARCH_TOLERANCE))
+            return searched[-1]
 
         x, y = embeddings[validation], labels[validation]
         if score is _accuracy and not folds:
@@ -82,10 +88,13 @@ def evaluate(
 
     strata = labels if score is _accuracy else None
     choice = select_setting(score_c_values, split, strata, folds=folds, seed=seed)
-    model = fit(np.concatenate([split.train, split.validation]), c_values[[choice.best]], FINAL_TOLERANCE)
+    best_c = c_values[choice.best]
+    fitted = np.concatenate([split.train, split.validation])
+    start = None if is_numeric else _start(searched, best_c, labels[fitted])
+    model = fit(fitted, c_values[[choice.best]], FINAL_TOLERANCE, start)
     evaluate_model = _evaluate_numbers if is_numeric else _evaluate_labels if labels.ndim == 2 else _evaluate_classes
     fields = evaluate_model(model, embeddings, labels, split, seed)
-    chosen = {"C": float(c_values[choice.best]), "of": int(np.isfinite(choice.scores).sum())}
+    chosen = {"C": float(best_c), "of": int(np.isfinite(choice.scores).sum())}
     chosen |= {} if is_numeric else {"converged": bool(model.converged[0])}
     if not is_numeric and len(split.train) > embeddings.shape[1] > WIDE:
         width = f"{embeddings.shape[1]:,} dimensions"
@@ -95,6 +104,14 @@ def evaluate(
     return Result(
         **fields | {"chosen": chosen, "chosen_on": choice.selected_on, "plot_data": fields.get("plot_data", {}) | curve}
     )
+
+
+def _start(searched: list[Any], c: float, labels: np.ndarray) -> Any:
+    """Return models of a search that include one of strength C, if they have all classes; the final fit starts there."""
+    for models in searched:
+        if c in models.strengths and (labels.ndim == 2 or np.array_equal(models.classes, np.unique(labels))):
+            return models
+    return None
 
 
 def _evaluate_classes(model: Any, x: np.ndarray, y: np.ndarray, split: Split, seed: int) -> dict[str, Any]:

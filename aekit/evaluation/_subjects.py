@@ -1,0 +1,58 @@
+"""The subjects of an evaluation: the embeddings themselves, and what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from aekit.evaluation._backbone_features import NAME as FEATURES, backbone_features, has_pretrained_features
+from aekit.evaluation._provenance import Provenance
+from aekit.evaluation._queue import EvaluatorQueue
+from aekit.evaluation.baselines._pretrained import pretrained_baseline
+from aekit.evaluation.baselines.build import Baseline, baseline_features
+from aekit.evaluation.results import Split
+from aekit.progress import Progress
+
+__all__ = ["FEATURES", "Subject", "baseline_subjects"]
+
+
+class Subject(NamedTuple):
+    """Embeddings that are evaluated: the encoder's, or others that they are compared with."""
+
+    name: str
+    features: np.ndarray
+
+
+def baseline_subjects(
+    dim: int,
+    rows: np.ndarray,
+    split: Split,
+    provenance: Provenance,
+    kinds: Collection[str],
+    pretrained: str,
+    seed: int,
+    notes: list[str],
+    progress: Progress,
+    queue: EvaluatorQueue,
+) -> Iterator[Baseline | Subject]:
+    """Yield the features of the baselines of D dimensions; evaluators in the queue may run while they are computed."""
+    source, positions, encoder = provenance
+    features = baseline_features(
+        source,
+        positions[rows],
+        encoder,
+        split,
+        dim=dim,
+        seed=seed,
+        progress=progress,
+        before_batch=queue.leave_cores,
+    )
+    yield from (baseline for baseline in features if baseline.kind in kinds)
+    if "pretrained" not in kinds:
+        return
+    if has_pretrained_features(encoder):
+        yield Subject(FEATURES, backbone_features(source, positions[rows], encoder, progress=progress))
+    if network := pretrained_baseline(pretrained, source, positions[rows], encoder, notes, progress):
+        yield network
