@@ -145,7 +145,9 @@ class Idle(Objective):
 
 
 @pytest.mark.parametrize(("size", "steps"), [(4, "1 to 16"), (16, "1 to 6"), (48, "3 to 4")])
-def test_a_weight_that_is_not_finite_is_found_at_the_16th_step_and_at_the_end_of_an_epoch(size: int, steps: str) -> None:
+def test_a_weight_that_is_not_finite_is_found_at_the_16th_step_and_at_the_end_of_an_epoch(
+    size: int, steps: str
+) -> None:
     settings, held = Settings(epochs=2, batch_size=size, precision="fp32"), samples()
     with pytest.raises(TrainingError, match=rf"steps {steps}: a weight is nan; lower train\.lr"):
         list(train(State.start(Idle(), settings), Batches(held, size, 0), settings))
