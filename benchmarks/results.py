@@ -23,11 +23,12 @@ HERE = Path(__file__).parent
 PAGE = HERE / "RESULTS.md"
 COMMANDS = {
     "startup": "startup.py --repeats 3",
-    "fit": "fit.py --repeats 3 --samples 6400",
+    "fit": "fit.py --repeats 5 --samples 6400 --backbones mlp",
+    "fit-conv": "fit.py --repeats 3 --samples 3200 --backbones conv",
     "fit-bf16": "fit.py --repeats 3 --samples 6400 --precision bf16 --backbones mlp",
-    "embed": "embed.py --images 48 --rows 50000 --repeats 2",
+    "embed": "embed.py --images 192 --rows 200000 --cpu-time",
     "probe": "probe.py --samples 6000 --width 64 --strengths 9 --every 4",
-    "scaling": "scaling.py --largest 10000 --index-largest 100000",
+    "scaling": "scaling.py --largest 10000",
     "peers": "peers.py --repeats 3 --only pythae,pyod,scikit-learn",
     "peers-photographs": "peers.py --repeats 2 --only timm",
     "peers-contrastive": "peers.py --repeats 1 --only lightly",
@@ -82,11 +83,12 @@ def run(arguments: str, limit: float) -> str:
         printed = stopped.stdout or b""
         output = (printed.decode() if isinstance(printed, bytes) else printed).rstrip()
         output += f"\nstopped after {limit:.0f} s"
+    output = output.strip("\n")
     threads = os.environ.get("OMP_NUM_THREADS")
     variables = f"OMP_NUM_THREADS={threads} " if threads else ""
     load = f"load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown load"
     what = f"{date.today()}, {time.monotonic() - started:.0f} s, {load} at the end"
-    return f"`{variables}python benchmarks/{arguments}` ({what})\n\n```\n{output.strip()}\n```\n"
+    return f"`{variables}python benchmarks/{arguments}` ({what})\n\n```\n{output}\n```\n"
 
 
 def main() -> None:
