@@ -1,6 +1,6 @@
 """Compare the speed of aekit's training with the same network in a bare loop and with torch's DataLoader.
 
-    python benchmarks/fit.py [--repeats 5] [--samples 12800]
+    python benchmarks/fit.py [--repeats 5] [--samples 12800] [--precision bf16] [--backbones mlp] [--batch-sizes 128]
 
 All train the same network from the same weights with the same optimizer on the same images; only the input pipeline differs:
 
@@ -115,6 +115,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--samples", type=int, default=12800)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--backbones", nargs="+", default=["mlp", "conv"])
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[128, 512])
     arguments = parser.parse_args()
     images = np.random.default_rng(0).integers(0, 256, (arguments.samples, 1, 28, 28), dtype=np.uint8)
     samples = load_samples(ArraySource(images), np.arange(len(images)), CPU)
@@ -125,8 +127,8 @@ def main() -> None:
     print(
         f"{'network':8} {'batch':>5}  {'bare':>8} {'aekit':>8} {'DataLoader':>10}  {'aekit/bare':>10} {'aekit/DataLoader':>16}"
     )
-    for backbone in ("mlp", "conv"):
-        for size in (128, 512):
+    for backbone in arguments.backbones:
+        for size in arguments.batch_sizes:
             settings = Settings(epochs=1, batch_size=size, precision=arguments.precision, schedule="constant", warmup=0)
             epochs = {
                 name: method(build(backbone, samples, settings), samples, settings) for name, method in methods.items()

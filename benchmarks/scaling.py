@@ -3,8 +3,9 @@
     python benchmarks/scaling.py [--largest 1000000] [--index-largest 10000000] [--only embed,index] [--folder scaling]
 
 The samples are grayscale images of 28 x 28 bytes in a memory-mapped file, of ten classes, made from eight factors. Each stage
-runs in a process of its own, on what the stage before it wrote. Beside its seconds and its peak of resident memory, to which
-mapped files count, stands the exponent of n since the size above: 1 is linear, n log n is about 1.1, 0 does not depend on n.
+runs in a process of its own, on what the stage before it wrote. Beside the seconds of its processors, which other work on the
+machine disturbs little, and its peak of resident memory, to which mapped files count, stands the exponent of n since the size
+above: 1 is linear, n log n is about 1.1, 0 does not depend on n. The last column is wall time.
 Lines at the end name the stages that grow faster than n log n, and from which size on. Sizes above --largest index bare vectors.
 """
 
@@ -124,17 +125,23 @@ STAGES: dict[str, Callable[[Path], None]] = {
 
 
 def run_stage(stage: str, folder: Path) -> None:
-    """Run a stage in this process, and print its seconds without imports, and its peak of memory in MiB, as JSON."""
+    """Run a stage in this process, and print as JSON the seconds of its processors, of this machine's clock, both without
+    imports, and its peak of memory in MiB."""
     import torch
 
     import aekit
 
     aekit.fit, aekit.embed, aekit.build_index, aekit.evaluate, aekit.make_report, aekit.draw_map  # noqa: B018
     torch.zeros(8, 8) @ torch.zeros(8, 8)
-    started = time.perf_counter()
+    started, used = time.perf_counter(), processor_seconds()
     STAGES[stage](folder)
-    seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "mebibytes": peak_memory() / 2**20}))
+    wall, seconds = time.perf_counter() - started, processor_seconds() - used
+    print(json.dumps({"seconds": seconds, "mebibytes": peak_memory() / 2**20, "wall": wall}))
+
+
+def processor_seconds() -> float:
+    """Return the seconds that processors have worked for this process and for those it has started and waited for."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def peak_memory() -> int:
@@ -147,14 +154,14 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def measure(stage: str, folder: Path) -> tuple[float, float] | str:
-    """Run a stage in a process of its own; return seconds and MiB, or the last line of its error."""
+def measure(stage: str, folder: Path) -> tuple[float, float, float] | str:
+    """Run a stage in a process of its own; return processor seconds, MiB and wall seconds, or the last line of its error."""
     command = [sys.executable, __file__, "--stage", stage, "--folder", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["failed"])[-1]
     result = json.loads(done.stdout.strip().splitlines()[-1])
-    return result["seconds"], result["mebibytes"]
+    return result["seconds"], result["mebibytes"], result["wall"]
 
 
 def sizes(largest: int) -> list[int]:
@@ -194,7 +201,7 @@ def main() -> None:
         root = settings.folder or Path(temporary)
         seconds: dict[str, list[tuple[int, float]]] = {name: [] for name in STAGES}
         memory: dict[str, list[tuple[int, float]]] = {name: [] for name in STAGES}
-        print(f"{'n':>10} {'stage':9} {'seconds':>9} {'~ n^':>6} {'MiB':>8} {'~ n^':>6}")
+        print(f"{'n':>10} {'stage':9} {'CPU s':>9} {'~ n^':>6} {'MiB':>8} {'~ n^':>6} {'wall s':>9}")
         for count in [*sizes(settings.largest), *sizes(settings.index_largest)]:
             if count <= max((n for n, _ in seconds["index"]), default=0):
                 continue
@@ -214,7 +221,7 @@ def main() -> None:
                     growth.append(f"{exponent(series[-1], (count, value)):6.2f}" if series else " " * 6)
                     series.append((count, value))
                 if stage in only:
-                    row = f"{measured[0]:9.2f} {growth[0]} {measured[1]:8.0f} {growth[1]}"
+                    row = f"{measured[0]:9.2f} {growth[0]} {measured[1]:8.0f} {growth[1]} {measured[2]:9.2f}"
                     print(f"{count:10,} {stage:9} {row}", flush=True)
     for name, series in ((name, seconds[name]) for name in only):
         steep = [

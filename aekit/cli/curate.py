@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit._lazy import QuickImports
 from aekit.cli.options import (
     choice_option,
     device_option,
@@ -50,8 +51,9 @@ def curate(
 
     Samples without a label are selected, where some have one.
     """
-    from aekit.analysis.inputs import open_or_embed
-    from aekit.evaluation.labels import read_labels
+    with QuickImports():
+        from aekit.analysis.inputs import open_or_embed
+        from aekit.evaluation.labels import read_labels
 
     opened = open_or_embed(embeddings, progress, device)
     curation = aekit.curate(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import aekit
+from aekit._lazy import QuickImports
 from aekit.cli.options import (
     baselines_option,
     choice_option,
@@ -89,9 +90,10 @@ def evaluate(
     EMBEDDINGS is a folder written by `aekit embed`, or a file of precomputed vectors such as .npy. Writes
     EMBEDDINGS/results.json, or NAME.results.json next to the file NAME.
     """
-    from aekit.encoder.embeddings import open_embeddings
-    from aekit.evaluation.labels import read_labels
-    from aekit.evaluation.splits import groups_from_ids
+    with QuickImports():
+        from aekit.encoder.embeddings import open_embeddings
+        from aekit.evaluation.labels import read_labels
+        from aekit.evaluation.splits import groups_from_ids
 
     opened = open_embeddings(embeddings, progress)
     targets, names = read_labels(labels, opened.ids) if labels else (None, ())

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import aekit
+from aekit._lazy import QuickImports
 from aekit.cli.console import suggest
 from aekit.cli.options import (
     SEED,
@@ -65,9 +66,10 @@ def fit(
     RECIPE_OR_DATA is a recipe (.toml), a folder of images, an array file, or SOURCE:NAME such as
     torchvision:FashionMNIST or sklearn:digits.
     """
-    from aekit.evaluation.run_results import read_results
-    from aekit.io.torchrun import reports_to_another
-    from aekit.workflows.saved_run import UnfinishedWarning, missing
+    with QuickImports():
+        from aekit.evaluation.run_results import read_results
+        from aekit.io.torchrun import reports_to_another
+        from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     encoder = aekit.fit(
         recipe_or_data,

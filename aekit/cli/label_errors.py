@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import aekit
+from aekit._lazy import QuickImports
 from aekit.cli.options import (
     device_option,
     groups_option,
@@ -44,9 +45,10 @@ def label_errors(
 
     Each label is predicted by a linear probe and nearest neighbors that did not see it.
     """
-    from aekit.analysis.inputs import open_or_embed
-    from aekit.evaluation.labels import read_labels
-    from aekit.evaluation.splits import groups_from_ids
+    with QuickImports():
+        from aekit.analysis.inputs import open_or_embed
+        from aekit.evaluation.labels import read_labels
+        from aekit.evaluation.splits import groups_from_ids
 
     opened = open_or_embed(embeddings, progress, device)
     errors = aekit.find_label_errors(

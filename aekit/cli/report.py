@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import aekit
+from aekit._lazy import QuickImports
 from aekit.cli.options import json_option, print_json, quiet_option, without_results
 from aekit.progress import Progress, warn
 
@@ -19,7 +20,8 @@ def report(run: str, device: str | None, as_json: bool, progress: Progress) -> N
 
     The evaluators of the recipe run only if RUN/results.json has no evaluation.
     """
-    from aekit.workflows.saved_run import UnfinishedWarning, missing
+    with QuickImports():
+        from aekit.workflows.saved_run import UnfinishedWarning, missing
 
     page = aekit.make_report(run, device=device, progress=without_results(progress, as_json))
     if lacking := missing(page.parent):

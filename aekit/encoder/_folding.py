@@ -18,7 +18,8 @@ MAX_DEVIATION = 5e-5
 """Largest difference of an output vector of the copy from that of the network, as a fraction of its length: float32 rounding."""
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 _FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 """Dimensions of a convolution's weight -> memory format."""
 
@@ -83,7 +84,7 @@ def _hooks(network: nn.Module, before: Callable[..., None], after: Callable[...,
 
 
 def _foldable(layer: Any, norm: Any) -> bool:
-    if norm.training or norm.running_mean is None:
+    if norm.training or norm.running_mean is None or (isinstance(layer, _TRANSPOSED) and layer.groups > 1):
         return False
     return not isinstance(layer, nn.Linear) or norm.weight is not None
 
@@ -119,8 +120,10 @@ def faster_copy(network: nn.Module, seen: Observations, run: Callable[[nn.Module
 def _fold(layer: Any, norm: Any) -> None:
     """Let a layer compute its batch norm, which then applies only the layers within it, such as an activation."""
     statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-    fuse = fuse_linear_bn_weights if isinstance(layer, nn.Linear) else fuse_conv_bn_weights
-    weight, bias = fuse(layer.weight, layer.bias, *statistics)
+    if isinstance(layer, nn.Linear):
+        weight, bias = fuse_linear_bn_weights(layer.weight, layer.bias, *statistics)
+    else:
+        weight, bias = fuse_conv_bn_weights(layer.weight, layer.bias, *statistics, isinstance(layer, _TRANSPOSED))
     layer.weight, layer.bias = (nn.Parameter(tensor.detach(), requires_grad=False) for tensor in (weight, bias))
     norm.__dict__["forward"] = nn.Sequential(*norm.children())  # which as an attribute would become a child
 

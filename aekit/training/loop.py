@@ -21,7 +21,12 @@ from aekit.training.settings import Settings, uses_bf16
 from aekit.training.threads import threads_for
 
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
-"""Steps between checks that all is finite. A check makes the CPU wait for the GPU, so it is rarer there."""
+"""Steps between checks that the loss is finite. A check makes the CPU wait for the GPU, so it is rarer there."""
+ALL_FINITE_EVERY = 16
+"""Steps between checks that all weights are finite, of which each reads them from memory: every time is 7% of a small network's
+training. In the steps between, small tensors stand for them: what is not finite spreads to the biases below."""
+SMALL = 4096
+"""Largest number of elements of a small tensor."""
 Record = dict[str, float]
 Pending = list[tuple[Record, dict[str, Tensor]]]
 
@@ -31,8 +36,9 @@ def train(
 ) -> Iterator[Record]:
     """Train, and yield a record per step: ``step``, ``epoch``, ``lr``, ``loss`` and the terms of the objective.
 
-    `state` includes the step of the last record, and can be saved between records: its weights are finite. Steps whose loss or
-    weights are not finite in bfloat16 are repeated in float32, as are all that follow.
+    `state` includes the step of the last record, and can be saved between records; saving checks that all weights are finite,
+    as does the last step of each epoch and every 16th. Steps whose loss or gradient is not finite in bfloat16 are repeated in
+    float32, as are all that follow.
 
     Args:
         state: changed by each step.
@@ -41,7 +47,7 @@ def train(
         say: receives a line if the precision changes.
 
     Raises:
-        TrainingError: a term of the loss is not finite, or a weight; the message names the step and the term.
+        TrainingError: a term of the loss is not finite, or a weight; the message names the step, or the steps, and the term.
     """
     steps = _train_full_batch if settings.optimizer == "lbfgs" else _train_by_batch
     compiled = compile_networks(state.objective.compilable_networks() if settings.compile else [])
@@ -66,12 +72,13 @@ def _train_by_batch(state: State, batches: Batches, settings: Settings, say: Cal
         if not in_bf16 or state.in_fp32:
             yield from _steps(state, batches, settings, torch.autocast(device.type, enabled=False), None)
             return
-        # With a check at every step, the weights change only after it: there is nothing of theirs to go back to.
+        # With a check before every step, the weights change only after it: there is nothing of theirs to go back to.
         good = Snapshot(state, keeps_untrained=FINITE_EVERY.get(device.type, 1) == 1)
         try:
             yield from _steps(state, batches, settings, torch.autocast(device.type, torch.bfloat16), good)
         except _NotFiniteError as error:
             good.restore(state)
+            state.check_finite()
             state.in_fp32 = True
             say(f"{error.problem} in bf16; repeating it in fp32, in which training goes on")
 
@@ -85,7 +92,9 @@ def _steps(
     generator = torch.Generator(device)
     parameters = list(objective.trained())
     total = settings.epochs * batches.per_epoch
+    small = _small(parameters)
     look = FINITE_EVERY.get(device.type, 1)
+    checked = state.step  # the last step after which all weights were finite
     pending: Pending = []
     records: list[Record] | None = None
 
@@ -102,21 +111,24 @@ def _steps(
                 terms = compute_loss(objective, batch, generator, seed, batches.ranks)
             optimizer.zero_grad()
             terms = backward(terms, batch, parameters, batches.ranks)
-            pending.append(({"step": state.step + 1, "epoch": state.epoch, "lr": lr}, terms))
+            step, ends_epoch = state.step + 1, state.step_in_epoch + 1 == batches.per_epoch
+            # At steps of these numbers, whether or not the run was resumed, so that it repeats the same steps in float32.
+            checks_all = ends_epoch or step % ALL_FINITE_EVERY == 0
+            tensors = parameters if checks_all else small
+            pending.append(({"step": step, "epoch": state.epoch, "lr": lr}, terms))
             if good and good.keeps_untrained:
-                records = _read(pending, [p.grad for p in parameters if p.grad is not None], "gradient")
+                records = _read(pending, [p.grad for p in tensors if p.grad is not None], "gradient", step - 1)
             if settings.clip:
                 torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()
             objective.after_step()
 
-            state.step += 1
-            state.step_in_epoch += 1
-            if state.step_in_epoch == batches.per_epoch:
+            state.step, state.step_in_epoch = step, state.step_in_epoch + 1
+            if ends_epoch:
                 state.epoch, state.step_in_epoch = state.epoch + 1, 0
-            # At steps of these numbers, whether or not the run was resumed, so that it repeats the same steps in float32.
-            if state.step % look == 0 or state.step_in_epoch == 0:
-                records = records or _read(pending, parameters, "weight")
+            if step % look == 0 or ends_epoch:
+                records = records or _read(pending, tensors, "weight", checked if checks_all else step - 1)
+                checked = step if checks_all else checked
                 if good:
                     good.take(state)
                 yield from records
@@ -161,23 +173,30 @@ def _train_full_batch(
         objective.after_step()
         state.step, state.epoch = state.step + 1, state.epoch + 1
         head = {"step": state.step, "epoch": state.epoch - 1, "lr": 1.0}
-        yield from _read([(head, dict(logged))], list(objective.trained()), "weight")
+        yield from _read([(head, dict(logged))], list(objective.trained()), "weight", state.step - 1)
 
 
-def _read(pending: Pending, tensors: Sequence[Tensor], what: str) -> list[Record]:
+def _small(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Return the small tensors among parameters; of large ones, the smallest."""
+    return [p for p in parameters if p.numel() <= SMALL] or sorted(parameters, key=Tensor.numel)[:1]
+
+
+def _read(pending: Pending, tensors: Sequence[Tensor], what: str, checked: int) -> list[Record]:
     """Copy the terms of several steps from the device at once, and check that they are finite, and these tensors after them.
 
     Args:
         pending: steps, with their terms.
         tensors: the weights, or their gradients.
         what: what a number in `tensors` is, for messages.
+        checked: the last step after which they were finite, for messages.
 
     Raises:
         _NotFiniteError: they are not.
     """
     names = [list(terms) for _, terms in pending]
     scalars = [v.detach().float() for _, terms in pending for v in terms.values()]
-    *listed, size = torch.stack([*scalars, _largest_norm(tensors, 2)]).tolist()
+    largest = _largest_norm(tensors, 2) if tensors else scalars[0].new_zeros(())
+    *listed, size = torch.stack([*scalars, largest]).tolist()
     if not math.isfinite(size):  # or only its square is not
         size = _largest_norm(tensors, torch.inf).item()
     values = iter(listed)
@@ -188,7 +207,9 @@ def _read(pending: Pending, tensors: Sequence[Tensor], what: str) -> list[Record
             term = next((name for name in invalid if name != "loss"), "loss")
             raise _NotFiniteError(f"step {record['step']}: {term} is {record[term]}", record["lr"])
     if not math.isfinite(size):
-        raise _NotFiniteError(f"step {records[-1]['step']}: a {what} is {size}", records[-1]["lr"])
+        last = records[-1]["step"]
+        steps = f"step {last}" if last == checked + 1 else f"steps {checked + 1} to {last}"
+        raise _NotFiniteError(f"{steps}: a {what} is {size}", records[-1]["lr"])
     return records
 
 
@@ -216,6 +237,8 @@ class Snapshot:
 
     def __init__(self, state: State, *, keeps_untrained: bool) -> None:
         self.keeps_untrained, self.tensors = keeps_untrained, dict[str, Tensor]()
+        self._modules = list(state.objective.named_modules())
+        self._trained = {id(parameter) for parameter in state.objective.trained()}
         self.take(state)
 
     def take(self, state: State) -> None:
@@ -238,10 +261,14 @@ class Snapshot:
         state.set_counters(self.counters)
 
     def _tensors(self, state: State) -> dict[str, Tensor]:
-        if self.keeps_untrained:
-            trained = {id(parameter) for parameter in state.objective.trained()}
+        if self.keeps_untrained:  # in each step, so without the overhead of `state_dict`
             return {
-                n: t.detach() for n, t in state.objective.state_dict(keep_vars=True).items() if id(t) not in trained
+                f"{place}.{name}": tensor.detach()
+                for place, module in self._modules
+                for name, tensor in (*module._parameters.items(), *module._buffers.items())
+                if tensor is not None
+                and id(tensor) not in self._trained
+                and name not in module._non_persistent_buffers_set
             }
         tensors = {name: tensor.detach() for name, tensor in state.objective.state_dict().items()}
         for number, values in enumerate(state.optimizer.state.values()):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aekit.encoder.encoder import Encoder
 from aekit.encoder.eval_mode import eval_mode
@@ -43,6 +46,43 @@ def encoding_flops(encoder: Encoder, batch_size: int) -> float:
 
     The modules' modes and buffers stay as they are: one blank sample is encoded in eval mode.
     """
-    with eval_mode(encoder), FlopCounterMode(display=False) as counter:
+    with eval_mode(encoder), _FlopCounter() as counter:
         encoder.encode(torch.zeros(1, *encoder.spec.shape, device=encoder.device))
-    return float(counter.get_total_flops() * batch_size)
+    return float(counter.flops * batch_size)
+
+
+def _product(args: Sequence[Any], output: Tensor) -> int:
+    """Count the operations of a product of matrices, or of batches of matrices, whose second factor is the last argument."""
+    return 2 * output.numel() * args[-1].shape[-2]
+
+
+def _convolution(args: Sequence[Any], output: Tensor) -> int:
+    inputs, weight, transposed = args[0], args[1], args[6]
+    positions = (inputs if transposed else output).shape[2:]
+    return 2 * len(inputs) * math.prod(positions) * weight.numel()
+
+
+COUNTED: Mapping[Any, Callable[[Sequence[Any], Tensor], int]] = {
+    **dict.fromkeys((torch.ops.aten.mm, torch.ops.aten.bmm, torch.ops.aten.addmm, torch.ops.aten.baddbmm), _product),
+    torch.ops.aten.convolution: _convolution,
+}
+"""Operation -> the number of its operations on single numbers, as ``torch.utils.flop_counter`` counts them on a CPU, whose
+import takes a quarter of a second, as it imports Triton."""
+
+
+class _FlopCounter(TorchDispatchMode):
+    """Count the floating-point operations within the context, in `flops`."""
+
+    supports_higher_order_operators, flops = True, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        operation, kwargs = getattr(func, "overloadpacket", None), kwargs or {}
+        if operation is not None and operation not in COUNTED:  # it may consist of operations that are
+            with self:
+                output = func.decompose(*args, **kwargs)
+            if output is not NotImplemented:
+                return output
+        output = func(*args, **kwargs)
+        if operation in COUNTED:
+            self.flops += COUNTED[operation](args, output)
+        return output

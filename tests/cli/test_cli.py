@@ -139,6 +139,36 @@ def test_python_dash_m() -> None:
     assert done.stdout == f"aekit, version {aekit.__version__}\n", done.stderr
 
 
+def test_a_command_ends_after_its_threads_and_exit_handlers(tmp_path: Path) -> None:
+    """The process is not taken apart, but for what Python promises to do before that."""
+    code = (
+        "import atexit, pathlib, sys, threading, time, weakref\n"
+        "from aekit.__main__ import main\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "class Finalized: pass\n"
+        "finalized = Finalized()\n"
+        "weakref.finalize(finalized, (folder / 'finalized').touch)\n"
+        "atexit.register((folder / 'handled').touch)\n"
+        "threading.Thread(target=lambda: (time.sleep(0.5), (folder / 'joined').touch())).start()\n"
+        "sys.stdout.write('buffered ')\n"
+        "sys.argv = ['aekit', *sys.argv[1:]]\n"
+        "main()\n"
+    )
+    for arguments, status in ((["--version"], 0), (["fit", "nowhere"], 2)):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+        assert done.returncode == status and done.stdout.startswith("buffered "), done
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["finalized", "handled", "joined"]
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+
+def test_importing_the_api_leaves_garbage_collection_as_it_was() -> None:
+    code = "import gc, aekit; aekit.Embeddings; assert gc.isenabled() and not gc.get_freeze_count()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import gc; gc.disable(); import aekit; aekit.Embeddings; assert not gc.isenabled()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_shell_completion() -> None:
     environment = {**os.environ, "_AEKIT_COMPLETE": "bash_source"}
     command = [sys.executable, "-c", "from aekit.cli import main; main()"]

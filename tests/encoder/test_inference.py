@@ -165,6 +165,19 @@ def test_a_fold_that_changes_the_output_is_noticed(monkeypatch: pytest.MonkeyPat
         assert faster_copy(network, seen, run) is network
 
 
+@pytest.mark.parametrize(("groups", "folded"), [(1, True), (2, False)])
+def test_batch_norms_after_transposed_convolutions(groups: int, folded: bool) -> None:
+    """Of several groups, the channels of the output are spread over two axes of the weight."""
+    layer, norm = nn.ConvTranspose2d(4, 6, 3, stride=2, groups=groups), nn.BatchNorm2d(6)
+    network, x = nn.Sequential(layer, norm, nn.Flatten()), torch.rand(80, 4, 5, 5)
+    network.train()(x)  # statistics of the norm
+    engine = Inference(network.eval(), len(x), device=CPU)
+    with torch.inference_mode():
+        assert torch.allclose(engine(x), network(x), atol=1e-5)
+        assert bool(observe(network, lambda network: network(x)).pairs) == folded
+    assert engine._network is not network and engine._network[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_a_norm_in_training_mode_is_not_folded() -> None:
     network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).train()
     assert not observe(network, lambda network: network(torch.rand(8, 4))).pairs

@@ -125,6 +125,47 @@ def test_a_loss_that_is_not_finite_names_step_and_term() -> None:
         list(train(State.start(Explodes(), settings), Batches(held, 32, 0), settings))
 
 
+class Idle(Objective):
+    """An objective whose large matrix, which has no effect on the loss, becomes NaN in step 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = aekit.fit(images(), dim=2, epochs=1)
+        for parameter in self.encoder.parameters():
+            parameter.requires_grad_(True)
+        self.large, self.steps = torch.nn.Parameter(torch.ones(100, 100)), 0
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        return {"loss": self.encoder(batch.raw).square().mean() + 0 * self.large.sum().nan_to_num(0)}
+
+    def after_step(self) -> None:
+        self.steps += 1
+        if self.steps == 3:
+            self.large.data[7, 7] = float("nan")
+
+
+@pytest.mark.parametrize(("size", "steps"), [(4, "1 to 16"), (16, "1 to 6"), (48, "3 to 4")])
+def test_a_weight_that_is_not_finite_is_found_at_the_16th_step_and_at_the_end_of_an_epoch(
+    size: int, steps: str
+) -> None:
+    settings, held = Settings(epochs=2, batch_size=size, precision="fp32"), samples()
+    with pytest.raises(TrainingError, match=rf"steps {steps}: a weight is nan; lower train\.lr"):
+        list(train(State.start(Idle(), settings), Batches(held, size, 0), settings))
+
+
+def test_a_weight_that_is_not_finite_is_not_saved_between_checks(tmp_path: Path) -> None:
+    settings, held = Settings(epochs=1, batch_size=4, precision="fp32"), samples()
+    state = State.start(Idle(), settings)
+    for record in itertools.islice(train(state, Batches(held, 4, 0), settings), 3):
+        if record["step"] == 2:
+            state.save(tmp_path)
+    with pytest.raises(TrainingError, match="step 3: large is not finite"):
+        state.save(tmp_path)
+    restored = State.start(Idle(), settings)
+    restored.restore(tmp_path)
+    assert restored.step == 2
+
+
 def test_gradient_clipping_bounds_the_step() -> None:
     held = samples()
     settings = Settings(

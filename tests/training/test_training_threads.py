@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import aekit
 from aekit.encoder.encoder import Encoder
+from aekit.encoder.eval_mode import eval_mode
 from aekit.training import loop
 from aekit.training.settings import Settings
 from aekit.training.threads import FLOPS_PER_THREAD, encoding_flops, threads_for
@@ -31,6 +34,28 @@ def test_the_operations_of_a_dense_network_are_those_of_its_products() -> None:
     trained = encoder()
     weights = [parameter for parameter in trained.parameters() if parameter.ndim == 2]
     assert encoding_flops(trained, 32) == 32 * sum(2 * weight.numel() for weight in weights)
+
+
+class Attention(nn.Module):
+    """Products of batches of matrices, and a transposed convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose1d(2, 4, 3, stride=2, groups=2)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.up(x).mT
+        return torch.cat([self.attention(tokens, tokens, tokens)[0], torch.bmm(tokens, tokens.mT)], dim=2).flatten(1)
+
+
+@pytest.mark.parametrize("backbone", ["conv", Attention()], ids=["conv", "attention"])
+def test_operations_are_counted_as_torch_counts_them(backbone: str | nn.Module) -> None:
+    series = np.random.default_rng(0).random((8, 2, 16), dtype=np.float32)
+    trained = aekit.fit(series, epochs=1, dim=3, backbone=backbone, overrides={"data.arrays.kind": "series"})
+    with eval_mode(trained), FlopCounterMode(display=False) as counter:
+        trained.encode(torch.zeros(1, *trained.spec.shape))
+    assert encoding_flops(trained, 3) == 3 * counter.get_total_flops() > 0
 
 
 @pytest.mark.parametrize("backbone", ["conv", "resnet"])
