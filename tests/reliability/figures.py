@@ -31,6 +31,7 @@ class Figure:
         tried: number of trials.
         wrong: number of those that ended in a traceback, a crash, a wrong result or a change that nobody heard of.
         note: what else a reader should know, for example how many were refused in one line.
+        group: what it is a part of; the page adds up the figures of each group first.
     """
 
     what: str
@@ -38,6 +39,7 @@ class Figure:
     tried: int
     wrong: int
     note: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,11 @@ SUITES = {
     "fuzz": Suite(
         "Changed data files",
         "fuzz.py all --inputs 100000 --turn 20 --jobs 2",
-        "Files of every format that aekit reads are changed at random, and by coverage of the code where the reader is "
-        "written in Python. Each is opened in a process with limits of memory and time: it is read, or refused in one "
-        "line. Readers take turns, and runs of the same code add up, each with other changes, until every reader has had its "
-        "files.",
+        "Files of every format that aekit reads are changed at random, and by coverage of the code where the format is "
+        "read by Python. Each is opened in a process with limits of memory and time: it is read, or refused in one line. "
+        "Readers take turns until the formats of each have had its files. Runs add up, each with other changes, over the "
+        "history of the code, as those of OSS-Fuzz do; the notes say how many files the present code read. What once went "
+        "wrong is mended and kept, and each run reads it again; wrong are files that the code of the last run got wrong.",
     ),
     "browser": Suite(
         "Text that looks like code, in a browser",
@@ -209,7 +212,20 @@ def _part(name: str, suite: Suite) -> str:
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     tried, wrong = sum(figure.tried for figure in figures), sum(figure.wrong for figure in figures)
     said = f"{tried:,} trials, {wrong:,} wrong; `{kept['command']}`, aekit {kept['aekit']}, {kept['date']}."
-    return "\n".join([head, said, "", *lines, ""])
+    return "\n".join([head, said, "", *_groups(figures), *lines, ""])
+
+
+def _groups(figures: Sequence[Figure]) -> list[str]:
+    """Return the table of the figures of each group, if there are groups."""
+    groups = list(dict.fromkeys(figure.group for figure in figures if figure.group))
+    if not groups:
+        return []
+    lines = ["| reader | rows below | tried | wrong |", "|---|---:|---:|---:|"]
+    for group in groups:
+        rows = [figure for figure in figures if figure.group == group]
+        tried, wrong = sum(figure.tried for figure in rows), sum(figure.wrong for figure in rows)
+        lines.append(f"| {group} | {len(rows)} | {tried:,} | {wrong:,} |")
+    return [*lines, ""]
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["--write"]:
