@@ -308,10 +308,11 @@ def _wait(worker: int, shared: mmap.mmap) -> int | str:
         time.sleep(0.02)
 
 
-def guided(
-    name: str, inputs: int, seconds: float, folder: Path, first: int = 0, past: Sequence[bytes] = ()
-) -> Outcomes:
-    """Fuzz a format that Python reads by the branches that a file reaches, in a process of its own; later turns go on."""
+def guided(name: str, inputs: int, seconds: float, folder: Path, first: int, past: Sequence[bytes]) -> Outcomes:
+    """Fuzz a format that Python reads by the branches that a file reaches, in a process of its own, as `fuzz` does.
+
+    Later turns go on with the files that reached further; `past` is left to `fuzz`.
+    """
     result, corpus = folder / "guided.json", folder / "corpus" / name
     if not first:
         shutil.rmtree(corpus, ignore_errors=True)
@@ -328,8 +329,6 @@ def guided(
         "--first",
         str(first),
     ]
-    for number, content in enumerate(past):
-        (corpus / f"past-{number}").write_bytes(content)
     environment = os.environ | {"PYTHONHASHSEED": "0"}
     done = subprocess.run(
         [*arguments, "--seconds", str(seconds)], capture_output=True, text=True, errors="replace", env=environment
@@ -538,10 +537,13 @@ def main() -> None:
     kept = {
         (name, how): before.get((name, how), Turns()) for name in names for how in ways_of(FORMATS[name], has_atheris)
     }
-    for (name, _), turns in kept.items():
+    for (name, how), turns in kept.items():
         turns.now = code_digest(FORMATS[name].reader == "recipes")
-        wrong = turns.outcomes.wrong.values() if turns.code != turns.now else ()
-        turns.past = [*past_findings(name), *(content for _, content, _ in wrong)]
+        if how == "mutated":
+            past = [
+                one.outcomes.wrong.values() for (of, _), one in kept.items() if of == name and one.code != turns.now
+            ]
+            turns.past = past_findings(name) + [content for wrong in past for _, content, _ in wrong]
     import_readers()
     totals = Counter[str]()
 

@@ -80,11 +80,16 @@ def open_folder(path: Path) -> None:
     open_it(path.parent)
 
 
+def open_zarr(path: Path, part: str) -> None:
+    """Open the store that a file is a part of; which source reads it shows in the names of its files, which stay the same."""
+    open_it(path.parents[len(Path(part).parts) - 1], prefix="zarr:")
+
+
 def open_lance(path: Path) -> None:
     """Put a manifest into an otherwise valid data set, and open it."""
     name = [name for name in lance_files() if name.startswith("_versions")][-1]
     shutil.copyfile(path, path.parent / name)
-    open_it(path.parent)
+    open_it(path.parent, prefix="lance:")
 
 
 def open_workbook(path: Path, part: str) -> None:
@@ -421,15 +426,10 @@ def _formats() -> Iterator[tuple[str, Format]]:
     yield "mat-packed", Format("MATLAB", "x.mat", lambda: [matlab(do_compression=True)], open_it)
     yield "mat-4", Format("MATLAB", "x.mat", lambda: [matlab(format="4")], open_it)
     yield "hdf5", Format("HDF5", "x.h5", lambda: [hdf5(), hdf5(compression="gzip")], open_it)
-    yield (
-        "zarr",
-        Format("Zarr", "x.zarr/zarr.json", lambda: zarr_file("zarr.json"), open_folder, True, False, zarr_folder),
-    )
-    for name in ("zarr.json", "c/0/0"):
-        place = f"x.zarr/x/{name}"
-        seeds = lambda name=name: zarr_file(f"x/{name}")  # noqa: E731
-        use = lambda path, place=place: open_it(path.parents[len(Path(place).parts) - 2])  # noqa: E731
-        yield f"zarr-{name.partition('/')[0]}", Format("Zarr", place, seeds, use, name[0] == "z", False, zarr_folder)
+    for name, part in (("zarr", "zarr.json"), ("zarr-zarr.json", "x/zarr.json"), ("zarr-c", "x/c/0/0")):
+        seeds = lambda part=part: zarr_file(part)  # noqa: E731
+        use = lambda path, part=part: open_zarr(path, part)  # noqa: E731
+        yield name, Format("Zarr", f"x.zarr/{part}", seeds, use, part.endswith("json"), False, zarr_folder)
     if importlib.util.find_spec("openpyxl"):
         yield "xlsx", Format("workbooks", "x.xlsx", lambda: [workbook()], open_it)
         for name in ("worksheets/sheet1", "workbook", "styles"):
