@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aekit.errors import DEBUG, AekitError
+from aekit.errors import DEBUG, AekitError, first_line
 from aekit.evaluation.results import Result, Split
 from aekit.io.child_processes import Child, end_children, start_child
 from aekit.io.memory import free_memory
@@ -24,6 +25,8 @@ MIN_WORK = 50_000
 """Samples x evaluators from which a process saves more time than its imports take."""
 MAX_PROCESSES = 3
 """Most processes beside this one: the longest evaluator of eight takes a quarter of their time."""
+LEAST_LIMIT = 2**28
+"""Bytes that a result may have where memory is short; else it may have as many as are free."""
 PROCESS_BYTES = 2**30
 """Free memory for each process, beside twice the embeddings."""
 
@@ -75,9 +78,11 @@ class EvaluatorProcesses:
             has_features = self._features.get(id(child)) is features
             child.connection.send((plugin, None if has_features else features, values, split, settings))
             self._features[id(child)] = features
-            outcome, said = child.connection.recv()
-        except (EOFError, OSError):
-            self.say(f"a process of evaluators has ended, which run in this one instead: {child.end()}")
+            outcome, said = _read(child)
+        except (EOFError, OSError) as error:
+            ended = child.end()
+            reason = ended if isinstance(error, (EOFError, ConnectionError)) else first_line(error)
+            self.say(f"a process of evaluators has ended, which run in this one instead: {reason}")
             self.children.remove(child)
             return here(plugin, features, values, split, settings)
         self._free.put(child)
@@ -86,6 +91,23 @@ class EvaluatorProcesses:
         if isinstance(outcome, AekitError):
             raise outcome
         return outcome
+
+
+def _read(child: Child) -> tuple[Result | AekitError, list[tuple[str, type[Warning]]]]:
+    """Read the outcome of an evaluator, and its warnings.
+
+    Raises:
+        EOFError, OSError: the process has ended, or has sent something else.
+    """
+    content = child.connection.recv_bytes(max(free_memory(), LEAST_LIMIT))
+    try:
+        outcome, said = pickle.loads(content)  # noqa: S301  (of a process of our own, by a socket that nobody else has)
+        if isinstance(outcome, (Result, AekitError)) and all(issubclass(category, Warning) for _, category in said):
+            return outcome, said
+        problem = f"a {type(outcome).__name__}"
+    except Exception as error:
+        problem = first_line(error)
+    raise OSError(f"it has sent what is no result: {problem}")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aekit import errors
 from aekit.errors import AekitError, RecipeError, first_line
-from aekit.io.torchrun import started_by_torchrun
+from aekit.io.torchrun import MEETING, started_by_torchrun
 
 T = TypeVar("T")
 
@@ -144,8 +144,15 @@ def joined() -> Iterator[Ranks | None]:
         return
     import torch.distributed as dist
 
+    place: dict[str, Any] = {}
+    if file := os.environ.get(MEETING):
+        place = {
+            "init_method": f"file://{file}",
+            "rank": int(os.environ["RANK"]),
+            "world_size": int(os.environ["WORLD_SIZE"]),
+        }
     with _alive():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", **place)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     finally:

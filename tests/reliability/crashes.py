@@ -183,7 +183,7 @@ def commands(place: Path) -> dict[str, tuple[list[str], list[str]]]:
         "drift": ["drift", embeddings, str(place / "grown"), *out, "--permutations", "20", "-q"],
         "label-errors": ["label-errors", embeddings, *out, "-q"],
         "copy": ["copy", run_folder, out[1], "-q"],
-        "tune": ["tune", str(place / "blobs.npz"), *out, "--minutes", "0.15", *FAST_SEARCH, "-q"],
+        "tune": ["tune", str(place / "blobs.npz"), *out, "--minutes", "0.05", *FAST_SEARCH, "-q"],
     }
     return {
         "fit": (fit, fit + resume),

@@ -87,6 +87,14 @@ SUITES = {
         "every fifth. The same command goes on; in the end the rows, their order and their vectors must be those of a "
         "single process, none of them twice.",
     ),
+    "messages": Suite(
+        "Messages of worker processes",
+        "messages.py FOLDER 20",
+        "Workers of embedding, evaluators and the server say what they should not: random bytes, half a message, lengths that "
+        "are huge or negative, answers that are cut, changed, doubled or of other samples, objects that would run code where "
+        "they are unpickled; or they end. The worker is ended and another one does its work, or the command ends in one line; "
+        "what is written must be that of a single process, and nothing may be unpickled that embeds or serves.",
+    ),
     "faults": Suite(
         "Faults around a command",
         "faults.py all FOLDER all",
