@@ -96,8 +96,8 @@ class Embeddings:
         vectors: Any,
         *,
         ids: Sequence[str] | None = None,
-        labels: np.ndarray | None = None,
-        splits: np.ndarray | None = None,
+        labels: np.ndarray | Sequence[Any] | None = None,
+        splits: np.ndarray | Sequence[str] | None = None,
     ) -> Embeddings:
         """Wrap vectors (N, D) of another program, with an identity of their own: the sha256 of their kind, shape and bytes.
 
@@ -108,11 +108,15 @@ class Embeddings:
             splits: (N,) of str or None.
 
         Raises:
-            DataError: the shape is not (N, D), or values are not finite.
+            DataError: the shape is not (N, D), values are not finite, or there are not N ids, labels or splits.
         """
         vectors = finite_vectors(vectors)
         digest = hash_vectors(vectors, PRECOMPUTED)
         ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
+        labels, splits = (None if values is None else np.asarray(values) for values in (labels, splits))
+        for what, values in {"ids": ids, "labels": labels, "splits": splits}.items():
+            if values is not None and len(values) != len(vectors):
+                raise DataError(f"{len(values)} {what} for {len(vectors)} vectors: expected as many")
         manifest = {"kind": PRECOMPUTED, "digest": digest, "dim": vectors.shape[1], "count": len(vectors)}
         return cls(manifest | {"origin": None}, rows=Rows(ids, vectors, labels, splits, ids))
 

@@ -180,7 +180,7 @@ class Condition:
         if pa.types.is_integer(kind):
             known = pa.array([value for value in values if _fits(value, kind)], kind)
         elif _is_number(kind):
-            known, column = pa.array(values, pa.float64()), column.cast(pa.float64(), safe=False)
+            known, column = pa.array(map(float, values), pa.float64()), column.cast(pa.float64(), safe=False)
         else:
             known = pa.array(values).cast(kind, safe=False)
         # A missing value is in no list, and outside of none.

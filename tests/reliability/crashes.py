@@ -34,7 +34,7 @@ from figures import Figure, record
 from safetensors.torch import load_file
 
 import aekit
-from aekit.cli import main
+from aekit.cli import demo, main
 from aekit.encoder import parquet_store
 from aekit.workflows.tuning import _budget
 
@@ -81,7 +81,7 @@ def begin(
         with log.open("w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        parquet_store.PART_BYTES = PART_BYTES
+        parquet_store.PART_BYTES, demo.EPOCHS = PART_BYTES, 1
         _budget.now = clock_of_this_process()
         sys.argv = ["aekit", *arguments]
         sys.addaudithook(watch)

@@ -30,7 +30,7 @@ from figures import Figure, record
 
 import aekit
 from aekit.encoder.engines import _processes as embedding
-from aekit.encoder.engines._units import Result, encode_positions
+from aekit.encoder.engines._units import Result, decode_positions, encode_positions
 from aekit.encoder.engines._worker import Worker
 from aekit.errors import AekitError
 from aekit.evaluation import _processes as evaluating
@@ -64,11 +64,13 @@ class Tongue:
         connection: to the process that has started it.
         random: draws.
         trap: file that must not come into being.
+        unit: positions of the samples of its answer.
     """
 
     connection: Connection
     random: random.Random
     trap: Path
+    unit: np.ndarray
 
     def raw(self, content: bytes) -> None:
         """Write bytes that need not be a message."""
@@ -137,9 +139,7 @@ def changed(change: Callable[[Result, Tongue], Result]) -> Callable[[Tongue, byt
     """Return what sends another result than it was to send."""
 
     def say(tongue: Tongue, answer: bytes) -> None:
-        whole = np.arange(SAMPLES)
-        with patch.object(Result, "_answers", lambda *_: True):
-            result = Result.from_bytes(answer, whole)
+        result = Result.from_bytes(answer, tongue.unit)
         tongue.connection.send_bytes(change(result, tongue).to_bytes())
 
     return say
@@ -203,13 +203,14 @@ def hostile_worker(say: Callable[[Tongue, bytes], None], draws: random.Random, t
     """Return a worker that embeds, and says something else now and then; a share of them before they are ready."""
 
     def work(connection: Connection) -> None:
-        tongue = Tongue(connection, draws, trap)
+        tongue = Tongue(connection, draws, trap, np.arange(BATCH))
         worker = Worker(connection.recv_bytes())
         if draws.random() < often / 4:
-            say(tongue, worker.work(encode_positions(np.arange(BATCH))))
+            say(tongue, worker.work(encode_positions(tongue.unit)))
         connection.send_bytes(b"ready")
         while True:
-            answer = worker.work(connection.recv_bytes())
+            unit = connection.recv_bytes()
+            answer, tongue.unit = worker.work(unit), decode_positions(unit)
             if draws.random() < often:
                 say(tongue, answer)
             else:
@@ -259,7 +260,10 @@ def evaluate_trial(place: Path, kind: str, seed: int) -> str:
 
     def work(connection: Connection) -> None:
         connection.recv_bytes()
-        say(Tongue(connection, draws, place / "trap"), pickle.dumps((Outcome({"there": Metric(1.0)}), [])))
+        say(
+            Tongue(connection, draws, place / "trap", np.arange(BATCH)),
+            pickle.dumps((Outcome({"there": Metric(1.0)}), [])),
+        )
         connection.recv_bytes()
 
     processes = evaluating.EvaluatorProcesses([child_of(work)()], lines.append)
@@ -284,7 +288,7 @@ def serve_trial(place: Path, kind: str, seed: int) -> str:
 
     def work(connection: Connection) -> None:
         connection.recv_bytes()
-        ANY[kind](Tongue(connection, draws, place / "trap"), b"an error of two\nlines \x1b[31m")
+        ANY[kind](Tongue(connection, draws, place / "trap", np.arange(BATCH)), b"an error of two\nlines \x1b[31m")
         connection.recv_bytes()
 
     catalog = Catalog(aekit.open_index(place / "index"))
