@@ -60,9 +60,9 @@ LATE = (
 """Modules that readers import late: a worker that need not has more time for files."""
 BATCH = 5000
 """Files that a worker is given; then a new one begins, so that what they leave in memory does not add up."""
-SECONDS, PATIENCE, MEMORY = 10, 60, 3 << 30
-"""Seconds of work that a file may take, seconds in all, as machines are busy, and memory that a worker may take in addition to
-what it starts with."""
+SECONDS, PATIENCE, POLL, MEMORY = 10, 60, 0.02, 3 << 30
+"""Seconds of work that a file may take, seconds in all, as machines are busy, seconds between two looks at a worker, and memory
+that it may take in addition to what it starts with."""
 WORDS = [
     *(b"nan", b"inf", b"-inf", b"1e400", b"9" * 400, b"-0", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\r"),
     *(b",", b";", b"\t", b'"', b"'", b":", b"?", b"@data\n", b"@classLabel true\n", b"#", b"=", b"[", b"]", b"{", b"}"),
@@ -270,6 +270,7 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0, p
     done, stop = first - len(past), first + inputs
     while done < stop and (done < first or time.monotonic() < end):
         result.unlink(missing_ok=True)
+        shared[:8] = struct.pack("<q", done)
         worker = os.fork()
         if not worker:
             part = Outcomes()
@@ -293,19 +294,23 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0, p
 
 
 def _wait(worker: int, shared: mmap.mmap) -> int | str:
-    """Wait for a worker; end it where it makes no progress, for which Python's own signal cannot stop code in C."""
-    last, since = b"", time.monotonic()
+    """Wait for a worker; end it where it makes no progress, for which Python's own signal cannot stop code in C.
+
+    Seconds are counted while this process runs, so that a machine that runs others makes no hang.
+    """
+    last, waited = b"", 0.0
     while True:
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
         if shared[:8] != last:
-            last, since = shared[:8], time.monotonic()
-        if time.monotonic() - since > PATIENCE:  # it waits, or Python has no turn
+            last, waited = shared[:8], 0.0
+        if waited > PATIENCE:  # it waits, or Python has no turn
             os.kill(worker, signal.SIGKILL)
             os.waitpid(worker, 0)
             return "hang"
-        time.sleep(0.02)
+        time.sleep(POLL)
+        waited += POLL
 
 
 def guided(name: str, inputs: int, seconds: float, folder: Path, first: int, past: Sequence[bytes]) -> Outcomes:
