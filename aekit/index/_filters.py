@@ -30,7 +30,7 @@ COMPARED_NAMES = 10_000
 
 _TOKEN = re.compile(
     r"""(?P<text>"(?:[^"]|"")*"|'(?:[^']|'')*')
-      | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w))
+      | (?P<number>(?>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?!\w))
       | (?P<column>`[^`]+`)
       | (?P<word>[^\W\d]\w*)
       | (?P<sign><=|>=|<>|!=|==|[=<>(),])
@@ -180,7 +180,8 @@ class Condition:
         if pa.types.is_integer(kind):
             known = pa.array([value for value in values if _fits(value, kind)], kind)
         elif _is_number(kind):
-            known, column = pa.array(map(float, values), pa.float64()), column.cast(pa.float64(), safe=False)
+            known = pa.array([float(value) + 0.0 for value in values], pa.float64())
+            column = pc.add(column.cast(pa.float64(), safe=False), 0.0)  # -0.0 is 0.0, as in other comparisons
         else:
             known = pa.array(values).cast(kind, safe=False)
         # A missing value is in no list, and outside of none.

@@ -216,6 +216,7 @@ FIXED = [
     *("", " " * 20_000, "x" * 20_001, "(" * 20_000, "label = " * 2000, "label = 'a' or " * 1200 + "label = 'b'"),
     *("label in (" + ",".join(["'a'"] * 4900) + ")", "label like '" + "%a" * 9000 + "'", "whole = " + "9" * 19_000),
     *("label = '" + "A" * 19_000 + "'", "label like '(a+)+$'", "`" + "a" * 15_000 + "` = 1", "label " + "a" * 15_000),
+    "whole = " + "9" * 19_000 + "x",
     *("__import__('os').system('touch trap')", "label = 'x'; drop table vectors", 'label = "\'; --"', "1=1 or 1=1"),
 ]
 

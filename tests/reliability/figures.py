@@ -95,6 +95,15 @@ SUITES = {
         "they are unpickled; or they end. The worker is ended and another one does its work, or the command ends in one line; "
         "what is written must be that of a single process, and nothing may be unpickled that embeds or serves.",
     ),
+    "conditions": Suite(
+        "Conditions of searches",
+        "conditions.py FOLDER 20000",
+        "Random conditions of `--where` must select the rows that SQLite selects, on tables with missing values, bounds of types "
+        "and text that looks like code. Then conditions are changed, nested, lengthened and cut, with quotes, SQL, control "
+        "characters and bytes that are not UTF-8: each selects rows, or is refused in one line, within seconds. Indexes of "
+        "FAISS, pgvector and LanceDB, `aekit search` and `aekit serve` search under some of them, and must return what comparing "
+        "all vectors that satisfy the condition returns; databases receive the numbers of rows, never the condition.",
+    ),
     "faults": Suite(
         "Faults around a command",
         "faults.py all FOLDER all",
