@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -101,7 +101,9 @@ def _read(child: Child) -> tuple[Result | AekitError, list[tuple[str, type[Warni
     """
     content = child.connection.recv_bytes(max(free_memory(), LEAST_LIMIT))
     try:
-        outcome, said = pickle.loads(content)  # noqa: S301  (of a process of our own, by a socket that nobody else has)
+        outcome, said = ForkingPickler.loads(
+            content
+        )  # as `Connection.recv` does (of a process of our own, by a socket that nobody else has)
         if isinstance(outcome, (Result, AekitError)) and all(issubclass(category, Warning) for _, category in said):
             return outcome, said
         problem = f"a {type(outcome).__name__}"
