@@ -61,10 +61,12 @@ class DetectorManifest(TensorsManifest):
     encoder: Sha256
     scores: Annotated[list[Score | Literal["combined"]], Field(min_length=2)]
     weights: Annotated[dict[Score, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    patches: bool
+    """Whether a memory of patches is beside it, which must then be there."""
 
 
 FORMAT = TensorsFormat(
-    "detector", 3, DetectorManifest, "detector.json", "detector.safetensors", "fit it again with aekit anomalies"
+    "detector", 4, DetectorManifest, "detector.json", "detector.safetensors", "fit it again with aekit anomalies"
 )
 
 
@@ -94,12 +96,14 @@ class Detector:
         names: names of the scores.
         tensors: name -> fitted tensor.
         weights: name -> weight of its surprisal in ``combined``.
+        has_patches: whether a memory of patches was saved with it.
     """
 
     digest: str
     names: list[str]
     tensors: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    has_patches: bool = False
 
     @classmethod
     def fit(
@@ -206,10 +210,11 @@ class Detector:
         """
         check_same_encoder(encoder.digest, self.digest, what="the run", maker=f"{owner} was fitted to embeddings")
 
-    def save(self, folder: Path) -> None:
-        """Write ``detector.json`` and ``detector.safetensors`` into an existing folder."""
+    def save(self, folder: Path, *, patches: bool = False) -> None:
+        """Write ``detector.json`` and ``detector.safetensors`` into an existing folder, beside a memory of patches or not."""
         save_file({name: tensor.contiguous() for name, tensor in self.tensors.items()}, folder / FORMAT.tensors)
-        FORMAT.write(folder, {"encoder": self.digest, "scores": self.names, "weights": self.weights})
+        record = {"encoder": self.digest, "scores": self.names, "weights": self.weights, "patches": patches}
+        FORMAT.write(folder, record)
 
     @classmethod
     def load(cls, folder: str | Path, encoder: Encoder) -> Detector:
@@ -224,6 +229,7 @@ class Detector:
             raise DataError(f"{folder}: no detector here; expected a folder that aekit anomalies wrote")
         description = FORMAT.read(path.parent)
         detector = cls(description["encoder"], description["scores"], weights=description["weights"])
+        detector.has_patches = description["patches"]
         detector.check(encoder, f"the detector in {folder}")
         with explain_read_errors(path.with_name(FORMAT.tensors), FORMAT.remedy):
             detector.tensors = load_file(path.with_name(FORMAT.tensors))

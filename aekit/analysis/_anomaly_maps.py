@@ -124,17 +124,17 @@ class HeatMapper:
 
     @classmethod
     def load(cls, folder: Path | None, encoder: Encoder, autoencoder: Autoencoder | None) -> HeatMapper:
-        """Load the memory of an earlier run, without baselines; without a folder, only reconstructions give maps.
+        """Load the memory of an earlier run, without baselines; without a folder that has one, only reconstructions give maps.
 
         Raises:
             IdentityError: the memory belongs to another encoder, or is damaged.
         """
-        loaded = None if folder is None else PatchMemory.load(folder, encoder)
-        if loaded is None:
+        if folder is None:
             mapper = cls(encoder, autoencoder, {}, None, {})
             mapper.notes.append("no heat maps of patches: the detector was saved without a memory of patches")
             return mapper
-        return cls(encoder, autoencoder, {PATCHES: loaded[0]}, None, loaded[1])
+        memory, levels = PatchMemory.load(folder, encoder)
+        return cls(encoder, autoencoder, {PATCHES: memory}, None, levels)
 
     @property
     def names(self) -> list[str]:

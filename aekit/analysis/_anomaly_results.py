@@ -116,12 +116,13 @@ class Anomalies:
         if self.skipped:
             write_text(folder / "skipped.csv", skipped_csv(self.skipped))
         self.image.save(folder / "image.png")
-        self.detector.save(folder)
+        memory = None if self.heatmaps is None else self.heatmaps.memory
+        self.detector.save(folder, patches=memory is not None)
         if self.heatmaps is not None:
             self.heatmaps.save(folder / "heatmaps")
-            if self.heatmaps.memory is not None:
+            if memory is not None:
                 levels = {name: scale.level for name, scale in self.heatmaps.scales.items() if scale.level is not None}
-                self.heatmaps.memory.save(folder, self.digest, levels)
+                memory.save(folder, self.digest, levels)
             conclusion = self.text(0).splitlines()[0]
             combined = self.scores["combined"][: len(self.heatmaps.ids)].tolist()
             write_text(folder / "report.html", anomalies_page(conclusion, self.notes, combined, self.heatmaps))

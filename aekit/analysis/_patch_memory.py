@@ -120,14 +120,12 @@ class PatchMemory:
         FORMAT.write(folder, {"encoder": digest, "levels": levels})
 
     @classmethod
-    def load(cls, folder: Path, encoder: Encoder) -> tuple[PatchMemory, dict[str, float]] | None:
-        """Load the memory that `save` wrote, and the levels; None if there is none.
+    def load(cls, folder: Path, encoder: Encoder) -> tuple[PatchMemory, dict[str, float]]:
+        """Load the memory that `save` wrote, and the levels.
 
         Raises:
-            IdentityError: it belongs to another encoder, or is damaged.
+            IdentityError: it is missing or damaged, or belongs to another encoder.
         """
-        if not (folder / FORMAT.manifest).is_file():
-            return None
         record = FORMAT.read(folder)
         check_same_encoder(encoder.digest, record["encoder"], what="the run", maker="the patch memory was fitted")
         with explain_read_errors(folder / FORMAT.tensors, FORMAT.remedy):

@@ -128,7 +128,9 @@ def find_anomalies(
             if baselines:
                 notes.append("no baselines: the detector was fitted in an earlier run")
             if needs_mapper:
-                folder_of_detector = None if isinstance(detector, Detector) else local_path(detector)
+                folder_of_detector = (
+                    None if isinstance(detector, Detector) or not fitted.has_patches else local_path(detector)
+                )
                 mapper = HeatMapper.load(folder_of_detector, encoder, autoencoder)
         else:
             samples, held_out = _normal_samples(run, encoder, reference, options, progress), None

@@ -16,7 +16,7 @@ from aekit.io.shell import command_line
 from aekit.progress import Progress
 
 DATA = "sklearn:digits"
-QUERIES = 6
+QUERIES, EPOCHS = 6, 100
 
 
 @click.command()
@@ -39,7 +39,7 @@ def demo(out: str, as_json: bool, progress: Progress) -> None:
             DATA,
             variants=["denoising"],
             dim=32,
-            epochs=100,
+            epochs=EPOCHS,
             overrides={"objective.denoising.noise": "gaussian", "objective.denoising.level": 0.3},
             out=part / "run",
             progress=progress,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from aekit.encoder.inference import Precision
+from aekit.errors import DataError
 
 OWN_COLUMNS = ("id", "vector", "label", "split", "hash")
 """Columns of a part beside its metadata, in their order."""
@@ -79,6 +80,17 @@ def metadata_of(table: pa.Table) -> pa.Table | None:
     """Return the further columns of a part; None if there are none."""
     names = [name for name in table.column_names if name not in OWN_COLUMNS]
     return table.select(names).replace_schema_metadata() if names else None
+
+
+def check_counts(count: int, **columns: Sized | None) -> None:
+    """Check that columns, by name, have as many entries as there are vectors.
+
+    Raises:
+        DataError: one has not.
+    """
+    for name, values in columns.items():
+        if values is not None and len(values) != count:
+            raise DataError(f"{len(values)} {name} for {count} vectors: expected as many")
 
 
 def concatenate_rows(parts: list[Rows], dim: int) -> Rows:

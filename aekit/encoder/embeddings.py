@@ -21,7 +21,16 @@ from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
 from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
-from aekit.encoder.embedded_rows import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
+from aekit.encoder.embedded_rows import (
+    Rows,
+    as_columns,
+    check_counts,
+    concatenate_rows,
+    from_table,
+    preview,
+    select_rows,
+    to_table,
+)
 from aekit.encoder.identity import check_same_maker, read_description
 from aekit.encoder.inference import Precision
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
@@ -98,8 +107,8 @@ class Embeddings:
         vectors: Any,
         *,
         ids: Sequence[str] | None = None,
-        labels: np.ndarray | None = None,
-        splits: np.ndarray | None = None,
+        labels: np.ndarray | Sequence[Any] | None = None,
+        splits: np.ndarray | Sequence[str] | None = None,
         metadata: Any = None,
     ) -> Embeddings:
         """Wrap vectors (N, D) of another program, with an identity of their own: the sha256 of their kind, shape and bytes.
@@ -112,14 +121,17 @@ class Embeddings:
             metadata: table of N rows with further columns, of pandas, polars or pyarrow, or None.
 
         Raises:
-            DataError: the shape is not (N, D), values are not finite, or columns of the metadata cannot be kept.
+            DataError: vectors that are not finite or not (N, D); not N ids, labels or splits; metadata that cannot be kept.
         """
         vectors = finite_vectors(vectors)
-        digest = hash_vectors(vectors, PRECOMPUTED)
         ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
-        manifest = {"kind": PRECOMPUTED, "digest": digest, "dim": vectors.shape[1], "count": len(vectors)}
+        labels, splits = (None if values is None else np.asarray(values) for values in (labels, splits))
+        check_counts(len(vectors), ids=ids, labels=labels, splits=splits)
+        manifest = {"kind": PRECOMPUTED, "digest": hash_vectors(vectors, PRECOMPUTED), "dim": vectors.shape[1]}
         kept = checked_metadata(metadata, len(vectors))
-        return cls(manifest | {"origin": None}, rows=Rows(ids, vectors, labels, splits, ids, kept))
+        return cls(
+            manifest | {"count": len(vectors), "origin": None}, rows=Rows(ids, vectors, labels, splits, ids, kept)
+        )
 
     @classmethod
     def from_source(cls, source: Source, progress: Progress = SILENT) -> Embeddings:

@@ -6,13 +6,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 import torch
 
-from aekit.errors import DEBUG, AekitError
+from aekit.errors import DEBUG, AekitError, first_line
 from aekit.evaluation.results import Result, Split
 from aekit.io.child_processes import Child, end_children, start_child
 from aekit.io.memory import free_memory
@@ -24,6 +25,8 @@ MIN_WORK = 20_000
 """Samples x evaluators x subjects from which a process saves more time than its imports take."""
 MAX_PROCESSES = 3
 """Most processes beside this one: the longest evaluator of eight takes a quarter of their time."""
+LEAST_LIMIT = 2**28
+"""Bytes that a result may have where memory is short; else it may have as many as are free."""
 PROCESS_BYTES = 2**30
 """Free memory for each process, beside twice the embeddings."""
 
@@ -75,11 +78,13 @@ class EvaluatorProcesses:
             has_features = self._features.get(id(child)) is features
             child.connection.send((plugin, None if has_features else features, values, split, settings))
             self._features[id(child)] = features
-            outcome, said = child.connection.recv()
-        except (EOFError, OSError):
+            outcome, said = _read(child)
+        except (EOFError, OSError) as error:
             if self.ended:
                 raise AekitError("the evaluation has ended") from None
-            self.say(f"a process of evaluators has ended, which run in this one instead: {child.end()}")
+            ended = child.end()
+            reason = ended if isinstance(error, (EOFError, ConnectionError)) else first_line(error)
+            self.say(f"a process of evaluators has ended, which run in this one instead: {reason}")
             self.children.remove(child)
             return here(plugin, features, values, split, settings)
         self._free.put(child)
@@ -88,6 +93,24 @@ class EvaluatorProcesses:
         if isinstance(outcome, AekitError):
             raise outcome
         return outcome
+
+
+def _read(child: Child) -> tuple[Result | AekitError, list[tuple[str, type[Warning]]]]:
+    """Read the outcome of an evaluator, and its warnings.
+
+    Raises:
+        EOFError, OSError: the process has ended, or has sent something else.
+    """
+    content = child.connection.recv_bytes(max(free_memory(), LEAST_LIMIT))
+    try:
+        # As `Connection.recv` does: it comes from a process of our own, by a socket that nobody else has.
+        outcome, said = ForkingPickler.loads(content)
+        if isinstance(outcome, (Result, AekitError)) and all(issubclass(category, Warning) for _, category in said):
+            return outcome, said
+        problem = f"a {type(outcome).__name__}"
+    except Exception as error:
+        problem = first_line(error)
+    raise OSError(f"it has sent what is no result: {problem}")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aekit.errors import DataError, closest_name, first_line
+from aekit.errors import SHOWN, DataError, closest_name, first_line, printable
 
 LONGEST, DEEPEST = 20_000, 50
 """Most characters of a condition, and most levels of its parentheses."""
@@ -30,7 +30,7 @@ COMPARED_NAMES = 10_000
 
 _TOKEN = re.compile(
     r"""(?P<text>"(?:[^"]|"")*"|'(?:[^']|'')*')
-      | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?!\w))
+      | (?P<number>(?>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?!\w))
       | (?P<column>`[^`]+`)
       | (?P<word>[^\W\d]\w*)
       | (?P<sign><=|>=|<>|!=|==|[=<>(),])
@@ -73,13 +73,15 @@ class Condition:
         self.text, self._table = text, table.select([name for name in table.column_names if name != "hash"])
         if len(text) > LONGEST:
             raise DataError(f"where: {len(text):,} characters: expected at most {LONGEST:,}")
+        if (broken := next((i for i, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), None)) is not None:
+            raise self._error(broken, "expected text, not bytes that are not UTF-8")
         self._tokens, self._next, self._depth = self._split(), 0, 0
         self._names: list[tuple[str, str]] = []
         self.columns: list[str] = []
         try:
             mask = self._any_of()
         except pa.ArrowException as error:
-            raise DataError(f"where {text!r}: {first_line(error)}") from None
+            raise DataError(f"where {text!r:.200}: {first_line(error)}") from None
         if self._peek().kind != "end":
             raise self._unexpected("'and', 'or' or the end")
         self.mask: np.ndarray = mask.fill_null(False).to_numpy()
@@ -144,7 +146,7 @@ class Condition:
         self._next += 1
         name = token.text.strip("`")
         if name not in self._table.column_names:
-            raise self._error(token.place, f"no column {name!r}{closest_name(name, self._table.column_names)}")
+            raise self._error(token.place, f"no column {name!r:.100}{closest_name(name, self._table.column_names)}")
         self.columns += [name] if name not in self.columns else []
         column = self._column(name)
         if self._skip("is"):
@@ -165,9 +167,7 @@ class Condition:
             value = self._value(name, column)
             if _COMPARISONS[sign] is pc.equal and isinstance(value, str):
                 self._names.append((name, value))
-            if isinstance(value, float) and pa.types.is_integer(column.type):
-                column = column.cast(pa.float64(), safe=False)
-            return _COMPARISONS[sign](column, _scalar(value, column.type))
+            return _compare(column, sign, value)
         else:
             raise self._unexpected("'in' or 'like'" if negated else "=, !=, <, <=, >, >=, 'in', 'like' or 'is null'")
         return pc.invert(mask) if negated else mask
@@ -179,11 +179,14 @@ class Condition:
             values.append(self._value(name, column))
         self._expect(")")
         self._names += [(name, value) for value in values if isinstance(value, str)]
-        known, kind = pa.array(values), column.type
-        if _is_number(kind):
-            kind = pa.int64() if pa.types.is_integer(kind) and pa.types.is_integer(known.type) else pa.float64()
-            column = column.cast(kind, safe=False)  # large integers are rounded
-        known = known.cast(kind, safe=False)
+        kind = column.type
+        if pa.types.is_integer(kind):
+            known = pa.array([value for value in values if _fits(value, kind)], kind)
+        elif _is_number(kind):
+            known = pa.array([float(value) + 0.0 for value in values], pa.float64())
+            column = pc.add(column.cast(pa.float64(), safe=False), 0.0)  # -0.0 is 0.0, as in other comparisons
+        else:
+            known = pa.array(values).cast(kind, safe=False)
         # A missing value is in no list, and outside of none.
         return pc.if_else(pc.is_valid(column), pc.is_in(column, known), pa.scalar(None, pa.bool_()))
 
@@ -195,12 +198,14 @@ class Condition:
         if token.kind == "text":
             value = token.text[1:-1].replace(token.text[0] * 2, token.text[0])
         elif token.kind == "number":
-            whole = re.fullmatch(r"([-+]?\d{1,18})(\.0*)?", token.text)
+            whole = re.fullmatch(r"([-+]?\d{1,40})(\.0*)?", token.text)
             value = int(whole[1]) if whole else float(token.text)
+            value = int(value) if isinstance(value, float) and value.is_integer() else value
         elif token.text in ("true", "false"):
             value = token.text == "true"
         elif token.kind == "word":
-            raise self._error(token.place, f'{token.text} is not in quotes: expected "{token.text}"')
+            shown = printable(token.text, SHOWN // 4)
+            raise self._error(token.place, f'{shown} is not in quotes: expected "{shown}"')
         else:
             self._next -= 1
             raise self._unexpected("a value: text in quotes, or a number")
@@ -209,7 +214,7 @@ class Condition:
             raise self._error(token.place, f"{name} holds {column.type}, which no condition compares")
         takes_text = not (_is_number(column.type) or pa.types.is_boolean(column.type))
         if isinstance(value, str) != takes_text or isinstance(value, bool) != pa.types.is_boolean(column.type):
-            raise self._error(token.place, f"{name} holds {expected}, not {token.text}")
+            raise self._error(token.place, f"{name} holds {expected}, not {printable(token.text, SHOWN // 4)}")
         return value
 
     def _column(self, name: str) -> pa.ChunkedArray:
@@ -217,6 +222,8 @@ class Condition:
         column = self._table[name]
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if pa.types.is_float16(column.type):
+            column = column.cast(pa.float32())
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
         return column
@@ -237,10 +244,10 @@ class Condition:
 
     def _unexpected(self, expected: str) -> DataError:
         token = self._peek()
-        return self._error(token.place, f"expected {expected}, not {token.text if token.text else 'the end'}")
+        return self._error(token.place, f"expected {expected}, not {printable(token.text, SHOWN // 4) or 'the end'}")
 
     def _error(self, place: int, problem: str) -> DataError:
-        return DataError(f"where {self.text!r:.300}, character {place + 1}: {problem}")
+        return DataError(f"where {self.text!r:.200}, character {place + 1}: {problem}")
 
 
 def check_mask(mask: Any, count: int) -> np.ndarray:
@@ -275,5 +282,22 @@ def _expected(kind: pa.DataType) -> str:
     return next((text for applies, text in descriptions if applies), "")
 
 
-def _scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
-    return pa.scalar(value).cast(kind) if isinstance(value, str) else pa.scalar(value)
+def _fits(value: float, kind: pa.DataType) -> bool:
+    """Return whether a number is one of an integer type."""
+    bits = kind.bit_width
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if pa.types.is_signed_integer(kind) else (0, 2**bits)
+    return isinstance(value, int) and low <= value < high
+
+
+def _compare(column: pa.ChunkedArray, sign: str, value: Any) -> pa.ChunkedArray:
+    """Compare a column with a value, exactly where both are integers."""
+    kind = column.type
+    if isinstance(value, str):
+        value = pa.scalar(value).cast(kind)
+    elif pa.types.is_integer(kind) and _fits(value, kind):
+        value = pa.scalar(value, kind)
+    elif pa.types.is_integer(kind) and isinstance(value, int):  # all values of the type are on one side of it
+        column, value = pc.if_else(pc.is_valid(column), pa.scalar(0.0), pa.scalar(None, pa.float64())), float(value)
+    elif _is_number(kind):
+        column, value = column.cast(pa.float64(), safe=False), float(value)
+    return _COMPARISONS[sign](column, value)

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
@@ -116,6 +117,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
         for leftover in (*folder.glob("*.part"), *folder.glob(".?*.lock")):
             if leftover.is_file():
                 leftover.unlink()
+        for leftover in folder.glob("*/*.part"):  # of artifacts in it, which other processes may be writing
+            _remove_if_abandoned(leftover)
         yield
 
 
@@ -191,16 +194,25 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files whose process has ended. On another machine it may run, but then it has written to them lately."""
     for leftover in path.parent.glob(f"{escape(path.name)}.*.part"):
-        process = leftover.name.removeprefix(f"{path.name}.").split(".")[0]
-        with contextlib.suppress(FileNotFoundError):  # another process removes it
-            if (
-                process.isdecimal()
-                and leftover.stat().st_mtime < time.time() - LEFTOVER_SECONDS
-                and not _runs(int(process))
-            ):
-                leftover.unlink()
+        _remove_if_abandoned(leftover)
+
+
+_LEFTOVER = re.compile(r"\.(\d+)\.part(?:\.permissions\.part)?$")
+"""End of the name of a temporary file, with the process that made it."""
+
+
+def _remove_if_abandoned(leftover: Path) -> None:
+    """Remove a temporary file whose process has ended. On another machine it may run, but then it has written to it lately."""
+    match = _LEFTOVER.search(leftover.name)
+    with contextlib.suppress(FileNotFoundError):  # another process removes it
+        if (
+            match
+            and leftover.is_file()
+            and leftover.stat().st_mtime < time.time() - LEFTOVER_SECONDS
+            and not _runs(int(match[1]))
+        ):
+            leftover.unlink()
 
 
 def _runs(process: int) -> bool:

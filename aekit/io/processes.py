@@ -16,7 +16,7 @@ from torch import Tensor
 from aekit import errors
 from aekit.errors import AekitError, RecipeError, first_line
 from aekit.io._rendezvous import meet
-from aekit.io.torchrun import started_by_torchrun
+from aekit.io.torchrun import MEETING, started_by_torchrun
 
 T = TypeVar("T")
 WAIT_SECONDS = 1800.0
@@ -149,10 +149,14 @@ def joined() -> Iterator[Ranks | None]:
     import torch.distributed as dist
 
     with _alive():
-        store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(seconds=WAIT_SECONDS)))
-        store_of_start = dist.PrefixStore(meet(store, rank, size, WAIT_SECONDS), store)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, store=store_of_start, rank=rank, world_size=size)
+        if file := os.environ.get(MEETING):
+            rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            dist.init_process_group(backend, init_method=f"file://{file}", rank=rank, world_size=size)
+        else:
+            store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(seconds=WAIT_SECONDS)))
+            store_of_start = dist.PrefixStore(meet(store, rank, size, WAIT_SECONDS), store)
+            dist.init_process_group(backend, store=store_of_start, rank=rank, world_size=size)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     finally:

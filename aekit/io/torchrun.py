@@ -8,6 +8,8 @@ import time
 
 STARTED_HERE = "AEKIT_PROCESSES"
 """Variable that tells processes that the one that has started them prints their results and errors."""
+MEETING = "AEKIT_MEETING"
+"""Variable with the file by which processes of one machine find each other: torch would listen on all networks for that."""
 
 
 def started_by_torchrun() -> bool:

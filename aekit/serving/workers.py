@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, first_line, printable
 from aekit.io.atomic import write_json
 from aekit.io.child_processes import Child, end_children, start_child
 from aekit.io.threads import usable_cores
@@ -26,6 +26,8 @@ from aekit.serving.server import GRACE_SECONDS, MAX_CONNECTIONS, access, announc
 
 WORKER = "aekit.serving.worker"
 """Module that a worker runs."""
+LONGEST_MESSAGE = 2**16
+"""Most bytes of what a worker says: that it is ready, or an error."""
 FAILED_STARTS = 3
 """Workers that may end in a row before they are ready."""
 
@@ -101,15 +103,18 @@ class _Supervisor:
 
     def _receive(self, worker: _Worker) -> None:
         try:
-            message = worker.child.connection.recv_bytes()
-        except (EOFError, OSError):
+            message = worker.child.connection.recv_bytes(LONGEST_MESSAGE)
+        except (EOFError, ConnectionError):
             self._remove(worker, worker.child.end())
+        except OSError as error:
+            worker.child.end()
+            self._remove(worker, f"it has sent what is no message: {first_line(error)}")
         else:
             if message == b"ready":
                 worker.ready, self._failed_starts = True, 0
             else:  # the index cannot be opened, perhaps because it is being replaced just now
                 worker.child.end()
-                self._remove(worker, message.decode())
+                self._remove(worker, printable(message.decode("utf-8", "replace")))
         ready = sum(other.ready for other in self._workers)
         write_json(self._folder / "health.json", {"workers": ready})
         if ready == self._count and not self._announced:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -20,7 +21,7 @@ from aekit.encoder.loading import load
 from aekit.errors import INTERRUPTED, RecipeError, TrainingError
 from aekit.io.atomic import write_text
 from aekit.io.threads import limited_threads, usable_cores
-from aekit.io.torchrun import STARTED_HERE, started_by_torchrun
+from aekit.io.torchrun import MEETING, STARTED_HERE, started_by_torchrun
 from aekit.progress import Progress
 from aekit.training.phases import Interrupted
 from aekit.training.recipe import Recipe
@@ -81,6 +82,9 @@ def _check(processes: int, recipe: Recipe, data: Any, out: str | Path | None) ->
 def _launch(processes: int, arguments: list[str], place: Path) -> None:
     """Run Python with these arguments in several processes, and wait for them.
 
+    They find each other by files in `place`, and talk on the loopback interface: torchrun's own way is a port on all networks,
+    from which it reads pickled objects.
+
     Raises:
         TrainingError: one of them has failed.
         Interrupted: Ctrl-C.
@@ -95,14 +99,18 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
         nproc_per_node=processes,
         run_id=uuid.uuid4().hex,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_endpoint=str(place / "agents"),
+        rdzv_configs={"store_type": "file"},
         local_addr="localhost",
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=str(place)),
     )
     threads = limited_threads(max(1, usable_cores() // processes))
     set_lower = {name: os.environ[name] for name in threads if _lower(os.environ.get(name, ""), threads[name])}
-    with _environment(threads | set_lower | {STARTED_HERE: "1"}), _own_signals():
+    alone = {MEETING: str(place / "workers"), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        alone["GLOO_SOCKET_IFNAME"] = _loopback()
+    with _environment(threads | set_lower | alone | {STARTED_HERE: "1"}), _own_signals():
         try:
             elastic_launch(config, sys.executable)(*arguments)
         except SignalException:
@@ -111,6 +119,11 @@ def _launch(processes: int, arguments: list[str], place: Path) -> None:
             first = error.get_first_failure()[1]
             message = _told(place) or f"process {first.local_rank} ended with code {first.exitcode}"
             raise (Interrupted if first.exitcode == INTERRUPTED else TrainingError)(message) from None
+
+
+def _loopback() -> str:
+    """Return the name of the loopback interface: the first one, on Linux as on macOS."""
+    return socket.if_indextoname(1)
 
 
 def _lower(count: str, than: str) -> bool:

@@ -178,7 +178,7 @@ def test_detectors_of_other_formats_are_refused(run: Path, table: Path, tmp_path
     path = tmp_path / "detector.json"
     entries = json.loads(path.read_text()) | {"format": 2}
     path.write_text(json.dumps(entries))
-    with pytest.raises(AekitError, match=r"detector format 2, this aekit reads 3; make it again"):
+    with pytest.raises(AekitError, match=r"detector format 2, this aekit reads 4; make it again"):
         Detector.load(tmp_path, encoder)
     detector.weights = {"reconstruction": 1.0}
     detector.save(tmp_path)

@@ -299,13 +299,15 @@ def test_planted_defects_are_located(command: Command, run: Path, folder: Path, 
     assert again.heatmaps.scales["patches"].level == pytest.approx(pixels["patches"]["level"])
     assert again.heatmaps.units["patches"] == "distance to the nearest normal patch"
     other = aekit.fit(images(folder, "train/good"), dim=2, epochs=1, overrides=FAST)
-    memory = PatchMemory.load(out, aekit.load(run))
-    assert memory is not None
+    PatchMemory.load(out, aekit.load(run))
     with pytest.raises(IdentityError, match="the patch memory was fitted"):
         PatchMemory.load(out, other)
     (out / "patches.safetensors").write_bytes(b"no")
     with pytest.raises(IdentityError, match=r"patches\.safetensors: is damaged"):
         PatchMemory.load(out, aekit.load(run))
+    (out / "patches.json").unlink()
+    with pytest.raises(IdentityError, match=r"patches\.json: is missing"):  # rather than scored without it
+        aekit.find_anomalies(run, images(folder, "test/spot"), detector=out)
 
 
 def test_maps_without_masks_and_without_a_decoder(run: Path, folder: Path, tmp_path: Path) -> None:

@@ -112,11 +112,11 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> list[ProcessPool]:
 class Here:
     """Does the work of worker processes in this one."""
 
-    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
+    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[Result, None, None]:
         threads = torch.get_num_threads()
         worker = Worker(setup.to_bytes())
         torch.set_num_threads(threads)
-        yield from map(worker.work, units)
+        yield from (Result.from_bytes(worker.work(unit), decode_positions(unit)) for unit in units)
 
 
 @pytest.fixture
@@ -309,14 +309,12 @@ def test_units_are_whole_batches_and_travel_as_bytes(monkeypatch: pytest.MonkeyP
         for unit in units:
             assert np.array_equal(decode_positions(encode_positions(unit)), unit)
     assert len(encode_positions(np.arange(10**6))) < 20
-    result = Result(
-        np.asarray([4, 9]), np.eye(2, 3, dtype=np.float32), ["a", "b"], "c", {"n\udcff": "why"}, ["w"], {"type": "x"}
-    )
-    back = Result.from_bytes(result.to_bytes())
+    result = Result(np.asarray([4, 9]), np.eye(2, 3, dtype=np.float32), ["a", "b"], "c", {"n\udcff": "why"}, ["w"])
+    back = Result.from_bytes(result.to_bytes(), np.asarray([4, 5, 9]))
     for name in ("hashes", "ids", "skipped", "warnings", "error"):
         assert getattr(back, name) == getattr(result, name)
     assert np.array_equal(back.positions, result.positions) and np.array_equal(back.vectors, result.vectors)
-    assert Result.from_bytes(Result().to_bytes()).vectors.shape == (0, 1)
+    assert Result.from_bytes(Result().to_bytes(), rows).vectors.shape == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,10 @@ TABLE = pa.table(
         "sold": [True, False, None, True, True],
         "art style": pa.array(["x", "y", "x", "y", None]).dictionary_encode(),
         "day": pa.array([datetime.date(2026, 1, 1), datetime.date(2026, 2, 1), None, None, None]),
+        "zero": [0.0, -0.0, 1.0, None, None],
+        "number": [1234567890123456789, 2**63 - 1, -(2**63), None, None],
+        "unsigned": pa.array([2**64 - 1, 1, None, None, None], pa.uint64()),
+        "half": pa.array(np.array([1, 2, 0, 0, 0], np.float16)),
         "tags": [[1], [2], [3], [4], [5]],
     }
 )
@@ -50,6 +54,14 @@ TABLE = pa.table(
         ("price < 3 or count = 3", [0, 1, 2]),
         ("price in (1, 10)", [0, 3]),
         ("count in (1, 3.0)", [0, 2]),
+        ("zero in (0)", [0, 1]),
+        ("zero = 0", [0, 1]),
+        ("number = 1234567890123456788", []),
+        ("number in (1234567890123456789)", [0]),
+        ("number < 9223372036854775808", [0, 1, 2]),
+        ("unsigned in (-1)", []),
+        ("unsigned > -1 and unsigned != 18446744073709551615", [1]),
+        ("half > 1.5", [1]),
         (f"count in ({2**53 + 1})", [3]),
         (f"count = {2**53}", []),
         ("count > -1e999", [0, 1, 2, 3]),
@@ -97,6 +109,7 @@ def test_a_condition_selects_rows(where: str, rows: list[int]) -> None:
         ("(" * 60 + "count = 1" + ")" * 60, "at most 50 levels"),
         ("not " * 60 + "count = 1", "at most 50 levels"),
         ("x" * 30_000, "30,000 characters"),
+        ("label = '\udcff'", "character 10: expected text, not bytes that are not UTF-8"),
     ],
 )
 def test_what_is_no_condition_is_one_line_with_the_place(where: str, problem: str) -> None:

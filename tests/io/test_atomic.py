@@ -115,3 +115,15 @@ def test_other_people_may_read_what_the_umask_allows(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_lock_of_a_folder_removes_what_a_killed_process_left_in_its_artifacts(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "encoder").mkdir()
+    for name in (f"README.md.{ended.pid}.part", f"README.md.{os.getppid()}.part", "README.md"):
+        (tmp_path / "encoder" / name).touch()
+        os.utime(tmp_path / "encoder" / name, (0, 0))
+    with folder_lock(tmp_path):
+        pass
+    assert {path.name for path in (tmp_path / "encoder").iterdir()} == {f"README.md.{os.getppid()}.part", "README.md"}

@@ -31,6 +31,7 @@ class Figure:
         tried: number of trials.
         wrong: number of those that ended in a traceback, a crash, a wrong result or a change that nobody heard of.
         note: what else a reader should know, for example how many were refused in one line.
+        group: what it is a part of; the page adds up the figures of each group first.
     """
 
     what: str
@@ -38,6 +39,7 @@ class Figure:
     tried: int
     wrong: int
     note: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,23 @@ SUITES = {
         "every fifth. The same command goes on; in the end the rows, their order and their vectors must be those of a "
         "single process, none of them twice.",
     ),
+    "messages": Suite(
+        "Messages of worker processes",
+        "messages.py FOLDER 20",
+        "Workers of embedding, evaluators and the server say what they should not: random bytes, half a message, lengths that "
+        "are huge or negative, answers that are cut, changed, doubled or of other samples, objects that would run code where "
+        "they are unpickled; or they end. The worker is ended and another one does its work, or the command ends in one line; "
+        "what is written must be that of a single process, and nothing may be unpickled that embeds or serves.",
+    ),
+    "conditions": Suite(
+        "Conditions of searches",
+        "conditions.py FOLDER 20000",
+        "Random conditions of `--where` must select the rows that SQLite selects, on tables with missing values, bounds of types "
+        "and text that looks like code. Then conditions are changed, nested, lengthened and cut, with quotes, SQL, control "
+        "characters and bytes that are not UTF-8: each selects rows, or is refused in one line, within seconds. Indexes of "
+        "FAISS, pgvector and LanceDB, `aekit search` and `aekit serve` search under some of them, and must return what comparing "
+        "all vectors that satisfy the condition returns; databases receive the numbers of rows, never the condition.",
+    ),
     "faults": Suite(
         "Faults around a command",
         "faults.py all FOLDER all",
@@ -110,10 +129,11 @@ SUITES = {
     "fuzz": Suite(
         "Changed data files",
         "fuzz.py all --inputs 100000 --turn 20 --jobs 2",
-        "Files of every format that aekit reads are changed at random, and by coverage of the code where the reader is "
-        "written in Python. Each is opened in a process with limits of memory and time: it is read, or refused in one "
-        "line. Readers take turns, and runs of the same code add up, each with other changes, until every reader has had its "
-        "files.",
+        "Files of every format that aekit reads are changed at random, and by coverage of the code where the format is "
+        "read by Python. Each is opened in a process with limits of memory and time: it is read, or refused in one line. "
+        "Readers take turns until the formats of each have had its files. Runs add up, each with other changes, over the "
+        "history of the code, as those of OSS-Fuzz do; the notes say how many files the present code read. What once went "
+        "wrong is mended and kept, and each run reads it again; wrong are files that the code of the last run got wrong.",
     ),
     "browser": Suite(
         "Text that looks like code, in a browser",
@@ -209,7 +229,20 @@ def _part(name: str, suite: Suite) -> str:
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     tried, wrong = sum(figure.tried for figure in figures), sum(figure.wrong for figure in figures)
     said = f"{tried:,} trials, {wrong:,} wrong; `{kept['command']}`, aekit {kept['aekit']}, {kept['date']}."
-    return "\n".join([head, said, "", *lines, ""])
+    return "\n".join([head, said, "", *_groups(figures), *lines, ""])
+
+
+def _groups(figures: Sequence[Figure]) -> list[str]:
+    """Return the table of the figures of each group, if there are groups."""
+    groups = list(dict.fromkeys(figure.group for figure in figures if figure.group))
+    if not groups:
+        return []
+    lines = ["| reader | rows below | tried | wrong |", "|---|---:|---:|---:|"]
+    for group in groups:
+        rows = [figure for figure in figures if figure.group == group]
+        tried, wrong = sum(figure.tried for figure in rows), sum(figure.wrong for figure in rows)
+        lines.append(f"| {group} | {len(rows)} | {tried:,} | {wrong:,} |")
+    return [*lines, ""]
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["--write"]:

@@ -1,18 +1,21 @@
 """Read mutated files, and count those that were opened, refused in one line, or neither.
 
-``python tests/reliability/fuzz.py READER|all --inputs 100000`` fuzzes; files that cost a traceback, a crash or a hang are kept in
-``--keep FOLDER``. Readers take turns of ``--turn`` seconds, in ``--jobs`` processes, until each has had its inputs or
-``--minutes`` are over; a later run of the same code goes on where this one stopped, and its figures add up. Each worker is a
-child that is forked before anything runs, with limits of memory and time; where it crashes, the next one goes on. Readers in
-Python are fuzzed by coverage too, if atheris is installed.
+``python tests/reliability/fuzz.py FORMAT|all --inputs 100000`` fuzzes; files that cost a traceback, a crash or a hang are kept in
+``--keep FOLDER``. Readers take turns of ``--turn`` seconds, in ``--jobs`` processes, until the formats of each have had its
+inputs, or ``--minutes`` are over; of its formats, the one with the fewest has the turn. A later run goes on where this one
+stopped, and its figures add up, whatever was changed meanwhile; how many files the present code read is counted too, and what
+once went wrong is read again by each run. Each worker is a child that is forked before anything runs, with limits of memory and
+time; where it crashes, the next one goes on. Formats read by Python are fuzzed by coverage too, if atheris is installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import atexit
 import contextlib
 import faulthandler
+import functools
 import gc
 import hashlib
 import importlib
@@ -33,6 +36,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,9 +60,9 @@ LATE = (
 """Modules that readers import late: a worker that need not has more time for files."""
 BATCH = 5000
 """Files that a worker is given; then a new one begins, so that what they leave in memory does not add up."""
-SECONDS, PATIENCE, MEMORY = 10, 60, 3 << 30
-"""Seconds of work that a file may take, seconds in all, as machines are busy, and memory that a worker may take in addition to
-what it starts with."""
+SECONDS, PATIENCE, POLL, MEMORY = 10, 60, 0.02, 3 << 30
+"""Seconds of work that a file may take, seconds in all, as machines are busy, seconds between two looks at a worker, and memory
+that it may take in addition to what it starts with."""
 WORDS = [
     *(b"nan", b"inf", b"-inf", b"1e400", b"9" * 400, b"-0", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\n", b"\r\n", b"\r"),
     *(b",", b";", b"\t", b'"', b"'", b":", b"?", b"@data\n", b"@classLabel true\n", b"#", b"=", b"[", b"]", b"{", b"}"),
@@ -83,7 +87,7 @@ WORDS = [
 
 @dataclass
 class Outcomes:
-    """What became of the files that a reader was given.
+    """What became of files of a format.
 
     Attributes:
         opened, refused: numbers of files.
@@ -167,8 +171,8 @@ def mutate(content: bytes, rng: random.Random, is_text: bool) -> bytes:
 
 
 def try_one(name: str, path: Path, content: bytes, outcomes: Outcomes) -> None:
-    """Give a reader a file, and count the outcome."""
-    from reliability.fuzz_readers import READERS
+    """Read a file of a format, and count the outcome."""
+    from reliability.fuzz_formats import FORMATS
 
     from aekit.errors import AekitError
 
@@ -179,7 +183,7 @@ def try_one(name: str, path: Path, content: bytes, outcomes: Outcomes) -> None:
         path.write_bytes(content)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        READERS[name].use(path)
+        FORMATS[name].use(path)
         outcomes.opened += 1
     except AekitError as error:
         if any("\n" in line for line in getattr(error, "problems", [str(error)])) or len(str(error)) > 5000:
@@ -231,45 +235,47 @@ def limit_this_process() -> None:
 
 
 def past_findings(name: str) -> list[bytes]:
-    """Return what once went wrong with a reader."""
-    from reliability.fuzz_readers import CORPUS
+    """Return the files of a format that once went wrong."""
+    from reliability.fuzz_formats import CORPUS
 
     return [path.read_bytes() for path in sorted((CORPUS / name).glob("*"))]
 
 
-def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -> Outcomes:
-    """Give a reader files: those that once went wrong, one of its small files unchanged, then mutated ones.
+def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0, past: Sequence[bytes] = ()) -> Outcomes:
+    """Read files of a format: those that once went wrong, a valid one, then mutated ones.
 
     Args:
-        name: the reader.
-        inputs: number of files.
+        name: the format.
+        inputs: number of files, beside those that once went wrong.
         seconds: most seconds.
         folder: folder for the files.
-        first: number of the first file, for those of another turn.
+        first: number of the first file, for those of another turn; 0 is valid.
+        past: what once went wrong.
     """
-    from reliability.fuzz_readers import READERS, prepare
+    from reliability.fuzz_formats import FORMATS, prepare
 
-    reader, outcomes, past = READERS[name], Outcomes(), past_findings(name)
-    seeds, end = reader.seeds(), time.monotonic() + seconds
-    path = prepare(reader, folder / "fuzzed")
+    kind, outcomes = FORMATS[name], Outcomes()
+    seeds, end = kind.seeds(), time.monotonic() + seconds
+    path = prepare(kind, folder / "fuzzed")
     shared = mmap.mmap(-1, 16)  # number of the file, for the case that a worker crashes
 
     def content(number: int) -> bytes:
-        if number < len(past):
-            return past[number]
-        rng = random.Random(f"{name} {number - len(past)}")
+        if number < first:
+            return past[number - first]
+        rng = random.Random(f"{name} {number}")
         chosen = rng.choice(seeds)
-        return mutate(chosen, rng, reader.is_text) if number > len(past) else chosen
+        return mutate(chosen, rng, kind.is_text) if number else chosen
 
     result = folder / "result.json"
-    done, stop = first, first + inputs
-    while done < stop and time.monotonic() < end:
+    done, stop = first - len(past), first + inputs
+    while done < stop and (done < first or time.monotonic() < end):
         result.unlink(missing_ok=True)
+        shared[:8] = struct.pack("<q", done)
         worker = os.fork()
         if not worker:
             part = Outcomes()
             limit_this_process()
-            while done < stop and part.tried < BATCH and time.monotonic() < end:
+            while done < stop and part.tried < BATCH and (done < first or time.monotonic() < end):
                 shared[:8] = struct.pack("<q", done)
                 try_one(name, path, content(done), part)
                 done += 1
@@ -288,23 +294,30 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -
 
 
 def _wait(worker: int, shared: mmap.mmap) -> int | str:
-    """Wait for a worker; end it where it makes no progress, for which Python's own signal cannot stop code in C."""
-    last, since = b"", time.monotonic()
+    """Wait for a worker; end it where it makes no progress, for which Python's own signal cannot stop code in C.
+
+    Seconds are counted while this process runs, so that a machine that runs others makes no hang.
+    """
+    last, waited = b"", 0.0
     while True:
         ended, status = os.waitpid(worker, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
         if shared[:8] != last:
-            last, since = shared[:8], time.monotonic()
-        if time.monotonic() - since > PATIENCE:  # it waits, or Python has no turn
+            last, waited = shared[:8], 0.0
+        if waited > PATIENCE:  # it waits, or Python has no turn
             os.kill(worker, signal.SIGKILL)
             os.waitpid(worker, 0)
             return "hang"
-        time.sleep(0.02)
+        time.sleep(POLL)
+        waited += POLL
 
 
-def guided(name: str, inputs: int, seconds: float, folder: Path, first: int = 0) -> Outcomes:
-    """Fuzz a reader in Python by the branches that a file reaches, in a process of its own; later turns go on from its corpus."""
+def guided(name: str, inputs: int, seconds: float, folder: Path, first: int, past: Sequence[bytes]) -> Outcomes:
+    """Fuzz a format that Python reads by the branches that a file reaches, in a process of its own, as `fuzz` does.
+
+    Later turns go on with the files that reached further; `past` is left to `fuzz`.
+    """
     result, corpus = folder / "guided.json", folder / "corpus" / name
     if not first:
         shutil.rmtree(corpus, ignore_errors=True)
@@ -340,11 +353,11 @@ def run_guided(name: str, inputs: int, seconds: float, folder: Path, first: int)
     with atheris.instrument_imports(
         include=["aekit.data.readers", "aekit.registry.overrides", "aekit.training.recipe"]
     ):
-        from reliability.fuzz_readers import READERS, prepare
-    reader, outcomes, corpus = READERS[name], Outcomes(), folder / "corpus" / name
-    for number, seed in enumerate(reader.seeds()):
+        from reliability.fuzz_formats import FORMATS, prepare
+    kind, outcomes, corpus = FORMATS[name], Outcomes(), folder / "corpus" / name
+    for number, seed in enumerate(kind.seeds()):
         (corpus / str(number)).write_bytes(seed)
-    path, result, last = prepare(reader, folder / "fuzzed"), folder / "guided.json", folder / "last"
+    path, result, last = prepare(kind, folder / "fuzzed"), folder / "guided.json", folder / "last"
     limit_this_process()
 
     def one(content: bytes) -> None:
@@ -365,71 +378,123 @@ WAYS = {"mutated": fuzz, "mutated, guided by coverage": guided}
 
 @dataclass
 class Turns:
-    """What a reader has had in one way of fuzzing.
+    """What a format has had in one way of fuzzing, over the history of the code.
 
     Attributes:
-        code: digest of the code that read the files.
         next: number of the next file.
-        outcomes: what became of them.
+        outcomes: what became of the files; wrong are those of the last code.
+        code: digest of the code that read the last ones.
+        by_code: number of files that this code read.
+        earlier: number of files that code before it got wrong.
+        now: digest of the present code.
+        past: files that the present code has to read again: what once went wrong.
     """
 
-    code: str
     next: int = 0
     outcomes: Outcomes = field(default_factory=Outcomes)
+    code: str = ""
+    by_code: int = 0
+    earlier: int = 0
+    now: str = ""
+    past: list[bytes] = field(default_factory=list)
+
+    @property
+    def tried(self) -> int:
+        return self.outcomes.tried + self.earlier
+
+    def add(self, outcomes: Outcomes) -> None:
+        """Add what became of the files of a turn."""
+        if self.code != self.now:
+            self.earlier += self.outcomes.failed
+            self.outcomes.wrong, self.code, self.by_code = {}, self.now, 0
+        self.next += max(0, outcomes.tried - len(self.past))
+        self.by_code += outcomes.tried
+        self.outcomes.add(outcomes)
+        self.past = []
 
 
-def code_digest(name: str) -> str:
-    """Return a digest of the code that a reader may run: figures of the same code add up."""
+@functools.cache
+def code_digest(of_recipes: bool) -> str:
+    """Return a digest of the code that reads data, or recipes, whatever its comments and layout."""
     digest = hashlib.sha256()
     folders = ["aekit/data", "aekit/io", "aekit/registry", "plugins/aekit_plugins/sources"]
-    folders += ["aekit/training"] if name in ("recipe", "override") else []
+    folders += ["aekit/training"] if of_recipes else []
     for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+        digest.update(path.relative_to(ROOT).as_posix().encode() + ast.dump(ast.parse(path.read_bytes())).encode())
     return digest.hexdigest()[:12]
 
 
-def take_turns(jobs: int, inputs: int, turn: float, end: float, kept: dict[tuple[str, str], Turns], told: Any) -> None:
+Key = tuple[str, str]
+"""A format and a way of fuzzing."""
+
+
+def next_turn(kept: dict[Key, Turns], inputs: int, waiting: list[str], running: set[Key]) -> tuple[Key, int] | None:
+    """Return what has the next turn, with the number of its files; None if nothing may have one.
+
+    Args:
+        kept: what formats have had.
+        inputs: number of files of each reader.
+        waiting: readers, in the order of their turns; the one that has the turn goes to the end.
+        running: what has a turn now.
+    """
+    from reliability.fuzz_formats import FORMATS
+
+    for key, turns in kept.items():
+        if turns.past and key not in running:
+            return key, 0
+    for reader in list(waiting):
+        keys = [key for key in kept if FORMATS[key[0]].reader == reader]
+        lacking, free = inputs - sum(kept[key].tried for key in keys), set(keys) - running
+        if lacking > 0 and free:
+            waiting.remove(reader)
+            waiting.append(reader)
+            return min(sorted(free), key=lambda key: kept[key].tried), -(-lacking // len(keys))
+    return None
+
+
+def take_turns(jobs: int, inputs: int, turn: float, end: float, kept: dict[Key, Turns], told: Any) -> None:
     """Let readers take turns in several processes, until each has had its inputs or the time is over.
 
     Args:
         jobs: number of processes.
-        inputs: files of each reader, beside those that once went wrong.
+        inputs: files of each reader, of all its formats.
         turn: seconds of a turn.
         end: when the time is over, of `time.monotonic`.
-        kept: (reader, way) -> what it has had; grows.
-        told: called with the reader, the way, the outcomes and the seconds of each turn.
+        kept: what formats have had; grows.
+        told: called with the format, the way, the outcomes and the seconds of each turn.
     """
+    from reliability.fuzz_formats import FORMATS
+
     context = multiprocessing.get_context("fork")
     asked, answered = context.SimpleQueue(), context.SimpleQueue()
 
     def work(folder: Path) -> None:
         folder.mkdir()
         while (task := asked.get()) is not None:
-            name, how, first, left = task
+            (name, how), files, first, past = task
             start = time.monotonic()
-            outcomes = WAYS[how](name, left, max(0.0, min(turn, end - start)), folder, first)
+            outcomes = WAYS[how](name, files, max(0.0, min(turn, end - start)), folder, first, past)
             answered.put((name, how, outcomes.to_json(), time.monotonic() - start))
 
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
         workers = [context.Process(target=work, args=(Path(folder) / str(number),)) for number in range(jobs)]
         for worker in workers:
             worker.start()
-        waiting, running = list(kept), 0
-        while waiting or running:
-            while waiting and running < jobs:
-                name, how = waiting.pop(0)
-                left = inputs + (len(past_findings(name)) if how == "mutated" else 0) - kept[name, how].next
-                if left > 0 and time.monotonic() < end:
-                    asked.put((name, how, kept[name, how].next, left))
-                    running += 1
-            if running:
-                name, how, text, seconds = answered.get()
-                running -= 1
-                outcomes = Outcomes.from_json(text)
-                kept[name, how].outcomes.add(outcomes)
-                kept[name, how].next += outcomes.tried
-                waiting.append((name, how))
-                told(name, how, outcomes, seconds)
+        waiting, running = list(dict.fromkeys(FORMATS[name].reader for name, _ in kept)), set[Key]()
+        while True:
+            while len(running) < jobs and time.monotonic() < end:
+                if (chosen := next_turn(kept, inputs, waiting, running)) is None:
+                    break
+                key, files = chosen
+                asked.put((key, files, kept[key].next, kept[key].past))
+                running.add(key)
+            if not running:
+                break
+            name, how, text, seconds = answered.get()
+            running.remove((name, how))
+            outcomes = Outcomes.from_json(text)
+            kept[name, how].add(outcomes)
+            told(name, how, outcomes, seconds)
         for _ in workers:
             asked.put(None)
         for worker in workers:
@@ -453,9 +518,9 @@ def keep(name: str, outcomes: Outcomes, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("reader", help="a reader, several with commas between, or all")
-    parser.add_argument("--inputs", type=int, default=2000, help="files of each reader")
-    parser.add_argument("--minutes", type=float, default=1e6, help="most minutes of all readers")
+    parser.add_argument("format", help="a format, several with commas between, or all")
+    parser.add_argument("--inputs", type=int, default=2000, help="files of each reader, of all its formats")
+    parser.add_argument("--minutes", type=float, default=1e6, help="most minutes")
     parser.add_argument("--turn", type=float, default=1e6, help="seconds of a reader's turn")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes")
     parser.add_argument("--keep", type=Path, help="folder for a file of each kind of failure")
@@ -466,16 +531,24 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "AEKIT_THREADS": "1"}
     if chosen.guided:
-        run_guided(chosen.reader, chosen.inputs, float(chosen.seconds), Path(chosen.guided), int(chosen.first))
-    from reliability.fuzz_readers import READERS
+        run_guided(chosen.format, chosen.inputs, float(chosen.seconds), Path(chosen.guided), int(chosen.first))
+    from reliability.fuzz_formats import FORMATS
 
-    names = list(READERS) if chosen.reader == "all" else chosen.reader.split(",")
-    if unknown := set(names) - set(READERS):
-        parser.error(f"no reader {', '.join(sorted(unknown))}; available: {', '.join(READERS)}")
+    names = list(FORMATS) if chosen.format == "all" else chosen.format.split(",")
+    if unknown := set(names) - set(FORMATS):
+        parser.error(f"no format {', '.join(sorted(unknown))}; available: {', '.join(FORMATS)}")
     has_atheris = importlib.util.find_spec("atheris") is not None and not chosen.plain
-    kept = {(name, how): Turns(code_digest(name)) for name in names for how in ways_of(READERS[name], has_atheris)}
-    if not chosen.no_record:
-        kept |= {key: turns for key, turns in read_kept().items() if key in kept and turns.code == kept[key].code}
+    before = {} if chosen.no_record else read_kept()
+    kept = {
+        (name, how): before.get((name, how), Turns()) for name in names for how in ways_of(FORMATS[name], has_atheris)
+    }
+    for (name, how), turns in kept.items():
+        turns.now = code_digest(FORMATS[name].reader == "recipes")
+        if how == "mutated":
+            past = [
+                one.outcomes.wrong.values() for (of, _), one in kept.items() if of == name and one.code != turns.now
+            ]
+            turns.past = past_findings(name) + [content for wrong in past for _, content, _ in wrong]
     import_readers()
     totals = Counter[str]()
 
@@ -492,37 +565,46 @@ def main() -> None:
     sys.exit(bool(totals["failed"]))
 
 
-def ways_of(reader: Any, has_atheris: bool) -> list[str]:
-    """Return the ways in which a reader is fuzzed."""
-    return list(WAYS) if reader.is_python and has_atheris else list(WAYS)[:1]
+def ways_of(kind: Any, has_atheris: bool) -> list[str]:
+    """Return the ways in which a format is fuzzed."""
+    return list(WAYS) if kind.is_python and has_atheris else list(WAYS)[:1]
 
 
-def read_kept() -> dict[tuple[str, str], Turns]:
-    """Return what readers have had, from the figures that are kept."""
+def read_kept() -> dict[Key, Turns]:
+    """Return what formats have had, from the figures that are kept."""
     from reliability.figures import FOLDER
 
     path = FOLDER / "fuzz.json"
     states = json.loads(path.read_text("utf-8")).get("states", []) if path.exists() else []
     return {
-        (state["reader"], state["how"]): Turns(
-            state["code"], state["next"], Outcomes.from_json(json.dumps(state["outcomes"]))
+        (state["format"], state["how"]): Turns(
+            state["next"],
+            Outcomes.from_json(json.dumps(state["outcomes"])),
+            state["code"],
+            state["by_code"],
+            state["earlier"],
         )
         for state in states
     }
 
 
-def record_all(kept: dict[tuple[str, str], Turns]) -> None:
-    """Keep the figures of all readers, and where they go on."""
+def record_all(kept: dict[Key, Turns]) -> None:
+    """Keep the figures of all formats, and where they go on."""
     from reliability.figures import Figure, record
-    from reliability.fuzz_readers import READERS
+    from reliability.fuzz_formats import FORMATS
 
     figures, states = [], []
-    for (name, how), turns in sorted(kept.items(), key=lambda item: (list(READERS).index(item[0][0]), item[0][1])):
+    readers, names = list(dict.fromkeys(kind.reader for kind in FORMATS.values())), list(FORMATS)
+    order = sorted(kept, key=lambda key: (readers.index(FORMATS[key[0]].reader), names.index(key[0]), key[1]))
+    for name, how in order:
+        turns = kept[name, how]
         outcomes = turns.outcomes
-        note = f"{outcomes.opened:,} opened, {outcomes.refused:,} refused in one line"
-        figures.append(Figure(f"{name} files", how, outcomes.tried, outcomes.failed, note))
-        state = {"reader": name, "how": how, "code": turns.code, "next": turns.next}
-        states.append(state | {"outcomes": json.loads(outcomes.to_json())})
+        by_code = turns.by_code if turns.code == code_digest(FORMATS[name].reader == "recipes") else 0
+        note = f"{outcomes.opened:,} opened, {outcomes.refused:,} refused in one line; {by_code:,} by the present code"
+        note += f"; {turns.earlier:,} wrong with earlier code" if turns.earlier else ""
+        figures.append(Figure(f"{name} files", how, turns.tried, outcomes.failed, note, FORMATS[name].reader))
+        state = {"format": name, "how": how, "next": turns.next, "code": turns.code, "by_code": turns.by_code}
+        states.append(state | {"earlier": turns.earlier, "outcomes": json.loads(outcomes.to_json())})
     record("fuzz", figures, states=states)
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from figures import Figure, record
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import aekit
@@ -94,6 +95,7 @@ class Format:
 
 def build(base: Path) -> None:
     """Write one artifact of each format."""
+    images(base)
     np.savez(base / "data.npz", X=IMAGES, y=LABELS)
     data, quick = str(base / "data.npz"), {"overrides": FAST, "dim": 4, "report": False}
     aekit.fit(data, variants=["denoising"], evaluators=["knn"], out=base / "run", **quick)
@@ -106,6 +108,16 @@ def build(base: Path) -> None:
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))
     aekit.fit(data, backbone=network, out=base / "programs", overrides=FAST, report=False)
     unfinished(base, data)
+
+
+def images(base: Path) -> None:
+    """Write a run on images in files, and a detector of anomalies that remembers patches of them."""
+    (base / "images").mkdir()
+    for number, pixels in enumerate(np.random.default_rng(1).integers(0, 256, (40, 16, 16), np.uint8)):
+        Image.fromarray(pixels).save(base / "images" / f"{number}.png")
+    data = str(base / "images")
+    aekit.fit(data, variants=["denoising"], backbone="conv", dim=4, out=base / "imaged", overrides=FAST, report=False)
+    aekit.find_anomalies(base / "imaged", data, out=base / "patches", heatmaps=2, patches=True, baselines=False)
 
 
 def unfinished(base: Path, data: str) -> None:
@@ -169,6 +181,17 @@ def use_index(folder: Path) -> Any:
 def use_detector(folder: Path) -> Any:
     found = aekit.find_anomalies(folder.parent / "base" / "run", IMAGES[:6], detector=folder, baselines=False)
     return {name: rounded(values) for name, values in found.scores.items()}
+
+
+def use_patch_memory(folder: Path) -> Any:
+    samples = np.random.default_rng(2).integers(0, 256, (4, 16, 16), np.uint8)
+    run = folder.parent / "base" / "imaged"
+    found = aekit.find_anomalies(run, samples, detector=folder, heatmaps=2, patches=True, baselines=False)
+    maps = found.heatmaps
+    return [
+        {name: rounded(values) for name, values in found.scores.items()},
+        maps and rounded(list(maps.maps.values())),
+    ]
 
 
 def use_classifier(folder: Path) -> Any:
@@ -235,6 +258,12 @@ FORMATS = {
         use_detector,
         dict.fromkeys(("detector.json", "detector.safetensors"), "detector.json"),
     ),
+    "patch memory": Format(
+        "patches",
+        ("patches.json", "patches.safetensors"),
+        use_patch_memory,
+        dict.fromkeys(("patches.json", "patches.safetensors"), "patches.json"),
+    ),
     "classifier": Format(
         "tuned",
         ("classifier.json", "classifier.safetensors", "encoder/encoder.json"),
@@ -242,7 +271,7 @@ FORMATS = {
         dict.fromkeys(("classifier.json", "classifier.safetensors"), "classifier.json"),
     ),
 }
-SLOW = {"run, reported again": 20, "encoder of programs": 20, "checkpoint": 5}
+SLOW = {"run, reported again": 20, "encoder of programs": 20, "checkpoint": 5, "patch memory": 4}
 """Formats whose reading takes long -> how many times fewer mutants they get."""
 
 

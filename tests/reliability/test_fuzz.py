@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from reliability.fuzz import Outcomes, mutate, try_one
-from reliability.fuzz_readers import CORPUS, READERS, Reader, prepare
+from reliability.fuzz import Outcomes, Turns, mutate, next_turn, try_one
+from reliability.fuzz_formats import CORPUS, FORMATS, Format, prepare
 
 from aekit.errors import DataError
 
@@ -27,19 +27,19 @@ def fuzz_all(inputs: int, folder: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", FORMATS)
 def test_the_files_that_are_mutated_are_valid(name: str, tmp_path: Path) -> None:
-    path = prepare(READERS[name], tmp_path / "fuzzed")
-    for content in READERS[name].seeds():
+    path = prepare(FORMATS[name], tmp_path / "fuzzed")
+    for content in FORMATS[name].seeds():
         path.write_bytes(content)
-        READERS[name].use(path)
+        FORMATS[name].use(path)
 
 
 @pytest.mark.reliability
 def test_mutated_files_and_past_findings_are_opened_or_refused_in_one_line(tmp_path: Path) -> None:
     assert len(list(CORPUS.rglob("*"))) > 10
-    lines = fuzz_all(12, tmp_path).splitlines()
-    assert len(lines) == len(READERS) + 1 and lines[-1].endswith(" 0 wrong")
+    lines = fuzz_all(24, tmp_path).splitlines()
+    assert {line.split()[0] for line in lines[:-1]} == set(FORMATS) and lines[-1].endswith(" 0 wrong")
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def broken(path: Path) -> None:
 
 
 def test_what_is_wrong_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(READERS, "broken", Reader("x", lambda: [b"key"], broken))
+    monkeypatch.setitem(FORMATS, "broken", Format("broken", "x", lambda: [b"key"], broken))
     outcomes = Outcomes()
     for content in (b"key", b"key", b"no", b"yes", b"lines"):
         try_one("broken", tmp_path / "x", content, outcomes)
@@ -73,7 +73,7 @@ def test_what_is_wrong_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 CRASH = """
 import os, sys, time
 from pathlib import Path
-from reliability import fuzz, fuzz_readers
+from reliability import fuzz, fuzz_formats
 def use(path):
     content = path.read_bytes()
     if content[:1] == b"c":
@@ -81,9 +81,10 @@ def use(path):
     while content[:1] == b"h":
         time.sleep(0.1)
 fuzz.SECONDS, fuzz.PATIENCE = 1, 1
-fuzz_readers.CORPUS = Path(sys.argv[1])
-fuzz_readers.READERS["broken"] = fuzz_readers.Reader("x", lambda: [b"good"], use)
-print(sorted(fuzz.fuzz("broken", 4, 60, Path(sys.argv[1])).wrong))
+fuzz_formats.CORPUS = Path(sys.argv[1])
+fuzz_formats.FORMATS["broken"] = fuzz_formats.Format("broken", "x", lambda: [b"good"], use)
+past = fuzz.past_findings("broken")
+print(sorted(fuzz.fuzz("broken", 1, 60, Path(sys.argv[1]), past=past).wrong))
 """
 
 
@@ -103,3 +104,27 @@ def test_mutations_are_the_same_each_time() -> None:
 
     first, again = (mutate(b"a,b\n1,2\n" * 5, random.Random(7), True) for _ in range(2))
     assert first == again != b"a,b\n1,2\n" * 5
+
+
+def test_the_format_with_the_fewest_files_has_the_turn_of_its_reader() -> None:
+    kept = {
+        (name, "mutated"): Turns(outcomes=Outcomes(opened))
+        for name, opened in {"xlsx": 30, "zarr": 5, "xlsx-styles": 20}.items()
+    }
+    waiting = ["workbooks", "Zarr"]
+    assert next_turn(kept, 60, waiting, set()) == (("xlsx-styles", "mutated"), 5)
+    assert next_turn(kept, 60, waiting, {("zarr", "mutated")}) == (("xlsx-styles", "mutated"), 5)
+    assert next_turn(kept, 60, ["Zarr", "workbooks"], set()) == (("zarr", "mutated"), 55)
+    assert next_turn(kept, 5, waiting, set()) is None
+    kept["xlsx", "mutated"].past = [b"once wrong"]
+    assert next_turn(kept, 5, waiting, set()) == (("xlsx", "mutated"), 0)
+
+
+def test_figures_add_up_over_the_history_of_the_code() -> None:
+    turns = Turns(
+        next=10, outcomes=Outcomes(7, 1, {"hang": (2, b"slow", "")}), code="old", by_code=4, now="new", past=[b"slow"]
+    )
+    turns.add(Outcomes(3, 1))
+    assert (turns.tried, turns.by_code, turns.earlier, turns.outcomes.failed, turns.next) == (14, 4, 2, 0, 13)
+    turns.add(Outcomes(0, 0, {"hang": (1, b"slow", "")}))
+    assert (turns.tried, turns.by_code, turns.outcomes.failed) == (15, 5, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -72,6 +73,22 @@ def rank(number: int, run: Path, process: subprocess.Popen[str]) -> int:
     raise AssertionError(f"the run ended before it was disturbed: {process.communicate()}")
 
 
+def listening_on_networks(process: int) -> list[str]:
+    """Return the addresses, in hexadecimal, on which a process or a child of it listens, other than those of the loopback."""
+    pids, sockets, listening = [process], set[str](), dict[str, str]()
+    for pid in pids:  # grows
+        pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                sockets.add(os.readlink(link))
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A":
+                listening[f"socket:[{words[9]}]"] = words[1]
+    return [place for name, place in listening.items() if name in sockets and not place.startswith("0100007F:")]
+
+
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, said = process.communicate(timeout=SECONDS)
     return process.returncode, said
@@ -90,7 +107,9 @@ def test_two_processes_train_as_one_does(data: Path, together: Path, tmp_path: P
 def test_ctrl_c_on_one_stops_all_and_a_killed_one_comes_back(data: Path, together: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     process = started(sys.executable, "-m", "aekit", "fit", data, "-o", run, "--no-report", "--processes", 2, *SETTINGS)
-    os.kill(rank(1, run, process), signal.SIGINT)
+    worker = rank(1, run, process)
+    assert not listening_on_networks(process.pid)  # on which a stranger may connect
+    os.kill(worker, signal.SIGINT)
     code, said = finished(process)
     assert code == 130 and "Traceback" not in said, said
     assert said.count("stopped at step") == 1 and said.count("data: ") == 1, said

@@ -13,7 +13,15 @@ import torch
 
 from aekit.data.source import Source
 from aekit.encoder.embedded_rows import Rows
-from aekit.encoder.engines._units import Result, Setup, encode_positions, hash_ids, rebuild_error, split_units
+from aekit.encoder.engines._units import (
+    MessageError,
+    Result,
+    Setup,
+    encode_positions,
+    hash_ids,
+    rebuild_error,
+    split_units,
+)
 from aekit.errors import DataError
 from aekit.progress import Progress, warn
 
@@ -24,8 +32,8 @@ if TYPE_CHECKING:
 class Pool(Protocol):
     """Started workers."""
 
-    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
-        """Embed units, as `encode_positions` writes them, and yield the bytes of their results in the same order."""
+    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[Result, None, None]:
+        """Embed units, as `encode_positions` writes them, and yield their results in the same order."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,7 @@ class Engine:
             threads = f"{setup.threads} thread{'s' if setup.threads > 1 else ''} each"
             embedder.progress.say(f"embedding with {count} worker{'s' if count > 1 else ''}, {threads}")
             with closing(pool.results(setup, [encode_positions(unit) for unit in units])) as results:
-                for unit, content in zip(units, results):
-                    result = Result.from_bytes(content)
+                for unit, result in zip(units, results):
                     self._take(embedder, unit, result)
                     yield from self._batches(embedder, unit, result)
 
@@ -125,6 +132,7 @@ class Engine:
 
         Raises:
             DataError: it has opened other data than this process, or as the worker says.
+            MessageError: its vectors are not those of the encoder.
         """
         source = embedder.source
         if result.error is not None:
@@ -133,6 +141,10 @@ class Engine:
             raise DataError(
                 f"{(source.origin or {}).get('data')}: has changed since it was opened, or is other data where a worker "
                 "runs; run the command again"
+            )
+        if len(result.positions) and result.vectors.shape[1] != embedder.encoder.dim:
+            raise MessageError(
+                f"a worker has sent vectors of {result.vectors.shape[1]} dimensions, not {embedder.encoder.dim}"
             )
         source.skipped.update(result.skipped)
         for text in result.warnings:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import torch
 
 from aekit.encoder.engines._engine import Engine, Pool
-from aekit.encoder.engines._units import Setup, decode_positions
-from aekit.errors import AekitError
+from aekit.encoder.engines._units import MessageError, Result, Setup, decode_positions
+from aekit.errors import AekitError, first_line
 from aekit.io.child_processes import Child, end_children, start_child
 from aekit.io.memory import free_memory
 from aekit.io.threads import usable_cores
@@ -30,6 +30,8 @@ AHEAD = 4
 """Units for each worker that may be computed before the next one to yield: the most that memory holds."""
 ATTEMPTS = 3
 """Times that workers may end at the same unit, or in a row before they are ready."""
+LEAST_LIMIT = 2**28
+"""Bytes that a message may have where memory is short; else it may have as many as are free."""
 
 
 class WorkerError(AekitError):
@@ -102,7 +104,7 @@ class ProcessPool:
         end_children([worker.child for worker in self.workers])
         self.workers.clear()
 
-    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
+    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[Result, None, None]:
         """Embed units and yield their results in order, as `Pool.results`.
 
         Raises:
@@ -111,7 +113,7 @@ class ProcessPool:
         self._setup, self._units = setup, units
         self._waiting = list(range(len(units)))
         heapify(self._waiting)
-        results = dict[int, bytes]()
+        results = dict[int, Result]()
         for turn in range(len(units)):
             while turn not in results:
                 self._hand_out(turn + AHEAD * self.count)
@@ -138,24 +140,32 @@ class ProcessPool:
             return self._setup
         return replace(self._setup, device=f"cuda:{number % torch.cuda.device_count()}")
 
-    def _receive(self, worker: _Worker, results: dict[int, bytes]) -> None:
+    def _receive(self, worker: _Worker, results: dict[int, Result]) -> None:
         try:
-            content = worker.child.connection.recv_bytes()
-        except (EOFError, OSError):
+            content = worker.child.connection.recv_bytes(max(free_memory(), LEAST_LIMIT))
+            if worker.units:
+                unit = worker.units[0]
+                results[unit] = Result.from_bytes(content, decode_positions(self._units[unit]))
+                worker.units.popleft()
+            elif worker.ready or content != b"ready":
+                raise MessageError("a worker has spoken out of turn")
+            else:
+                worker.ready, self._failed_starts = True, 0
+        except (EOFError, ConnectionError):
             self._replace(worker)
-            return
-        if worker.ready:
-            results[worker.units.popleft()] = content
-        else:
-            worker.ready, self._failed_starts = True, 0
+        except MessageError as error:
+            self._replace(worker, str(error))
+        except OSError as error:
+            self._replace(worker, f"a worker has sent what is no message: {first_line(error)}")
 
-    def _replace(self, worker: _Worker) -> None:
-        """Start another worker in place of one that has ended, and take back its units.
+    def _replace(self, worker: _Worker, reason: str = "") -> None:
+        """Start another worker in place of one that has ended, or is ended for a reason, and take back its units.
 
         Raises:
             WorkerError: workers have ended too often.
         """
-        reason = worker.child.end()
+        ended = worker.child.end()
+        reason = reason or ended
         self.ended += 1
         self.workers.remove(worker)
         self._failed_starts += not worker.ready

@@ -20,7 +20,7 @@ import torch
 from aekit.data.source import Source
 from aekit.encoder.engines._engine import Engine, Pool
 from aekit.encoder.engines._processes import Processes
-from aekit.encoder.engines._units import Setup
+from aekit.encoder.engines._units import Result, Setup, decode_positions
 from aekit.errors import AekitError, PluginError, first_line, print_traceback
 from aekit.io.library_output import library_output_hidden
 from aekit.io.threads import limited_threads
@@ -131,7 +131,7 @@ class _RayPool:
     def __init__(self, ray: Any, count: int, progress: Progress, *, shares_files: bool) -> None:
         self._ray, self.count, self._progress, self._shares_files = ray, count, progress, shares_files
 
-    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[bytes, None, None]:
+    def results(self, setup: Setup, units: Sequence[bytes]) -> Generator[Result, None, None]:
         """Embed units and yield their results in order, as `Pool.results`."""
         ray = self._ray
         context = ray.data.DataContext.get_current()
@@ -157,8 +157,9 @@ class _RayPool:
             num_gpus=gpus,
         )
         try:
+            asked = map(decode_positions, units)
             for table in done.iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield from table[_RESULT].to_pylist()
+                yield from map(Result.from_bytes, table[_RESULT].to_pylist(), asked)
         except ray.exceptions.RayError as error:
             print_traceback(error)
             raise AekitError(f"Ray has failed: {first_line(error)}") from error

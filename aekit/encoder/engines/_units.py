@@ -21,6 +21,10 @@ UNITS_A_WORKER = 8
 _HEADER = b"aekit.header"
 
 
+class MessageError(AekitError):
+    """A message of a worker that cannot be read, or is no answer to its unit."""
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a worker is told once.
@@ -113,12 +117,37 @@ class Result:
         return sink.getvalue().to_pybytes()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Result:
-        table = pa.ipc.open_stream(content).read_all()
-        dim = table.schema.field("vector").type.list_size
-        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        header = json.loads((table.schema.metadata or {})[_HEADER])
-        return cls(table["position"].to_numpy(), flat.reshape(-1, dim), table["hash"].to_pylist(), **header)
+    def from_bytes(cls, content: bytes, unit: np.ndarray) -> Result:
+        """Read the result of a unit, positions (N,).
+
+        Raises:
+            MessageError: it cannot be read, or is not of these samples.
+        """
+        try:
+            table = pa.ipc.open_stream(content).read_all()
+            dim = table.schema.field("vector").type.list_size
+            flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            header = json.loads((table.schema.metadata or {})[_HEADER])
+            result = cls(table["position"].to_numpy(), flat.reshape(-1, dim), table["hash"].to_pylist(), **header)
+            is_answer = result._answers(unit)
+        except Exception as error:  # pyarrow raises its own errors, and those of Python
+            raise MessageError(f"a worker has sent what is no result: {first_line(error)}") from error
+        if not is_answer:
+            raise MessageError("a worker has sent what is no result of the samples that it was given")
+        return result
+
+    def _answers(self, unit: np.ndarray) -> bool:
+        """Return whether it says of each sample of a unit that it was read, or why not; or why all could not be."""
+        if self.error is not None:
+            rebuild_error(self.error)
+            return True
+        read, count = unit[np.isin(unit, self.positions)], len(self.positions)
+        texts = [self.ids, *self.skipped, *self.skipped.values(), *self.warnings, *self.hashes]
+        whole = np.array_equal(read, self.positions) and self.vectors.dtype == np.float32
+        whole = (
+            whole and len(self.vectors) == len(self.hashes) == count and all(isinstance(text, str) for text in texts)
+        )
+        return whole and (not self.ids or count + len(self.skipped) == len(unit))
 
 
 def describe_error(error: Exception) -> dict[str, Any]:

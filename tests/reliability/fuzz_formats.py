@@ -1,4 +1,4 @@
-"""The readers that are fuzzed: small valid files, and what is done with a mutated one."""
+"""The formats that are fuzzed: small valid files of each, and what is done with a mutated one."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from aekit.registry.overrides import parse_override
 from aekit.training.recipe import make_recipe, read_recipe
 
 CORPUS = Path(__file__).with_name("corpus")
-"""READER/NAME: mutated files that once were no line but a traceback, a crash or a hang."""
+"""FORMAT/NAME: mutated files that once were no line but a traceback, a crash or a hang."""
 
 
 @dataclass(frozen=True)
-class Reader:
-    """A reader, or a kind of file that one reads in its own way.
+class Format:
+    """A format, or a part of one.
 
     Attributes:
+        reader: the code that reads it, and other formats with it.
         name: file name of a mutated file; of a folder, of the file in it that is mutated.
         seeds: valid files.
         use: opens a file and reads some of it.
@@ -45,6 +46,7 @@ class Reader:
         folder: makes the folder around the mutated file.
     """
 
+    reader: str
     name: str
     seeds: Callable[[], list[bytes]]
     use: Callable[[Path], None]
@@ -78,11 +80,16 @@ def open_folder(path: Path) -> None:
     open_it(path.parent)
 
 
+def open_zarr(path: Path, part: str) -> None:
+    """Open the store that a file is a part of; which source reads it shows in the names of its files, which stay the same."""
+    open_it(path.parents[len(Path(part).parts) - 1], prefix="zarr:")
+
+
 def open_lance(path: Path) -> None:
     """Put a manifest into an otherwise valid data set, and open it."""
     name = [name for name in lance_files() if name.startswith("_versions")][-1]
     shutil.copyfile(path, path.parent / name)
-    open_it(path.parent)
+    open_it(path.parent, prefix="lance:")
 
 
 def open_workbook(path: Path, part: str) -> None:
@@ -246,7 +253,7 @@ def workbook_parts() -> dict[str, bytes]:
 def lance_files() -> dict[str, bytes]:
     """Return the files of a Lance data set, which another process writes: Lance starts threads."""
     table = "pa.table({'image': [image('PNG')] * 3, 'label': ['a', 'b', 'a']})"
-    code = f"import lance, sys; from reliability.fuzz_readers import image, pa; lance.write_dataset({table}, *sys.argv[1:])"
+    code = f"import lance, sys; from reliability.fuzz_formats import image, pa; lance.write_dataset({table}, *sys.argv[1:])"
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "x.lance"
         environment = {"PYTHONPATH": ":".join([str(Path(__file__).parents[1]), *sys.path])}
@@ -343,91 +350,121 @@ JSON_SHAPES = [
 ]
 
 
-def _readers() -> Iterator[tuple[str, Reader]]:
-    yield "npy", Reader("x.npy", lambda: [npy(np.zeros((3, 4))), npy(np.arange(12).reshape(3, 2, 2))], open_it)
-    yield "npy.gz", Reader("x.npy.gz", lambda: [gzip.compress(npy(np.zeros((3, 4))))], open_it)
+def _formats() -> Iterator[tuple[str, Format]]:
+    yield (
+        "npy",
+        Format("NumPy arrays", "x.npy", lambda: [npy(np.zeros((3, 4))), npy(np.arange(12).reshape(3, 2, 2))], open_it),
+    )
+    yield "npy.gz", Format("NumPy arrays", "x.npy.gz", lambda: [gzip.compress(npy(np.zeros((3, 4))))], open_it)
     arrays = {"X": np.zeros((3, 4)), "y": np.array(["a", "b", "a"])}
-    yield "npz", Reader("x.npz", lambda: [npz(**arrays), npz(np.savez_compressed, **arrays)], open_it)
+    yield "npz", Format("NumPy arrays", "x.npz", lambda: [npz(**arrays), npz(np.savez_compressed, **arrays)], open_it)
     doubles = b"\0\0\x0d\x02" + struct.pack(">2I", 2, 2) + b"\0" * 16
-    yield "idx", Reader("x-idx3-ubyte", lambda: [IDX, doubles], open_it, is_python=True)
-    yield "idx.gz", Reader("x-idx3-ubyte.gz", lambda: [gzip.compress(IDX)], open_it)
-    yield "ts", Reader("x.ts", lambda: TS, open_it, True, True)
-    yield "csv", Reader("x.csv", lambda: CSV, open_it, True, True)
-    yield "csv.gz", Reader("x.csv.gz", lambda: [gzip.compress(text) for text in CSV], open_it)
+    yield "idx", Format("IDX", "x-idx3-ubyte", lambda: [IDX, doubles], open_it, is_python=True)
+    yield "idx.gz", Format("IDX", "x-idx3-ubyte.gz", lambda: [gzip.compress(IDX)], open_it)
+    yield "ts", Format("time series", "x.ts", lambda: TS, open_it, True, True)
+    yield "csv", Format("CSV", "x.csv", lambda: CSV, open_it, True, True)
+    yield "csv.gz", Format("CSV", "x.csv.gz", lambda: [gzip.compress(text) for text in CSV], open_it)
     tables = lambda: [parquet(TABLE), parquet(TABLE, compression="zstd", use_dictionary=False)]  # noqa: E731
-    yield "parquet", Reader("x.parquet", tables, open_it)
+    yield "parquet", Format("Parquet tables", "x.parquet", tables, open_it)
     photos = pa.table({"image": [{"bytes": image("PNG"), "path": "a.png"}] * 3, "label": [0, 1, 0]})
-    yield "arrow", Reader("x.arrow", lambda: [arrow()], open_it)
-    yield "feather", Reader("x.feather", lambda: [feather_file(), feather_file(compression="uncompressed")], open_it)
-    yield "parquet-images", Reader("x.parquet", lambda: [parquet(photos, row_group_size=2)], open_it)
-    yield "parquet-lists", Reader("x.parquet", lambda: [parquet(LISTS)], open_it)
-    yield "json-lines", Reader("x.jsonl", lambda: [JSON_LINES, RECORDS], open_it, True, True)
-    yield "json-shapes", Reader("x.json", lambda: JSON_SHAPES, open_it, True, True)
-    yield "json-lines.gz", Reader("x.jsonl.gz", lambda: [gzip.compress(JSON_LINES)], open_it)
+    yield "arrow", Format("Arrow", "x.arrow", lambda: [arrow()], open_it)
+    yield (
+        "feather",
+        Format("Arrow", "x.feather", lambda: [feather_file(), feather_file(compression="uncompressed")], open_it),
+    )
+    yield (
+        "parquet-images",
+        Format("Parquet of images", "x.parquet", lambda: [parquet(photos, row_group_size=2)], open_it),
+    )
+    yield "parquet-lists", Format("Parquet of vectors", "x.parquet", lambda: [parquet(LISTS)], open_it)
+    yield "json-lines", Format("JSON", "x.jsonl", lambda: [JSON_LINES, RECORDS], open_it, True, True)
+    yield "json-shapes", Format("JSON", "x.json", lambda: JSON_SHAPES, open_it, True, True)
+    yield "json-lines.gz", Format("JSON", "x.jsonl.gz", lambda: [gzip.compress(JSON_LINES)], open_it)
     listed = b"path,label\nx.png,a\ny.png,b\n", b"x,1\ny,2\n", b"file_name\nelsewhere/x.png\n"
-    yield "image-list", Reader("list.csv", lambda: list(listed), open_it, True, True, listed_folder)
+    yield "image-list", Format("lists of images", "list.csv", lambda: list(listed), open_it, True, True, listed_folder)
     for kind, modes in {
         "PNG": ("L", "RGBA", "P", "1", "I;16"), "JPEG": ("L", "CMYK"), "GIF": ("L",), "WEBP": ("RGB",), "BMP": ("RGB",),
         "PPM": ("L", "RGB"), "TGA": ("RGB",), "JPEG2000": ("L",), "AVIF": ("RGB",), "TIFF": ("L", "F", "RGB"),
     }.items():  # fmt: skip
         name = {"JPEG2000": "x.jp2"}.get(kind, f"x.{kind.lower()}")
-        yield kind.lower(), Reader(name, lambda kind=kind, modes=modes: [image(kind, mode) for mode in modes], open_it)
-    yield "tiff-packed", Reader("x.tif", lambda: [image("TIFF", "RGB", compression="tiff_lzw")], open_it)
-    yield "tiff-wide", Reader("x.tif", lambda: [wide_tiff(), wide_tiff(tile=(16, 16), compression="zlib")], open_it)
+        yield (
+            kind.lower(),
+            Format("images", name, lambda kind=kind, modes=modes: [image(kind, mode) for mode in modes], open_it),
+        )
+    yield "tiff-packed", Format("images", "x.tif", lambda: [image("TIFF", "RGB", compression="tiff_lzw")], open_it)
+    yield (
+        "tiff-wide",
+        Format("images", "x.tif", lambda: [wide_tiff(), wide_tiff(tile=(16, 16), compression="zlib")], open_it),
+    )
     floats = lambda: wav(3, 1, 32, struct.pack("<100f", *[0.1] * 100))  # noqa: E731
-    yield "patches", Reader("x.tif", lambda: [wide_tiff(), image("PNG"), image("JPEG")], open_patches)
-    yield "wav", Reader("x.wav", lambda: [wav(), wav(bits=8), wav(channels=2), floats(), wav(bits=24)], open_recording)
+    yield "patches", Format("patches", "x.tif", lambda: [wide_tiff(), image("PNG"), image("JPEG")], open_patches)
+    yield (
+        "wav",
+        Format(
+            "recordings", "x.wav", lambda: [wav(), wav(bits=8), wav(channels=2), floats(), wav(bits=24)], open_recording
+        ),
+    )
     for kind in ("FLAC", "OGG", "AIFF", "AU", "MP3"):
-        yield kind.lower(), Reader(f"x.{kind.lower()}", lambda kind=kind: [sound(kind)], open_recording)
-    yield "recording-csv", Reader("x.csv", lambda: [RECORDING], open_recording, True, True)
-    yield "recording-npy", Reader("x.npy", lambda: [npy(np.zeros((40, 2))), npy(np.zeros(40))], open_recording)
-    yield "recording-parquet", Reader("x.parquet", lambda: [parquet(pa.table({"a": np.arange(40.0)}))], open_recording)
-    yield "clips-gif", Reader("x.gif", lambda: [animation("GIF")], open_clips)
-    yield "clips-webp", Reader("x.webp", lambda: [animation("WEBP", "RGB")], open_clips)
-    yield "clips-npy", Reader("x.npy", lambda: [npy(np.zeros((20, 5, 5, 3), np.uint8))], open_clips)
-    yield "clips-npz", Reader("x.npz", lambda: [npz(frames=np.zeros((20, 5, 5), np.uint8))], open_clips)
+        yield kind.lower(), Format("recordings", f"x.{kind.lower()}", lambda kind=kind: [sound(kind)], open_recording)
+    yield "recording-csv", Format("recordings", "x.csv", lambda: [RECORDING], open_recording, True, True)
+    yield (
+        "recording-npy",
+        Format("recordings", "x.npy", lambda: [npy(np.zeros((40, 2))), npy(np.zeros(40))], open_recording),
+    )
+    yield (
+        "recording-parquet",
+        Format("recordings", "x.parquet", lambda: [parquet(pa.table({"a": np.arange(40.0)}))], open_recording),
+    )
+    yield "clips-gif", Format("clips", "x.gif", lambda: [animation("GIF")], open_clips)
+    yield "clips-webp", Format("clips", "x.webp", lambda: [animation("WEBP", "RGB")], open_clips)
+    yield "clips-npy", Format("clips", "x.npy", lambda: [npy(np.zeros((20, 5, 5, 3), np.uint8))], open_clips)
+    yield "clips-npz", Format("clips", "x.npz", lambda: [npz(frames=np.zeros((20, 5, 5), np.uint8))], open_clips)
     for kind, container, codec in (("mp4", "mp4", "mpeg4"), ("mkv", "matroska", "mpeg4"), ("avi", "avi", "mpeg4")):
         seeds = lambda container=container, codec=codec: [video(container, codec)]  # noqa: E731
-        yield kind, Reader(f"x.{kind}", seeds, open_clips)
-    yield "mat", Reader("x.mat", lambda: [matlab(), sparse_matlab()], open_it)
-    yield "mat-packed", Reader("x.mat", lambda: [matlab(do_compression=True)], open_it)
-    yield "mat-4", Reader("x.mat", lambda: [matlab(format="4")], open_it)
-    yield "hdf5", Reader("x.h5", lambda: [hdf5(), hdf5(compression="gzip")], open_it)
-    yield "zarr", Reader("x.zarr/zarr.json", lambda: zarr_file("zarr.json"), open_folder, True, False, zarr_folder)
-    for name in ("zarr.json", "c/0/0"):
-        place = f"x.zarr/x/{name}"
-        seeds = lambda name=name: zarr_file(f"x/{name}")  # noqa: E731
-        use = lambda path, place=place: open_it(path.parents[len(Path(place).parts) - 2])  # noqa: E731
-        yield f"zarr-{name.partition('/')[0]}", Reader(place, seeds, use, name[0] == "z", False, zarr_folder)
+        yield kind, Format("clips", f"x.{kind}", seeds, open_clips)
+    yield "mat", Format("MATLAB", "x.mat", lambda: [matlab(), sparse_matlab()], open_it)
+    yield "mat-packed", Format("MATLAB", "x.mat", lambda: [matlab(do_compression=True)], open_it)
+    yield "mat-4", Format("MATLAB", "x.mat", lambda: [matlab(format="4")], open_it)
+    yield "hdf5", Format("HDF5", "x.h5", lambda: [hdf5(), hdf5(compression="gzip")], open_it)
+    for name, part in (("zarr", "zarr.json"), ("zarr-zarr.json", "x/zarr.json"), ("zarr-c", "x/c/0/0")):
+        seeds = lambda part=part: zarr_file(part)  # noqa: E731
+        use = lambda path, part=part: open_zarr(path, part)  # noqa: E731
+        yield name, Format("Zarr", f"x.zarr/{part}", seeds, use, part.endswith("json"), False, zarr_folder)
     if importlib.util.find_spec("openpyxl"):
-        yield "xlsx", Reader("x.xlsx", lambda: [workbook()], open_it)
+        yield "xlsx", Format("workbooks", "x.xlsx", lambda: [workbook()], open_it)
         for name in ("worksheets/sheet1", "workbook", "styles"):
             part = f"xl/{name}.xml"
             seeds = lambda part=part: [workbook_parts()[part]]  # noqa: E731
             use = lambda path, part=part: open_workbook(path, part)  # noqa: E731
-            yield f"xlsx-{name.rpartition('/')[2]}", Reader("part.xml", seeds, use, True)
+            yield f"xlsx-{name.rpartition('/')[2]}", Format("workbooks", "part.xml", seeds, use, True)
     if importlib.util.find_spec("lance"):  # not its files of data: on some damaged ones Lance ends the process
         seeds = lambda: [content for name, content in lance_files().items() if name.startswith("_versions")][-1:]  # noqa: E731
-        yield "lance", Reader("x.lance/changed", seeds, open_lance, folder=lance_folder)
-    yield "tar", Reader("x.tar", lambda: [tar()], open_it)
-    yield "tar.gz", Reader("x.tar.gz", lambda: [tar("w:gz")], open_it)
-    yield "saved-dataset", Reader("saved/data.arrow", lambda: [arrow()], open_folder, folder=saved_folder)
+        yield "lance", Format("Lance", "x.lance/changed", seeds, open_lance, folder=lance_folder)
+    yield "tar", Format("tar shards", "x.tar", lambda: [tar()], open_it)
+    yield "tar.gz", Format("tar shards", "x.tar.gz", lambda: [tar("w:gz")], open_it)
+    yield (
+        "saved-dataset",
+        Format("saved data sets", "saved/data.arrow", lambda: [arrow()], open_folder, folder=saved_folder),
+    )
     state = b'{"_data_files": [{"filename": "data.arrow"}], "_split": "train"}'
-    yield "saved-state", Reader("saved/state.json", lambda: [state], open_folder, True, True, saved_folder)
-    yield "recipe", Reader("recipe.toml", lambda: [RECIPE], open_recipe, True, True)
+    yield (
+        "saved-state",
+        Format("saved data sets", "saved/state.json", lambda: [state], open_folder, True, True, saved_folder),
+    )
+    yield "recipe", Format("recipes", "recipe.toml", lambda: [RECIPE], open_recipe, True, True)
     settings = b"train.lr=1e-3", b"encoder.conv.channels=[1,2]", b"data.only_labels=['0']", b"train.epochs=2"
-    yield "override", Reader("override", lambda: list(settings), open_override, True, True)
+    yield "override", Format("recipes", "override", lambda: list(settings), open_override, True, True)
 
 
-READERS = dict(_readers())
+FORMATS = dict(_formats())
 
 
-def prepare(reader: Reader, folder: Path) -> Path:
+def prepare(kind: Format, folder: Path) -> Path:
     """Make the folder around a mutated file, and return the path of the file."""
     shutil.rmtree(folder, ignore_errors=True)
-    path = folder / reader.name
-    around = folder / Path(reader.name).parts[0] if "/" in reader.name else folder
+    path = folder / kind.name
+    around = folder / Path(kind.name).parts[0] if "/" in kind.name else folder
     around.mkdir(parents=True, exist_ok=True)
-    if reader.folder is not None:
-        reader.folder(around)
+    if kind.folder is not None:
+        kind.folder(around)
     return path

@@ -1,0 +1,357 @@
+"""Let worker processes say what they should not, and see that no result is wrong and no command ends in a traceback.
+
+``python tests/reliability/messages.py FOLDER [COUNT]`` plays COUNT trials of each kind of message; it prints a line of JSON for
+each receiver, and keeps the figures. The workers are threads at the other end of the connection that a process would have, which
+costs nothing to start; `worker_kills.py` kills processes. A worker that hangs is waited for, as a batch may take any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import random
+import shutil
+import struct
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from figures import Figure, record
+
+import aekit
+from aekit.encoder.engines import _processes as embedding
+from aekit.encoder.engines._units import Result, decode_positions, encode_positions
+from aekit.encoder.engines._worker import Worker
+from aekit.errors import AekitError
+from aekit.evaluation import _processes as evaluating
+from aekit.evaluation.results import Metric, Result as Outcome, Split
+from aekit.io.child_processes import Child
+from aekit.registry.discovery import Plugin
+from aekit.registry.hookspecs import API_VERSION, Entry
+
+SAMPLES, BATCH = 60, 4
+
+
+class Gone(Exception):
+    """The worker ends."""
+
+
+class Harmful:
+    """What writes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.write_text, (self.path, "unpickled")
+
+
+@dataclass
+class Tongue:
+    """How a worker says something wrong.
+
+    Attributes:
+        connection: to the process that has started it.
+        random: draws.
+        trap: file that must not come into being.
+        unit: positions of the samples of its answer.
+    """
+
+    connection: Connection
+    random: random.Random
+    trap: Path
+    unit: np.ndarray
+
+    def raw(self, content: bytes) -> None:
+        """Write bytes that need not be a message."""
+        os.write(self.connection.fileno(), content)
+
+    def some(self, count: int = 200) -> bytes:
+        return self.random.randbytes(self.random.randrange(1, count))
+
+
+def half(tongue: Tongue, answer: bytes) -> None:
+    tongue.raw(struct.pack("!i", len(answer)) + answer[: tongue.random.randrange(len(answer) or 1)])
+    raise Gone
+
+
+def stray(tongue: Tongue, answer: bytes) -> None:
+    tongue.raw(tongue.some())
+    raise Gone
+
+
+def size(*numbers: int) -> Callable[[Tongue, bytes], None]:
+    """Return what says that a message has one of these sizes, more than `int` holds where they are larger."""
+
+    def say(tongue: Tongue, answer: bytes) -> None:
+        number = tongue.random.choice(numbers)
+        small = -(2**31) <= number < 2**31
+        tongue.raw(struct.pack("!i", number) if small else struct.pack("!iQ", -1, number))
+
+    return say
+
+
+def end(tongue: Tongue, answer: bytes) -> None:
+    raise Gone
+
+
+def twice(tongue: Tongue, answer: bytes) -> None:
+    tongue.connection.send_bytes(answer)
+    tongue.connection.send_bytes(answer)
+
+
+def flipped(tongue: Tongue, answer: bytes) -> None:
+    changed = bytearray(answer)
+    changed[tongue.random.randrange(min(len(changed), 400))] ^= 1 << tongue.random.randrange(8)
+    tongue.connection.send_bytes(bytes(changed))
+
+
+def cut(tongue: Tongue, answer: bytes) -> None:
+    tongue.connection.send_bytes(answer[: tongue.random.randrange(len(answer))])
+
+
+ANY: dict[str, Callable[[Tongue, bytes], None]] = {
+    "rubbish": lambda tongue, answer: tongue.connection.send_bytes(tongue.some()),
+    "rubbish without a length": stray,
+    "nothing": lambda tongue, answer: tongue.connection.send_bytes(b""),
+    "half a message": half,
+    "a huge length": size(2**62, 2**63, 2**64 - 1, 2**45),
+    "a negative length": size(-2, -7, -(2**31)),
+    "a cut answer": cut,
+    "the answer twice": twice,
+    "its end": end,
+    "something pickled": lambda tongue, answer: tongue.connection.send_bytes(pickle.dumps(Harmful(tongue.trap))),
+}
+"""Kind of message -> what says it, to any receiver."""
+
+
+def changed(change: Callable[[Result, Tongue], Result]) -> Callable[[Tongue, bytes], None]:
+    """Return what sends another result than it was to send."""
+
+    def say(tongue: Tongue, answer: bytes) -> None:
+        result = Result.from_bytes(answer, tongue.unit)
+        tongue.connection.send_bytes(change(result, tongue).to_bytes())
+
+    return say
+
+
+def without_rows(result: Result, tongue: Tongue) -> Result:
+    kept = np.sort(tongue.random.sample(range(len(result.positions)), len(result.positions) - 1)).astype(int)
+    hashes = [result.hashes[place] for place in kept]
+    return replace(result, positions=result.positions[kept], vectors=result.vectors[kept], hashes=hashes)
+
+
+RESULTS = {
+    "a flipped bit of its head": flipped,
+    "an answer without a row": changed(without_rows),
+    "rows in another order": changed(lambda result, _: replace(result, positions=result.positions[::-1].copy())),
+    "rows of another unit": changed(lambda result, _: replace(result, positions=result.positions + BATCH)),
+    "vectors of another width": changed(lambda result, _: replace(result, vectors=result.vectors[:, :1].copy())),
+    "hashes that are missing": changed(lambda result, _: replace(result, hashes=[None] * len(result.hashes))),
+    "other ids": changed(lambda result, _: replace(result, ids="0" * 32)),
+    "ids that are no text": changed(lambda result, _: replace(result, ids=None)),
+    "reasons that are no text": changed(lambda result, _: replace(result, skipped={"0": [1]})),
+    "an error without a line": changed(lambda result, _: replace(result, error={"type": "DataError"})),
+    "an error of no type": changed(lambda result, _: replace(result, error={"type": 3, "line": "x"})),
+    "an error that is none": changed(lambda result, _: replace(result, error=[])),
+}
+"""Kind of message -> what says it, to the process that embeds."""
+
+
+class Process:
+    """A thread in the place of a process."""
+
+    pid = 0
+
+    def __init__(self, connection: Connection, work: Callable[[Connection], None]) -> None:
+        self.connection, self._work = connection, work
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(Gone, EOFError, OSError), self.connection:
+            self._work(self.connection)
+
+    def wait(self, timeout: float | None = None) -> int:
+        return 0
+
+    def kill(self) -> None:
+        pass
+
+
+def child_of(work: Callable[[Connection], None]) -> Callable[..., Child]:
+    """Return what starts a worker in place of `start_child`."""
+
+    def start(*arguments: Any, **settings: Any) -> Child:
+        here, there = Pipe()
+        return Child(Process(there, work), here, None)  # type: ignore[arg-type]
+
+    return start
+
+
+def hostile_worker(say: Callable[[Tongue, bytes], None], draws: random.Random, trap: Path, often: float) -> Any:
+    """Return a worker that embeds, and says something else now and then; a share of them before they are ready."""
+
+    def work(connection: Connection) -> None:
+        tongue = Tongue(connection, draws, trap, np.arange(BATCH))
+        worker = Worker(connection.recv_bytes())
+        if draws.random() < often / 4:
+            say(tongue, worker.work(encode_positions(tongue.unit)))
+        connection.send_bytes(b"ready")
+        while True:
+            unit = connection.recv_bytes()
+            answer, tongue.unit = worker.work(unit), decode_positions(unit)
+            if draws.random() < often:
+                say(tongue, answer)
+            else:
+                connection.send_bytes(answer)
+
+    return work
+
+
+def embed_trial(place: Path, kind: str, seed: int, expected: aekit.Embeddings) -> str:
+    """Embed with hostile workers; return what is wrong, or ""."""
+    draws, trap, out = random.Random(f"{kind} {seed}"), place / "trap", place / "out"
+    say = (ANY | RESULTS)[kind]
+    shutil.rmtree(out, ignore_errors=True)
+    options: dict[str, Any] = {"batch_size": BATCH, "engine": "processes", "workers": 2}
+    often = draws.choice([0.1, 0.3, 1.0])
+    try:
+        with patch.object(embedding, "start_child", child_of(hostile_worker(say, draws, trap, often))):
+            aekit.embed(place / "run", place / "data.npy", out=out, **options)
+    except AekitError as error:
+        if "\n" in str(error):
+            return f"{kind} {seed}: several lines: {error}"
+        aekit.embed(place / "run", place / "data.npy", out=out, batch_size=BATCH)
+    except Exception as error:
+        return f"{kind} {seed}: {type(error).__name__}: {error}"
+    embedded = aekit.Embeddings.open(out)
+    same = list(embedded.ids) == list(expected.ids) and np.allclose(embedded.vectors, expected.vectors, atol=1e-5)
+    if trap.exists():
+        return f"{kind} {seed}: a message was unpickled"
+    return "" if same else f"{kind} {seed}: {len(embedded)} rows, which differ"
+
+
+PICKLED = {
+    "a pickled number": lambda tongue, answer: tongue.connection.send_bytes(pickle.dumps(3)),
+    "a pickled pair of others": lambda tongue, answer: tongue.connection.send_bytes(pickle.dumps(("x", "y"))),
+    "warnings that are none": lambda tongue, answer: tongue.connection.send_bytes(
+        pickle.dumps((Outcome({"a": Metric(1.0)}), [("x", int)]))
+    ),
+    "a class that is not there": lambda tongue, answer: tongue.connection.send_bytes(b"cnowhere\nNothing\n."),
+}
+"""Kind of message -> what says it, to the process that evaluates."""
+
+
+def evaluate_trial(place: Path, kind: str, seed: int) -> str:
+    """Run an evaluator in a hostile process; return what is wrong, or ""."""
+    draws, lines = random.Random(f"{kind} {seed}"), list[str]()
+    say = ({name: said for name, said in ANY.items() if "pickled" not in name and "twice" not in name} | PICKLED)[kind]
+
+    def work(connection: Connection) -> None:
+        connection.recv_bytes()
+        say(
+            Tongue(connection, draws, place / "trap", np.arange(BATCH)),
+            pickle.dumps((Outcome({"there": Metric(1.0)}), [])),
+        )
+        connection.recv_bytes()
+
+    processes = evaluating.EvaluatorProcesses([child_of(work)()], lines.append)
+    here = Outcome({"here": Metric(1.0)})
+    plugin = Plugin("evaluator", Entry("x", "x:y", "x", API_VERSION), "x", "1")
+    split = Split(np.arange(2), np.arange(2, 4), "x", "x")
+    try:
+        result = processes.run(lambda *_: here, plugin, np.zeros((4, 2), np.float32), None, split, {})
+    except Exception as error:
+        return f"{kind} {seed}: {type(error).__name__}: {error}"
+    is_said = len(lines) == 1 and "\n" not in lines[0] and not processes.children
+    return "" if result is here and is_said else f"{kind} {seed}: {result}, {lines}"
+
+
+def serve_trial(place: Path, kind: str, seed: int) -> str:
+    """Serve with hostile workers, none of which is ever ready; return what is wrong, or ""."""
+    from aekit.serving import workers
+    from aekit.serving.catalog import Catalog
+    from aekit.serving.server import bind_socket
+
+    draws, lines = random.Random(f"{kind} {seed}"), list[str]()
+
+    def work(connection: Connection) -> None:
+        connection.recv_bytes()
+        ANY[kind](Tongue(connection, draws, place / "trap", np.arange(BATCH)), b"an error of two\nlines \x1b[31m")
+        connection.recv_bytes()
+
+    catalog = Catalog(aekit.open_index(place / "index"))
+    with bind_socket("127.0.0.1", 0) as listening, patch.object(workers, "start_child", child_of(work)):
+        supervisor = workers._Supervisor(catalog, listening, "127.0.0.1", 1, lines.append, place / "serving")
+        try:
+            supervisor.run()
+        except AekitError as error:
+            bad = [line for line in (*lines, str(error)) if "\n" in line or "\x1b" in line]
+            return f"{kind} {seed}: {bad}" if bad else ""
+        except Exception as error:
+            return f"{kind} {seed}: {type(error).__name__}: {error}"
+        finally:
+            shutil.rmtree(place / "serving" / "metrics")
+    return f"{kind} {seed}: it serves with {lines}"
+
+
+def prepare(place: Path) -> aekit.Embeddings:
+    """Write a run, data with a sample that is skipped, and an index; return the embeddings of a single process."""
+    rows = np.random.default_rng(0).normal(size=(SAMPLES, 5)).astype(np.float32)
+    rows[7] = np.nan
+    np.save(place / "data.npy", rows)
+    (place / "serving").mkdir(exist_ok=True)
+    fast = {"train.epochs": 1, "train.precision": "fp32"}
+    aekit.fit(np.delete(rows, 7, 0), dim=3, out=place / "run", overrides=fast, report=False)
+    expected = aekit.embed(place / "run", place / "data.npy", out=place / "single", batch_size=BATCH)
+    if not (place / "index").exists():
+        aekit.build_index(place / "single", place / "index")
+    return expected
+
+
+RECEIVERS: dict[str, list[str]] = {
+    "embed --engine processes": [*ANY, *RESULTS],
+    "evaluate": [kind for kind in ANY if "pickled" not in kind and "twice" not in kind] + [*PICKLED],
+    "serve --workers": list(ANY),
+}
+"""Receiver -> the kinds of messages that it gets."""
+
+
+def trials(place: Path, count: int, every: int = 1) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield each receiver, the number of its trials, with `every` n-th of its kinds of messages, and what went wrong."""
+    expected = prepare(place)
+    play: dict[str, Callable[[str, int], str]] = {
+        "embed --engine processes": lambda kind, seed: embed_trial(place, kind, seed, expected),
+        "evaluate": lambda kind, seed: evaluate_trial(place, kind, seed),
+        "serve --workers": lambda kind, seed: serve_trial(place, kind, seed),
+    }
+    for receiver, kinds in RECEIVERS.items():
+        wrong = [play[receiver](kind, seed) for kind in kinds[::every] for seed in range(count)]
+        yield receiver, len(wrong), [problem for problem in wrong if problem]
+
+
+def main() -> None:
+    place, count = Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    warnings.simplefilter("ignore")
+    figures = []
+    for receiver, tried, wrong in trials(place, count):
+        print(json.dumps({"command": receiver, "tried": tried, "wrong": wrong}), flush=True)
+        figures.append(Figure(receiver, f"{len(RECEIVERS[receiver])} kinds of messages", tried, len(wrong)))
+    record("messages", figures)
+
+
+if __name__ == "__main__":
+    main()
