@@ -19,18 +19,10 @@ from aekit.data.opening import open_data
 from aekit.data.reopening import reopen_if_available
 from aekit.data.source import Source
 from aekit.data.spec import SampleSpec
+from aekit.encoder import embedded_rows
 from aekit.encoder._embedder import Embedder
 from aekit.encoder._parquet_parts import Parts, read_embeddings_manifest
-from aekit.encoder.embedded_rows import (
-    Rows,
-    as_columns,
-    check_counts,
-    concatenate_rows,
-    from_table,
-    preview,
-    select_rows,
-    to_table,
-)
+from aekit.encoder.embedded_rows import Rows, as_columns, concatenate_rows, from_table, preview, select_rows, to_table
 from aekit.encoder.identity import check_same_maker, read_description
 from aekit.encoder.inference import Precision
 from aekit.encoder.vectors import cosine_similarity, finite_vectors, hash_vectors, read_vectors, selected_rows
@@ -42,8 +34,7 @@ from aekit.progress import SILENT, Progress
 
 PRECOMPUTED = "precomputed"
 """Kind, in the manifest, of vectors that no encoder of aekit made."""
-SEARCHED_IDS = 10_000
-"""Most ids among which the nearest to an unknown one is looked for."""
+SEARCHED_IDS = 10_000  # most ids among which the nearest to an unknown one is looked for
 
 
 class Embeddings:
@@ -66,8 +57,6 @@ class Embeddings:
         (3, 3, ['0', '1', '2'])
         >>> embeddings[1].tolist(), embeddings[1:].shape
         ([0.0, 1.0, 0.0], (2, 3))
-        >>> embeddings.similarity()[0].tolist()
-        [1.0, 0.0, 0.0]
     """
 
     def __init__(
@@ -126,7 +115,7 @@ class Embeddings:
         vectors = finite_vectors(vectors)
         ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
         labels, splits = (None if values is None else np.asarray(values) for values in (labels, splits))
-        check_counts(len(vectors), ids=ids, labels=labels, splits=splits)
+        embedded_rows.check_counts(len(vectors), ids=ids, labels=labels, splits=splits)
         manifest = {"kind": PRECOMPUTED, "digest": hash_vectors(vectors, PRECOMPUTED), "dim": vectors.shape[1]}
         kept = checked_metadata(metadata, len(vectors))
         return cls(
