@@ -75,7 +75,7 @@ def measure(name: str, seed: int, rows: list[dict[str, Any]], arguments: argpars
             continue
         if kind == "vector" and noise.startswith("blocks"):
             continue
-        settings = {f"objective.denoising.{option}": value for option, value in in_units(options, x).items()}
+        settings = {f"objective.denoising.{option}": value for option, value in scale_level(options, x).items()}
         encoder = aekit.fit(
             source,
             variants=[PLAIN if noise == PLAIN else "denoising"],
@@ -101,7 +101,7 @@ def measure(name: str, seed: int, rows: list[dict[str, Any]], arguments: argpars
                 writer.writerow(row)
 
 
-def in_units(options: dict[str, Any], x: np.ndarray) -> dict[str, Any]:
+def scale_level(options: dict[str, Any], x: np.ndarray) -> dict[str, Any]:
     """Return options whose `fraction` is replaced by a level in the units of the data."""
     if "fraction" not in options:
         return options

@@ -23,8 +23,8 @@ from aekit.training.threads import threads_for
 FINITE_EVERY = {"cpu": 1, "cuda": 16}
 """Steps between checks that the loss is finite. A check makes the CPU wait for the GPU, so it is rarer there."""
 ALL_FINITE_EVERY = 16
-"""Steps between checks that all weights are finite, of which each reads them from memory: every time is 7% of a small network's
-training. In the steps between, small tensors stand for them: what is not finite spreads to the biases below."""
+"""Steps in float32 between checks that all weights are finite, of which each reads them from memory: every time is 7% of a small
+network's training. In the steps between, small tensors stand for them: what is not finite spreads to the biases below."""
 SMALL = 4096
 """Largest number of elements of a small tensor."""
 Record = dict[str, float]
@@ -37,7 +37,7 @@ def train(
     """Train, and yield a record per step: ``step``, ``epoch``, ``lr``, ``loss`` and the terms of the objective.
 
     `state` includes the step of the last record, and can be saved between records; saving checks that all weights are finite,
-    as does the last step of each epoch and every 16th. Steps whose loss or gradient is not finite in bfloat16 are repeated in
+    as does the last step of each epoch, and every 16th in float32 and each in bfloat16. Steps whose loss or gradient is not finite in bfloat16 are repeated in
     float32, as are all that follow.
 
     Args:
@@ -113,7 +113,8 @@ def _steps(
             terms = backward(terms, batch, parameters, batches.ranks)
             step, ends_epoch = state.step + 1, state.step_in_epoch + 1 == batches.per_epoch
             # At steps of these numbers, whether or not the run was resumed, so that it repeats the same steps in float32.
-            checks_all = ends_epoch or step % ALL_FINITE_EVERY == 0
+            # In bfloat16 always, whose kernels fail alone, so that the step can be repeated.
+            checks_all = good is not None or ends_epoch or step % ALL_FINITE_EVERY == 0
             tensors = parameters if checks_all else small
             pending.append(({"step": step, "epoch": state.epoch, "lr": lr}, terms))
             if good and good.keeps_untrained:

@@ -78,7 +78,7 @@ def test_the_whole_workflow(command: Command, shapes: Path, tmp_path: Path, monk
     evaluation = json.loads(command.ok("evaluate", "emb", "--json", "-q"))
     assert evaluation["digest"] == digest
     assert [name.split("-")[0].split()[0] for name in evaluation["results"]] == ["encoder", "raw", "pca", "random"]
-    assert evaluation["results"]["encoder"]["probe"]["metrics"]["accuracy"]["value"] > 0.8
+    assert evaluation["results"]["encoder"]["probe"]["metrics"]["accuracy"]["value"] > 0.7
     assert json.loads(Path("emb/results.json").read_text()) == evaluation
 
     assert digest[:12] in command.ok("export", "run", "-o", "model.onnx", "-q")

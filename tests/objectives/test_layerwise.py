@@ -111,7 +111,7 @@ def test_the_layers_own_epochs_rates_and_noise_are_used(tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.html").read_text()
     assert all(f"layer-{n}/reconstruction" in page for n in (1, 2, 3)), "each layer has its curve in the report"
     saved = (tmp_path / "run" / "recipe.toml").read_text()
-    assert "[layerwise.layers.denoising]" in saved and 'noise = "masking"' in saved
+    assert "[layerwise.layers.denoising]" in saved and 'noise = "auto"' in saved
 
 
 def test_pretraining_makes_the_unrolled_stack_start_low() -> None:

@@ -234,8 +234,8 @@ def test_plugins_are_listed_with_their_problems_below(tmp_path: Path) -> None:
 
 def test_show_prints_every_option_with_range_and_default() -> None:
     shown = CliRunner().invoke(command, ["show", "variant", "denoising"]).stdout
-    noises = "'gaussian' | 'masking' | 'salt-and-pepper' | 'speckle' | 'blur'"
-    assert f"  noise = 'masking'  ({noises})\n      kind of corruption" in shown
+    noises = "'auto' | 'gaussian' | 'masking' | 'blocks' | 'salt-and-pepper' | 'speckle' | 'blur'"
+    assert f"  noise = 'auto'  ({noises})\n      kind of corruption" in shown
     assert "  level = None  (float | None, > 0)\n" in shown
     options = json.loads(CliRunner().invoke(command, ["show", "denoising", "--json"]).stdout)["options"]
     assert [option["option"] for option in options][:2] == ["noise", "level"]

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+from unusual import images, other_tables
 
 import aekit
 from aekit.registry.overrides import parse_override
@@ -294,6 +295,20 @@ def feather_file(**options: object) -> bytes:
     return stream.getvalue()
 
 
+def dicom_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return images.dicom(
+            Path(folder) / "x.dcm", images.RAMP, RescaleSlope=1, RescaleIntercept=-9, WindowCenter=40, WindowWidth=400
+        ).read_bytes()
+
+
+def open_document() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return other_tables.ods(
+            Path(folder) / "x.ods", [("h", "w", "class"), (1, 2.5, "a"), (3, 4.5, "b")]
+        ).read_bytes()
+
+
 def listed_folder(folder: Path) -> None:
     for name in ("x", "y"):
         (folder / f"{name}.png").write_bytes(image("PNG"))
@@ -316,6 +331,19 @@ TS = [
     b"@targetLabel true\n@data\n1,2:3,4:0.5\n1,2:3,4:1\n",
     b"@classLabel true a\n@data\n1:2:3:a\n",
 ]
+UCR = [
+    b"".join(
+        b"%d\t" % (row % 3 + 1) + b"\t".join(b"%.2f" % (row + step / 7) for step in range(10)) + b"\n"
+        for row in range(12)
+    ),
+    b"1  " + b"  ".join([b"1.0e+00"] * 8) + b"  NaN  NaN\n" + b"1  " + b"  ".join([b"2.0e+00"] * 10) + b"\n",
+]
+ARFF = [
+    b"% x\n@relation r\n@attribute 'a b' real\n@attribute c {u,'v w'}\n@attribute d date\n@attribute kind {p,q}\n@data\n"
+    b"1,u,2020-01-01,p\n?,'v w',?,q\n% y\n3,u,2020-01-03,p, {2}\n",
+    b"@relation r\n@attribute a numeric\n@attribute b string\n@attribute c {no,yes}\n@data\n{0 2}\n{1 'x', 2 yes}\n{}\n",
+]
+ORANGE = b"name\th\tsize\tkind\nstring\tc\tsmall large\td\nmeta\t\t\tclass\n" + b"n\t1\tsmall\ta\nm\t2\tlarge\tb\n" * 4
 RECORDING = b"time,a,b,label\n" + b"".join(b"%d,%d,%d,x\n" % (row, row, -row) for row in range(30))
 RECIPE = b"""[data]
 source = "sklearn:digits"
@@ -361,6 +389,9 @@ def _formats() -> Iterator[tuple[str, Format]]:
     doubles = b"\0\0\x0d\x02" + struct.pack(">2I", 2, 2) + b"\0" * 16
     yield "idx", Format("IDX", "x-idx3-ubyte", lambda: [IDX, doubles], open_it, is_python=True)
     yield "idx.gz", Format("IDX", "x-idx3-ubyte.gz", lambda: [gzip.compress(IDX)], open_it)
+    yield "ucr", Format("time series", "x_TRAIN.tsv", lambda: UCR, open_it, True, True)
+    yield "arff", Format("ARFF", "x.arff", lambda: ARFF, open_it, True, True)
+    yield "orange", Format("CSV", "x.tab", lambda: [ORANGE], open_it, True)
     yield "ts", Format("time series", "x.ts", lambda: TS, open_it, True, True)
     yield "csv", Format("CSV", "x.csv", lambda: CSV, open_it, True, True)
     yield "csv.gz", Format("CSV", "x.csv.gz", lambda: [gzip.compress(text) for text in CSV], open_it)
@@ -391,6 +422,10 @@ def _formats() -> Iterator[tuple[str, Format]]:
             kind.lower(),
             Format("images", name, lambda kind=kind, modes=modes: [image(kind, mode) for mode in modes], open_it),
         )
+    if importlib.util.find_spec("pydicom") is not None:
+        yield "dicom", Format("images", "x.dcm", lambda: [dicom_file()], open_it)
+    if importlib.util.find_spec("python_calamine") is not None:
+        yield "ods", Format("workbooks", "x.ods", lambda: [open_document()], open_it)
     yield "tiff-packed", Format("images", "x.tif", lambda: [image("TIFF", "RGB", compression="tiff_lzw")], open_it)
     yield (
         "tiff-wide",

@@ -192,7 +192,7 @@ def test_the_command_tests_with_options() -> None:
     assert done.exit_code == 0 and json.loads(done.output)["ok"]
     wrong = CliRunner().invoke(command, ["test", "denoising", "--set", "noise=pepper"])
     assert isinstance(wrong.exception, RecipeError)
-    assert "denoising.noise = 'pepper': expected 'gaussian', 'masking', 'salt" in str(wrong.exception)
+    assert "denoising.noise = 'pepper': expected 'auto', 'gaussian', 'masking'" in str(wrong.exception)
 
 
 def test_the_folder_is_cleaned_up() -> None:

@@ -330,13 +330,13 @@ def test_few_labels_are_few_and_c_is_chosen_within_them(digits: Data, monkeypatc
     x, y = digits
     split = make_split(y)
     shown: list[tuple[int, set[str]]] = []
-    real = few_labels.fit_logistic
+    real = few_labels.fit_draws
 
     def watched(rows: np.ndarray, labels: np.ndarray, strengths: Any, **more: Any) -> Any:
-        shown.append((len(labels), set(labels)))
+        shown.extend((len(draw), set(draw)) for draw in labels)
         return real(rows, labels, strengths, **more)
 
-    monkeypatch.setattr(few_labels, "fit_logistic", watched)
+    monkeypatch.setattr(few_labels, "fit_draws", watched)
     result = few_labels.evaluate(x, y, split, repeats=2, max_per_class=10)
     assert {count for count, _ in shown} == {10, 50, 100} and all(len(names) == 10 for _, names in shown)
     assert list(result.metrics) == ["accuracy@10", "accuracy@1", "accuracy@5"]
