@@ -36,9 +36,9 @@ def train(
 ) -> Iterator[Record]:
     """Train, and yield a record per step: ``step``, ``epoch``, ``lr``, ``loss`` and the terms of the objective.
 
-    `state` includes the step of the last record, and can be saved between records; saving checks that all weights are finite,
-    as does the last step of each epoch, and every 16th in float32 and each in bfloat16. Steps whose loss or gradient is not finite in bfloat16 are repeated in
-    float32, as are all that follow.
+    `state` includes the step of the last record, and can be saved between records; saving checks that all weights are finite, as
+    does the last step of each epoch, each step in bfloat16, and every 16th in float32. Steps whose loss or gradient is not finite
+    in bfloat16 are repeated in float32, as are all that follow.
 
     Args:
         state: changed by each step.
