@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from aekit.errors import INTERRUPTED
 
 ONE_STOP_SECONDS = 0.2
 """Signals in so short a time are one: `timeout` sends SIGTERM to the command, and again to its group."""
+AGAIN_SECONDS = 0.05
+"""Time after which a KeyboardInterrupt that got lost is raised again."""
 
 
 class Stop:
@@ -25,6 +29,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested, self._terminated = False, -ONE_STOP_SECONDS
+        self.unraisable_hook = sys.unraisablehook
 
     def interrupt(self, number: int, frame: Any) -> None:
         """Handle Ctrl-C."""
@@ -42,6 +47,19 @@ class Stop:
         interrupted = signal.getsignal(signal.SIGINT)
         (interrupted if callable(interrupted) else self.interrupt)(signal.SIGINT, frame)
 
+    def raise_again(self, lost: sys.UnraisableHookArgs) -> None:
+        """Handle an exception that Python cannot raise, as in a generator that the garbage collector closes.
+
+        A signal that arrives there would be lost, and the command go on.
+        """
+        if self.requested and issubclass(lost.exc_type, KeyboardInterrupt):
+            self.requested = False
+            timer = threading.Timer(AGAIN_SECONDS, signal.raise_signal, [signal.SIGINT])
+            timer.daemon = True
+            timer.start()
+        else:
+            self.unraisable_hook(lost)
+
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
@@ -50,9 +68,11 @@ def stopping() -> Iterator[Stop]:
     handlers = {signal.SIGINT: stop.interrupt, signal.SIGTERM: stop.terminate, signal.SIGHUP: stop.terminate}
     handlers = {number: handler for number, handler in handlers.items() if signal.getsignal(number) != signal.SIG_IGN}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    sys.unraisablehook = stop.raise_again
     try:
         yield stop
     finally:
+        sys.unraisablehook = stop.unraisable_hook
         for number, handler in before.items():
             signal.signal(number, handler)
         # While the interpreter ends, KeyboardInterrupt would print a traceback.

@@ -249,6 +249,31 @@ def test_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> No
     assert codes == [130]
 
 
+def test_a_signal_that_python_loses_in_a_closed_generator_is_raised_again() -> None:
+    program = """
+import os, signal, time
+from aekit.cli._signals import stopping
+
+def generate():
+    try:
+        yield
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+with stopping():
+    generator = generate()
+    next(generator)
+    del generator  # in which the exception of the signal is ignored
+    try:
+        time.sleep(20)
+    except KeyboardInterrupt:
+        print("stopped")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+
+
 def test_signals_that_are_sent_twice_at_once_are_one() -> None:
     # GNU timeout sends SIGTERM to the command and then to its group.
     received: list[int] = []

@@ -139,7 +139,8 @@ def test_worker_processes_make_the_parts_of_a_single_process(
     assert len(list(several.glob("part-*.parquet"))) == 6
     assert "odd/007.png" in (several / "skipped.csv").read_text()
     (pool,) = pools
-    assert (pool.count, pool.ended, killing.at, pool.workers) == (2, 2, [], [])
+    assert (pool.count, killing.at, pool.workers) == (2, [], [])
+    assert 1 <= pool.ended <= 2  # the second one may be killed when it has sent its last batch
     assert "a worker process has ended and is started again: it was ended by signal 9 (Killed)" in killing
 
 
