@@ -12,12 +12,12 @@ ones are skipped, and ``--summary`` prints the table of what it holds.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kept_rows import Rows, add_options, add_row, has_row, read_rows
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -50,10 +50,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--samples", type=int, default=3000, help="most samples of a set")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="file to append to")
-    parser.add_argument("--summary", action="store_true", help="only print the table of --out")
+    add_options(parser)
     arguments = parser.parse_args()
-    rows = list(csv.DictReader(arguments.out.open())) if arguments.out and arguments.out.exists() else []
+    rows = read_rows(arguments.out)
     if not arguments.summary:
         for name in arguments.sets:
             for seed in range(arguments.seeds):
@@ -61,7 +60,7 @@ def main() -> None:
     summarize(rows)
 
 
-def measure(name: str, seed: int, rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+def measure(name: str, seed: int, rows: Rows, arguments: argparse.Namespace) -> None:
     """Train with every noise on one set, but for those that are known, and add their rows."""
     x, y, kind = training_part(name, arguments.samples)
     order = np.random.default_rng(seed).permutation(len(x))
@@ -71,7 +70,7 @@ def measure(name: str, seed: int, rows: list[dict[str, Any]], arguments: argpars
     epochs = max(1, round(arguments.steps * batch / len(trained)))
     for noise, options in {PLAIN: {}, **NOISES}.items():
         key = {"data": name, "noise": noise, "seed": str(seed), "steps": str(arguments.steps)}
-        if any(all(row[field] == value for field, value in key.items()) for row in rows):
+        if has_row(rows, key):
             continue
         if kind == "vector" and noise.startswith("blocks"):
             continue
@@ -90,15 +89,7 @@ def measure(name: str, seed: int, rows: list[dict[str, Any]], arguments: argpars
         row = key | {"batch": str(batch), "epochs": str(epochs)}
         for metric, classifier in classifiers().items():
             row[metric] = f"{classifier.fit(vectors[trained], y[trained]).score(vectors[held_out], y[held_out]):.4f}"
-        rows.append(row)
-        print(", ".join(f"{field} {value}" for field, value in row.items()), flush=True)
-        if arguments.out:
-            new = not arguments.out.exists()
-            with arguments.out.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
+        add_row(row, rows, arguments.out)
 
 
 def scale_level(options: dict[str, Any], x: np.ndarray) -> dict[str, Any]:
@@ -114,7 +105,7 @@ def classifiers() -> dict[str, Any]:
     return {"knn": KNeighborsClassifier(5, metric="cosine"), "linear": linear}
 
 
-def summarize(rows: list[dict[str, Any]]) -> None:
+def summarize(rows: Rows) -> None:
     """Print the mean difference to the plain autoencoder over seeds, and its accuracy, by set and noise."""
     sets = list(dict.fromkeys(row["data"] for row in rows))
     for metric in METRICS:
@@ -128,7 +119,7 @@ def summarize(rows: list[dict[str, Any]]) -> None:
             print(f"| {noise} | {' | '.join(cells)} |")
 
 
-def by_seed(rows: list[dict[str, Any]], name: str, noise: str, metric: str) -> dict[str, float]:
+def by_seed(rows: Rows, name: str, noise: str, metric: str) -> dict[str, float]:
     return {row["seed"]: float(row[metric]) for row in rows if (row["data"], row["noise"]) == (name, noise)}
 
 

@@ -11,13 +11,13 @@ With ``--out`` the rows are appended to a file, finished ones are skipped, and `
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept_rows import Rows, add_options, add_row, has_row, read_rows
 from scipy.stats import spearmanr
 
 import aekit
@@ -63,23 +63,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--samples", type=int, default=2000, help="samples of each set")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="file to append to")
-    parser.add_argument("--summary", action="store_true", help="only print the table of --out")
+    add_options(parser)
     arguments = parser.parse_args()
-    rows = list(csv.DictReader(arguments.out.open())) if arguments.out and arguments.out.exists() else []
+    rows = read_rows(arguments.out)
     if not arguments.summary:
         for name in arguments.sets:
-            rows += measure(name, rows, arguments)
+            measure(name, rows, arguments)
     summarize(rows)
 
 
-def measure(name: str, known: list[dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train and score every recipe on a data set, but for those that are known."""
+def measure(name: str, rows: Rows, arguments: argparse.Namespace) -> None:
+    """Train and score every recipe on a data set, but for those that are known, and add their rows."""
     source = opened(name, arguments.samples)
-    rows = []
     for recipe, settings in recipes(source.spec.kind).items():
         key = {"data": name, "recipe": recipe, "steps": str(arguments.steps), "seed": str(arguments.seed)}
-        if any(all(str(row[field]) == value for field, value in key.items()) for row in known):
+        if has_row(rows, key):
             continue
         batch = max(16, min(128, len(source) // 10))
         epochs = max(1, round(arguments.steps * batch / len(source)))
@@ -93,19 +91,10 @@ def measure(name: str, known: list[dict[str, Any]], arguments: argparse.Namespac
         results = evaluation.results["encoder"]
         row = key | {title: result.metrics["accuracy"].value for title, result in results.items()}
         row |= label_free_scores(encoder, raw, seed=arguments.seed)
-        rows.append(row)
-        print(", ".join(f"{k} {v:.4f}" if isinstance(v, float) else str(v) for k, v in row.items()), flush=True)
-        if arguments.out:
-            new = not arguments.out.exists()
-            with arguments.out.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
-    return rows
+        add_row(row, rows, arguments.out)
 
 
-def summarize(rows: list[dict[str, Any]]) -> None:
+def summarize(rows: Rows) -> None:
     """Print the rank correlation of each score with the probe on each data set."""
     sets = list(dict.fromkeys(row["data"] for row in rows))
     print(f"\n{len(rows)} runs")

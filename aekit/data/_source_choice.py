@@ -57,9 +57,7 @@ _ADVICE = {
     **dict.fromkeys((".zip", ".rar", ".7z"), "unpack it first"),
     **dict.fromkeys((".orc", ".rds", ".rda", ".rdata", ".gdt", ".mtw"), "save the table as Parquet or CSV"),
     **dict.fromkeys((".pdf", ".doc", ".docx", ".svg"), "save its pages as images first"),
-    **dict.fromkeys(
-        (".nii", ".nii.gz", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"
-    ),
+    **dict.fromkeys((".nii", ".fits", ".raw", ".cr2", ".nef"), "save the images as PNG or TIFF, or arrays as .npy"),
 }
 """What to do with files that people have and that no source reads."""
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import NO_LABEL, PLACEHOLDERS, CellText, as_written, to_typed
+from aekit.data.readers._record_types import is_text as is_text_type
 from aekit.data.readers._times import to_calendar
 from aekit.data.readers.tables import to_table
 from aekit.errors import LONGEST, DataError, closest_name, printable
@@ -157,7 +158,7 @@ def to_plain(column: pa.ChunkedArray) -> Plain:
     kind = values.type
     if values.null_count == len(values):
         return Plain(values, "all values are missing")
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+    if is_text_type(kind):
         try:
             calendar = to_calendar(values)
         except DataError as error:

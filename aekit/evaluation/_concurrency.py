@@ -12,7 +12,7 @@ import torch
 
 
 @contextmanager
-def limited_threads(count: int) -> Iterator[None]:
+def computing_threads(count: int) -> Iterator[None]:
     """Let torch and BLAS in this process use as many threads within the context, as other processes compute beside it."""
     import scipy.linalg  # noqa: F401  (a BLAS that is loaded later would not be limited)
     from threadpoolctl import threadpool_limits

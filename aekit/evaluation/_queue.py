@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from aekit.errors import AekitError
-from aekit.evaluation._concurrency import concurrently, limited_threads
+from aekit.evaluation._concurrency import computing_threads, concurrently
 from aekit.evaluation._evaluators import run_evaluator
 from aekit.evaluation._processes import EvaluatorProcesses
 from aekit.evaluation.results import Result, Split
@@ -91,7 +91,7 @@ class EvaluatorQueue:
             for _ in range(self._serving):
                 threading.Thread(target=self._serve, name="evaluator-process", daemon=True).start()
             known = []
-            with limited_threads(max(1, self.threads - self._serving)):
+            with computing_threads(max(1, self.threads - self._serving)):
                 for number, subject in enumerate(subjects):
                     self._add(number, subject.features)
                     known.append(subject)

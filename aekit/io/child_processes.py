@@ -44,10 +44,13 @@ class Child:
             printed = self.log.read().decode(errors="replace").strip().splitlines()
             last = f": {printable(printed[-1].strip())}" if printed else ""
             self.log.close()
-        if code >= 0:
-            return f"it exited with code {code}{last}"
         short = ", as the system does when memory is short; fewer workers need less" if code == -signal.SIGKILL else ""
-        return f"it was ended by signal {-code} ({signal.strsignal(-code)}){short}{last}"
+        return f"{describe_end(code)}{short}{last}"
+
+
+def describe_end(code: int) -> str:
+    """Say how a process ended: with an exit code, or by a signal, which is negative."""
+    return f"it exited with code {code}" if code >= 0 else f"it was ended by signal {-code} ({signal.strsignal(-code)})"
 
 
 def start_child(module: str, threads: int, *, logged: bool = True, descriptors: Sequence[int] = ()) -> Child:

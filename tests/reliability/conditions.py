@@ -6,15 +6,12 @@ under some, and asks the command and the server; it prints a line of JSON for ea
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import random
 import shutil
 import sqlite3
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from click.testing import CliRunner
-from figures import Figure, record
+from figures import Figure, record_trials, start
 
 import aekit
 from aekit.cli import group
@@ -347,15 +344,10 @@ def trials(place: Path, count: int) -> Iterator[tuple[str, str, int, list[str], 
 
 
 def main() -> None:
-    place, count = Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 20_000
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    warnings.simplefilter("ignore")
-    figures = []
-    for what, how, tried, wrong, note in trials(place, count):
-        print(json.dumps({"what": what, "how": how, "tried": tried, "wrong": wrong[:20]}), flush=True)
-        figures.append(Figure(what, how, tried, len(wrong), note))
-    record("conditions", figures)
+    rows = trials(*start(20_000))
+    record_trials(
+        "conditions", ((Figure(what, how, tried, len(wrong), note), wrong) for what, how, tried, wrong, note in rows)
+    )
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ import datetime
 import json
 import os
 import shlex
+import shutil
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -183,6 +185,26 @@ Not tested are power failures, after which the operating system may lose what wa
 Every run of the tests has a short form of the suites (`pytest -m 'reliability and not slow'`); `pytest -m reliability` runs the
 long tests too, and `python tests/reliability/all.py` every suite in full, after which it writes this page.
 """
+
+
+def start(default: int) -> tuple[Path, int]:
+    """Return the empty folder that the command line names, and the count behind it; warnings are ignored from now on."""
+    place, count = Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else default
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    warnings.simplefilter("ignore")
+    return place, count
+
+
+def record_trials(suite: str, trials: Iterable[tuple[Figure, list[str]]]) -> None:
+    """Print the figures and what went wrong as trials end, a line of JSON each, and keep the figures."""
+    figures = []
+    for figure, wrong in trials:
+        print(
+            json.dumps({"what": figure.what, "how": figure.how, "tried": figure.tried, "wrong": wrong[:20]}), flush=True
+        )
+        figures.append(figure)
+    record(suite, figures)
 
 
 def record(suite: str, figures: list[Figure], order: Sequence[str] = (), **more: Any) -> None:

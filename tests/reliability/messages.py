@@ -8,15 +8,12 @@ costs nothing to start; `worker_kills.py` kills processes. A worker that hangs i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pickle
 import random
 import shutil
 import struct
-import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
@@ -26,7 +23,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from figures import Figure, record
+from figures import Figure, record_trials, start
 
 import aekit
 from aekit.encoder.engines import _processes as embedding
@@ -342,15 +339,14 @@ def trials(place: Path, count: int, every: int = 1) -> Iterator[tuple[str, int, 
 
 
 def main() -> None:
-    place, count = Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 20
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    warnings.simplefilter("ignore")
-    figures = []
-    for receiver, tried, wrong in trials(place, count):
-        print(json.dumps({"command": receiver, "tried": tried, "wrong": wrong}), flush=True)
-        figures.append(Figure(receiver, f"{len(RECEIVERS[receiver])} kinds of messages", tried, len(wrong)))
-    record("messages", figures)
+    rows = trials(*start(20))
+    record_trials(
+        "messages",
+        (
+            (Figure(receiver, f"{len(RECEIVERS[receiver])} kinds of messages", tried, len(wrong)), wrong)
+            for receiver, tried, wrong in rows
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data.readers._record_types import is_text as is_text_type
+
 MISSING = (
     *(
         "",
@@ -193,8 +195,7 @@ def is_numeric(column: pa.ChunkedArray) -> bool:
 
 def is_text(column: pa.ChunkedArray) -> bool:
     """Return whether the values of a column are strings, or categories of strings."""
-    kind, types = to_typed(column).column.type, pa.types
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return is_text_type(to_typed(column).column.type)
 
 
 def to_floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -17,6 +17,8 @@ from aekit.io.memory import check_memory
 
 DICOM_ENDINGS = (".dcm", ".dicom")
 MISSING_DICOM = "DICOM images need pydicom: pip install 'aekit[dicom]'"
+_DEFERRED = 4096
+"""Bytes from which an element of a file is read when it is asked for."""
 _PREFIX = 128
 """Bytes before the letters DICM."""
 _COLORS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
@@ -42,7 +44,7 @@ class DicomPage(ImagePage):
     """
 
     def __init__(self, dataset: Any, frame: int) -> None:
-        if "PixelData" not in dataset and "Rows" not in dataset:
+        if "PixelData" not in dataset or "Rows" not in dataset:
             raise ValueError(f"no image, but {str(dataset.get('Modality', 'data'))[:40]}")
         self._dataset, self._frame = dataset, frame
         self.height, self.width = int(dataset.Rows), int(dataset.Columns)
@@ -113,4 +115,6 @@ def open_dicom(path: Path | bytes, frame: int = 0) -> Iterator[DicomPage]:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # what is wrong with a file is in its reason
     size = len(path) if isinstance(path, bytes) else path.stat().st_size
     check_memory(3 * size, "its content")
-    yield DicomPage(pydicom.dcmread(io.BytesIO(path) if isinstance(path, bytes) else path), frame)
+    # Pixels are read when they are asked for: most often, only the header is.
+    file, later = (io.BytesIO(path), None) if isinstance(path, bytes) else (path, _DEFERRED)
+    yield DicomPage(pydicom.dcmread(file, defer_size=later), frame)

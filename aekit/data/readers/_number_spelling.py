@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aekit.data.readers._cell_types import MISSING, NUMBER, PLACEHOLDERS, as_cells
+from aekit.data.readers._record_types import is_text as is_text_type
 
 MINUS = "\u2212"
 _FIRST = 100
@@ -97,8 +98,7 @@ def mark_number_texts(table: pa.Table) -> tuple[pa.Table, list[str], list[str]]:
     Returns:
         the table, the names of these columns, and lines about how their numbers are written.
     """
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    names = [field.name for field in table.schema if any(is_one(field.type) for is_one in texts)]
+    names = [field.name for field in table.schema if is_text_type(field.type)]
     names = [name for name in names if _begins_with_numbers(table[name])]
     columns = [table[name].cast(pa.string()) for name in names]
     columns, lines = respell_numbers(columns, names, (_SIGNS + MINUS + _BLANKS + "'\",.").encode(), ",", "auto")

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from aekit.data.reading import reading, refuse_special
 from aekit.errors import AekitError, DataError
-from aekit.io.child_processes import same_imports
+from aekit.io.child_processes import describe_end, same_imports
 from aekit.io.memory import check_memory
 
 STATISTICS_ENDINGS = (".sav", ".zsav", ".por", ".dta", ".sas7bdat", ".xpt")
@@ -68,7 +68,7 @@ def _run(path: Path, wanted: str) -> pa.Table:
     if done.returncode == _REFUSED:
         raise DataError(done.stderr.decode("utf-8", "replace").strip().splitlines()[-1])
     if done.returncode:
-        raise DataError(f"{path}: {_COMPLAINT} (its reader ended with code {done.returncode})")
+        raise DataError(f"{path}: {_COMPLAINT} (in its reader: {describe_end(done.returncode)})")
     with reading(path, _COMPLAINT), pa.ipc.open_stream(done.stdout) as stream:
         return stream.read_all()
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from aekit.data.readers._header_line import COMPARED, has_header_line, orange_roles
+from aekit.data.readers._listed_paths import is_image_name
 from aekit.data.readers._number_spelling import looks_numeric
-from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.errors import DataError
 
 LINES, CHARACTERS = 500, 200_000
@@ -172,7 +172,7 @@ def _has_blanks_between(lines: Sequence[str], other: str) -> bool:
     numbers = sum(looks_numeric(cell) for cells in same for cell in cells)
     if width < 2 or len(same) < 0.8 * len(rows) - 1:
         return False
-    if all(cells[0].lower().endswith(IMAGE_ENDINGS) for cells in same):  # a list of images and their classes
+    if all(is_image_name(cells[0]) for cells in same):  # a list of images and their classes
         return True
     if other == "\t" and any("\t" in line for line in lines):  # two tabs may be one too many, or an empty cell
         return len(same) == len(rows) and numbers == width * len(rows)
