@@ -148,7 +148,7 @@ if TYPE_CHECKING:
     from aekit.data.readers.tar_shards import read_tar_shards as read_tar_shards
     from aekit.data.readers.video import VIDEO_ENDINGS as VIDEO_ENDINGS, Video as Video, VideoReader as VideoReader
     from aekit.data.readers.windows import WindowCutter as WindowCutter
-    from aekit.data.reading import reading as reading
+    from aekit.data.reading import hash_content as hash_content, reading as reading
     from aekit.data.resampling import resample as resample
     from aekit.data.samples import Samples as Samples
     from aekit.data.source import ArraySource as ArraySource, RowIds as RowIds, Source as Source
@@ -239,7 +239,7 @@ _HOMES = {
     "aekit.data.metadata": "Metadata",
     "aekit.data.axes": "KindOption Layout infer_axes",
     "aekit.data.opening": "from_array open_contents open_data open_named_arrays open_records",
-    "aekit.data.reading": "reading",
+    "aekit.data.reading": "hash_content reading",
     "aekit.io.memory": "check_memory",
     "aekit.io.threads": "usable_cores",
     "aekit.data.readers.matlab_files": "matlab_variables",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -66,6 +67,28 @@ def refuse_special(path: str | Path) -> None:
     """
     if kind := special_kind(path):
         raise DataError(f"{path}: is {kind}; expected a file: save its content to one first")
+
+
+def hash_content(content: Path | bytes) -> str:
+    """Hash an encoded sample for its fingerprint: the bytes of a file, or those in memory.
+
+    Returns:
+        BLAKE2b of 16 bytes in hexadecimal; ``unreadable`` for a file that is missing or may not be read, and for pipes, sockets
+        and devices, of which reading may never end.
+    """
+    if isinstance(content, bytes):
+        return _new_hash(content).hexdigest()
+    if special_kind(content):
+        return "unreadable"
+    try:
+        with content.open("rb") as file:
+            return hashlib.file_digest(file, _new_hash).hexdigest()
+    except (OSError, ValueError):  # gone, or a name with a null
+        return "unreadable"
+
+
+def _new_hash(content: bytes = b"") -> hashlib.blake2b:
+    return hashlib.blake2b(content, digest_size=16)
 
 
 class ByteStream(Protocol):

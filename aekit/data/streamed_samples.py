@@ -74,7 +74,8 @@ class StreamedSamples(Samples):
         most = -(-(self.buffer + 2 * batch_size) // size) + (AHEAD + 1) * self._step
         return (
             f"streamed: read again in each epoch, in {len(self.starts) - 1:,} blocks in random order and through a buffer of "
-            f"{self.buffer:,} samples; at most {format_bytes(most * self.spec.nbytes)} of samples in memory"
+            f"{self.buffer:,} samples, so not in the order that samples in memory have; "
+            f"at most {format_bytes(most * self.spec.nbytes)} of samples in memory"
         )
 
     def batch(self, positions: torch.Tensor) -> torch.Tensor:

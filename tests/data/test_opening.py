@@ -22,10 +22,11 @@ import aekit
 from aekit.data.opening import from_array, infer_axes, open_data, reopen
 from aekit.data.readers import image_headers
 from aekit.data.readers._dicom_files import DICOM_ENDINGS
+from aekit.data.reading import hash_content
 from aekit.data.samples import load_samples
 from aekit.data.source import ArraySource, Source
 from aekit.data.spec import Column, SampleSpec
-from aekit.errors import DataError, PluginError, RecipeError
+from aekit.errors import DataError, DataWarning, PluginError, RecipeError
 from aekit.registry.discovery import registry
 
 GRAY = SampleSpec("image", (1, 28, 28), "uint8", "crop")
@@ -791,6 +792,16 @@ def test_links_that_go_in_circles_end(tmp_path: Path) -> None:
     source = open_data(tmp_path)
     assert "in/a.png" in source.ids
     assert everything(source)[1].sum() == 1
+
+
+def test_a_device_among_listed_files_is_missing_and_is_not_read_for_its_fingerprint(tmp_path: Path) -> None:
+    save_image(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("path,label\n/dev/zero,x\na.png,y\n")
+    with pytest.warns(DataWarning, match="1 of 2 files in 'path' are missing, e.g. '/dev/zero'"):
+        source = open_data(tmp_path / "list.csv")
+    assert source.fingerprints(np.arange(2))[0] == "unreadable"
+    assert hash_content(tmp_path / "a.png") == hash_content((tmp_path / "a.png").read_bytes())
+    assert everything(source)[1].tolist() == [False, True]
 
 
 def test_fingerprints_change_with_the_file(tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ def test_a_streamed_run_says_so_and_equals_itself(
 ) -> None:
     encoder = aekit.fit(data, overrides=SETTINGS, progress=True, **FIT)
     line = (
-        "streamed: read again in each epoch, in 56 blocks in random order and through a buffer of 300 samples; at most"
+        "streamed: read again in each epoch, in 56 blocks in random order and through a buffer of 300 samples, "
+        "so not in the order that samples in memory have; at most"
     )
     assert line in capsys.readouterr().err
     assert encoder.digest == aekit.load(whole).digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from aekit.data.contents import Contents
 from aekit.data.readers.image_headers import BadImage, all_headers, choose_spec, open_image
 from aekit.data.readers.images import read_images
+from aekit.data.reading import hash_content
 from aekit.data.source import RowIds, Source, first_of_blocks
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
@@ -70,15 +70,7 @@ class EncodedImages(Source):
         return rows, np.array([reason is None for reason in reasons], bool)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
-        return [_hash(self.items[i]) for i in indices.tolist()]
-
-
-def _hash(item: bytes | Path) -> str:
-    try:
-        content = item.read_bytes() if isinstance(item, Path) else item
-    except (OSError, ValueError):  # gone, or a name with a null
-        return "unreadable"
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+        return [hash_content(self.items[i]) for i in indices.tolist()]
 
 
 def _reason(item: bytes | Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
@@ -17,7 +16,7 @@ from aekit.data.readers.image_files import MAX_MEGAPIXELS, open_pillow, quiet_pi
 from aekit.data.readers.image_headers import BadImage, Header, header_of
 from aekit.data.readers.images import image_to_array
 from aekit.data.readers.numpy_files import read_npy, read_npz
-from aekit.data.reading import check_mapped, reading
+from aekit.data.reading import check_mapped, hash_content, reading
 from aekit.data.spec import SampleSpec
 from aekit.errors import DataError
 
@@ -81,8 +80,7 @@ class Video:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hash_content(self.path)
 
     def _read_array(self) -> None:
         array = read_npy(self.path) if self.path.suffix.lower() == ".npy" else read_npz(self.path, y="none")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal, Unpack
@@ -24,6 +23,7 @@ from aekit.plugin import (
     contains_files,
     describe_losses,
     draw_files,
+    hash_content,
     list_images,
     lists_images,
     read_images,
@@ -125,13 +125,5 @@ class Images(Source):
         return rows, np.array([reason is None for reason in reasons], bool)
 
     def fingerprints(self, indices: np.ndarray) -> list[str]:
-        files = list(self._pool.map(_hash_file, [self._files[i] for i in indices]))
+        files = list(self._pool.map(hash_content, [self._files[i] for i in indices]))
         return files if self._pages is None else [f"{one}@{page}" for one, page in zip(files, self._pages[indices])]
-
-
-def _hash_file(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-    except (OSError, ValueError):  # gone, or a name with a null
-        return "unreadable"
