@@ -363,7 +363,9 @@ def run_guided(name: str, inputs: int, seconds: float, folder: Path, first: int)
     def one(content: bytes) -> None:
         last.write_bytes(content)
         try_one(name, path, content, outcomes)
-        if outcomes.tried < 100 or outcomes.tried % 100 == 0:  # few files may be all, and atheris may end without exit handlers
+        if (
+            outcomes.tried < 100 or outcomes.tried % 100 == 0
+        ):  # few files may be all, and atheris may end without exit handlers
             outcomes.write(result)
 
     limits = [f"-runs={inputs}", f"-max_total_time={max(1, int(seconds))}", "-max_len=4096", "-rss_limit_mb=0"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from aekit.evaluation.metrics.intervals import RESAMPLES
+from aekit.evaluation.metrics.intervals import RESAMPLES, stratified_weights
 from aekit.evaluation.results import Metric
 
 ANOMALY_NAMES = ("auroc", "average_precision", "fpr_at_95")
@@ -39,7 +39,8 @@ def detection_metrics(
     if anomalous.all() or not anomalous.any():
         raise ValueError("expected both anomalies and normal samples")
     ranking = _Ranking(scores, anomalous)
-    resampled = [ranking.metrics(weights) for weights in _stratified_weights(anomalous, seed, resamples)]
+    at_once = max(1, _AT_ONCE // len(anomalous))
+    resampled = [ranking.metrics(weights) for weights in stratified_weights(anomalous, seed, resamples, at_once)]
     return _with_intervals(ranking.metrics(None)[:, 0], np.concatenate(resampled, axis=1))
 
 
@@ -128,19 +129,6 @@ def _ranking_metrics(weights: np.ndarray, y_true: np.ndarray, last: np.ndarray) 
     reached = recall >= RECALL - 1e-12
     fpr = false_positive[np.arange(len(false_positive)), reached.argmax(1)]
     return np.stack([auroc, average_precision, fpr])
-
-
-def _stratified_weights(y_true: np.ndarray, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """Yield (R, N) how often each sample is drawn, a few data sets at a time."""
-    generator = np.random.default_rng(seed)
-    kinds = [np.flatnonzero(y_true), np.flatnonzero(~y_true)]
-    step = max(1, _AT_ONCE // len(y_true))
-    for start in range(0, resamples, step):
-        weights = np.zeros((min(step, resamples - start), len(y_true)), np.int32)
-        for row in weights:
-            for places in kinds:
-                row[places] = np.bincount(generator.integers(len(places), size=len(places)), minlength=len(places))
-        yield weights
 
 
 def _sample_weights(count: int, groups: np.ndarray | None, seed: int, resamples: int) -> Iterator[np.ndarray]:

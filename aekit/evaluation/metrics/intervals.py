@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from aekit.evaluation.results import Metric
@@ -89,3 +91,25 @@ def _by_groups(scores: np.ndarray, groups: np.ndarray, seed: int, resamples: int
 def _percentile_interval(scores: np.ndarray, means: np.ndarray, level: float) -> Metric:
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Metric(float(scores.mean()), float(low), float(high))
+
+
+def stratified_weights(positive: np.ndarray, seed: int, resamples: int, at_once: int) -> Iterator[np.ndarray]:
+    """Draw data sets in which as many samples are positive, and as many negative, as in the original one.
+
+    Args:
+        positive: (N,) bool.
+        seed: seed of the resampling.
+        resamples: number of data sets.
+        at_once: how many are yielded at a time.
+
+    Yields:
+        (R, N) int32, how often each of R data sets has each sample.
+    """
+    generator = np.random.default_rng(seed)
+    kinds = [places for places in (np.flatnonzero(positive), np.flatnonzero(~positive)) if len(places)]
+    for start in range(0, resamples, at_once):
+        weights = np.zeros((min(at_once, resamples - start), len(positive)), np.int32)
+        for row in weights:
+            for places in kinds:
+                row[places] = np.bincount(generator.integers(len(places), size=len(places)), minlength=len(places))
+        yield weights

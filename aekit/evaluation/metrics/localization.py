@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.ndimage import label
 
-from aekit.evaluation.metrics.intervals import RESAMPLES
+from aekit.evaluation.metrics.intervals import RESAMPLES, stratified_weights
 from aekit.evaluation.results import Metric
 
 MAX_FALSE_POSITIVE_RATE = 0.3
@@ -84,8 +83,11 @@ class PixelCounts:
         regions = np.array(self._regions)
         resampled = np.concatenate(
             [
-                _curves((weights @ by_image.reshape(len(regions), -1)).reshape(-1, 3, _LEVELS), weights @ regions)
-                for weights in _weights(regions > 0, seed, resamples)
+                _curves(
+                    (weights.astype(np.float32) @ by_image.reshape(len(regions), -1)).reshape(-1, 3, _LEVELS),
+                    weights @ regions,
+                )
+                for weights in stratified_weights(regions > 0, seed, resamples, _AT_ONCE)
             ],
             axis=1,
         )
@@ -122,15 +124,3 @@ def _area_up_to(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     last = int(np.searchsorted(x, limit, side="right"))
     end = np.interp(limit, x[last - 1 : last + 1], y[last - 1 : last + 1]) if last < len(x) else y[-1]
     return float(np.trapezoid(np.append(y[:last], end), np.append(x[:last], limit)))
-
-
-def _weights(anomalous: np.ndarray, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """Yield (R, N) float32 how often each image is drawn, a few data sets at a time."""
-    generator = np.random.default_rng(seed)
-    kinds = [places for places in (np.flatnonzero(anomalous), np.flatnonzero(~anomalous)) if len(places)]
-    for start in range(0, resamples, _AT_ONCE):
-        weights = np.zeros((min(_AT_ONCE, resamples - start), len(anomalous)), np.float32)
-        for row in weights:
-            for places in kinds:
-                row[places] = np.bincount(generator.integers(len(places), size=len(places)), minlength=len(places))
-        yield weights
