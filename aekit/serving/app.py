@@ -35,7 +35,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from aekit.errors import AekitError, DataError
+from aekit.errors import AekitError, DataError, printable
 from aekit.serving.catalog import Catalog
 from aekit.serving.metrics import MeasuredRequests, Metrics
 from aekit.serving.reloading import Served
@@ -287,12 +287,14 @@ def _answer(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _number(request: Request, name: str, default: int | None = None) -> int:
     text = request.query_params.get(name)
-    if text is None and default is not None:
+    if text is None:
+        if default is None:
+            raise DataError(f"the request has no {name}: expected a whole number")
         return default
     try:
-        return int(text or "")
+        return int(text)
     except ValueError:
-        raise DataError(f"{name} = {text!r}: expected a whole number") from None
+        raise DataError(f"{name} = {printable(repr(text))}: expected a whole number") from None
 
 
 def _same_origin(request: Request) -> None:

@@ -219,7 +219,7 @@ class Catalog:
         self, vectors: np.ndarray, k: int, among: np.ndarray | None, excluded: int = -1
     ) -> list[dict[str, Any]]:
         if not 1 <= k <= MAX_HITS:
-            raise DataError(f"k = {k}: expected 1 to {MAX_HITS}")
+            raise DataError(f"k = {printable(str(k))}: expected 1 to {MAX_HITS}")
         depth = min(k + (excluded >= 0), len(self.index) if among is None else int(among.sum()))
         if not depth:
             return []
