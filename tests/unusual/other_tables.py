@@ -59,6 +59,26 @@ def labels(source: Source) -> list[Any]:
 # Text tables
 
 
+@AREA.changed("delimiters of several characters, as in MovieLens, and Hive's", "cells are separated by '::'")
+def _(folder: Path, listener: Listener) -> None:
+    numbers = [row[:3] for row in ROWS]
+    for name, delimiter in (("ratings.dat", "::"), ("export.txt", "~|~"), ("export.csv", "||"), ("000000_0", "\x01")):
+        prefix = "" if "." in name else "arrays:"
+        (folder / name).write_text(lines(numbers, delimiter))
+        source = aekit.open_data(f"{prefix}{folder / name}")
+        assert np.array_equal(values(source), np.array(numbers)), delimiter
+        listener.lines += source.notes
+    quoted = opened(folder, "named.csv", 'a::b::c\n1::2::"x::y"\n3::4::z\n', delimiter="::", categories="few")
+    assert values(quoted)[:, :2].tolist() == [[1, 2], [3, 4]]
+    addresses = opened(folder, "log.csv", "address,n\n2001:db8::1,5\n2001:db8::2,6\n2001:db8::3,7\n")
+    assert values(addresses).tolist() == [[5], [6], [7]]
+
+
+@AREA.refused("a delimiter of an option that is no delimiter", "expected one to three characters, tab or blanks")
+def _(folder: Path, listener: Listener) -> None:
+    opened(folder, "t.csv", "a,b\n1,2\n", delimiter="comma")
+
+
 @AREA.changed(
     "a table of the UCI archive: .data, no names, the class in words", "column '3' is the label, as it alone holds"
 )

@@ -24,6 +24,11 @@ MOST_COLUMNS = 100_000
 FIRST_LINES = 20
 """Lines below a title among which the line of names is looked for."""
 COMMENTS = ("#", "%", "//")
+DELIMITERS = ("\t", ";", "|", ",", "::", "||", "~|~", "|;|", "\x01")
+"""Delimiters that are looked for: besides the usual ones those of MovieLens and of exports from databases, and Hive's."""
+UNUSUAL = DELIMITERS[4:]
+_STAND_IN = "\x1f"
+"""What a delimiter of several characters is replaced with, as parsers of CSV take single ones."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class TextFormat:
 
     Attributes:
         encoding: name of the encoding.
-        delimiter: character between cells; ``tab``; or ``blanks`` for any number of blanks.
+        delimiter: one to three characters between cells; ``tab``; or ``blanks`` for any number of blanks.
         decimal: decimal separator.
         header: whether the first line holds the names of the columns.
         skip: lines before the table.
@@ -55,7 +60,7 @@ class Form:
     """What was found out about a file.
 
     Attributes:
-        delimiter: character between cells; "" for blanks.
+        delimiter: what is between cells, one to three characters; "" for blanks.
         names: names of the columns.
         has_header: whether the file has names.
         lines: physical lines before the first row.
@@ -88,6 +93,9 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
         advice = "transpose it, or save it as .npy"
         raise DataError(f"{path}: a row of {columns:,} columns; expected at most {MOST_COLUMNS:,}: {advice}")
     width, notes = _width([cells for _, cells in records if not _is_comment(cells)]), list[str]()
+    if delimiter in UNUSUAL and form.delimiter == "auto" and not declared:
+        notes.append(f"cells are separated by {delimiter!r}")
+    said = len(notes)
     comment: list[str] = []
     first = 0
     for first, (_, cells) in enumerate(records):
@@ -119,9 +127,8 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     ):
         named = not any(looks_numeric(cell) for cell in comment)
         if named:
-            return Form(
-                delimiter, _named(comment, width, rows), True, skipped, ("names of columns: the last comment line",)
-            )
+            notes[said:] = ["names of columns: the last comment line"]
+            return Form(delimiter, _named(comment, width, rows), True, skipped, tuple(notes))
     if not has_header:
         note = "line 1 holds no names: columns are named 0, 1, ...; header = true reads it as names"
         return Form(delimiter, [str(n) for n in range(width)], False, skipped, (*notes, note))
@@ -137,18 +144,20 @@ def _find_delimiter(path: Path, lines: Sequence[str], chosen: str) -> str:
     names = {"tab": "\t", "blanks": "", "blank": "", " ": ""}
     if chosen != "auto":
         delimiter = names.get(chosen, chosen)
-        if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
-            raise DataError(f"{path}: delimiter = {chosen!r}: expected one character, tab or blanks")
+        if len(delimiter) > 3 or set(delimiter) & {'"', "\n", "\r"}:
+            raise DataError(f"{path}: delimiter = {chosen!r}: expected one to three characters, tab or blanks")
         return delimiter
     scores: dict[str, tuple[float, float]] = {}
-    for delimiter in "\t;|,":
+    for delimiter in DELIMITERS:
+        if delimiter in UNUSUAL and sum(delimiter in line for line in lines) < 0.8 * len(lines):
+            continue
         rows = [cells for _, cells in records_of(lines, delimiter) if cells and not _is_comment(cells)]
         width = _width(rows)
         same = [cells for cells in rows if len(cells) == width] if width > 1 else []
         # Of delimiters that cut all lines alike, the one that leaves numbers whole: 1,5;2,5 or x|y,1.
         whole = sum(looks_numeric(cell.strip()) for cells in same[:50] for cell in cells[:COMPARED])
         scores[delimiter] = len(same) / max(len(rows), 1), whole / max(sum(len(c[:COMPARED]) for c in same[:50]), 1)
-    best = max(scores, key=lambda delimiter: scores[delimiter])
+    best = max(scores, key=lambda delimiter: (scores[delimiter], len(delimiter)))
     if (scores[best][0] < 0.8 or (best == "\t" and scores[best][0] < 1)) and _has_blanks_between(lines, best):
         return ""
     if ".tsv" in path.name.lower() and scores["\t"][0] > 0:
@@ -187,14 +196,25 @@ def records_of(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, list
         yield from ((number + 1, _blank_cells(line)) for number, line in enumerate(lines))
         return
     limit = csv.field_size_limit(1 << 30)
+    is_long = len(delimiter) > 1
     try:
-        reader = csv.reader(iter(lines), delimiter=delimiter)
+        reader = csv.reader(
+            (line.replace(delimiter, _STAND_IN) for line in lines) if is_long else iter(lines),
+            delimiter=_STAND_IN if is_long else delimiter,
+        )
         for cells in reader:
-            yield reader.line_num, cells
+            yield reader.line_num, [cell.replace(_STAND_IN, delimiter) for cell in cells] if is_long else cells
     except csv.Error:
         return
     finally:
         csv.field_size_limit(limit)
+
+
+def with_single_delimiter(body: bytes, delimiter: str) -> tuple[bytes, str]:
+    """Return the text of a table, in UTF-8, with a delimiter of one character, and that delimiter."""
+    return (
+        (body.replace(delimiter.encode(), _STAND_IN.encode()), _STAND_IN) if len(delimiter) > 1 else (body, delimiter)
+    )
 
 
 def _blank_cells(line: str) -> list[str]:

@@ -19,7 +19,15 @@ import pyarrow.csv as pa_csv
 
 from aekit.data.readers._cell_types import as_cells
 from aekit.data.readers._number_spelling import respell_numbers
-from aekit.data.readers._text_form import AUTO, COMMENTS, LINES, TextFormat as TextFormat, find_form, records_of
+from aekit.data.readers._text_form import (
+    AUTO,
+    COMMENTS,
+    LINES,
+    TextFormat as TextFormat,
+    find_form,
+    records_of,
+    with_single_delimiter,
+)
 from aekit.data.reading import read_all, reading
 from aekit.errors import DataError
 
@@ -68,18 +76,21 @@ def parse_delimited(path: Path, data: bytes, form: TextFormat = AUTO) -> tuple[p
     text = _head(data).decode("utf-8", "ignore")
     detected = find_form(path, text, form)
     body = data[len("".join(islice(io.StringIO(text, newline=""), detected.lines)).encode("utf-8")) :]
+    body, delimiter = with_single_delimiter(body, detected.delimiter or "\t")
     if not detected.delimiter:
         body = re.sub(rb'("[^"\n]*")|[ \t]+', _tabbed, re.sub(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)", b"", body))
     numbers = [str(number) for number in range(len(detected.names))]
     if not body.strip():
         table = pa.table({number: pa.array([], pa.string()) for number in numbers})
     else:
-        table = _parse(path, body, detected.delimiter or "\t", numbers)
+        table = _parse(path, body, delimiter, numbers)
         _check_quotes(path, table, body)
     columns = [column.combine_chunks() if column.num_chunks == 0 else column for column in table.columns]
     if b" " in body or b"\xc2\xa0" in body:
         columns = [pc.utf8_trim_whitespace(column) for column in columns]
-    columns, number_notes = respell_numbers(columns, detected.names, body, detected.delimiter, form.decimal)
+    columns, number_notes = respell_numbers(
+        columns, detected.names, body, detected.delimiter and delimiter, form.decimal
+    )
     cells = [as_cells(_chunked(column)) for column in columns]
     table = pa.Table.from_arrays(cells, schema=pa.schema([pa.field(n, c.type) for n, c in zip(numbers, cells)]))
     table, role_notes = _apply_roles(table.rename_columns(detected.names), detected.roles)
