@@ -212,6 +212,28 @@ def test_names_that_cannot_be_written(
     assert sorted(made.rglob("*")) == before and not list(tmp_path.iterdir())
 
 
+READING = [
+    ["fit", "DATA", "-o", "new"],
+    ["tune", "DATA", "-o", "new", "--minutes", "1"],
+    ["data", "DATA"],
+    ["embed", "run", "DATA", "-o", "new"],
+    ["anomalies", "run", "DATA", "-o", "new"],
+    ["apply", "run", "DATA", "-o", "new"],
+]
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: words[0])
+def test_data_whose_path_is_not_utf_8(
+    words: list[str], made: Path, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(made)
+    data = os.fsdecode(bytes(tmp_path / "caf") + b"\xe9.npy")
+    np.save(data, np.zeros((4, 2), np.float32))
+    result = command(*[data if word == "DATA" else word for word in words])
+    assert result.code == 2 and "not UTF-8" in result.error and "rename the folder or file" in result.error
+    assert not (made / "new").exists()
+
+
 def test_results_only(made: Path, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["embed", made / "run", made / "data.npz", "-o", "my embeddings"]
