@@ -117,7 +117,7 @@ def read_all(stream: ByteStream, path: str | Path, size: int | None = None, *, c
             break
         total += len(part)
         if total * copies > limit:
-            raise too_large("more", f"{path}: unpacked, its content", limit)
+            raise too_large(f"{path}: its unpacked content", limit)
         parts.append(part)
     return b"".join(parts)
 

@@ -80,7 +80,7 @@ def check_memory(wanted: int, place: str) -> None:
         DataError: it takes more than `read_limit`.
     """
     if wanted > SMALL and wanted > (limit := read_limit()):
-        raise too_large(format_bytes(wanted), place, limit)
+        raise too_large(place, limit, wanted)
 
 
 def require_free(wanted: int, purpose: str) -> None:
@@ -94,13 +94,22 @@ def require_free(wanted: int, purpose: str) -> None:
         raise OutOfMemoryError(f"out of memory: {short}; use less data, or allow more memory")
 
 
-def too_large(wanted: str, place: str, limit: int) -> DataError:
-    """Return the error for content that takes more memory than a limit."""
+def too_large(place: str, limit: int, wanted: int | None = None) -> DataError:
+    """Return the error for content that takes more memory than a limit.
+
+    Args:
+        place: what it is, as for `check_memory`.
+        limit: bytes that it may take.
+        wanted: bytes that it takes; None: more, which is all that is known.
+    """
     origin = f"set by {VARIABLE}" if VARIABLE in os.environ else "80% of what is free"
-    allowed = f"{format_bytes(limit)} are allowed ({origin})"
-    return DataError(
-        f"{place}: would take {wanted} of memory, but {allowed}; set {VARIABLE}, such as 64GB, to allow more"
+    most = format_bytes(limit)
+    takes = (
+        f"more memory than the {most} that are allowed ({origin})"
+        if wanted is None
+        else f"{format_bytes(wanted)} of memory, but {most} are allowed ({origin})"
     )
+    return DataError(f"{place} would take {takes}; set {VARIABLE}, such as 64GB, to allow more")
 
 
 def format_bytes(count: int) -> str:

@@ -118,7 +118,7 @@ def _(folder: Path, listener: Listener) -> None:
         aekit.open_data(folder / "x.wav", {"recordings": {"steps": 8}})
 
 
-@AREA.refused("a TIFF file of 60,000 channels of 4 million pixels", "60000 channels of the image: would take")
+@AREA.refused("a TIFF file of 60,000 channels of 4 million pixels", "60000 channels of the image would take")
 def _(folder: Path, listener: Listener) -> None:
     import tifffile
 
@@ -182,7 +182,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.refused(
-    "a small gzipped IDX file that unpacks to more", "unpacked, an array of shape (200, 1024, 1024): would take"
+    "a small gzipped IDX file that unpacks to more", "its unpacked array of shape (200, 1024, 1024) would take"
 )
 def _(folder: Path, listener: Listener) -> None:
     packed(folder / "x-idx3-ubyte.gz", b"\0\0\x08\x03" + struct.pack(">3I", 200, 1024, 1024))
@@ -190,7 +190,7 @@ def _(folder: Path, listener: Listener) -> None:
         aekit.open_data(folder / "x-idx3-ubyte.gz")
 
 
-@AREA.refused("a small gzipped CSV that unpacks to more", "unpacked, its content: would take more of memory")
+@AREA.refused("a small gzipped CSV that unpacks to more", "its unpacked content would take more memory")
 def _(folder: Path, listener: Listener) -> None:
     packed(folder / "x.csv.gz", b"a,b\n1,2\n" * 100)
     with little_memory():
@@ -203,14 +203,14 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "x.csv")
 
 
-@AREA.refused("small gzipped JSON lines that unpack to more", "unpacked, its content: would take more of memory")
+@AREA.refused("small gzipped JSON lines that unpack to more", "its unpacked content would take more memory")
 def _(folder: Path, listener: Listener) -> None:
     packed(folder / "x.jsonl.gz", b'{"a": 1}\n')
     with little_memory():
         aekit.open_data(folder / "x.jsonl.gz")
 
 
-@AREA.refused("a small .tar.gz that unpacks to more", "x.tar.gz: unpacked, its content: would take")
+@AREA.refused("a small .tar.gz that unpacks to more", "x.tar.gz: its unpacked content would take")
 def _(folder: Path, listener: Listener) -> None:
     with tarfile.open(folder / "x.tar.gz", "w:gz", compresslevel=1) as archive:
         about = tarfile.TarInfo("0.png")
@@ -220,7 +220,7 @@ def _(folder: Path, listener: Listener) -> None:
         aekit.open_data(folder / "x.tar.gz")
 
 
-@AREA.refused("a small Parquet file of many equal numbers", "its 30,000,000 rows: would take 228.9 MiB")
+@AREA.refused("a small Parquet file of many equal numbers", "its 30,000,000 rows would take 228.9 MiB")
 def _(folder: Path, listener: Listener) -> None:
     pq.write_table(pa.table({"a": np.zeros(30_000_000)}), folder / "x.parquet", compression="zstd")
     assert (folder / "x.parquet").stat().st_size < 1_000_000
@@ -228,7 +228,7 @@ def _(folder: Path, listener: Listener) -> None:
         aekit.open_data(folder / "x.parquet")
 
 
-@AREA.refused("a small Parquet file of many equal long texts", "rows: would take more of memory")
+@AREA.refused("a small Parquet file of many equal long texts", "rows would take more memory")
 def _(folder: Path, listener: Listener) -> None:
     words = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), ["a" * 20_000])
     with pq.ParquetWriter(folder / "x.parquet", pa.schema([("a", words.type)]), store_schema=False) as writer:
@@ -239,7 +239,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.refused(
-    "an HDF5 file of a large array that was never written", "an array of shape (1099511627776, 4): would take"
+    "an HDF5 file of a large array that was never written", "an array of shape (1099511627776, 4) would take"
 )
 def _(folder: Path, listener: Listener) -> None:
     import h5py
@@ -260,7 +260,7 @@ def _(folder: Path, listener: Listener) -> None:
 
 
 @AREA.refused(
-    "a Zarr store of a large array that was never written", "an array of shape (1099511627776, 4): would take"
+    "a Zarr store of a large array that was never written", "an array of shape (1099511627776, 4) would take"
 )
 def _(folder: Path, listener: Listener) -> None:
     import zarr

@@ -103,7 +103,7 @@ def join_batches(batches: Iterable[_Rows], what: str) -> list[_Rows]:
         joined.append(batch)
         total += batch.nbytes
         if total > limit:
-            raise too_large("more", what, limit)
+            raise too_large(what, limit)
     return joined
 
 

@@ -159,7 +159,7 @@ def _as_text(path: Path, name: str, sheet_rows: Iterable[Iterable[Any]], most_ro
             row.pop()
         total += sum(64 + len(cell) for cell in row)
         if total > limit:
-            raise too_large("more", f"{path}: sheet {name!r}", limit)
+            raise too_large(f"{path}: sheet {name!r}", limit)
         rows.append(row)
     return rows
 

@@ -235,7 +235,7 @@ def _check_unpacked(info: tarfile.TarInfo, path: Path) -> None:
     end = info.offset_data + info.size
     if end > UNPACKED_BYTES:
         raise DataError(f"{path}: a compressed tar file of more than {UNPACKED_BYTES >> 30} GiB; unpack it with gunzip")
-    check_memory(end, f"{path}: unpacked, its content")
+    check_memory(end, f"{path}: its unpacked content")
 
 
 def _label_of(content: bytes, ending: str) -> tuple[str | None, int | None]:

@@ -33,9 +33,10 @@ def read_idx(path: Path) -> np.ndarray:
         shape, dtype = tuple(int(n) for n in np.frombuffer(sizes[: len(sizes) // 4 * 4], ">u4")), _DTYPES[head[2]]
         expected = math.prod(shape) * np.dtype(dtype).itemsize
         if len(shape) != head[3] or len(shape) > _AXES:
-            raise DataError(f"{path}: not an IDX file; its header says {head[3]} axes and has {len(shape)}")
+            problem = f"expected at most {_AXES}" if head[3] > _AXES else f"{len(shape)} sizes follow"
+            raise DataError(f"{path}: not an IDX file; its header says {head[3]} axes, {problem}")
         if path.suffix == ".gz":
-            check_memory(expected, f"{path}: unpacked, an array of shape {shape}")
+            check_memory(expected, f"{path}: its unpacked array of shape {shape}")
             # One byte more than expected detects longer files, and limits the memory that a wrong header can cost.
             raw = read_all(file, path, expected + 1)
             size = len(raw)

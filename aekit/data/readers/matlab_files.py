@@ -46,7 +46,7 @@ def matlab_variables(path: Path) -> list[str] | None:
             if kind == _COMPRESSED:
                 content = read_all(_Inflated(file.read(length)), path)
                 unpacked += len(content)
-                check_memory(unpacked, f"{path}: unpacked, its content")
+                check_memory(unpacked, f"{path}: its unpacked content")
                 stream = io.BytesIO(content)
                 kind, inner = struct.unpack(f"{order}II", _exactly(stream, 8))
                 if inner > len(content) - 8:
