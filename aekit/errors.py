@@ -11,7 +11,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 INTERRUPTED = 130
 """Exit code of a command that was stopped."""
@@ -162,7 +163,8 @@ def first_line(error: BaseException) -> str:
 _WANTED = re.compile(r"(?:allocate|of size|buffer of) ([\d.]+ ?(?:bytes|[KMGTPE]iB)?)")
 _ALLOCATORS = re.compile(
     "allocate memory|bad_alloc|out of memory|Storage size calculation overflowed|failed to map segment"
-    "|can't start new thread|could not (?:create|execute) a primitive(?! descriptor)"  # oneDNN says no more than that
+    "|can't start new thread|Failed to launch worker thread"
+    "|could not (?:create|execute) a primitive(?! descriptor)"  # oneDNN says no more than that
 )
 
 
@@ -170,14 +172,38 @@ def out_of_memory(error: BaseException) -> OutOfMemoryError | None:
     """Return the line for an error that says that memory is short, of Python, NumPy, Arrow or torch; None for others."""
     text = str(error)
     short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if not short and not (isinstance(error, (RuntimeError, OSError, ImportError)) and _ALLOCATORS.search(text)):
+    if not short and (isinstance(error, AekitError) or not _ALLOCATORS.search(text)):
         return None
     match = _WANTED.search(text)
-    amount = match[1].strip() if match else ""
+    amount = match[1].strip().replace(". ", " ") if match else ""  # NumPy writes "703. KiB"
     amount = f"{int(amount.split()[0]):,} bytes" if amount.split()[:1] and amount.split()[0].isdigit() else amount
     wanted = f": {amount} more were wanted" if amount else ""
     advice = "lower train.batch_size, the width of the network (encoder.dim) or AEKIT_MEMORY, or use less data"
     return OutOfMemoryError(f"out of memory{wanted}; {advice}")
+
+
+@contextmanager
+def importing(need: str, remedy: str, kind: type[AekitError] = DataError) -> Iterator[None]:
+    """Turn a failed import into one line.
+
+    Args:
+        need: who needs which package, for the message, such as ``data.h5: needs the package h5py``.
+        remedy: how to install it.
+        kind: class of the error.
+
+    Raises:
+        AekitError: of that class: the package is missing, or is there and cannot be imported.
+        OutOfMemoryError: memory ran out.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        print_traceback(error)
+        raise kind(f"{need}: {remedy}") from None
+    except ImportError as error:
+        print_traceback(error)
+        reason = f"{need}, which is installed and cannot be imported ({first_line(error)})"
+        raise out_of_memory(error) or kind(reason) from None
 
 
 def failure_of_the_machine(error: BaseException) -> FileError | OutOfMemoryError | None:

@@ -164,6 +164,7 @@ if TYPE_CHECKING:
         IdentityError as IdentityError,
         RecipeError as RecipeError,
         closest_name as closest_name,
+        importing as importing,
     )
     from aekit.evaluation.clusterers import (
         CLUSTER_COUNTS as CLUSTER_COUNTS,
@@ -281,7 +282,7 @@ _HOMES = {
     "aekit.encoder.eval_mode": "eval_mode",
     "aekit.encoder.preprocessing": "Preprocess",
     "aekit.encoder.pretrained": "cached_repositories",
-    "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name",
+    "aekit.errors": "AekitError DataError IdentityError RecipeError closest_name importing",
     "aekit.evaluation.clusterers": "CLUSTER_COUNTS fit_hdbscan fit_kmeans silhouettes",
     "aekit.evaluation.linear.draws": "draws_at_once fit_draws",
     "aekit.evaluation.linear.probe": "SEARCH_TOLERANCE fit_logistic",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from aekit.analysis._anomaly_masks import Masks
+from aekit.data.labels import label_texts
 from aekit.data.locations import same_place
 from aekit.data.source import Source
 from aekit.encoder.encoder import Encoder
@@ -51,14 +52,19 @@ def anomalies_by_label(labels: np.ndarray | None, normal: Sequence[str] | None, 
             raise DataError(f"normal = {list(normal)}: the data has no labels")
         notes.append("no metrics: the data has no labels")
         return None
-    names = labels.astype(str)
+    names = label_texts(labels)
+    if unlabeled := int((names == "").sum()):
+        notes.append(
+            f"no metrics: {unlabeled} of {len(names)} samples have no label, so that they may be anomalies or not"
+        )
+        return None
     if normal:
         for name in normal:
             if name not in names:
                 raise DataError(f"normal: no sample with label {name!r}{closest_name(name, np.unique(names).tolist())}")
         anomalous = ~np.isin(names, list(normal))
-    elif set(names.tolist()) <= {"0", "1", "0.0", "1.0", "False", "True"}:
-        anomalous = np.isin(names, ["1", "1.0", "True"])
+    elif set(names.tolist()) <= {"0", "1", "False", "True"}:
+        anomalous = np.isin(names, ["1", "True"])
     else:
         notes.append("no metrics: labels are not 0 (normal) and 1 (anomaly); name the normal labels with --normal")
         return None

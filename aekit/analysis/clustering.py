@@ -16,6 +16,7 @@ from aekit._arguments import checked_arguments
 from aekit.analysis._results import AnalysisResult
 from aekit.analysis._samples_image import draw_embedded
 from aekit.analysis.inputs import open_or_embed
+from aekit.data.labels import label_texts
 from aekit.encoder.embeddings import Embeddings
 from aekit.errors import DataError, RecipeError
 from aekit.evaluation.clusterers import (
@@ -78,7 +79,7 @@ class Clusters(AnalysisResult):
             members = np.flatnonzero(self.clusters == number)
             row: dict[str, Any] = {"cluster": number, "samples": len(members)}
             if self.labels is not None:
-                names, counts = np.unique(self.labels[members].astype(str), return_counts=True)
+                names, counts = np.unique(label_texts(self.labels[members]), return_counts=True)
                 row |= {"label": str(names[counts.argmax()]), "fraction": float(counts.max() / len(members))}
             rows.append(row | {"nearest": self.ids[int(members[self.distances[members].argmin()])]})
         return rows

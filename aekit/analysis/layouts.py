@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from aekit.errors import AekitError, DataError, RecipeError
+from aekit.errors import AekitError, DataError, RecipeError, importing
 
 Method = Literal["auto", "pca", "tsne", "umap"]
 
@@ -86,10 +86,8 @@ def _tsne(vectors: np.ndarray, plane: np.ndarray, seed: int, iterations: int) ->
 def _umap(vectors: np.ndarray, plane: np.ndarray, seed: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # UMAP warns that a seed costs threads, numba of its deprecations
-        try:
+        with importing("the layout umap needs umap-learn", "pip install 'aekit[maps]'", AekitError):
             from umap import UMAP
-        except ImportError:
-            raise AekitError("UMAP is not installed: pip install 'aekit[maps]'") from None
         start = 10 * plane / max(float(np.abs(plane).max()), 1e-12)
         settings: dict[str, Any] = {"n_neighbors": min(NEIGHBORS, len(vectors) - 1), "init": start.astype(np.float32)}
         layout = UMAP(random_state=seed, n_jobs=1, **settings)

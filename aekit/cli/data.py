@@ -54,6 +54,7 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
     """Return label -> count; for numeric targets, their count and range."""
     import numpy as np
 
+    from aekit.data.labels import label_texts
     from aekit.evaluation.splits import has_label, is_classes, to_numbers
 
     if labels is None:
@@ -63,9 +64,7 @@ def _labels(labels: np.ndarray | None) -> dict[str, float]:
         limits = {"lowest": float(np.nanmin(numbers)), "highest": float(np.nanmax(numbers))}
         return {"numeric": int((~np.isnan(numbers)).sum())} | limits
     known = has_label(labels) if labels.ndim == 1 else np.ones(len(labels), bool)
-    named = labels[known]
-    # Whole numbers are floats only because NaN stands for no label.
-    named = named.astype(np.int64) if named.dtype.kind == "f" and labels.ndim == 1 else named
+    named = label_texts(labels[known]) if labels.ndim == 1 else labels
     counted = Counter(str(label) for label in named.tolist())
     many = len(counted) > 100
     counts: dict[str, float] = (

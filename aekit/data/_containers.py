@@ -20,13 +20,13 @@ from aekit.data._arrays import stack_rows
 from aekit.data._items import (
     axes_of,
     is_label,
-    label_array,
     read_dataset,
     read_iterable,
     read_loader,
     to_numpy,
 )
 from aekit.data.contents import Contents, ImagesOnDemand
+from aekit.data.labels import check_label_count, to_label_array
 from aekit.data.readers.image_headers import IMAGE_ENDINGS
 from aekit.data.readers.named_arrays import LazyArrays, densify
 from aekit.data.readers.numpy_files import LABEL_NAMES, join_arrays
@@ -68,7 +68,9 @@ def unwrap(data: Any) -> Contents | None:
         return _mapping(data)
     if isinstance(data, tuple) and _is_pair(data):
         notes = ("read as samples and labels, (X, y)",)
-        return Contents(to_numpy(data[0], "X"), label_array(data[1], len(data[0]), "y"), notes=notes)
+        return Contents(
+            to_numpy(data[0], "X"), check_label_count(to_label_array(data[1]), len(data[0]), "y"), notes=notes
+        )
     if isinstance(data, (list, tuple)):
         return _sequence(data)
     if isinstance(data, (set, frozenset)):
@@ -224,7 +226,7 @@ def _mapping(data: Mapping[Any, Any]) -> Contents:
         count = len(data[listed[0]])
         others = {str(key).lower(): value for key, value in data.items() if key != listed[0]}
         label = next((others[name] for name in LABEL_NAMES if name in others), None)
-        labels = None if label is None else label_array(label, count, "the dict")
+        labels = None if label is None else check_label_count(to_label_array(label), count, "the dict")
         names, splits = others.get("ids", others.get("id")), others.get("split", others.get("splits"))
         return replace(
             contents,

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 
 from aekit.data._arrays import stack_rows, without_tensor
 from aekit.data.contents import Contents, ImagesOnDemand
+from aekit.data.labels import to_label_array
 from aekit.data.readers.numpy_files import LABEL_NAMES
 from aekit.errors import DataError
 
@@ -176,7 +177,7 @@ def _collect(items: Iterator[Any], name: str, *, keep_images: bool) -> Contents:
             raise DataError(f"{what}; does it end? write such data to files and pass their folder")
         samples.append(sample if keep_images or not is_image or not samples else None)
         labels.append(label)
-    values = label_array(labels, len(samples), "the labels") if any(label is not None for label in labels) else None
+    values = to_label_array(labels) if any(label is not None for label in labels) else None
     losses = (f"{dropped} of each sample of the {name} is not used",) if dropped else ()
     if isinstance(samples[0], Image.Image):
         images: Any = ImagesOnDemand(len(samples), lambda row: samples[row].copy()) if keep_images else []
@@ -254,20 +255,3 @@ def axes_of(value: Any) -> int:
         return np.ndim(without_tensor(value))
     except ValueError:
         return 1
-
-
-def label_array(values: Any, count: int, what: str) -> np.ndarray:
-    """Return labels as an array (N,): numbers, or strings if any is one, "" where one is missing.
-
-    Raises:
-        DataError: there are not `count` of them.
-    """
-    if isinstance(values, list) and any(value is None for value in values):
-        values = ["" if value is None else str(value) for value in values]
-    elif isinstance(values, list) and len({isinstance(value, str) for value in values}) > 1:
-        values = list(map(str, values))
-    labels = np.asarray(without_tensor(values))
-    labels = labels.astype(str) if labels.dtype == object else labels
-    if len(labels) != count:
-        raise DataError(f"{what}: {len(labels)} labels for {count} samples; expected as many")
-    return labels

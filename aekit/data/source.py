@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from aekit.data.labels import to_label_array
 from aekit.data.metadata import Metadata
 from aekit.data.reading import check_mapped, release_mapped
 from aekit.data.spec import Column, Kind, SampleSpec
@@ -145,6 +146,7 @@ class ArraySource(Source):
             raise DataError(f"array of shape {array.shape}: expected 2 dimensions (vectors) to 5 (clips)")
         if 0 in array.shape[1:]:
             raise DataError(f"array of shape {array.shape}: its samples hold no values; expected at least one each")
+        labels = None if labels is None else to_label_array(labels)
         if labels is not None and len(labels) != len(array):
             raise DataError(f"{len(labels)} labels for {len(array)} samples: expected as many")
         if labels is not None and labels.ndim > 1:

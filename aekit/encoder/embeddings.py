@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 
 from aekit._arguments import checked_arguments
+from aekit.data.labels import to_label_array
 from aekit.data.locations import resolved_origin
 from aekit.data.metadata import checked_metadata
 from aekit.data.opening import open_data
@@ -114,13 +115,11 @@ class Embeddings:
         """
         vectors = finite_vectors(vectors)
         ids = [str(row) for row in range(len(vectors))] if ids is None else list(ids)
-        labels, splits = (None if values is None else np.asarray(values) for values in (labels, splits))
+        labels, splits = (None if values is None else to_label_array(values) for values in (labels, splits))
         embedded_rows.check_counts(len(vectors), ids=ids, labels=labels, splits=splits)
         manifest = {"kind": PRECOMPUTED, "digest": hash_vectors(vectors, PRECOMPUTED), "dim": vectors.shape[1]}
-        kept = checked_metadata(metadata, len(vectors))
-        return cls(
-            manifest | {"count": len(vectors), "origin": None}, rows=Rows(ids, vectors, labels, splits, ids, kept)
-        )
+        manifest |= {"count": len(vectors), "origin": None}
+        return cls(manifest, rows=Rows(ids, vectors, labels, splits, ids, checked_metadata(metadata, len(vectors))))
 
     @classmethod
     def from_source(cls, source: Source, progress: Progress = SILENT) -> Embeddings:

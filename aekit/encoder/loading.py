@@ -25,7 +25,7 @@ from aekit.encoder.identity import (
 )
 from aekit.encoder.preprocessing import Preprocess
 from aekit.encoder.programs import program_plugin
-from aekit.errors import AekitError, DataError, IdentityError, PluginError, RecipeError, print_traceback
+from aekit.errors import AekitError, DataError, IdentityError, PluginError, RecipeError, out_of_memory, print_traceback
 from aekit.io.manifests import check_files, explain_read_errors, path_inside
 from aekit.io.weights import load_error, sized_by
 from aekit.registry.discovery import SESSION, Plugin, registry
@@ -71,6 +71,8 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> Encoder:
         if isinstance(error, AekitError) and not isinstance(error, (RecipeError, IdentityError)):
             raise
         print_traceback(error)
+        if short := out_of_memory(error):
+            raise short from None
         raise (PluginError if moved else IdentityError)(
             f"{folder}: weights do not load{moved}: {load_error(error)}"
         ) from error

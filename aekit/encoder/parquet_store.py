@@ -25,6 +25,7 @@ from aekit.errors import DamagedError, DataError, IdentityError
 from aekit.io.atomic import atomic_file, file_sha256, write_text
 from aekit.io.csv_files import csv_text
 from aekit.io.manifests import check_files, write_manifest
+from aekit.io.parquet import read_parquet
 from aekit.progress import Progress, warn
 
 PART_BYTES = 32 * 2**20
@@ -167,7 +168,7 @@ class Store:
 
     def _drop(self, ids: set[str]) -> None:
         for part in self.parts if ids else []:
-            table = pq.read_table(part)
+            table = read_parquet(part)
             keep = np.asarray([name not in ids for name in table["id"].to_pylist()], bool)
             if keep.all():
                 continue
@@ -184,7 +185,7 @@ class Store:
         said = False
         for part in parts:
             names = [name for name in pq.read_schema(part).names if name != "vector"]
-            columns = current.update(pq.read_table(part, columns=names)) if current else None
+            columns = current.update(read_parquet(part, names)) if current else None
             if columns is None:
                 continue
             if not said:
@@ -192,7 +193,7 @@ class Store:
                 said = True
             self.checksums.pop(part.name, None)
             self._mark_unfinished()
-            table = pq.read_table(part)
+            table = read_parquet(part)
             by_name = {name: table[name] for name in ("id", "vector", "hash")}
             by_name |= {name: columns[name] for name in columns.column_names}
             whole = pa.table({name: by_name[name] for name in sorted(by_name, key=column_order)})

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from aekit.data.labels import label_texts, to_label_array
 from aekit.data.readers import tables
 from aekit.errors import DataError, closest_name
 from aekit.evaluation.splits import has_label, to_class_labels, to_numbers
@@ -63,19 +64,17 @@ def make_targets(
     Raises:
         DataError: a wrong number of labels; several labels that are not 0 and 1; text where numbers are expected.
     """
-    array = None if labels is None else np.asarray(labels)
+    array = None if labels is None else to_label_array(labels)
     if array is not None and array.ndim == 2 and len(array) == count:
         return _several(array, names)
     if array is not None and array.shape == (count,) and target_type == "classes":
-        array = np.where(has_label(array), array.astype(str), "")
+        array = label_texts(array)
     classes, reason = to_class_labels(array, count, what=what)
     if array is not None and has_label(array).any() and (classes is None or target_type == "numbers"):
         return _numbers(array, target_type)
     if classes is None:
         return None, reason
     known = has_label(classes)
-    if classes.dtype.kind == "f":  # whole numbers, as floats only because NaN stands for no label
-        classes = np.where(known, classes, -1).astype(np.int64)
     return Targets("classes", classes, known, tuple(np.unique(classes[known]).astype(str).tolist())), ""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import regex
 
+from aekit.data.labels import label_texts, to_label_array
 from aekit.errors import DataError, RecipeError, closest_name
 from aekit.evaluation.results import Split
 
@@ -55,11 +56,11 @@ def make_split(
     unlabeled = f"; {total - len(rows)} samples without a label skipped" if len(rows) < total else ""
     strata = np.zeros(len(rows), np.intp)
     if labels is not None and is_classes(labels):
-        classes, strata = np.unique(_texts(labels)[rows], return_inverse=True)
+        classes, strata = np.unique(to_label_array(labels)[rows], return_inverse=True)
         if len(classes) < 2:
             problem = f"all {len(rows)} labeled samples are of class {classes.tolist()}"
             raise DataError(f"{problem}: expected at least two classes")
-    numbers = None if groups is None else np.unique(_texts(groups), return_inverse=True)[1]
+    numbers = None if groups is None else np.unique(to_label_array(groups), return_inverse=True)[1]
     members = np.arange(len(rows)) if numbers is None else numbers[rows]
     generator = np.random.default_rng(seed)
     names = None if splits is None else np.asarray(splits).astype(str)[rows]
@@ -240,7 +241,7 @@ def to_class_labels(labels: Any, count: int, *, what: str) -> tuple[np.ndarray |
     """
     if labels is None:
         return None, ""
-    labels = np.asarray(labels)
+    labels = to_label_array(labels)
     if labels.shape != (count,):
         raise DataError(f"labels of shape {labels.shape} for {count} {what}: expected one each")
     known = has_label(labels)
@@ -248,18 +249,18 @@ def to_class_labels(labels: Any, count: int, *, what: str) -> tuple[np.ndarray |
         return None, "no sample has a label"
     if not is_classes(labels):
         return None, "the labels are numbers rather than classes, so they were not used"
-    # As text, because None cannot be sorted among names; "" marks a missing label.
-    return (np.where(known, labels.astype(str), "") if labels.dtype.kind == "O" else labels), ""
+    if labels.dtype.kind != "f":
+        return labels, ""
+    # Whole numbers are floats where some are missing.
+    return (labels.astype(np.int64) if known.all() else label_texts(labels)), ""
 
 
 def has_label(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     """Return (N,) bool: whether there is a label, rather than None, NaN or an empty string."""
-    array = np.asarray(labels)
+    array = to_label_array(labels)
     if array.dtype.kind == "f":
         return ~np.isnan(array) if array.ndim == 1 else ~np.isnan(array).any(axis=1)
-    if array.dtype.kind in "OU":
-        return np.array([label is not None and label == label and label != "" for label in array.tolist()], bool)
-    return np.ones(len(array), bool)
+    return np.asarray(array != "") if array.dtype.kind == "U" else np.ones(len(array), bool)
 
 
 def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
@@ -268,17 +269,10 @@ def is_classes(labels: Sequence[Any] | np.ndarray) -> bool:
     Fractions are numbers. So are whole numbers with more than 20 different values, if there are fewer than 5 samples per value or
     more than 1,000 values; unless the values have no gaps, as the numbers of classes do, and there are 2 samples per value.
     """
-    array = np.asarray(labels)
+    array = to_label_array(labels)
     if array.ndim > 1:
         return False
-    numbers = np.empty(0)
-    if array.dtype.kind in "fiu":
-        numbers = array[has_label(array)]
-    elif array.dtype.kind == "O":
-        known = array[has_label(array)].tolist()
-        if not all(isinstance(label, (int, float, np.number)) for label in known):
-            return True  # some are text
-        numbers = np.array(known, float)
+    numbers = array[has_label(array)] if array.dtype.kind in "fiu" else np.empty(0)
     values = np.unique(numbers)
     if not (np.isfinite(numbers) & (numbers == np.round(numbers))).all():
         return False
@@ -293,7 +287,8 @@ def to_numbers(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     Raises:
         ValueError: a label that is not a number.
     """
-    return np.array([np.nan if label is None or label == "" else label for label in np.asarray(labels).tolist()], float)
+    array = to_label_array(labels)
+    return np.where(array == "", "nan", array).astype(float) if array.dtype.kind == "U" else array.astype(float)
 
 
 def select_labels(labels: Sequence[Any] | np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -305,16 +300,11 @@ def select_labels(labels: Sequence[Any] | np.ndarray, rows: np.ndarray) -> np.nd
         labels: (N,) labels of all samples, or (N, L).
         rows: (M,) positions.
     """
-    all_labels = np.asarray(labels)
+    all_labels = to_label_array(labels)
     part = all_labels[rows]
     if is_classes(part) == (classes := is_classes(all_labels)):
         return part
-    return np.where(has_label(part), part.astype(str), "") if classes else part.astype(np.float64)
-
-
-def _texts(labels: Sequence[Any] | np.ndarray) -> np.ndarray:
-    array = np.asarray(labels)
-    return array.astype(str) if array.dtype.kind == "O" else array  # mixed types cannot be sorted
+    return label_texts(part) if classes else part.astype(np.float64)
 
 
 def _ranks(strata: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from aekit.errors import DataError, IdentityError
 from aekit.io.manifest_models import Checksums, Count, Dim, Manifest, OriginRecord, PluginRecord, Sha256
 from aekit.io.manifests import check_files, explain_read_errors, path_inside, read_entries, read_manifest
+from aekit.io.parquet import read_parquet
 
 FORMAT = 2
 IDS, MANIFEST = "ids.parquet", "manifest.json"
@@ -70,7 +70,7 @@ def read_metadata(folder: Path, count: int) -> pa.Table:
     """
     path = folder / IDS
     with explain_read_errors(path, "rebuild the index"):
-        table = pq.read_table(path)
+        table = read_parquet(path)
         table.validate(full=True)
         for name in ("id", "hash"):
             if table.schema.field(name).type != pa.string() or table[name].null_count:

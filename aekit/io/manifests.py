@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from aekit.errors import AekitError, DamagedError, print_traceback, printable
+from aekit.errors import AekitError, DamagedError, OutOfMemoryError, out_of_memory, print_traceback, printable
 from aekit.io.atomic import file_sha256, write_json
 from aekit.io.manifest_models import Manifest, TensorsManifest
 from aekit.io.special_files import special_kind
@@ -119,6 +119,7 @@ def explain_read_errors(place: Path, what_to_do: str = "") -> Iterator[None]:
 
     Raises:
         DamagedError: any error but those of aekit.
+        OutOfMemoryError: memory ran out, of which the artifact knows nothing.
     """
     try:
         yield
@@ -126,6 +127,8 @@ def explain_read_errors(place: Path, what_to_do: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # damaged content can raise anything
         print_traceback(error)
+        if out_of_memory(error):
+            raise OutOfMemoryError(f"{place}: does not fit into the memory that is free") from error
         hint = f"; {what_to_do}" if what_to_do else ""
         raise DamagedError(f"{place}: {_reason(error)}{hint}") from error
 
@@ -136,8 +139,6 @@ def _reason(error: Exception) -> str:
         return "is missing"
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
-    if isinstance(error, MemoryError):
-        return "does not fit into memory"
     if isinstance(error, RecursionError):
         return "is damaged: it is nested too deep"
     lines = str(error).strip().splitlines()

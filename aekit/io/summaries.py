@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from aekit.errors import AekitError
+from aekit.errors import AekitError, importing
 from aekit.io.text_table import format_cell
 
 if TYPE_CHECKING:
@@ -66,8 +66,6 @@ def data_frame(columns: Any) -> Any:
     Raises:
         AekitError: pandas is not installed.
     """
-    try:
+    with importing("to_pandas needs pandas", "pip install pandas", AekitError):
         import pandas as pd
-    except ImportError:
-        raise AekitError("to_pandas needs pandas: pip install pandas") from None
     return pd.DataFrame(columns)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aekit.data.labels import label_texts
 from aekit.data.source import Source, read_valid
 from aekit.evaluation.evaluation import Evaluation
 from aekit.evaluation.results import CheckResult, Result
@@ -164,7 +165,7 @@ def _prediction_cards(
     if source.labels is None or rows is None or rows.max(initial=-1) >= len(source):
         return []
     positions = rows[evaluation.evaluated_rows]
-    y_true, y_pred = np.asarray(source.labels)[positions].astype(str), result.predictions.astype(str)
+    y_true, y_pred = label_texts(source.labels)[positions], label_texts(result.predictions)
     wrong = np.flatnonzero(y_true != y_pred)
     worst = wrong[np.argsort(-result.confidence[wrong], kind="stable")[:MISTAKES]]
     parts = []

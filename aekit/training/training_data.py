@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aekit.data.labels import label_texts
 from aekit.data.opening import open_data, reopen
 from aekit.data.samples import Samples, load_samples
 from aekit.data.shared_samples import load_shared_samples
@@ -38,7 +39,7 @@ def training_rows(source: Source, section: DataSection) -> np.ndarray:
         return rows
     if source.labels is None:
         raise DataError(f"data.only_labels = {list(section.only_labels)}: the data has no labels")
-    labels = source.labels[rows].astype(str)
+    labels = label_texts(source.labels[rows])
     for name in section.only_labels:
         if name not in labels:
             raise DataError(

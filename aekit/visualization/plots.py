@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from aekit.data.labels import label_texts, to_label_array
 from aekit.evaluation.splits import is_classes, to_numbers
 from aekit.visualization.image_grid import FAINT, INK, MARGIN, PAPER, TEXT, shorten
 
@@ -144,10 +145,10 @@ def _colored(labels: Sequence[Any] | np.ndarray | None, count: int) -> tuple[lis
         marks = np.linspace(0, 1, 5).tolist()
         legend = {f"{float(f'{low + mark * (high - low):.3g}'):,g}": _ramp(mark) for mark in marks}
         return [_ramp(place) for place in places.tolist()], legend
-    names = ["" if label is None else str(label) for label in np.asarray(labels).tolist()]
+    names = label_texts(labels).tolist()
     counts = Counter(name for name in names if name)
     kept = {name for name, _ in counts.most_common(len(COLORS) - (len(counts) > len(COLORS)))}
-    shown = [name for name in dict.fromkeys(np.unique(np.asarray(labels)).astype(str).tolist()) if name in kept]
+    shown = [name for name in dict.fromkeys(label_texts(np.unique(to_label_array(labels))).tolist()) if name in kept]
     legend = dict(zip(shown, COLORS))
     if len(kept) < len(counts):
         legend[f"{len(counts) - len(kept)} others"] = GRAY

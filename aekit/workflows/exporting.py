@@ -28,7 +28,7 @@ from aekit.encoder.identity import find_encoder_folder, read_description
 from aekit.encoder.loading import open_encoder
 from aekit.encoder.model_card import model_card
 from aekit.encoder.programs import write_program
-from aekit.errors import AekitError, DataError, IdentityError
+from aekit.errors import AekitError, DataError, IdentityError, importing
 from aekit.evaluation.card_record import read_card_fields
 from aekit.io.atomic import atomic_file, write_text
 from aekit.io.manifests import write_manifest
@@ -145,10 +145,8 @@ def _real_samples(encoder: Encoder, data: Any, options: dict[str, Any] | None) -
 
 
 def _write_onnx(encoder: Encoder, example: Tensor, path: Path, identity: dict[str, str]) -> None:
-    try:
+    with importing("ONNX export needs the packages of the extra 'onnx'", "pip install 'aekit[onnx]'", AekitError):
         import onnxscript  # noqa: F401
-    except ImportError:
-        raise AekitError("ONNX export needs the packages of the extra 'onnx': pip install 'aekit[onnx]'") from None
     program = torch.onnx.export(
         encoder,
         (example,),

@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         check_memory(10**10, "x")
     assert read_all(io.BytesIO(b"abc"), "x", 2) == b"ab"
-    with pytest.raises(DataError, match="its unpacked content would take more memory than the 95.4 MiB"):
+    with pytest.raises(DataError, match=r"its unpacked content would take more memory than the 95\.4 MiB"):
         read_all(io.BytesIO(bytes(60_000_000)), "x", copies=2)
 
 

@@ -238,9 +238,7 @@ def _(folder: Path, listener: Listener) -> None:
         aekit.open_data(folder / "x.parquet")
 
 
-@AREA.refused(
-    "an HDF5 file of a large array that was never written", "an array of shape (1099511627776, 4) would take"
-)
+@AREA.refused("an HDF5 file of a large array that was never written", "an array of shape (1099511627776, 4) would take")
 def _(folder: Path, listener: Listener) -> None:
     import h5py
 
@@ -259,9 +257,7 @@ def _(folder: Path, listener: Listener) -> None:
     aekit.open_data(folder / "x.h5")
 
 
-@AREA.refused(
-    "a Zarr store of a large array that was never written", "an array of shape (1099511627776, 4) would take"
-)
+@AREA.refused("a Zarr store of a large array that was never written", "an array of shape (1099511627776, 4) would take")
 def _(folder: Path, listener: Listener) -> None:
     import zarr
 

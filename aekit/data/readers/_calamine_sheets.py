@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aekit.data.reading import reading
-from aekit.errors import DataError
+from aekit.errors import DataError, importing
 from aekit.io.memory import check_memory
 
 CALAMINE_ENDINGS = (".xls", ".xlsb", ".ods")
@@ -47,12 +47,10 @@ def opened_by_calamine(path: Path) -> Iterator[CalamineBook]:
     Raises:
         DataError: python-calamine is not installed; the file is damaged, has a password, or does not fit in memory.
     """
-    try:
+    with importing(
+        f"{path}: {path.suffix} workbooks need python-calamine", "pip install 'aekit[excel]', or save it as CSV"
+    ):
         import python_calamine
-    except ImportError:
-        raise DataError(
-            f"{path}: {path.suffix} workbooks need python-calamine: pip install 'aekit[excel]', or save it as CSV"
-        ) from None
     with reading(path, _COMPLAINT):
         size = path.stat().st_size
         if zipfile.is_zipfile(path):

@@ -16,7 +16,7 @@ from typing import Any
 
 from aekit.data.readers._calamine_sheets import CALAMINE_ENDINGS, opened_by_calamine
 from aekit.data.reading import reading
-from aekit.errors import DataError, closest_name
+from aekit.errors import DataError, closest_name, importing
 from aekit.io.memory import check_memory, read_limit, too_large
 
 SHEET_ENDINGS = (".xlsx", ".xlsm", *CALAMINE_ENDINGS)
@@ -115,12 +115,8 @@ def _to_csv(rows: list[list[str]]) -> str:
 @contextmanager
 def _opened(path: Path, *, results: bool) -> Iterator[Any]:
     """Open a workbook with the results of its formulas, or with the formulas."""
-    try:
+    with importing(f"{path}: Excel workbooks need openpyxl", "pip install 'aekit[excel]', or save it as CSV"):
         import openpyxl
-    except ImportError:
-        raise DataError(
-            f"{path}: Excel workbooks need openpyxl: pip install 'aekit[excel]', or save it as CSV"
-        ) from None
     with reading(path, _COMPLAINT), path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about drawings and validation, which are not data
         if file.read(4) == b"\xd0\xcf\x11\xe0":

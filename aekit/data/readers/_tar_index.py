@@ -22,6 +22,7 @@ from aekit.errors import AekitError, DataError, OutputError, first_line
 from aekit.io.atomic import atomic_file
 from aekit.io.cache_folder import cache_folder, make_room
 from aekit.io.memory import check_memory, format_bytes
+from aekit.io.parquet import read_parquet
 
 UNPACKED_BYTES = 2**30
 """Most bytes of a compressed tar file, which has to be unpacked into memory."""
@@ -75,7 +76,7 @@ def index_tar(path: Path) -> TarIndex:
     name = hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
     kept = cache_folder() / "tar-indexes" / f"{name}.parquet"
     with suppress(OSError, pa.ArrowException, ValueError, KeyError, TypeError):  # there is none, or it is damaged
-        table = pq.read_table(kept, schema=_SCHEMA)
+        table = read_parquet(kept, _SCHEMA.names).cast(_SCHEMA)
         kept.touch()
         return TarIndex(table, tuple(json.loads(pq.read_schema(kept).metadata[b"losses"])))
     index = _scan(path)

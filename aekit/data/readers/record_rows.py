@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from aekit.data.readers._parquet_files import open_parquet, read_columns_of, read_group
 from aekit.data.readers.streamed_datasets import StreamedRecords
 from aekit.data.reading import FileSize, reading
-from aekit.errors import DataError
+from aekit.errors import DataError, importing
 from aekit.io.library_output import library_output_hidden
 
 GROUP_BYTES = 2**29
@@ -136,10 +136,8 @@ class LanceRecords:
     blocks: np.ndarray | None = None
 
     def __init__(self, path: Path) -> None:
-        try:
+        with importing(f"{path}: needs the package pylance", "pip install 'aekit[lance]'"):
             import lance
-        except ImportError:
-            raise DataError(f"{path}: needs the package pylance: pip install 'aekit[lance]'") from None
         self._path = path
         with self._reading(), library_output_hidden():  # its stack, on a damaged data set
             self._dataset = lance.dataset(str(path))

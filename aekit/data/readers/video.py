@@ -18,7 +18,7 @@ from aekit.data.readers.images import image_to_array
 from aekit.data.readers.numpy_files import read_npy, read_npz
 from aekit.data.reading import check_mapped, hash_content, reading
 from aekit.data.spec import SampleSpec
-from aekit.errors import DataError
+from aekit.errors import DataError, importing
 
 VIDEO_ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 ANIMATED = (".apng", ".gif", ".webp")
@@ -212,8 +212,6 @@ def fit_frame(frame: Frame, spec: SampleSpec) -> np.ndarray:
 
 
 def _pyav(path: Path) -> Any:
-    try:
+    with importing(f"{path}: reading videos needs PyAV", "pip install 'aekit[video]'"):
         import av
-    except ImportError:
-        raise DataError(f"{path}: reading videos needs PyAV: pip install 'aekit[video]'") from None
     return av

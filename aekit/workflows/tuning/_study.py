@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aekit.errors import AekitError, DamagedError, OutputError, first_line
+from aekit.errors import AekitError, DamagedError, OutputError, first_line, importing
 from aekit.io.manifests import check_entries
 from aekit.training.batches import derive_seed
 from aekit.workflows.tuning._budget import RUNGS
@@ -138,10 +138,8 @@ def settings_of(trial: Any) -> dict[str, Any]:
 
 
 def _optuna() -> Any:
-    try:
+    with importing("aekit tune needs the packages of the extra 'tune'", "pip install 'aekit[tune]'", AekitError):
         import optuna
-    except ImportError:
-        raise AekitError("aekit tune needs the packages of the extra 'tune': pip install 'aekit[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

@@ -26,6 +26,7 @@ from aekit.plugin import (
     cached_repositories,
     closest_name,
     file_sha256,
+    importing,
     load_error,
     per_channel,
     preprocessing_advice,
@@ -242,12 +243,8 @@ class _RotaryBlock(nn.Module):
 
 
 def _timm() -> ModuleType:
-    try:
+    with importing("backbone 'timm' needs the package timm", "pip install timm torchvision", AekitError):
         import timm
-    except ImportError as error:
-        raise AekitError(
-            f"backbone 'timm' needs the package timm, which cannot be imported ({error}): pip install timm torchvision"
-        ) from error
     return timm
 
 

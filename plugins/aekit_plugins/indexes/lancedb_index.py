@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack
 import numpy as np
 import pyarrow as pa
 
-from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, Similarity
+from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, Similarity, importing
 
 CONNECTION = "AEKIT_LANCEDB"
 """Environment variable with the folder of the database, or its address such as ``s3://bucket/vectors``."""
@@ -174,10 +174,8 @@ class LanceDb(DatabaseIndex):
                 raise DataError(
                     f"index engine lancedb: set {CONNECTION} to a folder, or to an address such as s3://bucket/vectors"
                 )
-            try:
+            with importing("index engine lancedb: needs lancedb", "pip install 'aekit[lancedb]'"):
                 import lancedb
-            except ImportError:
-                raise DataError("index engine lancedb: needs lancedb: pip install 'aekit[lancedb]'") from None
             self._database = lancedb.connect(place)
         return self._database
 

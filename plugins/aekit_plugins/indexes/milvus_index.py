@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, Similarity
+from aekit.plugin import BatchFactory, DatabaseIndex, DataError, GraphOptions, Similarity, importing
 
 CONNECTION, TOKEN = "AEKIT_MILVUS", "AEKIT_MILVUS_TOKEN"
 """Environment variables with the address of a server, or a file that ends in .db for Milvus Lite; and with ``user:password``."""
@@ -175,10 +175,8 @@ class Milvus(DatabaseIndex):
                 raise DataError(
                     f"index engine milvus: set {CONNECTION} to the address of a server, or to a file FILE.db"
                 )
-            try:
+            with importing("index engine milvus: needs pymilvus", "pip install 'aekit[milvus]'"):
                 from pymilvus import MilvusClient
-            except ImportError:
-                raise DataError("index engine milvus: needs pymilvus: pip install 'aekit[milvus]'") from None
             self._client = MilvusClient(address, token=os.environ.get(TOKEN, ""), timeout=CONNECT_SECONDS)
             weakref.finalize(self, self._client.close)
         return self._client

@@ -21,6 +21,7 @@ from aekit.plugin import (
     IdentityError,
     RecipeError,
     Similarity,
+    importing,
 )
 
 CONNECTION = "AEKIT_PGVECTOR"
@@ -204,10 +205,8 @@ class PgVector(DatabaseIndex):
 
     def _connection(self) -> Any:
         if self._open is None:
-            try:
+            with importing("index engine pgvector: needs psycopg", "pip install 'aekit[pgvector]'"):
                 import psycopg
-            except ImportError:
-                raise DataError("index engine pgvector: needs psycopg: pip install 'aekit[pgvector]'") from None
             self._open = psycopg.connect(os.environ.get(CONNECTION, ""), autocommit=True)
             weakref.finalize(self, self._open.close)
         return self._open

@@ -8,7 +8,16 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import ArrayOptions, DataError, SampleSpec, Source, check_memory, open_named_arrays, reading
+from aekit.plugin import (
+    ArrayOptions,
+    DataError,
+    SampleSpec,
+    Source,
+    check_memory,
+    importing,
+    open_named_arrays,
+    reading,
+)
 
 
 def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
@@ -19,10 +28,8 @@ def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[A
     Raises:
         DataError: h5py is not installed, the file is damaged, or no array or several may be the samples.
     """
-    try:
+    with importing(f"{where}: needs the package h5py", "pip install 'aekit[arrays]'"):
         import h5py
-    except ImportError:
-        raise DataError(f"{where}: needs the package h5py: pip install 'aekit[arrays]'") from None
     arrays: dict[str, Any] = {}
     with reading(where, "not a readable HDF5 file"), h5py.File(where, "r") as file:
         file.visititems(lambda name, entry: arrays.update({name: entry}) if hasattr(entry, "dtype") else None)

@@ -17,6 +17,7 @@ from aekit.plugin import (
     StreamedRecords,
     dataset_to_table,
     expand_files,
+    importing,
     join_splits,
     open_records,
 )
@@ -49,10 +50,8 @@ def open_dataset(
     Raises:
         DataError: `datasets` is not installed, there is no such data set, or it is neither cached nor can be downloaded.
     """
-    try:
+    with importing(f"huggingface:{where}: needs the package datasets", "pip install 'aekit[huggingface]'"):
         import datasets
-    except ImportError:
-        raise DataError(f"huggingface:{where}: needs the package datasets: pip install 'aekit[huggingface]'") from None
     name = where.strip().rstrip("/")
     name = name if Path(name).is_dir() else name.lstrip("/")
     if not name:

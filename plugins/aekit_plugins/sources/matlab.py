@@ -16,6 +16,7 @@ from aekit.plugin import (
     Source,
     check_memory,
     densify,
+    importing,
     matlab_variables,
     open_contents,
     read_named_arrays,
@@ -97,10 +98,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    try:
+    with importing(f"{path}: of version 7.3, needs the package h5py", "pip install 'aekit[arrays]'"):
         import h5py
-    except ImportError:
-        raise DataError(f"{path}: of version 7.3, needs the package h5py: pip install 'aekit[arrays]'") from None
     with reading(path, _COMPLAINT), h5py.File(path, "r") as file:
         entries: dict[str, Any] = {name: entry for name, entry in file.items() if hasattr(entry, "dtype")}
         entries = {name: entry for name, entry in entries.items() if entry.dtype.kind in "uifb"}

@@ -9,7 +9,16 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from aekit.plugin import ArrayOptions, DataError, SampleSpec, Source, check_memory, open_named_arrays, reading
+from aekit.plugin import (
+    ArrayOptions,
+    DataError,
+    SampleSpec,
+    Source,
+    check_memory,
+    importing,
+    open_named_arrays,
+    reading,
+)
 
 
 def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[ArrayOptions]) -> Source:
@@ -18,10 +27,8 @@ def open_dataset(where: str, like: SampleSpec | None = None, **options: Unpack[A
     Raises:
         DataError: zarr is not installed, the store is damaged, or no array or several may be the samples.
     """
-    try:
+    with importing(f"{where}: needs the package zarr", "pip install 'aekit[arrays]'"):
         import zarr
-    except ImportError:
-        raise DataError(f"{where}: needs the package zarr: pip install 'aekit[arrays]'") from None
     with reading(where, "not a readable Zarr store"):
         store: Any = zarr.open(where, mode="r")
         arrays = {"data": store} if isinstance(store, zarr.Array) else dict(_arrays_of(store))

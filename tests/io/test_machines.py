@@ -1,0 +1,69 @@
+"""Machines that lack memory or packages: one line says what is short, or how to install what is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from aekit.errors import AekitError, DataError, OutOfMemoryError, importing
+from aekit.io.manifests import explain_read_errors
+from aekit.io.parquet import read_parquet
+
+
+def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with (
+        pytest.raises(DataError, match=r"^a.h5: needs the package h5py: pip install 'aekit\[arrays\]'$"),
+        importing("a.h5: needs the package h5py", "pip install 'aekit[arrays]'"),
+    ):
+        import h5py  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "line"),
+    [
+        (
+            "libGL.so.1: cannot open shared object file",
+            AekitError,
+            "which is installed and cannot be imported (libGL.so.1: ",
+        ),
+        ("libx.so: failed to map segment from shared object", OutOfMemoryError, "out of memory; lower "),
+    ],
+)
+def test_an_installed_package_that_fails_is_not_to_be_installed(
+    said: str, kind: type[AekitError], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "brokenpackage.py").write_text(f"raise ImportError({said!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(kind) as refused, importing("x: needs brokenpackage", "pip install it", AekitError):
+        import brokenpackage  # type: ignore[import-not-found]  # noqa: F401
+    assert line in str(refused.value) and "pip install" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 4 GiB"),
+        RuntimeError("could not create a primitive"),
+        pa.ArrowException("Unknown error: Failed to launch worker thread: Resource temporarily unavailable"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+    ids=["NumPy", "oneDNN", "Arrow", "system"],
+)
+def test_an_artifact_that_memory_does_not_hold_is_not_damaged(error: Exception, tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutOfMemoryError, match=r"part.parquet: does not fit into the memory that is free$"),
+        explain_read_errors(tmp_path / "part.parquet", "embed again"),
+    ):
+        raise error
+
+
+def test_columns_of_parquet_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2], "b": ["x", "y"], "c": [0.5, None]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert read_parquet(tmp_path / "t.parquet").equals(table)
+    assert read_parquet(tmp_path / "t.parquet", ["c", "a"]).equals(table.select(["c", "a"]))
