@@ -211,6 +211,8 @@ def _is_pair(data: tuple[Any, ...]) -> bool:
     if len(data) != 2:
         return False
     samples, labels = (tuple(part.shape) if hasattr(part, "shape") else () for part in data)
+    if isinstance(data[1], (list, tuple)) and all(label is None or is_label(label) for label in data[1]):
+        labels = (len(data[1]),)
     return len(samples) > 1 and len(labels) == 1 and samples[:1] == labels
 
 

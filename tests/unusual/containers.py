@@ -209,6 +209,15 @@ def _(folder: Path, listener: Listener) -> None:
     holds(source, ROWS, LABELS.tolist())
 
 
+@AREA.right("a pair (X, y) whose y is a list, or a column of pandas, in which labels are missing")
+def _(folder: Path, listener: Listener) -> None:
+    names: list[Any] = ["a", "b", None, "a", float("nan"), "b"]
+    for y in (names, tuple(names), pd.Series(names), pd.Series(names, dtype="string"), pd.Categorical(names)):
+        holds(aekit.open_data((ROWS, y)), ROWS, ["a", "b", "", "a", "", "b"])
+    numbers = aekit.open_data((ROWS, pd.array([0, 1, None, 0, 1, 1], dtype="Int64"))).labels
+    assert np.array_equal(numbers, [0, 1, np.nan, 0, 1, 1], equal_nan=True)
+
+
 @AREA.refused("a pair of arrays of which the second is longer", "row 1 of the list has shape (7,), row 0 has (6, 4)")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data((ROWS, np.arange(7)))
