@@ -375,6 +375,32 @@ def _(folder: Path, listener: Listener) -> None:
     listener.lines += source.notes
 
 
+@AREA.changed("numbers as Fortran writes them", "exponents of Fortran, as in 1.5D+03, in 'h', 'w'")
+def _(folder: Path, listener: Listener) -> None:
+    content = "h,w,code\n" + "".join(f"{n}.5D+0{n % 3},-1d-{n % 4},{n}D{n}\n" for n in range(1, 9))
+    source = opened(folder, content)
+    expected = [[(n + 0.5) * 10 ** (n % 3), -(10.0 ** -(n % 4))] for n in range(1, 9)]
+    assert np.allclose(values(source)[:, :2], expected) and [c.name for c in source.spec.columns[:2]] == ["h", "w"]
+    listener.lines += source.notes
+
+
+@AREA.changed("-999 for missing values", "'w' is -999 in 3 of 40 rows, far from its other numbers")
+def _(folder: Path, listener: Listener) -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(40, 3)).round(3)
+    numbers[[3, 7, 30], 1] = -999
+    source = opened(folder, text(numbers, "h,w,d"))
+    assert np.array_equal(values(source), numbers), "they are used, as nobody said otherwise"
+    ages = opened(folder, text(np.column_stack([rng.integers(90, 100, 40), numbers[:, 0]]), "age,d"))
+    assert not any("far from" in loss for loss in ages.losses), "99 is an age among ages of 90 to 99"
+
+
+@AREA.changed("a last row of sums", "the last row is the sum of the others in 'h', 'w', 'd'; is it a sample?")
+def _(folder: Path, listener: Listener) -> None:
+    numbers = np.random.default_rng(0).normal(size=(40, 3)).round(3)
+    opened(folder, text(np.vstack([numbers, numbers.sum(0).round(3)]), "h,w,d"))
+
+
 @AREA.changed(
     "percent and currency signs, and a typographic minus", "percent or currency signs are left out in 'p', 'c'"
 )

@@ -26,8 +26,11 @@ _SURELY_COMMA = (
 _SURELY_POINT = r"^[+-]?\d{1,3}(?:,\d{3})+\.\d+$|^[+-]?\d{1,3}(?:,\d{3}){2,}$"
 _GROUPED_DOTS = r"^[+-]?\d{1,3}(?:\.\d{3})+$"
 _PLAIN = f"^{NUMBER}$"
+_FORTRAN = r"^([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d{1,3})$|^([+-]?\d+)[dD]([+-]\d{1,3})$"
+_LOOKED_AT = 1 << 20
+"""Bytes of a file in which numbers of Fortran are looked for."""
 _SIGNED = rf"^([+-]?)[$€£¥]?[{_BLANKS}]?([+-]?[\d.,'{_BLANKS}]*\d)[{_BLANKS}]?[{_SIGNS}]?$"
-_NUMBERISH = re.compile(rf"[+-]?[$€£¥]?[\d.,'{_BLANKS}]*\d[\d.,'{_BLANKS}]*(?:[eE][+-]?\d+)?[{_BLANKS}]?[{_SIGNS}]?")
+_NUMBERISH = re.compile(rf"[+-]?[$€£¥]?[\d.,'{_BLANKS}]*\d[\d.,'{_BLANKS}]*(?:[eEdD][+-]?\d+)?[{_BLANKS}]?[{_SIGNS}]?")
 
 
 def looks_numeric(cell: str) -> bool:
@@ -43,12 +46,13 @@ def respell_numbers(
     A decimal comma is assumed where a number can be read in no other way, and then in the other columns of the file too.
     """
     inner = f"'{_BLANKS}" + ("," if delimiter != "," or b'"' in body else "")
-    if decimal != "," and not any(sign.encode() in body for sign in inner + _SIGNS + MINUS):
+    has_fortran = re.search(rb"[\d.][dD][+-]?\d", body[:_LOOKED_AT]) is not None
+    if decimal != "," and not has_fortran and not any(sign.encode() in body for sign in inner + _SIGNS + MINUS):
         return columns, []
     has_signs = any(sign.encode() in body for sign in _SIGNS)
     odd: dict[int, _Odd] = {}
     plain: list[int] = []
-    said: dict[str, list[str]] = {"comma": [], "thousands": [], "signs": []}
+    said: dict[str, list[str]] = {"comma": [], "thousands": [], "signs": [], "fortran": []}
     for number, column in enumerate(columns):
         if names[number].strip().lower() == "id":
             continue
@@ -62,8 +66,12 @@ def respell_numbers(
         if has_signs and _share(_sample(values), _SIGNED) == 1 and _any(_sample(values), f"[{_SIGNS}]"):
             said["signs"].append(names[number])
             column, values = (pc.replace_substring_regex(each, _SIGNED, r"\1\2") for each in (column, values))
-        columns[number] = column
         strange = pc.filter(values, pc.invert(pc.match_substring_regex(values, _PLAIN)))
+        if has_fortran and len(strange) and _share(strange, _FORTRAN) == 1:
+            said["fortran"].append(names[number])
+            columns[number] = pc.replace_substring_regex(column, _FORTRAN, r"\1\3e\2\4")
+            continue
+        columns[number] = column
         odd[number] = _Odd(column, _sample(strange), len(strange) / max(len(values), 1))
     commas = {number for number, each in odd.items() if each.share(_COMMA) >= 0.8 and _any(each.values, _SURELY_COMMA)}
     points = {number for number, each in odd.items() if _any(each.values, _SURELY_POINT)} - commas
@@ -86,6 +94,7 @@ def respell_numbers(
             columns[number] = pc.replace_substring(columns[number], ".", "")
     notes = [f"decimal commas in {_quoted(said['comma'])}"] if said["comma"] else []
     notes += [f"separators of thousands in {_quoted(said['thousands'])}"] if said["thousands"] else []
+    notes += [f"exponents of Fortran, as in 1.5D+03, in {_quoted(said['fortran'])}"] if said["fortran"] else []
     notes += [f"percent or currency signs are left out in {_quoted(said['signs'])}"] if said["signs"] else []
     return columns, notes
 

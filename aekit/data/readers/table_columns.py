@@ -18,6 +18,7 @@ from aekit.data.metadata import Metadata
 from aekit.data.readers import tables
 from aekit.data.readers._cell_types import EXACT, as_written, decide_types
 from aekit.data.readers._column_roles import FEW, find_row_names, find_splits, find_unnamed_label, further_columns
+from aekit.data.readers._doubtful_numbers import doubtful_numbers
 from aekit.data.readers._missing_values import impute_missing, loses_most
 from aekit.data.readers._number_spelling import mark_number_texts
 from aekit.data.readers._times import is_time, to_seconds
@@ -166,6 +167,7 @@ def read_columns(
         if column.categories is None:
             losses += _stray_words(column.name, strays.get(column.name, {}))
     losses += _check_range(columns, features, where, refuse=like is None)
+    losses += doubtful_numbers(columns, features) if like is None else []
     losses += impute_missing(columns, features) if missing != "keep" else []
     labels = tables.to_labels(written[label]) if label else None
     id_list, id_lines = tables.to_ids(written[ids], ids) if ids else (None, [])
