@@ -52,8 +52,7 @@ def unwrap(data: Any) -> Contents | None:
         return _images([data])
     if isinstance(data, (bytes, bytearray)):
         return Contents([bytes(data)], place="the image")
-    is_sparse = isinstance(data, torch.Tensor) and data.layout != torch.strided
-    if is_sparse or (hasattr(data, "toarray") and hasattr(data, "nnz")):
+    if _is_sparse(data):
         array, note = densify(data, "the data")
         return Contents(array, notes=(note,))
     if _of_module(data, "datasets"):
@@ -67,10 +66,9 @@ def unwrap(data: Any) -> Contents | None:
     if isinstance(data, Mapping):
         return _mapping(data)
     if isinstance(data, tuple) and _is_pair(data):
-        notes = ("read as samples and labels, (X, y)",)
-        return Contents(
-            to_numpy(data[0], "X"), check_label_count(to_label_array(data[1]), len(data[0]), "y"), notes=notes
-        )
+        samples, line = densify(data[0], "X") if _is_sparse(data[0]) else (to_numpy(data[0], "X"), "")
+        labels = check_label_count(to_label_array(data[1]), len(samples), "y")
+        return Contents(samples, labels, notes=("read as samples and labels, (X, y)", *filter(None, [line])))
     if isinstance(data, (list, tuple)):
         return _sequence(data)
     if isinstance(data, (set, frozenset)):
@@ -204,6 +202,12 @@ def _paths(paths: list[str]) -> Contents:
         twice = next(path for number, path in enumerate(paths) if path in paths[:number])
         raise DataError(f"{repeated} paths occur more than once in the list, e.g. {twice!r}; ids must be unique")
     return Contents(files, ids=[Path(path).as_posix() for path in paths], place="the list of paths")
+
+
+def _is_sparse(data: Any) -> bool:
+    if isinstance(data, torch.Tensor):
+        return data.layout != torch.strided
+    return hasattr(data, "toarray") and hasattr(data, "nnz")
 
 
 def _is_pair(data: tuple[Any, ...]) -> bool:

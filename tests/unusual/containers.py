@@ -218,6 +218,13 @@ def _(folder: Path, listener: Listener) -> None:
     assert np.array_equal(numbers, [0, 1, np.nan, 0, 1, 1], equal_nan=True)
 
 
+@AREA.changed("a pair (X, y) whose X is sparse", "a sparse matrix of 6 x 4 was made dense")
+def _(folder: Path, listener: Listener) -> None:
+    source = aekit.open_data((scipy.sparse.csr_matrix(ROWS), LABELS))
+    source.report_notes(listener)
+    holds(source, ROWS, LABELS.tolist())
+
+
 @AREA.refused("a pair of arrays of which the second is longer", "row 1 of the list has shape (7,), row 0 has (6, 4)")
 def _(folder: Path, listener: Listener) -> None:
     aekit.open_data((ROWS, np.arange(7)))

@@ -74,6 +74,11 @@ def _(folder: Path, listener: Listener) -> None:
     assert values(addresses).tolist() == [[5], [6], [7]]
 
 
+@AREA.refused("sparse rows as LIBSVM writes them", "load it by sklearn.datasets.load_svmlight_file, and pass (X, y)")
+def _(folder: Path, listener: Listener) -> None:
+    opened(folder, "a1a.txt", "-1 3:1 11:1 14:0.5\n+1 5:1 7:1e-3\n-1 1:2\n")
+
+
 @AREA.refused("a delimiter of an option that is no delimiter", "expected one to three characters, tab or blanks")
 def _(folder: Path, listener: Listener) -> None:
     opened(folder, "t.csv", "a,b\n1,2\n", delimiter="comma")

@@ -27,6 +27,7 @@ COMMENTS = ("#", "%", "//")
 DELIMITERS = ("\t", ";", "|", ",", "::", "||", "~|~", "|;|", "\x01")
 """Delimiters that are looked for: besides the usual ones those of MovieLens and of exports from databases, and Hive's."""
 UNUSUAL = DELIMITERS[4:]
+_SPARSE_ROW = re.compile(r"[-+.\deE,]+(?: qid:\d+)?(?: +\d+:[-+.\deE]+)+\s*(?:#.*)?$")
 _STAND_IN = "\x1f"
 """What a delimiter of several characters is replaced with, as parsers of CSV take single ones."""
 
@@ -82,6 +83,9 @@ def find_form(path: Path, text: str, form: TextFormat) -> Form:
     lines = lines[: max(50, len(lines) * CHARACTERS // max(CHARACTERS, sum(map(len, lines))))]
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: empty file" if not skip else f"{path}: skip = {skip}: no lines are left")
+    if all(_SPARSE_ROW.match(line) for line in lines[:5]):
+        advice = "load it by sklearn.datasets.load_svmlight_file, and pass (X, y) in Python"
+        raise DataError(f"{path}: rows as LIBSVM writes them, 'label number:value ...', which are not read; {advice}")
     declared = re.fullmatch(r'"?sep=(.)"?\s*', lines[0]) if form.skip == "auto" else None
     if declared:  # Excel's line on the delimiter
         skip, lines = 1, lines[1:]
