@@ -1,6 +1,6 @@
 """The error of the last frame that is shown, as it is and blurred, as a forecast of the next: what a network has to beat.
 
-python recipes/clips/blurred.py [FILM]
+python recipes/clips/blurred.py [VIDEO]
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""Draws a film of discs that fall and bounce off the walls and cover each other, before a texture that drifts; writes film.npz.
+"""Draws a video of discs that fall and bounce off the walls and cover each other, before a texture that drifts; writes drawn.npz.
 
-python recipes/clips/film.py film.npz --seed 0
+python recipes/clips/drawn.py drawn.npz --seed 0
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 FRAMES, HEIGHT, WIDTH = 280, 54, 96
-"""Twice the size at which the recipe reads films, so that edges move by fractions of a pixel."""
+"""Twice the size at which the recipe reads videos, so that edges move by fractions of a pixel."""
 DISCS, GRAVITY, DRIFT = 6, 0.12, (0.35, 0.8)
 """Number of discs, their acceleration, and the drift of the background in pixels per frame, down and right."""
 
 
-def draw_film(seed: int) -> np.ndarray:
+def draw_video(seed: int) -> np.ndarray:
     """Return (FRAMES, HEIGHT, WIDTH, 3) frames of 8 bits."""
     rng = np.random.default_rng(seed)
     texture = gaussian_filter(rng.normal(size=(HEIGHT, WIDTH, 3)), (3, 3, 0), mode="wrap")
@@ -45,10 +45,10 @@ def draw_film(seed: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", help="where to write, such as film.npz")
+    parser.add_argument("file", help="where to write, such as drawn.npz")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    np.savez_compressed(arguments.file, frames=draw_film(arguments.seed))
+    np.savez_compressed(arguments.file, frames=draw_video(arguments.seed))
 
 
 if __name__ == "__main__":
