@@ -27,6 +27,7 @@ class Backbone(nn.Module):
         note: one line about a choice made while building it, or "".
         patch: size of the patches that become tokens, such as (16, 16); None if it has none, or no `encode_visible`.
         tokens_dim: W, width of the tokens.
+        reach: distance in pixels beyond which nothing changes an entry of the decoded features; 0: unknown.
     """
 
     plugin_kind: ClassVar[str] = "backbone"
@@ -37,6 +38,14 @@ class Backbone(nn.Module):
     note: str = ""
     patch: tuple[int, ...] | None = None
     tokens_dim: int = 0
+    reach: int = 0
+
+    def prepare(self, preprocess: Preprocess) -> None:
+        """Receive the scaling of its input, once it is built.
+
+        Raises:
+            ValueError: it does not take samples of this scale.
+        """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map preprocessed samples (B, *shape) to features (B, F)."""
@@ -214,6 +223,9 @@ class BackboneWithDense(Backbone):
     def mirror_activation(self, stage: int) -> nn.Module:
         number = stage - len(self.trunk.stages)
         return self.trunk.mirror_activation(stage) if number < 0 else nn.Sequential(*_dense(self.widths[number + 1]))
+
+    def prepare(self, preprocess: Preprocess) -> None:
+        self.trunk.prepare(preprocess)
 
     def load_pretrained(self, where: str, preprocess: Preprocess) -> dict[str, Any]:
         return self.trunk.load_pretrained(where, preprocess)

@@ -289,6 +289,7 @@ def build_encoder(
     with temporary_seed(seed):
         try:
             backbone = _build_backbone(spec, architecture, plugins[0])
+            backbone.prepare(preprocess)
         except ValueError as error:
             raise RecipeError([f"backbone {plugins[0].name!r} cannot take {spec}: {error}"]) from error
         except Exception as error:

@@ -85,6 +85,13 @@ def aekit_register_backbones() -> list[Entry]:
             any_grid,
         ),
         Entry("resnet", f"{at}.resnet:ResNet", "applies a residual network to samples of any size", 2, any_grid),
+        Entry(
+            "dilated",
+            f"{at}.dilated:Dilated",
+            "restores images by dilated convolutions at nearly full resolution; for encoder.dim = 0",
+            2,
+            ("image", "unsearched"),
+        ),
         Entry("mlp", f"{at}.mlp:MLP", "applies fully connected layers to the flattened sample", 2, any_kind),
         Entry(
             "linear", f"{at}.linear:Linear", "has no layers: encoder and decoder are one linear map each", 2, any_kind

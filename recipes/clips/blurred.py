@@ -1,8 +1,9 @@
 """The error of the last frame that is shown, as it is and blurred, as a forecast of the next: what a network has to beat.
 
-python recipes/clips/blurred.py
+python recipes/clips/blurred.py [VIDEO]
 """
 
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 import aekit
 
 data = tomllib.loads((Path(__file__).parent / "future.toml").read_text())["data"]
-source = aekit.open_data(data["source"], {"clips": data["clips"]})
+source = aekit.open_data(f"clips:{sys.argv[1]}" if sys.argv[1:] else data["source"], {"clips": data["clips"]})
 for split in ("train", "test"):
     clips = source.read(source.rows_of(split))[0] / 255.0  # (N, 3, 4, H, W)
     last, true = clips[:, :, 2], clips[:, :, 3]

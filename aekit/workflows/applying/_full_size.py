@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from aekit.encoder.encoder import Encoder
 
 OVERLAP = 64
-"""Pixels of context around each tile."""
+"""Pixels of context around each tile, unless the backbone sees further."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,20 @@ class FullSizeNetwork:
         run: (B, C, H, W) preprocessed -> the same on that scale, for sides that are multiples of `multiple`.
         multiple: images are padded to a multiple of this.
         whole: whether it needs the whole image at once.
+        overlap: pixels of context around each tile.
     """
 
     run: Callable[[Tensor], Tensor]
     multiple: int
     whole: bool = False
+    overlap: int = OVERLAP
 
     def restore(self, x: Tensor, tile: int = 0) -> Tensor:
         """Run the network on one image.
 
         Args:
             x: (C, H, W) of any size, preprocessed.
-            tile: side of the tiles, which get 64 pixels of context; 0: the whole image at once.
+            tile: side of the tiles, which get context from the tiles around them; 0: the whole image at once.
 
         Returns:
             (C, H, W) on the same scale.
@@ -43,7 +45,7 @@ class FullSizeNetwork:
         padded = _padded(x, -high % self.multiple, -wide % self.multiple)
         # Tiles begin at multiples of the stride, so that each pixel is computed exactly as in the whole image.
         step = (0 if self.whole else -(-tile // self.multiple) * self.multiple) or max(padded.shape)
-        around = -(-OVERLAP // self.multiple) * self.multiple
+        around = -(-self.overlap // self.multiple) * self.multiple
         out = torch.empty_like(padded)
         for top in range(0, padded.shape[1], step):
             for left in range(0, padded.shape[2], step):
@@ -78,7 +80,9 @@ def full_size_network(encoder: Encoder, decoder: nn.Module, run: Callable[[Tenso
         shape = run(probe).shape
     except RuntimeError:
         shape = torch.Size()
-    return FullSizeNetwork(run, multiple) if shape == probe.shape else "its backbone is not fully convolutional"
+    if shape != probe.shape:
+        return "its backbone is not fully convolutional"
+    return FullSizeNetwork(run, multiple, overlap=max(OVERLAP, encoder.backbone.reach))
 
 
 def _padded(x: Tensor, below: int, right: int) -> Tensor:

@@ -206,12 +206,12 @@ class Space:
 
 
 def _fitting(kind: str, spec: SampleSpec) -> Iterator[tuple[str, Plugin]]:
-    """Yield the name and the plugin of each that takes samples of this kind, by its tags."""
+    """Yield the name and the plugin of each that takes samples of this kind and is to be searched, by its tags."""
     plugins = registry().by_kind(kind)
     names = [plugin.name for plugin in plugins]
     for plugin in plugins:
         tags = [tag for tag in plugin.entry.tags if tag in get_args(Kind)]
-        if not tags or spec.kind in tags:
+        if "unsearched" not in plugin.entry.tags and (not tags or spec.kind in tags):
             yield plugin.qualified if names.count(plugin.name) > 1 else plugin.name, plugin
 
 
